@@ -1,0 +1,21 @@
+"""jaxqc: visual quality inspection in JAX/Flax. The public API, imported lazily: importing this starts no device."""
+
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+__all__ = ["__version__", "evaluate", "load", "train"]
+
+if TYPE_CHECKING:
+    from jaxqc.api import evaluate, load, train
+
+
+def __getattr__(name: str) -> Any:
+    if name in __all__:
+        from jaxqc import api
+
+        return getattr(api, name)
+    raise AttributeError(f"module 'jaxqc' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

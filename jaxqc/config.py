@@ -1,0 +1,158 @@
+"""Configuration: frozen dataclasses, loaded from `configs/NAME.py` and overridden by dotted flags.
+
+A config file is Python and is executed (treat one from a stranger as code); it defines `get_config() -> TrainConfig`.
+"""
+
+import dataclasses
+import importlib.util
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from jaxqc.errors import UserError
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Which network. `name` is a key of `jaxqc.models.BUILDERS`; `width` scales every channel count."""
+
+    name: str = "tscarnet"
+    width: float = 1.0
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """Compute dtype; master weights, batch-norm statistics and the loss stay float32."""
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Where the images are and how they reach the device."""
+
+    layout: Literal["auto", "sd900", "index", "tfds", "records"] = "auto"
+    protocol: Literal["index", "seed", "field"] = "index"
+    """`index`: the split column of index.csv. `seed`: 270 + 30 a class by a fixed seed. `field`: noisy, test on all."""
+    mode: Literal["resident", "stream"] = "resident"
+    """`resident`: the whole set lives on the device as uint8. `stream`: a grain pipeline feeds each step."""
+    size: int = 0
+    """Side in pixels to which images are resized when decoded; 0 keeps the size they all share."""
+    workers: int = 0
+    """grain worker processes (stream mode); 0 decodes in threads of this process."""
+    skip_bad: bool = False
+    """Leave out unreadable samples (listed in the log) instead of refusing to start."""
+
+
+@dataclass(frozen=True)
+class AugmentConfig:
+    """On-device augmentation, drawn per image inside the compiled step. Zero switches a part off."""
+
+    flip_horizontal: bool = True
+    flip_vertical: bool = False
+    crop_min: float = 1.0
+    """Smallest side of the random square crop as a share of the image's; 1 keeps the whole image."""
+    brightness: float = 0.0
+    contrast: float = 0.0
+    noise: float = 0.0
+    """Largest standard deviation of added Gaussian noise, in [0, 1] image units."""
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A stretch of training at one image size (progressive sizes make a CPU run affordable)."""
+
+    epochs: float
+    size: int = 224
+    batch: int = 16
+    """Global batch, over all devices and accumulated micro-batches."""
+
+
+@dataclass(frozen=True)
+class OptimConfig:
+    """Optimiser and schedule. Weight decay leaves biases and batch-norm parameters alone."""
+
+    name: Literal["sgd", "adamw", "adam"] = "sgd"
+    lr: float = 0.05
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    warmup_epochs: float = 5.0
+    schedule: Literal["poly", "cosine", "constant"] = "poly"
+    power: float = 0.9
+    clip: float = 10.0
+    """Global gradient norm bound; 0 switches it off."""
+    accumulate: int = 1
+    """Micro-batches a step: the batch is cut into this many parts whose gradients are averaged."""
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Everything a training run is made of, but the data's path and the run's folder."""
+
+    method: Literal["saliency"] = "saliency"
+    model: ModelConfig = field(default_factory=ModelConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    phases: tuple[Phase, ...] = (Phase(epochs=200),)
+    eval_size: int = 224
+    eval_batch: int = 16
+    eval_every_epochs: float = 10.0
+    checkpoint_every_epochs: float = 10.0
+    best_metric: str = "s_measure"
+    """Validation metric that picks the best checkpoint: `jaxqc.metrics.saliency` names, higher is better but for `mae`."""
+    seed: int = 0
+    backend: Literal["pmap", "shard_map"] = "pmap"
+    devices: int = 0
+    """Local devices to use; 0 takes all."""
+    steps_per_call: int = 32
+    """Steps inside one compiled scan (resident mode); also the most steps between two log lines."""
+    nan_patience: int = 10
+    """Steps in a row with a non-finite loss or gradient before the run stops."""
+
+
+def load_config(path: str | Path) -> TrainConfig:
+    """Runs the config file's `get_config()`.
+
+    Raises:
+      UserError: the file is absent, does not define `get_config`, or does not return a `TrainConfig`.
+    """
+    path = Path(path)
+    if not path.is_file():
+        near = sorted(p.name for p in path.parent.glob("*.py")) if path.parent.is_dir() else []
+        from jaxqc.errors import suggest
+
+        raise UserError(f"--config: no file {path}" + (suggest(path.name, near) if near else ""))
+    spec = importlib.util.spec_from_file_location(f"jaxqc_config_{path.stem}", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+        config = module.get_config()
+    except AttributeError as e:
+        raise UserError(f"{path}: {e}; a config file defines get_config() -> jaxqc.config.TrainConfig") from e
+    except TypeError as e:
+        raise UserError(f"{path}: {e}") from e
+    if not isinstance(config, TrainConfig):
+        raise UserError(f"{path}: get_config() returned {type(config).__name__}, not a TrainConfig")
+    return config
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """The config as plain JSON values, as stored in a checkpoint."""
+    return json.loads(json.dumps(dataclasses.asdict(config)))
+
+
+def from_dict(values: dict[str, Any], kind: type = TrainConfig, where: str = "config") -> Any:
+    """Inverse of `to_dict`. Unknown keys raise `UserError` with a suggestion."""
+    from jaxqc.errors import suggest
+
+    fields = {f.name: f for f in dataclasses.fields(kind)}
+    for key in values:
+        if key not in fields:
+            raise UserError(f"{where}: unknown key {key!r}{suggest(key, fields)}")
+    nested = {"model": ModelConfig, "data": DataConfig, "augment": AugmentConfig, "optim": OptimConfig}
+    out: dict[str, Any] = {}
+    for key, value in values.items():
+        if kind is TrainConfig and key in nested:
+            value = from_dict(value, nested[key], f"{where}.{key}")
+        elif kind is TrainConfig and key == "phases":
+            value = tuple(from_dict(p, Phase, f"{where}.phases[{i}]") for i, p in enumerate(value))
+        out[key] = value
+    return kind(**out)

@@ -1,0 +1,1 @@
+"""Data: readers, decoding, checks, splits, the grain pipeline, records, on-device augmentation, synthetic sets."""

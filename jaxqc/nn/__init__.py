@@ -1,0 +1,1 @@
+"""Layers: convolutions, attention, resizing, batch-norm folding. They know nothing of tasks or data."""

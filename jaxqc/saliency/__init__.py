@@ -1,0 +1,1 @@
+"""Supervised saliency segmentation: losses, the training method, evaluation and pictures."""

@@ -1,0 +1,1 @@
+"""The one training loop: state, optimisers, parallel steps, checkpoints, progress."""

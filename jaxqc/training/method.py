@@ -1,0 +1,49 @@
+"""The protocol that a method fulfils so that the one loop can train it. All functions are pure and per device."""
+
+from typing import Any, Protocol
+
+import jax
+
+from jaxqc.types import Batch, Metrics, Variables
+
+Logs = dict[str, jax.Array]
+
+
+class Method(Protocol):
+    """A learning method as pure functions over pytrees.
+
+    Everything but `summarize` runs inside a compiled per-device function with the axis name `jaxqc.types.AXIS`.
+    Batch norm inside `loss` reduces over that axis; the loop averages gradients and logs over it.
+    """
+
+    classes: tuple[str, ...]
+
+    def init(self, key: jax.Array) -> Variables:
+        """Fresh variables: `params` (float32) and the mutable collections (`batch_stats`)."""
+        ...
+
+    def prepare(self, batch: Batch, keys: jax.Array, size: int, train: bool) -> Batch:
+        """uint8 batch → float32 network input [b size size 3]; one key an image ([b] typed keys), so that the result
+        does not depend on how images are spread over devices. `train` switches augmentation on."""
+        ...
+
+    def loss(self, params: Any, model_state: Any, batch: Batch, key: jax.Array) -> tuple[jax.Array, tuple[Any, Logs]]:
+        """Mean loss over this device's prepared batch, the new mutable collections, and scalars to log.
+        `key` is the same on all devices of a step."""
+        ...
+
+    def predict(self, variables: Variables, image: jax.Array) -> dict[str, jax.Array]:
+        """Normalised images [b s s 3] → `map` [b s s] in [0, 1] and, where the model knows, `class` [b k]."""
+        ...
+
+    def init_metrics(self) -> Any:
+        """An empty accumulator: a pytree of sums, so that merging is addition and `psum` merges devices."""
+        ...
+
+    def update_metrics(self, metrics: Any, variables: Variables, batch: Batch, size: int) -> Any:
+        """Adds a raw uint8 evaluation batch (with `weight`) to the accumulator, at the mask's own size."""
+        ...
+
+    def summarize(self, metrics: Any) -> Metrics:
+        """Accumulator on the host → named scalars."""
+        ...

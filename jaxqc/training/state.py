@@ -1,0 +1,41 @@
+"""The training state: one pytree, donated from step to step and saved whole."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import struct
+
+from jaxqc.training.method import Method
+
+
+@struct.dataclass
+class TrainState:
+    """Everything that a step reads and writes.
+
+    step: int32 scalar, optimiser steps done (also the data position: the order is a pure function of seed and step).
+    params / model_state: float32 trees; `model_state` holds the mutable collections (`{"batch_stats": ...}`).
+    opt_state: optax state. bad_steps: int32 scalar, steps in a row whose loss or gradient was not finite.
+    extra: what a method adds (a teacher, a queue of models), or None.
+    """
+
+    step: jax.Array
+    params: Any
+    model_state: Any
+    opt_state: Any
+    bad_steps: jax.Array
+    extra: Any = None
+
+    @property
+    def variables(self) -> dict[str, Any]:
+        """`{"params": ..., **model_state}`, as `apply` takes it."""
+        return {"params": self.params, **self.model_state}
+
+
+def create(method: Method, optimizer: optax.GradientTransformation, key: jax.Array) -> TrainState:
+    """A fresh state (unreplicated); wrap in `jax.eval_shape` to get its shapes without computing it."""
+    variables = dict(method.init(key))
+    params = variables.pop("params")
+    zero = jnp.zeros((), jnp.int32)
+    return TrainState(zero, params, variables, optimizer.init(params), zero)

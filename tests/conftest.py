@@ -1,0 +1,27 @@
+"""Shared fixtures: eight simulated CPU devices for all tests, and the optional real data."""
+
+import os
+
+os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=8")
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+SHARED = Path(os.environ.get("JAXQC_SHARED", Path(__file__).resolve().parents[2] / "shared"))
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(0)
+
+
+@pytest.fixture(scope="session")
+def sd900() -> Path:
+    """The real SD-saliency-900 folder (index.csv layout); skips where it is absent."""
+    path = SHARED / "data" / "sd-saliency-900"
+    if not path.is_dir():
+        pytest.skip(f"real data absent: {path} (set JAXQC_SHARED to the folder that holds data/)")
+    return path
