@@ -1,0 +1,164 @@
+"""Procedural strip-steel plates with exact masks and classes: the embedded data of the demo and of the tests.
+
+Modelled on what SD-saliency-900 shows: inclusions (In) are dark spindles along the rolling direction, patches (Pa)
+diffuse blotches on a coarse grain, scratches (Sc) thin bright lines, along or across. Low contrast, blurred edges,
+uneven light, and distractors (stains, faint streaks, specks) that look like defects and are none. Plates without a
+defect have an empty mask and the label -1.
+
+Item `index` of `seed` depends on nothing else, so any part of a set can be made again alone, and it is the same plate
+at every size (only the sensor noise is drawn per pixel). Streams come from numpy's PCG64; numpy may change how its
+distributions use the stream between feature releases, so pixels are promised for one numpy version only.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt8
+
+from jaxqc.data import steel
+from jaxqc.data.dataset import ArrayDataset
+from jaxqc.errors import UserError
+
+CLASSES = ("In", "Pa", "Sc")
+"""Inclusion, patch, scratch: the file prefixes of SD-saliency-900."""
+
+FREE = "Free"
+"""File prefix of plates without a defect."""
+
+DEFECT_FREE = 0.1
+"""Default share of plates without a defect."""
+
+MIN_SIZE = 16
+
+
+@dataclass(frozen=True)
+class Plate:
+    """One generated plate. `clean` is the same plate before its defects were laid on it, distractors included."""
+
+    image: UInt8[np.ndarray, "s s"]
+    mask: UInt8[np.ndarray, "s s"]
+    label: int
+    difficulty: float
+    clean: UInt8[np.ndarray, "s s"]
+
+
+def _label(rng: np.random.Generator, index: int, defect_free: float) -> int:
+    """Class of item `index`: classes take turns, each item is free of defects with probability `defect_free`."""
+    return -1 if rng.random() < defect_free else index % len(CLASSES)
+
+
+def _quantise(surface: np.ndarray) -> np.ndarray:
+    return np.round(np.clip(surface, 0, 1) * 255).astype(np.uint8)
+
+
+def render(
+    seed: int, index: int, size: int = 200, defect_free: float = DEFECT_FREE, difficulty: float | None = None
+) -> Plate:
+    """Draws item `index` of the endless set `seed`, with everything known about it.
+
+    Args:
+      seed, index: non-negative; together they determine the plate.
+      size: side in pixels, at least 16.
+      defect_free: probability that a plate has no defect (0 to 1).
+      difficulty: 0 (high contrast, sharp edges) to 1 (barely visible, blurred); None draws it per plate, uniformly.
+
+    Raises:
+      UserError: an argument is out of range.
+    """
+    if size < MIN_SIZE:
+        raise UserError(f"size: {size} is too small for a synthetic plate; use {MIN_SIZE} pixels or more")
+    if seed < 0 or index < 0:
+        raise UserError(f"seed, index: {seed}, {index}; a synthetic plate is numbered from 0, negative ones do not exist")
+    if not 0 <= defect_free <= 1:
+        raise UserError(f"defect_free: {defect_free} is not a share; use a number from 0 to 1")
+    if difficulty is not None and not 0 <= difficulty <= 1:
+        raise UserError(f"difficulty: {difficulty} is out of range; use a number from 0 (easy) to 1 (hard)")
+    rng = np.random.default_rng((seed, index))
+    label = _label(rng, index, defect_free)
+    drawn = rng.random()
+    hardness = drawn if difficulty is None else difficulty
+    # The look of the plate hints at the defect, as in the real set, but does not give it away; nor does the kind of
+    # distractor on a plate that has no defect.
+    kind = label if label >= 0 else index % len(CLASSES)
+    look = steel.LOOKS[kind if rng.random() < 0.8 else rng.integers(len(steel.LOOKS))]
+    across = rng.random() < (0.3 if kind == 2 else 0.0)
+    surface = steel.surface(rng, np.random.default_rng((seed, index, 1)), size, look)
+    surface *= 1 + steel.distractors(rng, size, kind, hardness)
+    clean = _quantise(surface)
+    if label < 0:
+        image, mask = clean, np.zeros((size, size), np.uint8)
+    else:
+        defect = steel.DEFECTS[label](rng, size, hardness)
+        image, mask = _quantise(surface * (1 + defect.gain)), defect.mask.astype(np.uint8)
+    if across:
+        image, mask, clean = (np.ascontiguousarray(a.T) for a in (image, mask, clean))
+    return Plate(image, mask, label, float(hardness), clean)
+
+
+def generate(
+    seed: int, index: int, size: int = 200, defect_free: float = DEFECT_FREE, difficulty: float | None = None
+) -> tuple[np.ndarray, np.ndarray, int]:
+    """Image uint8 [size size], mask uint8 {0, 1} [size size] and label (index into `CLASSES`, -1 = no defect).
+
+    Arguments and errors as in `render`.
+    """
+    plate = render(seed, index, size, defect_free, difficulty)
+    return plate.image, plate.mask, plate.label
+
+
+def name(label: int, index: int) -> str:
+    """Id of a plate: `In_12`, `Pa_13`, `Sc_14`, or `Free_15` for one without a defect."""
+    return f"{CLASSES[label] if label >= 0 else FREE}_{index}"
+
+
+def synthetic_arrays(
+    n: int,
+    size: int = 200,
+    seed: int = 0,
+    defect_free: float = DEFECT_FREE,
+    difficulty: float | None = None,
+    start: int = 0,
+) -> ArrayDataset:
+    """Items start .. start+n-1 of the set `seed`, in memory: images uint8 [n size size 1], the rest as `ArrayDataset`.
+
+    Training and test sets are disjoint when their index ranges or seeds are.
+
+    Raises:
+      UserError: n is below 1, or as in `render`.
+    """
+    if n < 1:
+        raise UserError(f"n: {n}; a synthetic set needs at least one plate")
+    images = np.empty((n, max(size, 0), max(size, 0), 1), np.uint8)
+    masks = np.empty(images.shape[:3], np.uint8)
+    labels = np.empty(n, np.int32)
+    for i in range(n):
+        images[i, ..., 0], masks[i], labels[i] = generate(seed, start + i, size, defect_free, difficulty)
+    ids = tuple(name(int(label), start + i) for i, label in enumerate(labels))
+    return ArrayDataset("synthetic-steel", CLASSES, ids, images, masks, labels)
+
+
+def write_sd900(
+    directory: str | Path, n: int, size: int = 200, seed: int = 0, defect_free: float = 0.0, start: int = 0
+) -> Path:
+    """Writes n plates in the published layout of SD-saliency-900 and returns the folder.
+
+    `Source Images/NAME.bmp` (8-bit grey) and `Ground truth/NAME.png` (8-bit grey, 0 or 255); NAME is `In_`, `Pa_` or
+    `Sc_` and the item's index. Where `defect_free` is above 0, plates without a defect are called `Free_...`, a prefix
+    that the real set does not have: readers give them no class (-1).
+
+    Raises:
+      UserError: n is below 1, or as in `render`.
+    """
+    from PIL import Image
+
+    if n < 1:
+        raise UserError(f"n: {n}; a synthetic set needs at least one plate")
+    images, masks = Path(directory) / "Source Images", Path(directory) / "Ground truth"
+    images.mkdir(parents=True, exist_ok=True)
+    masks.mkdir(parents=True, exist_ok=True)
+    for index in range(start, start + n):
+        image, mask, label = generate(seed, index, size, defect_free)
+        Image.fromarray(image).save(images / f"{name(label, index)}.bmp")
+        Image.fromarray(mask * np.uint8(255)).save(masks / f"{name(label, index)}.png")
+    return Path(directory)
