@@ -1,4 +1,4 @@
-"""Configuration: frozen dataclasses, loaded from `configs/NAME.py` and overridden by dotted flags.
+"""Configuration: frozen dataclasses, loaded from `configs/NAME.py` and checked field by field (flags: `overrides.py`).
 
 A config file is Python and is executed (treat one from a stranger as code); it defines `get_config() -> TrainConfig`.
 """
@@ -6,11 +6,14 @@ A config file is Python and is executed (treat one from a stranger as code); it 
 import dataclasses
 import importlib.util
 import json
+import re
+import typing
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from jaxqc.errors import UserError
+from jaxqc.errors import UserError, suggest
 
 
 @dataclass(frozen=True)
@@ -96,7 +99,7 @@ class TrainConfig:
     eval_every_epochs: float = 10.0
     checkpoint_every_epochs: float = 10.0
     best_metric: str = "s_measure"
-    """Validation metric that picks the best checkpoint: `jaxqc.metrics.saliency` names, higher is better but for `mae`."""
+    """Validation metric that picks the best checkpoint (`jaxqc.metrics.saliency` names); higher is better but for `mae`."""
     seed: int = 0
     backend: Literal["pmap", "shard_map"] = "pmap"
     devices: int = 0
@@ -107,20 +110,23 @@ class TrainConfig:
     """Steps in a row with a non-finite loss or gradient before the run stops."""
 
 
+SECTIONS: dict[str, type] = {"model": ModelConfig, "data": DataConfig, "augment": AugmentConfig, "optim": OptimConfig}
+
+
 def load_config(path: str | Path) -> TrainConfig:
     """Runs the config file's `get_config()`.
 
     Raises:
-      UserError: the file is absent, does not define `get_config`, or does not return a `TrainConfig`.
+      UserError: the file is absent, does not run, does not define `get_config`, or gives anything but a valid
+        `TrainConfig`; a misspelt field is named with the closest known one.
     """
     path = Path(path)
     if not path.is_file():
         near = sorted(p.name for p in path.parent.glob("*.py")) if path.parent.is_dir() else []
-        from jaxqc.errors import suggest
-
         raise UserError(f"--config: no file {path}" + (suggest(path.name, near) if near else ""))
     spec = importlib.util.spec_from_file_location(f"jaxqc_config_{path.stem}", path)
-    assert spec is not None and spec.loader is not None
+    if spec is None or spec.loader is None:
+        raise UserError(f"--config: {path} is not a Python file; a config file's name ends in .py")
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
@@ -128,10 +134,67 @@ def load_config(path: str | Path) -> TrainConfig:
     except AttributeError as e:
         raise UserError(f"{path}: {e}; a config file defines get_config() -> jaxqc.config.TrainConfig") from e
     except TypeError as e:
+        # dataclasses refuse an unknown keyword with a TypeError that names class and keyword, but no close one.
+        match = re.match(r"(\w+)\.__init__\(\) got an unexpected keyword argument '(\w+)'", str(e))
+        kinds = {kind.__name__: kind for kind in (TrainConfig, Phase, *SECTIONS.values())}
+        if match and match[1] in kinds:
+            known = [f.name for f in dataclasses.fields(kinds[match[1]])]
+            raise UserError(f"{path}: {match[1]} has no field {match[2]!r}{suggest(match[2], known)}") from e
         raise UserError(f"{path}: {e}") from e
+    except (SyntaxError, ImportError, NameError) as e:
+        raise UserError(f"{path}: {type(e).__name__}: {e}") from e
     if not isinstance(config, TrainConfig):
         raise UserError(f"{path}: get_config() returned {type(config).__name__}, not a TrainConfig")
+    return validate(config, str(path))
+
+
+def validate(config: TrainConfig, where: str = "config") -> TrainConfig:
+    """Returns the config unchanged when every field's type, choice and range are right.
+
+    Raises:
+      UserError: naming the dotted field, its value, and what it may be.
+    """
+    for name, kind, value in leaves(config):
+        if typing.get_origin(kind) is Literal:
+            choices = typing.get_args(kind)
+            if value not in choices:
+                raise UserError(f"{where}: {name}={value!r}{suggest(str(value), choices)}")
+            continue
+        fits = isinstance(value, (int, float) if kind is float else kind)
+        if not fits or (isinstance(value, bool) and kind is not bool):
+            raise UserError(f"{where}: {name}={value!r} is not of type {kind.__name__}")
+        if kind in (int, float) and value < 0:
+            raise UserError(f"{where}: {name}={value!r} must not be negative")
+    positive = {"optim.lr": config.optim.lr, "model.width": config.model.width, "eval_size": config.eval_size}
+    positive |= {"eval_batch": config.eval_batch, "optim.accumulate": config.optim.accumulate}
+    positive |= {"steps_per_call": config.steps_per_call, "augment.crop_min": config.augment.crop_min}
+    for i, phase in enumerate(config.phases):
+        positive |= {f"phases.{i}.{name}": value for name, value in dataclasses.asdict(phase).items()}
+        if phase.batch % max(config.optim.accumulate, 1):
+            raise UserError(f"{where}: phases.{i}.batch={phase.batch} is not a multiple of optim.accumulate")
+    for name, value in positive.items():
+        if value <= 0:
+            raise UserError(f"{where}: {name}={value!r} must be above 0")
+    if not config.phases:
+        raise UserError(f"{where}: phases is empty; give at least one Phase(epochs=..., size=..., batch=...)")
     return config
+
+
+def leaves(config: Any, prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Every plain field as (dotted name, type, value); phases are numbered: `phases.0.epochs`."""
+    for name, kind in typing.get_type_hints(type(config)).items():
+        value = getattr(config, name)
+        if dataclasses.is_dataclass(kind):
+            if not isinstance(value, typing.cast(type, kind)):
+                raise UserError(f"config: {prefix}{name}={value!r} is not a {typing.cast(type, kind).__name__}")
+            yield from leaves(value, f"{prefix}{name}.")
+        elif name == "phases":
+            for i, phase in enumerate(value):
+                if not isinstance(phase, Phase):
+                    raise UserError(f"config: phases.{i}={phase!r} is not a Phase")
+                yield from leaves(phase, f"phases.{i}.")
+        else:
+            yield f"{prefix}{name}", kind, value
 
 
 def to_dict(config: Any) -> dict[str, Any]:
@@ -140,19 +203,20 @@ def to_dict(config: Any) -> dict[str, Any]:
 
 
 def from_dict(values: dict[str, Any], kind: type = TrainConfig, where: str = "config") -> Any:
-    """Inverse of `to_dict`. Unknown keys raise `UserError` with a suggestion."""
-    from jaxqc.errors import suggest
-
+    """Inverse of `to_dict`. Unknown keys and wrong values raise `UserError` with a suggestion."""
     fields = {f.name: f for f in dataclasses.fields(kind)}
     for key in values:
         if key not in fields:
             raise UserError(f"{where}: unknown key {key!r}{suggest(key, fields)}")
-    nested = {"model": ModelConfig, "data": DataConfig, "augment": AugmentConfig, "optim": OptimConfig}
     out: dict[str, Any] = {}
     for key, value in values.items():
-        if kind is TrainConfig and key in nested:
-            value = from_dict(value, nested[key], f"{where}.{key}")
+        if kind is TrainConfig and key in SECTIONS:
+            value = from_dict(value, SECTIONS[key], f"{where}.{key}")
         elif kind is TrainConfig and key == "phases":
             value = tuple(from_dict(p, Phase, f"{where}.phases[{i}]") for i, p in enumerate(value))
         out[key] = value
-    return kind(**out)
+    try:
+        built = kind(**out)
+    except TypeError as e:
+        raise UserError(f"{where}: {e}") from e
+    return validate(built, where) if kind is TrainConfig else built

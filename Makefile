@@ -1,0 +1,47 @@
+# make demo | test | test-all | lint | bench | env. Every target sets up .venv by itself, once.
+# Another interpreter or place:  make test PYTHON=python3.12 VENV=.venv312
+
+VENV ?= .venv
+# The first interpreter on the path that runs, is 3.11 or newer and can make a virtual environment.
+PYTHON ?= $(shell for p in python3.11 python3 python3.12 python3.13 python3.14; do \
+  $$p -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && { echo $$p; break; }; done)
+BIN = $(VENV)/bin
+# Tests compile many small programs: two processes use two cores better than one process's threads do.
+JOBS ?= 2
+
+.PHONY: demo test test-all lint bench env clean
+
+demo: $(VENV)/.installed
+	$(BIN)/python scripts/demo.py --out demo
+
+test: $(VENV)/.installed
+	$(BIN)/python -m pytest -m "not slow" -n $(JOBS) --dist loadfile $(ARGS)
+
+test-all: $(VENV)/.installed-peers
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
+
+lint: $(VENV)/.installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright --pythonpath $(BIN)/python
+	$(BIN)/lint-imports
+
+bench: $(VENV)/.installed-peers
+	$(BIN)/python -m benchmarks.table $(ARGS)
+
+env: $(VENV)/.installed
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "No Python 3.11 or newer with venv on the path; give one: make PYTHON=/path/to/python3.11"; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[dev]" -c constraints.txt
+	@touch $@
+
+# PyTorch, for the peers that we are compared with. On Linux plain wheels of it may bring several GB of CUDA packages;
+# where that is not wanted, install a CPU build into $(VENV) first.
+$(VENV)/.installed-peers: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[dev,peers]" -c constraints.txt
+	@touch $@
+
+clean:
+	rm -rf $(VENV) demo

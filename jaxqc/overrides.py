@@ -1,0 +1,67 @@
+"""Dotted flags over a configuration: `--optim.lr .01 --data.skip-bad --phases.0.epochs 5`."""
+
+import contextlib
+import dataclasses
+import io
+import json
+from collections.abc import Sequence
+
+from jaxqc.config import Phase, TrainConfig, from_dict, leaves, validate
+from jaxqc.errors import UserError, suggest
+
+
+def override(config: TrainConfig, arguments: Sequence[str], known: Sequence[str] = ()) -> TrainConfig:
+    """The config with the flags applied; a switch is turned off by `--data.no-skip-bad`.
+
+    `--phases` itself takes a JSON list that replaces the whole schedule: `[{"epochs": 1, "size": 96, "batch": 8}]`.
+    `known` are further flag names (the verb's own), only used to suggest one for a misspelt flag.
+
+    Raises:
+      UserError: unknown flag (with a suggestion), bad value, or a config that `validate` refuses.
+    """
+    import tyro
+
+    arguments = list(arguments)
+    for i, argument in enumerate(arguments):
+        if argument == "--phases" or argument.startswith("--phases="):
+            inline = argument.partition("=")
+            text = inline[2] if inline[1] else "".join(arguments[i + 1 : i + 2])
+            config = dataclasses.replace(config, phases=_phases(text))
+            del arguments[i : i + (1 if inline[1] else 2)]
+            break
+    screen = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(screen), contextlib.redirect_stdout(screen):
+            config, unknown = tyro.cli(
+                TrainConfig, default=config, args=arguments, return_unknown_args=True, add_help=False
+            )
+    except SystemExit as e:
+        raise UserError(_first_paragraph(screen.getvalue())) from e
+    if unknown:
+        names = [f"--{name.replace('_', '-')}" for name, _, _ in leaves(config)]
+        flag = next((a for a in unknown if a.startswith("-")), unknown[0]).partition("=")[0]
+        close = suggest(flag, [*names, *known])
+        raise UserError(f"unknown argument {flag}" + (close if "did you mean" in close else "; see --help for all"))
+    return validate(config, "command line")
+
+
+def _phases(text: str) -> tuple[Phase, ...]:
+    try:
+        rows = json.loads(text)
+    except json.JSONDecodeError as e:
+        raise UserError(f'--phases: {text!r} is not JSON ({e}); e.g. [{{"epochs": 1, "size": 96, "batch": 8}}]') from e
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise UserError(f"--phases: {text!r} is not a list of objects")
+    return tuple(from_dict(row, Phase, f"--phases[{i}]") for i, row in enumerate(rows))
+
+
+def _first_paragraph(box: str) -> str:
+    """tyro draws its errors as a box (a title, the message, a rule, help): the message alone, in one line."""
+    message: list[str] = []
+    for line in box.strip().splitlines()[1:]:
+        text = line.strip(" │─╭╮╰╯|+-")
+        if text:
+            message.append(text)
+        elif message:
+            break
+    return " ".join(message) or "bad value on the command line; see --help"
