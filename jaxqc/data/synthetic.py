@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8
 
-from jaxqc.data import steel
+from jaxqc.data import steel, steel_defects
 from jaxqc.data.dataset import ArrayDataset
 from jaxqc.errors import UserError
 
@@ -69,7 +69,7 @@ def render(
     if size < MIN_SIZE:
         raise UserError(f"size: {size} is too small for a synthetic plate; use {MIN_SIZE} pixels or more")
     if seed < 0 or index < 0:
-        raise UserError(f"seed, index: {seed}, {index}; a synthetic plate is numbered from 0, negative ones do not exist")
+        raise UserError(f"seed, index: {seed}, {index}; synthetic plates are numbered from 0 upwards")
     if not 0 <= defect_free <= 1:
         raise UserError(f"defect_free: {defect_free} is not a share; use a number from 0 to 1")
     if difficulty is not None and not 0 <= difficulty <= 1:
@@ -78,19 +78,23 @@ def render(
     label = _label(rng, index, defect_free)
     drawn = rng.random()
     hardness = drawn if difficulty is None else difficulty
-    # The look of the plate hints at the defect, as in the real set, but does not give it away; nor does the kind of
-    # distractor on a plate that has no defect.
+    # A plate without a defect looks like one of a class and carries that class's distractors. Inclusions and scratches
+    # share their looks now and then; patches come on coarse grain alone, as in the real set.
     kind = label if label >= 0 else index % len(CLASSES)
-    look = steel.LOOKS[kind if rng.random() < 0.8 else rng.integers(len(steel.LOOKS))]
+    swap = rng.random() < 0.2
+    look = steel.LOOKS[2 - kind if swap else kind]
     across = rng.random() < (0.3 if kind == 2 else 0.0)
     surface = steel.surface(rng, np.random.default_rng((seed, index, 1)), size, look)
-    surface *= 1 + steel.distractors(rng, size, kind, hardness)
-    clean = _quantise(surface)
+    surface *= 1 + steel_defects.distractors(rng, size, kind, hardness)
     if label < 0:
-        image, mask = clean, np.zeros((size, size), np.uint8)
+        image = clean = _quantise(surface)
+        mask = np.zeros((size, size), np.uint8)
     else:
-        defect = steel.DEFECTS[label](rng, size, hardness)
-        image, mask = _quantise(surface * (1 + defect.gain)), defect.mask.astype(np.uint8)
+        defect = steel_defects.DEFECTS[label](rng, size, hardness)
+        if defect.gain.max() > 0:  # a shorter exposure, lest a bright defect drown in white
+            surface *= min(1.0, 0.5 / float(surface.mean()))
+        clean, image = _quantise(surface), _quantise(surface * (1 + defect.gain))
+        mask = defect.mask.astype(np.uint8)
     if across:
         image, mask, clean = (np.ascontiguousarray(a.T) for a in (image, mask, clean))
     return Plate(image, mask, label, float(hardness), clean)
