@@ -19,6 +19,8 @@ class Sample:
     label: int = -1
     split: str = ""
     group: str = ""
+    noise: float = 0.0
+    """Share of pixels replaced by salt and pepper when the image is loaded (protocol `field`)."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,8 @@ class ArrayDataset:
     images: np.ndarray
     masks: np.ndarray
     labels: np.ndarray
+    skipped: tuple[str, ...] = ()
+    """What was left out of it as unusable: one line a sample, naming file and reason."""
 
     def __len__(self) -> int:
         return len(self.ids)

@@ -1,0 +1,191 @@
+"""Decoding: an image or mask file of any common kind → uint8 pixels, or one `UserError` that names file and reason.
+
+The format is told by the file's first bytes, never by its name, and only the formats of `DECODERS` are opened: formats
+that run other programs (EPS) are out of reach. Of animations and multi-page files the first page counts.
+"""
+
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import (
+    BmpImagePlugin,
+    GifImagePlugin,
+    Image,
+    ImageOps,
+    Jpeg2KImagePlugin,
+    JpegImagePlugin,
+    PngImagePlugin,
+    PpmImagePlugin,
+    TiffImagePlugin,
+    WebPImagePlugin,
+)
+
+from jaxqc.data.problems import printable
+from jaxqc.errors import UserError
+
+MAX_PIXELS = 200_000_000
+"""Most pixels an image may have by default (20,000 x 10,000): at 4 bytes each, 0.8 GB while it is being decoded."""
+
+DECODERS: tuple[tuple[bytes, Any], ...] = (
+    (b"\x89PNG\r\n\x1a\n", PngImagePlugin.PngImageFile),
+    (b"\xff\xd8\xff", JpegImagePlugin.JpegImageFile),
+    (b"BM", BmpImagePlugin.BmpImageFile),
+    (b"II*\0", TiffImagePlugin.TiffImageFile),
+    (b"MM\0*", TiffImagePlugin.TiffImageFile),
+    (b"GIF8", GifImagePlugin.GifImageFile),
+    (b"RIFF", WebPImagePlugin.WebPImageFile),
+    (b"\0\0\0\x0cjP  \r\n\x87\n", Jpeg2KImagePlugin.Jpeg2KImageFile),
+    (b"\xff\x4f\xff\x51", Jpeg2KImagePlugin.Jpeg2KImageFile),
+    *((b"P%d" % i, PpmImagePlugin.PpmImageFile) for i in range(1, 7)),
+)
+EXTENSIONS = frozenset(
+    {".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".dib", ".tif", ".tiff", ".gif", ".webp", ".jp2"}
+    | {".j2k", ".jpx", ".pgm", ".ppm", ".pbm", ".pnm"}
+)
+"""File name endings (lower case) by which a folder's images are found; what a file really is, its bytes say."""
+
+
+def read_image(path: str | Path, max_pixels: int = MAX_PIXELS) -> UInt8[np.ndarray, "h w c"]:
+    """Decodes an image as it is meant to be seen: EXIF rotation applied, transparency composited over black.
+
+    Grey images (1 bit, 8 bit, 16 bit, grey palettes) have c = 1; all others (RGB, CMYK, YCbCr, colour palettes) c = 3.
+    16-bit values are scaled by 255/65535 and rounded, floating-point values in [0, 1] by 255.
+
+    Raises:
+      UserError: no such file, not an image, damaged, more than `max_pixels`, or pixels without a stated range.
+    """
+    with _opened(path, max_pixels) as im:
+        pixels = _channels(im, printable(path))
+        if pixels.dtype != np.uint8:
+            pixels = ((pixels.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8)
+        return pixels.reshape(*pixels.shape[:2], -1)
+
+
+def read_mask(path: str | Path, max_pixels: int = MAX_PIXELS) -> UInt8[np.ndarray, "h w"]:
+    """Decodes a binary mask: 1 = defect, where the value is above 128 of 255 (a mask of only 0 and 1: where it is 1).
+
+    A file of 16 bits that holds no value above 255 is read as one of 8. A mask with a colour palette holds indices: its
+    palette is not looked at. Transparent pixels are background.
+
+    Raises:
+      UserError: as `read_image`; also a mask in colour, and one with values above 1 but none above 128 (class indices,
+        or 0 and 128): neither says which pixels are defects.
+    """
+    with _opened(path, max_pixels) as im:
+        palette = im.mode == "P" and not _grey_palette(im)
+        values = np.array(im) if palette else _channels(im, printable(path))
+    if values.ndim == 3:
+        if np.ptp(values, axis=2).max() > 32:  # lossy compression tints a grey mask by a few values
+            raise UserError(f"{printable(path)}: a mask in colour; save it as grey, 255 = defect and 0 = background")
+        values = np.rint(values.mean(2)).astype(np.uint8)
+    peak = int(values.max())
+    if peak <= 1:
+        return (values == 1).astype(np.uint8)
+    if values.dtype != np.uint8 and peak > 255:
+        values, peak = values // 257, peak // 257
+    if peak <= 128:
+        found = ", ".join(map(str, np.unique(values)[:6]))
+        raise UserError(
+            f"{printable(path)}: not a binary mask: no value above 128 (values {found}{', ...' * (peak > 6)});"
+            " save it with 255 = defect and 0 = background"
+        )
+    return (values > 128).astype(np.uint8)
+
+
+def resize_image(image: UInt8[np.ndarray, "h w c"], size: int) -> UInt8[np.ndarray, "size size c"]:
+    """Bilinear with antialiasing (half-pixel centres) to a square of `size` pixels, whatever the aspect ratio."""
+    if image.shape[:2] == (size, size):
+        return image
+    grey = image.shape[2] == 1
+    out = Image.fromarray(image[..., 0] if grey else image).resize((size, size), Image.Resampling.BILINEAR)
+    return np.array(out).reshape(size, size, image.shape[2])
+
+
+def resize_mask(mask: UInt8[np.ndarray, "h w"], size: int) -> UInt8[np.ndarray, "size size"]:
+    """The mask at the same geometry as `resize_image`: 1 where at least half of the new pixel's neighbourhood is."""
+    return (resize_image(mask[..., None] * np.uint8(255), size)[..., 0] > 127).astype(np.uint8)
+
+
+@contextmanager
+def _opened(path: str | Path, max_pixels: int) -> Iterator[Image.Image]:
+    """The decoded, upright Pillow image; whatever goes wrong inside the block becomes a `UserError`."""
+    name = printable(path)
+    try:
+        # A named pipe would block for ever and a device may never end.
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            raise UserError(f"{name}: not a regular file; give an image file")
+        with open(path, "rb") as file, _decoder(file, name)(file, os.fspath(path)) as im:
+            width, height = im.size
+            if width * height > max_pixels:
+                raise UserError(
+                    f"{name}: {width} x {height} pixels is above the limit of {max_pixels:,}, which guards against"
+                    " decompression bombs; make it smaller or raise max_pixels"
+                )
+            im.load()
+            ImageOps.exif_transpose(im, in_place=True)
+            yield im
+    except UserError:
+        raise
+    except FileNotFoundError as e:
+        raise UserError(f"{name}: no such file") from e
+    except MemoryError as e:
+        raise UserError(f"{name}: too little memory to decode it; make it smaller") from e
+    except OSError as e:
+        reason = e.strerror or str(e)
+        raise UserError(f"{name}: cannot be read ({printable(reason)}); replace or remove the file") from e
+    except Exception as e:  # damaged files make the decoders raise nearly anything: struct.error, KeyError, ...
+        reason = printable(str(e) or type(e).__name__)
+        raise UserError(f"{name}: damaged image ({reason}); replace or remove the file") from e
+
+
+def _decoder(file: Any, name: str) -> Any:
+    """Pillow's image class for the file's first bytes. Called directly, so that `max_pixels` alone is the limit."""
+    start = file.read(12)
+    file.seek(0)
+    if not start:
+        raise UserError(f"{name}: empty file (0 bytes); replace or remove it")
+    for magic, decoder in DECODERS:
+        if start.startswith(magic):
+            return decoder
+    raise UserError(
+        f"{name}: not an image (begins with {start[:8]!r}); give PNG, JPEG, BMP, TIFF, GIF, WebP, JPEG 2000 or PNM"
+    )
+
+
+def _grey_palette(im: Image.Image) -> bool:
+    """Whether all palette entries in use are grey (an index beyond the palette's end is black)."""
+    entries = np.zeros((256, 3), np.uint8)
+    palette = np.array(im.getpalette("RGB"), np.uint8).reshape(-1, 3)
+    entries[: len(palette)] = palette
+    used = entries[np.unique(np.array(im))]
+    return bool((used == used[:, :1]).all())
+
+
+def _channels(im: Image.Image, name: str) -> np.ndarray:
+    """[h w] or [h w 3], uint8 or (16 bits a pixel) uint16."""
+    mode = im.mode
+    if mode.startswith("I;16"):
+        return np.array(im).astype(np.uint16)
+    if mode == "I":
+        values = np.array(im)
+        # PNG and PNM promise 16 bits; a 32-bit TIFF promises nothing.
+        if im.format not in ("PNG", "PPM") or values.min() < 0 or values.max() > 65535:
+            raise UserError(f"{name}: 32-bit pixels have no stated range; save it with 8 or 16 bits")
+        return values.astype(np.uint16)
+    if mode == "F":
+        values = np.array(im)
+        if not (values.min() >= 0 and values.max() <= 1):  # also refuses NaN
+            raise UserError(f"{name}: floating-point pixels outside [0, 1]; save it with 8 or 16 bits")
+        return np.rint(values * 255).astype(np.uint8)
+    grey = mode in ("1", "L", "LA", "La") or (mode == "P" and _grey_palette(im))
+    if im.has_transparency_data:
+        pixels = np.array(im.convert("RGBA")).astype(np.uint16)
+        solid = ((pixels[..., :3] * pixels[..., 3:] + 127) // 255).astype(np.uint8)
+        return solid[..., 0] if grey else solid
+    return np.array(im.convert("L" if grey else "RGB"))

@@ -1,0 +1,117 @@
+"""Loading: samples on disk → stacked uint8 arrays, decoded by threads; bad files refuse the set or are listed."""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+import numpy as np
+from jaxtyping import UInt8
+
+from jaxqc.data.dataset import ArrayDataset, Dataset, Sample
+from jaxqc.data.decode import MAX_PIXELS, read_image, read_mask, resize_image, resize_mask
+from jaxqc.data.problems import Problem, printable, refuse
+from jaxqc.data.splits import salt_and_pepper
+from jaxqc.errors import UserError
+
+T = TypeVar("T")
+Pair = tuple[UInt8[np.ndarray, "h w c"], UInt8[np.ndarray, "h w"]]
+
+
+def load_sample(sample: Sample, size: int = 0, max_pixels: int = MAX_PIXELS) -> Pair:
+    """One sample's image and mask ({0, 1}), resized to `size` x `size` (0 keeps them), with its noise applied.
+
+    Raises:
+      UserError: a file cannot be decoded, there is no mask, or it is not of the image's size.
+    """
+    if sample.mask is None:
+        raise UserError(f"{printable(sample.image)}: no mask for {sample.id!r}; add one (all zero = no defect)")
+    image, mask = read_image(sample.image, max_pixels), read_mask(sample.mask, max_pixels)
+    if image.shape[:2] != mask.shape:
+        raise UserError(
+            f"{printable(sample.mask)}: the mask is {_side(mask)} and its image {printable(sample.image.name)}"
+            f" {_side(image)}; save both at one size"
+        )
+    if sample.noise:
+        image = salt_and_pepper(image, sample.id, sample.noise)
+    return (resize_image(image, size), resize_mask(mask, size)) if size else (image, mask)
+
+
+def load_arrays(
+    dataset: Dataset,
+    size: int = 0,
+    skip_bad: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+    max_pixels: int = MAX_PIXELS,
+) -> ArrayDataset:
+    """Decodes the whole data set into memory.
+
+    Images have 1 channel where all are grey (also grey ones stored as RGB), else 3.
+
+    Args:
+      dataset: the index; order is kept.
+      size: side in pixels to which images and masks are resized; 0 keeps the size, which all must share.
+      skip_bad: leave samples out that cannot be used, listed in the result's `skipped`, instead of refusing.
+      progress: called as `progress(done, total)` after each sample.
+      max_pixels: limit against decompression bombs, per file.
+
+    Raises:
+      UserError: a sample cannot be used (the first is named, the others counted), nothing is left, or sizes differ.
+    """
+    problems: list[Problem] = []
+    kept: list[Sample] = []
+    pairs: list[Pair] = []
+
+    def attempt(sample: Sample) -> Pair | UserError:
+        try:
+            return load_sample(sample, size, max_pixels)
+        except UserError as e:
+            return e
+
+    results = in_threads(attempt, dataset.samples)
+    for done, (sample, result) in enumerate(zip(dataset.samples, results, strict=True), 1):
+        if isinstance(result, UserError):
+            problems.append(Problem(sample.id, "unusable", str(result)))
+        else:
+            kept.append(sample)
+            pairs.append(result)
+        if progress is not None:
+            progress(done, len(dataset))
+    if not skip_bad:
+        refuse(problems, dataset.name)
+    if not kept:
+        reason = f"; the first: {problems[0].message}" if problems else ""
+        raise UserError(f"{dataset.name}: none of its {len(dataset)} samples can be used{reason}")
+    for sample, (image, _) in zip(kept, pairs, strict=True):
+        if image.shape[:2] != pairs[0][0].shape[:2]:
+            raise UserError(
+                f"{dataset.name}: images differ in size: {kept[0].id!r} is {_side(pairs[0][0])} and {sample.id!r}"
+                f" {_side(image)}; set data.size to resize them"
+            )
+    colour = any(image.shape[2] == 3 and (image != image[..., :1]).any() for image, _ in pairs)
+    channels = 3 if colour else 1
+    images = np.empty((len(pairs), *pairs[0][0].shape[:2], channels), np.uint8)
+    for i, (image, _) in enumerate(pairs):
+        images[i] = image[..., :channels]  # a grey image is broadcast to 3 channels
+    return ArrayDataset(
+        name=dataset.name,
+        classes=dataset.classes,
+        ids=tuple(s.id for s in kept),
+        images=images,
+        masks=np.stack([mask for _, mask in pairs]),
+        labels=np.array([s.label for s in kept], np.int32),
+        skipped=tuple(f"{p.where}: {p.message}" for p in problems),
+    )
+
+
+def in_threads(function: Callable[[Sample], T], samples: Sequence[Sample]) -> Iterator[T]:
+    """`map` over threads, in order (Pillow decodes outside the interpreter's lock)."""
+    with ThreadPoolExecutor(min(16, (os.cpu_count() or 1) + 2), "decode") as pool:
+        try:
+            yield from pool.map(function, samples)
+        finally:
+            pool.shutdown(cancel_futures=True)  # an interrupt need not wait for the whole set
+
+
+def _side(array: np.ndarray) -> str:
+    return f"{array.shape[1]} x {array.shape[0]}"
