@@ -1,0 +1,160 @@
+"""Convolution + batch norm + activation as one unit that can be folded, and the blocks made of it. NHWC."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from jaxqc.nn.depthwise import depthwise_conv
+
+Activation = Callable[[jax.Array], jax.Array] | None
+kernel_init = nn.initializers.variance_scaling(2.0, "fan_out", "truncated_normal")
+depthwise_init = nn.initializers.variance_scaling(2.0, "fan_in", "truncated_normal", in_axis=(0, 1), out_axis=())
+
+
+@dataclass(frozen=True)
+class Norm:
+    """How a network normalises: one value handed to all of its layers.
+
+    folded: batch norm is already inside kernel and bias (`jaxqc.nn.fold`); inference only.
+    axis_name: mapped axis over which training statistics are averaged (synchronised batch norm), or None.
+    dtype: compute dtype; parameters and statistics stay float32.
+    """
+
+    folded: bool = False
+    axis_name: str | None = None
+    dtype: Any = jnp.float32
+    momentum: float = 0.9
+    epsilon: float = 1e-5
+
+
+def normalize(module: nn.Module, x: jax.Array, norm: Norm, train: bool, act: Activation = nn.relu) -> jax.Array:
+    """The second half of a conv unit: batch norm `bn`, or only `bias` when folded, then the activation."""
+    if norm.folded:
+        y = x + module.param("bias", nn.initializers.zeros, (x.shape[-1],)).astype(x.dtype)
+    else:
+        y = nn.BatchNorm(
+            use_running_average=not train,
+            momentum=norm.momentum,
+            epsilon=norm.epsilon,
+            axis_name=norm.axis_name,
+            dtype=norm.dtype,
+            name="bn",
+        )(x)
+    return y if act is None else act(y)
+
+
+def pointwise(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """1x1 convolution [... i] x [i o] as one matrix product over flattened positions.
+
+    Flattened first because the weight gradient is then a plain 2-D product (2.5 times faster on CPU than an einsum).
+    """
+    return (x.reshape(-1, x.shape[-1]) @ kernel).reshape(*x.shape[:-1], kernel.shape[-1])
+
+
+class Pointwise(nn.Module):
+    """1x1 convolution with bias and nothing after it: [... i] → [... features]."""
+
+    features: int
+    dtype: Any = jnp.float32
+    bias_init: nn.initializers.Initializer = nn.initializers.zeros
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        kernel = self.param("kernel", nn.initializers.lecun_normal(), (x.shape[-1], self.features))
+        bias = self.param("bias", self.bias_init, (self.features,))
+        return pointwise(x.astype(self.dtype), kernel.astype(self.dtype)) + bias.astype(self.dtype)
+
+
+class PointwiseBN(nn.Module):
+    """1x1 convolution without bias + batch norm + activation: [... i] → [... features]. i·o + 2o parameters."""
+
+    features: int
+    norm: Norm = Norm()
+    act: Activation = nn.relu
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
+        kernel = self.param("kernel", kernel_init, (x.shape[-1], self.features))
+        y = pointwise(x.astype(self.norm.dtype), kernel.astype(self.norm.dtype))
+        return normalize(self, y, self.norm, train, self.act)
+
+
+class DepthwiseBN(nn.Module):
+    """Depthwise 3x3 without bias, padded by its dilation, + batch norm + ReLU. 11·c parameters."""
+
+    stride: int = 1
+    dilation: int = 1
+    norm: Norm = Norm()
+    act: Activation = nn.relu
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
+        kernel = self.param("kernel", depthwise_init, (3, 3, x.shape[-1])).astype(self.norm.dtype)
+        y = depthwise_conv(x.astype(self.norm.dtype), kernel, self.stride, self.dilation)
+        return normalize(self, y, self.norm, train, self.act)
+
+
+class Depthwise(nn.Module):
+    """Depthwise convolution of any odd kernel, no bias, no norm (the boundary module's 1x5 and 5x1)."""
+
+    kernel_size: tuple[int, int]
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        kernel = self.param("kernel", depthwise_init, (*self.kernel_size, x.shape[-1])).astype(self.dtype)
+        return depthwise_conv(x.astype(self.dtype), kernel)
+
+
+class Conv(nn.Module):
+    """Dense k x k convolution with bias, zero padding k // 2."""
+
+    features: int
+    kernel_size: int = 3
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        shape = (self.kernel_size, self.kernel_size, x.shape[-1], self.features)
+        kernel = self.param("kernel", nn.initializers.lecun_normal(), shape)
+        bias = self.param("bias", nn.initializers.zeros, (self.features,))
+        return dense_conv(x.astype(self.dtype), kernel.astype(self.dtype)) + bias.astype(self.dtype)
+
+
+class ConvBN(nn.Module):
+    """Dense 3x3 convolution without bias, padding 1, + batch norm + ReLU. 9·i·o + 2o parameters."""
+
+    features: int
+    stride: int = 1
+    norm: Norm = Norm()
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
+        kernel = self.param("kernel", kernel_init, (3, 3, x.shape[-1], self.features))
+        y = dense_conv(x.astype(self.norm.dtype), kernel.astype(self.norm.dtype), self.stride)
+        return normalize(self, y, self.norm, train)
+
+
+def dense_conv(x: jax.Array, kernel: jax.Array, stride: int = 1) -> jax.Array:
+    """[n h w i] * [k k i o] with explicit padding k // 2 on every side (also where the stride is 2)."""
+    pad = (kernel.shape[0] // 2,) * 2
+    return lax.conv_general_dilated(x, kernel, (stride, stride), (pad, pad), dimension_numbers=("NHWC", "HWIO", "NHWC"))
+
+
+class DepthwiseSeparable(nn.Module):
+    """DS(i, o, s, d): depthwise 3x3 + BN + ReLU, then 1x1 + BN + ReLU. 11i + i·o + 2o parameters."""
+
+    features: int
+    stride: int = 1
+    dilation: int = 1
+    norm: Norm = Norm()
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
+        x = DepthwiseBN(self.stride, self.dilation, self.norm, name="depthwise")(x, train)
+        return PointwiseBN(self.features, self.norm, name="pointwise")(x, train)

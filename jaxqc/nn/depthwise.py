@@ -1,0 +1,160 @@
+"""Depthwise 2-D convolution, fast on every backend: shifted multiply-adds on CPU, the library's kernel elsewhere.
+
+XLA's CPU backend lowers a grouped convolution to a naive loop (jax-ml/jax#23713, #13800, #26266). Written as one
+multiply-add per kernel tap the compiler fuses it into a single vectorised pass over the image. Its weight gradient,
+one reduction a tap when left to autodiff, is a scan over row blocks that keeps all taps' partial sums in cache.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Float
+
+Implementation = Literal["auto", "shift", "library"]
+Pair = tuple[int, int]
+
+# Elements of one weight-gradient block: a block of x, of g and one partial sum per tap should share a core's L2 cache.
+_BLOCK = 32_768
+
+
+def depthwise_conv(
+    x: Float[Array, "n h w c"],
+    kernel: Float[Array, "kh kw c"],
+    stride: int = 1,
+    dilation: int = 1,
+    implementation: Implementation = "auto",
+) -> Float[Array, "n ho wo c"]:
+    """Convolves every channel with its own kernel, padded by `dilation * (k // 2)` on every side (odd kernels).
+
+    Equal to `lax.conv_general_dilated(..., feature_group_count=c)` in value and gradient; cross-correlation, as in
+    every deep-learning library. `auto` takes `shift` where the program is compiled for CPU and `library` elsewhere.
+    """
+    return _conv(x, kernel, stride, dilation, implementation)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
+def _conv(x: jax.Array, kernel: jax.Array, stride: int, dilation: int, implementation: Implementation) -> jax.Array:
+    shift = partial(_shift_conv, stride=stride, dilation=dilation)
+    library = partial(_library_conv, stride=stride, dilation=dilation)
+    return _choose(implementation, shift, library)(x, kernel)
+
+
+def _forward(x: jax.Array, kernel: jax.Array, stride: int, dilation: int, implementation: Implementation):
+    return _conv(x, kernel, stride, dilation, implementation), (x, kernel)
+
+
+def _backward(stride: int, dilation: int, implementation: Implementation, residuals: Any, g: jax.Array):
+    shift = partial(_shift_gradients, stride=stride, dilation=dilation)
+    library = partial(_library_gradients, stride=stride, dilation=dilation)
+    return _choose(implementation, shift, library)(*residuals, g)
+
+
+_conv.defvjp(_forward, _backward)
+
+
+def _choose(implementation: Implementation, shift: Callable[..., Any], library: Callable[..., Any]):
+    """`auto` is decided when the program is lowered, so that one traced program serves every platform."""
+    if implementation == "auto":
+        return lambda *args: lax.platform_dependent(*args, cpu=shift, default=library)
+    return {"shift": shift, "library": library}[implementation]
+
+
+def _library_conv(x: jax.Array, kernel: jax.Array, stride: int, dilation: int) -> jax.Array:
+    kh, kw, channels = kernel.shape
+    return lax.conv_general_dilated(
+        x,
+        kernel[:, :, None, :],
+        window_strides=(stride, stride),
+        padding=_padding(kh, kw, dilation),
+        rhs_dilation=(dilation, dilation),
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        feature_group_count=channels,
+    )
+
+
+def _padding(kh: int, kw: int, dilation: int) -> tuple[Pair, Pair]:
+    return (dilation * (kh // 2),) * 2, (dilation * (kw // 2),) * 2
+
+
+def _pad(x: jax.Array, kernel_shape: tuple[int, ...], dilation: int) -> jax.Array:
+    vertical, horizontal = _padding(kernel_shape[0], kernel_shape[1], dilation)
+    return jnp.pad(x, ((0, 0), vertical, horizontal, (0, 0)))
+
+
+def _out(size: int, stride: int) -> int:
+    return -(-size // stride)
+
+
+def _multiply_add(padded: jax.Array, kernel: jax.Array, out: Pair, stride: int, dilation: int) -> jax.Array:
+    """Sum over taps of a strided window of `padded` times that tap's weights."""
+    kh, kw, _ = kernel.shape
+    n, _, _, c = padded.shape
+    total = None
+    for i in range(kh):
+        for j in range(kw):
+            window = _window(padded, i * dilation, j * dilation, out, stride, n, c)
+            total = window * kernel[i, j] if total is None else total + window * kernel[i, j]
+    assert total is not None
+    return total
+
+
+def _window(padded: jax.Array, top: int, left: int, out: Pair, stride: int, n: int, c: int) -> jax.Array:
+    bottom, right = top + (out[0] - 1) * stride + 1, left + (out[1] - 1) * stride + 1
+    return lax.slice(padded, (0, top, left, 0), (n, bottom, right, c), (1, stride, stride, 1))
+
+
+def _library_gradients(x: jax.Array, kernel: jax.Array, g: jax.Array, stride: int, dilation: int):
+    return jax.vjp(partial(_library_conv, stride=stride, dilation=dilation), x, kernel)[1](g)
+
+
+def _shift_conv(x: jax.Array, kernel: jax.Array, stride: int, dilation: int) -> jax.Array:
+    out = _out(x.shape[1], stride), _out(x.shape[2], stride)
+    return _multiply_add(_pad(x, kernel.shape, dilation), kernel, out, stride, dilation)
+
+
+def _shift_gradients(x: jax.Array, kernel: jax.Array, g: jax.Array, stride: int, dilation: int):
+    return _input_gradient(g, kernel, x.shape, stride, dilation), _weight_gradient(x, g, kernel, stride, dilation)
+
+
+def _input_gradient(g: jax.Array, kernel: jax.Array, shape: tuple[int, ...], stride: int, dilation: int) -> jax.Array:
+    """The convolution's transpose: the same multiply-adds with the kernel turned round."""
+    if stride == 1:
+        return _multiply_add(_pad(g, kernel.shape, dilation), kernel[::-1, ::-1], (shape[1], shape[2]), 1, dilation)
+    zeros = jnp.zeros(shape, g.dtype)
+    out = _out(shape[1], stride), _out(shape[2], stride)
+    transpose = jax.linear_transpose(
+        lambda a: _multiply_add(_pad(a, kernel.shape, dilation), kernel, out, stride, dilation), zeros
+    )
+    return transpose(g)[0]
+
+
+def _weight_gradient(x: jax.Array, g: jax.Array, kernel: jax.Array, stride: int, dilation: int) -> jax.Array:
+    """dL/dkernel[i, j, c] = sum of x shifted by tap (i, j) times g, accumulated block by block in float32."""
+    kh, kw, c = kernel.shape
+    n, ho, wo, _ = g.shape
+    padded = _pad(x, kernel.shape, dilation)
+    rows = max(r for r in range(1, ho + 1) if ho % r == 0 and (r * wo * c <= _BLOCK or r == 1))
+    images = (
+        max(m for m in range(1, n + 1) if n % m == 0 and (m * ho * wo * c <= _BLOCK or m == 1)) if rows == ho else 1
+    )
+    blocks = ho // rows
+    read_rows = (rows - 1) * stride + dilation * (kh - 1) + 1
+    taps = [(i, j) for i in range(kh) for j in range(kw)]
+
+    def accumulate(sums: tuple[jax.Array, ...], index: jax.Array):
+        image, row = (index // blocks) * images, (index % blocks) * rows
+        gb = lax.dynamic_slice(g, (image, row, 0, 0), (images, rows, wo, c)).astype(jnp.float32)
+        xb = lax.dynamic_slice(padded, (image, row * stride, 0, 0), (images, read_rows, padded.shape[2], c))
+        new = (
+            s + _window(xb, i * dilation, j * dilation, (rows, wo), stride, images, c) * gb
+            for s, (i, j) in zip(sums, taps, strict=True)
+        )
+        return tuple(new), None
+
+    start = tuple(jnp.zeros((images, rows, wo, c), jnp.float32) for _ in taps)
+    sums, _ = lax.scan(accumulate, start, jnp.arange((n // images) * blocks, dtype=jnp.int32))
+    return jnp.stack([s.sum((0, 1, 2)) for s in sums]).reshape(kernel.shape).astype(kernel.dtype)

@@ -1,0 +1,29 @@
+"""Channel dropout whose mask does not depend on how many devices the batch is spread over."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+
+class ChannelDropout(nn.Module):
+    """Zeroes whole channels with probability `rate` and rescales the rest; x [n h w c].
+
+    The mask is drawn for the global batch from the `dropout` key, which must be equal on all devices of `axis_name`,
+    and each device takes its rows: one device and eight give the same result.
+    """
+
+    rate: float
+    axis_name: str | None = None
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
+        if not train or self.rate == 0.0:
+            return x
+        n, channels = x.shape[0], x.shape[-1]
+        mapped = self.axis_name is not None and not self.is_initializing()
+        devices = lax.axis_size(self.axis_name) if mapped else 1
+        keep = jax.random.bernoulli(self.make_rng("dropout"), 1 - self.rate, (devices * n, 1, 1, channels))
+        if mapped:
+            keep = lax.dynamic_slice_in_dim(keep, lax.axis_index(self.axis_name) * n, n)
+        return jnp.where(keep, x / (1 - self.rate), 0).astype(x.dtype)

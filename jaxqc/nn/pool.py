@@ -1,0 +1,67 @@
+"""3x3 pooling at stride 1 and block pooling, written as shifts and reshapes: their gradients stay fast on CPU."""
+
+from functools import lru_cache
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+
+def max3x3(x: Float[Array, "n h w *c"]) -> Float[Array, "n h w *c"]:
+    """Largest value in each 3x3 neighbourhood, the image's edge repeated (a maximum is not changed by repetition)."""
+    return _max3(_max3(x, 1), 2)
+
+
+def min3x3(x: Float[Array, "n h w *c"]) -> Float[Array, "n h w *c"]:
+    """Smallest value in each 3x3 neighbourhood."""
+    return -max3x3(-x)
+
+
+def _max3(x: jax.Array, axis: int) -> jax.Array:
+    before, after = _shifts(x, axis, edge=True)
+    return jnp.maximum(jnp.maximum(before, x), after)
+
+
+def _shifts(x: jax.Array, axis: int, edge: bool) -> tuple[jax.Array, jax.Array]:
+    last = x.shape[axis]
+    take = lambda a, b: jax.lax.slice_in_dim(x, a, b, axis=axis)  # noqa: E731
+    first_fill, last_fill = (take(0, 1), take(last - 1, last)) if edge else (jnp.zeros_like(take(0, 1)),) * 2
+    return (
+        jnp.concatenate([first_fill, take(0, last - 1)], axis),
+        jnp.concatenate([take(1, last), last_fill], axis),
+    )
+
+
+@jax.custom_vjp
+def _sum3x3(x: jax.Array) -> jax.Array:
+    for axis in (1, 2):
+        before, after = _shifts(x, axis, edge=False)
+        x = before + x + after
+    return x
+
+
+_sum3x3.defvjp(lambda x: (_sum3x3(x), None), lambda _, g: (_sum3x3(g),))  # a symmetric matrix is its own transpose
+
+
+def avg3x3(x: Float[Array, "n h w c"]) -> Float[Array, "n h w c"]:
+    """Mean of each 3x3 neighbourhood over the pixels inside the image (padding is not counted)."""
+    return _sum3x3(x) * jnp.asarray(_inverse_counts(x.shape[1], x.shape[2]), x.dtype)[:, :, None]
+
+
+@lru_cache(maxsize=64)
+def _inverse_counts(h: int, w: int) -> np.ndarray:
+    count = lambda n: np.convolve(np.ones(n), np.ones(3), "same") if n > 1 else np.ones(1)  # noqa: E731
+    return (1.0 / np.outer(count(h), count(w))).astype(np.float32)
+
+
+def block_max(x: Float[Array, "n h w"], k: int) -> Float[Array, "n h/k w/k"]:
+    """Largest value of each k x k block."""
+    n, h, w = x.shape
+    return x.reshape(n, h // k, k, w // k, k).max((2, 4))
+
+
+def block_mean(x: Float[Array, "n h w"], k: int) -> Float[Array, "n h/k w/k"]:
+    """Mean of each k x k block."""
+    n, h, w = x.shape
+    return x.reshape(n, h // k, k, w // k, k).mean((2, 4))
