@@ -84,7 +84,8 @@ def _detect(path: Path) -> str:
         raise UserError(f"{name}: empty folder; give one with {expected}")
     if folder.image_files(path):
         raise UserError(
-            f"{name}: images without masks: good for predict only (layout folder); to train, give a folder with {expected}"
+            f"{name}: images without masks: good for predict only (layout folder);"
+            f" to train, give a folder with {expected}"
         )
     holds = ", ".join(printable(p.name) for p in entries[:4]) + (", ..." if len(entries) > 4 else "")
     raise UserError(f"{name}: no data set known here (holds {holds}); expected {expected}")

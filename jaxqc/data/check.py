@@ -1,0 +1,248 @@
+"""Checking a data set in one pass: decodes everything, collects every problem, and renders what it found as tables."""
+
+import hashlib
+import os
+from collections import Counter, defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from jaxqc.data.dataset import Dataset, Sample
+from jaxqc.data.decode import MAX_PIXELS, read_image, read_mask
+from jaxqc.data.load import in_threads
+from jaxqc.data.problems import Problem, printable
+from jaxqc.data.readers import scan_dataset
+from jaxqc.errors import UserError
+
+if TYPE_CHECKING:
+    from rich.console import Group
+
+Progress = Callable[[int, int], None]
+TINY = 8
+"""Images with a side below this many pixels are pointed out."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """What `check_path` found."""
+
+    path: str
+    name: str
+    counts: dict[tuple[str, str], int]
+    """Samples by (class, split); `-` = none known."""
+    sizes: dict[str, int]
+    """Decoded images by `WIDTH x HEIGHT`, most frequent first."""
+    channels: dict[str, int]
+    """Decoded images by `grey` and `colour`."""
+    foreground: dict[str, float]
+    """Mean share of defect pixels by class, over the readable masks."""
+    problems: list[Problem]
+
+    @property
+    def errors(self) -> list[Problem]:
+        """The problems that keep samples out of training."""
+        return [p for p in self.problems if p.severity == "error"]
+
+    @property
+    def warnings(self) -> list[Problem]:
+        """The problems that deserve a look."""
+        return [p for p in self.problems if p.severity == "warning"]
+
+    @property
+    def ok(self) -> bool:
+        """Whether no sample is damaged or malformed (the warnings may still name what training refuses)."""
+        return not self.errors
+
+    def render(self, limit: int = 50) -> "Group":
+        """Two rich tables (counts; at most `limit` problems, errors first) between a headline and a verdict."""
+        from rich.console import Group
+        from rich.table import Table
+        from rich.text import Text
+
+        splits = sorted({s for _, s in self.counts}, key=lambda s: ({"train": 0, "val": 1, "test": 2}.get(s, 3), s))
+        counts = Table("class", *splits, "all", "defect pixels")
+        for name in sorted({c for c, _ in self.counts}):
+            row = [self.counts.get((name, s), 0) for s in splits]
+            share = f"{self.foreground[name]:.2%}" if name in self.foreground else "-"
+            counts.add_row(Text(name), *map(str, row), str(sum(row)), share)
+        sizes = [f"{size} ({n})" for size, n in list(self.sizes.items())[:5]]
+        sizes += ["..."] if len(self.sizes) > 5 else []
+        kinds = ", ".join(f"{k} ({n})" for k, n in self.channels.items())
+        head = f"{self.path}: {self.name}, {sum(self.counts.values())} samples"
+        parts = [Text(head), counts, Text(f"sizes: {', '.join(sizes) or '-'}; channels: {kinds or '-'}")]
+        if self.problems:
+            problems = Table("severity", "kind", "where", "problem")
+            for p in [*self.errors, *self.warnings][:limit]:
+                style = "red" if p.severity == "error" else "yellow"
+                problems.add_row(Text(p.severity, style), Text(p.kind), Text(p.where), Text(p.message, overflow="fold"))
+            parts.append(problems)
+            if len(self.problems) > limit:
+                parts.append(Text(f"... and {len(self.problems) - limit} more"))
+        verdict = (
+            "no bad samples" if self.ok else "training refuses it (--skip-bad leaves bad samples out)"
+        )
+        parts.append(Text(f"{len(self.errors)} errors, {len(self.warnings)} warnings: {verdict}"))
+        return Group(*parts)
+
+    def text(self, width: int = 120, limit: int = 50) -> str:
+        """`render` as plain text of `width` columns."""
+        from rich.console import Console
+
+        console = Console(width=width, no_color=True, force_terminal=False)
+        with console.capture() as capture:
+            console.print(self.render(limit))
+        return capture.get()
+
+
+@dataclass
+class _Facts:
+    """What one decoded sample tells."""
+
+    problems: list[Problem] = field(default_factory=list)
+    size: str = ""
+    channels: int = 0
+    digest: bytes = b""
+    share: float | None = None
+
+
+def check_path(
+    path: str | Path, layout: str = "auto", max_pixels: int = MAX_PIXELS, progress: Progress | None = None
+) -> Report:
+    """Opens the data set at `path` (layouts as `open_dataset`) and checks everything in it.
+
+    Raises:
+      UserError: no data set there, or an index that cannot be read at all.
+    """
+    dataset, found = scan_dataset(path, layout)
+    facts = _look(dataset, max_pixels, progress)
+    told = {(p.where, p.kind) for p in found}
+    found += [p for p in _problems(dataset, facts) if (p.where, p.kind) not in told]
+    shares: dict[str, list[float]] = defaultdict(list)
+    for sample, fact in zip(dataset.samples, facts, strict=True):
+        if fact.share is not None:
+            shares[_class(dataset, sample)].append(fact.share)
+    return Report(
+        path=printable(path),
+        name=dataset.name,
+        counts=dict(Counter((_class(dataset, s), s.split or "-") for s in dataset.samples)),
+        sizes=dict(Counter(f.size for f in facts if f.size).most_common()),
+        channels=dict(Counter("grey" if f.channels == 1 else "colour" for f in facts if f.channels).most_common()),
+        foreground={name: float(np.mean(v)) for name, v in shares.items()},
+        problems=found,
+    )
+
+
+def check_dataset(dataset: Dataset, max_pixels: int = MAX_PIXELS, progress: Progress | None = None) -> list[Problem]:
+    """Decodes every sample and returns all problems, in index order, those of the whole set last.
+
+    Errors: `missing-file`, `undecodable`, `bad-mask`, `size-mismatch`, `duplicate-id`, `empty`. Warnings: `tiny`,
+    `constant`, `full-mask`, `no-mask`, `no-split`, `sizes`, `duplicate-pixels` (within a split),
+    `duplicate-across-splits` and `group-across-splits` (the test set would not be unseen).
+    """
+    return _problems(dataset, _look(dataset, max_pixels, progress))
+
+
+def _look(dataset: Dataset, max_pixels: int, progress: Progress | None) -> list[_Facts]:
+    facts: list[_Facts] = []
+    for done, fact in enumerate(in_threads(lambda s: _look_at(s, max_pixels), dataset.samples), 1):
+        facts.append(fact)
+        if progress is not None:
+            progress(done, len(dataset))
+    return facts
+
+
+def _look_at(sample: Sample, max_pixels: int) -> _Facts:
+    facts = _Facts()
+
+    def add(kind: str, message: str, severity: str = "error") -> None:
+        facts.problems.append(Problem(sample.id, kind, message, "error" if severity == "error" else "warning"))
+
+    image = mask = None
+    for file in (sample.image, sample.mask):
+        if file is not None and not os.path.exists(file):
+            add("missing-file", f"{printable(file)}: no such file; add it or remove the sample")
+    if os.path.exists(sample.image):
+        try:
+            image = read_image(sample.image, max_pixels)
+        except UserError as e:
+            add("undecodable", str(e))
+    if sample.mask is not None and os.path.exists(sample.mask):
+        try:
+            mask = read_mask(sample.mask, max_pixels)
+            facts.share = float(mask.mean())
+        except UserError as e:
+            add("bad-mask", str(e))
+    name = printable(sample.image)
+    if image is not None:
+        height, width, facts.channels = image.shape
+        facts.size = f"{width} x {height}"
+        facts.digest = hashlib.sha256(np.ascontiguousarray(image).data).digest() + f"{image.shape}".encode()
+        if min(width, height) < TINY:
+            add("tiny", f"{name}: only {facts.size} pixels; is it the right file?", "warning")
+        elif image.min() == image.max():
+            add("constant", f"{name}: every pixel is {image.min()}; is it the right file?", "warning")
+    if mask is not None:
+        if image is not None and image.shape[:2] != mask.shape:
+            sizes = f"the mask is {mask.shape[1]} x {mask.shape[0]} and its image {facts.size}"
+            add("size-mismatch", f"{printable(sample.mask)}: {sizes}; save both at one size")
+        if mask.all():
+            add("full-mask", f"{printable(sample.mask)}: every pixel is defect; is it inverted?", "warning")
+    return facts
+
+
+def _problems(dataset: Dataset, facts: list[_Facts]) -> list[Problem]:
+    out = [p for fact in facts for p in fact.problems]
+    samples = dataset.samples
+    for ident, n in Counter(s.id for s in samples).items():
+        if n > 1:
+            out.append(Problem(ident, "duplicate-id", f"id {ident!r} stands {n} times; ids must be unique"))
+    out += _duplicates(dataset, facts)
+    groups: dict[str, set[str]] = defaultdict(set)
+    for sample in samples:
+        if sample.group:
+            groups[sample.group].add(sample.split or "-")
+    for group, splits in groups.items():
+        if len(splits) > 1:
+            message = f"group {group!r} is in the splits {', '.join(sorted(splits))}; keep a group in one"
+            out.append(Problem(dataset.name, "group-across-splits", message, "warning"))
+    if not samples:
+        out.append(Problem(dataset.name, "empty", f"{dataset.name}: no usable samples"))
+    for kind, what, without in (
+        ("no-mask", "no mask; training on masks refuses them", [s.id for s in samples if s.mask is None]),
+        ("no-split", "no split; protocol 'index' leaves them out", [s.id for s in samples if not s.split]),
+    ):
+        if 0 < len(without) < len(samples):
+            message = f"{len(without)} of {len(samples)} samples (the first: {without[0]!r}) have {what}"
+            out.append(Problem(dataset.name, kind, message, "warning"))
+    sizes = {f.size for f in facts if f.size}
+    if len(sizes) > 1:
+        message = f"{len(sizes)} different image sizes; training needs data.size to resize them"
+        out.append(Problem(dataset.name, "sizes", message, "warning"))
+    return out
+
+
+def _duplicates(dataset: Dataset, facts: list[_Facts]) -> list[Problem]:
+    """Samples with equal pixels: one problem for each set of them."""
+    same: dict[bytes, list[Sample]] = defaultdict(list)
+    for sample, fact in zip(dataset.samples, facts, strict=True):
+        if fact.digest:
+            same[fact.digest].append(sample)
+    out = []
+    for samples in same.values():
+        if len(samples) < 2:
+            continue
+        splits, classes = {s.split or "-" for s in samples}, {_class(dataset, s) for s in samples}
+        message = "equal pixels: " + ", ".join(f"{s.id} ({s.split or '-'})" for s in samples[:6])
+        message += f" and {len(samples) - 6} more" if len(samples) > 6 else ""
+        message += f"; and their classes differ: {', '.join(sorted(classes))}" if len(classes) > 1 else ""
+        kind = "duplicate-across-splits" if len(splits) > 1 else "duplicate-pixels"
+        advice = "keep them in one split" if len(splits) > 1 else "keep one"
+        out.append(Problem(samples[0].id, kind, f"{message}; {advice}", "warning"))
+    return out
+
+
+def _class(dataset: Dataset, sample: Sample) -> str:
+    return dataset.classes[sample.label] if sample.label >= 0 else "-"
