@@ -1,4 +1,4 @@
-"""MINet (arXiv 2405.16096): a light multi-scale-interaction network for strip-steel saliency; also TSCARNet's stage 1."""
+"""MINet (arXiv 2405.16096): light multi-scale interaction for strip-steel saliency; also the first stage of TSCARNet."""
 
 import math
 

@@ -1,0 +1,112 @@
+"""Training losses of the saliency networks. All means are per image first, so devices and micro-batches agree."""
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, Int
+
+from jaxqc.nn.pool import block_max, block_mean, max3x3, min3x3
+
+Logs = dict[str, jax.Array]
+
+
+def binary_cross_entropy(logits: Float[Array, "n h w"], target: Float[Array, "n h w"]) -> Float[Array, ""]:
+    """Mean binary cross entropy from logits; targets may be soft."""
+    return optax.sigmoid_binary_cross_entropy(logits, target).mean()
+
+
+def balanced_cross_entropy(logits: Float[Array, "n h w"], target: Float[Array, "n h w"]) -> Float[Array, ""]:
+    """(mean over positives + mean over negatives) / 2 of each image, averaged; a side without pixels counts 0."""
+    loss = optax.sigmoid_binary_cross_entropy(logits, target)
+    positive = (loss * target).sum((1, 2)) / jnp.maximum(target.sum((1, 2)), 1)
+    negative = (loss * (1 - target)).sum((1, 2)) / jnp.maximum((1 - target).sum((1, 2)), 1)
+    return ((positive + negative) / 2).mean()
+
+
+def dice_loss(probability: Float[Array, "n h w"], target: Float[Array, "n h w"]) -> Float[Array, ""]:
+    """1 − (2 Σ p·t + 1) / (Σ p² + Σ t² + 1) of each image, averaged."""
+    overlap = 2 * (probability * target).sum((1, 2)) + 1
+    total = (probability**2).sum((1, 2)) + (target**2).sum((1, 2)) + 1
+    return (1 - overlap / total).mean()
+
+
+def edges(mask: Float[Array, "n h w"]) -> Float[Array, "n h w"]:
+    """Morphological gradient over 3x3: maxpool − minpool. 1 on both sides of a binary mask's border."""
+    return max3x3(mask) - min3x3(mask)
+
+
+def boundary_loss(logits: Float[Array, "n h w"], target: Float[Array, "n h w"]) -> Float[Array, ""]:
+    """L_bnd: class-balanced cross entropy + Dice between a boundary map and the edge target."""
+    return balanced_cross_entropy(logits, target) + dice_loss(jax.nn.sigmoid(logits), target)
+
+
+def class_loss(logits: Float[Array, "n k"], label: Int[Array, " n"]) -> Float[Array, ""]:
+    """Cross entropy averaged over all n images, to which those without a class (label −1) add 0."""
+    known = label >= 0
+    loss = optax.softmax_cross_entropy_with_integer_labels(logits, jnp.maximum(label, 0))
+    return jnp.where(known, loss, 0.0).mean()
+
+
+def tscarnet_loss(
+    out: dict[str, jax.Array], mask: Float[Array, "n s s"], label: Int[Array, " n"]
+) -> tuple[Float[Array, ""], Logs]:
+    """TSCARNet's objective over the network's `aux` outputs (paper 4.2: cross entropy + boundary-aware loss).
+
+    L = BCE(final) + .5 Σ BCE(m1..m3, r2, r3) + .25 Σ BCE(d4, d5) + .5 [Σ L_bnd(b1..b3) + Dice_edge(final)]
+    + .1 CE(class). Coarse masks are compared with mean-pooled soft targets, coarse boundaries with max-pooled ones (a
+    thin edge would vanish in an average).
+    """
+    side = mask.shape[1]
+    coarse = lambda name: binary_cross_entropy(out[name], block_mean(mask, side // out[name].shape[1]))  # noqa: E731
+    edge = edges(mask)
+    border = lambda name: boundary_loss(out[name], block_max(edge, side // out[name].shape[1]))  # noqa: E731
+    parts = {
+        "final": binary_cross_entropy(out["final"], mask),
+        "coarse": sum(coarse(name) for name in ("m1", "m2", "m3", "r2", "r3")),
+        "deep": sum(coarse(name) for name in ("d4", "d5")),
+        "boundary": sum(border(name) for name in ("b1", "b2", "b3")) + dice_loss(edges(out["map"]), edge),
+        "class": class_loss(out["class"], label),
+    }
+    weights = {"final": 1.0, "coarse": 0.5, "deep": 0.25, "boundary": 0.5, "class": 0.1}
+    total = sum(weights[name] * value for name, value in parts.items())
+    return jnp.asarray(total), {f"loss_{name}": jnp.asarray(value) for name, value in parts.items()}
+
+
+def minet_loss(out: dict[str, jax.Array], mask: Float[Array, "n s s"]) -> tuple[Float[Array, ""], Logs]:
+    """MINet's objective (arXiv 2405.16096): Σ over the five maps of BCE + (1 − SSIM, window 11)."""
+    maps = [out["map"], *(out[f"map{k}"] for k in range(2, 6))]
+    cross_entropy = sum(probability_cross_entropy(p, mask) for p in maps)
+    structure = sum(1 - ssim(p, mask) for p in maps)
+    return jnp.asarray(cross_entropy + structure), {
+        "loss_bce": jnp.asarray(cross_entropy),
+        "loss_ssim": jnp.asarray(structure),
+    }
+
+
+def probability_cross_entropy(p: Float[Array, "n h w"], target: Float[Array, "n h w"]) -> Float[Array, ""]:
+    """Binary cross entropy of probabilities (kept 1e-6 away from 0 and 1), for maps upsampled after the sigmoid."""
+    p = jnp.clip(p, 1e-6, 1 - 1e-6)
+    return -(target * jnp.log(p) + (1 - target) * jnp.log1p(-p)).mean()
+
+
+def ssim(x: Float[Array, "n h w"], y: Float[Array, "n h w"], window: int = 11, sigma: float = 1.5) -> Float[Array, ""]:
+    """Mean structural similarity of maps in [0, 1] (Wang et al., 2004), Gaussian window, zero padding as in BASNet."""
+    offsets = jnp.arange(window) - window // 2
+    gaussian = jnp.exp(-(offsets**2) / (2 * sigma**2))
+    gaussian = gaussian / gaussian.sum()
+
+    def blur(image: jax.Array) -> jax.Array:
+        for axis in (1, 2):
+            padding = [(window // 2,) * 2 if a == axis else (0, 0) for a in range(3)]
+            padded = jnp.pad(image, padding)
+            length = image.shape[axis]
+            image = sum(gaussian[i] * jax.lax.slice_in_dim(padded, i, i + length, axis=axis) for i in range(window))
+        return image
+
+    mean_x, mean_y = blur(x), blur(y)
+    var_x, var_y = blur(x * x) - mean_x**2, blur(y * y) - mean_y**2
+    cov = blur(x * y) - mean_x * mean_y
+    c1, c2 = 0.01**2, 0.03**2
+    return (
+        ((2 * mean_x * mean_y + c1) * (2 * cov + c2)) / ((mean_x**2 + mean_y**2 + c1) * (var_x + var_y + c2))
+    ).mean()

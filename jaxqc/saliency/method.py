@@ -1,0 +1,118 @@
+"""Supervised saliency as a `jaxqc.training.method.Method`: TSCARNet, MINet and whatever else `jaxqc.models` builds."""
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from jaxqc.config import AugmentConfig, TrainConfig
+from jaxqc.data.augment import augment, fit_to_size, to_float
+from jaxqc.metrics import saliency as metrics_
+from jaxqc.models import build
+from jaxqc.saliency.losses import minet_loss, tscarnet_loss
+from jaxqc.training.method import Logs
+from jaxqc.types import AXIS, Batch, Metrics, Variables
+
+
+@dataclass(frozen=True)
+class SaliencyMethod:
+    """A saliency network with its normalisation, augmentation and loss.
+
+    mean, std: of the training images in [0, 1]; foreground: their mean defect share.
+    """
+
+    model: str
+    classes: tuple[str, ...]
+    mean: float
+    std: float
+    foreground: float
+    width: float = 1.0
+    dtype: str = "float32"
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+
+    @cached_property
+    def network(self) -> nn.Module:
+        """The training network: batch norm reduces over the mapped axis."""
+        return self._build(axis_name=AXIS)
+
+    @cached_property
+    def inference_network(self) -> nn.Module:
+        """The same network outside of any mapped axis."""
+        return self._build(axis_name=None)
+
+    def _build(self, axis_name: str | None) -> nn.Module:
+        return build(
+            self.model,
+            max(1, len(self.classes)),
+            self.width,
+            self.dtype,
+            axis_name=axis_name,
+            foreground=self.foreground,
+        )
+
+    def init(self, key: jax.Array) -> Variables:
+        """Fresh `params` and `batch_stats`."""
+        keys = {"params": key, "dropout": key}
+        return self.inference_network.init(keys, jnp.zeros((1, 64, 64, 3), jnp.float32), train=False, aux=True)
+
+    def normalize(self, image: jax.Array) -> jax.Array:
+        """[0, 1] float32 → zero mean, unit deviation over the training set."""
+        return (image - self.mean) / self.std
+
+    def prepare(self, batch: Batch, keys: jax.Array, size: int, train: bool) -> Batch:
+        """uint8 → normalised float32 at `size`; augmented when `train`."""
+        image, mask = to_float(batch["image"]), batch["mask"].astype(jnp.float32)
+        image, mask = augment(image, mask, keys, size, self.augment) if train else fit_to_size(image, mask, size)
+        return {**batch, "image": self.normalize(image), "mask": mask}
+
+    def loss(self, params: Any, model_state: Any, batch: Batch, key: jax.Array) -> tuple[jax.Array, tuple[Any, Logs]]:
+        """Forward in training mode and the network's own objective."""
+        variables = {"params": params, **model_state}
+        out, new_state = self.network.apply(
+            variables, batch["image"], train=True, aux=True, mutable=["batch_stats"], rngs={"dropout": key}
+        )
+        if self.model == "minet":
+            loss, logs = minet_loss(out, batch["mask"])
+        else:
+            loss, logs = tscarnet_loss(out, batch["mask"], batch["label"])
+        return loss, (new_state, logs)
+
+    def predict(self, variables: Variables, image: jax.Array) -> dict[str, jax.Array]:
+        """`map` [n s s] in [0, 1]; TSCARNet adds `class` probabilities [n k] and the coarse maps `m1`..`m3`."""
+        out = self.inference_network.apply(variables, image, train=False)
+        found = {"map": out["map"]}
+        if "class" in out:
+            found["class"] = nn.softmax(out["class"])
+            found |= {name: nn.sigmoid(out[name]) for name in ("m1", "m2", "m3")}
+        return found
+
+    def init_metrics(self) -> metrics_.SaliencySums:
+        """An empty accumulator, overall and per class."""
+        return metrics_.empty(len(self.classes))
+
+    def update_metrics(
+        self, metrics: metrics_.SaliencySums, variables: Variables, batch: Batch, size: int
+    ) -> metrics_.SaliencySums:
+        """Predicts at `size`, resizes the map to the mask's own size (never the other way) and adds the batch."""
+        mask = batch["mask"]
+        image, _ = fit_to_size(to_float(batch["image"]), mask.astype(jnp.float32), size)
+        found = self.predict(variables, self.normalize(image))["map"]
+        if found.shape != mask.shape:
+            found = jnp.clip(jax.image.resize(found, mask.shape, "linear"), 0.0, 1.0)
+        return metrics_.update(metrics, found, mask, batch["label"], batch["weight"])
+
+    def summarize(self, metrics: metrics_.SaliencySums) -> Metrics:
+        """Named scalars, overall and `CLASS/name`."""
+        return metrics_.compute(metrics, self.classes)
+
+
+def make_method(
+    config: TrainConfig, classes: tuple[str, ...], mean: float, std: float, foreground: float
+) -> SaliencyMethod:
+    """The method a config describes, for a data set with these classes and statistics."""
+    return SaliencyMethod(
+        config.model.name, classes, mean, std, foreground, config.model.width, config.model.dtype, config.augment
+    )
