@@ -1,0 +1,256 @@
+"""Checkpoints: asynchronous, atomic, self-checking (Orbax), and the run folder that they stand in.
+
+checkpoints/STEP/   one checkpoint: the state's arrays (unreplicated, so good for any number of devices) and, as its
+                    custom metadata, a record {format, step, config, data, metrics, best, state_sha256}
+config.json         the recipe;  meta.json  classes, mean, std, data digest, versions, git commit
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from flax import serialization, traverse_util
+
+from jaxqc.config import TrainConfig, from_dict
+from jaxqc.errors import UserError, suggest
+
+FORMAT = 1
+"""Version of the checkpoint's layout."""
+
+FREE_FIELDS = ("backend", "devices", "data.workers", "nan_patience", "steps_per_call")
+"""Config fields that a resumed run may change, because the result does not depend on them."""
+
+Flat = dict[tuple[str, ...], np.ndarray]
+
+
+class DamagedError(Exception):
+    """A checkpoint that is incomplete or whose bytes are not those that were saved."""
+
+
+class Checkpoints:
+    """Writes a run's checkpoints: the two latest and the best are kept."""
+
+    def __init__(self, folder: Path) -> None:
+        from orbax.checkpoint import v1 as ocp
+
+        self.folder, self.best_step = folder.resolve(), -1
+        self._pending: tuple[int, Any] | None = None
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._orbax = ocp.training.Checkpointer(
+                self.folder, preservation_policy=_Keep(self), cleanup_tmp_directories=True
+            )
+        except OSError as e:
+            raise UserError(f"{folder}: cannot hold checkpoints ({e.strerror or e}); choose another folder") from e
+
+    def save(self, step: int, state: Any, record: dict[str, Any], best_step: int) -> None:
+        """Starts saving a host state (`Parallel.unreplicate`) and returns; the copy is already taken.
+
+        Raises:
+          UserError: this save could not begin, or the one before it failed (disk full, folder not writable).
+        """
+        self.wait()
+        flat = _flatten(state)
+        record = {"format": FORMAT, "step": step, **record, "state_sha256": _digest(flat)}
+        self.best_step = best_step
+        try:
+            response = self._orbax.save_async(
+                step, traverse_util.unflatten_dict(flat), force=True, custom_metadata=record
+            )
+        except Exception as e:
+            raise self._failed(step, e) from e
+        self._pending = (step, response)
+
+    def wait(self) -> None:
+        """Returns once the save under way is complete on disk. Raises UserError where it failed."""
+        if self._pending is None:
+            return
+        (step, response), self._pending = self._pending, None
+        try:
+            response.result()
+        except Exception as e:
+            raise self._failed(step, e) from e
+
+    def close(self) -> None:
+        """Waits for the save under way and ends the threads."""
+        try:
+            self.wait()
+        finally:
+            try:
+                self._orbax.close()
+            except Exception as e:
+                raise UserError(f"{self.folder}: closing the checkpoints failed ({_reason(e)})") from e
+
+    def _failed(self, step: int, error: Exception) -> UserError:
+        earlier = steps_in(self.folder)
+        kept = f"checkpoints {', '.join(map(str, earlier))} are intact" if earlier else "there is none before it"
+        return UserError(
+            f"{self.folder}: saving the checkpoint of step {step} failed ({_reason(error)}); {kept}; make room or mend "
+            "the folder's permissions and run the same command again to go on"
+        )
+
+
+class _Keep:
+    """Orbax preservation policy: the two latest (one may prove damaged) and the best."""
+
+    def __init__(self, owner: Checkpoints) -> None:
+        self._owner = owner
+
+    def should_preserve(self, checkpoints: Sequence[Any], *, context: Any) -> Sequence[bool]:
+        latest = sorted(c.step for c in checkpoints)[-2:]
+        return [c.step in latest or c.step == self._owner.best_step for c in checkpoints]
+
+
+def steps_in(folder: Path) -> list[int]:
+    """Steps of the complete checkpoints in a `checkpoints` folder, ascending. (One being written has another name.)"""
+    if not folder.is_dir():
+        return []
+    return sorted(int(p.name) for p in folder.iterdir() if p.name.isdigit() and p.is_dir())
+
+
+def read(path: Path) -> tuple[Flat, dict[str, Any]]:
+    """One checkpoint's arrays by path and its record, checked against the digest taken when it was saved.
+
+    Raises:
+      DamagedError: something is missing or altered.
+      UserError: it was written in another format.
+    """
+    from orbax.checkpoint import v1 as ocp
+
+    try:
+        record = dict(ocp.metadata(path.resolve()).custom_metadata or {})
+        version = record.get("format")
+        if isinstance(version, int) and version != FORMAT:
+            raise UserError(f"{path}: checkpoint format {version}; this jaxqc reads format {FORMAT}")
+        flat = _flatten(ocp.load(path.resolve()))
+        same = _digest(flat) == record["state_sha256"]
+    except UserError:
+        raise
+    except Exception as e:  # Orbax and TensorStore raise a dozen kinds for a broken file
+        raise DamagedError(_reason(e)) from e
+    if not same:
+        raise DamagedError("its arrays are not those that were saved")
+    return flat, record
+
+
+def restore_latest(folder: Path, template: Any, config: dict[str, Any], data: str, warn: Any) -> tuple[Any, Any] | None:
+    """The newest sound checkpoint as (host state, record); None where there is none at all.
+
+    template: a state of the same structure (shapes suffice). A damaged checkpoint is named to `warn`, set aside as
+    `STEP.damaged`, and the one before it is taken.
+
+    Raises:
+      UserError: every checkpoint is damaged, or it belongs to another recipe, data set or network.
+    """
+    steps = steps_in(folder)
+    for step in reversed(steps):
+        path = folder / str(step)
+        try:
+            flat, record = read(path)
+        except DamagedError as e:
+            warn(f"{path} is damaged ({e}): not used, set aside as {path.name}.damaged")
+            aside = path.with_name(path.name + ".damaged")
+            if not aside.exists():
+                path.rename(aside)
+            continue
+        _same_recipe(path, record, config, data)
+        return _fill(path, flat, template), record
+    if steps:
+        raise UserError(f"{folder}: every checkpoint is damaged; start anew in another folder")
+    return None
+
+
+def load_variables(run_dir: str | Path, which: str = "best") -> tuple[dict[str, Any], TrainConfig, dict[str, Any]]:
+    """The trained network of a run folder: variables (host float32), its recipe, and its meta record.
+
+    `which`: `best` (by the recipe's `best_metric`; the last one where nothing was evaluated) or `last`. The returned
+    meta also has `step`, and `metrics` where the checkpoint was evaluated.
+
+    Raises:
+      UserError: no such folder, no checkpoint in it, or a damaged one (the sound ones are named).
+    """
+    run = Path(run_dir)
+    if which not in ("best", "last"):
+        raise UserError(f"checkpoint: {which!r}{suggest(which, ('best', 'last'))}")
+    steps = steps_in(run / "checkpoints")
+    if not steps:
+        raise UserError(f"{run}: no checkpoint there (a run folder holds checkpoints/STEP)")
+    step = _best_step(run, steps) if which == "best" else steps[-1]
+    path = run / "checkpoints" / str(step)
+    try:
+        flat, record = read(path)
+    except DamagedError as e:
+        others = [s for s in steps if s != step]
+        offer = f"step {others[-1]} is there too (which='last' or a copy without {step})" if others else "no other"
+        raise UserError(f"{path} is damaged ({e}); {offer}") from e
+    meta_path = run / "meta.json"
+    meta = json.loads(meta_path.read_text(encoding="utf-8")) if meta_path.is_file() else {}
+    kept = {k[:1] + k[1:]: v for k, v in flat.items() if k[0] in ("params", "model_state")}
+    variables = {"params": _subtree(kept, "params"), **_subtree(kept, "model_state")}
+    config = from_dict(record["config"], where=f"{path}: config")
+    return variables, config, {**meta, "step": step, "metrics": record.get("metrics") or {}}
+
+
+def _best_step(run: Path, steps: list[int]) -> int:
+    from orbax.checkpoint import v1 as ocp
+
+    for step in reversed(steps):
+        try:
+            record = ocp.metadata((run / "checkpoints" / str(step)).resolve()).custom_metadata or {}
+        except Exception:
+            continue
+        best = (record.get("best") or {}).get("step", step)
+        return best if best in steps else step
+    return steps[-1]
+
+
+def _same_recipe(path: Path, record: dict[str, Any], config: dict[str, Any], data: str) -> None:
+    def flat(values: dict[str, Any]) -> dict[str, Any]:
+        return {k: v for k, v in traverse_util.flatten_dict(values, sep=".").items() if k not in FREE_FIELDS}
+
+    old, new = flat(record["config"]), flat(config)
+    differ = [k for k in sorted(old.keys() | new.keys()) if old.get(k) != new.get(k)]
+    if differ:
+        what = "; ".join(f"{k} was {old.get(k)!r}, is {new.get(k)!r}" for k in differ)
+        raise UserError(f"{path}: another recipe's checkpoint ({what}); restore the recipe or choose another folder")
+    if record["data"] != data:
+        raise UserError(
+            f"{path}: trained on other data (digest {record['data'][:12]}, now {data[:12]}); choose another folder"
+        )
+
+
+def _flatten(state: Any) -> Flat:
+    tree = serialization.to_state_dict(state)
+    flat = traverse_util.flatten_dict(tree)
+    return {k: np.asarray(v) for k, v in flat.items() if v is not None}
+
+
+def _fill(path: Path, flat: Flat, template: Any) -> Any:
+    tree = traverse_util.flatten_dict(serialization.to_state_dict(template), keep_empty_nodes=True)
+    wanted = {k: tuple(v.shape) for k, v in tree.items() if hasattr(v, "shape")}
+    have = {k: v.shape for k, v in flat.items()}
+    if wanted != have:
+        odd = sorted("/".join(k) for k in wanted.keys() | have.keys() if wanted.get(k) != have.get(k))
+        raise UserError(f"{path}: another network's checkpoint; {len(odd)} arrays differ, the first is {odd[0]}")
+    filled = traverse_util.unflatten_dict({k: flat.get(k, v) for k, v in tree.items()})
+    return serialization.from_state_dict(template, filled)
+
+
+def _subtree(flat: Flat, root: str) -> dict[str, Any]:
+    return traverse_util.unflatten_dict({k[1:]: v for k, v in flat.items() if k[0] == root})
+
+
+def _digest(flat: Flat) -> str:
+    h = hashlib.sha256()
+    for key in sorted(flat):
+        value = np.ascontiguousarray(flat[key])
+        h.update(repr((key, value.shape, str(value.dtype))).encode())
+        h.update(value.data if value.ndim else value.tobytes())
+    return h.hexdigest()
+
+
+def _reason(error: BaseException) -> str:
+    return " ".join(str(error).split())[:300] or type(error).__name__

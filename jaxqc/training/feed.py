@@ -1,0 +1,127 @@
+"""Brings the data to the step: `Resident` keeps the whole set on every device, `Stream` sends each batch ahead of use.
+
+Both run the same per-device step on the same batches in the same order.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+import optax
+
+from jaxqc.config import TrainConfig
+from jaxqc.data.dataset import ArrayDataset, Dataset
+from jaxqc.data.pipeline import Loader, make_loader
+from jaxqc.training.method import Method
+from jaxqc.training.optim import Schedule
+from jaxqc.training.parallel import Parallel
+from jaxqc.training.plan import Stretch
+from jaxqc.training.state import TrainState
+from jaxqc.training.step import make_scan, make_step
+
+Fetch = Callable[[], dict[str, np.ndarray]]
+"""Waits for the steps it stands for and gives their logs, float32 [count] each."""
+
+IN_FLIGHT = 2
+"""Batches that may wait on a device in stream mode: one in use, one behind it."""
+
+
+class Resident:
+    """Steps over a data set that lives on the device; one compilation a phase."""
+
+    def __init__(
+        self,
+        method: Method,
+        optimizer: optax.GradientTransformation,
+        schedule: Schedule,
+        config: TrainConfig,
+        parallel: Parallel,
+        train: ArrayDataset,
+    ) -> None:
+        self._config, self._parallel, self._n = config, parallel, len(train)
+        self._make = lambda size: make_step(method, optimizer, schedule, size, config.optim.accumulate)
+        self._data = parallel.replicate({"image": train.images, "mask": train.masks, "label": train.labels})
+        self._seed = parallel.replicate(np.uint32(config.seed))
+        self._calls: dict[int, Callable[..., Any]] = {}
+
+    def run(self, state: TrainState, stretch: Stretch, start: int, count: int) -> tuple[TrainState, Fetch]:
+        """Starts steps `start .. start + count - 1` (count <= steps_per_call) and returns without waiting."""
+        config, parallel = self._config, self._parallel
+        if stretch.size not in self._calls:
+            scan = make_scan(self._make(stretch.size), config.steps_per_call)
+            self._calls[stretch.size] = parallel.map(scan, donate=(0,))
+        rows = np.zeros((config.steps_per_call, stretch.batch), np.int32)
+        rows[:count] = stretch.indices(start, count, config.seed, self._n)
+        # [k batch] -> this process's devices' [d k batch/d]
+        rows = rows.reshape(config.steps_per_call, parallel.count, -1).transpose(1, 0, 2)[parallel.rows]
+        indices = parallel.put(np.ascontiguousarray(rows))
+        counts = parallel.put(np.full(len(parallel.local), count, np.int32))
+        state, logs = self._calls[stretch.size](state, self._data, indices, counts, self._seed)
+        return state, lambda: {k: v[:count] for k, v in parallel.unreplicate(logs).items()}
+
+    def close(self) -> None:
+        """Nothing to end."""
+
+
+class Stream:
+    """Steps over batches that a loader reads ahead; each is on its way to the device while the one before is used."""
+
+    def __init__(
+        self,
+        method: Method,
+        optimizer: optax.GradientTransformation,
+        schedule: Schedule,
+        config: TrainConfig,
+        parallel: Parallel,
+        train: ArrayDataset | Dataset,
+    ) -> None:
+        self._config, self._parallel, self._train = config, parallel, train
+        self._make = lambda size: make_step(method, optimizer, schedule, size, config.optim.accumulate)
+        self._seed = parallel.replicate(np.uint32(config.seed))
+        self._calls: dict[int, Callable[..., Any]] = {}
+        self._loader: tuple[int, Loader] | None = None
+        self._flying: deque[Any] = deque()
+
+    def run(self, state: TrainState, stretch: Stretch, start: int, count: int) -> tuple[TrainState, Fetch]:
+        """Starts steps `start .. start + count - 1`; waits only to keep `IN_FLIGHT` batches on the device."""
+        parallel = self._parallel
+        if stretch.size not in self._calls:
+            step = self._make(stretch.size)
+            call = parallel.map(lambda state, batch, seed: step(state, batch, jax.random.key(seed)), donate=(0,))
+            self._calls[stretch.size] = call
+        loader = self._loader_at(stretch, start)
+        logs = []
+        for _ in range(count):
+            batch = parallel.shard(next(loader))
+            state, log = self._calls[stretch.size](state, batch, self._seed)
+            logs.append(log)
+            self._flying.append(log["loss"])
+            if len(self._flying) >= IN_FLIGHT:
+                jax.block_until_ready(self._flying.popleft())
+
+        def fetch() -> dict[str, np.ndarray]:
+            rows = parallel.unreplicate(logs)
+            return {k: np.stack([row[k] for row in rows]) for k in rows[0]}
+
+        return state, fetch
+
+    def close(self) -> None:
+        """Ends the loader's threads and worker processes."""
+        if self._loader:
+            self._loader[1].close()
+            self._loader = None
+
+    def _loader_at(self, stretch: Stretch, start: int) -> Loader:
+        step = stretch.position + start - stretch.start
+        if self._loader and self._loader[0] == stretch.phase and self._loader[1].step == step:
+            return self._loader[1]
+        self.close()
+        config = self._config
+        part = (jax.process_index(), jax.process_count())
+        loader = make_loader(
+            self._train, stretch.batch, config.seed, step, None, config.data.size, config.data.workers, True, part
+        )
+        self._loader = (stretch.phase, loader)
+        return loader

@@ -1,0 +1,97 @@
+"""The run's records: metrics.jsonl (all of it), log.csv (the same as a table) and TensorBoard events under tb/."""
+
+import csv
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from jaxqc.errors import UserError
+
+WALL_FIELDS = ("images_per_second", "seconds")
+"""Fields that tell of the machine's pace; everything else is equal in a resumed and an uninterrupted run."""
+
+
+class RunLog:
+    """Appends rows `{"kind": "train" | "eval", "step": int, "epoch": float, ...}`.
+
+    Opening cuts the records back to rows with `step <= start`: what an ended run had logged beyond its last checkpoint
+    is computed, and logged, again.
+    """
+
+    def __init__(self, folder: Path, start: int = 0) -> None:
+        from tensorboardX import SummaryWriter
+
+        self.jsonl, self.csv = folder / "metrics.jsonl", folder / "log.csv"
+        self.rows = [row for row in read_rows(self.jsonl) if row["step"] <= start] if start else []
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            replace_text(self.jsonl, "".join(json.dumps(row) + "\n" for row in self.rows))
+            self._file = self.jsonl.open("a", encoding="utf-8")
+            self._board = SummaryWriter(str(folder / "tb"), purge_step=start + 1 if start else None)
+        except OSError as e:
+            raise UserError(f"{folder}: cannot write the run's records ({e.strerror or e})") from e
+
+    def write(self, row: dict[str, Any]) -> None:
+        """Adds a row to metrics.jsonl and to TensorBoard (`train/NAME`, `eval/NAME`)."""
+        self.rows.append(row)
+        self._file.write(json.dumps(row) + "\n")
+        for name, value in row.items():
+            if name not in ("kind", "step") and isinstance(value, int | float):
+                self._board.add_scalar(f"{row['kind']}/{name}", value, row["step"])
+
+    def sync(self) -> None:
+        """Puts metrics.jsonl safely on disk and writes log.csv; called before each checkpoint, so that no checkpoint
+        knows more than the records."""
+        try:
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            self._board.flush()
+            self._write_csv()
+        except OSError as e:
+            raise UserError(f"{self.jsonl}: cannot write the run's records ({e.strerror or e})") from e
+
+    def close(self) -> None:
+        """Writes what is pending and closes the files."""
+        try:
+            self.sync()
+        finally:
+            self._file.close()
+            self._board.close()
+
+    def _write_csv(self) -> None:
+        columns = list(dict.fromkeys(name for row in self.rows for name in row))
+        new = self.csv.with_suffix(".csv.new")
+        with new.open("w", encoding="utf-8", newline="") as f:
+            writer = csv.DictWriter(f, columns, restval="", lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(self.rows)
+        new.replace(self.csv)
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """The rows of a metrics.jsonl; [] where it is absent. A last line torn by a crash is left out.
+
+    Raises:
+      UserError: a line before the last is not JSON.
+    """
+    if not path.is_file():
+        return []
+    lines = path.read_text(encoding="utf-8").split("\n")
+    rows = []
+    for number, line in enumerate(lines, 1):
+        if not line:
+            continue
+        try:
+            rows.append(json.loads(line))
+        except json.JSONDecodeError as e:
+            if number < len(lines):
+                raise UserError(f"{path}: line {number} is not JSON; repair it or start in another folder") from e
+    return rows
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Writes a whole file, so that a reader or a crash meets either the old or the new one."""
+    new = path.with_name(path.name + ".new")
+    new.write_text(text, encoding="utf-8")
+    new.replace(path)

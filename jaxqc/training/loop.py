@@ -1,0 +1,306 @@
+"""The one training loop: phases, evaluation, checkpoints, resumption and the guards, for any `Method`."""
+
+import math
+import signal
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxqc.config import TrainConfig, to_dict
+from jaxqc.data.dataset import ArrayDataset, Dataset
+from jaxqc.errors import UserError, suggest
+from jaxqc.training import checkpoint, plan, record, state
+from jaxqc.training.cache import enable_compilation_cache
+from jaxqc.training.evaluate import make_evaluate
+from jaxqc.training.feed import Fetch, Resident, Stream
+from jaxqc.training.logs import RunLog
+from jaxqc.training.method import Method
+from jaxqc.training.optim import make_optimizer, make_schedule
+from jaxqc.training.parallel import Parallel, make_parallel
+from jaxqc.training.progress import Progress
+from jaxqc.types import Metrics
+
+LOWER_IS_BETTER = ("mae", "loss")
+CALL_SECONDS = 1.0
+"""Aimed-at time of one compiled call: short enough for a live display and a quick answer to SIGTERM."""
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """What a finished run reached. `metrics`: the last evaluation; `best`: the one of `best_step`."""
+
+    workdir: Path
+    step: int
+    metrics: Metrics
+    best: Metrics
+    best_step: int
+    seconds: float
+    """Training time over all sittings, evaluations and saves included."""
+
+
+def fit(
+    method: Method,
+    config: TrainConfig,
+    train: ArrayDataset | Dataset,
+    val: ArrayDataset | Dataset | None,
+    workdir: str | Path,
+    resume: bool = True,
+    progress: bool = True,
+    meta: dict[str, Any] | None = None,
+) -> FitResult:
+    """Trains `method` by the recipe `config` and leaves a run folder (see `jaxqc.training.checkpoint`).
+
+    With `resume`, a run that was ended at any moment goes on from its last sound checkpoint and ends bit-identical to
+    an uninterrupted one. In resident mode an index of files is decoded once, and arrays are taken at the size they
+    have. With several processes every one calls this with the same arguments on a shared `workdir`.
+
+    Raises:
+      UserError: a recipe that cannot run, a folder that holds another run or cannot be written, `nan_patience` steps
+        in a row whose loss or gradient is not finite.
+      SystemExit: 143 after SIGTERM, once the state is saved.
+    """
+    enable_compilation_cache()
+    workdir = Path(workdir)
+    if not resume and checkpoint.steps_in(workdir / "checkpoints"):
+        raise UserError(f"{workdir}: holds a run already; resume it or choose another folder")
+    train = _ready(train, config)
+    parallel = make_parallel(config.backend, config.devices)
+    run = _Run(method, config, train, val, workdir, parallel)
+    run.restore()
+    if jax.process_index() == 0:
+        record.write_papers(workdir, config, meta, method.classes, run.digest)
+    run.train(progress)
+    if jax.process_index() == 0:
+        record.write_golden(workdir, method, val if val is not None and len(val) else train, config)
+    return FitResult(workdir, run.step, run.metrics, run.best["metrics"], run.best["step"], run.seconds)
+
+
+def _ready(train: ArrayDataset | Dataset, config: TrainConfig) -> ArrayDataset | Dataset:
+    if len(train) == 0:
+        raise UserError("data: the training split is empty")
+    if isinstance(train, Dataset) and config.data.mode == "resident":
+        from jaxqc.data.load import load_arrays
+
+        return load_arrays(train, config.data.size, config.data.skip_bad)
+    return train
+
+
+@dataclass
+class _Run:
+    """One sitting of a run: what the host knows and does between compiled calls."""
+
+    method: Method
+    config: TrainConfig
+    data: ArrayDataset | Dataset
+    val: ArrayDataset | Dataset | None
+    workdir: Path
+    parallel: Parallel
+    step: int = 0
+    metrics: Metrics = field(default_factory=dict)
+    best: dict[str, Any] = field(default_factory=lambda: {"step": -1, "value": None, "metrics": {}})
+    partial: dict[str, list[float]] = field(default_factory=dict)
+    """Logs of the steps since the last log line, so that a line is whole though a save falls within it."""
+    seconds: float = 0.0
+
+    def __post_init__(self) -> None:
+        config, method = self.config, self.method
+        self.plan = plan.make_plan(config, len(self.data), self.parallel.count)
+        self.total = self.plan[-1].stop
+        warmup = plan.step_at(self.plan, config.optim.warmup_epochs)
+        self.optimizer = make_optimizer(config.optim)
+        self.schedule = make_schedule(config.optim, self.total, warmup)
+        self.digest = record.data_digest(self.data)
+        self.folder = self.workdir / "checkpoints"
+        self.notes: list[str] = []
+        if self.val is not None and len(self.val):
+            with np.errstate(all="ignore"):
+                known = method.summarize(jax.device_get(method.init_metrics()))
+            if config.best_metric not in known:
+                raise UserError(f"best_metric: {config.best_metric!r}{suggest(config.best_metric, known)}")
+
+    def restore(self) -> None:
+        """Takes up the last sound checkpoint, or draws a fresh state."""
+        create = lambda key: state.create(self.method, self.optimizer, key)  # noqa: E731
+        key = jax.random.key(self.config.seed)
+        template = jax.eval_shape(create, key)
+        found = checkpoint.restore_latest(self.folder, template, to_dict(self.config), self.digest, self.notes.append)
+        if found is None:
+            host = jax.tree.map(np.array, jax.device_get(jax.jit(create)(key)))
+        else:
+            host, kept = found
+            self.step, self.metrics, self.best = kept["step"], kept["metrics"], kept["best"]
+            self.partial, self.seconds = kept["partial"], kept["seconds"]
+            self.notes.append(f"resumed at step {self.step} of {self.total}")
+        self.state = self.parallel.replicate(host)
+
+    def train(self, progress: bool) -> None:
+        """Runs what is left of the plan."""
+        config, parallel, main = self.config, self.parallel, jax.process_index() == 0
+        kind: Any = Resident if config.data.mode == "resident" else Stream
+        feed = kind(self.method, self.optimizer, self.schedule, config, parallel, self.data)
+        self.evaluate = make_evaluate(
+            self.method, parallel, config.eval_size, config.eval_batch, config.data.size, config.data.workers
+        )
+        self.log = RunLog(self.workdir, self.step) if main else None
+        self.saves = checkpoint.Checkpoints(self.folder)
+        self.began = self.marked = time.monotonic()
+        self.before = self.seconds
+        self.pending: deque[tuple[plan.Chunk, int, int, Fetch]] = deque()
+        self.pace = 1 if jax.process_count() == 1 else config.steps_per_call
+        try:
+            with Progress(self.total, self.step, progress and main) as self.bar, _Sigterm() as stop:
+                for note in self.notes:
+                    self.bar.note(note)
+                # Nothing may cross between host and device in the loop but by an explicit put or get.
+                with jax.transfer_guard("disallow"):
+                    for chunk in plan.make_chunks(self.plan, config, self.step):
+                        self._chunk(feed, chunk, stop)
+            self.saves.wait()
+        finally:
+            self.seconds = self.before + time.monotonic() - self.began
+            feed.close()
+            try:
+                self.saves.close()
+            finally:
+                if self.log:
+                    self.log.close()
+
+    def _chunk(self, feed: Resident | Stream, chunk: plan.Chunk, stop: "_Sigterm") -> None:
+        while self.step < chunk.stop:
+            count = min(self.pace, chunk.stop - self.step)
+            self.state, fetch = feed.run(self.state, chunk.stretch, self.step, count)
+            self.pending.append((chunk, self.step, count, fetch))
+            self.step += count
+            self._read_logs(leave=1)  # those of the call before: the device is busy with this one meanwhile
+            if self.step < chunk.stop and stop.asked():
+                self._leave()
+        metrics: Metrics = {}
+        improved = False
+        if chunk.evaluate and self.val is not None and len(self.val):
+            self._read_logs()
+            metrics = self._evaluate(chunk, self.val)
+            improved = self.best["step"] == chunk.stop
+        if chunk.save or improved:
+            self._read_logs()
+            self._save(metrics)
+        if stop.asked():
+            self._leave()
+
+    def _leave(self) -> None:
+        self._read_logs()
+        if self.step not in checkpoint.steps_in(self.folder):
+            self._save({})
+        self.saves.wait()
+        self.bar.note(f"SIGTERM: saved step {self.step} in {self.folder}; the same command goes on from there")
+        raise SystemExit(143)
+
+    def _read_logs(self, leave: int = 0) -> None:
+        while len(self.pending) > leave:
+            chunk, start, count, fetch = self.pending.popleft()
+            logs = fetch()
+            now = time.monotonic()
+            rate = count * chunk.stretch.batch / (now - self.marked)
+            if jax.process_count() == 1 and start > 0:  # the first call's time is compilation
+                steps = CALL_SECONDS * count / (now - self.marked)
+                self.pace = int(min(max(1, steps), 2 * self.pace, self.config.steps_per_call))
+            self.marked = now
+            for name, values in logs.items():
+                self.partial.setdefault(name, []).extend(float(v) for v in values)
+            self._check_finite(chunk, start, logs)
+            loss = float(logs["loss"][-1])
+            epoch = chunk.stretch.epoch(start + count)
+            self.bar.update(start + count, epoch, chunk.stretch.size, {"loss": loss, "lr": float(logs["lr"][-1])}, rate)
+            if start + count == chunk.stop:
+                self._log_line(chunk, rate)
+
+    def _check_finite(self, chunk: plan.Chunk, start: int, logs: dict[str, np.ndarray]) -> None:
+        bad = logs["bad"]
+        for t in np.flatnonzero(bad == 1):
+            self.bar.note(f"step {start + int(t) + 1}: loss or gradient is not finite; the step was not applied")
+        if bad.max() < self.config.nan_patience:
+            return
+        step = start + int(np.argmax(bad >= self.config.nan_patience))
+        rows = chunk.stretch.indices(step, 1, self.config.seed, len(self.data))[0]
+        ids = self.data.ids if isinstance(self.data, ArrayDataset) else tuple(s.id for s in self.data.samples)
+        self.saves.wait()
+        good = checkpoint.steps_in(self.folder)
+        raise UserError(
+            f"step {step + 1}: loss or gradient not finite {self.config.nan_patience} times in a row; last good "
+            f"checkpoint: {self.folder / str(good[-1]) if good else 'none'}; batch: {', '.join(ids[i] for i in rows)}"
+        )
+
+    def _log_line(self, chunk: plan.Chunk, rate: float) -> None:
+        logs, self.partial = self.partial, {}
+        good = [i for i, bad in enumerate(logs["bad"]) if bad == 0]
+        means = {k: math.fsum(v[i] for i in good) / len(good) if good else None for k, v in logs.items() if k != "bad"}
+        row = {"kind": "train", "step": chunk.stop, "epoch": round(chunk.stretch.epoch(chunk.stop), 6)}
+        row |= {"size": chunk.stretch.size, **means, "lr": logs["lr"][-1], "skipped": len(logs["bad"]) - len(good)}
+        row |= {"images_per_second": round(rate, 2), "seconds": self._elapsed()}
+        if self.log:
+            self.log.write(row)
+
+    def _evaluate(self, chunk: plan.Chunk, val: ArrayDataset | Dataset) -> Metrics:
+        name = self.config.best_metric
+        metrics = self.metrics = self.evaluate(self.state.variables, val)
+        value, best = metrics[name], self.best["value"]
+        sign = -1 if name.split("/")[-1] in LOWER_IS_BETTER else 1
+        if math.isfinite(value) and (best is None or sign * value > sign * best):
+            self.best = {"step": chunk.stop, "value": value, "metrics": metrics}
+        epoch = chunk.stretch.epoch(chunk.stop)
+        if self.log:
+            finite = {k: v if math.isfinite(v) else None for k, v in metrics.items()}
+            row = {"kind": "eval", "step": chunk.stop, "epoch": round(epoch, 6), **finite, "seconds": self._elapsed()}
+            self.log.write(row)
+        self.bar.note(
+            f"epoch {epoch:.1f}  val {name} {value:.4f} (best {self.best['value']}, step {self.best['step']})"
+        )
+        self.marked = time.monotonic()
+        return metrics
+
+    def _save(self, metrics: Metrics) -> None:
+        if self.log:
+            self.log.sync()
+        kept = {"config": to_dict(self.config), "data": self.digest, "metrics": metrics or self.metrics}
+        kept |= {"evaluated": bool(metrics), "best": self.best, "partial": self.partial, "seconds": self._elapsed()}
+        self.saves.save(self.step, self.parallel.unreplicate(self.state), kept, self.best["step"])
+        self.marked = time.monotonic()
+
+    def _elapsed(self) -> float:
+        return round(self.before + time.monotonic() - self.began, 3)
+
+
+class _Sigterm:
+    """Notes SIGTERM while it is entered, instead of dying of it (in the main thread; elsewhere it does nothing)."""
+
+    def __init__(self) -> None:
+        self._asked = False
+        self._old: Callable[..., Any] | int | None = None
+
+    def __enter__(self) -> "_Sigterm":
+        if threading.current_thread() is threading.main_thread():
+            self._old = signal.signal(signal.SIGTERM, self._note)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._old is not None:
+            signal.signal(signal.SIGTERM, self._old)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self._asked = True
+
+    def asked(self) -> bool:
+        """True in every process as soon as one was asked: all must leave the loop at the same step."""
+        if jax.process_count() == 1:
+            return self._asked
+        from jax.experimental import multihost_utils
+
+        with jax.transfer_guard("allow"):
+            return bool(np.any(multihost_utils.process_allgather(np.asarray(self._asked))))

@@ -1,0 +1,77 @@
+"""Optimisers and learning-rate schedules, as optax chains.
+
+The chain leaves the learning rate out: the step multiplies by `-schedule(state.step)` itself, so that the rate is a
+pure function of the step (also after steps that the NaN guard skipped) and is there to be logged.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, Int
+
+from jaxqc.config import OptimConfig
+from jaxqc.errors import UserError, suggest
+
+Schedule = Callable[[Int[Array, ""]], Float[Array, ""]]
+
+
+def decay_mask(params: Any) -> Any:
+    """True where weight decay applies: leaves of two or more axes, i.e. kernels but neither biases nor batch norm."""
+    return jax.tree.map(lambda p: jnp.ndim(p) > 1, params)
+
+
+def make_optimizer(config: OptimConfig) -> optax.GradientTransformation:
+    """Gradient → update direction, before the learning rate.
+
+    clip by global norm, then `sgd`: L2 decay, Nesterov momentum; `adam`: L2 decay, Adam (arXiv:1412.6980); `adamw`:
+    Adam, decoupled decay (arXiv:1711.05101).
+
+    Raises:
+      UserError: an unknown name or a value out of range.
+    """
+    for field in ("lr", "momentum", "weight_decay", "clip", "warmup_epochs"):
+        value = getattr(config, field)
+        if not (math.isfinite(value) and value >= 0):
+            raise UserError(f"optim.{field}: {value} must be a finite number, 0 or more")
+    decay = optax.add_decayed_weights(config.weight_decay, mask=decay_mask)
+    chains = {
+        "sgd": (decay, optax.trace(config.momentum, nesterov=True)),
+        "adam": (decay, optax.scale_by_adam()),
+        "adamw": (optax.scale_by_adam(), decay),
+    }
+    if config.name not in chains:
+        raise UserError(f"optim.name: {config.name!r}{suggest(config.name, chains)}")
+    clip = (optax.clip_by_global_norm(config.clip),) if config.clip > 0 else ()
+    return optax.chain(*clip, *chains[config.name])
+
+
+def make_schedule(config: OptimConfig, total_steps: int, warmup_steps: int = 0) -> Schedule:
+    """Learning rate by step, over all phases: a straight rise over `warmup_steps` (the first step has lr/warmup_steps),
+    then with t running from 0 to 1: `poly` lr·(1-t)^power, `cosine` lr·(1+cos(πt))/2, or `constant`.
+
+    Raises:
+      UserError: an unknown schedule, or a warm-up that leaves nothing to train.
+    """
+    names = ("poly", "cosine", "constant")
+    if config.schedule not in names:
+        raise UserError(f"optim.schedule: {config.schedule!r}{suggest(config.schedule, names)}")
+    if warmup_steps >= total_steps:
+        raise UserError(f"optim.warmup_epochs: {config.warmup_epochs:g} is as long as all the phases; shorten it")
+
+    def schedule(step: Int[Array, ""]) -> Float[Array, ""]:
+        x = jnp.asarray(step, jnp.float32)
+        t = jnp.clip((x - warmup_steps) / (total_steps - warmup_steps), 0.0, 1.0)
+        if config.schedule == "poly":
+            factor = (1.0 - t) ** config.power
+        elif config.schedule == "cosine":
+            factor = 0.5 * (1.0 + jnp.cos(jnp.pi * t))
+        else:
+            factor = jnp.ones_like(t)
+        rise = jnp.minimum(1.0, (x + 1.0) / max(warmup_steps, 1))
+        return jnp.float32(config.lr) * jnp.where(x < warmup_steps, rise, factor)
+
+    return schedule

@@ -1,0 +1,80 @@
+"""The papers of a run: config.json, meta.json (data, versions, commit) and golden.npz, its later proof."""
+
+import hashlib
+import json
+import platform
+import subprocess
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+import jaxqc
+from jaxqc.config import TrainConfig, to_dict
+from jaxqc.data.dataset import ArrayDataset, Dataset
+from jaxqc.data.pipeline import read_sample
+from jaxqc.errors import UserError
+from jaxqc.training.checkpoint import load_variables
+from jaxqc.training.evaluate import predict_maps
+from jaxqc.training.logs import replace_text
+from jaxqc.training.method import Method
+
+PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+GOLDEN_IMAGES = 2
+
+
+def data_digest(dataset: ArrayDataset | Dataset) -> str:
+    """SHA-256 of the training data: ids and pixels of arrays, ids and classes of an index (whose pixels are unread)."""
+    if isinstance(dataset, ArrayDataset):
+        return dataset.digest()
+    ids = [f"{s.id}\0{s.label}" for s in dataset.samples]
+    return hashlib.sha256("\n".join([*dataset.classes, *ids]).encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def environment() -> dict[str, Any]:
+    """Versions, device kind and, where jaxqc runs from a git checkout, the commit."""
+    versions = {name: metadata.version(name) for name in PACKAGES}
+    versions |= {"jaxqc": jaxqc.__version__, "python": platform.python_version()}
+    device = jax.devices()[0]
+    return {"versions": versions, "device": f"{device.platform}: {device.device_kind}", "git_commit": _commit()}
+
+
+def _commit() -> str | None:
+    here = Path(jaxqc.__file__).resolve().parents[1]
+    if not (here / ".git").exists():
+        return None
+    command = ["git", "-C", str(here), "rev-parse", "HEAD"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() or None
+
+
+def write_papers(folder: Path, config: TrainConfig, meta: dict[str, Any] | None, classes: Any, digest: str) -> None:
+    """Writes config.json and meta.json; what the caller's `meta` says goes before what is found out here."""
+    full = {"classes": list(classes), "data_digest": digest, **environment(), "seed": config.seed, **(meta or {})}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        replace_text(folder / "config.json", json.dumps(to_dict(config), indent=2) + "\n")
+        replace_text(folder / "meta.json", json.dumps(full, indent=2) + "\n")
+    except OSError as e:
+        raise UserError(f"{folder}: cannot write there ({e.strerror or e}); choose another folder") from e
+
+
+def write_golden(folder: Path, method: Method, dataset: ArrayDataset | Dataset, config: TrainConfig) -> Path:
+    """golden.npz: `image` uint8 [n h w c], the best checkpoint's `map` float32 [n s s] (and `class` [n k]) for them,
+    `size` = s and `step`, so that another machine can tell how far off its own maps are."""
+    variables, _, meta = load_variables(folder, "best")
+    rows = range(min(GOLDEN_IMAGES, len(dataset)))
+    if isinstance(dataset, ArrayDataset):
+        images = dataset.images[list(rows)]
+    else:
+        images = np.stack([read_sample(dataset, i, config.data.size or config.eval_size)[0] for i in rows])
+    out = predict_maps(method, variables, images, config.eval_size)
+    path = folder / "golden.npz"
+    new = folder / "golden.new.npz"
+    np.savez_compressed(new, image=images, size=config.eval_size, step=meta["step"], **out)
+    return new.replace(path)

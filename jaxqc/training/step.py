@@ -1,0 +1,127 @@
+"""The training step of one device, and many steps inside one compiled loop over data that lives on the device."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import lax
+from jaxtyping import Array, Int, UInt32
+
+from jaxqc.training.method import Logs, Method
+from jaxqc.training.optim import Schedule
+from jaxqc.training.state import TrainState
+from jaxqc.types import AXIS, Batch
+
+Step = Callable[[TrainState, Batch, jax.Array], tuple[TrainState, Logs]]
+
+
+def make_step(
+    method: Method,
+    optimizer: optax.GradientTransformation,
+    schedule: Schedule,
+    size: int,
+    accumulate: int = 1,
+    axis: str = AXIS,
+) -> Step:
+    """The per-device function `step(state, batch, key) → (state, logs)`, to be mapped over the axis `axis`.
+
+    batch: this device's raw uint8 part, [b ...], b a multiple of `accumulate`. key: the run's key, the same every
+    step and on every device. Each image draws from its own key, a function of seed, step and place in the global
+    batch, so that the result does not depend on the number of devices. logs: float32 scalars, equal on all devices:
+    `loss`, `grad_norm` (before clipping), `lr`, `bad` (steps in a row that were not finite) and the method's own.
+
+    A step whose loss or gradient is not finite changes nothing but `step` and `bad_steps`.
+    """
+
+    def gradients(state: TrainState, batch: Batch, keys: jax.Array, key: jax.Array) -> tuple[Any, Any, Logs]:
+        prepared = method.prepare(batch, keys, size, True)
+        objective = jax.value_and_grad(method.loss, has_aux=True)
+        (loss, (model_state, logs)), grads = objective(state.params, state.model_state, prepared, key)
+        return grads, model_state, {**logs, "loss": loss}
+
+    def step(state: TrainState, batch: Batch, key: jax.Array) -> tuple[TrainState, Logs]:
+        image_key, loss_key = jax.random.split(jax.random.fold_in(key, state.step))
+        b = batch["image"].shape[0]
+        places = lax.axis_index(axis) * b + jnp.arange(b)
+        keys = jax.vmap(jax.random.fold_in, (None, 0))(image_key, places)
+        if accumulate == 1:
+            grads, model_state, logs = gradients(state, batch, keys, loss_key)
+        else:
+            grads, model_state, logs = _accumulated(gradients, accumulate, state, batch, keys, loss_key)
+        grads, model_state, logs = lax.pmean((grads, model_state, logs), axis)
+
+        norm = optax.global_norm(grads)
+        finite = jnp.isfinite(logs["loss"]) & jnp.isfinite(norm)
+        lr = schedule(state.step)
+        direction, opt_state = optimizer.update(grads, state.opt_state, state.params)
+        params = jax.tree.map(lambda p, u: p - lr * u, state.params, direction)
+        new = (params, model_state, opt_state)
+        old = (state.params, state.model_state, state.opt_state)
+        params, model_state, opt_state = jax.tree.map(lambda n, o: jnp.where(finite, n, o), new, old)
+        bad = jnp.where(finite, 0, state.bad_steps + 1)
+        state = state.replace(
+            step=state.step + 1, params=params, model_state=model_state, opt_state=opt_state, bad_steps=bad
+        )
+        return state, {**logs, "grad_norm": norm, "lr": lr, "bad": bad.astype(jnp.float32)}
+
+    return step
+
+
+def _accumulated(
+    gradients: Callable[..., Any], parts: int, state: TrainState, batch: Batch, keys: jax.Array, key: jax.Array
+) -> tuple[Any, Any, Logs]:
+    """Averages gradients and logs over `parts` micro-batches; the model state passes from one to the next."""
+    cut = jax.tree.map(lambda x: x.reshape(parts, -1, *x.shape[1:]), (batch, keys))
+    loss_keys = jax.random.split(key, parts)
+
+    def add(carry: Any, xs: Any) -> tuple[Any, Logs]:
+        model_state, total = carry
+        (part, part_keys), part_key = xs
+        grads, model_state, logs = gradients(state.replace(model_state=model_state), part, part_keys, part_key)
+        return (model_state, jax.tree.map(jnp.add, total, grads)), logs
+
+    # Summing in the carry holds one gradient tree in memory, whatever the number of parts.
+    zeros = jax.tree.map(jnp.zeros_like, state.params)
+    (model_state, total), logs = lax.scan(add, (state.model_state, zeros), (cut, loss_keys))
+    grads = jax.tree.map(lambda g: g / parts, total)
+    return grads, model_state, jax.tree.map(lambda x: x.mean(0), logs)
+
+
+def make_scan(step: Step, steps_per_call: int) -> Callable[..., tuple[TrainState, Logs]]:
+    """Up to `steps_per_call` steps in one compiled call, over a data set that lives on the device.
+
+    The per-device function is `run(state, data, indices, count, seed) → (state, logs)`:
+    data: `{"image": uint8 [n h w c], "mask": uint8 [n h w], "label": int32 [n]}`; indices: int32 [k b], row t holds the
+    samples of this device's part of batch t; count: int32 scalar, rows to run (1..k); logs: float32 [k], rows from
+    `count` on are 0. `count` is an argument and not a shape, so that a short last stretch compiles nothing anew.
+    """
+
+    def run(
+        state: TrainState,
+        data: Batch,
+        indices: Int[Array, "k b"],
+        count: Int[Array, ""],
+        seed: UInt32[Array, ""],
+    ) -> tuple[TrainState, Logs]:
+        key = jax.random.key(seed)
+
+        # jit, so that asking for the logs' shapes and the loop's body share one trace of the model.
+        @jax.jit
+        def at(state: TrainState, t: Int[Array, ""]) -> tuple[TrainState, Logs]:
+            rows = indices[t]
+            batch = {name: array[rows] for name, array in data.items()}
+            batch["weight"] = jnp.ones(rows.shape, jnp.float32)
+            return step(state, batch, key)
+
+        def body(t: Int[Array, ""], carry: tuple[TrainState, Logs]) -> tuple[TrainState, Logs]:
+            state, logs = carry
+            state, new = at(state, t)
+            return state, {name: array.at[t].set(new[name]) for name, array in logs.items()}
+
+        _, shapes = jax.eval_shape(at, state, jnp.int32(0))
+        logs = {name: jnp.zeros((steps_per_call, *s.shape), s.dtype) for name, s in shapes.items()}
+        return lax.fori_loop(0, count, body, (state, logs))
+
+    return run
