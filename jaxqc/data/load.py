@@ -12,6 +12,7 @@ from jaxqc.data.dataset import ArrayDataset, Dataset, Sample
 from jaxqc.data.decode import MAX_PIXELS, read_image, read_mask, resize_image, resize_mask
 from jaxqc.data.problems import Problem, printable, refuse
 from jaxqc.data.splits import salt_and_pepper
+from jaxqc.data.store import StoredSample
 from jaxqc.errors import UserError
 
 T = TypeVar("T")
@@ -26,7 +27,10 @@ def load_sample(sample: Sample, size: int = 0, max_pixels: int = MAX_PIXELS) -> 
     """
     if sample.mask is None:
         raise UserError(f"{printable(sample.image)}: no mask for {sample.id!r}; add one (all zero = no defect)")
-    image, mask = read_image(sample.image, max_pixels), read_mask(sample.mask, max_pixels)
+    if isinstance(sample, StoredSample):
+        image, mask = sample.read()
+    else:
+        image, mask = read_image(sample.image, max_pixels), read_mask(sample.mask, max_pixels)
     if image.shape[:2] != mask.shape:
         raise UserError(
             f"{printable(sample.mask)}: the mask is {_side(mask)} and its image {printable(sample.image.name)}"

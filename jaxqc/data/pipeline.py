@@ -9,28 +9,21 @@ processes changes what a global batch holds.
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 
 from jaxqc.data.dataset import ArrayDataset, Dataset
-from jaxqc.data.decode import read_image, read_mask, resize_image, resize_mask
+from jaxqc.data.decode import resize_image, resize_mask
+from jaxqc.data.load import load_sample
 from jaxqc.data.order import Plan
+from jaxqc.data.problems import printable
 from jaxqc.errors import UserError
 
 HostBatch = dict[str, np.ndarray]
 """A batch as in `jaxqc.types`, still in NumPy arrays on the host."""
 
 _PROBES = 16
-
-
-@runtime_checkable
-class Decoded(Protocol):
-    """A `Dataset` whose pixels do not lie in image files of their own (records, TFDS): it decodes its own samples."""
-
-    def decode(self, index: int) -> tuple[np.ndarray, np.ndarray | None]:
-        """Image uint8 [h w c] and mask uint8 {0, 1} [h w] (None = not labelled) of sample number `index`."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -61,15 +54,22 @@ class BatchReader:
     def _sample(self, row: int) -> tuple[np.ndarray, np.ndarray]:
         assert isinstance(self.dataset, Dataset)
         image, mask = read_sample(self.dataset, row, self.size)
-        if image.shape[2] < self.shape[2]:
-            image = np.repeat(image, 3, axis=2)
-        if image.shape != self.shape:
-            name, (h, w, c) = self.dataset.samples[row].image, self.shape
-            if image.shape[2] != c:
-                raise UserError(f"{name}: a colour image in a set whose first images are grey; convert it to grey")
+        h, w, c = self.shape
+        if image.shape[:2] != (h, w):
             found = "x".join(map(str, image.shape[:2]))
-            raise UserError(f"{name}: {found} pixels, but the set's first image has {h}x{w}; give a size to resize to")
-        return image, mask
+            raise self._error(row, f"{found} pixels, but the set's first image has {h}x{w}; set data.size to resize")
+        if c == 1 and _colour(image):
+            raise self._error(row, "a colour image in a set whose first images are grey; convert it to grey")
+        return (np.broadcast_to(image, self.shape) if image.shape[2] < c else image[..., :c]), mask
+
+    def _error(self, row: int, message: str) -> UserError:
+        assert isinstance(self.dataset, Dataset)
+        return UserError(f"{printable(self.dataset.samples[row].image)}: {message}")
+
+
+def _colour(image: np.ndarray) -> bool:
+    """Whether the image is more than grey stored as RGB."""
+    return image.shape[2] == 3 and bool((image != image[..., :1]).any())
 
 
 class Loader(Iterator[HostBatch]):
@@ -182,22 +182,8 @@ def eval_batches(
 
 
 def read_sample(dataset: Dataset, index: int, size: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Decodes one sample: image uint8 [h w c] and mask uint8 {0, 1} [h w] (all 0 where not labelled).
-
-    Raises:
-      UserError: a file that cannot be read, or a mask that has not its image's size.
-    """
-    sample = dataset.samples[index]
-    if isinstance(dataset, Decoded):
-        image, mask = dataset.decode(index)
-    else:
-        image, mask = read_image(sample.image), None if sample.mask is None else read_mask(sample.mask)
-    if mask is None:
-        mask = np.zeros(image.shape[:2], np.uint8)
-    if mask.shape != image.shape[:2]:
-        sizes = " and its image ".join("x".join(map(str, a.shape[:2])) for a in (mask, image))
-        raise UserError(f"{sample.mask or sample.image}: the mask has {sizes} pixels; they must be equal")
-    return _fit(image, mask, size)
+    """Decodes sample number `index`: see `jaxqc.data.load.load_sample`."""
+    return load_sample(dataset.samples[index], size)
 
 
 def _fit(image: np.ndarray, mask: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
@@ -214,8 +200,8 @@ def _loader(
         # one thread gathers ahead; more would only fight over the interpreter lock
         return Loader(BatchReader(dataset, plan, size, shape), start, stop, 0, 1)
     probes = np.unique(np.linspace(0, len(dataset) - 1, min(_PROBES, len(dataset))).astype(int))
-    shapes: list[tuple[int, ...]] = [read_sample(dataset, int(i), size)[0].shape for i in probes]
-    shape = (shapes[0][0], shapes[0][1], max(s[2] for s in shapes))
+    images = [read_sample(dataset, int(i), size)[0] for i in probes]
+    shape = (*images[0].shape[:2], 3 if any(map(_colour, images)) else 1)
     threads = max(2, min(16, 2 * (os.cpu_count() or 1)) // max(1, workers))
     return Loader(BatchReader(dataset, plan, size, shape), start, stop, workers, threads)
 

@@ -151,11 +151,22 @@ def test_files_and_arrays_give_equal_batches(tmp_path: Path, rng: np.random.Gene
                 assert left["image"].shape == (2, size or 16, size or 16, 3)
 
 
-def test_unlabelled_samples_have_empty_masks(tmp_path: Path) -> None:
+def test_samples_without_a_mask_are_refused(tmp_path: Path) -> None:
     data = files(tmp_path, arrays(3))
     bare = dataclasses.replace(data, samples=tuple(dataclasses.replace(s, mask=None) for s in data.samples))
-    with eval_batches(bare, 3) as loader:
-        assert not next(loader)["mask"].any()
+    with pytest.raises(UserError, match=r"s0\.png: no mask"):
+        eval_batches(bare, 3)
+
+
+def test_grey_images_stored_as_rgb_keep_one_channel(tmp_path: Path) -> None:
+    data = files(tmp_path, arrays(20, channels=3))
+    with eval_batches(data, 20) as loader:
+        assert next(loader)["image"].shape == (20, 6, 6, 1)
+    Image.fromarray(np.dstack([np.zeros((6, 6), np.uint8)] * 2 + [np.ones((6, 6), np.uint8)])).save(
+        data.samples[1].image
+    )
+    with eval_batches(data, 20) as loader, pytest.raises(UserError, match=r"s1\.png: a colour image"):
+        next(loader)
 
 
 def test_grey_and_colour_images_mix(tmp_path: Path, rng: np.random.Generator) -> None:
@@ -187,7 +198,7 @@ def test_sizes_that_differ_need_a_size(tmp_path: Path) -> None:
     with eval_batches(data, 3, size=8) as loader:
         assert next(loader)["image"].shape == (3, 8, 8, 1)
     Image.fromarray(np.zeros((6, 5), np.uint8)).save(data.samples[0].mask or "")
-    with pytest.raises(UserError, match="s0_mask.png: the mask has 6x5 and its image 6x6"):
+    with pytest.raises(UserError, match=r"s0_mask\.png: the mask is 5 x 6"):
         read_sample(data, 0)
 
 
