@@ -159,13 +159,13 @@ def test_samples_without_a_mask_are_refused(tmp_path: Path) -> None:
 
 
 def test_grey_images_stored_as_rgb_keep_one_channel(tmp_path: Path) -> None:
-    data = files(tmp_path, arrays(20, channels=3))
-    with eval_batches(data, 20) as loader:
-        assert next(loader)["image"].shape == (20, 6, 6, 1)
+    data = files(tmp_path, arrays(40, channels=3))
+    with eval_batches(data, 40) as loader:
+        assert next(loader)["image"].shape == (40, 6, 6, 1)
     Image.fromarray(np.dstack([np.zeros((6, 6), np.uint8)] * 2 + [np.ones((6, 6), np.uint8)])).save(
         data.samples[1].image
     )
-    with eval_batches(data, 20) as loader, pytest.raises(UserError, match=r"s1\.png: a colour image"):
+    with eval_batches(data, 40) as loader, pytest.raises(UserError, match=r"s1\.png: a colour image"):
         next(loader)
 
 
