@@ -10,8 +10,7 @@ UNROLL = 8
 
 def nearest_row(mask: Bool[Array, "b h w"]) -> Int[Array, "b h w"]:
     """Row of the nearest foreground pixel in the same column, the upper one on a tie; far outside if there is none."""
-    h = mask.shape[1]
-    far = 4 * h
+    far = 2 * mask.shape[1] + mask.shape[2]  # farther, seen from any pixel, than the image's diagonal
     row = lax.broadcasted_iota(jnp.int32, mask.shape, 1)
     above = lax.cummax(jnp.where(mask, row, -far), axis=1)
     below = lax.cummin(jnp.where(mask, row, far), axis=1, reverse=True)
@@ -25,7 +24,7 @@ def distance_transform(mask: Bool[Array, "b h w"]) -> tuple[Float[Array, "b h w"
     tried one after the other so that memory stays at a few maps of the input's size. Among equally near pixels the
     smallest column wins, then the smallest row, which is also the choice of `scipy.ndimage.distance_transform_edt`.
 
-    Distances are exact integers before the square root (sides up to about 7,000). A foreground pixel has distance 0
+    Distances are exact integers before the square root (sides up to 11,000). A foreground pixel has distance 0
     and its own index. An image without foreground has distance `inf` and index 0 everywhere.
     """
     w = mask.shape[2]
@@ -40,7 +39,7 @@ def distance_transform(mask: Bool[Array, "b h w"]) -> tuple[Float[Array, "b h w"
         closer = candidate < squared
         return jnp.where(closer, candidate, squared), jnp.where(closer, c, chosen)
 
-    unreached = (jnp.full_like(vertical, jnp.iinfo(jnp.int32).max), jnp.zeros_like(column))
+    unreached = (jnp.full_like(vertical, jnp.iinfo(jnp.int32).max), jnp.zeros_like(vertical))
     squared, chosen = lax.fori_loop(0, w, try_column, unreached, unroll=min(UNROLL, w))
     found = mask.any(axis=(1, 2), keepdims=True)
     index = jnp.take_along_axis(source, chosen, axis=2) * w + chosen

@@ -1,9 +1,11 @@
 """F-measure from counts, IoU, and the weighted F-measure with its location-aware error weights."""
 
+import functools
 import math
 
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 from jaxtyping import Array, Bool, Float
 
 from jaxqc.metrics.distance import distance_transform, take_pixels
@@ -35,10 +37,12 @@ def gaussian_mean(values: Float[Array, "b h w"]) -> Float[Array, "b h w"]:
     """Mean under the 7x7 Gaussian window, with zeros outside the image; separable, so 14 shifted multiply-adds."""
     kernel = np.exp(-(np.arange(-RADIUS, RADIUS + 1) ** 2) / (2 * SIGMA**2))
     kernel = (kernel / kernel.sum()).tolist()
-    h, w = values.shape[1:]
-    padded = jnp.pad(values, ((0, 0), (RADIUS, RADIUS), (RADIUS, RADIUS)))
-    rows = sum(k * padded[:, i : i + h] for i, k in enumerate(kernel))
-    return jnp.asarray(sum(k * rows[:, :, i : i + w] for i, k in enumerate(kernel)))
+    for axis in (1, 2):
+        size = values.shape[axis]
+        padded = jnp.pad(values, [(RADIUS, RADIUS) if a == axis else (0, 0) for a in range(3)])
+        terms = (k * lax.slice_in_dim(padded, i, i + size, axis=axis) for i, k in enumerate(kernel))
+        values = functools.reduce(jnp.add, terms)
+    return values
 
 
 def weighted_precision_recall(
