@@ -120,7 +120,9 @@ def _opened(path: str | Path, max_pixels: int) -> Iterator[Image.Image]:
         # A named pipe would block for ever and a device may never end.
         if not stat.S_ISREG(os.stat(path).st_mode):
             raise UserError(f"{name}: not a regular file; give an image file")
-        with open(path, "rb") as file, _decoder(file, name)(file, os.fspath(path)) as im:
+        # Without the file's name Pillow does not map it into memory: a mapped TIFF that is to be rotated comes out
+        # scrambled (seen in Pillow 13.0), and a file cut short while it is mapped would end the process.
+        with open(path, "rb") as file, _decoder(file, name)(file) as im:
             width, height = im.size
             if width * height > max_pixels:
                 raise UserError(
@@ -136,6 +138,9 @@ def _opened(path: str | Path, max_pixels: int) -> Iterator[Image.Image]:
         raise UserError(f"{name}: no such file") from e
     except MemoryError as e:
         raise UserError(f"{name}: too little memory to decode it; make it smaller") from e
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as e:
+        # Pillow's TIFF reader has a limit of its own, which `max_pixels` does not raise.
+        raise UserError(f"{name}: {printable(e)}; make it smaller or save it as PNG") from e
     except OSError as e:
         reason = e.strerror or str(e)
         raise UserError(f"{name}: cannot be read ({printable(reason)}); replace or remove the file") from e
