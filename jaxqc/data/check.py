@@ -81,9 +81,7 @@ class Report:
             parts.append(problems)
             if len(self.problems) > limit:
                 parts.append(Text(f"... and {len(self.problems) - limit} more"))
-        verdict = (
-            "no bad samples" if self.ok else "training refuses it (--skip-bad leaves bad samples out)"
-        )
+        verdict = "no bad samples" if self.ok else "training refuses it (--skip-bad leaves bad samples out)"
         parts.append(Text(f"{len(self.errors)} errors, {len(self.warnings)} warnings: {verdict}"))
         return Group(*parts)
 

@@ -32,5 +32,5 @@ def refuse(problems: Sequence[Problem], name: str) -> None:
         raise UserError(errors[0].message)
     if errors:
         raise UserError(
-            f"{errors[0].message} [and {len(errors) - 1} more problems in {name}: `jaxqc data check` lists them all]"
+            f"{errors[0].message} [and {len(errors) - 1} more in {name}: `jaxqc data check` lists them all]"
         )

@@ -147,7 +147,7 @@ def read_split(file: str | Path, dataset: Dataset) -> Dataset:
     chosen: dict[str, int] = {}
     for number, line in enumerate(lines, 1):
         ident = line.strip()
-        where = f"{name}: line {number}: id {printable(ident)!r}"
+        where = f"{name}: line {number}: id {ident!r}"
         if not ident:
             continue
         if ident in chosen:

@@ -114,13 +114,13 @@ def _check_header(name: str, header: list[str]) -> None:
     for column in set(header) - {*REQUIRED, *OPTIONAL}:
         meant = difflib.get_close_matches(column.lower(), OPTIONAL, n=1, cutoff=0.7)
         if meant and meant[0] not in header:
-            raise UserError(f"{name}: unknown column {printable(column)!r} (did you mean {meant[0]!r}?); rename it")
+            raise UserError(f"{name}: unknown column {column!r} (did you mean {meant[0]!r}?); rename it")
 
 
 def _check_row(path: Path, file: Path, line: int, row: dict[str, str], seen: dict[str, int]) -> Problem | None:
     """The row's first problem."""
     ident = printable(row["id"])
-    where = f"{printable(file)}: line {line} (id {ident!r})"
+    where = f"{printable(file)}: line {line} (id {row['id']!r})"
 
     def problem(kind: str, message: str) -> Problem:
         return Problem(ident or f"{FILE}:{line}", kind, f"{where}: {message}")
