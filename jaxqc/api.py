@@ -1,0 +1,194 @@
+"""The public API: `load` a trained model, `train` one, `evaluate` one. Arguments are paths or what they hold."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxqc.config import TrainConfig, load_config
+from jaxqc.data.dataset import ArrayDataset, Dataset
+from jaxqc.data.load import in_threads, load_arrays, load_sample
+from jaxqc.data.problems import printable
+from jaxqc.data.readers import open_dataset
+from jaxqc.data.splits import apply_protocol, read_splits, write_splits
+from jaxqc.errors import UserError, suggest
+from jaxqc.saliency.evaluate import Evaluation, evaluate_dataset, write_evaluation
+from jaxqc.saliency.method import make_method
+from jaxqc.saliency.model import Model as Model
+from jaxqc.saliency.model import load as load
+from jaxqc.training.loop import FitResult, fit
+
+STATISTICS_SAMPLES = 2000
+"""Most images from which a streamed data set's mean and deviation are taken, evenly over its index."""
+
+
+def open_data(path: str | Path, layout: str = "auto", skip_bad: bool = False) -> Dataset:
+    """A data set of any layout: published folders, `index.csv`, a record file, or a prepared TFDS set.
+
+    Raises:
+      UserError: nothing there, or nothing that the layout describes. `skip_bad` lets absent files pass.
+    """
+    path = Path(path)
+    if layout == "records" or (layout == "auto" and path.is_file()):
+        from jaxqc.data.records import open_records
+
+        return open_records(path)
+    if layout == "tfds" or (layout == "auto" and (path / "dataset_info.json").is_file()):
+        from jaxqc.data.tfds import open_tfds
+
+        return open_tfds(path)
+    return open_dataset(path, layout, allow_missing=skip_bad)
+
+
+def train(
+    config: TrainConfig | str | Path,
+    data: str | Path | Dataset | ArrayDataset,
+    out: str | Path,
+    *,
+    val: Dataset | ArrayDataset | None = None,
+    resume: bool = True,
+    progress: bool = True,
+    note: Callable[[str], None] | None = None,
+) -> FitResult:
+    """Trains by a recipe and leaves a run folder in `out`: checkpoints, logs, split lists, config and golden record.
+
+    Args:
+      config: a `TrainConfig`, or the path of a config file.
+      data: a data set or its path, which the recipe's protocol splits; with `val` given, the training half itself.
+      out: the run's folder. With `resume`, a run in it goes on where it ended.
+      note: takes lines worth showing (samples skipped); None prints nothing.
+
+    Raises:
+      UserError: whatever is wrong with recipe, data or folder. SystemExit: 143 after SIGTERM, the state being saved.
+    """
+    config = config if isinstance(config, TrainConfig) else load_config(config)
+    note, out = note or (lambda text: None), Path(out)
+    options = config.data
+    if isinstance(data, str | Path):
+        data = open_data(data, options.layout, options.skip_bad)
+    if val is None:
+        if isinstance(data, ArrayDataset):
+            raise UserError("train: arrays have no protocol to split them; give val= as well")
+        data, val = apply_protocol(data, options.protocol, config.seed)
+        if jax.process_index() == 0:
+            write_splits(out / "splits", data, val)
+    name, skipped = data.name, ()
+    if options.mode == "resident":
+        data, val = (_resident(part, config) for part in (data, val))
+        skipped = data.skipped + val.skipped
+    elif options.skip_bad:
+        (data, bad), (val, bad_val) = (_readable(part) if isinstance(part, Dataset) else (part, ()) for part in (data, val))
+        skipped = bad + bad_val
+    for line in skipped:
+        note(f"skipped {line}")
+    mean, std, foreground = _statistics(data, out if resume else None)
+    method = make_method(config, data.classes, mean, std, foreground)
+    meta: dict[str, Any] = {"mean": mean, "std": std, "foreground": foreground}
+    meta |= {"dataset": name, "train": len(data), "val": len(val), "skipped": list(skipped)}
+    return fit(method, config, data, val, out, resume=resume, progress=progress, meta=meta)
+
+
+def evaluate(
+    checkpoint: str | Path | Model,
+    data: str | Path | Dataset,
+    out: str | Path | None = None,
+    *,
+    which: str = "best",
+    protocol: str | None = None,
+    split: str = "test",
+    layout: str = "auto",
+    size: int | None = None,
+    worst: int = 10,
+    progress: bool = True,
+) -> Evaluation:
+    """Measures a run's model on one side of a protocol's split, and writes the result below `out` where it is given.
+
+    Args:
+      checkpoint: the run's folder, or a loaded model. `which`: `best` or `last`.
+      data: a data set or its path. `layout` as in `DataConfig`.
+      protocol: None takes the run's own (and its kept split lists, where the data are the same).
+      split: `test` or `train` of the protocol, or `all` samples, whatever their split.
+      size: side of the network's input; None takes the run's. worst: number of worst cases to draw.
+
+    Raises:
+      UserError: no such run or data, an unknown split, or not one sample that can be measured.
+    """
+    model = checkpoint if isinstance(checkpoint, Model) else load(checkpoint, which)
+    if isinstance(data, str | Path):
+        data = open_data(data, layout, skip_bad=True)
+    if split == "all":
+        part, protocol = data, "none"
+    elif split in ("train", "test"):
+        protocol = protocol or model.config.data.protocol
+        run = None if isinstance(checkpoint, Model) else Path(checkpoint)
+        halves = _split(data, protocol, model.config, run)
+        part = halves[split == "test"]
+        split += " (overlaps train)" if protocol == "field" and split == "test" else ""
+    else:
+        raise UserError(f"split: {split!r}{suggest(split, ('test', 'train', 'all'))}")
+    result = evaluate_dataset(model, part, protocol, split, size, progress)
+    if out is not None:
+        write_evaluation(result, model, part, out, worst)
+    return result
+
+
+def _split(data: Dataset, protocol: str, config: TrainConfig, run: Path | None) -> tuple[Dataset, Dataset]:
+    """The run's kept lists where `data` is what it was trained on, else the protocol anew."""
+    lists = run / "splits" if run is not None else None
+    if lists is not None and protocol == config.data.protocol and (lists / "test.txt").is_file():
+        kept = set((lists / "test.txt").read_text("utf-8").splitlines())
+        if kept & {sample.id for sample in data.samples}:
+            return read_splits(lists, data)
+    return apply_protocol(data, protocol, config.seed)
+
+
+def _resident(part: Dataset | ArrayDataset, config: TrainConfig) -> ArrayDataset:
+    return part if isinstance(part, ArrayDataset) else load_arrays(part, config.data.size, config.data.skip_bad)
+
+
+def _readable(dataset: Dataset) -> tuple[Dataset, tuple[str, ...]]:
+    """A streamed data set without its unreadable samples, and a line for each of those."""
+    import dataclasses
+
+    def problem(sample: Any) -> str:
+        try:
+            load_sample(sample)
+        except UserError as e:
+            return str(e)
+        return ""
+
+    problems = list(in_threads(problem, dataset.samples))
+    kept = tuple(s for s, bad in zip(dataset.samples, problems, strict=True) if not bad)
+    lines = tuple(f"{s.id}: {bad}" for s, bad in zip(dataset.samples, problems, strict=True) if bad)
+    if not kept:
+        raise UserError(f"{dataset.name}: none of its {len(dataset)} samples can be used; the first: {lines[0]}")
+    return dataclasses.replace(dataset, samples=kept), lines
+
+
+def _statistics(train: Dataset | ArrayDataset, run: Path | None) -> tuple[float, float, float]:
+    """Mean and deviation of the pixels in [0, 1], and the mean share of defect pixels; a resumed run keeps its own."""
+    if run is not None and (run / "meta.json").is_file() and isinstance(train, Dataset):
+        try:
+            kept = json.loads((run / "meta.json").read_text("utf-8"))
+            return float(kept["mean"]), float(kept["std"]), float(kept["foreground"])
+        except (ValueError, KeyError, TypeError) as e:
+            raise UserError(f"{printable(run / 'meta.json')}: damaged ({e!r}); choose another folder") from e
+    if isinstance(train, Dataset):
+        chosen = np.unique(np.linspace(0, len(train) - 1, min(len(train), STATISTICS_SAMPLES)).astype(int))
+
+        def look(sample: Any) -> tuple[np.ndarray, float]:
+            image, mask = load_sample(sample)
+            return np.bincount(image.reshape(-1), minlength=256) / image.size, float(mask.mean())
+
+        found = list(in_threads(look, [train.samples[i] for i in chosen]))
+        histogram, values = np.mean([h for h, _ in found], axis=0), np.arange(256) / 255
+        mean = float(histogram @ values)
+        deviation = float(np.sqrt(histogram @ (values - mean) ** 2))
+        foreground = float(np.mean([f for _, f in found]))
+    else:
+        (mean, deviation), foreground = train.moments(), train.foreground()
+    # A blank data set or one without defects must not end in a division by zero or in an infinite bias.
+    return mean, max(deviation, 1 / 255), min(max(foreground, 1e-4), 1 - 1e-4)

@@ -1,0 +1,104 @@
+"""Files → decoded items → batches of one image size, a bounded number ahead, with a progress bar that knows images/s."""
+
+import os
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+from jaxqc.errors import UserError
+
+S = TypeVar("S")
+T = TypeVar("T")
+
+
+def decoded(samples: Sequence[S], decode: Callable[[S], T], ahead: int = 64) -> Iterator[tuple[S, T | UserError]]:
+    """`decode` over threads, in order; at most `ahead` results wait, so memory stays flat over any number of files.
+
+    A `UserError` is handed out in the item's place: one bad file never ends the run.
+    """
+
+    def attempt(sample: S) -> T | UserError:
+        try:
+            return decode(sample)
+        except UserError as e:
+            return e
+
+    waiting: deque[tuple[S, Future[T | UserError]]] = deque()
+    with ThreadPoolExecutor(min(16, (os.cpu_count() or 1) + 2), "decode") as pool:
+        try:
+            for sample in samples:
+                waiting.append((sample, pool.submit(attempt, sample)))
+                if len(waiting) >= ahead:
+                    first, result = waiting.popleft()
+                    yield first, result.result()
+            while waiting:
+                first, result = waiting.popleft()
+                yield first, result.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def by_size(items: Iterable[tuple[tuple[int, ...], T]], batch: int, most: int = 64) -> Iterator[list[T]]:
+    """Groups (shape, item) pairs into batches of one shape. Never more than `most` items wait for company."""
+    open_batches: dict[tuple[int, ...], list[T]] = {}
+    waiting = 0
+    for shape, item in items:
+        group = open_batches.setdefault(shape, [])
+        group.append(item)
+        waiting += 1
+        if len(group) == batch or waiting >= most:
+            full = shape if len(group) == batch else max(open_batches, key=lambda s: len(open_batches[s]))
+            ready = open_batches.pop(full)
+            waiting -= len(ready)
+            yield ready
+    yield from open_batches.values()
+
+
+class Counter:
+    """Counts images on stderr: a live bar on a terminal, else a line every few seconds. `rate` is images/s so far."""
+
+    def __init__(self, what: str, total: int, enabled: bool = True, every: float = 5.0) -> None:
+        self.what, self.total, self.done, self.every = what, total, 0, every
+        self._began = self._spoke = time.monotonic()
+        self._enabled = enabled
+        self._bar = None
+        if enabled and sys.stderr.isatty():
+            from rich.console import Console
+            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+            self._bar = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TextColumn("left"),
+                TimeRemainingColumn(),
+                console=Console(file=sys.stderr),
+            )
+            self._task = self._bar.add_task(what, total=total)
+
+    def __enter__(self) -> "Counter":
+        if self._bar:
+            self._bar.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._bar:
+            self._bar.stop()
+
+    @property
+    def rate(self) -> float:
+        """Images a second since the start."""
+        return self.done / max(time.monotonic() - self._began, 1e-9)
+
+    def add(self, n: int) -> None:
+        """`n` more images are done."""
+        self.done += n
+        text = f"{self.what}  {self.rate:.1f} images/s"
+        if self._bar:
+            self._bar.update(self._task, completed=self.done, description=text)
+        elif self._enabled and (time.monotonic() - self._spoke > self.every or self.done == self.total):
+            self._spoke = time.monotonic()
+            print(f"{text}  {self.done}/{self.total}", file=sys.stderr, flush=True)

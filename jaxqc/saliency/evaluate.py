@@ -1,0 +1,222 @@
+"""Measuring a model on a data set: metrics per class and overall, each image's scores, and the worst cases as pictures.
+
+A result always names its protocol and split; masks are compared at their own size, the map is resized to them.
+"""
+
+import csv
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxqc.data.dataset import Dataset, Sample
+from jaxqc.data.load import load_sample
+from jaxqc.errors import UserError
+from jaxqc.metrics import saliency as metrics
+from jaxqc.saliency.batches import Counter, by_size, decoded
+from jaxqc.saliency.model import Model
+from jaxqc.training.record import environment
+from jaxqc.types import Metrics
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a model reached on a data set.
+
+    metrics: `jaxqc.metrics.saliency.KEYS` overall and `CLASS/key` (NaN where a class has no image). counts: images
+    overall (key "") and by class. per_image: rows of id, class and scores. unreadable: one line a file left out.
+    class_accuracy: share of images whose class the network tells, NaN where it tells none.
+    """
+
+    dataset: str
+    protocol: str
+    split: str
+    metrics: Metrics
+    counts: dict[str, int]
+    per_image: list[dict[str, Any]]
+    unreadable: tuple[str, ...]
+    class_accuracy: float
+    images_per_second: float
+    size: int
+    about: dict[str, Any] = field(default_factory=dict)
+    """The checkpoint's step and record, and the versions and device of this evaluation."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for a JSON file; NaN becomes null."""
+        table = {name: {key: _finite(self.metrics[f"{name}/{key}"]) for key in metrics.KEYS} for name in self.classes}
+        return {
+            "dataset": self.dataset,
+            "protocol": self.protocol,
+            "split": self.split,
+            "images": self.counts[""],
+            "unreadable": list(self.unreadable),
+            "network_input": self.size,
+            "overall": {key: _finite(self.metrics[key]) for key in metrics.KEYS},
+            "by_class": table,
+            "images_by_class": {name: self.counts[name] for name in self.classes},
+            "class_accuracy": _finite(self.class_accuracy),
+            "images_per_second": round(self.images_per_second, 2),
+            **self.about,
+        }
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes, in the data set's order."""
+        return tuple(name for name in self.counts if name)
+
+    def table(self) -> "Table":
+        """A rich table: a row for each class that has images, and one for all."""
+        from rich.table import Table
+
+        title = f"{self.dataset}, protocol {self.protocol}, split {self.split}, {self.counts['']} images"
+        table = Table("", "images", *(TITLES.get(key, key) for key in metrics.KEYS), title=title)
+        for name in [*self.classes, ""]:
+            if not self.counts[name]:
+                continue
+            values = [self.metrics[f"{name}/{key}" if name else key] for key in metrics.KEYS]
+            table.add_row(name or "all", str(self.counts[name]), *(f"{v:.4f}" for v in values), end_section=bool(name))
+        return table
+
+
+TITLES = {
+    "s_measure": "S",
+    "e_adaptive": "E adp",
+    "e_mean": "E mean",
+    "e_max": "E max",
+    "weighted_f": "wF",
+    "weighted_f_03": "wF .3",
+    "f_adaptive": "F adp",
+    "f_mean": "F mean",
+    "f_max": "F max",
+    "mae": "MAE",
+    "iou": "IoU",
+}
+
+
+def evaluate_dataset(
+    model: Model,
+    dataset: Dataset,
+    protocol: str,
+    split: str,
+    size: int | None = None,
+    progress: bool = True,
+) -> Evaluation:
+    """Predicts and measures every labelled sample. Files that cannot be read are listed, never fatal.
+
+    `protocol` and `split` are names for the record. `size` as in `Model.predict`.
+
+    Raises:
+      UserError: not one sample could be measured.
+    """
+    k = len(dataset.classes)
+    sums = metrics.empty(k)
+    counts = dict.fromkeys(("", *dataset.classes), 0)
+    unreadable: list[str] = []
+    rows: list[dict[str, Any]] = []
+    told = right = 0
+    number = [model.classes.index(name) if name in model.classes else -1 for name in dataset.classes]
+
+    def readable() -> Iterator[tuple[tuple[int, ...], tuple[Sample, np.ndarray, np.ndarray]]]:
+        for sample, result in decoded(dataset.samples, load_sample, 2 * model.batch):
+            if isinstance(result, UserError):
+                unreadable.append(str(result))
+                counter.add(1)
+            else:
+                yield result[0].shape, (sample, *result)
+
+    with Counter("evaluating", len(dataset), progress) as counter:
+        full_shapes: set[tuple[int, ...]] = set()
+        for group in by_size(readable(), model.batch, 4 * model.batch):
+            found = model.predict_full(np.stack([image for _, image, _ in group]), size=size)
+            labels = [sample.label for sample, _, _ in group]
+            masks = np.stack([mask for _, _, mask in group])
+            # A remainder is padded to a full batch where that is compiled already.
+            full_shapes |= {masks.shape[1:]} if len(group) == model.batch else set()
+            pad = model.batch - len(group) if masks.shape[1:] in full_shapes else 0
+            weight = np.pad(np.ones(len(group), np.float32), (0, pad))
+            grow = ((0, pad), (0, 0), (0, 0))
+            padded = (np.pad(found["map"], grow), np.pad(masks, grow), np.pad(np.int32(labels), (0, pad)), weight)
+            sums, scores = _measure(sums, *padded)
+            scores = {key: np.asarray(value) for key, value in scores.items()}
+            for i, (sample, _, _) in enumerate(group):
+                name = dataset.classes[sample.label] if sample.label >= 0 else ""
+                row: dict[str, Any] = {"id": sample.id, "class": name}
+                if "class" in found:
+                    row["predicted"] = model.classes[int(found["class"][i].argmax())]
+                    if sample.label >= 0 and number[sample.label] >= 0:
+                        told += 1
+                        right += row["predicted"] == name
+                rows.append(row | {key: float(value[i]) for key, value in scores.items()})
+                counts[""] += 1
+                if name:
+                    counts[name] += 1
+            counter.add(len(group))
+    if not rows:
+        reason = f"; the first: {unreadable[0]}" if unreadable else ""
+        raise UserError(f"{dataset.name}: none of its {len(dataset)} samples can be measured{reason}")
+    about = {"checkpoint": {k: v for k, v in model.meta.items() if k != "metrics"}, "evaluated_with": environment()}
+    return Evaluation(
+        dataset=dataset.name,
+        protocol=protocol,
+        split=split,
+        metrics=metrics.compute(sums, dataset.classes),
+        counts=counts,
+        per_image=rows,
+        unreadable=tuple(unreadable),
+        class_accuracy=right / told if told else math.nan,
+        images_per_second=counter.rate,
+        size=model.size if size is None else size,
+        about=about,
+    )
+
+
+@jax.jit
+def _measure(sums: metrics.SaliencySums, maps: Any, masks: Any, labels: Any, weight: Any) -> tuple[Any, Any]:
+    # The compiler finds that both calls measure the same maps and does it once.
+    return metrics.update(sums, maps, masks, labels, weight), metrics.per_image(maps, masks)
+
+
+def write_evaluation(result: Evaluation, model: Model, dataset: Dataset, out: str | Path, worst: int = 10) -> Path:
+    """Writes `evaluation.json`, `per_image.csv` and the `worst` images of lowest S-measure as pictures; returns `out`.
+
+    Raises:
+      UserError: the folder cannot be written.
+    """
+    out = Path(out)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        (out / "evaluation.json").write_text(json.dumps(result.to_json(), indent=2) + "\n", encoding="utf-8")
+        with open(out / "per_image.csv", "w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, list(result.per_image[0]))
+            writer.writeheader()
+            writer.writerows(result.per_image)
+        if worst > 0:
+            _draw_worst(result, model, dataset, out / "worst", worst)
+    except OSError as e:
+        raise UserError(f"{e.filename or out}: cannot be written ({e.strerror or e}); choose another --out") from e
+    return out
+
+
+def _draw_worst(result: Evaluation, model: Model, dataset: Dataset, folder: Path, worst: int) -> None:
+    """Predicts the worst again rather than keep every map in memory until it is known which they are."""
+    from jaxqc.saliency.figures import worst_cases
+
+    rows = sorted(result.per_image, key=lambda row: row["s_measure"])[:worst]
+    samples = {s.id: s for s in dataset.samples}
+    pairs = [load_sample(samples[row["id"]]) for row in rows]
+    maps = model.predict([image for image, _ in pairs], size=result.size)
+    images, masks = [image for image, _ in pairs], [mask for _, mask in pairs]
+    worst_cases([row["id"] for row in rows], images, masks, list(maps), [r["s_measure"] for r in rows], folder, worst)
+
+
+def _finite(value: float) -> float | None:
+    return round(value, 6) if math.isfinite(value) else None

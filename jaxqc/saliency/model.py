@@ -1,0 +1,210 @@
+"""A trained network ready for use: uint8 images of any size in, maps at the original size out."""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, UInt8
+
+from jaxqc.config import TrainConfig
+from jaxqc.data.augment import fit_to_size, to_float
+from jaxqc.errors import UserError
+from jaxqc.models import build
+from jaxqc.nn.fold import fold_batch_norm
+from jaxqc.training.checkpoint import load_variables
+from jaxqc.types import Variables
+
+Images = UInt8[np.ndarray, "n h w c"] | UInt8[np.ndarray, "n h w"] | UInt8[np.ndarray, "h w"] | Sequence[np.ndarray]
+Prediction = np.ndarray | list[np.ndarray]
+
+MAX_PIXELS = 2**26
+"""Most input pixels in one device batch: 16 images of 2,048 x 2,048 are cut into smaller batches."""
+
+
+class Model:
+    """Variables, network and the normalisation it was trained with.
+
+    `classes`: names of the defect classes. `size`: side in pixels to which images are resized on the device before the
+    network sees them. `meta`: the checkpoint's record (data digest, versions, git commit, metrics).
+    One graph is compiled for each image size and batch size and kept; batches are padded to powers of two, so that few
+    batch sizes occur.
+    """
+
+    def __init__(
+        self, variables: Variables, config: TrainConfig, meta: Mapping[str, Any], fold: bool = True, batch: int = 16
+    ) -> None:
+        """`fold`: batch norm is multiplied into the kernels. `batch`: most images on the device at once."""
+        self.config, self.meta, self.batch = config, dict(meta), batch
+        self.classes: tuple[str, ...] = tuple(meta["classes"])
+        self.size = config.eval_size
+        net = config.model
+        self._network = build(net.name, max(len(self.classes), 1), net.width, net.dtype, folded=fold)
+        self.variables = jax.device_put(fold_batch_norm(variables) if fold else dict(variables))
+        self._run = jax.jit(self.forward, static_argnames="size")
+        self._shrink = jax.jit(self.prepare, static_argnums=1)
+        self._apply = jax.jit(self.apply)
+        self._enlarge = jax.jit(_enlarge, static_argnums=(1, 2))
+
+    def prepare(self, images: UInt8[Array, "n h w c"], size: int) -> Float[Array, "n s s 3"]:
+        """Pixels → normalised network input, resized as in training (0: own size, padded to multiples of 32)."""
+        x, (n, h, w) = to_float(images), images.shape[:3]
+        if size:
+            x, _ = fit_to_size(x, jnp.zeros((n, h, w)), size)
+        else:
+            x = jnp.pad(x, ((0, 0), (0, -h % 32), (0, -w % 32), (0, 0)), mode="edge")
+        return (x - self.meta["mean"]) / self.meta["std"]
+
+    def apply(self, variables: Variables, x: Float[Array, "n s s 3"]) -> dict[str, Array]:
+        """Network input → `map` [n s s] in [0, 1]; `class` [n k] probabilities and coarse maps `m1`.. where it has them."""
+        out = self._network.apply(variables, x, train=False)
+        assert isinstance(out, dict)
+        result = {"map": out["map"]}
+        result |= {k: jax.nn.sigmoid(v) for k, v in out.items() if k in ("m1", "m2", "m3")}
+        return result | ({"class": jax.nn.softmax(out["class"])} if "class" in out else {})
+
+    def forward(
+        self, variables: Variables, images: UInt8[Array, "n h w c"], size: int
+    ) -> dict[str, Float[Array, "n ..."]]:
+        """Raw images → as `apply`, with `map` [n h w] at the images' own size. Pure: may be part of another graph."""
+        out = self.apply(variables, self.prepare(images, size))
+        h, w = images.shape[1:3]
+        return {**out, "map": _enlarge(out["map"], h, w) if size else out["map"][:, :h, :w]}
+
+    def predict(
+        self, images: Images, *, size: int | None = None, classes: bool = False
+    ) -> Prediction | tuple[Prediction, np.ndarray]:
+        """Defect maps, float32 in [0, 1], each at its image's own size.
+
+        Args:
+          images: uint8 [n h w c] (c = 1 or 3), grey [n h w], one image [h w] or [h w c], or a list of images whose sizes
+            may differ. An array with 3 axes is one image where the last is 1 or 3 long, else n grey ones.
+          size: side of the network's input; None takes the checkpoint's, 0 each image's own size (padded to
+            multiples of 32 by repeating the edge).
+          classes: also return the class probabilities [n k] ([k] for one image), in the order of `self.classes`.
+
+        Returns:
+          [n h w], [h w] for one image, or a list of [h w] for a list.
+
+        Raises:
+          UserError: another dtype or shape, or `classes` asked of a network that tells none.
+        """
+        maps, full = self._predict(images, self.size if size is None else size)
+        if not classes:
+            return maps
+        if "class" not in full:
+            raise UserError(f"model {self.config.model.name!r} tells no class; call predict without classes=True")
+        return maps, full["class"]
+
+    def predict_full(self, images: Images, *, size: int | None = None) -> dict[str, Any]:
+        """As `predict`, but everything the network tells: `map`, `class`, and its coarse maps `m1`, `m2`, `m3` (smaller)."""
+        maps, full = self._predict(images, self.size if size is None else size)
+        return {**full, "map": maps}
+
+    def _predict(self, images: Images, size: int) -> tuple[Prediction, dict[str, Any]]:
+        if size < 0 or size % 32:
+            raise UserError(f"size: {size} is not a multiple of 32 (0 keeps each image's own size)")
+        if isinstance(images, list | tuple):
+            stacks = [_one(np.asarray(image), i) for i, image in enumerate(images)]
+            if len({s.shape for s in stacks}) <= 1 and stacks:
+                maps, full = self._predict(np.concatenate(stacks), size)
+                return list(maps), full
+            if not stacks:
+                return [], {}
+            if size:
+                return self._mixed(stacks, size)
+            each = [self._batches(stack, size) for stack in stacks]
+            # Without a common size the coarse maps differ in shape, so that they come as lists.
+            full = {k: [out[k][0] for out in each] for k in each[0] if k != "map"}
+            if "class" in full:
+                full["class"] = np.stack(full["class"])
+            return [out["map"][0] for out in each], full
+        stack, single = _stack(np.asarray(images))
+        out = self._batches(stack, size)
+        out = {k: v[0] for k, v in out.items()} if single else out
+        return out.pop("map"), out
+
+    def _batches(self, images: UInt8[np.ndarray, "n h w c"], size: int) -> dict[str, np.ndarray]:
+        """One image size: cut into batches, the last one padded by repeating its last image."""
+        n, h, w, _ = images.shape
+        most = max(1, min(self.batch, MAX_PIXELS // max(h * w, max(size, 1) ** 2)))
+        if n == 0:
+            shapes = jax.eval_shape(partial(self.forward, size=size), self.variables, np.zeros((1, h, w, 1), np.uint8))
+            return {k: np.zeros((0, *v.shape[1:]), v.dtype) for k, v in shapes.items()}
+        parts = []
+        for start in range(0, n, most):
+            part = images[start : start + most]
+            parts.append((self._run(self.variables, _pad(part, most if n > most else _power(len(part))), size), len(part)))
+        done = [{k: np.asarray(v)[:count] for k, v in out.items()} for out, count in parts]
+        return {k: np.concatenate([out[k] for out in done]) for k in done[0]}
+
+    def _mixed(self, stacks: list[np.ndarray], size: int) -> tuple[list[np.ndarray], dict[str, np.ndarray]]:
+        """Images of several sizes through full batches: only the two resizes are compiled for each image size."""
+        maps: list[np.ndarray] = []
+        done = []
+        for start in range(0, len(stacks), self.batch):
+            part = stacks[start : start + self.batch]
+            x = jnp.concatenate([self._shrink(stack, size) for stack in part])
+            padded = self.batch if len(stacks) > self.batch else _power(len(part))
+            x = jnp.concatenate([x, jnp.repeat(x[-1:], padded - len(part), axis=0)])
+            out = dict(self._apply(self.variables, x))
+            small = out.pop("map")
+            maps += [np.asarray(self._enlarge(small[i : i + 1], *s.shape[1:3]))[0] for i, s in enumerate(part)]
+            done.append({k: np.asarray(v)[: len(part)] for k, v in out.items()})
+        return maps, {k: np.concatenate([out[k] for out in done]) for k in done[0]}
+
+
+def load(path: str | Path, which: str = "best", fold: bool = True, batch: int = 16) -> Model:
+    """The model of a run folder: `which` = `best` (by the recipe's metric) or `last`.
+
+    Raises:
+      UserError: no run folder there, or its checkpoint is absent, damaged or of another version.
+    """
+    if not Path(path).is_dir():
+        raise UserError(f"{path}: no such run folder; give the --out folder of a training run")
+    variables, config, meta = load_variables(path, which)
+    missing = [key for key in ("classes", "mean", "std") if key not in meta]
+    if missing:
+        raise UserError(f"{Path(path) / 'meta.json'}: lacks {', '.join(missing)}; copy the whole run folder")
+    return Model(variables, config, meta, fold, batch)
+
+
+def _enlarge(maps: Float[Array, "n s t"], height: int, width: int) -> Float[Array, "n height width"]:
+    if maps.shape[1:] == (height, width):
+        return maps
+    return jnp.clip(jax.image.resize(maps, (maps.shape[0], height, width), "linear"), 0.0, 1.0)
+
+
+def _stack(images: np.ndarray) -> tuple[UInt8[np.ndarray, "n h w c"], bool]:
+    """Any accepted array as [n h w c], and whether it was a single image."""
+    if images.dtype != np.uint8:
+        raise UserError(f"images: dtype {images.dtype}, not uint8; give pixels from 0 to 255 (astype(np.uint8))")
+    single = images.ndim == 2 or (images.ndim == 3 and images.shape[-1] in (1, 3))
+    if images.ndim == 2:
+        images = images[..., None]
+    elif images.ndim == 3 and not single:
+        images = images[..., None]
+        if images.shape[2] == 4:
+            raise UserError(f"images: shape {images.shape[:3]} looks like RGBA; drop alpha (image[..., :3])")
+    images = images[None] if single else images
+    if images.ndim != 4 or images.shape[-1] not in (1, 3) or 0 in images.shape[1:]:
+        raise UserError(f"images: shape {images.shape} is neither [n h w 1 or 3], [n h w], [h w] nor [h w 1 or 3]")
+    return images, single
+
+
+def _one(image: np.ndarray, i: int) -> UInt8[np.ndarray, "1 h w c"]:
+    stack, single = _stack(image)
+    if not single:
+        raise UserError(f"images[{i}]: shape {image.shape} is not one image [h w], [h w 1] or [h w 3]")
+    return stack
+
+
+def _power(n: int) -> int:
+    return 1 << (n - 1).bit_length()
+
+
+def _pad(images: np.ndarray, n: int) -> np.ndarray:
+    return np.concatenate([images, np.repeat(images[-1:], n - len(images), axis=0)]) if n > len(images) else images

@@ -1,0 +1,80 @@
+"""Maps of a folder of images, written as 8-bit grey PNG files."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from jaxqc.data.dataset import Sample
+from jaxqc.data.decode import read_image
+from jaxqc.data.problems import printable
+from jaxqc.data.readers import open_dataset
+from jaxqc.errors import UserError
+from jaxqc.saliency.batches import Counter, by_size, decoded
+from jaxqc.saliency.model import Model
+
+
+@dataclass(frozen=True)
+class FolderResult:
+    """Files written, what could not be read (one line each, naming the file), and images a second end to end."""
+
+    written: tuple[Path, ...]
+    unreadable: tuple[str, ...]
+    images_per_second: float
+
+
+def predict_folder(
+    model: Model, images: str | Path, out: str | Path, size: int | None = None, progress: bool = True
+) -> FolderResult:
+    """Writes `out/STEM.png` (0 = no defect, 255 = defect) for each image below `images`, keeping subfolders.
+
+    Two images of one folder that differ only in their extension keep it: `a.jpg.png` and `a.bmp.png`.
+
+    Raises:
+      UserError: no images there, or `out` cannot be written.
+    """
+    from PIL import Image
+
+    dataset = open_dataset(images, layout="folder")
+    targets = _targets(dataset.samples, Path(images), Path(out))
+    unreadable: list[str] = []
+    written: list[Path] = []
+
+    def readable():
+        for sample, result in decoded(dataset.samples, lambda s: read_image(s.image), 2 * model.batch):
+            if isinstance(result, UserError):
+                unreadable.append(str(result))
+                counter.add(1)
+            else:
+                yield result.shape, (sample, result)
+
+    with Counter("predicting", len(dataset), progress) as counter:
+        for group in by_size(readable(), model.batch, 2 * model.batch):
+            maps = model.predict([image for _, image in group], size=size)
+            for (sample, _), values in zip(group, maps, strict=True):
+                target = targets[sample.image]
+                try:
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    Image.fromarray(np.rint(values * 255).astype(np.uint8)).save(target)
+                except OSError as e:
+                    raise UserError(f"{printable(target)}: cannot be written ({e.strerror or e})") from e
+                written.append(target)
+            counter.add(len(group))
+    return FolderResult(tuple(written), tuple(unreadable), counter.rate)
+
+
+def _targets(samples: tuple[Sample, ...], root: Path, out: Path) -> dict[Path, Path]:
+    """Image file → map file."""
+    base = root if root.is_dir() else root.parent
+    stems: dict[Path, int] = {}
+    for sample in samples:
+        key = sample.image.with_suffix("")
+        stems[key] = stems.get(key, 0) + 1
+    targets = {}
+    for sample in samples:
+        place = out / sample.image.relative_to(base)
+        unique = stems[sample.image.with_suffix("")] == 1
+        targets[sample.image] = place.with_name((place.stem if unique else place.name) + ".png")
+        if targets[sample.image] == sample.image:
+            raise UserError(f"{printable(sample.image)}: its map would replace it; give another --out folder")
+    return targets
