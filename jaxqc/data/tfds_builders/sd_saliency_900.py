@@ -1,0 +1,106 @@
+"""TFDS builder of SD-saliency-900: strip-steel images with inclusions, patches or scratches, and their masks.
+
+    tfds build jaxqc/data/tfds_builders/sd_saliency_900.py --manual_dir=DIR --file_format=array_record
+
+or `prepare(DIR, OUT)`. DIR, or its folder `sd-saliency-900`, holds the data in the published layout (`Source Images/`,
+`Ground truth/`; split by protocol `seed`) or with an `index.csv` (splits as given there). Images travel as PNG bytes,
+which TFDS stores untouched: so preparing works with and without TensorFlow.
+"""
+
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow_datasets as tfds
+from PIL import Image
+
+from jaxqc.data.dataset import Dataset
+from jaxqc.data.load import load_sample
+from jaxqc.data.problems import printable
+from jaxqc.data.readers import open_dataset, sd900
+from jaxqc.data.splits import apply_protocol
+from jaxqc.errors import UserError
+
+FOLDER = "sd-saliency-900"
+
+
+class SdSaliency900(tfds.core.GeneratorBasedBuilder):
+    """900 grey images of 200x200 pixels, 300 of each defect class, with binary masks (255 = defect)."""
+
+    name = "sd_saliency_900"
+    VERSION = tfds.core.Version("1.0.0")
+    RELEASE_NOTES = {"1.0.0": "First version."}  # noqa: RUF012
+    MANUAL_DOWNLOAD_INSTRUCTIONS = (
+        f"Put the data's folders 'Source Images' and 'Ground truth' (or index.csv and what it names) into {FOLDER}/."
+    )
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        return tfds.core.DatasetInfo(
+            builder=self,
+            description=(self.__doc__ or "").strip(),
+            features=tfds.features.FeaturesDict(
+                {
+                    "id": tfds.features.Text(),
+                    "image": tfds.features.Image(shape=(None, None, 1), encoding_format="png"),
+                    "mask": tfds.features.Image(shape=(None, None, 1), encoding_format="png"),
+                    "label": tfds.features.ClassLabel(names=list(sd900.CLASSES)),
+                }
+            ),
+            supervised_keys=("image", "mask"),
+            citation=(
+                "G. Song, K. Song, Y. Yan: Saliency detection for strip steel surface defects using multiple"
+                " constraints and improved texture features. Optics and Lasers in Engineering 128, 2020."
+            ),
+        )
+
+    def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
+        folder = Path(dl_manager.manual_dir)
+        below = folder / FOLDER
+        dataset = open_dataset(below if below.is_dir() else folder)
+        return {name: self._generate_examples(part) for name, part in _splits(dataset).items()}
+
+    def _generate_examples(self, dataset: Dataset) -> Iterator[tuple[str, dict[str, Any]]]:
+        for sample in dataset.samples:
+            image, mask = load_sample(sample)
+            if image.shape[2] == 3 and (image != image[..., :1]).any():
+                raise UserError(f"{printable(sample.image)}: a colour image in a set of grey ones; convert it to grey")
+            label = dataset.classes[sample.label]
+            yield (
+                sample.id,
+                {
+                    "id": sample.id,
+                    "image": _png(image[..., 0]),
+                    "mask": _png(mask * np.uint8(255)),
+                    "label": label,
+                },
+            )
+
+
+def prepare(source: str | Path, out: str | Path) -> Path:
+    """Writes the TFDS set (ArrayRecord) below `out` and returns its folder, ready for `jaxqc.data.tfds.open_tfds`.
+
+    Raises:
+      UserError: `source` is not a readable SD-saliency-900.
+    """
+    open_dataset(source)  # a one-line error for a bad folder, before TFDS starts
+    config = tfds.download.DownloadConfig(manual_dir=Path(source).resolve(), register_checksums=False)
+    builder = SdSaliency900(data_dir=str(out), file_format="array_record")
+    builder.download_and_prepare(download_config=config)
+    return Path(builder.data_dir)
+
+
+def _splits(dataset: Dataset) -> dict[str, Dataset]:
+    names = sorted({s.split for s in dataset.samples} - {""})
+    if names:
+        return {name: dataset.split(name) for name in names}
+    train, val = apply_protocol(dataset, "seed")
+    return {"train": train, "val": val}
+
+
+def _png(plane: np.ndarray) -> io.BytesIO:
+    file = io.BytesIO()
+    Image.fromarray(plane).save(file, "PNG")
+    file.seek(0)
+    return file
