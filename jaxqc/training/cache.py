@@ -15,8 +15,9 @@ def enable_compilation_cache() -> Path | None:
     given = os.environ.get("JAXQC_CACHE", "")
     if given.lower() in ("off", "0", "no", "false"):
         return None
-    if jax.config.jax_compilation_cache_dir:
-        return Path(jax.config.jax_compilation_cache_dir)
+    chosen: str | None = getattr(jax.config, "jax_compilation_cache_dir", None)
+    if chosen:
+        return Path(chosen)
     home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     folder = Path(given) if given else home / "jaxqc" / "jax-cache"
     try:

@@ -38,10 +38,11 @@ class Checkpoints:
 
         self.folder, self.best_step = folder.resolve(), -1
         self._pending: tuple[int, Any] | None = None
+        self._failed_before = False
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._orbax = ocp.training.Checkpointer(
-                self.folder, preservation_policy=_Keep(self), cleanup_tmp_directories=True
+                str(self.folder), preservation_policy=_Keep(self), cleanup_tmp_directories=True
             )
         except OSError as e:
             raise UserError(f"{folder}: cannot hold checkpoints ({e.strerror or e}); choose another folder") from e
@@ -82,9 +83,11 @@ class Checkpoints:
             try:
                 self._orbax.close()
             except Exception as e:
-                raise UserError(f"{self.folder}: closing the checkpoints failed ({_reason(e)})") from e
+                if not self._failed_before:  # Orbax tells of a failed save once more
+                    raise UserError(f"{self.folder}: closing the checkpoints failed ({_reason(e)})") from e
 
     def _failed(self, step: int, error: Exception) -> UserError:
+        self._failed_before = True
         earlier = steps_in(self.folder)
         kept = f"checkpoints {', '.join(map(str, earlier))} are intact" if earlier else "there is none before it"
         return UserError(
@@ -121,19 +124,24 @@ def read(path: Path) -> tuple[Flat, dict[str, Any]]:
     from orbax.checkpoint import v1 as ocp
 
     try:
-        record = dict(ocp.metadata(path.resolve()).custom_metadata or {})
-        version = record.get("format")
-        if isinstance(version, int) and version != FORMAT:
-            raise UserError(f"{path}: checkpoint format {version}; this jaxqc reads format {FORMAT}")
-        flat = _flatten(ocp.load(path.resolve()))
-        same = _digest(flat) == record["state_sha256"]
-    except UserError:
-        raise
+        record = _record(path)
+        version = record["format"]
+        flat = _flatten(ocp.load(str(path.resolve()))) if version == FORMAT else {}
+        same = version != FORMAT or _digest(flat) == record["state_sha256"]
     except Exception as e:  # Orbax and TensorStore raise a dozen kinds for a broken file
         raise DamagedError(_reason(e)) from e
+    if version != FORMAT:
+        raise UserError(f"{path}: checkpoint format {version}; this jaxqc reads format {FORMAT}")
     if not same:
         raise DamagedError("its arrays are not those that were saved")
     return flat, record
+
+
+def _record(path: Path) -> dict[str, Any]:
+    from orbax.checkpoint import v1 as ocp
+
+    record: Any = ocp.metadata(str(path.resolve())).custom_metadata
+    return dict(record or {})
 
 
 def restore_latest(folder: Path, template: Any, config: dict[str, Any], data: str, warn: Any) -> tuple[Any, Any] | None:
@@ -167,7 +175,7 @@ def load_variables(run_dir: str | Path, which: str = "best") -> tuple[dict[str, 
     """The trained network of a run folder: variables (host float32), its recipe, and its meta record.
 
     `which`: `best` (by the recipe's `best_metric`; the last one where nothing was evaluated) or `last`. The returned
-    meta also has `step`, and `metrics` where the checkpoint was evaluated.
+    meta also has its `step` and, as `metrics`, the last evaluation up to then.
 
     Raises:
       UserError: no such folder, no checkpoint in it, or a damaged one (the sound ones are named).
@@ -188,21 +196,17 @@ def load_variables(run_dir: str | Path, which: str = "best") -> tuple[dict[str, 
         raise UserError(f"{path} is damaged ({e}); {offer}") from e
     meta_path = run / "meta.json"
     meta = json.loads(meta_path.read_text(encoding="utf-8")) if meta_path.is_file() else {}
-    kept = {k[:1] + k[1:]: v for k, v in flat.items() if k[0] in ("params", "model_state")}
-    variables = {"params": _subtree(kept, "params"), **_subtree(kept, "model_state")}
+    variables = {"params": _subtree(flat, "params"), **_subtree(flat, "model_state")}
     config = from_dict(record["config"], where=f"{path}: config")
-    return variables, config, {**meta, "step": step, "metrics": record.get("metrics") or {}}
+    return variables, config, {**meta, "step": step, "metrics": record["metrics"]}
 
 
 def _best_step(run: Path, steps: list[int]) -> int:
-    from orbax.checkpoint import v1 as ocp
-
     for step in reversed(steps):
         try:
-            record = ocp.metadata((run / "checkpoints" / str(step)).resolve()).custom_metadata or {}
+            best = int(_record(run / "checkpoints" / str(step))["best"]["step"])
         except Exception:
-            continue
-        best = (record.get("best") or {}).get("step", step)
+            continue  # damaged: it is named when it is read
         return best if best in steps else step
     return steps[-1]
 
@@ -229,7 +233,9 @@ def _flatten(state: Any) -> Flat:
 
 
 def _fill(path: Path, flat: Flat, template: Any) -> Any:
-    tree = traverse_util.flatten_dict(serialization.to_state_dict(template), keep_empty_nodes=True)
+    tree: dict[Any, Any] = dict(
+        traverse_util.flatten_dict(serialization.to_state_dict(template), keep_empty_nodes=True)
+    )
     wanted = {k: tuple(v.shape) for k, v in tree.items() if hasattr(v, "shape")}
     have = {k: v.shape for k, v in flat.items()}
     if wanted != have:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,10 @@ class RunLog:
     def write(self, row: dict[str, Any]) -> None:
         """Adds a row to metrics.jsonl and to TensorBoard (`train/NAME`, `eval/NAME`)."""
         self.rows.append(row)
-        self._file.write(json.dumps(row) + "\n")
+        try:
+            self._file.write(json.dumps(row) + "\n")
+        except OSError as e:
+            raise self._failed(e) from e
         for name, value in row.items():
             if name not in ("kind", "step") and isinstance(value, int | float):
                 self._board.add_scalar(f"{row['kind']}/{name}", value, row["step"])
@@ -49,7 +53,10 @@ class RunLog:
             self._board.flush()
             self._write_csv()
         except OSError as e:
-            raise UserError(f"{self.jsonl}: cannot write the run's records ({e.strerror or e})") from e
+            raise self._failed(e) from e
+
+    def _failed(self, error: OSError) -> UserError:
+        return UserError(f"{self.jsonl}: cannot write the run's records ({error.strerror or error}); make room there")
 
     def close(self) -> None:
         """Writes what is pending and closes the files."""
@@ -67,6 +74,14 @@ class RunLog:
             writer.writeheader()
             writer.writerows(self.rows)
         new.replace(self.csv)
+
+
+def average(logs: dict[str, list[float]]) -> dict[str, Any]:
+    """Logs of consecutive steps → one line's values: means over the steps that were applied (None where there are
+    none), the last learning rate, and the number of steps `skipped` by the NaN guard."""
+    good = [i for i, bad in enumerate(logs["bad"]) if bad == 0]
+    means = {k: math.fsum(v[i] for i in good) / len(good) if good else None for k, v in logs.items() if k != "bad"}
+    return {**means, "lr": logs["lr"][-1], "skipped": len(logs["bad"]) - len(good)}
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:

@@ -1,14 +1,10 @@
 """The one training loop: phases, evaluation, checkpoints, resumption and the guards, for any `Method`."""
 
 import math
-import signal
-import threading
 import time
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import jax
@@ -21,11 +17,12 @@ from jaxqc.training import checkpoint, plan, record, state
 from jaxqc.training.cache import enable_compilation_cache
 from jaxqc.training.evaluate import make_evaluate
 from jaxqc.training.feed import Fetch, Resident, Stream
-from jaxqc.training.logs import RunLog
+from jaxqc.training.logs import RunLog, average
 from jaxqc.training.method import Method
 from jaxqc.training.optim import make_optimizer, make_schedule
 from jaxqc.training.parallel import Parallel, make_parallel
 from jaxqc.training.progress import Progress
+from jaxqc.training.stop import Sigterm
 from jaxqc.types import Metrics
 
 LOWER_IS_BETTER = ("mae", "loss")
@@ -152,11 +149,11 @@ class _Run:
         self.log = RunLog(self.workdir, self.step) if main else None
         self.saves = checkpoint.Checkpoints(self.folder)
         self.began = self.marked = time.monotonic()
-        self.before = self.seconds
+        self.before, self.spent = self.seconds, (0, 0.0)
         self.pending: deque[tuple[plan.Chunk, int, int, Fetch]] = deque()
         self.pace = 1 if jax.process_count() == 1 else config.steps_per_call
         try:
-            with Progress(self.total, self.step, progress and main) as self.bar, _Sigterm() as stop:
+            with Progress(self.total, self.step, progress and main) as self.bar, Sigterm() as stop:
                 for note in self.notes:
                     self.bar.note(note)
                 # Nothing may cross between host and device in the loop but by an explicit put or get.
@@ -173,7 +170,7 @@ class _Run:
                 if self.log:
                     self.log.close()
 
-    def _chunk(self, feed: Resident | Stream, chunk: plan.Chunk, stop: "_Sigterm") -> None:
+    def _chunk(self, feed: Resident | Stream, chunk: plan.Chunk, stop: Sigterm) -> None:
         while self.step < chunk.stop:
             count = min(self.pace, chunk.stop - self.step)
             self.state, fetch = feed.run(self.state, chunk.stretch, self.step, count)
@@ -182,22 +179,20 @@ class _Run:
             self._read_logs(leave=1)  # those of the call before: the device is busy with this one meanwhile
             if self.step < chunk.stop and stop.asked():
                 self._leave()
-        metrics: Metrics = {}
-        improved = False
         if chunk.evaluate and self.val is not None and len(self.val):
             self._read_logs()
-            metrics = self._evaluate(chunk, self.val)
-            improved = self.best["step"] == chunk.stop
-        if chunk.save or improved:
+            self._evaluate(chunk, self.val)
+        if chunk.save or self.best["step"] == chunk.stop:
             self._read_logs()
-            self._save(metrics)
+            self._save()
         if stop.asked():
             self._leave()
 
     def _leave(self) -> None:
         self._read_logs()
+        self.saves.wait()
         if self.step not in checkpoint.steps_in(self.folder):
-            self._save({})
+            self._save()
         self.saves.wait()
         self.bar.note(f"SIGTERM: saved step {self.step} in {self.folder}; the same command goes on from there")
         raise SystemExit(143)
@@ -207,19 +202,17 @@ class _Run:
             chunk, start, count, fetch = self.pending.popleft()
             logs = fetch()
             now = time.monotonic()
-            rate = count * chunk.stretch.batch / (now - self.marked)
-            if jax.process_count() == 1 and start > 0:  # the first call's time is compilation
-                steps = CALL_SECONDS * count / (now - self.marked)
-                self.pace = int(min(max(1, steps), 2 * self.pace, self.config.steps_per_call))
-            self.marked = now
+            took, images = now - self.marked, count * chunk.stretch.batch
+            self.marked, self.spent = now, (self.spent[0] + images, self.spent[1] + took)
+            if jax.process_count() == 1:  # several processes could not agree on it without talking
+                self.pace = int(min(max(1, CALL_SECONDS * count / took), 2 * self.pace, self.config.steps_per_call))
             for name, values in logs.items():
                 self.partial.setdefault(name, []).extend(float(v) for v in values)
             self._check_finite(chunk, start, logs)
-            loss = float(logs["loss"][-1])
-            epoch = chunk.stretch.epoch(start + count)
-            self.bar.update(start + count, epoch, chunk.stretch.size, {"loss": loss, "lr": float(logs["lr"][-1])}, rate)
+            shown = {name: float(logs[name][-1]) for name in ("loss", "lr")}
+            self.bar.update(start + count, chunk.stretch.epoch(start + count), chunk.stretch.size, shown, images / took)
             if start + count == chunk.stop:
-                self._log_line(chunk, rate)
+                self._log_line(chunk)
 
     def _check_finite(self, chunk: plan.Chunk, start: int, logs: dict[str, np.ndarray]) -> None:
         bad = logs["bad"]
@@ -237,17 +230,16 @@ class _Run:
             f"checkpoint: {self.folder / str(good[-1]) if good else 'none'}; batch: {', '.join(ids[i] for i in rows)}"
         )
 
-    def _log_line(self, chunk: plan.Chunk, rate: float) -> None:
+    def _log_line(self, chunk: plan.Chunk) -> None:
         logs, self.partial = self.partial, {}
-        good = [i for i, bad in enumerate(logs["bad"]) if bad == 0]
-        means = {k: math.fsum(v[i] for i in good) / len(good) if good else None for k, v in logs.items() if k != "bad"}
+        rate, self.spent = self.spent[0] / self.spent[1], (0, 0.0)
         row = {"kind": "train", "step": chunk.stop, "epoch": round(chunk.stretch.epoch(chunk.stop), 6)}
-        row |= {"size": chunk.stretch.size, **means, "lr": logs["lr"][-1], "skipped": len(logs["bad"]) - len(good)}
+        row |= {"size": chunk.stretch.size, **average(logs)}
         row |= {"images_per_second": round(rate, 2), "seconds": self._elapsed()}
         if self.log:
             self.log.write(row)
 
-    def _evaluate(self, chunk: plan.Chunk, val: ArrayDataset | Dataset) -> Metrics:
+    def _evaluate(self, chunk: plan.Chunk, val: ArrayDataset | Dataset) -> None:
         name = self.config.best_metric
         metrics = self.metrics = self.evaluate(self.state.variables, val)
         value, best = metrics[name], self.best["value"]
@@ -263,44 +255,14 @@ class _Run:
             f"epoch {epoch:.1f}  val {name} {value:.4f} (best {self.best['value']}, step {self.best['step']})"
         )
         self.marked = time.monotonic()
-        return metrics
 
-    def _save(self, metrics: Metrics) -> None:
+    def _save(self) -> None:
         if self.log:
             self.log.sync()
-        kept = {"config": to_dict(self.config), "data": self.digest, "metrics": metrics or self.metrics}
-        kept |= {"evaluated": bool(metrics), "best": self.best, "partial": self.partial, "seconds": self._elapsed()}
+        kept = {"config": to_dict(self.config), "data": self.digest, "metrics": self.metrics, "best": self.best}
+        kept |= {"partial": self.partial, "seconds": self._elapsed()}
         self.saves.save(self.step, self.parallel.unreplicate(self.state), kept, self.best["step"])
         self.marked = time.monotonic()
 
     def _elapsed(self) -> float:
         return round(self.before + time.monotonic() - self.began, 3)
-
-
-class _Sigterm:
-    """Notes SIGTERM while it is entered, instead of dying of it (in the main thread; elsewhere it does nothing)."""
-
-    def __init__(self) -> None:
-        self._asked = False
-        self._old: Callable[..., Any] | int | None = None
-
-    def __enter__(self) -> "_Sigterm":
-        if threading.current_thread() is threading.main_thread():
-            self._old = signal.signal(signal.SIGTERM, self._note)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._old is not None:
-            signal.signal(signal.SIGTERM, self._old)
-
-    def _note(self, number: int, frame: FrameType | None) -> None:
-        self._asked = True
-
-    def asked(self) -> bool:
-        """True in every process as soon as one was asked: all must leave the loop at the same step."""
-        if jax.process_count() == 1:
-            return self._asked
-        from jax.experimental import multihost_utils
-
-        with jax.transfer_guard("allow"):
-            return bool(np.any(multihost_utils.process_allgather(np.asarray(self._asked))))

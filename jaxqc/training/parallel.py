@@ -23,8 +23,8 @@ class Parallel:
     """Which devices a run uses and how functions are mapped over them."""
 
     backend: Literal["pmap", "shard_map"]
-    devices: tuple[jax.Device, ...]
-    """All processes' devices; those of one process are neighbours."""
+    devices: tuple[Any, ...]
+    """All processes' `jax.Device`s; those of one process are neighbours."""
 
     @property
     def count(self) -> int:
@@ -32,7 +32,7 @@ class Parallel:
         return len(self.devices)
 
     @property
-    def local(self) -> tuple[jax.Device, ...]:
+    def local(self) -> tuple[Any, ...]:
         """This process's devices."""
         me = jax.process_index()
         return tuple(d for d in self.devices if d.process_index == me)
@@ -101,7 +101,7 @@ def make_parallel(backend: Literal["pmap", "shard_map"] = "pmap", devices: int =
     """
     if backend not in ("pmap", "shard_map"):
         raise UserError(f"backend: {backend!r} is neither 'pmap' nor 'shard_map'")
-    chosen: list[jax.Device] = []
+    chosen: list[Any] = []
     for process in range(jax.process_count()):
         local = jax.local_devices(process)
         if devices < 0 or devices > len(local):

@@ -74,7 +74,8 @@ def write_golden(folder: Path, method: Method, dataset: ArrayDataset | Dataset, 
     else:
         images = np.stack([read_sample(dataset, i, config.data.size or config.eval_size)[0] for i in rows])
     out = predict_maps(method, variables, images, config.eval_size)
-    path = folder / "golden.npz"
-    new = folder / "golden.new.npz"
-    np.savez_compressed(new, image=images, size=config.eval_size, step=meta["step"], **out)
+    arrays: dict[str, Any] = {k: out[k] for k in ("map", "class") if k in out}
+    arrays |= {"image": images, "size": np.int32(config.eval_size), "step": np.int32(meta["step"])}
+    path, new = folder / "golden.npz", folder / "golden.new.npz"
+    np.savez_compressed(new, **arrays)
     return new.replace(path)

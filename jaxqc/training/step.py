@@ -1,6 +1,7 @@
 """The training step of one device, and many steps inside one compiled loop over data that lives on the device."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -52,7 +53,7 @@ def make_step(
             grads, model_state, logs = _accumulated(gradients, accumulate, state, batch, keys, loss_key)
         grads, model_state, logs = lax.pmean((grads, model_state, logs), axis)
 
-        norm = optax.global_norm(grads)
+        norm = optax.tree.norm(grads)
         finite = jnp.isfinite(logs["loss"]) & jnp.isfinite(norm)
         lr = schedule(state.step)
         direction, opt_state = optimizer.update(grads, state.opt_state, state.params)
@@ -61,8 +62,8 @@ def make_step(
         old = (state.params, state.model_state, state.opt_state)
         params, model_state, opt_state = jax.tree.map(lambda n, o: jnp.where(finite, n, o), new, old)
         bad = jnp.where(finite, 0, state.bad_steps + 1)
-        state = state.replace(
-            step=state.step + 1, params=params, model_state=model_state, opt_state=opt_state, bad_steps=bad
+        state = replace(
+            state, step=state.step + 1, params=params, model_state=model_state, opt_state=opt_state, bad_steps=bad
         )
         return state, {**logs, "grad_norm": norm, "lr": lr, "bad": bad.astype(jnp.float32)}
 
@@ -79,7 +80,7 @@ def _accumulated(
     def add(carry: Any, xs: Any) -> tuple[Any, Logs]:
         model_state, total = carry
         (part, part_keys), part_key = xs
-        grads, model_state, logs = gradients(state.replace(model_state=model_state), part, part_keys, part_key)
+        grads, model_state, logs = gradients(replace(state, model_state=model_state), part, part_keys, part_key)
         return (model_state, jax.tree.map(jnp.add, total, grads)), logs
 
     # Summing in the carry holds one gradient tree in memory, whatever the number of parts.
@@ -98,6 +99,16 @@ def make_scan(step: Step, steps_per_call: int) -> Callable[..., tuple[TrainState
     `count` on are 0. `count` is an argument and not a shape, so that a short last stretch compiles nothing anew.
     """
 
+    # jit, so that asking for the shapes of the logs and the body of the loop share one trace of the model.
+    @jax.jit
+    def at(
+        state: TrainState, t: Int[Array, ""], data: Batch, indices: Int[Array, "k b"], key: jax.Array
+    ) -> tuple[TrainState, Logs]:
+        rows = indices[t]
+        batch = {name: array[rows] for name, array in data.items()}
+        batch["weight"] = jnp.ones(rows.shape, jnp.float32)
+        return step(state, batch, key)
+
     def run(
         state: TrainState,
         data: Batch,
@@ -107,21 +118,13 @@ def make_scan(step: Step, steps_per_call: int) -> Callable[..., tuple[TrainState
     ) -> tuple[TrainState, Logs]:
         key = jax.random.key(seed)
 
-        # jit, so that asking for the logs' shapes and the loop's body share one trace of the model.
-        @jax.jit
-        def at(state: TrainState, t: Int[Array, ""]) -> tuple[TrainState, Logs]:
-            rows = indices[t]
-            batch = {name: array[rows] for name, array in data.items()}
-            batch["weight"] = jnp.ones(rows.shape, jnp.float32)
-            return step(state, batch, key)
-
         def body(t: Int[Array, ""], carry: tuple[TrainState, Logs]) -> tuple[TrainState, Logs]:
             state, logs = carry
-            state, new = at(state, t)
+            state, new = at(state, t, data, indices, key)
             return state, {name: array.at[t].set(new[name]) for name, array in logs.items()}
 
-        _, shapes = jax.eval_shape(at, state, jnp.int32(0))
+        _, shapes = jax.eval_shape(lambda: at(state, count, data, indices, key))
         logs = {name: jnp.zeros((steps_per_call, *s.shape), s.dtype) for name, s in shapes.items()}
-        return lax.fori_loop(0, count, body, (state, logs))
+        return lax.fori_loop(jnp.zeros_like(count), count, body, (state, logs))
 
     return run

@@ -1,0 +1,170 @@
+"""The step: devices, backends, micro-batches, the NaN guard, and one compilation for every count."""
+
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from tiny import SIDE, TinyMethod, tiny_config, tiny_data
+
+from jaxqc.config import OptimConfig
+from jaxqc.errors import UserError
+from jaxqc.training.optim import make_optimizer, make_schedule
+from jaxqc.training.parallel import make_parallel
+from jaxqc.training.plan import make_plan
+from jaxqc.training.state import create
+from jaxqc.training.step import make_scan, make_step
+
+
+def train(method, backend="pmap", devices=1, steps=4, accumulate=1, data=None, optim=None):
+    """`steps` batches of 8 through the resident scan; gives the host state and logs."""
+    data = data or tiny_data(24)
+    config = tiny_config(optim=optim or OptimConfig(lr=0.1, warmup_epochs=0), steps_per_call=steps)
+    parallel = make_parallel(backend, devices)
+    optimizer = make_optimizer(config.optim)
+    step = make_step(method, optimizer, make_schedule(config.optim, 12), SIDE, accumulate)
+    call = parallel.map(make_scan(step, steps), donate=(0,))
+    state = parallel.replicate(jax.device_get(create(method, optimizer, jax.random.key(1))))
+    arrays = parallel.replicate({"image": data.images, "mask": data.masks, "label": data.labels})
+    rows = make_plan(config, len(data), 1)[0].indices(0, steps, 0, len(data))
+    rows = rows.reshape(steps, devices, -1).transpose(1, 0, 2)
+    counts = parallel.put(np.full(devices, steps, np.int32))
+    state, logs = call(state, arrays, parallel.put(rows), counts, parallel.replicate(np.uint32(3)))
+    return parallel.unreplicate(state), parallel.unreplicate(logs)
+
+
+def assert_close(a, b, tol=1e-5):
+    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=tol, atol=tol), a, b)
+
+
+@pytest.fixture(scope="module")
+def alone():
+    return train(TinyMethod())
+
+
+@pytest.mark.parametrize(("backend", "devices"), [("pmap", 8), ("shard_map", 8), ("shard_map", 1), ("pmap", 2)])
+def test_any_backend_and_number_of_devices_give_the_same(alone, backend, devices):
+    state, logs = train(TinyMethod(), backend, devices)
+    assert_close(state, alone[0])
+    assert_close(logs, alone[1])
+    assert logs["loss"].shape == (4,)
+    assert int(state.step) == 4
+
+
+def test_unsynchronised_batch_norm_would_be_seen(alone):
+    """The comparison above can fail: one device's batch norm over its own image differs."""
+
+    class Local(TinyMethod):
+        def loss(self, params, model_state, batch, key):
+            stats = jax.tree.map(lambda x: x * (1 + jax.lax.axis_index("devices")), model_state)
+            return super().loss(params, stats, batch, key)
+
+    state, _ = train(Local(), "pmap", 8)
+    with pytest.raises(AssertionError):
+        assert_close(state.model_state, alone[0].model_state)
+
+
+def test_every_replica_holds_the_same_state():
+    parallel = make_parallel("pmap", 8)
+    method, optim = TinyMethod(), OptimConfig(lr=0.1, warmup_epochs=0)
+    optimizer = make_optimizer(optim)
+    step = make_step(method, optimizer, make_schedule(optim, 12), SIDE)
+    call = parallel.map(lambda s, b, seed: step(s, b, jax.random.key(seed)), donate=(0,))
+    state = parallel.replicate(jax.device_get(create(method, optimizer, jax.random.key(1))))
+    data = tiny_data(8)
+    batch = {"image": data.images, "mask": data.masks, "label": data.labels, "weight": np.ones(8, np.float32)}
+    state, _ = call(state, parallel.shard(batch), parallel.replicate(np.uint32(0)))
+    for leaf in jax.tree.leaves(state):
+        rows = [np.asarray(s.data) for s in leaf.addressable_shards]
+        assert len(rows) == 8
+        assert all(np.array_equal(rows[0], r) for r in rows)
+
+
+def test_micro_batches_equal_the_plain_batch_without_batch_norm():
+    method = TinyMethod(norm=False)
+    plain, plain_logs = train(method)
+    for accumulate, devices in ((2, 1), (4, 2)):
+        cut, logs = train(method, "pmap", devices, accumulate=accumulate)
+        assert_close(cut, plain)
+        assert_close(logs, plain_logs)
+
+
+def test_augmentation_draws_by_place_in_the_batch_and_anew_each_step():
+    """With a learning rate of 0 the same batch gives another loss at another step, by the flips alone."""
+
+    class Flips(TinyMethod):
+        def loss(self, params, model_state, batch, key):
+            loss, (state, logs) = super().loss(params, model_state, batch, key)
+            column = (batch["image"] * jnp.arange(SIDE)[:, None]).mean()
+            return loss, (state, {**logs, "column": column})
+
+    data = tiny_data(8)
+    _, logs = train(Flips(), data=data, optim=OptimConfig(lr=0.0, warmup_epochs=0))
+    assert len(set(logs["column"].round(5).tolist())) > 1
+    _, spread = train(Flips(), "pmap", 8, data=data, optim=OptimConfig(lr=0.0, warmup_epochs=0))
+    np.testing.assert_allclose(spread["column"], logs["column"], rtol=1e-5)
+
+
+def test_a_step_that_is_not_finite_changes_nothing_and_is_counted():
+    data = tiny_data(24)
+    rows = make_plan(tiny_config(), 24, 1)[0].indices(0, 3, 0, 24)
+    poisoned = tiny_data(24, poisoned=(int(rows[1][0]), int(rows[2][3])))
+    before, _ = train(TinyMethod(poison=9), steps=1, data=data)
+    after, logs = train(TinyMethod(poison=9), "pmap", 2, steps=3, data=poisoned)
+    assert logs["bad"].tolist() == [0, 1, 2]
+    assert np.isnan(logs["loss"][1:]).all()
+    assert int(after.bad_steps) == 2
+    assert int(after.step) == 3
+    for part in ("params", "model_state", "opt_state"):
+        assert_close(getattr(after, part), getattr(before, part))
+    # and a good step sets the count back; the rate goes on by the step, not by the steps applied
+    after, logs = train(TinyMethod(poison=9), steps=4, data=poisoned)
+    assert logs["bad"].tolist() == [0, 1, 2, 0] or logs["bad"][3] == 3
+    schedule = make_schedule(OptimConfig(lr=0.1, warmup_epochs=0), 12)
+    np.testing.assert_allclose(logs["lr"], [float(schedule(jnp.int32(s))) for s in range(4)], rtol=1e-6)
+
+
+def test_rows_beyond_the_count_are_not_run():
+    method, config = TinyMethod(), tiny_config()
+    parallel = make_parallel("pmap", 1)
+    optimizer = make_optimizer(config.optim)
+    traces = []
+
+    class Counted(TinyMethod):
+        def loss(self, *args):
+            traces.append(1)
+            return super().loss(*args)
+
+    step = make_step(Counted(), optimizer, make_schedule(config.optim, 12), SIDE)
+    call = parallel.map(make_scan(step, 4))
+    data = tiny_data(24)
+    state = parallel.replicate(jax.device_get(create(method, optimizer, jax.random.key(1))))
+    arrays = parallel.replicate({"image": data.images, "mask": data.masks, "label": data.labels})
+    rows = parallel.put(np.arange(32, dtype=np.int32).reshape(1, 4, 8) % 24)
+    seed = parallel.replicate(np.uint32(0))
+    for count in (4, 1, 3):
+        new, logs = call(state, arrays, rows, parallel.put(np.array([count], np.int32)), seed)
+        assert int(parallel.unreplicate(new.step)) == count
+        loss = parallel.unreplicate(logs)["loss"]
+        assert (loss[:count] > 0).all()
+        assert (loss[count:] == 0).all()
+    assert len(traces) == 1
+
+
+def test_parallel_refuses_what_is_not_there():
+    with pytest.raises(UserError, match="devices: 99"):
+        make_parallel("pmap", 99)
+    with pytest.raises(UserError, match="backend"):
+        make_parallel("xmap", 0)
+
+
+def test_replicas_and_shards_go_to_the_device_and_back(rng):
+    parallel = make_parallel("shard_map", 4)
+    tree = {"a": rng.normal(size=(3, 2)), "b": np.asarray(7, np.int32)}
+    back = parallel.unreplicate(parallel.replicate(tree))
+    np.testing.assert_allclose(back["a"], tree["a"].astype(np.float32))
+    assert back["b"].shape == ()
+    shard = parallel.shard({"x": np.arange(8)})["x"]
+    assert [s.data.tolist() for s in shard.addressable_shards] == [[[0, 1]], [[2, 3]], [[4, 5]], [[6, 7]]]
+    assert replace(parallel, backend="pmap").count == 4
