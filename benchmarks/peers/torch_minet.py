@@ -3,6 +3,7 @@
 NCHW. The three `mixing` forms of the per-channel scale mixing compute one function with one set of weights:
 `loop` convolves channel by channel (as the published model does), `grouped` is one grouped 1x1 convolution on
 interleaved channels, `sum` is four scaled additions. `fold` turns a trained model into its batch-norm-free twin.
+Submodules carry the names of jaxqc's variables, so that `convert` needs no table of names.
 """
 
 import copy
@@ -13,11 +14,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 Mixing = Literal["loop", "grouped", "sum"]
-ENCODER = ((16, 0), (32, 3), (64, 4), (96, 6), (128, 3))
+WIDTHS = (16, 32, 64, 96, 128)
+DEPTHS = (0, 3, 4, 6, 3)
 """Channels and number of multi-scale blocks of the stages E1..E5."""
 DECODER = (16, 16, 32, 64, 96)
 """Channels of D1..D5."""
-SCALES = (1, 2, 4, 8)
+DILATIONS = (1, 2, 4, 8)
 
 
 class ConvBN(nn.Module):
@@ -74,38 +76,50 @@ class MI(nn.Module):
 
     def __init__(self, channels: int):
         super().__init__()
-        self.branches = nn.ModuleList(ConvBN(channels, channels, 3, dilation=d, groups=channels) for d in SCALES)
+        for d in DILATIONS:
+            self.add_module(f"dilation{d}", ConvBN(channels, channels, 3, dilation=d, groups=channels))
         self.mix = ScaleMix(channels)
-        self.pointwise = ConvBN(channels, channels)
+        self.across = ConvBN(channels, channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.pointwise(self.mix([branch(x) for branch in self.branches]))
+        return x + self.across(self.mix([getattr(self, f"dilation{d}")(x) for d in DILATIONS]))
 
 
 class Encoder(nn.Module):
     """E1..E5 at strides 2..32; returns all five."""
 
-    def __init__(self, widths: tuple[tuple[int, int], ...] = ENCODER):
+    def __init__(self):
         super().__init__()
-        stages, before = [], 3
-        for k, (channels, blocks) in enumerate(widths):
-            first = ConvBN(3, channels, 3, stride=2) if k == 0 else DS(before, channels, stride=2)
-            stages.append(nn.Sequential(first, *(MI(channels) for _ in range(blocks))))
-            before = channels
-        self.stages = nn.ModuleList(stages)
+        self.e1 = ConvBN(3, WIDTHS[0], 3, stride=2)
+        for k in range(2, 6):
+            self.add_module(f"e{k}_down", DS(WIDTHS[k - 2], WIDTHS[k - 1], stride=2))
+            for j in range(DEPTHS[k - 1]):
+                self.add_module(f"e{k}_mi{j + 1}", MI(WIDTHS[k - 1]))
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        out = []
-        for stage in self.stages:
-            x = stage(x)
+        x = self.e1(x)
+        out = [x]
+        for k in range(2, 6):
+            x = getattr(self, f"e{k}_down")(x)
+            for j in range(DEPTHS[k - 1]):
+                x = getattr(self, f"e{k}_mi{j + 1}")(x)
             out.append(x)
         return out
 
 
-def decoder_stages() -> nn.ModuleList:
-    """D1..D5: DS(d=2, same width), DS(d=1) to 16, 16, 32, 64, 96 channels."""
-    inputs = [channels for channels, _ in ENCODER]
-    return nn.ModuleList(nn.Sequential(DS(i, i, dilation=2), DS(i, o)) for i, o in zip(inputs, DECODER, strict=True))
+class DecoderStage(nn.Sequential):
+    """D(k): DS with dilation 2 at the input's width, then DS to `o` channels."""
+
+    def __init__(self, i: int, o: int):
+        super().__init__()
+        self.wide = DS(i, i, dilation=2)
+        self.narrow = DS(i, o)
+
+
+def add_decoder(module: nn.Module) -> None:
+    """D1..D5 as the module's children `d1`..`d5`."""
+    for k in range(1, 6):
+        module.add_module(f"d{k}", DecoderStage(WIDTHS[k - 1], DECODER[k - 1]))
 
 
 def upsample(x: Tensor, size: tuple[int, int] | torch.Size, align_corners: bool) -> Tensor:
@@ -114,29 +128,29 @@ def upsample(x: Tensor, size: tuple[int, int] | torch.Size, align_corners: bool)
 
 
 class MINet(nn.Module):
-    """277,477 parameters. x [n 3 h w], normalised → `final` [n h w] and the side maps `d1`..`d5` [n h w].
+    """277,477 parameters. x [n 3 h w], normalised → `map` [n h w] and, with `aux`, `map2`..`map5` [n h w].
 
     The maps are probabilities upsampled to the input's size, as the baseline defines them (sigmoid, then upsample).
-    With `aux=False` only D1's head runs, the one that is the result.
+    Without `aux` only D1's head runs, the one that is the result.
     """
 
     def __init__(self):
         super().__init__()
         self.encoder = Encoder()
-        self.decoder = decoder_stages()
-        self.heads = nn.ModuleList(nn.Sequential(nn.Dropout2d(0.1), nn.Conv2d(c, 1, 1)) for c in DECODER)
+        add_decoder(self)
+        for k in range(1, 6):
+            self.add_module(f"side{k}", nn.Conv2d(DECODER[k - 1], 1, 1))
+        self.drop = nn.Dropout2d(0.1)
 
     def forward(self, x: Tensor, aux: bool = False) -> dict[str, Tensor]:
         features = self.encoder(x)
-        out, below = {}, None
+        out, size = {}, x.shape[2:]
         for k in range(5, 0, -1):
             e = features[k - 1]
-            d = self.decoder[k - 1](e if below is None else e + upsample(below, e.shape[2:], True))
-            below = d
+            x = getattr(self, f"d{k}")(e if k == 5 else e + upsample(x, e.shape[2:], True))
             if aux or k == 1:
-                side = torch.sigmoid(self.heads[k - 1](d))
-                out[f"d{k}"] = upsample(side, x.shape[2:], True)[:, 0]
-        out["final"] = out["d1"]
+                side = torch.sigmoid(getattr(self, f"side{k}")(self.drop(x)))
+                out["map" if k == 1 else f"map{k}"] = upsample(side, size, True)[:, 0]
         return out
 
 

@@ -1,0 +1,110 @@
+"""The PyTorch peers compute what ours compute: same parameter counts, same outputs with shared weights, same loss."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="the peers need PyTorch (extra: peers)")
+
+from benchmarks.peers.convert import convert, peer
+from benchmarks.peers.torch_minet import ScaleMix, count_parameters, fold, set_mixing
+from jaxqc.models import build
+
+COUNTS = {"minet": 277_477, "tscarnet": 366_036}
+MODULES = {
+    "encoder": 216_512, "bam3": 4_610, "bam2": 1_282, "bam1": 1_282, "case": 35_939, "msrm3": 15_909, "msrm2": 15_909,
+    "msrm1": 5_141, "lateral2": 1_600, "lateral1": 800, "prior": 2_656, "pifm3": 1_184, "pifm2": 1_184, "pifm1": 336,
+    "head": 728,
+}  # fmt: skip
+
+
+def random_variables(module, seed):
+    """Variables of the module's shapes with nothing at a neutral value, so that a swapped or dropped one shows."""
+    rng = np.random.default_rng(seed)
+    shapes = jax.eval_shape(module.init, jax.random.key(0), jnp.zeros((1, 32, 32, 3)))
+
+    def draw(path, leaf):
+        kind = path[-1].key
+        if kind == "kernel":
+            fan_in = math.prod(leaf.shape[:-1])
+            return rng.normal(0, math.sqrt(1 / fan_in), leaf.shape).astype(np.float32)
+        low, high = {"scale": (0.7, 1.3), "var": (0.5, 1.5)}.get(kind, (-0.1, 0.1))
+        return rng.uniform(low, high, leaf.shape).astype(np.float32)
+
+    return jax.tree_util.tree_map_with_path(draw, shapes)
+
+
+@pytest.fixture(scope="module", params=sorted(COUNTS))
+def pair(request):
+    """(name, our module, variables, peer with the same weights)."""
+    name = request.param
+    module = build(name, 3)
+    variables = random_variables(module, 1)
+    return name, module, variables, convert(variables, peer(name, 3))
+
+
+def outputs_agree(pair, shape, tolerance=1e-4):
+    _, module, variables, network = pair
+    x = np.random.default_rng(2).normal(size=(*shape, 3)).astype(np.float32)
+    run = jax.jit(lambda v, x: module.apply(v, x, aux=True)).lower(variables, x)
+    ours = run.compile({"xla_backend_optimization_level": 0})(variables, x)  # compiles faster, computes the same
+    with torch.no_grad():
+        theirs = network(torch.from_numpy(x).permute(0, 3, 1, 2), aux=True)
+    assert set(ours) == set(theirs)
+    for key, value in ours.items():
+        np.testing.assert_allclose(theirs[key].numpy(), value, atol=tolerance, rtol=tolerance, err_msg=key)
+        assert np.std(value) > 1e-6, f"{key} is constant: nothing was compared"
+
+
+def test_parameter_counts(pair):
+    name, _, variables, network = pair
+    assert count_parameters(network) == COUNTS[name]
+    assert sum(leaf.size for leaf in jax.tree.leaves(variables["params"])) == COUNTS[name]
+
+
+def test_tscarnet_counts_of_each_module():
+    network = peer("tscarnet", 3)
+    counts = {name: count_parameters(child) for name, child in network.named_children()}
+    assert {name: counts[name] for name in MODULES} == MODULES
+    assert sum(counts[f"d{k}"] for k in range(1, 6)) == 60_736
+    assert sum(n for name, n in counts.items() if name.startswith("side_")) == 228
+
+
+def test_outputs_equal_ours(pair):
+    outputs_agree(pair, (2, 64, 96))
+
+
+@pytest.mark.slow
+def test_outputs_equal_ours_at_full_size(pair):
+    outputs_agree(pair, (1, 224, 224))
+
+
+@pytest.mark.parametrize("mixing", ["loop", "grouped", "sum"])
+def test_folded_equals_unfolded_in_every_mixing(pair, mixing):
+    network = pair[3]
+    x = torch.from_numpy(np.random.default_rng(3).normal(size=(1, 3, 64, 64)).astype(np.float32))
+    folded = set_mixing(fold(network), mixing)
+    assert not any(isinstance(m, torch.nn.BatchNorm2d) for m in folded.modules())
+    assert any(isinstance(m, ScaleMix) and m.mixing == mixing for m in folded.modules())
+    with torch.no_grad():
+        whole, bare = network(x, aux=True), folded(x, aux=True)
+    for key, value in whole.items():
+        np.testing.assert_allclose(bare[key].numpy(), value.numpy(), atol=1e-4, rtol=1e-4, err_msg=key)
+
+
+def test_other_class_counts():
+    module = build("tscarnet", 5)
+    assert convert(random_variables(module, 1), peer("tscarnet", 5))(torch.zeros(1, 3, 32, 32))["class"].shape == (1, 5)
+
+
+def test_conversion_refuses_what_does_not_fit(pair):
+    name, _, variables, _ = pair
+    other = {"params": {**variables["params"], "stray": jnp.ones(3)}, "batch_stats": variables["batch_stats"]}
+    with pytest.raises(ValueError, match="stray"):
+        convert(other, peer(name, 3))
+    lacking = {k: v for k, v in variables["params"].items() if k != "d3"}
+    with pytest.raises(ValueError, match="d3"):
+        convert({"params": lacking, "batch_stats": variables["batch_stats"]}, peer(name, 3))
