@@ -108,7 +108,7 @@ def stroke(
     line (units of the side), `ragged` varies the width (relative).
     """
     y, x = axis(size), axis(size)
-    half = max(half, 0.75 / size)  # never thinner than the pixel grid can show
+    half = max(half, 1 / size)  # never thinner than the pixel grid can show
     start, stop = span
     length = max(stop - start, 2.5 / size)
     u = (y - start) / length
@@ -120,5 +120,6 @@ def stroke(
     else:
         taper = np.sqrt(np.minimum(1, 14 * np.minimum(inside, 1 - inside)))
     width = half * taper * np.clip(1 + ragged * profile(rng, size, 16), 0.35, 1.8)
+    width = np.where(taper > 0.5, np.maximum(width, 0.75 / size), width)
     width -= length * (np.maximum(-u, 0) + np.maximum(u - 1, 0))  # falls off beyond the ends
     return (width[:, None] - np.abs(x[None, :] - centre[:, None])).astype(np.float32)

@@ -42,9 +42,10 @@ def inclusion(rng: np.random.Generator, size: int, difficulty: float) -> Drawing
         for _ in range(rng.integers(1, 5)):
             half = rng.uniform(0.02, 0.045) if wide else rng.uniform(0.009, 0.018)
             length = half * rng.uniform(9, 22) if wide else half * rng.uniform(10, 26)
+            x1 = float(np.clip(x0 + rng.normal(0, 0.6 * half), 0.04, 0.96))
             level = stroke(
-                rng, size, x0 + rng.normal(0, 0.6 * half), (y0 - length / 2, y0 + length / 2), half,
-                lens=True, slope=rng.normal(0, 0.05), wobble=0.35 * half, ragged=0.24,
+                rng, size, x1, (y0 - length / 2, y0 + length / 2), half, lens=True,
+                slope=rng.normal(0, 0.05), wobble=0.35 * half, ragged=0.24,
             )  # fmt: skip
             level += np.float32(0.12 * half) * rough
             mask |= level > 0
@@ -92,14 +93,14 @@ def _scratch_strokes(rng: np.random.Generator, tilt: float) -> list[dict[str, An
         return [{"x0": x0, "span": (-0.2, 1.2), "half": half, "slope": tilt, "ragged": 0.15, "wobble": 0.2 * half}]
     strokes = []
     if kind == "dashes":
-        y0 = rng.uniform(-0.1, 0.35)
+        y0 = rng.uniform(0.0, 0.35)
         for _ in range(rng.integers(1, 5)):
             length, half = rng.uniform(0.12, 0.5), rng.uniform(0.009, 0.016)
             strokes.append({"x0": x0 + tilt * (y0 - 0.5), "span": (y0, y0 + length), "half": half, "slope": tilt,
                             "ragged": 0.35, "wobble": 0.25 * half, "lens": True})  # fmt: skip
             y0 += length + rng.uniform(0.0, 0.12)
         return strokes
-    y0, spread = rng.uniform(-0.2, 0.4), rng.choice((-1, 1)) * rng.uniform(0.12, 0.35)
+    y0, spread = rng.uniform(0.0, 0.4), rng.choice((-1, 1)) * rng.uniform(0.12, 0.35)
     for turn in rng.uniform(0.4, 1.3, 3):
         slope, length = spread * turn, rng.uniform(0.35, 0.8)
         strokes.append({"x0": x0 + slope * length / 2, "span": (y0, y0 + length), "half": rng.uniform(0.009, 0.014),

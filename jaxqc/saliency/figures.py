@@ -98,7 +98,7 @@ def result_figure(rows: Sequence[Row], path: str | Path, threshold: float = 0.5)
     coarse = list(dict.fromkeys(name for row in rows for name in row.coarse))
     columns = ["Input", *(["Ground truth"] if any(r.mask is not None for r in rows) else [])]
     columns += [_coarse_title(name, rows) for name in coarse] + ["Final map", "Detected regions"]
-    sheet = Sheet(len(rows), columns, rows[0].image.shape, caption=1.12)
+    sheet = Sheet(len(rows), columns, rows[0].image.shape)
     for i, row in enumerate(rows):
         panels = iter(sheet.axes[i])
         show(next(panels), grey_to_rgb(row.image))
@@ -145,7 +145,7 @@ def worst_cases(
     paths = []
     for rank, i in enumerate(order, 1):
         row = Row(ids[int(i)], images[i], maps[i], masks[i])
-        sheet = Sheet(1, ["Input", "Ground truth", "Final map", "Found, missed, false"], row.image.shape, caption=1.12)
+        sheet = Sheet(1, ["Input", "Ground truth", "Final map", "Found, missed, false"], row.image.shape)
         found, truth = row.map > threshold, np.asarray(row.mask) > 0
         verdict = grey_to_rgb(row.image).astype(np.float64)
         for where, colour in ((found & truth, HIT), (~found & truth, MISSED), (found & ~truth, FALSE)):

@@ -22,7 +22,7 @@ WARNING = "#D55E00"
 INK, QUIET = "#1a1a1a", "#595959"
 
 DPI = 180
-CELL, GAP, MARGIN, TITLE, FOOT = 1.6, 0.07, 0.12, 0.22, 0.42
+CELL, GAP, MARGIN, CAPTION, TITLE, FOOT = 1.6, 0.07, 0.12, 1.38, 0.22, 0.42
 TEXT = 8.0
 """Font size in points."""
 
@@ -42,16 +42,16 @@ class Box:
 class Sheet:
     """A figure with `rows` x `columns` panels; `axes[i][j]` is the panel in row i and column j."""
 
-    def __init__(self, rows: int, columns: Sequence[str], shape: Sequence[int], caption: float) -> None:
+    def __init__(self, rows: int, columns: Sequence[str], shape: Sequence[int]) -> None:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
 
         tall = CELL * min(2.5, max(0.4, shape[0] / shape[1]))
-        self.width = MARGIN + caption + len(columns) * (CELL + GAP) - GAP + MARGIN
+        self.width = MARGIN + CAPTION + len(columns) * (CELL + GAP) - GAP + MARGIN
         self.height = MARGIN + TITLE + rows * (tall + GAP) - GAP + FOOT
-        self.left, self.tall = MARGIN + caption, tall
+        self.left, self.tall = MARGIN + CAPTION, tall
         self.figure: Figure = Figure(figsize=(self.width, self.height), dpi=DPI, facecolor="white")
-        FigureCanvasAgg(self.figure)
+        self._canvas = FigureCanvasAgg(self.figure)
         self.axes: list[list[Axes]] = []
         for i in range(rows):
             bottom = self._row_top(i) - tall
@@ -73,17 +73,23 @@ class Sheet:
 
     def caption(self, row: int, lines: Sequence[str], wrong: bool = False) -> None:
         """Lines of text beside a row, the first in bold; with `wrong` the line on the prediction is marked."""
+        renderer = self._canvas.get_renderer()
+        room = (self.left - MARGIN - GAP) * DPI
         for k, line in enumerate(lines):
             bad = wrong and line.startswith("predicted")
-            self.figure.text(
+            text = self.figure.text(
                 MARGIN / self.width,
                 (self._row_top(row) - 0.02 - 0.165 * k) / self.height,
-                line if k or len(line) <= 16 else line[:15] + "…",
+                line,
                 fontsize=TEXT if k else TEXT + 0.5,
                 fontweight="bold" if k == 0 or bad else "normal",
                 color=WARNING if bad else (QUIET if k else INK),
                 va="top",
+                parse_math=False,
             )
+            while len(line) > 1 and text.get_window_extent(renderer).width > room:
+                line = line[:-1]
+                text.set_text(line + "…")
 
     def heat_bar(self, name: str) -> None:
         """The scale of the probability maps, at the bottom right."""
@@ -167,7 +173,7 @@ def draw_boxes(ax: "Axes", found: Sequence[Box], shape: Sequence[int], name: str
             x, y = free[0][:2]
             ax.add_patch(Rectangle((x, y), *tag, facecolor=BOX, edgecolor="none"))
             ax.text(x + tag[0] / 2, y + tag[1] / 2, name, fontsize=6, fontweight="bold", color="black",
-                    ha="center", va="center_baseline", clip_on=True)  # fmt: skip
+                    ha="center", va="center_baseline", clip_on=True, parse_math=False)  # fmt: skip
 
 
 def _inside(a: Sequence[float], width: float, height: float) -> bool:
