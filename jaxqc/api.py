@@ -1,5 +1,6 @@
 """The public API: `load` a trained model, `train` one, `evaluate` one. Arguments are paths or what they hold."""
 
+import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -80,7 +81,9 @@ def train(
         data, val = (_resident(part, config) for part in (data, val))
         skipped = data.skipped + val.skipped
     elif options.skip_bad:
-        (data, bad), (val, bad_val) = (_readable(part) if isinstance(part, Dataset) else (part, ()) for part in (data, val))
+        (data, bad), (val, bad_val) = (
+            _readable(part) if isinstance(part, Dataset) else (part, ()) for part in (data, val)
+        )
         skipped = bad + bad_val
     for line in skipped:
         note(f"skipped {line}")
@@ -97,6 +100,7 @@ def evaluate(
     out: str | Path | None = None,
     *,
     which: str = "best",
+    run: str | Path | None = None,
     protocol: str | None = None,
     split: str = "test",
     layout: str = "auto",
@@ -107,7 +111,7 @@ def evaluate(
     """Measures a run's model on one side of a protocol's split, and writes the result below `out` where it is given.
 
     Args:
-      checkpoint: the run's folder, or a loaded model. `which`: `best` or `last`.
+      checkpoint: the run's folder, or a loaded model. `which`: `best` or `last`. `run`: a loaded model's run folder.
       data: a data set or its path. `layout` as in `DataConfig`.
       protocol: None takes the run's own (and its kept split lists, where the data are the same).
       split: `test` or `train` of the protocol, or `all` samples, whatever their split.
@@ -123,8 +127,8 @@ def evaluate(
         part, protocol = data, "none"
     elif split in ("train", "test"):
         protocol = protocol or model.config.data.protocol
-        run = None if isinstance(checkpoint, Model) else Path(checkpoint)
-        halves = _split(data, protocol, model.config, run)
+        folder = run if isinstance(checkpoint, Model) else checkpoint
+        halves = _split(data, protocol, model.config, None if folder is None else Path(folder))
         part = halves[split == "test"]
         split += " (overlaps train)" if protocol == "field" and split == "test" else ""
     else:
@@ -149,9 +153,10 @@ def _resident(part: Dataset | ArrayDataset, config: TrainConfig) -> ArrayDataset
     return part if isinstance(part, ArrayDataset) else load_arrays(part, config.data.size, config.data.skip_bad)
 
 
-def _readable(dataset: Dataset) -> tuple[Dataset, tuple[str, ...]]:
+def _readable(dataset: Dataset | ArrayDataset) -> tuple[Dataset | ArrayDataset, tuple[str, ...]]:
     """A streamed data set without its unreadable samples, and a line for each of those."""
-    import dataclasses
+    if isinstance(dataset, ArrayDataset):
+        return dataset, ()
 
     def problem(sample: Any) -> str:
         try:

@@ -99,7 +99,7 @@ class TrainConfig:
     eval_every_epochs: float = 10.0
     checkpoint_every_epochs: float = 10.0
     best_metric: str = "s_measure"
-    """Validation metric that picks the best checkpoint: one of `jaxqc.metrics.saliency`; higher is better but for `mae`."""
+    """Validation metric that picks the best checkpoint (`jaxqc.metrics.saliency`); higher is better but for `mae`."""
     seed: int = 0
     backend: Literal["pmap", "shard_map"] = "pmap"
     devices: int = 0

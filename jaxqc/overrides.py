@@ -10,11 +10,10 @@ from jaxqc.config import Phase, TrainConfig, from_dict, leaves, validate
 from jaxqc.errors import UserError, suggest
 
 
-def override(config: TrainConfig, arguments: Sequence[str], known: Sequence[str] = ()) -> TrainConfig:
+def override(config: TrainConfig, arguments: Sequence[str]) -> TrainConfig:
     """The config with the flags applied; a switch is turned off by `--data.no-skip-bad`.
 
     `--phases` itself takes a JSON list that replaces the whole schedule: `[{"epochs": 1, "size": 96, "batch": 8}]`.
-    `known` are further flag names (the verb's own), only used to suggest one for a misspelt flag.
 
     Raises:
       UserError: unknown flag (with a suggestion), bad value, or a config that `validate` refuses.
@@ -40,7 +39,7 @@ def override(config: TrainConfig, arguments: Sequence[str], known: Sequence[str]
     if unknown:
         names = [f"--{name.replace('_', '-')}" for name, _, _ in leaves(config)]
         flag = next((a for a in unknown if a.startswith("-")), unknown[0]).partition("=")[0]
-        close = suggest(flag, [*names, *known])
+        close = suggest(flag, names)
         raise UserError(f"unknown argument {flag}" + (close if "did you mean" in close else "; see --help for all"))
     return validate(config, "command line")
 

@@ -1,4 +1,4 @@
-"""Files → decoded items → batches of one image size, a bounded number ahead, with a progress bar that knows images/s."""
+"""Files → decoded items → batches of one image size, a bounded number ahead, and a progress bar with images/s."""
 
 import os
 import sys

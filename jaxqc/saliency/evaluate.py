@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jaxqc.data.dataset import Dataset, Sample
@@ -137,14 +136,18 @@ def evaluate_dataset(
         full_shapes: set[tuple[int, ...]] = set()
         for group in by_size(readable(), model.batch, 4 * model.batch):
             found = model.predict_full(np.stack([image for _, image, _ in group]), size=size)
-            labels = [sample.label for sample, _, _ in group]
             masks = np.stack([mask for _, _, mask in group])
             # A remainder is padded to a full batch where that is compiled already.
             full_shapes |= {masks.shape[1:]} if len(group) == model.batch else set()
             pad = model.batch - len(group) if masks.shape[1:] in full_shapes else 0
             weight = np.pad(np.ones(len(group), np.float32), (0, pad))
             grow = ((0, pad), (0, 0), (0, 0))
-            padded = (np.pad(found["map"], grow), np.pad(masks, grow), np.pad(np.int32(labels), (0, pad)), weight)
+            padded = (
+                np.pad(found["map"], grow),
+                np.pad(masks, grow),
+                np.pad(np.asarray(labels, np.int32), (0, pad)),
+                weight,
+            )
             sums, scores = _measure(sums, *padded)
             scores = {key: np.asarray(value) for key, value in scores.items()}
             for i, (sample, _, _) in enumerate(group):
@@ -213,7 +216,7 @@ def _draw_worst(result: Evaluation, model: Model, dataset: Dataset, folder: Path
     rows = sorted(result.per_image, key=lambda row: row["s_measure"])[:worst]
     samples = {s.id: s for s in dataset.samples}
     pairs = [load_sample(samples[row["id"]]) for row in rows]
-    maps = model.predict([image for image, _ in pairs], size=result.size)
+    maps = model.predict_full([image for image, _ in pairs], size=result.size)["map"]
     images, masks = [image for image, _ in pairs], [mask for _, mask in pairs]
     worst_cases([row["id"] for row in rows], images, masks, list(maps), [r["s_measure"] for r in rows], folder, worst)
 

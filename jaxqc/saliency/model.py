@@ -59,7 +59,7 @@ class Model:
         return (x - self.meta["mean"]) / self.meta["std"]
 
     def apply(self, variables: Variables, x: Float[Array, "n s s 3"]) -> dict[str, Array]:
-        """Network input → `map` [n s s] in [0, 1]; `class` [n k] probabilities and coarse maps `m1`.. where it has them."""
+        """Network input → `map` [n s s] in [0, 1] and, where it has them, `class` probabilities [n k], `m1`..`m3`."""
         out = self._network.apply(variables, x, train=False)
         assert isinstance(out, dict)
         result = {"map": out["map"]}
@@ -80,8 +80,8 @@ class Model:
         """Defect maps, float32 in [0, 1], each at its image's own size.
 
         Args:
-          images: uint8 [n h w c] (c = 1 or 3), grey [n h w], one image [h w] or [h w c], or a list of images whose sizes
-            may differ. An array with 3 axes is one image where the last is 1 or 3 long, else n grey ones.
+          images: uint8 [n h w c] (c = 1 or 3), grey [n h w], one image [h w] or [h w c], or a list of images whose
+            sizes may differ. An array with 3 axes is one image where the last is 1 or 3 long, else n grey ones.
           size: side of the network's input; None takes the checkpoint's, 0 each image's own size (padded to
             multiples of 32 by repeating the edge).
           classes: also return the class probabilities [n k] ([k] for one image), in the order of `self.classes`.
@@ -100,7 +100,7 @@ class Model:
         return maps, full["class"]
 
     def predict_full(self, images: Images, *, size: int | None = None) -> dict[str, Any]:
-        """As `predict`, but everything the network tells: `map`, `class`, and its coarse maps `m1`, `m2`, `m3` (smaller)."""
+        """As `predict`, but all that the network tells: `map`, `class`, and its (smaller) coarse maps `m1`..`m3`."""
         maps, full = self._predict(images, self.size if size is None else size)
         return {**full, "map": maps}
 
@@ -118,7 +118,7 @@ class Model:
                 return self._mixed(stacks, size)
             each = [self._batches(stack, size) for stack in stacks]
             # Without a common size the coarse maps differ in shape, so that they come as lists.
-            full = {k: [out[k][0] for out in each] for k in each[0] if k != "map"}
+            full: dict[str, Any] = {k: [out[k][0] for out in each] for k in each[0] if k != "map"}
             if "class" in full:
                 full["class"] = np.stack(full["class"])
             return [out["map"][0] for out in each], full
@@ -137,7 +137,9 @@ class Model:
         parts = []
         for start in range(0, n, most):
             part = images[start : start + most]
-            parts.append((self._run(self.variables, _pad(part, most if n > most else _power(len(part))), size), len(part)))
+            parts.append(
+                (self._run(self.variables, _pad(part, most if n > most else _power(len(part))), size), len(part))
+            )
         done = [{k: np.asarray(v)[:count] for k, v in out.items()} for out, count in parts]
         return {k: np.concatenate([out[k] for out in done]) for k in done[0]}
 

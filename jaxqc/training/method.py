@@ -16,7 +16,10 @@ class Method(Protocol):
     Batch norm inside `loss` reduces over that axis; the loop averages gradients and logs over it.
     """
 
-    classes: tuple[str, ...]
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the data set's classes."""
+        ...
 
     def init(self, key: jax.Array) -> Variables:
         """Fresh variables: `params` (float32) and the mutable collections (`batch_stats`)."""

@@ -1,0 +1,8 @@
+"""`python -m jaxqc` is the command `jaxqc`."""
+
+import sys
+
+from jaxqc.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

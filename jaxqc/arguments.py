@@ -1,0 +1,183 @@
+"""What each verb of the command line takes, its help and examples; every mistake is one line with a suggestion."""
+
+import argparse
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NoReturn
+
+from jaxqc.config import TrainConfig, leaves
+from jaxqc.errors import UserError, suggest
+
+Verb = Callable[[argparse.Namespace], int]
+
+TRAIN_EXAMPLES = """\
+  jaxqc train --config configs/tscarnet_sd900.py --data DIR
+  jaxqc train --config configs/tscarnet_sd900.py --data DIR --out runs/first --optim.lr .01 --seed 3
+  jaxqc train --config configs/minet_sd900.py --data DIR --phases '[{"epochs": 20, "size": 96, "batch": 16}]'
+The same command with the same --out goes on with a run that was ended. Any field of the recipe is a flag:
+"""
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse, but every error is one line with a suggestion, and abbreviations are not guessed."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        kwargs |= {"allow_abbrev": False, "formatter_class": argparse.RawDescriptionHelpFormatter}
+        super().__init__(**kwargs)
+
+    def error(self, message: str) -> NoReturn:
+        """Raises instead of printing the usage."""
+        raise UserError(f"{message}; see {self.prog} --help")
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.choices is not None and value not in action.choices:
+            what = "verb" if action.dest.endswith("verb") else "/".join(action.option_strings)
+            raise UserError(f"{what}: unknown {value!r}{suggest(str(value), map(str, action.choices))}")
+
+    def check_flags(self, arguments: Sequence[str], more: Sequence[str] = ()) -> None:
+        """Refuses unknown flags by name, before argparse can complain of what is then missing."""
+        own = [flag for action in self._actions for flag in action.option_strings if flag.startswith("--")]
+        known = [*own, *more]
+        for argument in arguments:
+            flag = argument.partition("=")[0].replace("_", "-")
+            if flag.startswith("--") and len(flag) > 2 and flag not in known and not flag.startswith("--phases."):
+                close = suggest(flag, known)
+                hint = close if "did you mean" in close else f"; see {self.prog} --help"
+                raise UserError(f"unknown argument {argument.partition('=')[0]}{hint}")
+
+
+def parse(argv: Sequence[str], verbs: Mapping[str, Verb]) -> tuple[argparse.Namespace, list[str]]:
+    """Arguments of one command, and what is left of them for the recipe (only `train` leaves any).
+
+    `verbs`: the function of each, by name (`train`, `data check`, ...); the namespace has the chosen one as `run`.
+
+    Raises:
+      UserError: an unknown verb or flag, a missing or bad value. SystemExit: after `--help` and `--version`.
+    """
+    parser, parsers = _parsers(verbs)
+    name = " ".join(argv[:2]) if argv[:1] == ["data"] else "".join(argv[:1])
+    if name in parsers:
+        parsers[name].check_flags(argv, _recipe_flags() if name == "train" else ())
+    else:
+        parser.check_flags(argv[:1])
+    args, rest = parser.parse_known_args(argv)
+    if rest and name != "train":
+        raise UserError(f"unexpected argument {rest[0]!r}; see jaxqc {name} --help")
+    return args, rest
+
+
+def _parsers(run: Mapping[str, Verb]) -> tuple[Parser, dict[str, Parser]]:
+    from jaxqc import __version__
+
+    parser = Parser(prog="jaxqc", description="Visual quality inspection in JAX: train, measure and use defect maps.")
+    parser.epilog = "  jaxqc data synthetic plates\n  jaxqc data check plates\n  jaxqc train --help"
+    parser.add_argument("--version", action="version", version=f"jaxqc {__version__}")
+    top = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    verbs: dict[str, Parser] = {}
+
+    def verb(where: Any, name: str, text: str, examples: str) -> Parser:
+        full = name if where is top else f"data {name}"
+        verbs[full] = where.add_parser(name, help=text, description=text, epilog=f"examples:\n{examples}")
+        verbs[full].set_defaults(run=run[full])
+        return verbs[full]
+
+    train = verb(top, "train", "Train a network by a recipe.", TRAIN_EXAMPLES + _fields())
+    train.add_argument("--config", required=True, metavar="FILE", help="recipe, a .py file (it is run: it is code)")
+    train.add_argument("--data", required=True, metavar="DIR", help="data set: published folders, index.csv, records")
+    train.add_argument("--out", metavar="DIR", help="run folder (default: runs/CONFIG-TIME)")
+    train.add_argument(
+        "--resume", action=argparse.BooleanOptionalAction, default=True, help="go on with a run in --out"
+    )
+    train.add_argument(
+        "--skip-bad", action="store_true", help="leave unusable samples out, listed, instead of refusing"
+    )
+    train.add_argument("--quiet", action="store_true", help="no progress display")
+
+    evaluate = verb(
+        top,
+        "evaluate",
+        "Measure a trained network: metrics per class and overall, worst cases as pictures.",
+        "  jaxqc evaluate --checkpoint runs/first --data DIR\n"
+        "  jaxqc evaluate --checkpoint runs/first --data OTHER --split all --out report",
+    )
+    _checkpoint(evaluate)
+    evaluate.add_argument("--data", required=True, metavar="DIR", help="data set with masks")
+    evaluate.add_argument("--layout", choices=("auto", "sd900", "index", "records", "tfds"), default="auto")
+    evaluate.add_argument("--protocol", choices=("index", "seed", "field"), help="default: the run's own")
+    evaluate.add_argument("--split", choices=("test", "train", "all"), default="test", help="side of the protocol")
+    evaluate.add_argument("--worst", type=int, default=10, metavar="N", help="how many worst cases to draw")
+    _run_options(evaluate, "metrics, scores and pictures (default: CHECKPOINT/evaluation-PROTOCOL-SPLIT)")
+
+    predict = verb(
+        top,
+        "predict",
+        "Write a defect map (8-bit grey PNG, same name) for every image of a folder.",
+        "  jaxqc predict --checkpoint runs/first --images DIR --out maps",
+    )
+    _checkpoint(predict)
+    predict.add_argument("--images", required=True, metavar="DIR", help="folder (with its subfolders) or one image")
+    _run_options(predict, "the maps (default: maps)")
+
+    check = verb(
+        top,
+        "verify",
+        "Recompute a checkpoint's golden output and say how far off this machine is.",
+        "  jaxqc verify runs/first",
+    )
+    check.add_argument("checkpoint", metavar="DIR", help="run folder")
+    check.add_argument("--tolerance", type=float, metavar="X", help="largest difference (default: by dtype)")
+
+    data = top.add_parser("data", help="Check, generate or pack data sets.", description="Data sets.")
+    data_verbs = data.add_subparsers(dest="data_verb", required=True, metavar="VERB")
+    check = verb(
+        data_verbs,
+        "check",
+        "Find everything wrong with a data set in one pass.",
+        "  jaxqc data check DIR",
+    )
+    check.add_argument("data", metavar="DIR")
+    check.add_argument("--layout", choices=("auto", "sd900", "index", "folder"), default="auto")
+    make = verb(
+        data_verbs,
+        "synthetic",
+        "Generate strip-steel plates with exact masks in the layout of SD-saliency-900.",
+        "  jaxqc data synthetic plates --count 300",
+    )
+    make.add_argument("out", metavar="DIR")
+    make.add_argument("--count", type=int, default=300, metavar="N")
+    make.add_argument("--size", type=int, default=200, metavar="PIXELS")
+    make.add_argument("--seed", type=int, default=0)
+    pack = verb(
+        data_verbs,
+        "records",
+        "Pack a data set, decoded, into one record file that streams fast.",
+        "  jaxqc data records DIR steel.array_record\n  jaxqc train --config FILE --data steel.array_record",
+    )
+    pack.add_argument("data", metavar="DIR")
+    pack.add_argument("out", metavar="FILE")
+    pack.add_argument("--layout", choices=("auto", "sd900", "index", "tfds"), default="auto")
+    pack.add_argument("--size", type=int, default=0, metavar="PIXELS", help="resize to squares (default: keep)")
+    return parser, verbs
+
+
+def _checkpoint(parser: Parser) -> None:
+    parser.add_argument("--checkpoint", required=True, metavar="DIR", help="run folder of a training")
+    parser.add_argument("--which", choices=("best", "last"), default="best", help="which of its checkpoints")
+
+
+def _run_options(parser: Parser, out: str) -> None:
+    parser.add_argument("--out", metavar="DIR", help=out)
+    parser.add_argument("--size", type=int, metavar="PIXELS", help="network input (default: the run's; 0: image's own)")
+    parser.add_argument("--batch", type=int, default=16, metavar="N", help="most images on the device at once")
+    parser.add_argument("--quiet", action="store_true", help="no progress display")
+
+
+def _fields() -> str:
+    rows = [(f"--{name.replace('_', '-')}", value) for name, _, value in leaves(TrainConfig())]
+    shown = [f"  {flag:30} {value}{' (a switch)' if isinstance(value, bool) else ''}" for flag, value in rows]
+    return "\n".join([*shown, f"  {'--phases':30} a JSON list that replaces the whole schedule"])
+
+
+def _recipe_flags() -> list[str]:
+    names = [name.replace("_", "-") for name, _, _ in leaves(TrainConfig())]
+    switched_off = [".no-".join(name.rsplit(".", 1)) for name in names]
+    return [f"--{name}" for name in [*names, *switched_off, "phases"]]

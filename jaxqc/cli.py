@@ -1,0 +1,173 @@
+"""The command line: thin verbs over `jaxqc.api`. Nothing heavy is imported before a verb runs, so `--help` is quick.
+
+Exit codes: 0 done; 1 done, but something was found (bad samples, unreadable files, a failed verification); 2 the
+arguments, config or data are the user's to mend (one line on stderr); 130 interrupted; 143 ended by SIGTERM.
+"""
+
+import argparse
+import errno
+import os
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from jaxqc.arguments import parse
+from jaxqc.config import load_config
+from jaxqc.errors import UserError
+
+USER_ERRNO = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command and returns its exit code; `argv` without the program's name, None = the process's own."""
+    try:
+        args, rest = parse(list(sys.argv[1:] if argv is None else argv) or ["--help"], VERBS)
+        return _train(args, rest) if args.run is _train else args.run(args)
+    except UserError as e:
+        print(f"jaxqc: {' '.join(str(e).split())}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("jaxqc: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader of our output went away, as `| head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except OSError as e:
+        if e.errno not in USER_ERRNO:
+            raise
+        print(f"jaxqc: {e.filename or 'disk'}: {e.strerror}", file=sys.stderr)
+        return 2
+
+
+def _train(args: argparse.Namespace, rest: Sequence[str] = ()) -> int:
+    from jaxqc.overrides import override
+
+    # The recipe is checked before JAX is imported: a mistake shows at once.
+    config = override(load_config(args.config), [*rest, *(["--data.skip-bad"] if args.skip_bad else [])])
+
+    from jaxqc.training.parallel import start_processes
+
+    start_processes()
+    import jax
+
+    from jaxqc import api
+
+    out = args.out or f"runs/{Path(args.config).stem}-{time.strftime('%Y%m%d-%H%M%S')}"
+    if args.out is None and jax.process_count() > 1:
+        raise UserError("--out: several processes share one run folder; name it")
+    main_process = jax.process_index() == 0
+    note = (lambda text: print(text, file=sys.stderr)) if main_process else None
+    if main_process and not args.quiet:
+        print(f"run folder: {out}", file=sys.stderr)
+    result = api.train(config, args.data, out, resume=args.resume, progress=not args.quiet, note=note)
+    if main_process:
+        name = config.best_metric
+        best = f", best val {name} {result.best[name]:.4f} at step {result.best_step}" if result.best else ""
+        print(f"{out}: {result.step} steps in {result.seconds:.0f} s{best}")
+        print(f"next: jaxqc evaluate --checkpoint {out} --data {args.data}")
+    return 0
+
+
+def _model(args: argparse.Namespace) -> Any:
+    from jaxqc import api
+    from jaxqc.training.cache import enable_compilation_cache
+
+    if args.batch < 1:
+        raise UserError(f"--batch: {args.batch} must be 1 or more")
+    enable_compilation_cache()
+    return api.load(args.checkpoint, args.which, batch=args.batch)
+
+
+def _evaluate(args: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    from jaxqc import api
+
+    model = _model(args)
+    protocol = "none" if args.split == "all" else args.protocol or model.config.data.protocol
+    out = args.out or str(Path(args.checkpoint) / f"evaluation-{protocol}-{args.split}")
+    result = api.evaluate(
+        model,
+        args.data,
+        out,
+        run=args.checkpoint,
+        protocol=args.protocol,
+        split=args.split,
+        layout=args.layout,
+        size=args.size,
+        worst=args.worst,
+        progress=not args.quiet,
+    )
+    console = Console()
+    console.print(result.table())
+    if result.class_accuracy == result.class_accuracy:
+        print(f"class accuracy {result.class_accuracy:.4f}")
+    print(f"{result.images_per_second:.1f} images/s; written to {out}")
+    return _unreadable(result.unreadable)
+
+
+def _predict(args: argparse.Namespace) -> int:
+    from jaxqc.saliency.predict import predict_folder
+
+    out = args.out or "maps"
+    result = predict_folder(_model(args), args.images, out, args.size, progress=not args.quiet)
+    print(f"{len(result.written)} maps in {out}, {result.images_per_second:.1f} images/s")
+    return _unreadable(result.unreadable)
+
+
+def _unreadable(lines: Sequence[str]) -> int:
+    if lines:
+        print(f"{len(lines)} files could not be used:", file=sys.stderr)
+        for line in lines:
+            print(f"  {line}", file=sys.stderr)
+    return 1 if lines else 0
+
+
+def _verify(args: argparse.Namespace) -> int:
+    from jaxqc.training.cache import enable_compilation_cache
+    from jaxqc.verify import verify
+
+    enable_compilation_cache()
+    verdict = verify(args.checkpoint, args.tolerance)
+    print("\n".join(verdict.lines()))
+    return 0 if verdict.ok else 1
+
+
+def _data_check(args: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    from jaxqc.data.check import check_path
+
+    report = check_path(args.data, args.layout)
+    Console().print(report.render())
+    return 0 if report.ok else 1
+
+
+def _data_synthetic(args: argparse.Namespace) -> int:
+    from jaxqc.data.synthetic import write_sd900
+
+    folder = write_sd900(args.out, args.count, args.size, args.seed)
+    print(f"{args.count} plates of {args.size} x {args.size} pixels in {folder}")
+    return 0
+
+
+def _data_records(args: argparse.Namespace) -> int:
+    from jaxqc.api import open_data
+    from jaxqc.data.records import write_records
+
+    dataset = write_records(open_data(args.data, args.layout), args.out, args.size)
+    print(f"{len(dataset)} samples in {args.out}")
+    return 0
+
+
+VERBS = {
+    "train": _train,
+    "evaluate": _evaluate,
+    "predict": _predict,
+    "verify": _verify,
+    "data check": _data_check,
+    "data synthetic": _data_synthetic,
+    "data records": _data_records,
+}
