@@ -1,9 +1,11 @@
 """jaxqc variables → the PyTorch peers' state dict: same weights, other layout.
 
 A peer's submodules bear the names of the variables, so a path differs only in its last step: a convolution or linear
-layer reads `kernel` (and `bias`), a batch norm reads `bn` from `params` and `batch_stats`.
+layer reads `kernel` (and `bias`), a batch norm reads `bn` from `params` and `batch_stats`. Blocks that jaxqc keeps
+stacked along a leading axis (`e2_mi`) become numbered ones (`e2_mi1`, `e2_mi2`, ...).
 """
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -30,7 +32,7 @@ def convert(variables: Mapping[str, Any], model: nn.Module) -> nn.Module:
     Raises:
       ValueError: a variable is missing, has another size, or is left over.
     """
-    params, stats = _flat(variables["params"]), _flat(variables["batch_stats"])
+    params, stats = (_unstacked(_flat(variables[kind])) for kind in ("params", "batch_stats"))
     state: dict[str, Tensor] = {}
     for name, module in model.named_modules():
         path = name.replace(".", "/")
@@ -69,6 +71,16 @@ def _take(flat: dict[str, np.ndarray], path: str) -> np.ndarray:
 
 def _tensor(value: np.ndarray) -> Tensor:
     return torch.tensor(np.ascontiguousarray(value), dtype=torch.float32)
+
+
+def _unstacked(flat: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    out: dict[str, np.ndarray] = {}
+    for path, value in flat.items():
+        if stacked := re.fullmatch(r"(.*_mi)/(.*)", path):
+            out |= {f"{stacked[1]}{i + 1}/{stacked[2]}": layer for i, layer in enumerate(value)}
+        else:
+            out[path] = value
+    return out
 
 
 def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, np.ndarray]:

@@ -17,17 +17,17 @@ def edges(p: Tensor) -> Tensor:
 
 
 def dice(p: Tensor, target: Tensor) -> Tensor:
-    """1 − Dice per image, squared denominators, smoothed by 1; mean over images."""
+    """1 − Dice of each image, squared denominators, smoothed by 1; mean over images."""
     overlap = (p * target).sum((1, 2))
     return (1 - (2 * overlap + 1) / ((p * p).sum((1, 2)) + (target * target).sum((1, 2)) + 1)).mean()
 
 
 def balanced_bce(logits: Tensor, target: Tensor) -> Tensor:
-    """(mean over positives + mean over negatives) / 2, over the whole batch."""
-    positive = F.softplus(-logits) * target
-    negative = F.softplus(logits) * (1 - target)
-    eps = 1e-6
-    return 0.5 * (positive.sum() / (target.sum() + eps) + negative.sum() / ((1 - target).sum() + eps))
+    """(mean over positives + mean over negatives) / 2 of each image, averaged."""
+    loss = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
+    positive = (loss * target).sum((1, 2)) / target.sum((1, 2)).clamp(min=1)
+    negative = (loss * (1 - target)).sum((1, 2)) / (1 - target).sum((1, 2)).clamp(min=1)
+    return ((positive + negative) / 2).mean()
 
 
 def boundary_loss(logits: Tensor, target: Tensor) -> Tensor:
@@ -51,5 +51,37 @@ def tscarnet_loss(out: dict[str, Tensor], mask: Tensor, label: Tensor) -> Tensor
     boundary = boundary + dice(edges(torch.sigmoid(out["final"])), edge)
     loss = loss + 0.5 * boundary
     known = (label >= 0).to(loss.dtype)
-    each = F.cross_entropy(out["class"].float(), label.clamp(min=0), reduction="none")
-    return loss + 0.1 * (each * known).sum() / known.sum().clamp(min=1)
+    each = F.cross_entropy(out["class"], label.clamp(min=0), reduction="none")
+    return loss + 0.1 * (each * known).mean()
+
+
+def minet_loss(out: dict[str, Tensor], mask: Tensor, label: Tensor) -> Tensor:
+    """Sum over the five maps of BCE + (1 − SSIM, window 11); `label` is not read."""
+    window = gaussian(mask)
+    total = torch.zeros((), device=mask.device)
+    for name in ("map", "map2", "map3", "map4", "map5"):
+        p = out[name]
+        total = total + F.binary_cross_entropy(p.clamp(1e-6, 1 - 1e-6), mask) + 1 - ssim(p, mask, window)
+    return total
+
+
+def gaussian(like: Tensor, window: int = 11, sigma: float = 1.5) -> Tensor:
+    """Normalised 1-D Gaussian on the device of `like`."""
+    offsets = torch.arange(window, device=like.device, dtype=torch.float32) - window // 2
+    weights = torch.exp(-(offsets**2) / (2 * sigma**2))
+    return weights / weights.sum()
+
+
+def ssim(x: Tensor, y: Tensor, window: Tensor) -> Tensor:
+    """Mean structural similarity of maps [n h w] in [0, 1]; one separable blur of all five moments, zero padding."""
+    moments = torch.stack([x, y, x * x, y * y, x * y], 1).flatten(0, 1)[:, None]
+    pad = len(window) // 2
+    moments = F.conv2d(moments, window.view(1, 1, -1, 1), padding=(pad, 0))
+    moments = F.conv2d(moments, window.view(1, 1, 1, -1), padding=(0, pad))
+    mx, my, xx, yy, xy = moments.view(len(x), 5, *x.shape[1:]).unbind(1)
+    c1, c2 = 0.01**2, 0.03**2
+    top = (2 * mx * my + c1) * (2 * (xy - mx * my) + c2)
+    return (top / ((mx**2 + my**2 + c1) * (xx - mx**2 + yy - my**2 + c2))).mean()
+
+
+LOSSES = {"tscarnet": tscarnet_loss, "minet": minet_loss}

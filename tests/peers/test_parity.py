@@ -10,8 +10,10 @@ import pytest
 torch = pytest.importorskip("torch", reason="the peers need PyTorch (extra: peers)")
 
 from benchmarks.peers.convert import convert, peer
+from benchmarks.peers.losses_torch import LOSSES
 from benchmarks.peers.torch_minet import ScaleMix, count_parameters, fold, set_mixing
 from jaxqc.models import build
+from jaxqc.saliency import losses
 
 COUNTS = {"minet": 277_477, "tscarnet": 366_036}
 MODULES = {
@@ -93,6 +95,44 @@ def test_folded_equals_unfolded_in_every_mixing(pair, mixing):
         whole, bare = network(x, aux=True), folded(x, aux=True)
     for key, value in whole.items():
         np.testing.assert_allclose(bare[key].numpy(), value.numpy(), atol=1e-4, rtol=1e-4, err_msg=key)
+
+
+@pytest.mark.parametrize("name", sorted(COUNTS))
+def test_losses_and_their_gradients_equal_ours(name):
+    rng = np.random.default_rng(4)
+    mask = np.zeros((3, 64, 64), np.float32)
+    mask[0, 5:30, 20:50] = 1
+    mask[1, 40:43, :] = 1  # the third has no defect at all
+    label = np.array([2, 0, -1], np.int32)
+    if name == "minet":
+        out = {key: rng.uniform(0, 1, mask.shape) for key in ("map", "map2", "map3", "map4", "map5")}
+        ours = lambda out: losses.minet_loss(out, mask)[0]  # noqa: E731
+    else:
+        sides = {
+            "final": 64,
+            "m1": 32,
+            "b1": 32,
+            "m2": 16,
+            "b2": 16,
+            "r2": 16,
+            "m3": 8,
+            "b3": 8,
+            "r3": 8,
+            "d4": 4,
+            "d5": 2,
+        }
+        out = {key: rng.normal(0, 2, (3, side, side)) for key, side in sides.items()} | {
+            "class": rng.normal(0, 2, (3, 3))
+        }
+        ours = lambda out: losses.tscarnet_loss({**out, "map": jax.nn.sigmoid(out["final"])}, mask, label)[0]  # noqa: E731
+    out = {key: value.astype(np.float32) for key, value in out.items()}
+    value, gradient = jax.jit(jax.value_and_grad(ours))(out)
+    theirs = {key: torch.tensor(v, requires_grad=True) for key, v in out.items()}
+    loss = LOSSES[name](theirs, torch.from_numpy(mask), torch.from_numpy(label).long())
+    loss.backward()
+    np.testing.assert_allclose(loss.item(), value, rtol=1e-5)
+    for key, leaf in theirs.items():
+        np.testing.assert_allclose(leaf.grad.numpy(), gradient[key], atol=1e-6, rtol=1e-3, err_msg=key)
 
 
 def test_other_class_counts():
