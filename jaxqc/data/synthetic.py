@@ -149,7 +149,7 @@ def write_sd900(
 
     `Source Images/NAME.bmp` (8-bit grey) and `Ground truth/NAME.png` (8-bit grey, 0 or 255); NAME is `In_`, `Pa_` or
     `Sc_` and the item's index. Where `defect_free` is above 0, plates without a defect are called `Free_...`, a prefix
-    that the real set does not have: readers give them no class (-1).
+    that the real set does not have.
 
     Raises:
       UserError: n is below 1, or as in `render`.

@@ -128,17 +128,17 @@ def worst_cases(
     score_name: str = "S-measure",
     threshold: float = 0.5,
 ) -> list[Path]:
-    """Writes one picture for each of the `n` lowest scores, `01_ID.png` being the worst, and returns their paths.
+    """Writes one picture for each of the `n` lowest scores, `worst_01_ID.png` first, and returns their paths.
 
     Panels: input, ground truth, map, and what is found, missed and falsely found at `threshold`. The arrays share
     their order: images uint8 [h w (c)], masks {0, 1} [h w], maps float [h w] in [0, 1], one score each (NaN is worst).
-    Pictures of an earlier call in `outdir` are removed.
+    Pictures with such names from an earlier call are removed.
     """
     from matplotlib.colors import to_rgb
 
     outdir = Path(outdir)
     outdir.mkdir(parents=True, exist_ok=True)
-    for old in outdir.glob("[0-9][0-9]*_*.png"):
+    for old in outdir.glob("worst_[0-9][0-9]*_*.png"):
         old.unlink()
     scores = np.asarray(scores, np.float64)
     order = np.argsort(np.where(np.isnan(scores), -np.inf, scores), kind="stable")[: max(n, 0)]
@@ -160,7 +160,7 @@ def worst_cases(
         lines, _ = _caption(row, threshold)
         sheet.caption(0, [lines[0], f"{score_name} {scores[i]:.3f}", *lines[1:]], False)
         sheet.key({"found": HIT, "missed": MISSED, "false": FALSE})
-        path = outdir / f"{rank:02d}_{re.sub(r'[^A-Za-z0-9._-]+', '_', row.id)}.png"
+        path = outdir / f"worst_{rank:02d}_{re.sub(r'[^A-Za-z0-9._-]+', '_', row.id)}.png"
         sheet.save(path)
         paths.append(path)
     return paths

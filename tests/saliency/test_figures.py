@@ -162,12 +162,12 @@ def test_same_rows_same_bytes(tmp_path):
 
 def test_worst_cases(tmp_path):
     images, masks, maps = (np.stack(a) for a in zip(*(plate(channels=1, seed=i) for i in range(5)), strict=True))
-    (tmp_path / "09_old.png").write_bytes(b"")
-    (tmp_path / "notes.png").write_bytes(b"")
+    (tmp_path / "worst_09_old.png").write_bytes(b"")
+    (tmp_path / "09_notes.png").write_bytes(b"")
     ids = ["In_0", "dir/Pa 1", "Sc_2", "In_3", "Pa_4"]
     paths = worst_cases(ids, images, masks, maps, [0.9, 0.2, float("nan"), 0.5, 0.7], tmp_path, 3)
-    assert [p.name for p in paths] == ["01_Sc_2.png", "02_dir_Pa_1.png", "03_In_3.png"]
-    assert sorted(p.name for p in tmp_path.iterdir()) == [*(p.name for p in paths), "notes.png"]
+    assert [p.name for p in paths] == ["worst_01_Sc_2.png", "worst_02_dir_Pa_1.png", "worst_03_In_3.png"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["09_notes.png", *(p.name for p in paths)]
     assert all(ink(p).std() > 20 for p in paths)
 
 
