@@ -2,7 +2,8 @@
 
 Any set with an image feature opens; to train on it, it needs a mask feature: an image of one channel, or a tensor of
 integers. Which value means defect is taken from the masks where they are binary ({0, 1} or {0, 255}) and asked for
-otherwise. To prepare a set, see `tfds_builders/` and `tfds build --file_format=array_record`.
+otherwise. A set must have been prepared as ArrayRecord: `tfds.builder(NAME, file_format="array_record")` and its
+`download_and_prepare()`, which needs TensorFlow (the extra `tfds-build`) for most sets; for ours see `tfds_builders/`.
 """
 
 import dataclasses
@@ -110,14 +111,16 @@ def _rows(folder: Path, split: str, label: str, id_keys: list[str]) -> list[tupl
     """Id and label of each example of a split, without decoding its images."""
     keys = [k for k in ID_KEYS if k in id_keys][:1]
     source = _source(str(folder), split, ())
-    if not keys and not label:
-        return [(f"{split}/{i}", -1) for i in range(len(source))]
     rows = []
-    for i in range(len(source)):
-        example = source[i]
-        id_ = example[keys[0]] if keys else f"{split}/{i}"
-        id_ = id_.decode(errors="backslashreplace") if isinstance(id_, bytes) else str(id_)
-        rows.append((id_, int(example[label]) if label else -1))
+    try:
+        for i in range(len(source)):
+            # without an id and a label one example is enough: that it reads shows the files to be there
+            example = source[i] if keys or label or i == 0 else {}
+            id_ = example[keys[0]] if keys else f"{split}/{i}"
+            id_ = id_.decode(errors="backslashreplace") if isinstance(id_, bytes) else str(id_)
+            rows.append((id_, int(example[label]) if label else -1))
+    except (RuntimeError, ValueError, OSError) as e:
+        raise UserError(f"{printable(folder)}: split {split} cannot be read ({printable(e)}); prepare it again") from e
     return rows
 
 
@@ -220,7 +223,4 @@ def _source(folder: str, split: str, decoded: tuple[str, ...]) -> Any:
     builder = _builder(folder)
     images = [key for key, kind in builder.info.features.items() if isinstance(kind, features.Image)]
     skip = {key: decode.SkipDecoding() for key in images if key not in decoded}
-    try:
-        return builder.as_data_source(split, decoders=skip or None, file_format="array_record")
-    except (RuntimeError, ValueError, OSError) as e:
-        raise UserError(f"{printable(folder)}: split {split} cannot be read ({printable(e)}); prepare it again") from e
+    return builder.as_data_source(split, decoders=skip or None, file_format="array_record")

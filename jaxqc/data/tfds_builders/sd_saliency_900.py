@@ -1,10 +1,10 @@
 """TFDS builder of SD-saliency-900: strip-steel images with inclusions, patches or scratches, and their masks.
 
-    tfds build jaxqc/data/tfds_builders/sd_saliency_900.py --manual_dir=DIR --file_format=array_record
+    python -c "from jaxqc.data.tfds_builders.sd_saliency_900 import prepare; print(prepare('DIR', 'OUT'))"
 
-or `prepare(DIR, OUT)`. DIR, or its folder `sd-saliency-900`, holds the data in the published layout (`Source Images/`,
-`Ground truth/`; split by protocol `seed`) or with an `index.csv` (splits as given there). Images travel as PNG bytes,
-which TFDS stores untouched: so preparing works with and without TensorFlow.
+DIR, or its folder `sd-saliency-900`, holds the data in the published layout (`Source Images/`, `Ground truth/`; split
+by protocol `seed`) or with an `index.csv` (splits as given there). Images travel as PNG bytes, which TFDS stores
+untouched: so preparing works with and without TensorFlow. (The program `tfds build` of TFDS 4.9.10 wants Apache Beam.)
 """
 
 import io
@@ -56,10 +56,8 @@ class SdSaliency900(tfds.core.GeneratorBasedBuilder):
         )
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
-        folder = Path(dl_manager.manual_dir)
-        below = folder / FOLDER
-        dataset = open_dataset(below if below.is_dir() else folder)
-        return {name: self._generate_examples(part) for name, part in _splits(dataset).items()}
+        parts = _splits(_open(Path(dl_manager.manual_dir)))
+        return {name: self._generate_examples(part) for name, part in parts.items()}
 
     def _generate_examples(self, dataset: Dataset) -> Iterator[tuple[str, dict[str, Any]]]:
         for sample in dataset.samples:
@@ -84,11 +82,17 @@ def prepare(source: str | Path, out: str | Path) -> Path:
     Raises:
       UserError: `source` is not a readable SD-saliency-900.
     """
-    open_dataset(source)  # a one-line error for a bad folder, before TFDS starts
-    config = tfds.download.DownloadConfig(manual_dir=Path(source).resolve(), register_checksums=False)
+    folder = Path(source)
+    _open(folder)  # a one-line error for a bad folder, before TFDS starts
+    config = tfds.download.DownloadConfig(manual_dir=folder.resolve(), register_checksums=False)
     builder = SdSaliency900(data_dir=str(out), file_format="array_record")
     builder.download_and_prepare(download_config=config)
     return Path(builder.data_dir)
+
+
+def _open(folder: Path) -> Dataset:
+    below = folder / FOLDER
+    return open_dataset(below if below.is_dir() else folder)
 
 
 def _splits(dataset: Dataset) -> dict[str, Dataset]:
