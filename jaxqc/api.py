@@ -121,6 +121,7 @@ def evaluate(
       UserError: no such run or data, an unknown split, or not one sample that can be measured.
     """
     model = checkpoint if isinstance(checkpoint, Model) else load(checkpoint, which)
+    where = str(data) if isinstance(data, str | Path) else None
     if isinstance(data, str | Path):
         data = open_data(data, layout, skip_bad=True)
     if split == "all":
@@ -134,6 +135,7 @@ def evaluate(
     else:
         raise UserError(f"split: {split!r}{suggest(split, ('test', 'train', 'all'))}")
     result = evaluate_dataset(model, part, protocol, split, size, progress)
+    result = dataclasses.replace(result, about={"data": where, **result.about})
     if out is not None:
         write_evaluation(result, model, part, out, worst)
     return result

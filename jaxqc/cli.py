@@ -81,8 +81,6 @@ def _model(args: argparse.Namespace) -> Any:
 
 
 def _evaluate(args: argparse.Namespace) -> int:
-    from rich.console import Console
-
     from jaxqc import api
 
     model = _model(args)
@@ -100,10 +98,7 @@ def _evaluate(args: argparse.Namespace) -> int:
         worst=args.worst,
         progress=not args.quiet,
     )
-    console = Console()
-    console.print(result.table())
-    if result.class_accuracy == result.class_accuracy:
-        print(f"class accuracy {result.class_accuracy:.4f}")
+    result.print()
     print(f"{result.images_per_second:.1f} images/s; written to {out}")
     return _unreadable(result.unreadable)
 

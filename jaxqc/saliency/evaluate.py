@@ -47,7 +47,7 @@ class Evaluation:
     images_per_second: float
     size: int
     about: dict[str, Any] = field(default_factory=dict)
-    """The checkpoint's step and record, and the versions and device of this evaluation."""
+    """The data's path, the checkpoint's step and record, and the versions and device of this evaluation."""
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for a JSON file; NaN becomes null."""
@@ -72,17 +72,28 @@ class Evaluation:
         """Names of the classes, in the data set's order."""
         return tuple(name for name in self.counts if name)
 
+    def print(self) -> None:
+        """The table and the class accuracy on stdout, at least 100 columns wide so that no figure is cut."""
+        from rich.console import Console
+
+        Console(width=max(Console().width, 100)).print(self.table())
+        if math.isfinite(self.class_accuracy):
+            print(f"class accuracy {self.class_accuracy:.4f}")
+
     def table(self) -> "Table":
         """A rich table: a row for each class that has images, and one for all."""
+        from rich import box
         from rich.table import Table
 
         title = f"{self.dataset}, protocol {self.protocol}, split {self.split}, {self.counts['']} images"
-        table = Table("", "images", *(TITLES.get(key, key) for key in metrics.KEYS), title=title)
+        table = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+        for head in ("class", "images", *(TITLES.get(key, key) for key in metrics.KEYS)):
+            table.add_column(head, no_wrap=True, justify="left" if head == "class" else "right")
         for name in [*self.classes, ""]:
             if not self.counts[name]:
                 continue
             values = [self.metrics[f"{name}/{key}" if name else key] for key in metrics.KEYS]
-            table.add_row(name or "all", str(self.counts[name]), *(f"{v:.4f}" for v in values), end_section=bool(name))
+            table.add_row(name or "all", str(self.counts[name]), *(f"{v:.4f}" for v in values))
         return table
 
 
@@ -135,20 +146,15 @@ def evaluate_dataset(
     with Counter("evaluating", len(dataset), progress) as counter:
         full_shapes: set[tuple[int, ...]] = set()
         for group in by_size(readable(), model.batch, 4 * model.batch):
-            found = model.predict_full(np.stack([image for _, image, _ in group]), size=size)
-            masks = np.stack([mask for _, _, mask in group])
+            images, masks = np.stack([image for _, image, _ in group]), np.stack([mask for _, _, mask in group])
             # A remainder is padded to a full batch where that is compiled already.
-            full_shapes |= {masks.shape[1:]} if len(group) == model.batch else set()
-            pad = model.batch - len(group) if masks.shape[1:] in full_shapes else 0
-            weight = np.pad(np.ones(len(group), np.float32), (0, pad))
-            grow = ((0, pad), (0, 0), (0, 0))
-            padded = (
-                np.pad(found["map"], grow),
-                np.pad(masks, grow),
-                np.pad(np.asarray(labels, np.int32), (0, pad)),
-                weight,
-            )
-            sums, scores = _measure(sums, *padded)
+            full_shapes |= {images.shape[1:]} if len(group) == model.batch else set()
+            pad = model.batch - len(group) if images.shape[1:] in full_shapes else 0
+            found = model.predict_full(np.pad(images, ((0, pad), (0, 0), (0, 0), (0, 0))), size=size)
+            masks = np.pad(masks, ((0, pad), (0, 0), (0, 0)))
+            labels = np.asarray([sample.label for sample, _, _ in group] + [-1] * pad, np.int32)
+            weight = np.asarray([1.0] * len(group) + [0.0] * pad, np.float32)
+            sums, scores = _measure(sums, found["map"], masks, labels, weight)
             scores = {key: np.asarray(value) for key, value in scores.items()}
             for i, (sample, _, _) in enumerate(group):
                 name = dataset.classes[sample.label] if sample.label >= 0 else ""

@@ -49,8 +49,11 @@ def predict_folder(
                 yield result.shape, (sample, result)
 
     with Counter("predicting", len(dataset), progress) as counter:
+        full = False
         for group in by_size(readable(), model.batch, 2 * model.batch):
-            maps = model.predict([image for _, image in group], size=size)
+            full |= len(group) == model.batch
+            pad = model.batch - len(group) if full else 0  # a remainder reuses the graph of full batches
+            maps = model.predict([image for _, image in group] + [group[-1][1]] * pad, size=size)[: len(group)]
             for (sample, _), values in zip(group, maps, strict=True):
                 target = targets[sample.image]
                 try:
