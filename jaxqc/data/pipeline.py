@@ -84,6 +84,8 @@ class Loader(Iterator[HostBatch]):
         self._reader, self._stop, self._workers, self._threads = reader, stop_step, workers, threads
         self._iterator: Any = None
         self.step = start_step
+        self.stored = 2 * threads * max(1, workers) + 2 * workers
+        """Batches that may have been read ahead at any time."""
 
     def __len__(self) -> int:
         """Batches from the present position to the end. Raises TypeError where there is no end (`epochs=None`)."""
