@@ -141,6 +141,8 @@ def _data_check(args: argparse.Namespace) -> int:
 
 
 def _data_synthetic(args: argparse.Namespace) -> int:
+    # Many tiny matrix products, which numpy's thread pool slows down tenfold; read when numpy is imported.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from jaxqc.data.synthetic import write_sd900
 
     folder = write_sd900(args.out, args.count, args.size, args.seed)

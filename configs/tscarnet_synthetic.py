@@ -1,0 +1,26 @@
+"""TSCARNet on procedural strip-steel plates, small while it learns and at full size in the end: what `make demo` runs.
+
+    make demo
+
+The data are generated (`jaxqc.data.synthetic`), nothing is downloaded. To train by the same recipe from files:
+
+    jaxqc data synthetic plates --count 500
+    jaxqc train --config configs/tscarnet_synthetic.py --data plates
+"""
+
+from jaxqc.config import AugmentConfig, DataConfig, ModelConfig, OptimConfig, Phase, TrainConfig
+
+
+def get_config() -> TrainConfig:
+    """AdamW, 20 epochs of 480 plates at 96 pixels, then 2 at 224 so that the batch-norm statistics fit that size."""
+    return TrainConfig(
+        model=ModelConfig(name="tscarnet"),
+        data=DataConfig(protocol="seed"),
+        augment=AugmentConfig(flip_horizontal=True, flip_vertical=True, crop_min=0.7, brightness=0.1, contrast=0.1),
+        optim=OptimConfig(name="adamw", lr=2e-3, weight_decay=1e-4, warmup_epochs=1.0, schedule="cosine"),
+        phases=(Phase(epochs=20, size=96, batch=16), Phase(epochs=2, size=224, batch=16)),
+        eval_size=224,
+        eval_every_epochs=22.0,
+        checkpoint_every_epochs=5.0,
+        steps_per_call=10,
+    )
