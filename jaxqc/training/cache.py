@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import jax
+from jax.experimental.compilation_cache.compilation_cache import reset_cache
 
 
 def enable_compilation_cache() -> Path | None:
@@ -25,4 +26,5 @@ def enable_compilation_cache() -> Path | None:
     except OSError:
         return None
     jax.config.update("jax_compilation_cache_dir", str(folder))
+    reset_cache()  # JAX settles at its first compilation whether there is a cache; that may lie behind us
     return folder
