@@ -1,0 +1,111 @@
+"""What the model benchmarks share: the recipe under test, variables without a slow start, FLOPs, the device."""
+
+import argparse
+import dataclasses
+import math
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxqc.config import AugmentConfig, Phase, TrainConfig, load_config
+
+MEAN, STD, FOREGROUND = 0.439, 0.209, 0.1
+CONFIGS = Path(__file__).resolve().parents[1] / "configs"
+CLASSES = ("In", "Pa", "Sc")
+
+
+def model_arguments(parser: argparse.ArgumentParser, batch: int) -> argparse.ArgumentParser:
+    """`--recipe`, `--model`, `--batch`, `--size`, `--dtype`, `--peer`."""
+    parser.add_argument("--recipe", default=None, help="a config under configs/ (its name) or a path to one")
+    parser.add_argument("--model", default=None, help="tscarnet or minet; overrides the recipe's")
+    parser.add_argument("--batch", type=int, default=batch, help="global batch")
+    parser.add_argument("--size", type=int, default=224)
+    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
+    parser.add_argument(
+        "--peer",
+        choices=("off", "eager", "best"),
+        default="eager",
+        help="PyTorch beside it: not at all, the fastest eager setting, or also every compiled one",
+    )
+    return parser
+
+
+def chosen_config(args: argparse.Namespace, steps_per_call: int = 1) -> TrainConfig:
+    """The recipe with the flags on top, one endless phase of the asked batch and size, flips as the only augmentation
+    (they are what the peer's step does too)."""
+    config = TrainConfig()
+    if args.recipe:
+        named = CONFIGS / f"{args.recipe}.py"
+        config = load_config(named if named.is_file() else args.recipe)
+    model = dataclasses.replace(config.model, name=args.model or config.model.name, dtype=args.dtype)
+    optim = dataclasses.replace(config.optim, warmup_epochs=0.0, schedule="constant")
+    return dataclasses.replace(
+        config,
+        model=model,
+        optim=optim,
+        augment=AugmentConfig(),
+        phases=(Phase(epochs=1e6, size=args.size, batch=args.batch),),
+        steps_per_call=steps_per_call,
+        backend=getattr(args, "backend", config.backend),
+        devices=getattr(args, "devices", config.devices),
+    )
+
+
+def random_variables(module: Any, seed: int = 0, varied: bool = False) -> dict[str, Any]:
+    """Variables of the module's shapes, drawn by NumPy: a real initialisation would compile for half a minute.
+
+    Kernels have variance 1 / fan-in; batch norms are neutral, or with `varied` nothing at all is at a neutral value.
+    """
+    rng = np.random.default_rng(seed)
+    shapes = jax.eval_shape(lambda: module.init(jax.random.key(0), jnp.zeros((1, 64, 64, 3)), aux=True))
+    ranges = {"scale": (0.7, 1.3), "var": (0.5, 1.5)} if varied else {"scale": (1, 1), "var": (1, 1)}
+
+    def draw(path: Any, leaf: Any) -> np.ndarray:
+        kind = path[-1].key
+        if kind == "kernel":
+            return rng.normal(0, 1 / math.sqrt(math.prod(leaf.shape[:-1])), leaf.shape).astype(np.float32)
+        low, high = ranges.get(kind, (-0.1, 0.1) if varied else (0, 0))
+        return rng.uniform(low, high, leaf.shape).astype(np.float32)
+
+    return dict(jax.tree_util.tree_map_with_path(draw, shapes))
+
+
+def forward_flops(name: str, batch: int, size: int, aux: bool) -> float | None:
+    """FLOPs (2 a multiply-add) of convolutions and products in one forward pass, counted on the peer without running
+    it. A training step is taken as three forward passes. None without PyTorch.
+
+    XLA's own count is no use here: it counts the body of a loop once, and blocks and gradients are loops.
+    """
+    try:
+        import torch
+        from torch.utils.flop_counter import FlopCounterMode
+    except ImportError:
+        return None
+    from benchmarks.peers.convert import peer
+
+    network = peer(name).to("meta").eval()
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        network(torch.empty(1, 3, size, size, device="meta"), aux=aux)
+    return float(counter.get_total_flops() * batch)
+
+
+def torch_device() -> Any:
+    """The peer runs where JAX runs. Raises RuntimeError where this PyTorch cannot."""
+    import torch
+
+    if jax.default_backend() == "cpu":
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
+        raise RuntimeError("JAX runs on a GPU but this PyTorch sees none; use --peer off")
+    return torch.device("cuda")
+
+
+def ratios(rows: list[dict[str, Any]], ours: str, peers: dict[str, str]) -> None:
+    """Adds to every row whose name starts with `ours` the ratio of its images/s to each peer's: key → peer's name."""
+    rate = {row["name"]: row["images_per_s"] for row in rows}
+    for row in rows:
+        if row["name"].startswith(ours):
+            row |= {key: row["images_per_s"] / rate[name] for key, name in peers.items() if name in rate}
