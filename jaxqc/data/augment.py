@@ -36,11 +36,14 @@ def augment(
 
     Geometry is drawn once for image and mask. Every image depends on its own key alone.
     """
+    # All numbers of an image from one draw: every further use of the generator costs about a second of compiling on CPU.
+    uniform = jax.vmap(lambda k: jax.random.uniform(k, (8,)))(keys)
     if config.crop_min < 1.0:
-        image, mask = jax.vmap(lambda i, m, k: _random_crop(i, m, k, size, config.crop_min))(image, mask, keys)
+        crop = lambda i, m, u: _random_crop(i, m, u, size, config.crop_min)  # noqa: E731
+        image, mask = jax.vmap(crop)(image, mask, uniform[:, 5:])
     else:
         image, mask = fit_to_size(image, mask, size)
-    draws = jax.vmap(lambda k: jax.random.uniform(jax.random.fold_in(k, 1), (5,)))(keys)[:, :, None, None, None]
+    draws = uniform[:, :5, None, None, None]
     if config.flip_horizontal:
         image, mask = _flip(image, mask, draws[:, 0] < 0.5, 2)
     if config.flip_vertical:
@@ -52,7 +55,7 @@ def augment(
         image = image + config.brightness * (2 * draws[:, 3] - 1)
     if config.noise:
         grey = (*image.shape[1:3], 1)
-        noise = jax.vmap(lambda k: jax.random.normal(jax.random.fold_in(k, 2), grey))(keys)
+        noise = jax.vmap(lambda k: jax.random.normal(jax.random.fold_in(k, 1), grey))(keys)
         image = image + config.noise * draws[:, 4] * noise
     return image, mask
 
@@ -62,10 +65,10 @@ def _flip(image: jax.Array, mask: jax.Array, chosen: jax.Array, axis: int) -> tu
     return jnp.where(chosen, flip(image), image), jnp.where(chosen[..., 0], flip(mask), mask)
 
 
-def _random_crop(image: jax.Array, mask: jax.Array, key: jax.Array, size: int, smallest: float):
+def _random_crop(image: jax.Array, mask: jax.Array, draws: jax.Array, size: int, smallest: float):
     """A square-share crop [h·a, w·a], a ~ U(smallest, 1), at a random place, resized to [size size] in one go."""
     h, w, c = image.shape
-    share, top, left = jax.random.uniform(jax.random.fold_in(key, 0), (3,))
+    share, top, left = draws
     share = smallest + (1 - smallest) * share
     scale = jnp.stack([size / (h * share), size / (w * share)])
     corner = jnp.stack([top * h, left * w]) * (1 - share)

@@ -111,11 +111,13 @@ def _library_gradients(x: jax.Array, kernel: jax.Array, g: jax.Array, stride: in
     return jax.vjp(partial(_library_conv, stride=stride, dilation=dilation), x, kernel)[1](g)
 
 
+@partial(jax.jit, static_argnames=("stride", "dilation"))
 def _shift_conv(x: jax.Array, kernel: jax.Array, stride: int, dilation: int) -> jax.Array:
     out = _out(x.shape[1], stride), _out(x.shape[2], stride)
     return _multiply_add(_pad(x, kernel.shape, dilation), kernel, out, stride, dilation)
 
 
+@partial(jax.jit, static_argnames=("stride", "dilation"))
 def _shift_gradients(x: jax.Array, kernel: jax.Array, g: jax.Array, stride: int, dilation: int):
     return _input_gradient(g, kernel, x.shape, stride, dilation), _weight_gradient(x, g, kernel, stride, dilation)
 

@@ -130,7 +130,9 @@ class _Run:
         template = jax.eval_shape(create, key)
         found = checkpoint.restore_latest(self.folder, template, to_dict(self.config), self.digest, self.notes.append)
         if found is None:
-            host = jax.tree.map(np.array, jax.device_get(jax.jit(create)(key)))
+            # Unoptimised: it runs once, and optimising hundreds of random draws takes the CPU compiler a minute.
+            draw = jax.jit(create, compiler_options={"xla_backend_optimization_level": 0})
+            host = jax.tree.map(np.array, jax.device_get(draw(key)))
         else:
             host, kept = found
             self.step, self.metrics, self.best = kept["step"], kept["metrics"], kept["best"]

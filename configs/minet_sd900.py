@@ -1,0 +1,22 @@
+"""MINet on SD-saliency-900, the published recipe (arXiv 2405.16096): Adam 4e-3, batch 32, crops of 336 from 368.
+
+    jaxqc train --config configs/minet_sd900.py --data DIR
+
+The five maps' BCE + (1 − SSIM). Where the publication resizes to 368 and cuts 336, a random crop of at least .913 of the
+side is resized to 320, the nearest multiple of 32 below (both sides must halve evenly five times). Results: docs/results.md.
+"""
+
+from jaxqc.config import AugmentConfig, ModelConfig, OptimConfig, Phase, TrainConfig
+
+
+def get_config() -> TrainConfig:
+    """The recipe."""
+    return TrainConfig(
+        model=ModelConfig("minet"),
+        augment=AugmentConfig(flip_horizontal=True, crop_min=336 / 368),
+        optim=OptimConfig("adam", lr=4e-3, weight_decay=0.0, warmup_epochs=2, schedule="poly", clip=10.0),
+        phases=(Phase(epochs=200, size=320, batch=32),),
+        eval_size=352,
+        eval_every_epochs=10,
+        checkpoint_every_epochs=5,
+    )
