@@ -104,16 +104,16 @@ def library_switches() -> None:
     torch.backends.cuda.matmul.allow_tf32 = True
 
 
-def inference_call(model: nn.Module, setting: Setting, x: Tensor) -> Call:
-    """A call without arguments that runs the network on `x` [n 3 h w] (moved to its device and layout beforehand).
-    The first call compiles where the setting says so; call it once before timing."""
+def inference_call(model: nn.Module, setting: Setting, x: Tensor) -> Callable[..., Any]:
+    """`call()` runs the network on `x` [n 3 h w] (laid out beforehand), `call(other)` on another input of that shape.
+    Compiled before it is returned, where the setting says so."""
     network = arrange(model, setting, x.device).eval()
-    x = layout(x, setting)
+    ready = layout(x, setting)
     run = compiled(network, setting)
 
-    def call() -> Any:
+    def call(other: Tensor | None = None) -> Any:
         with torch.no_grad(), autocast(setting, x.device):
-            return run(x)
+            return run(ready if other is None else layout(other, setting))
 
     with compiling(setting):
         call()

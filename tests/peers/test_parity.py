@@ -1,14 +1,12 @@
 """The PyTorch peers compute what ours compute: same parameter counts, same outputs with shared weights, same loss."""
 
-import math
-
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason="the peers need PyTorch (extra: peers)")
 
+from benchmarks.networks import random_variables
 from benchmarks.peers.convert import convert, peer
 from benchmarks.peers.losses_torch import LOSSES
 from benchmarks.peers.torch_minet import ScaleMix, count_parameters, fold, set_mixing
@@ -23,28 +21,12 @@ MODULES = {
 }  # fmt: skip
 
 
-def random_variables(module, seed):
-    """Variables of the module's shapes with nothing at a neutral value, so that a swapped or dropped one shows."""
-    rng = np.random.default_rng(seed)
-    shapes = jax.eval_shape(module.init, jax.random.key(0), jnp.zeros((1, 32, 32, 3)))
-
-    def draw(path, leaf):
-        kind = path[-1].key
-        if kind == "kernel":
-            fan_in = math.prod(leaf.shape[:-1])
-            return rng.normal(0, math.sqrt(1 / fan_in), leaf.shape).astype(np.float32)
-        low, high = {"scale": (0.7, 1.3), "var": (0.5, 1.5)}.get(kind, (-0.1, 0.1))
-        return rng.uniform(low, high, leaf.shape).astype(np.float32)
-
-    return jax.tree_util.tree_map_with_path(draw, shapes)
-
-
 @pytest.fixture(scope="module", params=sorted(COUNTS))
 def pair(request):
     """(name, our module, variables, peer with the same weights)."""
     name = request.param
     module = build(name, 3)
-    variables = random_variables(module, 1)
+    variables = random_variables(module, 1, varied=True)
     return name, module, variables, convert(variables, peer(name, 3))
 
 
@@ -137,12 +119,14 @@ def test_losses_and_their_gradients_equal_ours(name):
 
 def test_other_class_counts():
     module = build("tscarnet", 5)
-    assert convert(random_variables(module, 1), peer("tscarnet", 5))(torch.zeros(1, 3, 32, 32))["class"].shape == (1, 5)
+    assert convert(random_variables(module, 1, varied=True), peer("tscarnet", 5))(torch.zeros(1, 3, 32, 32))[
+        "class"
+    ].shape == (1, 5)
 
 
 def test_conversion_refuses_what_does_not_fit(pair):
     name, _, variables, _ = pair
-    other = {"params": {**variables["params"], "stray": jnp.ones(3)}, "batch_stats": variables["batch_stats"]}
+    other = {"params": {**variables["params"], "stray": np.ones(3)}, "batch_stats": variables["batch_stats"]}
     with pytest.raises(ValueError, match="stray"):
         convert(other, peer(name, 3))
     lacking = {k: v for k, v in variables["params"].items() if k != "d3"}

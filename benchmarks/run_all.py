@@ -1,0 +1,219 @@
+"""`make bench`: runs the benchmarks, prints the ratios beside their targets, writes this machine's part of the docs.
+
+    python -m benchmarks.run_all                      # everything; about half an hour on two quiet cores
+    python -m benchmarks.run_all --quick              # small sizes, to see that all of it runs; writes no docs
+    python -m benchmarks.run_all --rows build/gpu/bench.jsonl   # only write the docs, from rows measured elsewhere
+
+`docs/throughput.md` holds one section a machine; a run replaces its own machine's section and leaves the rest.
+"""
+
+import argparse
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.common import Row, table
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGE = ROOT / "docs" / "throughput.md"
+OUT = ROOT / "build" / "bench"
+INTRO = """# Throughput, machine by machine
+
+Every figure here is made by a program in `benchmarks/` and stands beside PyTorch doing the same work in the same run
+(same weights, outputs equal to 1e-4, the peer in its fastest setting). Candidates are timed in turns; the median of
+the rounds counts, and the spread is their interquartile range as a share of it. `make bench` rewrites the section of
+the machine it runs on.
+"""
+
+
+@dataclass(frozen=True)
+class Target:
+    """A ratio or rate that a row must reach: its benchmark, model and name (start), its column, the least value."""
+
+    benchmark: str
+    model: str
+    name: str
+    column: str
+    least: float
+    what: str
+    batch: int | None = None
+
+
+CPU_TARGETS = (
+    Target("inference", "minet", "jaxqc backbone", "vs_best", 2.0, "MINet inference, batch 16, over torch's best", 16),
+    Target("inference", "minet", "jaxqc backbone", "vs_best", 4.0, "MINet inference, batch 1, over torch's best", 1),
+    Target("inference", "minet", "jaxqc backbone", "vs_eager", 2.0, "MINet inference, batch 16, over torch folded", 16),
+    Target("inference", "minet", "jaxqc backbone", "vs_eager", 4.0, "MINet inference, batch 1, over torch folded", 1),
+    Target("inference", "tscarnet", "jaxqc backbone", "vs_best", 2.0, "TSCARNet inference, batch 16, over best", 16),
+    Target("inference", "tscarnet", "jaxqc backbone", "vs_best", 4.0, "TSCARNet inference, batch 1, over best", 1),
+    Target("step", "tscarnet", "jaxqc pure", "vs_eager", 3.0, "TSCARNet training step over torch eager"),
+    Target("step", "tscarnet", "jaxqc pure", "images_per_s", 10.0, "TSCARNet training step, images/s at 224"),
+    Target("step", "tscarnet", "jaxqc resident", "share_of_pure", 0.9, "resident mode's share of the pure step"),
+)
+GPU_TARGETS = (
+    Target("inference", "tscarnet", "jaxqc backbone", "vs_best", 1.5, "TSCARNet inference over torch.compile"),
+    Target("inference", "minet", "jaxqc backbone", "vs_best", 1.5, "MINet inference over torch.compile"),
+    Target("inference", "tscarnet", "jaxqc backbone", "images_per_s", 20_000, "TSCARNet inference, images/s at 224"),
+    Target("step", "tscarnet", "jaxqc pure", "vs_best", 1.5, "TSCARNet training step over torch.compile"),
+    Target("step", "tscarnet", "jaxqc resident", "share_of_pure", 0.9, "resident mode's share of the pure step"),
+)
+TABLES = {
+    "inference": ("Inference", ("model", "name", "batch", "dtype", "images_per_s", "ms", "spread", "p50_ms", "p99_ms",
+                                "mfu", "vs_reference", "vs_eager", "vs_best")),
+    "step": ("Training step", ("model", "name", "batch", "dtype", "images_per_s", "ms", "spread", "mfu", "compile_s",
+                               "share_of_pure", "input_wait", "vs_eager", "vs_best")),
+    "depthwise": ("Depthwise convolution", ("name", "shape", "dtype", "forward_ms", "gradient_ms", "spread")),
+    "compile": ("Compile time, cold", ("name", "batch", "size", "trace_s", "compile_s", "total_s", "wall_s")),
+    "input": ("Input pipeline", ("name", "workers", "batch", "images_per_s", "spread")),
+    "scaling": ("Devices", ("name", "mode", "backend", "devices", "processes", "images_per_s", "efficiency", "spread")),
+}  # fmt: skip
+
+
+def jobs(quick: bool, accelerator: bool) -> list[list[str]]:
+    """Command lines (without the interpreter) in the order they run."""
+    if quick:
+        small = ["--batch", "2", "--size", "64", "--rounds", "3", "--seconds", "0.1"]
+        return [
+            ["benchmarks.inference", "--model", "minet", *small, "--calls", "10"],
+            ["benchmarks.step", "--model", "tscarnet", *small, "--images", "8"],
+            ["benchmarks.compile", "--model", "minet", "--batch", "2", "--size", "64", "--programs", "inference"],
+        ]
+    batch, dtype = ("256", "bfloat16") if accelerator else ("16", "float32")
+    common = ["--batch", batch, "--dtype", dtype]
+    run = [["benchmarks.inference", "--model", name, *common, "--peer", "best"] for name in ("minet", "tscarnet")]
+    run += [["benchmarks.step", "--model", "tscarnet", *common, "--peer", "best"]]
+    run += [["benchmarks.step", "--model", "tscarnet", *common, "--peer", "off", "--backend", "shard_map", "--parts"]]
+    run += [["benchmarks.step", "--model", "minet", *common, "--peer", "best", "--parts"]]
+    run += [["benchmarks.depthwise", "--dtype", dtype], ["benchmarks.compile", "--model", "tscarnet"]]
+    return [*run, ["benchmarks.input"], ["benchmarks.scaling"]]
+
+
+def run_jobs(commands: Iterable[Sequence[str]], out: Path) -> list[Row]:
+    """Runs each as a process of its own and reads its rows; a failing one is named and passed over."""
+    out.mkdir(parents=True, exist_ok=True)
+    rows: list[Row] = []
+    for i, command in enumerate(commands):
+        target = out / f"{i:02d}-{command[0].rpartition('.')[2]}.jsonl"
+        target.unlink(missing_ok=True)
+        line = ["python", "-m", *command]
+        print(f"\n$ {' '.join(line)}", flush=True)
+        start = time.perf_counter()
+        code = subprocess.run([sys.executable, *line[1:], "--json", str(target)], cwd=ROOT, check=False).returncode
+        print(f"({time.perf_counter() - start:.0f} s{'' if code == 0 else f', exit {code}: no rows'})", flush=True)
+        if code == 0 and target.exists():
+            rows += [{**row, "command": " ".join(line)} for row in read_rows([target])]
+    return rows
+
+
+def read_rows(paths: Iterable[Path]) -> list[Row]:
+    return [json.loads(line) for path in paths for line in path.read_text().splitlines() if line.strip()]
+
+
+def machine(row: Row) -> str:
+    """The key of a section: what was measured on."""
+    return (
+        f"{row['device']}, {row['cores']} cores" if row["platform"] == "cpu" else f"{row['devices']} x {row['device']}"
+    )
+
+
+def against_targets(rows: Sequence[Row]) -> list[Row]:
+    """One row a target that this run can judge: measured (the best row that fits), target, met."""
+    targets = CPU_TARGETS if rows and rows[0]["platform"] == "cpu" else GPU_TARGETS
+    out = []
+    for t in targets:
+        fits = [
+            row[t.column]
+            for row in rows
+            if (row["benchmark"], row.get("model")) == (t.benchmark, t.model)
+            and row["name"].startswith(t.name)
+            and t.column in row
+            and t.batch in (None, row.get("batch"))
+        ]
+        if fits:
+            got = max(fits)
+            out.append({"target": t.what, "least": t.least, "measured": got, "met": "yes" if got >= t.least else "NO"})
+    return out
+
+
+def section(rows: Sequence[Row]) -> str:
+    """Markdown of one machine."""
+    first = rows[0]
+    versions = ", ".join(f"{k} {v}" for k, v in first["versions"].items())
+    load = max(row.get("load", 0) for row in rows)
+    lines = [f"## {machine(first)}", "", f"{first['time'][:10]}, commit {first['commit']}; {versions}. "
+             f"Load average when a program ended: up to {load:g}.", ""]  # fmt: skip
+    if judged := against_targets(rows):
+        lines += ["### Targets", "", *_markdown(judged, ("target", "least", "measured", "met")), ""]
+    for benchmark, (title, columns) in TABLES.items():
+        own = [row for row in rows if row["benchmark"] == benchmark]
+        if not own:
+            continue
+        lines += [f"### {title}", ""]
+        commands = list(dict.fromkeys(row["command"] for row in own if "command" in row))
+        lines += [*(["```sh", *commands, "```", ""] if commands else []), *_markdown(own, columns), ""]
+    return "\n".join(lines)
+
+
+def _markdown(rows: Sequence[Row], columns: Iterable[str]) -> list[str]:
+    used = [c for c in columns if any(row.get(c) is not None for row in rows)]
+    numeric = [any(isinstance(row.get(c), int | float) for row in rows) for c in used]
+    lines = ["| " + " | ".join(used) + " |", "|" + "|".join("--:" if n else "---" for n in numeric) + "|"]
+    return lines + ["| " + " | ".join(_cell(row.get(c)) for c in used) + " |" for row in rows]
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+    return str(value).replace("|", "\\|")
+
+
+def write_page(rows: Sequence[Row], page: Path = PAGE) -> None:
+    """Puts each machine's section into the page, in place of the one that it had."""
+    text = page.read_text() if page.exists() else INTRO
+    for name in dict.fromkeys(machine(row) for row in rows):
+        begin, end = f"<!-- machine: {name} -->", "<!-- end of machine -->"
+        new = f"{begin}\n{section([row for row in rows if machine(row) == name])}\n{end}"
+        old = re.compile(re.escape(begin) + r".*?" + re.escape(end), re.DOTALL)
+        text = old.sub(lambda _, new=new: new, text) if old.search(text) else f"{text.rstrip()}\n\n{new}\n"
+    page.parent.mkdir(parents=True, exist_ok=True)
+    page.write_text(text)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="small sizes, and no page")
+    parser.add_argument(
+        "--rows", type=Path, nargs="+", default=None, help="JSONL files of rows to write up; nothing runs"
+    )
+    parser.add_argument("--page", type=Path, default=PAGE)
+    args = parser.parse_args()
+    if args.rows:
+        rows = read_rows(args.rows)
+    else:
+        accelerator = os.environ.get("JAX_PLATFORMS", "") != "cpu" and _accelerator()
+        rows = run_jobs(jobs(args.quick, accelerator), OUT)
+    if not rows:
+        raise SystemExit("no rows: every benchmark failed")
+    table("Targets", against_targets(rows), ("target", "least", "measured", "met"))
+    if not args.quick:
+        write_page(rows, args.page)
+        print(f"wrote {args.page}")
+
+
+def _accelerator() -> bool:
+    """Asked of another process, so that this one holds no device while the benchmarks run."""
+    code = "import jax; print(jax.default_backend())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    return done.stdout.strip() not in ("", "cpu")
+
+
+if __name__ == "__main__":
+    main()
