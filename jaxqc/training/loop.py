@@ -75,8 +75,7 @@ def fit(
     if jax.process_index() == 0:
         record.write_papers(workdir, config, meta, method.classes, run.digest)
     run.train(progress)
-    if jax.process_index() == 0:
-        record.write_golden(workdir, method, val if val is not None and len(val) else train, config)
+    record.write_golden(workdir, method, val if val is not None and len(val) else train, config)
     return FitResult(workdir, run.step, run.metrics, run.best["metrics"], run.best["step"], run.seconds)
 
 

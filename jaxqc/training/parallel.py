@@ -65,21 +65,17 @@ class Parallel:
 
     def put(self, tree: Any) -> Any:
         """Host arrays `[local devices, ...]` → device arrays, one explicit transfer each."""
-        sharding = self.sharding
         if jax.process_count() == 1:
-            return jax.device_put(tree, sharding)
-        return jax.tree.map(lambda x: jax.make_array_from_process_local_data(sharding, np.asarray(x)), tree)
+            return jax.device_put(tree, self.sharding)
+        return jax.tree.map(lambda x: self._assemble([x[i : i + 1] for i in range(len(self.local))]), tree)
 
     def replicate(self, tree: Any) -> Any:
         """Host arrays `[...]`, the same in every process → `[d, ...]`, a copy on each device."""
-        local, sharding = self.local, self.sharding
+        return jax.tree.map(lambda x: self._assemble([np.asarray(x)[None]] * len(self.local)), tree)
 
-        def one(x: Any) -> jax.Array:
-            x = np.asarray(x)[None]
-            copies = [jax.device_put(x, d) for d in local]
-            return jax.make_array_from_single_device_arrays((self.count, *x.shape[1:]), sharding, copies)
-
-        return jax.tree.map(one, tree)
+    def _assemble(self, rows: list[np.ndarray]) -> jax.Array:
+        pieces = [jax.device_put(row, d) for row, d in zip(rows, self.local, strict=True)]
+        return jax.make_array_from_single_device_arrays((self.count, *rows[0].shape[1:]), self.sharding, pieces)
 
     def shard(self, tree: Any) -> Any:
         """This process's part of a batch, host arrays `[b, ...]` → device arrays `[d, b/d, ...]`."""

@@ -67,7 +67,7 @@ def write_papers(folder: Path, config: TrainConfig, meta: dict[str, Any] | None,
 def write_golden(folder: Path, method: Method, dataset: ArrayDataset | Dataset, config: TrainConfig) -> Path:
     """golden.npz: `image` uint8 [n h w c], the best checkpoint's `map` float32 [n s s] (and `class` [n k]) for them,
     `size` = s and `step`, so that another machine can tell how far off its own maps are."""
-    variables, _, meta = load_variables(folder, "best")
+    variables, _, meta = load_variables(folder, "best")  # in every process: Orbax reads in step
     rows = range(min(GOLDEN_IMAGES, len(dataset)))
     if isinstance(dataset, ArrayDataset):
         images = dataset.images[list(rows)]
@@ -77,5 +77,7 @@ def write_golden(folder: Path, method: Method, dataset: ArrayDataset | Dataset, 
     arrays: dict[str, Any] = {k: out[k] for k in ("map", "class") if k in out}
     arrays |= {"image": images, "size": np.int32(config.eval_size), "step": np.int32(meta["step"])}
     path, new = folder / "golden.npz", folder / "golden.new.npz"
-    np.savez_compressed(new, **arrays)
-    return new.replace(path)
+    if jax.process_index() == 0:
+        np.savez_compressed(new, **arrays)
+        new.replace(path)
+    return path

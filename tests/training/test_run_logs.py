@@ -1,0 +1,100 @@
+"""Records cut back to a step, a torn last line, the table; the progress lines; the compilation cache's folder."""
+
+import csv
+from pathlib import Path
+
+import jax
+import pytest
+
+from jaxqc.errors import UserError
+from jaxqc.training import progress as progress_
+from jaxqc.training.cache import enable_compilation_cache
+from jaxqc.training.logs import RunLog, average, read_rows
+from jaxqc.training.progress import Progress
+
+
+def row(step, kind="train", **values):
+    return {"kind": kind, "step": step, "epoch": step / 4, **values}
+
+
+def test_reopening_cuts_back_to_the_step_and_goes_on(tmp_path):
+    log = RunLog(tmp_path)
+    for step in (4, 8, 12):
+        log.write(row(step, loss=1.0 / step))
+    log.write(row(8, "eval", mae=0.5))
+    log.close()
+    log = RunLog(tmp_path, 8)
+    log.write(row(12, loss=7.0))
+    log.close()
+    rows = read_rows(tmp_path / "metrics.jsonl")
+    assert [(r["kind"], r["step"]) for r in rows] == [("train", 4), ("train", 8), ("eval", 8), ("train", 12)]
+    assert rows[-1]["loss"] == 7.0
+    table = list(csv.DictReader((tmp_path / "log.csv").read_text().splitlines()))
+    assert [t["mae"] for t in table] == ["", "", "0.5", ""]
+    assert [t["loss"] for t in table] == ["0.25", "0.125", "", "7.0"]
+    assert RunLog(tmp_path, 0).rows == []
+
+
+def test_a_torn_last_line_is_left_out_and_another_is_an_error(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"step": 1}\n{"step": 2}\n{"st')
+    assert [r["step"] for r in read_rows(path)] == [1, 2]
+    path.write_text('{"step": 1}\n{"st\n{"step": 2}\n')
+    with pytest.raises(UserError, match="line 2"):
+        read_rows(path)
+
+
+def test_averages_leave_skipped_steps_out():
+    logs = {"loss": [1.0, float("nan"), 3.0], "lr": [0.1, 0.2, 0.3], "bad": [0.0, 1.0, 0.0]}
+    assert average(logs) == {"loss": 2.0, "lr": 0.3, "skipped": 1}
+    assert average({"loss": [float("inf")], "lr": [0.1], "bad": [4.0]}) == {"loss": None, "lr": 0.1, "skipped": 1}
+
+
+def test_progress_speaks_plainly_where_there_is_no_terminal(capsys, monkeypatch):
+    monkeypatch.setattr(progress_, "PLAIN_SECONDS", 0.0)
+    with Progress(20, 10) as bar:
+        bar.note("resumed [here]")
+        bar.update(15, 1.5, 64, {"loss": 0.25, "lr": 0.01}, 123.4)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "resumed [here]"
+    assert lines[1].startswith("step 15/20  epoch 1.5  64 px  loss 0.2500  lr 1.00e-02  123.4 images/s  left 0:0")
+
+
+def test_progress_draws_a_bar_on_a_terminal(capsys, monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "160")
+    with Progress(20) as bar:
+        bar.update(15, 1.5, 64, {"loss": 0.25, "lr": 0.01}, 123.4)
+    text = capsys.readouterr().err
+    assert "15/20" in text
+    assert "123.4 images/s" in text
+
+
+def test_progress_can_be_silent(capsys):
+    with Progress(20, enabled=False) as bar:
+        bar.note("x")
+        bar.update(20, 1.5, 64, {"loss": 0.25, "lr": 0.01}, 1.0)
+    assert capsys.readouterr().err == ""
+
+
+def test_the_cache_stands_in_the_users_cache_folder_and_can_be_switched_off(tmp_path, monkeypatch):
+    before = jax.config.jax_compilation_cache_dir
+    try:
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+        jax.config.update("jax_compilation_cache_dir", None)
+        monkeypatch.setenv("JAXQC_CACHE", "off")
+        assert enable_compilation_cache() is None
+        assert not (tmp_path / "xdg").exists()
+        monkeypatch.delenv("JAXQC_CACHE")
+        assert enable_compilation_cache() == tmp_path / "xdg" / "jaxqc" / "jax-cache"
+        assert jax.config.jax_compilation_cache_dir == str(tmp_path / "xdg" / "jaxqc" / "jax-cache")
+        monkeypatch.setenv("JAXQC_CACHE", str(tmp_path / "mine"))
+        assert enable_compilation_cache() == tmp_path / "xdg" / "jaxqc" / "jax-cache"  # JAX has one already
+        jax.config.update("jax_compilation_cache_dir", None)
+        assert enable_compilation_cache() == tmp_path / "mine"
+        jax.config.update("jax_compilation_cache_dir", None)
+        (tmp_path / "file").write_text("")
+        monkeypatch.setenv("JAXQC_CACHE", str(Path(tmp_path / "file") / "below"))
+        assert enable_compilation_cache() is None
+    finally:
+        jax.config.update("jax_compilation_cache_dir", before)
