@@ -154,7 +154,11 @@ def validate(config: TrainConfig, where: str = "config") -> TrainConfig:
     Raises:
       UserError: naming the dotted field, its value, and what it may be.
     """
-    for name, kind, value in leaves(config):
+    try:
+        rows = list(leaves(config))
+    except UserError as e:
+        raise UserError(f"{where}: {e}") from e
+    for name, kind, value in rows:
         if typing.get_origin(kind) is Literal:
             choices = typing.get_args(kind)
             if value not in choices:
@@ -186,12 +190,14 @@ def leaves(config: Any, prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
         value = getattr(config, name)
         if dataclasses.is_dataclass(kind):
             if not isinstance(value, typing.cast(type, kind)):
-                raise UserError(f"config: {prefix}{name}={value!r} is not a {typing.cast(type, kind).__name__}")
+                raise UserError(f"{prefix}{name}={value!r} is not a {typing.cast(type, kind).__name__}")
             yield from leaves(value, f"{prefix}{name}.")
         elif name == "phases":
+            if not isinstance(value, tuple):
+                raise UserError(f"phases={value!r} is not a tuple of Phase(epochs=..., size=..., batch=...)")
             for i, phase in enumerate(value):
                 if not isinstance(phase, Phase):
-                    raise UserError(f"config: phases.{i}={phase!r} is not a Phase")
+                    raise UserError(f"phases.{i}={phase!r} is not a Phase")
                 yield from leaves(phase, f"phases.{i}.")
         else:
             yield f"{prefix}{name}", kind, value

@@ -25,7 +25,7 @@ def override(config: TrainConfig, arguments: Sequence[str]) -> TrainConfig:
         if argument == "--phases" or argument.startswith("--phases="):
             inline = argument.partition("=")
             text = inline[2] if inline[1] else "".join(arguments[i + 1 : i + 2])
-            config = dataclasses.replace(config, phases=_phases(text))
+            config = validate(dataclasses.replace(config, phases=_phases(text)), "--phases")
             del arguments[i : i + (1 if inline[1] else 2)]
             break
     screen = io.StringIO()

@@ -1,5 +1,6 @@
 """A checkpoint's proof: recompute its golden output here and say how far off this machine is."""
 
+import io
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -89,7 +90,8 @@ def _read_golden(path: Path) -> dict[str, np.ndarray]:
     if not file.is_file():
         raise UserError(f"{file}: no golden record; it is written when a run ends (run the same command again)")
     try:
-        with np.load(file, allow_pickle=False) as archive:
+        # Read first: numpy leaves a damaged archive's file open.
+        with np.load(io.BytesIO(file.read_bytes()), allow_pickle=False) as archive:
             golden = {key: archive[key] for key in ("image", "map", "size", "step")}
     except KeyError as e:
         raise UserError(f"{file}: lacks {e}; not a golden record of this version") from e

@@ -1,0 +1,161 @@
+"""Configurations: every recipe loads, round-trips, and every mistake is one line with a suggestion."""
+
+import ast
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jaxqc.config import (
+    AugmentConfig,
+    DataConfig,
+    ModelConfig,
+    OptimConfig,
+    Phase,
+    TrainConfig,
+    from_dict,
+    leaves,
+    load_config,
+    to_dict,
+    validate,
+)
+from jaxqc.errors import UserError
+from jaxqc.overrides import override
+
+RECIPES = sorted((Path(__file__).resolve().parents[1] / "configs").glob("*.py"))
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda p: p.stem)
+def test_recipes_load_and_say_how_to_run_them(path):
+    config = load_config(path)
+    assert from_dict(json.loads(json.dumps(to_dict(config)))) == config
+    assert f"configs/{path.name}" in (ast.get_docstring(ast.parse(path.read_text())) or "")
+
+
+@settings(deadline=None, max_examples=50)  # importing tyro falls into the first example
+@given(
+    st.floats(1e-6, 1.0),
+    st.integers(0, 2**31),
+    st.sampled_from(["sgd", "adamw", "adam"]),
+    st.booleans(),
+    st.lists(st.tuples(st.floats(0.1, 500.0), st.integers(1, 20), st.integers(1, 64)), min_size=1, max_size=4),
+)
+def test_flags_say_what_the_fields_say(lr, seed, name, flip, phases):
+    rows = [{"epochs": e, "size": 32 * s, "batch": b} for e, s, b in phases]
+    flags = ["--optim.lr", repr(lr), f"--seed={seed}", "--optim.name", name, "--phases", json.dumps(rows)]
+    flags += ["--augment.flip-vertical" if flip else "--augment.no-flip-vertical"]
+    expected = TrainConfig(
+        optim=OptimConfig(name=name, lr=lr),
+        augment=AugmentConfig(flip_vertical=flip),
+        seed=seed,
+        phases=tuple(Phase(**row) for row in rows),
+    )
+    assert override(TrainConfig(), flags) == expected
+    assert from_dict(to_dict(expected)) == expected
+
+
+def test_flags_reach_every_field():
+    for name, kind, value in leaves(TrainConfig()):
+        flag = f"--{name.replace('_', '-')}"
+        if kind is bool:
+            flags = [flag]
+        elif kind in (int, float):
+            flags = [flag, str(value * 2 or 2)]
+        else:
+            flags = [flag, str(value)]
+        changed = dict((n, v) for n, _, v in leaves(override(TrainConfig(), flags)))
+        assert changed[name] == (True if kind is bool else (value * 2 or 2) if kind in (int, float) else value)
+        assert {n for n, _, v in leaves(TrainConfig()) if changed[n] != v} <= {name}
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--optim.lrr", "1"], r"unknown argument --optim\.lrr \(did you mean '--optim\.lr'\?\)"),
+        (["--optim.lr", "fast"], r"--optim\.lr.*'fast'"),
+        (["--optim.lr"], r"--optim\.lr"),
+        (["--model.dtype", "float16"], r"float16.*bfloat16"),
+        (["--seed", "-1"], r"seed=-1 must not be negative"),
+        (["--phases.0.size", "0"], r"phases\.0\.size=0 must be above 0"),
+        (["--phases", "[]"], r"phases is empty"),
+        (["--phases", "{}"], r"not a list"),
+        (["--phases", "soon"], r"not JSON"),
+        (["--phases", '[{"epoch": 1}]'], r"unknown key 'epoch' \(did you mean 'epochs'\?\)"),
+        (["--phases", '[{"epochs": "many"}]'], r"phases\.0\.epochs='many' is not of type float"),
+        (["--optim.accumulate", "3"], r"phases\.0\.batch=16 is not a multiple"),
+        (["stray"], r"unknown argument stray"),
+    ],
+)
+def test_bad_flags_are_one_line(flags, message):
+    with pytest.raises(UserError, match=message) as e:
+        override(TrainConfig(), flags)
+    assert "\n" not in str(e.value)
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("", r"no attribute 'get_config'.*get_config\(\) ->"),
+        ("def get_config(: pass", "SyntaxError"),
+        ("import nothing_of_that_name", "nothing_of_that_name"),
+        ("def get_config(): return 3", "returned int"),
+        (
+            "def get_config(): return TrainConfig(optim=OptimConfig(powr=1.0))",
+            r"OptimConfig has no field 'powr' \(did you",
+        ),
+        ("def get_config(): return TrainConfig(sede=1)", r"TrainConfig has no field 'sede' \(did you mean 'seed'\?\)"),
+        (
+            "def get_config(): return TrainConfig(optim=OptimConfig(name='sdg'))",
+            r"optim\.name='sdg' \(did you mean 'sgd'",
+        ),
+        ("def get_config(): return TrainConfig(optim=OptimConfig(lr='x'))", r"optim\.lr='x' is not of type float"),
+        ("def get_config(): return TrainConfig(seed=True)", r"seed=True is not of type int"),
+        ("def get_config(): return TrainConfig(model='tscarnet')", r"model='tscarnet' is not a ModelConfig"),
+        ("def get_config(): return TrainConfig(phases=(3,))", r"phases\.0=3 is not a Phase"),
+        ("def get_config(): return TrainConfig(phases=3)", r"phases"),
+    ],
+)
+def test_bad_config_files_are_one_line(body, message, tmp_path):
+    file = tmp_path / "recipe.py"
+    file.write_text("from jaxqc.config import *\n" + body)
+    with pytest.raises(UserError, match=message) as e:
+        load_config(file)
+    assert "\n" not in str(e.value)
+    assert "recipe.py" in str(e.value)
+
+
+def test_absent_config_suggests_a_neighbour(tmp_path):
+    (tmp_path / "tscarnet.py").write_text("")
+    with pytest.raises(UserError, match=r"did you mean 'tscarnet\.py'"):
+        load_config(tmp_path / "tscarnt.py")
+    with pytest.raises(UserError, match="not a Python file"):
+        load_config(_touch(tmp_path / "recipe.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"modle": {}}, r"unknown key 'modle' \(did you mean 'model'\?\)"),
+        ({"model": {"depth": 3}}, r"config\.model: unknown key 'depth'"),
+        ({"phases": [{"sizes": 3}]}, r"phases\[0\]: unknown key 'sizes'"),
+        ({"phases": [{}]}, "epochs"),
+    ],
+)
+def test_bad_stored_configs_name_the_key(values, message):
+    with pytest.raises(UserError, match=message):
+        from_dict(values)
+
+
+def test_defaults_are_valid_and_frozen():
+    config = TrainConfig(model=ModelConfig(), data=DataConfig())
+    assert validate(config) is config
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        config.seed = 1  # type: ignore[misc]
+
+
+def _touch(path: Path) -> Path:
+    path.write_text("")
+    return path

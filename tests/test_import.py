@@ -1,0 +1,70 @@
+"""Importing jaxqc is light, starts no device and pulls in no TensorFlow."""
+
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = {
+    "jax",
+    "jaxlib",
+    "flax",
+    "optax",
+    "numpy",
+    "scipy",
+    "matplotlib",
+    "grain",
+    "tensorflow",
+    "torch",
+    "PIL",
+    "rich",
+}
+
+
+def modules_after(code: str) -> set[str]:
+    """Top-level modules that a fresh interpreter has after `code`."""
+    out = subprocess.run(
+        [sys.executable, "-c", f"{code}\nimport sys\nprint(*sorted(sys.modules))"],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+    return set(out.stdout.split())
+
+
+@pytest.mark.parametrize("code", ["import jaxqc", "import jaxqc.cli", "import jaxqc.config, jaxqc.overrides"])
+def test_importing_is_light(code):
+    # 0.3 s is far more than a few hundred modules of the standard library take; the heavy ones take it alone.
+    loaded = modules_after(code)
+    assert not loaded & HEAVY
+    assert len(loaded) < 300
+
+
+@pytest.mark.parametrize("verb", ["", "train", "evaluate", "predict", "verify", "data", "data check", "data synthetic"])
+def test_help_imports_nothing_heavy(verb):
+    code = f"""
+import io, contextlib
+from jaxqc.cli import main
+with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):
+    main({[*verb.split(), "--help"]!r})"""
+    assert not modules_after(code) & HEAVY
+
+
+def test_using_the_api_starts_no_device_and_needs_no_tensorflow():
+    code = """
+import jaxqc, jaxqc.api, jaxqc.verify, jaxqc.data.pipeline, jaxqc.data.tfds, jaxqc.data.records
+assert callable(jaxqc.load) and callable(jaxqc.train) and callable(jaxqc.evaluate)
+from jax._src import xla_bridge
+assert not xla_bridge.backends_are_initialized()"""
+    loaded = modules_after(code)
+    assert "jax" in loaded
+    assert not loaded & {"tensorflow", "torch", "matplotlib"}
+
+
+def test_public_names():
+    import jaxqc
+
+    assert set(jaxqc.__all__) <= set(dir(jaxqc))
+    with pytest.raises(AttributeError, match="no attribute 'lod'"):
+        jaxqc.lod  # noqa: B018
