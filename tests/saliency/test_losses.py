@@ -1,0 +1,116 @@
+"""Every loss term against a plain numpy rendering of its formula."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from jaxqc.saliency import losses
+
+
+def sigmoid(x: np.ndarray) -> np.ndarray:
+    return 1 / (1 + np.exp(-x))
+
+
+def bce(logits: np.ndarray, target: np.ndarray) -> np.ndarray:
+    p = sigmoid(logits.astype(np.float64))
+    return -(target * np.log(p) + (1 - target) * np.log(1 - p))
+
+
+@pytest.fixture
+def pair(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    mask = np.zeros((3, 16, 16), np.float32)
+    mask[0, 3:9, 4:12] = 1
+    mask[1] = 1
+    return rng.normal(size=(3, 16, 16)).astype(np.float32), mask  # a defect, all defect, none
+
+
+def numpy_boundary(logits: np.ndarray, target: np.ndarray) -> float:
+    total = 0.0
+    for z, t in zip(logits, target, strict=True):
+        loss, p = bce(z, t), sigmoid(z.astype(np.float64))
+        positive = loss[t == 1].mean() if (t == 1).any() else 0.0
+        negative = loss[t == 0].mean() if (t == 0).any() else 0.0
+        total += (positive + negative) / 2 + 1 - (2 * (p * t).sum() + 1) / ((p**2).sum() + (t**2).sum() + 1)
+    return total / len(logits)
+
+
+def test_boundary_loss(pair: tuple[np.ndarray, np.ndarray]) -> None:
+    assert losses.boundary_loss(*map(jnp.asarray, pair)) == pytest.approx(numpy_boundary(*pair), rel=1e-5)
+
+
+def test_edges_are_the_morphological_gradient(pair: tuple[np.ndarray, np.ndarray]) -> None:
+    mask = pair[1]
+    size = (1, 3, 3)
+    expected = ndimage.maximum_filter(mask, size, mode="nearest") - ndimage.minimum_filter(mask, size, mode="nearest")
+    np.testing.assert_array_equal(losses.edges(jnp.asarray(mask)), expected)
+    assert expected[1].sum() == expected[2].sum() == 0
+
+
+def test_class_loss_leaves_out_unknown_classes() -> None:
+    logits = jnp.asarray([[2.0, 0.0, 0.0], [0.0, 3.0, 0.0], [9.0, 0.0, 0.0]])
+    expected = (-np.log(np.exp(2) / (np.exp(2) + 2)) - np.log(1 / (np.exp(3) + 2))) / 3
+    assert losses.class_loss(logits, jnp.asarray([0, 2, -1])) == pytest.approx(expected, rel=1e-5)
+    grads = jax.grad(losses.class_loss)(logits, jnp.asarray([0, 2, -1]))
+    assert jnp.abs(grads[2]).max() == 0
+
+
+def test_tscarnet_loss_adds_up(rng: np.random.Generator) -> None:
+    side, n = 32, 2
+    sizes = {"final": 1, "m1": 2, "m2": 4, "m3": 8, "b1": 2, "b2": 4, "b3": 8, "r2": 4, "r3": 8, "d4": 16, "d5": 32}
+    out = {k: rng.normal(size=(n, side // f, side // f)).astype(np.float32) for k, f in sizes.items()}
+    out["class"] = rng.normal(size=(n, 3)).astype(np.float32)
+    out["map"] = sigmoid(out["final"])
+    mask = (ndimage.gaussian_filter(rng.normal(size=(n, side, side)), (0, 3, 3)) > 0).astype(np.float32)
+    label = np.array([0, 2], np.int32)
+
+    blocks = lambda x, f: x.reshape(n, side // f, f, side // f, f)  # noqa: E731
+    mean = lambda f: blocks(mask, f).mean((2, 4))  # noqa: E731
+    size = (1, 3, 3)
+    edge = ndimage.maximum_filter(mask, size, mode="nearest") - ndimage.minimum_filter(mask, size, mode="nearest")
+    p = out["map"]
+    soft = ndimage.maximum_filter(p, size, mode="nearest") - ndimage.minimum_filter(p, size, mode="nearest")
+    dice = np.mean(
+        [1 - (2 * (a * b).sum() + 1) / ((a**2).sum() + (b**2).sum() + 1) for a, b in zip(soft, edge, strict=True)]
+    )
+    logp = out["class"] - np.log(np.exp(out["class"]).sum(-1, keepdims=True))
+    expected = (
+        bce(out["final"], mask).mean()
+        + 0.5 * sum(bce(out[k], mean(sizes[k])).mean() for k in ("m1", "m2", "m3", "r2", "r3"))
+        + 0.25 * sum(bce(out[k], mean(sizes[k])).mean() for k in ("d4", "d5"))
+        + 0.5 * (sum(numpy_boundary(out[k], blocks(edge, sizes[k]).max((2, 4))) for k in ("b1", "b2", "b3")) + dice)
+        + 0.1 * -np.mean([logp[0, 0], logp[1, 2]])
+    )
+    total, logs = losses.tscarnet_loss(
+        {k: jnp.asarray(v) for k, v in out.items()}, jnp.asarray(mask), jnp.asarray(label)
+    )
+    assert float(total) == pytest.approx(expected, rel=1e-5)
+    assert set(logs) == {"loss_final", "loss_coarse", "loss_deep", "loss_boundary", "loss_class"}
+
+
+def test_ssim_of_known_pairs(rng: np.random.Generator) -> None:
+    x = rng.uniform(size=(1, 24, 24)).astype(np.float32)
+    y = np.clip(x + 0.1 * rng.normal(size=x.shape), 0, 1).astype(np.float32)
+    assert losses.ssim(jnp.asarray(x), jnp.asarray(x)) == pytest.approx(1.0, abs=1e-4)
+
+    def blur(image: np.ndarray) -> np.ndarray:
+        taps = np.exp(-(np.arange(-5, 6) ** 2) / (2 * 1.5**2))
+        taps /= taps.sum()
+        for axis in (1, 2):
+            image = ndimage.correlate1d(image, taps, axis=axis, mode="constant")
+        return image
+
+    a, b = x.astype(np.float64), y.astype(np.float64)
+    ma, mb = blur(a), blur(b)
+    va, vb, cov = blur(a * a) - ma**2, blur(b * b) - mb**2, blur(a * b) - ma * mb
+    expected = ((2 * ma * mb + 1e-4) * (2 * cov + 9e-4) / ((ma**2 + mb**2 + 1e-4) * (va + vb + 9e-4))).mean()
+    assert losses.ssim(jnp.asarray(x), jnp.asarray(y)) == pytest.approx(expected, abs=1e-3)
+
+
+def test_minet_loss_is_finite_for_saturated_maps() -> None:
+    mask = jnp.zeros((1, 32, 32)).at[:, 8:16].set(1)
+    out = {k: jnp.ones((1, 32, 32)) for k in ("map", "map2", "map3", "map4", "map5")}
+    value, grads = jax.value_and_grad(lambda o: losses.minet_loss(o, mask)[0])(out)
+    assert np.isfinite(value)
+    assert all(np.isfinite(g).all() for g in grads.values())
