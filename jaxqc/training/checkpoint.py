@@ -6,7 +6,6 @@ config.json         the recipe;  meta.json  classes, mean, std, data digest, ver
 """
 
 import contextlib
-import hashlib
 import json
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -19,21 +18,16 @@ from flax import serialization, traverse_util
 
 from jaxqc.config import TrainConfig, from_dict
 from jaxqc.errors import UserError, suggest
-from jaxqc.training.logs import replace_text
+from jaxqc.training.sums import DamagedError, check_sums, write_sums
 
 FORMAT = 1
 """Version of the checkpoint's layout."""
 
-SUMS = "SHA256SUMS"
 
 FREE_FIELDS = ("backend", "devices", "data.workers", "nan_patience", "steps_per_call")
 """Config fields that a resumed run may change, because the result does not depend on them."""
 
 Flat = dict[tuple[str, ...], np.ndarray]
-
-
-class DamagedError(Exception):
-    """A checkpoint that is incomplete or whose bytes are not those that were saved."""
 
 
 class Checkpoints:
@@ -97,9 +91,7 @@ class Checkpoints:
     def _finish(self, step: int, response: Any) -> None:
         response.result()  # the folder has its final name from here on
         if jax.process_index() == 0:
-            path = self.folder / str(step)
-            lines = [f"{_sha256(f)}  {f.relative_to(path).as_posix()}\n" for f in _files(path)]
-            replace_text(path / SUMS, "".join(lines))
+            write_sums(self.folder / str(step))
 
     def _failed(self, step: int, error: Exception) -> UserError:
         self._failed_before = True
@@ -138,7 +130,8 @@ def read(path: Path) -> tuple[Flat, dict[str, Any]]:
     """
     from orbax.checkpoint import v1 as ocp
 
-    _check_sums(path)
+    # Before Orbax opens it: on a broken file its many readers each fail in their own way, and aloud.
+    check_sums(path)
     try:
         record = _record(path)
         version = record["format"]
@@ -148,28 +141,6 @@ def read(path: Path) -> tuple[Flat, dict[str, Any]]:
     if version != FORMAT:
         raise UserError(f"{path}: checkpoint format {version}; this jaxqc reads format {FORMAT}")
     return flat, record
-
-
-def _check_sums(path: Path) -> None:
-    # Before Orbax opens it: on a broken file its many readers each fail in their own way, and aloud.
-    if not (path / SUMS).is_file():
-        return  # the run was killed in the instant after the commit; Orbax's own checksums must do
-    try:
-        for line in (path / SUMS).read_text(encoding="utf-8").splitlines():
-            wanted, name = line.split("  ", 1)
-            if _sha256(path / name) != wanted:
-                raise DamagedError(f"{name} is not as it was saved")
-    except (OSError, ValueError) as e:
-        raise DamagedError(_reason(e)) from e
-
-
-def _files(path: Path) -> list[Path]:
-    return sorted(f for f in path.rglob("*") if f.is_file() and f.name != SUMS)
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as f:
-        return hashlib.file_digest(f, "sha256").hexdigest()
 
 
 def _record(path: Path) -> dict[str, Any]:

@@ -5,15 +5,16 @@ Both run the same per-device step on the same batches in the same order.
 
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import jax
 import numpy as np
 import optax
 
-from jaxqc.config import TrainConfig
+from jaxqc.config import DataConfig, TrainConfig
 from jaxqc.data.dataset import ArrayDataset, Dataset
-from jaxqc.data.pipeline import Loader, make_loader
+from jaxqc.data.pipeline import Loader, eval_batches, make_loader
 from jaxqc.training.method import Method
 from jaxqc.training.optim import Schedule
 from jaxqc.training.parallel import Parallel
@@ -26,6 +27,19 @@ Fetch = Callable[[], dict[str, np.ndarray]]
 
 IN_FLIGHT = 2
 """Batches that may wait on a device in stream mode: one in use, one behind it."""
+
+
+def in_memory(dataset: ArrayDataset | Dataset, config: DataConfig) -> ArrayDataset:
+    """Decodes an index of files once, or resizes arrays that do not have the recipe's `data.size` yet."""
+    if isinstance(dataset, Dataset):
+        from jaxqc.data.load import load_arrays
+
+        return load_arrays(dataset, config.size, config.skip_bad)
+    if config.size in (0, *dataset.images.shape[1:2]) or not len(dataset):
+        return dataset
+    with eval_batches(dataset, len(dataset), config.size) as batches:
+        whole = next(batches)
+    return replace(dataset, images=whole["image"], masks=whole["mask"])
 
 
 class Resident:

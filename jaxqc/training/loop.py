@@ -16,7 +16,7 @@ from jaxqc.errors import UserError, suggest
 from jaxqc.training import checkpoint, plan, record, state
 from jaxqc.training.cache import enable_compilation_cache
 from jaxqc.training.evaluate import make_evaluate
-from jaxqc.training.feed import Fetch, Resident, Stream
+from jaxqc.training.feed import Fetch, Resident, Stream, in_memory
 from jaxqc.training.logs import RunLog, average
 from jaxqc.training.method import Method
 from jaxqc.training.optim import make_optimizer, make_schedule
@@ -56,8 +56,7 @@ def fit(
     """Trains `method` by the recipe `config` and leaves a run folder (see `jaxqc.training.checkpoint`).
 
     With `resume`, a run that was ended at any moment goes on from its last sound checkpoint and ends bit-identical to
-    an uninterrupted one. In resident mode an index of files is decoded once, and arrays are taken at the size they
-    have. With several processes every one calls this with the same arguments on a shared `workdir`.
+    an uninterrupted one. With several processes every one calls this with the same arguments on a shared `workdir`.
 
     Raises:
       UserError: a recipe that cannot run, a folder that holds another run or cannot be written, `nan_patience` steps
@@ -68,7 +67,8 @@ def fit(
     workdir = Path(workdir)
     if not resume and checkpoint.steps_in(workdir / "checkpoints"):
         raise UserError(f"{workdir}: holds a run already; resume it or choose another folder")
-    train = _ready(train, config)
+    if config.data.mode == "resident":
+        train, val = in_memory(train, config.data), in_memory(val, config.data) if val is not None else None
     parallel = make_parallel(config.backend, config.devices)
     run = _Run(method, config, train, val, workdir, parallel)
     run.restore()
@@ -77,16 +77,6 @@ def fit(
     run.train(progress)
     record.write_golden(workdir, method, val if val is not None and len(val) else train, config)
     return FitResult(workdir, run.step, run.metrics, run.best["metrics"], run.best["step"], run.seconds)
-
-
-def _ready(train: ArrayDataset | Dataset, config: TrainConfig) -> ArrayDataset | Dataset:
-    if len(train) == 0:
-        raise UserError("data: the training split is empty")
-    if isinstance(train, Dataset) and config.data.mode == "resident":
-        from jaxqc.data.load import load_arrays
-
-        return load_arrays(train, config.data.size, config.data.skip_bad)
-    return train
 
 
 @dataclass
@@ -108,6 +98,8 @@ class _Run:
 
     def __post_init__(self) -> None:
         config, method = self.config, self.method
+        if len(self.data) == 0:
+            raise UserError("data: the training split is empty")
         self.plan = plan.make_plan(config, len(self.data), self.parallel.count)
         self.total = self.plan[-1].stop
         warmup = plan.step_at(self.plan, config.optim.warmup_epochs)

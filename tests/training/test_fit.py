@@ -167,6 +167,20 @@ def test_stream_mode_gives_the_same_run(whole, tmp_path):
     assert [r["step"] for r in records(tmp_path)] == [r["step"] for r in records(whole[0])]
 
 
+def test_resident_data_takes_the_recipes_size():
+    assert feed.in_memory(TRAIN, DataConfig(size=0)) is TRAIN
+    assert feed.in_memory(TRAIN, DataConfig(size=SIDE)) is TRAIN
+    small = feed.in_memory(TRAIN, DataConfig(size=6))
+    assert (small.images.shape, small.masks.shape, small.ids) == ((24, 6, 6, 1), (24, 6, 6), TRAIN.ids)
+    assert np.abs(small.masks.mean() - TRAIN.masks.mean()) < 0.05
+    assert small.images.mean() == pytest.approx(TRAIN.images.mean(), abs=3)
+
+
+def test_no_training_data_is_an_error(tmp_path):
+    with pytest.raises(UserError, match="training split is empty"):
+        run(tmp_path, train=TRAIN.take([]))
+
+
 def test_the_step_compiles_once_a_phase(tmp_path):
     """Chunks of 4, 3 and 1 steps, evaluations and saves between them: one program a phase size all the same."""
     compiled: list[str] = []

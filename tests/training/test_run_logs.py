@@ -32,7 +32,9 @@ def test_reopening_cuts_back_to_the_step_and_goes_on(tmp_path):
     table = list(csv.DictReader((tmp_path / "log.csv").read_text().splitlines()))
     assert [t["mae"] for t in table] == ["", "", "0.5", ""]
     assert [t["loss"] for t in table] == ["0.25", "0.125", "", "7.0"]
-    assert RunLog(tmp_path, 0).rows == []
+    log = RunLog(tmp_path, 0)
+    assert log.rows == []
+    log.close()
 
 
 def test_a_torn_last_line_is_left_out_and_another_is_an_error(tmp_path):
