@@ -14,7 +14,7 @@ from jaxqc.data.dataset import ArrayDataset, Dataset
 from jaxqc.data.load import in_threads, load_arrays, load_sample
 from jaxqc.data.problems import printable
 from jaxqc.data.readers import open_dataset
-from jaxqc.data.splits import apply_protocol, read_splits, write_splits
+from jaxqc.data.splits import apply_protocol, choose_protocol, read_splits, write_splits
 from jaxqc.errors import UserError, suggest
 from jaxqc.saliency.evaluate import Evaluation, evaluate_dataset, write_evaluation
 from jaxqc.saliency.method import make_method
@@ -73,6 +73,8 @@ def train(
     if val is None:
         if isinstance(data, ArrayDataset):
             raise UserError("train: arrays have no protocol to split them; give val= as well")
+        options = dataclasses.replace(options, protocol=choose_protocol(data, options.protocol))
+        config = dataclasses.replace(config, data=options)
         data, val = apply_protocol(data, options.protocol, config.seed)
         if jax.process_index() == 0:
             write_splits(out / "splits", data, val)
@@ -127,7 +129,7 @@ def evaluate(
     if split == "all":
         part, protocol = data, "none"
     elif split in ("train", "test"):
-        protocol = protocol or model.config.data.protocol
+        protocol = choose_protocol(data, protocol or model.config.data.protocol)
         folder = run if isinstance(checkpoint, Model) else checkpoint
         halves = _split(data, protocol, model.config, None if folder is None else Path(folder))
         part = halves[split == "test"]

@@ -31,8 +31,9 @@ class DataConfig:
     """Where the images are and how they reach the device."""
 
     layout: Literal["auto", "sd900", "index", "tfds", "records"] = "auto"
-    protocol: Literal["index", "seed", "field"] = "index"
-    """`index`: the split column of index.csv. `seed`: 270 + 30 a class by a fixed seed. `field`: noisy, test on all."""
+    protocol: Literal["auto", "index", "seed", "field"] = "auto"
+    """`index`: the data's own split column. `seed`: 270 + 30 a class by a fixed seed. `field`: noisy, test on all.
+    `auto`: `index` where the data bring a split, else `seed`; a run's folder records the one it was."""
     mode: Literal["resident", "stream"] = "resident"
     """`resident`: the whole set lives on the device as uint8. `stream`: a grain pipeline feeds each step."""
     size: int = 0

@@ -77,7 +77,7 @@ class ArrayDataset:
         return h.hexdigest()
 
     def moments(self) -> tuple[float, float]:
-        """Mean and standard deviation of all pixels in [0, 1] (.439 / .209 on SD-saliency-900's train split)."""
+        """Mean and standard deviation of all pixels in [0, 1] (.439 / .2085 on the 729 training images of SD-saliency-900)."""
         histogram = np.bincount(self.images.reshape(-1), minlength=256).astype(np.float64)
         values = np.arange(256) / 255.0
         mean = float((histogram * values).sum() / histogram.sum())

@@ -26,6 +26,13 @@ NOISE = 0.2
 """`field`: share of an image's pixels that salt and pepper replace. The literature leaves it open; our reading."""
 
 
+def choose_protocol(dataset: Dataset, protocol: str) -> str:
+    """`auto` becomes `index` where the data bring a split of their own, else `seed`; any other name stays."""
+    if protocol != "auto":
+        return protocol
+    return "index" if any(sample.split for sample in dataset.samples) else "seed"
+
+
 def apply_protocol(dataset: Dataset, protocol: str, seed: int = 0) -> tuple[Dataset, Dataset]:
     """Splits a data set into (train, test).
 

@@ -12,7 +12,15 @@ from hypothesis import strategies as st
 from jaxqc.data.dataset import Dataset, Sample
 from jaxqc.data.load import load_sample
 from jaxqc.data.readers import open_dataset
-from jaxqc.data.splits import apply_protocol, read_split, read_splits, salt_and_pepper, write_split, write_splits
+from jaxqc.data.splits import (
+    apply_protocol,
+    choose_protocol,
+    read_split,
+    read_splits,
+    salt_and_pepper,
+    write_split,
+    write_splits,
+)
 from jaxqc.errors import UserError
 
 CLASSES = ("In", "Pa", "Sc")
@@ -165,3 +173,11 @@ def test_noise_reaches_the_image_and_not_the_mask(sd900: Path) -> None:
     changed = a != b
     assert 0.17 < changed.mean() <= 0.22
     assert set(np.unique(a[changed])) <= {0, 255}
+
+
+def test_auto_takes_the_datas_own_split_or_else_the_seeded_one() -> None:
+    plain = Dataset("x", ("a",), tuple(Sample(str(i), Path(f"{i}.png"), label=0) for i in range(4)))
+    split = Dataset("x", ("a",), (Sample("0", Path("0.png"), label=0, split="train"), *plain.samples[1:]))
+    assert choose_protocol(plain, "auto") == "seed"
+    assert choose_protocol(split, "auto") == "index"
+    assert choose_protocol(split, "field") == "field"

@@ -1,5 +1,7 @@
 """SD-saliency-900 as published: `Source Images/*.bmp`, `Ground truth/*.png`, the class in the name (In_1, Pa_1, Sc_1).
 
+`Free_1` is our addition: a plate without a defect (no class, an empty mask).
+
 G. Song, K. Song, Y. Yan, "Saliency detection for strip steel surface defects using multiple constraints and improved
 texture features", Optics and Lasers in Engineering 128, 2020. Inclusion, patches, scratches: 300 images of each.
 """
@@ -14,7 +16,7 @@ from jaxqc.errors import UserError
 
 CLASSES = ("In", "Pa", "Sc")
 IMAGES, MASKS = "Source Images", "Ground truth"
-_NAME = re.compile(r"(In|Pa|Sc)(?![A-Za-z])")
+_NAME = re.compile(r"(In|Pa|Sc|Free)(?![A-Za-z])")
 
 
 def folders(path: Path) -> tuple[Path, Path] | None:
@@ -50,14 +52,14 @@ def scan(path: Path) -> tuple[Dataset, list[Problem]]:
         images[file.stem] = file
         match = _NAME.match(file.stem)
         if match is None:
-            message = f"{printable(file)}: no class in the name; it must begin with In, Pa or Sc (as In_1.bmp)"
+            message = f"{printable(file)}: no class in the name; it must begin with In, Pa, Sc or Free (as In_1.bmp)"
             problems.append(Problem(printable(file.stem), "unknown-class", message))
             continue
         mask = masks.get(file.stem)
         if mask is None:
             message = f"{printable(file)}: no mask '{MASKS}/{printable(file.stem)}.png'; add it or remove the image"
             problems.append(Problem(printable(file.stem), "missing-mask", message))
-        samples.append(Sample(printable(file.stem), file, mask, CLASSES.index(match[1])))
+        samples.append(Sample(printable(file.stem), file, mask, CLASSES.index(match[1]) if match[1] in CLASSES else -1))
     for stem in masks.keys() - images.keys():
         message = f"{printable(masks[stem])}: a mask without an image in '{IMAGES}'"
         problems.append(Problem(printable(stem), "stray-mask", message, "warning"))
