@@ -18,8 +18,8 @@ def get_config() -> TrainConfig:
         optim=OptimConfig("adamw", lr=2e-3, weight_decay=1e-4, warmup_epochs=2, schedule="cosine", clip=10.0),
         phases=(
             Phase(epochs=40, size=96, batch=8),
-            Phase(epochs=12, size=128, batch=8),
-            Phase(epochs=8, size=224, batch=8),
+            Phase(epochs=8, size=128, batch=8),
+            Phase(epochs=6, size=224, batch=8),
         ),
         eval_every_epochs=10,
         checkpoint_every_epochs=2,

@@ -36,7 +36,7 @@ def augment(
 
     Geometry is drawn once for image and mask. Every image depends on its own key alone.
     """
-    # All numbers of an image from one draw: every further use of the generator costs about a second of compiling on CPU.
+    # All numbers of an image from one draw: each further use of the generator adds a second to compiling on CPU.
     uniform = jax.vmap(lambda k: jax.random.uniform(k, (8,)))(keys)
     if config.crop_min < 1.0:
         crop = lambda i, m, u: _random_crop(i, m, u, size, config.crop_min)  # noqa: E731

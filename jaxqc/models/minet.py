@@ -1,4 +1,4 @@
-"""MINet (arXiv 2405.16096): light multi-scale interaction for strip-steel saliency; also the first stage of TSCARNet."""
+"""MINet (arXiv 2405.16096): light multi-scale interaction for steel saliency; also TSCARNet's first stage."""
 
 import math
 

@@ -8,6 +8,7 @@ import optax
 from flax import struct
 
 from jaxqc.training.method import Method
+from jaxqc.training.optim import flatten
 
 
 @struct.dataclass
@@ -16,7 +17,7 @@ class TrainState:
 
     step: int32 scalar, optimiser steps done (also the data position: the order is a pure function of seed and step).
     params / model_state: float32 trees; `model_state` holds the mutable collections (`{"batch_stats": ...}`).
-    opt_state: optax state. bad_steps: int32 scalar, steps in a row whose loss or gradient was not finite.
+    opt_state: optax state over the flattened parameters. bad_steps: int32 scalar, steps in a row whose loss or gradient was not finite.
     extra: what a method adds (a teacher, a queue of models), or None.
     """
 
@@ -38,4 +39,4 @@ def create(method: Method, optimizer: optax.GradientTransformation, key: jax.Arr
     variables = dict(method.init(key))
     params = variables.pop("params")
     zero = jnp.zeros((), jnp.int32)
-    return TrainState(zero, params, variables, optimizer.init(params), zero)
+    return TrainState(zero, params, variables, optimizer.init(flatten(params)), zero)

@@ -8,10 +8,11 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax import lax
+from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Int, UInt32
 
 from jaxqc.training.method import Logs, Method
-from jaxqc.training.optim import Schedule
+from jaxqc.training.optim import Schedule, decay_mask, flatten
 from jaxqc.training.state import TrainState
 from jaxqc.types import AXIS, Batch
 
@@ -20,7 +21,7 @@ Step = Callable[[TrainState, Batch, jax.Array], tuple[TrainState, Logs]]
 
 def make_step(
     method: Method,
-    optimizer: optax.GradientTransformation,
+    optimizer: optax.GradientTransformationExtraArgs,
     schedule: Schedule,
     size: int,
     accumulate: int = 1,
@@ -51,16 +52,19 @@ def make_step(
             grads, model_state, logs = gradients(state, batch, keys, loss_key)
         else:
             grads, model_state, logs = _accumulated(gradients, accumulate, state, batch, keys, loss_key)
-        grads, model_state, logs = lax.pmean((grads, model_state, logs), axis)
+        gradient, (running, as_model_state) = flatten(grads), ravel_pytree(model_state)
+        gradient, running, logs = lax.pmean((gradient, running, logs), axis)
 
-        norm = optax.tree.norm(grads)
+        norm = jnp.linalg.norm(gradient)
         finite = jnp.isfinite(logs["loss"]) & jnp.isfinite(norm)
         lr = schedule(state.step)
-        direction, opt_state = optimizer.update(grads, state.opt_state, state.params)
-        params = jax.tree.map(lambda p, u: p - lr * u, state.params, direction)
-        new = (params, model_state, opt_state)
-        old = (state.params, state.model_state, state.opt_state)
-        params, model_state, opt_state = jax.tree.map(lambda n, o: jnp.where(finite, n, o), new, old)
+        params, as_params = ravel_pytree(state.params)
+        mask = flatten(decay_mask(state.params))
+        direction, opt_state = optimizer.update(gradient, state.opt_state, params, mask=mask)
+        new = (params - lr * direction, running, opt_state)
+        old = (params, flatten(state.model_state), state.opt_state)
+        params, running, opt_state = jax.tree.map(lambda n, o: jnp.where(finite, n, o), new, old)
+        params, model_state = as_params(params), as_model_state(running)
         bad = jnp.where(finite, 0, state.bad_steps + 1)
         state = replace(
             state, step=state.step + 1, params=params, model_state=model_state, opt_state=opt_state, bad_steps=bad

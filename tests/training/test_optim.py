@@ -3,13 +3,13 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
+from jax.flatten_util import ravel_pytree
 from tiny import TinyMethod
 
 from jaxqc.config import OptimConfig
 from jaxqc.errors import UserError
-from jaxqc.training.optim import decay_mask, make_optimizer, make_schedule
+from jaxqc.training.optim import decay_mask, flatten, make_optimizer, make_schedule
 from jaxqc.training.state import create
 
 
@@ -36,12 +36,12 @@ def test_schedule_is_the_same_under_jit_and_never_negative():
 
 
 def _run(config: OptimConfig, grads: list[np.ndarray], start: np.ndarray) -> np.ndarray:
-    optimizer, params = make_optimizer(config), {"w": jnp.asarray(start)}
-    state = optimizer.init(params)
+    optimizer, params = make_optimizer(config), jnp.asarray(start).reshape(-1)
+    state, mask = optimizer.init(params), jnp.ones_like(params)
     for g in grads:
-        direction, state = optimizer.update({"w": jnp.asarray(g)}, state, params)
-        params = optax.apply_updates(params, jax.tree.map(lambda u: -config.lr * u, direction))
-    return np.asarray(params["w"])
+        direction, state = optimizer.update(jnp.asarray(g).reshape(-1), state, params, mask=mask)
+        params = params - config.lr * direction
+    return np.asarray(params).reshape(start.shape)
 
 
 def test_sgd_is_nesterov_momentum_with_l2_decay(rng):
@@ -70,16 +70,19 @@ def test_adam_couples_decay_and_adamw_does_not(name, rng):
 
 def test_clip_bounds_the_global_norm():
     optimizer = make_optimizer(OptimConfig(momentum=0.0, weight_decay=0.0, clip=1.0))
-    grads = {"a": jnp.full((2, 2), 3.0), "b": jnp.full((3,), 4.0)}
-    updates, _ = optimizer.update(grads, optimizer.init(grads), grads)
-    assert float(optax.tree.norm(updates)) == pytest.approx(1.0, rel=1e-5)
+    grads = flatten({"a": jnp.full((2, 2), 3.0), "b": jnp.full((3,), 4.0)})
+    updates, _ = optimizer.update(grads, optimizer.init(grads), grads, mask=jnp.ones_like(grads))
+    assert float(jnp.linalg.norm(updates)) == pytest.approx(1.0, rel=1e-5)
 
 
 def test_decay_leaves_biases_and_batch_norm_alone():
     optimizer = make_optimizer(OptimConfig(momentum=0.0, weight_decay=0.5, clip=0))
     params = create(TinyMethod(), optimizer, jax.random.key(0)).params
-    params = jax.tree.map(jnp.ones_like, params)
-    updates, _ = optimizer.update(jax.tree.map(jnp.zeros_like, params), optimizer.init(params), params)
+    vector, unflatten = ravel_pytree(jax.tree.map(jnp.ones_like, params))
+    updates, _ = optimizer.update(
+        jnp.zeros_like(vector), optimizer.init(vector), vector, mask=flatten(decay_mask(params))
+    )
+    updates = unflatten(updates)
     decayed = {
         jax.tree_util.keystr(k): float(jnp.abs(v).max()) for k, v in jax.tree_util.tree_leaves_with_path(updates)
     }
@@ -91,7 +94,14 @@ def test_decay_leaves_biases_and_batch_norm_alone():
         "['last']['bias']": 0.0,
         "['last']['kernel']": 0.5,
     }
-    assert decay_mask(params)["bn"] == {"bias": False, "scale": False}
+
+
+def test_decay_leaves_the_batch_norm_of_scanned_layers_alone():
+    """Their parameters carry a leading axis of layers: two axes, and still no kernels."""
+    params = {"bn": {"scale": jnp.ones((3, 8)), "bias": jnp.ones((3, 8))}, "kernel": jnp.ones((3, 4, 8))}
+    mask = decay_mask(params)
+    assert float(mask["bn"]["scale"].sum() + mask["bn"]["bias"].sum()) == 0
+    assert float(mask["kernel"].min()) == 1
 
 
 @pytest.mark.parametrize(
