@@ -14,7 +14,7 @@ import time
 from typing import Any
 
 from benchmarks.common import Row, arguments, finish
-from benchmarks.networks import CLASSES, MEAN, STD, chosen_config, model_arguments, random_variables
+from benchmarks.networks import CLASSES, MEAN, STD, chosen_config, model_arguments, random_variables, with_command
 
 PROGRAMS = ("step", "resident", "inference")
 COLUMNS = ("name", "batch", "size", "dtype", "trace_s", "compile_s", "total_s", "wall_s", "cores", "load")
@@ -96,7 +96,7 @@ def main() -> None:
     if args.only:
         print(json.dumps(build_program(args)))
         return
-    finish(run(args), args.json, "compile time, cold", COLUMNS)
+    finish(with_command(run(args)), args.json, "compile time, cold", COLUMNS)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.common import Row, arguments, finish, interleave
+from benchmarks.networks import with_command
 from jaxqc.nn.depthwise import depthwise_conv
 
 CASES = (  # side at 224, channels, stride, dilation
@@ -58,7 +59,7 @@ def main() -> None:
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
     parser.set_defaults(seconds=0.1, rounds=5)
     args = parser.parse_args()
-    finish(run(args), args.json, "depthwise 3x3 convolution", COLUMNS)
+    finish(with_command(run(args)), args.json, "depthwise 3x3 convolution", COLUMNS)
 
 
 if __name__ == "__main__":

@@ -34,6 +34,7 @@ from benchmarks.networks import (
     random_variables,
     ratios,
     torch_device,
+    with_command,
 )
 from jaxqc.config import TrainConfig
 from jaxqc.data.decode import read_image
@@ -196,7 +197,7 @@ def main() -> None:
     parser.add_argument("--calls", type=int, default=100, help="single calls behind p50 and p99 at batch 1")
     parser.add_argument("--budget", type=float, default=600, help="seconds for trying the peer's settings")
     args = parser.parse_args()
-    finish(run(args), args.json, f"inference at {args.size}x{args.size} ({args.dtype})", COLUMNS)
+    finish(with_command(run(args)), args.json, f"inference at {args.size}x{args.size} ({args.dtype})", COLUMNS)
 
 
 if __name__ == "__main__":

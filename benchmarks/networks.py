@@ -3,6 +3,8 @@
 import argparse
 import dataclasses
 import math
+import shlex
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +92,15 @@ def forward_flops(name: str, batch: int, size: int, aux: bool) -> float | None:
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         network(torch.empty(1, 3, size, size, device="meta"), aux=aux)
     return float(counter.get_total_flops() * batch)
+
+
+def with_command(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Each row with the command line that made it, so that a page can name it; the target file is left out."""
+    words = [f"benchmarks.{Path(sys.argv[0]).stem}", *sys.argv[1:]]
+    if "--json" in words:
+        at = words.index("--json")
+        del words[at : at + 2]
+    return [{**row, "command": shlex.join(["python", "-m", *words])} for row in rows]
 
 
 def torch_device() -> Any:

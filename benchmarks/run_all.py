@@ -1,6 +1,6 @@
 """`make bench`: runs the benchmarks, prints the ratios beside their targets, writes this machine's part of the docs.
 
-    python -m benchmarks.run_all                      # everything; about half an hour on two quiet cores
+    python -m benchmarks.run_all                      # everything; takes long: every compiled setting of the peer is tried
     python -m benchmarks.run_all --quick              # small sizes, to see that all of it runs; writes no docs
     python -m benchmarks.run_all --rows build/gpu/bench.jsonl   # only write the docs, from rows measured elsewhere
 
@@ -107,7 +107,7 @@ def run_jobs(commands: Iterable[Sequence[str]], out: Path) -> list[Row]:
         code = subprocess.run([sys.executable, *line[1:], "--json", str(target)], cwd=ROOT, check=False).returncode
         print(f"({time.perf_counter() - start:.0f} s{'' if code == 0 else f', exit {code}: no rows'})", flush=True)
         if code == 0 and target.exists():
-            rows += [{**row, "command": " ".join(line)} for row in read_rows([target])]
+            rows += [{"command": " ".join(line), **row} for row in read_rows([target])]
     return rows
 
 
@@ -202,7 +202,8 @@ def main() -> None:
         rows = run_jobs(jobs(args.quick, accelerator), OUT)
     if not rows:
         raise SystemExit("no rows: every benchmark failed")
-    table("Targets", against_targets(rows), ("target", "least", "measured", "met"))
+    if judged := against_targets(rows):
+        table("Targets", judged, ("target", "least", "measured", "met"))
     if not args.quick:
         write_page(rows, args.page)
         print(f"wrote {args.page}")

@@ -35,6 +35,7 @@ from benchmarks.networks import (
     random_variables,
     ratios,
     torch_device,
+    with_command,
 )
 from jaxqc.config import TrainConfig
 from jaxqc.data.dataset import ArrayDataset
@@ -42,7 +43,7 @@ from jaxqc.data.readers import open_dataset
 from jaxqc.data.synthetic import synthetic_arrays, write_sd900
 from jaxqc.saliency.method import SaliencyMethod, make_method
 from jaxqc.training.feed import Resident, Stream
-from jaxqc.training.optim import make_optimizer, make_schedule
+from jaxqc.training.optim import flatten, make_optimizer, make_schedule
 from jaxqc.training.parallel import Parallel, make_parallel
 from jaxqc.training.plan import make_plan
 from jaxqc.training.state import TrainState
@@ -71,7 +72,7 @@ class Bench:
         variables = dict(self.variables)
         params = variables.pop("params")
         zero = np.zeros((), np.int32)
-        host = TrainState(zero, params, variables, self.optimizer.init(params), zero)
+        host = TrainState(zero, params, variables, self.optimizer.init(flatten(params)), zero)
         return self.parallel.replicate(host)
 
     def host_batch(self) -> dict[str, np.ndarray]:
@@ -224,7 +225,7 @@ def main() -> None:
     parser.add_argument("--parts", nargs="*", default=["resident", "stream"], choices=("resident", "stream"))
     parser.add_argument("--budget", type=float, default=600, help="seconds for trying the peer's settings")
     args = parser.parse_args()
-    finish(run(args), args.json, f"training step, {args.size}x{args.size}, batch {args.batch}", COLUMNS)
+    finish(with_command(run(args)), args.json, f"training step, {args.size}x{args.size}, batch {args.batch}", COLUMNS)
 
 
 if __name__ == "__main__":

@@ -11,8 +11,12 @@ from benchmarks.peers.convert import convert, peer
 from benchmarks.peers.losses_torch import LOSSES
 from benchmarks.peers.torch_minet import ScaleMix, count_parameters, fold, set_mixing
 from jaxqc.models import build
+from jaxqc.models.tscarnet import TSCARNet
+from jaxqc.nn import depthwise
+from jaxqc.nn.conv import Norm
 from jaxqc.saliency import losses
 
+torch.set_num_threads(1)  # the networks are small here, and other test processes share the cores
 COUNTS = {"minet": 277_477, "tscarnet": 366_036}
 MODULES = {
     "encoder": 216_512, "bam3": 4_610, "bam2": 1_282, "bam1": 1_282, "case": 35_939, "msrm3": 15_909, "msrm2": 15_909,
@@ -132,3 +136,33 @@ def test_conversion_refuses_what_does_not_fit(pair):
     lacking = {k: v for k, v in variables["params"].items() if k != "d3"}
     with pytest.raises(ValueError, match="d3"):
         convert({"params": lacking, "batch_stats": variables["batch_stats"]}, peer(name, 3))
+
+
+@pytest.mark.slow
+def test_the_training_step_has_our_loss_and_gradient(monkeypatch):
+    # In double precision: batch norm over a handful of values makes single-precision gradients differ by per cents
+    # even within PyTorch. Our own depthwise gradients sum in float32 and are tested apart, so the library's stand in.
+    monkeypatch.setattr(depthwise, "_choose", lambda implementation, shift, library: library)
+    variables = jax.tree.map(np.float64, random_variables(build("tscarnet", 3), 5, varied=True))
+    module = TSCARNet(3, norm=Norm(dtype=np.float64))
+    rng = np.random.default_rng(6)
+    x, mask = rng.normal(size=(4, 32, 32, 3)), np.zeros((4, 32, 32))
+    mask[:, 5:20, 10:25] = 1
+    label = np.array([0, 1, 2, -1], np.int32)
+
+    def ours(params):
+        out, state = module.apply({**variables, "params": params}, x, train=True, aux=True, mutable=["batch_stats"])
+        return losses.tscarnet_loss(out, mask, label)[0], state["batch_stats"]
+
+    with jax.enable_x64(True):
+        run = jax.jit(jax.value_and_grad(ours, has_aux=True)).lower(variables["params"])
+        (value, stats), gradient = run.compile({"xla_backend_optimization_level": 0})(variables["params"])
+    network = convert(variables, peer("tscarnet", 3)).train().double()
+    out = network(torch.from_numpy(x).permute(0, 3, 1, 2), aux=True)
+    loss = LOSSES["tscarnet"](out, torch.from_numpy(mask), torch.from_numpy(label).long())
+    loss.backward()
+    np.testing.assert_allclose(loss.item(), value, rtol=1e-6)
+    wanted = dict(convert({"params": gradient, "batch_stats": stats}, peer("tscarnet", 3)).named_parameters())
+    for name, p in network.named_parameters():
+        error = (p.grad - wanted[name]).norm() / p.grad.norm()
+        assert error < 1e-4, f"{name}: gradients differ by {error:.1e}"
