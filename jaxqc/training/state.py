@@ -17,7 +17,8 @@ class TrainState:
 
     step: int32 scalar, optimiser steps done (also the data position: the order is a pure function of seed and step).
     params / model_state: float32 trees; `model_state` holds the mutable collections (`{"batch_stats": ...}`).
-    opt_state: optax state over the flattened parameters. bad_steps: int32 scalar, steps in a row whose loss or gradient was not finite.
+    opt_state: optax state over the flattened parameters. bad_steps: int32 scalar, steps in a row whose loss or
+      gradient was not finite.
     extra: what a method adds (a teacher, a queue of models), or None.
     """
 
