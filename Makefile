@@ -27,7 +27,7 @@ lint: $(VENV)/.installed
 	$(BIN)/lint-imports
 
 bench: $(VENV)/.installed-peers
-	$(BIN)/python -m benchmarks.table $(ARGS)
+	$(BIN)/python -m benchmarks.run_all $(ARGS)
 
 env: $(VENV)/.installed
 

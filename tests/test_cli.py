@@ -43,7 +43,7 @@ def one_line(capsys) -> str:
         (["verify", "a", "b"], "unexpected argument 'b'"),
         (["data", "chek", "x"], "unknown 'chek' (did you mean 'check'?)"),
         (["data", "check", "nowhere"], "nowhere: no such folder"),
-        (["data", "synthetic", "x", "--size", "4"], "size: 4 is too small"),
+        (["data", "synthetic", "x", "--count", "0"], "n: 0; a synthetic set needs"),
         (["--verison"], "(did you mean '--version'?)"),
     ],
 )

@@ -73,10 +73,12 @@ class Evaluation:
         return tuple(name for name in self.counts if name)
 
     def print(self) -> None:
-        """The table and the class accuracy on stdout, at least 100 columns wide so that no figure is cut."""
+        """The table and the class accuracy on stdout, as wide as it needs to be: no figure is cut."""
         from rich.console import Console
 
-        Console(width=max(Console().width, 100)).print(self.table())
+        console, table = Console(), self.table()
+        width = console.measure(table, options=console.options.update(max_width=1000)).maximum
+        Console(width=max(console.width, width)).print(table)
         if math.isfinite(self.class_accuracy):
             print(f"class accuracy {self.class_accuracy:.4f}")
 

@@ -1,0 +1,122 @@
+"""Every command in the README: cheap ones run on tiny data, expensive ones are parsed to the last flag."""
+
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+from tiny_run import plates, recipe, run_folder, tiny_network  # noqa: F401 - fixtures
+
+from jaxqc.arguments import parse
+from jaxqc.cli import VERBS, main
+from jaxqc.config import load_config
+from jaxqc.overrides import override
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+COMMANDS = [
+    line
+    for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
+    for line in block.splitlines()
+    if line.strip() and not line.startswith("#")
+]
+RUN = ("data check", "data records", "evaluate", "predict", "verify")
+"""Verbs that are cheap enough to be run."""
+
+
+def words(command: str) -> list[str]:
+    """A command's words without comments and leading variables."""
+    found = shlex.split(command, comments=True)
+    while re.match(r"[A-Z_]+=", found[0]):
+        found.pop(0)
+    return found
+
+
+def test_there_are_commands():
+    assert len(COMMANDS) >= 15
+    assert {words(c)[0] for c in COMMANDS} <= {"make", "jaxqc", "pip", "python", "bash", "sbatch"}
+
+
+@pytest.mark.parametrize("command", [c for c in COMMANDS if words(c)[0] == "jaxqc"])
+def test_jaxqc_commands(command, run_folder, plates, tmp_path, monkeypatch, capsys):
+    """`DIR` is a data set, `runs/first` a finished run. Training is parsed with its recipe, the rest is run."""
+    _, *arguments = words(command)
+    monkeypatch.chdir(ROOT)
+    if "--help" in arguments:
+        with pytest.raises(SystemExit) as e:
+            main(arguments)
+        assert e.value.code == 0
+        return
+    args, rest = parse(arguments, VERBS)
+    verb = next(name for name, function in VERBS.items() if function is args.run)
+    if verb == "train":
+        config = load_config(args.config)
+        assert (override(config, rest) == config) == (not rest)
+        return
+    assert verb in RUN
+    stand_in = {"DIR": str(plates), "runs/first": str(run_folder)}
+    monkeypatch.chdir(tmp_path)
+    assert main([stand_in.get(a, a) for a in arguments]) == 0
+
+
+@pytest.mark.parametrize("command", [c for c in COMMANDS if words(c)[0] == "make"])
+def test_make_targets_exist(command):
+    done = subprocess.run(["make", "-n", *words(command)[1:]], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("command", [c for c in COMMANDS if words(c)[0] in ("bash", "sbatch", "python")])
+def test_scripts_and_benchmarks_exist(command):
+    program, *arguments = words(command)
+    if program == "python":
+        assert arguments[0] == "-m"
+        done = subprocess.run(
+            [sys.executable, "-m", arguments[1], "--help"], cwd=ROOT, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        for flag in (a for a in arguments if a.startswith("--")):
+            assert flag in done.stdout
+    else:
+        subprocess.run(["bash", "-n", arguments[0]], cwd=ROOT, check=True)
+
+
+def test_slurm_script_gives_the_training_script_what_it_takes(tmp_path, monkeypatch):
+    """The job script with `srun` that only prints: its words must be a command that the CLI parses."""
+    fake = tmp_path / "srun"
+    fake.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+    fake.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    command = ["bash", "scripts/slurm/train.sbatch", "configs/tscarnet_sd900.py", "a dir", "runs/x", "--optim.lr", ".1"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    _, _, script, *arguments = done.stdout.splitlines()
+    assert (ROOT / script).is_file()
+    args, rest = parse(["train", *arguments], VERBS)
+    assert (args.data, args.out, rest) == ("a dir", "runs/x", ["--optim.lr", ".1"])
+    assert subprocess.run(command[:3], cwd=ROOT, capture_output=True, check=False).returncode != 0
+
+
+def test_installation_commands_name_real_extras():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    for command in (c for c in COMMANDS if words(c)[0] == "pip"):
+        assert "-c constraints.txt" in command
+        for extra in re.findall(r"\[(.*?)\]", command):
+            assert set(extra.split(",")) <= set(project["optional-dependencies"])
+
+
+def test_python_examples_run(run_folder, plates):
+    for block in re.findall(r"```python\n(.*?)```", README, re.DOTALL):
+        code = block.replace('"runs/first"', repr(str(run_folder))).replace('"DIR"', repr(str(plates)))
+        exec(compile(code, "README.md", "exec"), {})
+
+
+def test_links_and_pictures_exist():
+    for target in re.findall(r"\]\(([^)#]+)\)", README):
+        assert (ROOT / target).exists(), f"README links to {target}, which is not there"
+
+
+def test_ci_runs_the_readmes_test_command():
+    assert "make test" in COMMANDS[1] or any(c.startswith("make test") for c in COMMANDS)
+    assert "make test" in (ROOT / ".ci" / "run").read_text()
