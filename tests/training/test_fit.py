@@ -225,12 +225,12 @@ def test_nan_patience_names_the_step_the_last_checkpoint_and_the_batch(tmp_path)
     poisoned = tiny_data(24, poisoned=(int(batch[0]),))
     bad = next(s for s in range(12) if batch[0] in plan[s >= 6].indices(s, 1, 0, 24)[0])
     with pytest.raises(UserError) as error:
-        run(tmp_path, TinyMethod(poison=9), poisoned, nan_patience=1)
+        run(tmp_path, TinyMethod(), poisoned, nan_patience=1)
     ids = plan[bad >= 6].indices(bad, 1, 0, 24)[0]
     assert f"step {bad + 1}: loss or gradient not finite" in str(error.value)
     assert ", ".join(f"s{i:02d}" for i in ids) in str(error.value)
     # with patience the run goes through, without the poisoned batch of each epoch
-    run(tmp_path / "patient", TinyMethod(poison=9), poisoned, nan_patience=2)
+    run(tmp_path / "patient", TinyMethod(), poisoned, nan_patience=2)
     rows = [r for r in records(tmp_path / "patient") if r["kind"] == "train"]
     assert sum(r["skipped"] for r in rows) == 4
     assert all(np.isfinite(r["loss"]) for r in rows)

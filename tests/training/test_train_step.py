@@ -16,22 +16,24 @@ from jaxqc.training.plan import make_plan
 from jaxqc.training.state import create
 from jaxqc.training.step import make_scan, make_step
 
+CALL = 4
 
-def train(method, backend="pmap", devices=1, steps=4, accumulate=1, data=None, optim=None):
-    """`steps` batches of 8 through the resident scan; gives the host state and logs."""
+
+def train(method, backend="pmap", devices=1, steps=CALL, accumulate=1, data=None, optim=None):
+    """`steps` batches of 8 through the resident scan of CALL steps; gives the host state and logs."""
     data = data or tiny_data(24)
-    config = tiny_config(optim=optim or OptimConfig(lr=0.1, warmup_epochs=0), steps_per_call=steps)
+    config = tiny_config(optim=optim or OptimConfig(lr=0.1, warmup_epochs=0))
     parallel = make_parallel(backend, devices)
     optimizer = make_optimizer(config.optim)
     step = make_step(method, optimizer, make_schedule(config.optim, 12), SIDE, accumulate)
-    call = parallel.map(make_scan(step, steps), donate=(0,))
+    call = parallel.map(make_scan(step, CALL), donate=(0,))
     state = parallel.replicate(jax.device_get(create(method, optimizer, jax.random.key(1))))
     arrays = parallel.replicate({"image": data.images, "mask": data.masks, "label": data.labels})
-    rows = make_plan(config, len(data), 1)[0].indices(0, steps, 0, len(data))
-    rows = rows.reshape(steps, devices, -1).transpose(1, 0, 2)
+    rows = make_plan(config, len(data), 1)[0].indices(0, CALL, 0, len(data))
+    rows = rows.reshape(CALL, devices, -1).transpose(1, 0, 2)
     counts = parallel.put(np.full(devices, steps, np.int32))
     state, logs = call(state, arrays, parallel.put(rows), counts, parallel.replicate(np.uint32(3)))
-    return parallel.unreplicate(state), parallel.unreplicate(logs)
+    return parallel.unreplicate(state), {k: v[:steps] for k, v in parallel.unreplicate(logs).items()}
 
 
 def assert_close(a, b, tol=1e-5):
@@ -43,7 +45,7 @@ def alone():
     return train(TinyMethod())
 
 
-@pytest.mark.parametrize(("backend", "devices"), [("pmap", 8), ("shard_map", 8), ("shard_map", 1), ("pmap", 2)])
+@pytest.mark.parametrize(("backend", "devices"), [("pmap", 8), ("shard_map", 8)])
 def test_any_backend_and_number_of_devices_give_the_same(alone, backend, devices):
     state, logs = train(TinyMethod(), backend, devices)
     assert_close(state, alone[0])
@@ -84,10 +86,9 @@ def test_every_replica_holds_the_same_state():
 def test_micro_batches_equal_the_plain_batch_without_batch_norm():
     method = TinyMethod(norm=False)
     plain, plain_logs = train(method)
-    for accumulate, devices in ((2, 1), (4, 2)):
-        cut, logs = train(method, "pmap", devices, accumulate=accumulate)
-        assert_close(cut, plain)
-        assert_close(logs, plain_logs)
+    cut, logs = train(method, "pmap", 2, accumulate=2)
+    assert_close(cut, plain)
+    assert_close(logs, plain_logs)
 
 
 def test_augmentation_draws_by_place_in_the_batch_and_anew_each_step():
@@ -108,19 +109,20 @@ def test_augmentation_draws_by_place_in_the_batch_and_anew_each_step():
 
 def test_a_step_that_is_not_finite_changes_nothing_and_is_counted():
     data = tiny_data(24)
-    rows = make_plan(tiny_config(), 24, 1)[0].indices(0, 3, 0, 24)
+    rows = make_plan(tiny_config(), 24, 1)[0].indices(0, 4, 0, 24)
     poisoned = tiny_data(24, poisoned=(int(rows[1][0]), int(rows[2][3])))
-    before, _ = train(TinyMethod(poison=9), steps=1, data=data)
-    after, logs = train(TinyMethod(poison=9), "pmap", 2, steps=3, data=poisoned)
+    before, _ = train(TinyMethod(), steps=1, data=data)
+    after, logs = train(TinyMethod(), steps=3, data=poisoned)
     assert logs["bad"].tolist() == [0, 1, 2]
     assert np.isnan(logs["loss"][1:]).all()
     assert int(after.bad_steps) == 2
     assert int(after.step) == 3
     for part in ("params", "model_state", "opt_state"):
-        assert_close(getattr(after, part), getattr(before, part))
-    # and a good step sets the count back; the rate goes on by the step, not by the steps applied
-    after, logs = train(TinyMethod(poison=9), steps=4, data=poisoned)
-    assert logs["bad"].tolist() == [0, 1, 2, 0] or logs["bad"][3] == 3
+        jax.tree.map(np.testing.assert_array_equal, getattr(after, part), getattr(before, part))
+    # a good step sets the count back; the rate goes on by the step, not by the steps applied
+    once = tiny_data(24, poisoned=(int(np.setdiff1d(rows[2], rows[3])[0]),))
+    _, logs = train(TinyMethod(), steps=4, data=once)
+    assert logs["bad"].tolist() == [0, 0, 1, 0]
     schedule = make_schedule(OptimConfig(lr=0.1, warmup_epochs=0), 12)
     np.testing.assert_allclose(logs["lr"], [float(schedule(jnp.int32(s))) for s in range(4)], rtol=1e-6)
 

@@ -31,8 +31,8 @@ class Net(nn.Module):
 @dataclass(frozen=True)
 class TinyMethod:
     norm: bool = True
-    poison: int = -1
-    """Label whose presence in a batch makes the loss NaN."""
+    poison: int = 9
+    """Label whose presence in a batch makes the loss NaN (see `tiny_data`)."""
     classes: tuple[str, ...] = ("dark", "bright")
 
     def init(self, key):
