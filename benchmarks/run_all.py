@@ -1,6 +1,6 @@
 """`make bench`: runs the benchmarks, prints the ratios beside their targets, writes this machine's part of the docs.
 
-    python -m benchmarks.run_all                      # everything; takes long: every compiled setting of the peer is tried
+    python -m benchmarks.run_all                      # everything; long: every compiled setting is tried
     python -m benchmarks.run_all --quick              # small sizes, to see that all of it runs; writes no docs
     python -m benchmarks.run_all --rows build/gpu/bench.jsonl   # only write the docs, from rows measured elsewhere
 

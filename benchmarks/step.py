@@ -16,6 +16,7 @@ import dataclasses
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import jax
@@ -42,8 +43,9 @@ from jaxqc.data.dataset import ArrayDataset
 from jaxqc.data.readers import open_dataset
 from jaxqc.data.synthetic import synthetic_arrays, write_sd900
 from jaxqc.saliency.method import SaliencyMethod, make_method
+from jaxqc.training import state as states
 from jaxqc.training.feed import Resident, Stream
-from jaxqc.training.optim import flatten, make_optimizer, make_schedule
+from jaxqc.training.optim import make_optimizer, make_schedule
 from jaxqc.training.parallel import Parallel, make_parallel
 from jaxqc.training.plan import make_plan
 from jaxqc.training.state import TrainState
@@ -69,11 +71,9 @@ class Bench:
 
     def state(self) -> TrainState:
         """A fresh state on the devices; every candidate donates its own."""
-        variables = dict(self.variables)
-        params = variables.pop("params")
-        zero = np.zeros((), np.int32)
-        host = TrainState(zero, params, variables, self.optimizer.init(flatten(params)), zero)
-        return self.parallel.replicate(host)
+        given = SimpleNamespace(init=lambda key: self.variables)  # in place of a real initialisation
+        host = jax.jit(lambda key: states.create(given, self.optimizer, key))(jax.random.key(0))
+        return self.parallel.replicate(jax.device_get(host))
 
     def host_batch(self) -> dict[str, np.ndarray]:
         part = self.arrays.take(np.arange(self.phase.batch))
