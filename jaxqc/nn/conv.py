@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxqc.nn.depthwise import depthwise_conv
+from jaxqc.nn.norm import BatchNorm
 
 Activation = Callable[[jax.Array], jax.Array] | None
 kernel_init = nn.initializers.variance_scaling(2.0, "fan_out", "truncated_normal")
@@ -37,14 +38,7 @@ def normalize(module: nn.Module, x: jax.Array, norm: Norm, train: bool, act: Act
     if norm.folded:
         y = x + module.param("bias", nn.initializers.zeros, (x.shape[-1],)).astype(x.dtype)
     else:
-        y = nn.BatchNorm(
-            use_running_average=not train,
-            momentum=norm.momentum,
-            epsilon=norm.epsilon,
-            axis_name=norm.axis_name,
-            dtype=norm.dtype,
-            name="bn",
-        )(x)
+        y = BatchNorm(norm.momentum, norm.epsilon, norm.axis_name, norm.dtype, name="bn")(x, train)
     return y if act is None else act(y)
 
 
