@@ -31,7 +31,7 @@ def start(folder, *fields, epochs=EPOCHS, **env):
 
 
 def finish(process, code=0):
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate(timeout=600)  # generous: a busy machine is not a failure
     assert process.returncode == code, err[-3000:]
     return out + err
 
@@ -43,9 +43,9 @@ def last_step(folder):
 
 def wait_past(folder, process, step):
     """Until a checkpoint beyond `step` is complete (or the process has ended)."""
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 600
     while last_step(folder) <= step and process.poll() is None:
-        assert time.monotonic() < deadline, "no checkpoint within two minutes"
+        assert time.monotonic() < deadline, "no checkpoint within ten minutes"
         time.sleep(0.002)
 
 
