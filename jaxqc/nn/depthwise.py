@@ -159,4 +159,4 @@ def _weight_gradient(x: jax.Array, g: jax.Array, kernel: jax.Array, stride: int,
 
     start = tuple(jnp.zeros((images, rows, wo, c), jnp.float32) for _ in taps)
     sums, _ = lax.scan(accumulate, start, jnp.arange((n // images) * blocks, dtype=jnp.int32))
-    return jnp.stack([s.sum((0, 1, 2)) for s in sums]).reshape(kernel.shape).astype(kernel.dtype)
+    return jnp.stack(sums).sum((1, 2, 3)).reshape(kernel.shape).astype(kernel.dtype)

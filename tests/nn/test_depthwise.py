@@ -33,7 +33,7 @@ def test_equals_the_library(shape: tuple[int, ...], kernel: tuple[int, int], str
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=2e-4, err_msg=name)
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=4, deadline=None)
 @given(
     n=st.integers(1, 5),
     h=st.integers(1, 20),
