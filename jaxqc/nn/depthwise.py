@@ -148,9 +148,9 @@ def _weight_gradient(x: jax.Array, g: jax.Array, kernel: jax.Array, stride: int,
     taps = [(i, j) for i in range(kh) for j in range(kw)]
 
     def accumulate(sums: tuple[jax.Array, ...], index: jax.Array):
-        image, row = (index // blocks) * images, (index % blocks) * rows
-        gb = lax.dynamic_slice(g, (image, row, 0, 0), (images, rows, wo, c)).astype(jnp.float32)
-        xb = lax.dynamic_slice(padded, (image, row * stride, 0, 0), (images, read_rows, padded.shape[2], c))
+        image, row, zero = (index // blocks) * images, (index % blocks) * rows, jnp.zeros_like(index)
+        gb = lax.dynamic_slice(g, (image, row, zero, zero), (images, rows, wo, c)).astype(jnp.float32)
+        xb = lax.dynamic_slice(padded, (image, row * stride, zero, zero), (images, read_rows, padded.shape[2], c))
         new = (
             s + _window(xb, i * dilation, j * dilation, (rows, wo), stride, images, c) * gb
             for s, (i, j) in zip(sums, taps, strict=True)

@@ -33,9 +33,9 @@ def random_variables(name: str, **kwargs: Any) -> dict[str, Any]:
 
     def draw(path: Any, leaf: Any) -> np.ndarray:
         last = path[-1].key
-        value = rng.uniform(0.5, 1.5, leaf.shape) if last in ("scale", "var") else rng.normal(size=leaf.shape) * 0.1
+        value = rng.uniform(0.5, 1.0, leaf.shape) if last in ("scale", "var") else rng.normal(size=leaf.shape) * 0.1
         if last == "kernel":
-            value = rng.normal(size=leaf.shape) * (2.0 / max(1, np.prod(leaf.shape[:-1])) ** 0.5)
+            value = rng.normal(size=leaf.shape) / np.sqrt(np.prod(leaf.shape[:-1]))
         return value.astype(np.float32)
 
     return jax.tree_util.tree_map_with_path(draw, shapes(name, **kwargs))
@@ -100,7 +100,7 @@ def test_folded_gives_the_same_outputs(name: str) -> None:
     plain = jax.jit(lambda v, x: build(name).apply(v, x, aux=True))(variables, image)
     folded = jax.jit(lambda v, x: build(name, folded=True).apply(v, x, aux=True))(fold_batch_norm(variables), image)
     for key, value in plain.items():
-        assert np.std(value) > 1e-3, f"{key} says nothing: the test's signals died out"
+        assert np.std(value) > 3e-4, f"{key} says nothing: the test's signals died out"
         np.testing.assert_allclose(folded[key], value, rtol=1e-5, atol=1e-5 * max(1, np.abs(value).max()), err_msg=key)
 
 
