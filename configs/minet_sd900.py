@@ -2,8 +2,8 @@
 
     jaxqc train --config configs/minet_sd900.py --data DIR
 
-The five maps' BCE + (1 − SSIM). Where the publication resizes to 368 and cuts 336, a random crop of at least .913 of the
-side is resized to 320, the nearest multiple of 32 below (both sides must halve evenly five times). Results: docs/results.md.
+The five maps' BCE + (1 − SSIM). Where the publication resizes to 368 and cuts 336, a random crop of at least .913 of
+the side is resized to 320, the next multiple of 32 (both sides must halve evenly five times). Results: docs/results.md.
 """
 
 from jaxqc.config import AugmentConfig, ModelConfig, OptimConfig, Phase, TrainConfig

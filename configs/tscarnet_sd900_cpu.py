@@ -2,8 +2,8 @@
 
     jaxqc train --config configs/tscarnet_sd900_cpu.py --data DIR
 
-Progressive sizes: an epoch at 96 px costs a fifth of one at 224. Crops stand in for the larger images' detail, and light
-photometric jitter for the many epochs over 729 images. Results: docs/results.md.
+Progressive sizes: an epoch at 96 px costs a fifth of one at 224. Crops stand in for the larger images' detail, and
+light photometric jitter for the many epochs over 729 images. Results: docs/results.md.
 """
 
 from jaxqc.config import AugmentConfig, ModelConfig, OptimConfig, Phase, TrainConfig

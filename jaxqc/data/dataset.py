@@ -41,7 +41,10 @@ class Dataset:
 
 @dataclass(frozen=True)
 class ArrayDataset:
-    """A whole data set in memory. images uint8 [n h w c] (c = 1 or 3), masks uint8 [n h w] in {0, 1}, labels int32 [n]."""
+    """A whole data set in memory.
+
+    images: uint8 [n h w c], c = 1 or 3. masks: uint8 [n h w] in {0, 1}. labels: int32 [n], -1 = no class known.
+    """
 
     name: str
     classes: tuple[str, ...]
@@ -77,7 +80,7 @@ class ArrayDataset:
         return h.hexdigest()
 
     def moments(self) -> tuple[float, float]:
-        """Mean and standard deviation of all pixels in [0, 1] (.439 / .2085 on the 729 training images of SD-saliency-900)."""
+        """Mean and standard deviation of all pixels in [0, 1] (SD-saliency-900's 729 training images: .439, .2085)."""
         histogram = np.bincount(self.images.reshape(-1), minlength=256).astype(np.float64)
         values = np.arange(256) / 255.0
         mean = float((histogram * values).sum() / histogram.sum())
