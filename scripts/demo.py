@@ -52,7 +52,7 @@ def main() -> int:
         jaxqc.train(config, train, run, val=val)
 
         say(f"measuring on {args.unseen} plates that it has not seen")
-        model = jaxqc.load(run)
+        model = jaxqc.load(run, batch=8)  # as many as are drawn at once: one graph is compiled for both
         unseen = write_sd900(args.out / "unseen", args.unseen, args.size, TEST)
         result = evaluate(model, unseen, args.out / "evaluation", split="all", worst=6)
         draw(model, args.size, args.out / "demo.png")
