@@ -77,7 +77,8 @@ def _library_conv(x: jax.Array, kernel: jax.Array, stride: int, dilation: int) -
 
 
 def _padding(kh: int, kw: int, dilation: int) -> tuple[Pair, Pair]:
-    return (dilation * (kh // 2),) * 2, (dilation * (kw // 2),) * 2
+    vertical, horizontal = dilation * (kh // 2), dilation * (kw // 2)
+    return (vertical, vertical), (horizontal, horizontal)
 
 
 def _pad(x: jax.Array, kernel_shape: tuple[int, ...], dilation: int) -> jax.Array:

@@ -45,7 +45,7 @@ class BatchNorm(nn.Module):
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(3, 4))
-def _normalize(x: jax.Array, scale: jax.Array, bias: jax.Array, epsilon: float, axis_name: str | None):
+def _normalize(x: jax.Array, scale: jax.Array, bias: jax.Array, epsilon: float, axis_name: str | None) -> Any:
     """→ (y like x, mean [c], biased variance [c]); only y carries a gradient."""
     y, (mean, var) = _moments_and_output(x, scale, bias, epsilon, axis_name)
     return y, mean, var

@@ -100,7 +100,8 @@ def ssim(x: Float[Array, "n h w"], y: Float[Array, "n h w"], window: int = 11, s
             padding = [(window // 2,) * 2 if a == axis else (0, 0) for a in range(3)]
             padded = jnp.pad(image, padding)
             length = image.shape[axis]
-            image = sum(gaussian[i] * jax.lax.slice_in_dim(padded, i, i + length, axis=axis) for i in range(window))
+            shifted = (jax.lax.slice_in_dim(padded, i, i + length, axis=axis) for i in range(window))
+            image = sum((g * s for g, s in zip(gaussian, shifted, strict=True)), jnp.zeros_like(image))
         return image
 
     mean_x, mean_y = blur(x), blur(y)

@@ -82,7 +82,7 @@ class SaliencyMethod:
 
     def predict(self, variables: Variables, image: jax.Array) -> dict[str, jax.Array]:
         """`map` [n s s] in [0, 1]; TSCARNet adds `class` probabilities [n k] and the coarse maps `m1`..`m3`."""
-        out = self.inference_network.apply(variables, image, train=False)
+        out: Any = self.inference_network.apply(variables, image, train=False)
         found = {"map": out["map"]}
         if "class" in out:
             found["class"] = nn.softmax(out["class"])

@@ -48,7 +48,7 @@ class Resident:
     def __init__(
         self,
         method: Method,
-        optimizer: optax.GradientTransformation,
+        optimizer: optax.GradientTransformationExtraArgs,
         schedule: Schedule,
         config: TrainConfig,
         parallel: Parallel,
@@ -85,7 +85,7 @@ class Stream:
     def __init__(
         self,
         method: Method,
-        optimizer: optax.GradientTransformation,
+        optimizer: optax.GradientTransformationExtraArgs,
         schedule: Schedule,
         config: TrainConfig,
         parallel: Parallel,

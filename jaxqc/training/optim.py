@@ -38,10 +38,10 @@ def decay_mask(params: Any) -> Any:
 
 
 def _add_masked_decay(rate: float) -> optax.GradientTransformationExtraArgs:
-    def update(updates: Any, state: Any, params: Any = None, *, mask: Any, **_: Any) -> tuple[Any, Any]:
-        return updates + rate * mask * params, state
+    def update(updates: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
+        return updates + rate * extra["mask"] * params, state
 
-    return optax.GradientTransformationExtraArgs(lambda _: optax.EmptyState(), update)
+    return optax.GradientTransformationExtraArgs(optax.init_empty_state, update)
 
 
 def make_optimizer(config: OptimConfig) -> optax.GradientTransformationExtraArgs:

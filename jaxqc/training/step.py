@@ -61,7 +61,7 @@ def make_step(
         params, as_params = ravel_pytree(state.params)
         mask = flatten(decay_mask(state.params))
         direction, opt_state = optimizer.update(gradient, state.opt_state, params, mask=mask)
-        new = (params - lr * direction, running, opt_state)
+        new = (params - lr * jnp.asarray(direction), running, opt_state)
         old = (params, flatten(state.model_state), state.opt_state)
         params, running, opt_state = jax.tree.map(lambda n, o: jnp.where(finite, n, o), new, old)
         params, model_state = as_params(params), as_model_state(running)
