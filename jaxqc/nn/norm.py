@@ -36,7 +36,8 @@ class BatchNorm(nn.Module):
             factor = scale * lax.rsqrt(var.value + self.epsilon)
             return (x * factor + (bias - mean.value * factor)).astype(self.dtype)
         axis = None if self.is_initializing() else self.axis_name
-        y, batch_mean, batch_var = _normalize(x, scale, bias, self.epsilon, axis)
+        normalized: Any = _normalize(x, scale, bias, self.epsilon, axis)
+        y, batch_mean, batch_var = normalized
         if not self.is_initializing():
             keep = self.momentum
             mean.value = keep * mean.value + (1 - keep) * lax.stop_gradient(batch_mean)
