@@ -12,19 +12,19 @@ from jaxqc.config import AugmentConfig, DataConfig, ModelConfig, OptimConfig, Ph
 
 
 def get_config() -> TrainConfig:
-    """AdamW, 20 epochs of 480 plates at 64 pixels, then one at 224.
+    """AdamW, 12 epochs of 480 plates at 96 pixels, then two at 224.
 
-    Crops down to .3 of a side show the small network input at the full size's scale, too, so that one epoch is enough
-    for the change of size. The polynomial schedule leaves that epoch a learning rate with which it can adapt.
+    Crops bring the small network input nearer to the full size's scale, so that two epochs are enough for the change of
+    size. The polynomial schedule leaves them a learning rate with which the network can adapt.
     """
     return TrainConfig(
         model=ModelConfig(name="tscarnet"),
         data=DataConfig(protocol="seed"),
-        augment=AugmentConfig(flip_horizontal=True, flip_vertical=True, crop_min=0.3, brightness=0.1, contrast=0.1),
+        augment=AugmentConfig(flip_horizontal=True, flip_vertical=True, crop_min=0.7, brightness=0.1, contrast=0.1),
         optim=OptimConfig(name="adamw", lr=2e-3, weight_decay=1e-4, warmup_epochs=1.0, schedule="poly", power=0.9),
-        phases=(Phase(epochs=20, size=64, batch=16), Phase(epochs=1, size=224, batch=8)),
+        phases=(Phase(epochs=12, size=96, batch=8), Phase(epochs=2, size=224, batch=8)),
         eval_size=224,
-        eval_every_epochs=10.5,
+        eval_every_epochs=14.0,
         checkpoint_every_epochs=5.0,
         steps_per_call=10,
     )

@@ -143,7 +143,13 @@ def synthetic_arrays(
 
 
 def write_sd900(
-    directory: str | Path, n: int, size: int = 200, seed: int = 0, defect_free: float = 0.0, start: int = 0
+    directory: str | Path,
+    n: int,
+    size: int = 200,
+    seed: int = 0,
+    defect_free: float = 0.0,
+    start: int = 0,
+    difficulty: float | None = None,
 ) -> Path:
     """Writes n plates in the published layout of SD-saliency-900 and returns the folder.
 
@@ -162,7 +168,7 @@ def write_sd900(
     images.mkdir(parents=True, exist_ok=True)
     masks.mkdir(parents=True, exist_ok=True)
     for index in range(start, start + n):
-        image, mask, label = generate(seed, index, size, defect_free)
+        image, mask, label = generate(seed, index, size, defect_free, difficulty)
         Image.fromarray(image).save(images / f"{name(label, index)}.bmp")
         Image.fromarray(mask * np.uint8(255)).save(masks / f"{name(label, index)}.png")
     return Path(directory)
