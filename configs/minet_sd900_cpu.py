@@ -1,8 +1,8 @@
-"""MINet on SD-saliency-900 in half an hour on two CPU cores: the baseline beside `tscarnet_sd900_cpu.py`, same sizes.
+"""MINet on SD-saliency-900 on two CPU cores: the baseline beside `tscarnet_sd900_cpu.py`, same sizes and epochs.
 
     jaxqc train --config configs/minet_sd900_cpu.py --data DIR
 
-Results: docs/results.md.
+Not run to its end yet, so no time and no result stand here.
 """
 
 from jaxqc.config import AugmentConfig, ModelConfig, OptimConfig, Phase, TrainConfig
