@@ -129,7 +129,7 @@ def _kinds(features: dict[str, Any]) -> dict[str, list[str]]:
     from tensorflow_datasets import features as f
 
     kinds: dict[str, list[str]] = {"image": [], "mask": [], "label": [], "id": []}
-    for key, feature in features.items():
+    for key, feature in sorted(features.items()):  # read back from a protobuf map, the order changes from run to run
         if isinstance(feature, f.Image):
             kinds["image"].append(key)
         if isinstance(feature, f.ClassLabel):
