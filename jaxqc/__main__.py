@@ -1,4 +1,4 @@
-"""`python -m jaxqc` is the command `jaxqc`."""
+"""`python -m jaxqc` is the `jaxqc` command."""
 
 import sys
 

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
@@ -144,20 +145,24 @@ def _weight_gradient(x: jax.Array, g: jax.Array, kernel: jax.Array, stride: int,
     images = (
         max(m for m in range(1, n + 1) if n % m == 0 and (m * ho * wo * c <= _BLOCK or m == 1)) if rows == ho else 1
     )
-    blocks = ho // rows
+    blocks = np.int32(ho // rows)
     read_rows = (rows - 1) * stride + dilation * (kh - 1) + 1
     taps = [(i, j) for i in range(kh) for j in range(kw)]
 
-    def accumulate(sums: tuple[jax.Array, ...], index: jax.Array):
-        image, row, zero = (index // blocks) * images, (index % blocks) * rows, jnp.zeros_like(index)
-        gb = lax.dynamic_slice(g, (image, row, zero, zero), (images, rows, wo, c)).astype(jnp.float32)
-        xb = lax.dynamic_slice(padded, (image, row * stride, zero, zero), (images, read_rows, padded.shape[2], c))
-        new = (
+    def accumulate(index: jax.Array, sums: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
+        image, row, zero = lax.div(index, blocks) * images, lax.rem(index, blocks) * rows, jnp.zeros_like(index)
+        gb = _block(g, (image, row, zero, zero), (images, rows, wo, c)).astype(jnp.float32)
+        xb = _block(padded, (image, row * stride, zero, zero), (images, read_rows, padded.shape[2], c))
+        return tuple(
             s + _window(xb, i * dilation, j * dilation, (rows, wo), stride, images, c) * gb
             for s, (i, j) in zip(sums, taps, strict=True)
         )
-        return tuple(new), None
 
     start = tuple(jnp.zeros((images, rows, wo, c), jnp.float32) for _ in taps)
-    sums, _ = lax.scan(accumulate, start, jnp.arange((n // images) * blocks, dtype=jnp.int32))
+    sums = lax.fori_loop(jnp.int32(0), jnp.int32((n // images) * blocks), accumulate, start)
     return jnp.stack(sums).sum((1, 2, 3)).reshape(kernel.shape).astype(kernel.dtype)
+
+
+def _block(x: jax.Array, start: tuple[jax.Array, ...], shape: tuple[int, ...]) -> jax.Array:
+    # The starts are never negative; saying so spares one small kernel an index.
+    return lax.dynamic_slice(x, start, shape, allow_negative_indices=False)

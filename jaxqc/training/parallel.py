@@ -15,6 +15,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jaxqc.errors import UserError
+from jaxqc.training.compiled import compiled_for
 from jaxqc.types import AXIS
 
 
@@ -52,7 +53,8 @@ class Parallel:
         """Compiles `fn` to run once a device, with the axis name `AXIS`; `donate` names arguments whose buffers it may
         reuse for its results."""
         if self.backend == "pmap":
-            return jax.pmap(fn, axis_name=AXIS, devices=list(self.devices), donate_argnums=donate)
+            pmapped = jax.pmap(fn, axis_name=AXIS, devices=list(self.devices), donate_argnums=donate)
+            return compiled_for(self.devices[0].platform, pmapped)
 
         def on_rows(*args: Any) -> Any:
             out = fn(*jax.tree.map(lambda x: x.reshape(x.shape[1:]), args))
@@ -61,7 +63,7 @@ class Parallel:
         spec = PartitionSpec(AXIS)
         # check_vma=False gives psum the transpose that pmap gives it, on which batch norm's gradient relies.
         mapped = jax.shard_map(on_rows, mesh=self.sharding.mesh, in_specs=spec, out_specs=spec, check_vma=False)
-        return jax.jit(mapped, donate_argnums=donate)
+        return compiled_for(self.devices[0].platform, jax.jit(mapped, donate_argnums=donate))
 
     def put(self, tree: Any) -> Any:
         """Host arrays `[local devices, ...]` → device arrays, one explicit transfer each."""
