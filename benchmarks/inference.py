@@ -195,7 +195,6 @@ def main() -> None:
     parser = model_arguments(arguments(__doc__.splitlines()[0]), batch=16)
     parser.add_argument("--side", type=int, default=200, help="side of the image files, resized on the device")
     parser.add_argument("--calls", type=int, default=100, help="single calls behind p50 and p99 at batch 1")
-    parser.add_argument("--budget", type=float, default=600, help="seconds for trying the peer's settings")
     args = parser.parse_args()
     finish(with_command(run(args)), args.json, f"inference at {args.size}x{args.size} ({args.dtype})", COLUMNS)
 

@@ -25,6 +25,7 @@ def model_arguments(parser: argparse.ArgumentParser, batch: int) -> argparse.Arg
     parser.add_argument("--model", default=None, help="tscarnet or minet; overrides the recipe's")
     parser.add_argument("--batch", type=int, default=batch, help="global batch")
     parser.add_argument("--size", type=int, default=224)
+    parser.add_argument("--budget", type=float, default=600, help="seconds for trying the peer's settings")
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
     parser.add_argument(
         "--peer",

@@ -162,7 +162,7 @@ def run(args: argparse.Namespace) -> list[Row]:
     # A cached program would hide what compiling costs.
     jax.config.update("jax_enable_compilation_cache", False)
     accelerator = jax.default_backend() != "cpu"
-    steps = args.steps or (32 if accelerator else 2)
+    steps = args.steps or (32 if accelerator else 4)
     config = chosen_config(args, steps)
     parallel = make_parallel(config.backend, config.devices)
     bench = Bench(config, parallel, max(args.images, args.batch * 2))
@@ -219,11 +219,10 @@ def main() -> None:
     parser = model_arguments(arguments(__doc__.splitlines()[0]), batch=16)
     parser.add_argument("--backend", choices=("pmap", "shard_map"), default="pmap")
     parser.add_argument("--devices", type=int, default=0, help="0 takes all; more than one on a CPU simulates them")
-    parser.add_argument("--steps", type=int, default=0, help="steps in one resident call (0: 2 on CPU, 32 elsewhere)")
+    parser.add_argument("--steps", type=int, default=0, help="steps in one resident call (0: 4 on CPU, 32 elsewhere)")
     parser.add_argument("--images", type=int, default=128, help="size of the synthetic set")
     parser.add_argument("--workers", type=int, default=0, help="worker processes that decode for the stream")
     parser.add_argument("--parts", nargs="*", default=["resident", "stream"], choices=("resident", "stream"))
-    parser.add_argument("--budget", type=float, default=600, help="seconds for trying the peer's settings")
     args = parser.parse_args()
     finish(with_command(run(args)), args.json, f"training step, {args.size}x{args.size}, batch {args.batch}", COLUMNS)
 

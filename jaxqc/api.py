@@ -12,8 +12,9 @@ import numpy as np
 from jaxqc.config import TrainConfig, load_config
 from jaxqc.data.dataset import ArrayDataset, Dataset
 from jaxqc.data.load import in_threads, load_arrays, load_sample
+from jaxqc.data.open import Keys, keys_of
+from jaxqc.data.open import open_data as open_data
 from jaxqc.data.problems import printable
-from jaxqc.data.readers import open_dataset
 from jaxqc.data.splits import apply_protocol, choose_protocol, read_splits, write_splits
 from jaxqc.errors import UserError, suggest
 from jaxqc.saliency.evaluate import Evaluation, evaluate_dataset, write_evaluation
@@ -24,24 +25,6 @@ from jaxqc.training.loop import FitResult, fit
 
 STATISTICS_SAMPLES = 2000
 """Most images from which a streamed data set's mean and deviation are taken, evenly over its index."""
-
-
-def open_data(path: str | Path, layout: str = "auto", skip_bad: bool = False) -> Dataset:
-    """A data set of any layout: published folders, `index.csv`, a record file, or a prepared TFDS set.
-
-    Raises:
-      UserError: nothing there, or nothing that the layout describes. `skip_bad` lets absent files pass.
-    """
-    path = Path(path)
-    if layout == "records" or (layout == "auto" and path.is_file()):
-        from jaxqc.data.records import open_records
-
-        return open_records(path)
-    if layout == "tfds" or (layout == "auto" and (path / "dataset_info.json").is_file()):
-        from jaxqc.data.tfds import open_tfds
-
-        return open_tfds(path)
-    return open_dataset(path, layout, allow_missing=skip_bad)
 
 
 def train(
@@ -69,7 +52,7 @@ def train(
     note, out = note or (lambda text: None), Path(out)
     options = config.data
     if isinstance(data, str | Path):
-        data = open_data(data, options.layout, options.skip_bad)
+        data = open_data(data, options.layout, options.skip_bad, keys_of(options))
     if val is None:
         if isinstance(data, ArrayDataset):
             raise UserError("train: arrays have no protocol to split them; give val= as well")
@@ -106,6 +89,7 @@ def evaluate(
     protocol: str | None = None,
     split: str = "test",
     layout: str = "auto",
+    keys: Keys | None = None,
     size: int | None = None,
     worst: int = 10,
     progress: bool = True,
@@ -114,7 +98,7 @@ def evaluate(
 
     Args:
       checkpoint: the run's folder, or a loaded model. `which`: `best` or `last`. `run`: a loaded model's run folder.
-      data: a data set or its path. `layout` as in `DataConfig`.
+      data: a data set or its path. `layout` as in `DataConfig`; `keys`: a TFDS set's features, None = the run's own.
       protocol: None takes the run's own (and its kept split lists, where the data are the same).
       split: `test` or `train` of the protocol, or `all` samples, whatever their split.
       size: side of the network's input; None takes the run's. worst: number of worst cases to draw.
@@ -125,7 +109,7 @@ def evaluate(
     model = checkpoint if isinstance(checkpoint, Model) else load(checkpoint, which)
     where = str(data) if isinstance(data, str | Path) else None
     if isinstance(data, str | Path):
-        data = open_data(data, layout, skip_bad=True)
+        data = open_data(data, layout, skip_bad=True, keys=keys or keys_of(model.config.data))
     if split == "all":
         part, protocol = data, "none"
     elif split in ("train", "test"):

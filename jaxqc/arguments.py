@@ -102,6 +102,7 @@ def _parsers(run: Mapping[str, Verb]) -> tuple[Parser, dict[str, Parser]]:
     _checkpoint(evaluate)
     evaluate.add_argument("--data", required=True, metavar="DIR", help="data set with masks")
     evaluate.add_argument("--layout", choices=("auto", "sd900", "index", "records", "tfds"), default="auto")
+    _keys(evaluate)
     evaluate.add_argument("--protocol", choices=("index", "seed", "field"), help="default: the run's own")
     evaluate.add_argument("--split", choices=("test", "train", "all"), default="test", help="side of the protocol")
     evaluate.add_argument("--worst", type=int, default=10, metavar="N", help="how many worst cases to draw")
@@ -132,10 +133,12 @@ def _parsers(run: Mapping[str, Verb]) -> tuple[Parser, dict[str, Parser]]:
         data_verbs,
         "check",
         "Find everything wrong with a data set in one pass.",
-        "  jaxqc data check DIR",
+        "  jaxqc data check DIR\n"
+        "  jaxqc data check ~/tensorflow_datasets/oxford_iiit_pet/4.0.0 --mask-key segmentation_mask --foreground 1,3",
     )
     check.add_argument("data", metavar="DIR")
-    check.add_argument("--layout", choices=("auto", "sd900", "index", "folder"), default="auto")
+    check.add_argument("--layout", choices=("auto", "sd900", "index", "folder", "records", "tfds"), default="auto")
+    _keys(check)
     make = verb(
         data_verbs,
         "synthetic",
@@ -155,8 +158,23 @@ def _parsers(run: Mapping[str, Verb]) -> tuple[Parser, dict[str, Parser]]:
     pack.add_argument("data", metavar="DIR")
     pack.add_argument("out", metavar="FILE")
     pack.add_argument("--layout", choices=("auto", "sd900", "index", "tfds"), default="auto")
+    _keys(pack)
     pack.add_argument("--size", type=int, default=0, metavar="PIXELS", help="resize to squares (default: keep)")
+    prepare = verb(
+        data_verbs,
+        "tfds",
+        "Prepare SD-saliency-900 as a TensorFlow Datasets set (ArrayRecord), split as it is or by seed 0.",
+        "  jaxqc data tfds DIR ~/tensorflow_datasets",
+    )
+    prepare.add_argument("data", metavar="DIR", help="the published folders, or index.csv")
+    prepare.add_argument("out", metavar="OUT", help="folder of all TFDS sets")
     return parser, verbs
+
+
+def _keys(parser: Parser) -> None:
+    for name in ("image", "mask", "label"):
+        parser.add_argument(f"--{name}-key", default="", metavar="NAME", help=f"TFDS: the feature that is the {name}")
+    parser.add_argument("--foreground", default="", metavar="VALUES", help="TFDS: mask values that are defects, as 1,3")
 
 
 def _checkpoint(parser: Parser) -> None:

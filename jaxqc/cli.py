@@ -94,6 +94,7 @@ def _evaluate(args: argparse.Namespace) -> int:
         protocol=args.protocol,
         split=args.split,
         layout=args.layout,
+        keys=_keys(args),
         size=args.size,
         worst=args.worst,
         progress=not args.quiet,
@@ -134,8 +135,10 @@ def _data_check(args: argparse.Namespace) -> int:
     from rich.console import Console
 
     from jaxqc.data.check import check_path
+    from jaxqc.saliency.batches import Counter
 
-    report = check_path(args.data, args.layout)
+    with Counter("checking", 0, every=2.0) as counter:
+        report = check_path(args.data, args.layout, progress=counter.reach, keys=_keys(args))
     Console().print(report.render())
     return 0 if report.ok else 1
 
@@ -154,9 +157,24 @@ def _data_records(args: argparse.Namespace) -> int:
     from jaxqc.api import open_data
     from jaxqc.data.records import write_records
 
-    dataset = write_records(open_data(args.data, args.layout), args.out, args.size)
+    dataset = write_records(open_data(args.data, args.layout, keys=_keys(args)), args.out, args.size)
     print(f"{len(dataset)} samples in {args.out}")
     return 0
+
+
+def _data_tfds(args: argparse.Namespace) -> int:
+    from jaxqc.data.tfds_builders.sd_saliency_900 import prepare
+
+    print(f"prepared {prepare(args.data, args.out)}")
+    return 0
+
+
+def _keys(args: argparse.Namespace) -> Any:
+    """A TFDS set's features from the command line; None where no flag names one."""
+    from jaxqc.data.open import Keys, mask_values
+
+    keys = Keys(args.image_key, args.mask_key, args.label_key, mask_values(args.foreground, "--foreground"))
+    return None if keys == Keys() else keys
 
 
 VERBS = {
@@ -167,4 +185,5 @@ VERBS = {
     "data check": _data_check,
     "data synthetic": _data_synthetic,
     "data records": _data_records,
+    "data tfds": _data_tfds,
 }

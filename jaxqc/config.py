@@ -42,6 +42,12 @@ class DataConfig:
     """grain worker processes (stream mode); 0 decodes in threads of this process."""
     skip_bad: bool = False
     """Leave out unreadable samples (listed in the log) instead of refusing to start."""
+    image_key: str = ""
+    """Layout `tfds`: the feature that is the image; "" finds it, as the two below, by kind and usual names."""
+    mask_key: str = ""
+    label_key: str = ""
+    foreground: str = ""
+    """Layout `tfds`: mask values that mean defect, such as 1,3, where the mask is not binary."""
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ import sys
 import tomllib
 from pathlib import Path
 
+import numpy as np
 import pytest
 from tiny_run import plates, recipe, run_folder, tiny_network  # noqa: F401 - fixtures
 
@@ -14,6 +15,7 @@ from jaxqc.arguments import parse
 from jaxqc.cli import VERBS, main
 from jaxqc.config import load_config
 from jaxqc.overrides import override
+from tests.data.foreign_tfds import pets
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -23,8 +25,13 @@ COMMANDS = [
     for line in block.splitlines()
     if line.strip() and not line.startswith("#")
 ]
-RUN = ("data check", "data records", "evaluate", "predict", "verify")
+RUN = ("data check", "data records", "data tfds", "evaluate", "predict", "verify")
 """Verbs that are cheap enough to be run."""
+
+
+@pytest.fixture(scope="module")
+def foreign(tmp_path_factory) -> Path:
+    return pets(tmp_path_factory.mktemp("foreign"), np.random.default_rng(0))[0]
 
 
 def words(command: str) -> list[str]:
@@ -41,8 +48,8 @@ def test_there_are_commands():
 
 
 @pytest.mark.parametrize("command", [c for c in COMMANDS if words(c)[0] == "jaxqc"])
-def test_jaxqc_commands(command, run_folder, plates, tmp_path, monkeypatch, capsys):
-    """`DIR` is a data set, `runs/first` a finished run. Training is parsed with its recipe, the rest is run."""
+def test_jaxqc_commands(command, run_folder, plates, foreign, tmp_path, monkeypatch, capsys):
+    """`DIR` is a data set, `FOREIGN` a TFDS set of other origin, `runs/first` a finished run. Training is parsed with its recipe, the rest is run."""
     _, *arguments = words(command)
     monkeypatch.chdir(ROOT)
     if "--help" in arguments:
@@ -57,7 +64,7 @@ def test_jaxqc_commands(command, run_folder, plates, tmp_path, monkeypatch, caps
         assert (override(config, rest) == config) == (not rest)
         return
     assert verb in RUN
-    stand_in = {"DIR": str(plates), "runs/first": str(run_folder)}
+    stand_in = {"DIR": str(plates), "FOREIGN": str(foreign), "runs/first": str(run_folder)}
     monkeypatch.chdir(tmp_path)
     assert main([stand_in.get(a, a) for a in arguments]) == 0
 

@@ -6,12 +6,12 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import pytest
-from jax.experimental.compilation_cache.compilation_cache import reset_cache
 
 import jaxqc.models
 from jaxqc.cli import main
 from jaxqc.nn.conv import ConvBN, Norm, Pointwise
 from jaxqc.nn.resize import resize
+from tests.compile_cache import shared_cache
 
 SIDE = 32
 """Network input of the tiny recipe."""
@@ -54,20 +54,9 @@ def build_tiny(classes, width, norm, foreground):
 @pytest.fixture(autouse=True, scope="module")
 def tiny_network(tmp_path_factory):
     """The network under the name `tiny`, and a compilation cache that the tests share and nobody else sees."""
-    options = {
-        "jax_compilation_cache_dir": str(tmp_path_factory.getbasetemp() / "jax-cache"),
-        "jax_persistent_cache_min_compile_time_secs": 0.0,
-    }
-    before = {name: getattr(jax.config, name) for name in options}
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, shared_cache(tmp_path_factory):
         patch.setitem(jaxqc.models.BUILDERS, "tiny", build_tiny)
-        for name, value in options.items():
-            jax.config.update(name, value)
-        reset_cache()
         yield
-    for name, value in before.items():
-        jax.config.update(name, value)
-    reset_cache()
 
 
 @pytest.fixture(scope="session")

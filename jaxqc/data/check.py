@@ -13,14 +13,17 @@ import numpy as np
 from jaxqc.data.dataset import Dataset, Sample
 from jaxqc.data.decode import MAX_PIXELS, read_image, read_mask
 from jaxqc.data.load import in_threads
+from jaxqc.data.open import Keys, scan_data
 from jaxqc.data.problems import Problem, printable
-from jaxqc.data.readers import scan_dataset
+from jaxqc.data.store import StoredSample
 from jaxqc.errors import UserError
 
 if TYPE_CHECKING:
     from rich.console import Group
 
 Progress = Callable[[int, int], None]
+Add = Callable[[str, str], None]
+Decoded = tuple[np.ndarray | None, np.ndarray | None]
 TINY = 8
 """Images with a side below this many pixels are pointed out."""
 
@@ -107,14 +110,18 @@ class _Facts:
 
 
 def check_path(
-    path: str | Path, layout: str = "auto", max_pixels: int = MAX_PIXELS, progress: Progress | None = None
+    path: str | Path,
+    layout: str = "auto",
+    max_pixels: int = MAX_PIXELS,
+    progress: Progress | None = None,
+    keys: Keys | None = None,
 ) -> Report:
-    """Opens the data set at `path` (layouts as `open_dataset`) and checks everything in it.
+    """Opens the data set at `path` (layouts and keys as `open_data`) and checks everything in it.
 
     Raises:
       UserError: no data set there, or an index that cannot be read at all.
     """
-    dataset, found = scan_dataset(path, layout)
+    dataset, found = scan_data(path, layout, keys)
     facts = _look(dataset, max_pixels, progress)
     told = {(p.where, p.kind) for p in found}
     found += [p for p in _problems(dataset, facts) if (p.where, p.kind) not in told]
@@ -158,21 +165,9 @@ def _look_at(sample: Sample, max_pixels: int) -> _Facts:
     def add(kind: str, message: str, severity: str = "error") -> None:
         facts.problems.append(Problem(sample.id, kind, message, "error" if severity == "error" else "warning"))
 
-    image = mask = None
-    for file in (sample.image, sample.mask):
-        if file is not None and not os.path.exists(file):
-            add("missing-file", f"{printable(file)}: no such file; add it or remove the sample")
-    if os.path.exists(sample.image):
-        try:
-            image = read_image(sample.image, max_pixels)
-        except UserError as e:
-            add("undecodable", str(e))
-    if sample.mask is not None and os.path.exists(sample.mask):
-        try:
-            mask = read_mask(sample.mask, max_pixels)
-            facts.share = float(mask.mean())
-        except UserError as e:
-            add("bad-mask", str(e))
+    image, mask = _decode_stored(sample, add) if isinstance(sample, StoredSample) else _decode(sample, max_pixels, add)
+    if mask is not None:
+        facts.share = float(mask.mean())
     name = printable(sample.image)
     if image is not None:
         height, width, facts.channels = image.shape
@@ -189,6 +184,35 @@ def _look_at(sample: Sample, max_pixels: int) -> _Facts:
         if mask.all():
             add("full-mask", f"{printable(sample.mask)}: every pixel is defect; is it inverted?", "warning")
     return facts
+
+
+def _decode(sample: Sample, max_pixels: int, add: Add) -> Decoded:
+    image = mask = None
+    for file in (sample.image, sample.mask):
+        if file is not None and not os.path.exists(file):
+            add("missing-file", f"{printable(file)}: no such file; add it or remove the sample")
+    if os.path.exists(sample.image):
+        try:
+            image = read_image(sample.image, max_pixels)
+        except UserError as e:
+            add("undecodable", str(e))
+    if sample.mask is not None and os.path.exists(sample.mask):
+        try:
+            mask = read_mask(sample.mask, max_pixels)
+        except UserError as e:
+            add("bad-mask", str(e))
+    return image, mask
+
+
+def _decode_stored(sample: StoredSample, add: Add) -> Decoded:
+    """From a record file or a TFDS set; one without masks gives only its image's place in the index."""
+    if sample.mask is None:
+        return None, None
+    try:
+        return sample.read()
+    except UserError as e:
+        add("undecodable", str(e))
+        return None, None
 
 
 def _problems(dataset: Dataset, facts: list[_Facts]) -> list[Problem]:

@@ -102,3 +102,10 @@ class Counter:
         elif self._enabled and (time.monotonic() - self._spoke > self.every or self.done == self.total):
             self._spoke = time.monotonic()
             print(f"{text}  {self.done}/{self.total}", file=sys.stderr, flush=True)
+
+    def reach(self, done: int, total: int) -> None:
+        """`done` of `total` images are done: the callback of loaders, which learn the total late."""
+        self.total = total
+        if self._bar:
+            self._bar.update(self._task, total=total)
+        self.add(done - self.done)

@@ -12,6 +12,7 @@ from jaxqc.config import AugmentConfig, TrainConfig
 from jaxqc.data.augment import augment, fit_to_size, to_float
 from jaxqc.metrics import saliency as metrics_
 from jaxqc.models import build
+from jaxqc.saliency.forward import infer
 from jaxqc.saliency.losses import minet_loss, tscarnet_loss
 from jaxqc.training.method import Logs
 from jaxqc.types import AXIS, Batch, Metrics, Variables
@@ -82,12 +83,7 @@ class SaliencyMethod:
 
     def predict(self, variables: Variables, image: jax.Array) -> dict[str, jax.Array]:
         """`map` [n s s] in [0, 1]; TSCARNet adds `class` probabilities [n k] and the coarse maps `m1`..`m3`."""
-        out: Any = self.inference_network.apply(variables, image, train=False)
-        found = {"map": out["map"]}
-        if "class" in out:
-            found["class"] = nn.softmax(out["class"])
-            found |= {name: nn.sigmoid(out[name]) for name in ("m1", "m2", "m3")}
-        return found
+        return infer(self.inference_network, variables, image)
 
     def init_metrics(self) -> metrics_.SaliencySums:
         """An empty accumulator, overall and per class."""

@@ -15,6 +15,7 @@ from jaxqc.data.augment import fit_to_size, to_float
 from jaxqc.errors import UserError
 from jaxqc.models import build
 from jaxqc.nn.fold import fold_batch_norm
+from jaxqc.saliency.forward import infer
 from jaxqc.training.checkpoint import load_variables
 from jaxqc.types import Variables
 
@@ -60,11 +61,7 @@ class Model:
 
     def apply(self, variables: Variables, x: Float[Array, "n s s 3"]) -> dict[str, Array]:
         """Network input → `map` [n s s] in [0, 1] and, where it has them, `class` probabilities [n k], `m1`..`m3`."""
-        out = self._network.apply(variables, x, train=False)
-        assert isinstance(out, dict)
-        result = {"map": out["map"]}
-        result |= {k: jax.nn.sigmoid(v) for k, v in out.items() if k in ("m1", "m2", "m3")}
-        return result | ({"class": jax.nn.softmax(out["class"])} if "class" in out else {})
+        return infer(self._network, variables, x)
 
     def forward(
         self, variables: Variables, images: UInt8[Array, "n h w c"], size: int

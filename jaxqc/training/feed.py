@@ -20,7 +20,7 @@ from jaxqc.training.optim import Schedule
 from jaxqc.training.parallel import Parallel
 from jaxqc.training.plan import Stretch
 from jaxqc.training.state import TrainState
-from jaxqc.training.step import make_scan, make_step
+from jaxqc.training.step import Step, make_scan, make_step
 
 Fetch = Callable[[], dict[str, np.ndarray]]
 """Waits for the steps it stands for and gives their logs, float32 [count] each."""
@@ -42,7 +42,30 @@ def in_memory(dataset: ArrayDataset | Dataset, config: DataConfig) -> ArrayDatas
     return replace(dataset, images=whole["image"], masks=whole["mask"])
 
 
-class Resident:
+class _Feed:
+    """The compiled calls of a run, one for each input size."""
+
+    def __init__(
+        self,
+        method: Method,
+        optimizer: optax.GradientTransformationExtraArgs,
+        schedule: Schedule,
+        config: TrainConfig,
+        parallel: Parallel,
+    ) -> None:
+        self._config, self._parallel = config, parallel
+        self._make = lambda size: make_step(method, optimizer, schedule, size, config.optim.accumulate)
+        self._seed = parallel.replicate(np.uint32(config.seed))
+        self._calls: dict[int, Callable[..., Any]] = {}
+
+    def _call(self, size: int, wrap: Callable[[Step], Callable[..., Any]]) -> Callable[..., Any]:
+        """The step at `size`, wrapped and mapped over the devices."""
+        if size not in self._calls:
+            self._calls[size] = self._parallel.map(wrap(self._make(size)), donate=(0,))
+        return self._calls[size]
+
+
+class Resident(_Feed):
     """Steps over a data set that lives on the device; one compilation a phase."""
 
     def __init__(
@@ -54,32 +77,28 @@ class Resident:
         parallel: Parallel,
         train: ArrayDataset,
     ) -> None:
-        self._config, self._parallel, self._n = config, parallel, len(train)
-        self._make = lambda size: make_step(method, optimizer, schedule, size, config.optim.accumulate)
+        super().__init__(method, optimizer, schedule, config, parallel)
+        self._n = len(train)
         self._data = parallel.replicate({"image": train.images, "mask": train.masks, "label": train.labels})
-        self._seed = parallel.replicate(np.uint32(config.seed))
-        self._calls: dict[int, Callable[..., Any]] = {}
 
     def run(self, state: TrainState, stretch: Stretch, start: int, count: int) -> tuple[TrainState, Fetch]:
         """Starts steps `start .. start + count - 1` (count <= steps_per_call) and returns without waiting."""
         config, parallel = self._config, self._parallel
-        if stretch.size not in self._calls:
-            scan = make_scan(self._make(stretch.size), config.steps_per_call)
-            self._calls[stretch.size] = parallel.map(scan, donate=(0,))
+        call = self._call(stretch.size, lambda step: make_scan(step, config.steps_per_call))
         rows = np.zeros((config.steps_per_call, stretch.batch), np.int32)
         rows[:count] = stretch.indices(start, count, config.seed, self._n)
         # [k batch] -> this process's devices' [d k batch/d]
         rows = rows.reshape(config.steps_per_call, parallel.count, -1).transpose(1, 0, 2)[parallel.rows]
         indices = parallel.put(np.ascontiguousarray(rows))
         counts = parallel.put(np.full(len(parallel.local), count, np.int32))
-        state, logs = self._calls[stretch.size](state, self._data, indices, counts, self._seed)
+        state, logs = call(state, self._data, indices, counts, self._seed)
         return state, lambda: {k: v[:count] for k, v in parallel.unreplicate(logs).items()}
 
     def close(self) -> None:
         """Nothing to end."""
 
 
-class Stream:
+class Stream(_Feed):
     """Steps over batches that a loader reads ahead; each is on its way to the device while the one before is used."""
 
     def __init__(
@@ -91,25 +110,22 @@ class Stream:
         parallel: Parallel,
         train: ArrayDataset | Dataset,
     ) -> None:
-        self._config, self._parallel, self._train = config, parallel, train
-        self._make = lambda size: make_step(method, optimizer, schedule, size, config.optim.accumulate)
-        self._seed = parallel.replicate(np.uint32(config.seed))
-        self._calls: dict[int, Callable[..., Any]] = {}
+        super().__init__(method, optimizer, schedule, config, parallel)
+        self._train = train
         self._loader: tuple[int, Loader] | None = None
         self._flying: deque[Any] = deque()
 
     def run(self, state: TrainState, stretch: Stretch, start: int, count: int) -> tuple[TrainState, Fetch]:
         """Starts steps `start .. start + count - 1`; waits only to keep `IN_FLIGHT` batches on the device."""
         parallel = self._parallel
-        if stretch.size not in self._calls:
-            step = self._make(stretch.size)
-            call = parallel.map(lambda state, batch, seed: step(state, batch, jax.random.key(seed)), donate=(0,))
-            self._calls[stretch.size] = call
+        call = self._call(
+            stretch.size, lambda step: lambda state, batch, seed: step(state, batch, jax.random.key(seed))
+        )
         loader = self._loader_at(stretch, start)
         logs = []
         for _ in range(count):
             batch = parallel.shard(next(loader))
-            state, log = self._calls[stretch.size](state, batch, self._seed)
+            state, log = call(state, batch, self._seed)
             logs.append(log)
             self._flying.append(log["loss"])
             if len(self._flying) >= IN_FLIGHT:

@@ -26,8 +26,9 @@ from jaxqc.training.stop import Sigterm
 from jaxqc.types import Metrics
 
 LOWER_IS_BETTER = ("mae", "loss")
-CALL_SECONDS = 1.0
-"""Aimed-at time of one compiled call: short enough for a live display and a quick answer to SIGTERM."""
+CALL_SECONDS = 3.0
+"""Aimed-at time of one compiled call: short enough for a live display and a quick answer to SIGTERM; long enough that
+several steps share the memory which each call takes anew (on a CPU gigabytes of page faults)."""
 
 
 @dataclass(frozen=True)

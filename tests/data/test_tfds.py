@@ -1,19 +1,16 @@
 """TFDS sets without TensorFlow: written by TFDS's own code from encoded images, read back against the source arrays."""
 
 import importlib.util
-import io
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
-from PIL import Image
 
 from jaxqc.data.dataset import Dataset
 from jaxqc.data.load import load_arrays
@@ -24,65 +21,7 @@ from jaxqc.data.synthetic import write_sd900
 from jaxqc.data.tfds import open_tfds
 from jaxqc.data.tfds_builders.sd_saliency_900 import prepare
 from jaxqc.errors import UserError
-
-Examples = dict[str, list[dict[str, Any]]]
-
-
-def png(array: np.ndarray) -> io.BytesIO:
-    file = io.BytesIO()
-    Image.fromarray(array.squeeze()).save(file, "PNG")
-    file.seek(0)
-    return file
-
-
-class Foreign(tfds.core.GeneratorBasedBuilder):
-    """A set with features and examples of the test's choice."""
-
-    VERSION = tfds.core.Version("1.0.0")
-
-    def __init__(self, features: dict[str, Any], examples: Examples, **kwargs: Any) -> None:
-        self.chosen, self.examples = features, examples
-        super().__init__(**kwargs)
-
-    def _info(self) -> tfds.core.DatasetInfo:
-        return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(self.chosen))
-
-    def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
-        return {split: self._generate_examples(rows) for split, rows in self.examples.items()}
-
-    def _generate_examples(self, rows: list[dict[str, Any]]) -> Iterator[tuple[int, dict[str, Any]]]:
-        yield from enumerate(rows)
-
-
-def write(out: Path, features: dict[str, Any], examples: Examples) -> Path:
-    builder = Foreign(features, examples, data_dir=str(out), file_format="array_record")
-    builder.download_and_prepare()
-    return Path(builder.data_dir)
-
-
-GREY = tfds.features.Image(shape=(None, None, 1))
-RGB = tfds.features.Image(shape=(None, None, 3))
-
-
-def pets(out: Path, rng: np.random.Generator) -> tuple[Path, dict[str, tuple[np.ndarray, np.ndarray, int]]]:
-    """Like a published pets set: an RGB image, a mask of 1, 2 and 3, two class labels, file names."""
-    features = {
-        "image": RGB,
-        "segmentation_mask": GREY,
-        "label": tfds.features.ClassLabel(names=["x", "y", "z"]),
-        "species": tfds.features.ClassLabel(num_classes=2),
-        "file_name": tfds.features.Text(),
-    }
-    truth, examples = {}, {}
-    for split, n in (("train", 6), ("validation", 3)):
-        rows = []
-        for i in range(n):
-            image, mask = rng.integers(0, 256, (20, 24, 3), np.uint8), rng.integers(1, 4, (20, 24), np.uint8)
-            truth[f"{split}{i}"] = (image, mask, i % 3)
-            fields = {"image": png(image), "segmentation_mask": png(mask), "label": i % 3, "species": 0}
-            rows.append({**fields, "file_name": f"{split}{i}"})
-        examples[split] = rows
-    return write(out, features, examples), truth
+from tests.data.foreign_tfds import GREY, RGB, pets, png, write
 
 
 def by_id(dataset: Dataset) -> dict[str, tuple[np.ndarray, np.ndarray, int]]:

@@ -1,0 +1,75 @@
+"""Opening a data set by its path, of any layout: image folders, `index.csv`, a record file, a prepared TFDS set."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from jaxqc.config import DataConfig
+from jaxqc.data.dataset import Dataset
+from jaxqc.data.problems import Problem, printable, refuse
+from jaxqc.data.readers import scan_dataset
+from jaxqc.errors import UserError
+
+
+@dataclass(frozen=True)
+class Keys:
+    """Which features of a TFDS set to use; "" finds them by kind and usual names."""
+
+    image: str = ""
+    mask: str = ""
+    label: str = ""
+    foreground: tuple[int, ...] = ()
+    """Mask values that mean defect; () = every value but 0 of a binary mask."""
+
+
+def keys_of(config: DataConfig) -> Keys:
+    """The feature names in a recipe.
+
+    Raises:
+      UserError: `data.foreground` is no list of whole numbers.
+    """
+    return Keys(config.image_key, config.mask_key, config.label_key, mask_values(config.foreground, "data.foreground"))
+
+
+def mask_values(text: str, where: str) -> tuple[int, ...]:
+    """`1,3` → (1, 3).
+
+    Raises:
+      UserError: naming `where`, for anything else.
+    """
+    try:
+        return tuple(int(part) for part in text.split(",") if part.strip())
+    except ValueError as e:
+        raise UserError(f"{where}: {text!r} is no list of mask values; give for example 1,3") from e
+
+
+def open_data(path: str | Path, layout: str = "auto", skip_bad: bool = False, keys: Keys | None = None) -> Dataset:
+    """The index of a data set; reads no pixels (of a TFDS set a few masks).
+
+    Args:
+      path: a folder, or a record file. layout: as in `DataConfig`; `auto` tells them apart.
+      skip_bad: let absent files pass, for the loader to skip and list.
+      keys: for TFDS sets whose features do not have the usual names.
+
+    Raises:
+      UserError: nothing there, or nothing that the layout describes.
+    """
+    dataset, problems = scan_data(path, layout, keys)
+    if skip_bad:
+        problems = [p for p in problems if p.kind not in ("missing-file", "missing-mask")]
+    refuse(problems, printable(path))
+    return dataset
+
+
+def scan_data(path: str | Path, layout: str = "auto", keys: Keys | None = None) -> tuple[Dataset, list[Problem]]:
+    """As `open_data`, but gives the problems of single samples back instead of refusing."""
+    path = Path(path)
+    if layout == "records" or (layout == "auto" and path.is_file()):
+        from jaxqc.data.records import open_records
+
+        return open_records(path), []
+    if layout == "tfds" or (layout == "auto" and (path / "dataset_info.json").is_file()):
+        from jaxqc.data.tfds import open_tfds
+
+        keys = keys or Keys()
+        return open_tfds(path, keys.image, keys.mask, keys.label, keys.foreground), []
+    return scan_dataset(path, layout)

@@ -1,0 +1,35 @@
+"""Compiled calls: one program a shape, the options reach XLA, donated arguments are given up."""
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from jaxqc.training.compiled import OPTIONS, Compiled, compiled_for
+
+
+def test_one_program_a_shape():
+    call = Compiled(jax.jit(lambda x: {"y": x * 2}), OPTIONS["cpu"])
+    first = call.compile(jnp.ones(3))
+    assert call.compile(jnp.zeros(3)) is first
+    assert call.compile(jnp.zeros(4)) is not first
+    assert call.compile(jnp.zeros(3, jnp.int32)) is not first
+    assert call(jnp.arange(3.0))["y"].tolist() == [0, 2, 4]
+
+
+def test_options_reach_the_compiler():
+    call = Compiled(jax.jit(lambda x: x + 1), {"xla_no_such_option": 1})
+    with pytest.raises(jax.errors.JaxRuntimeError, match="xla_no_such_option"):
+        call(jnp.ones(2))
+
+
+def test_donated_buffers_are_given_up():
+    call = Compiled(jax.jit(lambda x: x + 1, donate_argnums=0), OPTIONS["cpu"])
+    x = jnp.ones(1000)
+    call(x)
+    assert x.is_deleted()
+
+
+def test_platforms_without_options_keep_the_function():
+    fn = jax.jit(lambda x: x)
+    assert compiled_for("gpu", fn) is fn
+    assert isinstance(compiled_for("cpu", fn), Compiled)
