@@ -49,7 +49,10 @@ def test_there_are_commands():
 
 @pytest.mark.parametrize("command", [c for c in COMMANDS if words(c)[0] == "jaxqc"])
 def test_jaxqc_commands(command, run_folder, plates, foreign, tmp_path, monkeypatch, capsys):
-    """`DIR` is a data set, `FOREIGN` a TFDS set of other origin, `runs/first` a finished run. Training is parsed with its recipe, the rest is run."""
+    """`DIR` is a data set, `FOREIGN` a TFDS set of other origin, `runs/first` a finished run.
+
+    Training is parsed with its recipe, the rest is run.
+    """
     _, *arguments = words(command)
     monkeypatch.chdir(ROOT)
     if "--help" in arguments:
