@@ -52,7 +52,7 @@ from jaxqc.training.state import TrainState
 from jaxqc.training.step import make_step
 
 COLUMNS = ("name", "batch", "size", "dtype", "images_per_s", "ms", "spread", "mfu", "compile_s", "share_of_pure",
-           "input_wait", "vs_eager", "vs_best")  # fmt: skip
+           "input_wait", "vs_reference", "vs_eager", "vs_best")  # fmt: skip
 
 
 class Bench:
@@ -121,12 +121,13 @@ class Bench:
 
 
 def peer_candidates(bench: Bench, kind: str, budget: float) -> dict[str, Candidate]:
-    """`torch eager: SETTING` and, for kind `best`, `torch compiled: SETTING`, each the fastest of its kind."""
+    """`torch reference: SETTING` (as its authors write it), `torch eager: SETTING`, for kind `best` also
+    `torch compiled: SETTING`; the last two each the fastest of their kind."""
     import torch
 
     from benchmarks.peers.convert import convert, peer
     from benchmarks.peers.losses_torch import LOSSES
-    from benchmarks.peers.settings import best_setting, library_switches, synchronizer, train_settings
+    from benchmarks.peers.settings import REFERENCE, best_setting, library_switches, synchronizer, train_settings
     from benchmarks.peers.training import train_call
 
     library_switches()
@@ -142,7 +143,8 @@ def peer_candidates(bench: Bench, kind: str, budget: float) -> dict[str, Candida
 
     bf16 = bench.config.model.dtype == "bfloat16"
     settings = train_settings(bf16)
-    groups = {"torch eager": [s for s in settings if s.compile == "off"]}
+    groups = {"torch reference": [dataclasses.replace(REFERENCE, bf16=bf16)]}
+    groups |= {"torch eager": [s for s in settings if s.compile == "off"]}
     if kind == "best":
         groups["torch compiled"] = [s for s in settings if s.compile != "off"]
     out = {}
@@ -209,8 +211,8 @@ def run(args: argparse.Namespace) -> list[Row]:
             row["share_of_pure"] = row["images_per_s"] / rate[pure]
         if row["name"] == "jaxqc stream from files":
             row["input_wait"] = max(0.0, 1 - row["share_of_pure"])
-    eager = [name for name in peers if name.startswith("torch eager")]
-    compared = {"vs_eager": eager[0]} if eager else {}
+    kinds = {"vs_reference": "torch reference", "vs_eager": "torch eager"}
+    compared = {key: name for key, kind in kinds.items() for name in peers if name.startswith(kind)}
     ratios(rows, "jaxqc", compared | ({"vs_best": max(peers, key=lambda name: rate[name])} if peers else {}))
     return rows
 

@@ -65,7 +65,7 @@ def scan(path: Path) -> tuple[Dataset, list[Problem]]:
         problems.append(Problem(printable(stem), "stray-mask", message, "warning"))
     if not images:
         raise UserError(f"{printable(found[0])}: no images in this folder (looked for .bmp, .png, .jpg, ...)")
-    return Dataset("SD-saliency-900", CLASSES, tuple(samples)), problems
+    return Dataset(printable(path.resolve().name), CLASSES, tuple(samples)), problems
 
 
 def _duplicate(file: Path, other: Path) -> Problem:
