@@ -166,7 +166,7 @@ def measure(args: argparse.Namespace, batch: int, make: Callable[..., dict[str, 
     peers = [name for name in rate if name.startswith("torch") and "end to end" not in name]
     compared = {"vs_reference": "torch reference"}
     compared |= {"vs_eager": name for name in peers if name.startswith("torch eager")}  # noqa: B035
-    compared |= {"vs_best": max(peers, key=lambda name: rate[name])} if peers else {}
+    compared |= {"vs_best": max(peers, key=lambda name: rate[name])} if args.peer == "best" else {}
     ratios(rows, "jaxqc backbone", compared)
     whole = [name for name in rate if name.startswith("torch end to end")]
     ratios(rows, "jaxqc end to end from uint8", {"vs_best": whole[0]} if whole else {})

@@ -213,7 +213,9 @@ def run(args: argparse.Namespace) -> list[Row]:
             row["input_wait"] = max(0.0, 1 - row["share_of_pure"])
     kinds = {"vs_reference": "torch reference", "vs_eager": "torch eager"}
     compared = {key: name for key, kind in kinds.items() for name in peers if name.startswith(kind)}
-    ratios(rows, "jaxqc", compared | ({"vs_best": max(peers, key=lambda name: rate[name])} if peers else {}))
+    if args.peer == "best":
+        compared["vs_best"] = max(peers, key=lambda name: rate[name])
+    ratios(rows, "jaxqc", compared)
     return rows
 
 

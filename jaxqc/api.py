@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,13 +15,14 @@ from jaxqc.data.dataset import ArrayDataset, Dataset
 from jaxqc.data.load import in_threads, load_arrays, load_sample
 from jaxqc.data.open import Keys, keys_of
 from jaxqc.data.open import open_data as open_data
-from jaxqc.data.problems import printable
+from jaxqc.data.problems import Problem, printable, refuse
 from jaxqc.data.splits import apply_protocol, choose_protocol, read_splits, write_splits
 from jaxqc.errors import UserError, suggest
 from jaxqc.saliency.evaluate import Evaluation, evaluate_dataset, write_evaluation
 from jaxqc.saliency.method import make_method
 from jaxqc.saliency.model import Model as Model
 from jaxqc.saliency.model import load as load
+from jaxqc.training.checkpoint import steps_in
 from jaxqc.training.loop import FitResult, fit
 
 STATISTICS_SAMPLES = 2000
@@ -59,16 +61,15 @@ def train(
         options = dataclasses.replace(options, protocol=choose_protocol(data, options.protocol))
         config = dataclasses.replace(config, data=options)
         data, val = apply_protocol(data, options.protocol, config.seed)
-        if jax.process_index() == 0:
+        # A folder with checkpoints keeps its lists: `fit` may yet refuse this call, and evaluation trusts them.
+        if jax.process_index() == 0 and not steps_in(out / "checkpoints"):
             write_splits(out / "splits", data, val)
     name, skipped = data.name, ()
     if options.mode == "resident":
         data, val = (_resident(part, config) for part in (data, val))
         skipped = data.skipped + val.skipped
-    elif options.skip_bad:
-        (data, bad), (val, bad_val) = (
-            _readable(part) if isinstance(part, Dataset) else (part, ()) for part in (data, val)
-        )
+    elif options.skip_bad or not steps_in(out / "checkpoints"):  # a resumed run has passed this already
+        (data, bad), (val, bad_val) = (_readable(part, options.size, options.skip_bad) for part in (data, val))
         skipped = bad + bad_val
     for line in skipped:
         note(f"skipped {line}")
@@ -109,7 +110,9 @@ def evaluate(
     model = checkpoint if isinstance(checkpoint, Model) else load(checkpoint, which)
     where = str(data) if isinstance(data, str | Path) else None
     if isinstance(data, str | Path):
-        data = open_data(data, layout, skip_bad=True, keys=keys or keys_of(model.config.data))
+        options = model.config.data
+        layout = options.layout if layout == "auto" and options.layout != "records" else layout
+        data = open_data(data, layout, skip_bad=True, keys=keys or keys_of(options))
     if split == "all":
         part, protocol = data, "none"
     elif split in ("train", "test"):
@@ -131,8 +134,8 @@ def _split(data: Dataset, protocol: str, config: TrainConfig, run: Path | None) 
     """The run's kept lists where `data` is what it was trained on, else the protocol anew."""
     lists = run / "splits" if run is not None else None
     if lists is not None and protocol == config.data.protocol and (lists / "test.txt").is_file():
-        kept = set((lists / "test.txt").read_text("utf-8").splitlines())
-        if kept & {sample.id for sample in data.samples}:
+        kept = {i for part in ("train", "test") for i in (lists / f"{part}.txt").read_text("utf-8").splitlines()}
+        if kept <= {sample.id for sample in data.samples}:
             return read_splits(lists, data)
     return apply_protocol(data, protocol, config.seed)
 
@@ -141,29 +144,48 @@ def _resident(part: Dataset | ArrayDataset, config: TrainConfig) -> ArrayDataset
     return part if isinstance(part, ArrayDataset) else load_arrays(part, config.data.size, config.data.skip_bad)
 
 
-def _readable(dataset: Dataset | ArrayDataset) -> tuple[Dataset | ArrayDataset, tuple[str, ...]]:
-    """A streamed data set without its unreadable samples, and a line for each of those."""
+def _readable(
+    dataset: Dataset | ArrayDataset, size: int, skip_bad: bool
+) -> tuple[Dataset | ArrayDataset, tuple[str, ...]]:
+    """A streamed data set without the samples that would end a run in its middle, and a line for each of those.
+
+    Raises:
+      UserError: there are such samples and `skip_bad` is not set, or nothing is left.
+    """
     if isinstance(dataset, ArrayDataset):
         return dataset, ()
 
-    def problem(sample: Any) -> str:
+    def look(sample: Any) -> tuple[tuple[int, ...], str]:
         try:
-            load_sample(sample)
+            image, _ = load_sample(sample, size)
         except UserError as e:
-            return str(e)
-        return ""
+            return (), str(e)
+        return image.shape[:2], ""
 
-    problems = list(in_threads(problem, dataset.samples))
-    kept = tuple(s for s, bad in zip(dataset.samples, problems, strict=True) if not bad)
-    lines = tuple(f"{s.id}: {bad}" for s, bad in zip(dataset.samples, problems, strict=True) if bad)
+    found = list(in_threads(look, dataset.samples))
+    usual = Counter(shape for shape, problem in found if not problem).most_common(1)
+    problems, kept = [], []
+    for sample, (shape, problem) in zip(dataset.samples, found, strict=True):
+        if not problem and shape != usual[0][0]:
+            problem = (
+                f"{printable(sample.image)}: {shape[1]} x {shape[0]} pixels where most images have "
+                f"{usual[0][0][1]} x {usual[0][0][0]}; set data.size to resize them"
+            )
+        if problem:
+            problems.append(Problem(sample.id, "unusable", problem))
+        else:
+            kept.append(sample)
+    if not skip_bad:
+        refuse(problems, dataset.name)
     if not kept:
-        raise UserError(f"{dataset.name}: none of its {len(dataset)} samples can be used; the first: {lines[0]}")
-    return dataclasses.replace(dataset, samples=kept), lines
+        first = f"; the first: {problems[0].message}" if problems else ""
+        raise UserError(f"{dataset.name}: none of its {len(dataset)} samples can be used{first}")
+    return dataclasses.replace(dataset, samples=tuple(kept)), tuple(f"{p.where}: {p.message}" for p in problems)
 
 
 def _statistics(train: Dataset | ArrayDataset, run: Path | None) -> tuple[float, float, float]:
     """Mean and deviation of the pixels in [0, 1], and the mean share of defect pixels; a resumed run keeps its own."""
-    if run is not None and (run / "meta.json").is_file() and isinstance(train, Dataset):
+    if run is not None and steps_in(run / "checkpoints") and isinstance(train, Dataset):
         try:
             kept = json.loads((run / "meta.json").read_text("utf-8"))
             return float(kept["mean"]), float(kept["std"]), float(kept["foreground"])

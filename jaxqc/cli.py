@@ -17,7 +17,8 @@ from jaxqc.arguments import parse
 from jaxqc.config import load_config
 from jaxqc.errors import UserError
 
-USER_ERRNO = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
+USER_ERRNO = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST,
+              errno.EISDIR, errno.ENAMETOOLONG)  # fmt: skip
 
 
 def main(argv: Sequence[str] | None = None) -> int:

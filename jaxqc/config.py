@@ -6,6 +6,7 @@ A config file is Python and is executed (treat one from a stranger as code); it 
 import dataclasses
 import importlib.util
 import json
+import math
 import re
 import typing
 from collections.abc import Iterator
@@ -148,7 +149,9 @@ def load_config(path: str | Path) -> TrainConfig:
             known = [f.name for f in dataclasses.fields(kinds[match[1]])]
             raise UserError(f"{path}: {match[1]} has no field {match[2]!r}{suggest(match[2], known)}") from e
         raise UserError(f"{path}: {e}") from e
-    except (SyntaxError, ImportError, NameError) as e:
+    except UserError:
+        raise
+    except Exception as e:  # it is the user's own code
         raise UserError(f"{path}: {type(e).__name__}: {e}") from e
     if not isinstance(config, TrainConfig):
         raise UserError(f"{path}: get_config() returned {type(config).__name__}, not a TrainConfig")
@@ -174,8 +177,14 @@ def validate(config: TrainConfig, where: str = "config") -> TrainConfig:
         fits = isinstance(value, (int, float) if kind is float else kind)
         if not fits or (isinstance(value, bool) and kind is not bool):
             raise UserError(f"{where}: {name}={value!r} is not of type {kind.__name__}")
-        if kind in (int, float) and value < 0:
-            raise UserError(f"{where}: {name}={value!r} must not be negative")
+        if kind in (int, float) and not 0 <= value < math.inf:
+            raise UserError(f"{where}: {name}={value!r} must be finite and not negative")
+    if config.seed >= 2**32:
+        raise UserError(f"{where}: seed={config.seed} must be below 2**32")
+    sides = {f"phases.{i}.size": phase.size for i, phase in enumerate(config.phases)} | {"eval_size": config.eval_size}
+    for name, side in sides.items():
+        if side % 32:  # the networks halve their input five times
+            raise UserError(f"{where}: {name}={side} is not a multiple of 32; {side // 32 * 32 + 32} is the next one")
     positive = {"optim.lr": config.optim.lr, "model.width": config.model.width, "eval_size": config.eval_size}
     positive |= {"eval_batch": config.eval_batch, "optim.accumulate": config.optim.accumulate}
     positive |= {"steps_per_call": config.steps_per_call, "augment.crop_min": config.augment.crop_min}

@@ -55,6 +55,7 @@ def main() -> int:
 
         say(f"measuring on {args.unseen} plates that it has not seen")
         model = jaxqc.load(run, batch=8)  # as many as are drawn at once: one graph is compiled for both
+        shutil.rmtree(args.out / "unseen", ignore_errors=True)
         unseen = write_sd900(args.out / "unseen", args.unseen, args.size, TEST, difficulty=DIFFICULTY)
         result = evaluate(model, unseen, args.out / "evaluation", split="all", worst=6)
         draw(model, args.size, args.out / "demo.png")

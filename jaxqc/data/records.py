@@ -76,6 +76,8 @@ def write_records(
     """
     from array_record.python.array_record_module import ArrayRecordWriter
 
+    if size < 0:
+        raise UserError(f"size: {size} must not be negative (0 keeps the images' own)")
     path = Path(path)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:

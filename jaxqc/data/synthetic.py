@@ -10,6 +10,7 @@ at every size (only the sensor noise is drawn per pixel). Streams come from nump
 distributions use the stream between feature releases, so pixels are promised for one numpy version only.
 """
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -164,6 +165,9 @@ def write_sd900(
 
     if n < 1:
         raise UserError(f"n: {n}; a synthetic set needs at least one plate")
+    generate(seed, start, size, defect_free, difficulty)  # refuses bad arguments before anything is written
+    about = {"n": n, "size": size, "seed": seed, "start": start, "defect_free": defect_free, "difficulty": difficulty}
+    _claim(Path(directory), about)
     images, masks = Path(directory) / "Source Images", Path(directory) / "Ground truth"
     images.mkdir(parents=True, exist_ok=True)
     masks.mkdir(parents=True, exist_ok=True)
@@ -172,3 +176,14 @@ def write_sd900(
         Image.fromarray(image).save(images / f"{name(label, index)}.bmp")
         Image.fromarray(mask * np.uint8(255)).save(masks / f"{name(label, index)}.png")
     return Path(directory)
+
+
+def _claim(directory: Path, about: dict[str, object]) -> None:
+    """Notes in `synthetic.json` what the folder holds; refuses one that holds anything else."""
+    note, text = directory / "synthetic.json", json.dumps(about) + "\n"
+    if directory.is_dir() and any(directory.iterdir()):
+        if not note.is_file() or note.read_text("utf-8") != text:
+            raise UserError(f"{directory}: holds other files already; give an empty or a new folder")
+        return
+    directory.mkdir(parents=True, exist_ok=True)
+    note.write_text(text, "utf-8")

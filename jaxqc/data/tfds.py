@@ -154,6 +154,9 @@ def _choose(folder: Path, what: str, given: str, found: list[str], usual: tuple[
         features = dict(_info(str(folder)).features)
         if given not in features:
             raise UserError(f"{printable(folder)}: no feature {given!r} for the {what}{suggest(given, features)}")
+        if given not in found:
+            fit = f"; these could be: {', '.join(found)}" if found else ""
+            raise UserError(f"{printable(folder)}: feature {given!r} cannot be the {what}{fit}")
         return given
     named = [k for k in usual if k in found]
     if named or len(found) == 1:

@@ -161,7 +161,7 @@ def evaluate_dataset(
             for i, (sample, _, _) in enumerate(group):
                 name = dataset.classes[sample.label] if sample.label >= 0 else ""
                 row: dict[str, Any] = {"id": sample.id, "class": name}
-                if "class" in found:
+                if "class" in found and model.classes:
                     row["predicted"] = model.classes[int(found["class"][i].argmax())]
                     if sample.label >= 0 and number[sample.label] >= 0:
                         told += 1

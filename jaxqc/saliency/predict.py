@@ -1,6 +1,6 @@
 """Maps of a folder of images, written as 8-bit grey PNG files."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +36,12 @@ def predict_folder(
     from PIL import Image
 
     dataset = open_dataset(images, layout="folder")
+    root, below = Path(images).resolve(), Path(out).resolve()
+    if below != root and below.is_relative_to(root):  # maps of an earlier call are no images of this one
+        kept = tuple(s for s in dataset.samples if not s.image.resolve().is_relative_to(below))
+        if not kept:
+            raise UserError(f"{printable(images)}: all images are below --out {printable(out)}; give another folder")
+        dataset = replace(dataset, samples=kept)
     targets = _targets(dataset.samples, Path(images), Path(out))
     unreadable: list[str] = []
     written: list[Path] = []
@@ -74,10 +80,17 @@ def _targets(samples: tuple[Sample, ...], root: Path, out: Path) -> dict[Path, P
         key = sample.image.with_suffix("")
         stems[key] = stems.get(key, 0) + 1
     targets = {}
+    inputs = {sample.image.resolve() for sample in samples}
+    taken: dict[Path, Path] = {}
     for sample in samples:
         place = out / sample.image.relative_to(base)
         unique = stems[sample.image.with_suffix("")] == 1
         targets[sample.image] = place.with_name((place.stem if unique else place.name) + ".png")
-        if targets[sample.image] == sample.image:
-            raise UserError(f"{printable(sample.image)}: its map would replace it; give another --out folder")
+        target = targets[sample.image].resolve()
+        if target in inputs:
+            raise UserError(f"{printable(sample.image)}: its map would replace an image; give another --out folder")
+        if target in taken:
+            both = f"{printable(taken[target])} and {printable(sample.image)}"
+            raise UserError(f"{both}: their maps would have one name; rename one of them")
+        taken[target] = sample.image
     return targets

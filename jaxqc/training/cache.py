@@ -19,11 +19,11 @@ def enable_compilation_cache() -> Path | None:
     chosen: str | None = getattr(jax.config, "jax_compilation_cache_dir", None)
     if chosen:
         return Path(chosen)
-    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    folder = Path(given) if given else home / "jaxqc" / "jax-cache"
     try:
+        home = os.environ.get("XDG_CACHE_HOME")
+        folder = Path(given) if given else (Path(home) if home else Path.home() / ".cache") / "jaxqc" / "jax-cache"
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError:
+    except (OSError, RuntimeError):  # RuntimeError: a user without a home
         return None
     jax.config.update("jax_compilation_cache_dir", str(folder))
     reset_cache()  # JAX settles at its first compilation whether there is a cache; that may lie behind us

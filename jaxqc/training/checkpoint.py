@@ -1,7 +1,7 @@
 """Checkpoints: asynchronous, atomic, self-checking (Orbax), and the run folder that they stand in.
 
 checkpoints/STEP/   one checkpoint: the state's arrays (unreplicated, so good for any number of devices) and, as its
-                    custom metadata, a record {format, step, config, data, metrics, best, state_sha256}
+                    custom metadata, a record {format, step, config, data, metrics, best, environment, ...}
 config.json         the recipe;  meta.json  classes, mean, std, data digest, versions, git commit
 """
 
@@ -172,7 +172,7 @@ def restore_latest(folder: Path, template: Any, config: dict[str, Any], data: st
             continue
         _same_recipe(path, record, config, data)
         return _fill(path, flat, template), record
-    if steps:
+    if steps or any(folder.glob("*.damaged")):
         raise UserError(f"{folder}: every checkpoint is damaged; start anew in another folder")
     return None
 
@@ -198,13 +198,18 @@ def load_variables(run_dir: str | Path, which: str = "best") -> tuple[dict[str, 
         flat, record = read(path)
     except DamagedError as e:
         others = [s for s in steps if s != step]
-        offer = f"step {others[-1]} is there too (which='last' or a copy without {step})" if others else "no other"
+        last = "which='last', or " if others and others[-1] > step else ""
+        offer = f"step {others[-1]} is there too ({last}a copy without {step})" if others else "no other"
         raise UserError(f"{path} is damaged ({e}); {offer}") from e
     meta_path = run / "meta.json"
-    meta = json.loads(meta_path.read_text(encoding="utf-8")) if meta_path.is_file() else {}
+    try:
+        meta = json.loads(meta_path.read_text(encoding="utf-8")) if meta_path.is_file() else {}
+    except ValueError as e:
+        raise UserError(f"{meta_path}: damaged ({e}); copy the whole run folder again") from e
     variables = {"params": _subtree(flat, "params"), **_subtree(flat, "model_state")}
     config = from_dict(record["config"], where=f"{path}: config")
-    return variables, config, {**meta, "step": step, "metrics": record["metrics"]}
+    found = {"step": step, "metrics": record["metrics"]}
+    return variables, config, {**meta, **record.get("environment", {}), **found}
 
 
 def _best_step(run: Path, steps: list[int]) -> int:

@@ -23,12 +23,13 @@ class Compiled:
         leaves, structure = jax.tree.flatten(args)
         key = structure, tuple((x.shape, x.dtype) for x in leaves)
         if key not in self._programs:
-            self._programs[key] = self._fn.lower(*args).compile(compiler_options=self._options)
+            self._programs[key] = self.lower(*args)()
         return self._programs[key]
 
-    def lower(self, *args: Any) -> Any:
-        """As `jax.jit(...).lower`: the traced program, not yet compiled."""
-        return self._fn.lower(*args)
+    def lower(self, *args: Any) -> Callable[[], Any]:
+        """Traces and lowers for arguments like these; calling the result compiles with the options."""
+        lowered = self._fn.lower(*args)
+        return lambda: lowered.compile(compiler_options=self._options)
 
     def __call__(self, *args: Any) -> Any:
         return self.compile(*args)(*args)

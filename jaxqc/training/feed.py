@@ -35,7 +35,7 @@ def in_memory(dataset: ArrayDataset | Dataset, config: DataConfig) -> ArrayDatas
         from jaxqc.data.load import load_arrays
 
         return load_arrays(dataset, config.size, config.skip_bad)
-    if config.size in (0, *dataset.images.shape[1:2]) or not len(dataset):
+    if not config.size or dataset.images.shape[1:3] == (config.size, config.size) or not len(dataset):
         return dataset
     with eval_batches(dataset, len(dataset), config.size) as batches:
         whole = next(batches)

@@ -1,5 +1,6 @@
 """The run's records: metrics.jsonl (all of it), log.csv (the same as a table) and TensorBoard events under tb/."""
 
+import contextlib
 import csv
 import json
 import math
@@ -21,7 +22,7 @@ class RunLog:
     """
 
     def __init__(self, folder: Path, start: int = 0) -> None:
-        from tensorboardX import SummaryWriter
+        from jaxqc.training.board import Board  # TensorBoard's file format only where a run writes it
 
         self.jsonl, self.csv = folder / "metrics.jsonl", folder / "log.csv"
         self.rows = [row for row in read_rows(self.jsonl) if row["step"] <= start] if start else []
@@ -29,20 +30,19 @@ class RunLog:
             folder.mkdir(parents=True, exist_ok=True)
             replace_text(self.jsonl, "".join(json.dumps(row) + "\n" for row in self.rows))
             self._file = self.jsonl.open("a", encoding="utf-8")
-            self._board = SummaryWriter(str(folder / "tb"), purge_step=start + 1 if start else None)
+            self._board = Board(folder / "tb", start)
         except OSError as e:
             raise UserError(f"{folder}: cannot write the run's records ({e.strerror or e})") from e
 
     def write(self, row: dict[str, Any]) -> None:
         """Adds a row to metrics.jsonl and to TensorBoard (`train/NAME`, `eval/NAME`)."""
         self.rows.append(row)
+        scalars = {k: v for k, v in row.items() if k not in ("kind", "step") and isinstance(v, int | float)}
         try:
             self._file.write(json.dumps(row) + "\n")
+            self._board.scalars({f"{row['kind']}/{name}": value for name, value in scalars.items()}, row["step"])
         except OSError as e:
             raise self._failed(e) from e
-        for name, value in row.items():
-            if name not in ("kind", "step") and isinstance(value, int | float):
-                self._board.add_scalar(f"{row['kind']}/{name}", value, row["step"])
 
     def sync(self) -> None:
         """Puts metrics.jsonl safely on disk and writes log.csv; called before each checkpoint, so that no checkpoint
@@ -63,8 +63,10 @@ class RunLog:
         try:
             self.sync()
         finally:
-            self._file.close()
-            self._board.close()
+            with contextlib.suppress(OSError):  # told already, by `write` or `sync`
+                self._board.close()
+            with contextlib.suppress(OSError):
+                self._file.close()
 
     def _write_csv(self) -> None:
         columns = list(dict.fromkeys(name for row in self.rows for name in row))

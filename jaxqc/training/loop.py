@@ -73,7 +73,7 @@ def fit(
     parallel = make_parallel(config.backend, config.devices)
     run = _Run(method, config, train, val, workdir, parallel)
     run.restore()
-    if jax.process_index() == 0:
+    if jax.process_index() == 0 and (run.step < run.total or not (workdir / "meta.json").is_file()):
         record.write_papers(workdir, config, meta, method.classes, run.digest)
     run.train(progress)
     record.write_golden(workdir, method, val if val is not None and len(val) else train, config)
@@ -107,6 +107,7 @@ class _Run:
         self.optimizer = make_optimizer(config.optim)
         self.schedule = make_schedule(config.optim, self.total, warmup)
         self.digest = record.data_digest(self.data)
+        self.environment = {**record.environment(), "seed": config.seed}
         self.folder = self.workdir / "checkpoints"
         self.notes: list[str] = []
         if self.val is not None and len(self.val):
@@ -254,7 +255,7 @@ class _Run:
         if self.log:
             self.log.sync()
         kept = {"config": to_dict(self.config), "data": self.digest, "metrics": self.metrics, "best": self.best}
-        kept |= {"partial": self.partial, "seconds": self._elapsed()}
+        kept |= {"partial": self.partial, "seconds": self._elapsed(), "environment": self.environment}
         self.saves.save(self.step, self.parallel.unreplicate(self.state), kept, self.best["step"])
         self.marked = time.monotonic()
 

@@ -7,6 +7,7 @@ import subprocess
 from importlib import metadata
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import jax
 import numpy as np
@@ -14,7 +15,7 @@ import numpy as np
 import jaxqc
 from jaxqc.config import TrainConfig, to_dict
 from jaxqc.data.dataset import ArrayDataset, Dataset
-from jaxqc.data.pipeline import read_sample
+from jaxqc.data.pipeline import eval_batches
 from jaxqc.errors import UserError
 from jaxqc.training.checkpoint import load_variables
 from jaxqc.training.evaluate import predict_maps
@@ -68,16 +69,23 @@ def write_golden(folder: Path, method: Method, dataset: ArrayDataset | Dataset, 
     """golden.npz: `image` uint8 [n h w c], the best checkpoint's `map` float32 [n s s] (and `class` [n k]) for them,
     `size` = s and `step`, so that another machine can tell how far off its own maps are."""
     variables, _, meta = load_variables(folder, "best")  # in every process: Orbax reads in step
-    rows = range(min(GOLDEN_IMAGES, len(dataset)))
-    if isinstance(dataset, ArrayDataset):
-        images = dataset.images[list(rows)]
-    else:
-        images = np.stack([read_sample(dataset, i, config.data.size or config.eval_size)[0] for i in rows])
+    path, new = folder / "golden.npz", folder / "golden.new.npz"
+    if _golden_step(path) == meta["step"]:
+        return path  # made where the checkpoint was made; made again here it would prove nothing
+    with eval_batches(dataset, GOLDEN_IMAGES, config.data.size) as batches:
+        images = next(batches)["image"][: len(dataset)]
     out = predict_maps(method, variables, images, config.eval_size)
     arrays: dict[str, Any] = {k: out[k] for k in ("map", "class") if k in out}
     arrays |= {"image": images, "size": np.int32(config.eval_size), "step": np.int32(meta["step"])}
-    path, new = folder / "golden.npz", folder / "golden.new.npz"
     if jax.process_index() == 0:
         np.savez_compressed(new, **arrays)
         new.replace(path)
     return path
+
+
+def _golden_step(path: Path) -> int | None:
+    try:
+        with np.load(path) as kept:
+            return int(kept["step"])
+    except (OSError, ValueError, KeyError, BadZipFile):  # absent or damaged
+        return None

@@ -1,6 +1,8 @@
 """Records cut back to a step, a torn last line, the table; the progress lines; the compilation cache's folder."""
 
 import csv
+import subprocess
+import sys
 from pathlib import Path
 
 import jax
@@ -100,3 +102,29 @@ def test_the_cache_stands_in_the_users_cache_folder_and_can_be_switched_off(tmp_
         assert enable_compilation_cache() is None
     finally:
         jax.config.update("jax_compilation_cache_dir", before)
+
+
+def test_a_full_disk_ends_the_log_with_one_line_and_does_not_hang(tmp_path):
+    """A limit on the size of files stands in for the full disk."""
+    program = """
+import resource, sys
+from pathlib import Path
+from jaxqc.errors import UserError
+from jaxqc.training.logs import RunLog
+resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000))
+log = RunLog(Path(sys.argv[1]))
+try:
+    for step in range(1, 5000):
+        log.write({"kind": "train", "step": step, **{f"value{i}": 0.5 for i in range(12)}})
+except UserError as e:
+    print("told:", e)
+try:
+    log.close()
+except UserError:
+    pass
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path / "run")], capture_output=True, text=True, timeout=120, check=True
+    )
+    assert done.stdout.startswith("told: ")
+    assert "cannot write the run's records" in done.stdout
