@@ -2,7 +2,7 @@
 
     jaxqc train --config configs/minet_sd900_cpu.py --data DIR
 
-Not run to its end yet, so no time and no result stand here.
+Reached S .826, weighted F .708 on the 81 validation images in 46 minutes (docs/results.md).
 """
 
 from jaxqc.config import AugmentConfig, ModelConfig, OptimConfig, Phase, TrainConfig
