@@ -9,6 +9,7 @@ from PIL import Image
 
 from jaxqc.data.dataset import Dataset
 from jaxqc.data.load import load_arrays, load_sample
+from jaxqc.data.open import open_data
 from jaxqc.data.readers import open_dataset
 from jaxqc.errors import UserError
 
@@ -72,7 +73,7 @@ def test_bad_samples_refuse_the_set_or_are_listed(make_set: Make) -> None:
     (root / "images" / "In_2.png").write_bytes(b"")
     (root / "images" / "Pa_1.png").unlink()
     Image.new("L", (5, 4)).save(root / "masks" / "Sc_1.png")
-    dataset = open_dataset(root, allow_missing=True)
+    dataset = open_data(root, skip_bad=True)
     with pytest.raises(UserError, match=r"In_2\.png: empty file.*and 2 more in set"):
         load_arrays(dataset)
     arrays = load_arrays(dataset, skip_bad=True)

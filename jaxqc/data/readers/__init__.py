@@ -12,21 +12,18 @@ from jaxqc.errors import UserError, suggest
 LAYOUTS = ("auto", "sd900", "index", "folder")
 
 
-def open_dataset(path: str | Path, layout: str = "auto", allow_missing: bool = False) -> Dataset:
+def open_dataset(path: str | Path, layout: str = "auto") -> Dataset:
     """Opens a data set on disk; reads no pixels.
 
     Args:
       path: the data set's folder (layout `folder`: also a single image).
       layout: `sd900` = `Source Images/` and `Ground truth/`, class from the file name; `index` = `index.csv`;
         `folder` = images alone, for prediction; `auto` = `index` where there is an `index.csv`, else `sd900`.
-      allow_missing: keep samples whose image or mask is absent, for `load_arrays(..., skip_bad=True)` to skip and list.
 
     Raises:
       UserError: no such folder, no known layout in it, or anything wrong with its index.
     """
     dataset, problems = scan_dataset(path, layout)
-    if allow_missing:
-        problems = [p for p in problems if p.kind not in ("missing-file", "missing-mask")]
     refuse(problems, printable(path))
     return dataset
 
