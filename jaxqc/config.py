@@ -181,10 +181,6 @@ def validate(config: TrainConfig, where: str = "config") -> TrainConfig:
             raise UserError(f"{where}: {name}={value!r} must be finite and not negative")
     if config.seed >= 2**32:
         raise UserError(f"{where}: seed={config.seed} must be below 2**32")
-    sides = {f"phases.{i}.size": phase.size for i, phase in enumerate(config.phases)} | {"eval_size": config.eval_size}
-    for name, side in sides.items():
-        if side % 32:  # the networks halve their input five times
-            raise UserError(f"{where}: {name}={side} is not a multiple of 32; {side // 32 * 32 + 32} is the next one")
     positive = {"optim.lr": config.optim.lr, "model.width": config.model.width, "eval_size": config.eval_size}
     positive |= {"eval_batch": config.eval_batch, "optim.accumulate": config.optim.accumulate}
     positive |= {"steps_per_call": config.steps_per_call, "augment.crop_min": config.augment.crop_min}

@@ -119,7 +119,7 @@ def test_synthetic_sets_are_not_mixed(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--eval-size", "200"], "eval_size=200 is not a multiple of 32; 224"),
+        (["--eval-size", "200"], "eval_size=200 is not a multiple of 32; the next one is 224"),
         (["--phases", '[{"epochs": 1, "size": 40, "batch": 8}]'], "phases.0.size=40"),
         (["--seed", "5000000000"], "seed=5000000000 must be below"),
         (["--model.width", "inf"], "model.width=inf must be finite"),

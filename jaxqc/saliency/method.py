@@ -10,8 +10,10 @@ import jax.numpy as jnp
 
 from jaxqc.config import AugmentConfig, TrainConfig
 from jaxqc.data.augment import augment, fit_to_size, to_float
+from jaxqc.errors import UserError
 from jaxqc.metrics import saliency as metrics_
 from jaxqc.models import build
+from jaxqc.models.minet import SIDE_MULTIPLE
 from jaxqc.saliency.forward import infer
 from jaxqc.saliency.losses import minet_loss, tscarnet_loss
 from jaxqc.training.method import Logs
@@ -108,7 +110,16 @@ class SaliencyMethod:
 def make_method(
     config: TrainConfig, classes: tuple[str, ...], mean: float, std: float, foreground: float
 ) -> SaliencyMethod:
-    """The method a config describes, for a data set with these classes and statistics."""
+    """The method a config describes, for a data set with these classes and statistics.
+
+    Raises:
+      UserError: an input size that the networks cannot halve five times; told now rather than when that phase begins.
+    """
+    sizes = {f"phases.{i}.size": phase.size for i, phase in enumerate(config.phases)} | {"eval_size": config.eval_size}
+    for name, size in sizes.items():
+        if size % SIDE_MULTIPLE:
+            higher = size // SIDE_MULTIPLE * SIDE_MULTIPLE + SIDE_MULTIPLE
+            raise UserError(f"{name}={size} is not a multiple of {SIDE_MULTIPLE}; the next one is {higher}")
     return SaliencyMethod(
         config.model.name, classes, mean, std, foreground, config.model.width, config.model.dtype, config.augment
     )
