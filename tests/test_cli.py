@@ -187,7 +187,7 @@ def test_predict_never_replaces_its_input(run_folder, tmp_path, capsys):
     Image.fromarray(np.zeros((32, 32), np.uint8)).save(tmp_path / "a.png")
     before = (tmp_path / "a.png").read_bytes()
     assert main(["predict", "--checkpoint", str(run_folder), "--images", str(tmp_path), "--out", str(tmp_path)]) == 2
-    assert "would replace it" in one_line(capsys)
+    assert "would replace an image" in one_line(capsys)
     assert (tmp_path / "a.png").read_bytes() == before
 
 

@@ -78,7 +78,7 @@ def test_flags_reach_every_field():
         (["--optim.lr", "fast"], r"--optim\.lr.*'fast'"),
         (["--optim.lr"], r"--optim\.lr"),
         (["--model.dtype", "float16"], r"float16.*bfloat16"),
-        (["--seed", "-1"], r"seed=-1 must not be negative"),
+        (["--seed", "-1"], r"seed=-1 must be finite and not negative"),
         (["--phases.0.size", "0"], r"phases\.0\.size=0 must be above 0"),
         (["--phases", "[]"], r"phases is empty"),
         (["--phases", "{}"], r"not a list"),

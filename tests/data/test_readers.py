@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from jaxqc.data.open import open_data
 from jaxqc.data.readers import align_classes, index_csv, open_dataset, scan_dataset
 from jaxqc.errors import UserError
 
@@ -206,10 +207,10 @@ def test_absent_files_stay_where_asked(make_set: Make) -> None:
     (root / "masks" / "Sc_1.png").unlink()
     with pytest.raises(UserError, match="and 1 more in "):
         open_dataset(root)
-    assert len(open_dataset(root, allow_missing=True)) == 6
+    assert len(open_data(root, skip_bad=True)) == 6
     rewrite(root, lambda t: t.replace("Pa_1,", "In_2,", 1))
     with pytest.raises(UserError, match="already stands on line 3"):
-        open_dataset(root, allow_missing=True)
+        open_data(root, skip_bad=True)
 
 
 def test_aligning_classes(make_set: Make) -> None:
