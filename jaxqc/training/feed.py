@@ -6,6 +6,7 @@ Both run the same per-device step on the same batches in the same order.
 from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 import jax
@@ -52,8 +53,9 @@ class _Feed:
         schedule: Schedule,
         config: TrainConfig,
         parallel: Parallel,
+        train: Any,
     ) -> None:
-        self._config, self._parallel = config, parallel
+        self._config, self._parallel, self._train = config, parallel, train
         self._make = lambda size: make_step(method, optimizer, schedule, size, config.optim.accumulate)
         self._seed = parallel.replicate(np.uint32(config.seed))
         self._calls: dict[int, Callable[..., Any]] = {}
@@ -68,25 +70,17 @@ class _Feed:
 class Resident(_Feed):
     """Steps over a data set that lives on the device; one compilation a phase."""
 
-    def __init__(
-        self,
-        method: Method,
-        optimizer: optax.GradientTransformationExtraArgs,
-        schedule: Schedule,
-        config: TrainConfig,
-        parallel: Parallel,
-        train: ArrayDataset,
-    ) -> None:
-        super().__init__(method, optimizer, schedule, config, parallel)
-        self._n = len(train)
-        self._data = parallel.replicate({"image": train.images, "mask": train.masks, "label": train.labels})
+    @cached_property
+    def _data(self) -> Any:
+        parts = {"image": self._train.images, "mask": self._train.masks, "label": self._train.labels}
+        return self._parallel.replicate(parts)
 
     def run(self, state: TrainState, stretch: Stretch, start: int, count: int) -> tuple[TrainState, Fetch]:
         """Starts steps `start .. start + count - 1` (count <= steps_per_call) and returns without waiting."""
         config, parallel = self._config, self._parallel
         call = self._call(stretch.size, lambda step: make_scan(step, config.steps_per_call))
         rows = np.zeros((config.steps_per_call, stretch.batch), np.int32)
-        rows[:count] = stretch.indices(start, count, config.seed, self._n)
+        rows[:count] = stretch.indices(start, count, config.seed, len(self._train))
         # [k batch] -> this process's devices' [d k batch/d]
         rows = rows.reshape(config.steps_per_call, parallel.count, -1).transpose(1, 0, 2)[parallel.rows]
         indices = parallel.put(np.ascontiguousarray(rows))
@@ -101,17 +95,8 @@ class Resident(_Feed):
 class Stream(_Feed):
     """Steps over batches that a loader reads ahead; each is on its way to the device while the one before is used."""
 
-    def __init__(
-        self,
-        method: Method,
-        optimizer: optax.GradientTransformationExtraArgs,
-        schedule: Schedule,
-        config: TrainConfig,
-        parallel: Parallel,
-        train: ArrayDataset | Dataset,
-    ) -> None:
-        super().__init__(method, optimizer, schedule, config, parallel)
-        self._train = train
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
         self._loader: tuple[int, Loader] | None = None
         self._flying: deque[Any] = deque()
 
