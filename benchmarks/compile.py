@@ -51,10 +51,11 @@ def build_program(args: argparse.Namespace) -> dict[str, float]:
             fn, given = bench.step_call()
         else:
             step = make_step(bench.method, bench.optimizer, bench.schedule, args.size, config.optim.accumulate)
-            fn = parallel.map(make_scan(step, 32), donate=(0,))
+            steps = bench.resident().steps
+            fn = parallel.map(make_scan(step, steps), donate=(0,))
             arrays = bench.arrays
             data = parallel.replicate({"image": arrays.images, "mask": arrays.masks, "label": arrays.labels})
-            rows, count = np.zeros((1, 32, args.batch), np.int32), np.ones(1, np.int32)
+            rows, count = np.zeros((1, steps, args.batch), np.int32), np.ones(1, np.int32)
             given = (bench.state(), data, parallel.put(rows), parallel.put(count), parallel.replicate(np.uint32(0)))
         lower = lambda: fn.lower(*given)  # noqa: E731
     start = time.perf_counter()

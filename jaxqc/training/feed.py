@@ -75,18 +75,33 @@ class Resident(_Feed):
         parts = {"image": self._train.images, "mask": self._train.masks, "label": self._train.labels}
         return self._parallel.replicate(parts)
 
+    @property
+    def steps(self) -> int:
+        """Steps in one compiled call. XLA's CPU runtime runs a loop's body slower than the same step called again."""
+        return 1 if self._parallel.devices[0].platform == "cpu" else self._config.steps_per_call
+
     def run(self, state: TrainState, stretch: Stretch, start: int, count: int) -> tuple[TrainState, Fetch]:
         """Starts steps `start .. start + count - 1` (count <= steps_per_call) and returns without waiting."""
-        config, parallel = self._config, self._parallel
-        call = self._call(stretch.size, lambda step: make_scan(step, config.steps_per_call))
-        rows = np.zeros((config.steps_per_call, stretch.batch), np.int32)
-        rows[:count] = stretch.indices(start, count, config.seed, len(self._train))
-        # [k batch] -> this process's devices' [d k batch/d]
-        rows = rows.reshape(config.steps_per_call, parallel.count, -1).transpose(1, 0, 2)[parallel.rows]
-        indices = parallel.put(np.ascontiguousarray(rows))
-        counts = parallel.put(np.full(len(parallel.local), count, np.int32))
-        state, logs = call(state, self._data, indices, counts, self._seed)
-        return state, lambda: {k: v[:count] for k, v in parallel.unreplicate(logs).items()}
+        parallel, steps = self._parallel, self.steps
+        call = self._call(stretch.size, lambda step: make_scan(step, steps))
+        indices = stretch.indices(start, count, self._config.seed, len(self._train))
+        logs = []
+        for first in range(0, count, steps):
+            given = indices[first : first + steps]
+            rows = np.zeros((steps, stretch.batch), np.int32)
+            rows[: len(given)] = given
+            # [k batch] -> this process's devices' [d k batch/d]
+            rows = rows.reshape(steps, parallel.count, -1).transpose(1, 0, 2)[parallel.rows]
+            counts = np.full(len(parallel.local), len(given), np.int32)
+            put = parallel.put((np.ascontiguousarray(rows), counts))
+            state, log = call(state, self._data, *put, self._seed)
+            logs.append(log)
+
+        def fetch() -> dict[str, np.ndarray]:
+            parts = parallel.unreplicate(logs)
+            return {name: np.concatenate([part[name] for part in parts])[:count] for name in parts[0]}
+
+        return state, fetch
 
     def close(self) -> None:
         """Nothing to end."""

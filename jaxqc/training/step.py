@@ -101,6 +101,7 @@ def make_scan(step: Step, steps_per_call: int) -> Callable[..., tuple[TrainState
     data: `{"image": uint8 [n h w c], "mask": uint8 [n h w], "label": int32 [n]}`; indices: int32 [k b], row t holds the
     samples of this device's part of batch t; count: int32 scalar, rows to run (1..k); logs: float32 [k], rows from
     `count` on are 0. `count` is an argument and not a shape, so that a short last stretch compiles nothing anew.
+    With `steps_per_call` 1 there is no loop, and the one row is run.
     """
 
     # jit, so that asking for the shapes of the logs and the body of the loop share one trace of the model.
@@ -121,6 +122,9 @@ def make_scan(step: Step, steps_per_call: int) -> Callable[..., tuple[TrainState
         seed: UInt32[Array, ""],
     ) -> tuple[TrainState, Logs]:
         key = jax.random.key(seed)
+        if steps_per_call == 1:
+            state, logs = at(state, jnp.zeros_like(count), data, indices, key)
+            return state, {name: value[None] for name, value in logs.items()}
 
         def body(t: Int[Array, ""], carry: tuple[TrainState, Logs]) -> tuple[TrainState, Logs]:
             state, logs = carry

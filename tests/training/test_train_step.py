@@ -10,6 +10,7 @@ from tiny import SIDE, TinyMethod, tiny_config, tiny_data
 
 from jaxqc.config import OptimConfig
 from jaxqc.errors import UserError
+from jaxqc.training.feed import Resident
 from jaxqc.training.optim import make_optimizer, make_schedule
 from jaxqc.training.parallel import make_parallel
 from jaxqc.training.plan import make_plan
@@ -17,10 +18,11 @@ from jaxqc.training.state import create
 from jaxqc.training.step import make_scan, make_step
 
 CALL = 4
+SEED = 0
 
 
 def train(method, backend="pmap", devices=1, steps=CALL, accumulate=1, data=None, optim=None):
-    """`steps` batches of 8 through the resident scan of CALL steps; gives the host state and logs."""
+    """`steps` batches of 8 in one call of the resident scan of CALL steps; gives the host state and logs."""
     data = data or tiny_data(24)
     config = tiny_config(optim=optim or OptimConfig(lr=0.1, warmup_epochs=0))
     parallel = make_parallel(backend, devices)
@@ -29,10 +31,10 @@ def train(method, backend="pmap", devices=1, steps=CALL, accumulate=1, data=None
     call = parallel.map(make_scan(step, CALL), donate=(0,))
     state = parallel.replicate(jax.device_get(create(method, optimizer, jax.random.key(1))))
     arrays = parallel.replicate({"image": data.images, "mask": data.masks, "label": data.labels})
-    rows = make_plan(config, len(data), 1)[0].indices(0, CALL, 0, len(data))
+    rows = make_plan(config, len(data), 1)[0].indices(0, CALL, SEED, len(data))
     rows = rows.reshape(CALL, devices, -1).transpose(1, 0, 2)
     counts = parallel.put(np.full(devices, steps, np.int32))
-    state, logs = call(state, arrays, parallel.put(rows), counts, parallel.replicate(np.uint32(3)))
+    state, logs = call(state, arrays, parallel.put(rows), counts, parallel.replicate(np.uint32(SEED)))
     return parallel.unreplicate(state), {k: v[:steps] for k, v in parallel.unreplicate(logs).items()}
 
 
@@ -52,6 +54,23 @@ def test_any_backend_and_number_of_devices_give_the_same(alone, backend, devices
     assert_close(logs, alone[1])
     assert logs["loss"].shape == (4,)
     assert int(state.step) == 4
+
+
+@pytest.mark.parametrize("steps", [1, 3, 8])
+def test_the_resident_feed_gives_the_same_in_calls_of_any_length(alone, steps):
+    class Calls(Resident):
+        @property
+        def steps(self):
+            return steps
+
+    config = tiny_config(optim=OptimConfig(lr=0.1, warmup_epochs=0), seed=SEED)
+    parallel, data, optimizer = make_parallel("pmap", 2), tiny_data(24), make_optimizer(config.optim)
+    feed = Calls(TinyMethod(), optimizer, make_schedule(config.optim, 12), config, parallel, data)
+    state = parallel.replicate(jax.device_get(create(TinyMethod(), optimizer, jax.random.key(1))))
+    stretch = replace(make_plan(config, len(data), 2)[0], size=SIDE)
+    state, fetch = feed.run(state, stretch, 0, CALL)
+    assert_close(parallel.unreplicate(state), alone[0])
+    assert_close(fetch(), alone[1])
 
 
 def test_unsynchronised_batch_norm_would_be_seen(alone):
