@@ -1,6 +1,7 @@
 """`make bench`: runs the benchmarks, prints the ratios beside their targets, writes this machine's part of the docs.
 
     python -m benchmarks.run_all                      # everything; long: every compiled setting is tried
+    python -m benchmarks.run_all --budget 90          # at most 90 s for the choice of each peer's setting
     python -m benchmarks.run_all --quick              # small sizes, to see that all of it runs; writes no docs
     python -m benchmarks.run_all --rows build/gpu/bench.jsonl   # only write the docs, from rows measured elsewhere
 
@@ -78,8 +79,9 @@ TABLES = {
 }  # fmt: skip
 
 
-def jobs(quick: bool, accelerator: bool) -> list[list[str]]:
-    """Command lines (without the interpreter) in the order they run."""
+def jobs(quick: bool, accelerator: bool, budget: float | None = None) -> list[list[str]]:
+    """Command lines (without the interpreter) in the order they run. budget: seconds for the choice of each peer's
+    setting; None leaves the programs' own."""
     if quick:
         small = ["--batch", "2", "--size", "64", "--rounds", "3", "--seconds", "0.1"]
         return [
@@ -89,10 +91,11 @@ def jobs(quick: bool, accelerator: bool) -> list[list[str]]:
         ]
     batch, dtype = ("256", "bfloat16") if accelerator else ("16", "float32")
     common = ["--batch", batch, "--dtype", dtype]
-    run = [["benchmarks.inference", "--model", name, *common, "--peer", "best"] for name in ("minet", "tscarnet")]
-    run += [["benchmarks.step", "--model", "tscarnet", *common, "--peer", "best"]]
+    best = ["--peer", "best", *(["--budget", f"{budget:g}"] if budget else [])]
+    run = [["benchmarks.inference", "--model", name, *common, *best] for name in ("minet", "tscarnet")]
+    run += [["benchmarks.step", "--model", "tscarnet", *common, *best]]
     run += [["benchmarks.step", "--model", "tscarnet", *common, "--peer", "off", "--backend", "shard_map", "--parts"]]
-    run += [["benchmarks.step", "--model", "minet", *common, "--peer", "best", "--parts"]]
+    run += [["benchmarks.step", "--model", "minet", *common, *best, "--parts"]]
     run += [["benchmarks.depthwise", "--dtype", dtype], ["benchmarks.compile", "--model", "tscarnet"]]
     return [*run, ["benchmarks.input"], ["benchmarks.scaling"]]
 
@@ -195,6 +198,7 @@ def write_page(rows: Sequence[Row], page: Path = PAGE) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="small sizes, and no page")
+    parser.add_argument("--budget", type=float, default=None, help="seconds for the choice of each peer's setting")
     parser.add_argument(
         "--rows", type=Path, nargs="+", default=None, help="JSONL files of rows to write up; nothing runs"
     )
@@ -204,7 +208,7 @@ def main() -> None:
         rows = read_rows(args.rows)
     else:
         accelerator = os.environ.get("JAX_PLATFORMS", "") != "cpu" and _accelerator()
-        rows = run_jobs(jobs(args.quick, accelerator), OUT)
+        rows = run_jobs(jobs(args.quick, accelerator, args.budget), OUT)
     if not rows:
         raise SystemExit("no rows: every benchmark failed")
     if judged := against_targets(rows):

@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+import signal
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator
@@ -139,6 +140,22 @@ def seconds_per_call(call: Call, sync: Callable[[], None] | None, seconds: float
     return best
 
 
+@contextlib.contextmanager
+def time_limit(seconds: float) -> Iterator[None]:
+    """Raises TimeoutError within the block after `seconds`. Main thread only."""
+
+    def expire(*_: object) -> None:
+        raise TimeoutError(f"not prepared within the {seconds:.0f} s that were left")
+
+    before = signal.signal(signal.SIGALRM, expire)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
 @dataclass
 class Tried:
     """One setting's trial: seconds a call, seconds to prepare it (compile), or why it did not run."""
@@ -161,7 +178,8 @@ def best_setting(
 
     prepare: makes the ready call of a setting (`inference_call`, or a training step's maker). A setting that this
     machine cannot run (no compiler, say) is passed over with its reason; none at all running raises RuntimeError.
-    budget: seconds after which no further setting is started.
+    budget: seconds after which no further setting is started, and one that is still being prepared is given up
+    (`torch.compile` of a whole training step can take longer than the benchmark around it).
     """
     start, tried, best = time.perf_counter(), [], None
     sync = synchronizer(device)
@@ -171,7 +189,8 @@ def best_setting(
             tried.append(Tried(setting, error="not tried: out of time"))
             continue
         try:
-            call = prepare(setting)
+            with time_limit(max(1.0, start + budget - begin)):
+                call = prepare(setting)
             trial = Tried(setting, prepare=time.perf_counter() - begin)
             trial.seconds = seconds_per_call(call, sync, seconds)
         except Exception as e:

@@ -36,6 +36,20 @@ def test_the_fastest_setting_wins_and_failures_are_named():
         best_setting(prepare, settings[:1], torch.device("cpu"))
 
 
+def test_a_setting_that_takes_too_long_to_prepare_is_given_up():
+    def prepare(setting):
+        time.sleep(20 if setting.compile != "off" else 0)
+        return lambda: None
+
+    settings = [Setting(), Setting(compile="default"), Setting("sum")]
+    begin = time.perf_counter()
+    best, _, tried = best_setting(prepare, settings, torch.device("cpu"), seconds=0.01, budget=1.5)
+    assert time.perf_counter() - begin < 10
+    assert best == Setting()
+    assert "TimeoutError: not prepared within" in tried[1].error
+    assert "out of time" in tried[2].error
+
+
 def test_out_of_time_starts_no_further_setting():
     made = []
     settings = [Setting("loop"), Setting("grouped")]
