@@ -1,0 +1,1 @@
+"""Normals only: detectors that learn from defect-free images; each collects, fits and scores as pure functions."""

@@ -1,0 +1,56 @@
+"""Nearest neighbours in a gallery of normal features: exact, in chunks, for PatchCore and SPADE."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Float, Int
+
+EXACT = lax.Precision.HIGHEST
+
+
+@partial(jax.jit, static_argnames=("k", "chunk"))
+def nearest(
+    queries: Float[Array, "q d"], gallery: Float[Array, "n d"], k: int = 1, chunk: int = 1024
+) -> tuple[Float[Array, "q k"], Int[Array, "q k"]]:
+    """Euclidean distances to the `k` nearest gallery rows, ascending, and their indices.
+
+    `chunk` queries are compared at a time, so the memory is chunk n numbers. The candidates come from the expansion
+    |q|^2 - 2 q g + |g|^2; the distances given are then taken by differences, which do not cancel.
+    """
+    middle = gallery.mean(0)
+    centred = gallery - middle
+    norm = jnp.square(centred).sum(1)
+
+    def one(query: Float[Array, " d"]) -> tuple[jax.Array, jax.Array]:
+        closeness = 2 * jnp.matmul(centred, query - middle, precision=EXACT) - norm
+        index = lax.top_k(closeness, k)[1] if k > 1 else jnp.argmax(closeness, keepdims=True)
+        distance = jnp.sqrt(jnp.square(gallery[index] - query).sum(-1))
+        order = jnp.argsort(distance)
+        return distance[order], index[order].astype(jnp.int32)
+
+    return lax.map(one, queries, batch_size=min(chunk, queries.shape[0]))
+
+
+def patchcore_image_score(
+    distances: Float[Array, "b P"],
+    queries: Float[Array, "b P d"],
+    index: Int[Array, "b P"],
+    bank: Float[Array, "n d"],
+    neighbours: int = 9,
+) -> Float[Array, " b"]:
+    """PatchCore's image score (equation 7): the largest patch distance, weighted by how usual its neighbour is.
+
+    w = 1 - exp(s) / sum_m exp(|q - m|) over the `neighbours` bank rows m nearest to the patch's own neighbour;
+    `neighbours` 1 leaves the plain maximum.
+    """
+    top = distances.argmax(1)
+    each = jnp.arange(distances.shape[0])
+    score = distances[each, top]
+    if neighbours <= 1:
+        return score
+    patch, own = queries[each, top], bank[index[each, top]]
+    around = nearest(own, bank, min(neighbours, bank.shape[0]))[1]
+    apart = jnp.sqrt(jnp.square(bank[around] - patch[:, None]).sum(-1))
+    return (1 - jnp.exp(score - jax.nn.logsumexp(apart, axis=1))) * score
