@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from jaxqc.data.dataset import Dataset, Sample
-from jaxqc.data.decode import MAX_PIXELS, read_image, read_mask
-from jaxqc.data.load import in_threads
+from jaxqc.data.decode import MAX_PIXELS, read_image
+from jaxqc.data.load import cut, in_threads, read_masks
+from jaxqc.data.normals import is_normal
 from jaxqc.data.open import Keys, scan_data
 from jaxqc.data.problems import Problem, printable
 from jaxqc.data.store import StoredSample
@@ -143,9 +144,10 @@ def check_path(
 def check_dataset(dataset: Dataset, max_pixels: int = MAX_PIXELS, progress: Progress | None = None) -> list[Problem]:
     """Decodes every sample and returns all problems, in index order, those of the whole set last.
 
-    Errors: `missing-file`, `undecodable`, `bad-mask`, `size-mismatch`, `duplicate-id`, `empty`. Warnings: `tiny`,
-    `constant`, `full-mask`, `no-mask`, `no-split`, `sizes`, `duplicate-pixels` (within a split),
-    `duplicate-across-splits` and `group-across-splits` (the test set would not be unseen).
+    Errors: `missing-file`, `undecodable`, `bad-mask`, `size-mismatch`, `crop`, `duplicate-id`, `empty`. Warnings:
+    `tiny`, `constant`, `full-mask`, `defect-in-normal`, `empty-mask` (in a set with normal samples), `no-mask`,
+    `no-split`, `sizes`, `duplicate-pixels` (within a split), `duplicate-across-splits` and `group-across-splits` (the
+    test set would not be unseen).
     """
     return _problems(dataset, _look(dataset, max_pixels, progress))
 
@@ -166,9 +168,19 @@ def _look_at(sample: Sample, max_pixels: int) -> _Facts:
         facts.problems.append(Problem(sample.id, kind, message, "error" if severity == "error" else "warning"))
 
     image, mask = _decode_stored(sample, add) if isinstance(sample, StoredSample) else _decode(sample, max_pixels, add)
+    name = printable(sample.image)
+    if image is not None and mask is not None and image.shape[:2] != mask.shape:
+        sizes = f"the mask is {mask.shape[1]} x {mask.shape[0]} and its image {image.shape[1]} x {image.shape[0]}"
+        add("size-mismatch", f"{printable(sample.mask)}: {sizes}; save both at one size")
+    elif sample.crop is not None:
+        try:
+            image, mask = (a if a is None else cut(a, sample) for a in (image, mask))
+        except UserError as e:
+            add("crop", str(e))
     if mask is not None:
         facts.share = float(mask.mean())
-    name = printable(sample.image)
+    elif sample.normal and image is not None:
+        facts.share = 0.0
     if image is not None:
         height, width, facts.channels = image.shape
         facts.size = f"{width} x {height}"
@@ -177,18 +189,15 @@ def _look_at(sample: Sample, max_pixels: int) -> _Facts:
             add("tiny", f"{name}: only {facts.size} pixels; is it the right file?", "warning")
         elif image.min() == image.max():
             add("constant", f"{name}: every pixel is {image.min()}; is it the right file?", "warning")
-    if mask is not None:
-        if image is not None and image.shape[:2] != mask.shape:
-            sizes = f"the mask is {mask.shape[1]} x {mask.shape[0]} and its image {facts.size}"
-            add("size-mismatch", f"{printable(sample.mask)}: {sizes}; save both at one size")
-        if mask.all():
-            add("full-mask", f"{printable(sample.mask)}: every pixel is defect; is it inverted?", "warning")
+    if mask is not None and mask.all():
+        add("full-mask", f"{printable(sample.mask)}: every pixel is defect; is it inverted?", "warning")
     return facts
 
 
 def _decode(sample: Sample, max_pixels: int, add: Add) -> Decoded:
     image = mask = None
-    for file in (sample.image, sample.mask):
+    masks = (sample.mask, *sample.more_masks)
+    for file in (sample.image, *masks):
         if file is not None and not os.path.exists(file):
             add("missing-file", f"{printable(file)}: no such file; add it or remove the sample")
     if os.path.exists(sample.image):
@@ -196,9 +205,9 @@ def _decode(sample: Sample, max_pixels: int, add: Add) -> Decoded:
             image = read_image(sample.image, max_pixels)
         except UserError as e:
             add("undecodable", str(e))
-    if sample.mask is not None and os.path.exists(sample.mask):
+    if all(file is not None and os.path.exists(file) for file in masks):
         try:
-            mask = read_mask(sample.mask, max_pixels)
+            mask = read_masks(sample, max_pixels)
         except UserError as e:
             add("bad-mask", str(e))
     return image, mask
@@ -222,6 +231,7 @@ def _problems(dataset: Dataset, facts: list[_Facts]) -> list[Problem]:
         if n > 1:
             out.append(Problem(ident, "duplicate-id", f"id {ident!r} stands {n} times; ids must be unique"))
     out += _duplicates(dataset, facts)
+    out += _contradictions(dataset, facts)
     groups: dict[str, set[str]] = defaultdict(set)
     for sample in samples:
         if sample.group:
@@ -233,7 +243,11 @@ def _problems(dataset: Dataset, facts: list[_Facts]) -> list[Problem]:
     if not samples:
         out.append(Problem(dataset.name, "empty", f"{dataset.name}: no usable samples"))
     for kind, what, without in (
-        ("no-mask", "no mask; training on masks refuses them", [s.id for s in samples if s.mask is None]),
+        (
+            "no-mask",
+            "no mask; training on masks refuses them",
+            [s.id for s in samples if s.mask is None and not s.normal],
+        ),
         ("no-split", "no split; protocol 'index' leaves them out", [s.id for s in samples if not s.split]),
     ):
         if 0 < len(without) < len(samples):
@@ -243,6 +257,21 @@ def _problems(dataset: Dataset, facts: list[_Facts]) -> list[Problem]:
     if len(sizes) > 1:
         message = f"{len(sizes)} different image sizes; training needs data.size to resize them"
         out.append(Problem(dataset.name, "sizes", message, "warning"))
+    return out
+
+
+def _contradictions(dataset: Dataset, facts: list[_Facts]) -> list[Problem]:
+    """Normal samples with defect pixels and, in a set that has normal ones, defective samples without."""
+    ordinary = [is_normal(sample, dataset) for sample in dataset.samples]
+    out = []
+    for sample, fact, normal in zip(dataset.samples, facts, ordinary, strict=True):
+        mask = printable(sample.mask)
+        if normal and fact.share:
+            message = f"{mask}: defect pixels in a normal sample; empty the mask or give the sample another class"
+            out.append(Problem(sample.id, "defect-in-normal", message, "warning"))
+        elif any(ordinary) and not normal and sample.label >= 0 and fact.share == 0:
+            message = f"{mask}: no defect pixels in a sample of class {_class(dataset, sample)!r}; is the mask right?"
+            out.append(Problem(sample.id, "empty-mask", message, "warning"))
     return out
 
 

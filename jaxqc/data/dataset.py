@@ -11,7 +11,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Sample:
-    """One image on disk, its mask (None = not labelled) and its class (-1 = none known)."""
+    """One image on disk, its mask (None = not labelled, or `normal`) and its class (-1 = none known)."""
 
     id: str
     image: Path
@@ -21,6 +21,14 @@ class Sample:
     group: str = ""
     noise: float = 0.0
     """Share of pixels replaced by salt and pepper when the image is loaded (protocol `field`)."""
+    normal: bool = False
+    """Free of defects by the data set's own word: without a mask file its mask is all zero."""
+    more_masks: tuple[Path, ...] = ()
+    """Further mask files of the image; its mask is the union of them and `mask`."""
+    nonzero: bool = False
+    """Whether every mask value but 0 means defect (masks that hold the defect's kind); else those above 128."""
+    crop: tuple[int, int, int, int] | None = None
+    """The part of the files that is the sample, in pixels: top, left, height, width. None = all of them."""
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,9 @@ from PIL import (
 from jaxqc.data.problems import printable
 from jaxqc.errors import UserError
 
+ORIENTATION = 0x0112
+"""The EXIF tag that tells how to turn an image upright; 5 to 8 exchange height and width."""
+
 MAX_PIXELS = 200_000_000
 """Most pixels an image may have by default (20,000 x 10,000): at 4 bytes each, 0.8 GB while it is being decoded."""
 
@@ -67,11 +70,23 @@ def read_image(path: str | Path, max_pixels: int = MAX_PIXELS) -> UInt8[np.ndarr
         return pixels.reshape(*pixels.shape[:2], -1)
 
 
-def read_mask(path: str | Path, max_pixels: int = MAX_PIXELS) -> UInt8[np.ndarray, "h w"]:
+def read_size(path: str | Path, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
+    """Height and width in pixels of what `read_image` would give. Raises `UserError` as it does."""
+    with _opened(path, max_pixels, load=False) as im:
+        width, height = im.size
+        if im.format != "TIFF":
+            turned = im.getexif().get(ORIENTATION, 1) >= 5
+            return (width, height) if turned else (height, width)
+    # Pillow's versions differ in whether an undecoded TIFF tells the upright size.
+    return read_image(path, max_pixels).shape[:2]
+
+
+def read_mask(path: str | Path, max_pixels: int = MAX_PIXELS, nonzero: bool = False) -> UInt8[np.ndarray, "h w"]:
     """Decodes a binary mask: 1 = defect, where the value is above 128 of 255 (a mask of only 0 and 1: where it is 1).
 
-    A file of 16 bits that holds no value above 255 is read as one of 8. A mask with a colour palette holds indices: its
-    palette is not looked at. Transparent pixels are background.
+    With `nonzero`, every value but 0 is defect (the values of such a mask tell kinds of defects apart). A file of 16
+    bits that holds no value above 255 is read as one of 8. A mask with a colour palette holds indices: its palette is
+    not looked at. Transparent pixels are background.
 
     Raises:
       UserError: as `read_image`; also a mask in colour, and one with values above 1 but none above 128 (class indices,
@@ -80,6 +95,8 @@ def read_mask(path: str | Path, max_pixels: int = MAX_PIXELS) -> UInt8[np.ndarra
     with _opened(path, max_pixels) as im:
         palette = im.mode == "P" and not _grey_palette(im)
         values = np.array(im) if palette else _channels(im, printable(path))
+    if nonzero:
+        return (values.reshape(*values.shape[:2], -1) != 0).any(2).astype(np.uint8)
     if values.ndim == 3:
         if np.ptp(values, axis=2).max() > 32:  # lossy compression tints a grey mask by a few values
             raise UserError(f"{printable(path)}: a mask in colour; save it as grey, 255 = defect and 0 = background")
@@ -113,8 +130,11 @@ def resize_mask(mask: UInt8[np.ndarray, "h w"], size: int) -> UInt8[np.ndarray, 
 
 
 @contextmanager
-def _opened(path: str | Path, max_pixels: int) -> Iterator[Image.Image]:
-    """The decoded, upright Pillow image; whatever goes wrong inside the block becomes a `UserError`."""
+def _opened(path: str | Path, max_pixels: int, load: bool = True) -> Iterator[Image.Image]:
+    """The decoded, upright Pillow image (without `load` as it lies there, undecoded).
+
+    Whatever goes wrong inside the block becomes a `UserError`.
+    """
     name = printable(path)
     try:
         # A named pipe would block for ever and a device may never end.
@@ -129,8 +149,9 @@ def _opened(path: str | Path, max_pixels: int) -> Iterator[Image.Image]:
                     f"{name}: {width} x {height} pixels is above the limit of {max_pixels:,}, which guards against"
                     " decompression bombs; make it smaller or raise max_pixels"
                 )
-            im.load()
-            ImageOps.exif_transpose(im, in_place=True)
+            if load:
+                im.load()
+                ImageOps.exif_transpose(im, in_place=True)
             yield im
     except UserError:
         raise

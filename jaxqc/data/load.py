@@ -1,8 +1,10 @@
 """Loading: samples on disk → stacked uint8 arrays, decoded by threads; bad files refuse the set or are listed."""
 
+import functools
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
@@ -20,25 +22,79 @@ Pair = tuple[UInt8[np.ndarray, "h w c"], UInt8[np.ndarray, "h w"]]
 
 
 def load_sample(sample: Sample, size: int = 0, max_pixels: int = MAX_PIXELS) -> Pair:
-    """One sample's image and mask ({0, 1}), resized to `size` x `size` (0 keeps them), with its noise applied.
+    """One sample's image and mask ({0, 1}), cropped, resized to `size` x `size` (0 keeps them), with noise applied.
 
     Raises:
-      UserError: a file cannot be decoded, there is no mask, or it is not of the image's size.
+      UserError: a file cannot be decoded, there is no mask though the sample is not normal, or it is not of the
+        image's size; or the crop reaches beyond it.
     """
-    if sample.mask is None:
+    if sample.mask is None and (isinstance(sample, StoredSample) or not sample.normal):
         raise UserError(f"{printable(sample.image)}: no mask for {sample.id!r}; add one (all zero = no defect)")
     if isinstance(sample, StoredSample):
         image, mask = sample.read()
     else:
-        image, mask = read_image(sample.image, max_pixels), read_mask(sample.mask, max_pixels)
+        read = read_image if sample.crop is None else _read_whole
+        image = read(sample.image, max_pixels)
+        mask = np.zeros(image.shape[:2], np.uint8) if sample.mask is None else read_masks(sample, max_pixels)
     if image.shape[:2] != mask.shape:
         raise UserError(
             f"{printable(sample.mask)}: the mask is {_side(mask)} and its image {printable(sample.image.name)}"
             f" {_side(image)}; save both at one size"
         )
+    if sample.crop is not None:
+        image, mask = cut(image, sample), cut(mask, sample)
     if sample.noise:
         image = salt_and_pepper(image, sample.id, sample.noise)
     return (resize_image(image, size), resize_mask(mask, size)) if size else (image, mask)
+
+
+def read_masks(sample: Sample, max_pixels: int = MAX_PIXELS) -> UInt8[np.ndarray, "h w"]:
+    """The union of a sample's mask files ({0, 1}), before any crop.
+
+    Raises:
+      UserError: there is none, one cannot be decoded, or they differ in size.
+    """
+    if sample.mask is None:
+        raise UserError(f"{printable(sample.image)}: no mask for {sample.id!r}; add one (all zero = no defect)")
+    mask = read_mask(sample.mask, max_pixels, sample.nonzero)
+    for file in sample.more_masks:
+        other = read_mask(file, max_pixels, sample.nonzero)
+        if other.shape != mask.shape:
+            raise UserError(
+                f"{printable(file)}: this mask is {_side(other)} and {printable(sample.mask.name)} of the same image"
+                f" {_side(mask)}; save all at one size"
+            )
+        mask |= other
+    return mask
+
+
+def cut(array: np.ndarray, sample: Sample) -> np.ndarray:
+    """The sample's part [height width ...] of its decoded image or mask [h w ...].
+
+    Raises:
+      UserError: the part reaches beyond the array.
+    """
+    if sample.crop is None:
+        return array
+    top, left, height, width = sample.crop
+    if min(top, left, height - 1, width - 1) < 0 or top + height > array.shape[0] or left + width > array.shape[1]:
+        raise UserError(
+            f"{printable(sample.image)}: the crop of {width} x {height} at ({left}, {top}) reaches beyond its"
+            f" {_side(array)} pixels; cut the data set again"
+        )
+    return array[top : top + height, left : left + width]
+
+
+def _read_whole(path: Path, max_pixels: int) -> UInt8[np.ndarray, "h w c"]:
+    """As `read_image`, keeping the last few: the crops of an image follow each other."""
+    return _kept(path, os.stat(path).st_mtime_ns if path.exists() else 0, max_pixels)
+
+
+@functools.lru_cache(maxsize=16)
+def _kept(path: Path, _: int, max_pixels: int) -> UInt8[np.ndarray, "h w c"]:
+    image = read_image(path, max_pixels)
+    image.flags.writeable = False
+    return image
 
 
 def load_arrays(

@@ -5,11 +5,12 @@
 | id     | yes    | unique name of the sample                                       |
 | image  | yes    | path of the image                                               |
 | cls    | no     | class name; empty = none known                                  |
-| mask   | no     | path of the mask; empty = not labelled                          |
+| mask   | no     | path of the mask; empty = not labelled, or a normal class       |
 | split  | no     | train, val, test or a name of your own                          |
 | group  | no     | samples of one object or shot: they belong into the same split  |
 
-Other columns are left alone. UTF-8 (a byte-order mark is allowed), commas, one header line.
+Other columns are left alone. Classes that mean free of defects: `jaxqc.data.normals.NAMES`. UTF-8 (a byte-order mark is
+allowed), commas, one header line.
 """
 
 import csv
@@ -20,6 +21,7 @@ import posixpath
 from pathlib import Path
 
 from jaxqc.data.dataset import Dataset, Sample
+from jaxqc.data.normals import means_normal
 from jaxqc.data.problems import Problem, printable
 from jaxqc.errors import UserError
 
@@ -60,6 +62,7 @@ def scan(path: Path) -> tuple[Dataset, list[Problem]]:
             label=number[row["cls"]],
             split=row["split"],
             group=row["group"],
+            normal=means_normal(row["cls"]),
         )
         for row in kept
     )

@@ -10,6 +10,7 @@ import re
 from pathlib import Path
 
 from jaxqc.data.dataset import Dataset, Sample
+from jaxqc.data.normals import means_normal
 from jaxqc.data.problems import Problem, printable
 from jaxqc.data.readers.folder import image_files
 from jaxqc.errors import UserError
@@ -59,7 +60,8 @@ def scan(path: Path) -> tuple[Dataset, list[Problem]]:
         if mask is None:
             message = f"{printable(file)}: no mask '{MASKS}/{printable(file.stem)}.png'; add it or remove the image"
             problems.append(Problem(printable(file.stem), "missing-mask", message))
-        samples.append(Sample(printable(file.stem), file, mask, CLASSES.index(match[1]) if match[1] in CLASSES else -1))
+        label = CLASSES.index(match[1]) if match[1] in CLASSES else -1
+        samples.append(Sample(printable(file.stem), file, mask, label, normal=means_normal(match[1])))
     for stem in masks.keys() - images.keys():
         message = f"{printable(masks[stem])}: a mask without an image in '{IMAGES}'"
         problems.append(Problem(printable(stem), "stray-mask", message, "warning"))
