@@ -186,12 +186,17 @@ def _by_class(dataset: Dataset, seed: int) -> list[tuple[str, list[Sample]]]:
     for sample in dataset.samples:
         groups.setdefault(sample.label, []).append(sample)
     name = [*dataset.classes, "no class"]  # label -1 is the last
-    return [(name[k], sorted(groups[k], key=lambda s: _hash(f"{seed}:{s.id}"))) for k in sorted(groups)]
+    return [(name[k], sorted(groups[k], key=lambda s: rank(seed, s.id))) for k in sorted(groups)]
+
+
+def rank(seed: int, name: str) -> bytes:
+    """The key by which ids and groups are sorted into a random order that only `seed` and the names decide."""
+    return _hash(f"{seed}:{name}")
 
 
 def _in_order(dataset: Dataset, samples: list[Sample]) -> Dataset:
-    rank = {s.id: i for i, s in enumerate(dataset.samples)}
-    return dataclasses.replace(dataset, samples=tuple(sorted(samples, key=lambda s: rank[s.id])))
+    place = {s.id: i for i, s in enumerate(dataset.samples)}
+    return dataclasses.replace(dataset, samples=tuple(sorted(samples, key=lambda s: place[s.id])))
 
 
 def _hash(text: str) -> bytes:

@@ -1,0 +1,131 @@
+"""Splits for learning from normal samples only: what is fitted, what calibrates the threshold, what is tested.
+
+Samples of one group (one object, one shot series, the crops of one image) always stay together; a sample without a
+group is a group of its own. Which groups are chosen follows from the seed and the groups' names alone, by the SHA-256
+ranking of `jaxqc.data.splits`: not from the order of the index, nor from how many samples a group has.
+"""
+
+import dataclasses
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from jaxqc.data.dataset import Dataset, Sample
+from jaxqc.data.normals import is_defective, is_normal, normals
+from jaxqc.data.problems import printable
+from jaxqc.data.splits import rank
+from jaxqc.errors import UserError
+
+CALIBRATION = 0.2
+"""Share of the groups of normal training samples that calibrate the threshold by default."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """A data set divided for anomaly detection; no group is in two of the parts."""
+
+    fit: Dataset
+    """Normal samples only."""
+    calibrate: Dataset
+    """Normal samples only, unseen by `fit`."""
+    test: Dataset
+    """Normal and defective samples."""
+
+
+def group_of(sample: Sample) -> str:
+    """The name of the sample's group; of a sample without one, a name that is its own."""
+    return f"group:{sample.group}" if sample.group else f"id:{sample.id}"
+
+
+def choose_groups(groups: Iterable[str], share: float, seed: int = 0) -> frozenset[str]:
+    """About `share` of the groups, at least one and never all of them; more share only adds groups.
+
+    Raises:
+      UserError: fewer than two groups, or a share outside (0, 1).
+    """
+    ranked = sorted(set(groups), key=lambda g: rank(seed, g))
+    if not 0 < share < 1:
+        raise UserError(f"share: {share} is not between 0 and 1")
+    if len(ranked) < 2:
+        found = f"1 group ({printable(ranked[0])})" if ranked else "no samples"
+        raise UserError(f"cannot be split by groups: {found}; needs 2 or more")
+    return frozenset(ranked[: min(max(1, round(share * len(ranked))), len(ranked) - 1)])
+
+
+def hold_out(dataset: Dataset, share: float = CALIBRATION, seed: int = 0) -> Dataset:
+    """The same samples, where those of a share of the training groups that hold normals are in split `val` now.
+
+    A defective sample of such a group goes with it: no group is split. Other splits stay as they are.
+
+    Raises:
+      UserError: fewer than two groups of normal training samples, or a share outside (0, 1).
+    """
+    try:
+        held = choose_groups((group_of(s) for s in normals(dataset.split("train")).samples), share, seed)
+    except UserError as e:
+        raise UserError(f"{dataset.name}: normal samples of split 'train': {e}") from e
+    samples = (
+        dataclasses.replace(s, split="val") if s.split == "train" and group_of(s) in held else s
+        for s in dataset.samples
+    )
+    return dataclasses.replace(dataset, samples=tuple(samples))
+
+
+def one_class(dataset: Dataset, share: float = CALIBRATION, seed: int = 0) -> Parts:
+    """Divides a data set by its split column: the test set is `test`, or `val` where there is no `test`.
+
+    The threshold is calibrated on the normals of a published `val` beside a `test`; where there is none, on `share` of
+    the training groups, held out by `hold_out`. Left out are defective training samples (KolektorSDD2 has them) and
+    normal ones of which the group is also in the test set, or in the published `val`.
+
+    Raises:
+      UserError: no normal training samples or too few groups of them, or nothing to test on.
+    """
+    test = dataset.split("test")
+    published = _without(normals(dataset.split("val")), test) if len(test) else dataset.split("test")
+    test = test if len(test) else dataset.split("val")
+    train = _without(_without(normals(dataset.split("train")), test), published)
+    if not len(train) or not len(test):
+        raise UserError(
+            f"{dataset.name}: needs normal samples (class good, Free, ...) with split 'train' and others, of other"
+            " groups, with split 'test' or 'val'; name them in an index.csv, or give a set in a published layout"
+        )
+    if len(published):
+        return Parts(train, published, test)
+    train = hold_out(train, share, seed)
+    return Parts(train.split("train"), train.split("val"), test)
+
+
+def propose_split(dataset: Dataset, share: float, seed: int = 0, mixed: bool = False) -> Dataset:
+    """Gives the samples of a set that comes without a split the splits `train` and `test`, whole groups each.
+
+    Groups with a defect are for testing, and `share` of the others train; with `mixed` (where every group has a defect)
+    the share is one of all groups, and their defective samples are in split `train` too. Where there are too few groups
+    to choose from, nothing trains.
+    """
+    defective = {group_of(s) for s in dataset.samples if is_defective(s, dataset)}
+    normal = {group_of(s) for s in dataset.samples if is_normal(s, dataset)}
+    candidates = normal | defective if mixed else normal - defective
+    train = choose_groups(candidates, share, seed) if len(candidates) > 1 else frozenset()
+    samples = (
+        dataclasses.replace(s, split="train" if group_of(s) in train else "test") if not s.split else s
+        for s in dataset.samples
+    )
+    return dataclasses.replace(dataset, samples=tuple(samples))
+
+
+def _without(dataset: Dataset, other: Dataset) -> Dataset:
+    """The samples whose group has none in `other`."""
+    groups = {group_of(s) for s in other.samples}
+    return dataclasses.replace(dataset, samples=tuple(s for s in dataset.samples if group_of(s) not in groups))
+
+
+def choose(dataset: Dataset, count: int, seed: int = 0) -> Dataset:
+    """`count` samples drawn by the seed, in index order; a larger count with the same seed holds the smaller one's.
+
+    Raises:
+      UserError: the data set has fewer, or the count is below 1.
+    """
+    if not 1 <= count <= len(dataset):
+        raise UserError(f"{dataset.name}: cannot choose {count} of {len(dataset)} samples; give 1 to {len(dataset)}")
+    chosen = {s.id for s in sorted(dataset.samples, key=lambda s: rank(seed, s.id))[:count]}
+    return dataclasses.replace(dataset, samples=tuple(s for s in dataset.samples if s.id in chosen))
