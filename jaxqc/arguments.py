@@ -2,10 +2,13 @@
 
 import argparse
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NoReturn
+from typing import Any, NoReturn, get_args
 
-from jaxqc.config import TrainConfig, leaves
+from jaxqc.config import Layout, TrainConfig, leaves
 from jaxqc.errors import UserError, suggest
+
+LAYOUTS = get_args(Layout)
+_LAYOUT_HELP = "how it lies on disk, by the name of a published data set (default: told by its folders and files)"
 
 Verb = Callable[[argparse.Namespace], int]
 
@@ -101,7 +104,7 @@ def _parsers(run: Mapping[str, Verb]) -> tuple[Parser, dict[str, Parser]]:
     )
     _checkpoint(evaluate)
     evaluate.add_argument("--data", required=True, metavar="DIR", help="data set with masks")
-    evaluate.add_argument("--layout", choices=("auto", "sd900", "index", "records", "tfds"), default="auto")
+    evaluate.add_argument("--layout", choices=LAYOUTS, default="auto", help=_LAYOUT_HELP)
     _keys(evaluate)
     evaluate.add_argument("--protocol", choices=("index", "seed", "field"), help="default: the run's own")
     evaluate.add_argument("--split", choices=("test", "train", "all"), default="test", help="side of the protocol")
@@ -133,11 +136,11 @@ def _parsers(run: Mapping[str, Verb]) -> tuple[Parser, dict[str, Parser]]:
         data_verbs,
         "check",
         "Find everything wrong with a data set in one pass.",
-        "  jaxqc data check DIR\n"
+        "  jaxqc data check DIR\n  jaxqc data check mvtec_ad/wood --layout mvtec\n"
         "  jaxqc data check ~/tensorflow_datasets/oxford_iiit_pet/4.0.0 --mask-key segmentation_mask --foreground 1,3",
     )
     check.add_argument("data", metavar="DIR")
-    check.add_argument("--layout", choices=("auto", "sd900", "index", "folder", "records", "tfds"), default="auto")
+    check.add_argument("--layout", choices=(*LAYOUTS, "folder"), default="auto", help=_LAYOUT_HELP)
     _keys(check)
     make = verb(
         data_verbs,
@@ -157,7 +160,7 @@ def _parsers(run: Mapping[str, Verb]) -> tuple[Parser, dict[str, Parser]]:
     )
     pack.add_argument("data", metavar="DIR")
     pack.add_argument("out", metavar="FILE")
-    pack.add_argument("--layout", choices=("auto", "sd900", "index", "tfds"), default="auto")
+    pack.add_argument("--layout", choices=[x for x in LAYOUTS if x != "records"], default="auto", help=_LAYOUT_HELP)
     _keys(pack)
     pack.add_argument("--size", type=int, default=0, metavar="PIXELS", help="resize to squares (default: keep)")
     prepare = verb(

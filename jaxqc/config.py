@@ -16,6 +16,27 @@ from typing import Any, Literal
 
 from jaxqc.errors import UserError, suggest
 
+Layout = Literal[
+    "auto",
+    "sd900",
+    "index",
+    "mvtec",
+    "loco",
+    "visa",
+    "btad",
+    "ksdd",
+    "ksdd2",
+    "mt",
+    "rsdds",
+    "aitex",
+    "nanotwice",
+    "fabric",
+    "textured",
+    "tfds",
+    "records",
+]
+"""How a data set lies on disk; `auto` tells by its folders and files."""
+
 
 @dataclass(frozen=True)
 class ModelConfig:
@@ -31,7 +52,7 @@ class ModelConfig:
 class DataConfig:
     """Where the images are and how they reach the device."""
 
-    layout: Literal["auto", "sd900", "index", "tfds", "records"] = "auto"
+    layout: Layout = "auto"
     protocol: Literal["auto", "index", "seed", "field"] = "auto"
     """`index`: the data's own split column. `seed`: 270 + 30 a class by a fixed seed. `field`: noisy, test on all.
     `auto`: `index` where the data bring a split, else `seed`; a run's folder records the one it was."""

@@ -1,24 +1,59 @@
 """Readers: one file a data-set layout, each giving an index of samples with nothing decoded."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from jaxqc.data.dataset import Dataset
 from jaxqc.data.problems import Problem, printable, refuse
-from jaxqc.data.readers import folder, index_csv, sd900
+from jaxqc.data.readers import aitex, fabric, folder, index_csv, kolektor, mt, nanotwice, rsdds, sd900, tree, visa
 from jaxqc.errors import UserError, suggest
 
-LAYOUTS = ("auto", "sd900", "index", "folder")
+
+class Reader(NamedTuple):
+    """One layout."""
+
+    known: Callable[[Path], bool]
+    """Whether a folder has it; reads names only."""
+    scan: Callable[[Path], tuple[Dataset, list[Problem]]]
+    expected: str
+    """What a folder of it holds, for messages."""
+
+
+READERS: dict[str, Reader] = {
+    "index": Reader(lambda path: (path / index_csv.FILE).is_file(), index_csv.scan, "index.csv"),
+    "sd900": Reader(
+        lambda path: sd900.folders(path) is not None, sd900.scan, f"the folders '{sd900.IMAGES}' and '{sd900.MASKS}'"
+    ),
+    "loco": Reader(tree.is_loco, tree.scan_loco, "train/good, validation/good, test/KIND, ground_truth/KIND/NNN"),
+    "btad": Reader(tree.is_btad, tree.scan, "train/ok, test/ok, test/ko, ground_truth/ko"),
+    "mvtec": Reader(tree.is_mvtec, tree.scan, "train/good, test/KIND, ground_truth/KIND"),
+    "textured": Reader(tree.is_mvtec, tree.scan, "train/good, test/KIND, ground_truth/KIND"),
+    "visa": Reader(visa.is_visa, visa.scan, f"Data/Images/Normal, and ../{visa.CSV}"),
+    "ksdd": Reader(kolektor.is_ksdd, kolektor.scan_ksdd, "kosNN/PartN.jpg and kosNN/PartN_label.bmp"),
+    "ksdd2": Reader(kolektor.is_ksdd2, kolektor.scan_ksdd2, "train/ and test/ with NNNNN.png and NNNNN_GT.png"),
+    "mt": Reader(mt.is_mt, mt.scan, "MT_CLASS/Imgs"),
+    "rsdds": Reader(rsdds.has_truth, rsdds.scan, f"the folders '{rsdds.IMAGES}' and '{rsdds.TRUTH}'"),
+    "aitex": Reader(aitex.is_aitex, aitex.scan, f"{aitex.IMAGES}, {aitex.MASKS}, {aitex.NORMALS}/FABRIC"),
+    "nanotwice": Reader(nanotwice.is_nanotwice, nanotwice.scan, "Normal, Anomalous/images, Anomalous/gt"),
+    "fabric": Reader(fabric.is_fabric, fabric.scan, "defect-free, a folder a KIND, ground_truth/KIND"),
+}
+"""By layout; `auto` takes the first that knows the folder, and guesses neither `fabric` nor `rsdds` by other names."""
+LAYOUTS = ("auto", "folder", *READERS)
+_DETECTED: dict[str, Callable[[Path], bool]] = {
+    name: reader.known for name, reader in READERS.items() if name not in ("textured", "fabric")
+} | {"rsdds": rsdds.is_rsdds}
 
 
 def open_dataset(path: str | Path, layout: str = "auto") -> Dataset:
-    """Opens a data set on disk; reads no pixels.
+    """Opens a data set on disk; reads no images (of KolektorSDD and KolektorSDD2 the masks, which tell the classes).
 
     Args:
-      path: the data set's folder (layout `folder`: also a single image).
+      path: the data set's folder (layout `folder`: also a single image); of a set with categories, one category's.
       layout: `sd900` = `Source Images/` and `Ground truth/`, class from the file name; `index` = `index.csv`;
-        `folder` = images alone, for prediction; `auto` = `index` where there is an `index.csv`, else `sd900`.
+        `folder` = images alone, for prediction; the other names of `READERS` = published anomaly-detection sets, each
+        told in its reader's file; `auto` tells by the names of folders and files.
 
     Raises:
       UserError: no such folder, no known layout in it, or anything wrong with its index.
@@ -49,7 +84,10 @@ def scan_dataset(path: str | Path, layout: str = "auto") -> tuple[Dataset, list[
             layout = _detect(path)
         if layout == "index" and not (path / index_csv.FILE).is_file():
             raise UserError(f"{printable(path)}: no {index_csv.FILE} (layout index); expected id,cls,image,mask,split")
-        return index_csv.scan(path) if layout == "index" else sd900.scan(path)
+        if not READERS[layout].known(path):
+            _refuse_above(path, READERS[layout].known)
+            raise UserError(f"{printable(path)}: expected {READERS[layout].expected} (layout {layout})")
+        return READERS[layout].scan(path)
     except OSError as e:
         raise UserError(f"{printable(e.filename or path)}: cannot be read ({e.strerror or e})") from e
 
@@ -69,14 +107,13 @@ def align_classes(dataset: Dataset, classes: Sequence[str]) -> Dataset:
 
 
 def _detect(path: Path) -> str:
-    if _known(path):
-        return "index" if (path / index_csv.FILE).is_file() else "sd900"
+    layout = _known(path)
+    if layout:
+        return layout
     name = printable(path)
     expected = f"'{sd900.IMAGES}/' and '{sd900.MASKS}/' (layout sd900) or {index_csv.FILE} (layout index)"
     entries = sorted(path.iterdir())
-    below = [p for p in entries if p.is_dir() and _known(p)]
-    if below:
-        raise UserError(f"{name}: no data set here, but one level down; give {printable(below[0])}")
+    _refuse_above(path, lambda below: bool(_known(below)))
     if not entries:
         raise UserError(f"{name}: empty folder; give one with {expected}")
     if folder.image_files(path):
@@ -85,11 +122,28 @@ def _detect(path: Path) -> str:
             f" to train, give a folder with {expected}"
         )
     holds = ", ".join(printable(p.name) for p in entries[:4]) + (", ..." if len(entries) > 4 else "")
-    raise UserError(f"{name}: no data set known here (holds {holds}); expected {expected}")
+    raise UserError(
+        f"{name}: no data set known here (holds {holds}); expected {expected}, or a published layout"
+        f" ({', '.join(x for x in READERS if x not in ('sd900', 'index'))})"
+    )
 
 
-def _known(path: Path) -> bool:
-    return (path / index_csv.FILE).is_file() or sd900.folders(path) is not None
+def _known(path: Path) -> str:
+    """The layout that `auto` takes the folder to have; "" for none."""
+    return next((name for name, known in _DETECTED.items() if known(path)), "")
+
+
+def _refuse_above(path: Path, known: Callable[[Path], bool]) -> None:
+    """Raises where data sets lie one level down: the folder above the one meant, or a set with categories."""
+    below = [p for p in sorted(path.iterdir()) if p.is_dir() and known(p)]
+    if len(below) == 1:
+        raise UserError(f"{printable(path)}: no data set here, but one level down; give {printable(below[0])}")
+    if below:
+        names = ", ".join(printable(p.name) for p in below)
+        raise UserError(
+            f"{printable(path)}: {len(below)} data sets one level down, each to be opened by itself: {names};"
+            f" give one, as {printable(below[0])}"
+        )
 
 
 def _near(path: Path) -> str:
