@@ -4,16 +4,16 @@ import hashlib
 import os
 from collections import Counter, defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from jaxqc.data.consistency import Facts, class_name, set_problems
 from jaxqc.data.dataset import Dataset, Sample
 from jaxqc.data.decode import MAX_PIXELS, read_image
 from jaxqc.data.load import cut, in_threads, read_masks
-from jaxqc.data.normals import is_normal
 from jaxqc.data.open import Keys, scan_data
 from jaxqc.data.problems import Problem, printable
 from jaxqc.data.store import StoredSample
@@ -99,17 +99,6 @@ class Report:
         return capture.get()
 
 
-@dataclass
-class _Facts:
-    """What one decoded sample tells."""
-
-    problems: list[Problem] = field(default_factory=list)
-    size: str = ""
-    channels: int = 0
-    digest: bytes = b""
-    share: float | None = None
-
-
 def check_path(
     path: str | Path,
     layout: str = "auto",
@@ -125,15 +114,15 @@ def check_path(
     dataset, found = scan_data(path, layout, keys)
     facts = _look(dataset, max_pixels, progress)
     told = {(p.where, p.kind) for p in found}
-    found += [p for p in _problems(dataset, facts) if (p.where, p.kind) not in told]
+    found += [p for p in set_problems(dataset, facts) if (p.where, p.kind) not in told]
     shares: dict[str, list[float]] = defaultdict(list)
     for sample, fact in zip(dataset.samples, facts, strict=True):
         if fact.share is not None:
-            shares[_class(dataset, sample)].append(fact.share)
+            shares[class_name(dataset, sample)].append(fact.share)
     return Report(
         path=printable(path),
         name=dataset.name,
-        counts=dict(Counter((_class(dataset, s), s.split or "-") for s in dataset.samples)),
+        counts=dict(Counter((class_name(dataset, s), s.split or "-") for s in dataset.samples)),
         sizes=dict(Counter(f.size for f in facts if f.size).most_common()),
         channels=dict(Counter("grey" if f.channels == 1 else "colour" for f in facts if f.channels).most_common()),
         foreground={name: float(np.mean(v)) for name, v in shares.items()},
@@ -149,11 +138,11 @@ def check_dataset(dataset: Dataset, max_pixels: int = MAX_PIXELS, progress: Prog
     `no-split`, `sizes`, `duplicate-pixels` (within a split), `duplicate-across-splits` and `group-across-splits` (the
     test set would not be unseen).
     """
-    return _problems(dataset, _look(dataset, max_pixels, progress))
+    return set_problems(dataset, _look(dataset, max_pixels, progress))
 
 
-def _look(dataset: Dataset, max_pixels: int, progress: Progress | None) -> list[_Facts]:
-    facts: list[_Facts] = []
+def _look(dataset: Dataset, max_pixels: int, progress: Progress | None) -> list[Facts]:
+    facts: list[Facts] = []
     for done, fact in enumerate(in_threads(lambda s: _look_at(s, max_pixels), dataset.samples), 1):
         facts.append(fact)
         if progress is not None:
@@ -161,8 +150,8 @@ def _look(dataset: Dataset, max_pixels: int, progress: Progress | None) -> list[
     return facts
 
 
-def _look_at(sample: Sample, max_pixels: int) -> _Facts:
-    facts = _Facts()
+def _look_at(sample: Sample, max_pixels: int) -> Facts:
+    facts = Facts()
 
     def add(kind: str, message: str, severity: str = "error") -> None:
         facts.problems.append(Problem(sample.id, kind, message, "error" if severity == "error" else "warning"))
@@ -222,78 +211,3 @@ def _decode_stored(sample: StoredSample, add: Add) -> Decoded:
     except UserError as e:
         add("undecodable", str(e))
         return None, None
-
-
-def _problems(dataset: Dataset, facts: list[_Facts]) -> list[Problem]:
-    out = [p for fact in facts for p in fact.problems]
-    samples = dataset.samples
-    for ident, n in Counter(s.id for s in samples).items():
-        if n > 1:
-            out.append(Problem(ident, "duplicate-id", f"id {ident!r} stands {n} times; ids must be unique"))
-    out += _duplicates(dataset, facts)
-    out += _contradictions(dataset, facts)
-    groups: dict[str, set[str]] = defaultdict(set)
-    for sample in samples:
-        if sample.group:
-            groups[sample.group].add(sample.split or "-")
-    for group, splits in groups.items():
-        if len(splits) > 1:
-            message = f"group {group!r} is in the splits {', '.join(sorted(splits))}; keep a group in one"
-            out.append(Problem(dataset.name, "group-across-splits", message, "warning"))
-    if not samples:
-        out.append(Problem(dataset.name, "empty", f"{dataset.name}: no usable samples"))
-    for kind, what, without in (
-        (
-            "no-mask",
-            "no mask; training on masks refuses them",
-            [s.id for s in samples if s.mask is None and not s.normal],
-        ),
-        ("no-split", "no split; protocol 'index' leaves them out", [s.id for s in samples if not s.split]),
-    ):
-        if 0 < len(without) < len(samples):
-            message = f"{len(without)} of {len(samples)} samples (the first: {without[0]!r}) have {what}"
-            out.append(Problem(dataset.name, kind, message, "warning"))
-    sizes = {f.size for f in facts if f.size}
-    if len(sizes) > 1:
-        message = f"{len(sizes)} different image sizes; training needs data.size to resize them"
-        out.append(Problem(dataset.name, "sizes", message, "warning"))
-    return out
-
-
-def _contradictions(dataset: Dataset, facts: list[_Facts]) -> list[Problem]:
-    """Normal samples with defect pixels and, in a set that has normal ones, defective samples without."""
-    ordinary = [is_normal(sample, dataset) for sample in dataset.samples]
-    out = []
-    for sample, fact, normal in zip(dataset.samples, facts, ordinary, strict=True):
-        mask = printable(sample.mask)
-        if normal and fact.share:
-            message = f"{mask}: defect pixels in a normal sample; empty the mask or give the sample another class"
-            out.append(Problem(sample.id, "defect-in-normal", message, "warning"))
-        elif any(ordinary) and not normal and sample.label >= 0 and fact.share == 0:
-            message = f"{mask}: no defect pixels in a sample of class {_class(dataset, sample)!r}; is the mask right?"
-            out.append(Problem(sample.id, "empty-mask", message, "warning"))
-    return out
-
-
-def _duplicates(dataset: Dataset, facts: list[_Facts]) -> list[Problem]:
-    """Samples with equal pixels: one problem for each set of them."""
-    same: dict[bytes, list[Sample]] = defaultdict(list)
-    for sample, fact in zip(dataset.samples, facts, strict=True):
-        if fact.digest:
-            same[fact.digest].append(sample)
-    out = []
-    for samples in same.values():
-        if len(samples) < 2:
-            continue
-        splits, classes = {s.split or "-" for s in samples}, {_class(dataset, s) for s in samples}
-        message = "equal pixels: " + ", ".join(f"{s.id} ({s.split or '-'})" for s in samples[:6])
-        message += f" and {len(samples) - 6} more" if len(samples) > 6 else ""
-        message += f"; and their classes differ: {', '.join(sorted(classes))}" if len(classes) > 1 else ""
-        kind = "duplicate-across-splits" if len(splits) > 1 else "duplicate-pixels"
-        advice = "keep them in one split" if len(splits) > 1 else "keep one"
-        out.append(Problem(samples[0].id, kind, f"{message}; {advice}", "warning"))
-    return out
-
-
-def _class(dataset: Dataset, sample: Sample) -> str:
-    return dataset.classes[sample.label] if sample.label >= 0 else "-"

@@ -1,0 +1,95 @@
+"""Whether the samples of a data set agree with each other: ids, groups, splits, classes, sizes, equal pixels."""
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+
+from jaxqc.data.dataset import Dataset, Sample
+from jaxqc.data.normals import is_normal
+from jaxqc.data.problems import Problem, printable
+
+
+@dataclass
+class Facts:
+    """What one decoded sample tells."""
+
+    problems: list[Problem] = field(default_factory=list)
+    size: str = ""
+    channels: int = 0
+    digest: bytes = b""
+    share: float | None = None
+
+
+def set_problems(dataset: Dataset, facts: list[Facts]) -> list[Problem]:
+    """The problems of single samples and, after them, those of the whole set: see `jaxqc.data.check.check_dataset`."""
+    out = [p for fact in facts for p in fact.problems]
+    samples = dataset.samples
+    for ident, n in Counter(s.id for s in samples).items():
+        if n > 1:
+            out.append(Problem(ident, "duplicate-id", f"id {ident!r} stands {n} times; ids must be unique"))
+    out += _duplicates(dataset, facts)
+    out += _contradictions(dataset, facts)
+    groups: dict[str, set[str]] = defaultdict(set)
+    for sample in samples:
+        if sample.group:
+            groups[sample.group].add(sample.split or "-")
+    for group, splits in groups.items():
+        if len(splits) > 1:
+            message = f"group {group!r} is in the splits {', '.join(sorted(splits))}; keep a group in one"
+            out.append(Problem(dataset.name, "group-across-splits", message, "warning"))
+    if not samples:
+        out.append(Problem(dataset.name, "empty", f"{dataset.name}: no usable samples"))
+    unlabelled = [s.id for s in samples if s.mask is None and not s.normal]
+    for kind, what, without in (
+        ("no-mask", "no mask; training on masks refuses them", unlabelled),
+        ("no-split", "no split; protocol 'index' leaves them out", [s.id for s in samples if not s.split]),
+    ):
+        if 0 < len(without) < len(samples):
+            message = f"{len(without)} of {len(samples)} samples (the first: {without[0]!r}) have {what}"
+            out.append(Problem(dataset.name, kind, message, "warning"))
+    sizes = {f.size for f in facts if f.size}
+    if len(sizes) > 1:
+        message = f"{len(sizes)} different image sizes; training needs data.size to resize them"
+        out.append(Problem(dataset.name, "sizes", message, "warning"))
+    return out
+
+
+def _contradictions(dataset: Dataset, facts: list[Facts]) -> list[Problem]:
+    """Normal samples with defect pixels and, in a set that has normal ones, defective samples without."""
+    ordinary = [is_normal(sample, dataset) for sample in dataset.samples]
+    out = []
+    for sample, fact, normal in zip(dataset.samples, facts, ordinary, strict=True):
+        mask = printable(sample.mask)
+        if normal and fact.share:
+            message = f"{mask}: defect pixels in a normal sample; empty the mask or give the sample another class"
+            out.append(Problem(sample.id, "defect-in-normal", message, "warning"))
+        elif any(ordinary) and not normal and sample.label >= 0 and fact.share == 0:
+            message = (
+                f"{mask}: no defect pixels in a sample of class {class_name(dataset, sample)!r}; is the mask right?"
+            )
+            out.append(Problem(sample.id, "empty-mask", message, "warning"))
+    return out
+
+
+def _duplicates(dataset: Dataset, facts: list[Facts]) -> list[Problem]:
+    """Samples with equal pixels: one problem for each set of them."""
+    same: dict[bytes, list[Sample]] = defaultdict(list)
+    for sample, fact in zip(dataset.samples, facts, strict=True):
+        if fact.digest:
+            same[fact.digest].append(sample)
+    out = []
+    for samples in same.values():
+        if len(samples) < 2:
+            continue
+        splits, classes = {s.split or "-" for s in samples}, {class_name(dataset, s) for s in samples}
+        message = "equal pixels: " + ", ".join(f"{s.id} ({s.split or '-'})" for s in samples[:6])
+        message += f" and {len(samples) - 6} more" if len(samples) > 6 else ""
+        message += f"; and their classes differ: {', '.join(sorted(classes))}" if len(classes) > 1 else ""
+        kind = "duplicate-across-splits" if len(splits) > 1 else "duplicate-pixels"
+        advice = "keep them in one split" if len(splits) > 1 else "keep one"
+        out.append(Problem(samples[0].id, kind, f"{message}; {advice}", "warning"))
+    return out
+
+
+def class_name(dataset: Dataset, sample: Sample) -> str:
+    """The name of the sample's class, `-` where none is known."""
+    return dataset.classes[sample.label] if sample.label >= 0 else "-"
