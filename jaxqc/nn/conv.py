@@ -121,17 +121,19 @@ class Conv(nn.Module):
 
 
 class ConvBN(nn.Module):
-    """Dense 3x3 convolution without bias, padding 1, + batch norm + ReLU. 9·i·o + 2o parameters."""
+    """Dense k x k convolution without bias, padding k // 2, + batch norm + activation. k²·i·o + 2o parameters."""
 
     features: int
     stride: int = 1
     norm: Norm = Norm()
+    kernel_size: int = 3
+    act: Activation = nn.relu
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
-        kernel = self.param("kernel", kernel_init, (3, 3, x.shape[-1], self.features))
+        kernel = self.param("kernel", kernel_init, (self.kernel_size, self.kernel_size, x.shape[-1], self.features))
         y = dense_conv(x.astype(self.norm.dtype), kernel.astype(self.norm.dtype), self.stride)
-        return normalize(self, y, self.norm, train)
+        return normalize(self, y, self.norm, train, self.act)
 
 
 def dense_conv(x: jax.Array, kernel: jax.Array, stride: int = 1) -> jax.Array:

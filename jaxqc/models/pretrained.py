@@ -1,0 +1,235 @@
+"""Weights under the names of torchvision, timm and the authors' CBAM code → our variables, with a report, and back.
+
+Every variable of ours has exactly one name there (`torch_name`). A name beyond those is told, never dropped silently.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxqc.errors import UserError
+from jaxqc.models.resnet import LAYERS, backbone_spec, build_backbone, checked_layers
+from jaxqc.types import Variables
+
+Path = tuple[str, ...]
+"""A variable's place: ("params", "layer1_0", "conv1", "kernel")."""
+Arrays = Mapping[str, np.ndarray]
+
+_FIELDS = {"kernel": "weight", "scale": "weight", "bias": "bias", "mean": "running_mean", "var": "running_var"}
+_CBAM = {"squeeze": "ChannelGate.mlp.1", "excite": "ChannelGate.mlp.3", "spatial": "SpatialGate.spatial.conv"}
+_NEUTRAL = {"scale": 1.0, "mean": 0.0, "var": np.float32(1) - np.float32(1e-5)}
+"""A batch norm that only adds its bias: var + eps is exactly 1 in float32."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """What became of a file's arrays; the names are the file's."""
+
+    model: str
+    layers: tuple[int, ...]
+    used: int
+    unused: tuple[str, ...] = ()
+    """Names that the model has no place for."""
+    missing: tuple[str, ...] = ()
+    """What the first layer that is only partly there lacks (such a layer is left out)."""
+    beyond: tuple[str, ...] = ()
+    """Names of the model that were not asked for."""
+    folded: bool = False
+    """Batch norm was inside the convolutions already; ours is neutral."""
+    identity: bool = False
+    """The model has CBAM and the file no gates: they start as exact identity."""
+    classes: int = 0
+    """Of the classifier head; 0 = left out."""
+
+    def lines(self) -> list[str]:
+        """For people to read."""
+        layers = ",".join(map(str, self.layers)) or "none"
+        head = f", a head of {self.classes} classes" if self.classes else ""
+        text = [f"{self.model}: {self.used} arrays read: stem, layers {layers}{head}"]
+        if self.folded:
+            text.append("batch norm was folded into the convolutions already; ours is neutral")
+        if self.identity:
+            text.append("the file has no CBAM gates: they start as exact identity")
+        for what, keys in (("missing", self.missing), ("unused", self.unused), ("not asked for", self.beyond)):
+            if keys:
+                text.append(f"{what}: {len(keys)}: {_listed(keys)}")
+        return text
+
+
+def torch_name(path: Path) -> str:
+    """The state dict's name of a variable; ours alone is the strength of gates, `….cbam.strength`."""
+    *modules, last = path[1:]
+    if last == "strength":
+        return f"{modules[0].replace('_', '.')}.cbam.strength"
+    bn = modules[-1] == "bn"
+    *block, unit = modules[:-1] if bn else modules
+    if "cbam" in block or unit in _CBAM:
+        block, name = block[:1], f"cbam.{_CBAM[unit]}"
+        name = name.removesuffix("conv") + "bn" if bn else name
+    elif unit == "downsample":
+        name = f"downsample.{int(bn)}"
+    else:
+        name = unit.replace("conv", "bn") if bn else unit
+    return ".".join([*(b.replace("_", ".") for b in block), name, _FIELDS[last]])
+
+
+def to_torch(path: Path, value: np.ndarray) -> np.ndarray:
+    """A variable in a state dict's layout: HWIO → OIHW, a 1x1 kernel [i o] → [o i 1 1], a linear one [i o] → [o i]."""
+    if path[-1] != "kernel":
+        return value
+    if value.ndim == 4:
+        return value.transpose(3, 2, 0, 1)
+    linear = path[-2] in ("fc", "squeeze", "excite")
+    return value.T if linear else value.T[:, :, None, None]
+
+
+def export_state(variables: Variables) -> dict[str, np.ndarray]:
+    """`{"params", "batch_stats"}` of a ResNet → state dict, inverse of `convert_state`."""
+    flat = flatten(variables)
+    return {torch_name(path): np.ascontiguousarray(to_torch(path, value)) for path, value in flat.items()}
+
+
+def flatten(variables: Variables) -> dict[Path, np.ndarray]:
+    """Nested variables → path → array on the host."""
+    leaves = jax.tree_util.tree_flatten_with_path(dict(variables))[0]
+    return {tuple(str(step.key) for step in path): np.asarray(leaf) for path, leaf in leaves}
+
+
+def convert_state(
+    arrays: Arrays, model: str, layers: Sequence[int] | None = None, head: bool = False, seed: int = 0
+) -> tuple[dict[str, Any], Report]:
+    """A state dict of numpy arrays → float32 `{"params", "batch_stats"}` of `build_backbone(model, layers)`, a report.
+
+    Args:
+      arrays: their names may share a prefix (`module.`, `backbone.`). Where a convolution has a bias and no batch norm,
+        batch norm was folded into it, and ours becomes neutral.
+      layers: those that are needed; the file must be whole up to the deepest. None: all that is whole, from the first.
+      head: take the classifier as well, for which all four layers must be there.
+      seed: for the weights behind CBAM gates that the file does not bring. Their strength is 0, so that they say
+        nothing until they are trained.
+
+    Raises:
+      UserError: an array that is needed lacks, or has another shape, or is not finite; or the file brings CBAM gates,
+        for which `model` has no place.
+    """
+    spec, arrays = backbone_spec(model), _stripped(arrays)
+    gates = any(".cbam." in name for name in arrays)
+    if gates and not spec.cbam:
+        raise UserError(f"{model}: the file holds CBAM gates, without which the network is another; use {model}_cbam")
+    classes = int(np.shape(arrays["fc.weight"])[0]) if "fc.weight" in arrays else 0
+    shapes = _shapes(model, classes or 1)
+    needs = {path: _needed(path, arrays, gates) for path in shapes}
+    lacks = {path: name for path, name in needs.items() if name and name not in arrays}
+    missing: list[str] = []
+    if layers is None:
+        whole = min((_layer(path) for path in lacks if _layer(path) <= 4), default=5) - 1
+        missing = [name for path, name in lacks.items() if _layer(path) == whole + 1]
+        if len(missing) == sum(bool(name) for path, name in needs.items() if _layer(path) == whole + 1):
+            missing = []  # all of that layer is absent: the file ends there
+        chosen, head = tuple(range(1, whole + 1)), head and whole == 4 and classes > 0
+    else:
+        chosen = checked_layers(layers, int(head))
+    deepest = 5 if head else max(chosen, default=1)
+    lacking = [name for path, name in lacks.items() if _layer(path) <= deepest]
+    if lacking:
+        raise UserError(f"{model}: the file lacks {len(lacking)} arrays that are needed: {_listed(lacking)}")
+
+    rng, used = np.random.default_rng(seed), set()
+    variables: dict[str, Any] = {}
+    for path, shape in shapes.items():
+        if _layer(path) > deepest:
+            continue
+        name = needs[path]
+        if name:
+            used.add(name)
+            value = _fitted(model, name, np.asarray(arrays[name]), path, shape)
+        else:
+            value = _start(path, shape, gates, rng)
+        _put(variables, path, value)
+    known = {torch_name(path) for path in shapes} | {_conv(path) + ".bias" for path in shapes if "bn" in path}
+    left = [name for name in arrays if name not in used]
+    report = Report(
+        model=model,
+        layers=chosen,
+        used=len(used),
+        unused=tuple(name for name in left if name not in known),
+        missing=tuple(missing),
+        beyond=tuple(name for name in left if name in known),
+        folded=any("bn" in path and needs[path] == _conv(path) + ".bias" for path in shapes),
+        identity=spec.cbam and not gates,
+        classes=classes if head else 0,
+    )
+    return variables, report
+
+
+def _stripped(arrays: Arrays) -> dict[str, np.ndarray]:
+    """Names without the prefix that the stem's has, and without counters of batches."""
+    stems = [name for name in arrays if name.endswith("conv1.weight") and "layer" not in name]
+    prefix = min(stems, key=len).removesuffix("conv1.weight") if stems else ""
+    return {n.removeprefix(prefix): a for n, a in arrays.items() if not n.endswith("num_batches_tracked")}
+
+
+def _shapes(model: str, classes: int) -> dict[Path, tuple[int, ...]]:
+    """Every variable of the whole model, from the stem on."""
+    network = build_backbone(model, LAYERS, classes)
+    shapes = jax.eval_shape(lambda: network.init(jax.random.key(0), jnp.zeros((1, 64, 64, 3))))
+    leaves = jax.tree_util.tree_flatten_with_path(dict(shapes))[0]
+    return {tuple(str(step.key) for step in path): leaf.shape for path, leaf in leaves}
+
+
+def _layer(path: Path) -> int:
+    """0 = stem, 1..4, 5 = head."""
+    return 5 if path[1] == "fc" else int(path[1][5]) if path[1].startswith("layer") else 0
+
+
+def _conv(path: Path) -> str:
+    """The name of the convolution before a batch norm's variable, without its last step."""
+    return torch_name((*path[: path.index("bn")], "kernel")).removesuffix(".weight")
+
+
+def _needed(path: Path, arrays: Arrays, gates: bool) -> str:
+    """The name in the file that gives this variable; "" where it starts without one."""
+    name = torch_name(path)
+    if "cbam" in path and not gates:
+        return ""
+    if path[-1] == "strength":
+        return name if name in arrays else ""
+    if "bn" in path and name.rsplit(".", 1)[0] + ".weight" not in arrays and _conv(path) + ".bias" in arrays:
+        return _conv(path) + ".bias" if path[-1] == "bias" else ""
+    return name
+
+
+def _fitted(model: str, name: str, value: np.ndarray, path: Path, shape: tuple[int, ...]) -> np.ndarray:
+    expected = to_torch(path, np.empty(shape, np.bool_)).shape
+    if value.shape != expected:
+        raise UserError(f"{name}: shape {value.shape} in the file, {expected} in {model}; is it of another model?")
+    value = value.astype(np.float32)
+    if not np.isfinite(value).all():
+        raise UserError(f"{name}: holds values that are not finite; the file is damaged")
+    if path[-1] == "kernel":
+        value = value.transpose(2, 3, 1, 0) if len(shape) == 4 else value.reshape(shape[::-1]).T
+    return np.ascontiguousarray(value)
+
+
+def _start(path: Path, shape: tuple[int, ...], gates: bool, rng: np.random.Generator) -> np.ndarray:
+    """What no file gives: neutral batch norms, gates that say nothing, gates as published."""
+    last = path[-1]
+    if last == "kernel":
+        return (rng.normal(size=shape) / np.sqrt(np.prod(shape[:-1]))).astype(np.float32)
+    if last == "strength":
+        return np.full(shape, float(gates), np.float32)
+    return np.full(shape, _NEUTRAL.get(last, 0.0), np.float32)
+
+
+def _put(tree: dict[str, Any], path: Path, value: np.ndarray) -> None:
+    for step in path[:-1]:
+        tree = tree.setdefault(step, {})
+    tree[path[-1]] = value
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:4]) + (", ..." if len(names) > 4 else "")
