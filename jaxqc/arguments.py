@@ -4,8 +4,9 @@ import argparse
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn, get_args
 
-from jaxqc.config import Layout, TrainConfig, leaves
+from jaxqc.config import Layout, TrainConfig
 from jaxqc.errors import UserError, suggest
+from jaxqc.fields import leaves
 
 LAYOUTS = get_args(Layout)
 _LAYOUT_HELP = "how it lies on disk, by the name of a published data set (default: told by its folders and files)"

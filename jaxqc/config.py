@@ -1,20 +1,18 @@
-"""Configuration: frozen dataclasses, loaded from `configs/NAME.py` and checked field by field (flags: `overrides.py`).
+"""Configuration: frozen dataclasses, loaded from `configs/NAME.py`, checked by `fields.py`, changed by `overrides.py`.
 
-A config file is Python and is executed (treat one from a stranger as code); it defines `get_config() -> TrainConfig`.
+A config file is Python and is executed (treat one from a stranger as code); it defines `get_config() -> TrainConfig`,
+or the recipe of another verb.
 """
 
 import dataclasses
 import importlib.util
-import json
-import math
 import re
-import typing
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from jaxqc.errors import UserError, suggest
+from jaxqc.fields import Config, check_positive, check_seed, sections, validate
 
 Layout = Literal[
     "auto",
@@ -138,16 +136,31 @@ class TrainConfig:
     nan_patience: int = 10
     """Steps in a row with a non-finite loss or gradient before the run stops."""
 
+    def check(self, where: str) -> None:
+        """What no single field's type tells. Raises UserError."""
+        check_seed(self.seed, where)
+        positive = {"optim.lr": self.optim.lr, "model.width": self.model.width, "eval_size": self.eval_size}
+        positive |= {"eval_batch": self.eval_batch, "optim.accumulate": self.optim.accumulate}
+        positive |= {"steps_per_call": self.steps_per_call, "augment.crop_min": self.augment.crop_min}
+        for i, phase in enumerate(self.phases):
+            positive |= {f"phases.{i}.{name}": value for name, value in dataclasses.asdict(phase).items()}
+            if phase.batch % max(self.optim.accumulate, 1):
+                raise UserError(f"{where}: phases.{i}.batch={phase.batch} is not a multiple of optim.accumulate")
+        check_positive(positive, where)
+        if not self.phases:
+            raise UserError(f"{where}: phases is empty; give at least one Phase(epochs=..., size=..., batch=...)")
 
-SECTIONS: dict[str, type] = {"model": ModelConfig, "data": DataConfig, "augment": AugmentConfig, "optim": OptimConfig}
+
+VERBS = {"TrainConfig": "train", "FitConfig": "fit"}
+"""The command that takes a kind of recipe."""
 
 
-def load_config(path: str | Path) -> TrainConfig:
-    """Runs the config file's `get_config()`.
+def load_config(path: str | Path, kind: type[Config] = TrainConfig) -> Config:
+    """Runs the config file's `get_config()`, which is to give a `kind`.
 
     Raises:
-      UserError: the file is absent, does not run, does not define `get_config`, or gives anything but a valid
-        `TrainConfig`; a misspelt field is named with the closest known one.
+      UserError: the file is absent, does not run, does not define `get_config`, or gives anything but a valid `kind`;
+        a misspelt field is named with the closest known one.
     """
     path = Path(path)
     if not path.is_file():
@@ -161,11 +174,11 @@ def load_config(path: str | Path) -> TrainConfig:
         spec.loader.exec_module(module)
         config = module.get_config()
     except AttributeError as e:
-        raise UserError(f"{path}: {e}; a config file defines get_config() -> jaxqc.config.TrainConfig") from e
+        raise UserError(f"{path}: {e}; a config file defines get_config() -> {kind.__name__}") from e
     except TypeError as e:
         # dataclasses refuse an unknown keyword with a TypeError that names class and keyword, but no close one.
         match = re.match(r"(\w+)\.__init__\(\) got an unexpected keyword argument '(\w+)'", str(e))
-        kinds = {kind.__name__: kind for kind in (TrainConfig, Phase, *SECTIONS.values())}
+        kinds: dict[str, Any] = {k.__name__: k for k in (kind, Phase, *sections(kind).values())}
         if match and match[1] in kinds:
             known = [f.name for f in dataclasses.fields(kinds[match[1]])]
             raise UserError(f"{path}: {match[1]} has no field {match[2]!r}{suggest(match[2], known)}") from e
@@ -174,88 +187,8 @@ def load_config(path: str | Path) -> TrainConfig:
         raise
     except Exception as e:  # it is the user's own code
         raise UserError(f"{path}: {type(e).__name__}: {e}") from e
-    if not isinstance(config, TrainConfig):
-        raise UserError(f"{path}: get_config() returned {type(config).__name__}, not a TrainConfig")
+    if not isinstance(config, kind):
+        verb = VERBS.get(type(config).__name__)
+        hint = f"; it is a recipe for jaxqc {verb}" if verb else ""
+        raise UserError(f"{path}: get_config() returned {type(config).__name__}, not a {kind.__name__}{hint}")
     return validate(config, str(path))
-
-
-def validate(config: TrainConfig, where: str = "config") -> TrainConfig:
-    """Returns the config unchanged when every field's type, choice and range are right.
-
-    Raises:
-      UserError: naming the dotted field, its value, and what it may be.
-    """
-    try:
-        rows = list(leaves(config))
-    except UserError as e:
-        raise UserError(f"{where}: {e}") from e
-    for name, kind, value in rows:
-        if typing.get_origin(kind) is Literal:
-            choices = typing.get_args(kind)
-            if value not in choices:
-                raise UserError(f"{where}: {name}={value!r}{suggest(str(value), choices)}")
-            continue
-        fits = isinstance(value, (int, float) if kind is float else kind)
-        if not fits or (isinstance(value, bool) and kind is not bool):
-            raise UserError(f"{where}: {name}={value!r} is not of type {kind.__name__}")
-        if kind in (int, float) and not 0 <= value < math.inf:
-            raise UserError(f"{where}: {name}={value!r} must be finite and not negative")
-    if config.seed >= 2**32:
-        raise UserError(f"{where}: seed={config.seed} must be below 2**32")
-    positive = {"optim.lr": config.optim.lr, "model.width": config.model.width, "eval_size": config.eval_size}
-    positive |= {"eval_batch": config.eval_batch, "optim.accumulate": config.optim.accumulate}
-    positive |= {"steps_per_call": config.steps_per_call, "augment.crop_min": config.augment.crop_min}
-    for i, phase in enumerate(config.phases):
-        positive |= {f"phases.{i}.{name}": value for name, value in dataclasses.asdict(phase).items()}
-        if phase.batch % max(config.optim.accumulate, 1):
-            raise UserError(f"{where}: phases.{i}.batch={phase.batch} is not a multiple of optim.accumulate")
-    for name, value in positive.items():
-        if value <= 0:
-            raise UserError(f"{where}: {name}={value!r} must be above 0")
-    if not config.phases:
-        raise UserError(f"{where}: phases is empty; give at least one Phase(epochs=..., size=..., batch=...)")
-    return config
-
-
-def leaves(config: Any, prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
-    """Every plain field as (dotted name, type, value); phases are numbered: `phases.0.epochs`."""
-    for name, kind in typing.get_type_hints(type(config)).items():
-        value = getattr(config, name)
-        if dataclasses.is_dataclass(kind):
-            if not isinstance(value, typing.cast(type, kind)):
-                raise UserError(f"{prefix}{name}={value!r} is not a {typing.cast(type, kind).__name__}")
-            yield from leaves(value, f"{prefix}{name}.")
-        elif name == "phases":
-            if not isinstance(value, tuple):
-                raise UserError(f"phases={value!r} is not a tuple of Phase(epochs=..., size=..., batch=...)")
-            for i, phase in enumerate(value):
-                if not isinstance(phase, Phase):
-                    raise UserError(f"phases.{i}={phase!r} is not a Phase")
-                yield from leaves(phase, f"phases.{i}.")
-        else:
-            yield f"{prefix}{name}", kind, value
-
-
-def to_dict(config: Any) -> dict[str, Any]:
-    """The config as plain JSON values, as stored in a checkpoint."""
-    return json.loads(json.dumps(dataclasses.asdict(config)))
-
-
-def from_dict(values: dict[str, Any], kind: type = TrainConfig, where: str = "config") -> Any:
-    """Inverse of `to_dict`. Unknown keys and wrong values raise `UserError` with a suggestion."""
-    fields = {f.name: f for f in dataclasses.fields(kind)}
-    for key in values:
-        if key not in fields:
-            raise UserError(f"{where}: unknown key {key!r}{suggest(key, fields)}")
-    out: dict[str, Any] = {}
-    for key, value in values.items():
-        if kind is TrainConfig and key in SECTIONS:
-            value = from_dict(value, SECTIONS[key], f"{where}.{key}")
-        elif kind is TrainConfig and key == "phases":
-            value = tuple(from_dict(p, Phase, f"{where}.phases[{i}]") for i, p in enumerate(value))
-        out[key] = value
-    try:
-        built = kind(**out)
-    except TypeError as e:
-        raise UserError(f"{where}: {e}") from e
-    return validate(built, where) if kind is TrainConfig else built

@@ -5,12 +5,14 @@ import dataclasses
 import io
 import json
 from collections.abc import Sequence
+from typing import Any
 
-from jaxqc.config import Phase, TrainConfig, from_dict, leaves, validate
+from jaxqc.config import Phase
 from jaxqc.errors import UserError, suggest
+from jaxqc.fields import Config, from_dict, leaves, validate
 
 
-def override(config: TrainConfig, arguments: Sequence[str]) -> TrainConfig:
+def override(config: Config, arguments: Sequence[str]) -> Config:
     """The config with the flags applied; a switch is turned off by `--data.no-skip-bad`.
 
     `--phases` itself takes a JSON list that replaces the whole schedule: `[{"epochs": 1, "size": 96, "batch": 8}]`.
@@ -25,14 +27,15 @@ def override(config: TrainConfig, arguments: Sequence[str]) -> TrainConfig:
         if argument == "--phases" or argument.startswith("--phases="):
             inline = argument.partition("=")
             text = inline[2] if inline[1] else "".join(arguments[i + 1 : i + 2])
-            config = validate(dataclasses.replace(config, phases=_phases(text)), "--phases")
+            changed: Any = dataclasses.replace(config, phases=_phases(text))  # type: ignore[type-var]
+            config = validate(changed, "--phases")
             del arguments[i : i + (1 if inline[1] else 2)]
             break
     screen = io.StringIO()
     try:
         with contextlib.redirect_stderr(screen), contextlib.redirect_stdout(screen):
             config, unknown = tyro.cli(
-                TrainConfig, default=config, args=arguments, return_unknown_args=True, add_help=False
+                type(config), default=config, args=arguments, return_unknown_args=True, add_help=False
             )
     except SystemExit as e:
         raise UserError(_first_paragraph(screen.getvalue())) from e

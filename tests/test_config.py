@@ -16,13 +16,10 @@ from jaxqc.config import (
     OptimConfig,
     Phase,
     TrainConfig,
-    from_dict,
-    leaves,
     load_config,
-    to_dict,
-    validate,
 )
 from jaxqc.errors import UserError
+from jaxqc.fields import from_dict, leaves, to_dict, validate
 from jaxqc.overrides import override
 
 RECIPES = sorted((Path(__file__).resolve().parents[1] / "configs").glob("*.py"))
@@ -31,7 +28,7 @@ RECIPES = sorted((Path(__file__).resolve().parents[1] / "configs").glob("*.py"))
 @pytest.mark.parametrize("path", RECIPES, ids=lambda p: p.stem)
 def test_recipes_load_and_say_how_to_run_them(path):
     config = load_config(path)
-    assert from_dict(json.loads(json.dumps(to_dict(config)))) == config
+    assert from_dict(json.loads(json.dumps(to_dict(config))), type(config)) == config
     assert f"configs/{path.name}" in (ast.get_docstring(ast.parse(path.read_text())) or "")
 
 
@@ -54,7 +51,7 @@ def test_flags_say_what_the_fields_say(lr, seed, name, flip, phases):
         phases=tuple(Phase(**row) for row in rows),
     )
     assert override(TrainConfig(), flags) == expected
-    assert from_dict(to_dict(expected)) == expected
+    assert from_dict(to_dict(expected), TrainConfig) == expected
 
 
 def test_flags_reach_every_field():
@@ -146,7 +143,7 @@ def test_absent_config_suggests_a_neighbour(tmp_path):
 )
 def test_bad_stored_configs_name_the_key(values, message):
     with pytest.raises(UserError, match=message):
-        from_dict(values)
+        from_dict(values, TrainConfig)
 
 
 def test_defaults_are_valid_and_frozen():

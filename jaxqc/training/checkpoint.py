@@ -16,8 +16,9 @@ import jax
 import numpy as np
 from flax import serialization, traverse_util
 
-from jaxqc.config import TrainConfig, from_dict
+from jaxqc.config import TrainConfig
 from jaxqc.errors import UserError, suggest
+from jaxqc.fields import from_dict
 from jaxqc.training.sums import DamagedError, check_sums, write_sums
 
 FORMAT = 1
@@ -207,7 +208,7 @@ def load_variables(run_dir: str | Path, which: str = "best") -> tuple[dict[str, 
     except ValueError as e:
         raise UserError(f"{meta_path}: damaged ({e}); copy the whole run folder again") from e
     variables = {"params": _subtree(flat, "params"), **_subtree(flat, "model_state")}
-    config = from_dict(record["config"], where=f"{path}: config")
+    config = from_dict(record["config"], TrainConfig, where=f"{path}: config")
     found = {"step": step, "metrics": record["metrics"]}
     return variables, config, {**meta, **record.get("environment", {}), **found}
 

@@ -10,9 +10,10 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxqc.config import TrainConfig, to_dict
+from jaxqc.config import TrainConfig
 from jaxqc.data.dataset import ArrayDataset, Dataset
 from jaxqc.errors import UserError, suggest
+from jaxqc.fields import to_dict
 from jaxqc.training import checkpoint, plan, record, state
 from jaxqc.training.cache import enable_compilation_cache
 from jaxqc.training.evaluate import make_evaluate

@@ -13,10 +13,11 @@ import jax
 import numpy as np
 
 import jaxqc
-from jaxqc.config import TrainConfig, to_dict
+from jaxqc.config import TrainConfig
 from jaxqc.data.dataset import ArrayDataset, Dataset
 from jaxqc.data.pipeline import eval_batches
 from jaxqc.errors import UserError
+from jaxqc.fields import to_dict
 from jaxqc.training.checkpoint import load_variables
 from jaxqc.training.evaluate import predict_maps
 from jaxqc.training.logs import replace_text

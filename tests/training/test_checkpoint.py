@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 from tiny import TinyMethod, tiny_config
 
-from jaxqc.config import from_dict, to_dict
+from jaxqc.config import TrainConfig
 from jaxqc.errors import UserError
+from jaxqc.fields import from_dict, to_dict
 from jaxqc.training import checkpoint
 from jaxqc.training.optim import make_optimizer
 from jaxqc.training.state import create
@@ -78,7 +79,7 @@ def test_what_was_saved_comes_back_bit_for_bit(folder):
         assert a.dtype == b.dtype
         np.testing.assert_array_equal(a, b)
     assert record["step"] == 6
-    assert from_dict(record["config"]) == CONFIG
+    assert from_dict(record["config"], TrainConfig) == CONFIG
 
 
 def test_the_two_latest_and_the_best_are_kept(tmp_path):

@@ -1,0 +1,114 @@
+"""What all configurations share: their fields walked, checked, and turned into plain values and back."""
+
+import dataclasses
+import json
+import math
+import typing
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal, TypeVar
+
+from jaxqc.errors import UserError, suggest
+
+Config = TypeVar("Config")
+
+
+def sections(kind: type) -> dict[str, Any]:
+    """The fields of a configuration that are configurations themselves."""
+    return {name: hint for name, hint in typing.get_type_hints(kind).items() if dataclasses.is_dataclass(hint)}
+
+
+def item_of(hint: Any) -> Any:
+    """T of a field of type `tuple[T, ...]`; None for any other."""
+    return typing.get_args(hint)[0] if typing.get_origin(hint) is tuple else None
+
+
+def leaves(config: Any, prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Every plain field as (dotted name, type, value); a tuple of configurations is numbered: `phases.0.epochs`."""
+    for name, kind in typing.get_type_hints(type(config)).items():
+        value, item = getattr(config, name), item_of(kind)
+        whole = item is not None and dataclasses.is_dataclass(item)
+        if dataclasses.is_dataclass(kind):
+            if not isinstance(value, typing.cast(type, kind)):
+                raise UserError(f"{prefix}{name}={value!r} is not a {typing.cast(type, kind).__name__}")
+            yield from leaves(value, f"{prefix}{name}.")
+        elif whole:
+            example = ", ".join(f"{f}=..." for f in typing.get_type_hints(item))
+            if not isinstance(value, tuple):
+                raise UserError(f"{name}={value!r} is not a tuple of {item.__name__}({example})")
+            for i, part in enumerate(value):
+                if not isinstance(part, item):
+                    raise UserError(f"{name}.{i}={part!r} is not a {item.__name__}")
+                yield from leaves(part, f"{name}.{i}.")
+        else:
+            yield f"{prefix}{name}", kind, value
+
+
+def validate(config: Config, where: str = "config") -> Config:
+    """Returns the config unchanged when every field's type, choice and range are right, and its own `check` is content.
+
+    Raises:
+      UserError: naming the dotted field, its value, and what it may be.
+    """
+    try:
+        rows = list(leaves(config))
+    except UserError as e:
+        raise UserError(f"{where}: {e}") from e
+    for name, kind, value in rows:
+        if typing.get_origin(kind) is Literal:
+            choices = typing.get_args(kind)
+            if value not in choices:
+                raise UserError(f"{where}: {name}={value!r}{suggest(str(value), choices)}")
+            continue
+        if (item := item_of(kind)) is not None:
+            if not isinstance(value, tuple) or not all(type(v) is item for v in value):
+                raise UserError(f"{where}: {name}={value!r} is not a tuple of {item.__name__}")
+            continue
+        fits = isinstance(value, (int, float) if kind is float else kind)
+        if not fits or (isinstance(value, bool) and kind is not bool):
+            raise UserError(f"{where}: {name}={value!r} is not of type {kind.__name__}")
+        if kind in (int, float) and not 0 <= value < math.inf:
+            raise UserError(f"{where}: {name}={value!r} must be finite and not negative")
+    check = getattr(config, "check", None)
+    if check is not None:
+        check(where)
+    return config
+
+
+def check_seed(seed: int, where: str, name: str = "seed") -> None:
+    """Raises UserError where a seed has more than 32 bits."""
+    if seed >= 2**32:
+        raise UserError(f"{where}: {name}={seed} must be below 2**32")
+
+
+def check_positive(values: Mapping[str, float], where: str) -> None:
+    """Raises UserError for the first value that is not above 0."""
+    for name, value in values.items():
+        if value <= 0:
+            raise UserError(f"{where}: {name}={value!r} must be above 0")
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """The config as plain JSON values, as stored in a checkpoint."""
+    return json.loads(json.dumps(dataclasses.asdict(config)))
+
+
+def from_dict(values: Mapping[str, Any], kind: type[Config], where: str = "config") -> Config:
+    """Inverse of `to_dict`. Unknown keys and wrong values raise `UserError` with a suggestion."""
+    hints, nested = typing.get_type_hints(kind), sections(kind)
+    for key in values:
+        if key not in hints:
+            raise UserError(f"{where}: unknown key {key!r}{suggest(key, hints)}")
+    out: dict[str, Any] = {}
+    for key, value in values.items():
+        item = item_of(hints[key])
+        if key in nested:
+            value = from_dict(value, nested[key], f"{where}.{key}")
+        elif item is not None and isinstance(value, list | tuple):
+            whole = dataclasses.is_dataclass(item)
+            value = tuple(from_dict(v, item, f"{where}.{key}[{i}]") if whole else v for i, v in enumerate(value))
+        out[key] = value
+    try:
+        built = kind(**out)
+    except TypeError as e:
+        raise UserError(f"{where}: {e}") from e
+    return validate(built, where) if hasattr(built, "check") else built
