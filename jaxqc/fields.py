@@ -12,9 +12,14 @@ from jaxqc.errors import UserError, suggest
 Config = TypeVar("Config")
 
 
+def is_config(hint: Any) -> bool:
+    """Whether a field's type is itself a configuration."""
+    return isinstance(hint, type) and dataclasses.is_dataclass(hint)
+
+
 def sections(kind: type) -> dict[str, Any]:
     """The fields of a configuration that are configurations themselves."""
-    return {name: hint for name, hint in typing.get_type_hints(kind).items() if dataclasses.is_dataclass(hint)}
+    return {name: hint for name, hint in typing.get_type_hints(kind).items() if is_config(hint)}
 
 
 def item_of(hint: Any) -> Any:
@@ -26,10 +31,10 @@ def leaves(config: Any, prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
     """Every plain field as (dotted name, type, value); a tuple of configurations is numbered: `phases.0.epochs`."""
     for name, kind in typing.get_type_hints(type(config)).items():
         value, item = getattr(config, name), item_of(kind)
-        whole = item is not None and dataclasses.is_dataclass(item)
-        if dataclasses.is_dataclass(kind):
-            if not isinstance(value, typing.cast(type, kind)):
-                raise UserError(f"{prefix}{name}={value!r} is not a {typing.cast(type, kind).__name__}")
+        whole = is_config(item)
+        if is_config(kind):
+            if not isinstance(value, kind):
+                raise UserError(f"{prefix}{name}={value!r} is not a {kind.__name__}")
             yield from leaves(value, f"{prefix}{name}.")
         elif whole:
             example = ", ".join(f"{f}=..." for f in typing.get_type_hints(item))
@@ -104,8 +109,9 @@ def from_dict(values: Mapping[str, Any], kind: type[Config], where: str = "confi
         if key in nested:
             value = from_dict(value, nested[key], f"{where}.{key}")
         elif item is not None and isinstance(value, list | tuple):
-            whole = dataclasses.is_dataclass(item)
-            value = tuple(from_dict(v, item, f"{where}.{key}[{i}]") if whole else v for i, v in enumerate(value))
+            value = tuple(
+                from_dict(v, item, f"{where}.{key}[{i}]") if is_config(item) else v for i, v in enumerate(value)
+            )
         out[key] = value
     try:
         built = kind(**out)
