@@ -25,3 +25,12 @@ def sd900() -> Path:
     if not path.is_dir():
         pytest.skip(f"real data absent: {path} (set JAXQC_SHARED to the folder that holds data/)")
     return path
+
+
+@pytest.fixture(scope="session")
+def magnetic_tile() -> Path:
+    """The real magnetic-tile folder (index.csv layout, groups, normal samples of class Free); skips where absent."""
+    path = SHARED / "data" / "magnetic-tile"
+    if not path.is_dir():
+        pytest.skip(f"real data absent: {path} (set JAXQC_SHARED to the folder that holds data/)")
+    return path
