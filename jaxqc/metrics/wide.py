@@ -1,0 +1,48 @@
+"""Counts beyond int32 as two words: exact, added elementwise, in any order and over devices."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+from jaxtyping import Array, Int, UInt32
+
+from jaxqc.metrics.segmentation import WORD
+
+
+@struct.dataclass
+class Wide:
+    """value = high * 2**24 + low, exact up to 2**55. See `segmentation.ConfusionSums`, which counts the same way.
+
+    A sum by `psum` over up to 128 devices fits the low word, which the next `add` carries.
+    """
+
+    low: Int[Array, "..."]
+    high: Int[Array, "..."]
+
+
+def zeros(shape: tuple[int, ...]) -> Wide:
+    """Counts of nothing."""
+    return Wide(jnp.zeros(shape, jnp.int32), jnp.zeros(shape, jnp.int32))
+
+
+def segment_sum(counts: UInt32[Array, "b ..."], segment: Int[Array, " b"], segments: int) -> Wide:
+    """Sums of uint32 counts by segment, exact for up to 2**15 counts; a segment out of range is left out."""
+    half, byte = 2**16 - 1, 2**8 - 1
+    parts = ((counts & half).astype(jnp.int32), (counts >> 16).astype(jnp.int32))
+    low, high = (jax.ops.segment_sum(part, segment, segments) for part in parts)
+    return carry(Wide((low & (2**WORD - 1)) + ((high & byte) << 16), (high >> 8) + (low >> WORD)))
+
+
+def carry(counts: Wide) -> Wide:
+    """The same values with the low word below 2**24."""
+    return Wide(counts.low & (2**WORD - 1), counts.high + (counts.low >> WORD))
+
+
+def add(a: Wide, b: Wide) -> Wide:
+    """The sum of both."""
+    return carry(jax.tree.map(jnp.add, a, b))
+
+
+def value(counts: Wide) -> Int[np.ndarray, "..."]:
+    """The values on the host, int64."""
+    return np.asarray(counts.high, np.int64) * 2**WORD + np.asarray(counts.low, np.int64)
