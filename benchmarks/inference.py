@@ -40,8 +40,8 @@ from jaxqc.config import TrainConfig
 from jaxqc.data.decode import read_image
 from jaxqc.data.synthetic import synthetic_arrays, write_sd900
 from jaxqc.models import build
-from jaxqc.saliency.batches import decoded
-from jaxqc.saliency.figures import boxes
+from jaxqc.data.batches import decoded
+from jaxqc.pictures.figures import boxes
 from jaxqc.saliency.model import Model
 
 COLUMNS = ("name", "batch", "dtype", "images_per_s", "ms", "spread", "mfu", "p50_ms", "p99_ms", "vs_reference",

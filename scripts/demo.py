@@ -21,7 +21,7 @@ from jaxqc.config import load_config
 from jaxqc.data.synthetic import CLASSES, render, synthetic_arrays, write_sd900
 from jaxqc.errors import UserError
 from jaxqc.overrides import override
-from jaxqc.saliency.figures import Row, result_figure, training_curve
+from jaxqc.pictures.figures import Row, result_figure, training_curve
 from jaxqc.saliency.model import Model
 
 RECIPE = Path(__file__).resolve().parents[1] / "configs" / "tscarnet_synthetic.py"

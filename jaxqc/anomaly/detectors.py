@@ -56,7 +56,9 @@ class Gaussian:
 
     def choice(self, shapes: Shapes) -> tuple[np.ndarray, ...]:
         """The chosen channels of each layer, a function of the seed and the channel counts alone."""
-        return channel_choice(jax.random.key(self.seed), tuple(c for _, _, c in shapes), self.channels)
+        with jax.ensure_compile_time_eval():
+            key = jax.random.key(self.seed)
+        return channel_choice(key, tuple(c for _, _, c in shapes), self.channels)
 
     def begin(self, shapes: Shapes, samples: int) -> gaussian.Collected:
         height, width, _ = shapes[0]

@@ -74,7 +74,8 @@ def channel_choice(key: jax.Array, channels: tuple[int, ...], count: int) -> tup
     total = sum(channels)
     if count <= 0 or count >= total:
         return tuple(np.arange(c) for c in channels)
-    chosen = np.sort(np.asarray(jax.random.permutation(key, total))[:count])
+    with jax.ensure_compile_time_eval():  # a choice is a constant of the graphs that use it
+        chosen = np.sort(np.asarray(jax.random.permutation(key, total))[:count])
     edges = np.cumsum((0, *channels))
     return tuple(chosen[(chosen >= a) & (chosen < b)] - a for a, b in pairwise(edges))
 

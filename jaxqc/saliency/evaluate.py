@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
+from jaxqc.data.batches import Counter, by_size, decoded
 from jaxqc.data.dataset import Dataset, Sample
 from jaxqc.data.load import load_sample
 from jaxqc.errors import UserError
 from jaxqc.metrics import saliency as metrics
-from jaxqc.saliency.batches import Counter, by_size, decoded
 from jaxqc.saliency.model import Model
 from jaxqc.training.record import environment
 from jaxqc.types import Metrics
@@ -219,7 +219,7 @@ def write_evaluation(result: Evaluation, model: Model, dataset: Dataset, out: st
 
 def _draw_worst(result: Evaluation, model: Model, dataset: Dataset, folder: Path, worst: int) -> None:
     """Predicts the worst again rather than keep every map in memory until it is known which they are."""
-    from jaxqc.saliency.figures import worst_cases
+    from jaxqc.pictures.figures import worst_cases
 
     rows = sorted(result.per_image, key=lambda row: row["s_measure"])[:worst]
     samples = {s.id: s for s in dataset.samples}

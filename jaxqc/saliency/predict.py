@@ -5,12 +5,12 @@ from pathlib import Path
 
 import numpy as np
 
+from jaxqc.data.batches import Counter, by_size, decoded
 from jaxqc.data.dataset import Sample
 from jaxqc.data.decode import read_image
 from jaxqc.data.problems import printable
 from jaxqc.data.readers import open_dataset
 from jaxqc.errors import UserError
-from jaxqc.saliency.batches import Counter, by_size, decoded
 from jaxqc.saliency.model import Model
 
 

@@ -12,7 +12,7 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image
 
 from jaxqc.errors import UserError
-from jaxqc.saliency.figures import Row, boxes, overlay, result_figure, training_curve, worst_cases
+from jaxqc.pictures.figures import Row, boxes, overlay, result_figure, training_curve, worst_cases
 
 
 def flood(mask: np.ndarray) -> list[tuple[int, int, int, int, int]]:

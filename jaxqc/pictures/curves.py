@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jaxqc.errors import UserError
-from jaxqc.saliency.sheet import DPI, INK, QUIET, save
+from jaxqc.pictures.sheet import DPI, INK, QUIET, save
 from jaxqc.training.logs import read_rows
 
 if TYPE_CHECKING:

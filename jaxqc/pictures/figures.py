@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float, Num, UInt8
 
-from jaxqc.saliency.curves import training_curve as training_curve
-from jaxqc.saliency.sheet import HEAT, Box, Sheet, draw_boxes, show
+from jaxqc.pictures.curves import training_curve as training_curve
+from jaxqc.pictures.sheet import HEAT, Box, Sheet, draw_boxes, show
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -38,6 +38,8 @@ class Row:
     coarse: Mapping[str, np.ndarray] = field(default_factory=dict)
     label: str = ""
     predicted: str = ""
+    found: np.ndarray | None = None
+    """Decided mask {0, 1} [h w], where it is more than the map above a threshold; the boxes are then round it."""
 
 
 def boxes(probability: Num[np.ndarray, "h w"], threshold: float = 0.5, min_area: int = 1) -> list[Box]:
@@ -84,11 +86,14 @@ def overlay(
     return np.round(grey_to_rgb(image) * (1 - cover) + heat * cover).astype(np.uint8)
 
 
-def result_figure(rows: Sequence[Row], path: str | Path, threshold: float = 0.5) -> "Figure":
+def result_figure(
+    rows: Sequence[Row], path: str | Path, threshold: float = 0.5, scale: str = "probability of defect"
+) -> "Figure":
     """Draws a row of panels an image and writes them to `path` (PNG, or what its ending says).
 
-    Columns: input, ground truth (where a row has one), each coarse map, final map, boxes round the regions above
-    `threshold` (of at least 1/2000 of the image) on the input. Beside each row: id, classes, MAE, IoU at `threshold`.
+    Columns: input, ground truth (where a row has one), each coarse map, final map, the decided mask (where a row has
+    one), boxes round its regions or else round those above `threshold` (of at least 1/2000 of the image) on the input.
+    `scale` names the map's values. Beside each row: id, classes, MAE, IoU at `threshold`.
 
     Raises:
       ValueError: no rows.
@@ -97,7 +102,8 @@ def result_figure(rows: Sequence[Row], path: str | Path, threshold: float = 0.5)
         raise ValueError("result_figure needs at least one row")
     coarse = list(dict.fromkeys(name for row in rows for name in row.coarse))
     columns = ["Input", *(["Ground truth"] if any(r.mask is not None for r in rows) else [])]
-    columns += [_coarse_title(name, rows) for name in coarse] + ["Final map", "Detected regions"]
+    decided = ["Predicted mask"] if any(r.found is not None for r in rows) else []
+    columns += [_coarse_title(name, rows) for name in coarse] + ["Final map", *decided, "Detected regions"]
     sheet = Sheet(len(rows), columns, rows[0].image.shape)
     for i, row in enumerate(rows):
         panels = iter(sheet.axes[i])
@@ -108,12 +114,17 @@ def result_figure(rows: Sequence[Row], path: str | Path, threshold: float = 0.5)
             ax = next(panels)
             show(ax, row.coarse[name], HEAT) if name in row.coarse else ax.axis("off")
         show(next(panels), row.map, HEAT)
+        if decided:
+            show(next(panels), row.found, "gray") if row.found is not None else next(panels).axis("off")
         ax = next(panels)
         show(ax, grey_to_rgb(row.image))
-        regions = boxes(row.map, threshold, max(1, row.map.size // 2000))
+        if row.found is None:
+            regions = boxes(row.map, threshold, max(1, row.map.size // 2000))
+        else:
+            regions = boxes(row.map * (row.found > 0), 0.0)
         draw_boxes(ax, regions, row.image.shape, row.predicted or row.label)
         sheet.caption(i, *_caption(row, threshold))
-    sheet.heat_bar("probability of defect")
+    sheet.heat_bar(scale)
     return sheet.save(path)
 
 

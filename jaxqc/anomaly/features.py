@@ -1,0 +1,63 @@
+"""The frozen backbone: weights from a file, batch norm folded, uint8 images in, layer features out."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, UInt8
+
+from jaxqc.anomaly.detectors import Layers, Shapes
+from jaxqc.anomaly.recipe import BackboneConfig
+from jaxqc.data.augment import to_float
+from jaxqc.models.pretrained import Report
+from jaxqc.models.resnet import IMAGENET_MEAN, IMAGENET_STD, build_backbone
+from jaxqc.types import Variables
+from jaxqc.weights.load import load_weights
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """Variables (folded, on the host) and the function that applies them."""
+
+    variables: Variables
+    apply: Callable[[Variables, Any], Layers]
+    """(variables, uint8 images [b h w 1 or 3]) → layer features, finest first, float32."""
+    source: dict[str, Any]
+    """Name and SHA-256 of the weights' file."""
+    report: Report | None = None
+
+    def shapes(self, size: int) -> Shapes:
+        """[h w c] of each layer for square images of `size` pixels."""
+        image = jax.ShapeDtypeStruct((1, size, size, 3), jnp.uint8)
+        layers = jax.eval_shape(self.apply, self.variables, image)
+        return tuple((x.shape[1], x.shape[2], x.shape[3]) for x in layers)
+
+
+def apply_function(config: BackboneConfig) -> Callable[[Variables, Any], Layers]:
+    """The backbone of a recipe as a pure function of folded variables and uint8 images."""
+    layers = tuple(sorted(set(config.layers)))
+    network = build_backbone(config.name, layers, dtype=config.dtype, folded=True)
+
+    def apply(variables: Variables, images: UInt8[Array, "b h w c"]) -> Layers:
+        out: Any = network.apply(variables, normalised(images))
+        return tuple(out[f"layer{i}"].astype(jnp.float32) for i in layers)
+
+    return apply
+
+
+def normalised(images: UInt8[Array, "b h w c"]) -> Float[Array, "b h w 3"]:
+    """Pixels as networks trained on ImageNet expect them; grey images are repeated over three channels."""
+    return (to_float(images) - jnp.asarray(IMAGENET_MEAN)) / jnp.asarray(IMAGENET_STD)
+
+
+def load_backbone(config: BackboneConfig) -> Backbone:
+    """The backbone with the weights of its file (see `BackboneConfig.weights`).
+
+    Raises:
+      UserError: no such file, or it lacks what the layers need.
+    """
+    source = config.weights or config.name.removesuffix("_cbam")
+    weights = load_weights(source, config.name, sorted(set(config.layers)))
+    return Backbone(weights.folded(), apply_function(config), weights.meta(), weights.report)

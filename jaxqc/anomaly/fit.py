@@ -1,0 +1,155 @@
+"""`jaxqc fit`: normal images → a fitted, calibrated detector in a folder of its own."""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxqc.anomaly.decide import Thresholds, by_f1, by_quantile
+from jaxqc.anomaly.features import Backbone, load_backbone
+from jaxqc.anomaly.model import AnomalyModel, save
+from jaxqc.anomaly.recipe import FitConfig, FitDataConfig
+from jaxqc.anomaly.run import fit_detector, load_batches, spread_over
+from jaxqc.data.batches import Counter
+from jaxqc.data.crops import crops
+from jaxqc.data.dataset import Dataset
+from jaxqc.data.grouped import Parts, choose, one_class
+from jaxqc.data.normals import is_defective
+from jaxqc.errors import UserError
+from jaxqc.fields import to_dict
+from jaxqc.training import record
+from jaxqc.training.cache import enable_compilation_cache
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A finished fit: its model, folder, and what was left out as unusable (a line each)."""
+
+    model: AnomalyModel
+    folder: Path | None
+    skipped: tuple[str, ...]
+
+
+def divide(dataset: Dataset, config: FitDataConfig, seed: int) -> tuple[Parts, Dataset | None]:
+    """The images to fit, to calibrate on and to test, cut into crops where the recipe says so; and beside them the
+    labelled validation images, where the data bring them apart from a test split.
+
+    Raises:
+      UserError: no normal training images, too few groups, or fewer than `samples`.
+    """
+    dataset = crops(dataset, config.crop) if config.crop else dataset
+    parts = one_class(dataset, config.held_out, seed)
+    if config.samples:
+        parts = replace(parts, fit=choose(parts.fit, config.samples, seed))
+    val = dataset.split("val")
+    labelled = len(dataset.split("test")) and any(is_defective(s, val) for s in val.samples)
+    return parts, val if labelled else None
+
+
+def fit(
+    config: FitConfig,
+    data: Dataset,
+    out: str | Path | None = None,
+    progress: bool = True,
+    backbone: Backbone | None = None,
+    note: Callable[[str], None] = lambda text: None,
+) -> Fitted:
+    """Fits and calibrates a detector; with `out`, leaves its folder there.
+
+    backbone: one that is loaded already. note: takes lines worth showing (weights, samples, thresholds).
+
+    Raises:
+      UserError: what is wrong with data, weights or folder; a sample that cannot be used, unless `data.skip_bad`.
+    """
+    enable_compilation_cache()
+    if out is not None and any(Path(out).glob("*")):
+        raise UserError(f"{out}: not empty; choose another --out, or remove it")
+    if backbone is None:
+        backbone = load_backbone(config.backbone)
+        for line in backbone.report.lines() if backbone.report else ():
+            note(line)
+    parts, labelled = divide(data, config.data, config.seed)
+    bad: list[str] = []
+    with Counter("fitting", len(parts.fit), progress) as counter:
+        state = fit_detector(
+            config.detector,
+            backbone,
+            parts.fit.samples,
+            config.data.size,
+            config.batch,
+            spread_over(config.devices),
+            bad,
+            counter.add,
+        )
+    if bad and not config.data.skip_bad:
+        raise UserError(f"{bad[0]}; {len(bad)} unusable of {len(parts.fit)}; --data.skip-bad leaves them out")
+    state = _gathered(state)
+    unknown = Thresholds(np.inf, np.inf, "not calibrated", 0.0, 1.0)
+    model = AnomalyModel(config, state, backbone.variables, unknown, {})
+    thresholds = calibrate(model, parts.calibrate, labelled, bad, progress)
+    note(f"thresholds: image {thresholds.image:.4g}, pixel {thresholds.pixel:.4g}; {thresholds.how}")
+    meta: dict[str, Any] = {"kind": "detector", "dataset": data.name, "fit": len(parts.fit) - len(bad)}
+    meta |= {"calibrate": len(parts.calibrate), "skipped": bad, "weights": backbone.source}
+    meta |= {"thresholds": asdict(thresholds)}
+    model = AnomalyModel(config, state, backbone.variables, thresholds, meta)
+    if out is None:
+        return Fitted(model, None, tuple(bad))
+    folder = Path(out)
+    digest = record.data_digest(parts.fit)
+    if jax.process_index() == 0:
+        record.write_papers(folder, config, meta, model.classes, digest)
+        _write_golden(folder, model, parts)
+    save(folder, model, {"config": to_dict(config), "data": digest, "metrics": {}, "best": {"step": 0}})
+    return Fitted(model, folder, tuple(bad))
+
+
+def calibrate(
+    model: AnomalyModel, normals: Dataset, labelled: Dataset | None, bad: list[str], progress: bool
+) -> Thresholds:
+    """Thresholds from images that were not fitted; never from the test split. labelled: for threshold `f1`.
+
+    Raises:
+      UserError: none of the held-out images can be used; threshold `f1` without labelled validation images.
+    """
+    scores, peaks, decision = [], [], model.config.decision
+    with Counter("calibrating", len(normals), progress) as counter:
+        for images, _, number in load_batches(normals.samples, model.size, model.batch, bad):
+            used = number >= 0
+            if used.any():
+                maps, score, _ = model.score(images[used])
+                scores.append(score)
+                peaks.append(maps.max((1, 2)))
+            counter.add(int(used.sum()))
+    if not scores:
+        raise UserError("threshold: none of the held-out normal images can be used")
+    thresholds = by_quantile(np.concatenate(scores), np.concatenate(peaks), decision.false_alarm)
+    if decision.threshold == "quantile":
+        return thresholds
+    if labelled is None:
+        raise UserError("decision.threshold f1: the data have no labelled split 'val' beside 'test'; use quantile")
+    found, labels = [], []
+    for images, _, number in load_batches(labelled.samples, model.size, model.batch, bad):
+        used = number >= 0
+        found.append(model.score(images[used])[1])
+        labels.append(np.array([is_defective(labelled.samples[i], labelled) for i in number[used]], bool))
+    return by_f1(np.concatenate(found), np.concatenate(labels), thresholds)
+
+
+def _gathered(state: Any) -> Any:
+    """The state as host arrays, whole in every process."""
+    if jax.process_count() == 1:
+        return jax.device_get(state)
+    from jax.experimental import multihost_utils
+
+    return multihost_utils.process_allgather(state, tiled=True)
+
+
+def _write_golden(folder: Path, model: AnomalyModel, parts: Parts) -> None:
+    """Two calibration images with their distances and scores, as this machine computes them."""
+    images, _, number = next(load_batches(parts.calibrate.samples[:2], model.size, 2, []))
+    images = images[number >= 0]
+    maps, scores, _ = model.score(images)
+    np.savez_compressed(folder / "golden.npz", image=images, map=maps, score=scores)

@@ -1,0 +1,185 @@
+"""A fitted detector ready for use, and its folder: uint8 images of any size in, maps, scores and masks out.
+
+state/0/      an Orbax checkpoint: the detector's state and the backbone's folded variables, with the record
+config.json   the recipe;  meta.json  thresholds, classes, weights' digest, data digest, versions
+golden.npz    two images with their maps and scores, for `jaxqc verify`
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, UInt8
+
+from jaxqc.anomaly.decide import Thresholds, opened, without_specks
+from jaxqc.anomaly.detectors import Bank, Gallery
+from jaxqc.anomaly.features import apply_function
+from jaxqc.anomaly.gaussian import FullRank, LowRank
+from jaxqc.anomaly.recipe import FitConfig
+from jaxqc.data.decode import resize_image
+from jaxqc.errors import UserError
+from jaxqc.fields import from_dict
+from jaxqc.training.checkpoint import Checkpoints, read
+from jaxqc.training.sums import DamagedError
+from jaxqc.types import Variables
+
+STATES: tuple[Any, ...] = (LowRank, FullRank, Bank, Gallery)
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a detector says of one image of its own size.
+
+    map: float32 [h w] in [0, 1]: the distance over twice the pixel threshold, so .5 is the threshold. score: the
+    image's, in the detector's own unit. mask: bool [h w], opened. defective: score at or above the image threshold.
+    """
+
+    map: np.ndarray
+    score: float
+    mask: np.ndarray
+    defective: bool
+
+
+class AnomalyModel:
+    """State, backbone and thresholds of a fit, compiled once for its batch size.
+
+    `size`: side in pixels at which the network sees an image. `classes`: the one thing it tells, `defect`.
+    """
+
+    classes: tuple[str, ...] = ("defect",)
+
+    def __init__(
+        self, config: FitConfig, state: Any, variables: Variables, thresholds: Thresholds, meta: dict[str, Any]
+    ) -> None:
+        self.config, self.thresholds, self.meta = config, thresholds, meta
+        self.size, self.batch = config.data.size, config.batch
+        self.state = jax.tree.map(jnp.asarray, state)
+        self.variables = jax.tree.map(jnp.asarray, variables)
+        self._detector, self._apply = config.detector, apply_function(config.backbone)
+        self._call = jax.jit(partial(self.forward))
+
+    def forward(
+        self, state: Any, variables: Variables, pixel: Float[Array, ""], images: UInt8[Array, "b s s c"]
+    ) -> tuple[Float[Array, "b s s"], Float[Array, " b"], Bool[Array, "b s s"]]:
+        """uint8 images of the network's size → distances, image scores and opened masks: one graph, to be jitted."""
+        maps, scores = self._detector.score(state, self._apply(variables, images), self.size)
+        return maps, scores, opened(maps >= pixel, self.config.decision.opening)
+
+    def score(self, images: UInt8[np.ndarray, "n s s c"]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Distances [n s s], scores [n] and masks [n s s] of images that have the network's size already."""
+        parts = []
+        for start in range(0, len(images), self.batch):
+            part = images[start : start + self.batch]
+            part = np.repeat(part, 3, -1) if part.shape[-1] == 1 else part
+            padded = np.concatenate([part, np.repeat(part[-1:], self.batch - len(part), 0)])
+            out = self._call(self.state, self.variables, np.float32(self.thresholds.pixel), padded)
+            parts.append([np.asarray(x)[: len(part)] for x in out])
+        if not parts:
+            empty = np.zeros((0, self.size, self.size), np.float32)
+            return empty, np.zeros(0, np.float32), empty.astype(bool)
+        return tuple(np.concatenate(x) for x in zip(*parts, strict=True))  # type: ignore[return-value]
+
+    def inspect(self, images: Sequence[np.ndarray]) -> list[Found]:
+        """Maps, scores, masks and verdicts of uint8 images [h w], [h w 1] or [h w 3] of any sizes."""
+        small = [resize_image(_channels(image, i), self.size) for i, image in enumerate(images)]
+        stack = np.stack([np.broadcast_to(x, (*x.shape[:2], 3)) for x in small]) if small else np.zeros((0, 1, 1, 3))
+        maps, scores, masks = self.score(stack.astype(np.uint8, copy=False))
+        found = []
+        for image, values, score, mask in zip(images, maps, scores, masks, strict=True):
+            height, width = image.shape[:2]
+            scaled = np.clip(_enlarge(values, height, width) / (2 * self.thresholds.pixel), 0, 1)
+            decided = _enlarge(mask.astype(np.float32), height, width) >= 0.5
+            decided = without_specks(decided, self.config.decision.smallest)
+            found.append(Found(scaled, float(score), decided, bool(score >= np.float32(self.thresholds.image))))
+        return found
+
+    def predict(self, images: Any, size: int | None = None) -> Any:
+        """Maps in [0, 1] at each image's own size (.5 = the threshold): an array for an array of images, else a list.
+
+        Raises:
+          UserError: images that are not uint8 [n h w c], [n h w], [h w c], [h w] or a list of such; another `size`.
+        """
+        if size not in (None, self.size):
+            raise UserError(f"--size: {size}; this detector was fitted at {self.size} pixels and has no other size")
+        if isinstance(images, np.ndarray):
+            single = images.ndim == 2 or (images.ndim == 3 and images.shape[-1] in (1, 3))
+            maps = [found.map for found in self.inspect([images] if single else list(images))]
+            return maps[0] if single else np.stack(maps)
+        return [found.map for found in self.inspect(list(images))]
+
+
+def _channels(image: np.ndarray, i: int) -> UInt8[np.ndarray, "h w c"]:
+    image = image[..., None] if image.ndim == 2 else image
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[-1] not in (1, 3):
+        raise UserError(f"images[{i}]: {image.dtype} {image.shape} is not uint8 [h w], [h w 1] or [h w 3]")
+    return image
+
+
+def _enlarge(values: Float[np.ndarray, "s s"], height: int, width: int) -> Float[np.ndarray, "height width"]:
+    """Bilinear with half-pixel centres; on the host, since every image may have its own size."""
+    from PIL import Image
+
+    if values.shape == (height, width):
+        return values
+    return np.asarray(Image.fromarray(values, "F").resize((width, height), Image.Resampling.BILINEAR))
+
+
+def save(folder: Path, model: AnomalyModel, record: dict[str, Any]) -> None:
+    """Writes a fit's state and backbone (config.json and meta.json are `record.write_papers`'s).
+
+    Raises:
+      UserError: the folder cannot be written.
+    """
+    saves = Checkpoints(folder / "state")
+    try:
+        tree = {"state": jax.device_get(model.state), "backbone": jax.device_get(model.variables)}
+        saves.save(0, tree, record, 0)
+        saves.wait()
+    finally:
+        saves.close()
+
+
+def load(path: str | Path) -> AnomalyModel:
+    """The model of a fit's folder.
+
+    Raises:
+      UserError: no fit there, or it is damaged.
+    """
+    folder = Path(path)
+    try:
+        flat, record = read(folder / "state" / "0")
+        meta = json.loads((folder / "meta.json").read_text("utf-8"))
+        config = from_dict(record["config"], FitConfig, f"{folder}: config")
+        thresholds = Thresholds(**meta["thresholds"])
+    except (DamagedError, OSError, ValueError, KeyError, TypeError) as e:
+        raise UserError(f"{folder}: damaged ({e}); fit again, or copy the whole folder again") from e
+    tree: dict[str, Any] = {}
+    for path_, value in flat.items():
+        place = tree
+        for name in path_[:-1]:
+            place = place.setdefault(name, {})
+        place[path_[-1]] = value
+    return AnomalyModel(config, _state(tree["state"]), tree["backbone"], thresholds, meta)
+
+
+def is_fit(path: str | Path) -> bool:
+    """Whether a folder holds a fitted detector (and not a training run)."""
+    return (Path(path) / "state").is_dir()
+
+
+def _state(fields: dict[str, Any]) -> Any:
+    """The named tuple that has these fields."""
+    kind = next(kind for kind in STATES if set(kind._fields) == set(fields))
+    values = {k: tuple(v[str(i)] for i in range(len(v))) if isinstance(v, dict) else v for k, v in fields.items()}
+    return kind(**values)
+
+
+def thresholds_dict(thresholds: Thresholds) -> dict[str, Any]:
+    """As kept in meta.json."""
+    return asdict(thresholds)
