@@ -131,6 +131,29 @@ def _parsers(run: Mapping[str, Verb]) -> tuple[Parser, dict[str, Parser]]:
     check.add_argument("checkpoint", metavar="DIR", help="run folder")
     check.add_argument("--tolerance", type=float, metavar="X", help="largest difference (default: by dtype)")
 
+    get = verb(
+        top,
+        "weights",
+        "List known files of pretrained backbones; download and verify those named.",
+        "  jaxqc weights\n  jaxqc weights resnet18 wide_resnet50_2",
+    )
+    get.add_argument("names", nargs="*", metavar="NAME", help="short names, as the list shows them")
+    get.add_argument("--mirror", metavar="URL", help="folder of another server that has the files under their names")
+    get.add_argument("--quiet", action="store_true", help="no progress display")
+    change = verb(
+        top,
+        "convert",
+        "Read a backbone's weights (torchvision, timm or CBAM names) into our own format, and report what fits.",
+        "  jaxqc convert resnet50 resnet50.npz\n"
+        "  jaxqc convert part.safetensors part.npz --model resnet18 --layers 1,2,3",
+    )
+    change.add_argument("file", metavar="FILE", help=".npz, .safetensors, .pth, or a short name of `jaxqc weights`")
+    change.add_argument("out", metavar="OUT", help="the .npz to write")
+    change.add_argument("--model", metavar="NAME", help="resnet18, resnet50_cbam, wide_resnet50_2, ...")
+    change.add_argument("--layers", metavar="LIST", help="layers that are needed, as 1,2,3 (default: all whole ones)")
+    change.add_argument("--head", action="store_true", help="take the classifier too")
+    change.add_argument("--seed", type=int, default=0, help="draws what lies behind gates that the file does not bring")
+
     data = top.add_parser("data", help="Check, generate or pack data sets.", description="Data sets.")
     data_verbs = data.add_subparsers(dest="data_verb", required=True, metavar="VERB")
     check = verb(

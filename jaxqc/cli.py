@@ -16,6 +16,7 @@ from typing import Any
 from jaxqc.arguments import parse
 from jaxqc.config import load_config
 from jaxqc.errors import UserError
+from jaxqc.weights import cli as weights
 
 USER_ERRNO = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST,
               errno.EISDIR, errno.ENAMETOOLONG)  # fmt: skip
@@ -135,8 +136,8 @@ def _verify(args: argparse.Namespace) -> int:
 def _data_check(args: argparse.Namespace) -> int:
     from rich.console import Console
 
+    from jaxqc.data.batches import Counter
     from jaxqc.data.check import check_path
-    from jaxqc.saliency.batches import Counter
 
     with Counter("checking", 0, every=2.0) as counter:
         report = check_path(args.data, args.layout, progress=counter.reach, keys=_keys(args))
@@ -183,6 +184,8 @@ VERBS = {
     "evaluate": _evaluate,
     "predict": _predict,
     "verify": _verify,
+    "weights": weights.fetch,
+    "convert": weights.convert,
     "data check": _data_check,
     "data synthetic": _data_synthetic,
     "data records": _data_records,

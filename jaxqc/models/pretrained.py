@@ -108,7 +108,7 @@ def convert_state(
       arrays: their names may share a prefix (`module.`, `backbone.`). Where a convolution has a bias and no batch norm,
         batch norm was folded into it, and ours becomes neutral.
       layers: those that are needed; the file must be whole up to the deepest. None: all that is whole, from the first.
-      head: take the classifier as well, for which all four layers must be there.
+      head: the classifier and all four layers are needed too.
       seed: for the weights behind CBAM gates that the file does not bring. Their strength is 0, so that they say
         nothing until they are trained.
 
@@ -130,7 +130,7 @@ def convert_state(
         missing = [name for path, name in lacks.items() if _layer(path) == whole + 1]
         if len(missing) == sum(bool(name) for path, name in needs.items() if _layer(path) == whole + 1):
             missing = []  # all of that layer is absent: the file ends there
-        chosen, head = tuple(range(1, whole + 1)), head and whole == 4 and classes > 0
+        chosen = tuple(range(1, whole + 1))
     else:
         chosen = checked_layers(layers, int(head))
     deepest = 5 if head else max(chosen, default=1)

@@ -1,0 +1,99 @@
+"""Weight files that are known to fit: where they come from, under which licence, and how to tell a sound copy."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from jaxqc.errors import UserError, suggest
+
+_TORCHVISION = "https://download.pytorch.org/models/"
+
+
+@dataclass(frozen=True)
+class Known:
+    """One file of somebody else's."""
+
+    model: str
+    """Backbone it fits (`jaxqc.models.resnet.BACKBONES`)."""
+    url: str
+    file: str
+    digest: str
+    """First hexadecimal digits of its SHA-256, as far as its publisher tells them; "" = not told."""
+    licence: str
+    about: str
+    direct: bool = True
+    """The address gives the file itself; otherwise it is for a browser."""
+
+
+def _torchvision(model: str, digest: str, about: str) -> Known:
+    # torchvision's file names carry the first eight digits of the file's SHA-256.
+    file = f"{model}-{digest}.pth"
+    return Known(model, _TORCHVISION + file, file, digest, "BSD-3-Clause", f"torchvision {about}")
+
+
+KNOWN: dict[str, Known] = {
+    "resnet18": _torchvision("resnet18", "f37072fd", "IMAGENET1K_V1"),
+    "resnet34": _torchvision("resnet34", "b627a593", "IMAGENET1K_V1"),
+    "resnet50": _torchvision("resnet50", "0676ba61", "IMAGENET1K_V1"),
+    "resnet50-v2": _torchvision("resnet50", "11ad3fa6", "IMAGENET1K_V2"),
+    "resnet101": _torchvision("resnet101", "63fe2227", "IMAGENET1K_V1"),
+    "resnet101-v2": _torchvision("resnet101", "cd907fc2", "IMAGENET1K_V2"),
+    "resnet152": _torchvision("resnet152", "394f9c45", "IMAGENET1K_V1"),
+    "resnet152-v2": _torchvision("resnet152", "f82ba261", "IMAGENET1K_V2"),
+    "wide_resnet50_2": _torchvision("wide_resnet50_2", "95faca4d", "IMAGENET1K_V1"),
+    "wide_resnet50_2-v2": _torchvision("wide_resnet50_2", "9ba9bcbe", "IMAGENET1K_V2"),
+    "resnet50_cbam": Known(
+        "resnet50_cbam",
+        "https://www.dropbox.com/s/bt6zty02h9ibufi/RESNET50_CBAM_new_name_wrap.pth",
+        "RESNET50_CBAM_new_name_wrap.pth",
+        "",
+        "MIT",
+        "by CBAM's authors, ImageNet-1k top-1 77.6 %",
+        direct=False,
+    ),
+}
+"""Short name → file. All were trained on ImageNet-1k, whose images come with terms of their own."""
+
+
+def known(name: str) -> Known:
+    """The entry of `KNOWN`. Raises `UserError` with the closest name where there is none."""
+    if name not in KNOWN:
+        raise UserError(f"weights: no known file {name!r}{suggest(name, KNOWN)}")
+    return KNOWN[name]
+
+
+def cache_folder() -> Path:
+    """`$XDG_CACHE_HOME/jaxqc/weights`, by default under ~/.cache.
+
+    Raises:
+      UserError: neither that variable nor a home is set.
+    """
+    try:
+        home = os.environ.get("XDG_CACHE_HOME")
+        return (Path(home) if home else Path.home() / ".cache") / "jaxqc" / "weights"
+    except RuntimeError as e:
+        raise UserError("XDG_CACHE_HOME is not set and there is no home folder; set it to a folder") from e
+
+
+def by_hand(entry: Known) -> str:
+    """How to place a file without a network here: one sentence."""
+    check = f", whose SHA-256 starts with {entry.digest}" if entry.digest else ""
+    return f"fetch {entry.url} on a machine with a network and copy it to {cache_folder() / entry.file}{check}"
+
+
+def locate(source: str | Path) -> Path:
+    """A path that exists, or the cached file of a short name such as `resnet18`.
+
+    Raises:
+      UserError: no such file; for a short name, with the command that downloads it and the way to place it by hand.
+    """
+    path = Path(source)
+    if path.is_file():
+        return path
+    if str(source) not in KNOWN:
+        raise UserError(f"{source}: no such file, nor a known one{suggest(str(source), KNOWN)}")
+    entry = KNOWN[str(source)]
+    if not (cached := cache_folder() / entry.file).is_file():
+        get = f"jaxqc weights {source}, or " if entry.direct else ""
+        raise UserError(f"weights {source!r} are not here: {get}{by_hand(entry)}")
+    return cached

@@ -1,0 +1,105 @@
+"""A backbone's variables from any file: somebody else's, or our own format, which this also makes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jaxqc import __version__
+from jaxqc.errors import UserError
+from jaxqc.models.pretrained import Report, convert_state, export_state, flatten
+from jaxqc.nn.fold import fold_batch_norm
+from jaxqc.types import Variables
+from jaxqc.weights.download import sha256
+from jaxqc.weights.files import read_arrays, write_own
+from jaxqc.weights.known import KNOWN, locate
+
+FORMAT = "jaxqc backbone 1"
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A backbone's variables and where they are from.
+
+    variables: `{"params", "batch_stats"}`, float32, of `build_backbone(model, layers, classes)`.
+    source, sha256: name and digest of the file that they were first read from (through our own format, that one's).
+    """
+
+    model: str
+    layers: tuple[int, ...]
+    variables: Variables
+    report: Report
+    source: str
+    sha256: str
+
+    def folded(self) -> Variables:
+        """`{"params"}` with batch norm inside the kernels, for `build_backbone(..., folded=True)`."""
+        return fold_batch_norm(self.variables)
+
+    def meta(self) -> dict[str, Any]:
+        """What a checkpoint keeps of it."""
+        return {"model": self.model, "source": self.source, "sha256": self.sha256}
+
+
+def load_weights(
+    source: str | Path, model: str | None = None, layers: Sequence[int] | None = None, head: bool = False, seed: int = 0
+) -> Weights:
+    """Reads a file, or the cached one of a short name (`jaxqc.weights.known.KNOWN`).
+
+    Args:
+      model: a name of `BACKBONES`; None where the file or the short name tells it. A plain file may be read as its
+        `NAME_cbam`, whose gates then start as exact identity.
+      layers: those needed, of which nothing may lack; None = all that is whole. head: the classifier is needed too.
+      seed: draws the weights behind gates that the file does not bring.
+
+    Raises:
+      UserError: no such file, a damaged or foreign one, or one that does not fit; it names file and array.
+    """
+    path = locate(source)
+    arrays, meta = read_arrays(path)
+    own = meta is not None
+    if own:
+        arrays = _own(path, arrays, meta or {})
+    if model is None:
+        model = str((meta or {})["model"]) if own else KNOWN[str(source)].model if str(source) in KNOWN else None
+    if model is None:
+        raise UserError(f"{path}: tells no model; name one, such as resnet50 (--model)")
+    try:
+        variables, report = convert_state(arrays, model, layers, head, seed)
+    except UserError as e:
+        raise UserError(f"{path}: {e}") from e
+    name, digest = (str(meta["source"]), str(meta["sha256"])) if meta else (path.name, sha256(path))
+    return Weights(model, report.layers, variables, report, name, digest)
+
+
+def save_weights(path: str | Path, weights: Weights) -> None:
+    """Writes our own format: every variable under its path (`params/layer1_0/conv1/kernel`) and a JSON record `meta`.
+
+    Raises:
+      UserError: another ending than `.npz`.
+    """
+    path = Path(path)
+    if path.suffix != ".npz":
+        raise UserError(f"{path}: our own format ends in .npz")
+    arrays = {"/".join(place): value for place, value in flatten(weights.variables).items()}
+    meta = {"format": FORMAT, **weights.meta(), "layers": list(weights.layers), "classes": weights.report.classes}
+    write_own(path, arrays, {**meta, "jaxqc": __version__})
+
+
+def _own(path: Path, arrays: dict[str, np.ndarray], meta: dict[str, Any]) -> dict[str, np.ndarray]:
+    """Arrays of our own format under the names that every file is read by."""
+    if meta.get("format") != FORMAT or not {"model", "source", "sha256"} <= set(meta):
+        raise UserError(f"{path}: format {meta.get('format')!r}, not {FORMAT!r}; convert the weights again")
+    tree: dict[str, Any] = {}
+    for name, value in arrays.items():
+        *parents, last = name.split("/")
+        node = tree
+        for step in parents:
+            node = node.setdefault(step, {})
+        node[last] = value
+    try:
+        return export_state(tree)
+    except (KeyError, IndexError, ValueError) as e:
+        raise UserError(f"{path}: an array's name is not of a backbone ({e!r}); convert the weights again") from e

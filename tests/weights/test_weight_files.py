@@ -1,0 +1,296 @@
+"""Weight files of every kind and naming → variables, the reports, our own format, and the real files at hand."""
+
+import json
+import pickle
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxqc.cli import main
+from jaxqc.errors import UserError
+from jaxqc.models.pretrained import convert_state, export_state
+from jaxqc.models.resnet import IMAGENET_MEAN, IMAGENET_STD, build_backbone
+from jaxqc.nn.fold import fold_batch_norm
+from jaxqc.weights.files import read_arrays
+from jaxqc.weights.load import load_weights, save_weights
+from tests.conftest import SHARED
+
+
+def state(name: str, layers: tuple[int, ...] = (1, 2, 3, 4), classes: int = 0, seed: int = 0) -> dict[str, np.ndarray]:
+    """A state dict of that model with everything drawn, in torchvision's names (CBAM in its authors')."""
+    rng = np.random.default_rng(seed)
+    network = build_backbone(name, layers, classes)
+    shapes = jax.eval_shape(lambda: network.init(jax.random.key(0), jnp.zeros((1, 32, 32, 3))))
+    drawn = jax.tree.map(lambda leaf: rng.uniform(0.02, 0.1, leaf.shape).astype(np.float32), dict(shapes))
+    arrays = export_state(drawn)
+    return {key: value for key, value in arrays.items() if not key.endswith("strength")}
+
+
+@pytest.fixture(scope="module")
+def whole() -> dict[str, np.ndarray]:
+    return state("resnet18", classes=7)
+
+
+def folded_by_hand(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Every batch norm multiplied into its convolution, as the shared ResNet-18 has it."""
+    out = {}
+    for key, value in arrays.items():
+        if value.ndim != 4:
+            continue
+        stem = key.removesuffix(".weight")
+        bn = stem.replace("conv", "bn").replace("downsample.0", "downsample.1")
+        factor = arrays[f"{bn}.weight"] / np.sqrt(arrays[f"{bn}.running_var"] + 1e-5)
+        out[key] = value * factor[:, None, None, None]
+        out[f"{stem}.bias"] = arrays[f"{bn}.bias"] - arrays[f"{bn}.running_mean"] * factor
+    return out
+
+
+def test_whole_and_prefix_files_report_what_they_hold(whole) -> None:
+    variables, report = convert_state(whole, "resnet18", head=True)
+    assert (report.layers, report.classes, report.used) == ((1, 2, 3, 4), 7, len(whole))
+    assert (report.missing, report.unused, report.beyond) == ((), (), ())
+    assert variables["params"]["fc"]["kernel"].shape == (512, 7)
+
+    variables, report = convert_state(whole, "resnet18", layers=(2,))
+    assert not any(name.startswith(("layer3", "fc")) for name in variables["params"])
+    assert report.layers == (2,)
+    assert {name.split(".")[0] for name in report.beyond} == {"layer3", "layer4", "fc"}
+    assert report.unused == ()
+
+    prefix = {key: value for key, value in whole.items() if not key.startswith(("layer3", "layer4", "fc"))}
+    assert convert_state(prefix, "resnet18")[1].layers == (1, 2)
+    with pytest.raises(UserError, match=r"lacks 25 arrays that are needed: layer3\.0\.bn1\."):
+        convert_state(prefix, "resnet18", layers=(1, 3))
+    with pytest.raises(UserError, match=r"lacks 52 arrays .*layer3"):
+        convert_state(prefix, "resnet18", head=True)
+
+    part = {key: value for key, value in whole.items() if key != "layer3.1.bn2.running_var"}
+    report = convert_state(part, "resnet18")[1]
+    assert (report.layers, report.missing) == ((1, 2), ("layer3.1.bn2.running_var",))
+    assert "missing: 1: layer3.1.bn2.running_var" in report.lines()
+
+
+def test_prefixes_counters_and_strangers(whole) -> None:
+    wrapped = {f"module.{key}": value for key, value in whole.items()}
+    wrapped |= {"module.bn1.num_batches_tracked": np.array(3), "module.bam1.weight": np.ones(3, np.float32)}
+    variables, report = convert_state(wrapped, "resnet18", head=True)
+    assert report.unused == ("bam1.weight",)
+    plain = convert_state(whole, "resnet18", head=True)[0]
+    jax.tree.map(np.testing.assert_array_equal, variables, plain)
+
+
+def test_files_with_batch_norm_folded_give_the_same_features(whole) -> None:
+    variables, report = convert_state(whole, "resnet18", layers=(1, 2))
+    neutral, of_folded = convert_state(folded_by_hand(whole), "resnet18", layers=(1, 2))
+    assert (report.folded, of_folded.folded) == (False, True)
+    assert of_folded.unused == ()
+    assert "ours is neutral" in of_folded.lines()[1]
+    expected, found = fold_batch_norm(variables), fold_batch_norm(neutral)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7), found, expected)
+    # A neutral batch norm changes no kernel at all.
+    kernel = folded_by_hand(whole)["conv1.weight"].transpose(2, 3, 1, 0)
+    np.testing.assert_array_equal(found["params"]["conv1"]["kernel"], kernel)
+
+
+def test_cbam_files_and_plain_ones_in_a_cbam_network() -> None:
+    gated = state("resnet18_cbam", (1,))
+    assert "layer1.1.cbam.ChannelGate.mlp.3.bias" in gated
+    variables, report = convert_state(gated, "resnet18_cbam")
+    assert not report.identity
+    block = variables["params"]["layer1_0"]["cbam"]
+    np.testing.assert_array_equal(block["strength"], [1, 1])
+    np.testing.assert_array_equal(
+        block["channel"]["squeeze"]["kernel"], gated["layer1.0.cbam.ChannelGate.mlp.1.weight"].T
+    )
+    np.testing.assert_array_equal(
+        variables["batch_stats"]["layer1_0"]["cbam"]["spatial"]["bn"]["var"],
+        gated["layer1.0.cbam.SpatialGate.spatial.bn.running_var"],
+    )
+    with pytest.raises(UserError, match="use resnet18_cbam"):
+        convert_state(gated, "resnet18")
+    broken = {key: value for key, value in gated.items() if "layer1.1.cbam.SpatialGate.spatial.conv" not in key}
+    with pytest.raises(UserError, match=r"lacks 1 arrays .*layer1\.1\.cbam\.SpatialGate\.spatial\.conv\.weight"):
+        convert_state(broken, "resnet18_cbam", layers=(1,))
+
+    plain = {key: value for key, value in gated.items() if "cbam" not in key}
+    variables, report = convert_state(plain, "resnet18_cbam")
+    assert report.identity
+    np.testing.assert_array_equal(variables["params"]["layer1_0"]["cbam"]["strength"], [0, 0])
+    x = np.random.default_rng(0).normal(size=(1, 32, 32, 3)).astype(np.float32)
+    with_gates = build_backbone("resnet18_cbam", (1,)).apply(variables, x)["layer1"]
+    without = build_backbone("resnet18", (1,)).apply(convert_state(plain, "resnet18")[0], x)["layer1"]
+    np.testing.assert_array_equal(with_gates, without)
+
+
+def test_wrong_arrays_are_named(whole) -> None:
+    grey = {**whole, "conv1.weight": whole["conv1.weight"][:, :1]}
+    with pytest.raises(
+        UserError, match=r"conv1\.weight: shape \(64, 1, 7, 7\) in the file, \(64, 3, 7, 7\) in resnet18"
+    ):
+        convert_state(grey, "resnet18")
+    narrow = {**whole, "layer2.0.downsample.0.weight": whole["layer2.0.downsample.0.weight"][..., 0]}
+    with pytest.raises(UserError, match=r"shape \(128, 64, 1\) in the file, \(128, 64, 1, 1\)"):
+        convert_state(narrow, "resnet18")
+    with pytest.raises(UserError, match=r"resnet50: the file lacks 30 arrays .*layer1\.0\.bn3"):
+        convert_state(whole, "resnet50")
+    damaged = {**whole, "layer1.0.bn1.bias": np.full(64, np.nan, np.float32)}
+    with pytest.raises(UserError, match=r"layer1\.0\.bn1\.bias: holds values that are not finite"):
+        convert_state(damaged, "resnet18", layers=(1,))
+    with pytest.raises(UserError, match=r"lacks .* needed: bn1\.running_mean"):
+        convert_state({}, "resnet18")
+
+
+@pytest.mark.parametrize("kind", ["npz", "safetensors", "safetensors-half", "pth", "pth-wrapped"])
+def test_every_kind_of_file_reads_the_same(kind, whole, tmp_path) -> None:
+    arrays = {key: value for key, value in whole.items() if not key.startswith(("layer2", "layer3", "layer4", "fc"))}
+    path, tolerance = tmp_path / f"part.{kind.split('-')[0]}", 0.0
+    if kind == "npz":
+        np.savez(path, **arrays)
+    elif kind.startswith("safetensors"):
+        save_file = pytest.importorskip("safetensors.numpy", reason="extra: convert").save_file
+        half = kind.endswith("half")
+        tolerance = 0.01 if half else 0.0
+        save_file({k: v.astype(jnp.bfloat16 if half else v.dtype) for k, v in arrays.items()}, path)
+    else:
+        torch = pytest.importorskip("torch", reason="extra: convert")
+        tensors = {key: torch.from_numpy(value) for key, value in arrays.items()}
+        wrapped = {"epoch": 3, "state_dict": {f"module.{k}": v for k, v in tensors.items()}, "optimizer": {"lr": 0.1}}
+        torch.save(wrapped if kind.endswith("wrapped") else tensors, path)
+    weights = load_weights(path, "resnet18")
+    assert weights.layers == (1,)
+    assert len(weights.sha256) == 64
+    expected = convert_state(arrays, "resnet18")[0]
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=tolerance), dict(weights.variables), expected)
+
+
+class Trap:
+    """A pickle that would leave a trace if it were ever executed."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self):
+        return (Path.touch, (self.path,))
+
+
+def test_no_pickle_is_executed_and_damaged_files_are_told(tmp_path) -> None:
+    torch = pytest.importorskip("torch", reason="extra: convert")
+    trace = tmp_path / "executed"
+    torch.save({"conv1.weight": Trap(trace)}, tmp_path / "a.pth")
+    (tmp_path / "b.pth").write_bytes(pickle.dumps(Trap(trace)))
+    np.savez(tmp_path / "c.npz", **{"conv1.weight": np.array([Trap(trace)], object)})
+    for name, message in (("a.pth", "never executed"), ("b.pth", "never executed|not a sound"), ("c.npz", "plain")):
+        with pytest.raises(UserError, match=message):
+            read_arrays(tmp_path / name)
+    assert not trace.exists()
+    for kind in ("npz", "safetensors", "pth"):
+        (tmp_path / f"d.{kind}").write_bytes(b"not weights")
+        with pytest.raises(UserError, match=rf"d\.{kind}: (not a sound|holds more)"):
+            read_arrays(tmp_path / f"d.{kind}")
+    torch.save({"lr": 0.1}, tmp_path / "e.pth")
+    with pytest.raises(UserError, match="no state dict"):
+        read_arrays(tmp_path / "e.pth")
+    with pytest.raises(UserError, match=r"kind '\.h5' is not one of \.npz"):
+        read_arrays(tmp_path / "f.h5")
+
+
+@pytest.mark.parametrize(("kind", "library"), [("pth", "torch"), ("safetensors", "safetensors")])
+def test_a_missing_library_names_the_extra(kind, library, tmp_path, monkeypatch) -> None:
+    (tmp_path / f"a.{kind}").write_bytes(b"")
+    for name in [n for n in sys.modules if n.split(".")[0] == library]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, library, None)
+    with pytest.raises(UserError, match=r"jaxqc\[convert\]"):
+        read_arrays(tmp_path / f"a.{kind}")
+
+
+def test_our_own_format_keeps_variables_and_origin(whole, tmp_path, capsys) -> None:
+    source, ours, again = tmp_path / "resnet.npz", tmp_path / "ours.npz", tmp_path / "again.npz"
+    np.savez(source, **whole)
+    assert main(["convert", str(source), str(ours), "--model", "resnet18", "--layers", "1,2"]) == 0
+    shown = capsys.readouterr().out
+    assert "resnet18: 50 arrays read: stem, layers 1,2" in shown
+    assert "not asked for: 52: " in shown
+    with np.load(ours, allow_pickle=False) as file:
+        meta = json.loads(str(file["meta"]))
+        assert file["params/layer2_0/downsample/kernel"].shape == (64, 128)
+    first = load_weights(source, "resnet18", (1, 2))
+    assert (meta["model"], meta["layers"], meta["source"], meta["classes"]) == ("resnet18", [1, 2], "resnet.npz", 0)
+    assert meta["sha256"] == first.sha256
+    second = load_weights(ours)
+    assert (second.model, second.layers, second.sha256, second.source) == (
+        "resnet18",
+        (1, 2),
+        first.sha256,
+        "resnet.npz",
+    )
+    jax.tree.map(np.testing.assert_array_equal, second.variables, first.variables)
+    # A trained strength of gates is ours alone, and survives.
+    gated = load_weights(ours, "resnet18_cbam", (1,))
+    gated.variables["params"]["layer1_1"]["cbam"]["strength"][:] = (0.25, 0.5)
+    save_weights(again, gated)
+    back = load_weights(again)
+    np.testing.assert_array_equal(back.variables["params"]["layer1_1"]["cbam"]["strength"], [0.25, 0.5])
+    np.testing.assert_array_equal(back.variables["params"]["layer1_0"]["cbam"]["strength"], [0, 0])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["in.npz", "out.npz"], "in.npz: tells no model"),
+        (["in.npz", "out.npz", "--model", "resnet19"], "did you mean 'resnet18'"),
+        (["in.npz", "out.npz", "--model", "resnet18", "--layers", "1;2"], "--layers: '1;2'"),
+        (["in.npz", "out.npz", "--model", "resnet18", "--layers", "5"], "layers: 5; choose"),
+        (["in.npz", "out.pth", "--model", "resnet18"], "out.pth: our own format ends in .npz"),
+        (["in.npz", "in.npz", "--model", "resnet18"], "in.npz: would replace its source"),
+        (["nowhere.npz", "out.npz"], "nowhere.npz: no such file, nor a known one"),
+        (["resnet3", "out.npz"], "did you mean 'resnet34'"),
+        (["resnet34", "out.npz"], "weights 'resnet34' are not here: jaxqc weights resnet34, or fetch https://"),
+        (["foreign.npz", "out.npz"], "foreign.npz: format 'x', not"),
+    ],
+)
+def test_convert_names_mistakes(arguments, message, whole, tmp_path, capsys, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    np.savez("in.npz", **whole)
+    np.savez("foreign.npz", meta=np.array('{"format": "x"}'), **whole)
+    assert main(["convert", *arguments]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+    assert not Path("out.npz").exists()
+
+
+REAL = {
+    "resnet18": ("resnet18/resnet18_imagenet1k_v1_bnfused_stem_to_layer3.npz", (1, 2, 3)),
+    "resnet50": ("resnet50/resnet50_imagenet1k_v1_stem_to_layer2.npz", (1, 2)),
+}
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_the_real_files_give_features_of_trained_networks(name) -> None:
+    """Trained features tell an edge from flat ground; random weights of these sizes do not pass."""
+    file, layers = REAL[name]
+    path = SHARED / "weights" / file
+    if not path.is_file():
+        pytest.skip(f"real weights absent: {path}")
+    weights = load_weights(path, name)
+    assert weights.layers == layers
+    assert (weights.report.unused, weights.report.missing) == ((), ())
+    image = np.full((1, 128, 128, 3), 0.5, np.float32)
+    image[:, 40:88, 40:88] = 0.9
+    x = (image - np.array(IMAGENET_MEAN)) / np.array(IMAGENET_STD)
+    out = build_backbone(name, layers, folded=True).apply(weights.folded(), x.astype(np.float32))
+    for key, value in out.items():
+        value = np.asarray(value[0])
+        assert np.isfinite(value).all()
+        assert 0.05 < value.std() < 5
+        step = 2 ** (int(key[-1]) + 1)
+        edge, flat = value[64 // step, 40 // step], value[20 // step, 64 // step]
+        assert np.linalg.norm(edge - flat) > 0.2 * np.linalg.norm(flat), key
+    with pytest.raises(UserError, match=f"layer{layers[-1] + 1}"):
+        load_weights(path, name, (layers[-1] + 1,))
