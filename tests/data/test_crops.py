@@ -145,9 +145,9 @@ def test_what_cannot_be_cut(tmp_path: Path) -> None:
         crops(Dataset("d", ("hole",), (dataclasses.replace(sample, mask=None),)), 8)
     with pytest.raises(UserError, match=r"m\.png: defect pixels in a normal sample"):
         crops(Dataset("d", ("Free",), (sample,)), 8)
-    for bad in ({"size": 0}, {"stride": -1}, {"least": 0}):
+    for size, stride, least in ((0, 0, 1), (8, -1, 1), (8, 0, 0)):
         with pytest.raises(UserError, match="crops: size"):
-            crops(dataset, **bad)
+            crops(dataset, size, stride, least=least)
     for crop in ((20, 0, 8, 8), (0, 9, 8, 8), (-1, 0, 8, 8), (0, 0, 0, 4)):
         outside = dataclasses.replace(sample, crop=crop)
         with pytest.raises(UserError, match=r"a\.png: the crop of .* reaches beyond its 16 x 24 pixels"):
