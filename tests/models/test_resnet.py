@@ -9,6 +9,7 @@ from jaxqc.errors import UserError
 from jaxqc.models.pretrained import convert_state, export_state
 from jaxqc.models.resnet import BACKBONES, build_backbone
 from jaxqc.nn.attention import CBAM
+from jaxqc.nn.conv import Norm
 from jaxqc.nn.fold import fold_batch_norm
 from jaxqc.types import AXIS
 
@@ -19,7 +20,7 @@ PLAIN = {
 }  # fmt: skip
 # The authors publish 11.78 M, 21.96 M, 28.09 M and 49.33 M (arXiv 1807.06521, table 4); two strengths a block are ours.
 CBAM_MILLIONS = {"resnet18_cbam": 11.78, "resnet34_cbam": 21.96, "resnet50_cbam": 28.09, "resnet101_cbam": 49.33}
-QUICK = ("resnet18", "resnet34_cbam", "resnet50", "resnet50_cbam", "wide_resnet50_2")
+QUICK = ("resnet18", "resnet50_cbam")
 
 
 def count(name: str) -> tuple[int, int]:
@@ -97,30 +98,39 @@ def test_layers_asked_for_come_out_and_nothing_beyond_is_built() -> None:
     np.testing.assert_array_equal(first["layer1"], out["layer1"])
 
 
-def test_cbam_at_strength_zero_is_the_plain_network_bit_for_bit_and_learns() -> None:
-    gated = random_variables("resnet18_cbam", (1, 2), gates=0.0)
+def test_cbam_at_strength_zero_is_the_plain_network_bit_for_bit() -> None:
+    gated = random_variables("resnet18_cbam", (1,), gates=0.0)
     plain = {
         kind: {block: {k: v for k, v in tree.items() if k != "cbam"} for block, tree in gated[kind].items()}
         for kind in gated
     }
     image = np.random.default_rng(1).normal(size=(2, 32, 32, 3)).astype(np.float32)
-    for dtype in ("float32", "bfloat16"):
-        with_gates = build_backbone("resnet18_cbam", (1, 2), dtype=dtype).apply(gated, image)
-        without = build_backbone("resnet18", (1, 2), dtype=dtype).apply(plain, image)
-        for key, value in without.items():
-            np.testing.assert_array_equal(with_gates[key], value)
+    run = lambda name, variables: jax.jit(build_backbone(name, (1,)).apply)(variables, image)["layer1"]  # noqa: E731
+    np.testing.assert_array_equal(run("resnet18_cbam", gated), run("resnet18", plain))
 
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+@pytest.mark.parametrize("compiled", [True, False])
+def test_a_cbam_block_at_strength_zero_is_the_exact_identity(dtype, compiled: bool) -> None:
+    x = 5 * jax.random.normal(jax.random.key(0), (2, 6, 6, 32), dtype)
+    block = CBAM(Norm(dtype=dtype), strength=0.0)
+    variables = block.init(jax.random.key(1), x)
+    y = (jax.jit(block.apply) if compiled else block.apply)(variables, x)
+    assert y.dtype == dtype
+    np.testing.assert_array_equal(y, x)
+    open_gates = {**variables, "params": {**variables["params"], "strength": jnp.ones(2)}}
+    assert np.abs(np.asarray(block.apply(open_gates, x) - x, np.float32)).max() > 0.5
+
+
+def test_identity_gates_learn() -> None:
+    """What gates held open by a saturated sigmoid could not: every gradient is away from 0 once the strength moves."""
     block = CBAM(strength=0.0)
     x = jax.random.normal(jax.random.key(0), (2, 6, 6, 32))
     variables = block.init(jax.random.key(1), x)
-
-    def loss(params):
-        return (block.apply({**variables, "params": params}, x) * x).mean()
-
-    gradient = jax.grad(loss)(variables["params"])
-    assert np.abs(gradient["strength"]).min() > 1e-3
+    gradient = jax.jit(jax.grad(lambda params: (block.apply({**variables, "params": params}, x) * x).mean()))
+    assert np.abs(gradient(variables["params"])["strength"]).min() > 1e-3
     moved = {**variables["params"], "strength": jnp.full((2,), 0.1)}
-    assert all(np.abs(g).max() > 0 for g in jax.tree.leaves(jax.grad(loss)(moved)))
+    assert all(np.abs(g).max() > 0 for g in jax.tree.leaves(gradient(moved)))
 
 
 def test_cbam_training_moves_its_statistics_by_a_hundredth() -> None:
