@@ -98,7 +98,7 @@ def update(
     def put(values: Array) -> Array:
         return jnp.zeros(n, values.dtype).at[slot].add(values)
 
-    counts = histogram(maps, truth, region_weight, counted & finite, sums.edges)
+    counts = histogram(maps, truth, region_weight, counted, sums.edges)
     added = AnomalySums(
         edges=sums.edges,
         pixels=wide.segment_sum(counts, kind, k),
@@ -161,7 +161,7 @@ def compute(
             "au_pro": ranking.area(regions, pro_limit),
             "au_pro_bound": ranking.area_bound(regions, pro_limit),
         }
-        if sums.broken[rows].any():  # in no bin, so that only this can tell
+        if sums.broken[rows].any():  # in the histogram a NaN passes for the highest score
             whole = dict.fromkeys(whole, np.nan)
         table = _measures("image", images, image_threshold) | whole
         result |= {f"{prefix}{key}": float(value) for key, value in table.items()}

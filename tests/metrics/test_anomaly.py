@@ -147,9 +147,11 @@ def test_scores_and_kinds_by_default() -> None:
     maps, masks, _ = sample(12)
     weight = np.ones(12, np.float32)
     weight[[2, 7]] = 0
-    sums = anomaly.empty(LEVELS, 10)
+    sums, roomy = anomaly.empty(LEVELS, 10), anomaly.empty(LEVELS, 15)
     for half in (slice(0, 6), slice(6, 12)):
-        sums = add(sums, maps[half], masks[half], aupro.region_weights(masks[half])[0], weight[half])
+        batch = (maps[half], masks[half], aupro.region_weights(masks[half])[0], weight[half])
+        sums, roomy = add(sums, *batch), add(roomy, *batch)
+    assert anomaly.compute(sums) == anomaly.compute(roomy)  # an empty slot is no image
     kept = weight > 0
     np.testing.assert_array_equal(sums.scores, maps[kept].max(axis=(1, 2)))
     np.testing.assert_array_equal(sums.kinds, masks[kept].any(axis=(1, 2)))
@@ -230,8 +232,9 @@ def test_counts_stay_exact_beyond_float32_and_int32() -> None:
     masks = np.zeros((1, 600, 1000), bool)
     masks[:, :, :600] = True
     sums = add(anomaly.empty((1.0,), 1), masks.astype(np.float32), masks, aupro.region_weights(masks)[0], np.ones(1))
+    double = jax.jit(lambda sums: anomaly.merge(sums, sums))
     for _ in range(24):
-        sums = anomaly.merge(sums, sums)
+        sums = double(sums)
     one = np.ones((1, 1, 1), bool)
     sums = add(sums, one.astype(np.float32), one, np.ones((1, 1, 1)), np.ones(1), kind=np.ones(1, np.int32))
     counts = wide.value(sums.pixels)[1]

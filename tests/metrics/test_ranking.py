@@ -110,6 +110,18 @@ def test_bounds_are_met_by_the_worst_order() -> None:
         assert ranking.area(ranking.image_groups(scores.astype(float), labels, np.ones(6))) == expected
     assert ranking.f1_max(binned)[0] + ranking.f1_max_bound(binned) == 1
     assert ranking.average_precision(binned) + ranking.average_precision_bound(binned) == pytest.approx(1)
+    # Cut by the limit, the bin is tied on a line to .3, but its positives may all come first.
+    assert ranking.area(binned, 0.3) == pytest.approx(0.15)
+    assert ranking.area_bound(binned, 0.3) == pytest.approx(0.85)
+
+
+def test_bound_of_ap_counts_a_bin_of_positives_only() -> None:
+    """Tied positives all have the precision of their last one: better than one by one, where a negative leads."""
+    labels, scores = np.array([0, 1, 1, 1, 1, 0]), np.array([9.0, 7, 6, 5, 4, 0])
+    exact, binned = (ranking.image_groups(s, labels, np.ones(6)) for s in (scores, scores // 4 * 4))
+    gain = ranking.average_precision(binned) - ranking.average_precision(exact)
+    assert gain == pytest.approx(4 / 5 - (1 / 2 + 2 / 3 + 3 / 4 + 4 / 5) / 4)
+    assert gain <= ranking.average_precision_bound(binned) < 2 * gain
 
 
 def test_limit_cuts_between_points() -> None:
