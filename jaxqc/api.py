@@ -1,8 +1,7 @@
-"""The public API: `load` a trained model, `train` one, `evaluate` one. Arguments are paths or what they hold."""
+"""The public API: `train` a network, `fit` a detector, `load` and `evaluate` either. Arguments are paths or values."""
 
 import dataclasses
 import json
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,20 +9,31 @@ from typing import Any
 import jax
 import numpy as np
 
+from jaxqc.anomaly.evaluate import AnomalyEvaluation
+from jaxqc.anomaly.evaluate import evaluate_detector as measure_detector
+from jaxqc.anomaly.evaluate import write_evaluation as write_detector_evaluation
+from jaxqc.anomaly.fit import Fitted, divide
+from jaxqc.anomaly.fit import fit as fit_and_calibrate
+from jaxqc.anomaly.model import AnomalyModel, is_fit
+from jaxqc.anomaly.model import load as load_detector
+from jaxqc.anomaly.recipe import FitConfig
 from jaxqc.config import TrainConfig, load_config
+from jaxqc.data.crops import crops
 from jaxqc.data.dataset import ArrayDataset, Dataset
 from jaxqc.data.load import in_threads, load_arrays, load_sample
 from jaxqc.data.open import Keys, keys_of
 from jaxqc.data.open import open_data as open_data
-from jaxqc.data.problems import Problem, printable, refuse
+from jaxqc.data.problems import printable
 from jaxqc.data.splits import apply_protocol, choose_protocol, read_splits, write_splits
+from jaxqc.data.usable import usable
 from jaxqc.errors import UserError, suggest
 from jaxqc.saliency.evaluate import Evaluation, evaluate_dataset, write_evaluation
 from jaxqc.saliency.method import make_method
 from jaxqc.saliency.model import Model as Model
-from jaxqc.saliency.model import load as load
+from jaxqc.saliency.model import load as load_network
 from jaxqc.training.checkpoint import steps_in
-from jaxqc.training.loop import FitResult, fit
+from jaxqc.training.loop import FitResult
+from jaxqc.training.loop import fit as run_training
 
 STATISTICS_SAMPLES = 2000
 """Most images from which a streamed data set's mean and deviation are taken, evenly over its index."""
@@ -69,7 +79,7 @@ def train(
         data, val = (_resident(part, config) for part in (data, val))
         skipped = data.skipped + val.skipped
     elif options.skip_bad or not steps_in(out / "checkpoints"):  # a resumed run has passed this already
-        (data, bad), (val, bad_val) = (_readable(part, options.size, options.skip_bad) for part in (data, val))
+        (data, bad), (val, bad_val) = (usable(part, options.size, options.skip_bad) for part in (data, val))
         skipped = bad + bad_val
     for line in skipped:
         note(f"skipped {line}")
@@ -77,7 +87,76 @@ def train(
     method = make_method(config, data.classes, mean, std, foreground)
     meta: dict[str, Any] = {"mean": mean, "std": std, "foreground": foreground}
     meta |= {"dataset": name, "train": len(data), "val": len(val), "skipped": list(skipped)}
-    return fit(method, config, data, val, out, resume=resume, progress=progress, meta=meta)
+    return run_training(method, config, data, val, out, resume=resume, progress=progress, meta=meta)
+
+
+def fit(
+    config: FitConfig | str | Path,
+    data: str | Path | Dataset,
+    out: str | Path | None = None,
+    *,
+    progress: bool = True,
+    note: Callable[[str], None] | None = None,
+) -> Fitted:
+    """Fits a detector to the normal images of split `train` and calibrates its thresholds on held-out normals.
+
+    Args:
+      config: a `FitConfig`, or the path of a config file. data: a data set or its path.
+      out: the fit's folder, new or empty; None keeps the model in memory.
+      note: takes lines worth showing (weights, thresholds); None prints nothing.
+
+    Raises:
+      UserError: whatever is wrong with recipe, weights, data or folder.
+    """
+    config = config if isinstance(config, FitConfig) else load_config(config, FitConfig)
+    if isinstance(data, str | Path):
+        data = open_data(data, config.data.layout, config.data.skip_bad)
+    return fit_and_calibrate(config, data, out, progress, note=note or (lambda text: None))
+
+
+def load(path: str | Path, which: str = "best", fold: bool = True, batch: int = 16) -> Model | AnomalyModel:
+    """The model of a training run or of a fit, by what its folder holds; `predict(images)` gives maps of either.
+
+    which, fold: of a training run (see `jaxqc.saliency.model.load`). batch: most images on the device at once.
+
+    Raises:
+      UserError: no such folder, or its checkpoint is absent, damaged or of another version.
+    """
+    return load_detector(path, batch) if is_fit(path) else load_network(path, which, fold, batch)
+
+
+def evaluate_detector(
+    checkpoint: str | Path | AnomalyModel,
+    data: str | Path | Dataset,
+    out: str | Path | None = None,
+    split: str = "test",
+    layout: str = "auto",
+    worst: int = 10,
+    progress: bool = True,
+) -> AnomalyEvaluation:
+    """Measures a fitted detector, and writes the result below `out` where it is given.
+
+    split: `test` is the data's test split (`val` where there is none), `train` the normal images that were fitted,
+    `all` every sample. Images are cut into crops as for the fit. worst: number of wrong decisions to draw.
+
+    Raises:
+      UserError: no such fit or data, an unknown split, or not one sample that can be measured.
+    """
+    model = checkpoint if isinstance(checkpoint, AnomalyModel) else load_detector(checkpoint)
+    options = model.config.data
+    if isinstance(data, str | Path):
+        data = open_data(data, options.layout if layout == "auto" else layout, skip_bad=True)
+    if split == "all":
+        part = crops(data, options.crop) if options.crop else data
+    elif split in ("train", "test"):
+        parts, _ = divide(data, options, model.config.seed)
+        part = parts.test if split == "test" else parts.fit
+    else:
+        raise UserError(f"split: {split!r}{suggest(split, ('test', 'train', 'all'))}")
+    result = measure_detector(model, part, split, progress)
+    if out is not None:
+        write_detector_evaluation(result, model, part, out, worst)
+    return result
 
 
 def evaluate(
@@ -107,7 +186,7 @@ def evaluate(
     Raises:
       UserError: no such run or data, an unknown split, or not one sample that can be measured.
     """
-    model = checkpoint if isinstance(checkpoint, Model) else load(checkpoint, which)
+    model = checkpoint if isinstance(checkpoint, Model) else load_network(checkpoint, which)
     where = str(data) if isinstance(data, str | Path) else None
     if isinstance(data, str | Path):
         options = model.config.data
@@ -142,45 +221,6 @@ def _split(data: Dataset, protocol: str, config: TrainConfig, run: Path | None) 
 
 def _resident(part: Dataset | ArrayDataset, config: TrainConfig) -> ArrayDataset:
     return part if isinstance(part, ArrayDataset) else load_arrays(part, config.data.size, config.data.skip_bad)
-
-
-def _readable(
-    dataset: Dataset | ArrayDataset, size: int, skip_bad: bool
-) -> tuple[Dataset | ArrayDataset, tuple[str, ...]]:
-    """A streamed data set without the samples that would end a run in its middle, and a line for each of those.
-
-    Raises:
-      UserError: there are such samples and `skip_bad` is not set, or nothing is left.
-    """
-    if isinstance(dataset, ArrayDataset):
-        return dataset, ()
-
-    def look(sample: Any) -> tuple[tuple[int, ...], str]:
-        try:
-            image, _ = load_sample(sample, size)
-        except UserError as e:
-            return (), str(e)
-        return image.shape[:2], ""
-
-    found = list(in_threads(look, dataset.samples))
-    usual = Counter(shape for shape, problem in found if not problem).most_common(1)
-    problems, kept = [], []
-    for sample, (shape, problem) in zip(dataset.samples, found, strict=True):
-        if not problem and shape != usual[0][0]:
-            problem = (
-                f"{printable(sample.image)}: {shape[1]} x {shape[0]} pixels where most images have "
-                f"{usual[0][0][1]} x {usual[0][0][0]}; set data.size to resize them"
-            )
-        if problem:
-            problems.append(Problem(sample.id, "unusable", problem))
-        else:
-            kept.append(sample)
-    if not skip_bad:
-        refuse(problems, dataset.name)
-    if not kept:
-        first = f"; the first: {problems[0].message}" if problems else ""
-        raise UserError(f"{dataset.name}: none of its {len(dataset)} samples can be used{first}")
-    return dataclasses.replace(dataset, samples=tuple(kept)), tuple(f"{p.where}: {p.message}" for p in problems)
 
 
 def _statistics(train: Dataset | ArrayDataset, run: Path | None) -> tuple[float, float, float]:

@@ -4,20 +4,29 @@ import argparse
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn, get_args
 
-from jaxqc.config import Layout, TrainConfig
+from jaxqc.config import Layout
 from jaxqc.errors import UserError, suggest
 from jaxqc.fields import leaves
 
 LAYOUTS = get_args(Layout)
 _LAYOUT_HELP = "how it lies on disk, by the name of a published data set (default: told by its folders and files)"
 
-Verb = Callable[[argparse.Namespace], int]
+Verb = Callable[..., int]
+Field = tuple[str, Any, Any]
+"""Dotted name, type and value of a recipe's field."""
+Recipes = Mapping[str, Callable[[], Any]]
+"""Verbs that take a recipe, and what makes one of its defaults: called only where its fields are needed."""
 
 TRAIN_EXAMPLES = """\
   jaxqc train --config configs/tscarnet_sd900.py --data DIR
   jaxqc train --config configs/tscarnet_sd900.py --data DIR --out runs/first --optim.lr .01 --seed 3
   jaxqc train --config configs/minet_sd900.py --data DIR --phases '[{"epochs": 20, "size": 96, "batch": 16}]'
 The same command with the same --out goes on with a run that was ended. Any field of the recipe is a flag:
+"""
+FIT_EXAMPLES = """\
+  jaxqc fit --config configs/gaussian_magnetic_tile.py --data DIR --out runs/tiles
+  jaxqc fit --config configs/gaussian_wood.py --data DIR --backbone.weights resnet50.npz --gaussian.channels 100
+Any field of the recipe is a flag:
 """
 
 
@@ -49,8 +58,8 @@ class Parser(argparse.ArgumentParser):
                 raise UserError(f"unknown argument {argument.partition('=')[0]}{hint}")
 
 
-def parse(argv: Sequence[str], verbs: Mapping[str, Verb]) -> tuple[argparse.Namespace, list[str]]:
-    """Arguments of one command, and what is left of them for the recipe (only `train` leaves any).
+def parse(argv: Sequence[str], verbs: Mapping[str, Verb], recipes: Recipes) -> tuple[argparse.Namespace, list[str]]:
+    """Arguments of one command, and what is left of them for the recipe (only those of `recipes` leave any).
 
     `verbs`: the function of each, by name (`train`, `data check`, ...); the namespace has the chosen one as `run`.
 
@@ -60,11 +69,14 @@ def parse(argv: Sequence[str], verbs: Mapping[str, Verb]) -> tuple[argparse.Name
     parser, parsers = _parsers(verbs)
     name = " ".join(argv[:2]) if argv[:1] == ["data"] else "".join(argv[:1])
     if name in parsers:
-        parsers[name].check_flags(argv, _recipe_flags() if name == "train" else ())
+        fields = list(leaves(recipes[name]())) if name in recipes else []
+        parsers[name].check_flags(argv, _recipe_flags(fields))
+        if fields:
+            parsers[name].epilog = f"{parsers[name].epilog}{_shown(fields)}"
     else:
         parser.check_flags(argv[:1])
     args, rest = parser.parse_known_args(argv)
-    if rest and name != "train":
+    if rest and name not in recipes:
         raise UserError(f"unexpected argument {rest[0]!r}; see jaxqc {name} --help")
     return args, rest
 
@@ -84,7 +96,7 @@ def _parsers(run: Mapping[str, Verb]) -> tuple[Parser, dict[str, Parser]]:
         verbs[full].set_defaults(run=run[full])
         return verbs[full]
 
-    train = verb(top, "train", "Train a network by a recipe.", TRAIN_EXAMPLES + _fields())
+    train = verb(top, "train", "Train a network by a recipe.", TRAIN_EXAMPLES)
     train.add_argument("--config", required=True, metavar="FILE", help="recipe, a .py file (it is run: it is code)")
     train.add_argument("--data", required=True, metavar="DIR", help="data set: published folders, index.csv, records")
     train.add_argument("--out", metavar="DIR", help="run folder (default: runs/CONFIG-TIME)")
@@ -96,10 +108,16 @@ def _parsers(run: Mapping[str, Verb]) -> tuple[Parser, dict[str, Parser]]:
     )
     train.add_argument("--quiet", action="store_true", help="no progress display")
 
+    fit = verb(top, "fit", "Fit a detector to normal images and calibrate its threshold.", FIT_EXAMPLES)
+    fit.add_argument("--config", required=True, metavar="FILE", help="recipe, a .py file (it is run: it is code)")
+    fit.add_argument("--data", required=True, metavar="DIR", help="data set with normal images in split train")
+    fit.add_argument("--out", metavar="DIR", help="folder of the fit (default: runs/CONFIG-TIME)")
+    fit.add_argument("--quiet", action="store_true", help="no progress display")
+
     evaluate = verb(
         top,
         "evaluate",
-        "Measure a trained network: metrics per class and overall, worst cases as pictures.",
+        "Measure a trained network or fitted detector: metrics per class and overall, worst cases as pictures.",
         "  jaxqc evaluate --checkpoint runs/first --data DIR\n"
         "  jaxqc evaluate --checkpoint runs/first --data OTHER --split all --out report",
     )
@@ -205,7 +223,7 @@ def _keys(parser: Parser) -> None:
 
 
 def _checkpoint(parser: Parser) -> None:
-    parser.add_argument("--checkpoint", required=True, metavar="DIR", help="run folder of a training")
+    parser.add_argument("--checkpoint", required=True, metavar="DIR", help="run folder of a training or a fit")
     parser.add_argument("--which", choices=("best", "last"), default="best", help="which of its checkpoints")
 
 
@@ -216,13 +234,22 @@ def _run_options(parser: Parser, out: str) -> None:
     parser.add_argument("--quiet", action="store_true", help="no progress display")
 
 
-def _fields() -> str:
-    rows = [(f"--{name.replace('_', '-')}", value) for name, _, value in leaves(TrainConfig())]
-    shown = [f"  {flag:30} {value}{' (a switch)' if isinstance(value, bool) else ''}" for flag, value in rows]
-    return "\n".join([*shown, f"  {'--phases':30} a JSON list that replaces the whole schedule"])
+def _shown(fields: Sequence[Field]) -> str:
+    rows = [(f"--{name.replace('_', '-')}", value) for name, _, value in fields]
+    shown = [f"  {flag:30} {_text(value)}{' (a switch)' if isinstance(value, bool) else ''}" for flag, value in rows]
+    phases = [f"  {'--phases':30} a JSON list that replaces the whole schedule"] * _has_phases(fields)
+    return "\n".join([*shown, *phases])
 
 
-def _recipe_flags() -> list[str]:
-    names = [name.replace("_", "-") for name, _, _ in leaves(TrainConfig())]
+def _text(value: Any) -> str:
+    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def _has_phases(fields: Sequence[Field]) -> bool:
+    return any(name.startswith("phases.") for name, _, _ in fields)
+
+
+def _recipe_flags(fields: Sequence[Field]) -> list[str]:
+    names = [name.replace("_", "-") for name, _, _ in fields]
     switched_off = [".no-".join(name.rsplit(".", 1)) for name in names]
-    return [f"--{name}" for name in [*names, *switched_off, "phases"]]
+    return [f"--{name}" for name in [*names, *switched_off, *["phases"] * _has_phases(fields)]]

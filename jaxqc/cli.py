@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxqc.arguments import parse
-from jaxqc.config import load_config
+from jaxqc.config import TrainConfig, load_config
 from jaxqc.errors import UserError
 from jaxqc.weights import cli as weights
 
@@ -25,8 +25,8 @@ USER_ERRNO = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code; `argv` without the program's name, None = the process's own."""
     try:
-        args, rest = parse(list(sys.argv[1:] if argv is None else argv) or ["--help"], VERBS)
-        return _train(args, rest) if args.run is _train else args.run(args)
+        args, rest = parse(list(sys.argv[1:] if argv is None else argv) or ["--help"], VERBS, RECIPES)
+        return args.run(args, rest) if args.verb in RECIPES else args.run(args)
     except UserError as e:
         print(f"jaxqc: {' '.join(str(e).split())}", file=sys.stderr)
         return 2
@@ -72,6 +72,37 @@ def _train(args: argparse.Namespace, rest: Sequence[str] = ()) -> int:
     return 0
 
 
+def _fit_recipe() -> Any:
+    from jaxqc.anomaly.recipe import FitConfig
+
+    return FitConfig()
+
+
+def _fit(args: argparse.Namespace, rest: Sequence[str]) -> int:
+    from jaxqc.anomaly.recipe import FitConfig
+    from jaxqc.overrides import override
+
+    config = override(load_config(args.config, FitConfig), rest)
+
+    from jaxqc.training.parallel import start_processes
+
+    start_processes()
+    import jax
+
+    from jaxqc import api
+
+    out = args.out or f"runs/{Path(args.config).stem}-{time.strftime('%Y%m%d-%H%M%S')}"
+    if args.out is None and jax.process_count() > 1:
+        raise UserError("--out: several processes share one folder; name it")
+    main_process = jax.process_index() == 0
+    note = (lambda text: print(text, file=sys.stderr)) if main_process else None
+    result = api.fit(config, args.data, out, progress=main_process and not args.quiet, note=note)
+    if main_process:
+        print(f"{out}: {config.method} fitted to {result.model.meta['fit']} normal images")
+        print(f"next: jaxqc evaluate --checkpoint {out} --data {args.data}")
+    return _unreadable(result.skipped)
+
+
 def _model(args: argparse.Namespace) -> Any:
     from jaxqc import api
     from jaxqc.training.cache import enable_compilation_cache
@@ -86,6 +117,8 @@ def _evaluate(args: argparse.Namespace) -> int:
     from jaxqc import api
 
     model = _model(args)
+    if _is_detector(model):
+        return _evaluate_detector(args, model)
     protocol = "none" if args.split == "all" else args.protocol or model.config.data.protocol
     out = args.out or str(Path(args.checkpoint) / f"evaluation-{protocol}-{args.split}")
     result = api.evaluate(
@@ -103,6 +136,22 @@ def _evaluate(args: argparse.Namespace) -> int:
     )
     result.print()
     print(f"{result.images_per_second:.1f} images/s; written to {out}")
+    return _unreadable(result.unreadable)
+
+
+def _is_detector(model: Any) -> bool:
+    from jaxqc.anomaly.model import AnomalyModel
+
+    return isinstance(model, AnomalyModel)
+
+
+def _evaluate_detector(args: argparse.Namespace, model: Any) -> int:
+    from jaxqc import api
+
+    out = args.out or str(Path(args.checkpoint) / f"evaluation-{args.split}")
+    result = api.evaluate_detector(model, args.data, out, args.split, args.layout, args.worst, not args.quiet)
+    result.print()
+    print(f"{result.images_per_second:.1f} images/s from files; written to {out}")
     return _unreadable(result.unreadable)
 
 
@@ -179,8 +228,10 @@ def _keys(args: argparse.Namespace) -> Any:
     return None if keys == Keys() else keys
 
 
-VERBS = {
+RECIPES: dict[str, Any] = {"train": TrainConfig, "fit": _fit_recipe}
+VERBS: dict[str, Any] = {
     "train": _train,
+    "fit": _fit,
     "evaluate": _evaluate,
     "predict": _predict,
     "verify": _verify,

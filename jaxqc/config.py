@@ -115,7 +115,8 @@ class OptimConfig:
 class TrainConfig:
     """Everything a training run is made of, but the data's path and the run's folder."""
 
-    method: Literal["saliency"] = "saliency"
+    method: Literal["saliency", "classifier"] = "saliency"
+    """`classifier`: a backbone, trained by scripts/train_backbone.py."""
     model: ModelConfig = field(default_factory=ModelConfig)
     data: DataConfig = field(default_factory=DataConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)

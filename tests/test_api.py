@@ -10,11 +10,11 @@ from tiny_run import SIDE, plates, recipe, run_folder, tiny_network  # noqa: F40
 import jaxqc
 from jaxqc import api
 from jaxqc.config import load_config
+from jaxqc.data.batches import Counter, by_size, decoded
 from jaxqc.data.load import load_arrays
 from jaxqc.data.readers import open_dataset
 from jaxqc.errors import UserError
 from jaxqc.metrics import saliency as metrics
-from jaxqc.data.batches import Counter, by_size, decoded
 from jaxqc.saliency.method import make_method
 from jaxqc.training.checkpoint import load_variables
 from jaxqc.training.evaluate import predict_maps

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from jaxqc.anomaly.recipe import FitConfig
 from jaxqc.config import (
     AugmentConfig,
     DataConfig,
@@ -27,7 +28,7 @@ RECIPES = sorted((Path(__file__).resolve().parents[1] / "configs").glob("*.py"))
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda p: p.stem)
 def test_recipes_load_and_say_how_to_run_them(path):
-    config = load_config(path)
+    config = load_config(path, FitConfig if "-> FitConfig" in path.read_text() else TrainConfig)
     assert from_dict(json.loads(json.dumps(to_dict(config))), type(config)) == config
     assert f"configs/{path.name}" in (ast.get_docstring(ast.parse(path.read_text())) or "")
 

@@ -12,7 +12,7 @@ import pytest
 from tiny_run import plates, recipe, run_folder, tiny_network  # noqa: F401 - fixtures
 
 from jaxqc.arguments import parse
-from jaxqc.cli import VERBS, main
+from jaxqc.cli import RECIPES, VERBS, main
 from jaxqc.config import load_config
 from jaxqc.overrides import override
 from tests.data.foreign_tfds import pets
@@ -60,7 +60,7 @@ def test_jaxqc_commands(command, run_folder, plates, foreign, tmp_path, monkeypa
             main(arguments)
         assert e.value.code == 0
         return
-    args, rest = parse(arguments, VERBS)
+    args, rest = parse(arguments, VERBS, RECIPES)
     verb = next(name for name, function in VERBS.items() if function is args.run)
     if verb == "train":
         config = load_config(args.config)
@@ -103,7 +103,7 @@ def test_slurm_script_gives_the_training_script_what_it_takes(tmp_path, monkeypa
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     _, _, script, *arguments = done.stdout.splitlines()
     assert (ROOT / script).is_file()
-    args, rest = parse(["train", *arguments], VERBS)
+    args, rest = parse(["train", *arguments], VERBS, RECIPES)
     assert (args.data, args.out, rest) == ("a dir", "runs/x", ["--optim.lr", ".1"])
     assert subprocess.run(command[:3], cwd=ROOT, capture_output=True, check=False).returncode != 0
 

@@ -34,7 +34,7 @@ class Samples(NamedTuple):
 class Moments(NamedTuple):
     """Count, mean and scatter (sum of centred outer products) of any number of samples."""
 
-    count: Float[Array, ""]
+    total: Float[Array, ""]
     mean: Float[Array, "P d"]
     scatter: Float[Array, "P d d"]
 
@@ -89,10 +89,10 @@ def merge(a: Collected, b: Collected) -> Collected:
         return Samples(a.rows + b.rows, a.seen | b.seen)
     assert isinstance(a, Moments)
     assert isinstance(b, Moments)
-    count = a.count + b.count
-    share = jnp.where(count > 0, b.count / jnp.maximum(count, 1), 0.0)
+    count = a.total + b.total
+    share = jnp.where(count > 0, b.total / jnp.maximum(count, 1), 0.0)
     delta = b.mean - a.mean
-    outer = (a.count * share) * delta[:, :, None] * delta[:, None, :]
+    outer = (a.total * share) * delta[:, :, None] * delta[:, None, :]
     return Moments(count, a.mean + share * delta, a.scatter + b.scatter + outer)
 
 
@@ -105,7 +105,7 @@ def finish(collected: Collected, eps: float = 0.01, block: int = 64) -> Gaussian
     if isinstance(collected, Samples):
         mean, factor = _low_rank(collected.rows, eps, block)
         return LowRank(mean, factor, jnp.float32(eps))
-    return FullRank(collected.mean, _whitener(collected.scatter, collected.count, eps, block))
+    return FullRank(collected.mean, _whitener(collected.scatter, collected.total, eps, block))
 
 
 @partial(jax.jit, static_argnames="block", donate_argnums=0)

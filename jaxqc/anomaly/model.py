@@ -7,7 +7,7 @@ golden.npz    two images with their maps and scores, for `jaxqc verify`
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -145,8 +145,8 @@ def save(folder: Path, model: AnomalyModel, record: dict[str, Any]) -> None:
         saves.close()
 
 
-def load(path: str | Path) -> AnomalyModel:
-    """The model of a fit's folder.
+def load(path: str | Path, batch: int = 0) -> AnomalyModel:
+    """The model of a fit's folder. batch: most images on the device at once; 0 takes the recipe's.
 
     Raises:
       UserError: no fit there, or it is damaged.
@@ -156,6 +156,7 @@ def load(path: str | Path) -> AnomalyModel:
         flat, record = read(folder / "state" / "0")
         meta = json.loads((folder / "meta.json").read_text("utf-8"))
         config = from_dict(record["config"], FitConfig, f"{folder}: config")
+        config = replace(config, batch=batch or config.batch)
         thresholds = Thresholds(**meta["thresholds"])
     except (DamagedError, OSError, ValueError, KeyError, TypeError) as e:
         raise UserError(f"{folder}: damaged ({e}); fit again, or copy the whole folder again") from e
@@ -178,8 +179,3 @@ def _state(fields: dict[str, Any]) -> Any:
     kind = next(kind for kind in STATES if set(kind._fields) == set(fields))
     values = {k: tuple(v[str(i)] for i in range(len(v))) if isinstance(v, dict) else v for k, v in fields.items()}
     return kind(**values)
-
-
-def thresholds_dict(thresholds: Thresholds) -> dict[str, Any]:
-    """As kept in meta.json."""
-    return asdict(thresholds)

@@ -38,6 +38,7 @@ class TfdsStore:
     split: str
     image: str
     mask: str
+    """Where it is "", the set has none or it is not wanted: masks are all zero."""
     foreground: tuple[int, ...] = ()
     """Mask values that mean defect; () = every value but 0 of a binary mask."""
 
@@ -52,7 +53,8 @@ class TfdsStore:
             example = _source(str(self.folder), self.split, (self.image, self.mask))[number]
         except (RuntimeError, ValueError, OSError, AttributeError) as e:  # cv2's None for undecodable bytes: Attribute
             raise UserError(f"{where}: damaged example ({printable(e)}); prepare the set again") from e
-        image, mask = np.asarray(example[self.image]), np.asarray(example[self.mask])
+        image = np.asarray(example[self.image])
+        mask = np.asarray(example[self.mask]) if self.mask else np.zeros(image.shape[:2], np.uint8)
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] not in (1, 3):
             raise UserError(f"{where}: {self.image} is {image.dtype} {image.shape}, not uint8 [h w 1] or [h w 3]")
         mask = mask.reshape(mask.shape[:2])

@@ -113,8 +113,11 @@ def make_method(
     """The method a config describes, for a data set with these classes and statistics.
 
     Raises:
-      UserError: an input size that the networks cannot halve five times; told now rather than when that phase begins.
+      UserError: a recipe of another method, or an input size that the networks cannot halve five times; told now rather
+        than when that phase begins.
     """
+    if config.method != "saliency":
+        raise UserError(f"method: {config.method!r} is no saliency network's; use scripts/train_backbone.py")
     sizes = {f"phases.{i}.size": phase.size for i, phase in enumerate(config.phases)} | {"eval_size": config.eval_size}
     for name, size in sizes.items():
         if size % SIDE_MULTIPLE:

@@ -55,7 +55,7 @@ def _commit() -> str | None:
     return done.stdout.strip() or None
 
 
-def write_papers(folder: Path, config: TrainConfig, meta: dict[str, Any] | None, classes: Any, digest: str) -> None:
+def write_papers(folder: Path, config: Any, meta: dict[str, Any] | None, classes: Any, digest: str) -> None:
     """Writes config.json and meta.json; what the caller's `meta` says goes before what is found out here."""
     full = {"classes": list(classes), "data_digest": digest, **environment(), "seed": config.seed, **(meta or {})}
     try:

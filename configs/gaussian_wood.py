@@ -1,0 +1,22 @@
+"""The paper's detector on wood: ResNet-50 with CBAM, layers 1 to 3, 550 random channels, 50 normal crops of 224.
+
+    jaxqc weights resnet50
+    jaxqc fit --config configs/gaussian_wood.py --data mvtec/wood --out runs/wood
+    jaxqc evaluate --checkpoint runs/wood --data mvtec/wood
+
+The paper's CBAM weights are not published: with plain ResNet-50 weights the gates start as exact identity, and
+scripts/train_backbone.py makes trained ones (--backbone.weights FILE).
+"""
+
+from jaxqc.anomaly.detectors import Gaussian
+from jaxqc.anomaly.recipe import BackboneConfig, FitConfig, FitDataConfig
+
+
+def get_config() -> FitConfig:
+    """The recipe."""
+    return FitConfig(
+        method="gaussian",
+        backbone=BackboneConfig("resnet50_cbam", layers=(1, 2, 3)),
+        data=FitDataConfig(layout="mvtec", size=224, crop=224, samples=50),
+        gaussian=Gaussian(channels=550, eps=0.01, sigma=4.0),
+    )

@@ -1,0 +1,1 @@
+"""Training backbones as classifiers, so that their features can be used frozen."""

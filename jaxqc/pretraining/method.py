@@ -1,0 +1,111 @@
+"""Classification with a ResNet as a `jaxqc.training.method.Method`."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxqc.config import AugmentConfig
+from jaxqc.data.augment import augment, fit_to_size, to_float
+from jaxqc.models.resnet import IMAGENET_MEAN, IMAGENET_STD, ResNet, build_backbone
+from jaxqc.training.method import Logs
+from jaxqc.types import AXIS, Batch, Metrics, Variables
+
+SMOOTHING = 0.1
+"""Share of a label that goes to all classes alike (arXiv 1512.00567, section 7)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Classifier:
+    """A backbone with a linear head, trained with smoothed cross entropy on images normalised as ImageNet's.
+
+    start: variables to begin with (`params`, `batch_stats`; what they lack is drawn), or None.
+    """
+
+    model: str
+    classes: tuple[str, ...]
+    dtype: str = "float32"
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    start: Variables | None = None
+
+    @cached_property
+    def network(self) -> ResNet:
+        """The training network: batch norm reduces over the mapped axis."""
+        return build_backbone(self.model, (), len(self.classes), self.dtype, axis_name=AXIS)
+
+    @cached_property
+    def inference_network(self) -> ResNet:
+        """The same network outside of any mapped axis."""
+        return build_backbone(self.model, (), len(self.classes), self.dtype)
+
+    def init(self, key: jax.Array) -> Variables:
+        """`start`, and drawn variables where it has none."""
+        drawn = dict(self.inference_network.init(key, jnp.zeros((1, 64, 64, 3))))
+        if self.start is None:
+            return drawn
+        # Handed in from the host: as constants, hundreds of megabytes would have to pass through the compiler.
+        shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), dict(self.start))
+        return _merged(drawn, jax.pure_callback(lambda: jax.tree.map(np.asarray, dict(self.start or {})), shapes))
+
+    def normalize(self, image: jax.Array) -> jax.Array:
+        """RGB in [0, 1] → ImageNet's zero mean and unit deviation."""
+        return (image - jnp.array(IMAGENET_MEAN)) / jnp.array(IMAGENET_STD)
+
+    def prepare(self, batch: Batch, keys: jax.Array, size: int, train: bool) -> Batch:
+        """uint8 → normalised float32 at `size`; augmented when `train`."""
+        image, mask = to_float(batch["image"]), jnp.zeros(batch["image"].shape[:3])
+        image, _ = augment(image, mask, keys, size, self.augment) if train else fit_to_size(image, mask, size)
+        return {**batch, "image": self.normalize(image)}
+
+    def loss(self, params: Any, model_state: Any, batch: Batch, key: jax.Array) -> tuple[jax.Array, tuple[Any, Logs]]:
+        """Mean smoothed cross entropy; logs `accuracy`."""
+        variables = {"params": params, **model_state}
+        out, new_state = self.network.apply(variables, batch["image"], train=True, mutable=["batch_stats"])
+        logits = out["logits"]
+        accuracy = (logits.argmax(-1) == batch["label"]).mean()
+        return _cross_entropy(logits, batch["label"], SMOOTHING).mean(), (new_state, {"accuracy": accuracy})
+
+    def predict(self, variables: Variables, image: jax.Array) -> dict[str, jax.Array]:
+        """`class` probabilities [n k]."""
+        return {"class": jax.nn.softmax(self._logits(variables, image))}
+
+    def _logits(self, variables: Variables, image: jax.Array) -> jax.Array:
+        out: Any = self.inference_network.apply(variables, image)
+        return out["logits"]
+
+    def init_metrics(self) -> dict[str, jax.Array]:
+        """Empty sums."""
+        return {name: jnp.zeros(()) for name in ("images", "top1", "top5", "cross_entropy")}
+
+    def update_metrics(
+        self, metrics: dict[str, jax.Array], variables: Variables, batch: Batch, size: int
+    ) -> dict[str, jax.Array]:
+        """Adds a batch of whole images resized to `size`."""
+        image, _ = fit_to_size(to_float(batch["image"]), jnp.zeros(batch["image"].shape[:3]), size)
+        logits, label, weight = self._logits(variables, self.normalize(image)), batch["label"], batch["weight"]
+        own = jnp.take_along_axis(logits, label[:, None], 1)
+        rank = (logits > own).sum(1)
+        new = {"images": 1.0, "top1": rank < 1, "top5": rank < 5, "cross_entropy": _cross_entropy(logits, label, 0.0)}
+        return {name: metrics[name] + (value * weight).sum() for name, value in new.items()}
+
+    def summarize(self, metrics: dict[str, jax.Array]) -> Metrics:
+        """`top1`, `top5` (shares) and `cross_entropy` (nats)."""
+        n = np.maximum(metrics["images"], 1)
+        return {name: float(metrics[name] / n) for name in ("top1", "top5", "cross_entropy")}
+
+
+def _cross_entropy(logits: jax.Array, label: jax.Array, smoothing: float) -> jax.Array:
+    log_p = jax.nn.log_softmax(logits)
+    own = jnp.take_along_axis(log_p, label[:, None], 1)[:, 0]
+    return -(1 - smoothing) * own - smoothing * log_p.mean(-1)
+
+
+def _merged(drawn: Any, given: Any) -> Any:
+    """`drawn` with every leaf that `given` has too."""
+    if not isinstance(drawn, Mapping):
+        return given
+    return {key: _merged(value, given[key]) if key in given else value for key, value in drawn.items()}
