@@ -9,6 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxqc.anomaly.model import is_fit, scaled
+from jaxqc.anomaly.model import load as load_detector
 from jaxqc.errors import UserError
 from jaxqc.saliency.model import load
 from jaxqc.training.record import environment
@@ -57,6 +59,8 @@ def verify(path: str | Path, tolerance: float | None = None) -> Verdict:
       UserError: no run there, no golden record, or one of another checkpoint.
     """
     golden = _read_golden(Path(path))
+    if is_fit(path):
+        return _verify_fit(path, golden, tolerance)
     model, folded = load(path, "best", fold=False), load(path, "best")
     if int(golden["step"]) != model.meta["step"]:
         raise UserError(
@@ -83,10 +87,22 @@ def verify(path: str | Path, tolerance: float | None = None) -> Verdict:
     )
 
 
+def _verify_fit(path: str | Path, golden: dict[str, np.ndarray], tolerance: float | None) -> Verdict:
+    """A detector has one graph, whose batch norm is folded."""
+    model = load_detector(path)
+    found, expected = scaled(model, golden["image"]), golden["map"].astype(np.float32)
+    if found.shape != expected.shape:
+        raise UserError(f"{Path(path) / 'golden.npz'}: maps {expected.shape}, the detector gives {found.shape}")
+    difference = float(np.max(np.abs(found - expected)))
+    mean = float(np.mean(np.abs(found - expected)))
+    limit = TOLERANCE[model.config.backbone.dtype] if tolerance is None else tolerance
+    return Verdict(str(path), 0, difference, difference, mean, limit, model.meta, environment())
+
+
 def _read_golden(path: Path) -> dict[str, np.ndarray]:
     file = path / "golden.npz"
     if not path.is_dir():
-        raise UserError(f"{path}: no such run folder; give the --out folder of a training run")
+        raise UserError(f"{path}: no such run folder; give the --out folder of a training run or a fit")
     if not file.is_file():
         raise UserError(f"{file}: no golden record; it is written when a run ends (run the same command again)")
     try:

@@ -10,7 +10,7 @@ import numpy as np
 
 from jaxqc.anomaly.decide import Thresholds, by_f1, by_quantile
 from jaxqc.anomaly.features import Backbone, load_backbone
-from jaxqc.anomaly.model import AnomalyModel, save
+from jaxqc.anomaly.model import AnomalyModel, save, scaled
 from jaxqc.anomaly.recipe import FitConfig, FitDataConfig
 from jaxqc.anomaly.run import fit_detector, load_batches, spread_over
 from jaxqc.data.batches import Counter
@@ -148,8 +148,8 @@ def _gathered(state: Any) -> Any:
 
 
 def _write_golden(folder: Path, model: AnomalyModel, parts: Parts) -> None:
-    """Two calibration images with their distances and scores, as this machine computes them."""
+    """Two calibration images with their maps, as this machine computes them, for `jaxqc verify`."""
     images, _, number = next(load_batches(parts.calibrate.samples[:2], model.size, 2, []))
     images = images[number >= 0]
-    maps, scores, _ = model.score(images)
-    np.savez_compressed(folder / "golden.npz", image=images, map=maps, score=scores)
+    arrays: dict[str, Any] = {"image": images, "map": scaled(model, images)}
+    np.savez_compressed(folder / "golden.npz", **arrays, size=np.int32(model.size), step=np.int32(0))

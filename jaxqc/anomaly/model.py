@@ -114,6 +114,11 @@ class AnomalyModel:
         return [found.map for found in self.inspect(list(images))]
 
 
+def scaled(model: AnomalyModel, images: UInt8[np.ndarray, "n s s c"]) -> Float[np.ndarray, "n s s"]:
+    """Maps over twice the pixel threshold, of images of the network's size; not clipped."""
+    return model.score(images)[0] / np.float32(2 * model.thresholds.pixel)
+
+
 def _channels(image: np.ndarray, i: int) -> UInt8[np.ndarray, "h w c"]:
     image = image[..., None] if image.ndim == 2 else image
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[-1] not in (1, 3):
