@@ -56,13 +56,18 @@ def _moments_and_output(x: jax.Array, scale: jax.Array, bias: jax.Array, epsilon
     mean, square = _channel_means(x, x, axis_name)
     var = jnp.maximum(square - mean * mean, 0.0)
     factor = scale * lax.rsqrt(var + epsilon)
-    y = x.astype(jnp.float32) * factor + (bias - mean * factor)
+    y = _full(x) * factor + (bias - mean * factor)
     return y.astype(x.dtype), (mean, var)
 
 
+def _full(x: jax.Array) -> jax.Array:
+    """x in float32 at least."""
+    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
+
+
 def _channel_means(a: jax.Array, b: jax.Array, axis_name: str | None) -> tuple[jax.Array, jax.Array]:
-    """Means of a and of a·b over all but the last axis, in float32, over all devices: one exchange for both."""
-    a, b = a.astype(jnp.float32), b.astype(jnp.float32)
+    """Means of a and of a·b over all but the last axis, in float32 at least, over all devices: one exchange for both."""
+    a, b = _full(a), _full(b)
     axes = tuple(range(a.ndim - 1))
     means = a.mean(axes), (a * b).mean(axes)
     return means if axis_name is None else lax.pmean(means, axis_name)
@@ -75,7 +80,7 @@ def _forward(x: jax.Array, scale: jax.Array, bias: jax.Array, epsilon: float, ax
 
 def _backward(epsilon: float, axis_name: str | None, residuals: Any, cotangents: Any):
     """dx = scale/σ · (g − mean(g) − x̂ · mean(g·x̂)), the means over the global batch; dscale = Σ g·x̂, dbias = Σ g."""
-    (x, scale, mean, var), g = residuals, cotangents[0].astype(jnp.float32)
+    (x, scale, mean, var), g = residuals, _full(cotangents[0])
     inverse = lax.rsqrt(var + epsilon)
     local_g, local_gx = _channel_means(g, x, None)
     local_gx = (local_gx - mean * local_g) * inverse
@@ -84,7 +89,7 @@ def _backward(epsilon: float, axis_name: str | None, residuals: Any, cotangents:
     a = scale * inverse
     b = -a * inverse * mean_gx
     c = -a * mean_g - b * mean
-    dx = (g * a + x.astype(jnp.float32) * b + c).astype(x.dtype)
+    dx = (g * a + _full(x) * b + c).astype(x.dtype)
     count = x.size // x.shape[-1]
     return dx, local_gx * count, local_g * count
 
