@@ -66,7 +66,7 @@ def _full(x: jax.Array) -> jax.Array:
 
 
 def _channel_means(a: jax.Array, b: jax.Array, axis_name: str | None) -> tuple[jax.Array, jax.Array]:
-    """Means of a and of a·b over all but the last axis, in float32 at least, over all devices: one exchange for both."""
+    """Means of a and of a·b over all but the last axis, in float32 or better, over all devices at once."""
     a, b = _full(a), _full(b)
     axes = tuple(range(a.ndim - 1))
     means = a.mean(axes), (a * b).mean(axes)
