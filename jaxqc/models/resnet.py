@@ -27,16 +27,18 @@ LAYERS = (1, 2, 3, 4)
 
 @dataclass(frozen=True)
 class Spec:
-    """What tells ResNets apart. blocks: in each of the four layers; width: factor on the middle of a bottleneck."""
+    """What tells ResNets apart. blocks: in each of the four layers; width: factor on the middle of a bottleneck; base:
+    channels of the stem, 64 in every published one."""
 
     blocks: tuple[int, int, int, int]
     bottleneck: bool
     width: int = 1
     cbam: bool = False
+    base: int = 64
 
     def channels(self, layer: int) -> int:
         """Channels of a layer's output (1..4), at stride 2^(layer + 1)."""
-        return (256 if self.bottleneck else 64) * 2 ** (layer - 1)
+        return self.base * (4 if self.bottleneck else 1) * 2 ** (layer - 1)
 
 
 _PLAIN = {
@@ -101,7 +103,7 @@ class ResNet(nn.Module):
     @nn.compact
     def __call__(self, image: Float[Array, "n h w 3"], train: bool = False) -> dict[str, Array]:
         spec, out = self.spec, {}
-        x = ConvBN(64, 2, self.norm, 7, name="conv1")(image, train)
+        x = ConvBN(spec.base, 2, self.norm, 7, name="conv1")(image, train)
         x = max3x3(x)[:, ::2, ::2]
         for layer in range(1, (4 if self.classes else max(self.layers)) + 1):
             features = spec.channels(layer)
