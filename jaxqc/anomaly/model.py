@@ -53,6 +53,7 @@ class AnomalyModel:
     """
 
     classes: tuple[str, ...] = ("defect",)
+    mixes_sizes = True
 
     def __init__(
         self, config: FitConfig, state: Any, variables: Variables, thresholds: Thresholds, meta: dict[str, Any]

@@ -35,6 +35,8 @@ class Model:
     batch sizes occur.
     """
 
+    mixes_sizes = False
+
     def __init__(
         self, variables: Variables, config: TrainConfig, meta: Mapping[str, Any], fold: bool = True, batch: int = 16
     ) -> None:

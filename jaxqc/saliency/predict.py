@@ -1,7 +1,9 @@
 """Maps of a folder of images, written as 8-bit grey PNG files."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
@@ -11,7 +13,18 @@ from jaxqc.data.decode import read_image
 from jaxqc.data.problems import printable
 from jaxqc.data.readers import open_dataset
 from jaxqc.errors import UserError
-from jaxqc.saliency.model import Model
+
+
+class Predictor(Protocol):
+    """A model of either kind."""
+
+    batch: int
+    mixes_sizes: bool
+    """Whether images of several sizes are one batch to it."""
+
+    def predict(self, images: list[np.ndarray], *, size: int | None) -> Sequence[np.ndarray]:
+        """uint8 images → maps in [0, 1] at their own sizes."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -24,7 +37,7 @@ class FolderResult:
 
 
 def predict_folder(
-    model: Model, images: str | Path, out: str | Path, size: int | None = None, progress: bool = True
+    model: Predictor, images: str | Path, out: str | Path, size: int | None = None, progress: bool = True
 ) -> FolderResult:
     """Writes `out/STEM.png` (0 = no defect, 255 = defect) for each image below `images`, keeping subfolders.
 
@@ -52,7 +65,7 @@ def predict_folder(
                 unreadable.append(str(result))
                 counter.add(1)
             else:
-                yield result.shape, (sample, result)
+                yield () if model.mixes_sizes else result.shape, (sample, result)
 
     with Counter("predicting", len(dataset), progress) as counter:
         full = False

@@ -1,0 +1,172 @@
+"""Fitting from files to a folder that proves itself: every detector, any number of devices, bad files, the verbs."""
+
+import dataclasses
+import json
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+from scipy import ndimage
+
+import jaxqc
+from jaxqc.anomaly.detectors import Gaussian, PatchCore, Spade
+from jaxqc.anomaly.features import load_backbone
+from jaxqc.anomaly.fit import divide, fit
+from jaxqc.anomaly.model import load
+from jaxqc.anomaly.run import load_batches
+from jaxqc.cli import main
+from jaxqc.data.readers import open_dataset
+from jaxqc.errors import UserError
+from jaxqc.verify import verify
+
+SETTINGS = {
+    "gaussian": {"gaussian": Gaussian(channels=30)},
+    "full rank": {"gaussian": Gaussian(channels=9)},
+    "patchcore": {"method": "patchcore", "patchcore": PatchCore(width=48, coreset=0.05, projection=16)},
+    "spade": {"method": "spade", "spade": Spade(images=4)},
+}
+
+
+def configured(recipe, name, **changes):
+    return dataclasses.replace(recipe, **SETTINGS[name], **changes)
+
+
+@pytest.fixture(scope="module")
+def data(boards):
+    return open_dataset(boards)
+
+
+@pytest.fixture(scope="module")
+def test_images(recipe, data):
+    """uint8 [12 s s 3] of the test split."""
+    images, _, number = next(load_batches(data.split("test").samples, recipe.data.size, 12, []))
+    assert number.tolist() == list(range(12))
+    return images
+
+
+@pytest.fixture(scope="module", params=sorted(SETTINGS))
+def fitted(request, recipe, data, tmp_path_factory):
+    out = tmp_path_factory.mktemp("fits") / request.param.replace(" ", "_")
+    return fit(configured(recipe, request.param), data, out, progress=False)
+
+
+def test_holes_are_found(fitted, data):
+    result = jaxqc.evaluate_detector(fitted.model, data, progress=False)
+    assert result.metrics["image_auroc"] > 0.9
+    assert result.metrics["pixel_auroc"] > 0.8
+    assert result.counts == {"": 12, "hole": 6, "good": 6}
+    assert result.metrics["hole/image_auroc"] == result.metrics["image_auroc"]
+
+
+def test_the_folder_holds_everything(fitted, data, test_images):
+    again = load(fitted.folder)
+    for a, b in zip(again.score(test_images), fitted.model.score(test_images), strict=True):
+        np.testing.assert_array_equal(a, b)
+    verdict = verify(fitted.folder)
+    assert verdict.ok
+    assert verdict.difference == 0
+    meta = json.loads((fitted.folder / "meta.json").read_text())
+    assert meta["fit"] + meta["calibrate"] == 17
+    assert len(meta["weights"]["sha256"]) == 64
+    assert meta["thresholds"]["image"] == again.thresholds.image
+    with pytest.raises(UserError, match="not empty"):
+        fit(fitted.model.config, data, fitted.folder)
+
+
+def test_an_images_score_is_its_own(fitted, test_images):
+    maps, scores, _ = fitted.model.score(test_images)
+    for i in (0, 7, 11):
+        alone_map, alone_score, _ = fitted.model.score(test_images[i : i + 1])
+        np.testing.assert_allclose(alone_map[0], maps[i], rtol=1e-5)
+        np.testing.assert_allclose(alone_score[0], scores[i], rtol=1e-5)
+
+
+def test_eight_devices_fit_the_same(fitted, data, test_images):
+    config = dataclasses.replace(fitted.model.config, devices=8, batch=1)
+    spread = fit(config, data, progress=False)
+    for a, b in zip(spread.model.score(test_images)[:2], fitted.model.score(test_images)[:2], strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4)
+
+
+def test_the_gaussian_equals_an_independent_one(recipe, data, test_images):
+    config = configured(recipe, "gaussian")
+    model = fit(config, data, progress=False).model
+    backbone = load_backbone(config.backbone)
+    parts, _ = divide(data, config.data, config.seed)
+    train, _, _ = next(load_batches(parts.fit.samples, recipe.data.size, len(parts.fit), []))
+    choice = config.gaussian.choice(backbone.shapes(recipe.data.size))
+
+    def grid(images):
+        first, second = (np.asarray(x, np.float64) for x in backbone.apply(backbone.variables, images))
+        second = second.repeat(2, 1).repeat(2, 2)
+        return np.concatenate([first[..., choice[0]], second[..., choice[1]]], -1)
+
+    x, probe = grid(train), grid(test_images[:4])
+    expected = np.zeros((4, recipe.data.size, recipe.data.size))
+    distances = np.zeros(probe.shape[:3])
+    for i in range(x.shape[1]):
+        for j in range(x.shape[2]):
+            covariance = np.cov(x[:, i, j].T) + 0.01 * np.eye(x.shape[-1])
+            v = probe[:, i, j] - x[:, i, j].mean(0)
+            distances[:, i, j] = np.sqrt(np.einsum("bd,bd->b", v, np.linalg.solve(covariance, v.T).T))
+    for b in range(4):
+        small = Image.fromarray(distances[b].astype(np.float32), "F")
+        large = small.resize((recipe.data.size,) * 2, Image.Resampling.BILINEAR)
+        expected[b] = ndimage.gaussian_filter(np.asarray(large, np.float64), 4.0)
+    maps, scores, _ = model.score(test_images[:4])
+    np.testing.assert_allclose(maps, expected, rtol=1e-4)
+    np.testing.assert_allclose(scores, expected.max((1, 2)), rtol=1e-4)
+
+
+def test_maps_come_at_the_images_own_size(fitted):
+    images = [np.full((30, 70), 90, np.uint8), np.full((64, 40, 3), 90, np.uint8)]
+    maps = fitted.model.predict(images)
+    assert [m.shape for m in maps] == [(30, 70), (64, 40)]
+    assert all(m.dtype == np.float32 and m.min() >= 0 and m.max() <= 1 for m in maps)
+    assert fitted.model.predict(images[0]).shape == (30, 70)
+    assert fitted.model.predict(np.stack([images[0]] * 3)).shape == (3, 30, 70)
+    with pytest.raises(UserError, match="uint8"):
+        fitted.model.predict([np.zeros((8, 8), np.float32)])
+    with pytest.raises(UserError, match="fitted at 48 pixels"):
+        fitted.model.predict(images, size=32)
+
+
+def test_unusable_files_refuse_or_are_left_out(recipe, boards, tmp_path):
+    root = shutil.copytree(boards, tmp_path / "boards")
+    broken = root / "train" / "good" / "003.png"
+    broken.write_bytes(b"no image")
+    data = open_dataset(root)
+    with pytest.raises(UserError, match=r"003\.png.*skip-bad"):
+        fit(configured(recipe, "gaussian"), data, progress=False)
+    lenient = dataclasses.replace(recipe.data, skip_bad=True)
+    model = fit(configured(recipe, "gaussian", data=lenient), data, progress=False)
+    assert len(model.skipped) == 1
+    assert np.isfinite(model.model.score(np.zeros((1, 48, 48, 3), np.uint8))[1]).all()
+
+
+def test_the_verbs(recipe, boards, weights, tmp_path, capsys):
+    config = tmp_path / "recipe.py"
+    config.write_text(
+        "from jaxqc.anomaly.recipe import *\n\ndef get_config():\n    return FitConfig(backbone=BackboneConfig("
+        f"'resnet18', {str(weights)!r}, (1, 2)), data=FitDataConfig(size=48), batch=8, devices=1)\n"
+    )
+    out = tmp_path / "fit"
+    flags = ["--gaussian.channels", "30", "--quiet"]
+    assert main(["fit", "--config", str(config), "--data", str(boards), "--out", str(out), *flags]) == 0
+    assert main(["evaluate", "--checkpoint", str(out), "--data", str(boards), "--quiet"]) == 0
+    assert "AU-PRO" in capsys.readouterr().out
+    report = json.loads((out / "evaluation-test" / "evaluation.json").read_text())
+    assert report["metrics"]["image_auroc"] > 0.9
+    with Image.open(out / "evaluation-test" / "cases.png") as picture:
+        assert picture.size[0] > 500
+    maps = tmp_path / "maps"
+    images = boards / "test" / "hole"
+    assert main(["predict", "--checkpoint", str(out), "--images", str(images), "--out", str(maps), "--quiet"]) == 0
+    with Image.open(maps / "000.png") as picture:
+        assert picture.size == (48, 56)
+    assert main(["verify", str(out)]) == 0
+    assert main(["fit", "--config", str(config), "--data", str(boards), "--gaussian.chanels", "3"]) == 2
+    assert "did you mean '--gaussian.channels'" in capsys.readouterr().err
+    assert main(["train", "--config", str(config), "--data", str(boards)]) == 2
+    assert "a recipe for jaxqc fit" in capsys.readouterr().err
