@@ -167,7 +167,7 @@ def write_sd900(
         raise UserError(f"n: {n}; a synthetic set needs at least one plate")
     generate(seed, start, size, defect_free, difficulty)  # refuses bad arguments before anything is written
     about = {"n": n, "size": size, "seed": seed, "start": start, "defect_free": defect_free, "difficulty": difficulty}
-    _claim(Path(directory), about)
+    claim(Path(directory), about)
     images, masks = Path(directory) / "Source Images", Path(directory) / "Ground truth"
     images.mkdir(parents=True, exist_ok=True)
     masks.mkdir(parents=True, exist_ok=True)
@@ -178,7 +178,7 @@ def write_sd900(
     return Path(directory)
 
 
-def _claim(directory: Path, about: dict[str, object]) -> None:
+def claim(directory: Path, about: dict[str, object]) -> None:
     """Notes in `synthetic.json` what the folder holds; refuses one that holds anything else."""
     note, text = directory / "synthetic.json", json.dumps(about) + "\n"
     if directory.is_dir() and any(directory.iterdir()):
