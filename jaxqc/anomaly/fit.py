@@ -140,11 +140,15 @@ def calibrate(
 
 def _gathered(state: Any) -> Any:
     """The state as host arrays, whole in every process."""
-    if jax.process_count() == 1:
-        return jax.device_get(state)
-    from jax.experimental import multihost_utils
 
-    return multihost_utils.process_allgather(state, tiled=True)
+    def whole(x: Any) -> np.ndarray:
+        if not isinstance(x, jax.Array) or x.is_fully_addressable:
+            return np.asarray(x)
+        from jax.experimental import multihost_utils
+
+        return np.asarray(multihost_utils.process_allgather(x, tiled=True))
+
+    return jax.tree.map(whole, state)
 
 
 def _write_golden(folder: Path, model: AnomalyModel, parts: Parts) -> None:

@@ -1,0 +1,23 @@
+"""One process of a fit: run_fit.py DATA WEIGHTS OUT METHOD; joined to others by the environment."""
+
+import sys
+
+from jaxqc.training.parallel import start_processes
+
+if __name__ == "__main__":
+    start_processes()
+    from jaxqc.anomaly.detectors import Gaussian, PatchCore
+    from jaxqc.anomaly.fit import fit
+    from jaxqc.anomaly.recipe import BackboneConfig, FitConfig, FitDataConfig
+    from jaxqc.data.readers import open_dataset
+
+    data, weights, out, method = sys.argv[1:]
+    config = FitConfig(
+        method=method,  # type: ignore[arg-type]
+        backbone=BackboneConfig("resnet18", weights, (1, 2)),
+        data=FitDataConfig(size=48),
+        gaussian=Gaussian(channels=30),
+        patchcore=PatchCore(width=48, coreset=0.05, projection=16),
+        batch=2,
+    )
+    fit(config, open_dataset(data), out, progress=False)
