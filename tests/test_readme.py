@@ -11,11 +11,17 @@ import numpy as np
 import pytest
 from tiny_run import plates, recipe, run_folder, tiny_network  # noqa: F401 - fixtures
 
+from jaxqc.anomaly.detectors import Gaussian
+from jaxqc.anomaly.fit import fit
+from jaxqc.anomaly.recipe import BackboneConfig, FitConfig, FitDataConfig
 from jaxqc.arguments import parse
 from jaxqc.cli import RECIPES, VERBS, main
-from jaxqc.config import load_config
+from jaxqc.config import TrainConfig, load_config
+from jaxqc.data.readers import open_dataset
 from jaxqc.overrides import override
+from jaxqc.weights.known import KNOWN
 from tests.data.foreign_tfds import pets
+from tests.tiny_boards import make_boards, make_weights
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -26,12 +32,25 @@ COMMANDS = [
     if line.strip() and not line.startswith("#")
 ]
 RUN = ("data check", "data records", "data tfds", "evaluate", "predict", "verify")
+RECIPE_OF = {"train": TrainConfig, "fit": FitConfig}
 """Verbs that are cheap enough to be run."""
 
 
 @pytest.fixture(scope="module")
 def foreign(tmp_path_factory) -> Path:
     return pets(tmp_path_factory.mktemp("foreign"), np.random.default_rng(0))[0]
+
+
+@pytest.fixture(scope="module")
+def tiles(tmp_path_factory) -> tuple[Path, Path]:
+    """A data set in MVTec AD's layout and a fit to it."""
+    folder = tmp_path_factory.mktemp("normals")
+    boards, weights = make_boards(folder / "boards"), make_weights(folder / "resnet18.npz")
+    backbone = BackboneConfig("resnet18", str(weights), (1, 2))
+    config = FitConfig(
+        backbone=backbone, data=FitDataConfig(size=48), gaussian=Gaussian(channels=20), batch=8, devices=1
+    )
+    return boards, fit(config, open_dataset(boards), folder / "fit", progress=False).folder or folder
 
 
 def words(command: str) -> list[str]:
@@ -48,10 +67,11 @@ def test_there_are_commands():
 
 
 @pytest.mark.parametrize("command", [c for c in COMMANDS if words(c)[0] == "jaxqc"])
-def test_jaxqc_commands(command, run_folder, plates, foreign, tmp_path, monkeypatch, capsys):
-    """`DIR` is a data set, `FOREIGN` a TFDS set of other origin, `runs/first` a finished run.
+def test_jaxqc_commands(command, request, run_folder, plates, foreign, tmp_path, monkeypatch, capsys):
+    """`DIR` is a data set, `FOREIGN` a TFDS set of other origin, `NORMALS` one in MVTec AD's layout, `runs/first` a
+    finished run and `runs/tiles` a fit.
 
-    Training is parsed with its recipe, the rest is run.
+    Training and fitting are parsed with their recipes, downloads and conversions parsed, the rest is run.
     """
     _, *arguments = words(command)
     monkeypatch.chdir(ROOT)
@@ -62,12 +82,18 @@ def test_jaxqc_commands(command, run_folder, plates, foreign, tmp_path, monkeypa
         return
     args, rest = parse(arguments, VERBS, RECIPES)
     verb = next(name for name, function in VERBS.items() if function is args.run)
-    if verb == "train":
-        config = load_config(args.config)
+    if verb in RECIPE_OF:
+        config = load_config(args.config, RECIPE_OF[verb])
         assert (override(config, rest) == config) == (not rest)
+        return
+    if verb in ("weights", "convert"):
+        assert set(getattr(args, "names", [])) | {getattr(args, "file", "resnet18")} <= set(KNOWN)
         return
     assert verb in RUN
     stand_in = {"DIR": str(plates), "FOREIGN": str(foreign), "runs/first": str(run_folder)}
+    if {"NORMALS", "runs/tiles"} & set(arguments):
+        boards, fit = request.getfixturevalue("tiles")
+        stand_in |= {"NORMALS": str(boards), "runs/tiles": str(fit)}
     monkeypatch.chdir(tmp_path)
     assert main([stand_in.get(a, a) for a in arguments]) == 0
 

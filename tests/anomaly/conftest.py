@@ -1,19 +1,12 @@
-"""A tiny data set in MVTec AD's layout, and a backbone file with random weights, made once a session."""
+"""The tiny data set, its backbone and recipe, made once a session."""
 
 from pathlib import Path
 
-import jax
-import jax.numpy as jnp
-import numpy as np
 import pytest
-from PIL import Image
 
 from jaxqc.anomaly.recipe import BackboneConfig, FitConfig, FitDataConfig
-from jaxqc.models.pretrained import export_state
-from jaxqc.models.resnet import build_backbone
 from tests.compile_cache import shared_cache
-
-SIDE = 48
+from tests.tiny_boards import SIDE, make_boards, make_weights
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -22,40 +15,14 @@ def one_cache(tmp_path_factory):
         yield
 
 
-def stripes(seed: int, hole: bool = False, height: int = 56, width: int = 48) -> tuple[np.ndarray, np.ndarray]:
-    """A grey board of stripes with noise; a hole is a bright square of 10 pixels."""
-    rng = np.random.default_rng(seed)
-    image = 110 + 40 * np.sin(np.arange(width) / 2.5)[None] + rng.normal(0, 8, (height, width))
-    mask = np.zeros((height, width), np.uint8)
-    if hole:
-        top, left = rng.integers(4, height - 14), rng.integers(4, width - 14)
-        image[top : top + 10, left : left + 10] = 240
-        mask[top : top + 10, left : left + 10] = 255
-    return np.clip(image, 0, 255).astype(np.uint8), mask
-
-
 @pytest.fixture(scope="session")
 def boards(tmp_path_factory) -> Path:
-    """17 normal training images, 6 normal and 6 defective ones to test on."""
-    root = tmp_path_factory.mktemp("boards")
-    for folder, seeds, hole in (("train/good", range(17), False), ("test/good", range(50, 56), False),
-                                ("test/hole", range(70, 76), True)):  # fmt: skip
-        for i, seed in enumerate(seeds):
-            image, mask = stripes(seed, hole)
-            _save(root / folder / f"{i:03}.png", image)
-            if hole:
-                _save(root / f"ground_truth/hole/{i:03}_mask.png", mask)
-    return root
+    return make_boards(tmp_path_factory.mktemp("boards"))
 
 
 @pytest.fixture(scope="session")
 def weights(tmp_path_factory) -> Path:
-    """ResNet-18 with layers 1 and 2, random, under torchvision's names."""
-    network = build_backbone("resnet18", (1, 2))
-    variables = network.init(jax.random.key(0), jnp.zeros((1, SIDE, SIDE, 3)))
-    path = tmp_path_factory.mktemp("weights") / "resnet18.npz"
-    np.savez(path, **export_state(variables))
-    return path
+    return make_weights(tmp_path_factory.mktemp("weights") / "resnet18.npz")
 
 
 @pytest.fixture(scope="session")
@@ -63,8 +30,3 @@ def recipe(weights) -> FitConfig:
     return FitConfig(
         backbone=BackboneConfig("resnet18", str(weights), (1, 2)), data=FitDataConfig(size=SIDE), batch=8, devices=1
     )
-
-
-def _save(path: Path, image: np.ndarray) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(image).save(path)
