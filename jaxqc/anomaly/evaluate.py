@@ -13,17 +13,17 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
-from jaxqc.anomaly.decide import without_specks
+from jaxqc.anomaly.decide import Thresholds, without_specks
 from jaxqc.anomaly.model import AnomalyModel
 from jaxqc.anomaly.run import load_batches
 from jaxqc.data.batches import Counter
-from jaxqc.data.dataset import Dataset
+from jaxqc.data.dataset import Dataset, Sample
 from jaxqc.data.load import load_sample
 from jaxqc.data.normals import is_defective, means_normal
 from jaxqc.errors import UserError
 from jaxqc.metrics import anomaly as metrics
 from jaxqc.metrics.aupro import region_weights
-from jaxqc.metrics.histogram import log_edges
+from jaxqc.metrics.histogram import Edges, log_edges
 from jaxqc.training.record import environment
 from jaxqc.types import Metrics
 
@@ -108,18 +108,31 @@ class AnomalyEvaluation:
         return table
 
 
+def kinds_of(dataset: Dataset) -> tuple[str, ...]:
+    """The kinds of defect: all classes but those that mean normal."""
+    return tuple(name for name in dataset.classes if not means_normal(name))
+
+
+def kind_of(sample: Sample, dataset: Dataset) -> str:
+    """The sample's kind of defect, or `good`."""
+    return dataset.classes[sample.label] if is_defective(sample, dataset) else "good"
+
+
+def bin_edges(thresholds: Thresholds) -> Edges:
+    """Bins of the pixels' histogram, laid by the held-out normals' maps."""
+    low = max(min(thresholds.low, thresholds.pixel) / 100, 1e-6)
+    return log_edges(low, 100 * max(thresholds.high, thresholds.pixel), thresholds=(thresholds.pixel,))
+
+
 def evaluate_detector(model: AnomalyModel, dataset: Dataset, split: str, progress: bool = True) -> AnomalyEvaluation:
     """Scores and measures every sample that is known to be normal or defective.
 
     Raises:
       UserError: not one sample could be measured.
     """
-    kinds = tuple(name for name in dataset.classes if not means_normal(name))
+    kinds, thresholds = kinds_of(dataset), model.thresholds
     number_of = {name: 1 + i for i, name in enumerate(kinds)}
-    thresholds = model.thresholds
-    low = max(min(thresholds.low, thresholds.pixel) / 100, 1e-6)
-    edges = log_edges(low, 100 * max(thresholds.high, thresholds.pixel), thresholds=(thresholds.pixel,))
-    sums = metrics.empty(edges, len(dataset), len(kinds))
+    sums = metrics.empty(bin_edges(thresholds), len(dataset), len(kinds))
     add = jax.jit(metrics.update)
     unreadable: list[str] = []
     rows: list[dict[str, Any]] = []
@@ -131,7 +144,7 @@ def evaluate_detector(model: AnomalyModel, dataset: Dataset, split: str, progres
             kind = np.zeros(len(at), np.int32)
             for i in np.flatnonzero(used):
                 sample = dataset.samples[at[i]]
-                name = dataset.classes[sample.label] if is_defective(sample, dataset) else "good"
+                name = kind_of(sample, dataset)
                 kind[i] = number_of.get(name, 0)
                 counts[name] += 1
                 counts[""] += 1
@@ -192,9 +205,6 @@ def draw(model: AnomalyModel, dataset: Dataset, rows: list[dict[str, Any]], path
     found = model.inspect([image for image, _ in pairs])
     pictures = []
     for row, (image, mask), f in zip(rows, pairs, found, strict=True):
-        # A detector tells two classes; the kind belongs to the truth alone.
-        right = f.defective == (row["kind"] != "good")
-        verdict = row["kind"] if right else "defect" if f.defective else "good"
-        pictures.append(Row(row["id"], image, f.map, mask, label=row["kind"], predicted=verdict, found=f.mask))
+        pictures.append(Row(row["id"], image, f.map, mask, label=row["kind"], verdict=f.defective, found=f.mask))
     if pictures:
         result_figure(pictures, path, scale="distance / (2 threshold)")

@@ -38,6 +38,8 @@ class Row:
     coarse: Mapping[str, np.ndarray] = field(default_factory=dict)
     label: str = ""
     predicted: str = ""
+    verdict: bool | None = None
+    """Whether the image was called defective, where that is all that was decided; `label` then names the truth."""
     found: np.ndarray | None = None
     """Decided mask {0, 1} [h w], where it is more than the map above a threshold; the boxes are then round it."""
 
@@ -104,7 +106,9 @@ def result_figure(
     columns = ["Input", *(["Ground truth"] if any(r.mask is not None for r in rows) else [])]
     decided = ["Predicted mask"] if any(r.found is not None for r in rows) else []
     columns += [_coarse_title(name, rows) for name in coarse] + ["Final map", *decided, "Detected regions"]
-    sheet = Sheet(len(rows), columns, rows[0].image.shape)
+    # Images of many shapes get panels of the middle one.
+    shapes = sorted((row.image.shape for row in rows), key=lambda shape: shape[0] / shape[1])
+    sheet = Sheet(len(rows), columns, shapes[len(shapes) // 2])
     for i, row in enumerate(rows):
         panels = iter(sheet.axes[i])
         show(next(panels), grey_to_rgb(row.image))
@@ -183,14 +187,22 @@ def _coarse_title(name: str, rows: Sequence[Row]) -> str:
     return f"Coarse {name}" + (f" (1/{factor})" if factor > 1 else "")
 
 
+def _overlap(truth: np.ndarray, found: np.ndarray) -> str:
+    union = (truth | found).sum()
+    return f"IoU {(truth & found).sum() / union:.3f}" if truth.any() else "no defect"
+
+
 def _caption(row: Row, threshold: float) -> tuple[list[str], bool]:
     """Lines beside a row, the id first, and whether the predicted class is wrong."""
     lines = [row.id]
     lines += [f"class {row.label}"] if row.label else []
     lines += [f"predicted {row.predicted}"] if row.predicted else []
+    lines += [] if row.verdict is None else ["called defective" if row.verdict else "called good"]
     if row.mask is not None:
-        truth, found = row.mask > 0, row.map > threshold
+        truth, found = row.mask > 0, row.map > threshold if row.found is None else row.found > 0
+        if row.found is not None:
+            lines += [_overlap(truth, found)]
+            return lines, row.verdict is not None and row.verdict != (row.label != "good")
         lines.append(f"MAE {np.abs(row.map - truth).mean():.3f}")
-        union = (truth | found).sum()
-        lines.append(f"IoU {(truth & found).sum() / union:.3f}" if truth.any() else "no defect")
+        lines.append(_overlap(truth, found))
     return lines, bool(row.label and row.predicted and row.label != row.predicted)

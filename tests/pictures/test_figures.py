@@ -239,7 +239,7 @@ def test_training_curve_needs_losses(tmp_path):
 def test_no_pyplot_and_no_import_before_use(tmp_path):
     code = (
         "import sys, numpy as np\n"
-        "from jaxqc.saliency import figures\n"
+        "from jaxqc.pictures import figures\n"
         "assert 'matplotlib' not in sys.modules\n"
         "z = np.zeros((16, 16))\n"
         f"figures.result_figure([figures.Row('a', z.astype('u1'), z)], {str(tmp_path / 'a.png')!r})\n"
