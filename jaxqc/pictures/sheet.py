@@ -76,7 +76,7 @@ class Sheet:
         renderer = self._canvas.get_renderer()
         room = (self.left - MARGIN - GAP) * DPI
         for k, line in enumerate(lines):
-            bad = wrong and line.startswith("predicted")
+            bad = wrong and line.startswith(("predicted", "called"))
             text = self.figure.text(
                 MARGIN / self.width,
                 (self._row_top(row) - 0.02 - 0.165 * k) / self.height,
