@@ -186,6 +186,8 @@ def evaluate(
     Raises:
       UserError: no such run or data, an unknown split, or not one sample that can be measured.
     """
+    if not isinstance(checkpoint, Model) and is_fit(checkpoint):
+        raise UserError(f"{checkpoint}: a fitted detector; use jaxqc.evaluate_detector")
     model = checkpoint if isinstance(checkpoint, Model) else load_network(checkpoint, which)
     where = str(data) if isinstance(data, str | Path) else None
     if isinstance(data, str | Path):

@@ -74,6 +74,13 @@ def test_the_folder_holds_everything(fitted, data, test_images):
         fit(fitted.model.config, data, fitted.folder)
 
 
+def test_one_call_loads_both_kinds_and_measuring_names_the_right_one(fitted, boards):
+    assert jaxqc.load(fitted.folder).thresholds == fitted.model.thresholds
+    assert jaxqc.load(fitted.folder, batch=3).batch == 3
+    with pytest.raises(UserError, match="use jaxqc.evaluate_detector"):
+        jaxqc.evaluate(fitted.folder, boards)
+
+
 def test_an_images_score_is_its_own(fitted, test_images):
     maps, scores, _ = fitted.model.score(test_images)
     for i in (0, 7, 11):
