@@ -77,7 +77,7 @@ def test_the_folder_holds_everything(fitted, data, test_images):
 def test_one_call_loads_both_kinds_and_measuring_names_the_right_one(fitted, boards):
     assert jaxqc.load(fitted.folder).thresholds == fitted.model.thresholds
     assert jaxqc.load(fitted.folder, batch=3).batch == 3
-    with pytest.raises(UserError, match="use jaxqc.evaluate_detector"):
+    with pytest.raises(UserError, match=r"use jaxqc\.evaluate_detector"):
         jaxqc.evaluate(fitted.folder, boards)
 
 
