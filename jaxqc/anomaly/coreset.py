@@ -17,22 +17,57 @@ def project(key: jax.Array, x: Float[Array, "n d"], width: int = 128) -> Float[A
     return jnp.matmul(x, jax.random.normal(key, (x.shape[1], width)) / width**0.5, precision=EXACT)
 
 
+BATCH = 32
+"""Most rows that are chosen between two passes over all rows."""
+CANDIDATES = 256
+"""Farthest rows that such a batch is chosen from."""
+
+
 @partial(jax.jit, static_argnames="count")
 def greedy_coreset(x: Float[Array, "n d"], count: int, first: Int[Array, ""] | int) -> Int[Array, " count"]:
     """Indices of `count` rows: `first`, then ever the row that is farthest from all chosen ones (the first of equals).
 
-    Each step is one pass over x: |x - c|^2 = |x|^2 - 2 x c + |c|^2 and a running minimum; no distance matrix exists.
+    Distances to the chosen only fall. So the `CANDIDATES` farthest rows stand for all as long as one of them stays
+    farther than every other row was when they were taken: choices are made among them, and then up to `BATCH` chosen
+    rows meet all rows in one matrix product, |x - c|^2 = |x|^2 - 2 x c + |c|^2, in place of a pass over x for each.
+    The choice is that of the plain loop; no distance matrix exists.
     """
     # Centred, so that the norms that cancel in the expansion are small.
     x = x - x.mean(0)
     norm = jnp.square(x).sum(1)
+    n, batch = x.shape[0], min(BATCH, count)
 
-    def body(i: jax.Array, carry: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
-        nearest, chosen = carry
-        at = chosen[i - 1]
-        nearest = jnp.minimum(nearest, norm - 2 * jnp.matmul(x, x[at], precision=EXACT) + norm[at])
-        nearest = nearest.at[at].set(-jnp.inf)  # chosen: never again, though every distance be zero
-        return nearest, chosen.at[i].set(jnp.argmax(nearest).astype(jnp.int32))
+    def choose(nearest: jax.Array, room: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Up to min(batch, room) rows, the rest filled with n, and their number."""
+        candidates = jnp.sort(lax.top_k(nearest, min(CANDIDATES, n))[1])  # in order: the first of equals is first
+        own, size, fresh = x[candidates], norm[candidates], nearest[candidates]
+        bound = fresh.min()
 
-    chosen = jnp.zeros(count, jnp.int32).at[0].set(first)
-    return lax.fori_loop(1, count, body, (jnp.full(x.shape[0], jnp.inf), chosen))[1]
+        def sure(carry: tuple[jax.Array, jax.Array, jax.Array]) -> jax.Array:
+            fresh, _, i = carry
+            # A row outside may equal the bound and come first, so only the first choice may be no farther.
+            return (i == 0) | ((i < jnp.minimum(batch, room)) & (fresh.max() > bound))
+
+        def choice(carry: tuple[jax.Array, jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array, jax.Array]:
+            fresh, chosen, i = carry
+            at = jnp.argmax(fresh)
+            fresh = jnp.minimum(fresh, size - 2 * jnp.matmul(own, own[at], precision=EXACT) + size[at])
+            # Chosen: never again, though every distance be zero.
+            return fresh.at[at].set(-jnp.inf), chosen.at[i].set(candidates[at].astype(jnp.int32)), i + 1
+
+        _, chosen, number = lax.while_loop(sure, choice, (fresh, jnp.full(batch, n, jnp.int32), jnp.int32(0)))
+        return chosen, number
+
+    def update(nearest: jax.Array, chosen: jax.Array) -> jax.Array:
+        at = jnp.minimum(chosen, n - 1)
+        apart = jnp.where(chosen < n, norm[at], jnp.inf) - 2 * jnp.matmul(x, x[at].T, precision=EXACT)
+        return jnp.minimum(nearest, norm + apart.min(1)).at[chosen].set(-jnp.inf, mode="drop")
+
+    def body(carry: tuple[jax.Array, jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array, jax.Array]:
+        nearest, every, done = carry
+        chosen, number = choose(nearest, count - done)
+        return update(nearest, chosen), lax.dynamic_update_slice(every, chosen, (done,)), done + number
+
+    start = jnp.zeros(count + batch, jnp.int32).at[0].set(first)
+    nearest = update(jnp.full(n, jnp.inf), jnp.full(batch, n, jnp.int32).at[0].set(first))
+    return lax.while_loop(lambda c: c[2] < count, body, (nearest, start, jnp.int32(1)))[1][:count]

@@ -29,6 +29,12 @@ def test_the_coreset_is_the_plain_loops(seed, first):
     assert greedy_coreset(x, 17, first).tolist() == plain_coreset(x, 17, first)
 
 
+def test_the_coreset_is_the_plain_loops_where_batches_end_early(rng):
+    """More rows than candidates, in clumps: a choice makes its neighbours near, and others outside are then farther."""
+    x = (rng.normal(size=(60, 6))[rng.integers(0, 60, 1500)] * 4 + rng.normal(size=(1500, 6))).astype(np.float32)
+    assert greedy_coreset(x, 150, 3).tolist() == plain_coreset(x, 150, 3)
+
+
 def test_equal_rows_are_each_chosen_once():
     x = np.ones((6, 3), np.float32)
     assert sorted(greedy_coreset(x, 6, 2).tolist()) == list(range(6))
