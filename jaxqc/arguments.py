@@ -187,10 +187,11 @@ def _parsers(run: Mapping[str, Verb]) -> tuple[Parser, dict[str, Parser]]:
     make = verb(
         data_verbs,
         "synthetic",
-        "Generate strip-steel plates with exact masks in the layout of SD-saliency-900.",
-        "  jaxqc data synthetic plates --count 300",
+        "Generate strip-steel plates (layout of SD-saliency-900) or wooden boards (of MVTec AD) with exact masks.",
+        "  jaxqc data synthetic plates --count 300\n  jaxqc data synthetic boards --kind wood --count 200",
     )
     make.add_argument("out", metavar="DIR")
+    make.add_argument("--kind", choices=("steel", "wood"), default="steel", help="wood: 3/5 are normal and to fit")
     make.add_argument("--count", type=int, default=300, metavar="N")
     make.add_argument("--size", type=int, default=200, metavar="PIXELS")
     make.add_argument("--seed", type=int, default=0)

@@ -197,6 +197,17 @@ def _data_check(args: argparse.Namespace) -> int:
 def _data_synthetic(args: argparse.Namespace) -> int:
     # Many tiny matrix products, which numpy's thread pool slows down tenfold; read when numpy is imported.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    if args.kind == "wood":
+        from jaxqc.data.wood import write_mvtec
+
+        if args.count < 5:
+            raise UserError(
+                f"--count: {args.count}; boards to fit, normal ones and defective ones to test need 5 in all"
+            )
+        test, defective = args.count // 5, args.count // 5
+        folder = write_mvtec(args.out, args.count - test - defective, defective, args.size, args.seed, test)
+        print(f"{args.count} boards of {args.size} x {args.size} pixels in {folder}")
+        return 0
     from jaxqc.data.synthetic import write_sd900
 
     folder = write_sd900(args.out, args.count, args.size, args.seed)

@@ -2,7 +2,7 @@
 
 As in `jaxqc.data.steel_defects` a defect is a level function f (> 0 inside): the mask is f > 0, and the blend is a
 smooth step over |f| < edge, exactly one half on the outline, so edges are soft and the mask is still exact. A defect
-changes a pixel's value v into v·keep + add, channel by channel, before light and noise fall on it. The numbers are ours.
+turns a pixel's value v into v·keep + add, channel by channel, before light and noise fall on it. The numbers are ours.
 """
 
 from collections.abc import Callable
@@ -48,7 +48,7 @@ def _blots(rng: np.random.Generator, size: int, count: int, radius: tuple[float,
     for _ in range(count):
         r = max(rng.uniform(*radius), 1.2 / size)
         np.maximum(level, 1 - np.hypot((x - cx) / r, (y - cy) / (r * stretch)), out=level)
-        cx, cy = np.clip((cx, cy) + rng.normal(0, 1.1 * r, 2), 0.08, 0.92)
+        cx, cy = np.clip(rng.normal((cx, cy), 1.1 * r), 0.08, 0.92)
     return level
 
 

@@ -88,11 +88,11 @@ def test_darkness_alone_does_not_tell_holes_from_knots():
     """The darkest spot of a board, after slight smoothing: how often one with a hole is darker than one with knots."""
 
     def darkest(kind: str, first: int) -> np.ndarray:
-        images = [render(3, first + i, 96, kind).image.mean(-1) for i in range(60)]
+        images = [render(3, first + i, 96, kind).image.mean(-1) for i in range(40)]
         return np.array([-ndimage.gaussian_filter(x, 1).min() for x in images])
 
-    holes, normal = darkest("hole", 0), darkest("good", 60)
-    auroc = ranks_above(np.concatenate([holes, normal]), np.arange(120) < 60)
+    holes, normal = darkest("hole", 0), darkest("good", 40)
+    auroc = ranks_above(np.concatenate([holes, normal]), np.arange(80) < 40)
     assert 0.5 < auroc < 0.93
 
 
