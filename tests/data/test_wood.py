@@ -1,4 +1,4 @@
-"""Synthetic boards: reproducible one by one, exactly masked, normal ones untouched, not told apart by darkness alone."""
+"""Synthetic boards: reproducible one by one, exactly masked, normal ones untouched; darkness alone tells little."""
 
 import json
 
