@@ -57,13 +57,15 @@ def chosen_config(args: argparse.Namespace, steps_per_call: int = 1) -> TrainCon
     )
 
 
-def random_variables(module: Any, seed: int = 0, varied: bool = False) -> dict[str, Any]:
+def random_variables(module: Any, seed: int = 0, varied: bool = False, **call: Any) -> dict[str, Any]:
     """Variables of the module's shapes, drawn by NumPy: a real initialisation would compile for half a minute.
 
     Kernels have variance 1 / fan-in; batch norms are neutral, or with `varied` nothing at all is at a neutral value.
+    call: what the module is called with (`aux=True` where nothing is given).
     """
     rng = np.random.default_rng(seed)
-    shapes = jax.eval_shape(lambda: module.init(jax.random.key(0), jnp.zeros((1, 64, 64, 3)), aux=True))
+    call = call or {"aux": True}
+    shapes = jax.eval_shape(lambda: module.init(jax.random.key(0), jnp.zeros((1, 64, 64, 3)), **call))
     ranges = {"scale": (0.7, 1.3), "var": (0.5, 1.5)} if varied else {"scale": (1, 1), "var": (1, 1)}
 
     def draw(path: Any, leaf: Any) -> np.ndarray:

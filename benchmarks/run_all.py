@@ -2,6 +2,7 @@
 
     python -m benchmarks.run_all                      # everything; long: every compiled setting is tried
     python -m benchmarks.run_all --budget 90          # at most 90 s for the choice of each peer's setting
+    python -m benchmarks.run_all --peer-python PATH   # an interpreter that has anomalib, for the detectors' peer
     python -m benchmarks.run_all --quick              # small sizes, to see that all of it runs; writes no docs
     python -m benchmarks.run_all --rows build/gpu/bench.jsonl   # only write the docs, from rows measured elsewhere
 
@@ -38,7 +39,7 @@ class Target:
     """A ratio or rate that a row must reach: its benchmark, model and name (start), its column, the least value."""
 
     benchmark: str
-    model: str
+    model: str | None
     name: str
     column: str
     least: float
@@ -59,6 +60,12 @@ CPU_TARGETS = (
     Target("step", "tscarnet", "jaxqc pure", "images_per_s", 10.0, "TSCARNet training step, images/s at 224"),
     Target("step", "tscarnet", "jaxqc resident", "share_of_pure", 0.9, "resident mode's share of the pure step"),
     Target("step", "tscarnet", "jaxqc pure", "compile_s", 25.0, "TSCARNet training step, compile seconds", most=True),
+    Target("backbone", "resnet50", "jaxqc", "vs_best", 1.0, "ResNet-50 layers 1-3, batch 16, over torch's best", 16),
+    Target("backbone", "resnet50", "jaxqc", "vs_best", 1.0, "ResNet-50 layers 1-3, batch 1, over torch's best", 1),
+    Target("fit", None, "jaxqc d550 grid 28", "vs_anomalib", 20.0, "Gaussian fit, 50 images, d 550, over anomalib's"),
+    Target("fit", None, "jaxqc d550 grid 28", "memory_share", 0.125, "its memory as a share of anomalib's", most=True),
+    Target("score", None, "jaxqc whole", "vs_anomalib", 1.5, "Gaussian score d 550, over anomalib's PaDiM d 100"),
+    Target("coreset", None, "jaxqc", "vs_anomalib", 20.0, "PatchCore's coreset, over anomalib's"),
 )
 GPU_TARGETS = (
     Target("inference", "tscarnet", "jaxqc backbone", "vs_best", 1.5, "TSCARNet inference over torch.compile"),
@@ -72,6 +79,16 @@ TABLES = {
                                 "mfu", "vs_reference", "vs_eager", "vs_best")),
     "step": ("Training step", ("model", "name", "batch", "dtype", "images_per_s", "ms", "spread", "mfu", "compile_s",
                                "share_of_pure", "input_wait", "vs_reference", "vs_eager", "vs_best")),
+    "backbone": ("Frozen backbones", ("model", "name", "batch", "dtype", "images_per_s", "ms", "spread", "mfu",
+                                      "compile_s", "vs_eager", "vs_best")),
+    "fit": ("Gaussian fit", ("name", "n", "ms", "spread", "compile_s", "memory_mb", "vs_anomalib", "memory_share",
+                             "distance_error", "note")),
+    "score": ("Gaussian score beside PaDiM", ("name", "d", "batch", "images_per_s", "ms", "spread", "compile_s",
+                                              "vs_anomalib")),
+    "coreset": ("PatchCore's coreset", ("name", "n", "width", "kept", "ms", "spread", "compile_s", "radius",
+                                        "vs_anomalib")),
+    "fit-cost": ("Gaussian fit as the work grows", ("name", "n", "d", "grid", "ms", "spread", "compile_s", "memory_mb",
+                                                    "state_mb")),
     "depthwise": ("Depthwise convolution", ("name", "shape", "dtype", "forward_ms", "gradient_ms", "spread")),
     "compile": ("Compile time, cold", ("name", "batch", "size", "trace_s", "compile_s", "total_s", "wall_s")),
     "input": ("Input pipeline", ("name", "workers", "batch", "images_per_s", "spread")),
@@ -79,16 +96,24 @@ TABLES = {
 }  # fmt: skip
 
 
-def jobs(quick: bool, accelerator: bool, budget: float | None = None) -> list[list[str]]:
+def jobs(
+    quick: bool, accelerator: bool, budget: float | None = None, peer_python: str | None = None
+) -> list[list[str]]:
     """Command lines (without the interpreter) in the order they run. budget: seconds for the choice of each peer's
-    setting; None leaves the programs' own."""
+    setting; None leaves the programs' own. peer_python: an interpreter that has anomalib; without it, the detectors are
+    measured alone."""
+    anomalib = ["--peer-python", peer_python] if peer_python else []
     if quick:
         small = ["--batch", "2", "--size", "64", "--rounds", "3", "--seconds", "0.1"]
         return [
             ["benchmarks.inference", "--model", "minet", *small, "--calls", "10"],
             ["benchmarks.step", "--model", "tscarnet", *small, "--images", "8"],
             ["benchmarks.compile", "--model", "minet", "--batch", "2", "--size", "64", "--programs", "inference"],
-        ]
+            ["benchmarks.backbone", "--model", "resnet18", *small],
+            ["benchmarks.fit", *anomalib, *small, "--backbone", "resnet18", "--samples", "10", "--channels", "20",
+             "--grids", "8", "--peer-channels", "10", "--width", "64", "--cost-samples", "5", "30", "--cost-channels",
+             "10", "--cost-grids", "4"],
+        ]  # fmt: skip
     batch, dtype = ("256", "bfloat16") if accelerator else ("16", "float32")
     common = ["--batch", batch, "--dtype", dtype]
     best = ["--peer", "best", *(["--budget", f"{budget:g}"] if budget else [])]
@@ -96,6 +121,8 @@ def jobs(quick: bool, accelerator: bool, budget: float | None = None) -> list[li
     run += [["benchmarks.step", "--model", "tscarnet", *common, *best]]
     run += [["benchmarks.step", "--model", "tscarnet", *common, "--peer", "off", "--backend", "shard_map", "--parts"]]
     run += [["benchmarks.step", "--model", "minet", *common, *best, "--parts"]]
+    run += [["benchmarks.backbone", "--model", "resnet50", *common, *best]]
+    run += [["benchmarks.fit", *anomalib, "--rounds", "3"]]
     run += [["benchmarks.depthwise", "--dtype", dtype], ["benchmarks.compile", "--model", "tscarnet"]]
     # Simulated devices share a CPU's cores: small images show their overhead in minutes.
     scaling = [] if accelerator else ["--size", "96", "--devices", "1", "2", "4", "--mode", "strong"]
@@ -201,6 +228,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="small sizes, and no page")
     parser.add_argument("--budget", type=float, default=None, help="seconds for the choice of each peer's setting")
+    parser.add_argument("--peer-python", default=None, help="interpreter of an environment with anomalib")
     parser.add_argument(
         "--rows", type=Path, nargs="+", default=None, help="JSONL files of rows to write up; nothing runs"
     )
@@ -210,7 +238,7 @@ def main() -> None:
         rows = read_rows(args.rows)
     else:
         accelerator = os.environ.get("JAX_PLATFORMS", "") != "cpu" and _accelerator()
-        rows = run_jobs(jobs(args.quick, accelerator, args.budget), OUT)
+        rows = run_jobs(jobs(args.quick, accelerator, args.budget, args.peer_python), OUT)
     if not rows:
         raise SystemExit("no rows: every benchmark failed")
     if judged := against_targets(rows):
