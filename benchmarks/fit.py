@@ -177,13 +177,13 @@ def score_rows(args: argparse.Namespace, peer: Served | None) -> list[Row]:
     rows: list[Row] = []
     for part, (fn, inputs) in calls.items():
         candidates: dict[str, Any] = {f"jaxqc {part}": partial(jax.jit(fn), *inputs)}
-        for last in (False, True) if peer else ():
+        for last in ((False, True) if part == "whole" else (False,)) if peer else ():
             name = f"anomalib {part}{' channels_last' if last else ''}"
             about = {"backbone": args.backbone, "d": args.peer_channels, "size": size, "batch": b}
             assert peer is not None
             peer.ask(prepare=name, work="padim", part=part, channels_last=last, **about)
             candidates[name] = partial(peer.ask, run=name)
-        timings = interleave(candidates, args.rounds, args.seconds)
+        timings = in_turns(candidates, args.rounds, args.long)
         own = [
             result("score", name, t, images=b, d=d if i == 0 else args.peer_channels, batch=b, size=size)
             for i, (name, t) in enumerate(timings.items())
