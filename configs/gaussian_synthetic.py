@@ -1,4 +1,4 @@
-"""A Gaussian per position on generated boards, with the small backbone that comes along: what `make demo` runs.
+"""A Gaussian per position on generated boards, with the small backbone that comes along: for scripts/demo_wood.py.
 
     jaxqc data synthetic boards --kind wood --count 300 --size 128
     jaxqc fit --config configs/gaussian_synthetic.py --data boards --out runs/boards
