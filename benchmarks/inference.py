@@ -37,10 +37,10 @@ from benchmarks.networks import (
     with_command,
 )
 from jaxqc.config import TrainConfig
+from jaxqc.data.batches import decoded
 from jaxqc.data.decode import read_image
 from jaxqc.data.synthetic import synthetic_arrays, write_sd900
 from jaxqc.models import build
-from jaxqc.data.batches import decoded
 from jaxqc.pictures.figures import boxes
 from jaxqc.saliency.model import Model
 

@@ -80,12 +80,14 @@ class Tables:
 
     def _samples(self) -> list[Line]:
         config = self._gaussian(self._network(self.base.backbone.name))
-        return [
-            Line(
-                f"{n} normal", replace(config, data=replace(config.data, samples=n)), PAPER_NORMALS.get(n, (None,) * 3)
+        empty: Paper = (None, None, None)
+
+        def line(n: int) -> Line:
+            return Line(
+                f"{n} normal", replace(config, data=replace(config.data, samples=n)), PAPER_NORMALS.get(n, empty)
             )
-            for n in self.normals
-        ]
+
+        return [line(n) for n in self.normals]
 
     def _rivals(self) -> list[Line]:
         config = self._network(self.base.backbone.name)
