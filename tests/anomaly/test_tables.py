@@ -33,7 +33,9 @@ def small(recipe):
     )
 
 
-@pytest.mark.parametrize("method", ["gaussian", "patchcore", pytest.param("spade", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "method", ["gaussian", *(pytest.param(name, marks=pytest.mark.slow) for name in ("patchcore", "spade"))]
+)
 def test_a_cell_is_what_fit_and_evaluate_give(small, boards, tmp_path, method):
     config, data = seeded(replace(small, method=method), 1), open_data(boards)
     row = run_cells([config], data, tmp_path, progress=False)[config]

@@ -113,6 +113,7 @@ def test_the_same_command_goes_on_with_the_finished_run(run, folder, recipe, scr
     assert (run / FILE).read_bytes() == before
 
 
+@pytest.mark.slow
 def test_plain_weights_start_a_cbam_network_with_closed_gates(run, folder, recipe, script, tmp_path, capsys) -> None:
     plain, out = tmp_path / "plain.npz", tmp_path / "run"
     state = export_state(load_weights(run / FILE, head=True).variables)
