@@ -9,7 +9,7 @@ import errno
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,24 +43,30 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
 
 
+def _start(args: argparse.Namespace) -> tuple[str, bool, Callable[[str], None] | None]:
+    """Joins the processes of a run: its folder, whether this is the main process, and what shows notes there."""
+    from jaxqc.training.parallel import start_processes
+
+    start_processes()
+    import jax
+
+    if args.out is None and jax.process_count() > 1:
+        raise UserError("--out: several processes share one folder; name it")
+    main_process = jax.process_index() == 0
+    out = args.out or f"runs/{Path(args.config).stem}-{time.strftime('%Y%m%d-%H%M%S')}"
+    return out, main_process, (lambda text: print(text, file=sys.stderr)) if main_process else None
+
+
 def _train(args: argparse.Namespace, rest: Sequence[str] = ()) -> int:
     from jaxqc.overrides import override
 
     # The recipe is checked before JAX is imported: a mistake shows at once.
     config = override(load_config(args.config), [*rest, *(["--data.skip-bad"] if args.skip_bad else [])])
 
-    from jaxqc.training.parallel import start_processes
-
-    start_processes()
-    import jax
+    out, main_process, note = _start(args)
 
     from jaxqc import api
 
-    out = args.out or f"runs/{Path(args.config).stem}-{time.strftime('%Y%m%d-%H%M%S')}"
-    if args.out is None and jax.process_count() > 1:
-        raise UserError("--out: several processes share one run folder; name it")
-    main_process = jax.process_index() == 0
-    note = (lambda text: print(text, file=sys.stderr)) if main_process else None
     if main_process and not args.quiet:
         print(f"run folder: {out}", file=sys.stderr)
     result = api.train(config, args.data, out, resume=args.resume, progress=not args.quiet, note=note)
@@ -84,18 +90,10 @@ def _fit(args: argparse.Namespace, rest: Sequence[str]) -> int:
 
     config = override(load_config(args.config, FitConfig), rest)
 
-    from jaxqc.training.parallel import start_processes
-
-    start_processes()
-    import jax
+    out, main_process, note = _start(args)
 
     from jaxqc import api
 
-    out = args.out or f"runs/{Path(args.config).stem}-{time.strftime('%Y%m%d-%H%M%S')}"
-    if args.out is None and jax.process_count() > 1:
-        raise UserError("--out: several processes share one folder; name it")
-    main_process = jax.process_index() == 0
-    note = (lambda text: print(text, file=sys.stderr)) if main_process else None
     result = api.fit(config, args.data, out, progress=main_process and not args.quiet, note=note)
     if main_process:
         print(f"{out}: {config.method} fitted to {result.model.meta['fit']} normal images")

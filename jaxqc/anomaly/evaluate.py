@@ -3,8 +3,6 @@
 Maps and masks are compared at the network's size, masks resized to it; thresholds are those of calibration.
 """
 
-import csv
-import json
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +22,7 @@ from jaxqc.errors import UserError
 from jaxqc.metrics import anomaly as metrics
 from jaxqc.metrics.aupro import region_weights
 from jaxqc.metrics.histogram import Edges, log_edges
-from jaxqc.training.record import environment
+from jaxqc.training.record import environment, write_measures
 from jaxqc.types import Metrics
 
 if TYPE_CHECKING:
@@ -168,29 +166,23 @@ def write_evaluation(
     result: AnomalyEvaluation, model: AnomalyModel, dataset: Dataset, out: str | Path, worst: int = 10
 ) -> Path:
     """Writes `evaluation.json`, `per_image.csv`, `cases.png` (the highest scores of each kind and of the normal images)
-    and `worst/` (the images that are farthest on the wrong side of the threshold); returns `out`.
+    and `worst.png` (up to `worst` wrong decisions, those farthest from the threshold first); returns `out`.
 
     Raises:
       UserError: the folder cannot be written.
     """
     out = Path(out)
     try:
-        out.mkdir(parents=True, exist_ok=True)
-        (out / "evaluation.json").write_text(json.dumps(result.to_json(), indent=2) + "\n", encoding="utf-8")
-        with open(out / "per_image.csv", "w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, list(result.per_image[0]))
-            writer.writeheader()
-            writer.writerows(result.per_image)
+        write_measures(out, result.to_json(), result.per_image)
         cases = []
         for name in (*(k for k in result.kinds if result.counts[k]), "good"):
             own = sorted((r for r in result.per_image if r["kind"] == name), key=lambda r: -r["score"])
             cases += own[: 2 if len(result.kinds) < 4 else 1]
         draw(model, dataset, cases, out / "cases.png")
-        wrong = sorted(
-            result.per_image, key=lambda r: (r["score"] - r["threshold"]) * (-1 if r["kind"] == "good" else 1)
-        )
-        if worst > 0:
-            draw(model, dataset, wrong[:worst], out / "worst.png")
+        wrong = [row for row in result.per_image if row["defective"] != (row["kind"] != "good")]
+        wrong.sort(key=lambda row: -abs(row["score"] - row["threshold"]))
+        (out / "worst.png").unlink(missing_ok=True)  # an earlier evaluation's
+        draw(model, dataset, wrong[:worst], out / "worst.png")
     except OSError as e:
         raise UserError(f"{e.filename or out}: cannot be written ({e.strerror or e}); choose another --out") from e
     return out

@@ -3,8 +3,6 @@
 A result always names its protocol and split; masks are compared at their own size, the map is resized to them.
 """
 
-import csv
-import json
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -20,7 +18,7 @@ from jaxqc.data.load import load_sample
 from jaxqc.errors import UserError
 from jaxqc.metrics import saliency as metrics
 from jaxqc.saliency.model import Model
-from jaxqc.training.record import environment
+from jaxqc.training.record import environment, write_measures
 from jaxqc.types import Metrics
 
 if TYPE_CHECKING:
@@ -204,12 +202,7 @@ def write_evaluation(result: Evaluation, model: Model, dataset: Dataset, out: st
     """
     out = Path(out)
     try:
-        out.mkdir(parents=True, exist_ok=True)
-        (out / "evaluation.json").write_text(json.dumps(result.to_json(), indent=2) + "\n", encoding="utf-8")
-        with open(out / "per_image.csv", "w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, list(result.per_image[0]))
-            writer.writeheader()
-            writer.writerows(result.per_image)
+        write_measures(out, result.to_json(), result.per_image)
         if worst > 0:
             _draw_worst(result, model, dataset, out / "worst", worst)
     except OSError as e:

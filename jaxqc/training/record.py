@@ -1,9 +1,11 @@
 """The papers of a run: config.json, meta.json (data, versions, commit) and golden.npz, its later proof."""
 
+import csv
 import hashlib
 import json
 import platform
 import subprocess
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -64,6 +66,16 @@ def write_papers(folder: Path, config: Any, meta: dict[str, Any] | None, classes
         replace_text(folder / "meta.json", json.dumps(full, indent=2) + "\n")
     except OSError as e:
         raise UserError(f"{folder}: cannot write there ({e.strerror or e}); choose another folder") from e
+
+
+def write_measures(out: Path, report: dict[str, Any], rows: Sequence[dict[str, Any]]) -> None:
+    """`evaluation.json` and, a row an image, `per_image.csv` of an evaluation; OSError where they cannot be written."""
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "evaluation.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    with open(out / "per_image.csv", "w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 def write_golden(folder: Path, method: Method, dataset: ArrayDataset | Dataset, config: TrainConfig) -> Path:
