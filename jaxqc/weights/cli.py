@@ -6,7 +6,7 @@ from types import TracebackType
 from typing import Any
 
 from jaxqc.errors import UserError
-from jaxqc.weights.known import KNOWN, Known, by_hand, cache_folder, known
+from jaxqc.weights.known import KNOWN, SHIPPED, Known, by_hand, cache_folder, known, shipped
 
 
 def convert(args: argparse.Namespace) -> int:
@@ -53,6 +53,8 @@ def _list() -> int:
     from rich.console import Console
 
     console, folder = Console(), cache_folder()
+    for name in SHIPPED:
+        console.print(f"{name}  [shipped]  {shipped(name)}", markup=False, soft_wrap=True)
     for name, entry in KNOWN.items():
         here = "here" if (folder / entry.file).is_file() else "absent"
         digest = f"SHA-256 {entry.digest}..." if entry.digest else "SHA-256 not published"

@@ -54,12 +54,21 @@ KNOWN: dict[str, Known] = {
 }
 """Short name → file. All were trained on ImageNet-1k, whose images come with terms of their own."""
 
+SHIPPED: dict[str, str] = {"synthetic-resnet18": "synthetic_resnet18.npz"}
+"""Short name → file that comes with the package: ResNet-18's stem and layers 1 and 2, trained on generated textures
+(scripts/train_texture_backbone.py; its record `meta` says how)."""
+
 
 def known(name: str) -> Known:
     """The entry of `KNOWN`. Raises `UserError` with the closest name where there is none."""
     if name not in KNOWN:
         raise UserError(f"weights: no known file {name!r}{suggest(name, KNOWN)}")
     return KNOWN[name]
+
+
+def shipped(name: str) -> Path:
+    """The file of a key of `SHIPPED`."""
+    return Path(__file__).parent / "data" / SHIPPED[name]
 
 
 def cache_folder() -> Path:
@@ -82,7 +91,7 @@ def by_hand(entry: Known) -> str:
 
 
 def locate(source: str | Path) -> Path:
-    """A path that exists, or the cached file of a short name such as `resnet18`.
+    """A path that exists, or the file of a short name: shipped (`synthetic-resnet18`) or cached (`resnet18`).
 
     Raises:
       UserError: no such file; for a short name, with the command that downloads it and the way to place it by hand.
@@ -90,8 +99,10 @@ def locate(source: str | Path) -> Path:
     path = Path(source)
     if path.is_file():
         return path
+    if str(source) in SHIPPED:
+        return shipped(str(source))
     if str(source) not in KNOWN:
-        raise UserError(f"{source}: no such file, nor a known one{suggest(str(source), KNOWN)}")
+        raise UserError(f"{source}: no such file, nor a known one{suggest(str(source), [*KNOWN, *SHIPPED])}")
     entry = KNOWN[str(source)]
     if not (cached := cache_folder() / entry.file).is_file():
         get = f"jaxqc weights {source}, or " if entry.direct else ""
