@@ -2,7 +2,7 @@
 
     python scripts/train_texture_backbone.py --out runs/textures
 
-The data are `jaxqc.data.textures`, 30 classes. No flips: they would turn one diagonal into the other. Streamed, since a
+The data are `jaxqc.data.textures`, 30 patterns in 14 tints. No flips: they would turn one diagonal into the other. Streamed, since a
 compiled scan over steps, which resident data bring, makes dense convolutions' gradients twenty times slower on CPUs.
 """
 
@@ -17,10 +17,10 @@ def get_config() -> TrainConfig:
         data=DataConfig(protocol="index", mode="stream"),
         augment=AugmentConfig(flip_horizontal=False, brightness=0.05, contrast=0.1),
         optim=OptimConfig("adamw", lr=2e-3, weight_decay=1e-2, warmup_epochs=0.03, schedule="cosine", clip=1.0),
-        phases=(Phase(epochs=0.95, size=48, batch=32),),
+        phases=(Phase(epochs=1.95, size=48, batch=32),),
         eval_size=48,
         eval_batch=64,
-        eval_every_epochs=0.475,
-        checkpoint_every_epochs=0.475,
+        eval_every_epochs=0.65,
+        checkpoint_every_epochs=0.65,
         best_metric="top1",
     )

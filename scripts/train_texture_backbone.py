@@ -25,7 +25,7 @@ from jaxqc import __version__
 from jaxqc.config import load_config
 from jaxqc.data.classes import open_classes
 from jaxqc.data.splits import apply_protocol
-from jaxqc.data.textures import CLASSES, write_classes
+from jaxqc.data.textures import CLASSES, PATTERNS, TINTS, write_classes
 from jaxqc.errors import UserError
 from jaxqc.models.pretrained import flatten
 from jaxqc.models.resnet import ResNet, build_backbone
@@ -47,10 +47,12 @@ KEPT = (1, 2)
 
 
 class Shallow(nn.Module):
-    """`KEPT` layers of a ResNet, pooled by mean and maximum (a mark is small), normalised, and a linear head."""
+    """`KEPT` layers of a ResNet, pooled by mean and maximum (a mark is small), normalised, and two linear heads.
+
+    A class is a pattern and a tint: its logit is the sum of theirs, so the joint softmax is the product of two.
+    """
 
     backbone: ResNet
-    classes: int
     axis_name: str | None = None
 
     @nn.compact
@@ -58,7 +60,9 @@ class Shallow(nn.Module):
         x = list(self.backbone(image, train).values())
         pooled = jnp.concatenate([*(y.mean((1, 2)) for y in x), *(y.max((1, 2)) for y in x)], -1)
         pooled = nn.BatchNorm(use_running_average=not train, momentum=0.9, axis_name=self.axis_name)(pooled)
-        return {"logits": Pointwise(self.classes, name="head")(pooled)}
+        pattern = Pointwise(len(PATTERNS), name="pattern")(pooled)
+        tint = Pointwise(len(TINTS), name="tint")(pooled)
+        return {"logits": (pattern[:, :, None] + tint[:, None, :]).reshape(len(x[0]), -1)}
 
 
 class TextureClassifier(Classifier):
@@ -77,11 +81,11 @@ class TextureClassifier(Classifier):
 
     @property
     def network(self) -> Any:
-        return Shallow(build_backbone(self.model, KEPT, axis_name=AXIS), len(self.classes), AXIS)
+        return Shallow(build_backbone(self.model, KEPT, axis_name=AXIS), AXIS)
 
     @property
     def inference_network(self) -> Any:
-        return Shallow(build_backbone(self.model, KEPT), len(self.classes))
+        return Shallow(build_backbone(self.model, KEPT))
 
 
 def main() -> int:
@@ -89,7 +93,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, metavar="DIR")
     parser.add_argument("--keep", type=Path, metavar="FILE", help="the .npz to write (default: DIR/backbone.npz)")
-    parser.add_argument("--train", type=int, default=18000, help="images to learn from")
+    parser.add_argument("--train", type=int, default=24000, help="images to learn from")
     parser.add_argument("--val", type=int, default=1200, help="images to measure on")
     args, rest = parser.parse_known_args()
     try:
@@ -100,6 +104,8 @@ def main() -> int:
             write_classes(data, args.train, args.val, DRAWN, config.seed)
             (args.out / "data.done").touch()
         dataset = open_classes(data)
+        if dataset.classes != CLASSES:
+            raise UserError(f"--train: {args.train} images do not show all {len(CLASSES)} classes; draw 10000 or more")
         train, val = apply_protocol(dataset, "index")
         method = TextureClassifier(config.model.name, dataset.classes, config.model.dtype, config.augment)
         result = fit(method, config, train, val, args.out / "run")

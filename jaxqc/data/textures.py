@@ -1,10 +1,11 @@
-"""Procedural textures and marks with names, in random colours: what a small backbone is trained on.
+"""Procedural textures and marks with names, in many tints: what a small backbone is trained on.
 
-A texture is a scalar pattern in [0, 1] that mixes two random colours; its class is the pattern. Marks lie on a random
-texture and their class is the mark: what it is, and whether it is darker, lighter or of another hue. No steel plate and
-no wooden board is among them, nor any defect of theirs: detectors that use the backbone meet those for the first time.
+A texture is a scalar pattern in [0, 1] that mixes two colours of one tint. Marks lie on a random texture and are named
+by what they are, and whether they are darker, lighter or of another hue. A class is a pattern (a texture or a mark) and
+a tint, so that features must tell both: a network that is asked for patterns alone learns to overlook colour. No steel
+plate and no wooden board is among them, nor any defect of theirs: detectors meet those for the first time.
 
-Item `index` of `seed` depends on nothing else; classes take turns.
+Item `index` of `seed` depends on nothing else; patterns take turns, tints are drawn.
 """
 
 from collections.abc import Callable
@@ -140,21 +141,25 @@ def _stroke(rng: np.random.Generator, size: int) -> Pattern:
 MARKS: dict[str, Maker] = {"blob": _blob, "disc": _disc, "stroke": _stroke}
 SHADES = ("darker", "lighter", "hue")
 
-CLASSES = (*TEXTURES, *(f"{mark}_{shade}" for mark in MARKS for shade in SHADES))
+PATTERNS = tuple(sorted((*TEXTURES, *(f"{mark}_{shade}" for mark in MARKS for shade in SHADES))))
+HUES = ("grey", "red", "yellow", "green", "cyan", "blue", "violet")
+TINTS = tuple(sorted(f"{depth}_{hue}" for depth in ("dark", "light") for hue in HUES))
+CLASSES = tuple(f"{pattern}-{tint}" for pattern in PATTERNS for tint in TINTS)
+"""In the order in which folders are listed, too: tints of a pattern stand together."""
 
 
 def render(seed: int, index: int, size: int = 72) -> tuple[UInt8[np.ndarray, "s s 3"], int]:
     """Image and class (index into `CLASSES`) of item `index` of the endless set `seed`; both non-negative."""
     rng = np.random.default_rng((seed, index))
-    label = index % len(CLASSES)
-    name = CLASSES[label]
+    number, tint = index % len(PATTERNS), int(rng.integers(len(TINTS)))
+    name, label = PATTERNS[number], number * len(TINTS) + tint
     contrast = rng.uniform(0.15, 1)
     if name in TEXTURES:
         pattern = TEXTURES[name](rng, size)
     else:
         pattern = list(TEXTURES.values())[int(rng.integers(len(TEXTURES)))](rng, size)
         contrast *= 0.5
-    first, second = _colour(rng), _colour(rng)
+    first, second = _colour(rng, TINTS[tint]), _colour(rng, TINTS[tint])
     second = first + (second - first) * contrast
     image = first + (second - first) * pattern[..., None]
     if name not in TEXTURES:
@@ -166,9 +171,12 @@ def render(seed: int, index: int, size: int = 72) -> tuple[UInt8[np.ndarray, "s 
     return np.round(np.clip(image, 0, 1) * 255).astype(np.uint8), label
 
 
-def _colour(rng: np.random.Generator) -> np.ndarray:
-    """Any lightness, mostly dull, as the colours of materials are."""
-    return np.clip(rng.uniform(0.15, 0.9) * (1 + rng.uniform(0, 0.5) * rng.uniform(-1, 1, 3)), 0.02, 0.98)
+def _colour(rng: np.random.Generator, tint: str) -> np.ndarray:
+    """RGB of a tint: a sixth of the colour circle or none, dark or light; mostly dull, as materials are."""
+    depth, hue = tint.split("_")[0], HUES.index(tint.split("_")[1])
+    value = rng.uniform(0.5, 0.9) if depth == "light" else rng.uniform(0.15, 0.45)
+    turn = np.deg2rad(60 * (hue - 1) + rng.uniform(-24, 24) - np.array((0, 120, 240)))
+    return np.clip(value * (1 + (rng.uniform(0.12, 0.45) if hue else 0.0) * np.cos(turn)), 0.02, 0.98)
 
 
 def _shaded(rng: np.random.Generator, image: np.ndarray, shade: str) -> np.ndarray:

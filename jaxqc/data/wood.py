@@ -109,8 +109,8 @@ def _wood(rng: np.random.Generator, size: int) -> Colour:
 def _knots(rng: np.random.Generator) -> list[tuple[float, float, float, float]]:
     """Centre, radius and darkness of up to five knots; pin knots are the most usual."""
     draws = rng.random((5, 4))
-    count = int(rng.choice(6, p=(0.12, 0.26, 0.26, 0.18, 0.11, 0.07)))
-    return [(float(a), float(b), 0.012 + 0.036 * float(c) ** 2, 0.28 + 0.52 * float(d)) for a, b, c, d in draws[:count]]
+    count = int(rng.choice(6, p=(0.36, 0.32, 0.18, 0.08, 0.04, 0.02)))
+    return [(float(a), float(b), 0.012 + 0.036 * float(c) ** 2, 0.15 + 0.45 * float(d)) for a, b, c, d in draws[:count]]
 
 
 def _with_knot(surface: np.ndarray, distance: np.ndarray, depth: float, rough: np.ndarray) -> np.ndarray:

@@ -54,7 +54,7 @@ def _blots(rng: np.random.Generator, size: int, count: int, radius: tuple[float,
 
 def color(rng: np.random.Generator, size: int, difficulty: float) -> Drawing:
     """A spot or smear of paint, chalk or mould through which the grain still shows."""
-    cover = strength(rng, difficulty, 0.75, 0.30)
+    cover = strength(rng, difficulty, 0.85, 0.45)
     paint = np.array(PAINTS[int(rng.integers(len(PAINTS)))], np.float32)
     level = _blots(rng, size, int(rng.integers(1, 4)), (0.03, 0.075), rng.uniform(0.6, 1.8))
     # Paint catches on the fibres.
@@ -87,7 +87,7 @@ def hole(rng: np.random.Generator, size: int, difficulty: float) -> Drawing:
 
 def liquid(rng: np.random.Generator, size: int, difficulty: float) -> Drawing:
     """Oil or water soaked in: the wood turns darker and warmer, most at the rim, and the grain carries it along."""
-    depth = strength(rng, difficulty, 0.34, 0.12)
+    depth = strength(rng, difficulty, 0.48, 0.20)
     level = _blots(rng, size, int(rng.integers(2, 6)), (0.05, 0.12), rng.uniform(1.1, 2.4))
     fingers = np.clip(1 + level, 0, 1) * (0.10 * field(rng, size, 4, 60) + 0.08 * field(rng, size, 10, 24))
     level = level + fingers.astype(np.float32)
@@ -99,14 +99,14 @@ def liquid(rng: np.random.Generator, size: int, difficulty: float) -> Drawing:
 def scratch(rng: np.random.Generator, size: int, difficulty: float) -> Drawing:
     """Thin lines, as often along the grain as not: bright where bare wood shows, or dark, in single lines or a few."""
     bright = rng.random() < 0.6
-    height = strength(rng, difficulty, 0.42, 0.18) if bright else -strength(rng, difficulty, 0.50, 0.24)
+    height = strength(rng, difficulty, 0.60, 0.28) if bright else -strength(rng, difficulty, 0.65, 0.35)
     along = rng.random() < 0.5
     slope = rng.normal(0, 0.04) if along else rng.uniform(-0.7, 0.7)
     mask = np.zeros((size, size), bool)
     cover = np.zeros((size, size), np.float32)
     for _ in range(int(rng.integers(1, 4))):
         start, length = rng.uniform(0.05, 0.5), rng.uniform(0.25, 0.7) * (1 - 0.3 * difficulty)
-        half = rng.uniform(0.004, 0.0085)
+        half = rng.uniform(0.005, 0.010)
         level = stroke(
             rng, size, rng.uniform(0.15, 0.85), (start, start + length), half, lens=True,
             slope=slope + rng.normal(0, 0.03), wobble=0.004, ragged=0.2,
