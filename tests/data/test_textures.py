@@ -33,7 +33,8 @@ def test_names_of_directions_are_right():
 
 
 def test_names_of_tints_are_right():
-    for index in range(0, 40 * len(PATTERNS), len(PATTERNS)):  # one pattern, many tints
+    first = PATTERNS.index("coarse")
+    for index in range(first, 40 * len(PATTERNS), len(PATTERNS)):  # one pattern, many tints
         image, label = render(6, index, 32)
         depth, hue = TINTS[label % len(TINTS)].split("_")
         red, green, blue = image.reshape(-1, 3).mean(0) / 255
