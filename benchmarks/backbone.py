@@ -18,7 +18,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks.common import Candidate, Row, arguments, ceilings, finish, interleave, result
+from benchmarks.common import Candidate, arguments, ceilings, finish, interleave, result
+from benchmarks.machine import Row
 from benchmarks.networks import random_variables, ratios, torch_device, with_command
 from jaxqc.models.resnet import BACKBONES, build_backbone
 from jaxqc.nn.fold import fold_batch_norm

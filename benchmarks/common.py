@@ -1,4 +1,4 @@
-"""What every benchmark shares: interleaved timing, measured ceilings, FLOPs, memory, and the rows it prints and keeps.
+"""What every benchmark shares: interleaved timing, measured ceilings, FLOPs, and the rows it prints and keeps.
 
 Rules that the helpers keep so that two figures may be compared: candidates of one run are timed in turns (round by
 round, in rotating order), so that a noisy minute hits all of them; the first call, which compiles, is kept apart;
@@ -6,19 +6,12 @@ a call ends when its results are ready; the figure is the median over rounds and
 """
 
 import argparse
-import contextlib
-import datetime
 import json
-import os
-import platform
-import resource
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-Row = dict[str, Any]
+from benchmarks.machine import Row, environment, peak_memory
 
 
 @dataclass(frozen=True)
@@ -93,6 +86,20 @@ def interleave(
     return {name: Timing(tuple(measured[name]), first[name], calls[name]) for name in names}
 
 
+def in_turns(candidates: dict[str, Callable[[], Any]], rounds: int, long: float) -> dict[str, Timing]:
+    """`interleave` for work of seconds: each call is a round. A candidate whose first call takes more than `long`
+    seconds is not called again; that call then counts."""
+    first: dict[str, float] = {}
+    for name, call in candidates.items():
+        first[name] = Candidate(call).run()
+    again = {name: call for name, call in candidates.items() if first[name] <= long}
+    timings = interleave(again, rounds, 0.0, 1) if again else {}
+    return {
+        name: Timing(timings[name].seconds, first[name]) if name in timings else Timing((first[name],), first[name])
+        for name in candidates
+    }
+
+
 def latency(candidate: Candidate | Callable[[], Any], calls: int = 100, warmup: int = 5) -> dict[str, float]:
     """Each call waited for and timed alone: `{"p50_ms", "p99_ms"}`."""
     task = candidate if isinstance(candidate, Candidate) else Candidate(candidate)
@@ -139,45 +146,6 @@ def ceilings(dtype: Any = jnp.float32, rounds: int = 5) -> dict[str, float]:
     return {
         "matmul_flops": 2 * n**3 / min(timing["matmul"].seconds),
         "copy_bytes": 2 * held[0].nbytes / min(timing["copy"].seconds),
-    }
-
-
-def reset_peak_memory() -> None:
-    """Starts the host's high-water mark anew where the kernel allows it (the device's cannot be reset)."""
-    with contextlib.suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5")
-
-
-def peak_memory() -> dict[str, int | None]:
-    """High-water marks in bytes: `host_peak` of this process, `device_peak` of the first device (None on CPU)."""
-    stats = jax.local_devices()[0].memory_stats() or {}
-    host = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    status = Path("/proc/self/status")
-    if status.exists():  # unlike getrusage's, this mark follows reset_peak_memory
-        marks = [line for line in status.read_text().splitlines() if line.startswith("VmHWM")]
-        host = int(marks[0].split()[1]) * 1024 if marks else host
-    return {"host_peak": host, "device_peak": stats.get("peak_bytes_in_use")}
-
-
-def environment() -> Row:
-    """Versions and machine, as every row carries them. Starts the JAX backend."""
-    versions = {"python": platform.python_version()}
-    for name in ("jax", "jaxlib", "flax", "numpy", "grain", "torch"):
-        try:
-            versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    device = jax.devices()[0]
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return {
-        "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "versions": versions,
-        "commit": _commit(),
-        "platform": device.platform,
-        "device": device.device_kind if device.platform != "cpu" else _cpu_name(),
-        "devices": jax.device_count(),
-        "cores": cores,
-        "load": round(os.getloadavg()[0], 2),
     }
 
 
@@ -252,11 +220,6 @@ def arguments(description: str) -> argparse.ArgumentParser:
     return parser
 
 
-def simulate_devices(count: int) -> None:
-    """Splits the CPU into `count` devices; call it before anything else touches JAX. They share the same cores."""
-    jax.config.update("jax_num_cpu_devices", count)
-
-
 def _jitted(fn: Callable[..., Any]) -> Any:
     return fn if hasattr(fn, "lower") else jax.jit(fn)
 
@@ -267,20 +230,3 @@ def _cell(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
     return str(value)
-
-
-def _cpu_name() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or "cpu"
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
-
-
-def _commit() -> str | None:
-    root = Path(__file__).resolve().parent
-    done = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], cwd=root, capture_output=True, text=True, check=False
-    )
-    return done.stdout.strip() or None

@@ -13,7 +13,8 @@ import sys
 import time
 from typing import Any
 
-from benchmarks.common import Row, arguments, finish
+from benchmarks.common import arguments, finish
+from benchmarks.machine import Row
 from benchmarks.networks import CLASSES, MEAN, STD, chosen_config, model_arguments, random_variables, with_command
 
 PROGRAMS = ("step", "resident", "inference")

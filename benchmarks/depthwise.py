@@ -17,7 +17,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks.common import Row, arguments, finish, interleave
+from benchmarks.common import arguments, finish, interleave
+from benchmarks.machine import Row
 from benchmarks.networks import with_command
 from jaxqc.nn.depthwise import depthwise_conv
 

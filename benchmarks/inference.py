@@ -23,7 +23,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks.common import Candidate, Row, arguments, ceilings, finish, interleave, result
+from benchmarks.common import Candidate, arguments, ceilings, finish, interleave, result
+from benchmarks.machine import Row
 from benchmarks.networks import (
     CLASSES,
     MEAN,

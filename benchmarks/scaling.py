@@ -23,7 +23,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from benchmarks import common
+from benchmarks import common, machine
 from jaxqc.config import ModelConfig, TrainConfig
 from jaxqc.saliency.method import make_method
 from jaxqc.training import state as states
@@ -57,7 +57,7 @@ def main() -> None:
     _efficiency(rows)
     title = f"Training step, {args.processes} process(es)"
     if rows[0]["simulated"]:
-        title += f"; simulated devices on {common.environment()['cores']} shared cores: overhead only"
+        title += f"; simulated devices on {machine.environment()['cores']} shared cores: overhead only"
     columns = ("mode", "backend", "devices", "batch", "images_per_s", "ms", "spread", "efficiency", "first_call_s")
     common.finish(rows, args.json, title, columns)
 
@@ -65,7 +65,7 @@ def main() -> None:
 def _single(args: Namespace) -> list[common.Row]:
     """All device counts in turns, in this process."""
     if _on_cpu():
-        common.simulate_devices(max(args.devices))
+        machine.simulate_devices(max(args.devices))
     cases = [(m, b, n) for m in args.mode for b in args.backend for n in args.devices]
     steps = {case: _step(args, *case) for case in cases}
     timings = common.interleave(steps, args.rounds, args.seconds)
@@ -96,7 +96,7 @@ def _several(args: Namespace) -> list[common.Row]:
 def _part(args: Namespace) -> None:
     """One process of several. All must run the same calls, so the number of calls a round is fixed, not measured."""
     if _on_cpu():
-        common.simulate_devices(args.devices[0] // args.processes)
+        machine.simulate_devices(args.devices[0] // args.processes)
     start_processes()
     rows = []
     for mode in args.mode:

@@ -23,8 +23,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks.common import Candidate, Row, arguments, ceilings, compile_timed, finish, interleave, result
-from benchmarks.common import simulate_devices as simulate
+from benchmarks.common import Candidate, arguments, ceilings, compile_timed, finish, interleave, result
+from benchmarks.machine import Row
+from benchmarks.machine import simulate_devices as simulate
 from benchmarks.networks import (
     CLASSES,
     FOREGROUND,

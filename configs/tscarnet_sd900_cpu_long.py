@@ -6,22 +6,19 @@ Not run to its end yet: S .869, weighted F .768 on the 81 validation images afte
 (docs/results.md). The same command goes on with a run that was ended.
 """
 
-from jaxqc.config import AugmentConfig, ModelConfig, OptimConfig, Phase, TrainConfig
+from dataclasses import replace
+from pathlib import Path
+
+from jaxqc.config import Phase, TrainConfig, load_config
 
 
 def get_config() -> TrainConfig:
     """The recipe."""
-    return TrainConfig(
-        model=ModelConfig("tscarnet"),
-        augment=AugmentConfig(
-            flip_horizontal=True, flip_vertical=True, crop_min=0.6, brightness=0.1, contrast=0.2, noise=0.02
-        ),
-        optim=OptimConfig("adamw", lr=2e-3, weight_decay=1e-4, warmup_epochs=2, schedule="cosine", clip=10.0),
+    return replace(
+        load_config(Path(__file__).with_name("tscarnet_sd900_cpu.py")),
         phases=(
             Phase(epochs=40, size=96, batch=8),
             Phase(epochs=10, size=160, batch=8),
             Phase(epochs=60, size=224, batch=8),
         ),
-        eval_every_epochs=10,
-        checkpoint_every_epochs=2,
     )

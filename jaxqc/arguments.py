@@ -97,22 +97,16 @@ def _parsers(run: Mapping[str, Verb]) -> tuple[Parser, dict[str, Parser]]:
         return verbs[full]
 
     train = verb(top, "train", "Train a network by a recipe.", TRAIN_EXAMPLES)
-    train.add_argument("--config", required=True, metavar="FILE", help="recipe, a .py file (it is run: it is code)")
-    train.add_argument("--data", required=True, metavar="DIR", help="data set: published folders, index.csv, records")
-    train.add_argument("--out", metavar="DIR", help="run folder (default: runs/CONFIG-TIME)")
+    _recipe(train, "data set: published folders, index.csv, records", "run folder")
     train.add_argument(
         "--resume", action=argparse.BooleanOptionalAction, default=True, help="go on with a run in --out"
     )
     train.add_argument(
         "--skip-bad", action="store_true", help="leave unusable samples out, listed, instead of refusing"
     )
-    train.add_argument("--quiet", action="store_true", help="no progress display")
 
     fit = verb(top, "fit", "Fit a detector to normal images and calibrate its threshold.", FIT_EXAMPLES)
-    fit.add_argument("--config", required=True, metavar="FILE", help="recipe, a .py file (it is run: it is code)")
-    fit.add_argument("--data", required=True, metavar="DIR", help="data set with normal images in split train")
-    fit.add_argument("--out", metavar="DIR", help="folder of the fit (default: runs/CONFIG-TIME)")
-    fit.add_argument("--quiet", action="store_true", help="no progress display")
+    _recipe(fit, "data set with normal images in split train", "folder of the fit")
 
     evaluate = verb(
         top,
@@ -221,6 +215,13 @@ def _keys(parser: Parser) -> None:
     for name in ("image", "mask", "label"):
         parser.add_argument(f"--{name}-key", default="", metavar="NAME", help=f"TFDS: the feature that is the {name}")
     parser.add_argument("--foreground", default="", metavar="VALUES", help="TFDS: mask values that are defects, as 1,3")
+
+
+def _recipe(parser: Parser, data: str, out: str) -> None:
+    parser.add_argument("--config", required=True, metavar="FILE", help="recipe, a .py file (it is run: it is code)")
+    parser.add_argument("--data", required=True, metavar="DIR", help=data)
+    parser.add_argument("--out", metavar="DIR", help=f"{out} (default: runs/CONFIG-TIME)")
+    parser.add_argument("--quiet", action="store_true", help="no progress display")
 
 
 def _checkpoint(parser: Parser) -> None:

@@ -18,19 +18,21 @@ def rng() -> np.random.Generator:
     return np.random.default_rng(0)
 
 
-@pytest.fixture(scope="session")
-def sd900() -> Path:
-    """The real SD-saliency-900 folder (index.csv layout); skips where it is absent."""
-    path = SHARED / "data" / "sd-saliency-900"
+def real_data(name: str) -> Path:
+    """The folder of a real data set; skips the test where it is absent."""
+    path = SHARED / "data" / name
     if not path.is_dir():
         pytest.skip(f"real data absent: {path} (set JAXQC_SHARED to the folder that holds data/)")
     return path
+
+
+@pytest.fixture(scope="session")
+def sd900() -> Path:
+    """The real SD-saliency-900 folder (index.csv layout); skips where it is absent."""
+    return real_data("sd-saliency-900")
 
 
 @pytest.fixture(scope="session")
 def magnetic_tile() -> Path:
     """The real magnetic-tile folder (index.csv layout, groups, normal samples of class Free); skips where absent."""
-    path = SHARED / "data" / "magnetic-tile"
-    if not path.is_dir():
-        pytest.skip(f"real data absent: {path} (set JAXQC_SHARED to the folder that holds data/)")
-    return path
+    return real_data("magnetic-tile")

@@ -44,6 +44,16 @@ class Plate:
     clean: UInt8[np.ndarray, "s s"]
 
 
+def check_item(what: str, seed: int, index: int, size: int, difficulty: float | None) -> None:
+    """Raises UserError where item `index` of `seed` cannot be drawn; `what` it is, for the message."""
+    if size < MIN_SIZE:
+        raise UserError(f"size: {size} is too small for a synthetic {what}; use {MIN_SIZE} pixels or more")
+    if seed < 0 or index < 0:
+        raise UserError(f"seed, index: {seed}, {index}; synthetic {what}s are numbered from 0 upwards")
+    if difficulty is not None and not 0 <= difficulty <= 1:
+        raise UserError(f"difficulty: {difficulty} is out of range; use a number from 0 (easy) to 1 (hard)")
+
+
 def _label(rng: np.random.Generator, index: int, defect_free: float) -> int:
     """Class of item `index`: classes take turns, each item is free of defects with probability `defect_free`."""
     return -1 if rng.random() < defect_free else index % len(CLASSES)
@@ -67,14 +77,9 @@ def render(
     Raises:
       UserError: an argument is out of range.
     """
-    if size < MIN_SIZE:
-        raise UserError(f"size: {size} is too small for a synthetic plate; use {MIN_SIZE} pixels or more")
-    if seed < 0 or index < 0:
-        raise UserError(f"seed, index: {seed}, {index}; synthetic plates are numbered from 0 upwards")
+    check_item("plate", seed, index, size, difficulty)
     if not 0 <= defect_free <= 1:
         raise UserError(f"defect_free: {defect_free} is not a share; use a number from 0 to 1")
-    if difficulty is not None and not 0 <= difficulty <= 1:
-        raise UserError(f"difficulty: {difficulty} is out of range; use a number from 0 (easy) to 1 (hard)")
     rng = np.random.default_rng((seed, index))
     label = _label(rng, index, defect_free)
     drawn = rng.random()

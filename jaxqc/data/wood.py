@@ -19,7 +19,7 @@ from jaxtyping import Float32, UInt8
 from jaxqc.data import wood_defects
 from jaxqc.data.normals import NORMAL
 from jaxqc.data.steel import axis, blend, field
-from jaxqc.data.synthetic import MIN_SIZE, claim
+from jaxqc.data.synthetic import check_item, claim
 from jaxqc.errors import UserError, suggest
 
 KINDS = tuple(wood_defects.DEFECTS)
@@ -51,14 +51,9 @@ def render(seed: int, index: int, size: int = 200, kind: str = NORMAL, difficult
     Raises:
       UserError: an argument is out of range.
     """
-    if size < MIN_SIZE:
-        raise UserError(f"size: {size} is too small for a synthetic board; use {MIN_SIZE} pixels or more")
-    if seed < 0 or index < 0:
-        raise UserError(f"seed, index: {seed}, {index}; synthetic boards are numbered from 0 upwards")
+    check_item("board", seed, index, size, difficulty)
     if kind not in (*KINDS, NORMAL):
         raise UserError(f"kind: {kind!r} is not of these boards{suggest(kind, (*KINDS, NORMAL))}")
-    if difficulty is not None and not 0 <= difficulty <= 1:
-        raise UserError(f"difficulty: {difficulty} is out of range; use a number from 0 (easy) to 1 (hard)")
     surface = _wood(np.random.default_rng((seed, index)), size)
     light = _light(np.random.default_rng((seed, index, 1)), np.random.default_rng((seed, index, 2)), size)
     clean = _quantise(surface * light)

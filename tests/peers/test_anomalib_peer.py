@@ -5,7 +5,8 @@ import sys
 
 import pytest
 
-from benchmarks import fit
+from benchmarks import fit, gaussian_fit
+from benchmarks.common import in_turns
 from benchmarks.peers.served import PeerError, Served
 
 TINY = "--samples 6 --channels 8 --grids 4 --size 64 --batch 2 --width 32 --kept .2 --backbone resnet18 --rounds 2"
@@ -23,7 +24,7 @@ for line in sys.stdin:
 
 def test_it_runs_without_the_peer(monkeypatch, capsys):
     alone = []
-    monkeypatch.setattr(fit, "fit_alone", lambda *point: alone.append(point) or {"memory": 3e6, "state": 1e6})
+    monkeypatch.setattr(gaussian_fit, "fit_alone", lambda *point: alone.append(point) or {"memory": 3e6, "state": 1e6})
     out = fit.run(fit.parse([*TINY.split(), "--part", "fit", "coreset", "cost"]))
     assert "left out: no --peer-python" in capsys.readouterr().out
     assert [rows[0]["benchmark"] for rows in out.values()] == ["fit", "coreset", "fit-cost"]
@@ -41,7 +42,7 @@ def test_scoring_and_its_parts():
 
 @pytest.mark.slow
 def test_memory_is_measured_apart():
-    small, large = fit.fit_alone(4, 8, 4), fit.fit_alone(40, 100, 28)
+    small, large = gaussian_fit.fit_alone(4, 8, 4), gaussian_fit.fit_alone(40, 100, 28)
     assert large["state"] == 4 * (784 * 100 + 784 * 40 * 100 + 1)
     assert large["memory"] > small["memory"]
 
@@ -54,9 +55,9 @@ def test_a_peer_that_cannot_start_is_left_out(capsys):
 
 def test_work_that_takes_long_is_not_repeated():
     calls = []
-    timings = fit.in_turns({"quick": lambda: None, "slow": lambda: calls.append(0)}, 3, long=-1.0)
+    timings = in_turns({"quick": lambda: None, "slow": lambda: calls.append(0)}, 3, long=-1.0)
     assert (len(timings["slow"].seconds), len(calls)) == (1, 1)
-    assert len(fit.in_turns({"quick": lambda: None}, 3, long=1.0)["quick"].seconds) == 3
+    assert len(in_turns({"quick": lambda: None}, 3, long=1.0)["quick"].seconds) == 3
 
 
 @pytest.fixture
