@@ -12,6 +12,7 @@ JOBS ?= 2
 .PHONY: demo test test-all lint bench env clean
 
 demo: $(VENV)/.installed
+	$(BIN)/python scripts/demo_wood.py --out demo
 	$(BIN)/python scripts/demo.py --out demo
 
 test: $(VENV)/.installed

@@ -2,8 +2,7 @@
 
     python scripts/train_texture_backbone.py --out runs/textures
 
-The data are `jaxqc.data.textures`, 30 patterns in 14 tints. No flips: they would turn one diagonal into the other. Streamed, since a
-compiled scan over steps, which resident data bring, makes dense convolutions' gradients twenty times slower on CPUs.
+The data are `jaxqc.data.textures`, 30 patterns in 14 tints. No flips: they would turn one diagonal into the other.
 """
 
 from jaxqc.config import AugmentConfig, DataConfig, ModelConfig, OptimConfig, Phase, TrainConfig

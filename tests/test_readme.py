@@ -32,8 +32,8 @@ COMMANDS = [
     if line.strip() and not line.startswith("#")
 ]
 RUN = ("data check", "data records", "data tfds", "evaluate", "predict", "verify")
-RECIPE_OF = {"train": TrainConfig, "fit": FitConfig}
 """Verbs that are cheap enough to be run."""
+RECIPE_OF = {"train": TrainConfig, "fit": FitConfig}
 
 
 @pytest.fixture(scope="module")

@@ -27,8 +27,8 @@ HIT, MISSED, FALSE = "#009E73", "#E69F00", "#CC79A7"
 class Row:
     """One image of `result_figure`. image uint8 [h w], [h w 1] or [h w 3]; map float [h w] in [0, 1].
 
-    `mask` {0, 1} [h w] and the class names may be absent. `coarse` holds stage-1 maps by name (m3, m2, m1), each float
-    [h' w'] in [0, 1] at its own resolution, drawn in the order given.
+    `mask` {0, 1} [h w] and the class names may be absent. `coarse` holds maps that stand before it, by
+    name: stage-1 maps (m3, m2, m1) or another model's, each float [h' w'] in [0, 1] at its own resolution, in order.
     """
 
     id: str
@@ -126,7 +126,8 @@ def result_figure(
             regions = boxes(row.map, threshold, max(1, row.map.size // 2000))
         else:
             regions = boxes(row.map * (row.found > 0), 0.0)
-        draw_boxes(ax, regions, row.image.shape, row.predicted or row.label)
+        # Whoever only decided that there is a defect did not tell its kind.
+        draw_boxes(ax, regions, row.image.shape, row.predicted or ("defect" if row.verdict is not None else row.label))
         sheet.caption(i, *_caption(row, threshold))
     sheet.heat_bar(scale)
     return sheet.save(path)
@@ -184,7 +185,8 @@ def worst_cases(
 def _coarse_title(name: str, rows: Sequence[Row]) -> str:
     row = next(r for r in rows if name in r.coarse)
     factor = round(row.image.shape[0] / row.coarse[name].shape[0])
-    return f"Coarse {name}" + (f" (1/{factor})" if factor > 1 else "")
+    title = f"Coarse {name}" if re.fullmatch(r"m\d", name) else name
+    return title + (f" (1/{factor})" if factor > 1 else "")
 
 
 def _overlap(truth: np.ndarray, found: np.ndarray) -> str:

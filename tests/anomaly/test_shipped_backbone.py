@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def recipe() -> FitConfig:
-    return load_config(ROOT / "configs/gaussian_synthetic.py", FitConfig)
+    return load_config(ROOT / "configs/wood_synthetic.py", FitConfig)
 
 
 def test_the_file_is_small_and_tells_its_origin():

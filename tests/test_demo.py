@@ -1,0 +1,41 @@
+"""The two halves of `make demo`, small: they run to their end and leave their tables and pictures."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def demo(script: str, out: Path, *flags: str) -> str:
+    """Standard output of a demo that ends by itself; whether its goal is reached does not matter at this size."""
+    line = [sys.executable, str(ROOT / "scripts" / script), "--out", str(out), *flags]
+    done = subprocess.run(
+        line, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=False
+    )
+    assert done.returncode in (0, 1), done.stderr
+    return done.stdout
+
+
+def test_boards(tmp_path):
+    out = demo("demo_wood.py", tmp_path, "--normals", "20", "--unseen", "8", "--data.size", "64")
+    assert "image AUROC" in out
+    assert out.count("split test: 4 normal, 8 images in all") == 2
+    for name in ("wood.png", "wood/evaluation/cases.png", "wood_gaussian/evaluation/cases.png"):
+        with Image.open(tmp_path / name) as picture:
+            assert min(picture.size) > 300
+    assert demo("demo_wood.py", tmp_path, "--normals", "20", "--unseen", "8", "--data.size", "64") != ""  # once more
+
+
+@pytest.mark.slow
+def test_steel(tmp_path):
+    sizes = [x for i in range(2) for x in (f"--phases.{i}.epochs", "1", f"--phases.{i}.size", "32")]
+    out = demo("demo.py", tmp_path, "--plates", "16", "--unseen", "4", "--size", "48", *sizes, "--eval-size", "32")
+    assert "S-measure" in out
+    for name in ("demo.png", "training_curve.png"):
+        with Image.open(tmp_path / name) as picture:
+            assert min(picture.size) > 300
