@@ -24,6 +24,7 @@ from jaxqc.anomaly.recipe import FitConfig
 from jaxqc.data.batches import Counter
 from jaxqc.data.dataset import Dataset, Sample
 from jaxqc.data.grouped import Parts
+from jaxqc.data.usable import usable
 from jaxqc.errors import UserError
 from jaxqc.fields import to_dict
 from jaxqc.metrics import anomaly as metrics
@@ -66,7 +67,7 @@ def _tested(test: Dataset, thresholds: Thresholds, scored: Iterator[Any]) -> dic
     add = jax.jit(metrics.update)
     for (maps, scores), masks, at in scored:
         kind = [0 if i < 0 else (("good", *kinds).index(kind_of(test.samples[i], test))) for i in at]
-        regions, _ = region_weights(masks > 0)
+        regions, _ = region_weights(masks > 0, [test.samples[i].id if i >= 0 else "" for i in at])
         weight = (at >= 0).astype(np.float32)
         sums = add(sums, maps, masks, regions, weight, scores=scores, kind=np.array(kind, np.int32), position=at)
     found = metrics.compute(sums, kinds, image_threshold=thresholds.image, pixel_threshold=thresholds.pixel)
@@ -89,10 +90,17 @@ def run_cells(
     cache_bytes: most that features of one backbone may take on disk, in a folder inside `folder` that is removed after.
 
     Raises:
-      UserError: the data cannot be divided or used, or the folder cannot be written. What only keeps a cell from being
+      UserError: the data cannot be divided or used (`data.skip_bad` of the first cell leaves unusable samples out of
+        all), or the folder cannot be written. What only keeps a cell from being
         measured (no weights, a layer that they lack, too few normal images) is its outcome.
     """
     enable_compilation_cache()
+    if cells and cells[0].data.skip_bad:
+        rest, bad = usable(data, cells[0].data.size, skip_bad=True)
+        assert isinstance(rest, Dataset)
+        data = rest
+        for line in bad:
+            note(f"left out: {line}")
     rows = read_rows(folder)
     digest = data_digest(data)
     found: dict[FitConfig, Outcome] = {}

@@ -30,7 +30,7 @@ def greedy_coreset(x: Float[Array, "n d"], count: int, first: Int[Array, ""] | i
     Distances to the chosen only fall. So the `CANDIDATES` farthest rows stand for all as long as one of them stays
     farther than every other row was when they were taken: choices are made among them, and then up to `BATCH` chosen
     rows meet all rows in one matrix product, |x - c|^2 = |x|^2 - 2 x c + |c|^2, in place of a pass over x for each.
-    The choice is that of the plain loop; no distance matrix exists.
+    The choice is that of the plain loop, up to rounding of distances that are nearly equal; no distance matrix exists.
     """
     # Centred, so that the norms that cancel in the expansion are small.
     x = x - x.mean(0)

@@ -151,7 +151,7 @@ def evaluate_detector(model: AnomalyModel, dataset: Dataset, split: str, progres
                     {"id": sample.id, "kind": name, "score": float(scores[i]), "threshold": thresholds.image,
                      "defective": bool(scores[i] >= np.float32(thresholds.image)), "marked": float(found.mean())}
                 )  # fmt: skip
-            regions, _ = region_weights(masks > 0)
+            regions, _ = region_weights(masks > 0, [dataset.samples[i].id if i >= 0 else "" for i in at])
             weight = used.astype(np.float32)
             sums = add(sums, maps, masks, regions, weight, scores=scores, kind=kind, position=at)
             counter.add(int(used.sum()))

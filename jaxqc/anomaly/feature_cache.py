@@ -115,4 +115,4 @@ class Features:
             yield tuple(np.asarray(x) for x in self._apply(self._variables, images)), masks, number
             self._done(int((number >= 0).sum()))
         if bad:
-            raise UserError(f"{bad[0]}; {len(bad)} unusable of {len(samples)}; mend them, or take them out")
+            raise UserError(f"{bad[0]}; {len(bad)} unusable of {len(samples)}; --data.skip-bad leaves them out")

@@ -135,7 +135,11 @@ def _whitener(scatter: Float[Array, "P d d"], count: jax.Array, eps: float, bloc
 
 
 def distance(gaussian: Gaussian, features: Float[Array, "b P d"]) -> Float[Array, "b P"]:
-    """Mahalanobis distance of each position to its Gaussian (PaDiM, equation 2)."""
+    """Mahalanobis distance of each position to its Gaussian (PaDiM, equation 2).
+
+    The low-rank form takes what the samples span from |v|^2. For a sample that was fitted little is left of it, so that
+    its distance is good to three digits only; that of unseen images is good to five.
+    """
     v = features - gaussian.mean
     if isinstance(gaussian, LowRank):
         inside = jnp.einsum("pnd,bpd->bpn", gaussian.factor, v, precision=EXACT)

@@ -9,6 +9,8 @@ rate of .3. With these masses it is an area under a ROC curve, `ranking.area`, a
 The streaming form with a bound of its error is in `anomaly.py`.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy import ndimage
@@ -26,11 +28,13 @@ CONNECTED = np.array([np.zeros((3, 3)), np.ones((3, 3)), np.zeros((3, 3))], int)
 
 def region_weights(
     masks: Bool[np.ndarray, "b h w"],
+    ids: Sequence[str] = (),
 ) -> tuple[Float[np.ndarray, "b h w"], Int[np.ndarray, " b"]]:
     """Masses of defect pixels, 1 / (size of the 8-connected region), and each image's number of regions. On the host.
 
     float32, 0 off the defects. The masks must have the size of the maps that are measured: a resized mask has other
-    regions. Raises `UserError` if a mask has more than `MAX_REGIONS`: that is noise, not a drawing of defects.
+    regions. Raises `UserError` if a mask has more than `MAX_REGIONS`: that is noise, not a drawing of defects. ids: its
+    name in that error.
     """
     labels = np.empty(masks.shape, np.int32)
     ndimage.label(masks, CONNECTED, output=labels)
@@ -41,8 +45,9 @@ def region_weights(
     regions = np.rint(weights.sum(axis=(1, 2))).astype(np.int64)
     if (regions > MAX_REGIONS).any():
         i = int(regions.argmax())
+        name = f"the mask of {ids[i]!r}" if ids else f"mask {i} of the batch"
         raise UserError(
-            f"mask {i} of the batch has {regions[i]} separate regions, more than {MAX_REGIONS}: it looks like noise; "
+            f"{name} has {regions[i]} separate regions, more than {MAX_REGIONS}: it looks like noise; "
             "check that it is a mask (an image saved as JPEG, or inverted?)"
         )
     return weights.astype(np.float32), regions

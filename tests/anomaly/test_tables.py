@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from jaxqc.anomaly.fit import divide, fit
 from jaxqc.anomaly.recipe import BackboneConfig, FitConfig
 from jaxqc.anomaly.tables import TABLES, Tables, markdown, mean_and_deviation, seeded
 from jaxqc.data.open import open_data
+from jaxqc.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -96,6 +98,19 @@ def test_what_cannot_run_says_why(small, boards, tmp_path):
     for reason, config in cells.items():
         assert reason in found[config]
     assert not (tmp_path / "rows.jsonl").exists()
+
+
+def test_an_unusable_file_is_named_or_left_out(small, boards, tmp_path):
+    copy = shutil.copytree(boards, tmp_path / "boards")
+    broken = open_data(copy).split("train").samples[0].image
+    Path(str(broken)).write_bytes(b"no image")
+    whole = replace(small, data=replace(small.data, samples=0))
+    with pytest.raises(UserError, match=rf"{Path(str(broken)).name}.*skip-bad"):
+        run_cells([whole], open_data(copy), tmp_path, progress=False)
+    lenient, notes = replace(whole, data=replace(whole.data, skip_bad=True)), []
+    row = run_cells([lenient], open_data(copy, skip_bad=True), tmp_path, progress=False, note=notes.append)[lenient]
+    assert isinstance(row, dict)
+    assert Path(str(broken)).name in notes[0]
 
 
 def test_tables_hold_the_papers_rows(small):

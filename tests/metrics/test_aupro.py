@@ -108,5 +108,7 @@ def test_left_out_images_nan_and_empty() -> None:
 def test_noise_is_refused() -> None:
     masks = np.zeros((2, 130, 130), bool)
     masks[1, ::2, ::2] = True
+    with pytest.raises(UserError, match="the mask of 'b' has 4225"):
+        aupro.region_weights(masks, ["a", "b"])
     with pytest.raises(UserError, match="mask 1 of the batch has 4225 separate regions, more than 4095"):
         aupro.region_weights(masks)
