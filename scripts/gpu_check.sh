@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Checks and times on a GPU machine everything that only a GPU can tell; needs no network. Run it from the checkout:
 #
-#     scripts/gpu_check.sh [--minutes N] [--only "tests depthwise inference step compile train"] [--limit S] [--smoke]
+#     scripts/gpu_check.sh [--minutes N] [--only "tests depthwise inference step compile detectors train"] [--limit S] [--smoke]
 #
 #   --minutes N   time for the full recipe's training (default 0: none); a later call goes on from where it stopped
 #   --only LIST   these parts only                    --limit S  most seconds for one command (default 600)
@@ -16,7 +16,7 @@
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
-minutes=0 only="tests depthwise inference step compile train" limit=600 recipe=configs/tscarnet_sd900.py smoke=
+minutes=0 only="tests depthwise inference step compile detectors train" limit=600 recipe=configs/tscarnet_sd900.py smoke=
 while [ $# -gt 0 ]; do
   case "$1" in
     --minutes) minutes=${2:?}; shift 2 ;;
@@ -28,9 +28,9 @@ while [ $# -gt 0 ]; do
   esac
 done
 for part in $only; do
-  case " tests depthwise inference step compile train " in
+  case " tests depthwise inference step compile detectors train " in
     *" $part "*) ;;
-    *) echo "gpu_check.sh: --only: no part called $part (tests depthwise inference step compile train)" >&2; exit 2 ;;
+    *) echo "gpu_check.sh: --only: no part called $part (tests depthwise inference step compile detectors train)" >&2; exit 2 ;;
   esac
 done
 
@@ -108,7 +108,7 @@ if wanted tests; then
   [ -z "$smoke" ] || marks="not slow"
   JAX_PLATFORMS=$([ -z "$smoke" ] && echo cuda || echo cpu) JAX_DEFAULT_MATMUL_PRECISION=highest \
     NVIDIA_TF32_OVERRIDE=0 part "parity and layer tests" "$limit" "$python" -m pytest -q -p no:cacheprovider \
-    -W default -m "$marks" tests/peers tests/models tests/nn
+    -W default -m "$marks" tests/peers tests/models tests/nn tests/anomaly
 fi
 
 if wanted depthwise; then
@@ -152,6 +152,16 @@ fi
 
 if wanted compile; then
   bench "compile time" benchmarks.compile --batch "$(size_of 64)" --dtype bfloat16 ${smoke:+--size 64 --programs inference}
+fi
+
+if wanted detectors; then
+  small=(--samples 6 --channels 8 --grids 4 --batch 2 --width 32 --backbone resnet18 --cost-samples 3 --cost-channels 8
+    --cost-grids 4)
+  [ -n "$smoke" ] || small=(--size 224 --batch 64)
+  bench "backbone best peer" benchmarks.backbone --model "$([ -z "$smoke" ] && echo resnet50 || echo resnet18)" \
+    --batch "$(size_of 256)" --dtype bfloat16 --peer "$([ -z "$smoke" ] && echo best || echo eager)" \
+    --budget $((limit / 4)) "${quick[@]}"
+  bench "fit, score, coreset, cost" benchmarks.fit "${quick[@]}" "${small[@]}"
 fi
 
 if wanted train && [ "$minutes" != 0 ]; then
