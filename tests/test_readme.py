@@ -31,7 +31,7 @@ COMMANDS = [
     for line in block.splitlines()
     if line.strip() and not line.startswith("#")
 ]
-RUN = ("data check", "data records", "data tfds", "evaluate", "predict", "verify")
+RUN = ("data check", "data records", "data synthetic", "data tfds", "evaluate", "predict", "verify")
 """Verbs that are cheap enough to be run."""
 RECIPE_OF = {"train": TrainConfig, "fit": FitConfig}
 
