@@ -23,6 +23,14 @@ def reset_peak_memory() -> None:
         Path("/proc/self/clear_refs").write_text("5")
 
 
+def resident_memory() -> int:
+    """Bytes of this process in memory now; its high-water mark where there is no /proc."""
+    pages = Path("/proc/self/statm")
+    if not pages.exists():
+        return peak_memory()["host_peak"] or 0
+    return int(pages.read_text().split()[1]) * resource.getpagesize()
+
+
 def peak_memory() -> dict[str, int | None]:
     """High-water marks in bytes: `host_peak` of this process, `device_peak` of the first device (None on CPU)."""
     stats = jax.local_devices()[0].memory_stats() or {}
