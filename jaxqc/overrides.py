@@ -13,7 +13,7 @@ from jaxqc.fields import Config, from_dict, leaves, validate
 
 
 def override(config: Config, arguments: Sequence[str]) -> Config:
-    """The config with the flags applied; a switch is turned off by `--data.no-skip-bad`.
+    """The config with the flags applied; a switch is turned off by `--data.no-skip-bad`, a list is `1,2,3` or `1 2 3`.
 
     `--phases` itself takes a JSON list that replaces the whole schedule: `[{"epochs": 1, "size": 96, "batch": 8}]`.
 
@@ -31,6 +31,7 @@ def override(config: Config, arguments: Sequence[str]) -> Config:
             config = validate(changed, "--phases")
             del arguments[i : i + (1 if inline[1] else 2)]
             break
+    arguments = _without_commas(config, arguments)
     screen = io.StringIO()
     try:
         with contextlib.redirect_stderr(screen), contextlib.redirect_stdout(screen):
@@ -45,6 +46,21 @@ def override(config: Config, arguments: Sequence[str]) -> Config:
         close = suggest(flag, names)
         raise UserError(f"unknown argument {flag}" + (close if "did you mean" in close else "; see --help for all"))
     return validate(config, "command line")
+
+
+def _without_commas(config: Any, arguments: Sequence[str]) -> list[str]:
+    """`--layers 1,2` as `--layers 1 2`, for the fields that are lists."""
+    lists = {f"--{name.replace('_', '-')}" for name, _, value in leaves(config) if isinstance(value, tuple)}
+    out: list[str] = []
+    for argument in arguments:
+        flag, equals, inline = argument.partition("=")
+        if flag.replace("_", "-") in lists and equals:
+            out += [flag, *inline.split(",")]
+        elif out and out[-1].replace("_", "-") in lists:
+            out += argument.split(",")
+        else:
+            out.append(argument)
+    return out
 
 
 def _phases(text: str) -> tuple[Phase, ...]:

@@ -55,6 +55,11 @@ def test_flags_say_what_the_fields_say(lr, seed, name, flip, phases):
     assert from_dict(to_dict(expected), TrainConfig) == expected
 
 
+@pytest.mark.parametrize("flags", ["--backbone.layers 1 2", "--backbone.layers 1,2", "--backbone.layers=1,2 --seed 3"])
+def test_lists_take_commas_or_spaces(flags):
+    assert override(FitConfig(), flags.split()).backbone.layers == (1, 2)
+
+
 def test_flags_reach_every_field():
     for name, kind, value in leaves(TrainConfig()):
         flag = f"--{name.replace('_', '-')}"
