@@ -2,7 +2,8 @@
 
     python scripts/train_texture_backbone.py --out runs/textures
 
-The data are `jaxqc.data.textures`, 30 patterns in 14 tints. No flips: they would turn one diagonal into the other.
+That script trains by `configs/resnet18_textures.py`. The data are `jaxqc.data.textures`, 30 patterns in
+14 tints. No flips: they would turn one diagonal into the other.
 """
 
 from jaxqc.config import AugmentConfig, DataConfig, ModelConfig, OptimConfig, Phase, TrainConfig
