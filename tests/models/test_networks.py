@@ -93,7 +93,7 @@ def test_output_shapes() -> None:
     assert set(apply(False)) == {"map", "final", "class", "m1", "m2", "m3"}
 
 
-@pytest.mark.parametrize("name", ["minet", "tscarnet"])
+@pytest.mark.parametrize("name", [pytest.param("minet", marks=pytest.mark.slow), "tscarnet"])
 def test_folded_gives_the_same_outputs(name: str) -> None:
     variables = random_variables(name)
     image = jax.random.normal(jax.random.key(1), (2, 64, 64, 3))
@@ -104,11 +104,12 @@ def test_folded_gives_the_same_outputs(name: str) -> None:
         np.testing.assert_allclose(folded[key], value, rtol=1e-5, atol=1e-5 * max(1, np.abs(value).max()), err_msg=key)
 
 
-def test_bfloat16_keeps_float32_parameters_and_outputs() -> None:
-    variables = random_variables("tscarnet", dtype="bfloat16")
+@pytest.mark.parametrize("name", ["minet", pytest.param("tscarnet", marks=pytest.mark.slow)])
+def test_bfloat16_keeps_float32_parameters_and_outputs(name: str) -> None:
+    variables = random_variables(name, dtype="bfloat16")
     assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {np.dtype("float32")}
     image = jax.random.normal(jax.random.key(1), (1, 64, 64, 3))
-    half = jax.jit(lambda v, x: build("tscarnet", dtype="bfloat16").apply(v, x))(variables, image)
+    half = jax.jit(lambda v, x: build(name, dtype="bfloat16").apply(v, x))(variables, image)
     assert {value.dtype for value in half.values()} == {jnp.dtype("float32")}
 
 

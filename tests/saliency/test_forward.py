@@ -18,7 +18,10 @@ def network_and_variables():
     return network, init(jax.random.key(1))
 
 
-@pytest.mark.parametrize("n", [CHUNK - 1, pytest.param(2 * CHUNK, marks=pytest.mark.slow), 2 * CHUNK + 1])
+@pytest.mark.parametrize(
+    "n",
+    [pytest.param(CHUNK - 1, marks=pytest.mark.slow), pytest.param(2 * CHUNK, marks=pytest.mark.slow), 2 * CHUNK + 1],
+)
 def test_chunks_equal_single_images(network_and_variables, n):
     network, variables = network_and_variables
     image = jax.random.normal(jax.random.key(2), (n, SIDE, SIDE, 3))
