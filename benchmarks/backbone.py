@@ -21,6 +21,7 @@ import numpy as np
 from benchmarks.common import Candidate, arguments, ceilings, finish, interleave, result
 from benchmarks.machine import Row
 from benchmarks.networks import random_variables, ratios, torch_device, with_command
+from jaxqc.anomaly.features import by_halves
 from jaxqc.models.resnet import BACKBONES, build_backbone
 from jaxqc.nn.fold import fold_batch_norm
 
@@ -78,7 +79,7 @@ def measure(args: argparse.Namespace, batch: int) -> list[Row]:
     else:
         variables = folded_variables(args.model, layers)
     network = build_backbone(args.model, layers, dtype=args.dtype, folded=True)
-    call = jax.jit(network.apply)
+    call = jax.jit(by_halves(network.apply))
     on_device, image = jax.tree.map(jnp.asarray, variables), jnp.asarray(x)
     outputs: Any = call(on_device, image)
     for key in outputs.keys() & expected.keys() if args.dtype == "float32" else ():

@@ -140,10 +140,12 @@ def distance(gaussian: Gaussian, features: Float[Array, "b P d"]) -> Float[Array
     The low-rank form takes what the samples span from |v|^2. For a sample that was fitted little is left of it, so that
     its distance is good to three digits only; that of unseen images is good to five.
     """
-    v = features - gaussian.mean
+    # Positions first and images last: a product a position, whose large operand is read once and as it lies (on CPU a
+    # fifth of the time of images first).
+    v = jnp.swapaxes(features, 0, 1) - gaussian.mean[:, None]
     if isinstance(gaussian, LowRank):
-        inside = jnp.einsum("pnd,bpd->bpn", gaussian.factor, v, precision=EXACT)
-        squared = (jnp.square(v).sum(-1) - jnp.square(inside).sum(-1)) / gaussian.eps
-        return jnp.sqrt(jnp.maximum(squared, 0))
-    white = jnp.einsum("pde,bpe->bpd", gaussian.whitener, v, precision=EXACT)
-    return jnp.sqrt(jnp.square(white).sum(-1))
+        inside = jnp.einsum("pnd,pbd->pnb", gaussian.factor, v, precision=EXACT)
+        squared = (jnp.square(v).sum(-1) - jnp.square(inside).sum(1)) / gaussian.eps
+        return jnp.sqrt(jnp.maximum(squared, 0)).T
+    white = jnp.einsum("pde,pbe->pdb", gaussian.whitener, v, precision=EXACT)
+    return jnp.sqrt(jnp.square(white).sum(1)).T

@@ -2,7 +2,7 @@
 
 Modelled on sawn softwood: growth rings along y with late wood darker than early wood, rings that flow round knots, fine
 fibres and pores, uneven light, sensor noise. All of that is normal. Defects (`jaxqc.data.wood_defects`) are spots of
-colour, holes, liquid and scratches, named as in the wood of MVTec AD. The darkest knots are as dark as a hole, light drifts
+colour, holes, liquid and scratches, named as in the wood of MVTec AD. A knot can be as dark as a hole, light drifts
 by more than a faint stain changes it, and half of the scratches run along the grain.
 
 Board `index` of `seed` depends on nothing else, so any part of a set can be made again alone, and it is the same board
