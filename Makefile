@@ -16,7 +16,7 @@ demo: $(VENV)/.installed
 	$(BIN)/python scripts/demo.py --out demo
 
 test: $(VENV)/.installed
-	$(BIN)/python -m pytest -m "not slow" -n $(JOBS) --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -m "not slow" --hypothesis-profile quick -n $(JOBS) --dist loadfile $(ARGS)
 
 test-all: $(VENV)/.installed-peers
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)

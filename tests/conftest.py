@@ -7,8 +7,12 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 from pathlib import Path
 
+import hypothesis
 import numpy as np
 import pytest
+
+# The quick tests try the same examples each time; `make test-all` draws new ones.
+hypothesis.settings.register_profile("quick", derandomize=True)
 
 SHARED = Path(os.environ.get("JAXQC_SHARED", Path(__file__).resolve().parents[2] / "shared"))
 

@@ -5,7 +5,7 @@ import sys
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from py_sod_metrics import WeightedFmeasure
@@ -75,12 +75,14 @@ def test_defect_free_plates_are_clean_and_not_blank():
 
 @settings(max_examples=15, deadline=None)
 @given(seeds, indices)
+@example(12084, 0)
 def test_same_plate_at_every_size(seed, index):
     small, large = render(seed, index, 64, 0.0), render(seed, index, 256, 0.0)
-    shrunk = large.mask.reshape(64, 4, 64, 4).mean((1, 3)) >= 0.5
-    union = (shrunk | (small.mask > 0)).sum()
-    # Strokes are widened to what a small grid can show, hence no equality.
-    assert (shrunk & (small.mask > 0)).sum() / union > 0.35
+    blocks = large.mask.reshape(64, 4, 64, 4)
+    touched, half = blocks.max((1, 3)) > 0, blocks.mean((1, 3)) >= 0.5
+    # Strokes are widened to what a small grid can show, hence no equality: each lies within a pixel of the other.
+    assert half[ndimage.binary_dilation(small.mask, np.ones((3, 3)))].sum() >= 0.9 * half.sum()
+    assert small.mask[ndimage.binary_dilation(touched, np.ones((3, 3)))].sum() >= 0.9 * small.mask.sum()
     assert small.label == large.label
     assert small.difficulty == large.difficulty
 
