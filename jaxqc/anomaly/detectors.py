@@ -52,7 +52,7 @@ class Gaussian:
     sigma: float = 4.0
     top: int = 1
     seed: int = 0
-    block: int = 64
+    block: int = 16
 
     def choice(self, shapes: Shapes) -> tuple[np.ndarray, ...]:
         """The chosen channels of each layer, a function of the seed and the channel counts alone."""

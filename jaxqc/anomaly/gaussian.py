@@ -96,7 +96,7 @@ def merge(a: Collected, b: Collected) -> Collected:
     return Moments(count, a.mean + share * delta, a.scatter + b.scatter + outer)
 
 
-def finish(collected: Collected, eps: float = 0.01, block: int = 64) -> Gaussian:
+def finish(collected: Collected, eps: float = 0.01, block: int = 16) -> Gaussian:
     """The Gaussian of what was collected, whose large buffer it takes over; every sample must have been seen.
 
     eps: added to the variances. block: positions factored at a time, which bounds the memory that the fit takes beside
