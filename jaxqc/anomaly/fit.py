@@ -112,7 +112,8 @@ def calibrate(
     """Thresholds from images that were not fitted; never from the test split. labelled: for threshold `f1`.
 
     Raises:
-      UserError: none of the held-out images can be used; threshold `f1` without labelled validation images.
+      UserError: none of the held-out images can be used, or their maps are not finite; threshold `f1` without labelled
+        validation images.
     """
     scores, peaks, decision = [], [], model.config.decision
     with Counter("calibrating", len(normals), progress) as counter:
@@ -125,6 +126,11 @@ def calibrate(
             counter.add(int(used.sum()))
     if not scores:
         raise UserError("threshold: none of the held-out normal images can be used")
+    if not np.isfinite(np.concatenate(peaks)).all():
+        raise UserError(
+            f"{model.config.method}: distances are not finite; gaussian.eps={model.config.gaussian.eps:g} is too small "
+            "beside these features' variances in single precision: use a larger one"
+        )
     thresholds = by_quantile(np.concatenate(scores), np.concatenate(peaks), decision.false_alarm)
     if decision.threshold == "quantile":
         return thresholds

@@ -177,3 +177,9 @@ def test_the_verbs(recipe, boards, weights, tmp_path, capsys):
     assert "did you mean '--gaussian.channels'" in capsys.readouterr().err
     assert main(["train", "--config", str(config), "--data", str(boards)]) == 2
     assert "a recipe for jaxqc fit" in capsys.readouterr().err
+
+
+def test_a_singular_covariance_is_an_error(recipe, boards):
+    config = dataclasses.replace(recipe, gaussian=dataclasses.replace(recipe.gaussian, eps=1e-30))
+    with pytest.raises(UserError, match=r"gaussian\.eps=1e-30 is too small"):
+        fit(config, open_dataset(boards), progress=False)
