@@ -104,7 +104,7 @@ def plot(parts: dict[str, Samples], path: Path) -> None:
         at, size = np.array(samples).T
         ax.plot(at, size / 1e9, linewidth=0.8, color="#0072B2")
         ax.set(title=name, xlabel="training steps" if name == "training" else "images", ylabel="resident memory, GB")
-        ax.set_ylim(bottom=0)
+        ax.set_ylim(0, 1.15 * size.max() / 1e9)
         ax.grid(alpha=0.3)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=120)
