@@ -4,7 +4,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int, Key
+from jaxtyping import Array, Bool, Int, Key
 
 CANDIDATES = 16
 """Boxes drawn at once, of which the first that fits is taken: a loop of unknown length in static shapes."""
@@ -53,8 +53,3 @@ def mix(tree: Any, inside: Bool[Array, "b h w"]) -> Any:
     Of an odd batch the middle sample is its own partner and stays as it is.
     """
     return jax.tree.map(lambda x: jnp.where(inside.reshape(*inside.shape, *[1] * (x.ndim - 3)), x[::-1], x), tree)
-
-
-def mixed_share(inside: Bool[Array, "b h w"]) -> Float[Array, " b"]:
-    """Share of each sample that came from its partner."""
-    return inside.mean((1, 2))

@@ -1,6 +1,6 @@
 """Perturbation of encoder features: complementary channel dropout (UniMatch V2) and channel dropout (UniMatch V1).
 
-Features are a pytree of arrays [b ... c]: token sequences [b n c] or maps [b h w c]. Each sample draws from its own key.
+Features are a pytree of arrays [b ... c]: token sequences [b n c] or maps [b h w c]. Each sample has a key.
 """
 
 from typing import Any
@@ -25,9 +25,7 @@ def channel_mask(keys: Key[Array, " b"], channels: int) -> Float[Array, "b c"]:
     return jax.vmap(draw)(keys) * jnp.float32(1 / RATE)
 
 
-def complementary_masks(
-    keys: Key[Array, " b"], channels: int
-) -> tuple[Float[Array, "b c"], Float[Array, "b c"]]:
+def complementary_masks(keys: Key[Array, " b"], channels: int) -> tuple[Float[Array, "b c"], Float[Array, "b c"]]:
     """The masks of the two views: m and 2 − m, m drawn from {0, 2}; ones in both for the samples of `kept_whole`."""
     whole = kept_whole(keys)[:, None]
     mask = jnp.where(whole, 1.0, channel_mask(keys, channels))
@@ -48,9 +46,7 @@ def channel_dropout(features: Any, keys: Key[Array, " b"]) -> Any:
     """Whole channels set to 0 with probability one half, the others doubled; every feature has a mask of its own."""
     leaves, structure = jax.tree.flatten(features)
     own = [jax.vmap(jax.random.fold_in, (0, None))(keys, i) for i in range(len(leaves))]
-    return structure.unflatten(
-        [_spread(x, channel_mask(key, x.shape[-1])) for x, key in zip(leaves, own, strict=True)]
-    )
+    return structure.unflatten([_spread(x, channel_mask(key, x.shape[-1])) for x, key in zip(leaves, own, strict=True)])
 
 
 def _spread(x: Array, mask: Float[Array, "b c"]) -> Array:

@@ -35,8 +35,8 @@ class History:
 def empty(params: Any, length: int, dtype: DTypeLike = jnp.bfloat16) -> History:
     """A queue without models for parameters of these shapes; floating point is kept as `dtype`."""
     kept = lambda x: dtype if jnp.issubdtype(x.dtype, jnp.floating) else x.dtype  # noqa: E731
-    zero = jnp.zeros((), jnp.int32)
-    return History(jax.tree.map(lambda x: jnp.zeros((length, *x.shape), kept(x)), params), zero, zero)
+    none = [jnp.zeros((), jnp.int32) for _ in range(2)]  # two buffers: one could not be donated twice
+    return History(jax.tree.map(lambda x: jnp.zeros((length, *x.shape), kept(x)), params), *none)
 
 
 def push(history: History, params: Any, when: Bool[Array, ""] | bool = True) -> History:

@@ -9,13 +9,10 @@ import optax
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
-IGNORE = 255
-"""Label of pixels that no loss and no measure counts."""
+from jaxqc.semi.manifest import IGNORE
 
 
-def pixel_cross_entropy(
-    logits: Float[Array, "*shape k"], label: Int[Array, "*shape"]
-) -> Float[Array, "*shape"]:
+def pixel_cross_entropy(logits: Float[Array, "*shape k"], label: Int[Array, "*shape"]) -> Float[Array, "*shape"]:
     """Cross entropy of each pixel in float32; labels outside [0, k), such as 255, give 0 and no gradient."""
     known = (label >= 0) & (label < logits.shape[-1])
     loss = optax.softmax_cross_entropy_with_integer_labels(logits.astype(jnp.float32), jnp.where(known, label, 0))
@@ -33,7 +30,7 @@ def masked_mean(
     count = mask.sum().astype(jnp.float32)
     if axis is not None:
         count = lax.pmean(count, axis)
-    return total / jnp.maximum(count, jnp.finfo(jnp.float32).tiny)
+    return total / jnp.where(count > 0, count, 1.0)
 
 
 def supervised_loss(

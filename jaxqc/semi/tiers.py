@@ -22,5 +22,7 @@ def tier_weight(
 
     confidence: float32 in [0, 1]; bfloat16 cannot tell .90 from .95. bounds: rising. weights: one a bound.
     """
-    steps = np.concatenate([[0.0], np.cumsum(weights) if cumulative else weights]).astype(np.float32)
-    return jnp.asarray(steps)[tier_of(confidence, bounds)]
+    weight = jnp.zeros(confidence.shape, jnp.float32)
+    for bound, value in zip(bounds, np.cumsum(weights) if cumulative else weights, strict=True):
+        weight = jnp.where(confidence > bound, jnp.float32(value), weight)
+    return weight
