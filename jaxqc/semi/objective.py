@@ -153,23 +153,25 @@ def _student_loss(
     def over_views(label: Array, weight: Array) -> Array:
         each = []
         for logits, inside in zip(strong, batch["inside"], strict=True):
-            mixed = cutmix.mix((label, weight, batch["valid"]), inside)
-            each.append(losses.unsupervised_loss(logits, *mixed, axis))
+            y, a, valid = cutmix.mix((label, weight, batch["valid"]), inside)
+            each.append(losses.unsupervised_loss(logits, y, a, valid, axis))
         views = jnp.stack(each).mean()
         return (
             views if fed is None else (views + losses.unsupervised_loss(fed, label, weight, batch["valid"], axis)) / 2
         )
 
-    confidence, label = losses.pseudo_label(own if weak is None else weak)
+    said = own if weak is None else weak
+    assert said is not None
+    confidence, label = losses.pseudo_label(said)
     tiers = config.tiers
     loss_u = over_views(label, tier_weight(confidence, tiers.bounds, tiers.weights, tiers.cumulative))
     logs = {"loss_x": loss_x, "loss_u": loss_u, **_tier_logs(config, confidence, label, batch, axis)}
     if frozen.history is not None:
         past, h = frozen.history, config.history
         run = lambda p: network(p, batch["weak"])  # noqa: E731
-        said, k = history.mixed_probability(past, run, lax.stop_gradient(params), draw_key, h.most, h.mix)
-        sure = (said.max(-1) > h.threshold) & (k > 0)
-        logs["loss_prev"] = over_views(said.argmax(-1), sure.astype(jnp.float32))
+        probability, k = history.mixed_probability(past, run, lax.stop_gradient(params), draw_key, h.most, h.mix)
+        sure = (probability.max(-1) > h.threshold) & (k > 0)
+        logs["loss_prev"] = over_views(probability.argmax(-1), sure.astype(jnp.float32))
         logs["drawn"] = k.astype(jnp.float32)
         loss_u = loss_u + h.mu * logs["loss_prev"]
     return (loss_x + loss_u) / 2, logs

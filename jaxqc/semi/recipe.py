@@ -3,7 +3,6 @@
 import dataclasses
 import itertools
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -190,8 +189,7 @@ def preset(name: str, **changes: Any) -> SemiConfig:
     """
     if name not in PRESETS:
         raise UserError(f"method: unknown {name!r}{suggest(name, PRESETS)}")
-    replace: Callable[..., SemiConfig] = dataclasses.replace
-    config = replace(PRESETS[name], **changes)
+    config = dataclasses.replace(PRESETS[name], **changes)
     config.check(name)
     return config
 

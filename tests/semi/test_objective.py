@@ -26,6 +26,16 @@ def decode(p: Any, features: Any, size: int) -> Any:
 
 
 NETWORK = Network(encode, decode)
+QUICK = {"xla_backend_optimization_level": 0}
+"""Compiled once and run once: optimising costs more than it saves."""
+push, draw = jax.jit(history.push), jax.jit(history.draw, static_argnums=2)
+both_views, one_view = jax.jit(dropout.complementary_dropout), jax.jit(dropout.channel_dropout)
+
+
+def value_and_grad(config: Any, key: jax.Array) -> Any:
+    """`(student, frozen, batch) → ((loss, logs), gradient)`, compiled."""
+    loss = lambda s, f, b: objective.semi_loss(config, NETWORK, s, f, b, key)  # noqa: E731
+    return jax.jit(jax.value_and_grad(loss, has_aux=True), compiler_options=QUICK)
 
 
 def network_params(rng: np.random.Generator, lead: tuple[int, ...] = ()) -> Any:
@@ -106,8 +116,8 @@ def dropout_masks(config: Any, key: jax.Array) -> Any:
     ones = {"map": jnp.ones((U, 1, 1, C)), "tokens": jnp.ones((U, 1, C))}
     plain = lambda tree: jax.tree.map(lambda f: np.asarray(f).reshape(U, C), tree)  # noqa: E731
     if config.perturbation == "complementary":
-        return dict(enumerate(map(plain, dropout.complementary_dropout(ones, ones, keys))))
-    return {"weak": plain(dropout.channel_dropout(ones, keys))} if config.perturbation == "weak" else None
+        return dict(enumerate(map(plain, both_views(ones, ones, keys))))
+    return {"weak": plain(one_view(ones, keys))} if config.perturbation == "weak" else None
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -124,16 +134,11 @@ def test_loss_equals_the_rendering(name: str, rng: np.random.Generator) -> None:
         models = [network_params(rng) for _ in range(5)]
         queue = history.empty(models[0], 8, jnp.float32)
         for model in models:
-            queue = history.push(queue, model)
-        places, weights, k = history.draw(queue, jax.random.split(key)[1], 3)
+            queue = push(queue, model)
+        places, weights, k = draw(queue, jax.random.split(key)[1], 3)
         drawn = [models[int(places[i])] for i in range(int(k))]
         past = softmax(sum(float(weights[i]) * decode(p, encode(p, batch["weak"]), S) for i, p in enumerate(drawn)))
-    run = jax.jit(
-        jax.value_and_grad(
-            lambda s: objective.semi_loss(config, NETWORK, s, Frozen(teacher, queue), batch, key), has_aux=True
-        )
-    )
-    (loss, logs), gradient = run(student)
+    (loss, logs), gradient = value_and_grad(config, key)(student, Frozen(teacher, queue), batch)
 
     forward = lambda p: decode(p, encode(p, batch["weak"]), S)  # noqa: E731
     if config.students == 2:
@@ -163,11 +168,7 @@ def test_empty_queue_no_confident_pixel_and_no_label_are_defined(rng: np.random.
     config = preset("mvpmatch")
     batch = batch_of(config, rng)
     student = network_params(rng)
-    run = jax.jit(
-        jax.value_and_grad(
-            lambda s, f, b: objective.semi_loss(config, NETWORK, s, f, b, jax.random.key(0)), has_aux=True
-        )
-    )
+    run = value_and_grad(config, jax.random.key(0))
     frozen = objective.init_frozen(config, student)
     (_, logs), _ = run(student, frozen, batch)
     assert float(logs["loss_prev"]) == 0
@@ -211,14 +212,14 @@ def test_views_of_a_raw_batch(rng: np.random.Generator) -> None:
     }
     mean, std = (0.4, 0.5, 0.6), (0.2, 0.3, 0.4)
     keys = jax.random.split(jax.random.key(1), U)
-    run = jax.jit(lambda b, k: objective.prepare(config, b, k, mean, std))
+    run = jax.jit(lambda b, k: objective.prepare(config, b, k, mean, std), compiler_options=QUICK)
     out = run(raw, keys)
     np.testing.assert_allclose(out["weak"], (raw["unlabeled"] / 255 - mean) / std, atol=1e-5)
     assert out["strong"].shape == (2, U, 16, 16, 3)
     assert np.abs(np.asarray(out["strong"][0] - out["strong"][1])).max() > 0.1
     assert "truth" not in out
     only = dataclasses.replace(config, photometric=preset("cps").photometric, cutmix=preset("cps").cutmix)
-    out = jax.jit(lambda b, k: objective.prepare(only, b, k, mean, std))(raw, keys)
+    out = jax.jit(lambda b, k: objective.prepare(only, b, k, mean, std), compiler_options=QUICK)(raw, keys)
     inside = np.asarray(out["inside"])
     assert inside.any((2, 3)).all()
     for i in range(2):
