@@ -12,6 +12,7 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from flax import struct
@@ -33,16 +34,24 @@ Logs = dict[str, jax.Array]
 class Network(NamedTuple):
     """A segmentation network as two pure functions, without batch statistics.
 
-    encode: (params, images [b s s 3]) → features, a pytree of [b ... c]. decode: (params, features, size) → logits
-    [b size size k].
+    encode: (params, images [b h w 3]) → features, a pytree of [b ... c]. decode: (params, features, (height, width)) →
+    logits [b height width k].
     """
 
     encode: Callable[[Any, Array], Any]
-    decode: Callable[[Any, Any, int], Array]
+    decode: Callable[[Any, Any, tuple[int, int]], Array]
 
-    def __call__(self, params: Any, image: Float[Array, "b s s 3"]) -> Float[Array, "b s s k"]:
+    def __call__(self, params: Any, image: Float[Array, "b h w 3"]) -> Float[Array, "b h w k"]:
         """Logits at the image's size."""
-        return self.decode(params, self.encode(params, image), image.shape[1])
+        return self.decode(params, self.encode(params, image), (image.shape[1], image.shape[2]))
+
+
+def network_of(module: nn.Module) -> Network:
+    """The halves of a flax module with methods `encode(image)` and `decode(features, size)` and only `params`."""
+    return Network(
+        lambda params, image: module.apply({"params": params}, image, method="encode"),
+        lambda params, features, size: module.apply({"params": params}, features, size, method="decode"),  # type: ignore[return-value]
+    )
 
 
 @struct.dataclass
@@ -182,7 +191,7 @@ def _forward(
 ) -> tuple[Array, list[Array], Array | None, Array | None]:
     """The student's logits of the labelled images, of each strong view, of the weak view's perturbed features and of
     the weak view as it is (the last two where the method needs them), in one pass: nothing depends on the batch."""
-    size, b = batch["image"].shape[1], batch["image"].shape[0]
+    b, *size, _ = batch["image"].shape
     if config.labels == "none":
         return network(params, batch["image"]), [], None, None
     u, dropped = len(batch["weak"]), config.perturbation == "weak"
@@ -195,7 +204,7 @@ def _forward(
         pieces[1:] = dropout.complementary_dropout(pieces[1], pieces[2], keys)
     if dropped:
         pieces += [dropout.channel_dropout(part(config.views), keys), part(config.views)]
-    logits = network.decode(params, jax.tree.map(lambda *f: jnp.concatenate(f), *pieces), size)
+    logits = network.decode(params, jax.tree.map(lambda *f: jnp.concatenate(f), *pieces), (size[0], size[1]))
     x, rest = logits[:b], [logits[b + i * u : b + (i + 1) * u] for i in range(len(pieces) - 1)]
     own = rest[-1] if dropped else None
     if config.labels == "self" and own is None:

@@ -20,7 +20,7 @@ def encode(p: Any, image: Any) -> Any:
     return {"map": image @ p["map"], "tokens": (image @ p["tokens"]).reshape(image.shape[0], -1, C)}
 
 
-def decode(p: Any, features: Any, size: int) -> Any:
+def decode(p: Any, features: Any, size: tuple[int, int]) -> Any:
     tokens = features["tokens"].reshape(*features["map"].shape[:3], C)
     return (features["map"] @ p["head"] + tokens @ p["other"]) * 3
 
@@ -70,7 +70,7 @@ def entropy(logits: np.ndarray, label: np.ndarray) -> np.ndarray:
 
 def rendering(config: Any, student: Any, weak: np.ndarray, past: np.ndarray | None, batch: Any, masks: Any) -> Any:
     """The loss of one student by loops; masks: the dropout's factors, by number of the view and by feature."""
-    x = decode(student, encode(student, batch["image"]), S)
+    x = decode(student, encode(student, batch["image"]), (S, S))
     known = batch["mask"] != 255
     loss_x = entropy(x, np.where(known, batch["mask"], 0))[known].mean()
     if config.labels == "none":
@@ -81,7 +81,7 @@ def rendering(config: Any, student: Any, weak: np.ndarray, past: np.ndarray | No
         if factors is not None:
             wide = {"map": factors["map"][:, None, None], "tokens": factors["tokens"][:, None]}
             features = {feature: values * wide[feature] for feature, values in features.items()}
-        return decode(student, features, S)
+        return decode(student, features, (S, S))
 
     def weighted(logits: np.ndarray, label: np.ndarray, weight: np.ndarray, valid: np.ndarray) -> float:
         return float((entropy(logits, label) * weight * valid).sum() / valid.sum())
@@ -137,10 +137,12 @@ def test_loss_equals_the_rendering(name: str, rng: np.random.Generator) -> None:
             queue = push(queue, model)
         places, weights, k = draw(queue, jax.random.split(key)[1], 3)
         drawn = [models[int(places[i])] for i in range(int(k))]
-        past = softmax(sum(float(weights[i]) * decode(p, encode(p, batch["weak"]), S) for i, p in enumerate(drawn)))
+        past = softmax(
+            sum(float(weights[i]) * decode(p, encode(p, batch["weak"]), (S, S)) for i, p in enumerate(drawn))
+        )
     (loss, logs), gradient = value_and_grad(config, key)(student, Frozen(teacher, queue), batch)
 
-    forward = lambda p: decode(p, encode(p, batch["weak"]), S)  # noqa: E731
+    forward = lambda p: decode(p, encode(p, batch["weak"]), (S, S))  # noqa: E731
     if config.students == 2:
         both = [jax.tree.map(lambda x, i=i: x[i], student) for i in range(2)]
         expected = sum(rendering(config, both[i], forward(both[1 - i]), None, batch, None) for i in range(2))
