@@ -10,7 +10,8 @@
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -31,7 +32,8 @@ from jaxqc.types import Batch
 Logs = dict[str, jax.Array]
 
 
-class Network(NamedTuple):
+@dataclass(frozen=True)
+class Network:
     """A segmentation network as two pure functions, without batch statistics.
 
     encode: (params, images [b h w 3]) → features, a pytree of [b ... c]. decode: (params, features, (height, width)) →
