@@ -13,6 +13,8 @@ from flax import struct
 from jax import lax
 from jaxtyping import Array, Bool, DTypeLike, Float, Int, Key
 
+Mix = Literal["logits", "probabilities"]
+
 
 @struct.dataclass
 class History:
@@ -85,22 +87,37 @@ def mixed_probability(
     like: Any,
     key: Key[Array, ""],
     most: int,
-    mix: Literal["logits", "probabilities"] = "logits",
+    mix: Mix = "logits",
 ) -> tuple[Float[Array, "*shape k"], Int[Array, ""]]:
     """What the drawn models say together: probabilities in float32, and how many models took part.
 
-    forward: parameters → logits. like: parameters (or their shapes) in the types that `forward` takes. The cost grows
-    with the k drawn and not with N or `most`. An empty queue says nothing: all classes alike, and 0 models; what is
-    made of it has to be multiplied by (k > 0). No gradient passes.
+    An empty queue says nothing: all classes alike, and 0 models; what is made of it has to be multiplied by (k > 0).
+    See `draw` and `mixture`.
     """
     places, weights, k = draw(history, key, most)
+    return mixture(history, forward, like, places, weights, k, mix), k
+
+
+def mixture(
+    history: History,
+    forward: Callable[[Any], Float[Array, "*shape k"]],
+    like: Any,
+    places: Int[Array, " m"],
+    weights: Float[Array, " m"],
+    k: Int[Array, ""],
+    mix: Mix = "logits",
+) -> Float[Array, "*shape k"]:
+    """Softmax of the first k models' weighted logits, or their weighted probabilities; all classes alike if k is 0.
+
+    forward: parameters → logits. like: parameters (or their shapes) in the types that `forward` takes. One model at a
+    time, so that the cost grows with k and not with N or m (`benchmarks/history.py`). No gradient passes.
+    """
     output = forward if mix == "logits" else lambda p: jax.nn.softmax(forward(p).astype(jnp.float32))
     shape = jax.eval_shape(forward, like)
 
     def add(i: Int[Array, ""], total: Array) -> Array:
         return total + weights[i] * output(model_at(history, places[i], like)).astype(jnp.float32)
 
-    frozen = lax.stop_gradient(jnp.zeros(shape.shape, jnp.float32))
-    total = lax.stop_gradient(lax.fori_loop(jnp.zeros_like(k), k, add, frozen))
+    total = lax.stop_gradient(lax.fori_loop(jnp.zeros_like(k), k, add, jnp.zeros(shape.shape, jnp.float32)))
     probability = jax.nn.softmax(total) if mix == "logits" else total
-    return jnp.where(k > 0, probability, 1 / shape.shape[-1]), k
+    return jnp.where(k > 0, probability, 1 / shape.shape[-1])
