@@ -14,14 +14,16 @@ from jax import lax
 from jaxtyping import Array, Bool, DTypeLike, Float, Int, Key
 
 Mix = Literal["logits", "probabilities"]
+BITS = jnp.uint16
+"""What bfloat16 is kept as: XLA's CPU backend would slice it as float32, and convert the whole queue at every step."""
 
 
 @struct.dataclass
 class History:
     """Up to N models. Part of the training state: donated, saved and restored with it.
 
-    params: the student's parameters with a leading axis N, in the type they are kept in. count: int32 scalar, models
-    held. next: int32 scalar, where the next one goes.
+    params: the student's parameters with a leading axis N, in the type they are kept in (bfloat16 as its bits).
+    count: int32 scalar, models held. next: int32 scalar, where the next one goes.
     """
 
     params: Any
@@ -36,18 +38,20 @@ class History:
 
 def empty(params: Any, length: int, dtype: DTypeLike = jnp.bfloat16) -> History:
     """A queue without models for parameters of these shapes; floating point is kept as `dtype`."""
-    kept = lambda x: dtype if jnp.issubdtype(x.dtype, jnp.floating) else x.dtype  # noqa: E731
+    kind = BITS if jnp.dtype(dtype) == jnp.bfloat16 else dtype
+    kept = lambda x: kind if jnp.issubdtype(x.dtype, jnp.floating) else x.dtype  # noqa: E731
     none = [jnp.zeros((), jnp.int32) for _ in range(2)]  # two buffers: one could not be donated twice
     return History(jax.tree.map(lambda x: jnp.zeros((length, *x.shape), kept(x)), params), *none)
 
 
 def push(history: History, params: Any, when: Bool[Array, ""] | bool = True) -> History:
     """The queue with one more model, the oldest overwritten once it is full; unchanged where `when` is false."""
-    when = jnp.asarray(when)
+    when, params = jnp.asarray(when), jax.tree.map(jnp.asarray, params)
 
     def put(queue: Array, x: Array) -> Array:
+        new = lax.bitcast_convert_type(x.astype(jnp.bfloat16), BITS) if _as_bits(queue, x) else x.astype(queue.dtype)
         old = lax.dynamic_index_in_dim(queue, history.next, keepdims=False)
-        return lax.dynamic_update_index_in_dim(queue, jnp.where(when, x.astype(queue.dtype), old), history.next, 0)
+        return lax.dynamic_update_index_in_dim(queue, jnp.where(when, new, old), history.next, 0)
 
     more = when.astype(jnp.int32)
     return History(
@@ -77,8 +81,18 @@ def draw(
 
 def model_at(history: History, place: Int[Array, ""], like: Any) -> Any:
     """The parameters at a place of the queue, in the types of `like`."""
-    take = lambda queue, x: lax.dynamic_index_in_dim(queue, place, keepdims=False).astype(x.dtype)  # noqa: E731
+
+    def take(queue: Array, x: Any) -> Array:
+        kept = lax.dynamic_index_in_dim(queue, place, keepdims=False)
+        if _as_bits(queue, x):
+            kept = lax.bitcast_convert_type(kept, jnp.bfloat16)
+        return kept.astype(x.dtype)
+
     return jax.tree.map(take, history.params, like)
+
+
+def _as_bits(queue: Array, x: Any) -> bool:
+    return queue.dtype == BITS and jnp.issubdtype(x.dtype, jnp.floating)
 
 
 def mixed_probability(

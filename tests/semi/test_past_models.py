@@ -49,7 +49,7 @@ def test_models_are_kept_in_bfloat16_and_come_back_in_their_own_type() -> None:
     queue = push(
         history.empty({"w": jnp.zeros(2), "n": jnp.zeros((), jnp.int32)}, 2), {"w": jnp.full(2, 1 / 3), "n": 7}
     )
-    assert queue.params["w"].dtype == jnp.bfloat16
+    assert queue.params["w"].nbytes == 2 * queue.params["w"].size
     like = {"w": jnp.zeros(2, jnp.float32), "n": jnp.zeros((), jnp.int32)}
     back = history.model_at(queue, jnp.int32(0), like)
     assert back["w"].dtype == jnp.float32
@@ -156,6 +156,15 @@ def test_only_the_drawn_models_run() -> None:
             k = int(mixed(queue, jax.random.key(seed)))
             jax.effects_barrier()
             assert len(calls) == k <= min(3, count)
+
+
+def test_a_step_makes_no_copy_of_the_queue() -> None:
+    """Converted or copied whole, a queue of 8 would cost more than the models that are drawn."""
+    like = {"w": jnp.ones((256, 256))}
+    queue = history.empty(like, 8)
+    mixed = jax.jit(lambda q, key: history.mixed_probability(q, lambda p: jnp.ones((2, 256)) @ p["w"], like, key, 3)[0])
+    memory = mixed.lower(queue, jax.random.key(0)).compile().memory_analysis()
+    assert memory.temp_size_in_bytes < queue.params["w"].nbytes / 2
 
 
 def test_teacher_begins_as_the_student_then_averages(rng: np.random.Generator) -> None:
