@@ -200,6 +200,25 @@ def _parsers(run: Mapping[str, Verb]) -> tuple[Parser, dict[str, Parser]]:
     pack.add_argument("--layout", choices=[x for x in LAYOUTS if x != "records"], default="auto", help=_LAYOUT_HELP)
     _keys(pack)
     pack.add_argument("--size", type=int, default=0, metavar="PIXELS", help="resize to squares (default: keep)")
+    split = verb(
+        data_verbs,
+        "split",
+        "Divide a segmentation set into labelled, unlabelled, selection and test images, or check such lists.",
+        "  jaxqc data split DIR --out splits/16 --labeled 1/16 --seed 0\n"
+        "  jaxqc data split DIR --out splits/16 --check",
+    )
+    split.add_argument("data", metavar="DIR", help="index.csv, or images/ and masks/; a manifest.json with class names")
+    split.add_argument("--out", required=True, metavar="DIR", help="folder of the four lists and the manifest")
+    split.add_argument("--labeled", default="1/16", metavar="SHARE", help="of the training images, as 1/16 or .25")
+    split.add_argument("--select", default="1/10", metavar="SHARE", help="of the training images, to choose models by")
+    split.add_argument("--test", default="1/5", metavar="SHARE", help="of all images, where the data have no split")
+    split.add_argument("--seed", type=int, default=0)
+    split.add_argument(
+        "--group", default="", metavar="COLUMN", help="of index.csv: what has it in common stays together"
+    )
+    split.add_argument("--manifest", default="", metavar="FILE", help="class names and colours (default: DIR's own)")
+    split.add_argument("--check", action="store_true", help="check the lists in --out instead of making them")
+    split.add_argument("--quiet", action="store_true", help="no progress display")
     prepare = verb(
         data_verbs,
         "tfds",

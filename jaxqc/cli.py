@@ -222,6 +222,30 @@ def _data_records(args: argparse.Namespace) -> int:
     return 0
 
 
+def _data_split(args: argparse.Namespace) -> int:
+    from jaxqc.data.batches import Counter
+    from jaxqc.semi.check import check_splits
+    from jaxqc.semi.data import make_splits, manifest_of, open_pairs, parse_share, read_splits, write_splits
+    from jaxqc.semi.manifest import FILES, read_manifest, write_manifest
+
+    out = Path(args.out)
+    if args.check:
+        splits = read_splits(out)
+        manifest = read_manifest(args.manifest or (out if (out / FILES[0]).is_file() else args.data))
+    else:
+        shares = [parse_share(getattr(args, name), f"--{name}") for name in ("labeled", "select", "test")]
+        dataset = open_pairs(args.data, args.group)
+        splits = make_splits(dataset, args.data, *shares, seed=args.seed)
+        manifest = manifest_of(args.data, dataset, args.manifest)
+    with Counter("checking", 0, enabled=not args.quiet, every=2.0) as counter:
+        report = check_splits(splits, args.data, manifest, progress=counter.reach)
+    if not args.check:
+        write_splits(out, splits)
+        write_manifest(out / FILES[0], manifest)
+    print("\n".join(report.lines()))
+    return 0
+
+
 def _data_tfds(args: argparse.Namespace) -> int:
     from jaxqc.data.tfds_builders.sd_saliency_900 import prepare
 
@@ -249,5 +273,6 @@ VERBS: dict[str, Any] = {
     "data check": _data_check,
     "data synthetic": _data_synthetic,
     "data records": _data_records,
+    "data split": _data_split,
     "data tfds": _data_tfds,
 }

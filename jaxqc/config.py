@@ -85,6 +85,36 @@ class AugmentConfig:
 
 
 @dataclass(frozen=True)
+class PhotometricConfig:
+    """Colour and sharpness drawn per image on the device (`jaxqc.data.photometric`). Zero switches a part off."""
+
+    brightness: float = 0.5
+    """Factors of brightness, contrast and saturation come from U(1 - x, 1 + x), but not below 0."""
+    contrast: float = 0.5
+    saturation: float = 0.5
+    hue: float = 0.25
+    """The hue turns by U(-x, x) of the whole circle; at most .5."""
+    jitter: float = 0.8
+    """Probability that the four above apply, in random order."""
+    grey: float = 0.2
+    """Probability that the image loses its colour."""
+    blur: float = 0.5
+    """Probability of a Gaussian blur of standard deviation U(blur_min, blur_max) pixels."""
+    blur_min: float = 0.1
+    blur_max: float = 2.0
+
+    def check(self, where: str) -> None:
+        """What no single field's type tells. Raises UserError."""
+        for name in ("jitter", "grey", "blur"):
+            if getattr(self, name) > 1:
+                raise UserError(f"{where}: {name}={getattr(self, name)!r} is a probability; give at most 1")
+        if self.hue > 0.5:
+            raise UserError(f"{where}: hue={self.hue!r}; half a turn is the most: give at most 0.5")
+        if self.blur and not 0 < self.blur_min <= self.blur_max:
+            raise UserError(f"{where}: blur_min={self.blur_min!r}, blur_max={self.blur_max!r}; give 0 < min <= max")
+
+
+@dataclass(frozen=True)
 class Phase:
     """A stretch of training at one image size (progressive sizes make a CPU run affordable)."""
 

@@ -40,3 +40,9 @@ def sd900() -> Path:
 def magnetic_tile() -> Path:
     """The real magnetic-tile folder (index.csv layout, groups, normal samples of class Free); skips where absent."""
     return real_data("magnetic-tile")
+
+
+@pytest.fixture(scope="session")
+def camvid() -> Path:
+    """The real CamVid folder (index.csv layout, classes.json, 11 classes and 11 = ignored); skips where absent."""
+    return real_data("camvid")

@@ -115,6 +115,15 @@ def read_mask(path: str | Path, max_pixels: int = MAX_PIXELS, nonzero: bool = Fa
     return (values > 128).astype(np.uint8)
 
 
+def read_values(path: str | Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+    """The values of a label map as they are stored: [h w], uint8 or uint16, or [h w 3] uint8 of a map in colour.
+
+    A map with a colour palette holds indices: its palette is not looked at. Raises `UserError` as `read_image` does.
+    """
+    with _opened(path, max_pixels) as im:
+        return np.array(im) if im.mode == "P" else _channels(im, printable(path))
+
+
 def resize_image(image: UInt8[np.ndarray, "h w c"], size: int) -> UInt8[np.ndarray, "size size c"]:
     """Bilinear with antialiasing (half-pixel centres) to a square of `size` pixels, whatever the aspect ratio."""
     if image.shape[:2] == (size, size):

@@ -17,6 +17,7 @@ from jaxqc.data.splits import salt_and_pepper
 from jaxqc.data.store import StoredSample
 from jaxqc.errors import UserError
 
+S = TypeVar("S")
 T = TypeVar("T")
 Pair = tuple[UInt8[np.ndarray, "h w c"], UInt8[np.ndarray, "h w"]]
 
@@ -164,7 +165,7 @@ def load_arrays(
     )
 
 
-def in_threads(function: Callable[[Sample], T], samples: Sequence[Sample]) -> Iterator[T]:
+def in_threads(function: Callable[[S], T], samples: Sequence[S]) -> Iterator[T]:
     """`map` over threads, in order (Pillow decodes outside the interpreter's lock)."""
     with ThreadPoolExecutor(min(16, (os.cpu_count() or 1) + 2), "decode") as pool:
         try:

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from sklearn import metrics as sklearn_metrics
 
 from jaxqc.metrics import segmentation
 from jaxqc.types import AXIS
@@ -74,3 +75,19 @@ def test_eight_devices_equal_one(rng: np.random.Generator) -> None:
     shards = [jnp.reshape(x, (8, 2, *x.shape[1:])) for x in (pred, mask, weight)]
     merged = jax.tree.map(lambda x: np.asarray(x)[0], jax.pmap(step, axis_name=AXIS)(*shards))
     np.testing.assert_array_equal(segmentation.confusion(merged), expected)
+
+
+def test_equals_scikit_learn(rng: np.random.Generator) -> None:
+    truth = rng.choice([0, 1, 3, 255], (4, 16, 16), p=[0.6, 0.2, 0.1, 0.1]).astype(np.int32)  # class 2 is absent
+    pred = np.where(rng.random(truth.shape) < 0.7, truth % 255, rng.choice([0, 1, 3], truth.shape)).astype(np.int32)
+    halves = [add(segmentation.empty(4), pred[i : i + 2], truth[i : i + 2], np.ones(2)) for i in (0, 2)]
+    sums = segmentation.merge(*halves)
+    known = truth != 255
+    expected = sklearn_metrics.confusion_matrix(truth[known], pred[known], labels=range(4))
+    np.testing.assert_array_equal(segmentation.confusion(sums), expected)
+    result = segmentation.compute(sums, CLASSES)
+    ious = sklearn_metrics.jaccard_score(truth[known], pred[known], average=None, labels=[0, 1, 3])
+    assert [result[f"{CLASSES[i]}/iou"] for i in (0, 1, 3)] == pytest.approx(list(ious))
+    assert np.isnan(result["Pa/iou"])
+    assert result["miou"] == pytest.approx(ious.mean())
+    assert result["pixel_accuracy"] == pytest.approx(sklearn_metrics.accuracy_score(truth[known], pred[known]))

@@ -1,0 +1,1 @@
+"""Segmentation from few labels: MvpMatch, and its family as values of one configuration."""

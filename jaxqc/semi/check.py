@@ -1,0 +1,105 @@
+"""Whether split files, masks and manifest fit together; and how often each class occurs."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Int, UInt8
+
+from jaxqc.data.decode import MAX_PIXELS, read_image, read_size
+from jaxqc.data.load import in_threads
+from jaxqc.data.problems import printable
+from jaxqc.errors import UserError
+from jaxqc.semi.data import PARTS, Pair, Splits, overlaps
+from jaxqc.semi.manifest import Manifest, read_labels
+
+
+@dataclass(frozen=True)
+class SplitReport:
+    """What the lists hold. images: by part. pixels: by part, of each class and (last) without a label."""
+
+    manifest: Manifest
+    images: dict[str, int]
+    pixels: dict[str, Int[np.ndarray, " k"]]
+
+    @property
+    def absent(self) -> list[str]:
+        """Classes that no labelled image shows."""
+        return [name for name, n in zip(self.manifest.classes, self.pixels["labeled"][:-1], strict=True) if n == 0]
+
+    def lines(self) -> list[str]:
+        """The report as text: a line a part, a line a class."""
+        counts = ", ".join(f"{name} {n}" for name, n in self.images.items())
+        total = {name: max(1, int(p[:-1].sum())) for name, p in self.pixels.items()}
+        width = max(map(len, self.manifest.classes))
+        rows = [f"images: {counts}", f"{'share of pixels':{width}} " + " ".join(f"{p:>9}" for p in PARTS)]
+        for i, name in enumerate(self.manifest.classes):
+            rows.append(f"{name:{width}} " + " ".join(f"{self.pixels[p][i] / total[p]:9.4f}" for p in PARTS))
+        return rows + [f"no labelled image shows {name}" for name in self.absent]
+
+
+def check_splits(
+    splits: Splits,
+    root: str | Path,
+    manifest: Manifest,
+    batch: int = 1,
+    progress: Callable[[int, int], None] | None = None,
+) -> SplitReport:
+    """Reads every mask and the size of every image. `progress` is told how many of how many are done.
+
+    Raises:
+      UserError: an image in two lists, fewer unlabelled images than a batch, a file that is missing or
+        unreadable, an image and a mask of different sizes, no mask where one is needed, a class that is not in the
+        manifest; each names the file.
+    """
+    for image, part, other in overlaps(splits):
+        raise UserError(f"{printable(image)}: in {part}.txt and in {other}.txt; remove it from one of them")
+    if len(splits["unlabeled"]) < batch:
+        raise UserError(
+            f"unlabeled.txt: {len(splits['unlabeled'])} images are fewer than a batch of {batch}; make it smaller"
+        )
+    work = [(part, pair) for part in PARTS for pair in splits[part]]
+    n = len(manifest.classes)
+    pixels = {part: np.zeros(n + 1, np.int64) for part in PARTS}
+
+    def count(item: tuple[str, Pair]) -> tuple[str, np.ndarray]:
+        part, pair = item
+        size = read_size(Path(root, pair.image))
+        if not pair.mask:
+            if part != "unlabeled":
+                raise UserError(f"{part}.txt: {printable(pair.image)} has no mask; add its path to the line")
+            return part, np.zeros(n + 1, np.int64)
+        labels = read_labels(root, pair.mask, manifest)
+        _same_size(pair, size, labels.shape)
+        return part, np.bincount(np.minimum(labels, n).reshape(-1), minlength=n + 1)
+
+    for done, (part, counts) in enumerate(in_threads(count, work), 1):
+        pixels[part] += counts
+        if progress is not None:
+            progress(done, len(work))
+    return SplitReport(manifest, {part: len(splits[part]) for part in PARTS}, pixels)
+
+
+def read_pair(
+    root: str | Path, pair: Pair, manifest: Manifest, max_pixels: int = MAX_PIXELS
+) -> tuple[UInt8[np.ndarray, "h w c"], UInt8[np.ndarray, "h w"]]:
+    """The image and its label map (all 255 where it has none).
+
+    Raises:
+      UserError: as `check_splits`, of this pair.
+    """
+    image = read_image(Path(root, pair.image), max_pixels)
+    if not pair.mask:
+        return image, np.full(image.shape[:2], 255, np.uint8)
+    labels = read_labels(root, pair.mask, manifest, max_pixels)
+    _same_size(pair, image.shape[:2], labels.shape)
+    return image, labels
+
+
+def _same_size(pair: Pair, image: tuple[int, ...], mask: tuple[int, ...]) -> None:
+    if image != mask:
+        raise UserError(
+            f"{printable(pair.mask)}: {mask[1]} x {mask[0]} pixels, but {printable(pair.image)} has"
+            f" {image[1]} x {image[0]}; save them at one size"
+        )

@@ -1,0 +1,85 @@
+"""Probabilities of whole images of any size: resized to what the network takes, or by a sliding window."""
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Float
+
+from jaxqc.data.crops import grid
+from jaxqc.errors import UserError
+from jaxqc.nn.resize import resize_align_corners
+from jaxqc.semi.objective import Network
+
+PATCH = 14
+"""Side of DINOv2's patches: both sides of its input are multiples of it."""
+WINDOW, STRIDE = 798, 532
+"""UniMatch V2's window for Cityscapes, and two thirds of it."""
+
+
+def fitting(height: int, width: int, multiple: int = PATCH, side: int = 0) -> tuple[int, int]:
+    """The nearest multiples to both sides (the upper one of two as near), at least one; with `side`, after scaling the
+    long side to it: 384 gives 378 of 14, or 27 patches."""
+    scale = side / max(height, width) if side else 1.0
+    height, width = (max(1, int(x * scale / multiple + 0.5)) * multiple for x in (height, width))
+    return height, width
+
+
+def whole_image(
+    network: Network, params: object, image: Float[Array, "b h w 3"], multiple: int = PATCH, side: int = 0
+) -> Float[Array, "b h w k"]:
+    """Probabilities at the image's own size from one pass at `fitting(h, w, multiple, side)`.
+
+    image: normalised. Without `side` the image and the logits are resized bilinearly with corners aligned, as UniMatch
+    V2 does it; with it, which may shrink the image a lot, the way there is antialiased.
+    """
+    height, width = image.shape[1:3]
+    size = fitting(height, width, multiple, side)
+    if size != (height, width):
+        if side:
+            image = jax.image.resize(image, (len(image), *size, image.shape[3]), "linear")
+        else:
+            image = resize_align_corners(image, *size)
+    logits = network(params, image).astype(jnp.float32)
+    if size != (height, width):
+        logits = resize_align_corners(logits, height, width)
+    return jax.nn.softmax(logits)
+
+
+def sliding_window(
+    network: Network,
+    params: object,
+    image: Float[Array, "b h w 3"],
+    window: int = WINDOW,
+    stride: int = STRIDE,
+    multiple: int = PATCH,
+) -> Float[Array, "b h w k"]:
+    """Probabilities averaged over windows `stride` apart, the last ones moved to end at the edge; one at a time.
+
+    image: normalised. Along a side shorter than the window it shrinks to the highest multiple that fits.
+
+    Raises:
+      UserError: an image with a side below `multiple`, or a window or stride that cannot be.
+    """
+    height, width = image.shape[1:3]
+    if window < multiple or window % multiple or not 0 < stride <= window:
+        raise UserError(f"window={window}, stride={stride}: a multiple of {multiple}, and a stride of 1 to the window")
+    if min(height, width) < multiple:
+        raise UserError(f"an image of {width} x {height} pixels is smaller than a patch of {multiple}; make it larger")
+    tall, wide = (min(window, side // multiple * multiple) for side in (height, width))
+    rows, columns = grid(height, tall, min(stride, tall), True), grid(width, wide, min(stride, wide), True)
+    starts = jnp.array([(top, left) for top in rows for left in columns])
+    classes = jax.eval_shape(network, params, image).shape[-1]
+
+    def add(i: Array, carry: tuple[Array, Array]) -> tuple[Array, Array]:
+        total, seen = carry
+        top, left = starts[i]
+        cut = lax.dynamic_slice(image, (0, top, left, 0), (len(image), tall, wide, image.shape[3]))
+        found = jax.nn.softmax(network(params, cut).astype(jnp.float32))
+        at = (0, top, left, 0)
+        total = lax.dynamic_update_slice(total, lax.dynamic_slice(total, at, found.shape) + found, at)
+        once = jnp.ones((1, tall, wide, 1))
+        return total, lax.dynamic_update_slice(seen, lax.dynamic_slice(seen, at, once.shape) + once, at)
+
+    empty = jnp.zeros((*image.shape[:3], classes)), jnp.zeros((1, height, width, 1))
+    total, seen = lax.fori_loop(0, len(starts), add, empty)
+    return total / seen

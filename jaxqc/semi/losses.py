@@ -1,0 +1,83 @@
+"""Losses over pixels: cross entropy with ignored labels, OHEM, and the weighted term of pseudo-labels.
+
+Every mean is a sum over the batch of all devices divided by a count over them: pass `axis` where the batch is spread.
+"""
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import lax
+from jaxtyping import Array, Bool, Float, Int
+
+from jaxqc.semi.manifest import IGNORE
+
+
+def pixel_cross_entropy(logits: Float[Array, "*shape k"], label: Int[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """Cross entropy of each pixel in float32; labels outside [0, k), such as 255, give 0 and no gradient."""
+    known = (label >= 0) & (label < logits.shape[-1])
+    loss = optax.softmax_cross_entropy_with_integer_labels(logits.astype(jnp.float32), jnp.where(known, label, 0))
+    return jnp.where(known, loss, 0.0)
+
+
+def masked_mean(
+    value: Float[Array, "*shape"], mask: Bool[Array, "*shape"], axis: str | None = None
+) -> Float[Array, ""]:
+    """Sum of the values where `mask` holds over the number of such pixels; exactly 0 where there are none.
+
+    Within a mapped `axis` the mean over its devices of what they return is the mean over all their pixels.
+    """
+    total = jnp.where(mask, value, 0.0).sum()
+    count = mask.sum().astype(jnp.float32)
+    if axis is not None:
+        count = lax.pmean(count, axis)
+    return total / jnp.where(count > 0, count, 1.0)
+
+
+def supervised_loss(
+    logits: Float[Array, "b h w k"], label: Int[Array, "b h w"], axis: str | None = None
+) -> Float[Array, ""]:
+    """L_x: mean cross entropy over the pixels that have a label; 0 where none has."""
+    return masked_mean(pixel_cross_entropy(logits, label), label != IGNORE, axis)
+
+
+def ohem_loss(
+    logits: Float[Array, "b h w k"],
+    label: Int[Array, "b h w"],
+    threshold: float = 0.7,
+    min_kept: int = 200_000,
+    axis: str | None = None,
+) -> Float[Array, ""]:
+    """L_x over hard pixels only: those to whose label the network gives at most `threshold`.
+
+    Where fewer than `min_kept` are that hard, the `min_kept` hardest count (all, if there are not so many; ties count
+    together). The choice is made on each device for itself.
+    """
+    known = label != IGNORE
+    loss = pixel_cross_entropy(logits, label)
+    # exp(−CE) is the probability of the label; ignored pixels are easier than any.
+    probability = jnp.where(known, jnp.exp(-lax.stop_gradient(loss)), jnp.inf).reshape(-1)
+    place = min(min_kept, probability.size) - 1
+    nth = jnp.sort(probability)[place] if place >= 0 else jnp.float32(0)
+    kept = known & (probability.reshape(label.shape) <= jnp.maximum(nth, threshold))
+    return masked_mean(loss, kept, axis)
+
+
+def pseudo_label(logits: Float[Array, "*shape k"]) -> tuple[Float[Array, "*shape"], Int[Array, "*shape"]]:
+    """Confidence (the highest probability, float32) and class (int32) of each pixel; no gradient passes."""
+    probability = jax.nn.softmax(lax.stop_gradient(logits).astype(jnp.float32))
+    return probability.max(-1), probability.argmax(-1).astype(jnp.int32)
+
+
+def unsupervised_loss(
+    logits: Float[Array, "b h w k"],
+    label: Int[Array, "b h w"],
+    weight: Float[Array, "b h w"],
+    valid: Bool[Array, "b h w"],
+    axis: str | None = None,
+) -> Float[Array, ""]:
+    """Σ weight · CE(logits, label) / number of valid pixels (MvpMatch, equations 1 and 3, of one view).
+
+    The divisor counts all pixels that are not padding, and not the confident ones: few confident pixels weigh little.
+    No valid or no confident pixel gives exactly 0.
+    """
+    return masked_mean(weight * pixel_cross_entropy(logits, label), valid, axis)

@@ -1,0 +1,110 @@
+"""A member of the family as a `jaxqc.training.method.Method`, with what it needs beyond it: frozen models.
+
+The loop is to keep `init_extra(params)` in `TrainState.extra`, hand it to `loss`, replace it by `after_step` when a
+step is done and by `after_evaluation` when the selection split was measured.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int, Key
+
+from jaxqc.data.augment import to_float
+from jaxqc.metrics import segmentation
+from jaxqc.models.resnet import IMAGENET_MEAN, IMAGENET_STD
+from jaxqc.semi import inference, objective
+from jaxqc.semi.objective import Frozen, Network
+from jaxqc.semi.recipe import SemiConfig
+from jaxqc.training.method import Logs
+from jaxqc.types import AXIS, Batch, Metrics, Variables
+
+
+@dataclass(frozen=True, eq=False)
+class SemiMethod:
+    """A segmentation network learnt from few labels.
+
+    network: its two halves. start: key → parameters, for each student anew. multiple: of which the network's input
+    sides have to be. fast: long side in pixels of the images it is measured on; 0 = their own. window: whether large
+    images are measured by a sliding window.
+    """
+
+    config: SemiConfig
+    classes: tuple[str, ...]
+    network: Network
+    start: Callable[[Key[Array, ""]], Any]
+    mean: tuple[float, ...] = IMAGENET_MEAN
+    std: tuple[float, ...] = IMAGENET_STD
+    multiple: int = inference.PATCH
+    fast: int = 0
+    window: bool = False
+
+    def init(self, key: Key[Array, ""]) -> Variables:
+        """Fresh parameters; of two students with a leading axis."""
+        students = self.config.students
+        return {"params": self.start(key) if students == 1 else jax.vmap(self.start)(jax.random.split(key, students))}
+
+    def init_extra(self, params: Any) -> Frozen:
+        """The frozen models that go with fresh parameters."""
+        return objective.init_frozen(self.config, params)
+
+    def prepare(self, batch: Batch, keys: Key[Array, " b"], size: int, train: bool) -> Batch:
+        """Views as the host cuts them → the network's input and strong views (`jaxqc.semi.objective`); when not
+        `train`, images normalised. `size` is the host's business."""
+        del size
+        if train:
+            return objective.prepare(self.config, batch, keys, self.mean, self.std)
+        return {**batch, "image": self.normalize(to_float(batch["image"]))}
+
+    def normalize(self, image: Float[Array, "b h w 3"]) -> Float[Array, "b h w 3"]:
+        """RGB in [0, 1] → `mean` 0 and deviation `std`."""
+        return (image - jnp.asarray(self.mean, jnp.float32)) / jnp.asarray(self.std, jnp.float32)
+
+    def loss(
+        self, params: Any, model_state: Any, batch: Batch, key: Key[Array, ""], extra: Frozen
+    ) -> tuple[Float[Array, ""], tuple[Any, Logs]]:
+        """`objective.semi_loss`; counts are over all devices of the mapped axis."""
+        loss, logs = objective.semi_loss(self.config, self.network, params, extra, batch, key, AXIS)
+        return loss, (model_state, logs)
+
+    def after_step(self, extra: Frozen, params: Any, step: Int[Array, ""]) -> Frozen:
+        """The teacher moves; `step` counts from 0."""
+        return objective.after_step(self.config, extra, params, step)
+
+    def after_evaluation(self, extra: Frozen, params: Any, improved: Bool[Array, ""] | bool) -> Frozen:
+        """The student joins the queue where the selection split's best value strictly improved."""
+        return objective.after_evaluation(extra, params, improved)
+
+    def deployed(self, params: Any, extra: Frozen, which: Literal["teacher", "student"] = "teacher") -> Any:
+        """The parameters of one network, to be measured and used: the teacher's where there is one and it is asked for,
+        else the (first) student's."""
+        if which == "teacher" and extra.teacher is not None:
+            return extra.teacher
+        return params if self.config.students == 1 else jax.tree.map(lambda x: x[0], params)
+
+    def predict(self, variables: Variables, image: Float[Array, "b h w 3"]) -> dict[str, jax.Array]:
+        """Normalised images → `map` [b h w k] probabilities and `label` [b h w] int32, of one network's parameters."""
+        params = variables["params"]
+        if self.window and min(image.shape[1:3]) >= inference.WINDOW:
+            found = inference.sliding_window(self.network, params, image, multiple=self.multiple)
+        else:
+            found = inference.whole_image(self.network, params, image, self.multiple, self.fast)
+        return {"map": found, "label": found.argmax(-1).astype(jnp.int32)}
+
+    def init_metrics(self) -> segmentation.ConfusionSums:
+        """An empty confusion matrix."""
+        return segmentation.empty(len(self.classes))
+
+    def update_metrics(
+        self, metrics: segmentation.ConfusionSums, variables: Variables, batch: Batch, size: int = 0
+    ) -> segmentation.ConfusionSums:
+        """Adds a raw batch of whole images and label maps, predicted at the image's own size; 255 is ignored."""
+        del size
+        found = self.predict(variables, self.normalize(to_float(batch["image"])))["label"]
+        return segmentation.update(metrics, found, batch["mask"].astype(jnp.int32), batch["weight"])
+
+    def summarize(self, metrics: segmentation.ConfusionSums) -> Metrics:
+        """`miou`, `pixel_accuracy`, and `CLASS/iou`."""
+        return segmentation.compute(metrics, self.classes)

@@ -1,0 +1,198 @@
+"""The switches of the semi-supervised family, its members as presets, and the data they learn from."""
+
+import dataclasses
+import itertools
+import math
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from jaxqc.config import PhotometricConfig
+from jaxqc.errors import UserError, suggest
+from jaxqc.fields import check_positive, sections
+
+
+@dataclass(frozen=True)
+class CutMixConfig:
+    """Where a strong view takes a box of its partner's (`jaxqc.semi.cutmix`)."""
+
+    probability: float = 0.5
+    area_min: float = 0.02
+    """Share of the view that the box covers: U(area_min, area_max)."""
+    area_max: float = 0.4
+    aspect: float = 0.3
+    """Height / width of the box comes from U(aspect, 1 / aspect)."""
+
+    def check(self, where: str) -> None:
+        """What no single field's type tells. Raises UserError."""
+        if self.probability > 1:
+            raise UserError(f"{where}: probability={self.probability!r}; give at most 1")
+        if not 0 < self.area_min <= self.area_max < 1:
+            raise UserError(f"{where}: area_min={self.area_min!r}, area_max={self.area_max!r}; give 0 < min <= max < 1")
+        if not 0 < self.aspect <= 1:
+            raise UserError(f"{where}: aspect={self.aspect!r} must be above 0 and at most 1")
+
+
+@dataclass(frozen=True)
+class TiersConfig:
+    """Which confidences count, and how much (`jaxqc.semi.tiers`)."""
+
+    bounds: tuple[float, ...] = (0.95,)
+    """Rising; a confidence belongs to a tier if it is strictly above its bound."""
+    weights: tuple[float, ...] = (1.0,)
+    """One a tier, rising, with sum 1."""
+    cumulative: bool = False
+    """Nested tiers: the weights add up, and the top one weighs 1."""
+
+    def check(self, where: str) -> None:
+        """What no single field's type tells. Raises UserError."""
+        bounds, weights = self.bounds, self.weights
+        if not bounds or len(bounds) != len(weights):
+            raise UserError(f"{where}: {len(bounds)} bounds and {len(weights)} weights; give one weight a bound")
+        if not (_rising(bounds) and bounds[0] >= 0 and bounds[-1] < 1):
+            raise UserError(f"{where}: bounds={bounds!r} must rise within [0, 1)")
+        if not (_rising(weights) and weights[0] > 0):
+            raise UserError(f"{where}: weights={weights!r} must rise from above 0: more confidence weighs more")
+        if not math.isclose(sum(weights), 1, abs_tol=1e-6):
+            raise UserError(f"{where}: weights={weights!r} have the sum {sum(weights):g}; it must be 1")
+
+
+@dataclass(frozen=True)
+class HistoryConfig:
+    """The queue of past models (`jaxqc.semi.history`)."""
+
+    length: int = 0
+    """Most models held; 0 = no queue."""
+    most: int = 3
+    """At each step 1 to this many models, drawn anew, label together."""
+    threshold: float = 0.95
+    """Their confidence has to be strictly above it."""
+    mix: Literal["logits", "probabilities"] = "logits"
+    mu: float = 0.5
+    """Weight of their loss beside the teacher's."""
+    dtype: Literal["bfloat16", "float32"] = "bfloat16"
+    """What they are stored in."""
+
+    def check(self, where: str) -> None:
+        """What no single field's type tells. Raises UserError."""
+        if self.length and not 1 <= self.most <= self.length:
+            raise UserError(f"{where}: most={self.most} must be 1 to length={self.length}")
+        if self.threshold >= 1:
+            raise UserError(f"{where}: threshold={self.threshold!r} must be below 1: nothing is more certain than 1")
+
+
+@dataclass(frozen=True)
+class SemiConfig:
+    """One member of the family: every method is a value of this."""
+
+    students: int = 1
+    """Independently initialised students."""
+    labels: Literal["none", "ema", "self", "other"] = "ema"
+    """Who labels the weak view: nobody, the student's moving average, the student itself, or the other student."""
+    views: int = 2
+    """Strong views of an unlabelled image."""
+    perturbation: Literal["none", "complementary", "weak"] = "complementary"
+    """Of the student's features: `complementary` channel dropout of the two strong views (UniMatch V2), or channel
+    dropout of the `weak` view's in a loss of its own, half of the unsupervised loss (UniMatch V1)."""
+    tiers: TiersConfig = field(default_factory=TiersConfig)
+    history: HistoryConfig = field(default_factory=HistoryConfig)
+    photometric: PhotometricConfig = field(default_factory=PhotometricConfig)
+    cutmix: CutMixConfig = field(default_factory=CutMixConfig)
+    ema: float = 0.996
+    """Highest decay of the teacher."""
+    ohem: bool = False
+    """Count only the hard labelled pixels (`jaxqc.semi.losses.ohem_loss`)."""
+    ohem_threshold: float = 0.7
+    ohem_kept: int = 200_000
+
+    def check(self, where: str) -> None:
+        """What no single field's type tells, of this and of its sections. Raises UserError."""
+        for name in sections(type(self)):
+            getattr(self, name).check(f"{where}: {name}")
+        if not 0 < self.ema < 1:
+            raise UserError(f"{where}: ema={self.ema!r} must be between 0 and 1")
+        if not 0 <= self.ohem_threshold <= 1:
+            raise UserError(f"{where}: ohem_threshold={self.ohem_threshold!r} is a probability; give at most 1")
+        if self.students != (2 if self.labels == "other" else 1):
+            need = "labels='other' needs 2" if self.labels == "other" else f"labels={self.labels!r} needs 1"
+            raise UserError(f"{where}: students={self.students}; {need}")
+        if self.students == 2 and self.history.length:
+            raise UserError(f"{where}: history.length={self.history.length}: a queue needs one student; set it to 0")
+        if (self.labels == "none") != (self.views == 0):
+            raise UserError(f"{where}: views={self.views} with labels={self.labels!r}; strong views need labels")
+        if self.perturbation == "complementary" and self.views != 2:
+            raise UserError(f"{where}: perturbation='complementary' needs views=2, not {self.views}; choose 'none'")
+        if self.labels == "none" and (self.perturbation != "none" or self.history.length):
+            raise UserError(f"{where}: labels='none' learns from labelled images only: no perturbation, no history")
+
+
+@dataclass(frozen=True)
+class SemiDataConfig:
+    """Which images are learnt from, and how they are cut; split files are made by `jaxqc data split`."""
+
+    splits: str = ""
+    """Folder of `labeled.txt`, `unlabeled.txt`, `select.txt` and `val.txt`; "" = the data's own folder."""
+    manifest: str = ""
+    """File with class names and colours; "" = the one beside the split files, or else the data's own."""
+    size: int = 518
+    """Side of the training crop in pixels."""
+    scale_min: float = 0.5
+    """The long side is scaled by U(scale_min, scale_max) before the crop."""
+    scale_max: float = 2.0
+    flip: float = 0.5
+    """Probability of a horizontal flip."""
+    workers: int = 0
+    """grain worker processes that decode and cut; 0 does it in threads of this process."""
+
+    def check(self, where: str) -> None:
+        """What no single field's type tells. Raises UserError."""
+        check_positive({"size": self.size, "scale_min": self.scale_min}, where)
+        if self.scale_min > self.scale_max:
+            raise UserError(f"{where}: scale_min={self.scale_min!r} is above scale_max={self.scale_max!r}")
+        if self.flip > 1:
+            raise UserError(f"{where}: flip={self.flip!r} is a probability; give at most 1")
+
+
+TIERS = TiersConfig((0.85, 0.90, 0.95), (0.1, 0.2, 0.7))
+"""MvpMatch's: τ_h = .95, τ_b = .05, so τ_m = τ_h − τ_b and τ_l = τ_h − 2 τ_b."""
+HISTORY = HistoryConfig(length=8)
+
+PRESETS: dict[str, SemiConfig] = {
+    "supervised": SemiConfig(labels="none", views=0, perturbation="none"),
+    "fixmatch": SemiConfig(views=1, perturbation="none"),
+    "unimatch_v2": SemiConfig(),
+    "tiers_only": SemiConfig(tiers=TIERS),
+    "history_only": SemiConfig(history=HISTORY),
+    "mvpmatch": SemiConfig(tiers=TIERS, history=HISTORY),
+    "unimatch_v1": SemiConfig(labels="self", perturbation="weak"),
+    # PrevMatch lets mu rise with the epochs and keeps its threshold lower; here mu is constant.
+    "prevmatch": SemiConfig(
+        labels="self", perturbation="weak", history=dataclasses.replace(HISTORY, threshold=0.9, mu=1.0)
+    ),
+    "cps": SemiConfig(
+        students=2,
+        labels="other",
+        views=1,
+        perturbation="none",
+        tiers=TiersConfig((0.0,), (1.0,)),
+        photometric=PhotometricConfig(jitter=0.0, grey=0.0, blur=0.0),
+        cutmix=CutMixConfig(probability=1.0),
+    ),
+}
+"""By name. The paper's Table 2: `unimatch_v2`, `tiers_only`, `history_only`, `mvpmatch`."""
+
+
+def preset(name: str, **changes: Any) -> SemiConfig:
+    """The member of the family of this name, with some fields replaced; checked.
+
+    Raises:
+      UserError: an unknown name (with a suggestion), or fields that do not go together.
+    """
+    if name not in PRESETS:
+        raise UserError(f"method: unknown {name!r}{suggest(name, PRESETS)}")
+    config = dataclasses.replace(PRESETS[name], **changes)
+    config.check(name)
+    return config
+
+
+def _rising(values: tuple[float, ...]) -> bool:
+    return all(a < b for a, b in itertools.pairwise(values))

@@ -1,0 +1,28 @@
+"""Tiered thresholds: what a pseudo-label of a given confidence weighs (MvpMatch, section 3.2, equation 2)."""
+
+from collections.abc import Sequence
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+
+def tier_of(confidence: Float[Array, "*shape"], bounds: Sequence[float]) -> Int[Array, "*shape"]:
+    """How many of the rising `bounds` lie strictly below the confidence: 0 = below all, len(bounds) = the top tier."""
+    return sum((confidence > bound).astype(jnp.int32) for bound in bounds)  # type: ignore[return-value]
+
+
+def tier_weight(
+    confidence: Float[Array, "*shape"], bounds: Sequence[float], weights: Sequence[float], cumulative: bool = False
+) -> Float[Array, "*shape"]:
+    """The weight of the tier that a confidence lies in, float32; 0 at or below the lowest bound.
+
+    Tier i is (bounds[i], bounds[i + 1]], the last one open above. With `cumulative` the tiers are nested: a pixel has
+    the sum of the weights of all bounds it exceeds, so that the top one weighs 1 as in FixMatch.
+
+    confidence: float32 in [0, 1]; bfloat16 cannot tell .90 from .95. bounds: rising. weights: one a bound.
+    """
+    weight = jnp.zeros(confidence.shape, jnp.float32)
+    for bound, value in zip(bounds, np.cumsum(weights) if cumulative else weights, strict=True):
+        weight = jnp.where(confidence > bound, jnp.float32(value), weight)
+    return weight

@@ -1,0 +1,99 @@
+"""The family's table as presets, and every refusal of values that do not go together."""
+
+import dataclasses
+import re
+
+import pytest
+
+from jaxqc.config import PhotometricConfig
+from jaxqc.errors import UserError
+from jaxqc.fields import from_dict, to_dict, validate
+from jaxqc.semi.recipe import PRESETS, CutMixConfig, HistoryConfig, SemiConfig, SemiDataConfig, TiersConfig, preset
+
+TABLE = {  # students, labels, views, perturbation, bounds, weights, queue, drawn
+    "supervised": (1, "none", 0, "none", None, None, 0, None),
+    "fixmatch": (1, "ema", 1, "none", (0.95,), (1.0,), 0, None),
+    "unimatch_v2": (1, "ema", 2, "complementary", (0.95,), (1.0,), 0, None),
+    "tiers_only": (1, "ema", 2, "complementary", (0.85, 0.9, 0.95), (0.1, 0.2, 0.7), 0, None),
+    "history_only": (1, "ema", 2, "complementary", (0.95,), (1.0,), 8, 3),
+    "mvpmatch": (1, "ema", 2, "complementary", (0.85, 0.9, 0.95), (0.1, 0.2, 0.7), 8, 3),
+    "unimatch_v1": (1, "self", 2, "weak", (0.95,), (1.0,), 0, None),
+    "prevmatch": (1, "self", 2, "weak", (0.95,), (1.0,), 8, 3),
+    "cps": (2, "other", 1, "none", (0.0,), (1.0,), 0, None),
+}
+
+
+def test_presets_are_the_table() -> None:
+    assert set(PRESETS) == set(TABLE)
+    for name, (students, labels, views, perturbation, bounds, weights, length, most) in TABLE.items():
+        config = preset(name)
+        assert (config.students, config.labels, config.views, config.perturbation) == (
+            students,
+            labels,
+            views,
+            perturbation,
+        )
+        assert bounds is None or (config.tiers.bounds, config.tiers.weights) == (bounds, weights)
+        assert config.history.length == length
+        assert most is None or config.history.most == most
+        assert validate(config, name) is config
+        assert from_dict(to_dict(config), SemiConfig) == config
+
+
+@pytest.mark.parametrize(
+    ("tiers", "message"),
+    [
+        (TiersConfig((0.8, 0.9), (1.0,)), "2 bounds and 1 weights; give one weight a bound"),
+        (TiersConfig((), ()), "0 bounds"),
+        (TiersConfig((0.9, 0.8), (0.4, 0.6)), "must rise within"),
+        (TiersConfig((0.9, 1.0), (0.4, 0.6)), "must rise within"),
+        (TiersConfig((0.8, 0.9), (0.6, 0.4)), "more confidence weighs more"),
+        (TiersConfig((0.8, 0.9), (0.5, 0.5)), "more confidence weighs more"),
+        (TiersConfig((0.8, 0.9), (0.0, 1.0)), "rise from above 0"),
+        (TiersConfig((0.8, 0.9), (0.4, 0.7)), "have the sum 1.1"),
+    ],
+)
+def test_tiers_are_checked(tiers: TiersConfig, message: str) -> None:
+    with pytest.raises(UserError, match=f"unimatch_v2: tiers: .*{re.escape(message)}"):
+        preset("unimatch_v2", tiers=tiers)
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "message"),
+    [
+        ("mvpmach", {}, "did you mean 'mvpmatch'"),
+        ("mvpmatch", {"history": HistoryConfig(length=2, most=3)}, "most=3 must be 1 to length=2"),
+        ("mvpmatch", {"history": HistoryConfig(length=2, most=0)}, "most=0 must be 1"),
+        ("mvpmatch", {"history": HistoryConfig(length=8, threshold=1.0)}, "must be below 1"),
+        ("mvpmatch", {"views": 1}, "'complementary' needs views=2, not 1"),
+        ("mvpmatch", {"views": 0, "perturbation": "none"}, "strong views need labels"),
+        ("mvpmatch", {"students": 2}, "labels='ema' needs 1"),
+        ("mvpmatch", {"labels": "other"}, "labels='other' needs 2"),
+        ("cps", {"history": HistoryConfig(length=8)}, "a queue needs one student"),
+        ("mvpmatch", {"ema": 1.0}, "must be between 0 and 1"),
+        ("mvpmatch", {"ohem_threshold": 1.5}, "is a probability"),
+        ("supervised", {"history": HistoryConfig(length=4)}, "learns from labelled images only"),
+        ("mvpmatch", {"photometric": PhotometricConfig(hue=0.6)}, "half a turn is the most"),
+        ("mvpmatch", {"photometric": PhotometricConfig(blur=2)}, "blur=2 is a probability"),
+        ("mvpmatch", {"photometric": PhotometricConfig(blur_min=3)}, "give 0 < min <= max"),
+        ("mvpmatch", {"cutmix": CutMixConfig(area_min=0.5)}, "give 0 < min <= max < 1"),
+        ("mvpmatch", {"cutmix": CutMixConfig(aspect=0.0)}, "above 0 and at most 1"),
+        ("mvpmatch", {"cutmix": CutMixConfig(probability=1.5)}, "at most 1"),
+    ],
+)
+def test_presets_refuse_what_does_not_go_together(name: str, changes: dict, message: str) -> None:
+    with pytest.raises(UserError, match=re.escape(message)):
+        preset(name, **changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"size": 0}, "size=0 must be above 0"),
+        ({"scale_min": 3.0}, "is above scale_max"),
+        ({"flip": 1.5}, "is a probability"),
+    ],
+)
+def test_data_settings_are_checked(changes: dict, message: str) -> None:
+    with pytest.raises(UserError, match=re.escape(message)):
+        validate(dataclasses.replace(SemiDataConfig(), **changes))
