@@ -140,7 +140,7 @@ def test_bfloat16_computes_in_it_over_float32_parameters() -> None:
     variables = drawn(exact)
     shapes = jax.eval_shape(lambda: half.init(jax.random.key(0), jnp.zeros((1, 14, 14, 3))))
     assert {leaf.dtype for leaf in jax.tree.leaves(shapes)} == {jnp.dtype("float32")}
-    expected, found = exact.apply(variables, image), half.apply(variables, image)
+    expected, found = (jax.jit(network.apply)(variables, image) for network in (exact, half))
     for name, value in found.items():
         assert value.dtype == jnp.bfloat16
         error = np.abs(np.asarray(value, np.float32) - expected[name])
