@@ -23,7 +23,6 @@ COUNTS = {
     "dinov2_vitl14": (335_584_040, 31_215_400),
 }
 TINY = ViTSpec(64, 4, 2, (0, 1, 2, 3), grid=5)
-HEAD = DPT(5, 16, (8, 16, 24, 32))
 
 
 def tiny(**head) -> Segmenter:
@@ -141,14 +140,18 @@ def test_aligned_resize_is_pytorchs(size: tuple[int, int]) -> None:
 def test_the_halves_apart_are_the_whole(network: Segmenter) -> None:
     variables = drawn(network)
     image = picture(2, 56, 70)
-    whole = network.apply(variables, image)
-    features = network.apply(variables, image, method="encode")
     # Each half needs its own variables alone.
     encoder = {kind: {"encoder": tree["encoder"]} for kind, tree in variables.items()}
-    jax.tree.map(np.testing.assert_array_equal, network.apply(encoder, image, method="encode"), features)
     head = {"params": {"head": variables["params"]["head"]}}
-    np.testing.assert_array_equal(network.apply(head, features, (56, 70), method="decode"), whole)
-    small = network.apply(head, features, method="decode")
+
+    @jax.jit
+    def run(variables, encoder, head, image):
+        features = network.apply(encoder, image, method="encode")
+        decode = lambda *size: network.apply(head, features, *size, method="decode")  # noqa: E731
+        return network.apply(variables, image), decode((56, 70)), decode()
+
+    whole, apart, small = run(variables, encoder, head, image)
+    np.testing.assert_allclose(apart, whole, atol=1e-6)
     assert small.shape == ((2, 32, 40, 5) if isinstance(network.encoder, ViT) else (2, 28, 36, 5))
     np.testing.assert_allclose(resize_align_corners(small, 56, 70), whole, atol=1e-5)
 
@@ -157,17 +160,17 @@ def test_features_may_be_masked_and_shared_between_heads() -> None:
     network = tiny()
     first, second = drawn(network), drawn(network, 1)
     image = picture(2, 28, 42)
-    features = network.apply(first, image, method="encode")
+    features = jax.jit(lambda v, i: network.apply(v, i, method="encode"))(first, image)
     masks = [2.0 * (np.random.default_rng(i).random((2, 1, 1, f.shape[-1])) < 0.5) for i, f in enumerate(features)]
     masked = tuple(f * m.astype(np.float32) for f, m in zip(features, masks, strict=True))
-    decode = lambda head, maps: network.apply({"params": {"head": head}}, maps, (28, 42), method="decode")  # noqa: E731
+    decode = jax.jit(lambda head, maps: network.apply({"params": {"head": head}}, maps, (28, 42), method="decode"))
     plain, dropped = (decode(first["params"]["head"], maps) for maps in (features, masked))
     assert np.abs(plain - dropped).max() > 0.01
     # A mask of one image leaves the others alone.
     one = tuple(f * jnp.asarray(m).at[1].set(1) for f, m in zip(features, masks, strict=True))
     np.testing.assert_allclose(decode(first["params"]["head"], one)[1], plain[1], atol=1e-5)
     heads = jax.tree.map(lambda a, b: np.stack([a, b]), first["params"]["head"], second["params"]["head"])
-    both = jax.vmap(decode, (0, None))(heads, features)
+    both = jax.jit(jax.vmap(decode, (0, None)))(heads, features)
     np.testing.assert_allclose(both[1], decode(second["params"]["head"], features), atol=1e-5)
 
 
@@ -185,12 +188,12 @@ def test_every_used_parameter_learns() -> None:
 
 def test_a_tiny_segmenter_learns_on_a_cpu() -> None:
     """From its own start, plain gradient descent on one batch: which quadrant a pixel's image has lit."""
-    network = Segmenter(ViT(TINY), DPT(2, 16, (8, 16, 24, 32)))
+    network = Segmenter(ViT(ViTSpec(32, 4, 1, (0, 1, 2, 3), grid=3)), DPT(2, 8, (8, 8, 8, 8)))
     rng = np.random.default_rng(0)
-    mask = np.zeros((4, 56, 56), np.int32)
+    mask = np.zeros((4, 42, 42), np.int32)
     for i in range(4):
-        mask[i, 28 * (i // 2) : 28 * (i // 2) + 28, 28 * (i % 2) : 28 * (i % 2) + 28] = 1
-    image = (mask[..., None] + 0.3 * rng.normal(size=(4, 56, 56, 3))).astype(np.float32)
+        mask[i, 21 * (i // 2) : 21 * (i // 2) + 21, 21 * (i % 2) : 21 * (i % 2) + 21] = 1
+    image = (mask[..., None] + 0.3 * rng.normal(size=(4, 42, 42, 3))).astype(np.float32)
 
     @jax.jit
     def step(params):
@@ -212,31 +215,35 @@ def test_a_tiny_segmenter_learns_on_a_cpu() -> None:
 
 
 def test_the_prior_starts_the_last_bias() -> None:
-    network = tiny(prior=(0.9, 0.1, 0.0, 0.0, 0.0))
-    head = network.head.init(jax.random.key(0), [jnp.zeros((1, 2, 2, 64))] * 4)["params"]
-    p = jax.nn.softmax(head["logits"]["bias"])
-    np.testing.assert_allclose(p, [0.9, 0.1, 1e-4, 1e-4, 1e-4], atol=1e-3)
-    plain = HEAD.init(jax.random.key(0), [jnp.zeros((1, 2, 2, 64))] * 4)["params"]
-    np.testing.assert_array_equal(plain["logits"]["bias"], 0)
+    heads = [DPT(5, 4, prior=prior, channels=()) for prior in ((0.9, 0.1, 0.0, 0.0, 0.0), ())]
+    # Only the biases are computed: the rest of the start is dropped by the compiler.
+    features = [np.zeros((1, side, side, 4), np.float32) for side in (8, 4, 2, 1)]
+    start = jax.jit(lambda: [h.init(jax.random.key(0), features)["params"]["logits"]["bias"] for h in heads])
+    chosen, plain = start()
+    np.testing.assert_allclose(jax.nn.softmax(chosen), [0.9, 0.1, 1e-4, 1e-4, 1e-4], atol=1e-3)
+    np.testing.assert_array_equal(plain, 0)
 
 
 def test_bfloat16_gives_float32_logits() -> None:
-    exact, half = build_segmenter("vit_tiny14", 5), build_segmenter("vit_tiny14", 5, "bfloat16")
+    exact, half = tiny(), Segmenter(ViT(TINY, dtype=jnp.bfloat16), DPT(5, 16, (8, 16, 24, 32), dtype=jnp.bfloat16))
     variables, image = drawn(exact), picture(1, 56, 42)
-    expected, found = exact.apply(variables, image), half.apply(variables, image)
+    expected, found = (jax.jit(network.apply)(variables, image) for network in (exact, half))
     assert found.dtype == jnp.float32
-    assert {f.dtype for f in half.apply(variables, image, method="encode")} == {jnp.dtype("bfloat16")}
+    features = jax.eval_shape(lambda: half.apply(variables, image, method="encode"))
+    assert {f.dtype for f in features} == {jnp.dtype("bfloat16")}
+    built = build_segmenter("vit_tiny14", 5, "bfloat16")
+    assert (built.encoder.dtype, built.head.dtype) == (jnp.bfloat16, jnp.bfloat16)
     assert 0 < np.abs(found - expected).mean() < 0.1 * float(np.std(expected))
 
 
 def test_resnets_train_and_fold() -> None:
     network, folded = build_segmenter("resnet18", 3), build_segmenter("resnet18", 3, folded=True)
     variables, image = drawn(network), picture(2, 64, 32)
-    _, state = network.apply(variables, image, True, mutable=["batch_stats"])
+    _, state = jax.jit(lambda v, i: network.apply(v, i, True, mutable=["batch_stats"]))(variables, image)
     moved = jax.tree.map(lambda a, b: np.abs(a - b).max() > 0, state["batch_stats"], variables["batch_stats"])
     assert all(jax.tree.leaves(moved))
-    expected = network.apply(variables, image)
-    np.testing.assert_allclose(folded.apply(fold_batch_norm(variables), image), expected, atol=1e-4)
+    expected = jax.jit(network.apply)(variables, image)
+    np.testing.assert_allclose(jax.jit(folded.apply)(fold_batch_norm(variables), image), expected, atol=1e-4)
 
 
 def test_encoder_weights_go_in_whole_or_in_part_and_foreign_ones_are_told() -> None:
