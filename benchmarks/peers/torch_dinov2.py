@@ -144,6 +144,11 @@ class Fuse(nn.Module):
 class DPT(nn.Module):
     """`widths`: of the four features. `channels`: after reassembly, empty for features that are a pyramid already."""
 
+    fuse1: Fuse
+    fuse2: Fuse
+    fuse3: Fuse
+    fuse4: Fuse
+
     def __init__(self, widths: Sequence[int], classes: int, hidden: int, channels: Sequence[int] = ()):
         super().__init__()
         self.channels = tuple(channels)

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -58,7 +57,10 @@ def pyramid(encoder: str) -> Pyramid:
 
 
 class Segmenter(nn.Module):
-    """Normalised image [n h w 3] → float32 logits [n h w classes], corners aligned.
+    """Image [n h w 3] → float32 logits [n h w classes], corners aligned.
+
+    The image is normalised as the encoder's weights want it: by `jaxqc.models.resnet.IMAGENET_MEAN` and `IMAGENET_STD`
+    for every published one, DINOv2 too.
 
     Variables lie under `encoder` and `head`. Either half runs alone on its own:
     `apply(variables, image, method="encode")` and `apply(variables, features, size, method="decode")`.
@@ -156,5 +158,5 @@ def _merged(ours: Mapping[str, Any], given: Mapping[str, Any], path: str) -> dic
         elif jnp.shape(value) != jnp.shape(ours[name]):
             raise UserError(f"encoder: {place} has shape {jnp.shape(value)}, not {jnp.shape(ours[name])}")
         else:
-            merged[name] = jax.numpy.asarray(value, ours[name].dtype)
+            merged[name] = jnp.asarray(value, ours[name].dtype)
     return merged

@@ -10,9 +10,9 @@ from jaxqc.models.dinov2 import VITS, ViT, ViTSpec, build_vit
 from jaxqc.models.dpt import DPT, Upscale
 from jaxqc.models.pretrained import convert_state
 from jaxqc.models.pretrained_vit import convert_vit
-from jaxqc.models.resnet import BACKBONES
+from jaxqc.models.resnet import BACKBONES, LAYERS, ResNet, Spec
 from jaxqc.models.segmenter import Segmenter, build_segmenter, pyramid, with_encoder
-from jaxqc.nn.conv import Conv
+from jaxqc.nn.conv import Conv, Norm
 from jaxqc.nn.fold import fold_batch_norm
 from jaxqc.nn.resize import resize_align_corners
 
@@ -27,6 +27,11 @@ TINY = ViTSpec(64, 4, 2, (0, 1, 2, 3), grid=5)
 
 def tiny(**head) -> Segmenter:
     return Segmenter(ViT(TINY), DPT(5, 16, (8, 16, 24, 32), **head))
+
+
+def small_resnet(folded: bool = False) -> Segmenter:
+    spec = Spec((1, 1, 1, 1), False, base=8)
+    return Segmenter(ResNet(spec, LAYERS, norm=Norm(folded)), DPT(5, 16, ()))
 
 
 def drawn(network: Segmenter, seed: int = 0) -> dict:
@@ -136,7 +141,7 @@ def test_aligned_resize_is_pytorchs(size: tuple[int, int]) -> None:
     np.testing.assert_allclose(resize_align_corners(jnp.asarray(x), *size), expected.permute(0, 2, 3, 1), atol=1e-5)
 
 
-@pytest.mark.parametrize("network", [tiny(), build_segmenter("resnet18", 5)], ids=["transformer", "resnet"])
+@pytest.mark.parametrize("network", [tiny(), small_resnet()], ids=["transformer", "resnet"])
 def test_the_halves_apart_are_the_whole(network: Segmenter) -> None:
     variables = drawn(network)
     image = picture(2, 56, 70)
@@ -186,6 +191,7 @@ def test_every_used_parameter_learns() -> None:
         assert np.abs(leaf).max() > 0, jax.tree_util.keystr(path)
 
 
+@pytest.mark.slow
 def test_a_tiny_segmenter_learns_on_a_cpu() -> None:
     """From its own start, plain gradient descent on one batch: which quadrant a pixel's image has lit."""
     network = Segmenter(ViT(ViTSpec(32, 4, 1, (0, 1, 2, 3), grid=3)), DPT(2, 8, (8, 8, 8, 8)))
@@ -237,7 +243,8 @@ def test_bfloat16_gives_float32_logits() -> None:
 
 
 def test_resnets_train_and_fold() -> None:
-    network, folded = build_segmenter("resnet18", 3), build_segmenter("resnet18", 3, folded=True)
+    network, folded = small_resnet(), small_resnet(folded=True)
+    assert build_segmenter("resnet18", 5, folded=True).encoder.norm.folded
     variables, image = drawn(network), picture(2, 64, 32)
     _, state = jax.jit(lambda v, i: network.apply(v, i, True, mutable=["batch_stats"]))(variables, image)
     moved = jax.tree.map(lambda a, b: np.abs(a - b).max() > 0, state["batch_stats"], variables["batch_stats"])
