@@ -155,13 +155,14 @@ def _parsers(run: Mapping[str, Verb]) -> tuple[Parser, dict[str, Parser]]:
     change = verb(
         top,
         "convert",
-        "Read a backbone's weights (torchvision, timm or CBAM names) into our own format, and report what fits.",
+        "Read a backbone's weights (names of torchvision, timm, CBAM, DINOv2, Hugging Face) into our own format.",
         "  jaxqc convert resnet50 resnet50.npz\n"
-        "  jaxqc convert part.safetensors part.npz --model resnet18 --layers 1,2,3",
+        "  jaxqc convert part.safetensors part.npz --model resnet18 --layers 1,2,3\n"
+        "  jaxqc convert model.safetensors dinov2.npz --model dinov2_vits14",
     )
     change.add_argument("file", metavar="FILE", help=".npz, .safetensors, .pth, or a short name of `jaxqc weights`")
     change.add_argument("out", metavar="OUT", help="the .npz to write")
-    change.add_argument("--model", metavar="NAME", help="resnet18, resnet50_cbam, wide_resnet50_2, ...")
+    change.add_argument("--model", metavar="NAME", help="resnet18, resnet50_cbam, dinov2_vits14, ...")
     change.add_argument("--layers", metavar="LIST", help="layers that are needed, as 1,2,3 (default: all whole ones)")
     change.add_argument("--head", action="store_true", help="take the classifier too")
     change.add_argument("--seed", type=int, default=0, help="draws what lies behind gates that the file does not bring")

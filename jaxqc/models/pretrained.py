@@ -1,4 +1,4 @@
-"""Weights under the names of torchvision, timm and the authors' CBAM code → our variables, with a report, and back.
+"""ResNets under the names of torchvision, timm and the authors' CBAM code → our variables, with a report, and back.
 
 Every variable of ours has exactly one name there (`torch_name`). A name beyond those is told, never dropped silently.
 """
@@ -44,19 +44,21 @@ class Report:
     """The model has CBAM and the file no gates: they start as exact identity."""
     classes: int = 0
     """Of the classifier head; 0 = left out."""
+    parts: str = ""
+    """What was read, in words; "" = stem, layers and head of a ResNet."""
 
     def lines(self) -> list[str]:
         """For people to read."""
         layers = ",".join(map(str, self.layers)) or "none"
         head = f", a head of {self.classes} classes" if self.classes else ""
-        text = [f"{self.model}: {self.used} arrays read: stem, layers {layers}{head}"]
+        text = [f"{self.model}: {self.used} arrays read: {self.parts or f'stem, layers {layers}{head}'}"]
         if self.folded:
             text.append("batch norm was folded into the convolutions already; ours is neutral")
         if self.identity:
             text.append("the file has no CBAM gates: they start as exact identity")
         for what, keys in (("missing", self.missing), ("unused", self.unused), ("not asked for", self.beyond)):
             if keys:
-                text.append(f"{what}: {len(keys)}: {_listed(keys)}")
+                text.append(f"{what}: {len(keys)}: {listed(keys)}")
         return text
 
 
@@ -136,7 +138,7 @@ def convert_state(
     deepest = 5 if head else max(chosen, default=1)
     lacking = [name for path, name in lacks.items() if _layer(path) <= deepest]
     if lacking:
-        raise UserError(f"{model}: the file lacks {len(lacking)} arrays that are needed: {_listed(lacking)}")
+        raise UserError(f"{model}: the file lacks {len(lacking)} arrays that are needed: {listed(lacking)}")
 
     rng, used = np.random.default_rng(seed), set()
     variables: dict[str, Any] = {}
@@ -149,7 +151,7 @@ def convert_state(
             value = _fitted(model, name, np.asarray(arrays[name]), path, shape)
         else:
             value = _start(path, shape, gates, rng)
-        _put(variables, path, value)
+        put(variables, path, value)
     known = {torch_name(path) for path in shapes} | {_conv(path) + ".bias" for path in shapes if "bn" in path}
     left = [name for name in arrays if name not in used]
     report = Report(
@@ -225,11 +227,13 @@ def _start(path: Path, shape: tuple[int, ...], gates: bool, rng: np.random.Gener
     return np.full(shape, _NEUTRAL.get(last, 0.0), np.float32)
 
 
-def _put(tree: dict[str, Any], path: Path, value: np.ndarray) -> None:
+def put(tree: dict[str, Any], path: Path, value: np.ndarray) -> None:
+    """Sets the leaf at `path`, making the dicts on the way."""
     for step in path[:-1]:
         tree = tree.setdefault(step, {})
     tree[path[-1]] = value
 
 
-def _listed(names: Sequence[str]) -> str:
+def listed(names: Sequence[str]) -> str:
+    """The first four, for a message."""
     return ", ".join(names[:4]) + (", ..." if len(names) > 4 else "")

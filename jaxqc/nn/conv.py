@@ -56,10 +56,11 @@ class Pointwise(nn.Module):
     features: int
     dtype: Any = jnp.float32
     bias_init: nn.initializers.Initializer = nn.initializers.zeros
+    kernel_init: nn.initializers.Initializer = nn.initializers.lecun_normal()
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        kernel = self.param("kernel", nn.initializers.lecun_normal(), (x.shape[-1], self.features))
+        kernel = self.param("kernel", self.kernel_init, (x.shape[-1], self.features))
         bias = self.param("bias", self.bias_init, (self.features,))
         return pointwise(x.astype(self.dtype), kernel.astype(self.dtype)) + bias.astype(self.dtype)
 
@@ -106,18 +107,23 @@ class Depthwise(nn.Module):
 
 
 class Conv(nn.Module):
-    """Dense k x k convolution with bias, zero padding k // 2."""
+    """Dense k x k convolution, with bias unless said, zero padding k // 2 on every side at every stride."""
 
     features: int
     kernel_size: int = 3
     dtype: Any = jnp.float32
+    stride: int = 1
+    use_bias: bool = True
+    kernel_init: nn.initializers.Initializer = nn.initializers.lecun_normal()
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         shape = (self.kernel_size, self.kernel_size, x.shape[-1], self.features)
-        kernel = self.param("kernel", nn.initializers.lecun_normal(), shape)
-        bias = self.param("bias", nn.initializers.zeros, (self.features,))
-        return dense_conv(x.astype(self.dtype), kernel.astype(self.dtype)) + bias.astype(self.dtype)
+        kernel = self.param("kernel", self.kernel_init, shape)
+        y = dense_conv(x.astype(self.dtype), kernel.astype(self.dtype), self.stride)
+        if not self.use_bias:
+            return y
+        return y + self.param("bias", nn.initializers.zeros, (self.features,)).astype(self.dtype)
 
 
 class ConvBN(nn.Module):

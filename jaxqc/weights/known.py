@@ -7,6 +7,7 @@ from pathlib import Path
 from jaxqc.errors import UserError, suggest
 
 _TORCHVISION = "https://download.pytorch.org/models/"
+_DINOV2 = "https://dl.fbaipublicfiles.com/dinov2/"
 
 
 @dataclass(frozen=True)
@@ -14,7 +15,7 @@ class Known:
     """One file of somebody else's."""
 
     model: str
-    """Backbone it fits (`jaxqc.models.resnet.BACKBONES`)."""
+    """Backbone it fits (`jaxqc.models.resnet.BACKBONES`, `jaxqc.models.dinov2.VITS`)."""
     url: str
     file: str
     digest: str
@@ -29,6 +30,12 @@ def _torchvision(model: str, digest: str, about: str) -> Known:
     # torchvision's file names carry the first eight digits of the file's SHA-256.
     file = f"{model}-{digest}.pth"
     return Known(model, _TORCHVISION + file, file, digest, "BSD-3-Clause", f"torchvision {about}")
+
+
+def _dinov2(size: str, registers: bool) -> tuple[str, Known]:
+    base = f"dinov2_vit{size}14"
+    model, file = base + "_reg" * registers, f"{base}{'_reg4' * registers}_pretrain.pth"
+    return model, Known(model, f"{_DINOV2}{base}/{file}", file, "", "Apache-2.0", "by DINOv2's authors, LVD-142M")
 
 
 KNOWN: dict[str, Known] = {
@@ -51,8 +58,10 @@ KNOWN: dict[str, Known] = {
         "by CBAM's authors, ImageNet-1k top-1 77.6 %",
         direct=False,
     ),
+    **dict(_dinov2(size, registers) for size in "sblg" for registers in (False, True)),
 }
-"""Short name → file. All were trained on ImageNet-1k, whose images come with terms of their own."""
+"""Short name → file. ResNets: trained on ImageNet-1k, whose images come with terms of their own; DINOv2: on pictures
+of the web that were not published."""
 
 SHIPPED: dict[str, str] = {"synthetic-resnet18": "synthetic_resnet18.npz"}
 """Short name → file that comes with the package: ResNet-18's stem and layers 1 and 2, trained on generated textures

@@ -8,8 +8,11 @@ from typing import Any
 import numpy as np
 
 from jaxqc import __version__
-from jaxqc.errors import UserError
+from jaxqc.errors import UserError, suggest
+from jaxqc.models.dinov2 import VITS
 from jaxqc.models.pretrained import Report, convert_state, export_state, flatten
+from jaxqc.models.pretrained_vit import convert_vit, export_vit
+from jaxqc.models.resnet import BACKBONES
 from jaxqc.nn.fold import fold_batch_norm
 from jaxqc.types import Variables
 from jaxqc.weights.download import sha256
@@ -23,7 +26,8 @@ FORMAT = "jaxqc backbone 1"
 class Weights:
     """A backbone's variables and where they are from.
 
-    variables: `{"params", "batch_stats"}`, float32, of `build_backbone(model, layers, classes)`.
+    variables: `{"params", "batch_stats"}`, float32, of `build_backbone(model, layers, classes)`, or `{"params"}` of
+      `jaxqc.models.dinov2.build_vit(model)`, which is read whole and has no layers.
     source, sha256: name and digest of the file that they were first read from (through our own format, that one's).
     """
 
@@ -49,9 +53,10 @@ def load_weights(
     """Reads a file, or the cached one of a short name (`jaxqc.weights.known.KNOWN`).
 
     Args:
-      model: a name of `BACKBONES`; None where the file or the short name tells it. A plain file may be read as its
-        `NAME_cbam`, whose gates then start as exact identity.
+      model: a name of `BACKBONES` or `VITS`; None where the file or the short name tells it. A plain file may be read
+        as its `NAME_cbam`, whose gates then start as exact identity.
       layers: those needed, of which nothing may lack; None = all that is whole. head: the classifier is needed too.
+        Both are of ResNets.
       seed: draws the weights behind gates that the file does not bring.
 
     Raises:
@@ -67,11 +72,23 @@ def load_weights(
     if model is None:
         raise UserError(f"{path}: tells no model; name one, such as resnet50 (--model)")
     try:
-        variables, report = convert_state(arrays, model, layers, head, seed)
+        variables, report = _converted(arrays, model, layers, head, seed)
     except UserError as e:
         raise UserError(f"{path}: {e}") from e
     name, digest = (str(meta["source"]), str(meta["sha256"])) if meta else (path.name, sha256(path))
     return Weights(model, report.layers, variables, report, name, digest)
+
+
+def _converted(
+    arrays: dict[str, np.ndarray], model: str, layers: Sequence[int] | None, head: bool, seed: int
+) -> tuple[dict[str, Any], Report]:
+    if model in VITS:
+        if layers is not None or head:
+            raise UserError(f"{model}: is read whole; layers and head are of ResNets")
+        return convert_vit(arrays, model)
+    if model not in BACKBONES:
+        raise UserError(f"model {model!r} is not one{suggest(model, [*BACKBONES, *VITS])}")
+    return convert_state(arrays, model, layers, head, seed)
 
 
 def save_weights(path: str | Path, weights: Weights) -> None:
@@ -100,6 +117,6 @@ def _own(path: Path, arrays: dict[str, np.ndarray], meta: dict[str, Any]) -> dic
             node = node.setdefault(step, {})
         node[last] = value
     try:
-        return export_state(tree)
+        return export_vit(tree) if meta["model"] in VITS else export_state(tree)
     except (KeyError, IndexError, ValueError) as e:
         raise UserError(f"{path}: an array's name is not of a backbone ({e!r}); convert the weights again") from e

@@ -1,0 +1,126 @@
+"""The dense prediction head of DPT (arXiv 2103.13413) for segmentation: four features in, logits of any size out."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from jaxqc.nn.conv import Conv, Pointwise
+from jaxqc.nn.resize import resize_align_corners
+
+weight_init = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
+"""PyTorch's for convolutions: the published recipes, whose learning rates we use, start from it."""
+
+
+class Upscale(nn.Module):
+    """Transposed convolution whose kernel is its stride: [n h w i] → [n kh kw features]; k²·i·features + features.
+
+    Blocks do not overlap, so that it is one matrix product and a reshape. The kernel is [k k i o].
+    """
+
+    features: int
+    factor: int
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        (n, h, w, i), k, o = x.shape, self.factor, self.features
+        kernel = self.param("kernel", weight_init, (k, k, i, o)).astype(self.dtype)
+        bias = self.param("bias", nn.initializers.zeros, (o,)).astype(self.dtype)
+        blocks = x.astype(self.dtype).reshape(-1, i) @ kernel.transpose(2, 0, 1, 3).reshape(i, k * k * o)
+        y = blocks.reshape(n, h, w, k, k, o) + bias
+        return y.swapaxes(2, 3).reshape(n, h * k, w * k, o)
+
+
+class ResidualUnit(nn.Module):
+    """x + conv(relu(conv(relu(x)))), 3x3 with bias; 2(9f² + f) parameters."""
+
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        y = x
+        for name in ("conv1", "conv2"):
+            y = Conv(x.shape[-1], dtype=self.dtype, kernel_init=weight_init, name=name)(nn.relu(y))
+        return x + y
+
+
+class Fusion(nn.Module):
+    """Adds a finer map to what comes from below, mixes, and resizes to `size`, corners aligned.
+
+    The 1x1 convolution stands before the resize, not after it as published: its result is the same, because the
+    weights of an interpolation sum to 1, at a quarter of the cost.
+    """
+
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array, finer: jax.Array | None, size: tuple[int, int]) -> jax.Array:
+        if finer is not None:
+            x = x + ResidualUnit(self.dtype, name="skip")(finer)
+        elif self.is_initializing():
+            # Published heads have this unit in the deepest block too, where nothing ever enters it.
+            ResidualUnit(self.dtype, name="skip")(x)
+        x = ResidualUnit(self.dtype, name="mix")(x)
+        x = Pointwise(x.shape[-1], self.dtype, kernel_init=weight_init, name="out")(x)
+        return resize_align_corners(x, *size)
+
+
+class DPT(nn.Module):
+    """Four features, shallow to deep → float32 logits [n height width classes], or at the head's own size.
+
+    channels: after reassembly. The features of a transformer share one grid [n h w d]; 1x1 convolutions to `channels`
+    and resizing by 4, 2, 1 and ½ make a pyramid of them. () where the features are a pyramid already, each half the
+    size of the one before, as a ResNet's four layers: they enter the 3x3 convolutions to `features` as they are, which
+    is where a transformer's pyramid enters too.
+    features: hidden width. prior: share of each class, from which the last bias starts as its logarithm; () = zeros.
+    Between encoder and head a caller may multiply each feature by a mask [n 1 1 c] (channel dropout).
+    """
+
+    classes: int
+    features: int = 64
+    channels: tuple[int, ...] = (48, 96, 192, 384)
+    prior: tuple[float, ...] = ()
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self, features: Sequence[Float[Array, "n _ _ _"]], size: tuple[int, int] | None = None
+    ) -> Float[Array, "n height width classes"]:
+        maps = [f.astype(self.dtype) for f in features]
+        maps = self._reassembled(maps) if self.channels else maps
+        narrow = [
+            Conv(self.features, dtype=self.dtype, use_bias=False, kernel_init=weight_init, name=f"narrow{i}")(m)
+            for i, m in enumerate(maps, start=1)
+        ]
+        sizes = [(2 * narrow[0].shape[1], 2 * narrow[0].shape[2]), *(m.shape[1:3] for m in narrow[:3])]
+        x = Fusion(self.dtype, name="fuse4")(narrow[3], None, sizes[3])
+        for i in (3, 2, 1):
+            x = Fusion(self.dtype, name=f"fuse{i}")(x, narrow[i - 1], sizes[i - 1])
+        x = nn.relu(Conv(self.features, dtype=self.dtype, kernel_init=weight_init, name="smooth")(x))
+        # float32 from here on: half precision cannot tell probabilities of .90 and .95 apart.
+        logits = Pointwise(self.classes, jnp.float32, self._start(), weight_init, name="logits")(x)
+        return logits if size is None else resize_align_corners(logits, *size)
+
+    def _reassembled(self, maps: Sequence[jax.Array]) -> list[jax.Array]:
+        c, dtype = self.channels, self.dtype
+        projected = [
+            Pointwise(width, dtype, kernel_init=weight_init, name=f"project{i}")(m)
+            for i, (width, m) in enumerate(zip(c, maps, strict=True), start=1)
+        ]
+        return [
+            Upscale(c[0], 4, dtype, name="resize1")(projected[0]),
+            Upscale(c[1], 2, dtype, name="resize2")(projected[1]),
+            projected[2],
+            Conv(c[3], dtype=dtype, stride=2, kernel_init=weight_init, name="resize4")(projected[3]),
+        ]
+
+    def _start(self) -> nn.initializers.Initializer:
+        if not self.prior:
+            return nn.initializers.zeros
+        shares = np.maximum(np.asarray(self.prior, np.float64), 1e-4)
+        return lambda key, shape, dtype=jnp.float32: jnp.asarray(np.log(shares / shares.sum()), dtype).reshape(shape)

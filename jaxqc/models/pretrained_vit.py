@@ -1,0 +1,129 @@
+"""DINOv2 under its publishers' names and under those of Hugging Face → our variables, with a report, and back."""
+
+import re
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxqc.errors import UserError
+from jaxqc.models.dinov2 import PATCH, VITS, build_vit, vit_spec
+from jaxqc.models.pretrained import Arrays, Path, Report, flatten, listed, put
+from jaxqc.types import Variables
+
+_FIELDS = {"kernel": "weight", "scale": "weight"}
+_OPTIONAL = ("mask_token",)
+"""Nothing here reads it, and some who pass the files on leave it out."""
+_HUGGING_FACE = (
+    (r"^(cls_token|mask_token|register_tokens)$", r"embeddings.\1"),
+    (r"^pos_embed$", "embeddings.position_embeddings"),
+    (r"^patch_embed\.proj", "embeddings.patch_embeddings.projection"),
+    (r"^norm\.", "layernorm."),
+    (r"^blocks\.", "encoder.layer."),
+    (r"\.attn\.proj\.", ".attention.output.dense."),
+    (r"\.attn\.qkv\.", ".attention.attention.qkv."),
+    (r"\.ls(\d)\.gamma$", r".layer_scale\1.lambda1"),
+    (r"\.mlp\.w12\.", ".mlp.weights_in."),
+    (r"\.mlp\.w3\.", ".mlp.weights_out."),
+)
+
+
+def file_names(path: Path, hugging_face: bool = False) -> tuple[str, ...]:
+    """The array of a variable in a file, or the three (query, key, value) that Hugging Face makes of one."""
+    *modules, last = path[1:]
+    steps = [re.sub(r"^blocks_", "blocks.", step) for step in modules]
+    steps = [*steps, "proj"] if steps == ["patch_embed"] else steps
+    name = ".".join([*steps, _FIELDS.get(last, last)])
+    if not hugging_face:
+        return (name,)
+    for theirs, other in _HUGGING_FACE:
+        name = re.sub(theirs, other, name)
+    parts = ("query", "key", "value") if ".qkv." in name else ("",)
+    return tuple(name.replace("qkv", part) for part in parts)
+
+
+def convert_vit(arrays: Arrays, model: str) -> tuple[dict[str, Any], Report]:
+    """A state dict of numpy arrays → float32 `{"params"}` of `build_vit(model)`, and a report.
+
+    Args:
+      arrays: by the publishers' names (`blocks.0.attn.qkv.weight`; timm's are equal for models without registers) or
+        Hugging Face's (`encoder.layer.0.attention.attention.query.weight`); they may share a prefix (`module.`,
+        `dinov2.`).
+
+    Raises:
+      UserError: an array lacks, or has another shape, or is not finite; or the file brings register tokens, for which
+        `model` has no place.
+    """
+    spec, arrays = vit_spec(model), _stripped(arrays)
+    theirs = any(name.startswith("embeddings.") for name in arrays)
+    if not spec.registers and any(name.endswith("register_tokens") for name in arrays):
+        other = f"use {model}_reg" if f"{model}_reg" in VITS else "choose a model with registers"
+        raise UserError(f"{model}: the file holds register tokens, without which the network is another; {other}")
+    shapes = vit_shapes(model)
+    names = {path: file_names(path, theirs) for path in shapes}
+    lacking = [n for path, parts in names.items() for n in parts if n not in arrays and path[-1] not in _OPTIONAL]
+    if lacking:
+        raise UserError(f"{model}: the file lacks {len(lacking)} arrays that are needed: {listed(lacking)}")
+    variables: dict[str, Any] = {}
+    for path, shape in shapes.items():
+        if names[path][0] in arrays:
+            put(variables, path, _fitted(model, arrays, names[path], path, shape))
+        else:
+            put(variables, path, np.zeros(shape, np.float32))
+    used = {name for parts in names.values() for name in parts}
+    report = Report(
+        model=model,
+        layers=(),
+        used=len(used & set(arrays)),
+        unused=tuple(name for name in arrays if name not in used),
+        missing=tuple(name for parts in names.values() for name in parts if name not in arrays),
+        parts=f"{spec.depth} blocks of width {spec.width}" + (f", {spec.registers} registers" * bool(spec.registers)),
+    )
+    return variables, report
+
+
+def export_vit(variables: Variables) -> dict[str, np.ndarray]:
+    """`{"params"}` of a transformer → state dict under the publishers' names, inverse of `convert_vit`."""
+    flat = flatten(variables)
+    return {file_names(path)[0]: np.ascontiguousarray(_to_torch(path, value)) for path, value in flat.items()}
+
+
+def vit_shapes(model: str) -> dict[Path, tuple[int, ...]]:
+    """Every variable's place and shape."""
+    network = build_vit(model)
+    shapes = jax.eval_shape(lambda: network.init(jax.random.key(0), jnp.zeros((1, PATCH, PATCH, 3))))
+    leaves = jax.tree_util.tree_flatten_with_path(dict(shapes))[0]
+    return {tuple(str(step.key) for step in path): leaf.shape for path, leaf in leaves}
+
+
+def _stripped(arrays: Arrays) -> dict[str, np.ndarray]:
+    """Names without the prefix that the class token's has."""
+    token = min((name for name in arrays if name.endswith("cls_token")), key=len, default="")
+    prefix = token.removesuffix("cls_token").removesuffix("embeddings.")
+    return {name.removeprefix(prefix): value for name, value in arrays.items()}
+
+
+def _to_torch(path: Path, value: np.ndarray) -> np.ndarray:
+    """[h w i o] → [o i h w], [i o] → [o i]."""
+    if path[-1] != "kernel":
+        return value
+    return value.transpose(3, 2, 0, 1) if value.ndim == 4 else value.T
+
+
+def _fitted(model: str, arrays: Arrays, names: tuple[str, ...], path: Path, shape: tuple[int, ...]) -> np.ndarray:
+    whole = _to_torch(path, np.empty(shape, np.bool_)).shape
+    expected = (whole[0] // len(names), *whole[1:])
+    parts = []
+    for name in names:
+        value = np.asarray(arrays[name])
+        if value.shape != expected:
+            raise UserError(f"{name}: shape {value.shape} in the file, {expected} in {model}; is it of another model?")
+        value = value.astype(np.float32)
+        if not np.isfinite(value).all():
+            raise UserError(f"{name}: holds values that are not finite; the file is damaged")
+        parts.append(value)
+    value = np.concatenate(parts) if len(parts) > 1 else parts[0]
+    if path[-1] == "kernel":
+        value = value.transpose(2, 3, 1, 0) if len(shape) == 4 else value.T
+    return np.ascontiguousarray(value)

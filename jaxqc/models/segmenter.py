@@ -1,0 +1,162 @@
+"""An encoder and a DPT head: images → logits, both halves callable apart."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from jaxqc.errors import UserError, suggest
+from jaxqc.models.dinov2 import PATCH, VITS, build_vit
+from jaxqc.models.dpt import DPT
+from jaxqc.models.resnet import BACKBONES, LAYERS, build_backbone
+from jaxqc.types import Variables
+
+Features = tuple[Float[Array, "n _ _ _"], ...]
+"""Four maps [n h w c], shallow to deep."""
+
+# Hidden width and channels after reassembly, by a transformer's width (arXiv 2410.10777 takes these).
+_HEADS = {
+    192: (32, (24, 48, 96, 192)),
+    384: (64, (48, 96, 192, 384)),
+    768: (128, (96, 192, 384, 768)),
+    1024: (256, (256, 512, 1024, 1024)),
+    1536: (384, (1536, 1536, 1536, 1536)),
+}
+
+
+@dataclass(frozen=True)
+class Pyramid:
+    """What an encoder gives and asks for.
+
+    widths: channels of its four features. multiple: of which both sides of an image must be. hidden, channels: of the
+    head that goes with it (`jaxqc.models.dpt.DPT`).
+    """
+
+    widths: tuple[int, ...]
+    multiple: int
+    hidden: int
+    channels: tuple[int, ...]
+
+
+def pyramid(encoder: str) -> Pyramid:
+    """By the encoder's name: one of `VITS` or of `BACKBONES`.
+
+    Raises:
+      UserError: unknown name.
+    """
+    if encoder in VITS:
+        width = VITS[encoder].width
+        return Pyramid((width,) * 4, PATCH, *_HEADS[width])
+    if encoder in BACKBONES:
+        spec = BACKBONES[encoder]
+        return Pyramid(tuple(spec.channels(layer) for layer in LAYERS), 1, 128 if spec.bottleneck else 64, ())
+    raise UserError(f"encoder: {encoder!r} is not one{suggest(encoder, [*VITS, *BACKBONES])}")
+
+
+class Segmenter(nn.Module):
+    """Image [n h w 3] → float32 logits [n h w classes], corners aligned.
+
+    The image is normalised as the encoder's weights want it: by `jaxqc.models.resnet.IMAGENET_MEAN` and `IMAGENET_STD`
+    for every published one, DINOv2 too.
+
+    Variables lie under `encoder` and `head`. Either half runs alone on its own:
+    `apply(variables, image, method="encode")` and `apply(variables, features, size, method="decode")`.
+    """
+
+    encoder: nn.Module
+    head: DPT
+
+    def __call__(self, image: Float[Array, "n h w 3"], train: bool = False) -> Float[Array, "n h w classes"]:
+        return self.decode(self.encode(image, train), image.shape[1:3])
+
+    def encode(self, image: Float[Array, "n h w 3"], train: bool = False) -> Features:
+        """Four features, shallow to deep: of one size (transformer) or each half the one before (ResNet).
+
+        train: batch norm takes the batch's statistics (`batch_stats` must be mutable). Transformers have none.
+        """
+        return tuple(self.encoder(image, train).values())
+
+    def decode(
+        self, features: Sequence[Float[Array, "n _ _ _"]], size: Sequence[int] | None = None
+    ) -> Float[Array, "n height width classes"]:
+        """Features → logits of `size` = (height, width); None: before the last resize, at the head's own size."""
+        return self.head(features, None if size is None else (size[0], size[1]))
+
+
+def build_segmenter(
+    encoder: str,
+    classes: int,
+    dtype: str = "float32",
+    hidden: int = 0,
+    channels: Sequence[int] = (),
+    prior: Sequence[float] = (),
+    attention: str = "auto",
+    axis_name: str | None = None,
+    folded: bool = False,
+) -> Segmenter:
+    """A segmenter by the name of its encoder (`VITS`, `BACKBONES`).
+
+    Args:
+      dtype: compute dtype; parameters and logits stay float32.
+      hidden: of the head; 0 = what goes with the encoder. channels: likewise after reassembly, transformers only.
+      prior: share of each class among the pixels, where the last bias starts; () = zeros.
+      attention: of transformers. axis_name, folded: of ResNets (`jaxqc.models.resnet.build_backbone`).
+
+    Raises:
+      UserError: an unknown name, a number that is not positive, or lists of the wrong length.
+    """
+    known = pyramid(encoder)
+    if classes < 1 or hidden < 0:
+        raise UserError(f"segmenter: classes = {classes} must be positive and hidden = {hidden} not negative")
+    if channels and (not known.channels or len(channels) != 4 or min(channels) < 1):
+        raise UserError(f"segmenter: channels {tuple(channels)}: four positive numbers, and only for transformers")
+    if prior and (len(prior) != classes or min(prior) < 0 or not sum(prior) > 0):
+        raise UserError(f"segmenter: prior {tuple(prior)}: one share, 0 or more, for each of {classes} classes")
+    network: nn.Module
+    if encoder in VITS:
+        network = build_vit(encoder, dtype, attention)
+    else:
+        network = build_backbone(encoder, LAYERS, dtype=dtype, folded=folded, axis_name=axis_name)
+    widths = tuple(channels) or known.channels
+    return Segmenter(network, DPT(classes, hidden or known.hidden, widths, tuple(prior), jnp.dtype(dtype)))
+
+
+def with_encoder(variables: Variables, encoder: Variables) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """A segmenter's variables with those of an encoder from a file in their place.
+
+    Args:
+      encoder: `{"params", ...}` as `jaxqc.weights.load.load_weights` reads them; a file may end before the deepest
+        layer.
+
+    Returns:
+      The variables, and the modules of the encoder that keep their start because the file does not bring them.
+
+    Raises:
+      UserError: an array has no place here or another shape.
+    """
+    out = {kind: dict(tree) for kind, tree in variables.items()}
+    for kind, tree in encoder.items():
+        ours = out.get(kind, {}).get("encoder")
+        if ours is None:
+            raise UserError(f"encoder: the weights bring {kind}, which this encoder does not have")
+        out[kind]["encoder"] = _merged(ours, tree, kind)
+    kept = [name for name in variables["params"]["encoder"] if name not in encoder["params"]]
+    return out, tuple(kept)
+
+
+def _merged(ours: Mapping[str, Any], given: Mapping[str, Any], path: str) -> dict[str, Any]:
+    merged = dict(ours)
+    for name, value in given.items():
+        place = f"{path}/{name}"
+        if name not in ours or isinstance(value, Mapping) != isinstance(ours[name], Mapping):
+            raise UserError(f"encoder: {place} has no place in this encoder; are the weights of another model?")
+        if isinstance(value, Mapping):
+            merged[name] = _merged(ours[name], value, place)
+        elif jnp.shape(value) != jnp.shape(ours[name]):
+            raise UserError(f"encoder: {place} has shape {jnp.shape(value)}, not {jnp.shape(ours[name])}")
+        else:
+            merged[name] = jnp.asarray(value, ours[name].dtype)
+    return merged

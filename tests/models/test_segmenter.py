@@ -1,0 +1,312 @@
+"""The segmenter: published sizes, logits equal to an independent PyTorch DPT, its two halves apart, both encoders."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxqc.errors import UserError
+from jaxqc.models.dinov2 import VITS, ViT, ViTSpec, build_vit
+from jaxqc.models.dpt import DPT, Upscale
+from jaxqc.models.pretrained import convert_state
+from jaxqc.models.pretrained_vit import convert_vit
+from jaxqc.models.resnet import BACKBONES, LAYERS, ResNet, Spec
+from jaxqc.models.segmenter import Segmenter, build_segmenter, pyramid, with_encoder
+from jaxqc.nn.conv import Conv, Norm
+from jaxqc.nn.fold import fold_batch_norm
+from jaxqc.nn.resize import resize_align_corners
+
+# The whole and the head alone, with 40 classes.
+COUNTS = {
+    "dinov2_vits14": (24_796_872, 2_740_296),
+    "dinov2_vitb14": (97_531_240, 10_950_760),
+    "dinov2_vitl14": (335_584_040, 31_215_400),
+}
+TINY = ViTSpec(64, 4, 2, (0, 1, 2, 3), grid=5)
+
+
+def tiny(**head) -> Segmenter:
+    return Segmenter(ViT(TINY), DPT(5, 16, (8, 16, 24, 32), **head))
+
+
+def small_resnet(folded: bool = False) -> Segmenter:
+    spec = Spec((1, 1, 1, 1), False, base=8)
+    return Segmenter(ResNet(spec, LAYERS, norm=Norm(folded)), DPT(5, 16, ()))
+
+
+def drawn(network: Segmenter, seed: int = 0) -> dict:
+    """Variables drawn by numpy: an initialisation would compile for longer."""
+    rng = np.random.default_rng(seed)
+    shapes = jax.eval_shape(lambda: network.init(jax.random.key(0), jnp.zeros((1, 28, 28, 3))))
+
+    def draw(path, leaf):
+        last = path[-1].key
+        if last == "kernel":
+            return (rng.normal(size=leaf.shape) * np.sqrt(1 / np.prod(leaf.shape[:-1]))).astype(np.float32)
+        low, high = {"scale": (0.4, 0.8), "gamma": (0.4, 0.8), "var": (0.5, 1.5)}.get(last, (-0.2, 0.2))
+        return rng.uniform(low, high, leaf.shape).astype(np.float32)
+
+    return dict(jax.tree_util.tree_map_with_path(draw, shapes))
+
+
+def picture(*shape: int) -> np.ndarray:
+    return np.random.default_rng(3).normal(size=(*shape, 3)).astype(np.float32)
+
+
+@pytest.mark.parametrize("name", COUNTS)
+def test_parameter_counts_are_the_published_ones(name: str) -> None:
+    network = build_segmenter(name, 40)
+    shapes = jax.eval_shape(lambda: network.init(jax.random.key(0), jnp.zeros((1, 28, 28, 3))))
+    count = lambda tree: sum(int(np.prod(leaf.shape)) for leaf in jax.tree.leaves(tree))  # noqa: E731
+    assert (count(shapes), count(shapes["params"]["head"])) == COUNTS[name]
+    assert set(shapes) == {"params"}
+
+
+def assert_equals_pytorch(name: str, classes: int, height: int, width: int) -> None:
+    torch = pytest.importorskip("torch", reason="the peer needs PyTorch (extra: peers)")
+    from benchmarks.peers.torch_dinov2 import DPT as Head
+    from benchmarks.peers.torch_dinov2 import load_head, peer_vit, randomized
+
+    torch.set_num_threads(1)
+    network, known = build_segmenter(name, classes), pyramid(name)
+    variables = drawn(network)
+    head = load_head(variables["params"]["head"], Head(known.widths, classes, known.hidden, known.channels))
+    image = picture(2, height, width)
+    tensor = torch.from_numpy(image).permute(0, 3, 1, 2)
+    if name in VITS:
+        peer = randomized(peer_vit(name))
+        weights, _ = convert_vit({key: value.numpy() for key, value in peer.state_dict().items()}, name)
+    else:
+        from benchmarks.peers import torch_resnet
+
+        peer = torch_resnet.randomized(torch_resnet.ResNet(name))
+        weights, _ = convert_state({key: value.numpy() for key, value in peer.state_dict().items()}, name)
+    variables, kept = with_encoder(variables, weights)
+    assert kept == ()
+    with torch.no_grad():
+        features = peer(tensor)
+        features = features if name in VITS else [features[f"layer{i}"] for i in (1, 2, 3, 4)]
+        expected = head(features, (height, width)).permute(0, 2, 3, 1).numpy()
+    found = jax.jit(network.apply)(variables, image)
+    assert found.shape == (2, height, width, classes)
+    assert expected.std((1, 2)).mean() > 0.05, "all places say the same: the test's signals died out"
+    np.testing.assert_allclose(found, expected, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["vit_tiny14", "resnet18"])
+def test_logits_equal_pytorchs(name: str) -> None:
+    assert_equals_pytorch(name, 5, 112, 84 if name in VITS else 75)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "size"), [
+    ("vit_tiny14", 224), ("dinov2_vits14", 224), ("dinov2_vits14", 378), ("dinov2_vits14", 518),
+    ("dinov2_vitb14", 518), ("resnet50", 224),
+])  # fmt: skip
+def test_published_sizes_equal_pytorchs(name: str, size: int) -> None:
+    assert_equals_pytorch(name, 40, size, size)
+
+
+@pytest.mark.parametrize("side", [(8, 6), (7, 9), (1, 2)])
+def test_stride_two_pads_one_on_every_side(side: tuple[int, int]) -> None:
+    """'SAME' would pad even grids on one side only, and shift the whole map by half a cell."""
+    torch = pytest.importorskip("torch", reason="the oracle is PyTorch (extra: peers)")
+    rng = np.random.default_rng(0)
+    x, kernel = (rng.normal(size=s).astype(np.float32) for s in ((2, *side, 3), (3, 3, 3, 4)))
+    found = Conv(4, stride=2, use_bias=False).apply({"params": {"kernel": kernel}}, x)
+    tensors = torch.from_numpy(x).permute(0, 3, 1, 2), torch.from_numpy(kernel).permute(3, 2, 0, 1)
+    expected = torch.nn.functional.conv2d(*tensors, stride=2, padding=1).permute(0, 2, 3, 1)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("factor", [2, 4])
+def test_upscale_is_pytorchs_transposed_convolution(factor: int) -> None:
+    torch = pytest.importorskip("torch", reason="the oracle is PyTorch (extra: peers)")
+    rng = np.random.default_rng(0)
+    x, kernel, bias = (
+        rng.normal(size=s).astype(np.float32) for s in ((2, 3, 5, 6), (factor, factor, 6, 4), (4,))
+    )  # fmt: skip
+    found = Upscale(4, factor).apply({"params": {"kernel": kernel, "bias": bias}}, x)
+    tensors = (torch.from_numpy(a) for a in (x.transpose(0, 3, 1, 2), kernel.transpose(2, 3, 0, 1), bias))
+    expected = torch.nn.functional.conv_transpose2d(*tensors, stride=factor).permute(0, 2, 3, 1)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("size", [(14, 22), (5, 5), (3, 1), (1, 9), (8, 4)])
+def test_aligned_resize_is_pytorchs(size: tuple[int, int]) -> None:
+    torch = pytest.importorskip("torch", reason="the oracle is PyTorch (extra: peers)")
+    x = picture(2, 8, 4)
+    tensor = torch.from_numpy(x).permute(0, 3, 1, 2)
+    expected = torch.nn.functional.interpolate(tensor, size, mode="bilinear", align_corners=True)
+    np.testing.assert_allclose(resize_align_corners(jnp.asarray(x), *size), expected.permute(0, 2, 3, 1), atol=1e-5)
+
+
+@pytest.mark.parametrize("network", [tiny(), small_resnet()], ids=["transformer", "resnet"])
+def test_the_halves_apart_are_the_whole(network: Segmenter) -> None:
+    variables = drawn(network)
+    image = picture(2, 56, 70)
+    # Each half needs its own variables alone.
+    encoder = {kind: {"encoder": tree["encoder"]} for kind, tree in variables.items()}
+    head = {"params": {"head": variables["params"]["head"]}}
+
+    @jax.jit
+    def run(variables, encoder, head, image):
+        features = network.apply(encoder, image, method="encode")
+        decode = lambda *size: network.apply(head, features, *size, method="decode")  # noqa: E731
+        return network.apply(variables, image), decode((56, 70)), decode()
+
+    whole, apart, small = run(variables, encoder, head, image)
+    np.testing.assert_allclose(apart, whole, atol=1e-6)
+    assert small.shape == ((2, 32, 40, 5) if isinstance(network.encoder, ViT) else (2, 28, 36, 5))
+    np.testing.assert_allclose(resize_align_corners(small, 56, 70), whole, atol=1e-5)
+
+
+def test_features_may_be_masked_and_shared_between_heads() -> None:
+    network = tiny()
+    first, second = drawn(network), drawn(network, 1)
+    image = picture(2, 28, 42)
+    features = jax.jit(lambda v, i: network.apply(v, i, method="encode"))(first, image)
+    masks = [2.0 * (np.random.default_rng(i).random((2, 1, 1, f.shape[-1])) < 0.5) for i, f in enumerate(features)]
+    masked = tuple(f * m.astype(np.float32) for f, m in zip(features, masks, strict=True))
+    decode = jax.jit(lambda head, maps: network.apply({"params": {"head": head}}, maps, (28, 42), method="decode"))
+    plain, dropped = (decode(first["params"]["head"], maps) for maps in (features, masked))
+    assert np.abs(plain - dropped).max() > 0.01
+    # A mask of one image leaves the others alone.
+    one = tuple(f * jnp.asarray(m).at[1].set(1) for f, m in zip(features, masks, strict=True))
+    np.testing.assert_allclose(decode(first["params"]["head"], one)[1], plain[1], atol=1e-5)
+    heads = jax.tree.map(lambda a, b: np.stack([a, b]), first["params"]["head"], second["params"]["head"])
+    both = jax.jit(jax.vmap(decode, (0, None)))(heads, features)
+    np.testing.assert_allclose(both[1], decode(second["params"]["head"], features), atol=1e-5)
+
+
+def test_every_used_parameter_learns() -> None:
+    """No gradient is zero but those of the mask token and of the published head's unit that nothing enters."""
+    network = tiny()
+    variables = drawn(network)
+    image = picture(2, 28, 42)
+    gradient = jax.jit(jax.grad(lambda v: (network.apply(v, image) ** 2).sum()))(variables)["params"]
+    assert np.abs(gradient["encoder"].pop("mask_token")).max() == 0
+    assert all(np.abs(leaf).max() == 0 for leaf in jax.tree.leaves(gradient["head"]["fuse4"].pop("skip")))
+    for path, leaf in jax.tree_util.tree_leaves_with_path(gradient):
+        assert np.abs(leaf).max() > 0, jax.tree_util.keystr(path)
+
+
+@pytest.mark.slow
+def test_a_tiny_segmenter_learns_on_a_cpu() -> None:
+    """From its own start, plain gradient descent on one batch: which quadrant a pixel's image has lit."""
+    network = Segmenter(ViT(ViTSpec(32, 4, 1, (0, 1, 2, 3), grid=3)), DPT(2, 8, (8, 8, 8, 8)))
+    rng = np.random.default_rng(0)
+    mask = np.zeros((4, 42, 42), np.int32)
+    for i in range(4):
+        mask[i, 21 * (i // 2) : 21 * (i // 2) + 21, 21 * (i % 2) : 21 * (i % 2) + 21] = 1
+    image = (mask[..., None] + 0.3 * rng.normal(size=(4, 42, 42, 3))).astype(np.float32)
+
+    @jax.jit
+    def step(params):
+        def loss(params):
+            log_p = jax.nn.log_softmax(network.apply({"params": params}, image))
+            return -jnp.take_along_axis(log_p, mask[..., None], -1).mean()
+
+        value, gradient = jax.value_and_grad(loss)(params)
+        norm = jnp.sqrt(sum((g**2).sum() for g in jax.tree.leaves(gradient)))
+        return jax.tree.map(lambda p, g: p - 0.3 * g / jnp.maximum(norm, 1), params, gradient), value
+
+    params = jax.jit(network.init)(jax.random.key(0), image)["params"]
+    losses = []
+    for _ in range(40):
+        params, value = step(params)
+        losses.append(float(value))
+    assert losses[0] == pytest.approx(np.log(2), abs=0.2)
+    assert losses[-1] < 0.3
+
+
+def test_the_prior_starts_the_last_bias() -> None:
+    heads = [DPT(5, 4, prior=prior, channels=()) for prior in ((0.9, 0.1, 0.0, 0.0, 0.0), ())]
+    # Only the biases are computed: the rest of the start is dropped by the compiler.
+    features = [np.zeros((1, side, side, 4), np.float32) for side in (8, 4, 2, 1)]
+    start = jax.jit(lambda: [h.init(jax.random.key(0), features)["params"]["logits"]["bias"] for h in heads])
+    chosen, plain = start()
+    np.testing.assert_allclose(jax.nn.softmax(chosen), [0.9, 0.1, 1e-4, 1e-4, 1e-4], atol=1e-3)
+    np.testing.assert_array_equal(plain, 0)
+
+
+def test_bfloat16_gives_float32_logits() -> None:
+    exact, half = tiny(), Segmenter(ViT(TINY, dtype=jnp.bfloat16), DPT(5, 16, (8, 16, 24, 32), dtype=jnp.bfloat16))
+    variables, image = drawn(exact), picture(1, 56, 42)
+    expected, found = (jax.jit(network.apply)(variables, image) for network in (exact, half))
+    assert found.dtype == jnp.float32
+    features = jax.eval_shape(lambda: half.apply(variables, image, method="encode"))
+    assert {f.dtype for f in features} == {jnp.dtype("bfloat16")}
+    built = build_segmenter("vit_tiny14", 5, "bfloat16")
+    assert (built.encoder.dtype, built.head.dtype) == (jnp.bfloat16, jnp.bfloat16)
+    assert 0 < np.abs(found - expected).mean() < 0.1 * float(np.std(expected))
+
+
+def test_resnets_train_and_fold() -> None:
+    network, folded = small_resnet(), small_resnet(folded=True)
+    assert build_segmenter("resnet18", 5, folded=True).encoder.norm.folded
+    variables, image = drawn(network), picture(2, 64, 32)
+    _, state = jax.jit(lambda v, i: network.apply(v, i, True, mutable=["batch_stats"]))(variables, image)
+    moved = jax.tree.map(lambda a, b: np.abs(a - b).max() > 0, state["batch_stats"], variables["batch_stats"])
+    assert all(jax.tree.leaves(moved))
+    expected = jax.jit(network.apply)(variables, image)
+    np.testing.assert_allclose(jax.jit(folded.apply)(fold_batch_norm(variables), image), expected, atol=1e-4)
+
+
+def test_encoder_weights_go_in_whole_or_in_part_and_foreign_ones_are_told() -> None:
+    network = build_segmenter("resnet18", 3)
+    variables, other = drawn(network), drawn(network, 1)
+    given = {kind: dict(tree["encoder"]) for kind, tree in other.items()}
+    merged, kept = with_encoder(variables, given)
+    assert kept == ()
+    jax.tree.map(np.testing.assert_array_equal, merged["params"]["encoder"], given["params"])
+    jax.tree.map(np.testing.assert_array_equal, merged["batch_stats"]["encoder"], given["batch_stats"])
+    jax.tree.map(np.testing.assert_array_equal, merged["params"]["head"], variables["params"]["head"])
+    part = {kind: {k: v for k, v in tree.items() if not k.startswith("layer4")} for kind, tree in given.items()}
+    merged, kept = with_encoder(variables, part)
+    assert set(kept) == {"layer4_0", "layer4_1"}
+    jax.tree.map(
+        np.testing.assert_array_equal,
+        merged["params"]["encoder"]["layer4_1"],
+        variables["params"]["encoder"]["layer4_1"],
+    )
+    with pytest.raises(UserError, match="bring batch_stats"):
+        with_encoder(drawn(tiny()), given)
+    with pytest.raises(UserError, match=r"params/cls_token has no place"):
+        with_encoder(variables, {"params": {"cls_token": np.zeros((1, 1, 3))}})
+    with pytest.raises(UserError, match=r"params/conv1/kernel has shape \(3, 3\)"):
+        with_encoder(variables, {"params": {"conv1": {"kernel": np.zeros((3, 3))}}})
+
+
+def test_pyramids_name_what_every_encoder_gives() -> None:
+    assert pyramid("resnet50").widths == (256, 512, 1024, 2048)
+    assert pyramid("dinov2_vitb14_reg").multiple == 14
+    assert all(len(pyramid(name).widths) == 4 for name in [*VITS, *BACKBONES])
+    for name in ("vit_tiny14", "dinov2_vits14_reg", "resnet18_cbam", "wide_resnet50_2"):
+        network = build_segmenter(name, 2)
+        image = jax.ShapeDtypeStruct((1, 56, 56, 3), jnp.float32)
+        features = jax.eval_shape(
+            lambda i, network=network: network.init_with_output(jax.random.key(0), i, method="encode")[0], image
+        )
+        assert tuple(f.shape[-1] for f in features) == pyramid(name).widths
+        assert features[0].shape[1] == (4 if name in VITS else 14)
+    assert isinstance(build_segmenter("vit_tiny14", 2).encoder, type(build_vit("vit_tiny14")))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"encoder": "dinov2_vits15"}, "did you mean 'dinov2_vits14'"),
+        ({"classes": 0}, "classes = 0"),
+        ({"hidden": -1}, "hidden = -1"),
+        ({"channels": (1, 2, 3)}, "four positive"),
+        ({"encoder": "resnet18", "channels": (1, 2, 3, 4)}, "only for transformers"),
+        ({"prior": (0.5, 0.5)}, "each of 3 classes"),
+        ({"prior": (0.0, 0.0, 0.0)}, "prior"),
+        ({"dtype": "float64"}, "dtype 'float64'"),
+        ({"encoder": "resnet18", "dtype": "float64"}, "dtype 'float64'"),
+    ],
+)
+def test_mistakes_are_named(arguments: dict, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        build_segmenter(**{"encoder": "vit_tiny14", "classes": 3} | arguments)
