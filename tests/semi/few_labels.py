@@ -54,6 +54,7 @@ def recipe(method: str = "mvpmatch", **changes: Any) -> SemiTrainConfig:
         semi=preset(method, **history),
         eval_every_epochs=1,
         eval_batch=4,
+        devices=1,
         checkpoint_every_epochs=1,
     )
     return dataclasses.replace(config, **changes)

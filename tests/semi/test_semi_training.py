@@ -2,6 +2,11 @@
 
 import dataclasses
 import json
+import os
+import random
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +25,8 @@ from jaxqc.semi.recipe import SemiTrainConfig
 from jaxqc.semi.train import train_semi
 from jaxqc.training.checkpoint import load_variables, read, steps_in
 from jaxqc.training.logs import WALL_FIELDS, read_rows
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -92,6 +99,42 @@ def test_resuming_is_bit_identical_with_models_in_the_queue(
     for key, value in expected.items():
         np.testing.assert_array_equal(found[key], value, err_msg="/".join(key))
     assert rows(whole) == rows(tmp_path / "run")
+
+
+@pytest.mark.slow
+def test_sigkill_with_models_in_the_queue_loses_nothing(data: Path, tmp_path: Path) -> None:
+    """Real processes of the command line, each killed a random while after a checkpoint that holds past models."""
+    file = tmp_path / "recipe.py"
+    file.write_text(
+        f"import sys\nsys.path.insert(0, {str(Path(__file__).parent)!r})\nfrom few_labels import SIDE, recipe\n"
+        "from jaxqc.config import Phase\nget_config = lambda: recipe(phases=(Phase(12, SIDE, 4),))\n"
+    )
+    cache = {"JAXQC_CACHE": str(jax.config.jax_compilation_cache_dir), "XLA_FLAGS": "", "JAX_PLATFORMS": "cpu"}
+
+    def start(folder: Path) -> subprocess.Popen[str]:
+        command = ["-m", "jaxqc", "train", "--config", str(file), "--data", str(data), "--out", str(folder), "--quiet"]
+        return subprocess.Popen([sys.executable, *command], env={**os.environ, **cache}, text=True, cwd=ROOT)
+
+    assert start(tmp_path / "whole").wait(600) == 0
+    seed = random.randrange(10**6)
+    rng, killed = random.Random(seed), []
+    for _ in range(4):
+        process, folder = start(tmp_path / "run"), tmp_path / "run" / "checkpoints"
+        before, deadline = steps_in(folder)[-1:], time.monotonic() + 600
+        while steps_in(folder)[-1:] == before and process.poll() is None:
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+        time.sleep(rng.uniform(0, 0.2))
+        process.kill()
+        process.wait()
+        killed += steps_in(folder)[-1:]
+    assert start(tmp_path / "run").wait(600) == 0
+    print(f"seed {seed}, killed with these last checkpoints: {killed}")
+    expected, found = last(tmp_path / "whole"), last(tmp_path / "run")
+    assert int(expected["extra", "history", "count"]) > 0
+    for key, value in expected.items():
+        np.testing.assert_array_equal(found[key], value, err_msg="/".join(key))
+    assert rows(tmp_path / "whole") == rows(tmp_path / "run")
 
 
 def test_restores_onto_another_number_of_devices(whole: Path, data: Path, tmp_path: Path) -> None:
