@@ -186,13 +186,10 @@ def test_batches_are_a_function_of_seed_and_step_alone(data: Path) -> None:
 def test_labelled_images_are_seen_as_often_one_as_the_other(data: Path) -> None:
     manifest = Manifest(CLASSES).check("here")
     pairs = tuple(Pair(f"images/labeled{i}.png", f"masks/labeled{i}.png") for i in range(3))
-    plain = dataclasses.replace
-    labeled = Reader(data, manifest, pairs).in_memory()
     # Each image all of one shade, so that a view tells which it is.
-    shades = tuple(
-        (np.full((SIDE, SIDE, 1), 60 * (i + 1), np.uint8), np.zeros((SIDE, SIDE), np.uint8)) for i in range(3)
-    )
-    views = ViewSet(plain(labeled, kept=shades), plain(labeled, kept=shades, pairs=pairs * 3), scale=(1.0, 1.0))
+    empty = np.zeros((SIDE, SIDE), np.uint8)
+    kept = tuple((np.full((SIDE, SIDE, 1), shade, np.uint8), empty) for shade in (60, 120, 180))
+    views = ViewSet(Reader(data, manifest, pairs, kept), Reader(data, manifest, pairs * 3, kept * 3), scale=(1.0, 1.0))
     seen = []
     with views.loader(3, 0, 0, SIDE, 0, (0, 1)) as loader:
         for _ in range(6):  # two epochs of nine unlabelled images
