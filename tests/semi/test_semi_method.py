@@ -139,7 +139,7 @@ def test_learns_on_two_devices(name: str, rng: np.random.Generator) -> None:
     assert right / share > 0.9
     image, mask = squares(rng, 6)
     whole = {"image": image, "mask": mask, "weight": np.ones(6, np.float32)}
-    variables = {"params": method.deployed(params, extra)}
+    variables = method.deployed({"params": params}, extra)
     result = method.summarize(jax.jit(method.update_metrics)(method.init_metrics(), variables, whole))
     assert result["miou"] > 0.7
     assert set(result) == {"miou", "pixel_accuracy", "plate/iou", "square/iou"}
