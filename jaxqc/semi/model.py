@@ -14,12 +14,13 @@ from jaxqc.data.augment import to_float
 from jaxqc.data.problems import printable
 from jaxqc.data.stacks import MAX_PIXELS, Images, one_of, pad_to, power, stack_of
 from jaxqc.errors import UserError
-from jaxqc.models.segmenter import build_segmenter, pyramid
+from jaxqc.models.segmenter import pyramid
 from jaxqc.semi import inference
 from jaxqc.semi.data import BACKGROUND
 from jaxqc.semi.manifest import Color, palette
 from jaxqc.semi.objective import network_of
 from jaxqc.semi.recipe import SemiTrainConfig
+from jaxqc.semi.train import make_network
 from jaxqc.training.checkpoint import load_variables
 
 MAX_VALUES = 2**28
@@ -32,7 +33,7 @@ class Segmentation:
     """A network's parameters, its classes, and the normalisation it was trained with.
 
     `classes`, `colors`: by label, as the manifest has them. `fast`, `window`: how an image is taken unless a call says
-    otherwise. `meta`: the checkpoint's record. One graph is compiled for each size of the network's input and batch
+    otherwise: as the run's selection images were when they chose this network. `meta`: the checkpoint's record. One graph is compiled for each size of the network's input and batch
     size, and two small ones (the way there and back) for each image size.
     """
 
@@ -41,12 +42,9 @@ class Segmentation:
         self.config, self.meta, self.batch = config, dict(meta), batch
         self.classes: tuple[str, ...] = tuple(meta["classes"])
         self.colors: tuple[Color, ...] = tuple(map(tuple, meta.get("colors") or palette(len(self.classes))))
-        self.fast, self.window = config.fast, config.window
-        net = config.model
-        self._network = network_of(
-            build_segmenter(net.name, len(self.classes), net.dtype, attention=config.attention, folded=True)
-        )
-        self._multiple = pyramid(net.name).multiple
+        self.fast, self.window = config.fast or config.eval_size, config.window
+        self._network = network_of(make_network(config, len(self.classes)))
+        self._multiple = pyramid(config.model.name).multiple
         self.params = jax.device_put(params)
         self._fit = jax.jit(lambda images, side: inference.fitted(self.normalize(images), self._multiple, side),
                             static_argnums=1)  # fmt: skip
@@ -231,8 +229,11 @@ def load_segmentation(path: str | Path, which: str = "best", batch: int = 16) ->
     missing = [key for key in ("classes", "mean", "std") if key not in meta]
     if missing:
         raise UserError(f"{Path(path) / 'meta.json'}: lacks {', '.join(missing)}; copy the whole run folder")
-    outputs = variables["params"]["head"]["logits"]["bias"].shape[-1]
+    params = variables["params"]
+    if config.semi.students > 1:
+        params = jax.tree.map(lambda x: x[0], params)
+    outputs = params["head"]["logits"]["bias"].shape[-1]
     if outputs != len(meta["classes"]):
         names = len(meta["classes"])
         raise UserError(f"{Path(path) / 'meta.json'}: {names} classes, but the network tells {outputs}; copy it again")
-    return Segmentation(variables["params"], config, meta, batch)
+    return Segmentation(params, config, meta, batch)
