@@ -90,11 +90,7 @@ class SemiMethod:
 
     def predict(self, variables: Variables, image: Float[Array, "b h w 3"]) -> dict[str, jax.Array]:
         """Normalised images → `map` [b h w k] probabilities and `label` [b h w] int32, of one network's parameters."""
-        params = variables["params"]
-        if self.window and min(image.shape[1:3]) >= inference.WINDOW:
-            found = inference.sliding_window(self.network, params, image, multiple=self.multiple)
-        else:
-            found = inference.whole_image(self.network, params, image, self.multiple, self.fast)
+        found = inference.probabilities(self.network, variables["params"], image, self.multiple, self.fast, self.window)
         return {"map": found, "label": found.argmax(-1).astype(jnp.int32)}
 
     def init_metrics(self) -> segmentation.ConfusionSums:
