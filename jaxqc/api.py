@@ -31,6 +31,8 @@ from jaxqc.saliency.evaluate import Evaluation, evaluate_dataset, write_evaluati
 from jaxqc.saliency.method import make_method
 from jaxqc.saliency.model import Model as Model
 from jaxqc.saliency.model import load as load_network
+from jaxqc.semi.recipe import SemiTrainConfig
+from jaxqc.semi.train import train_semi
 from jaxqc.training.checkpoint import steps_in
 from jaxqc.training.loop import FitResult
 from jaxqc.training.loop import fit as run_training
@@ -52,7 +54,7 @@ def train(
     """Trains by a recipe and leaves a run folder in `out`: checkpoints, logs, split lists, config and golden record.
 
     Args:
-      config: a `TrainConfig`, or the path of a config file.
+      config: a `TrainConfig` (or a `SemiTrainConfig`, for few labels), or the path of a config file.
       data: a data set or its path, which the recipe's protocol splits; with `val` given, the training half itself.
       out: the run's folder. With `resume`, a run in it goes on where it ended.
       note: takes lines worth showing (samples skipped); None prints nothing.
@@ -61,6 +63,10 @@ def train(
       UserError: whatever is wrong with recipe, data or folder. SystemExit: 143 after SIGTERM, the state being saved.
     """
     config = config if isinstance(config, TrainConfig) else load_config(config)
+    if isinstance(config, SemiTrainConfig):
+        if not isinstance(data, str | Path) or val is not None:
+            raise UserError("train: a recipe with few labels takes the data's folder, which its lists start from")
+        return train_semi(config, data, out, resume, progress, note)
     note, out = note or (lambda text: None), Path(out)
     options = config.data
     if isinstance(data, str | Path):

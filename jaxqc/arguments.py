@@ -14,13 +14,14 @@ _LAYOUT_HELP = "how it lies on disk, by the name of a published data set (defaul
 Verb = Callable[..., int]
 Field = tuple[str, Any, Any]
 """Dotted name, type and value of a recipe's field."""
-Recipes = Mapping[str, Callable[[], Any]]
-"""Verbs that take a recipe, and what makes one of its defaults: called only where its fields are needed."""
+Recipes = Mapping[str, Callable[[], Sequence[Any]]]
+"""Verbs that take a recipe, and what makes one of each kind, the usual one first; called only for their fields."""
 
 TRAIN_EXAMPLES = """\
   jaxqc train --config configs/tscarnet_sd900.py --data DIR
   jaxqc train --config configs/tscarnet_sd900.py --data DIR --out runs/first --optim.lr .01 --seed 3
   jaxqc train --config configs/minet_sd900.py --data DIR --phases '[{"epochs": 20, "size": 96, "batch": 16}]'
+  jaxqc train --config configs/mvpmatch_camvid.py --data DIR --views.splits splits/16 --out runs/few-labels
 The same command with the same --out goes on with a run that was ended. Any field of the recipe is a flag:
 """
 FIT_EXAMPLES = """\
@@ -69,10 +70,14 @@ def parse(argv: Sequence[str], verbs: Mapping[str, Verb], recipes: Recipes) -> t
     parser, parsers = _parsers(verbs)
     name = " ".join(argv[:2]) if argv[:1] == ["data"] else "".join(argv[:1])
     if name in parsers:
-        fields = list(leaves(recipes[name]())) if name in recipes else []
-        parsers[name].check_flags(argv, _recipe_flags(fields))
-        if fields:
-            parsers[name].epilog = f"{parsers[name].epilog}{_shown(fields)}"
+        kinds = {type(recipe).__name__: list(leaves(recipe)) for recipe in (recipes[name]() if name in recipes else ())}
+        parsers[name].check_flags(argv, [flag for fields in kinds.values() for flag in _recipe_flags(fields)])
+        known: set[str] = set()
+        for kind, fields in kinds.items():
+            new = [field for field in fields if field[0] not in known]
+            also = f"\nA recipe of kind {kind} also has, and has its own defaults:\n" if known else ""
+            parsers[name].epilog = f"{parsers[name].epilog}{also}{_shown(new)}"
+            known |= {field[0] for field in fields}
     else:
         parser.check_flags(argv[:1])
     args, rest = parser.parse_known_args(argv)

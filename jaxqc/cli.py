@@ -78,10 +78,16 @@ def _train(args: argparse.Namespace, rest: Sequence[str] = ()) -> int:
     return 0
 
 
-def _fit_recipe() -> Any:
+def _train_recipes() -> tuple[Any, ...]:
+    from jaxqc.semi.recipe import SemiTrainConfig
+
+    return TrainConfig(), SemiTrainConfig()
+
+
+def _fit_recipes() -> tuple[Any, ...]:
     from jaxqc.anomaly.recipe import FitConfig
 
-    return FitConfig()
+    return (FitConfig(),)
 
 
 def _fit(args: argparse.Namespace, rest: Sequence[str]) -> int:
@@ -261,7 +267,7 @@ def _keys(args: argparse.Namespace) -> Any:
     return None if keys == Keys() else keys
 
 
-RECIPES: dict[str, Any] = {"train": TrainConfig, "fit": _fit_recipe}
+RECIPES: dict[str, Any] = {"train": _train_recipes, "fit": _fit_recipes}
 VERBS: dict[str, Any] = {
     "train": _train,
     "fit": _fit,

@@ -145,8 +145,9 @@ class OptimConfig:
 class TrainConfig:
     """Everything a training run is made of, but the data's path and the run's folder."""
 
-    method: Literal["saliency", "classifier"] = "saliency"
-    """`classifier`: a backbone, trained by scripts/train_backbone.py."""
+    method: Literal["saliency", "classifier", "semi"] = "saliency"
+    """`classifier`: a backbone, trained by scripts/train_backbone.py. `semi`: segmentation from few labels, whose
+    recipes are a `jaxqc.semi.recipe.SemiTrainConfig`."""
     model: ModelConfig = field(default_factory=ModelConfig)
     data: DataConfig = field(default_factory=DataConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
@@ -170,7 +171,9 @@ class TrainConfig:
     def check(self, where: str) -> None:
         """What no single field's type tells. Raises UserError."""
         check_seed(self.seed, where)
-        positive = {"optim.lr": self.optim.lr, "model.width": self.model.width, "eval_size": self.eval_size}
+        positive = {"optim.lr": self.optim.lr, "model.width": self.model.width}
+        if self.method != "semi":
+            positive["eval_size"] = self.eval_size
         positive |= {"eval_batch": self.eval_batch, "optim.accumulate": self.optim.accumulate}
         positive |= {"steps_per_call": self.steps_per_call, "augment.crop_min": self.augment.crop_min}
         for i, phase in enumerate(self.phases):
@@ -182,7 +185,7 @@ class TrainConfig:
             raise UserError(f"{where}: phases is empty; give at least one Phase(epochs=..., size=..., batch=...)")
 
 
-VERBS = {"TrainConfig": "train", "FitConfig": "fit"}
+VERBS = {"TrainConfig": "train", "SemiTrainConfig": "train", "FitConfig": "fit"}
 """The command that takes a kind of recipe."""
 
 

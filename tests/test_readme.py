@@ -21,6 +21,7 @@ from jaxqc.data.readers import open_dataset
 from jaxqc.overrides import override
 from jaxqc.weights.known import KNOWN
 from tests.data.foreign_tfds import pets
+from tests.semi.few_labels import write_images
 from tests.tiny_boards import make_boards, make_weights
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -31,7 +32,7 @@ COMMANDS = [
     for line in block.splitlines()
     if line.strip() and not line.startswith("#")
 ]
-RUN = ("data check", "data records", "data synthetic", "data tfds", "evaluate", "predict", "verify")
+RUN = ("data check", "data records", "data split", "data synthetic", "data tfds", "evaluate", "predict", "verify")
 """Verbs that are cheap enough to be run."""
 RECIPE_OF = {"train": TrainConfig, "fit": FitConfig}
 
@@ -53,6 +54,15 @@ def tiles(tmp_path_factory) -> tuple[Path, Path]:
     return boards, fit(config, open_dataset(boards), folder / "fit", progress=False).folder or folder
 
 
+@pytest.fixture(scope="module")
+def segments(tmp_path_factory) -> tuple[Path, Path]:
+    """A segmentation set, and lists of it."""
+    folder = tmp_path_factory.mktemp("segments")
+    data = write_images(folder / "set", {"any": 24})
+    assert main(["data", "split", str(data), "--out", str(folder / "lists"), "--quiet"]) == 0
+    return data, folder / "lists"
+
+
 def words(command: str) -> list[str]:
     """A command's words without comments and leading variables."""
     found = shlex.split(command, comments=True)
@@ -69,7 +79,7 @@ def test_there_are_commands():
 @pytest.mark.parametrize("command", [c for c in COMMANDS if words(c)[0] == "jaxqc"])
 def test_jaxqc_commands(command, request, run_folder, plates, foreign, tmp_path, monkeypatch, capsys):
     """`DIR` is a data set, `FOREIGN` a TFDS set of other origin, `NORMALS` one in MVTec AD's layout, `runs/first` a
-    finished run and `runs/tiles` a fit.
+    finished run, `runs/tiles` a fit and `SEGMENTS` a segmentation set.
 
     Training and fitting are parsed with their recipes, downloads and conversions parsed, the rest is run.
     """
@@ -94,6 +104,9 @@ def test_jaxqc_commands(command, request, run_folder, plates, foreign, tmp_path,
     if {"NORMALS", "runs/tiles"} & set(arguments):
         boards, fit = request.getfixturevalue("tiles")
         stand_in |= {"NORMALS": str(boards), "runs/tiles": str(fit)}
+    if "SEGMENTS" in arguments:
+        data, lists = request.getfixturevalue("segments")
+        stand_in |= {"SEGMENTS": str(data), "splits/16": str(lists)}
     monkeypatch.chdir(tmp_path)
     assert main([stand_in.get(a, a) for a in arguments]) == 0
 

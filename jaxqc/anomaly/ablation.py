@@ -8,7 +8,7 @@ import json
 import math
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from jaxqc.fields import to_dict
 from jaxqc.metrics import anomaly as metrics
 from jaxqc.metrics.aupro import region_weights
 from jaxqc.training.cache import enable_compilation_cache
+from jaxqc.training.logs import append_row, finished_rows
 from jaxqc.training.record import data_digest
 
 ROWS = "rows.jsonl"
@@ -101,7 +102,7 @@ def run_cells(
         data = rest
         for line in bad:
             note(f"left out: {line}")
-    rows = read_rows(folder)
+    rows = {row["key"]: row for row in finished_rows(folder / ROWS) if "key" in row}
     digest = data_digest(data)
     found: dict[FitConfig, Outcome] = {}
     networks: dict[Any, Network | str] = {}
@@ -133,7 +134,7 @@ def run_cells(
                 for config, parts, key in todo:
                     row = {"key": key, "weights": network.backbone.source, "recipe": to_dict(config)}
                     row |= measure(config, features, parts)
-                    _append(folder / ROWS, row)
+                    append_row(folder / ROWS, row)
                     found[config] = row
                     counter.add(_images(parts))
                     note(f"{describe(config)}: image AUROC {row['metrics']['image_auroc']:.4f}")
@@ -155,33 +156,6 @@ def key_of(config: FitConfig, digest: str, network: Network) -> str:
     recipe["backbone"]["weights"] = network.backbone.source["sha256"]
     recipe = {k: v for k, v in recipe.items() if k not in ("gaussian", "patchcore", "spade") or k == config.method}
     return json.dumps({"data": digest, **recipe}, sort_keys=True)
-
-
-def read_rows(folder: Path) -> Mapping[str, Row]:
-    """The finished rows of a folder by their key; a line that an interruption left half written does not count."""
-    try:
-        lines = (folder / ROWS).read_text("utf-8").splitlines()
-    except FileNotFoundError:
-        return {}
-    except (OSError, UnicodeDecodeError) as e:
-        raise UserError(f"{folder / ROWS}: cannot be read ({e}); move it away, or choose another --out") from e
-    rows = {}
-    for line in lines:
-        try:
-            row = json.loads(line)
-            rows[row["key"]] = row
-        except (json.JSONDecodeError, KeyError, TypeError):
-            continue
-    return rows
-
-
-def _append(path: Path, row: Row) -> None:
-    try:
-        torn = path.exists() and not path.read_bytes().endswith(b"\n")
-        with open(path, "a", encoding="utf-8") as file:
-            file.write(("\n" if torn else "") + json.dumps(row) + "\n")
-    except OSError as e:
-        raise UserError(f"{path}: cannot be written ({e.strerror or e}); choose another --out") from e
 
 
 def _attempt(make: Callable[[], Any]) -> Any:

@@ -7,9 +7,9 @@ processes changes what a global batch holds.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -78,9 +78,17 @@ class Loader(Iterator[HostBatch]):
     `step` is the number of the next batch; `steps_per_epoch` and `plan` tell the rest.
     """
 
-    def __init__(self, reader: BatchReader, start_step: int, stop_step: int | None, workers: int, threads: int):
-        self.plan = reader.plan
-        self.steps_per_epoch = reader.plan.steps_per_epoch
+    def __init__(
+        self,
+        reader: Callable[[int], HostBatch],
+        plan: Plan,
+        start_step: int,
+        stop_step: int | None,
+        workers: int,
+        threads: int,
+    ):
+        self.plan = plan
+        self.steps_per_epoch = plan.steps_per_epoch
         self._reader, self._stop, self._workers, self._threads = reader, stop_step, workers, threads
         self._iterator: Any = None
         self.step = start_step
@@ -137,6 +145,28 @@ class Loader(Iterator[HostBatch]):
             _allow_processes()
             batches = batches.mp_prefetch(grain.MultiprocessingOptions(self._workers, per_worker_buffer_size=2))
         return iter(batches)
+
+
+@runtime_checkable
+class Cut(Protocol):
+    """A training set that makes its own batches, as `jaxqc.semi` does of labelled and unlabelled images."""
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """Names of the samples that an epoch passes over."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def digest(self) -> str:
+        """SHA-256 that tells it from any other set."""
+        ...
+
+    def loader(
+        self, batch: int, seed: int, start_step: int, size: int, workers: int, shard: tuple[int, int]
+    ) -> "Loader":
+        """Batches without end of square images of side `size`; see `make_loader`."""
+        ...
 
 
 def make_loader(
@@ -200,12 +230,16 @@ def _loader(
         h, w, c = dataset.images.shape[1:]
         shape = (size or h, size or w, c)
         # one thread gathers ahead; more would only fight over the interpreter lock
-        return Loader(BatchReader(dataset, plan, size, shape), start, stop, 0, 1)
+        return Loader(BatchReader(dataset, plan, size, shape), plan, start, stop, 0, 1)
     probes = np.unique(np.linspace(0, len(dataset) - 1, min(_PROBES, len(dataset))).astype(int))
     images = [read_sample(dataset, int(i), size)[0] for i in probes]
     shape = (*images[0].shape[:2], 3 if any(map(_colour, images)) else 1)
-    threads = max(2, min(16, 2 * (os.cpu_count() or 1)) // max(1, workers))
-    return Loader(BatchReader(dataset, plan, size, shape), start, stop, workers, threads)
+    return Loader(BatchReader(dataset, plan, size, shape), plan, start, stop, workers, decode_threads(workers))
+
+
+def decode_threads(workers: int) -> int:
+    """Threads that decode in each of so many worker processes (0 = in this one)."""
+    return max(2, min(16, 2 * (os.cpu_count() or 1)) // max(1, workers))
 
 
 def _allow_processes() -> None:

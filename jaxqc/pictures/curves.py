@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jaxqc.errors import UserError
-from jaxqc.pictures.sheet import DPI, INK, QUIET, save
+from jaxqc.pictures.sheet import DPI, INK, QUIET, save, style_axes
 from jaxqc.training.logs import read_rows
 
 if TYPE_CHECKING:
@@ -27,6 +27,8 @@ METRICS = {
     "e_adaptive": ("E-measure (adaptive)", "#009E73", "s"),
     "weighted_f": ("weighted F", "#D55E00", "^"),
     "iou": ("IoU", "#CC79A7", "D"),
+    "miou": ("mean IoU", BLUE, "o"),
+    "pixel_accuracy": ("pixel accuracy", "#009E73", "s"),
     "mae": ("MAE (lower is better)", "#595959", "v"),
 }
 """Validation metrics drawn: name, colour (Okabe and Ito's, told apart with any colour vision) and marker."""
@@ -63,7 +65,7 @@ def training_curve(metrics: str | Path | Iterable[Log], path: str | Path, title:
     FigureCanvasAgg(figure)
     axes = figure.subplots(len(panels), 1, sharex=True, height_ratios=tall, squeeze=False)[:, 0]
     for ax, draw in zip(axes, panels, strict=True):
-        _style(ax)
+        style_axes(ax)
         draw(ax, x, train, held_out)
         ax.margins(x=0)
     axes[-1].set_xlabel(x, fontsize=9)
@@ -95,14 +97,6 @@ def _smooth(values: np.ndarray) -> np.ndarray:
     i = np.arange(len(values))
     low, high = np.maximum(i - reach, 0), np.minimum(i + reach + 1, len(values))
     return (total[high] - total[low]) / (high - low)
-
-
-def _style(ax: "Axes") -> None:
-    ax.grid(axis="y", linewidth=0.5, color="#d9d9d9")
-    ax.set_axisbelow(True)
-    ax.spines[["top", "right"]].set_visible(False)
-    ax.spines[["left", "bottom"]].set_color(QUIET)
-    ax.tick_params(labelsize=8, color=QUIET, labelcolor=INK)
 
 
 def _legend(ax: "Axes") -> None:

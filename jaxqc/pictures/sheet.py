@@ -184,3 +184,12 @@ def _overlap(a: Sequence[float], b: Sequence[float]) -> bool:
     """Whether two (left, top, right, bottom) rectangles share more than an edge."""
     slack = 1e-6
     return a[0] < b[2] - slack and b[0] < a[2] - slack and a[1] < b[3] - slack and b[1] < a[3] - slack
+
+
+def style_axes(ax: "Axes") -> None:
+    """Quiet axes for curves: a light grid, no frame at the top and right."""
+    ax.grid(axis="y", linewidth=0.5, color="#d9d9d9")
+    ax.set_axisbelow(True)
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.spines[["left", "bottom"]].set_color(QUIET)
+    ax.tick_params(labelsize=8, color=QUIET, labelcolor=INK)

@@ -12,7 +12,8 @@ import numpy as np
 from jaxqc.config import AugmentConfig
 from jaxqc.data.augment import augment, fit_to_size, to_float
 from jaxqc.models.resnet import IMAGENET_MEAN, IMAGENET_STD, ResNet, build_backbone
-from jaxqc.training.method import Logs
+from jaxqc.training.method import Alone, Logs
+from jaxqc.training.state import from_host
 from jaxqc.types import AXIS, Batch, Metrics, Variables
 
 SMOOTHING = 0.1
@@ -20,7 +21,7 @@ SMOOTHING = 0.1
 
 
 @dataclass(frozen=True, eq=False)
-class Classifier:
+class Classifier(Alone):
     """A backbone with a linear head, trained with smoothed cross entropy on images normalised as ImageNet's.
 
     start: variables to begin with (`params`, `batch_stats`; what they lack is drawn), or None.
@@ -47,9 +48,7 @@ class Classifier:
         drawn = dict(self.inference_network.init(key, jnp.zeros((1, 64, 64, 3))))
         if self.start is None:
             return drawn
-        # Handed in from the host: as constants, hundreds of megabytes would have to pass through the compiler.
-        shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), dict(self.start))
-        return _merged(drawn, jax.pure_callback(lambda: jax.tree.map(np.asarray, dict(self.start or {})), shapes))
+        return _merged(drawn, from_host(dict(self.start)))
 
     def normalize(self, image: jax.Array) -> jax.Array:
         """RGB in [0, 1] → ImageNet's zero mean and unit deviation."""
@@ -61,7 +60,9 @@ class Classifier:
         image, _ = augment(image, mask, keys, size, self.augment) if train else fit_to_size(image, mask, size)
         return {**batch, "image": self.normalize(image)}
 
-    def loss(self, params: Any, model_state: Any, batch: Batch, key: jax.Array) -> tuple[jax.Array, tuple[Any, Logs]]:
+    def loss(
+        self, params: Any, model_state: Any, batch: Batch, key: jax.Array, extra: None = None
+    ) -> tuple[jax.Array, tuple[Any, Logs]]:
         """Mean smoothed cross entropy; logs `accuracy`."""
         variables = {"params": params, **model_state}
         out, new_state = self.network.apply(variables, batch["image"], train=True, mutable=["batch_stats"])

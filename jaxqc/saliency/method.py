@@ -16,12 +16,12 @@ from jaxqc.models import build
 from jaxqc.models.minet import SIDE_MULTIPLE
 from jaxqc.saliency.forward import infer
 from jaxqc.saliency.losses import minet_loss, tscarnet_loss
-from jaxqc.training.method import Logs
+from jaxqc.training.method import Alone, Logs
 from jaxqc.types import AXIS, Batch, Metrics, Variables
 
 
 @dataclass(frozen=True)
-class SaliencyMethod:
+class SaliencyMethod(Alone):
     """A saliency network with its normalisation, augmentation and loss.
 
     mean, std: of the training images in [0, 1]; foreground: their mean defect share.
@@ -71,7 +71,9 @@ class SaliencyMethod:
         image, mask = augment(image, mask, keys, size, self.augment) if train else fit_to_size(image, mask, size)
         return {**batch, "image": self.normalize(image), "mask": mask}
 
-    def loss(self, params: Any, model_state: Any, batch: Batch, key: jax.Array) -> tuple[jax.Array, tuple[Any, Logs]]:
+    def loss(
+        self, params: Any, model_state: Any, batch: Batch, key: jax.Array, extra: None = None
+    ) -> tuple[jax.Array, tuple[Any, Logs]]:
         """Forward in training mode and the network's own objective."""
         variables = {"params": params, **model_state}
         out, new_state = self.network.apply(
@@ -117,7 +119,8 @@ def make_method(
         than when that phase begins.
     """
     if config.method != "saliency":
-        raise UserError(f"method: {config.method!r} is no saliency network's; use scripts/train_backbone.py")
+        other = "scripts/train_backbone.py" if config.method == "classifier" else "a SemiTrainConfig"
+        raise UserError(f"method: {config.method!r} is no saliency network's; use {other}")
     sizes = {f"phases.{i}.size": phase.size for i, phase in enumerate(config.phases)} | {"eval_size": config.eval_size}
     for name, size in sizes.items():
         if size % SIDE_MULTIPLE:

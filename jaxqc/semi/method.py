@@ -1,12 +1,9 @@
-"""A member of the family as a `jaxqc.training.method.Method`, with what it needs beyond it: frozen models.
-
-The loop is to keep `init_extra(params)` in `TrainState.extra`, hand it to `loss`, replace it by `after_step` when a
-step is done and by `after_evaluation` when the selection split was measured.
-"""
+"""A member of the family as a `jaxqc.training.method.Method`; its `extra` are the frozen models beside the student."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -27,8 +24,9 @@ class SemiMethod:
     """A segmentation network learnt from few labels.
 
     network: its two halves. start: key → parameters, for each student anew. multiple: of which the network's input
-    sides have to be. fast: long side in pixels of the images it is measured on; 0 = their own. window: whether large
-    images are measured by a sliding window.
+    sides have to be. head_rate, lr_scale: factors on the learning rate of the head and of all. fast: long side in
+    pixels of the images it is measured on; 0 = their own. window: whether large images are measured by a sliding
+    window.
     """
 
     config: SemiConfig
@@ -38,6 +36,8 @@ class SemiMethod:
     mean: tuple[float, ...] = IMAGENET_MEAN
     std: tuple[float, ...] = IMAGENET_STD
     multiple: int = inference.PATCH
+    head_rate: float = 1.0
+    lr_scale: float = 1.0
     fast: int = 0
     window: bool = False
 
@@ -45,6 +45,11 @@ class SemiMethod:
         """Fresh parameters; of two students with a leading axis."""
         students = self.config.students
         return {"params": self.start(key) if students == 1 else jax.vmap(self.start)(jax.random.split(key, students))}
+
+    def rates(self, params: Any) -> Any:
+        """`head_rate` for what lies below `head`, times `lr_scale`."""
+        factor = lambda name: self.lr_scale * (self.head_rate if name == "head" else 1.0)  # noqa: E731
+        return {name: jax.tree.map(partial(jnp.full_like, fill_value=factor(name)), x) for name, x in params.items()}
 
     def init_extra(self, params: Any) -> Frozen:
         """The frozen models that go with fresh parameters."""
@@ -77,12 +82,11 @@ class SemiMethod:
         """The student joins the queue where the selection split's best value strictly improved."""
         return objective.after_evaluation(extra, params, improved)
 
-    def deployed(self, params: Any, extra: Frozen, which: Literal["teacher", "student"] = "teacher") -> Any:
-        """The parameters of one network, to be measured and used: the teacher's where there is one and it is asked for,
-        else the (first) student's."""
-        if which == "teacher" and extra.teacher is not None:
-            return extra.teacher
-        return params if self.config.students == 1 else jax.tree.map(lambda x: x[0], params)
+    def deployed(self, variables: Variables, extra: Frozen | None) -> Variables:
+        """One network's, to be measured and used: the teacher's where there is one, else the (first) student's."""
+        if extra is not None and extra.teacher is not None:
+            return {"params": extra.teacher}
+        return variables if self.config.students == 1 else jax.tree.map(lambda x: x[0], dict(variables))
 
     def predict(self, variables: Variables, image: Float[Array, "b h w 3"]) -> dict[str, jax.Array]:
         """Normalised images → `map` [b h w k] probabilities and `label` [b h w] int32, of one network's parameters."""

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from jaxqc.config import PhotometricConfig
+from jaxqc.config import DataConfig, ModelConfig, OptimConfig, Phase, PhotometricConfig, TrainConfig
 from jaxqc.errors import UserError, suggest
 from jaxqc.fields import check_positive, sections
 
@@ -133,25 +133,23 @@ class SemiDataConfig:
     """Folder of `labeled.txt`, `unlabeled.txt`, `select.txt` and `val.txt`; "" = the data's own folder."""
     manifest: str = ""
     """File with class names and colours; "" = the one beside the split files, or else the data's own."""
-    size: int = 518
-    """Side of the training crop in pixels."""
     scale_min: float = 0.5
     """The long side is scaled by U(scale_min, scale_max) before the crop."""
     scale_max: float = 2.0
     flip: float = 0.5
     """Probability of a horizontal flip."""
-    workers: int = 0
-    """grain worker processes that decode and cut; 0 does it in threads of this process."""
 
     def check(self, where: str) -> None:
         """What no single field's type tells. Raises UserError."""
-        check_positive({"size": self.size, "scale_min": self.scale_min}, where)
+        check_positive({"scale_min": self.scale_min}, where)
         if self.scale_min > self.scale_max:
             raise UserError(f"{where}: scale_min={self.scale_min!r} is above scale_max={self.scale_max!r}")
         if self.flip > 1:
             raise UserError(f"{where}: flip={self.flip!r} is a probability; give at most 1")
 
 
+REFERENCE_OPTIM = OptimConfig("adamw", lr=5e-6, weight_decay=0.01, warmup_epochs=0, schedule="poly", power=0.9, clip=0)
+"""UniMatch V2's, for a batch of 16."""
 TIERS = TiersConfig((0.85, 0.90, 0.95), (0.1, 0.2, 0.7))
 """MvpMatch's: τ_h = .95, τ_b = .05, so τ_m = τ_h − τ_b and τ_l = τ_h − 2 τ_b."""
 HISTORY = HistoryConfig(length=8)
@@ -192,6 +190,65 @@ def preset(name: str, **changes: Any) -> SemiConfig:
     config = dataclasses.replace(PRESETS[name], **changes)
     config.check(name)
     return config
+
+
+@dataclass(frozen=True)
+class SemiTrainConfig(TrainConfig):
+    """A training run of the family: a `TrainConfig`, the member and its data.
+
+    A phase's `size` is the side of the training crop (and of the views), its `batch` the number of unlabelled images a
+    step, beside which stand as many labelled ones; an epoch is one pass over the unlabelled images.
+    """
+
+    method: Literal["saliency", "classifier", "semi"] = "semi"
+    model: ModelConfig = field(default_factory=lambda: ModelConfig("dinov2_vits14"))
+    """`name`: the encoder, one of `jaxqc.models.segmenter`'s."""
+    data: DataConfig = field(default_factory=lambda: DataConfig(mode="stream"))
+    """Of its fields `mode` and `workers` count: `resident` keeps all decoded images in the host's memory."""
+    optim: OptimConfig = field(default_factory=lambda: REFERENCE_OPTIM)
+    """`lr` is the encoder's for a batch of `lr_batch`."""
+    phases: tuple[Phase, ...] = (Phase(epochs=60, size=518, batch=16),)
+    eval_size: int = 0
+    """Selection images are measured at their own size, which costs a compiled program for every size among them; a
+    number of pixels: in a square of this side (long side scaled to it, the rest ignored), one program for all."""
+    eval_batch: int = 1
+    eval_every_epochs: float = 1.0
+    checkpoint_every_epochs: float = 1.0
+    best_metric: str = "miou"
+    semi: SemiConfig = field(default_factory=lambda: PRESETS["mvpmatch"])
+    views: SemiDataConfig = field(default_factory=SemiDataConfig)
+    weights: str = ""
+    """The encoder's: a file, or a short name of `jaxqc weights`; "" = drawn at random."""
+    attention: Literal["auto", "xla", "cudnn"] = "auto"
+    hidden: int = 0
+    """Width of the head; 0 = what goes with the encoder."""
+    head_rate: float = 40.0
+    """The head's learning rate over the encoder's."""
+    lr_batch: int = 16
+    """The batch that the learning rate is for; it is scaled by the batch of the first phase over this. 0 = not."""
+    fast: int = 0
+    """Long side in pixels of the images that the network sees when it is measured; 0 = their own."""
+    window: bool = False
+    """Whether large images are measured by a sliding window."""
+
+    def check(self, where: str) -> None:
+        """What no single field's type tells. Raises UserError."""
+        super().check(where)
+        if self.method != "semi":
+            raise UserError(f"{where}: method={self.method!r}; a recipe with few labels has 'semi'")
+        self.semi.check(f"{where}: semi")
+        self.views.check(f"{where}: views")
+        check_positive({"head_rate": self.head_rate}, where)
+        if self.data.size:
+            raise UserError(
+                f"{where}: data.size={self.data.size}; views are cut at phases.0.size and selection images measured by"
+                " eval_size, so leave it at 0"
+            )
+
+    @property
+    def lr_scale(self) -> float:
+        """What the learning rate is multiplied with for the batch."""
+        return self.phases[0].batch / self.lr_batch if self.lr_batch else 1.0
 
 
 def _rising(values: tuple[float, ...]) -> bool:

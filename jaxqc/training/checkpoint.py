@@ -10,7 +10,7 @@ import json
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import numpy as np
@@ -178,8 +178,15 @@ def restore_latest(folder: Path, template: Any, config: dict[str, Any], data: st
     return None
 
 
-def load_variables(run_dir: str | Path, which: str = "best") -> tuple[dict[str, Any], TrainConfig, dict[str, Any]]:
-    """The trained network of a run folder: variables (host float32), its recipe, and its meta record.
+Recipe = TypeVar("Recipe", bound=TrainConfig)
+
+
+def load_variables(
+    run_dir: str | Path, which: str = "best", kind: type[Recipe] = TrainConfig
+) -> tuple[dict[str, Any], Recipe, dict[str, Any]]:
+    """The trained network of a run folder: variables (host float32), its recipe (a `kind`), and its meta record.
+
+    Of a run with a teacher, the teacher's parameters.
 
     `which`: `best` (by the recipe's `best_metric`; the last one where nothing was evaluated) or `last`. The returned
     meta also has its `step` and, as `metrics`, the last evaluation up to then.
@@ -207,8 +214,9 @@ def load_variables(run_dir: str | Path, which: str = "best") -> tuple[dict[str, 
         meta = json.loads(meta_path.read_text(encoding="utf-8")) if meta_path.is_file() else {}
     except ValueError as e:
         raise UserError(f"{meta_path}: damaged ({e}); copy the whole run folder again") from e
-    variables = {"params": _subtree(flat, "params"), **_subtree(flat, "model_state")}
-    config = from_dict(record["config"], TrainConfig, where=f"{path}: config")
+    params = _subtree(flat, "extra").get("teacher") or _subtree(flat, "params")
+    variables = {"params": params, **_subtree(flat, "model_state")}
+    config = from_dict(record["config"], kind, where=f"{path}: config")
     found = {"step": step, "metrics": record["metrics"]}
     return variables, config, {**meta, **record.get("environment", {}), **found}
 

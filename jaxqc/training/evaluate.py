@@ -1,6 +1,6 @@
 """Evaluation through a method's accumulator, spread over devices, and the maps of a few images for a golden record."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -15,13 +15,13 @@ from jaxqc.training.method import Method
 from jaxqc.training.parallel import Parallel
 from jaxqc.types import AXIS, Metrics, Variables
 
-Evaluate = Callable[[Any, ArrayDataset | Dataset], Metrics]
+Evaluate = Callable[[Any, Sequence[ArrayDataset | Dataset]], Metrics]
 
 
 def make_evaluate(
     method: Method, parallel: Parallel, size: int, batch: int, data_size: int = 0, workers: int = 0
 ) -> Evaluate:
-    """`evaluate(variables, dataset) → metrics`, compiled once for all calls on sets of one image size.
+    """`evaluate(variables, datasets) → metrics` over all of them, compiled once for each image size among them.
 
     variables: replicated (`Parallel.replicate`). Every sample counts once: batches are rounded up to a multiple of the
     devices and padded with weight 0. size: network input; data_size: see `jaxqc.data.pipeline`.
@@ -31,12 +31,14 @@ def make_evaluate(
     batch = -(-batch // parallel.count) * parallel.count
     empty = jax.device_get(method.init_metrics())
 
-    def evaluate(variables: Any, dataset: ArrayDataset | Dataset) -> Metrics:
+    def evaluate(variables: Any, datasets: Sequence[ArrayDataset | Dataset]) -> Metrics:
         # The mapping may assume each argument's buffer its own to reuse, so each evaluation starts on a fresh one.
         sums = parallel.replicate(empty)
-        with eval_batches(dataset, batch, data_size, workers, (jax.process_index(), jax.process_count())) as batches:
-            for host in batches:
-                sums = update(sums, variables, parallel.shard(host))
+        for dataset in datasets:
+            part = (jax.process_index(), jax.process_count())
+            with eval_batches(dataset, batch, data_size, workers, part) as batches:
+                for host in batches:
+                    sums = update(sums, variables, parallel.shard(host))
         return {k: float(v) for k, v in method.summarize(parallel.unreplicate(merge(sums))).items()}
 
     return evaluate

@@ -15,7 +15,7 @@ import optax
 
 from jaxqc.config import DataConfig, TrainConfig
 from jaxqc.data.dataset import ArrayDataset, Dataset
-from jaxqc.data.pipeline import Loader, eval_batches, make_loader
+from jaxqc.data.pipeline import Cut, Loader, eval_batches, make_loader
 from jaxqc.training.method import Method
 from jaxqc.training.optim import Schedule
 from jaxqc.training.parallel import Parallel
@@ -149,9 +149,12 @@ class Stream(_Feed):
             return self._loader[1]
         self.close()
         config = self._config
-        part = (jax.process_index(), jax.process_count())
-        loader = make_loader(
-            self._train, stretch.batch, config.seed, step, None, config.data.size, config.data.workers, True, part
-        )
+        part, workers = (jax.process_index(), jax.process_count()), config.data.workers
+        if isinstance(self._train, Cut):
+            loader = self._train.loader(stretch.batch, config.seed, step, stretch.size, workers, part)
+        else:
+            loader = make_loader(
+                self._train, stretch.batch, config.seed, step, None, config.data.size, workers, True, part
+            )
         self._loader = (stretch.phase, loader)
         return loader

@@ -107,6 +107,40 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     return rows
 
 
+def append_row(path: Path, row: dict[str, Any]) -> None:
+    """Adds a finished piece of work to a file of rows, after a line that a crash may have torn.
+
+    Raises:
+      UserError: it cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        torn = path.exists() and not path.read_bytes().endswith(b"\n")
+        with open(path, "a", encoding="utf-8") as file:
+            file.write(("\n" if torn else "") + json.dumps(row) + "\n")
+    except OSError as e:
+        raise UserError(f"{path}: cannot be written ({e.strerror or e}); choose another --out") from e
+
+
+def finished_rows(path: Path) -> list[dict[str, Any]]:
+    """The rows that `append_row` wrote; torn lines do not count, and [] where there is no file.
+
+    Raises:
+      UserError: it cannot be read.
+    """
+    try:
+        lines = path.read_text("utf-8").splitlines()
+    except FileNotFoundError:
+        return []
+    except (OSError, UnicodeDecodeError) as e:
+        raise UserError(f"{path}: cannot be read ({e}); move it away, or choose another --out") from e
+    rows = []
+    for line in lines:
+        with contextlib.suppress(json.JSONDecodeError):
+            rows.append(json.loads(line))
+    return [row for row in rows if isinstance(row, dict)]
+
+
 def replace_text(path: Path, text: str) -> None:
     """Writes a whole file, so that a reader or a crash meets either the old or the new one."""
     new = path.with_name(path.name + ".new")

@@ -3,7 +3,8 @@
 import math
 import time
 from collections import deque
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 
 from jaxqc.config import TrainConfig
 from jaxqc.data.dataset import ArrayDataset, Dataset
+from jaxqc.data.pipeline import Cut
 from jaxqc.errors import UserError, suggest
 from jaxqc.fields import to_dict
 from jaxqc.training import checkpoint, plan, record, state
@@ -48,8 +50,8 @@ class FitResult:
 def fit(
     method: Method,
     config: TrainConfig,
-    train: ArrayDataset | Dataset,
-    val: ArrayDataset | Dataset | None,
+    train: ArrayDataset | Dataset | Cut,
+    val: ArrayDataset | Dataset | Sequence[Dataset] | None,
     workdir: str | Path,
     resume: bool = True,
     progress: bool = True,
@@ -59,6 +61,7 @@ def fit(
 
     With `resume`, a run that was ended at any moment goes on from its last sound checkpoint and ends bit-identical to
     an uninterrupted one. With several processes every one calls this with the same arguments on a shared `workdir`.
+    `val` may be several sets, each of one image size, measured as one.
 
     Raises:
       UserError: a recipe that cannot run, a folder that holds another run or cannot be written, `nan_patience` steps
@@ -69,15 +72,20 @@ def fit(
     workdir = Path(workdir)
     if not resume and checkpoint.steps_in(workdir / "checkpoints"):
         raise UserError(f"{workdir}: holds a run already; resume it or choose another folder")
+    sets = [] if val is None else [val] if isinstance(val, ArrayDataset | Dataset) else val
+    sets = [part for part in sets if len(part)]
     if config.data.mode == "resident":
-        train, val = in_memory(train, config.data), in_memory(val, config.data) if val is not None else None
+        train = train if isinstance(train, Cut) else in_memory(train, config.data)
+        sets = [in_memory(part, config.data) for part in sets]
     parallel = make_parallel(config.backend, config.devices)
-    run = _Run(method, config, train, val, workdir, parallel)
+    run = _Run(method, config, train, sets, workdir, parallel)
     run.restore()
     if jax.process_index() == 0 and (run.step < run.total or not (workdir / "meta.json").is_file()):
         record.write_papers(workdir, config, meta, method.classes, run.digest)
     run.train(progress)
-    record.write_golden(workdir, method, val if val is not None and len(val) else train, config)
+    shown = sets[0] if sets else train
+    if not isinstance(shown, Cut):
+        record.write_golden(workdir, method, shown, config)
     return FitResult(workdir, run.step, run.metrics, run.best["metrics"], run.best["step"], run.seconds)
 
 
@@ -87,8 +95,8 @@ class _Run:
 
     method: Method
     config: TrainConfig
-    data: ArrayDataset | Dataset
-    val: ArrayDataset | Dataset | None
+    data: ArrayDataset | Dataset | Cut
+    val: Sequence[ArrayDataset | Dataset]
     workdir: Path
     parallel: Parallel
     step: int = 0
@@ -111,7 +119,7 @@ class _Run:
         self.environment = {**record.environment(), "seed": config.seed}
         self.folder = self.workdir / "checkpoints"
         self.notes: list[str] = []
-        if self.val is not None and len(self.val):
+        if self.val:
             with np.errstate(all="ignore"):
                 known = method.summarize(jax.device_get(method.init_metrics()))
             if config.best_metric not in known:
@@ -137,10 +145,15 @@ class _Run:
     def train(self, progress: bool) -> None:
         """Runs what is left of the plan."""
         config, parallel, main = self.config, self.parallel, jax.process_index() == 0
-        kind: Any = Resident if config.data.mode == "resident" else Stream
+        kind: Any = Resident if isinstance(self.data, ArrayDataset) and config.data.mode == "resident" else Stream
         feed = kind(self.method, self.optimizer, self.schedule, config, parallel, self.data)
         self.evaluate = make_evaluate(
             self.method, parallel, config.eval_size, config.eval_batch, config.data.size, config.data.workers
+        )
+        method = self.method
+        self.deploy = parallel.map(lambda s: method.deployed(s.variables, s.extra))
+        self.remember = parallel.map(
+            lambda s, better: replace(s, extra=method.after_evaluation(s.extra, s.params, better)), donate=(0,)
         )
         self.log = RunLog(self.workdir, self.step) if main else None
         self.saves = checkpoint.Checkpoints(self.folder)
@@ -175,9 +188,9 @@ class _Run:
             self._read_logs(leave=1)  # those of the call before: the device is busy with this one meanwhile
             if self.step < chunk.stop and stop.asked():
                 self._leave()
-        if chunk.evaluate and self.val is not None and len(self.val):
+        if chunk.evaluate and self.val:
             self._read_logs()
-            self._evaluate(chunk, self.val)
+            self._evaluate(chunk)
         if chunk.save or self.best["step"] == chunk.stop:
             self._read_logs()
             self._save()
@@ -218,7 +231,7 @@ class _Run:
             return
         step = start + int(np.argmax(bad >= self.config.nan_patience))
         rows = chunk.stretch.indices(step, 1, self.config.seed, len(self.data))[0]
-        ids = self.data.ids if isinstance(self.data, ArrayDataset) else tuple(s.id for s in self.data.samples)
+        ids = tuple(s.id for s in self.data.samples) if isinstance(self.data, Dataset) else self.data.ids
         self.saves.wait()
         good = checkpoint.steps_in(self.folder)
         raise UserError(
@@ -235,12 +248,16 @@ class _Run:
         if self.log:
             self.log.write(row)
 
-    def _evaluate(self, chunk: plan.Chunk, val: ArrayDataset | Dataset) -> None:
-        name = self.config.best_metric
-        metrics = self.metrics = self.evaluate(self.state.variables, val)
+    def _evaluate(self, chunk: plan.Chunk) -> None:
+        name, alone = self.config.best_metric, self.state.extra is None
+        variables = self.state.variables if alone else self.deploy(self.state)
+        metrics = self.metrics = self.evaluate(variables, self.val)
         value, best = metrics[name], self.best["value"]
         sign = -1 if name.split("/")[-1] in LOWER_IS_BETTER else 1
-        if math.isfinite(value) and (best is None or sign * value > sign * best):
+        better = math.isfinite(value) and (best is None or sign * value > sign * best)
+        if not alone:
+            self.state = self.remember(self.state, self.parallel.replicate(np.bool_(better)))
+        if better:
             self.best = {"step": chunk.stop, "value": value, "metrics": metrics}
         epoch = chunk.stretch.epoch(chunk.stop)
         if self.log:

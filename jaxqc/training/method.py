@@ -30,9 +30,31 @@ class Method(Protocol):
         does not depend on how images are spread over devices. `train` switches augmentation on."""
         ...
 
-    def loss(self, params: Any, model_state: Any, batch: Batch, key: jax.Array) -> tuple[jax.Array, tuple[Any, Logs]]:
+    def init_extra(self, params: Any) -> Any:
+        """What the training state holds beside fresh parameters (a teacher, a queue of models); None = nothing."""
+        ...
+
+    def rates(self, params: Any) -> Any:
+        """A factor on the learning rate for each array, as `params`; None = 1 for all."""
+        ...
+
+    def loss(
+        self, params: Any, model_state: Any, batch: Batch, key: jax.Array, extra: Any
+    ) -> tuple[jax.Array, tuple[Any, Logs]]:
         """Mean loss over this device's prepared batch, the new mutable collections, and scalars to log.
         `key` is the same on all devices of a step."""
+        ...
+
+    def after_step(self, extra: Any, params: Any, step: jax.Array) -> Any:
+        """`extra` once optimiser step number `step` (from 0) gave `params`."""
+        ...
+
+    def after_evaluation(self, extra: Any, params: Any, improved: jax.Array) -> Any:
+        """`extra` once the validation set was measured; `improved`: strictly better than ever before."""
+        ...
+
+    def deployed(self, variables: Variables, extra: Any) -> Variables:
+        """The variables that are measured and used, from the trained ones and `extra` (perhaps as plain dicts)."""
         ...
 
     def predict(self, variables: Variables, image: jax.Array) -> dict[str, jax.Array]:
@@ -50,3 +72,23 @@ class Method(Protocol):
     def summarize(self, metrics: Any) -> Metrics:
         """Accumulator on the host → named scalars."""
         ...
+
+
+class Alone:
+    """A method that trains one network and nothing beside it: what `Method` asks for beyond that."""
+
+    def init_extra(self, params: Any) -> None:
+        """Nothing."""
+
+    def rates(self, params: Any) -> None:
+        """One learning rate for all."""
+
+    def after_step(self, extra: None, params: Any, step: jax.Array) -> None:
+        """Nothing."""
+
+    def after_evaluation(self, extra: None, params: Any, improved: jax.Array) -> None:
+        """Nothing."""
+
+    def deployed(self, variables: Variables, extra: Any) -> Variables:
+        """The trained variables themselves."""
+        return variables

@@ -17,7 +17,7 @@ import numpy as np
 import jaxqc
 from jaxqc.config import TrainConfig
 from jaxqc.data.dataset import ArrayDataset, Dataset
-from jaxqc.data.pipeline import eval_batches
+from jaxqc.data.pipeline import Cut, eval_batches
 from jaxqc.errors import UserError
 from jaxqc.fields import to_dict
 from jaxqc.training.checkpoint import load_variables
@@ -29,9 +29,9 @@ PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 GOLDEN_IMAGES = 2
 
 
-def data_digest(dataset: ArrayDataset | Dataset) -> str:
+def data_digest(dataset: ArrayDataset | Dataset | Cut) -> str:
     """SHA-256 of the training data: ids and pixels of arrays, ids and classes of an index (whose pixels are unread)."""
-    if isinstance(dataset, ArrayDataset):
+    if not isinstance(dataset, Dataset):
         return dataset.digest()
     ids = [f"{s.id}\0{s.label}" for s in dataset.samples]
     return hashlib.sha256("\n".join([*dataset.classes, *ids]).encode("utf-8", "surrogateescape")).hexdigest()
@@ -81,13 +81,13 @@ def write_measures(out: Path, report: dict[str, Any], rows: Sequence[dict[str, A
 def write_golden(folder: Path, method: Method, dataset: ArrayDataset | Dataset, config: TrainConfig) -> Path:
     """golden.npz: `image` uint8 [n h w c], the best checkpoint's `map` float32 [n s s] (and `class` [n k]) for them,
     `size` = s and `step`, so that another machine can tell how far off its own maps are."""
-    variables, _, meta = load_variables(folder, "best")  # in every process: Orbax reads in step
+    variables, _, meta = load_variables(folder, "best", type(config))  # in every process: Orbax reads in step
     path, new = folder / "golden.npz", folder / "golden.new.npz"
     if _golden_step(path) == meta["step"]:
         return path  # made where the checkpoint was made; made again here it would prove nothing
     with eval_batches(dataset, GOLDEN_IMAGES, config.data.size) as batches:
         images = next(batches)["image"][: len(dataset)]
-    out = predict_maps(method, variables, images, config.eval_size)
+    out = predict_maps(method, method.deployed(variables, None), images, config.eval_size)
     arrays: dict[str, Any] = {k: out[k] for k in ("map", "class") if k in out}
     arrays |= {"image": images, "size": np.int32(config.eval_size), "step": np.int32(meta["step"])}
     if jax.process_index() == 0:

@@ -4,6 +4,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from flax import struct
 
@@ -35,9 +36,16 @@ class TrainState:
         return {"params": self.params, **self.model_state}
 
 
+def from_host(tree: Any) -> Any:
+    """Host arrays for use within a compiled function, handed in when it runs: as constants, hundreds of megabytes of
+    weights would have to pass through the compiler."""
+    shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(np.shape(leaf), leaf.dtype), tree)
+    return jax.pure_callback(lambda: jax.tree.map(np.asarray, tree), shapes, vmap_method="sequential")
+
+
 def create(method: Method, optimizer: optax.GradientTransformation, key: jax.Array) -> TrainState:
     """A fresh state (unreplicated); wrap in `jax.eval_shape` to get its shapes without computing it."""
     variables = dict(method.init(key))
     params = variables.pop("params")
     zero = jnp.zeros((), jnp.int32)
-    return TrainState(zero, params, variables, optimizer.init(flatten(params)), zero)
+    return TrainState(zero, params, variables, optimizer.init(flatten(params)), zero, method.init_extra(params))

@@ -40,7 +40,7 @@ def make_step(
     def gradients(state: TrainState, batch: Batch, keys: jax.Array, key: jax.Array) -> tuple[Any, Any, Logs]:
         prepared = method.prepare(batch, keys, size, True)
         objective = jax.value_and_grad(method.loss, has_aux=True)
-        (loss, (model_state, logs)), grads = objective(state.params, state.model_state, prepared, key)
+        (loss, (model_state, logs)), grads = objective(state.params, state.model_state, prepared, key, state.extra)
         return grads, model_state, {**logs, "loss": loss}
 
     def step(state: TrainState, batch: Batch, key: jax.Array) -> tuple[TrainState, Logs]:
@@ -61,14 +61,17 @@ def make_step(
         params, as_params = ravel_pytree(state.params)
         mask = flatten(decay_mask(state.params))
         direction, opt_state = optimizer.update(gradient, state.opt_state, params, mask=mask)
-        new = (params - lr * jnp.asarray(direction), running, opt_state)
+        direction, rates = jnp.asarray(direction), method.rates(state.params)
+        direction = direction if rates is None else direction * flatten(rates)
+        new = (params - lr * direction, running, opt_state)
         old = (params, flatten(state.model_state), state.opt_state)
         params, running, opt_state = jax.tree.map(lambda n, o: jnp.where(finite, n, o), new, old)
         params, model_state = as_params(params), as_model_state(running)
+        extra = method.after_step(state.extra, params, state.step)
+        # What a step leaves alone is the same tracer before and after: nothing of it is copied.
+        extra = jax.tree.map(lambda n, o: n if n is o else jnp.where(finite, n, o), extra, state.extra)
         bad = jnp.where(finite, 0, state.bad_steps + 1)
-        state = replace(
-            state, step=state.step + 1, params=params, model_state=model_state, opt_state=opt_state, bad_steps=bad
-        )
+        state = TrainState(state.step + 1, params, model_state, opt_state, bad, extra)
         return state, {**logs, "grad_norm": norm, "lr": lr, "bad": bad.astype(jnp.float32)}
 
     return step

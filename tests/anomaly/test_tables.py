@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from jaxqc.anomaly.ablation import read_rows, run_cells
+from jaxqc.anomaly.ablation import ROWS, run_cells
 from jaxqc.anomaly.detectors import Gaussian, PatchCore, Spade
 from jaxqc.anomaly.evaluate import evaluate_detector
 from jaxqc.anomaly.feature_cache import Features, load_network
@@ -19,6 +19,7 @@ from jaxqc.anomaly.recipe import BackboneConfig, FitConfig
 from jaxqc.anomaly.tables import TABLES, Tables, markdown, mean_and_deviation, seeded
 from jaxqc.data.open import open_data
 from jaxqc.errors import UserError
+from jaxqc.training.logs import finished_rows
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -75,7 +76,7 @@ def test_finished_cells_are_not_measured_again(small, boards, tmp_path, monkeypa
         file.write('{"key": "half a li')  # what a killed run leaves
     both = run_cells(configs, data, tmp_path, progress=False)
     assert both[configs[0]] == first[configs[0]]
-    assert len(read_rows(tmp_path)) == 2
+    assert len(finished_rows(tmp_path / ROWS)) == 2
     assert not list(tmp_path.glob(".features*"))
     monkeypatch.setattr("jaxqc.anomaly.ablation.measure", lambda *_: pytest.fail("measured again"))
     assert run_cells(configs, data, tmp_path, progress=False) == both

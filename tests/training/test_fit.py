@@ -187,7 +187,7 @@ def test_the_step_compiles_once_a_phase(tmp_path):
     traced: list[int] = []
 
     class Counted(TinyMethod):
-        def loss(self, params, model_state, batch, key):
+        def loss(self, params, model_state, batch, key, extra=None):
             traced.append(batch["image"].shape[1])
             return super().loss(params, model_state, batch, key)
 

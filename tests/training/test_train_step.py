@@ -77,7 +77,7 @@ def test_unsynchronised_batch_norm_would_be_seen(alone):
     """The comparison above can fail: one device's batch norm over its own image differs."""
 
     class Local(TinyMethod):
-        def loss(self, params, model_state, batch, key):
+        def loss(self, params, model_state, batch, key, extra=None):
             stats = jax.tree.map(lambda x: x * (1 + jax.lax.axis_index("devices")), model_state)
             return super().loss(params, stats, batch, key)
 
@@ -114,7 +114,7 @@ def test_augmentation_draws_by_place_in_the_batch_and_anew_each_step():
     """With a learning rate of 0 the same batch gives another loss at another step, by the flips alone."""
 
     class Flips(TinyMethod):
-        def loss(self, params, model_state, batch, key):
+        def loss(self, params, model_state, batch, key, extra=None):
             loss, (state, logs) = super().loss(params, model_state, batch, key)
             column = (batch["image"] * jnp.arange(SIDE)[:, None]).mean()
             return loss, (state, {**logs, "column": column})

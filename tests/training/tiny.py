@@ -10,6 +10,7 @@ import numpy as np
 
 from jaxqc.config import OptimConfig, Phase, TrainConfig
 from jaxqc.data.dataset import ArrayDataset
+from jaxqc.training.method import Alone
 from jaxqc.types import AXIS
 
 SIDE = 12
@@ -29,7 +30,7 @@ class Net(nn.Module):
 
 
 @dataclass(frozen=True)
-class TinyMethod:
+class TinyMethod(Alone):
     norm: bool = True
     poison: int = 9
     """Label whose presence in a batch makes the loss NaN (see `tiny_data`)."""
@@ -50,7 +51,7 @@ class TinyMethod:
         mask = jax.image.resize(mask, (b, size, size, 1), "bilinear")[..., 0]
         return {**batch, "image": image, "mask": mask}
 
-    def loss(self, params, model_state, batch, key):
+    def loss(self, params, model_state, batch, key, extra=None):
         variables = {"params": params, **model_state}
         logits, new = Net(self.norm, True).apply(variables, batch["image"], mutable=["batch_stats"])
         loss = jnp.mean((jax.nn.sigmoid(logits) - batch["mask"]) ** 2)

@@ -1,0 +1,154 @@
+"""Members of the family beside each other, as in the MvpMatch paper's Table 2: cells trained, measured, tabulated."""
+
+import dataclasses
+import json
+import math
+import shutil
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from jaxqc.errors import UserError, suggest
+from jaxqc.fields import to_dict
+from jaxqc.semi.data import Splits, make_splits, manifest_of, open_pairs, parse_share, write_splits
+from jaxqc.semi.feed import Reader, whole_images
+from jaxqc.semi.manifest import FILES, write_manifest
+from jaxqc.semi.recipe import PRESETS, SemiTrainConfig
+from jaxqc.semi.train import make_method, open_lists, train_semi
+from jaxqc.training.checkpoint import load_variables
+from jaxqc.training.evaluate import make_evaluate
+from jaxqc.training.logs import append_row, finished_rows
+from jaxqc.training.parallel import make_parallel
+
+ROWS = "rows.jsonl"
+METHODS = ("supervised", "unimatch_v2", "tiers_only", "history_only", "mvpmatch")
+NAMES = {
+    "supervised": "labelled images only",
+    "fixmatch": "FixMatch",
+    "unimatch_v2": "UniMatch V2",
+    "tiers_only": "+ tiers",
+    "history_only": "+ history",
+    "mvpmatch": "MvpMatch (tiers + history)",
+    "unimatch_v1": "UniMatch V1",
+    "prevmatch": "PrevMatch",
+    "cps": "CPS",
+}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One training run: a member of the family, the labelled share as the user wrote it, and the seed of both the
+    lists and the training."""
+
+    method: str
+    share: str
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """As a folder's name."""
+        return f"{self.method}-{self.share.replace('/', 'of')}-{self.seed}"
+
+
+def run_cells(
+    cells: Sequence[Cell],
+    base: SemiTrainConfig,
+    data: str | Path,
+    out: str | Path,
+    keep: bool = False,
+    progress: bool = True,
+    note: Callable[[str], None] = lambda text: None,
+) -> dict[Cell, dict[str, Any]]:
+    """Trains and measures every cell that has no row in `out/rows.jsonl` yet; an interrupted one goes on.
+
+    A row has the test images' metrics of the checkpoint that was best on the selection images. Preset fields take the
+    place of `base.semi`; photometric augmentation and CutMix stay the preset's.
+
+    keep: whether finished runs keep their checkpoints (their logs stay either way).
+
+    Raises:
+      UserError: whatever `train_semi` refuses.
+    """
+    out = Path(out)
+    recipe = to_dict(base)
+    done = {(row["cell"], json.dumps(row["recipe"])): row for row in finished_rows(out / ROWS)}
+    found: dict[Cell, dict[str, Any]] = {}
+    for cell in cells:
+        key = (cell.name, json.dumps(recipe))
+        if key not in done:
+            lists = out / "splits" / f"{cell.share.replace('/', 'of')}-{cell.seed}"
+            _write_lists(lists, data, cell)
+            views = dataclasses.replace(base.views, splits=str(lists), manifest="")
+            config = dataclasses.replace(base, semi=PRESETS[cell.method], seed=cell.seed, views=views)
+            folder = out / cell.name
+            result = train_semi(config, data, folder, progress=progress, note=note)
+            row = {"cell": cell.name, "recipe": recipe, "metrics": _tested(config, Path(data), folder)}
+            row |= {"selected": result.best, "steps": result.step, "seconds": round(result.seconds, 1)}
+            append_row(out / ROWS, row)
+            done[key] = row
+            if not keep:
+                shutil.rmtree(folder / "checkpoints")
+            note(f"{cell.name}: mIoU {row['metrics']['miou']:.4f} in {row['seconds']:.0f} s")
+        found[cell] = done[key]
+    return found
+
+
+def _write_lists(lists: Path, data: str | Path, cell: Cell) -> Splits:
+    dataset = open_pairs(data)
+    splits = make_splits(dataset, data, parse_share(cell.share, "--shares"), seed=cell.seed)
+    write_splits(lists, splits)
+    write_manifest(lists / FILES[0], manifest_of(data, dataset))
+    return splits
+
+
+def _tested(config: SemiTrainConfig, root: Path, folder: Path) -> dict[str, float]:
+    splits, manifest = open_lists(config, root)
+    method = make_method(config, manifest)
+    variables, _, _ = load_variables(folder, "best", SemiTrainConfig)
+    parallel = make_parallel(config.backend, config.devices)
+    evaluate = make_evaluate(method, parallel, 0, config.eval_batch)
+    deployed = parallel.replicate(jax.device_get(method.deployed(variables, None)))
+    return evaluate(deployed, whole_images(Reader(root, manifest, splits["val"]), root.name, config.eval_size))
+
+
+def markdown(found: Mapping[Cell, Mapping[str, Any]], metric: str = "miou") -> str:
+    """A row a method, a column a labelled share; mean ± standard deviation over the seeds, in per cent."""
+    shares = list(dict.fromkeys(cell.share for cell in found))
+    methods = [name for name in NAMES if any(cell.method == name for cell in found)]
+    lines = ["| method | " + " | ".join(shares) + " |", "|---|" + "--:|" * len(shares)]
+    for method in methods:
+        texts = []
+        for share in shares:
+            cells = [c for c in found if (c.method, c.share) == (method, share)]
+            values = [100 * found[cell]["metrics"][metric] for cell in cells]
+            texts.append(_mean(values))
+        lines.append(f"| {NAMES[method]} | " + " | ".join(texts) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _mean(values: Sequence[float]) -> str:
+    values = [v for v in values if math.isfinite(v)]
+    if not values:
+        return ""
+    spread = f" ± {statistics.stdev(values):.2f}" if len(values) > 1 else ""
+    return f"{statistics.mean(values):.2f}{spread}"
+
+
+def check_cells(methods: Sequence[str], shares: Sequence[str], seeds: int) -> list[Cell]:
+    """All combinations, seed by seed, so that an interrupted table has whole columns first.
+
+    Raises:
+      UserError: an unknown method, no share, or no seed.
+    """
+    for method in methods:
+        if method not in PRESETS:
+            raise UserError(f"--methods: unknown {method!r}{suggest(method, PRESETS)}")
+    for share in shares:
+        parse_share(share, "--shares")
+    if seeds < 1:
+        raise UserError(f"--seeds: {seeds} is below 1")
+    return [Cell(m, share, seed) for seed in range(seeds) for share in shares for m in methods]

@@ -1,0 +1,138 @@
+"""From images of which few have labels to a segmentation run: lists, network and start, then the one loop."""
+
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Key
+
+from jaxqc.data.problems import printable
+from jaxqc.errors import UserError
+from jaxqc.models.segmenter import build_segmenter, pyramid, with_encoder
+from jaxqc.semi import feed
+from jaxqc.semi.check import SplitReport, check_splits
+from jaxqc.semi.data import Splits, read_splits, write_splits
+from jaxqc.semi.manifest import FILES, Manifest, read_manifest, write_manifest
+from jaxqc.semi.method import SemiMethod
+from jaxqc.semi.objective import network_of
+from jaxqc.semi.recipe import SemiTrainConfig
+from jaxqc.training.checkpoint import steps_in
+from jaxqc.training.loop import FitResult, fit
+from jaxqc.training.state import from_host
+from jaxqc.weights.load import Weights, load_weights
+
+LISTS = "splits"
+"""Folder of a run that keeps its lists and manifest."""
+
+
+def train_semi(
+    config: SemiTrainConfig,
+    data: str | Path,
+    out: str | Path,
+    resume: bool = True,
+    progress: bool = True,
+    note: Callable[[str], None] | None = None,
+) -> FitResult:
+    """Trains a member of the family and leaves a run folder in `out`.
+
+    Args:
+      data: folder that the paths in the lists of `config.views.splits` start from.
+      note: takes lines worth showing; None prints nothing.
+
+    Raises:
+      UserError: whatever is wrong with recipe, lists, masks, weights or folder. SystemExit: 143 after SIGTERM.
+    """
+    root, out, say = Path(data), Path(out), note or (lambda text: None)
+    splits, manifest = open_lists(config, root)
+    started = bool(steps_in(out / "checkpoints"))
+    report = check_splits(splits, root, manifest, max(phase.batch for phase in config.phases))
+    for name in report.absent:
+        say(f"no labelled image shows {name}")
+    start = encoder_weights(config)
+    method = make_method(config, manifest, report, start)
+    if jax.process_index() == 0 and not started:
+        write_splits(out / LISTS, splits)
+        write_manifest(out / LISTS / FILES[0], manifest)
+    parts = feed.readers(splits, root, manifest, config.data.mode == "resident")
+    views = config.views
+    train = feed.ViewSet(
+        parts["labeled"],
+        parts["unlabeled"],
+        config.semi.labels != "none",
+        (views.scale_min, views.scale_max),
+        views.flip,
+    )
+    val = feed.whole_images(parts["select"], printable(root.name), config.eval_size)
+    meta: dict[str, Any] = {**asdict(manifest), "mean": method.mean, "std": method.std, "dataset": printable(root.name)}
+    meta |= {"images": report.images, "start": start.meta() if start else "drawn at random"}
+    return fit(method, config, train, val, out, resume=resume, progress=progress, meta=meta)
+
+
+def open_lists(config: SemiTrainConfig, root: Path) -> tuple[Splits, Manifest]:
+    """The lists and the manifest that a recipe names.
+
+    Raises:
+      UserError: one of them is absent or malformed.
+    """
+    folder = Path(config.views.splits or root)
+    own = any((folder / name).is_file() for name in FILES)
+    return read_splits(folder), read_manifest(config.views.manifest or (folder if own else root))
+
+
+def encoder_weights(config: SemiTrainConfig) -> Weights | None:
+    """What the encoder starts from; None where it is drawn."""
+    return load_weights(config.weights, config.model.name) if config.weights else None
+
+
+def make_network(config: SemiTrainConfig, classes: int, prior: tuple[float, ...] = ()) -> nn.Module:
+    """The segmenter of a recipe. A ResNet has its batch norm folded into its kernels: nothing depends on the batch.
+
+    Raises:
+      UserError: an unknown encoder, or a width that is not 1.
+    """
+    if config.model.width != 1:
+        raise UserError(f"model.width={config.model.width}: an encoder has the width of its name; leave it at 1")
+    net = config.model
+    return build_segmenter(
+        net.name, classes, net.dtype, config.hidden, prior=prior, attention=config.attention, folded=True
+    )
+
+
+def make_method(
+    config: SemiTrainConfig, manifest: Manifest, report: SplitReport | None = None, start: Weights | None = None
+) -> SemiMethod:
+    """The method of a recipe for a data set. report: its labelled pixels tell where the head's bias starts.
+
+    Raises:
+      UserError: crops that do not fit the encoder, or weights of another one.
+    """
+    pixels = np.ones(len(manifest.classes)) if report is None else report.pixels["labeled"][:-1]
+    module = make_network(config, len(manifest.classes), tuple((pixels / max(pixels.sum(), 1)).tolist()))
+    multiple = pyramid(config.model.name).multiple
+    for i, phase in enumerate(config.phases):
+        if phase.size % multiple:
+            near = max(1, round(phase.size / multiple)) * multiple
+            raise UserError(f"phases.{i}.size={phase.size} is not a multiple of {multiple}; the nearest is {near}")
+    encoder = dict(start.folded() if "batch_stats" in start.variables else start.variables) if start else None
+
+    return SemiMethod(
+        config.semi,
+        manifest.classes,
+        network_of(module),
+        lambda key: _start(module, encoder, key, config.phases[0].size),
+        multiple=multiple,
+        head_rate=config.head_rate,
+        lr_scale=config.lr_scale,
+        fast=config.fast,
+        window=config.window,
+    )
+
+
+def _start(module: nn.Module, encoder: Any, key: Key[Array, ""], size: int) -> Any:
+    drawn: Any = module.init(key, jnp.zeros((1, size, size, 3)))
+    return drawn["params"] if encoder is None else with_encoder(drawn, from_host(encoder))[0]["params"]

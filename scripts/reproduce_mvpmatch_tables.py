@@ -1,0 +1,67 @@
+"""Table 2 of the MvpMatch paper (supervised only, UniMatch V2, tiers, history, both), for any segmentation set.
+
+    python scripts/reproduce_mvpmatch_tables.py --data camvid --config configs/mvpmatch_camvid.py --out runs/camvid
+    python scripts/reproduce_mvpmatch_tables.py --data SD900 --config configs/mvpmatch_sd900.py --out runs/sd900 \\
+        --shares 1/16 --seeds 1 --methods supervised mvpmatch --weights resnet18.npz
+
+Any field of the recipe is a flag. A seed draws the lists and the training. A finished cell is a line of OUT/rows.jsonl;
+run the command again, and only what is missing is trained, an interrupted run from its last checkpoint. OUT/tables.md
+has the test images' mIoU and pixel accuracy; OUT/pseudo_labels.png the share and accuracy of each tier over training.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from jaxqc.config import load_config
+from jaxqc.errors import UserError
+from jaxqc.overrides import override
+from jaxqc.semi.recipe import SemiTrainConfig
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs the command; the exit code is that of `jaxqc`."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    parser.add_argument("--data", required=True, metavar="DIR", help="images, masks and class names")
+    parser.add_argument("--out", required=True, metavar="DIR", help="rows, tables and runs; finished cells are kept")
+    parser.add_argument("--config", required=True, metavar="FILE", help="recipe that all cells share")
+    parser.add_argument("--shares", nargs="+", default=["1/16", "1/4"], metavar="SHARE", help="labelled")
+    parser.add_argument("--methods", nargs="+", metavar="NAME", help="presets (default: the paper's five)")
+    parser.add_argument("--seeds", type=int, default=3, help="0, 1, ...")
+    parser.add_argument("--keep", action="store_true", help="keep the checkpoints of finished runs")
+    parser.add_argument("--quiet", action="store_true", help="no progress display")
+    args, rest = parser.parse_known_args(argv)
+    try:
+        write_tables(args, override(load_config(args.config, SemiTrainConfig), rest))
+    except UserError as e:
+        print(f"reproduce_mvpmatch_tables: {' '.join(str(e).split())}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def write_tables(args: argparse.Namespace, config: SemiTrainConfig) -> None:
+    """Trains what is missing and writes the tables and the figure. Raises UserError for what a user can mend."""
+    from jaxqc.pictures.pseudo_labels import pseudo_label_curves
+    from jaxqc.semi.tables import METHODS, NAMES, check_cells, markdown, run_cells
+    from jaxqc.training.logs import read_rows
+
+    out, cells = Path(args.out), check_cells(args.methods or METHODS, args.shares, args.seeds)
+    note = (lambda text: None) if args.quiet else (lambda text: print(text, file=sys.stderr, flush=True))
+    found = run_cells(cells, config, args.data, out, args.keep, not args.quiet, note)
+    text = f"# {Path(args.data).name}: few labels\n\n{config.model.name}, {len(set(c.seed for c in cells))} seeds, "
+    text += "mean ± standard deviation over them, in per cent.\n\n"
+    for metric, title in (("miou", "Mean IoU"), ("pixel_accuracy", "Pixel accuracy")):
+        text += f"## {title} of the test images\n\n{markdown(found, metric)}\n"
+    (out / "tables.md").write_text(text, encoding="utf-8")
+    for share in args.shares:
+        runs = {NAMES[c.method]: read_rows(out / c.name / "metrics.jsonl") for c in cells
+                if (c.share, c.seed) == (share, 0) and c.method != "supervised"}  # fmt: skip
+        if runs:
+            pseudo_label_curves(runs, out / f"pseudo_labels-{share.replace('/', 'of')}.png", f"{share} labelled")
+    print(f"{out / 'tables.md'}: {len(found)} runs")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,80 @@
+"""The paper's ablation table: cells trained once, measured on the test images, set out by method and share."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from few_labels import recipe, write_images
+
+from jaxqc.config import Phase
+from jaxqc.errors import UserError
+from jaxqc.pictures.pseudo_labels import pseudo_label_curves
+from jaxqc.semi import tables
+from jaxqc.semi.tables import Cell, check_cells, markdown, run_cells
+from jaxqc.training.logs import read_rows
+
+ONE = (Phase(epochs=1, size=28, batch=2),)
+
+
+def test_cells_are_trained_once_and_measured_on_the_test_images(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = write_images(tmp_path / "few", {"all": 12})
+    cells = check_cells(["supervised", "fixmatch"], ["1/2"], 1)
+    found = run_cells(cells, recipe(phases=ONE), data, tmp_path / "out", progress=False)
+    assert [cell.name for cell in found] == ["supervised-1of2-0", "fixmatch-1of2-0"]
+    lists = tmp_path / "out" / "splits" / "1of2-0"
+    parts = [set((lists / f"{part}.txt").read_text().splitlines()) for part in ("labeled", "select", "val")]
+    assert not set.intersection(*parts)
+    for cell in cells:
+        assert 0 <= found[cell]["metrics"]["miou"] <= 1
+        assert not (tmp_path / "out" / cell.name / "checkpoints").exists()
+    monkeypatch.setattr(tables, "train_semi", lambda *_, **__: pytest.fail("trained again"))
+    assert run_cells(cells, recipe(phases=ONE), data, tmp_path / "out", progress=False) == found
+    with pytest.raises(pytest.fail.Exception, match="trained again"):
+        run_cells(cells, recipe(phases=ONE, head_rate=2.0), data, tmp_path / "out", progress=False)
+    rows = read_rows(tmp_path / "out" / "fixmatch-1of2-0" / "metrics.jsonl")
+    figure = pseudo_label_curves({"FixMatch": rows}, tmp_path / "curves.png", "half labelled")
+    assert [ax.get_ylabel() for ax in figure.axes] == ["share of pixels", "accuracy"]
+
+
+def test_table_by_hand() -> None:
+    score: Any = {("supervised", 0): 0.5, ("supervised", 1): 0.6, ("mvpmatch", 0): 0.625}
+    found = {Cell(method, "1/4", seed): {"metrics": {"miou": value}} for (method, seed), value in score.items()}
+    assert markdown(found).splitlines() == [
+        "| method | 1/4 |",
+        "|---|--:|",
+        "| labelled images only | 55.00 ± 7.07 |",
+        "| MvpMatch (tiers + history) | 62.50 |",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((["mvpmach"], ["1/4"], 1), "did you mean 'mvpmatch'"),
+        ((["cps"], ["a"], 1), "--shares: 'a' is no share"),
+        ((["cps"], ["1/4"], 0), "--seeds: 0"),
+    ],
+)
+def test_flags_that_cannot_be(arguments: Any, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        check_cells(*arguments)
+
+
+def test_the_figure_tells_coverage_and_accuracy(tmp_path: Path) -> None:
+    rows = [
+        {"kind": "train", "epoch": i, "tier1_share": 0.2, "tier1_right": 0.1, "tier2_share": 0.5, "tier2_right": 0.4}
+        for i in range(5)
+    ]
+    one = [{"kind": "train", "epoch": i, "tier1_share": 0.4, "tier1_right": 0.3} for i in range(5)]
+    figure = pseudo_label_curves({"two": rows, "one": one, "none": []}, tmp_path / "figure.png")
+    above, _, below, _ = figure.axes
+    np.testing.assert_allclose([line.get_ydata()[0] for line in above.lines], [0.2, 0.5])
+    np.testing.assert_allclose([line.get_ydata()[0] for line in below.lines], [0.5, 0.8])
+    assert figure.axes[1].lines[0].get_color() == above.lines[1].get_color()
+    assert (tmp_path / "figure.png").stat().st_size > 5000
+    with pytest.raises(UserError, match="no run logged tiers"):
+        pseudo_label_curves({"supervised": [json.loads("{}")]}, tmp_path / "none.png")

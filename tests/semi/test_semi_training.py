@@ -1,0 +1,257 @@
+"""Training from few labels by the one loop: what it learns, keeps, refuses, and how exactly it resumes."""
+
+import dataclasses
+import json
+import os
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+from few_labels import CLASSES, SIDE, recipe, write_images
+from PIL import Image
+
+from jaxqc.config import ModelConfig, Phase
+from jaxqc.errors import UserError
+from jaxqc.semi.data import Pair
+from jaxqc.semi.feed import Reader, ViewSet, letterbox, whole_images
+from jaxqc.semi.manifest import Manifest
+from jaxqc.semi.recipe import SemiTrainConfig
+from jaxqc.semi.train import train_semi
+from jaxqc.training.checkpoint import load_variables, read, steps_in
+from jaxqc.training.logs import WALL_FIELDS, read_rows
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_images(tmp_path_factory.mktemp("few"), {"labeled": 3, "unlabeled": 8, "select": 4, "val": 2})
+
+
+def rows(folder: Path) -> list[dict[str, Any]]:
+    return [{k: v for k, v in r.items() if k not in WALL_FIELDS} for r in read_rows(folder / "metrics.jsonl")]
+
+
+def last(folder: Path) -> dict[tuple[str, ...], np.ndarray]:
+    return read(folder / "checkpoints" / str(steps_in(folder / "checkpoints")[-1]))[0]
+
+
+@pytest.fixture(scope="module")
+def whole(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    train_semi(recipe(), data, folder, progress=False)
+    return folder
+
+
+def test_a_run_keeps_its_teacher_queue_lists_and_logs(whole: Path, data: Path) -> None:
+    state = last(whole)
+    evaluations = [row["miou"] for row in rows(whole) if row["kind"] == "eval"]
+    pushes = sum(value > max([-1.0, *evaluations[:i]]) for i, value in enumerate(evaluations))
+    assert len(evaluations) == 3
+    assert int(state["extra", "history", "count"]) == min(pushes, 2) > 0
+    teacher = [v for k, v in state.items() if k[:2] == ("extra", "teacher")]
+    student = [v for k, v in state.items() if k[0] == "params"]
+    assert any(not np.array_equal(t, s) for t, s in zip(teacher, student, strict=True))
+    for name in ("labeled.txt", "unlabeled.txt", "select.txt", "val.txt"):
+        assert (whole / "splits" / name).read_text() == (data / name).read_text()
+    trained = [row for row in rows(whole) if row["kind"] == "train"]
+    assert {"loss_x", "loss_u", "loss_prev", "drawn", "tier1_share", "tier3_right"} <= trained[-1].keys()
+    meta = json.loads((whole / "meta.json").read_text())
+    assert meta["classes"] == list(CLASSES)
+    assert meta["images"] == {"labeled": 3, "unlabeled": 8, "select": 4, "val": 2}
+
+
+def test_the_loaded_network_is_the_teacher(whole: Path) -> None:
+    variables, config, _ = load_variables(whole, "last", SemiTrainConfig)
+    state = last(whole)
+    kernel = variables["params"]["head"]["logits"]["kernel"]
+    np.testing.assert_array_equal(kernel, state["extra", "teacher", "head", "logits", "kernel"])
+    assert config.semi == recipe().semi
+
+
+def test_resuming_is_bit_identical_with_models_in_the_queue(
+    whole: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from jaxqc.training import loop
+
+    plain = loop._Run._save
+
+    def dies(self: Any) -> None:
+        plain(self)
+        if self.step == 4:
+            self.saves.wait()
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(loop._Run, "_save", dies)
+    with pytest.raises(KeyboardInterrupt):
+        train_semi(recipe(), data, tmp_path / "run", progress=False)
+    assert int(last(tmp_path / "run")["extra", "history", "count"]) > 0
+    monkeypatch.undo()
+    train_semi(recipe(), data, tmp_path / "run", progress=False)
+    expected, found = last(whole), last(tmp_path / "run")
+    assert expected.keys() == found.keys()
+    for key, value in expected.items():
+        np.testing.assert_array_equal(found[key], value, err_msg="/".join(key))
+    assert rows(whole) == rows(tmp_path / "run")
+
+
+@pytest.mark.slow
+def test_sigkill_with_models_in_the_queue_loses_nothing(data: Path, tmp_path: Path) -> None:
+    """Real processes of the command line, each killed a random while after a checkpoint that holds past models."""
+    file = tmp_path / "recipe.py"
+    file.write_text(
+        f"import sys\nsys.path.insert(0, {str(Path(__file__).parent)!r})\nfrom few_labels import SIDE, recipe\n"
+        "from jaxqc.config import Phase\nget_config = lambda: recipe(phases=(Phase(12, SIDE, 4),))\n"
+    )
+    cache = {"JAXQC_CACHE": str(jax.config.jax_compilation_cache_dir), "XLA_FLAGS": "", "JAX_PLATFORMS": "cpu"}
+
+    def start(folder: Path) -> subprocess.Popen[str]:
+        command = ["-m", "jaxqc", "train", "--config", str(file), "--data", str(data), "--out", str(folder), "--quiet"]
+        return subprocess.Popen([sys.executable, *command], env={**os.environ, **cache}, text=True, cwd=ROOT)
+
+    assert start(tmp_path / "whole").wait(600) == 0
+    seed = random.randrange(10**6)
+    rng, killed = random.Random(seed), []
+    for _ in range(4):
+        process, folder = start(tmp_path / "run"), tmp_path / "run" / "checkpoints"
+        before, deadline = steps_in(folder)[-1:], time.monotonic() + 600
+        while steps_in(folder)[-1:] == before and process.poll() is None:
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+        time.sleep(rng.uniform(0, 0.2))
+        process.kill()
+        process.wait()
+        killed += steps_in(folder)[-1:]
+    assert start(tmp_path / "run").wait(600) == 0
+    print(f"seed {seed}, killed with these last checkpoints: {killed}")
+    expected, found = last(tmp_path / "whole"), last(tmp_path / "run")
+    assert int(expected["extra", "history", "count"]) > 0
+    for key, value in expected.items():
+        np.testing.assert_array_equal(found[key], value, err_msg="/".join(key))
+    assert rows(tmp_path / "whole") == rows(tmp_path / "run")
+
+
+def test_restores_onto_another_number_of_devices(whole: Path, data: Path, tmp_path: Path) -> None:
+    """Two devices take the run up where one left it; the queue is the same on both."""
+    import shutil
+
+    shutil.copytree(whole, tmp_path / "run")
+    for step in steps_in(tmp_path / "run" / "checkpoints")[1:]:
+        shutil.rmtree(tmp_path / "run" / "checkpoints" / str(step))
+    train_semi(recipe(devices=2), data, tmp_path / "run", progress=False)
+    expected, found = last(whole), last(tmp_path / "run")
+    assert int(found["extra", "history", "count"]) == int(expected["extra", "history", "count"])
+    for key, value in expected.items():
+        if key[0] == "params":  # Adam divides by tiny variances, so that rounding shows
+            np.testing.assert_allclose(found[key], value, atol=5e-3, err_msg="/".join(key))
+
+
+def test_cps_and_supervised_train(data: Path, tmp_path: Path) -> None:
+    for method in ("cps", "supervised"):
+        result = train_semi(recipe(method, phases=(Phase(1, SIDE, 4),)), data, tmp_path / method, progress=False)
+        assert np.isfinite(result.metrics["miou"])
+        assert (tmp_path / method / "golden.npz").is_file()
+
+
+def test_batches_are_a_function_of_seed_and_step_alone(data: Path) -> None:
+    manifest = Manifest(CLASSES).check("here")
+    pairs = {part: tuple(Pair(*line.split()) for line in (data / f"{part}.txt").read_text().splitlines())
+             for part in ("labeled", "unlabeled")}  # fmt: skip
+    views = ViewSet(*(Reader(data, manifest, pairs[part]) for part in ("labeled", "unlabeled")))
+    take = lambda start, shard=(0, 1): views.loader(4, 7, start, SIDE, 0, shard)  # noqa: E731
+    with take(0) as loader:
+        first = [next(loader) for _ in range(6)]
+    with take(3) as loader:
+        again = next(loader)
+    for key, value in first[3].items():
+        np.testing.assert_array_equal(again[key], value)
+    halves = []
+    for index in range(2):
+        with take(3, (index, 2)) as loader:
+            halves.append(next(loader))
+    for key, value in first[3].items():
+        np.testing.assert_array_equal(np.concatenate([half[key] for half in halves]), value)
+    kept = ViewSet(views.labeled.in_memory(), views.unlabeled.in_memory())
+    with kept.loader(4, 7, 3, SIDE, 0, (0, 1)) as loader:
+        np.testing.assert_array_equal(next(loader)["unlabeled"], first[3]["unlabeled"])
+    assert (views.digest(), len(views)) == (kept.digest(), 8)
+
+
+def test_labelled_images_are_seen_as_often_one_as_the_other(data: Path) -> None:
+    manifest = Manifest(CLASSES).check("here")
+    pairs = tuple(Pair(f"images/labeled{i}.png", f"masks/labeled{i}.png") for i in range(3))
+    plain = dataclasses.replace
+    labeled = Reader(data, manifest, pairs).in_memory()
+    # Each image all of one shade, so that a view tells which it is.
+    shades = tuple(
+        (np.full((SIDE, SIDE, 1), 60 * (i + 1), np.uint8), np.zeros((SIDE, SIDE), np.uint8)) for i in range(3)
+    )
+    views = ViewSet(plain(labeled, kept=shades), plain(labeled, kept=shades, pairs=pairs * 3), scale=(1.0, 1.0))
+    seen = []
+    with views.loader(3, 0, 0, SIDE, 0, (0, 1)) as loader:
+        for _ in range(6):  # two epochs of nine unlabelled images
+            seen += [int(view.max()) for view in next(loader)["image"]]
+    assert sorted(seen) == sorted([60, 120, 180] * 6)
+
+
+def test_selection_images_of_several_sizes(tmp_path: Path) -> None:
+    counts = {"labeled": 2, "unlabeled": 4, "select": 5, "val": 1}
+    data = write_images(tmp_path / "mixed", counts, ((SIDE, SIDE), (SIDE, 40)))
+    pairs = tuple(Pair(f"images/select{i}.png", f"masks/select{i}.png") for i in range(5))
+    reader = Reader(data, Manifest(CLASSES).check("here"), pairs)
+    assert [len(part) for part in whole_images(reader, "mixed")] == [3, 2]
+    assert [len(part) for part in whole_images(reader, "mixed", 42)] == [5]
+    result = train_semi(recipe(phases=(Phase(1, SIDE, 4),)), data, tmp_path / "run", progress=False)
+    assert 0 < result.metrics["miou"] < 1
+
+
+def test_letterbox_keeps_the_proportions() -> None:
+    image, labels = np.full((10, 20, 3), 200, np.uint8), np.ones((10, 20), np.uint8)
+    big, mask = letterbox(image, labels, 40)
+    assert big.shape == (40, 40, 3)
+    assert (big[:20] == 200).all()
+    assert (big[20:] == 0).all()
+    assert (mask[:20] == 1).all()
+    assert (mask[20:] == 255).all()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"phases": (Phase(1, 30, 4),)}, "phases.0.size=30 is not a multiple of 14; the nearest is 28"),
+        ({"phases": (Phase(1, SIDE, 16),)}, "unlabeled.txt: 8 images are fewer than a batch of 16"),
+        ({"model": ModelConfig("dinov2_vits15")}, "dinov2_vits14"),
+        ({"model": ModelConfig("vit_tiny14", width=2.0)}, "model.width=2.0"),
+        ({"best_metric": "s_measure"}, "best_metric: 's_measure'"),
+        ({"weights": "nothing.npz"}, "nothing.npz"),
+    ],
+)
+def test_recipes_that_cannot_run(data: Path, tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError) as told:
+        train_semi(recipe(**changes), data, tmp_path / "run", progress=False)
+    assert message in str(told.value)
+
+
+def test_no_confident_pixel_and_no_label_at_all(data: Path, tmp_path: Path) -> None:
+    """Thresholds that nothing passes and labelled masks that say nothing: finite, and exactly no loss from either."""
+    import shutil
+
+    copy = shutil.copytree(data, tmp_path / "silent")
+    for i in range(3):
+        Image.fromarray(np.full((SIDE, SIDE), 255, np.uint8)).save(copy / "masks" / f"labeled{i}.png")
+    config = recipe("fixmatch", phases=(Phase(1, SIDE, 4),))
+    sure = dataclasses.replace(config.semi.tiers, bounds=(0.99999,))
+    result = train_semi(
+        dataclasses.replace(config, semi=dataclasses.replace(config.semi, tiers=sure)), copy, tmp_path / "run",
+        progress=False,
+    )  # fmt: skip
+    trained = [row for row in rows(tmp_path / "run") if row["kind"] == "train"]
+    assert all(row["loss_x"] == 0 and row["loss_u"] == 0 and row["tier1_share"] == 0 for row in trained)
+    assert np.isfinite(result.metrics["pixel_accuracy"])
+    assert jax.tree.all(jax.tree.map(lambda x: bool(np.isfinite(x).all()), last(tmp_path / "run")))
