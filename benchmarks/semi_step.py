@@ -48,7 +48,7 @@ from jaxqc.types import Batch
 COLUMNS = ("name", "size", "batch", "dtype", "images_per_s", "ms", "spread", "mfu", "compile_s", "memory_mb", "share",
            "vs_reference", "vs_eager", "vs_best")  # fmt: skip
 METHODS = [name for name, c in PRESETS.items() if c.labels in ("none", "ema") and not c.history.length]
-OPTIM = OptimConfig(name="adamw", lr=2e-4, weight_decay=0.01, warmup_epochs=0.0, schedule="poly", clip=0.0)
+OPTIM = OptimConfig(name="adamw", lr=5e-6, weight_decay=0.01, warmup_epochs=0.0, schedule="poly", clip=0.0)
 STEPS = 1_000_000
 """Of the schedule, which no benchmark comes to the end of."""
 
@@ -78,7 +78,7 @@ class Bench:
     def method(self, config: SemiConfig, given: bool = False) -> Timed:
         names = tuple(f"class {i}" for i in range(self.args.classes))
         start = lambda key: jax.tree.map(jnp.asarray, self.params)  # noqa: E731
-        return Timed(config, names, network_of(self.module), start, given=given)
+        return Timed(config, names, network_of(self.module), start, head_rate=40.0, given=given)
 
     def state(self, method: Timed) -> TrainState:
         """A fresh state on the devices; every candidate donates its own."""

@@ -97,9 +97,10 @@ def ours() -> dict[str, Any]:
     """Loss, gradient, student and teacher of one of our steps, and what it was given."""
     student, teacher, batch, key = drawn(0), drawn(1), prepared(), jax.random.key(2)
     network = network_of(module())
-    confidence = jax.jit(lambda p, x: jax.nn.softmax(network(p, x)).max(-1))(teacher, batch["weak"])
+    with torch.no_grad():
+        confidence = peer(teacher)(from_prepared(batch, CPU)["weak"]).softmax(1).amax(1)
     # The bound lies in a gap, so that no pixel's side hangs on a rounding.
-    middle = np.sort(np.asarray(confidence), axis=None)[B * S * S // 3 : B * S * S // 2]
+    middle = np.sort(confidence.numpy(), axis=None)[B * S * S // 3 : B * S * S // 2]
     gap = int(np.argmax(np.diff(middle)))
     bound = float(middle[gap] + middle[gap + 1]) / 2
     config = dataclasses.replace(preset("unimatch_v2"), tiers=TiersConfig((bound,), (1.0,)))
@@ -115,7 +116,8 @@ def ours() -> dict[str, Any]:
         change, _ = optimizer.update(gradient[part], optimizer.init(student[part]), student[part])
         moved[part] = optax.apply_updates(student[part], change)
     after = objective.after_step(config, frozen, moved, jnp.int32(STEP))
-    factors = np.concatenate(dropout.complementary_masks(objective._sample_keys(jax.random.split(key)[0], B, None), 64))
+    masks = jax.jit(lambda key: dropout.complementary_masks(objective._sample_keys(key, B, None), SPEC.width))
+    factors = np.concatenate(masks(jax.random.split(key)[0]))
     return {
         "params": (student, teacher), "batch": batch, "bound": bound, "factors": torch.tensor(factors),
         "loss": float(value), "gradient": named(gradient), "student": named(moved), "teacher": named(after.teacher),
