@@ -57,16 +57,17 @@ def chosen_config(args: argparse.Namespace, steps_per_call: int = 1) -> TrainCon
     )
 
 
-def random_variables(module: Any, seed: int = 0, varied: bool = False, **call: Any) -> dict[str, Any]:
+def random_variables(module: Any, seed: int = 0, varied: bool = False, side: int = 64, **call: Any) -> dict[str, Any]:
     """Variables of the module's shapes, drawn by NumPy: a real initialisation would compile for half a minute.
 
-    Kernels have variance 1 / fan-in; batch norms are neutral, or with `varied` nothing at all is at a neutral value.
-    call: what the module is called with (`aux=True` where nothing is given).
+    Kernels have variance 1 / fan-in; norms and scales are neutral, or with `varied` nothing at all is at a neutral
+    value. side: of the image that it is called with. call: with what else (`aux=True` where nothing is given).
     """
     rng = np.random.default_rng(seed)
     call = call or {"aux": True}
-    shapes = jax.eval_shape(lambda: module.init(jax.random.key(0), jnp.zeros((1, 64, 64, 3)), **call))
-    ranges = {"scale": (0.7, 1.3), "var": (0.5, 1.5)} if varied else {"scale": (1, 1), "var": (1, 1)}
+    shapes = jax.eval_shape(lambda: module.init(jax.random.key(0), jnp.zeros((1, side, side, 3)), **call))
+    ranges = {"scale": (0.7, 1.3), "gamma": (0.4, 0.8), "var": (0.5, 1.5)}
+    ranges = ranges if varied else dict.fromkeys(ranges, (1, 1))
 
     def draw(path: Any, leaf: Any) -> np.ndarray:
         kind = path[-1].key
@@ -95,6 +96,22 @@ def forward_flops(name: str, batch: int, size: int, aux: bool) -> float | None:
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         network(torch.empty(1, 3, size, size, device="meta"), aux=aux)
     return float(counter.get_total_flops() * batch)
+
+
+def segmenter_flops(encoder: str, classes: int, size: int) -> float | None:
+    """FLOPs (2 a multiply-add) of products and convolutions in one image's forward pass through a transformer and its
+    DPT head, counted on the peer without running it. None without PyTorch."""
+    try:
+        import torch
+        from torch.utils.flop_counter import FlopCounterMode
+    except ImportError:
+        return None
+    from benchmarks.peers.torch_semi import peer_segmenter
+
+    network = peer_segmenter(encoder, classes).to("meta").eval()
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        network(torch.empty(1, 3, size, size, device="meta"))
+    return float(counter.get_total_flops())
 
 
 def with_command(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -67,6 +67,7 @@ CPU_TARGETS = (
     Target("fit", None, "jaxqc d550 grid 28", "memory_share", 0.125, "its memory as a share of anomalib's", most=True),
     Target("score", None, "jaxqc whole", "vs_anomalib", 1.5, "Gaussian score d 550, over anomalib's PaDiM d 100"),
     Target("coreset", None, "jaxqc", "vs_anomalib", 20.0, "PatchCore's coreset, over anomalib's"),
+    Target("semi-step", "dinov2_vits14", "jaxqc step, views", "vs_best", 1.2, "UniMatch V2 step, S at 224, over best"),
 )
 GPU_TARGETS = (
     Target("inference", "tscarnet", "jaxqc backbone", "vs_best", 1.5, "TSCARNet inference over torch.compile"),
@@ -74,6 +75,8 @@ GPU_TARGETS = (
     Target("inference", "tscarnet", "jaxqc backbone", "images_per_s", 20_000, "TSCARNet inference, images/s at 224"),
     Target("step", "tscarnet", "jaxqc pure", "vs_best", 1.5, "TSCARNet training step over torch.compile"),
     Target("step", "tscarnet", "jaxqc resident", "share_of_pure", 0.9, "resident mode's share of the pure step"),
+    Target("semi-step", "dinov2_vitb14", "jaxqc step", "mfu", 0.4, "UniMatch V2 step, B at 518, 16 + 16, MFU", 16),
+    Target("semi-step", "dinov2_vitb14", "jaxqc step, views", "vs_best", 1.2, "the same over torch.compile", 16),
 )
 TABLES = {
     "inference": ("Inference", ("model", "name", "batch", "dtype", "images_per_s", "ms", "spread", "p50_ms", "p99_ms",
@@ -90,6 +93,11 @@ TABLES = {
                                         "vs_anomalib")),
     "fit-cost": ("Gaussian fit as the work grows", ("name", "n", "d", "grid", "ms", "spread", "compile_s", "memory_mb",
                                                     "state_mb")),
+    "semi-step": ("Semi-supervised step", ("model", "method", "name", "size", "batch", "dtype", "attention",
+                                           "images_per_s", "ms", "spread", "mfu", "compile_s", "memory_mb", "share",
+                                           "vs_reference", "vs_eager", "vs_best")),
+    "segment": ("Segmenting whole images", ("model", "name", "side", "input", "batch", "dtype", "images_per_s", "ms",
+                                            "spread", "mfu", "compile_s", "vs_full", "vs_eager", "vs_best")),
     "depthwise": ("Depthwise convolution", ("name", "shape", "dtype", "forward_ms", "gradient_ms", "spread")),
     "compile": ("Compile time, cold", ("name", "batch", "size", "trace_s", "compile_s", "total_s", "wall_s")),
     "input": ("Input pipeline", ("name", "workers", "batch", "images_per_s", "spread")),
@@ -114,6 +122,10 @@ def jobs(
             ["benchmarks.fit", *anomalib, *small, "--backbone", "resnet18", "--samples", "10", "--channels", "20",
              "--grids", "8", "--peer-channels", "10", "--width", "64", "--cost-samples", "5", "30", "--cost-channels",
              "10", "--cost-grids", "4"],
+            ["benchmarks.semi_step", "--encoder", "vit_tiny14", *small, "--size", "56", "--classes", "5", "--past", "0",
+             "1"],
+            ["benchmarks.segment", "--encoder", "vit_tiny14", "--side", "70", "--fast", "0", "56", "--classes", "5",
+             "--rounds", "3", "--seconds", "0.1"],
         ]  # fmt: skip
     batch, dtype = ("256", "bfloat16") if accelerator else ("16", "float32")
     common = ["--batch", batch, "--dtype", dtype]
@@ -124,6 +136,10 @@ def jobs(
     run += [["benchmarks.step", "--model", "minet", *common, *best, "--parts"]]
     run += [["benchmarks.backbone", "--model", "resnet50", *common, *best]]
     run += [["benchmarks.fit", *anomalib, "--rounds", "3"]]
+    large = ["--encoder", "dinov2_vitb14" if accelerator else "dinov2_vits14", "--dtype", dtype]
+    views = ["--size", "518", "--batch", "16"] if accelerator else ["--size", "224", "--batch", "4", "--rounds", "5"]
+    run += [["benchmarks.semi_step", *large, *views, *best, "--past", "0", "1", "2", "3"]]
+    run += [["benchmarks.segment", *large, "--batch", "16" if accelerator else "1", *best]]
     run += [["benchmarks.depthwise", "--dtype", dtype], ["benchmarks.compile", "--model", "tscarnet"]]
     # Simulated devices share a CPU's cores: small images show their overhead in minutes.
     scaling = [] if accelerator else ["--size", "96", "--devices", "1", "2", "4", "--mode", "strong"]

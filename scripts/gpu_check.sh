@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Checks and times on a GPU machine everything that only a GPU can tell; needs no network. Run it from the checkout:
 #
-#     scripts/gpu_check.sh [--minutes N] [--only "tests depthwise inference step compile detectors train"] [--limit S] [--smoke]
+#     scripts/gpu_check.sh [--minutes N] [--only "tests depthwise inference step compile detectors semi train"] [--limit S] [--smoke]
 #
 #   --minutes N   time for the full recipe's training (default 0: none); a later call goes on from where it stopped
 #   --only LIST   these parts only                    --limit S  most seconds for one command (default 600)
@@ -16,7 +16,7 @@
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
-minutes=0 only="tests depthwise inference step compile detectors train" limit=600 recipe=configs/tscarnet_sd900.py smoke=
+minutes=0 only="tests depthwise inference step compile detectors semi train" limit=600 recipe=configs/tscarnet_sd900.py smoke=
 while [ $# -gt 0 ]; do
   case "$1" in
     --minutes) minutes=${2:?}; shift 2 ;;
@@ -28,9 +28,9 @@ while [ $# -gt 0 ]; do
   esac
 done
 for part in $only; do
-  case " tests depthwise inference step compile detectors train " in
+  case " tests depthwise inference step compile detectors semi train " in
     *" $part "*) ;;
-    *) echo "gpu_check.sh: --only: no part called $part (tests depthwise inference step compile detectors train)" >&2; exit 2 ;;
+    *) echo "gpu_check.sh: --only: no part called $part (tests depthwise inference step compile detectors semi train)" >&2; exit 2 ;;
   esac
 done
 
@@ -108,7 +108,7 @@ if wanted tests; then
   [ -z "$smoke" ] || marks="not slow"
   JAX_PLATFORMS=$([ -z "$smoke" ] && echo cuda || echo cpu) JAX_DEFAULT_MATMUL_PRECISION=highest \
     NVIDIA_TF32_OVERRIDE=0 part "parity and layer tests" "$limit" "$python" -m pytest -q -p no:cacheprovider \
-    -W default -m "$marks" tests/peers tests/models tests/nn tests/anomaly
+    -W default -m "$marks" tests/peers tests/models tests/nn tests/anomaly tests/semi
 fi
 
 if wanted depthwise; then
@@ -162,6 +162,31 @@ if wanted detectors; then
     --batch "$(size_of 256)" --dtype bfloat16 --peer "$([ -z "$smoke" ] && echo best || echo eager)" \
     --budget $((limit / 4)) "${quick[@]}"
   bench "fit, score, coreset, cost" benchmarks.fit "${quick[@]}" "${small[@]}"
+fi
+
+if wanted semi; then
+  # Without a peer beside it the step may have the whole card.
+  semi() { local name=$1; shift; bench "semi $name" benchmarks.semi_step --dtype bfloat16 "${vit[@]}" "$@"; }
+  alone() { XLA_PYTHON_CLIENT_MEM_FRACTION=0.9 semi "$@" --peer off; }
+  if [ -n "$smoke" ]; then
+    vit=(--encoder vit_tiny14 --classes 5 --size 56 --rounds 2 --seconds 0.05)
+    semi "tiny eager peer" --batch 2 --past 0 1
+    alone "tiny xla" --batch 2 --attention xla --parts
+    bench "segment tiny" benchmarks.segment --encoder vit_tiny14 --side 70 --fast 0 56 --classes 5 --rounds 2 \
+      --seconds 0.05
+  else
+    vit=(--encoder dinov2_vitb14 --size 518)
+    semi "B 518 16 + 16 best peer" --batch 16 --attention cudnn --peer best --budget $((limit / 3))
+    semi "B 518 4 + 4 best peer" --batch 4 --attention cudnn --peer best --budget $((limit / 3))
+    for batch in 2 4 8 16; do
+      for attention in cudnn xla; do
+        alone "B 518 $attention batch $batch" --batch $batch --attention $attention --parts
+      done
+    done
+    alone "B 518 past models" --batch 16 --attention cudnn --parts --past 0 1 2 3
+    bench "segment B bf16 best peer" benchmarks.segment --encoder dinov2_vitb14 --batch 16 --dtype bfloat16 \
+      --peer best --budget $((limit / 3))
+  fi
 fi
 
 if wanted train && [ "$minutes" != 0 ]; then

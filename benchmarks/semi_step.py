@@ -1,0 +1,277 @@
+"""The semi-supervised training step beside UniMatch V2's in PyTorch, what past models and augmentation cost in it.
+
+    python -m benchmarks.semi_step --encoder dinov2_vits14 --size 224 --batch 4 --peer best --past 0 1 2 3
+
+`jaxqc step`: the loop's own step on a raw uint8 batch that lies on the device, views augmented and mixed inside of it.
+`jaxqc step, views given`: the same from prepared views, which is what the peer's step starts from too (its authors
+augment on the host). `past models: k`: the step with a queue of 8, of which k label too. Nothing is decoded anywhere.
+`batch` is that of the labelled images and that of the unlabelled ones; images/s counts both.
+
+FLOPs of a step: f · batch · (1 teacher + k past models + 3 · (1 + views) student), f being one forward pass's products
+and convolutions, counted on the peer's network by PyTorch without running it.
+"""
+
+import os
+
+os.environ.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", "0.45")  # the other half of a GPU is the peer's
+
+import argparse
+import dataclasses
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+from unittest import mock
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from benchmarks.common import Candidate, arguments, ceilings, compile_timed, finish, interleave, result
+from benchmarks.machine import Row
+from benchmarks.machine import simulate_devices as simulate
+from benchmarks.networks import random_variables, ratios, segmenter_flops, torch_device, with_command
+from jaxqc.config import OptimConfig
+from jaxqc.models.dinov2 import VITS
+from jaxqc.models.segmenter import build_segmenter
+from jaxqc.semi import history
+from jaxqc.semi.history import History
+from jaxqc.semi.method import SemiMethod
+from jaxqc.semi.objective import network_of
+from jaxqc.semi.recipe import HISTORY, PRESETS, SemiConfig, preset
+from jaxqc.training import state as states
+from jaxqc.training.optim import make_optimizer, make_schedule
+from jaxqc.training.parallel import Parallel, make_parallel
+from jaxqc.training.state import TrainState
+from jaxqc.training.step import make_step
+from jaxqc.types import Batch
+
+COLUMNS = ("name", "size", "batch", "dtype", "images_per_s", "ms", "spread", "mfu", "compile_s", "memory_mb", "share",
+           "vs_reference", "vs_eager", "vs_best")  # fmt: skip
+METHODS = [name for name, c in PRESETS.items() if c.labels in ("none", "ema") and not c.history.length]
+OPTIM = OptimConfig(name="adamw", lr=5e-6, weight_decay=0.01, warmup_epochs=0.0, schedule="poly", clip=0.0)
+STEPS = 1_000_000
+"""Of the schedule, which no benchmark comes to the end of."""
+
+
+@dataclass(frozen=True, eq=False)
+class Timed(SemiMethod):
+    """The method as it trains; with `given` batches come prepared."""
+
+    given: bool = False
+
+    def prepare(self, batch: Batch, keys: Any, size: int, train: bool) -> Batch:
+        return batch if self.given else super().prepare(batch, keys, size, train)
+
+
+class Bench:
+    """One network, method and batch on this machine: its states, its data, its candidates."""
+
+    def __init__(self, args: argparse.Namespace, parallel: Parallel) -> None:
+        self.args, self.parallel, self.config = args, parallel, preset(args.method)
+        self.module = build_segmenter(args.encoder, args.classes, args.dtype, attention=args.attention)
+        self.params = random_variables(self.module, side=args.size, train=False)["params"]
+        self.optimizer, self.schedule = make_optimizer(OPTIM), make_schedule(OPTIM, STEPS)
+        self.raw = raw_batch(args.batch, args.size, args.classes)
+        self.compile_s: dict[str, float] = {}
+        self.memory_mb: dict[str, float] = {}
+
+    def method(self, config: SemiConfig, given: bool = False) -> Timed:
+        names = tuple(f"class {i}" for i in range(self.args.classes))
+        start = lambda key: jax.tree.map(jnp.asarray, self.params)  # noqa: E731
+        return Timed(config, names, network_of(self.module), start, head_rate=40.0, given=given)
+
+    def state(self, method: Timed) -> TrainState:
+        """A fresh state on the devices; every candidate donates its own."""
+        return self.parallel.replicate(jax.device_get(states.create(method, self.optimizer, jax.random.key(0))))
+
+    def prepared(self) -> tuple[Callable[..., Any], Any]:
+        """The program that makes a prepared batch on the devices, and that batch."""
+        method = self.method(self.config)
+
+        def prepare(batch: Batch, seed: jax.Array) -> Batch:
+            keys = jax.random.split(jax.random.key(seed), len(batch["image"]))
+            return method.prepare(batch, keys, self.args.size, True)
+
+        given = self.parallel.shard(self.raw), self.parallel.replicate(np.uint32(0))
+        compiled, self.compile_s["prepare alone"] = compile_timed(self.parallel.map(prepare), *given)
+        return lambda: compiled(*given), compiled(*given)
+
+    def compiled_step(self, name: str, method: Timed, batch: Any) -> tuple[Callable[..., Any], TrainState]:
+        """`(state, batch, seed) → (state, logs)`, and a state; notes the time it took to compile and its memory."""
+        step = make_step(method, self.optimizer, self.schedule, self.args.size, self.args.accumulate)
+        call = self.parallel.map(lambda state, batch, seed: step(state, batch, jax.random.key(seed)), donate=(0,))
+        state = self.state(method)
+        compiled, self.compile_s[name] = compile_timed(call, state, batch, self.parallel.replicate(np.uint32(0)))
+        if (needs := compiled.memory_analysis()) is not None:
+            held = needs.argument_size_in_bytes + needs.output_size_in_bytes - needs.alias_size_in_bytes
+            self.memory_mb[name] = (held + needs.temp_size_in_bytes) / 1e6
+        return compiled, state
+
+    def step(self, name: str, method: Timed, batch: Any) -> Candidate:
+        compiled, state = self.compiled_step(name, method, batch)
+        return Candidate(self.runs(compiled, [state], batch, lambda state: state))
+
+    def past(self, counts: Sequence[int], batch: Any) -> dict[str, Candidate]:
+        """The step with each number of past models: one program and one queue, told how many it holds."""
+        config = dataclasses.replace(self.config, history=HISTORY)
+        with mock.patch.object(history, "draw", all_held):
+            compiled, state = self.compiled_step("past models", self.method(config), batch)
+        held = [state]
+
+        def holding(count: int) -> Callable[[TrainState], TrainState]:
+            def change(state: TrainState) -> TrainState:
+                queue = state.extra.history.replace(count=self.parallel.replicate(np.int32(count)))
+                return dataclasses.replace(state, extra=state.extra.replace(history=queue))
+
+            return change
+
+        return {f"past models: {k}": Candidate(self.runs(compiled, held, batch, holding(k))) for k in counts}
+
+    def runs(
+        self, compiled: Callable[..., Any], held: list[TrainState], batch: Any, change: Callable[..., TrainState]
+    ) -> Callable[[], Any]:
+        seed = self.parallel.replicate(np.uint32(0))
+
+        def run() -> Any:
+            held[0], logs = compiled(change(held[0]), batch, seed)
+            return logs["loss"]
+
+        return run
+
+
+def all_held(past: History, key: jax.Array, most: int) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """In place of `history.draw`: k is not drawn, but the number of models held."""
+    del key
+    most = min(most, past.length)
+    return jnp.arange(most), jnp.full(most, 1 / most), jnp.minimum(past.count, most)
+
+
+def raw_batch(batch: int, size: int, classes: int, seed: int = 0) -> dict[str, np.ndarray]:
+    """Noise, as the host would send it: `batch` labelled and as many unlabelled images."""
+    rng = np.random.default_rng(seed)
+    image, unlabeled = rng.integers(0, 256, (2, batch, size, size, 3), np.uint8)
+    mask = rng.integers(0, classes, (batch, size, size)).astype(np.uint8)
+    return {"image": image, "mask": mask, "unlabeled": unlabeled, "valid": np.ones((batch, size, size), bool)}
+
+
+def peer_candidates(
+    bench: Bench, prepared: Any, kind: str, budget: float
+) -> tuple[dict[str, Candidate], dict[str, float]]:
+    """`torch reference: SETTING` (as its authors have it), `torch eager: SETTING` and for kind `best` also `torch
+    compiled: SETTING`, the last two each the fastest of their kind; and, on a GPU, the memory each needs in MB."""
+    import torch
+
+    from benchmarks.peers.settings import best_setting, library_switches, synchronizer
+    from benchmarks.peers.torch_semi import StepSetting, load_segmenter, peer_segmenter, step_call, step_settings
+
+    library_switches()
+    device, bf16 = torch_device(), bench.args.dtype == "bfloat16"
+    model = load_segmenter(bench.params, peer_segmenter(bench.args.encoder, bench.args.classes))
+    batch = {name: np.asarray(x)[0] for name, x in jax.device_get(prepared).items()}
+    prepare = lambda setting: step_call(model, setting, batch, device, total=STEPS)  # noqa: E731
+    settings = step_settings(bf16, compiled=kind == "best")
+    groups = {"torch reference": [StepSetting(joined=False, bf16=bf16)]}
+    groups |= {"torch eager": [s for s in settings if s.compile == "off"]}
+    groups |= {"torch compiled": [s for s in settings if s.compile != "off"]}
+    out, memory = {}, {}
+    for group, members in groups.items():
+        if not members:
+            continue
+        try:
+            setting, call, _ = best_setting(prepare, members, device, budget=budget, say=print)
+        except RuntimeError as e:
+            print(f"{group}: {e}")
+            continue
+        name = f"{group}: {setting.name}"
+        out[name] = Candidate(call, synchronizer(device))
+        if device.type == "cuda":
+            torch.cuda.empty_cache()
+            others = torch.cuda.memory_allocated(device)
+            torch.cuda.reset_peak_memory_stats(device)
+            call()
+            memory[name] = (torch.cuda.max_memory_allocated(device) - others) / 1e6
+    return out, memory
+
+
+def run(args: argparse.Namespace) -> list[Row]:
+    if args.devices > 1 and jax.config.jax_platforms == "cpu":
+        simulate(args.devices)
+    jax.config.update("jax_enable_compilation_cache", False)  # a cached program would hide what compiling costs
+    parallel = make_parallel(args.backend, args.devices)
+    bench = Bench(args, parallel)
+    raw = parallel.shard(bench.raw)
+    prepare, prepared = bench.prepared()
+    whole, given = "jaxqc step", "jaxqc step, views given"
+    candidates = {whole: bench.step(whole, bench.method(bench.config), raw)}
+    if "given" in args.parts:
+        candidates[given] = bench.step(given, bench.method(bench.config, given=True), prepared)
+        candidates["prepare alone"] = Candidate(prepare)
+    candidates |= bench.past(args.past, raw) if args.past else {}
+    peers, memory = {}, {}
+    if args.peer != "off" and args.method == "unimatch_v2" and parallel.count == 1:
+        peers, memory = peer_candidates(bench, prepared, args.peer, args.budget)
+    timings = interleave(candidates | peers, args.rounds, args.seconds)
+
+    forward = segmenter_flops(args.encoder, args.classes, args.size)
+    ceiling = ceilings(jnp.dtype(args.dtype)) if forward else None
+    views, teacher = bench.config.views, int(bench.config.labels == "ema")
+    more = {"model": args.encoder, "method": args.method, "size": args.size, "batch": args.batch, "dtype": args.dtype,
+            "classes": args.classes, "attention": args.attention, "backend": args.backend}  # fmt: skip
+    compile_s, memory = bench.compile_s, memory | bench.memory_mb
+    rows = []
+    for name, timing in timings.items():
+        past = int(name.rpartition(" ")[2]) if name.startswith("past") else 0
+        flops = (
+            forward * args.batch * (teacher + past + 3 * (1 + views)) if forward and name != "prepare alone" else None
+        )
+        row = result("semi-step", name, timing, images=2 * args.batch, flops=flops, ceiling=ceiling,
+                     devices=parallel.count, **more)  # fmt: skip
+        key = "past models" if name.startswith("past") else name
+        row |= {"k": past} if name.startswith("past") else {}
+        row |= {"compile_s": compile_s[key]} if key in compile_s else {}
+        row |= {"memory_mb": memory[key]} if key in memory else {}
+        rows.append(row)
+    ms = {row["name"]: row["ms"] for row in rows}
+    for row in rows:
+        if row["name"] == "prepare alone":
+            row["share"] = row["ms"] / ms[whole]
+        elif row["name"] == whole and given in ms:
+            row["share"] = max(0.0, 1 - ms[given] / ms[whole])
+        elif row["name"].startswith("past") and "past models: 0" in ms:
+            row["share"] = max(0.0, 1 - ms["past models: 0"] / row["ms"])
+    kinds = {"vs_reference": "torch reference", "vs_eager": "torch eager"}
+    compared = {key: name for key, kind in kinds.items() for name in peers if name.startswith(kind)}
+    if args.peer == "best" and peers:
+        compared["vs_best"] = min(peers, key=lambda name: ms[name])
+    ratios(rows, "jaxqc", compared)
+    return rows
+
+
+def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    parser = arguments(__doc__.splitlines()[0])
+    parser.add_argument("--encoder", choices=sorted(VITS), default="dinov2_vits14")
+    parser.add_argument("--method", choices=METHODS, default="unimatch_v2")
+    parser.add_argument("--size", type=int, default=224, help="side of the views, a multiple of 14")
+    parser.add_argument("--batch", type=int, default=4, help="labelled images, and as many unlabelled ones")
+    parser.add_argument("--accumulate", type=int, default=1, help="micro-batches a step")
+    parser.add_argument("--classes", type=int, default=40)
+    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
+    parser.add_argument("--attention", choices=("auto", "cudnn", "xla"), default="auto")
+    parser.add_argument("--parts", nargs="*", default=["given"], choices=("given",), help="what else than the step")
+    parser.add_argument("--past", type=int, nargs="*", default=[], help="numbers of past models, up to 3, to time")
+    parser.add_argument("--peer", choices=("off", "eager", "best"), default="eager", help="PyTorch beside it: not at "
+                        "all, the fastest eager setting, or also every compiled one")  # fmt: skip
+    parser.add_argument("--budget", type=float, default=600, help="seconds for trying the peer's settings")
+    parser.add_argument("--backend", choices=("pmap", "shard_map"), default="pmap")
+    parser.add_argument("--devices", type=int, default=0, help="0 takes all; more than one on a CPU simulates them")
+    return parser.parse_args(argv)
+
+
+def main() -> None:
+    args = parse()
+    title = f"{args.method} step, {args.encoder} at {args.size}, {args.batch} + {args.batch} images"
+    finish(with_command(run(args)), args.json, title, COLUMNS)
+
+
+if __name__ == "__main__":
+    main()
