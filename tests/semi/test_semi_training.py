@@ -61,6 +61,7 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     use_tiny(monkeypatch)
 
 
+@pytest.mark.slow
 def test_a_transformer_trains_from_an_encoders_file(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
