@@ -98,7 +98,11 @@ def _draw_worst(result: SegmentationEvaluation, model: Segmentation, part: Part,
     maps = model.predict([image for image, _ in read], fast=fast, window=window)
     rows = [
         LabelRow(
-            row["id"], image, labels, truth, (f"mean IoU {row['miou']:.3f}", f"pixels {row['pixel_accuracy']:.3f}")
+            Path(row["id"]).stem,
+            image,
+            labels,
+            truth,
+            (f"mean IoU {row['miou']:.3f}", f"pixels {row['pixel_accuracy']:.3f}"),
         )
         for row, (image, truth), labels in zip(chosen, read, maps, strict=True)
     ]
