@@ -42,7 +42,8 @@ class Segmentation:
         """`batch`: most images on the device at once."""
         self.config, self.meta, self.batch = config, dict(meta), batch
         self.classes: tuple[str, ...] = tuple(meta["classes"])
-        self.colors: tuple[Color, ...] = tuple(map(tuple, meta.get("colors") or palette(len(self.classes))))
+        colors = meta.get("colors") or palette(len(self.classes))
+        self.colors: tuple[Color, ...] = tuple((r, g, b) for r, g, b in colors)
         self.fast, self.window = config.fast or config.eval_size, config.window
         self._network = network_of(make_network(config, len(self.classes)))
         self._multiple = pyramid(config.model.name).multiple
@@ -184,7 +185,7 @@ class Segmentation:
 
     def _batch(
         self, images: list[np.ndarray], full: int, what: tuple[str, ...], fast: int, slide: bool
-    ) -> dict[str, Sequence[np.ndarray]]:
+    ) -> dict[str, Any]:
         """One call of the network with `full` images; the answers of images of several sizes come as lists."""
         if len({image.shape for image in images}) == 1:
             stack = pad_to(np.concatenate(images), full)
