@@ -168,7 +168,7 @@ def _only_segmentation(args: argparse.Namespace, *names: str) -> None:
 def _evaluate_segmentation(args: argparse.Namespace, model: Any) -> int:
     from jaxqc import api
 
-    split = {None: "val", "test": "val"}.get(args.split, args.split)
+    split = "val" if args.split in (None, "test") else str(args.split)
     out = args.out or str(Path(args.checkpoint) / f"evaluation-{split}")
     result = api.evaluate_segmentation(
         model,

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 FEW = 16
 """Most classes whose shares are written into the squares."""
+WIDE = 2.0
+"""Fewest inches of a matrix, for its title."""
 LONGEST = 22
 """Most characters of a name."""
 
@@ -34,7 +36,7 @@ def confusion_figure(matrix: Int[np.ndarray, "k k"], classes: Sequence[str], pat
     if matrix.shape != (k, k):
         raise ValueError(f"matrix {matrix.shape} of {k} classes")
     names = [_short(drawable(name, f"class {i}")) for i, name in enumerate(classes)]
-    square = 0.36 if k <= FEW else 0.2
+    square = max(0.36, WIDE / k) if k <= FEW else 0.2
     room = MARGIN + max(len(name) for name in names) * 0.62 * TEXT / 72 + 0.12
     side, right = square * k, 0.6
     width, height = 0.2 + room + side + right, room + side + 0.45

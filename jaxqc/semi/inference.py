@@ -96,7 +96,7 @@ def sliding_window(
     tall, wide = (min(window, side // multiple * multiple) for side in (height, width))
     rows, columns = grid(height, tall, min(stride, tall), True), grid(width, wide, min(stride, wide), True)
     starts = jnp.array([(top, left) for top in rows for left in columns])
-    classes = jax.eval_shape(network, params, image).shape[-1]
+    classes = jax.eval_shape(network, params, image[:, :tall, :wide]).shape[-1]
 
     def add(i: Array, carry: tuple[Array, Array]) -> tuple[Array, Array]:
         total, seen = carry

@@ -32,17 +32,18 @@ Out = np.ndarray | list[np.ndarray]
 class Segmentation:
     """A network's parameters, its classes, and the normalisation it was trained with.
 
-    `classes`, `colors`: by label, as the manifest has them. `fast`, `window`: how an image is taken unless a call says
-    otherwise: as the run's selection images were when they chose this network. `meta`: the checkpoint's record. One
-    graph is compiled for each size of the network's input and batch size, and two small ones (the way there and back)
-    for each image size.
+    `classes`, `colors`: by label, as the manifest has them. `meta`: the checkpoint's record. `fast`, `window`: how an
+    image is taken unless a call says otherwise: as the selection images were that chose this network. One graph is
+    compiled for each size of the network's input and batch size, and two small ones (the way there and back) for each
+    image size.
     """
 
     def __init__(self, params: Any, config: SemiTrainConfig, meta: Mapping[str, Any], batch: int = 16) -> None:
         """`batch`: most images on the device at once."""
         self.config, self.meta, self.batch = config, dict(meta), batch
         self.classes: tuple[str, ...] = tuple(meta["classes"])
-        self.colors: tuple[Color, ...] = tuple(map(tuple, meta.get("colors") or palette(len(self.classes))))
+        colors = meta.get("colors") or palette(len(self.classes))
+        self.colors: tuple[Color, ...] = tuple((r, g, b) for r, g, b in colors)
         self.fast, self.window = config.fast or config.eval_size, config.window
         self._network = network_of(make_network(config, len(self.classes)))
         self._multiple = pyramid(config.model.name).multiple
@@ -184,7 +185,7 @@ class Segmentation:
 
     def _batch(
         self, images: list[np.ndarray], full: int, what: tuple[str, ...], fast: int, slide: bool
-    ) -> dict[str, Sequence[np.ndarray]]:
+    ) -> dict[str, Any]:
         """One call of the network with `full` images; the answers of images of several sizes come as lists."""
         if len({image.shape for image in images}) == 1:
             stack = pad_to(np.concatenate(images), full)

@@ -47,6 +47,8 @@ def predict_folder(
             laid = overlay_labels(image, labels, model.colors, clear)
             Image.fromarray(with_legend(laid, labels, model.classes, model.colors)).save(files[1])
 
-    predict = lambda group: model.predict(group, fast=fast, window=window)  # noqa: E731
+    def predict(group: list[np.ndarray]) -> Sequence[np.ndarray]:
+        return list(model.predict(group, fast=fast, window=window))
+
     outs = [out, overlays] if overlays else [out]
     return each_image(images, outs, predict, write, model.batch, model.kind(fast, window), progress, "label map")

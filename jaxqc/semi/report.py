@@ -96,10 +96,8 @@ def _draw_worst(result: SegmentationEvaluation, model: Segmentation, part: Part,
     read = [part.read(pairs[row["id"]]) for row in chosen]
     fast, window = result.asked
     maps = model.predict([image for image, _ in read], fast=fast, window=window)
-    rows = [
-        LabelRow(
-            row["id"], image, labels, truth, (f"mean IoU {row['miou']:.3f}", f"pixels {row['pixel_accuracy']:.3f}")
-        )
-        for row, (image, truth), labels in zip(chosen, read, maps, strict=True)
-    ]
+    rows = []
+    for row, (image, truth), labels in zip(chosen, read, maps, strict=True):
+        lines = f"mean IoU {row['miou']:.3f}", f"pixels {row['pixel_accuracy']:.3f}"
+        rows.append(LabelRow(Path(row["id"]).stem, image, labels, truth, lines))
     label_sheet(rows, model.classes, model.colors, path, clear=(0,) if model.background else ())

@@ -6,7 +6,7 @@ import shutil
 
 import numpy as np
 import pytest
-from kept_run import CLASSES, COLORS, PARTS, kept_run, make_data, micro_network, squares  # noqa: F401 - fixtures
+from kept_run import CLASSES, COLORS, PARTS, kept_run, make_data, small_network, squares  # noqa: F401 - fixtures
 from PIL import Image
 
 import jaxqc
@@ -126,9 +126,9 @@ def test_other_data_bring_their_own_lists_and_order_of_classes(model, kept_run, 
     data = make_data(tmp_path / "other")
     turned = Manifest(CLASSES[::-1], COLORS[::-1])
     for i in range(8):
-        (data / "images" / f"{i}.png").rename(data / "images" / f"other {i}.png")
         mask = read(data, i)[1]
         Image.fromarray(np.where(mask == 255, 255, 3 - mask).astype(np.uint8)).save(data / "masks" / f"{i}.png")
+        (data / "images" / f"{i}.png").rename(data / "images" / f"other {i}.png")
     for name in PARTS:
         text = (data / f"{name}.txt").read_text()
         (data / f"{name}.txt").write_text(text.replace(" ", "\t").replace("images/", "images/other "))

@@ -7,12 +7,24 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from kept_run import CLASSES, COLORS, kept_run, micro_network, squares  # noqa: F401 - fixtures
+from kept_run import (  # noqa: F401 - fixtures
+    CLASSES,
+    COLORS,
+    NET,
+    kept_run,
+    random_params,
+    small_network,
+    squares,
+    write_run,
+)
 
 import jaxqc
+from jaxqc.config import ModelConfig
 from jaxqc.errors import UserError
-from jaxqc.semi import inference
+from jaxqc.models.dinov2 import VITS, ViTSpec
+from jaxqc.semi import inference, train
 from jaxqc.semi.model import Segmentation, is_segmentation, load_segmentation
+from jaxqc.semi.recipe import SemiTrainConfig, preset
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +45,29 @@ def test_loads_by_the_folders_method(kept_run, model):
     assert found.colors == COLORS
     assert found.meta["step"] == 7
     assert not is_segmentation(kept_run / "splits")
+
+
+def test_one_network_of_a_run_with_more_is_taken(model, squares, tmp_path, rng):
+    """The teacher where there is one, else the first of two students."""
+    image, params = rng.integers(0, 256, (28, 28, 3), np.uint8), jax.device_get(model.params)
+    wrong = jax.tree.map(np.zeros_like, params)
+    net = ModelConfig(name=NET)
+    taught = write_run(tmp_path / "a", squares, wrong, {"teacher": params}, model=net)
+    pair = jax.tree.map(lambda a, b: np.stack([a, b]), params, wrong)
+    two = write_run(tmp_path / "b", squares, pair, model=net, semi=preset("cps"))
+    for run in (taught, two):
+        found = load_segmentation(run).predict_full(image)["map"]
+        np.testing.assert_allclose(found, model.predict_full(image)["map"], atol=1e-6)
+
+
+def test_images_are_taken_as_those_that_chose_the_network(model, squares, tmp_path, rng):
+    image = rng.integers(0, 256, (60, 80, 3), np.uint8)
+    for changes in ({"fast": 42}, {"eval_size": 42}):
+        run = write_run(tmp_path / next(iter(changes)), squares, model.params, model=ModelConfig(name=NET), **changes)
+        other = load_segmentation(run)
+        assert other.input_size(60, 80) == (28, 42)
+        np.testing.assert_array_equal(other.predict(image), model.predict(image, fast=42))
+        np.testing.assert_array_equal(other.predict(image, fast=0), model.predict(image))
 
 
 def test_lists_of_mixed_sizes_equal_single_images(model, mixed):
@@ -62,7 +97,8 @@ def test_it_is_the_whole_image_pass_of_training(model, rng):
     image = rng.integers(0, 256, (2, 33, 50, 3), np.uint8)
     x = (image / 255.0 - np.array([0.4, 0.5, 0.6])) / np.array([0.2, 0.25, 0.3])
     for fast in (0, 28):
-        expected = inference.whole_image(model._network, model.params, jnp.asarray(x, jnp.float32), 14, fast)
+        whole = jax.jit(inference.whole_image, static_argnums=(0, 3, 4))
+        expected = whole(model._network, model.params, jnp.asarray(x, jnp.float32), 14, fast)
         np.testing.assert_allclose(model.predict_full(image, fast=fast)["map"], expected, atol=2e-5)
         run = jax.jit(model.forward, static_argnums=2)
         np.testing.assert_allclose(run(model.params, image, fast), expected, atol=2e-5)
@@ -102,6 +138,21 @@ def test_windows_where_the_image_is_large_enough(model, monkeypatch, rng):
     assert [m.shape for m in model.predict(grey, window=True)] == [(35, 44)] * 2
     with pytest.raises(UserError, match="fast=28 and window"):
         model.predict(small, fast=28, window=True)
+
+
+@pytest.mark.parametrize("name", ["vit_micro14", pytest.param("resnet18", marks=pytest.mark.slow)])
+def test_a_real_network_of_the_recipe(name, squares, tmp_path, rng, monkeypatch):
+    """The network that the training builds, from its file, at a size it takes as it is."""
+    monkeypatch.setattr("jaxqc.semi.model.make_network", train.make_network)
+    monkeypatch.setitem(VITS, "vit_micro14", ViTSpec(192, 4, 3, (0, 1, 2, 3), grid=4))
+    config = SemiTrainConfig(model=ModelConfig(name=name), hidden=8)
+    network = train.make_network(config, len(CLASSES))
+    params = random_params(network)
+    model = load_segmentation(write_run(tmp_path / "run", squares, params, model=config.model, hidden=8))
+    image = rng.integers(0, 256, (1, 42, 42, 3), np.uint8)
+    x = (image / 255.0 - np.array([0.4, 0.5, 0.6])) / np.array([0.2, 0.25, 0.3])
+    expected = jax.jit(network.apply)({"params": params}, jnp.asarray(x, jnp.float32))
+    np.testing.assert_allclose(model.predict_full(image)["map"], jax.nn.softmax(expected), atol=1e-4)
 
 
 def test_defect_map(model, rng):

@@ -47,6 +47,18 @@ def test_sliding_window_averages_windows() -> None:
     np.testing.assert_allclose(got, expected, rtol=1e-5)
 
 
+def test_a_window_takes_what_the_network_takes() -> None:
+    """Which need not take the image: only windows are ever multiples of its patches."""
+
+    def encode(p: Any, x: jax.Array) -> jax.Array:
+        assert x.shape[1] % 4 == x.shape[2] % 4 == 0
+        return x
+
+    patches = Network(encode, lambda p, features, size: features @ p)
+    found = inference.sliding_window(patches, np.ones((3, 2)), np.zeros((1, 18, 25, 3), np.float32), 8, 4, 4)
+    assert found.shape == (1, 18, 25, 2)
+
+
 def test_windows_that_cannot_be() -> None:
     image = np.zeros((1, 20, 20, 3), np.float32)
     with pytest.raises(UserError, match=re.escape("window=20, stride=8: a multiple of 14")):
