@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch._dynamo  # an optimiser's first step imports it; a setting's time limit must not cut that short
 import torch.nn.functional as F
 from torch import Tensor, nn
 

@@ -6,7 +6,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the peers need PyTorch (extra: peers)")
 
-from benchmarks import segment, semi_step
+from benchmarks import segment, semi_candidates, semi_step
 from benchmarks.networks import segmenter_flops
 from jaxqc.semi import history
 
@@ -27,7 +27,7 @@ def test_all_models_held_take_part() -> None:
     queue = history.empty({"a": jnp.zeros(2)}, 4)
     push = jax.jit(history.push)
     for count in range(4):
-        places, weights, k = semi_step.all_held(queue, jax.random.key(0), 3)
+        places, weights, k = semi_candidates.all_held(queue, jax.random.key(0), 3)
         assert (places.tolist(), int(k)) == ([0, 1, 2], min(count, 3))
         assert float(weights.sum()) == pytest.approx(1)
         queue = push(queue, {"a": jnp.ones(2)})
