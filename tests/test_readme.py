@@ -18,14 +18,13 @@ from jaxqc.arguments import parse
 from jaxqc.cli import RECIPES, VERBS, main
 from jaxqc.config import Phase, TrainConfig, load_config
 from jaxqc.data.readers import open_dataset
-from jaxqc.models.dinov2 import VITS, ViTSpec
 from jaxqc.overrides import override
 from jaxqc.semi.recipe import SemiDataConfig
 from jaxqc.semi.train import train_semi
 from jaxqc.weights.known import KNOWN
 from tests.data.foreign_tfds import pets
 from tests.semi.few_labels import recipe as recipe_of_few
-from tests.semi.few_labels import write_images
+from tests.semi.few_labels import use_tiny, write_images
 from tests.tiny_boards import make_boards, make_weights
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -65,7 +64,7 @@ def segments(tmp_path_factory) -> tuple[Path, Path, Path]:
     data, lists = write_images(folder / "set", {"any": 24}), folder / "lists"
     assert main(["data", "split", str(data), "--out", str(lists), "--quiet"]) == 0
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(VITS, "vit_tiny14", ViTSpec(192, 4, 3, (0, 1, 2, 3), grid=3))
+        use_tiny(patch)
         few = SemiDataConfig(splits=str(lists))
         train_semi(
             recipe_of_few("supervised", phases=(Phase(1, 28, 4),), views=few), data, folder / "run", progress=False
@@ -117,7 +116,7 @@ def test_jaxqc_commands(command, request, run_folder, plates, foreign, tmp_path,
     if {"SEGMENTS", "runs/few"} & set(arguments):
         data, lists, run = request.getfixturevalue("segments")
         stand_in |= {"SEGMENTS": str(data), "splits/16": str(lists), "runs/few": str(run)}
-        monkeypatch.setitem(VITS, "vit_tiny14", ViTSpec(192, 4, 3, (0, 1, 2, 3), grid=3))
+        use_tiny(monkeypatch)
     monkeypatch.chdir(tmp_path)
     assert main([stand_in.get(a, a) for a in arguments]) == 0
 

@@ -156,7 +156,7 @@ def _small(row: LabelRow) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
     if scale >= 1:
         return image, row.labels, row.truth
     size = max(1, round(width * scale)), max(1, round(height * scale))
-    nearest = lambda m: np.asarray(Image.fromarray(m).resize(size, Image.Resampling.NEAREST))  # noqa: E731
+    nearest = lambda m: np.asarray(Image.fromarray(m).resize(size, Image.Resampling.NEAREST))
     image = np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BOX))
     return image, nearest(row.labels), None if row.truth is None else nearest(row.truth)
 

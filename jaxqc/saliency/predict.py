@@ -34,6 +34,6 @@ def predict_folder(
     def write(image: np.ndarray, values: np.ndarray, files: Sequence[Path]) -> None:
         Image.fromarray(np.rint(values * 255).astype(np.uint8)).save(files[0])
 
-    predict = lambda group: model.predict(group, size=size)  # noqa: E731
-    kind = lambda shape: () if model.mixes_sizes else shape  # noqa: E731
+    predict = lambda group: model.predict(group, size=size)
+    kind = lambda shape: () if model.mixes_sizes else shape
     return each_image(images, [out], predict, write, model.batch, kind, progress)

@@ -48,7 +48,7 @@ class SemiMethod:
 
     def rates(self, params: Any) -> Any:
         """`head_rate` for what lies below `head`, times `lr_scale`."""
-        factor = lambda name: self.lr_scale * (self.head_rate if name == "head" else 1.0)  # noqa: E731
+        factor = lambda name: self.lr_scale * (self.head_rate if name == "head" else 1.0)
         return {name: jax.tree.map(partial(jnp.full_like, fill_value=factor(name)), x) for name, x in params.items()}
 
     def init_extra(self, params: Any) -> Frozen:

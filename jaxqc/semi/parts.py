@@ -114,7 +114,7 @@ def _indexed(root: Path, split: str) -> tuple[Pair, ...]:
         samples = tuple(s for s in samples if s.split in ("val", "test"))
         if not samples:
             raise UserError(f"{printable(root)}: no val.txt there, nor a split of its own; measure all (split 'all')")
-    relative = lambda path: path.relative_to(root).as_posix() if path else ""  # noqa: E731
+    relative = lambda path: path.relative_to(root).as_posix() if path else ""
     return tuple(Pair(relative(s.image), relative(s.mask)) for s in samples)
 
 

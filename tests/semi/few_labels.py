@@ -82,4 +82,5 @@ class Tiny(nn.Module):
 
 def use_tiny(patch: pytest.MonkeyPatch) -> None:
     """From here on every recipe trains `Tiny`, whatever encoder it names."""
-    patch.setattr("jaxqc.semi.train.make_network", lambda config, classes, prior=(): Tiny(classes))
+    for module in ("train", "model"):
+        patch.setattr(f"jaxqc.semi.{module}.make_network", lambda config, classes, prior=(): Tiny(classes))

@@ -77,7 +77,7 @@ def make_data(root: Path, seed: int = 0) -> Path:
         mask = rng.integers(0, len(CLASSES), (h, w)).astype(np.uint8)
         mask[:5, :7] = 255
         Image.fromarray(mask).save(root / "masks" / f"{i}.png")
-    pair = lambda i: Pair(f"images/{i}.png", f"masks/{i}.png")  # noqa: E731
+    pair = lambda i: Pair(f"images/{i}.png", f"masks/{i}.png")
     write_splits(root, {name: tuple(map(pair, numbers)) for name, numbers in PARTS.items()})
     write_manifest(root / "manifest.json", Manifest(CLASSES, COLORS))
     return root
@@ -87,7 +87,7 @@ def random_params(network: nn.Module) -> Any:
     """Whose logits differ widely from place to place; drawn without compiling the network."""
     shapes: Any = jax.eval_shape(network.init, jax.random.key(0), jnp.zeros((1, 42, 42, 3)))["params"]
     rng = np.random.default_rng(3)
-    drawn = lambda x: rng.normal(0, np.prod(x.shape[:-1]) ** -0.5 if x.ndim > 1 else 0.1, x.shape).astype(np.float32)  # noqa: E731
+    drawn = lambda x: rng.normal(0, np.prod(x.shape[:-1]) ** -0.5 if x.ndim > 1 else 0.1, x.shape).astype(np.float32)
     params = jax.tree.map(drawn, shapes)
     params["head"]["logits"]["kernel"] *= 9.0
     return params

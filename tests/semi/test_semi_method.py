@@ -40,7 +40,7 @@ def test_sliding_window_averages_windows() -> None:
     seen_first = Network(lambda p, x: x, lambda p, x, size: jnp.stack([x[..., 0] - x[:, :1, :1, 0], 0 * x[..., 0]], -1))
     image = np.arange(12, dtype=np.float32).reshape(1, 1, 12, 1).repeat(4, 1)
     got = np.asarray(inference.sliding_window(seen_first, None, image, 8, 4, 4))[0, 0, :, 0]
-    sigmoid = lambda x: 1 / (1 + np.exp(-x))  # noqa: E731
+    sigmoid = lambda x: 1 / (1 + np.exp(-x))
     expected = [
         sigmoid(i) if i < 4 else sigmoid(i - 4) if i >= 8 else (sigmoid(i) + sigmoid(i - 4)) / 2 for i in range(12)
     ]
@@ -104,10 +104,10 @@ def squares(rng: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray]:
     return image.astype(np.uint8), mask
 
 
-@pytest.mark.parametrize("name", ["mvpmatch", "cps"])
+@pytest.mark.parametrize("name", ["mvpmatch", pytest.param("cps", marks=pytest.mark.slow)])
 def test_learns_on_two_devices(name: str, rng: np.random.Generator) -> None:
     config, module = preset(name), Tiny()
-    start = lambda key: module.init(key, jnp.zeros((1, 12, 12, 3)))["params"]  # noqa: E731
+    start = lambda key: module.init(key, jnp.zeros((1, 12, 12, 3)))["params"]
     method = SemiMethod(config, ("plate", "square"), network_of(module), start, multiple=1)
 
     def step(params: Any, extra: Any, batch: Any, i: Any) -> Any:

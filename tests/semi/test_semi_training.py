@@ -172,6 +172,7 @@ def test_sigkill_with_models_in_the_queue_loses_nothing(data: Path, tmp_path: Pa
     assert rows(tmp_path / "whole") == rows(tmp_path / "run")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("tiny")
 def test_restores_onto_another_number_of_devices(whole: Path, data: Path, tmp_path: Path) -> None:
     """Two devices take the run up where one left it; the queue is the same on both."""
@@ -201,7 +202,7 @@ def test_batches_are_a_function_of_seed_and_step_alone(data: Path) -> None:
     pairs = {part: tuple(Pair(*line.split()) for line in (data / f"{part}.txt").read_text().splitlines())
              for part in ("labeled", "unlabeled")}  # fmt: skip
     views = ViewSet(*(Reader(data, manifest, pairs[part]) for part in ("labeled", "unlabeled")))
-    take = lambda start, shard=(0, 1): views.loader(4, 7, start, SIDE, 0, shard)  # noqa: E731
+    take = lambda start, shard=(0, 1): views.loader(4, 7, start, SIDE, 0, shard)
     with take(0) as loader:
         first = [next(loader) for _ in range(6)]
     with take(3) as loader:
