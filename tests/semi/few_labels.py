@@ -62,13 +62,21 @@ def recipe(method: str = "mvpmatch", **changes: Any) -> SemiTrainConfig:
     return dataclasses.replace(config, **changes)
 
 
+class Head(nn.Module):
+    classes: int
+
+    @nn.compact
+    def __call__(self, features: Any) -> Any:
+        return nn.Dense(self.classes, name="logits")(features)
+
+
 class Tiny(nn.Module):
     """A convolution and a linear head: compiles in a second."""
 
     classes: int = len(CLASSES)
 
     def setup(self) -> None:
-        self.encoder, self.head = nn.Conv(8, (3, 3)), nn.Dense(self.classes)
+        self.encoder, self.head = nn.Conv(8, (3, 3)), Head(self.classes)
 
     def __call__(self, image: Any) -> Any:
         return self.decode(self.encode(image), image.shape[1:3])

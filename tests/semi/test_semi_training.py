@@ -109,7 +109,8 @@ def test_a_run_keeps_its_teacher_queue_lists_and_logs(whole: Path, data: Path) -
 def test_the_loaded_network_is_the_teacher(whole: Path) -> None:
     variables, config, _ = load_variables(whole, "last", SemiTrainConfig)
     state = last(whole)
-    np.testing.assert_array_equal(variables["params"]["head"]["kernel"], state["extra", "teacher", "head", "kernel"])
+    kernel = variables["params"]["head"]["logits"]["kernel"]
+    np.testing.assert_array_equal(kernel, state["extra", "teacher", "head", "logits", "kernel"])
     assert config.semi == recipe().semi
 
 
