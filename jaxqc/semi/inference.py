@@ -38,8 +38,9 @@ def whole_image(
 
 def fitted(image: Float[Array, "b h w 3"], multiple: int = PATCH, side: int = 0) -> Float[Array, "b s t 3"]:
     """The first half of `whole_image`: what the network sees."""
-    size = fitting(*image.shape[1:3], multiple, side)
-    if size == image.shape[1:3]:
+    height, width = image.shape[1:3]
+    size = fitting(height, width, multiple, side)
+    if size == (height, width):
         return image
     if side:
         return jax.image.resize(image, (len(image), *size, image.shape[3]), "linear")
@@ -68,7 +69,8 @@ def probabilities(
     window: bool = False,
 ) -> Float[Array, "b h w k"]:
     """`sliding_window` where that is asked for and the image is large enough, else `whole_image`. image: normalised."""
-    if slides(*image.shape[1:3], window):
+    height, width = image.shape[1:3]
+    if slides(height, width, window):
         return sliding_window(network, params, image, WINDOW, STRIDE, multiple)
     return whole_image(network, params, image, multiple, side)
 
