@@ -24,7 +24,7 @@ from jaxqc.models.pretrained import Report
 from jaxqc.semi.data import Pair
 from jaxqc.semi.feed import Reader, ViewSet, letterbox, whole_images
 from jaxqc.semi.manifest import Manifest
-from jaxqc.semi.recipe import SemiTrainConfig
+from jaxqc.semi.recipe import SemiDataConfig, SemiTrainConfig
 from jaxqc.semi.train import make_method, train_semi
 from jaxqc.training import loop
 from jaxqc.training.checkpoint import load_variables, read, steps_in
@@ -234,6 +234,20 @@ def test_labelled_images_are_seen_as_often_one_as_the_other(data: Path) -> None:
         for _ in range(6):  # two epochs of nine unlabelled images
             seen += [int(view.max()) for view in next(loader)["image"]]
     assert sorted(seen) == sorted([60, 120, 180] * 6)
+
+
+@pytest.mark.usefixtures("tiny")
+def test_micro_batches_make_up_the_batch(data: Path, tmp_path: Path) -> None:
+    """Where no pixel is padding, the mean of two micro-batches' losses is the loss of the whole batch."""
+    ends = []
+    for parts in (1, 2):
+        config = recipe("supervised", phases=(Phase(2, SIDE, 4),), views=SemiDataConfig(scale_min=1.0, scale_max=1.0))
+        config = dataclasses.replace(config, optim=dataclasses.replace(config.optim, accumulate=parts))
+        train_semi(config, data, tmp_path / str(parts), progress=False)
+        ends.append(last(tmp_path / str(parts)))
+    for key, value in ends[0].items():
+        if key[0] == "params":
+            np.testing.assert_allclose(ends[1][key], value, atol=1e-4, err_msg="/".join(key))
 
 
 @pytest.mark.usefixtures("tiny")
