@@ -37,7 +37,7 @@ def build_program(args: argparse.Namespace) -> dict[str, float]:
         model = Model(variables, config, {"classes": CLASSES, "mean": MEAN, "std": STD}, batch=args.batch)
         fn: Any = jax.jit(model.forward, static_argnames="size")
         images = np.zeros((args.batch, args.size, args.size, 1), np.uint8)
-        lower = lambda: fn.lower(model.variables, images, size=args.size)  # noqa: E731
+        lower = lambda: fn.lower(model.variables, images, size=args.size)
     else:
         import numpy as np
 
@@ -58,7 +58,7 @@ def build_program(args: argparse.Namespace) -> dict[str, float]:
             data = parallel.replicate({"image": arrays.images, "mask": arrays.masks, "label": arrays.labels})
             rows, count = np.zeros((1, steps, args.batch), np.int32), np.ones(1, np.int32)
             given = (bench.state(), data, parallel.put(rows), parallel.put(count), parallel.replicate(np.uint32(0)))
-        lower = lambda: fn.lower(*given)  # noqa: E731
+        lower = lambda: fn.lower(*given)
     start = time.perf_counter()
     lowered = lower()
     traced = time.perf_counter()

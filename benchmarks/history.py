@@ -35,7 +35,7 @@ def rows_of(length: int, backbone: str, batch: int, size: int, rounds: int, seco
         return history.mixture(queue, forward, variables, places, weights, k)
 
     def scan(queue: history.History, places: jax.Array, weights: jax.Array, k: jax.Array) -> jax.Array:
-        step = lambda total, x: (total + x[1] * forward(history.model_at(queue, x[0], variables)), None)  # noqa: E731
+        step = lambda total, x: (total + x[1] * forward(history.model_at(queue, x[0], variables)), None)
         return jax.nn.softmax(jax.lax.scan(step, jnp.zeros_like(forward(variables)), (places, weights))[0])
 
     def vmap(queue: history.History, places: jax.Array, weights: jax.Array, k: jax.Array) -> jax.Array:

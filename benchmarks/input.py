@@ -110,9 +110,9 @@ def _source(source: str, arrays: ArrayDataset, folder: Path) -> Dataset | ArrayD
 def _feed(source: str, data: Dataset | ArrayDataset, batch: int, workers: int, stack: contextlib.ExitStack) -> Feed:
     start = time.perf_counter()
     loader = stack.enter_context(make_loader(data, batch, seed=0, workers=workers))
-    take: Callable[[], Any] = lambda: next(loader)  # noqa: E731
+    take: Callable[[], Any] = lambda: next(loader)
     if source == "to-device":
-        take = lambda: jax.block_until_ready(jax.device_put(next(loader)))  # noqa: E731
+        take = lambda: jax.block_until_ready(jax.device_put(next(loader)))
     if source == "resident":
         assert isinstance(data, ArrayDataset)
         take = _resident(data, loader)

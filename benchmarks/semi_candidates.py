@@ -56,7 +56,7 @@ class Bench:
 
     def method(self, config: SemiConfig, given: bool = False) -> Timed:
         names = tuple(f"class {i}" for i in range(self.args.classes))
-        start = lambda key: jax.tree.map(jnp.asarray, self.params)  # noqa: E731
+        start = lambda key: jax.tree.map(jnp.asarray, self.params)
         return Timed(config, names, network_of(self.module), start, head_rate=40.0, given=given)
 
     def state(self, method: Timed) -> TrainState:

@@ -51,7 +51,7 @@ def peer_candidates(
     device, bf16 = torch_device(), bench.args.dtype == "bfloat16"
     model = load_segmenter(bench.params, peer_segmenter(bench.args.encoder, bench.args.classes))
     batch = {name: np.asarray(x)[0] for name, x in jax.device_get(prepared).items()}
-    prepare = lambda setting: step_call(model, setting, batch, device, total=STEPS)  # noqa: E731
+    prepare = lambda setting: step_call(model, setting, batch, device, total=STEPS)
     settings = step_settings(bf16, compiled=kind == "best")
     groups = {"torch reference": [StepSetting(joined=False, bf16=bf16)]}
     groups |= {"torch eager": [s for s in settings if s.compile == "off"]}

@@ -31,7 +31,10 @@ from jaxqc.saliency.evaluate import Evaluation, evaluate_dataset, write_evaluati
 from jaxqc.saliency.method import make_method
 from jaxqc.saliency.model import Model as Model
 from jaxqc.saliency.model import load as load_network
+from jaxqc.semi.evaluate import SegmentationEvaluation
+from jaxqc.semi.model import Segmentation, is_segmentation, load_segmentation
 from jaxqc.semi.recipe import SemiTrainConfig
+from jaxqc.semi.report import evaluate_segmentation as evaluate_segmentation
 from jaxqc.semi.train import train_semi
 from jaxqc.training.checkpoint import steps_in
 from jaxqc.training.loop import FitResult
@@ -120,14 +123,18 @@ def fit(
     return fit_and_calibrate(config, data, out, progress, note=note or (lambda text: None))
 
 
-def load(path: str | Path, which: str = "best", fold: bool = True, batch: int = 16) -> Model | AnomalyModel:
-    """The model of a training run or of a fit, by what its folder holds; `predict(images)` gives maps of either.
+def load(
+    path: str | Path, which: str = "best", fold: bool = True, batch: int = 16
+) -> Model | AnomalyModel | Segmentation:
+    """The model of a training run or of a fit, by what its folder holds; `predict(images)` gives maps of any.
 
     which, fold: of a training run (see `jaxqc.saliency.model.load`). batch: most images on the device at once.
 
     Raises:
       UserError: no such folder, or its checkpoint is absent, damaged or of another version.
     """
+    if is_segmentation(path):
+        return load_segmentation(path, which, batch)
     return load_detector(path, batch) if is_fit(path) else load_network(path, which, fold, batch)
 
 
@@ -166,7 +173,7 @@ def evaluate_detector(
 
 
 def evaluate(
-    checkpoint: str | Path | Model,
+    checkpoint: str | Path | Model | Segmentation,
     data: str | Path | Dataset,
     out: str | Path | None = None,
     *,
@@ -179,8 +186,11 @@ def evaluate(
     size: int | None = None,
     worst: int = 10,
     progress: bool = True,
-) -> Evaluation:
+) -> Evaluation | SegmentationEvaluation:
     """Measures a run's model on one side of a protocol's split, and writes the result below `out` where it is given.
+
+    A segmentation network is measured by `evaluate_segmentation`, whose split lists take the place of a protocol:
+    `test` is their `val`, `size` the long side; `protocol`, `layout` and `keys` say nothing there.
 
     Args:
       checkpoint: the run's folder, or a loaded model. `which`: `best` or `last`. `run`: a loaded model's run folder.
@@ -192,6 +202,13 @@ def evaluate(
     Raises:
       UserError: no such run or data, an unknown split, or not one sample that can be measured.
     """
+    if isinstance(checkpoint, Segmentation) or (not isinstance(checkpoint, Model) and is_segmentation(checkpoint)):
+        if not isinstance(data, str | Path):
+            raise UserError("data: a segmentation network is measured on a folder; give its path")
+        part = "val" if split == "test" else split
+        return evaluate_segmentation(
+            checkpoint, data, out, which=which, run=run, split=part, fast=size, worst=worst, progress=progress
+        )
     if not isinstance(checkpoint, Model) and is_fit(checkpoint):
         raise UserError(f"{checkpoint}: a fitted detector; use jaxqc.evaluate_detector")
     model = checkpoint if isinstance(checkpoint, Model) else load_network(checkpoint, which)

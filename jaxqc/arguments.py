@@ -118,25 +118,44 @@ def _parsers(run: Mapping[str, Verb]) -> tuple[Parser, dict[str, Parser]]:
         "evaluate",
         "Measure a trained network or fitted detector: metrics per class and overall, worst cases as pictures.",
         "  jaxqc evaluate --checkpoint runs/first --data DIR\n"
-        "  jaxqc evaluate --checkpoint runs/first --data OTHER --split all --out report",
+        "  jaxqc evaluate --checkpoint runs/first --data OTHER --split all --out report\n"
+        "  jaxqc evaluate --checkpoint runs/camvid --data DIR --split select --sizes 518 378 392",
     )
     _checkpoint(evaluate)
     evaluate.add_argument("--data", required=True, metavar="DIR", help="data set with masks")
     evaluate.add_argument("--layout", choices=LAYOUTS, default="auto", help=_LAYOUT_HELP)
     _keys(evaluate)
     evaluate.add_argument("--protocol", choices=("index", "seed", "field"), help="default: the run's own")
-    evaluate.add_argument("--split", choices=("test", "train", "all"), default="test", help="side of the protocol")
+    evaluate.add_argument(
+        "--split",
+        choices=("test", "train", "all", "val", "select", "labeled", "unlabeled"),
+        metavar="NAME",
+        help="test (default), train or all; of a segmentation: val (default), select, labeled, unlabeled or all",
+    )
+    evaluate.add_argument("--splits", default="", metavar="DIR", help="segmentation: split lists (default: the run's)")
+    evaluate.add_argument(
+        "--sizes",
+        type=int,
+        nargs="+",
+        default=[],
+        metavar="PIXELS",
+        help="segmentation: compare mean IoU and speed at these long sides with the first",
+    )
+    _window(evaluate)
     evaluate.add_argument("--worst", type=int, default=10, metavar="N", help="how many worst cases to draw")
     _run_options(evaluate, "metrics, scores and pictures (default: CHECKPOINT/evaluation-PROTOCOL-SPLIT)")
 
     predict = verb(
         top,
         "predict",
-        "Write a defect map (8-bit grey PNG, same name) for every image of a folder.",
-        "  jaxqc predict --checkpoint runs/first --images DIR --out maps",
+        "Write a defect map (8-bit grey PNG, same name) or a label map (palette PNG) for every image of a folder.",
+        "  jaxqc predict --checkpoint runs/first --images DIR --out maps\n"
+        "  jaxqc predict --checkpoint runs/camvid --images DIR --out labels --overlays pictures --size 384",
     )
     _checkpoint(predict)
     predict.add_argument("--images", required=True, metavar="DIR", help="folder (with its subfolders) or one image")
+    predict.add_argument("--overlays", default="", metavar="DIR", help="segmentation: pictures with a legend, too")
+    _window(predict)
     _run_options(predict, "the maps (default: maps)")
 
     check = verb(
@@ -254,9 +273,20 @@ def _checkpoint(parser: Parser) -> None:
     parser.add_argument("--which", choices=("best", "last"), default="best", help="which of its checkpoints")
 
 
+def _window(parser: Parser) -> None:
+    parser.add_argument(
+        "--window", action="store_true", help="segmentation: large images in overlapping windows (default: the run's)"
+    )
+
+
 def _run_options(parser: Parser, out: str) -> None:
     parser.add_argument("--out", metavar="DIR", help=out)
-    parser.add_argument("--size", type=int, metavar="PIXELS", help="network input (default: the run's; 0: image's own)")
+    parser.add_argument(
+        "--size",
+        type=int,
+        metavar="PIXELS",
+        help="network input, of a segmentation its long side (default: the run's; 0: image's own)",
+    )
     parser.add_argument("--batch", type=int, default=16, metavar="N", help="most images on the device at once")
     parser.add_argument("--quiet", action="store_true", help="no progress display")
 

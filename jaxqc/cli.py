@@ -121,6 +121,10 @@ def _evaluate(args: argparse.Namespace) -> int:
     from jaxqc import api
 
     model = _model(args)
+    if _is_segmentation(model):
+        return _evaluate_segmentation(args, model)
+    _only_segmentation(args, "splits", "sizes", "window")
+    args.split = args.split or "test"
     if _is_detector(model):
         return _evaluate_detector(args, model)
     protocol = "none" if args.split == "all" else args.protocol or model.config.data.protocol
@@ -149,6 +153,41 @@ def _is_detector(model: Any) -> bool:
     return isinstance(model, AnomalyModel)
 
 
+def _is_segmentation(model: Any) -> bool:
+    from jaxqc.semi.model import Segmentation
+
+    return isinstance(model, Segmentation)
+
+
+def _only_segmentation(args: argparse.Namespace, *names: str) -> None:
+    for name in names:
+        if getattr(args, name):
+            raise UserError(f"--{name}: only of a segmentation network, which {args.checkpoint} is not; leave it out")
+
+
+def _evaluate_segmentation(args: argparse.Namespace, model: Any) -> int:
+    from jaxqc import api
+
+    split = "val" if args.split in (None, "test") else str(args.split)
+    out = args.out or str(Path(args.checkpoint) / f"evaluation-{split}")
+    result = api.evaluate_segmentation(
+        model,
+        args.data,
+        out,
+        run=args.checkpoint,
+        split=split,
+        splits=args.splits,
+        fast=args.size,
+        window=args.window or None,
+        sizes=tuple(args.sizes),
+        worst=args.worst,
+        progress=not args.quiet,
+    )
+    result.print()
+    print(f"{result.images_per_second:.1f} images/s from files; written to {out}")
+    return _unreadable(result.unreadable)
+
+
 def _evaluate_detector(args: argparse.Namespace, model: Any) -> int:
     from jaxqc import api
 
@@ -161,9 +200,15 @@ def _evaluate_detector(args: argparse.Namespace, model: Any) -> int:
 
 def _predict(args: argparse.Namespace) -> int:
     from jaxqc.saliency.predict import predict_folder
+    from jaxqc.semi.predict import predict_folder as predict_labels
 
-    out = args.out or "maps"
-    result = predict_folder(_model(args), args.images, out, args.size, progress=not args.quiet)
+    model, out = _model(args), args.out or "maps"
+    if _is_segmentation(model):
+        window = args.window or None
+        result = predict_labels(model, args.images, out, args.overlays, args.size, window, not args.quiet)
+    else:
+        _only_segmentation(args, "overlays", "window")
+        result = predict_folder(model, args.images, out, args.size, progress=not args.quiet)
     print(f"{len(result.written)} maps in {out}, {result.images_per_second:.1f} images/s")
     return _unreadable(result.unreadable)
 

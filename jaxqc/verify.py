@@ -13,6 +13,7 @@ from jaxqc.anomaly.model import is_fit, scaled
 from jaxqc.anomaly.model import load as load_detector
 from jaxqc.errors import UserError
 from jaxqc.saliency.model import load
+from jaxqc.semi.model import is_segmentation, load_segmentation
 from jaxqc.training.record import environment
 
 TOLERANCE = {"float32": 1e-3, "bfloat16": 3e-2}
@@ -61,12 +62,10 @@ def verify(path: str | Path, tolerance: float | None = None) -> Verdict:
     golden = _read_golden(Path(path))
     if is_fit(path):
         return _verify_fit(path, golden, tolerance)
+    if is_segmentation(path):
+        return _verify_segmentation(path, golden, tolerance)
     model, folded = load(path, "best", fold=False), load(path, "best")
-    if int(golden["step"]) != model.meta["step"]:
-        raise UserError(
-            f"{Path(path) / 'golden.npz'}: made of step {int(golden['step'])}, the best checkpoint is of step "
-            f"{model.meta['step']}; finish the run (the record is written at its end)"
-        )
+    _same_step(path, golden, model.meta)
     size, expected = int(golden["size"]), golden["map"].astype(np.float32)
     found = []
     for candidate in (model, folded):
@@ -93,10 +92,35 @@ def _verify_fit(path: str | Path, golden: dict[str, np.ndarray], tolerance: floa
     found, expected = scaled(model, golden["image"]), golden["map"].astype(np.float32)
     if found.shape != expected.shape:
         raise UserError(f"{Path(path) / 'golden.npz'}: maps {expected.shape}, the detector gives {found.shape}")
-    difference = float(np.max(np.abs(found - expected)))
-    mean = float(np.mean(np.abs(found - expected)))
-    limit = TOLERANCE[model.config.backbone.dtype] if tolerance is None else tolerance
-    return Verdict(str(path), 0, difference, difference, mean, limit, model.meta, environment())
+    return _verdict(path, found, expected, model.config.backbone.dtype, model.meta, tolerance)
+
+
+def _verify_segmentation(path: str | Path, golden: dict[str, np.ndarray], tolerance: float | None) -> Verdict:
+    """A segmentation network has one graph, too; its maps are of every class."""
+    model = load_segmentation(path)
+    _same_step(path, golden, model.meta)
+    run = jax.jit(lambda params, images: model.forward(params, images, model.config.fast, model.config.window))
+    found, expected = np.asarray(run(model.params, golden["image"])), golden["map"].astype(np.float32)
+    if found.shape != expected.shape:
+        raise UserError(f"{Path(path) / 'golden.npz'}: maps {expected.shape}, the network gives {found.shape}")
+    return _verdict(path, found, expected, model.config.model.dtype, model.meta, tolerance)
+
+
+def _verdict(
+    path: str | Path, found: np.ndarray, expected: np.ndarray, dtype: str, meta: dict[str, Any], tolerance: float | None
+) -> Verdict:
+    """Of a model that has but one graph."""
+    difference, mean = float(np.max(np.abs(found - expected))), float(np.mean(np.abs(found - expected)))
+    limit = TOLERANCE[dtype] if tolerance is None else tolerance
+    return Verdict(str(path), int(meta.get("step", 0)), difference, difference, mean, limit, meta, environment())
+
+
+def _same_step(path: str | Path, golden: dict[str, np.ndarray], meta: dict[str, Any]) -> None:
+    if int(golden["step"]) != meta["step"]:
+        raise UserError(
+            f"{Path(path) / 'golden.npz'}: made of step {int(golden['step'])}, the best checkpoint is of step "
+            f"{meta['step']}; finish the run (the record is written at its end)"
+        )
 
 
 def _read_golden(path: Path) -> dict[str, np.ndarray]:
@@ -113,6 +137,6 @@ def _read_golden(path: Path) -> dict[str, np.ndarray]:
         raise UserError(f"{file}: lacks {e}; not a golden record of this version") from e
     except Exception as e:  # a damaged archive raises BadZipFile, ValueError, EOFError, zlib.error ...
         raise UserError(f"{file}: damaged ({type(e).__name__}: {e}); restore it from a copy") from e
-    if golden["image"].dtype != np.uint8 or golden["image"].ndim != 4 or golden["map"].ndim != 3:
+    if golden["image"].dtype != np.uint8 or golden["image"].ndim != 4 or golden["map"].ndim not in (3, 4):
         raise UserError(f"{file}: image {golden['image'].shape} and map {golden['map'].shape} are no golden record")
     return golden

@@ -191,6 +191,7 @@ def test_predict_never_replaces_its_input(run_folder, tmp_path, capsys):
     assert (tmp_path / "a.png").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_records_are_packed_and_trained_on(plates, recipe, tmp_path, capsys):
     file = tmp_path / "plates.array_record"
     assert main(["data", "records", str(plates), str(file)]) == 0

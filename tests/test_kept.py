@@ -137,6 +137,7 @@ def test_a_recipe_that_raises_is_one_line(tmp_path, plates, capsys):
     assert "broken.py: KeyError: 'nothing'" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_data_without_classes_train_and_evaluate(recipe, tmp_path, plates):
     data = tmp_path / "bare"
     shutil.copytree(plates, data)

@@ -16,12 +16,15 @@ from jaxqc.anomaly.fit import fit
 from jaxqc.anomaly.recipe import BackboneConfig, FitConfig, FitDataConfig
 from jaxqc.arguments import parse
 from jaxqc.cli import RECIPES, VERBS, main
-from jaxqc.config import TrainConfig, load_config
+from jaxqc.config import Phase, TrainConfig, load_config
 from jaxqc.data.readers import open_dataset
 from jaxqc.overrides import override
+from jaxqc.semi.recipe import SemiDataConfig
+from jaxqc.semi.train import train_semi
 from jaxqc.weights.known import KNOWN
 from tests.data.foreign_tfds import pets
-from tests.semi.few_labels import write_images
+from tests.semi.few_labels import recipe as recipe_of_few
+from tests.semi.few_labels import use_tiny, write_images
 from tests.tiny_boards import make_boards, make_weights
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -55,12 +58,18 @@ def tiles(tmp_path_factory) -> tuple[Path, Path]:
 
 
 @pytest.fixture(scope="module")
-def segments(tmp_path_factory) -> tuple[Path, Path]:
-    """A segmentation set, and lists of it."""
+def segments(tmp_path_factory) -> tuple[Path, Path, Path]:
+    """A segmentation set, lists of it, and a run on them."""
     folder = tmp_path_factory.mktemp("segments")
-    data = write_images(folder / "set", {"any": 24})
-    assert main(["data", "split", str(data), "--out", str(folder / "lists"), "--quiet"]) == 0
-    return data, folder / "lists"
+    data, lists = write_images(folder / "set", {"any": 24}), folder / "lists"
+    assert main(["data", "split", str(data), "--out", str(lists), "--quiet"]) == 0
+    with pytest.MonkeyPatch.context() as patch:
+        use_tiny(patch)
+        few = SemiDataConfig(splits=str(lists))
+        train_semi(
+            recipe_of_few("supervised", phases=(Phase(1, 28, 4),), views=few), data, folder / "run", progress=False
+        )
+    return data, lists, folder / "run"
 
 
 def words(command: str) -> list[str]:
@@ -104,9 +113,10 @@ def test_jaxqc_commands(command, request, run_folder, plates, foreign, tmp_path,
     if {"NORMALS", "runs/tiles"} & set(arguments):
         boards, fit = request.getfixturevalue("tiles")
         stand_in |= {"NORMALS": str(boards), "runs/tiles": str(fit)}
-    if "SEGMENTS" in arguments:
-        data, lists = request.getfixturevalue("segments")
-        stand_in |= {"SEGMENTS": str(data), "splits/16": str(lists)}
+    if {"SEGMENTS", "runs/few"} & set(arguments):
+        data, lists, run = request.getfixturevalue("segments")
+        stand_in |= {"SEGMENTS": str(data), "splits/16": str(lists), "runs/few": str(run)}
+        use_tiny(monkeypatch)
     monkeypatch.chdir(tmp_path)
     assert main([stand_in.get(a, a) for a in arguments]) == 0
 

@@ -47,7 +47,7 @@ def anomalib_modules() -> Modules:
         package = types.ModuleType(f"anomalib{name}")
         package.__path__ = [str(root.joinpath(*name.split(".")))]
         sys.modules[f"anomalib{name}"] = package
-    load = lambda name: importlib.import_module(f"anomalib.models.{name}")  # noqa: E731
+    load = lambda name: importlib.import_module(f"anomalib.models.{name}")
     components: Any = sys.modules["anomalib.models.components"]
     base: Any = sys.modules["anomalib.models.components.base"]
     base.DynamicBufferMixin = load("components.base.dynamic_buffer").DynamicBufferMixin

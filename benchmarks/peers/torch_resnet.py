@@ -115,7 +115,7 @@ class ResNet(nn.Module):
 def randomized(model: nn.Module, seed: int = 0) -> nn.Module:
     """Every weight and statistic away from its start, signals of order one through all layers; evaluation mode."""
     g = torch.Generator().manual_seed(seed)
-    uniform = lambda t, low, high: t.uniform_(low, high, generator=g)  # noqa: E731
+    uniform = lambda t, low, high: t.uniform_(low, high, generator=g)
     with torch.no_grad():
         for module in model.modules():
             if isinstance(module, nn.BatchNorm2d):

@@ -148,7 +148,7 @@ class Training:
         self.optimizer = torch.optim.AdamW(groups, lr=lr, betas=(0.9, 0.999), weight_decay=0.01, fused=True)
         self.pairs = [[p.detach() for p in m.parameters()] for m in (self.teacher, self.student)]
         self.width = self.student.encoder.cls_token.shape[-1]
-        loss = lambda batch, factors: semi_loss(self.student, self.teacher, batch, factors, setting, threshold)  # noqa: E731
+        loss = lambda batch, factors: semi_loss(self.student, self.teacher, batch, factors, setting, threshold)
         self.loss = compiled(loss, setting)
 
     def step(self, batch: Prepared, factors: Tensor | None = None) -> Tensor:

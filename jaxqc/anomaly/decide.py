@@ -44,7 +44,7 @@ def by_quantile(scores: Float[np.ndarray, " n"], peaks: Float[np.ndarray, " n"],
         how += f" (their maximum: {int(np.ceil(1 / false_alarm)) - 1} images would tell the quantile)"
     at = min(rank, n) - 1
     # A pixel or image is marked from the threshold on, and the calibrating one itself is not.
-    above = lambda values: float(np.nextafter(np.sort(values.astype(np.float32))[at], np.float32(np.inf)))  # noqa: E731
+    above = lambda values: float(np.nextafter(np.sort(values.astype(np.float32))[at], np.float32(np.inf)))
     return Thresholds(above(scores), above(peaks), how, float(peaks.min()), float(peaks.max()))
 
 

@@ -39,7 +39,7 @@ def augment(
     # All numbers of an image from one draw: each further use of the generator adds a second to compiling on CPU.
     uniform = jax.vmap(lambda k: jax.random.uniform(k, (8,)))(keys)
     if config.crop_min < 1.0:
-        crop = lambda i, m, u: _random_crop(i, m, u, size, config.crop_min)  # noqa: E731
+        crop = lambda i, m, u: _random_crop(i, m, u, size, config.crop_min)
         image, mask = jax.vmap(crop)(image, mask, uniform[:, 5:])
     else:
         image, mask = fit_to_size(image, mask, size)
@@ -61,7 +61,7 @@ def augment(
 
 
 def _flip(image: jax.Array, mask: jax.Array, chosen: jax.Array, axis: int) -> tuple[jax.Array, jax.Array]:
-    flip = lambda x: jnp.flip(x, axis)  # noqa: E731
+    flip = lambda x: jnp.flip(x, axis)
     return jnp.where(chosen, flip(image), image), jnp.where(chosen[..., 0], flip(mask), mask)
 
 

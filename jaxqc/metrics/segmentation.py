@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, UInt8
 
 from jaxqc.types import Metrics
 
@@ -61,12 +61,27 @@ def confusion(sums: ConfusionSums) -> np.ndarray:
 def compute(sums: ConfusionSums, classes: Sequence[str]) -> Metrics:
     """`miou`, `pixel_accuracy` and `NAME/iou` for each class, on the host.
 
-    A class that neither truth nor prediction contains has IoU NaN and is left out of the mean; no pixels give NaN.
-    Raises ValueError if the number of class names is not that of `empty`.
+    As `measures`. Raises ValueError if the number of class names is not that of `empty`.
     """
-    matrix = confusion(jax.device_get(sums)).astype(np.float64)
+    return measures(confusion(jax.device_get(sums)), classes)
+
+
+def count(pred: UInt8[np.ndarray, "h w"], mask: UInt8[np.ndarray, "h w"], k: int) -> Int[np.ndarray, "k k"]:
+    """One image's matrix on the host: int64, rows truth, columns prediction. Values of `mask` from k on are ignored."""
+    known = mask < k
+    cell = mask[known].astype(np.int64) * k + pred[known]
+    return np.bincount(cell, minlength=k * k).reshape(k, k)
+
+
+def measures(matrix: Int[np.ndarray, "k k"], classes: Sequence[str]) -> Metrics:
+    """`miou`, `pixel_accuracy` and `NAME/iou` for each class, of a confusion matrix.
+
+    A class that neither truth nor prediction contains has IoU NaN and is left out of the mean; no pixels give NaN.
+    Raises ValueError if the number of class names is not the matrix's.
+    """
+    matrix = matrix.astype(np.float64)
     if len(matrix) != len(classes):
-        raise ValueError(f"sums hold {len(matrix)} classes, but {len(classes)} names were given: {list(classes)}")
+        raise ValueError(f"counts of {len(matrix)} classes, but {len(classes)} names were given: {list(classes)}")
     hit = np.diagonal(matrix)
     union = matrix.sum(axis=0) + matrix.sum(axis=1) - hit
     iou = np.divide(hit, union, out=np.full(len(hit), np.nan), where=union > 0)

@@ -101,7 +101,7 @@ class MLP(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        linear = lambda width, name: Pointwise(width, self.dtype, kernel_init=weight_init, name=name)  # noqa: E731
+        linear = lambda width, name: Pointwise(width, self.dtype, kernel_init=weight_init, name=name)
         if self.swiglu:
             gate, value = jnp.split(linear(2 * self.hidden, "w12")(x), 2, axis=-1)
             return linear(x.shape[-1], "w3")(nn.silu(gate) * value)

@@ -49,7 +49,7 @@ class TSCARNet(nn.Module):
         check_sides(image)
         norm, bias = self.norm, log_odds(self.foreground)
         auxiliary = aux or self.is_initializing()
-        side = lambda x, name: Pointwise(1, norm.dtype, nn.initializers.constant(bias), name=name)(x)[..., 0]  # noqa: E731
+        side = lambda x, name: Pointwise(1, norm.dtype, nn.initializers.constant(bias), name=name)(x)[..., 0]
         features = Encoder(self.widths, norm, name="encoder")(image.astype(norm.dtype), train)
 
         out: dict[str, jax.Array] = {}

@@ -26,7 +26,7 @@ class ChannelAttention(nn.Module):
         channels = x.shape[-1]
         squeeze = Pointwise(max(1, channels // self.reduction), x.dtype, name="squeeze")
         excite = Pointwise(channels, x.dtype, name="excite")
-        mlp = lambda v: excite(nn.relu(squeeze(v)))  # noqa: E731
+        mlp = lambda v: excite(nn.relu(squeeze(v)))
         gate = nn.sigmoid(mlp(x.mean((1, 2))) + mlp(x.max((1, 2))))
         return x * _mixed(gate, strength)[:, None, None, :]
 

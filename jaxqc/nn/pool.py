@@ -25,7 +25,7 @@ def _max3(x: jax.Array, axis: int) -> jax.Array:
 
 def _shifts(x: jax.Array, axis: int, edge: bool) -> tuple[jax.Array, jax.Array]:
     last = x.shape[axis]
-    take = lambda a, b: jax.lax.slice_in_dim(x, a, b, axis=axis)  # noqa: E731
+    take = lambda a, b: jax.lax.slice_in_dim(x, a, b, axis=axis)
     first_fill, last_fill = (take(0, 1), take(last - 1, last)) if edge else (jnp.zeros_like(take(0, 1)),) * 2
     return (
         jnp.concatenate([first_fill, take(0, last - 1)], axis),
@@ -51,7 +51,7 @@ def avg3x3(x: Float[Array, "n h w c"]) -> Float[Array, "n h w c"]:
 
 @lru_cache(maxsize=64)
 def _inverse_counts(h: int, w: int) -> np.ndarray:
-    count = lambda n: np.convolve(np.ones(n), np.ones(3), "same") if n > 1 else np.ones(1)  # noqa: E731
+    count = lambda n: np.convolve(np.ones(n), np.ones(3), "same") if n > 1 else np.ones(1)
     return (1.0 / np.outer(count(h), count(w))).astype(np.float32)
 
 

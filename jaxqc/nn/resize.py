@@ -23,7 +23,7 @@ upsample2x.defvjp(lambda x: (upsample2x(x), None), lambda _, g: (_halve(_halve(g
 def _neighbours(x: jax.Array, axis: int) -> tuple[jax.Array, jax.Array]:
     """x moved by one along `axis` in both directions, its edge repeated."""
     last = x.shape[axis]
-    take = lambda a, b: jax.lax.slice_in_dim(x, a, b, axis=axis)  # noqa: E731
+    take = lambda a, b: jax.lax.slice_in_dim(x, a, b, axis=axis)
     before = jnp.concatenate([take(0, 1), take(0, last - 1)], axis)
     after = jnp.concatenate([take(1, last), take(last - 1, last)], axis)
     return before, after
@@ -41,7 +41,7 @@ def _halve(g: jax.Array, axis: int) -> jax.Array:
     pair = g.reshape(*g.shape[:axis], n, 2, *g.shape[axis + 1 :])
     even = jax.lax.index_in_dim(pair, 0, axis + 1, keepdims=False)
     odd = jax.lax.index_in_dim(pair, 1, axis + 1, keepdims=False)
-    take = lambda a, i, j: jax.lax.slice_in_dim(a, i, j, axis=axis)  # noqa: E731
+    take = lambda a, i, j: jax.lax.slice_in_dim(a, i, j, axis=axis)
     from_before = jnp.concatenate([take(even, 0, 1), take(odd, 0, n - 1)], axis)
     from_after = jnp.concatenate([take(even, 1, n), take(odd, n - 1, n)], axis)
     return 0.75 * (even + odd) + 0.25 * (from_before + from_after)

@@ -41,7 +41,7 @@ def pseudo_label_curves(runs: Mapping[str, Rows], path: str | Path, title: str =
     axes = figure.subplots(2, len(kept), sharex="col", sharey="row", squeeze=False)
     tiers = max(_tiers(rows) for rows in kept.values())
     for column, (name, rows) in enumerate(kept.items()):
-        _column(axes[:, column], rows, tiers)
+        _column(list(axes[:, column]), rows, tiers)
         axes[0, column].set_title(name, fontsize=9, color=INK)
         axes[1, column].set_xlabel("epoch", fontsize=8)
     axes[0, 0].set_ylabel("share of pixels", fontsize=9)

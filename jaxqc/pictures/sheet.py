@@ -40,22 +40,27 @@ class Box:
 
 
 class Sheet:
-    """A figure with `rows` x `columns` panels; `axes[i][j]` is the panel in row i and column j."""
+    """A figure with `rows` x `columns` panels; `axes[i][j]` is the panel in row i and column j.
 
-    def __init__(self, rows: int, columns: Sequence[str], shape: Sequence[int]) -> None:
+    shape: height and width of the images. cell: width of a panel, foot: height of what is below them, both in inches.
+    """
+
+    def __init__(
+        self, rows: int, columns: Sequence[str], shape: Sequence[int], cell: float = CELL, foot: float = FOOT
+    ) -> None:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
 
-        tall = CELL * min(2.5, max(0.4, shape[0] / shape[1]))
-        self.width = MARGIN + CAPTION + len(columns) * (CELL + GAP) - GAP + MARGIN
-        self.height = MARGIN + TITLE + rows * (tall + GAP) - GAP + FOOT
+        tall = cell * min(2.5, max(0.4, shape[0] / shape[1]))
+        self.width = MARGIN + CAPTION + len(columns) * (cell + GAP) - GAP + MARGIN
+        self.height = MARGIN + TITLE + rows * (tall + GAP) - GAP + foot
         self.left, self.tall = MARGIN + CAPTION, tall
         self.figure: Figure = Figure(figsize=(self.width, self.height), dpi=DPI, facecolor="white")
         self._canvas = FigureCanvasAgg(self.figure)
         self.axes: list[list[Axes]] = []
         for i in range(rows):
             bottom = self._row_top(i) - tall
-            line = [self.figure.add_axes(self._share(self.left + j * (CELL + GAP), bottom, CELL, tall))
+            line = [self.figure.add_axes(self._share(self.left + j * (cell + GAP), bottom, cell, tall))
                     for j in range(len(columns))]  # fmt: skip
             for ax in line:
                 ax.set_xticks([])

@@ -57,9 +57,9 @@ def tscarnet_loss(
     thin edge would vanish in an average).
     """
     side = mask.shape[1]
-    coarse = lambda name: binary_cross_entropy(out[name], block_mean(mask, side // out[name].shape[1]))  # noqa: E731
+    coarse = lambda name: binary_cross_entropy(out[name], block_mean(mask, side // out[name].shape[1]))
     edge = edges(mask)
-    border = lambda name: boundary_loss(out[name], block_max(edge, side // out[name].shape[1]))  # noqa: E731
+    border = lambda name: boundary_loss(out[name], block_max(edge, side // out[name].shape[1]))
     parts = {
         "final": binary_cross_entropy(out["final"], mask),
         "coarse": sum(coarse(name) for name in ("m1", "m2", "m3", "r2", "r3")),

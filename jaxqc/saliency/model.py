@@ -1,6 +1,6 @@
 """A trained network ready for use: uint8 images of any size in, maps at the original size out."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from jaxtyping import Array, Float, UInt8
 
 from jaxqc.config import TrainConfig
 from jaxqc.data.augment import fit_to_size, to_float
+from jaxqc.data.stacks import MAX_PIXELS, Images, one_of, pad_to, power, stack_of
 from jaxqc.errors import UserError
 from jaxqc.models import build
 from jaxqc.nn.fold import fold_batch_norm
@@ -19,11 +20,7 @@ from jaxqc.saliency.forward import infer
 from jaxqc.training.checkpoint import load_variables
 from jaxqc.types import Variables
 
-Images = UInt8[np.ndarray, "n h w c"] | UInt8[np.ndarray, "n h w"] | UInt8[np.ndarray, "h w"] | Sequence[np.ndarray]
 Prediction = np.ndarray | list[np.ndarray]
-
-MAX_PIXELS = 2**26
-"""Most input pixels in one device batch: 16 images of 2,048 x 2,048 are cut into smaller batches."""
 
 
 class Model:
@@ -107,7 +104,7 @@ class Model:
         if size < 0 or size % 32:
             raise UserError(f"size: {size} is not a multiple of 32 (0 keeps each image's own size)")
         if isinstance(images, list | tuple):
-            stacks = [_one(np.asarray(image), i) for i, image in enumerate(images)]
+            stacks = [one_of(np.asarray(image), i) for i, image in enumerate(images)]
             if len({s.shape for s in stacks}) <= 1 and stacks:
                 maps, full = self._predict(np.concatenate(stacks), size)
                 return list(maps), full
@@ -121,7 +118,7 @@ class Model:
             if "class" in full:
                 full["class"] = np.stack(full["class"])
             return [out["map"][0] for out in each], full
-        stack, single = _stack(np.asarray(images))
+        stack, single = stack_of(np.asarray(images))
         out = self._batches(stack, size)
         out = {k: v[0] for k, v in out.items()} if single else out
         return out.pop("map"), out
@@ -137,7 +134,7 @@ class Model:
         for start in range(0, n, most):
             part = images[start : start + most]
             parts.append(
-                (self._run(self.variables, _pad(part, most if n > most else _power(len(part))), size), len(part))
+                (self._run(self.variables, pad_to(part, most if n > most else power(len(part))), size), len(part))
             )
         done = [{k: np.asarray(v)[:count] for k, v in out.items()} for out, count in parts]
         return {k: np.concatenate([out[k] for out in done]) for k in done[0]}
@@ -149,7 +146,7 @@ class Model:
         for start in range(0, len(stacks), self.batch):
             part = stacks[start : start + self.batch]
             x = jnp.concatenate([self._shrink(stack, size) for stack in part])
-            padded = self.batch if len(stacks) > self.batch else _power(len(part))
+            padded = self.batch if len(stacks) > self.batch else power(len(part))
             x = jnp.concatenate([x, jnp.repeat(x[-1:], padded - len(part), axis=0)])
             out = dict(self._apply(self.variables, x))
             small = out.pop("map")
@@ -177,35 +174,3 @@ def _enlarge(maps: Float[Array, "n s t"], height: int, width: int) -> Float[Arra
     if maps.shape[1:] == (height, width):
         return maps
     return jnp.clip(jax.image.resize(maps, (maps.shape[0], height, width), "linear"), 0.0, 1.0)
-
-
-def _stack(images: np.ndarray) -> tuple[UInt8[np.ndarray, "n h w c"], bool]:
-    """Any accepted array as [n h w c], and whether it was a single image."""
-    if images.dtype != np.uint8:
-        raise UserError(f"images: dtype {images.dtype}, not uint8; give pixels from 0 to 255 (astype(np.uint8))")
-    single = images.ndim == 2 or (images.ndim == 3 and images.shape[-1] in (1, 3))
-    if images.ndim == 2:
-        images = images[..., None]
-    elif images.ndim == 3 and not single:
-        images = images[..., None]
-        if images.shape[2] == 4:
-            raise UserError(f"images: shape {images.shape[:3]} looks like RGBA; drop alpha (image[..., :3])")
-    images = images[None] if single else images
-    if images.ndim != 4 or images.shape[-1] not in (1, 3) or 0 in images.shape[1:]:
-        raise UserError(f"images: shape {images.shape} is neither [n h w 1 or 3], [n h w], [h w] nor [h w 1 or 3]")
-    return images, single
-
-
-def _one(image: np.ndarray, i: int) -> UInt8[np.ndarray, "1 h w c"]:
-    stack, single = _stack(image)
-    if not single:
-        raise UserError(f"images[{i}]: shape {image.shape} is not one image [h w], [h w 1] or [h w 3]")
-    return stack
-
-
-def _power(n: int) -> int:
-    return 1 << (n - 1).bit_length()
-
-
-def _pad(images: np.ndarray, n: int) -> np.ndarray:
-    return np.concatenate([images, np.repeat(images[-1:], n - len(images), axis=0)]) if n > len(images) else images

@@ -21,7 +21,7 @@ def kept_whole(keys: Key[Array, " b"]) -> Bool[Array, " b"]:
 
 def channel_mask(keys: Key[Array, " b"], channels: int) -> Float[Array, "b c"]:
     """0 or 2 a channel with probability one half each; the same mask for all features of so many channels."""
-    draw = lambda key: jax.random.bernoulli(jax.random.fold_in(key, channels), RATE, (channels,))  # noqa: E731
+    draw = lambda key: jax.random.bernoulli(jax.random.fold_in(key, channels), RATE, (channels,))
     return jax.vmap(draw)(keys) * jnp.float32(1 / RATE)
 
 

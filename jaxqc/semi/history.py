@@ -39,7 +39,7 @@ class History:
 def empty(params: Any, length: int, dtype: DTypeLike = jnp.bfloat16) -> History:
     """A queue without models for parameters of these shapes; floating point is kept as `dtype`."""
     kind = BITS if jnp.dtype(dtype) == jnp.bfloat16 else dtype
-    kept = lambda x: kind if jnp.issubdtype(x.dtype, jnp.floating) else x.dtype  # noqa: E731
+    kept = lambda x: kind if jnp.issubdtype(x.dtype, jnp.floating) else x.dtype
     none = [jnp.zeros((), jnp.int32) for _ in range(2)]  # two buffers: one could not be donated twice
     return History(jax.tree.map(lambda x: jnp.zeros((length, *x.shape), kept(x)), params), *none)
 

@@ -33,16 +33,46 @@ def whole_image(
     V2 does it; with it, which may shrink the image a lot, the way there is antialiased.
     """
     height, width = image.shape[1:3]
+    return restored(network(params, fitted(image, multiple, side)), height, width)
+
+
+def fitted(image: Float[Array, "b h w 3"], multiple: int = PATCH, side: int = 0) -> Float[Array, "b s t 3"]:
+    """The first half of `whole_image`: what the network sees."""
+    height, width = image.shape[1:3]
     size = fitting(height, width, multiple, side)
-    if size != (height, width):
-        if side:
-            image = jax.image.resize(image, (len(image), *size, image.shape[3]), "linear")
-        else:
-            image = resize_align_corners(image, *size)
-    logits = network(params, image).astype(jnp.float32)
-    if size != (height, width):
+    if size == (height, width):
+        return image
+    if side:
+        return jax.image.resize(image, (len(image), *size, image.shape[3]), "linear")
+    return resize_align_corners(image, *size)
+
+
+def restored(logits: Float[Array, "b s t k"], height: int, width: int) -> Float[Array, "b height width k"]:
+    """The second half of `whole_image`: probabilities at the image's own size."""
+    logits = logits.astype(jnp.float32)
+    if logits.shape[1:3] != (height, width):
         logits = resize_align_corners(logits, height, width)
     return jax.nn.softmax(logits)
+
+
+def slides(height: int, width: int, window: bool) -> bool:
+    """Whether an image of this size goes through a sliding window, where that is asked for: no side is below one."""
+    return window and min(height, width) >= WINDOW
+
+
+def probabilities(
+    network: Network,
+    params: object,
+    image: Float[Array, "b h w 3"],
+    multiple: int = PATCH,
+    side: int = 0,
+    window: bool = False,
+) -> Float[Array, "b h w k"]:
+    """`sliding_window` where that is asked for and the image is large enough, else `whole_image`. image: normalised."""
+    height, width = image.shape[1:3]
+    if slides(height, width, window):
+        return sliding_window(network, params, image, WINDOW, STRIDE, multiple)
+    return whole_image(network, params, image, multiple, side)
 
 
 def sliding_window(
@@ -68,7 +98,7 @@ def sliding_window(
     tall, wide = (min(window, side // multiple * multiple) for side in (height, width))
     rows, columns = grid(height, tall, min(stride, tall), True), grid(width, wide, min(stride, wide), True)
     starts = jnp.array([(top, left) for top in rows for left in columns])
-    classes = jax.eval_shape(network, params, image).shape[-1]
+    classes = jax.eval_shape(network, params, image[:, :tall, :wide]).shape[-1]
 
     def add(i: Array, carry: tuple[Array, Array]) -> tuple[Array, Array]:
         total, seen = carry

@@ -66,7 +66,7 @@ class Manifest:
 
 def palette(n: int) -> tuple[Color, ...]:
     """n colours, black first: the bits of the number spread over red, green and blue, as PASCAL VOC does."""
-    channel = lambda number, c: sum((number >> (3 * bit + c) & 1) << (7 - bit) for bit in range(8))  # noqa: E731
+    channel = lambda number, c: sum((number >> (3 * bit + c) & 1) << (7 - bit) for bit in range(8))
     return tuple((channel(i, 0), channel(i, 1), channel(i, 2)) for i in range(n))
 
 
@@ -160,7 +160,7 @@ def read_labels(
 
 
 def _by_color(values: np.ndarray, manifest: Manifest, name: str) -> np.ndarray:
-    code = lambda rgb: (rgb[..., 0].astype(np.int32) << 16) | (rgb[..., 1].astype(np.int32) << 8) | rgb[..., 2]  # noqa: E731
+    code = lambda rgb: (rgb[..., 0].astype(np.int32) << 16) | (rgb[..., 1].astype(np.int32) << 8) | rgb[..., 2]
     known, found = code(np.array(manifest.colors)), code(values)
     order = np.argsort(known)
     at = order[np.minimum(np.searchsorted(known[order], found), len(known) - 1)]

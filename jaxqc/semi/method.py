@@ -48,7 +48,7 @@ class SemiMethod:
 
     def rates(self, params: Any) -> Any:
         """`head_rate` for what lies below `head`, times `lr_scale`."""
-        factor = lambda name: self.lr_scale * (self.head_rate if name == "head" else 1.0)  # noqa: E731
+        factor = lambda name: self.lr_scale * (self.head_rate if name == "head" else 1.0)
         return {name: jax.tree.map(partial(jnp.full_like, fill_value=factor(name)), x) for name, x in params.items()}
 
     def init_extra(self, params: Any) -> Frozen:
@@ -90,11 +90,7 @@ class SemiMethod:
 
     def predict(self, variables: Variables, image: Float[Array, "b h w 3"]) -> dict[str, jax.Array]:
         """Normalised images → `map` [b h w k] probabilities and `label` [b h w] int32, of one network's parameters."""
-        params = variables["params"]
-        if self.window and min(image.shape[1:3]) >= inference.WINDOW:
-            found = inference.sliding_window(self.network, params, image, multiple=self.multiple)
-        else:
-            found = inference.whole_image(self.network, params, image, self.multiple, self.fast)
+        found = inference.probabilities(self.network, variables["params"], image, self.multiple, self.fast, self.window)
         return {"map": found, "label": found.argmax(-1).astype(jnp.int32)}
 
     def init_metrics(self) -> segmentation.ConfusionSums:

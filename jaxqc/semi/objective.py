@@ -106,7 +106,7 @@ def prepare(
     batch: `image` uint8 [b s s 3], `mask` uint8 [b s s]; `unlabeled` uint8 [u s s 3], `valid` bool [u s s] and,
     where known, `truth` uint8 [u s s]. keys: one an unlabelled image. mean, std: of the channels, images in [0, 1].
     """
-    normal = lambda x: (x - jnp.asarray(mean, jnp.float32)) / jnp.asarray(std, jnp.float32)  # noqa: E731
+    normal = lambda x: (x - jnp.asarray(mean, jnp.float32)) / jnp.asarray(std, jnp.float32)
     out = {"image": normal(to_float(batch["image"])), "mask": batch["mask"].astype(jnp.int32)}
     if config.labels == "none":
         return out
@@ -137,7 +137,7 @@ def semi_loss(
         weak = network(frozen.teacher, batch["weak"]) if config.labels == "ema" else None
         return _student_loss(config, network, student, weak, frozen, batch, key, axis)
     weak = jax.vmap(network, (0, None))(lax.stop_gradient(student), batch["weak"])
-    one = lambda params, logits, key: _student_loss(config, network, params, logits, frozen, batch, key, axis)  # noqa: E731
+    one = lambda params, logits, key: _student_loss(config, network, params, logits, frozen, batch, key, axis)
     loss, logs = jax.vmap(one)(student, weak[::-1], jax.random.split(key, config.students))
     return loss.sum(), jax.tree.map(lambda x: x.mean(0), logs)
 
@@ -179,7 +179,7 @@ def _student_loss(
     logs = {"loss_x": loss_x, "loss_u": loss_u, **_tier_logs(config, confidence, label, batch, axis)}
     if frozen.history is not None:
         past, h = frozen.history, config.history
-        run = lambda p: network(p, batch["weak"])  # noqa: E731
+        run = lambda p: network(p, batch["weak"])
         probability, k = history.mixed_probability(past, run, lax.stop_gradient(params), draw_key, h.most, h.mix)
         sure = (probability.max(-1) > h.threshold) & (k > 0)
         logs["loss_prev"] = over_views(probability.argmax(-1), sure.astype(jnp.float32))
@@ -199,7 +199,7 @@ def _forward(
     u, dropped = len(batch["weak"]), config.perturbation == "weak"
     images = [batch["image"], *batch["strong"], *([batch["weak"]] if dropped else [])]
     features = network.encode(params, jnp.concatenate(images))
-    part = lambda i: jax.tree.map(lambda f: f[b + i * u : b + (i + 1) * u], features)  # noqa: E731
+    part = lambda i: jax.tree.map(lambda f: f[b + i * u : b + (i + 1) * u], features)
     keys = _sample_keys(key, u, axis)
     pieces = [jax.tree.map(lambda f: f[:b], features), *(part(i) for i in range(config.views))]
     if config.perturbation == "complementary":

@@ -111,8 +111,9 @@ def make_method(
     Raises:
       UserError: crops that do not fit the encoder, or weights of another one.
     """
-    pixels = np.ones(len(manifest.classes)) if report is None else report.pixels["labeled"][:-1]
-    module = make_network(config, len(manifest.classes), tuple((pixels / max(pixels.sum(), 1)).tolist()))
+    pixels = np.zeros(0) if report is None else report.pixels["labeled"][:-1]
+    prior = tuple((pixels / pixels.sum()).tolist()) if pixels.sum() > 0 else ()
+    module = make_network(config, len(manifest.classes), prior)
     multiple = pyramid(config.model.name).multiple
     for i, phase in enumerate(config.phases):
         if phase.size % multiple:

@@ -127,7 +127,7 @@ class _Run:
 
     def restore(self) -> None:
         """Takes up the last sound checkpoint, or draws a fresh state."""
-        create = lambda key: state.create(self.method, self.optimizer, key)  # noqa: E731
+        create = lambda key: state.create(self.method, self.optimizer, key)
         key = jax.random.key(self.config.seed)
         template = jax.eval_shape(create, key)
         found = checkpoint.restore_latest(self.folder, template, to_dict(self.config), self.digest, self.notes.append)

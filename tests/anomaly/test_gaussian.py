@@ -88,7 +88,7 @@ def test_parts_merge_to_the_whole(n):
 def test_positions_spread_over_devices_give_the_same(n):
     x, probe = features(n, positions=16), features(3, positions=16, seed=1)
     mesh = Mesh(np.array(jax.devices()[:8]), ("devices",))
-    spread = lambda tree: jax.tree.map(  # noqa: E731
+    spread = lambda tree: jax.tree.map(
         lambda a: jax.device_put(
             a, NamedSharding(mesh, PartitionSpec("devices") if np.ndim(a) > 1 else PartitionSpec())
         ),

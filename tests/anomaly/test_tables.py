@@ -151,6 +151,7 @@ def test_a_table_in_markdown(small):
     assert mean_and_deviation([0.5]) == ".5000"
 
 
+@pytest.mark.slow
 def test_the_script(small, boards, weights, tmp_path, capsys):
     spec = importlib.util.spec_from_file_location("gaussian_tables", ROOT / "scripts/reproduce_gaussian_tables.py")
     assert spec

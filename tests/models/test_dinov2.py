@@ -163,7 +163,7 @@ def test_every_used_parameter_learns() -> None:
     network = ViT(GATED)
     variables = drawn(network)
     image = np.random.default_rng(1).normal(size=(1, 28, 42, 3)).astype(np.float32)
-    loss = lambda v: sum((f * jnp.cos(jnp.arange(64))).sum() for f in network.apply(v, image).values())  # noqa: E731
+    loss = lambda v: sum((f * jnp.cos(jnp.arange(64))).sum() for f in network.apply(v, image).values())
     gradient = jax.jit(jax.grad(loss))(variables)["params"]
     assert np.abs(gradient.pop("mask_token")).max() == 0
     for path, leaf in jax.tree_util.tree_leaves_with_path(gradient):

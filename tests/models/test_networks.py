@@ -80,7 +80,7 @@ def test_classes_and_width_change_what_they_should() -> None:
 
 def test_output_shapes() -> None:
     variables = shapes("tscarnet")
-    apply = lambda aux: jax.eval_shape(  # noqa: E731
+    apply = lambda aux: jax.eval_shape(
         lambda v: build("tscarnet").apply(v, jnp.zeros((2, 96, 64, 3)), aux=aux), variables
     )
     out = {name: value.shape for name, value in apply(True).items()}
@@ -93,7 +93,7 @@ def test_output_shapes() -> None:
     assert set(apply(False)) == {"map", "final", "class", "m1", "m2", "m3"}
 
 
-@pytest.mark.parametrize("name", [pytest.param("minet", marks=pytest.mark.slow), "tscarnet"])
+@pytest.mark.parametrize("name", ["minet", pytest.param("tscarnet", marks=pytest.mark.slow)])
 def test_folded_gives_the_same_outputs(name: str) -> None:
     variables = random_variables(name)
     image = jax.random.normal(jax.random.key(1), (2, 64, 64, 3))
@@ -104,6 +104,7 @@ def test_folded_gives_the_same_outputs(name: str) -> None:
         np.testing.assert_allclose(folded[key], value, rtol=1e-5, atol=1e-5 * max(1, np.abs(value).max()), err_msg=key)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["minet", pytest.param("tscarnet", marks=pytest.mark.slow)])
 def test_bfloat16_keeps_float32_parameters_and_outputs(name: str) -> None:
     variables = random_variables(name, dtype="bfloat16")

@@ -105,7 +105,7 @@ def test_cbam_at_strength_zero_is_the_plain_network_bit_for_bit() -> None:
         for kind in gated
     }
     image = np.random.default_rng(1).normal(size=(2, 32, 32, 3)).astype(np.float32)
-    run = lambda name, variables: jax.jit(build_backbone(name, (1,)).apply)(variables, image)["layer1"]  # noqa: E731
+    run = lambda name, variables: jax.jit(build_backbone(name, (1,)).apply)(variables, image)["layer1"]
     np.testing.assert_array_equal(run("resnet18_cbam", gated), run("resnet18", plain))
 
 

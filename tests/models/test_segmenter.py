@@ -57,7 +57,7 @@ def picture(*shape: int) -> np.ndarray:
 def test_parameter_counts_are_the_published_ones(name: str) -> None:
     network = build_segmenter(name, 40)
     shapes = jax.eval_shape(lambda: network.init(jax.random.key(0), jnp.zeros((1, 28, 28, 3))))
-    count = lambda tree: sum(int(np.prod(leaf.shape)) for leaf in jax.tree.leaves(tree))  # noqa: E731
+    count = lambda tree: sum(int(np.prod(leaf.shape)) for leaf in jax.tree.leaves(tree))
     assert (count(shapes), count(shapes["params"]["head"])) == COUNTS[name]
     assert set(shapes) == {"params"}
 
@@ -152,7 +152,7 @@ def test_the_halves_apart_are_the_whole(network: Segmenter) -> None:
     @jax.jit
     def run(variables, encoder, head, image):
         features = network.apply(encoder, image, method="encode")
-        decode = lambda *size: network.apply(head, features, *size, method="decode")  # noqa: E731
+        decode = lambda *size: network.apply(head, features, *size, method="decode")
         return network.apply(variables, image), decode((56, 70)), decode()
 
     whole, apart, small = run(variables, encoder, head, image)
@@ -242,6 +242,7 @@ def test_bfloat16_gives_float32_logits() -> None:
     assert 0 < np.abs(found - expected).mean() < 0.1 * float(np.std(expected))
 
 
+@pytest.mark.slow
 def test_resnets_train_and_fold() -> None:
     network, folded = small_resnet(), small_resnet(folded=True)
     assert build_segmenter("resnet18", 5, folded=True).encoder.norm.folded

@@ -16,7 +16,7 @@ def both(shape: tuple[int, ...], kernel: tuple[int, int], stride: int, dilation:
     k = jax.random.normal(keys[1], (*kernel, shape[-1]))
 
     def run(implementation: str):
-        f = lambda x, k: depthwise_conv(x, k, stride, dilation, implementation)  # noqa: E731
+        f = lambda x, k: depthwise_conv(x, k, stride, dilation, implementation)
         y, pullback = jax.vjp(f, x, k)
         return y, *pullback(jax.random.normal(keys[2], y.shape))
 
@@ -42,6 +42,7 @@ def test_equals_the_library(shape: tuple[int, ...], kernel: tuple[int, int], str
     stride=st.integers(1, 3),
     dilation=st.integers(1, 3),
 )
+@pytest.mark.slow
 def test_any_shape(n: int, h: int, w: int, c: int, stride: int, dilation: int) -> None:
     for name, ours, theirs in zip(("y", "dx", "dk"), *both((n, h, w, c), (3, 3), stride, dilation), strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=5e-4, err_msg=name)

@@ -14,7 +14,7 @@ SHAPE = (8, 6, 5, 7)
 
 
 def variables(rng: np.random.Generator) -> dict[str, Any]:
-    draw = lambda low, high: jnp.asarray(rng.uniform(low, high, SHAPE[-1]), jnp.float32)  # noqa: E731
+    draw = lambda low, high: jnp.asarray(rng.uniform(low, high, SHAPE[-1]), jnp.float32)
     return {
         "params": {"scale": draw(0.5, 2), "bias": draw(-1, 1)},
         "batch_stats": {"mean": draw(-1, 1), "var": draw(0.5, 2)},
@@ -53,14 +53,14 @@ def data(rng: np.random.Generator) -> tuple[jax.Array, jax.Array]:
 
 def test_equals_flax(rng: np.random.Generator) -> None:
     v, (x, g) = variables(rng), data(rng)
-    run = lambda apply: jax.jit(lambda v, x, g: everything(apply, v, x, g))(v, x, g)  # noqa: E731
+    run = lambda apply: jax.jit(lambda v, x, g: everything(apply, v, x, g))(v, x, g)
     assert_same(run(ours()), run(flaxs()))
 
 
 def test_eight_devices_equal_one(rng: np.random.Generator) -> None:
     v, (x, g) = variables(rng), data(rng)
     y, state, (grads, dx) = everything(ours(), v, x, g)
-    rows = lambda a: a.reshape(8, 1, *SHAPE[1:])  # noqa: E731
+    rows = lambda a: a.reshape(8, 1, *SHAPE[1:])
     mapped = jax.pmap(lambda x, g: everything(ours("d"), v, x, g), axis_name="d")
     ys, states, (all_grads, dxs) = mapped(rows(x), rows(g))
     assert_same(ys.reshape(SHAPE), y)

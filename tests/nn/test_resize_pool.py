@@ -14,7 +14,7 @@ from jaxqc.nn.resize import resize, resize_align_corners, upsample2x
 def test_upsample2x_is_half_pixel_bilinear(shape: tuple[int, ...]) -> None:
     x = jax.random.normal(jax.random.key(0), shape)
     n, h, w, c = shape
-    reference = lambda x: jax.image.resize(x, (n, 2 * h, 2 * w, c), "bilinear", antialias=False)  # noqa: E731
+    reference = lambda x: jax.image.resize(x, (n, 2 * h, 2 * w, c), "bilinear", antialias=False)
     y, pullback = jax.vjp(upsample2x, x)
     expected, expected_pullback = jax.vjp(reference, x)
     np.testing.assert_allclose(y, expected, atol=1e-5)

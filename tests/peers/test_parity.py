@@ -92,7 +92,7 @@ def test_losses_and_their_gradients_equal_ours(name):
     label = np.array([2, 0, -1], np.int32)
     if name == "minet":
         out = {key: rng.uniform(0, 1, mask.shape) for key in ("map", "map2", "map3", "map4", "map5")}
-        ours = lambda out: losses.minet_loss(out, mask)[0]  # noqa: E731
+        ours = lambda out: losses.minet_loss(out, mask)[0]
     else:
         sides = {
             "final": 64,
@@ -110,7 +110,7 @@ def test_losses_and_their_gradients_equal_ours(name):
         out = {key: rng.normal(0, 2, (3, side, side)) for key, side in sides.items()} | {
             "class": rng.normal(0, 2, (3, 3))
         }
-        ours = lambda out: losses.tscarnet_loss({**out, "map": jax.nn.sigmoid(out["final"])}, mask, label)[0]  # noqa: E731
+        ours = lambda out: losses.tscarnet_loss({**out, "map": jax.nn.sigmoid(out["final"])}, mask, label)[0]
     out = {key: value.astype(np.float32) for key, value in out.items()}
     value, gradient = jax.jit(jax.value_and_grad(ours))(out)
     theirs = {key: torch.tensor(v, requires_grad=True) for key, v in out.items()}

@@ -4,6 +4,7 @@ import jax
 import numpy as np
 import pytest
 
+from benchmarks.networks import random_variables
 from jaxqc.models import build
 from jaxqc.saliency.forward import CHUNK, infer
 
@@ -13,9 +14,7 @@ SIDE = 32
 @pytest.fixture(scope="module")
 def network_and_variables():
     network = build("tscarnet", 3, 0.25)
-    image = jax.random.normal(jax.random.key(0), (1, SIDE, SIDE, 3))
-    init = jax.jit(lambda key: network.init(key, image, train=False, aux=True))
-    return network, init(jax.random.key(1))
+    return network, random_variables(network, varied=True)
 
 
 @pytest.mark.parametrize(

@@ -65,8 +65,8 @@ def test_tscarnet_loss_adds_up(rng: np.random.Generator) -> None:
     mask = (ndimage.gaussian_filter(rng.normal(size=(n, side, side)), (0, 3, 3)) > 0).astype(np.float32)
     label = np.array([0, 2], np.int32)
 
-    blocks = lambda x, f: x.reshape(n, side // f, f, side // f, f)  # noqa: E731
-    mean = lambda f: blocks(mask, f).mean((2, 4))  # noqa: E731
+    blocks = lambda x, f: x.reshape(n, side // f, f, side // f, f)
+    mean = lambda f: blocks(mask, f).mean((2, 4))
     size = (1, 3, 3)
     edge = ndimage.maximum_filter(mask, size, mode="nearest") - ndimage.minimum_filter(mask, size, mode="nearest")
     p = out["map"]

@@ -34,7 +34,7 @@ both_views, one_view = jax.jit(dropout.complementary_dropout), jax.jit(dropout.c
 
 def value_and_grad(config: Any, key: jax.Array) -> Any:
     """`(student, frozen, batch) → ((loss, logs), gradient)`, compiled."""
-    loss = lambda s, f, b: objective.semi_loss(config, NETWORK, s, f, b, key)  # noqa: E731
+    loss = lambda s, f, b: objective.semi_loss(config, NETWORK, s, f, b, key)
     return jax.jit(jax.value_and_grad(loss, has_aux=True), compiler_options=QUICK)
 
 
@@ -114,7 +114,7 @@ def dropout_masks(config: Any, key: jax.Array) -> Any:
     """The factors that the loss draws from this key."""
     keys = objective._sample_keys(jax.random.split(key)[0], U, None)
     ones = {"map": jnp.ones((U, 1, 1, C)), "tokens": jnp.ones((U, 1, C))}
-    plain = lambda tree: jax.tree.map(lambda f: np.asarray(f).reshape(U, C), tree)  # noqa: E731
+    plain = lambda tree: jax.tree.map(lambda f: np.asarray(f).reshape(U, C), tree)
     if config.perturbation == "complementary":
         return dict(enumerate(map(plain, both_views(ones, ones, keys))))
     return {"weak": plain(one_view(ones, keys))} if config.perturbation == "weak" else None
@@ -142,7 +142,7 @@ def test_loss_equals_the_rendering(name: str, rng: np.random.Generator) -> None:
         )
     (loss, logs), gradient = value_and_grad(config, key)(student, Frozen(teacher, queue), batch)
 
-    forward = lambda p: decode(p, encode(p, batch["weak"]), (S, S))  # noqa: E731
+    forward = lambda p: decode(p, encode(p, batch["weak"]), (S, S))
     if config.students == 2:
         both = [jax.tree.map(lambda x, i=i: x[i], student) for i in range(2)]
         expected = sum(rendering(config, both[i], forward(both[1 - i]), None, batch, None) for i in range(2))

@@ -89,7 +89,7 @@ def test_presets_refuse_what_does_not_go_together(name: str, changes: dict, mess
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"size": 0}, "size=0 must be above 0"),
+        ({"scale_min": 0.0}, "scale_min=0.0 must be above 0"),
         ({"scale_min": 3.0}, "is above scale_max"),
         ({"flip": 1.5}, "is a probability"),
     ],

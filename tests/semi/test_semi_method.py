@@ -40,11 +40,23 @@ def test_sliding_window_averages_windows() -> None:
     seen_first = Network(lambda p, x: x, lambda p, x, size: jnp.stack([x[..., 0] - x[:, :1, :1, 0], 0 * x[..., 0]], -1))
     image = np.arange(12, dtype=np.float32).reshape(1, 1, 12, 1).repeat(4, 1)
     got = np.asarray(inference.sliding_window(seen_first, None, image, 8, 4, 4))[0, 0, :, 0]
-    sigmoid = lambda x: 1 / (1 + np.exp(-x))  # noqa: E731
+    sigmoid = lambda x: 1 / (1 + np.exp(-x))
     expected = [
         sigmoid(i) if i < 4 else sigmoid(i - 4) if i >= 8 else (sigmoid(i) + sigmoid(i - 4)) / 2 for i in range(12)
     ]
     np.testing.assert_allclose(got, expected, rtol=1e-5)
+
+
+def test_a_window_takes_what_the_network_takes() -> None:
+    """Which need not take the image: only windows are ever multiples of its patches."""
+
+    def encode(p: Any, x: jax.Array) -> jax.Array:
+        assert x.shape[1] % 4 == x.shape[2] % 4 == 0
+        return x
+
+    patches = Network(encode, lambda p, features, size: features @ p)
+    found = inference.sliding_window(patches, np.ones((3, 2)), np.zeros((1, 18, 25, 3), np.float32), 8, 4, 4)
+    assert found.shape == (1, 18, 25, 2)
 
 
 def test_windows_that_cannot_be() -> None:
@@ -92,10 +104,10 @@ def squares(rng: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray]:
     return image.astype(np.uint8), mask
 
 
-@pytest.mark.parametrize("name", ["mvpmatch", "cps"])
+@pytest.mark.parametrize("name", ["mvpmatch", pytest.param("cps", marks=pytest.mark.slow)])
 def test_learns_on_two_devices(name: str, rng: np.random.Generator) -> None:
     config, module = preset(name), Tiny()
-    start = lambda key: module.init(key, jnp.zeros((1, 12, 12, 3)))["params"]  # noqa: E731
+    start = lambda key: module.init(key, jnp.zeros((1, 12, 12, 3)))["params"]
     method = SemiMethod(config, ("plate", "square"), network_of(module), start, multiple=1)
 
     def step(params: Any, extra: Any, batch: Any, i: Any) -> Any:
@@ -139,7 +151,7 @@ def test_learns_on_two_devices(name: str, rng: np.random.Generator) -> None:
     assert right / share > 0.9
     image, mask = squares(rng, 6)
     whole = {"image": image, "mask": mask, "weight": np.ones(6, np.float32)}
-    variables = {"params": method.deployed(params, extra)}
+    variables = method.deployed({"params": params}, extra)
     result = method.summarize(jax.jit(method.update_metrics)(method.init_metrics(), variables, whole))
     assert result["miou"] > 0.7
     assert set(result) == {"miou", "pixel_accuracy", "plate/iou", "square/iou"}

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from few_labels import recipe, write_images
+from few_labels import recipe, use_tiny, write_images
 
 from jaxqc.config import Phase
 from jaxqc.errors import UserError
@@ -21,6 +21,7 @@ ONE = (Phase(epochs=1, size=28, batch=2),)
 def test_cells_are_trained_once_and_measured_on_the_test_images(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    use_tiny(monkeypatch)
     data = write_images(tmp_path / "few", {"all": 12})
     cells = check_cells(["supervised", "fixmatch"], ["1/2"], 1)
     found = run_cells(cells, recipe(phases=ONE), data, tmp_path / "out", progress=False)

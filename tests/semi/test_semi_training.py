@@ -11,20 +11,25 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
-from few_labels import CLASSES, SIDE, recipe, write_images
+from few_labels import CLASSES, SIDE, recipe, use_tiny, write_images
 from PIL import Image
 
 from jaxqc.config import ModelConfig, Phase
 from jaxqc.errors import UserError
+from jaxqc.models.dinov2 import VITS, ViTSpec, build_vit
+from jaxqc.models.pretrained import Report
 from jaxqc.semi.data import Pair
 from jaxqc.semi.feed import Reader, ViewSet, letterbox, whole_images
 from jaxqc.semi.manifest import Manifest
 from jaxqc.semi.recipe import SemiTrainConfig
-from jaxqc.semi.train import train_semi
+from jaxqc.semi.train import make_method, train_semi
+from jaxqc.training import loop
 from jaxqc.training.checkpoint import load_variables, read, steps_in
 from jaxqc.training.logs import WALL_FIELDS, read_rows
+from jaxqc.weights.load import Weights, save_weights
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -45,8 +50,42 @@ def last(folder: Path) -> dict[tuple[str, ...], np.ndarray]:
 @pytest.fixture(scope="module")
 def whole(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("whole") / "run"
-    train_semi(recipe(), data, folder, progress=False)
+    with pytest.MonkeyPatch.context() as patch:
+        use_tiny(patch)
+        train_semi(recipe(), data, folder, progress=False)
     return folder
+
+
+@pytest.fixture
+def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
+    use_tiny(monkeypatch)
+
+
+@pytest.mark.slow
+def test_a_transformer_trains_from_an_encoders_file(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(VITS, "vit_tiny14", ViTSpec(192, 4, 3, (0, 1, 2, 3), grid=3))
+    module = build_vit("vit_tiny14")
+    variables: Any = jax.jit(module.init)(jax.random.key(5), jnp.zeros((1, SIDE, SIDE, 3)))
+    report = Report("vit_tiny14", (), 0, classes=0)
+    save_weights(tmp_path / "vit.npz", Weights("vit_tiny14", (), variables, report, "drawn here", "0" * 64))
+    config = recipe("fixmatch", weights=str(tmp_path / "vit.npz"), phases=(Phase(1, SIDE, 4),), head_rate=1e-9)
+    config = dataclasses.replace(config, optim=dataclasses.replace(config.optim, lr=1e-5))
+    result = train_semi(config, data, tmp_path / "run", progress=False)
+    trained, _, meta = load_variables(tmp_path / "run", "last", SemiTrainConfig)
+    assert meta["start"]["source"] == "drawn here"
+    moved = jax.tree.map(lambda a, b: float(np.abs(a - b).max()), trained["params"]["encoder"], variables["params"])
+    assert 0 < max(jax.tree.leaves(moved)) < 1e-4  # two steps of Adam at 1e-5, from the file's values
+    assert np.isfinite(result.metrics["miou"])
+
+
+def test_the_head_learns_at_a_rate_of_its_own() -> None:
+    config = recipe(head_rate=40.0, lr_batch=16)
+    method = make_method(config, Manifest(CLASSES).check("here"))
+    rates = method.rates({"encoder": {"a": np.zeros(2)}, "head": {"b": np.zeros((2, 2))}})
+    np.testing.assert_allclose(rates["encoder"]["a"], 4 / 16)
+    np.testing.assert_allclose(rates["head"]["b"], 40 * 4 / 16)
 
 
 def test_a_run_keeps_its_teacher_queue_lists_and_logs(whole: Path, data: Path) -> None:
@@ -75,11 +114,8 @@ def test_the_loaded_network_is_the_teacher(whole: Path) -> None:
     assert config.semi == recipe().semi
 
 
-def test_resuming_is_bit_identical_with_models_in_the_queue(
-    whole: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from jaxqc.training import loop
-
+@pytest.mark.usefixtures("tiny")
+def test_resuming_is_bit_identical_with_models_in_the_queue(whole: Path, data: Path, tmp_path: Path) -> None:
     plain = loop._Run._save
 
     def dies(self: Any) -> None:
@@ -88,11 +124,11 @@ def test_resuming_is_bit_identical_with_models_in_the_queue(
             self.saves.wait()
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(loop._Run, "_save", dies)
-    with pytest.raises(KeyboardInterrupt):
-        train_semi(recipe(), data, tmp_path / "run", progress=False)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop._Run, "_save", dies)
+        with pytest.raises(KeyboardInterrupt):
+            train_semi(recipe(), data, tmp_path / "run", progress=False)
     assert int(last(tmp_path / "run")["extra", "history", "count"]) > 0
-    monkeypatch.undo()
     train_semi(recipe(), data, tmp_path / "run", progress=False)
     expected, found = last(whole), last(tmp_path / "run")
     assert expected.keys() == found.keys()
@@ -137,6 +173,8 @@ def test_sigkill_with_models_in_the_queue_loses_nothing(data: Path, tmp_path: Pa
     assert rows(tmp_path / "whole") == rows(tmp_path / "run")
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("tiny")
 def test_restores_onto_another_number_of_devices(whole: Path, data: Path, tmp_path: Path) -> None:
     """Two devices take the run up where one left it; the queue is the same on both."""
     import shutil
@@ -152,6 +190,7 @@ def test_restores_onto_another_number_of_devices(whole: Path, data: Path, tmp_pa
             np.testing.assert_allclose(found[key], value, atol=5e-3, err_msg="/".join(key))
 
 
+@pytest.mark.usefixtures("tiny")
 def test_cps_and_supervised_train(data: Path, tmp_path: Path) -> None:
     for method in ("cps", "supervised"):
         result = train_semi(recipe(method, phases=(Phase(1, SIDE, 4),)), data, tmp_path / method, progress=False)
@@ -164,7 +203,7 @@ def test_batches_are_a_function_of_seed_and_step_alone(data: Path) -> None:
     pairs = {part: tuple(Pair(*line.split()) for line in (data / f"{part}.txt").read_text().splitlines())
              for part in ("labeled", "unlabeled")}  # fmt: skip
     views = ViewSet(*(Reader(data, manifest, pairs[part]) for part in ("labeled", "unlabeled")))
-    take = lambda start, shard=(0, 1): views.loader(4, 7, start, SIDE, 0, shard)  # noqa: E731
+    take = lambda start, shard=(0, 1): views.loader(4, 7, start, SIDE, 0, shard)
     with take(0) as loader:
         first = [next(loader) for _ in range(6)]
     with take(3) as loader:
@@ -186,13 +225,10 @@ def test_batches_are_a_function_of_seed_and_step_alone(data: Path) -> None:
 def test_labelled_images_are_seen_as_often_one_as_the_other(data: Path) -> None:
     manifest = Manifest(CLASSES).check("here")
     pairs = tuple(Pair(f"images/labeled{i}.png", f"masks/labeled{i}.png") for i in range(3))
-    plain = dataclasses.replace
-    labeled = Reader(data, manifest, pairs).in_memory()
     # Each image all of one shade, so that a view tells which it is.
-    shades = tuple(
-        (np.full((SIDE, SIDE, 1), 60 * (i + 1), np.uint8), np.zeros((SIDE, SIDE), np.uint8)) for i in range(3)
-    )
-    views = ViewSet(plain(labeled, kept=shades), plain(labeled, kept=shades, pairs=pairs * 3), scale=(1.0, 1.0))
+    empty = np.zeros((SIDE, SIDE), np.uint8)
+    kept = tuple((np.full((SIDE, SIDE, 1), shade, np.uint8), empty) for shade in (60, 120, 180))
+    views = ViewSet(Reader(data, manifest, pairs, kept), Reader(data, manifest, pairs * 3, kept * 3), scale=(1.0, 1.0))
     seen = []
     with views.loader(3, 0, 0, SIDE, 0, (0, 1)) as loader:
         for _ in range(6):  # two epochs of nine unlabelled images
@@ -200,6 +236,7 @@ def test_labelled_images_are_seen_as_often_one_as_the_other(data: Path) -> None:
     assert sorted(seen) == sorted([60, 120, 180] * 6)
 
 
+@pytest.mark.usefixtures("tiny")
 def test_selection_images_of_several_sizes(tmp_path: Path) -> None:
     counts = {"labeled": 2, "unlabeled": 4, "select": 5, "val": 1}
     data = write_images(tmp_path / "mixed", counts, ((SIDE, SIDE), (SIDE, 40)))
@@ -238,6 +275,7 @@ def test_recipes_that_cannot_run(data: Path, tmp_path: Path, changes: dict[str, 
     assert message in str(told.value)
 
 
+@pytest.mark.usefixtures("tiny")
 def test_no_confident_pixel_and_no_label_at_all(data: Path, tmp_path: Path) -> None:
     """Thresholds that nothing passes and labelled masks that say nothing: finite, and exactly no loss from either."""
     import shutil

@@ -105,7 +105,7 @@ def ours() -> dict[str, Any]:
     bound = float(middle[gap] + middle[gap + 1]) / 2
     config = dataclasses.replace(preset("unimatch_v2"), tiers=TiersConfig((bound,), (1.0,)))
     frozen = Frozen(teacher)
-    loss = lambda p, b: objective.semi_loss(config, network, p, frozen, b, key)  # noqa: E731
+    loss = lambda p, b: objective.semi_loss(config, network, p, frozen, b, key)
     (value, logs), gradient = jax.jit(jax.value_and_grad(loss, has_aux=True), compiler_options=QUICK)(student, batch)
     assert 0.3 < float(logs["tier1_share"]) < 0.8
 

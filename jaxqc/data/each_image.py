@@ -1,0 +1,113 @@
+"""A folder of images through a model: decoded ahead in threads, in batches, each answer written beside its fellows."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+
+from jaxqc.data.batches import Counter, by_size, decoded
+from jaxqc.data.dataset import Sample
+from jaxqc.data.decode import read_image
+from jaxqc.data.problems import printable
+from jaxqc.data.readers import open_dataset
+from jaxqc.errors import UserError
+
+Answer = TypeVar("Answer")
+
+
+@dataclass(frozen=True)
+class FolderResult:
+    """Files written, what could not be read (one line each, naming the file), and images a second end to end."""
+
+    written: tuple[Path, ...]
+    unreadable: tuple[str, ...]
+    images_per_second: float
+
+
+def each_image(
+    images: str | Path,
+    outs: Sequence[str | Path],
+    predict: Callable[[list[np.ndarray]], Sequence[Answer]],
+    write: Callable[[np.ndarray, Answer, Sequence[Path]], None],
+    batch: int,
+    kind: Callable[[tuple[int, ...]], tuple[int, ...]] = lambda shape: shape,
+    progress: bool = True,
+    what: str = "map",
+) -> FolderResult:
+    """Predicts every image below `images` and writes `OUT/STEM.png` for each of `outs`, keeping subfolders.
+
+    Two images of one folder that differ only in their extension keep it: `a.jpg.png` and `a.bmp.png`. Images below one
+    of `outs` are results of an earlier call and left out.
+
+    Args:
+      predict: uint8 images [h w c] of one kind → an answer each.
+      write: takes the image, its answer and the file to write in each of `outs`.
+      batch: most images in a call of `predict`. kind: of an image's shape; those that agree in it go together.
+      what: a result's name in messages.
+
+    Raises:
+      UserError: no images there, two results of one name, one that would replace an image, or an unwritable file.
+    """
+    dataset = open_dataset(images, layout="folder")
+    root = Path(images).resolve()
+    below = [out for out in (Path(out).resolve() for out in outs) if out != root and out.is_relative_to(root)]
+    kept = tuple(s for s in dataset.samples if not any(s.image.resolve().is_relative_to(out) for out in below))
+    if not kept:
+        given = " and ".join(printable(out) for out in outs)
+        raise UserError(f"{printable(images)}: all images are below {given}, where results go; give another folder")
+    dataset = replace(dataset, samples=kept)
+    targets = [_targets(dataset.samples, Path(images), Path(out), what) for out in outs]
+    unreadable: list[str] = []
+    written: list[Path] = []
+
+    def readable() -> Iterator[tuple[tuple[int, ...], tuple[Sample, np.ndarray]]]:
+        for sample, result in decoded(dataset.samples, lambda s: read_image(s.image), 2 * batch):
+            if isinstance(result, UserError):
+                unreadable.append(str(result))
+                counter.add(1)
+            else:
+                yield kind(result.shape), (sample, result)
+
+    with Counter("predicting", len(dataset), progress) as counter:
+        full = False
+        for group in by_size(readable(), batch, 2 * batch):
+            full |= len(group) == batch
+            pad = batch - len(group) if full else 0  # a remainder reuses the graph of full batches
+            found = predict([image for _, image in group] + [group[-1][1]] * pad)[: len(group)]
+            for (sample, image), answer in zip(group, found, strict=True):
+                files = [of[sample.image] for of in targets]
+                try:
+                    for file in files:
+                        file.parent.mkdir(parents=True, exist_ok=True)
+                    write(image, answer, files)
+                except OSError as e:
+                    raise UserError(f"{printable(files[0])}: cannot be written ({e.strerror or e})") from e
+                written.append(files[0])
+            counter.add(len(group))
+    return FolderResult(tuple(written), tuple(unreadable), counter.rate)
+
+
+def _targets(samples: tuple[Sample, ...], root: Path, out: Path, what: str) -> dict[Path, Path]:
+    """Image file → result file."""
+    base = root if root.is_dir() else root.parent
+    stems: dict[Path, int] = {}
+    for sample in samples:
+        key = sample.image.with_suffix("")
+        stems[key] = stems.get(key, 0) + 1
+    targets = {}
+    inputs = {sample.image.resolve() for sample in samples}
+    taken: dict[Path, Path] = {}
+    for sample in samples:
+        place = out / sample.image.relative_to(base)
+        unique = stems[sample.image.with_suffix("")] == 1
+        targets[sample.image] = place.with_name((place.stem if unique else place.name) + ".png")
+        target = targets[sample.image].resolve()
+        if target in inputs:
+            raise UserError(f"{printable(sample.image)}: its {what} would replace an image; give another --out folder")
+        if target in taken:
+            both = f"{printable(taken[target])} and {printable(sample.image)}"
+            raise UserError(f"{both}: their {what}s would have one name; rename one of them")
+        taken[target] = sample.image
+    return targets

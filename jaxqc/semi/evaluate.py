@@ -1,0 +1,169 @@
+"""Measuring a segmentation network: one confusion matrix over all images, and each image's own measures."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from jaxqc.data.batches import Counter, by_size, decoded
+from jaxqc.data.problems import printable
+from jaxqc.errors import UserError
+from jaxqc.metrics import segmentation
+from jaxqc.semi.compare import SizeRow, sizes_table
+from jaxqc.semi.data import Pair
+from jaxqc.semi.model import Segmentation
+from jaxqc.semi.parts import Part
+from jaxqc.training.record import environment
+from jaxqc.types import Metrics
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+
+@dataclass(frozen=True)
+class SegmentationEvaluation:
+    """What a network reached. matrix: int64 pixel counts [truth, prediction] over all images of all sizes.
+
+    per_image: rows of id, size, measured pixels and measures; None where the image has no pixel to measure by.
+    unreadable: one line a file left out. images_per_second: from files to label maps, decoding included.
+    """
+
+    dataset: str
+    split: str
+    classes: tuple[str, ...]
+    matrix: np.ndarray
+    per_image: list[dict[str, Any]]
+    unreadable: tuple[str, ...]
+    images_per_second: float
+    asked: tuple[int | None, bool | None] = (None, None)
+    """`fast` and `window` of the call; None = as the run has it."""
+    sizes: tuple[SizeRow, ...] = ()
+    """Where the network's speed and mIoU were compared at several sizes of its input."""
+    about: dict[str, Any] = field(default_factory=dict)
+    """How the images were taken, the checkpoint's step and record, and the versions and device of this evaluation."""
+
+    @property
+    def metrics(self) -> Metrics:
+        """`miou`, `pixel_accuracy` and `CLASS/iou`."""
+        return segmentation.measures(self.matrix, self.classes)
+
+    def by_class(self) -> dict[str, dict[str, float]]:
+        """Of each class its IoU, the share of its pixels that were found, the share of what was called it that is it,
+        and its share of all measured pixels; NaN where there are none."""
+        matrix = self.matrix.astype(np.float64)
+        hit, truth, called = np.diagonal(matrix), matrix.sum(1), matrix.sum(0)
+        with np.errstate(invalid="ignore"):
+            columns = hit / (truth + called - hit), hit / truth, hit / called, truth / truth.sum()
+        rows = zip(*columns, strict=True)
+        keys = ("iou", "recall", "precision", "share")
+        return {n: dict(zip(keys, map(float, row), strict=True)) for n, row in zip(self.classes, rows, strict=True)}
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for a JSON file; NaN becomes null."""
+        found = self.metrics
+        return {
+            "dataset": self.dataset,
+            "split": self.split,
+            "images": len(self.per_image),
+            "unreadable": list(self.unreadable),
+            "overall": {key: _finite(found[key]) for key in ("miou", "pixel_accuracy")},
+            "by_class": {n: {k: _finite(v) for k, v in row.items()} for n, row in self.by_class().items()},
+            "confusion": self.matrix.tolist(),
+            "images_per_second": round(self.images_per_second, 2),
+            **({"sizes": [row.to_json() for row in self.sizes]} if self.sizes else {}),
+            **self.about,
+        }
+
+    def print(self) -> None:
+        """The tables on stdout, as wide as they need to be: no figure is cut."""
+        from rich.console import Console
+
+        for table in (self.table(), *([sizes_table(self.sizes)] if self.sizes else [])):
+            console = Console()
+            width = console.measure(table, options=console.options.update(max_width=1000)).maximum
+            Console(width=max(console.width, width)).print(table)
+
+    def table(self) -> "Table":
+        """A rich table: a row a class, and the mean IoU and pixel accuracy of all."""
+        from rich import box
+        from rich.markup import escape
+        from rich.table import Table
+
+        title = escape(f"{self.dataset}, split {self.split}, {len(self.per_image)} images")
+        table = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+        for head in ("class", "share", "IoU", "recall", "precision"):
+            table.add_column(head, no_wrap=True, justify="left" if head == "class" else "right")
+        for name, row in self.by_class().items():
+            values = (row[key] for key in ("share", "iou", "recall", "precision"))
+            table.add_row(escape(printable(name)), *(f"{v:.4f}" if math.isfinite(v) else "-" for v in values))
+        table.add_section()
+        table.add_row("mean IoU", "", f"{self.metrics['miou']:.4f}")
+        table.add_row("pixel accuracy", "", f"{self.metrics['pixel_accuracy']:.4f}")
+        return table
+
+
+def evaluate_part(
+    model: Segmentation, part: Part, fast: int | None = None, window: bool | None = None, progress: bool = True
+) -> SegmentationEvaluation:
+    """Predicts and measures every image at its own size. Files that cannot be used are listed, never fatal.
+
+    fast, window: as `Segmentation.predict` takes them.
+
+    Raises:
+      UserError: not one image could be measured.
+    """
+    k = len(model.classes)
+    total = np.zeros((k, k), np.int64)
+    unreadable: list[str] = []
+    rows: list[dict[str, Any]] = []
+    kind_of = model.kind(fast, window)
+
+    def readable() -> Iterator[tuple[tuple[int, ...], tuple[Pair, np.ndarray, np.ndarray]]]:
+        for pair, result in decoded(part.pairs, part.read, 2 * model.batch):
+            if isinstance(result, UserError):
+                unreadable.append(str(result))
+                counter.add(1)
+            else:
+                yield kind_of(result[0].shape), (pair, *result)
+
+    with Counter("evaluating", len(part), progress) as counter:
+        full: set[tuple[int, ...]] = set()
+        for group in by_size(readable(), model.batch, 4 * model.batch):
+            images = [image for _, image, _ in group]
+            kind = kind_of(images[0].shape)
+            # A remainder is padded to a full batch where that is compiled already.
+            full |= {kind} if len(group) == model.batch else set()
+            pad = model.batch - len(group) if kind in full else 0
+            found = model.predict(images + images[-1:] * pad, fast=fast, window=window)
+            for (pair, _, truth), labels in zip(group, found, strict=False):
+                matrix = segmentation.count(labels, truth, k)
+                total += matrix
+                rows.append(_row(pair, truth, matrix, model.classes))
+            counter.add(len(group))
+    if not total.any():
+        reason = f"; the first: {unreadable[0]}" if unreadable else "; their masks are ignored everywhere"
+        raise UserError(f"{part.name}: none of its {len(part)} images can be measured{reason}")
+    place = {pair.image: i for i, pair in enumerate(part.pairs)}
+    rows.sort(key=lambda row: place[row["id"]])
+    about = {
+        "network_input": model.way(fast, window),
+        "lists": part.where,
+        "checkpoint": {key: v for key, v in model.meta.items() if key != "metrics"},
+        "evaluated_with": environment(),
+    }
+    return SegmentationEvaluation(
+        part.name, part.split, model.classes, total, rows, tuple(unreadable), counter.rate, (fast, window), about=about
+    )
+
+
+def _row(pair: Pair, truth: np.ndarray, matrix: np.ndarray, classes: tuple[str, ...]) -> dict[str, Any]:
+    found = {key: _finite(value) for key, value in segmentation.measures(matrix, classes).items()}
+    row: dict[str, Any] = {"id": pair.image, "height": truth.shape[0], "width": truth.shape[1]}
+    row |= {"pixels": int(matrix.sum()), "miou": found["miou"], "pixel_accuracy": found["pixel_accuracy"]}
+    return row | {f"iou {printable(name)}": found[f"{name}/iou"] for name in classes}
+
+
+def _finite(value: float) -> float | None:
+    return round(value, 6) if math.isfinite(value) else None

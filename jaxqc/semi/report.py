@@ -1,0 +1,103 @@
+"""A run's network measured on a part of a data set, at one or several sizes of its input, and what is written of it."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from jaxqc.data.problems import printable
+from jaxqc.errors import UserError
+from jaxqc.semi.compare import checked_sizes, compare_sizes
+from jaxqc.semi.evaluate import SegmentationEvaluation, evaluate_part
+from jaxqc.semi.model import Segmentation, load_segmentation
+from jaxqc.semi.parts import Part, part_of
+from jaxqc.training.record import write_measures
+
+
+def evaluate_segmentation(
+    checkpoint: str | Path | Segmentation,
+    data: str | Path,
+    out: str | Path | None = None,
+    *,
+    which: str = "best",
+    run: str | Path | None = None,
+    split: str = "val",
+    splits: str | Path = "",
+    fast: int | None = None,
+    window: bool | None = None,
+    sizes: tuple[int, ...] = (),
+    worst: int = 10,
+    progress: bool = True,
+) -> SegmentationEvaluation:
+    """Measures a run's network on images with label maps, and writes the result below `out` where it is given.
+
+    Args:
+      checkpoint: the run's folder, or a loaded model. `which`: `best` or `last`. `run`: a loaded model's run folder.
+      data: the folder in which the split lists' paths begin.
+      split: `val` (the test images), `select`, `labeled`, `unlabeled`, or `all`. splits: a folder of lists; "" = the
+        run's own or the data's (`jaxqc.semi.parts.part_of`).
+      fast, window: how images are taken (`Segmentation.predict`); None as the run has it.
+      sizes: long sides in pixels to be compared in mean IoU and speed; the result is of the first.
+      worst: number of worst cases to draw.
+
+    Raises:
+      UserError: no such run or data, an unknown split or class, `sizes` beside `fast` or `window`, or not one image
+        that can be measured.
+    """
+    model = checkpoint if isinstance(checkpoint, Segmentation) else load_segmentation(checkpoint, which)
+    folder = run if isinstance(checkpoint, Segmentation) else checkpoint
+    part = part_of(data, split, model.classes, folder, splits)
+    if sizes:
+        checked_sizes(sizes)
+        if fast is not None or window is not None:
+            raise UserError("--sizes: takes the place of --size and --window; give one of them")
+        fast = sizes[0]
+    result = evaluate_part(model, part, fast, window, progress)
+    if sizes:
+        others = [evaluate_part(model, part, size, None, progress) for size in sizes[1:]]
+        mious = [other.metrics["miou"] for other in (result, *others)]
+        usable = {row["id"] for row in result.per_image[: 4 * model.batch]}
+        images = [part.read(pair)[0] for pair in part.pairs if pair.image in usable]
+        result = replace(result, sizes=compare_sizes(model, images, sizes, mious))
+    result = replace(result, about={"data": printable(data), **result.about})
+    if out is not None:
+        write_evaluation(result, model, part, out, worst)
+    return result
+
+
+def write_evaluation(
+    result: SegmentationEvaluation, model: Segmentation, part: Part, out: str | Path, worst: int = 10
+) -> Path:
+    """Writes `evaluation.json`, `per_image.csv`, `confusion.png` and, of the `worst` images of lowest mean IoU,
+    `worst.png`; returns `out`.
+
+    Raises:
+      UserError: the folder cannot be written.
+    """
+    from jaxqc.pictures.confusion import confusion_figure
+
+    out = Path(out)
+    try:
+        write_measures(out, result.to_json(), result.per_image)
+        confusion_figure(result.matrix, result.classes, out / "confusion.png")
+        (out / "worst.png").unlink(missing_ok=True)  # an earlier evaluation's
+        if worst > 0:
+            _draw_worst(result, model, part, out / "worst.png", worst)
+    except OSError as e:
+        raise UserError(f"{e.filename or out}: cannot be written ({e.strerror or e}); choose another --out") from e
+    return out
+
+
+def _draw_worst(result: SegmentationEvaluation, model: Segmentation, part: Part, path: Path, worst: int) -> None:
+    """Predicts the worst again rather than keep every label map until it is known which they are."""
+    from jaxqc.pictures.overlays import LabelRow, label_sheet
+
+    measured = (row for row in result.per_image if row["miou"] is not None)
+    chosen = sorted(measured, key=lambda row: row["miou"])[:worst]
+    pairs = {pair.image: pair for pair in part.pairs}
+    read = [part.read(pairs[row["id"]]) for row in chosen]
+    fast, window = result.asked
+    maps = model.predict([image for image, _ in read], fast=fast, window=window)
+    rows = []
+    for row, (image, truth), labels in zip(chosen, read, maps, strict=True):
+        lines = f"mean IoU {row['miou']:.3f}", f"pixels {row['pixel_accuracy']:.3f}"
+        rows.append(LabelRow(Path(row["id"]).stem, image, labels, truth, lines))
+    label_sheet(rows, model.classes, model.colors, path, clear=(0,) if model.background else ())
