@@ -23,7 +23,7 @@ def both(fn, *given):
 def test_equals_the_library(tokens: int, keys: int, spread: float, rng: np.random.Generator) -> None:
     q, k, v = (rng.normal(size=(2, n, 3, 8)).astype(np.float32) for n in (tokens, keys, keys))
     q = q * spread
-    compare = lambda *x: (both(attend, *x), both(jax.nn.dot_product_attention, *x))  # noqa: E731
+    compare = lambda *x: (both(attend, *x), both(jax.nn.dot_product_attention, *x))
     ours, theirs = jax.jit(compare, compiler_options=QUICK)(q, k, v)
     for found, expected in zip(ours, theirs, strict=True):
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=2e-5 * max(1.0, float(np.abs(expected).max())))
