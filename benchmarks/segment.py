@@ -23,7 +23,7 @@ import numpy as np
 from benchmarks.common import Candidate, arguments, ceilings, compile_timed, finish, interleave, result
 from benchmarks.machine import Row
 from benchmarks.networks import random_variables, segmenter_flops, torch_device, with_command
-from jaxqc.models.dinov2 import VITS
+from jaxqc.models.dinov2 import KERNELS, VITS
 from jaxqc.models.segmenter import build_segmenter
 from jaxqc.semi.inference import fitting, whole_image
 from jaxqc.semi.objective import network_of
@@ -115,7 +115,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--classes", type=int, default=40)
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
-    parser.add_argument("--attention", choices=("auto", "cudnn", "xla"), default="auto")
+    parser.add_argument("--attention", choices=KERNELS, default="auto")
     parser.add_argument("--peer", choices=("off", "eager", "best"), default="eager", help="PyTorch beside it: not at "
                         "all, the fastest eager setting, or also every compiled one")  # fmt: skip
     parser.add_argument("--budget", type=float, default=600, help="seconds for trying the peer's settings")

@@ -28,7 +28,7 @@ from benchmarks.machine import Row
 from benchmarks.machine import simulate_devices as simulate
 from benchmarks.networks import ratios, segmenter_flops, torch_device, with_command
 from benchmarks.semi_candidates import STEPS, Bench
-from jaxqc.models.dinov2 import VITS
+from jaxqc.models.dinov2 import KERNELS, VITS
 from jaxqc.semi.recipe import PRESETS
 from jaxqc.training.parallel import make_parallel
 
@@ -139,7 +139,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--accumulate", type=int, default=1, help="micro-batches a step")
     parser.add_argument("--classes", type=int, default=40)
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
-    parser.add_argument("--attention", choices=("auto", "cudnn", "xla"), default="auto")
+    parser.add_argument("--attention", choices=KERNELS, default="auto")
     parser.add_argument("--parts", nargs="*", default=["given"], choices=("given",), help="what else than the step")
     parser.add_argument("--past", type=int, nargs="*", default=[], help="numbers of past models, up to 3, to time")
     parser.add_argument("--peer", choices=("off", "eager", "best"), default="eager", help="PyTorch beside it: not at "

@@ -16,6 +16,7 @@ from jaxtyping import Array, Float
 from jaxqc.errors import UserError, suggest
 from jaxqc.nn.conv import Pointwise
 from jaxqc.nn.position import resample_grid
+from jaxqc.nn.self_attention import attend
 
 PATCH = 14
 EPSILON = 1e-6
@@ -62,12 +63,16 @@ weight_init = nn.initializers.truncated_normal(0.02)
 _patch_init = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
 
 
+KERNELS = ("auto", "cudnn", "xla", "cpu")
+
+
 def attention_kernel(attention: str, dtype: Any) -> str:
-    """`auto` → 'cudnn' on a GPU in half precision (it takes no other), else 'xla'; a name of either stays."""
+    """`auto` → 'cudnn' on a GPU in half precision (it takes no other), 'cpu' (`jaxqc.nn.self_attention`) on a CPU in
+    full precision, else 'xla'; another name stays."""
     if attention != "auto":
         return attention
-    half = jnp.dtype(dtype) in (jnp.bfloat16, jnp.float16)
-    return "cudnn" if half and jax.default_backend() == "gpu" else "xla"
+    half, backend = jnp.dtype(dtype) in (jnp.bfloat16, jnp.float16), jax.default_backend()
+    return "cudnn" if half and backend == "gpu" else "cpu" if not half and backend == "cpu" else "xla"
 
 
 class Attention(nn.Module):
@@ -83,7 +88,7 @@ class Attention(nn.Module):
         qkv = Pointwise(3 * d, self.dtype, kernel_init=weight_init, name="qkv")(x)
         q, k, v = (qkv.reshape(n, t, 3, self.heads, d // self.heads)[:, :, i] for i in range(3))
         kernel: Any = attention_kernel(self.kernel, self.dtype)
-        mixed = jax.nn.dot_product_attention(q, k, v, implementation=kernel)
+        mixed = attend(q, k, v) if kernel == "cpu" else jax.nn.dot_product_attention(q, k, v, implementation=kernel)
         return Pointwise(d, self.dtype, kernel_init=weight_init, name="proj")(mixed.reshape(n, t, d))
 
 
@@ -152,7 +157,7 @@ class ViT(nn.Module):
 
     h and w are multiples of 14; positions are interpolated where the grid is not the table's. A feature is a block's
     output after the final layer norm, without class token and registers. Outputs have `dtype`, parameters float32.
-    attention: `auto`, or a kernel of `jax.nn.dot_product_attention`.
+    attention: one of `KERNELS` (`attention_kernel`).
 
     Raises:
       UserError: a side that is no multiple of 14.
@@ -194,13 +199,13 @@ def build_vit(name: str, dtype: str = "float32", attention: str = "auto") -> ViT
     """A transformer by name (`VITS`).
 
     Args:
-      dtype: compute dtype; parameters stay float32. attention: 'auto', 'cudnn' (half precision on a GPU) or 'xla'.
+      dtype: compute dtype; parameters stay float32. attention: one of `KERNELS`; 'cudnn' takes half precision only.
 
     Raises:
       UserError: unknown name, dtype or attention.
     """
-    if attention not in ("auto", "cudnn", "xla"):
-        raise UserError(f"encoder: attention {attention!r} is not one{suggest(attention, ('auto', 'cudnn', 'xla'))}")
+    if attention not in KERNELS:
+        raise UserError(f"encoder: attention {attention!r} is not one{suggest(attention, KERNELS)}")
     if dtype not in ("float32", "bfloat16"):
         raise UserError(f"encoder: dtype {dtype!r} is neither 'float32' nor 'bfloat16'")
     return ViT(vit_spec(name), attention, jnp.dtype(dtype))

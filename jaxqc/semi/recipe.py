@@ -219,7 +219,7 @@ class SemiTrainConfig(TrainConfig):
     views: SemiDataConfig = field(default_factory=SemiDataConfig)
     weights: str = ""
     """The encoder's: a file, or a short name of `jaxqc weights`; "" = drawn at random."""
-    attention: Literal["auto", "xla", "cudnn"] = "auto"
+    attention: Literal["auto", "xla", "cudnn", "cpu"] = "auto"
     hidden: int = 0
     """Width of the head; 0 = what goes with the encoder."""
     head_rate: float = 40.0

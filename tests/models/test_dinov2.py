@@ -148,7 +148,9 @@ def test_bfloat16_computes_in_it_over_float32_parameters() -> None:
 
 
 def test_attention_kernel_follows_device_and_dtype(monkeypatch) -> None:
+    monkeypatch.setattr(jax, "default_backend", lambda: "cpu")
     assert attention_kernel("auto", jnp.bfloat16) == "xla"
+    assert attention_kernel("auto", jnp.float32) == "cpu"
     assert attention_kernel("cudnn", jnp.float32) == "cudnn"
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
     assert attention_kernel("auto", jnp.bfloat16) == "cudnn"

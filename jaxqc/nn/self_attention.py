@@ -1,0 +1,49 @@
+"""Softmax attention written out for CPUs, its gradient too: few passes over the large matrix, none of them a transpose.
+
+Left to autodiff, the gradients of values and keys contract the rows of the [t t] matrix, of which XLA's CPU backend
+first makes a transposed copy; here the small factor is transposed instead. Row sums are products with a vector of
+ones: as reductions their additions wait for one another.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+
+def attend(
+    q: Float[Array, "n t h d"], k: Float[Array, "n s h d"], v: Float[Array, "n s h d"]
+) -> Float[Array, "n t h d"]:
+    """softmax(q·kᵀ/√d)·v for each head, as `jax.nn.dot_product_attention`; differentiable once, in reverse mode."""
+    q = q.swapaxes(1, 2) * q.shape[-1] ** -0.5
+    return _attend(q, k.transpose(0, 2, 3, 1), v.swapaxes(1, 2)).swapaxes(1, 2)
+
+
+@jax.custom_vjp
+def _attend(q: jax.Array, k: jax.Array, v: jax.Array) -> jax.Array:
+    """q [n h t d], k [n h d s], v [n h s d] → [n h t d]."""
+    return _forward(q, k, v)[0]
+
+
+def _forward(q: jax.Array, k: jax.Array, v: jax.Array) -> tuple[jax.Array, Any]:
+    scores = q @ k
+    e = jnp.exp(scores - scores.max(-1, keepdims=True))
+    total = e.reshape(-1, e.shape[-1]) @ jnp.ones((e.shape[-1], 1), e.dtype)
+    share = 1 / total.reshape(*e.shape[:-1], 1)
+    out = (e @ v) * share
+    return out, (q, k, v, e, share, out)
+
+
+def _backward(residuals: Any, g: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """With p = e · share: dv = pᵀg, ds = p·(g·vᵀ − Σ g·out), dq = ds·kᵀ, dk = qᵀ·ds; `share` goes into the small g."""
+    q, k, v, e, share, out = residuals
+    g = g * share
+    d_scores = e * (jnp.einsum("nhtd,nhsd->nhts", g, v) - (g * out).sum(-1, keepdims=True))
+    d_q = jnp.einsum("nhts,nhds->nhtd", d_scores, k)
+    d_k = jnp.einsum("nhtd,nhts->nhds", q, d_scores)
+    d_v = jnp.einsum("nhtd,nhts->nhds", g, e).swapaxes(2, 3)
+    return d_q, d_k, d_v
+
+
+_attend.defvjp(_forward, _backward)
