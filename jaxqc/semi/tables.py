@@ -10,19 +10,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jax
-
 from jaxqc.errors import UserError, suggest
 from jaxqc.fields import to_dict
 from jaxqc.semi.data import Splits, make_splits, manifest_of, open_pairs, parse_share, write_splits
-from jaxqc.semi.feed import Reader, whole_images
+from jaxqc.semi.evaluate import evaluate_part
 from jaxqc.semi.manifest import FILES, write_manifest
+from jaxqc.semi.model import load_segmentation
+from jaxqc.semi.parts import part_of
 from jaxqc.semi.recipe import PRESETS, SemiTrainConfig
-from jaxqc.semi.train import make_method, open_lists, train_semi
-from jaxqc.training.checkpoint import load_variables
-from jaxqc.training.evaluate import make_evaluate
+from jaxqc.semi.train import train_semi
 from jaxqc.training.logs import append_row, finished_rows
-from jaxqc.training.parallel import make_parallel
 
 ROWS = "rows.jsonl"
 METHODS = ("supervised", "unimatch_v2", "tiers_only", "history_only", "mvpmatch")
@@ -86,7 +83,7 @@ def run_cells(
             config = dataclasses.replace(base, semi=PRESETS[cell.method], seed=cell.seed, views=views)
             folder = out / cell.name
             result = train_semi(config, data, folder, progress=progress, note=note)
-            row = {"cell": cell.name, "recipe": recipe, "metrics": _tested(config, Path(data), folder)}
+            row = {"cell": cell.name, "recipe": recipe, "metrics": _tested(Path(data), folder, base.eval_batch)}
             row |= {"selected": result.best, "steps": result.step, "seconds": round(result.seconds, 1)}
             append_row(out / ROWS, row)
             done[key] = row
@@ -105,14 +102,10 @@ def _write_lists(lists: Path, data: str | Path, cell: Cell) -> Splits:
     return splits
 
 
-def _tested(config: SemiTrainConfig, root: Path, folder: Path) -> dict[str, float]:
-    splits, manifest = open_lists(config, root)
-    method = make_method(config, manifest)
-    variables, _, _ = load_variables(folder, "best", SemiTrainConfig)
-    parallel = make_parallel(config.backend, config.devices)
-    evaluate = make_evaluate(method, parallel, 0, config.eval_batch)
-    deployed = parallel.replicate(jax.device_get(method.deployed(variables, None)))
-    return evaluate(deployed, whole_images(Reader(root, manifest, splits["val"]), root.name, config.eval_size))
+def _tested(root: Path, folder: Path, batch: int) -> dict[str, float]:
+    """What `jaxqc evaluate` gives for the run: the test images, each at its own size."""
+    model = load_segmentation(folder, "best", batch)
+    return evaluate_part(model, part_of(root, "val", model.classes, folder), progress=False).metrics
 
 
 def markdown(found: Mapping[Cell, Mapping[str, Any]], metric: str = "miou") -> str:
