@@ -40,7 +40,7 @@ def smallest_rectangle(inside):
     return (np.ptp(corners @ along.T, axis=0) * np.ptp(corners @ across.T, axis=0)).min()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(st.integers(0, 10**6), st.floats(0.3, 0.9), st.integers(1, 40), st.sampled_from([0, 1, 3]))
 def test_measures_are_scikit_images(seed, threshold, smallest, opening):
     measure = pytest.importorskip("skimage.measure", reason="scikit-image is not installed")
