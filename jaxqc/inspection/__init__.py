@@ -1,0 +1,1 @@
+"""From maps to decisions: defects, image verdicts, lot grades, acceptance sampling and suppliers; pure host code."""

@@ -1,0 +1,180 @@
+"""What an inspection says: a defect, an image's finding, a lot's figures; frozen values that go to JSON and back.
+
+Coordinates are pixels of the original image, x to the right and y down, measured at pixel edges: the pixel in column j
+and row i covers [j, j + 1) x [i, i + 1). So a box is half-open, a lone first pixel has the centroid (.5, .5), and the
+area inside a polygon is about the number of its pixels.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeVar, get_args
+
+from jaxqc.errors import UserError, suggest
+
+Verdict = Literal["pass", "review", "reject"]
+Grade = Literal["A", "B", "C", "D"]
+Risk = Literal["low", "medium", "high"]
+VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
+GRADES: tuple[Grade, ...] = get_args(Grade)
+RISKS: tuple[Risk, ...] = get_args(Risk)
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Defect:
+    """One connected region of an image's decided mask."""
+
+    class_name: str
+    probability: float
+    """The model's, in [0, 1], that the defect is of this class."""
+    box: tuple[int, int, int, int]
+    """(x0, y0, x1, y1), half-open."""
+    centroid: tuple[float, float]
+    """(x, y)"""
+    area: int
+    """Pixels."""
+    length: float
+    """Longer side of the smallest rectangle, turned any way, that holds all its pixels; in pixels."""
+    width: float
+    """The shorter side."""
+    mean_score: float
+    """Of the map over the defect's pixels, in [0, 1]."""
+    peak_score: float
+    polygon: tuple[tuple[float, float], ...]
+    """Outline (x, y), open (the last point is not the first again), simplified; holes are not told."""
+    area_mm2: float | None = None
+    length_mm: float | None = None
+    width_mm: float | None = None
+    """None where the image's scale is not known."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return _plain(dataclasses.asdict(self))
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Defect":
+        """Inverse of `to_dict`.
+
+        Raises:
+          UserError: a key is missing or unknown.
+        """
+        return _build(cls, values, box=tuple, centroid=tuple, polygon=lambda p: tuple(tuple(xy) for xy in p))
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What was found on one image."""
+
+    image: str
+    """Path or id, as the manifest names it."""
+    sha256: str
+    """Of the image file's bytes, 64 hexadecimal digits."""
+    height: int
+    width: int
+    """Pixels."""
+    verdict: Verdict
+    score: float
+    """The image's, in the model's own unit; higher is more defective."""
+    area_ratio: float
+    """Defective pixels over all pixels."""
+    count: int
+    """All defects, those beyond the kept ones too."""
+    density: float
+    """Defects per 10^4 pixels."""
+    severity: float
+    """q in [0, 1] (`grading.severity`)."""
+    composition: Mapping[str, int] = field(default_factory=dict)
+    """Number of defects by class name, all of them: the values add up to `count`."""
+    class_area: Mapping[str, int] = field(default_factory=dict)
+    """Defective pixels by class name, of all defects."""
+    defects: tuple[Defect, ...] = ()
+    """The kept ones, largest first."""
+    mm_per_pixel: float | None = None
+    density_m2: float | None = None
+    """Defects per square metre; None without a scale."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return _plain(dataclasses.asdict(self))
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Finding":
+        """Inverse of `to_dict`.
+
+        Raises:
+          UserError: a key is missing or unknown, or the verdict is none.
+        """
+        _one_of(values, "verdict", VERDICTS)
+        return _build(cls, values, composition=dict, class_area=dict,
+                      defects=lambda rows: tuple(Defect.from_dict(row) for row in rows))  # fmt: skip
+
+
+@dataclass(frozen=True)
+class LotFinding:
+    """The figures of a lot's images (`grading.grade_lot`)."""
+
+    lot: str
+    images: int
+    defective: int
+    """Images that the rules count as defective."""
+    fraction: float
+    low: float
+    high: float
+    """Defective share and its Clopper–Pearson interval."""
+    confidence: float
+    mean_area_ratio: float
+    p95_area_ratio: float
+    mean_density: float
+    quality: float
+    """Q = 100 (1 - mean severity)"""
+    severe: float
+    """Share of images above the rules' severe q."""
+    grade: Grade
+    risk: Risk
+    verdicts: Mapping[str, int] = field(default_factory=dict)
+    """Images by verdict, all three named."""
+    composition: Mapping[str, int] = field(default_factory=dict)
+    """Defects by class name."""
+    supplier: str = ""
+    product: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return _plain(dataclasses.asdict(self))
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "LotFinding":
+        """Inverse of `to_dict`.
+
+        Raises:
+          UserError: a key is missing or unknown, or grade or risk is none.
+        """
+        _one_of(values, "grade", GRADES)
+        _one_of(values, "risk", RISKS)
+        return _build(cls, values, verdicts=dict, composition=dict)
+
+
+def _plain(value: Any) -> Any:
+    """Tuples as lists, which is what JSON gives back."""
+    if isinstance(value, Mapping):
+        return {key: _plain(v) for key, v in value.items()}
+    return [_plain(v) for v in value] if isinstance(value, list | tuple) else value
+
+
+def _one_of(values: Mapping[str, Any], key: str, known: tuple[str, ...]) -> None:
+    if key in values and values[key] not in known:
+        raise UserError(f"{key}={values[key]!r}{suggest(str(values[key]), known)}")
+
+
+def _build(kind: type[T], values: Mapping[str, Any], **turn: Any) -> T:
+    """A `kind` of plain values; `turn` holds what makes a field's own type of them."""
+    fields = {f.name: f for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    for key in values:
+        if key not in fields:
+            raise UserError(f"{kind.__name__}: unknown key {key!r}{suggest(key, fields)}")
+    for name, f in fields.items():
+        if name not in values and f.default is f.default_factory is dataclasses.MISSING:
+            raise UserError(f"{kind.__name__}: key {name!r} is missing")
+    return kind(**{key: turn[key](value) if key in turn else value for key, value in values.items()})
