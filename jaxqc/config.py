@@ -152,7 +152,7 @@ class TrainConfig:
             raise UserError(f"{where}: phases is empty; give at least one Phase(epochs=..., size=..., batch=...)")
 
 
-VERBS = {"TrainConfig": "train", "FitConfig": "fit"}
+VERBS = {"TrainConfig": "train", "FitConfig": "fit", "GradeRules": "inspect"}
 """The command that takes a kind of recipe."""
 
 

@@ -39,11 +39,11 @@ def leaves(config: Any, prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
         elif whole:
             example = ", ".join(f"{f}=..." for f in typing.get_type_hints(item))
             if not isinstance(value, tuple):
-                raise UserError(f"{name}={value!r} is not a tuple of {item.__name__}({example})")
+                raise UserError(f"{prefix}{name}={value!r} is not a tuple of {item.__name__}({example})")
             for i, part in enumerate(value):
                 if not isinstance(part, item):
-                    raise UserError(f"{name}.{i}={part!r} is not a {item.__name__}")
-                yield from leaves(part, f"{name}.{i}.")
+                    raise UserError(f"{prefix}{name}.{i}={part!r} is not a {item.__name__}")
+                yield from leaves(part, f"{prefix}{name}.{i}.")
         else:
             yield f"{prefix}{name}", kind, value
 

@@ -21,6 +21,7 @@ from jaxqc.config import (
 )
 from jaxqc.errors import UserError
 from jaxqc.fields import from_dict, leaves, to_dict, validate
+from jaxqc.inspection.rules import GradeRules
 from jaxqc.overrides import override
 
 RECIPES = sorted((Path(__file__).resolve().parents[1] / "configs").glob("*.py"))
@@ -28,7 +29,8 @@ RECIPES = sorted((Path(__file__).resolve().parents[1] / "configs").glob("*.py"))
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda p: p.stem)
 def test_recipes_load_and_say_how_to_run_them(path):
-    config = load_config(path, FitConfig if "-> FitConfig" in path.read_text() else TrainConfig)
+    kinds = [kind for kind in (TrainConfig, FitConfig, GradeRules) if f"-> {kind.__name__}" in path.read_text()]
+    config = load_config(path, *kinds)
     assert from_dict(json.loads(json.dumps(to_dict(config))), type(config)) == config
     assert f"configs/{path.name}" in (ast.get_docstring(ast.parse(path.read_text())) or "")
 

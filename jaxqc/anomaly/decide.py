@@ -1,11 +1,9 @@
-"""From maps to decisions: thresholds from held-out images, and masks that are opened and cleared of specks."""
+"""Thresholds from held-out images: what is called defective, an image and a pixel."""
 
 from dataclasses import dataclass
 
-import jax.numpy as jnp
 import numpy as np
-from jax import lax
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Bool, Float
 
 from jaxqc.errors import UserError
 from jaxqc.metrics import ranking
@@ -59,45 +57,3 @@ def by_f1(scores: Float[np.ndarray, " n"], labels: Bool[np.ndarray, " n"], norma
     best, at = ranking.f1_max(ranking.image_groups(scores.astype(np.float64), labels, np.ones(len(labels), bool)))
     how = f"largest F1 ({float(best):.3f}) on {len(labels)} labelled validation images; pixels: {normal.how}"
     return Thresholds(float(at), normal.pixel, how, normal.low, normal.high)
-
-
-def disk(radius: int) -> np.ndarray:
-    """Offsets of a disk's pixels, int [k, 2]."""
-    side = np.arange(-radius, radius + 1)
-    rows, columns = np.meshgrid(side, side, indexing="ij")
-    inside = rows**2 + columns**2 <= radius**2
-    return np.stack([rows[inside], columns[inside]], 1)
-
-
-def opened(mask: Bool[Array, "b h w"], radius: int) -> Bool[Array, "b h w"]:
-    """Morphological opening by a disk; what is outside the image neither erodes nor dilates."""
-    if radius < 1:
-        return mask
-    return _disk_max(~_disk_max(~mask, radius), radius)
-
-
-def _disk_max(mask: Bool[Array, "b h w"], radius: int) -> Bool[Array, "b h w"]:
-    """Dilation: the disk as a union of rows, each a running maximum along the width."""
-    out = jnp.zeros_like(mask)
-    x = mask.astype(jnp.float32)
-    for dy in range(-radius, radius + 1):
-        reach = int((radius**2 - dy**2) ** 0.5)
-        wide = lax.reduce_window(x, 0.0, lax.max, (1, 1, 2 * reach + 1), (1, 1, 1), "SAME") > 0
-        h = mask.shape[1]
-        moved = jnp.pad(wide, ((0, 0), (max(-dy, 0), max(dy, 0)), (0, 0)))
-        out |= moved[:, max(dy, 0) : max(dy, 0) + h]
-    return out
-
-
-def without_specks(mask: Bool[np.ndarray, "h w"], smallest: int) -> Bool[np.ndarray, "h w"]:
-    """A mask without its 8-connected regions of fewer than `smallest` pixels."""
-    from scipy import ndimage
-
-    if smallest <= 1 or not mask.any():
-        return mask
-    regions = np.zeros(mask.shape, np.int32)
-    ndimage.label(mask, np.ones((3, 3)), output=regions)
-    areas = np.bincount(regions.ravel())
-    keep = areas >= smallest
-    keep[0] = False
-    return keep[regions]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
-from jaxqc.anomaly.decide import Thresholds, without_specks
+from jaxqc.anomaly.decide import Thresholds
 from jaxqc.anomaly.model import AnomalyModel
 from jaxqc.anomaly.run import load_batches
 from jaxqc.data.batches import Counter
@@ -22,6 +22,7 @@ from jaxqc.errors import UserError
 from jaxqc.metrics import anomaly as metrics
 from jaxqc.metrics.aupro import region_weights
 from jaxqc.metrics.histogram import Edges, log_edges
+from jaxqc.metrics.regions import without_specks
 from jaxqc.training.record import environment, write_measures
 from jaxqc.types import Metrics
 

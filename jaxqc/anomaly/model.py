@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, UInt8
 
-from jaxqc.anomaly.decide import Thresholds, opened, without_specks
+from jaxqc.anomaly.decide import Thresholds
 from jaxqc.anomaly.detectors import Bank, Gallery
 from jaxqc.anomaly.features import apply_function
 from jaxqc.anomaly.gaussian import FullRank, LowRank
@@ -25,6 +25,7 @@ from jaxqc.anomaly.recipe import FitConfig
 from jaxqc.data.decode import resize_image
 from jaxqc.errors import UserError
 from jaxqc.fields import from_dict
+from jaxqc.metrics.regions import opened, without_specks
 from jaxqc.training.checkpoint import Checkpoints, read
 from jaxqc.training.sums import DamagedError
 from jaxqc.types import Variables

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float, Num, UInt8
 
+from jaxqc.metrics.regions import labelled
 from jaxqc.pictures.curves import training_curve as training_curve
 from jaxqc.pictures.sheet import HEAT, Box, Sheet, draw_boxes, show
 
@@ -48,8 +49,7 @@ def boxes(probability: Num[np.ndarray, "h w"], threshold: float = 0.5, min_area:
     """Boxes round the 8-connected regions of `probability > threshold` of at least `min_area` pixels, largest first."""
     from scipy import ndimage
 
-    regions = np.zeros(probability.shape, np.int32)
-    count = int(ndimage.label(probability > threshold, np.ones((3, 3)), output=regions))  # type: ignore[arg-type]
+    regions, count = labelled(probability > threshold)
     if not count:
         return []
     numbers = np.arange(1, count + 1)

@@ -1,13 +1,12 @@
-"""Decisions: quantiles with their guarantee, F1 on labelled images only, opening against SciPy, specks."""
+"""Thresholds: quantiles with their guarantee, F1 on labelled images only."""
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import ndimage
 from sklearn.metrics import f1_score
 
-from jaxqc.anomaly.decide import by_f1, by_quantile, disk, opened, without_specks
+from jaxqc.anomaly.decide import by_f1, by_quantile
 from jaxqc.errors import UserError
 
 
@@ -40,25 +39,3 @@ def test_f1_is_scikit_learns_best(rng):
         by_f1(scores, np.zeros(80, bool), normal)
     with pytest.raises(UserError, match="no held-out normal images"):
         by_quantile(scores[:0], scores[:0], 0.1)
-
-
-@pytest.mark.parametrize("radius", [0, 1, 2, 4, 7])
-def test_opening_equals_scipys(rng, radius):
-    mask = ndimage.gaussian_filter(rng.normal(size=(3, 40, 33)), (0, 2, 2)) > 0
-    side = 2 * radius + 1
-    footprint = np.zeros((side, side), bool)
-    footprint[tuple((disk(radius) + radius).T)] = True
-    # What lies outside neither erodes nor dilates: true for the erosion, false for the dilation.
-    expected = np.stack([
-        ndimage.binary_dilation(ndimage.binary_erosion(m, footprint, border_value=1), footprint) for m in mask
-    ])  # fmt: skip
-    np.testing.assert_array_equal(np.asarray(opened(mask, radius)), expected if radius else mask)
-
-
-def test_specks_are_dropped_by_their_area():
-    mask = np.zeros((12, 12), bool)
-    mask[1:3, 1:3] = mask[3, 3] = True  # five pixels, joined at a corner
-    mask[8, 8] = True
-    assert without_specks(mask, 1) is mask
-    assert without_specks(mask, 5).sum() == 5
-    assert without_specks(mask, 6).sum() == 0

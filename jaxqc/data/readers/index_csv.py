@@ -13,9 +13,7 @@ Other columns are left alone. Classes that mean free of defects: `jaxqc.data.nor
 allowed), commas, one header line.
 """
 
-import csv
 import difflib
-import io
 import os
 import posixpath
 from pathlib import Path
@@ -23,11 +21,13 @@ from pathlib import Path
 from jaxqc.data.dataset import Dataset, Sample
 from jaxqc.data.normals import means_normal
 from jaxqc.data.problems import Problem, printable
+from jaxqc.data.readers.table import check_columns, read_csv, short_or_long
 from jaxqc.errors import UserError
 
 FILE = "index.csv"
 REQUIRED = ("id", "image")
 OPTIONAL = ("cls", "mask", "split", "group")
+COLUMNS = "id,cls,image,mask,split"
 SPLITS = ("train", "val", "test")
 
 
@@ -71,53 +71,22 @@ def scan(path: Path) -> tuple[Dataset, list[Problem]]:
 
 def _rows(file: Path) -> list[tuple[int, dict[str, str]]]:
     """(line number, the known columns, stripped); a row with too few or too many cells has the key `error`."""
-    name = printable(file)
-    try:
-        raw = file.read_bytes()
-    except OSError as e:
-        raise UserError(f"{name}: cannot be read ({e.strerror})") from e
-    if raw[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        raise UserError(f"{name}: UTF-16 text; save it as UTF-8")
-    try:
-        text = raw.decode("utf-8-sig")
-    except UnicodeDecodeError as e:
-        line = raw[: e.start].count(b"\n") + 1
-        raise UserError(f"{name}: line {line}: not UTF-8 (byte 0x{raw[e.start]:02x}); save it as UTF-8") from e
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    out: list[tuple[int, dict[str, str]]] = []
-    try:
-        header = [c.strip() for c in next(reader, [])]
-        _check_header(name, header)
-        for cells in reader:
-            if not any(c.strip() for c in cells):
-                continue
-            row = {c: "" for c in (*REQUIRED, *OPTIONAL)}
-            row |= {h: c.strip() for h, c in zip(header, cells, strict=False) if h in row}
-            if len(cells) != len(header):
-                row["error"] = f"{len(cells)} cells under {len(header)} columns; quote cells that hold a comma"
-            out.append((reader.line_num, row))
-    except csv.Error as e:
-        raise UserError(f"{name}: line {reader.line_num}: not CSV ({e}); save it with commas and double quotes") from e
-    if not out:
-        raise UserError(f"{name}: no rows below the header; add one line a sample")
-    return out
-
-
-def _check_header(name: str, header: list[str]) -> None:
-    shown = printable(",".join(header)[:120])
-    if not header:
-        raise UserError(f"{name}: empty file; its first line must name the columns: id,cls,image,mask,split")
-    for column in REQUIRED:
-        if column not in header:
-            raise UserError(f"{name}: no column {column!r} in the header '{shown}'; expected id,cls,image,mask,split")
-    for column in (*REQUIRED, *OPTIONAL):
-        if header.count(column) > 1:
-            raise UserError(f"{name}: column {column!r} stands twice in the header '{shown}'; remove one")
+    name, known = printable(file), (*REQUIRED, *OPTIONAL)
+    header, lines = read_csv(file, COLUMNS)
+    check_columns(name, header, REQUIRED, known, COLUMNS)
     # A misspelt optional column would silently train without masks or classes.
-    for column in set(header) - {*REQUIRED, *OPTIONAL}:
+    for column in set(header) - {*known}:
         meant = difflib.get_close_matches(column.lower(), OPTIONAL, n=1, cutoff=0.7)
         if meant and meant[0] not in header:
             raise UserError(f"{name}: unknown column {column!r} (did you mean {meant[0]!r}?); rename it")
+    out: list[tuple[int, dict[str, str]]] = []
+    for line, cells in lines:
+        row = dict.fromkeys(known, "") | {h: c for h, c in zip(header, cells, strict=False) if h in known}
+        wrong = short_or_long(cells, header)
+        out.append((line, row | {"error": wrong} if wrong else row))
+    if not out:
+        raise UserError(f"{name}: no rows below the header; add one line a sample")
+    return out
 
 
 def _check_row(path: Path, file: Path, line: int, row: dict[str, str], seen: dict[str, int]) -> Problem | None:

@@ -1,0 +1,22 @@
+"""The rules of inspection with their usual values; copy the file and change what your product needs.
+
+    jaxqc inspect --checkpoint runs/steel --images lots.csv --rules configs/inspection_rules.py --out inspected
+
+A class that hurts more than others gets a weight, and one that must never pass is named in `reject_classes`:
+
+    severity=SeverityRules(weights=(ClassWeight("Scratches", 2.0),)),
+    verdict=VerdictRules(reject_classes=("Inclusion",)),
+"""
+
+from jaxqc.inspection.rules import DefectRules, GradeRules, LotRules, SeverityRules, VerdictRules
+
+
+def get_config() -> GradeRules:
+    """The rules."""
+    return GradeRules(
+        defects=DefectRules(opening=1, smallest=16, kept=64),
+        severity=SeverityRules(area_share=0.6, area_full=0.10, count_share=0.2, count_full=1.0,
+                               largest_share=0.2, largest_full=0.05),
+        verdict=VerdictRules(review=0.0, reject=0.2),
+        lots=LotRules(a=90.0, b=75.0, c=50.0, severe=0.6, severe_share=0.05, confidence=0.95),
+    )  # fmt: skip

@@ -1,0 +1,205 @@
+"""From a map to defects: mask, opening, 8-connected regions, and the measures of each; on the host, one image or many.
+
+OpenCV does the pixel work: it was the fastest of the libraries compared (`benchmarks/postprocess.py`) and leaves
+Python's lock free, so that a batch runs in threads beside the scoring.
+"""
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from jaxqc.errors import UserError
+from jaxqc.inspection.findings import Defect
+from jaxqc.inspection.rules import DefectRules
+from jaxqc.metrics.regions import disk
+
+UNKNOWN = "defect"
+"""Class of a defect where the model tells no kinds apart."""
+
+
+@dataclass(frozen=True)
+class Regions:
+    """What a mask holds: every region's area and class, largest first, and the first of them in detail."""
+
+    height: int
+    width: int
+    classes: tuple[str, ...]
+    areas: Int[np.ndarray, " n"]
+    class_index: Int[np.ndarray, " n"]
+    """Into `classes`."""
+    defects: tuple[Defect, ...]
+    mm_per_pixel: float | None = None
+
+    @property
+    def count(self) -> int:
+        return len(self.areas)
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What a model says of one image of its own size.
+
+    map: float [h w] in [0, 1]. mask: bool [h w], where the model decides itself which pixels are defective; else those
+    from the threshold on. probabilities: [c], of the whole image, one a class. labels: int [h w], index of each pixel's
+    class, -1 = none; they go before the probabilities.
+    """
+
+    map: Float[np.ndarray, "h w"]
+    mask: Bool[np.ndarray, "h w"] | None = None
+    probabilities: Float[np.ndarray, " c"] | None = None
+    labels: Int[np.ndarray, "h w"] | None = None
+
+
+def find_regions(
+    image: Scored,
+    threshold: float,
+    rules: DefectRules,
+    classes: Sequence[str] = (UNKNOWN,),
+    mm_per_pixel: float | None = None,
+) -> Regions:
+    """The defects of one image.
+
+    A defect's class is that of most of its labelled pixels (its probability: their share of its area), or the image's
+    most probable one, or the only one there is (probability 1).
+
+    Args:
+      threshold: pixels from it on are defective. classes: names, by the index that labels and probabilities use.
+      mm_per_pixel: scale; None leaves the lengths in mm unknown.
+
+    Raises:
+      UserError: map, mask and labels differ in size; several classes but neither labels nor probabilities; the package
+        opencv-python-headless is missing.
+    """
+    _check(image, classes, mm_per_pixel)
+    height, width = image.map.shape
+    mask = image.map >= threshold if image.mask is None else image.mask
+    names = (*classes, UNKNOWN) if image.labels is not None and UNKNOWN not in classes else tuple(classes)
+    nothing = np.zeros(0, np.int64)
+    if not mask.any():
+        return Regions(height, width, names, nothing, nothing, (), mm_per_pixel)
+    cv2 = _opencv()
+    pixels = np.ascontiguousarray(mask).view(np.uint8)
+    if rules.opening:
+        # Outside the image nothing erodes and nothing dilates: OpenCV's own border values.
+        pixels = cv2.morphologyEx(pixels, cv2.MORPH_OPEN, _kernel(rules.opening))
+    _, numbers, stats, _ = cv2.connectedComponentsWithStats(pixels, connectivity=8)
+    left, top, area = stats[1:, 0], stats[1:, 1], stats[1:, 4]
+    large = np.flatnonzero(area >= rules.smallest)
+    order = large[np.lexsort((large, left[large], top[large], -area[large]))]
+    class_index, probability = _classes(image, numbers, order, area, names, len(stats))
+    defects = tuple(
+        _measure(cv2, image.map, numbers, stats[i + 1], i + 1, names[c], float(p), rules, mm_per_pixel)
+        for i, c, p in zip(order[: rules.kept], class_index, probability, strict=False)
+    )
+    return Regions(height, width, names, area[order].astype(np.int64), class_index, defects, mm_per_pixel)
+
+
+def find_batch(
+    images: Sequence[Scored],
+    threshold: float,
+    rules: DefectRules,
+    classes: Sequence[str] = (UNKNOWN,),
+    mm_per_pixel: float | None = None,
+    pool: ThreadPoolExecutor | None = None,
+) -> Iterator[Regions]:
+    """`find_regions` of many images of any sizes, in order; in the pool's threads where one is given."""
+    call = lambda image: find_regions(image, threshold, rules, classes, mm_per_pixel)  # noqa: E731
+    return pool.map(call, images) if pool is not None else map(call, images)
+
+
+def _check(image: Scored, classes: Sequence[str], mm_per_pixel: float | None) -> None:
+    for name, array in (("mask", image.mask), ("labels", image.labels)):
+        if array is not None and array.shape != image.map.shape:
+            raise UserError(f"{name} {array.shape} and map {image.map.shape} differ in size")
+    if image.labels is None and image.probabilities is None and len(classes) != 1:
+        raise UserError(f"{len(classes)} classes, but neither labels nor probabilities tell which a defect is")
+    if image.probabilities is not None and len(image.probabilities) != len(classes):
+        raise UserError(f"{len(image.probabilities)} probabilities for {len(classes)} classes")
+    if mm_per_pixel is not None and not 0 < mm_per_pixel < np.inf:
+        raise UserError(f"mm_per_pixel={mm_per_pixel!r} must be above 0")
+
+
+def _classes(
+    image: Scored, numbers: np.ndarray, order: np.ndarray, area: np.ndarray, names: tuple[str, ...], regions: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Index into `names` and probability of each region in `order`."""
+    if image.labels is not None:
+        inside = (numbers > 0) & (image.labels >= 0)
+        flat = numbers[inside].astype(np.int64) * len(names) + image.labels[inside]
+        votes = np.bincount(flat, minlength=regions * len(names)).reshape(regions, len(names))[1:][order]
+        found, most = votes.argmax(1), votes.max(1)
+        return np.where(most, found, names.index(UNKNOWN)), np.where(most, most / area[order], 1.0)
+    best = 0 if image.probabilities is None else int(np.argmax(image.probabilities))
+    sure = 1.0 if image.probabilities is None else float(image.probabilities[best])
+    return np.full(len(order), best), np.full(len(order), sure)
+
+
+def _measure(
+    cv2: Any,
+    values: Float[np.ndarray, "h w"],
+    numbers: Int[np.ndarray, "h w"],
+    stats: Int[np.ndarray, " 5"],
+    number: int,
+    name: str,
+    probability: float,
+    rules: DefectRules,
+    mm: float | None,
+) -> Defect:
+    x, y, w, h, area = (int(v) for v in stats)
+    inside = numbers[y : y + h, x : x + w] == number
+    scores = values[y : y + h, x : x + w][inside]
+    rows, columns = np.nonzero(inside)
+    outline = _outline(cv2, inside)
+    _, sides, _ = cv2.minAreaRect(outline)
+    length, width = max(sides) / 2, min(sides) / 2
+    simple = cv2.approxPolyDP(outline, 2 * rules.simplify, True)
+    # A thin scratch would shrink to a line.
+    whole = cv2.contourArea(simple) > 0.7 * cv2.contourArea(outline)
+    polygon = (simple if whole else outline)[:, 0] / 2 + (x, y)
+    return Defect(
+        class_name=name,
+        probability=probability,
+        box=(x, y, x + w, y + h),
+        centroid=(x + float(columns.mean()) + 0.5, y + float(rows.mean()) + 0.5),
+        area=area,
+        length=length,
+        width=width,
+        mean_score=float(scores.mean(dtype=np.float64)),
+        peak_score=float(scores.max()),
+        polygon=tuple((float(px), float(py)) for px, py in polygon),
+        area_mm2=None if mm is None else area * mm * mm,
+        length_mm=None if mm is None else length * mm,
+        width_mm=None if mm is None else width * mm,
+    )
+
+
+def _outline(cv2: Any, inside: Bool[np.ndarray, "h w"]) -> Int[np.ndarray, "k 1 2"]:
+    """The outer outline along pixel edges, in half pixels: each pixel becomes the 3 x 3 grid points of its corners,
+    sides and centre, so that even a lone pixel has an outline with its own area."""
+    h, w = inside.shape
+    grid = np.zeros((2 * h + 1, 2 * w + 1), np.uint8)
+    twice = inside.repeat(2, 0).repeat(2, 1)
+    for dy, dx in ((0, 0), (0, 1), (1, 0), (1, 1)):
+        grid[dy : dy + 2 * h, dx : dx + 2 * w] |= twice
+    contours, _ = cv2.findContours(grid, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    return contours[0]
+
+
+@lru_cache(maxsize=8)
+def _kernel(radius: int) -> np.ndarray:
+    kernel = np.zeros((2 * radius + 1, 2 * radius + 1), np.uint8)
+    kernel[tuple((disk(radius) + radius).T)] = 1
+    return kernel
+
+
+def _opencv() -> Any:
+    try:
+        import cv2
+    except ImportError as e:
+        raise UserError("inspection needs OpenCV; install it: pip install 'jaxqc[inspect]'") from e
+    return cv2

@@ -1,0 +1,206 @@
+"""What is to be inspected: a manifest (CSV or Parquet), a folder of images, or one image.
+
+| column   | needed | meaning                                                            |
+|----------|--------|--------------------------------------------------------------------|
+| image    | yes    | path of the image, absolute or relative to the manifest            |
+| lot      | yes    | id of the lot; a lot is of one supplier and one product            |
+| supplier | no     | name                                                               |
+| product  | no     | name of the product or product line                                |
+| line     | no     | production line                                                    |
+| machine  | no     | machine                                                            |
+| time     | no     | ISO 8601, such as 2026-11-21T08:30; without a zone it is UTC       |
+
+Further columns are kept as text. In a plain folder, the images of a subfolder are a lot by its name, and those that lie
+in the folder itself by the folder's.
+"""
+
+import datetime
+import difflib
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from jaxqc.data.problems import Problem, printable
+from jaxqc.data.readers import folder
+from jaxqc.data.readers.table import check_columns, read_csv, short_or_long
+from jaxqc.errors import UserError
+
+REQUIRED = ("image", "lot")
+OPTIONAL = ("supplier", "product", "line", "machine", "time")
+KNOWN = (*REQUIRED, *OPTIONAL)
+COLUMNS = ",".join(KNOWN)
+PARQUET = (".parquet", ".pq")
+
+
+@dataclass(frozen=True)
+class Item:
+    """One image to inspect. `id`: as the manifest names it. `time` is in UTC; None = not known."""
+
+    image: Path
+    id: str
+    lot: str
+    supplier: str = ""
+    product: str = ""
+    line: str = ""
+    machine: str = ""
+    time: datetime.datetime | None = None
+    more: Mapping[str, str] = field(default_factory=dict)
+    """The manifest's further columns."""
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The images that can be tried, in the manifest's order, what is wrong with others, and the further columns."""
+
+    name: str
+    items: tuple[Item, ...]
+    problems: tuple[Problem, ...] = ()
+    columns: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+
+def read_manifest(path: str | Path) -> Manifest:
+    """Reads a manifest, a folder of images or the path of one image; opens no image.
+
+    A row is left out, and its problem listed, where it is malformed, its file is absent, its image stood before, or its
+    lot stood before with another supplier or product. A time that cannot be read is listed as a warning and left out.
+
+    Raises:
+      UserError: nothing there, a file of another kind, an unreadable or empty one, or a required column is missing.
+    """
+    path = Path(path)
+    ending = path.suffix.lower()
+    if path.is_dir() or (path.is_file() and ending in folder.EXTENSIONS):
+        return _plain(path)
+    name = printable(path)
+    if not path.is_file():
+        raise UserError(f"{name}: no such file or folder; give a folder of images, or a manifest (.csv, .parquet)")
+    if ending == ".csv":
+        header, lines = read_csv(path, COLUMNS)
+        rows: Iterable[tuple[str, str, dict[str, Any]]] = (
+            (f"line {n}", short_or_long(cells, header), dict(zip(header, cells, strict=False))) for n, cells in lines
+        )
+    elif ending in PARQUET:
+        header, rows = _parquet(path)
+    else:
+        raise UserError(f"{name}: not a manifest; its name must end in .csv, .parquet or .pq")
+    check_columns(name, header, REQUIRED, KNOWN, COLUMNS)
+    more = tuple(c for c in dict.fromkeys(header) if c not in KNOWN)
+    items, problems = _check(path, rows, more)
+    problems = [*_misspelt(name, header, more), *problems]
+    if not items and not any(p.severity == "error" for p in problems):
+        raise UserError(f"{name}: no rows below the header; add one line an image")
+    return Manifest(printable(path.stem), tuple(items), tuple(problems), more)
+
+
+def _plain(path: Path) -> Manifest:
+    found = folder.scan(path)
+    own = printable(path.resolve().name)
+    parts = [(s, Path(s.image).relative_to(path).parts if path.is_dir() else (s.image.name,)) for s in found.samples]
+    items = (Item(s.image, s.id, printable(p[0]) if len(p) > 1 else own) for s, p in parts)
+    return Manifest(found.name, tuple(items))
+
+
+def _parquet(path: Path) -> tuple[list[str], Iterable[tuple[str, str, dict[str, Any]]]]:
+    """Columns, and the rows one by one with their number."""
+    try:
+        import pyarrow as pa
+        from pyarrow import parquet
+    except ImportError as e:
+        raise UserError(f"{printable(path)}: reading Parquet needs pyarrow: pip install 'jaxqc[inspect]'") from e
+    try:
+        table = parquet.read_table(path)
+        # Python's times end at microseconds, pandas writes nanoseconds.
+        for i, kind in enumerate(table.schema.types):
+            if pa.types.is_timestamp(kind):
+                column = table.column(i).cast(pa.timestamp("us", kind.tz), safe=False)
+                table = table.set_column(i, table.schema.names[i], column)
+        rows = table.to_pylist()
+    except (pa.ArrowException, OSError, ValueError) as e:
+        raise UserError(f"{printable(path)}: not a readable Parquet file ({printable(e)})") from e
+    return list(table.schema.names), ((f"row {i + 1}", "", row) for i, row in enumerate(rows))
+
+
+def _misspelt(name: str, header: list[str], more: tuple[str, ...]) -> list[Problem]:
+    """Warnings of further columns that may be meant for known ones that are absent."""
+    found = []
+    for column in more:
+        meant = difflib.get_close_matches(column.lower(), OPTIONAL, n=1, cutoff=0.7)
+        if meant and meant[0] not in header:
+            message = f"{name}: column {column!r} is kept as it is; if it is the {meant[0]}, rename it {meant[0]!r}"
+            found.append(Problem(name, "unknown-column", message, "warning"))
+    return found
+
+
+def _check(
+    path: Path, rows: Iterable[tuple[str, str, dict[str, Any]]], more: tuple[str, ...]
+) -> tuple[list[Item], list[Problem]]:
+    items: list[Item] = []
+    problems: list[Problem] = []
+    seen = _Seen({}, {})
+    for where, wrong, cells in rows:
+        row = {name: _text(cells.get(name)) for name in (*KNOWN, *more)}
+        ident, at = printable(row["image"] or where), f"{printable(path)}: {where}"
+        image = path.parent / row["image"]
+        fault = ("malformed-row", wrong) if wrong else _fault(image, row, seen)
+        if fault:
+            problems.append(Problem(ident, fault[0], f"{at}: {fault[1]}"))
+            continue
+        seen.images[os.path.normpath(image)] = where
+        seen.lots.setdefault(row["lot"], (where, row))
+        time = _time(cells.get("time"))
+        if time is None and row["time"]:
+            message = f"{at}: time {row['time']!r} is not ISO 8601; write it as 2026-11-21T08:30"
+            problems.append(Problem(ident, "bad-time", message, "warning"))
+        known = {name: row[name] for name in ("lot", "supplier", "product", "line", "machine")}
+        items.append(Item(image, row["image"], **known, time=time, more={name: row[name] for name in more}))
+    return items, problems
+
+
+class _Seen(NamedTuple):
+    """Where an image stood first, and a lot, with its row."""
+
+    images: dict[str, str]
+    lots: dict[str, tuple[str, dict[str, str]]]
+
+
+def _fault(image: Path, row: dict[str, str], seen: _Seen) -> tuple[str, str] | None:
+    """Kind and message of what keeps a row out."""
+    for column, value in row.items():
+        if printable(value) != value:
+            return "malformed-row", f"control characters in column {printable(column)!r}; remove them"
+    for column in REQUIRED:
+        if not row[column]:
+            return "malformed-row", f"column {column!r} is empty; fill it"
+    before = seen.images.get(os.path.normpath(image))
+    if before:
+        return "duplicate-image", f"image {row['image']!r} already stands on {before}; keep one"
+    if not os.path.isfile(image):
+        return "missing-file", f"image: no such file {printable(image)}"
+    where, first = seen.lots.get(row["lot"], ("", row))
+    for column in ("supplier", "product"):
+        if row[column] != first[column]:
+            told = f"{column} {row[column]!r}, on {where} {first[column]!r}"
+            return "mixed-lot", f"lot {row['lot']!r} has {told}; correct one"
+    return None
+
+
+def _text(value: Any) -> str:
+    return "" if value is None else str(value).strip()
+
+
+def _time(value: Any) -> datetime.datetime | None:
+    try:
+        if isinstance(value, str):
+            value = datetime.datetime.fromisoformat(value)
+        elif isinstance(value, datetime.date) and not isinstance(value, datetime.datetime):
+            value = datetime.datetime.combine(value, datetime.time())
+        if not isinstance(value, datetime.datetime):
+            return None
+        return value.astimezone(datetime.UTC) if value.tzinfo else value.replace(tzinfo=datetime.UTC)
+    except (ValueError, OverflowError):
+        return None

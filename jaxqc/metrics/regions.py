@@ -1,0 +1,54 @@
+"""Regions of masks: 8-connected labelling, specks removed, and morphological opening by a disk."""
+
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jaxtyping import Array, Bool, Int
+
+
+def labelled(mask: Bool[np.ndarray, "h w"]) -> tuple[Int[np.ndarray, "h w"], int]:
+    """Numbers 1 to n of the 8-connected regions, 0 off them, and n. On the host."""
+    from scipy import ndimage
+
+    regions = np.zeros(mask.shape, np.int32)
+    count = int(ndimage.label(mask, np.ones((3, 3)), output=regions))  # type: ignore[arg-type]
+    return regions, count
+
+
+def without_specks(mask: Bool[np.ndarray, "h w"], smallest: int) -> Bool[np.ndarray, "h w"]:
+    """A mask without its 8-connected regions of fewer than `smallest` pixels."""
+    if smallest <= 1 or not mask.any():
+        return mask
+    regions, _ = labelled(mask)
+    areas = np.bincount(regions.ravel())
+    keep = areas >= smallest
+    keep[0] = False
+    return keep[regions]
+
+
+def disk(radius: int) -> Int[np.ndarray, "k 2"]:
+    """Offsets (row, column) of a disk's pixels."""
+    side = np.arange(-radius, radius + 1)
+    rows, columns = np.meshgrid(side, side, indexing="ij")
+    inside = rows**2 + columns**2 <= radius**2
+    return np.stack([rows[inside], columns[inside]], 1)
+
+
+def opened(mask: Bool[Array, "b h w"], radius: int) -> Bool[Array, "b h w"]:
+    """Morphological opening by a disk; what is outside the image neither erodes nor dilates."""
+    if radius < 1:
+        return mask
+    return _disk_max(~_disk_max(~mask, radius), radius)
+
+
+def _disk_max(mask: Bool[Array, "b h w"], radius: int) -> Bool[Array, "b h w"]:
+    """Dilation: the disk as a union of rows, each a running maximum along the width."""
+    out = jnp.zeros_like(mask)
+    x = mask.astype(jnp.float32)
+    for dy in range(-radius, radius + 1):
+        reach = int((radius**2 - dy**2) ** 0.5)
+        wide = lax.reduce_window(x, 0.0, lax.max, (1, 1, 2 * reach + 1), (1, 1, 1), "SAME") > 0
+        h = mask.shape[1]
+        moved = jnp.pad(wide, ((0, 0), (max(-dy, 0), max(dy, 0)), (0, 0)))
+        out |= moved[:, max(dy, 0) : max(dy, 0) + h]
+    return out
