@@ -14,6 +14,7 @@ from ledger_makers import MODEL, finding, row
 from postgres_server import postgres, where  # noqa: F401 - fixtures
 from run_ledger import SIZE, batch
 
+import jaxqc
 from jaxqc.errors import UserError
 from jaxqc.inspection.ledger import open_ledger
 from jaxqc.inspection.queries import entries
@@ -24,7 +25,9 @@ BATCHES = 40
 
 def start(where, first=0, last=BATCHES, seed=0):
     command = [sys.executable, str(SCRIPT), where, str(first), str(last), str(seed)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    paths = os.pathsep.join([str(Path(jaxqc.__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env={**os.environ, "PYTHONPATH": paths})
 
 
 def finish(process):
