@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
+from sqlalchemy import event, exc
 
 from jaxqc.errors import UserError
 
@@ -44,8 +45,8 @@ class Database:
         except ImportError as e:
             raise UserError(f"{self.name}: psycopg is not installed; pip install 'jaxqc[postgres]'") from e
         if not self.postgres:
-            sa.event.listen(self.engine, "connect", _connected)
-            sa.event.listen(self.engine, "begin", _begin)
+            event.listen(self.engine, "connect", _connected)
+            event.listen(self.engine, "begin", _begin)
 
     def write(self, work: Callable[[sa.Connection], T], alone: bool = False) -> T:
         """Runs `work` in one transaction; again where another process stood in the way. `alone`: one at a time.
@@ -92,7 +93,7 @@ class Database:
     def _mended(self) -> Iterator[None]:
         try:
             yield
-        except sa.exc.DBAPIError as e:
+        except exc.DBAPIError as e:
             text = " ".join(str(e.orig).split()) or type(e.orig).__name__
             if _in_the_way(e):
                 raise _InTheWay(f"{self.name}: {text}; another process holds the ledger, try again later") from e
@@ -103,7 +104,7 @@ class _InTheWay(UserError):
     """Another process's transaction, or a lost connection: a second try may well do."""
 
 
-def _in_the_way(error: sa.exc.DBAPIError) -> bool:
+def _in_the_way(error: exc.DBAPIError) -> bool:
     if isinstance(error.orig, sqlite3.Error):
         return isinstance(error.orig, sqlite3.OperationalError) and "locked" in str(error.orig)
     # A connection that was lost while it was in use is worth another; one that could not be made is not.
@@ -128,7 +129,7 @@ def _hint(text: str, postgres: bool) -> str:
 def _url(text: str) -> sa.URL:
     try:
         url = sa.make_url(text)
-    except (sa.exc.ArgumentError, ValueError) as e:
+    except (exc.ArgumentError, ValueError) as e:
         raise UserError("--ledger: a malformed URL; as postgresql://user@host/database, or a file's path") from e
     if url.get_backend_name() not in ("sqlite", "postgresql"):
         raise UserError(f"--ledger: {url.drivername}: only a file's path, sqlite:/// and postgresql:// are known")

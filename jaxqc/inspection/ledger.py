@@ -153,10 +153,8 @@ class Ledger:
             for found, row in batch.values()
         ]
         insert = self.database.insert(inspections).on_conflict_do_nothing(index_elements=["sha256", "model_id"])
-        new = {
-            sha256: ident
-            for ident, sha256 in connection.execute(insert.returning(inspections.c.id, inspections.c.sha256), values)
-        }
+        added = connection.execute(insert.returning(inspections.c.id, inspections.c.sha256), values)
+        new: dict[str, int] = {line.sha256: line.id for line in added}
         parts = [part for sha256, ident in new.items() for part in defect_rows(ident, batch[sha256][0])]
         further = [
             {"inspection_id": ident, "name": name, "value": value}

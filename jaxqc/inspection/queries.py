@@ -83,16 +83,12 @@ def supplier_rows(found: Iterable[tuple[Lot, LotFinding]]) -> list[LotRow]:
 
 def class_counts(ledger: Ledger, model: str = "", lot: str | None = None) -> list[ClassCount]:
     """The classes of defects, the most frequent first."""
-    number = sa.func.count()
-    query = (
-        sa.select(defects.c.class_name, number, sa.func.count(defects.c.inspection_id.distinct()))
-        .add_columns(sa.func.sum(defects.c.area))
-        .select_from(defects.join(inspections))
-        .group_by(defects.c.class_name)
-        .order_by(number.desc(), defects.c.class_name)
-    )
+    number, area = sa.func.count().label("number"), sa.func.sum(defects.c.area).label("area")
+    images = sa.func.count(defects.c.inspection_id.distinct()).label("images")
+    query = sa.select(defects.c.class_name, number, images, area).select_from(defects.join(inspections))
+    query = _only(query.group_by(defects.c.class_name).order_by(number.desc(), defects.c.class_name), model, lot)
     with ledger.database.reading() as connection:
-        return [ClassCount(name, n, i, int(a)) for name, n, i, a in connection.execute(_only(query, model, lot))]
+        return [ClassCount(r.class_name, r.number, r.images, int(r.area)) for r in connection.execute(query)]
 
 
 def _only(query: Any, model: str, lot: str | None) -> Any:
@@ -153,11 +149,10 @@ def _figures(connection: sa.Connection, lot: Lot, rules: GradeRules) -> LotFindi
     numbers: list[tuple[float, float, float]] = []
     verdicts: Counter[str] = Counter()
     composition: Counter[str] = Counter()
-    for *line, verdict, classes in connection.execute(_only(query, lot.model, lot.name)).yield_per(CHUNK):
-        numbers.append((line[0], line[1], line[2]))
-        verdicts[verdict] += 1
-        composition.update(classes)
-    table = np.array(numbers, np.float64)
-    return lot_figures(
-        lot.name, *table.T, verdicts, composition, rules, supplier=lot.supplier, product=lot.product
-    )  # fmt: skip
+    for line in connection.execute(_only(query, lot.model, lot.name)).yield_per(CHUNK):
+        numbers.append((line.severity, line.area_ratio, line.density))
+        verdicts[line.verdict] += 1
+        composition.update(line.composition)
+    severities, ratios, densities = np.array(numbers, np.float64).T
+    return lot_figures(lot.name, severities, ratios, densities, verdicts, composition, rules, supplier=lot.supplier,
+                       product=lot.product)  # fmt: skip

@@ -7,6 +7,7 @@ from typing import Any
 
 from jaxqc.errors import UserError
 from jaxqc.inspection.findings import Defect, Finding
+from jaxqc.inspection.manifest import Item
 from jaxqc.inspection.schema import PLACE
 
 Row = Mapping[str, str]
@@ -30,6 +31,12 @@ def batched(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
     source = iter(items)
     while some := list(itertools.islice(source, size)):
         yield some
+
+
+def row_of(item: Item) -> dict[str, str]:
+    """An image's row of its manifest's entry; the time as UTC, ISO 8601, to the second."""
+    known = {name: getattr(item, name) for name in ("lot", *PLACE)}
+    return {**item.more, **known, "time": item.time.isoformat(timespec="seconds") if item.time else ""}
 
 
 def clean(row: Row) -> dict[str, str]:
@@ -84,7 +91,7 @@ def _maybe(value: Any) -> float | None:
     return None if value is None else float(value)
 
 
-def defect_of(line: Mapping[str, Any]) -> Defect:
+def defect_of(line: Mapping[Any, Any]) -> Defect:
     """A defect of its row."""
     return Defect(
         class_name=line["class_name"],
@@ -96,7 +103,7 @@ def defect_of(line: Mapping[str, Any]) -> Defect:
     )
 
 
-def finding_of(line: Mapping[str, Any], parts: Iterable[Defect] = ()) -> Finding:
+def finding_of(line: Mapping[Any, Any], parts: Iterable[Defect] = ()) -> Finding:
     """A finding of its row and its defects."""
     same = ("image", "sha256", "height", "width", "verdict", "count", "mm_per_pixel", "density_m2")
     return Finding(defects=tuple(parts), **{name: line[name] for name in (*same, *_SCORES, *_BY_CLASS)})

@@ -96,8 +96,8 @@ def group_of(outcome: str, name: str, sales: Iterable[Sales]) -> Group:
 
 
 def _sales(lot: str | None, orders: int, ratings: int, rating_sum: float | None, *counted: Any) -> Sales:
-    told = dict(zip(OUTCOMES, counted[::2], strict=True))
-    cases = {name: int(n or 0) for name, n in zip(OUTCOMES, counted[1::2], strict=True)}
+    told: dict[str, int] = dict(zip(OUTCOMES, counted[::2], strict=True))
+    cases: dict[str, int] = {name: int(n or 0) for name, n in zip(OUTCOMES, counted[1::2], strict=True)}
     return Sales(lot, orders, told, cases, ratings, rating_sum or 0.0)
 
 

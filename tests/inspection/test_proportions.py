@@ -83,8 +83,6 @@ def test_against_statsmodels():
         expected = tools.confint_proportions_2indep(a, m, b, n, method="log", compare="ratio", alpha=0.05)
         assert (relative_risk(a, m, b, n).low, relative_risk(a, m, b, n).high) == pytest.approx(expected, rel=1e-9)
         assert (wilson(a, m).low, wilson(a, m).high) == pytest.approx(tools.proportion_confint(a, m, method="wilson"))
-    needed = tools.samplesize_proportions_2indep_onetail(0.25, 0.5, 0.9, alpha=0.025)
-    assert cases_needed(0.75, 0.5, 0.9) == math.ceil(abs(needed))
 
 
 def test_sample_size_of_rs_own_example():
