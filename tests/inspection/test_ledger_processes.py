@@ -23,8 +23,8 @@ SCRIPT = Path(__file__).with_name("run_ledger.py")
 BATCHES = 40
 
 
-def start(where, first=0, last=BATCHES, seed=0):
-    command = [sys.executable, str(SCRIPT), where, str(first), str(last), str(seed)]
+def start(where, first=0, last=BATCHES, seed=0, *deadly):
+    command = [sys.executable, str(SCRIPT), where, str(first), str(last), str(seed), *deadly]
     paths = os.pathsep.join([str(Path(jaxqc.__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
     pipe = subprocess.PIPE
     return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env={**os.environ, "PYTHONPATH": paths})
@@ -90,6 +90,15 @@ def kill_and_finish(where, kills):
 
 def test_killed_at_random_moments_nothing_is_doubled_and_nothing_half(where):
     assert kill_and_finish(where, 3) > 0
+
+
+def test_killed_between_an_image_and_its_defects(where):
+    process = start(where, 0, 4, 0, finding(2 * SIZE + 3).image)
+    assert process.communicate(timeout=300)[0] == "open\n0\n1\n"
+    assert process.returncode == -signal.SIGKILL
+    assert whole_batches(where) == {0, 1}
+    finish(start(where, 0, 4))
+    assert_all_there(where, 4)
 
 
 @pytest.mark.slow
