@@ -113,6 +113,8 @@ def _rules(file: str | None) -> Any:
 
     if file is None:
         return GradeRules()
+    if not Path(file).is_file():
+        raise UserError(f"--rules: no file {file}")
     from jaxqc.config import load_config
 
     return load_config(file, GradeRules)
@@ -133,7 +135,8 @@ def _compared(c: Any) -> tuple[Any, ...]:
     values = ["—" if e is None else _interval(e.value, e.low, e.high, scale) + " *" * e.corrected
               for e in (c.estimate, c.clustered)]  # fmt: skip
     # What is lacking is told where nothing was shown; where a difference is, the sample was enough.
-    needed = f"{c.more[0]} and {c.more[1]} more" if c.note and any(c.more) else ""
+    lacking = zip(c.more, (c.group.name, c.other.name), strict=True)
+    needed = ", ".join(f"{more} more of {name}" for more, name in lacking if c.note and more)
     return c.outcome, c.by, c.group.name, c.other.name, *values, c.note, needed
 
 

@@ -40,6 +40,7 @@ class Database:
         self.name = url.render_as_string(hide_password=True) if self.postgres else str(url.database)
         if not self.postgres:
             _file(Path(self.name), create)
+            url = url.set(database=os.path.abspath(self.name))  # connections are opened later, perhaps elsewhere
         try:
             self.engine = sa.create_engine(url, **({} if self.postgres else {"connect_args": {"timeout": WAIT}}))
         except ImportError as e:

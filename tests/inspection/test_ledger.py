@@ -247,6 +247,16 @@ def test_sqlite_waits_for_another_writer_and_says_so_in_the_end(tmp_path, monkey
         assert ledger.add([finding(1)], MODEL) == 1
 
 
+def test_a_relative_path_stays_where_it_was(tmp_path, monkeypatch):
+    (tmp_path / "a").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with open_ledger("quality.sqlite") as ledger:
+        ledger.database.engine.dispose()
+        monkeypatch.chdir(tmp_path / "a")
+        ledger.add([finding(1)], MODEL)
+    assert not list((tmp_path / "a").iterdir())
+
+
 def test_sqlite_is_safe_against_power_loss(tmp_path):
     with open_ledger(tmp_path / "x.sqlite") as ledger, ledger.database.reading() as connection:
         pragma = lambda name: connection.exec_driver_sql(f"PRAGMA {name}").scalar()  # noqa: E731

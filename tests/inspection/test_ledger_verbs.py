@@ -38,6 +38,7 @@ def test_every_verb_helps_with_examples(verb, capsys):
         (["outcomes", "--ledger", "x", "--before", "2026-01-01", "2026-02-01"], "give both windows or none"),
         (["outcomes", "--ledger", "x", "--product", "strip"], "give --before and --after too"),
         (["import-outcomes", "nowhere.csv", "--ledger", "FILE"], "nowhere.csv: cannot be read"),
+        (["lots", "--ledger", "FILE", "--rules", "no.py"], "--rules: no file no.py"),
         (["lots", "--ledger", "FILE", "--model", "ff"], "--model: 0 models begin with 'ff'"),
     ],
 )
