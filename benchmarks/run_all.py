@@ -92,6 +92,8 @@ TABLES = {
                                                     "state_mb")),
     "depthwise": ("Depthwise convolution", ("name", "shape", "dtype", "forward_ms", "gradient_ms", "spread")),
     "compile": ("Compile time, cold", ("name", "batch", "size", "trace_s", "compile_s", "total_s", "wall_s")),
+    "postprocess": ("From maps to defects", ("name", "maps", "batch", "side", "defects", "images_per_s", "ms", "spread",
+                                             "of_scoring")),
     "input": ("Input pipeline", ("name", "workers", "batch", "images_per_s", "spread")),
     "scaling": ("Devices", ("name", "mode", "backend", "devices", "processes", "images_per_s", "efficiency", "spread")),
 }  # fmt: skip
@@ -111,6 +113,7 @@ def jobs(
             ["benchmarks.step", "--model", "tscarnet", *small, "--images", "8"],
             ["benchmarks.compile", "--model", "minet", "--batch", "2", "--size", "64", "--programs", "inference"],
             ["benchmarks.backbone", "--model", "resnet18", *small],
+            ["benchmarks.postprocess", *small[2:], "--side", "64", "--batches", "1", "2", "--noise-batches"],
             ["benchmarks.fit", *anomalib, *small, "--backbone", "resnet18", "--samples", "10", "--channels", "20",
              "--grids", "8", "--peer-channels", "10", "--width", "64", "--cost-samples", "5", "30", "--cost-channels",
              "10", "--cost-grids", "4"],
@@ -127,6 +130,7 @@ def jobs(
     run += [["benchmarks.depthwise", "--dtype", dtype], ["benchmarks.compile", "--model", "tscarnet"]]
     # Simulated devices share a CPU's cores: small images show their overhead in minutes.
     scaling = [] if accelerator else ["--size", "96", "--devices", "1", "2", "4", "--mode", "strong"]
+    run += [["benchmarks.postprocess", "--model", "tscarnet", "--dtype", dtype]]
     return [*run, ["benchmarks.input"], ["benchmarks.scaling", *scaling]]
 
 

@@ -20,6 +20,7 @@ from jaxqc.metrics.regions import disk
 
 UNKNOWN = "defect"
 """Class of a defect where the model tells no kinds apart."""
+_SQUARE = np.ones((2, 2), np.uint8)
 
 
 @dataclass(frozen=True)
@@ -87,14 +88,14 @@ def find_regions(
     if rules.opening:
         # Outside the image nothing erodes and nothing dilates: OpenCV's own border values.
         pixels = cv2.morphologyEx(pixels, cv2.MORPH_OPEN, _kernel(rules.opening))
-    _, numbers, stats, _ = cv2.connectedComponentsWithStats(pixels, connectivity=8)
+    _, numbers, stats, centroids = cv2.connectedComponentsWithStats(pixels, connectivity=8)
     left, top, area = stats[1:, 0], stats[1:, 1], stats[1:, 4]
     large = np.flatnonzero(area >= rules.smallest)
     order = large[np.lexsort((large, left[large], top[large], -area[large]))]
     class_index, probability = _classes(image, numbers, order, area, names, len(stats))
     defects = tuple(
-        _measure(cv2, image.map, numbers, stats[i + 1], i + 1, names[c], float(p), rules, mm_per_pixel)
-        for i, c, p in zip(order[: rules.kept], class_index, probability, strict=False)
+        _measure(cv2, image.map, numbers, stats[i + 1], centroids[i + 1], i + 1, (names[c], p), rules, mm_per_pixel)
+        for i, c, p in zip(order[: rules.kept].tolist(), class_index, probability.tolist(), strict=False)
     )
     return Regions(height, width, names, area[order].astype(np.int64), class_index, defects, mm_per_pixel)
 
@@ -118,6 +119,8 @@ def _check(image: Scored, classes: Sequence[str], mm_per_pixel: float | None) ->
             raise UserError(f"{name} {array.shape} and map {image.map.shape} differ in size")
     if image.labels is None and image.probabilities is None and len(classes) != 1:
         raise UserError(f"{len(classes)} classes, but neither labels nor probabilities tell which a defect is")
+    if image.labels is not None and image.labels.max(initial=-1) >= len(classes):
+        raise UserError(f"labels reach {image.labels.max()}, but there are {len(classes)} classes")
     if image.probabilities is not None and len(image.probabilities) != len(classes):
         raise UserError(f"{len(image.probabilities)} probabilities for {len(classes)} classes")
     if mm_per_pixel is not None and not 0 < mm_per_pixel < np.inf:
@@ -144,16 +147,15 @@ def _measure(
     values: Float[np.ndarray, "h w"],
     numbers: Int[np.ndarray, "h w"],
     stats: Int[np.ndarray, " 5"],
+    centroid: Float[np.ndarray, " 2"],
     number: int,
-    name: str,
-    probability: float,
+    kind: tuple[str, float],
     rules: DefectRules,
     mm: float | None,
 ) -> Defect:
-    x, y, w, h, area = (int(v) for v in stats)
+    x, y, w, h, area = stats.tolist()
     inside = numbers[y : y + h, x : x + w] == number
     scores = values[y : y + h, x : x + w][inside]
-    rows, columns = np.nonzero(inside)
     outline = _outline(cv2, inside)
     _, sides, _ = cv2.minAreaRect(outline)
     length, width = max(sides) / 2, min(sides) / 2
@@ -162,16 +164,16 @@ def _measure(
     whole = cv2.contourArea(simple) > 0.7 * cv2.contourArea(outline)
     polygon = (simple if whole else outline)[:, 0] / 2 + (x, y)
     return Defect(
-        class_name=name,
-        probability=probability,
+        class_name=kind[0],
+        probability=kind[1],
         box=(x, y, x + w, y + h),
-        centroid=(x + float(columns.mean()) + 0.5, y + float(rows.mean()) + 0.5),
+        centroid=(float(centroid[0]) + 0.5, float(centroid[1]) + 0.5),
         area=area,
         length=length,
         width=width,
         mean_score=float(scores.mean(dtype=np.float64)),
         peak_score=float(scores.max()),
-        polygon=tuple((float(px), float(py)) for px, py in polygon),
+        polygon=tuple(map(tuple, polygon.tolist())),
         area_mm2=None if mm is None else area * mm * mm,
         length_mm=None if mm is None else length * mm,
         width_mm=None if mm is None else width * mm,
@@ -183,9 +185,8 @@ def _outline(cv2: Any, inside: Bool[np.ndarray, "h w"]) -> Int[np.ndarray, "k 1 
     sides and centre, so that even a lone pixel has an outline with its own area."""
     h, w = inside.shape
     grid = np.zeros((2 * h + 1, 2 * w + 1), np.uint8)
-    twice = inside.repeat(2, 0).repeat(2, 1)
-    for dy, dx in ((0, 0), (0, 1), (1, 0), (1, 1)):
-        grid[dy : dy + 2 * h, dx : dx + 2 * w] |= twice
+    grid[:-1, :-1] = cv2.resize(inside.view(np.uint8), (2 * w, 2 * h), interpolation=cv2.INTER_NEAREST)
+    grid = cv2.dilate(grid, _SQUARE, anchor=(1, 1))
     contours, _ = cv2.findContours(grid, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
     return contours[0]
 

@@ -107,11 +107,9 @@ def _plain(path: Path) -> Manifest:
 
 def _parquet(path: Path) -> tuple[list[str], Iterable[tuple[str, str, dict[str, Any]]]]:
     """Columns, and the rows one by one with their number."""
-    try:
-        import pyarrow as pa
-        from pyarrow import parquet
-    except ImportError as e:
-        raise UserError(f"{printable(path)}: reading Parquet needs pyarrow: pip install 'jaxqc[inspect]'") from e
+    import pyarrow as pa
+    from pyarrow import parquet
+
     try:
         table = parquet.read_table(path)
         # Python's times end at microseconds, pandas writes nanoseconds.

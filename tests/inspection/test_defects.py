@@ -175,6 +175,7 @@ def test_a_batch_is_its_images_with_or_without_threads():
     [
         (Scored(np.ones((4, 4)), mask=np.ones((4, 5), bool)), {}, r"mask \(4, 5\) and map \(4, 4\) differ"),
         (Scored(np.ones((4, 4)), labels=np.ones((2, 2), int)), {}, r"labels \(2, 2\) and map"),
+        (Scored(np.ones((4, 4)), labels=np.full((4, 4), 1)), {}, "labels reach 1, but there are 1 classes"),
         (Scored(np.ones((4, 4))), {"classes": ("a", "b")}, "2 classes, but neither labels nor probabilities"),
         (Scored(np.ones((4, 4)), probabilities=np.ones(3)), {"classes": ("a", "b")}, "3 probabilities for 2 classes"),
         (Scored(np.ones((4, 4))), {"mm_per_pixel": 0.0}, r"mm_per_pixel=0\.0 must be above 0"),

@@ -3,9 +3,11 @@
 import datetime
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pyarrow import parquet
 
 from jaxqc.errors import UserError
 from jaxqc.inspection.manifest import Item, read_manifest
@@ -44,8 +46,6 @@ def test_a_csv_manifest(root):
 
 
 def test_a_parquet_manifest_says_the_same(root):
-    pa = pytest.importorskip("pyarrow", reason="pyarrow is not installed")
-    from pyarrow import parquet
 
     at = datetime.datetime(2026, 11, 21, 8, 30)
     columns = {
