@@ -2,8 +2,10 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
+import time
 from pathlib import Path
 
 import pytest
@@ -33,29 +35,40 @@ def user() -> list[str]:
 
 
 class Server:
-    """Databases of one running server, by URL."""
+    """Databases of one running server, by URL. The server is our child and ends with us, even where we are killed."""
 
     def __init__(self, folder: Path, bin: Path) -> None:
         self.folder, self.bin, self.count = folder, bin, 0
+        self.env = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"}
 
-    def run(self, *command: str) -> None:
-        env = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"}
-        done = subprocess.run(
-            [*user(), *command], capture_output=True, text=True, cwd=self.folder, env=env, timeout=120
-        )
-        assert not done.returncode, f"{command}: {done.stdout} {done.stderr} {self.log()}"
-
-    def log(self) -> str:
-        file = self.folder / "log"
-        return file.read_text()[-2000:] if file.exists() else ""
+    def initialise(self) -> None:
+        command = [*user(), str(self.bin / "initdb"), "-D", "data", "-U", "quality", "-A", "trust", "-E", "UTF8", "-N"]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=self.folder, env=self.env, timeout=300)
+        assert not done.returncode, done.stdout + done.stderr
 
     def start(self) -> None:
-        options = f"-c listen_addresses= -c unix_socket_directories={self.folder} -c fsync=off"
-        data, log = str(self.folder / "data"), str(self.folder / "log")
-        self.run(str(self.bin / "pg_ctl"), "-D", data, "-l", log, "-o", options, "-w", "start")
+        import psycopg
+
+        child = ["setpriv", "--pdeathsig", "INT"] if shutil.which("setpriv") else []
+        options = ["-c", "listen_addresses=", "-c", f"unix_socket_directories={self.folder}", "-c", "fsync=off"]
+        command = [*user(), *child, str(self.bin / "postgres"), "-D", "data", *options]
+        with (self.folder / "log").open("ab") as log:
+            self.process = subprocess.Popen(command, cwd=self.folder, env=self.env, stdout=log, stderr=log)
+        deadline = time.monotonic() + 300  # generous: a busy machine is not a failure
+        while True:
+            try:
+                return psycopg.connect(self.address()).close()
+            except psycopg.OperationalError:
+                alive = self.process.poll() is None and time.monotonic() < deadline
+                assert alive, (self.folder / "log").read_text()[-2000:]
+                time.sleep(0.05)
 
     def stop(self) -> None:
-        self.run(str(self.bin / "pg_ctl"), "-D", str(self.folder / "data"), "-m", "immediate", "-w", "stop")
+        self.process.send_signal(signal.SIGQUIT)  # at once, without waiting for clients: as a crash is
+        self.process.wait(300)
+
+    def address(self) -> str:
+        return f"host={self.folder} user=quality dbname=postgres"
 
     def database(self) -> str:
         """The URL of a new, empty database."""
@@ -63,8 +76,7 @@ class Server:
 
         self.count += 1
         name = f"test_{os.getpid()}_{self.count}"
-        address = f"host={self.folder} user=quality dbname=postgres"
-        with psycopg.connect(address, autocommit=True) as connection:
+        with psycopg.connect(self.address(), autocommit=True) as connection:
             connection.execute(f"CREATE DATABASE {name}")
         return f"postgresql://quality@/{name}?host={self.folder}"
 
@@ -82,7 +94,7 @@ def postgres():
         if command := user():
             shutil.chown(folder, command[1].partition("=")[2])
         server = Server(folder, bin)
-        server.run(str(bin / "initdb"), "-D", str(folder / "data"), "-U", "quality", "-A", "trust", "-E", "UTF8", "-N")
+        server.initialise()
         server.start()
         try:
             yield server

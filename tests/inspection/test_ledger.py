@@ -10,7 +10,6 @@ import sqlalchemy as sa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from ledger_makers import MODEL, OTHER, finding, row
-from postgres_server import postgres, where  # noqa: F401 - fixtures
 
 from jaxqc.errors import UserError
 from jaxqc.inspection import ledger as module

@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 from ledger_makers import MODEL, finding, row
-from postgres_server import postgres, where  # noqa: F401 - fixtures
 from run_ledger import SIZE, batch
 
 import jaxqc

@@ -2,7 +2,6 @@
 
 import pytest
 from ledger_makers import MODEL, finding
-from postgres_server import postgres, where  # noqa: F401 - fixtures
 
 from jaxqc.errors import UserError
 from jaxqc.inspection.ledger import open_ledger
