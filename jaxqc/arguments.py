@@ -7,6 +7,7 @@ from typing import Any, NoReturn, get_args
 from jaxqc.config import Layout
 from jaxqc.errors import UserError, suggest
 from jaxqc.fields import leaves
+from jaxqc.ledger_arguments import ledger_verbs
 
 LAYOUTS = get_args(Layout)
 _LAYOUT_HELP = "how it lies on disk, by the name of a published data set (default: told by its folders and files)"
@@ -68,7 +69,7 @@ def parse(argv: Sequence[str], verbs: Mapping[str, Verb], recipes: Recipes) -> t
       UserError: an unknown verb or flag, a missing or bad value. SystemExit: after `--help` and `--version`.
     """
     parser, parsers = _parsers(verbs)
-    name = " ".join(argv[:2]) if argv[:1] == ["data"] else "".join(argv[:1])
+    name = " ".join(argv[:2]) if argv[:1] in (["data"], ["ledger"]) else "".join(argv[:1])
     if name in parsers:
         kinds = {type(recipe).__name__: list(leaves(recipe)) for recipe in (recipes[name]() if name in recipes else ())}
         parsers[name].check_flags(argv, [flag for fields in kinds.values() for flag in _recipe_flags(fields)])
@@ -96,7 +97,7 @@ def _parsers(run: Mapping[str, Verb]) -> tuple[Parser, dict[str, Parser]]:
     verbs: dict[str, Parser] = {}
 
     def verb(where: Any, name: str, text: str, examples: str) -> Parser:
-        full = name if where is top else f"data {name}"
+        full = name if where is top else f"{where.dest.removesuffix('_verb')} {name}"
         verbs[full] = where.add_parser(name, help=text, description=text, epilog=f"examples:\n{examples}")
         verbs[full].set_defaults(run=run[full])
         return verbs[full]
@@ -252,6 +253,7 @@ def _parsers(run: Mapping[str, Verb]) -> tuple[Parser, dict[str, Parser]]:
     )
     prepare.add_argument("data", metavar="DIR", help="the published folders, or index.csv")
     prepare.add_argument("out", metavar="OUT", help="folder of all TFDS sets")
+    ledger_verbs(top, verb)
     return parser, verbs
 
 

@@ -16,6 +16,7 @@ from typing import Any
 from jaxqc.arguments import parse
 from jaxqc.config import TrainConfig, load_config
 from jaxqc.errors import UserError
+from jaxqc.inspection import cli as ledger
 from jaxqc.weights import cli as weights
 
 USER_ERRNO = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST,
@@ -326,4 +327,8 @@ VERBS: dict[str, Any] = {
     "data records": _data_records,
     "data split": _data_split,
     "data tfds": _data_tfds,
+    "ledger import-outcomes": ledger.import_outcomes,
+    "ledger outcomes": ledger.outcomes,
+    "ledger export": ledger.export,
+    "ledger lots": ledger.lots,
 }

@@ -1,0 +1,327 @@
+"""The ledger on SQLite and on a real PostgreSQL: what goes in comes out, once; versions, faults, flat memory."""
+
+import dataclasses
+import sqlite3
+import tracemalloc
+
+import numpy as np
+import pytest
+import sqlalchemy as sa
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from ledger_makers import MODEL, OTHER, finding, row
+
+from jaxqc.errors import UserError
+from jaxqc.inspection import ledger as module
+from jaxqc.inspection.findings import Defect
+from jaxqc.inspection.ledger import open_ledger
+from jaxqc.inspection.queries import class_counts, column_names, entries, lot_findings, lot_list, supplier_rows
+from jaxqc.inspection.rules import GradeRules
+from jaxqc.inspection.schema import inspections
+
+HOSTILE = "'; DROP TABLE lots; -- <script>\u3000\\ \0 \udcff \n\t\"%s :x ?"
+
+
+def added(where, count=30, model=MODEL):
+    with open_ledger(where) as ledger:
+        return ledger.add([finding(i) for i in range(count)], model, [row(i) for i in range(count)])
+
+
+def test_what_goes_in_comes_out(where):
+    assert added(where) == 30
+    with open_ledger(where, create=False) as ledger:
+        found = {entry.finding.image: entry for entry in entries(ledger)}
+        assert column_names(ledger) == ["shift"]
+        assert ledger.models() == [MODEL]
+    for i in range(30):
+        entry = found[finding(i).image]
+        assert entry.finding == finding(i)
+        assert entry.row == {k: v for k, v in row(i).items() if k != "image"}
+        assert entry.model == MODEL.digest
+
+
+def test_the_same_again_adds_nothing_but_another_model_does(where):
+    assert [added(where), added(where), added(where, 35), added(where, 30, OTHER)] == [30, 0, 5, 30]
+    with open_ledger(where) as ledger:
+        assert ledger.count()["inspections"] == 65
+        assert ledger.count()["defects"] == sum(len(finding(i).defects) for i in [*range(35), *range(30)])
+        shas = [finding(i).sha256 for i in range(1200)]
+        assert ledger.has(shas, MODEL.digest) == set(shas[:35])
+        assert ledger.has(shas, OTHER.digest) == set(shas[:30])
+        assert ledger.has(shas, "unknown") == set()
+        assert ledger.add([], MODEL) == 0
+        assert ledger.model("a1a") == MODEL.digest
+        with pytest.raises(UserError, match=r"--model: 2 models begin with ''; .* has: a1a1a1a1a1a1 tscarnet, b2"):
+            ledger.model("")
+
+
+def test_a_batch_with_the_same_image_twice_keeps_the_first(where):
+    again = dataclasses.replace(finding(1), image="copy.png")
+    with open_ledger(where) as ledger:
+        assert ledger.add([finding(1), again], MODEL) == 1
+        assert [entry.finding for entry in entries(ledger)] == [finding(1)]
+
+
+def test_numpy_numbers_are_kept_as_numbers(where):
+    one = finding(3, 1)
+    part = dataclasses.replace(
+        one.defects[0], area=np.int64(9), mean_score=np.float32(0.5), box=tuple(np.arange(4, dtype=np.int32))
+    )
+    one = dataclasses.replace(one, score=np.float32(0.25), height=np.int64(200), defects=(part,))
+    with open_ledger(where) as ledger:
+        ledger.add([one], MODEL)
+        (entry,) = entries(ledger)
+    assert entry.finding == one
+    assert type(entry.finding.score) is float
+    assert type(entry.finding.defects[0].area) is int
+
+
+def test_hostile_names_are_data(where):
+    one = dataclasses.replace(finding(3, 1), image=HOSTILE, composition={HOSTILE: 1}, class_area={HOSTILE: 4})
+    one = dataclasses.replace(one, defects=(dataclasses.replace(one.defects[0], class_name=HOSTILE),))
+    kept = HOSTILE.replace("\0", "\\x00").replace("\udcff", "\\udcff")
+    with open_ledger(where) as ledger:
+        ledger.add([one], MODEL, [{"lot": HOSTILE, "supplier": HOSTILE, HOSTILE: HOSTILE}])
+        (entry,) = entries(ledger, lot=kept)
+        assert entry.finding.image == kept
+        assert entry.finding.composition == {kept: 1}
+        assert entry.row == {"lot": kept, "supplier": kept, kept: kept}
+        assert [c.class_name for c in class_counts(ledger)] == [kept]
+        assert [lot.name for lot in lot_list(ledger)] == [kept]
+
+
+@pytest.mark.parametrize("field", ["score", "severity"])
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_numbers_that_are_none_are_refused_whole(field, value, where):
+    bad = dataclasses.replace(finding(2), **{field: value})
+    with open_ledger(where) as ledger:
+        with pytest.raises(UserError, match=rf"images/000002.png: {field} (nan|inf) is no finite number"):
+            ledger.add([finding(1), bad], MODEL)
+        assert ledger.count()["inspections"] == 0
+
+
+def test_a_fault_in_the_middle_leaves_nothing_of_the_batch(where, monkeypatch):
+    real = module.defect_rows
+
+    def broken(ident, found):
+        if found.image.endswith("07.png"):
+            raise RuntimeError("no more")
+        return real(ident, found)
+
+    with open_ledger(where) as ledger:
+        ledger.add([finding(i) for i in range(5)], MODEL)
+        monkeypatch.setattr(module, "defect_rows", broken)
+        with pytest.raises(RuntimeError):
+            ledger.add([finding(i) for i in range(5, 10)], MODEL)
+        monkeypatch.undo()
+        assert ledger.count()["inspections"] == 5
+        assert ledger.add([finding(i) for i in range(10)], MODEL) == 5
+
+
+def test_a_lot_that_was_not_known_is_filled_in_and_never_changed(where):
+    with open_ledger(where) as ledger:
+        ledger.add([finding(1), finding(2)], MODEL)
+        ledger.add([finding(1)], MODEL, [{"lot": "L1"}])
+        ledger.place({finding(2).sha256: {"lot": "L1", "supplier": "North", "time": "2026-01-01"}}, MODEL.digest)
+        ledger.place({finding(2).sha256: {"lot": "L2", "supplier": "South"}}, MODEL.digest)
+        assert [e.row["lot"] for e in entries(ledger)] == ["L1", "L1"]
+        (lot,) = lot_list(ledger)
+        assert (lot.supplier, lot.images, lot.suppliers, lot.since[:10]) == ("North", 2, 1, "2026-01-01")
+
+
+def test_lots_are_graded_by_the_model_that_inspected_them_last(where):
+    added(where, 30)
+    with open_ledger(where) as ledger:
+        ledger.add([finding(i, 0) for i in range(10, 20)], OTHER, [row(i) for i in range(10, 20)])
+        found = dict((lot.name, (lot, f)) for lot, f in lot_findings(ledger, GradeRules()))
+        assert {name: lot.model for name, (lot, _) in found.items()} == {
+            "lot 0": MODEL.digest, "lot 1": OTHER.digest, "lot 2": MODEL.digest}  # fmt: skip
+        lot, graded = found["lot 0"]
+        own = [finding(i) for i in range(10)]
+        assert (graded.images, graded.supplier, lot.line) == (10, "South", "1")
+        assert graded.quality == pytest.approx(100 * (1 - np.mean([f.severity for f in own])))
+        assert graded.p95_area_ratio == pytest.approx(np.percentile([f.area_ratio for f in own], 95))
+        assert sum(graded.composition.values()) == sum(f.count for f in own)
+        assert found["lot 1"][1].grade == "A"
+        assert [r.inspected for r in supplier_rows(found.values())] == [10, 10, 10]
+        first = {lot.name for lot, _ in lot_findings(ledger, GradeRules(), MODEL.digest)}
+        assert first == {"lot 0", "lot 1", "lot 2"}
+        assert [lot.name for lot in lot_list(ledger, OTHER.digest)] == ["lot 1"]
+
+
+def test_defects_are_counted_by_class(where):
+    added(where, 30)
+    parts = [(f, d) for f in map(finding, range(30)) for d in f.defects]
+    with open_ledger(where) as ledger:
+        for c in class_counts(ledger, MODEL.digest):
+            own = [(f, d) for f, d in parts if d.class_name == c.class_name]
+            assert c.defects == len(own)
+            assert c.images == len({f.sha256 for f, _ in own})
+            assert c.area == sum(d.area for _, d in own)
+        assert sum(c.defects for c in class_counts(ledger)) == len(parts)
+        lot = [d for f in map(finding, range(10)) for d in f.defects]
+        assert sum(c.defects for c in class_counts(ledger, lot="lot 0")) == len(lot)
+        assert class_counts(ledger, lot="nowhere") == []
+
+
+def test_two_suppliers_in_one_lot_are_seen(where):
+    with open_ledger(where) as ledger:
+        ledger.add([finding(1), finding(2)], MODEL, [{"lot": "1", "supplier": s} for s in ("North", "South")])
+        assert [lot.suppliers for lot in lot_list(ledger)] == [2]
+
+
+def test_another_version_is_refused(where):
+    added(where)
+    for version, words in ((2, "It is newer: install that jaxqc"), (0, "It is older: `jaxqc ledger export`")):
+        with open_ledger_unchecked(where) as connection:
+            connection.execute(sa.text(f"UPDATE ledger_version SET version = {version}, written_by = '9.9'"))
+        with pytest.raises(UserError, match=f"schema {version} of jaxqc 9.9; this jaxqc reads 1. {words}"):
+            open_ledger(where)
+
+
+def test_another_programs_tables_are_left_alone(where):
+    with open_ledger_unchecked(where) as connection:
+        connection.execute(sa.text("CREATE TABLE models (id integer)"))
+    with pytest.raises(UserError, match="table 'models' is another program's"):
+        open_ledger(where)
+
+
+def test_a_database_without_a_ledger_is_not_made_one_by_reading(where):
+    with open_ledger_unchecked(where):
+        pass
+    with pytest.raises(UserError, match=r"no (such )?ledger"):
+        open_ledger(where, create=False)
+
+
+def open_ledger_unchecked(where):
+    url = where.replace("postgresql:", "postgresql+psycopg:") if "://" in where else f"sqlite:///{where}"
+    return sa.create_engine(url, poolclass=sa.NullPool).begin()
+
+
+def test_files_that_are_no_ledger(tmp_path):
+    (tmp_path / "text").write_text("no database at all, but long enough for a header" * 100)
+    for name, words in (("text", "file is not a database; give a ledger's file"), (".", "a folder")):
+        with pytest.raises(UserError, match=words):
+            open_ledger(tmp_path / name)
+    with pytest.raises(UserError, match=r"nowhere: no such ledger; `jaxqc inspect` makes one"):
+        open_ledger(tmp_path / "nowhere", create=False)
+    assert not (tmp_path / "nowhere").exists()
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("mysql://x", "mysql: only a file's path"),
+        ("sqlite://", "keeps nothing"),
+        ("postgresql://a:secret@h:port/x", "a malformed URL"),
+    ],
+)
+def test_urls_that_cannot_be(url, words):
+    with pytest.raises(UserError, match=words) as e:
+        open_ledger(url)
+    assert "secret" not in str(e.value)
+
+
+def test_a_server_that_is_not_there_is_named_without_the_password():
+    pytest.importorskip("psycopg", reason="PostgreSQL's driver psycopg is not installed (extra `postgres`)")
+    with pytest.raises(UserError) as e:
+        open_ledger("postgresql://me:secret@127.0.0.1:1/quality")
+    assert "me:***@127.0.0.1:1/quality" in str(e.value)
+    assert "secret" not in str(e.value)
+    assert "\n" not in str(e.value)
+
+
+def test_sqlite_waits_for_another_writer_and_says_so_in_the_end(tmp_path, monkeypatch):
+    monkeypatch.setattr("jaxqc.inspection.database.WAIT", 0.05)
+    monkeypatch.setattr("jaxqc.inspection.database.TRIES", 2)
+    file = tmp_path / "quality.sqlite"
+    with open_ledger(file) as ledger:
+        other = sqlite3.connect(file, isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(UserError, match="database is locked; another process holds the ledger"):
+            ledger.add([finding(1)], MODEL)
+        assert list(entries(ledger)) == []  # reading never waits
+        other.execute("COMMIT")
+        other.close()
+        assert ledger.add([finding(1)], MODEL) == 1
+
+
+def test_a_relative_path_stays_where_it_was(tmp_path, monkeypatch):
+    (tmp_path / "a").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with open_ledger("quality.sqlite") as ledger:
+        ledger.database.engine.dispose()
+        monkeypatch.chdir(tmp_path / "a")
+        ledger.add([finding(1)], MODEL)
+    assert not list((tmp_path / "a").iterdir())
+
+
+def test_sqlite_is_safe_against_power_loss(tmp_path):
+    with open_ledger(tmp_path / "x.sqlite") as ledger, ledger.database.reading() as connection:
+        pragma = lambda name: connection.exec_driver_sql(f"PRAGMA {name}").scalar()  # noqa: E731
+        assert (pragma("journal_mode"), pragma("synchronous"), pragma("foreign_keys")) == ("wal", 2, 1)
+
+
+def test_a_full_disk_leaves_what_was_there(tmp_path):
+    file = tmp_path / "quality.sqlite"
+    with open_ledger(file) as ledger:
+        ledger.add([finding(i) for i in range(20)], MODEL)
+        with ledger.database.reading() as connection:
+            pages = connection.exec_driver_sql("PRAGMA page_count").scalar()
+        sa.event.listen(ledger.database.engine, "begin", lambda c: c.exec_driver_sql(f"PRAGMA max_page_count={pages}"))
+        with pytest.raises(UserError, match="database or disk is full; free some space: all that was written before"):
+            ledger.add([finding(i) for i in range(20, 600)], MODEL)
+    with open_ledger(file) as ledger:
+        assert ledger.count()["inspections"] == 20
+        assert ledger.add([finding(i) for i in range(600)], MODEL) == 580
+
+
+def test_reading_takes_the_same_memory_for_ten_times_the_images(tmp_path):
+    def peak(count):
+        with open_ledger(tmp_path / f"{count}.sqlite") as ledger:
+            ledger.add([finding(i) for i in range(count)], MODEL)
+            list(entries(ledger, chunk=10))  # caches of statements
+            tracemalloc.start()
+            assert sum(1 for _ in entries(ledger, chunk=10)) == count
+            size = tracemalloc.get_traced_memory()[1]
+            tracemalloc.stop()
+        return size
+
+    assert peak(800) < 2 * peak(80)
+
+
+def test_the_tables_are_those_that_the_docs_name(tmp_path):
+    added(str(tmp_path / "x.sqlite"))
+    with sqlite3.connect(tmp_path / "x.sqlite") as connection:
+        names = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    connection.close()
+    assert names == {"ledger_version", "models", "lots", "inspections", "defects", "inspection_columns", "outcomes"}
+    assert {"sha256", "model_id", "lot_id"} <= set(inspections.c.keys())
+
+
+finite = st.floats(allow_nan=False, allow_infinity=False)
+whole = st.integers(0, 2**31 - 1)
+names = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=20)
+
+
+def test_any_numbers_come_back_to_the_last_bit(where):
+    @settings(max_examples=40, deadline=None)
+    @given(
+        numbers=st.lists(finite, min_size=8, max_size=8),
+        box=st.tuples(whole, whole, whole, whole),
+        name=names,
+        polygon=st.lists(st.tuples(finite, finite), max_size=5),
+        count=whole,
+    )
+    def check(numbers, box, name, polygon, count):
+        a, b, c, d, e, f, g, h = numbers
+        part = Defect(name, a, box, (b, c), count, d, e, f, g, tuple(polygon), h, None, a)
+        one = dataclasses.replace(finding(1, 0), image=name, count=count, score=a, area_ratio=b, density=c, severity=d,
+                                  composition={name: count}, defects=(part,), mm_per_pixel=e)  # fmt: skip
+        model = dataclasses.replace(MODEL, digest=repr((numbers, box, name, polygon, count)))
+        ledger.add([one], model)
+        (entry,) = entries(ledger, model.digest)
+        assert entry.finding == one
+
+    with open_ledger(where) as ledger:
+        check()
