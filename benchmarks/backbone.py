@@ -41,7 +41,7 @@ def peer_candidates(
     from torch.utils.flop_counter import FlopCounterMode
 
     from benchmarks.peers.resnet_call import Layers, resnet_call, resnet_settings
-    from benchmarks.peers.settings import best_setting, library_switches, synchronizer
+    from benchmarks.peers.settings import fastest_of_each, library_switches, synchronizer
     from benchmarks.peers.torch_resnet import ResNet, randomized
     from jaxqc.models.pretrained import convert_state
 
@@ -53,18 +53,11 @@ def peer_candidates(
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         outputs = network.to(device)(pixels)
     settings = resnet_settings(args.dtype == "bfloat16", compiled=args.peer == "best")
-    groups = {"torch eager": [s for s in settings if s.compile == "off"]}
-    groups |= {"torch compiled": [s for s in settings if s.compile != "off"]}
     out = {}
-    for group, members in groups.items():
-        if not members:
-            continue
-        try:
-            prepare = partial(resnet_call, network, x=pixels)
-            setting, call, _ = best_setting(prepare, members, device, budget=args.budget, say=print)
-            out[f"{group}: {setting.name.replace(' loop', '')}"] = Candidate(call, synchronizer(device))
-        except RuntimeError as e:
-            print(f"{group}: {e}")
+    for group, setting, call, _ in fastest_of_each(
+        partial(resnet_call, network, x=pixels), settings, device, args.budget
+    ):
+        out[f"{group}: {setting.name.replace(' loop', '')}"] = Candidate(call, synchronizer(device))
     arrays = {f"layer{i + 1}": y.permute(0, 2, 3, 1).cpu().numpy() for i, y in enumerate(outputs)}
     return dict(variables), out, arrays, float(counter.get_total_flops())
 

@@ -94,7 +94,7 @@ def peer_candidates(
     from benchmarks.peers.convert import convert, peer
     from benchmarks.peers.settings import (
         REFERENCE,
-        best_setting,
+        fastest_of_each,
         inference_call,
         inference_settings,
         library_switches,
@@ -105,23 +105,13 @@ def peer_candidates(
     device, size = torch_device(), config.phases[0].size
     network = convert(variables, peer(config.model.name, len(CLASSES)))
     bf16 = config.model.dtype == "bfloat16"
-    settings = [s for s in inference_settings(bf16) if s.mixing != "loop"]
+    settings = [s for s in inference_settings(bf16) if s.mixing != "loop" and (kind == "best" or s.compile == "off")]
     x = torch.randn(batch, 3, size, size, generator=torch.Generator().manual_seed(0)).to(device)
-    groups = {"torch eager": [s for s in settings if s.compile == "off"]}
-    if kind == "best":
-        groups["torch compiled"] = [s for s in settings if s.compile != "off"]
     prepare = partial(inference_call, network, x=x)
     out = {"torch reference": Candidate(inference_call(network, REFERENCE, x), synchronizer(device))}
-    found = []
-    for group, members in groups.items():
-        try:
-            setting, call, tried = best_setting(prepare, members, device, budget=budget, say=print)
-        except RuntimeError as e:
-            print(f"{group}: {e}")
-            continue
-        out[f"{group}: {setting.name}"] = Candidate(call, synchronizer(device))
-        found.append((min(t.seconds for t in tried), setting, call))
-    _, setting, call = min(found, key=lambda f: f[0])
+    found = list(fastest_of_each(prepare, settings, device, budget))
+    out |= {f"{group}: {setting.name}": Candidate(call, synchronizer(device)) for group, setting, call, _ in found}
+    _, setting, call, _ = min(found, key=lambda f: f[3])
     pixels = torch.from_numpy(synthetic_arrays(batch, side, seed=2).images)
 
     def from_uint8() -> Any:

@@ -38,7 +38,7 @@ def peer_candidates(
     """`torch eager: SETTING` and, where asked for, `torch compiled: SETTING`; with the probabilities each gives."""
     import torch
 
-    from benchmarks.peers.settings import best_setting, inference_call, library_switches, synchronizer
+    from benchmarks.peers.settings import fastest_of_each, inference_call, library_switches, synchronizer
     from benchmarks.peers.torch_semi import WholeImage, forward_settings, load_segmenter, peer_segmenter
 
     library_switches()
@@ -46,17 +46,8 @@ def peer_candidates(
     network = WholeImage(load_segmenter(params, peer_segmenter(args.encoder, args.classes)), size).eval()
     prepare = partial(inference_call, network, x=torch.from_numpy(image).to(device).permute(0, 3, 1, 2))
     settings = forward_settings(args.dtype == "bfloat16", compiled=args.peer == "best")
-    groups = {"torch eager": [s for s in settings if s.compile == "off"]}
-    groups |= {"torch compiled": [s for s in settings if s.compile != "off"]}
     out = {}
-    for group, members in groups.items():
-        if not members:
-            continue
-        try:
-            setting, call, _ = best_setting(prepare, members, device, budget=args.budget, say=print)
-        except RuntimeError as e:
-            print(f"{group}: {e}")
-            continue
+    for group, setting, call, _ in fastest_of_each(prepare, settings, device, args.budget):
         found = call().permute(0, 2, 3, 1).float().cpu().numpy()
         out[f"{group}: {setting.name}"] = (Candidate(call, synchronizer(device)), found)
     return out

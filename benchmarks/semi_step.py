@@ -44,7 +44,7 @@ def peer_candidates(
     compiled: SETTING`, the last two each the fastest of their kind; and, on a GPU, the memory each needs in MB."""
     import torch
 
-    from benchmarks.peers.settings import best_setting, library_switches, synchronizer
+    from benchmarks.peers.settings import fastest_of_each, library_switches, synchronizer
     from benchmarks.peers.torch_semi import StepSetting, load_segmenter, peer_segmenter, step_call, step_settings
 
     library_switches()
@@ -53,18 +53,9 @@ def peer_candidates(
     batch = {name: np.asarray(x)[0] for name, x in jax.device_get(prepared).items()}
     prepare = lambda setting: step_call(model, setting, batch, device, total=STEPS)
     settings = step_settings(bf16, compiled=kind == "best")
-    groups = {"torch reference": [StepSetting(joined=False, bf16=bf16)]}
-    groups |= {"torch eager": [s for s in settings if s.compile == "off"]}
-    groups |= {"torch compiled": [s for s in settings if s.compile != "off"]}
     out, memory = {}, {}
-    for group, members in groups.items():
-        if not members:
-            continue
-        try:
-            setting, call, _ = best_setting(prepare, members, device, budget=budget, say=print)
-        except RuntimeError as e:
-            print(f"{group}: {e}")
-            continue
+    reference = StepSetting(joined=False, bf16=bf16)
+    for group, setting, call, _ in fastest_of_each(prepare, settings, device, budget, reference):
         name = f"{group}: {setting.name}"
         out[name] = Candidate(call, synchronizer(device))
         if device.type == "cuda":

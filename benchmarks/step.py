@@ -128,7 +128,7 @@ def peer_candidates(bench: Bench, kind: str, budget: float) -> dict[str, Candida
 
     from benchmarks.peers.convert import convert, peer
     from benchmarks.peers.losses_torch import LOSSES
-    from benchmarks.peers.settings import REFERENCE, best_setting, library_switches, synchronizer, train_settings
+    from benchmarks.peers.settings import REFERENCE, fastest_of_each, library_switches, synchronizer, train_settings
     from benchmarks.peers.training import train_call
 
     library_switches()
@@ -143,20 +143,9 @@ def peer_candidates(bench: Bench, kind: str, budget: float) -> dict[str, Candida
         return train_call(network, setting, LOSSES[name], batch, MEAN, STD, optim.lr, optim.clip)
 
     bf16 = bench.config.model.dtype == "bfloat16"
-    settings = train_settings(bf16)
-    groups = {"torch reference": [dataclasses.replace(REFERENCE, bf16=bf16)]}
-    groups |= {"torch eager": [s for s in settings if s.compile == "off"]}
-    if kind == "best":
-        groups["torch compiled"] = [s for s in settings if s.compile != "off"]
-    out = {}
-    for group, members in groups.items():
-        try:
-            setting, call, _ = best_setting(prepare, members, device, budget=budget, say=print)
-        except RuntimeError as e:
-            print(f"{group}: {e}")
-            continue
-        out[f"{group}: {setting.name}"] = Candidate(call, synchronizer(device))
-    return out
+    settings = [s for s in train_settings(bf16) if kind == "best" or s.compile == "off"]
+    chosen = fastest_of_each(prepare, settings, device, budget, dataclasses.replace(REFERENCE, bf16=bf16))
+    return {f"{group}: {setting.name}": Candidate(call, synchronizer(device)) for group, setting, call, _ in chosen}
 
 
 def run(args: argparse.Namespace) -> list[Row]:

@@ -5,7 +5,7 @@ import copy
 import signal
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -204,3 +204,27 @@ def best_setting(
     if best is None:
         raise RuntimeError("no setting of the PyTorch peer runs here: " + "; ".join(t.error for t in tried))
     return best[1], best[2], tried
+
+
+def fastest_of_each(
+    prepare: Callable[[Any], Call],
+    settings: Sequence[Any],
+    device: torch.device,
+    budget: float,
+    reference: Any = None,
+) -> Iterator[tuple[str, Any, Call, float]]:
+    """(`torch eager` or `torch compiled`, its fastest setting, the ready call, seconds a call), as far as `settings`
+    have some of the kind; before them `torch reference` with the setting `reference`, where one is given. A kind of
+    which no setting runs here is told on stdout and left out. budget: seconds for each kind (`best_setting`)."""
+    groups = {} if reference is None else {"torch reference": [reference]}
+    groups |= {"torch eager": [s for s in settings if s.compile == "off"]}
+    groups |= {"torch compiled": [s for s in settings if s.compile != "off"]}
+    for group, members in groups.items():
+        if not members:
+            continue
+        try:
+            setting, call, tried = best_setting(prepare, members, device, budget=budget, say=print)
+        except RuntimeError as e:
+            print(f"{group}: {e}")
+            continue
+        yield group, setting, call, min(t.seconds for t in tried)

@@ -145,7 +145,11 @@ def test_sigkill_with_models_in_the_queue_loses_nothing(data: Path, tmp_path: Pa
         f"import sys\nsys.path.insert(0, {str(Path(__file__).parent)!r})\nfrom few_labels import SIDE, recipe\n"
         "from jaxqc.config import Phase\nget_config = lambda: recipe(phases=(Phase(12, SIDE, 4),))\n"
     )
-    cache = {"JAXQC_CACHE": str(jax.config.jax_compilation_cache_dir), "XLA_FLAGS": "", "JAX_PLATFORMS": "cpu"}
+    cache = {
+        "JAXQC_CACHE": str(jax.config.jax_compilation_cache_dir or tmp_path / "cache"),
+        "XLA_FLAGS": "",
+        "JAX_PLATFORMS": "cpu",
+    }
 
     def start(folder: Path) -> subprocess.Popen[str]:
         command = ["-m", "jaxqc", "train", "--config", str(file), "--data", str(data), "--out", str(folder), "--quiet"]
