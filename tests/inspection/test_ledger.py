@@ -258,7 +258,7 @@ def test_a_relative_path_stays_where_it_was(tmp_path, monkeypatch):
 
 def test_sqlite_is_safe_against_power_loss(tmp_path):
     with open_ledger(tmp_path / "x.sqlite") as ledger, ledger.database.reading() as connection:
-        pragma = lambda name: connection.exec_driver_sql(f"PRAGMA {name}").scalar()  # noqa: E731
+        pragma = lambda name: connection.exec_driver_sql(f"PRAGMA {name}").scalar()
         assert (pragma("journal_mode"), pragma("synchronous"), pragma("foreign_keys")) == ("wal", 2, 1)
 
 

@@ -39,7 +39,7 @@ def whole_batches(where):
     """The numbers of the batches in the ledger; fails where one is in part, or an image without its defects."""
     ledger = open_ledger(where, create=False)
     with ledger, ledger.database.reading() as connection:
-        ask = lambda text: [tuple(r) for r in connection.execute(sa.text(text))]  # noqa: E731
+        ask = lambda text: [tuple(r) for r in connection.execute(sa.text(text))]
         half = (
             "SELECT id FROM inspections i WHERE kept <> (SELECT count(*) FROM defects d WHERE d.inspection_id = i.id)"
         )
