@@ -43,6 +43,7 @@ from jaxqc.config import TrainConfig
 from jaxqc.data.dataset import ArrayDataset
 from jaxqc.data.readers import open_dataset
 from jaxqc.data.synthetic import synthetic_arrays, write_sd900
+from jaxqc.memory import use_huge_pages
 from jaxqc.saliency.method import SaliencyMethod, make_method
 from jaxqc.training import state as states
 from jaxqc.training.feed import Resident, Stream
@@ -222,4 +223,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    use_huge_pages()
     main()
