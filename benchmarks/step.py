@@ -73,7 +73,8 @@ class Bench:
 
     def state(self) -> TrainState:
         """A fresh state on the devices; every candidate donates its own."""
-        given = SimpleNamespace(init=lambda key: self.variables)  # in place of a real initialisation
+        # In place of a real initialisation, which takes the compiler a minute.
+        given = SimpleNamespace(init=lambda key: self.variables, init_extra=self.method.init_extra)
         host = jax.jit(lambda key: states.create(given, self.optimizer, key))(jax.random.key(0))
         return self.parallel.replicate(jax.device_get(host))
 
