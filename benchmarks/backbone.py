@@ -22,6 +22,7 @@ from benchmarks.common import Candidate, arguments, ceilings, finish, interleave
 from benchmarks.machine import Row
 from benchmarks.networks import random_variables, ratios, torch_device, with_command
 from jaxqc.anomaly.features import by_halves
+from jaxqc.memory import use_huge_pages
 from jaxqc.models.resnet import BACKBONES, build_backbone
 from jaxqc.nn.fold import fold_batch_norm
 
@@ -108,4 +109,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    use_huge_pages()
     main()

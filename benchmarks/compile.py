@@ -16,6 +16,7 @@ from typing import Any
 from benchmarks.common import arguments, finish
 from benchmarks.machine import Row
 from benchmarks.networks import CLASSES, MEAN, STD, chosen_config, model_arguments, random_variables, with_command
+from jaxqc.memory import use_huge_pages
 
 PROGRAMS = ("step", "resident", "inference")
 COLUMNS = ("name", "batch", "size", "dtype", "trace_s", "compile_s", "total_s", "wall_s", "cores", "load")
@@ -102,4 +103,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    use_huge_pages()
     main()

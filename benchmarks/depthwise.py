@@ -20,6 +20,7 @@ import numpy as np
 from benchmarks.common import arguments, finish, interleave
 from benchmarks.machine import Row
 from benchmarks.networks import with_command
+from jaxqc.memory import use_huge_pages
 from jaxqc.nn.depthwise import depthwise_conv
 
 CASES = (  # side at 224, channels, stride, dilation
@@ -64,4 +65,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    use_huge_pages()
     main()

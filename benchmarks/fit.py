@@ -23,6 +23,7 @@ from benchmarks.machine import Row
 from benchmarks.networks import with_command
 from benchmarks.peers.served import PeerError, Served
 from benchmarks.scoring import score_rows
+from jaxqc.memory import use_huge_pages
 
 PARTS = ("fit", "score", "coreset", "cost")
 COLUMNS = {
@@ -87,4 +88,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    use_huge_pages()
     main()

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 
 from benchmarks.common import arguments, finish, interleave
 from benchmarks.machine import Row
+from jaxqc.memory import use_huge_pages
 from jaxqc.models.resnet import build_backbone
 from jaxqc.semi import history
 
@@ -80,4 +81,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    use_huge_pages()
     main()

@@ -41,6 +41,7 @@ from jaxqc.config import TrainConfig
 from jaxqc.data.batches import decoded
 from jaxqc.data.decode import read_image
 from jaxqc.data.synthetic import synthetic_arrays, write_sd900
+from jaxqc.memory import use_huge_pages
 from jaxqc.models import build
 from jaxqc.pictures.figures import boxes
 from jaxqc.saliency.model import Model
@@ -191,4 +192,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    use_huge_pages()
     main()

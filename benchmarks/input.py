@@ -28,6 +28,7 @@ from jaxqc.data.pipeline import Loader, make_loader
 from jaxqc.data.readers import open_dataset
 from jaxqc.data.records import SUFFIX, write_records
 from jaxqc.data.synthetic import synthetic_arrays
+from jaxqc.memory import use_huge_pages
 
 SOURCES = ("jpeg", "png", "records", "arrays", "to-device", "resident")
 
@@ -137,4 +138,5 @@ def _resident(data: ArrayDataset, loader: Loader) -> Callable[[], Any]:
 
 
 if __name__ == "__main__":  # worker processes import this file
+    use_huge_pages()
     main()

@@ -24,6 +24,7 @@ from benchmarks.machine import Row, resident_memory
 from benchmarks.networks import with_command
 from jaxqc.config import DataConfig, ModelConfig, Phase, TrainConfig
 from jaxqc.data.synthetic import synthetic_arrays
+from jaxqc.memory import use_huge_pages
 from jaxqc.training.logs import read_rows
 
 COLUMNS = ("name", "done", "seconds", "early_mb", "late_mb", "growth_mb_per_1000", "peak_mb")
@@ -138,4 +139,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    use_huge_pages()
     main()

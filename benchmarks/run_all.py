@@ -22,6 +22,7 @@ from pathlib import Path
 
 from benchmarks.common import table
 from benchmarks.machine import Row
+from jaxqc.memory import use_huge_pages
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "throughput.md"
@@ -277,4 +278,5 @@ def _accelerator() -> bool:
 
 
 if __name__ == "__main__":
+    use_huge_pages()
     main()

@@ -25,6 +25,7 @@ import numpy as np
 
 from benchmarks import common, machine
 from jaxqc.config import ModelConfig, TrainConfig
+from jaxqc.memory import use_huge_pages
 from jaxqc.saliency.method import make_method
 from jaxqc.training import state as states
 from jaxqc.training.optim import make_optimizer, make_schedule
@@ -170,4 +171,5 @@ def _without_devices(argv: list[str]) -> list[str]:
 
 
 if __name__ == "__main__":
+    use_huge_pages()
     main()

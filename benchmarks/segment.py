@@ -23,6 +23,7 @@ import numpy as np
 from benchmarks.common import Candidate, arguments, ceilings, compile_timed, finish, interleave, result
 from benchmarks.machine import Row
 from benchmarks.networks import random_variables, segmenter_flops, torch_device, with_command
+from jaxqc.memory import use_huge_pages
 from jaxqc.models.dinov2 import KERNELS, VITS
 from jaxqc.models.segmenter import build_segmenter
 from jaxqc.semi.inference import fitting, whole_image
@@ -120,4 +121,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    use_huge_pages()
     main()

@@ -28,6 +28,7 @@ from benchmarks.machine import Row
 from benchmarks.machine import simulate_devices as simulate
 from benchmarks.networks import ratios, segmenter_flops, torch_device, with_command
 from benchmarks.semi_candidates import STEPS, Bench
+from jaxqc.memory import use_huge_pages
 from jaxqc.models.dinov2 import KERNELS, VITS
 from jaxqc.semi.recipe import PRESETS
 from jaxqc.training.parallel import make_parallel
@@ -148,4 +149,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    use_huge_pages()
     main()

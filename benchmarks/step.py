@@ -43,6 +43,7 @@ from jaxqc.config import TrainConfig
 from jaxqc.data.dataset import ArrayDataset
 from jaxqc.data.readers import open_dataset
 from jaxqc.data.synthetic import synthetic_arrays, write_sd900
+from jaxqc.memory import use_huge_pages
 from jaxqc.saliency.method import SaliencyMethod, make_method
 from jaxqc.training import state as states
 from jaxqc.training.feed import Resident, Stream
@@ -72,7 +73,8 @@ class Bench:
 
     def state(self) -> TrainState:
         """A fresh state on the devices; every candidate donates its own."""
-        given = SimpleNamespace(init=lambda key: self.variables)  # in place of a real initialisation
+        # In place of a real initialisation, which takes the compiler a minute.
+        given = SimpleNamespace(init=lambda key: self.variables, init_extra=self.method.init_extra)
         host = jax.jit(lambda key: states.create(given, self.optimizer, key))(jax.random.key(0))
         return self.parallel.replicate(jax.device_get(host))
 
@@ -222,4 +224,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    use_huge_pages()
     main()

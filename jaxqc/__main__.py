@@ -2,7 +2,16 @@
 
 import sys
 
-from jaxqc.cli import main
+from jaxqc.memory import use_huge_pages
+
+
+def run() -> int:
+    """The command as a program of its own; its exit code."""
+    use_huge_pages()
+    from jaxqc.cli import main
+
+    return main()
+
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run())

@@ -20,6 +20,7 @@ from jaxqc.api import evaluate
 from jaxqc.config import load_config
 from jaxqc.data.synthetic import CLASSES, render, synthetic_arrays, write_sd900
 from jaxqc.errors import UserError
+from jaxqc.memory import use_huge_pages
 from jaxqc.overrides import override
 from jaxqc.pictures.figures import Row, result_figure, training_curve
 from jaxqc.saliency.model import Model
@@ -93,4 +94,5 @@ def say(text: str) -> None:
 
 
 if __name__ == "__main__":
+    use_huge_pages()
     sys.exit(main())

@@ -21,6 +21,7 @@ from jaxqc.config import load_config
 from jaxqc.data.normals import NORMAL
 from jaxqc.data.wood import KINDS, render, write_mvtec
 from jaxqc.errors import UserError
+from jaxqc.memory import use_huge_pages
 from jaxqc.overrides import override
 from jaxqc.pictures.figures import Row, result_figure
 
@@ -91,4 +92,5 @@ def say(text: str) -> None:
 
 
 if __name__ == "__main__":
+    use_huge_pages()
     sys.exit(main())

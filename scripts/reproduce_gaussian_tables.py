@@ -19,6 +19,7 @@ from pathlib import Path
 from jaxqc.anomaly.recipe import FitConfig, FitDataConfig
 from jaxqc.config import load_config
 from jaxqc.errors import UserError, suggest
+from jaxqc.memory import use_huge_pages
 from jaxqc.models.resnet import BACKBONES
 from jaxqc.overrides import override
 
@@ -109,4 +110,5 @@ def named(pairs: list[str]) -> dict[str, str]:
 
 
 if __name__ == "__main__":
+    use_huge_pages()
     sys.exit(main())

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from jaxqc.config import load_config
 from jaxqc.errors import UserError
+from jaxqc.memory import use_huge_pages
 from jaxqc.overrides import override
 from jaxqc.semi.recipe import SemiTrainConfig
 
@@ -64,4 +65,5 @@ def write_tables(args: argparse.Namespace, config: SemiTrainConfig) -> None:
 
 
 if __name__ == "__main__":
+    use_huge_pages()
     sys.exit(main())

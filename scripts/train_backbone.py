@@ -14,6 +14,7 @@ import sys
 
 from jaxqc.config import load_config
 from jaxqc.errors import UserError
+from jaxqc.memory import use_huge_pages
 from jaxqc.overrides import override
 
 
@@ -47,4 +48,5 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    use_huge_pages()
     sys.exit(main())

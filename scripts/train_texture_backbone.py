@@ -27,6 +27,7 @@ from jaxqc.data.classes import open_classes
 from jaxqc.data.splits import apply_protocol
 from jaxqc.data.textures import CLASSES, PATTERNS, TINTS, write_classes
 from jaxqc.errors import UserError
+from jaxqc.memory import use_huge_pages
 from jaxqc.models.pretrained import flatten
 from jaxqc.models.resnet import ResNet, build_backbone
 from jaxqc.nn.conv import Pointwise
@@ -141,4 +142,5 @@ def _halved(place: Any, value: Any) -> np.ndarray:
 
 
 if __name__ == "__main__":
+    use_huge_pages()
     sys.exit(main())

@@ -1,5 +1,6 @@
-"""A compilation cache that the tests share and nobody else sees: the same tiny programs compile once a session."""
+"""How the tests compile: a cache that they share and nobody else sees, and the flags of child processes."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -10,7 +11,7 @@ from jax.experimental.compilation_cache.compilation_cache import reset_cache
 
 @contextmanager
 def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Switches it on; what was set before comes back at the end."""
+    """Switches the cache on, so that the same tiny programs compile once; what was set before comes back at the end."""
     options = {
         "jax_compilation_cache_dir": str(tmp_path_factory.getbasetemp() / "jax-cache"),
         "jax_persistent_cache_min_compile_time_secs": 0.0,
@@ -23,3 +24,8 @@ def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     for name, value in before.items():
         jax.config.update(name, value)
     reset_cache()
+
+
+def one_device_flags() -> str:
+    """XLA_FLAGS of this process but for its simulated devices."""
+    return " ".join(flag for flag in os.environ["XLA_FLAGS"].split() if "device_count" not in flag)

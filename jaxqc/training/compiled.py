@@ -1,5 +1,6 @@
 """Mapped functions compiled with the XLA options that measured best for training on their backend."""
 
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -36,5 +37,8 @@ class Compiled:
 
 
 def compiled_for(platform: str, fn: Callable[..., Any]) -> Callable[..., Any]:
-    """`fn` with the options of a platform (`jax.Device.platform`); `fn` itself where there are none."""
-    return Compiled(fn, OPTIONS[platform]) if platform in OPTIONS else fn
+    """`fn` with the options of a platform (`jax.Device.platform`), but for those that XLA_FLAGS sets; `fn` itself where
+    none are left."""
+    chosen = os.environ.get("XLA_FLAGS", "")
+    options = {name: value for name, value in OPTIONS.get(platform, {}).items() if name not in chosen}
+    return Compiled(fn, options) if options else fn

@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 
 from jaxqc.anomaly.model import load
+from tests.compile_cache import one_device_flags
 
 SCRIPT = Path(__file__).with_name("run_fit.py")
 
 
 def start(arguments, **env):
-    flags = {"XLA_FLAGS": "", "JAX_PLATFORMS": "cpu", "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
+    flags = {"XLA_FLAGS": one_device_flags(), "JAX_PLATFORMS": "cpu", "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
     flags |= {"JAXQC_CACHE": str(jax.config.jax_compilation_cache_dir)}
     command = [sys.executable, str(SCRIPT), *map(str, arguments)]
     return subprocess.Popen(command, env={**os.environ, **flags, **env}, stderr=subprocess.PIPE, text=True)

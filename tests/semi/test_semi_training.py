@@ -30,6 +30,7 @@ from jaxqc.training import loop
 from jaxqc.training.checkpoint import load_variables, read, steps_in
 from jaxqc.training.logs import WALL_FIELDS, read_rows
 from jaxqc.weights.load import Weights, save_weights
+from tests.compile_cache import one_device_flags
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -147,7 +148,7 @@ def test_sigkill_with_models_in_the_queue_loses_nothing(data: Path, tmp_path: Pa
     )
     cache = {
         "JAXQC_CACHE": str(jax.config.jax_compilation_cache_dir or tmp_path / "cache"),
-        "XLA_FLAGS": "",
+        "XLA_FLAGS": one_device_flags(),
         "JAX_PLATFORMS": "cpu",
     }
 

@@ -32,4 +32,11 @@ def test_donated_buffers_are_given_up():
 def test_platforms_without_options_keep_the_function():
     fn = jax.jit(lambda x: x)
     assert compiled_for("gpu", fn) is fn
+
+
+def test_what_the_user_sets_goes_first(monkeypatch):
+    fn = jax.jit(lambda x: x)
+    monkeypatch.setenv("XLA_FLAGS", "--xla_cpu_enable_fast_math=false")
     assert isinstance(compiled_for("cpu", fn), Compiled)
+    monkeypatch.setenv("XLA_FLAGS", "--xla_backend_optimization_level=2")
+    assert compiled_for("cpu", fn) is fn

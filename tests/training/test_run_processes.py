@@ -17,13 +17,14 @@ from tiny import TinyMethod, tiny_config, tiny_data
 from jaxqc.training.checkpoint import read, steps_in
 from jaxqc.training.logs import WALL_FIELDS, read_rows
 from jaxqc.training.loop import fit
+from tests.compile_cache import one_device_flags
 
 SCRIPT = Path(__file__).with_name("run_tiny.py")
 EPOCHS, STEPS = 10, 60
 
 
 def start(folder, *fields, epochs=EPOCHS, **env):
-    flags = {"XLA_FLAGS": "", "JAXQC_CACHE": jax.config.jax_compilation_cache_dir}
+    flags = {"XLA_FLAGS": one_device_flags(), "JAXQC_CACHE": jax.config.jax_compilation_cache_dir}
     flags |= {"JAX_PLATFORMS": "cpu", "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
     command = [sys.executable, str(SCRIPT), str(folder), str(epochs), *fields]
     pipe = subprocess.PIPE
