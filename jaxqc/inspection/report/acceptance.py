@@ -47,10 +47,10 @@ def decide(lots: Iterable[tuple[str, Sequence[bool]]], aql: float = AQL) -> dict
         if len(defective) < 2 or state.stopped:
             continue
         plan = plan_for(len(defective), aql, LEVEL, state.severity)
-        sample = sum(defective[i] for i in draw(plan, _seed(name)).tolist())
+        sample = sum(bool(defective[i]) for i in draw(plan, _seed(name)).tolist())
         decision, state = inspect_lot(state, len(defective), aql, sample, LEVEL)
         after = "discontinued" if state.stopped else state.severity
-        chance = acceptance_of_lot(plan, len(defective), sum(defective))
+        chance = acceptance_of_lot(plan, len(defective), sum(map(bool, defective)))
         found[name] = Acceptance(plan, sample, decision.accepted, chance, decision.why, after)
     return found
 

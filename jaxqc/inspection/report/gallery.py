@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
+from jaxqc.data.problems import printable
 from jaxqc.errors import UserError
 from jaxqc.inspection.findings import Finding
 from jaxqc.inspection.report.layers import Layers, Outline, make_layers, read_layers
@@ -80,7 +81,7 @@ class Gallery:
           lot: name; "" = images without a lot. image: of one or three channels. scores: in [0, 1]. mask: decided.
 
         Raises:
-          UserError: a severity or score that is not finite, or a SHA-256 that is none.
+          UserError: a severity or score that is not finite, a SHA-256 that is none, a folder that cannot be written.
           ValueError: image, map and mask differ in size.
         """
         key, lot = _key(finding), _name(lot)
@@ -91,7 +92,11 @@ class Gallery:
         if len(worst) >= self.per_lot and key > worst[self.per_lot - 1]:
             return False
         folder = self._folder(lot)
-        _write(folder, finding, lot, make_layers(image, scores, mask))
+        layers = make_layers(image, scores, mask)
+        try:
+            _write(folder, finding, lot, layers)
+        except OSError as e:
+            raise UserError(f"{printable(folder)}: no picture can be kept there ({e.strerror or e})") from e
         kept[finding.sha256] = key
         for gone in sorted(kept.values())[self.per_lot :]:
             _remove(folder, gone[2])

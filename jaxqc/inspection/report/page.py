@@ -5,6 +5,7 @@ printable becomes its escape before.
 """
 
 import base64
+import contextlib
 import datetime
 import hashlib
 import os
@@ -69,7 +70,8 @@ def write_report(
     except OSError as e:
         raise UserError(f"{printable(path)}: the report cannot be written ({e.strerror or e})") from e
     finally:
-        part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            part.unlink()
     return path
 
 

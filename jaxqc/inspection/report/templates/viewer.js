@@ -36,14 +36,16 @@ function walk(key) {
   return true;
 }
 
-function drawBoxes(svg, shot, about) {
-  const boxes = [...svg.querySelectorAll(".box")];
+function drawBoxes(stack, about, width) {
+  const svg = stack.querySelector("svg"), boxes = [...svg.querySelectorAll(".box")];
+  const size = 12.5 * width / (stack.clientWidth || width); // letters keep their size whatever the photo's
   boxes.forEach((box, i) => {
     const name = document.createElementNS(SVG, "text");
     name.setAttribute("class", "box-name");
+    name.setAttribute("font-size", size.toFixed(1));
     name.setAttribute("x", box.getAttribute("x"));
-    name.setAttribute("y", Math.max(11, +box.getAttribute("y") - 4));
-    name.textContent = `${i + 1} ${about.defects[i].name}`;
+    name.setAttribute("y", Math.max(size, +box.getAttribute("y") - size / 3).toFixed(1));
+    name.textContent = boxes.length > 8 ? i + 1 : `${i + 1} ${about.defects[i].name}`;
     svg.append(name);
   });
   return boxes;
@@ -75,10 +77,11 @@ function show(shot) {
   stack.replaceChildren(...[...shot.querySelector(".stack").children].map((layer) => layer.cloneNode(true)));
   for (const img of stack.querySelectorAll("img")) img.loading = "eager";
   // A small photo is shown larger, but not so large that it only blurs.
-  const photo = stack.querySelector("img"), grow = Math.min(2, Math.max(1, 620 / Math.max(photo.width, 1)));
-  photo.width = Math.round(photo.getAttribute("width") * grow);
-  photo.removeAttribute("height");
-  const boxes = drawBoxes(stack.querySelector("svg"), shot, about);
+  const photo = stack.querySelector("img"), width = +photo.getAttribute("width"), height = +photo.getAttribute("height");
+  stack.style.setProperty("--wide", `${Math.round(width * Math.min(3, Math.max(1, 640 / width)))}px`);
+  stack.style.setProperty("--aspect", (width / height).toFixed(4));
+  if (!viewer.open) viewer.showModal();
+  const boxes = drawBoxes(stack, about, width);
   const facts = $("viewer-facts");
   facts.replaceChildren(shot.querySelector(".verdict").cloneNode(true),
     ` · severity ${about.severity.toFixed(2)} · score ${about.score} · ${about.count} defect${about.count === 1 ? "" : "s"} on ${percent(about.ratio, 2)} of ${about.width} × ${about.height} px`);
@@ -89,7 +92,6 @@ function show(shot) {
   $("viewer-rest").textContent = !about.count ? "No defect was found." : rest ? `${rest} smaller one${rest === 1 ? "" : "s"} not listed.` : "";
   $("before").disabled = all[0] === shot;
   $("next").disabled = all.at(-1) === shot;
-  if (!viewer.open) viewer.showModal();
 }
 function step(by) {
   const all = shots(), to = all[all.indexOf(current) + by];
