@@ -5,8 +5,8 @@
 
 `read`: files and their SHA-256; `decode`: bytes → pixels, on the way to the network's size where that is the host's
 work; `score`: pixels → maps at the network's size, on the device; `judge`: maps → the image's size, defects, findings;
-`keep`: findings → the ledger (SQLite, synced) and findings.jsonl. `inspect` does all of it side by side, with lots and
-suppliers at the end; `slowest_stage` is its rate as a share of that of the slowest stage, which it cannot pass.
+`keep`: findings → the ledger (SQLite, synced), findings.jsonl and the gallery. `inspect` does all of it side by side,
+lots and the report at the end; `slowest_stage`: its rate as a share of that of the slowest stage.
 """
 
 import argparse
@@ -27,6 +27,7 @@ from jaxqc.data.decode import read_bytes
 from jaxqc.data.synthetic import synthetic_arrays
 from jaxqc.inspection.ledger import open_ledger
 from jaxqc.inspection.manifest import read_manifest
+from jaxqc.inspection.report.gallery import Gallery
 from jaxqc.inspection.results import Findings, Problems
 from jaxqc.inspection.rows import batched
 from jaxqc.inspection.rules import GradeRules
@@ -85,7 +86,9 @@ def stages(model: AnyModel, images: Path, scratch: Path) -> dict[str, Callable[[
     def stream(where: Path) -> Any:
         ledger = open_ledger(where / "ledger.sqlite")
         findings, problems = Findings(where / "findings.jsonl", ledger, info.digest), Problems(where / "problems.csv")
-        return Stream(scorer, rules, None, info, ledger, findings, problems, Counter("", 0, False))
+        return Stream(
+            scorer, rules, None, info, ledger, findings, problems, Gallery(where / "gallery"), Counter("", 0, False)
+        )
 
     def fresh() -> Path:
         where = scratch / str(next(number))

@@ -245,6 +245,8 @@ def inspect(
     which: str = "best",
     batch: int = 16,
     devices: int = 0,
+    worst: int = 12,
+    aql: float = 1.0,
     progress: bool = True,
     note: Callable[[str], None] | None = None,
 ) -> "Inspection":
@@ -263,7 +265,7 @@ def inspect(
     rules = load_rules(rules) if isinstance(rules, str | Path) else rules
     model = load(checkpoint, which, batch=batch) if isinstance(checkpoint, str | Path) else checkpoint
     return run.inspect(model, images, out, rules=rules, ledger=ledger, mm_per_pixel=mm_per_pixel, threshold=threshold,
-                       devices=devices, progress=progress, note=note)  # fmt: skip
+                       devices=devices, worst=worst, aql=aql, progress=progress, note=note)  # fmt: skip
 
 
 def _split(data: Dataset, protocol: str, config: TrainConfig, run: Path | None) -> tuple[Dataset, Dataset]:

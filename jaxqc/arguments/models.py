@@ -71,6 +71,8 @@ def model_verbs(top: Any, verb: MakeVerb) -> None:
     )
     look.add_argument("--mm-per-pixel", type=float, metavar="X", help="scale of the images: lengths in mm too")
     look.add_argument("--threshold", type=float, metavar="X", help="of the maps, in (0, 1] (default: the checkpoint's)")
+    look.add_argument("--worst", type=int, default=12, metavar="N", help="pictures of each lot in the report")
+    look.add_argument("--aql", type=float, default=1.0, metavar="X", help="percent, of the report's sampling plans")
     look.add_argument("--batch", type=int, default=16, metavar="N", help="images on a device at once")
     look.add_argument("--devices", type=int, default=0, metavar="N", help="that take batches in turns (default: all)")
     look.add_argument("--quiet", action="store_true", help="no progress display")

@@ -7,6 +7,7 @@
 | `problems.csv`    | of the last call: what could not be inspected, and why                                         |
 | `lots.csv`        | at the end, a line a lot: figures, grade and risk                                              |
 | `suppliers.csv`   | at the end, a line a supplier, the best first                                                  |
+| `report.html`     | at the end, the page for people; `gallery` has its pictures                                    |
 | `summary.json`    | at the end, all of it: the model, the rules, the counts, lots and suppliers                    |
 """
 
@@ -29,7 +30,7 @@ from jaxqc.inspection.suppliers import Supplier
 from jaxqc.training.logs import replace_text
 from jaxqc.training.record import environment
 
-LEDGER = "ledger.sqlite"
+LEDGER, GALLERY, REPORT = "ledger.sqlite", "gallery", "report.html"
 SHOWN = 20
 """Problems that are told in full; the file has all."""
 
@@ -53,6 +54,11 @@ class Inspection:
     lots: tuple[tuple[Lot, LotFinding], ...]
     suppliers: tuple[Supplier, ...]
     images_per_second: float
+
+    @property
+    def report(self) -> Path:
+        """The page for people."""
+        return self.out / REPORT
 
 
 def claim_of(ledger: str, model: ModelInfo) -> dict[str, Any]:

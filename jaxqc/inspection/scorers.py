@@ -182,7 +182,7 @@ def _of_segmentation(model: Segmentation, threshold: float | None, devices: Sequ
     def answer(height: int, width: int, raw: Any) -> Answer:
         values, label, kind = raw
         mask = label != 0 if threshold is None else None
-        return Answer(Scored(values, mask, labels=kind - np.uint8(1)), float(values.max()), False)
+        return Answer(Scored(values, mask, labels=kind.astype(np.int16) - 1), float(values.max()), False)
 
     how = "the most probable class of each pixel" if threshold is None else "as given"
     at, name = PLAIN if threshold is None else threshold, model.config.model.name

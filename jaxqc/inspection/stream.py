@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -19,15 +19,16 @@ from jaxqc.data.decode import read_bytes, read_image
 from jaxqc.data.problems import Problem, printable
 from jaxqc.data.stacks import MAX_PIXELS
 from jaxqc.errors import UserError
-from jaxqc.inspection.defects import find_regions
+from jaxqc.inspection.defects import Scored, find_regions
 from jaxqc.inspection.findings import Finding
 from jaxqc.inspection.grading import judge
 from jaxqc.inspection.ledger import Ledger, ModelInfo
 from jaxqc.inspection.manifest import Item
+from jaxqc.inspection.report.gallery import Gallery
 from jaxqc.inspection.results import Findings, Problems
 from jaxqc.inspection.rows import batched, check, row_of
 from jaxqc.inspection.rules import GradeRules
-from jaxqc.inspection.scorers import Answer, Scorer
+from jaxqc.inspection.scorers import Scorer
 
 THREADS = 16
 """Most threads that judge."""
@@ -48,7 +49,8 @@ class Judged:
     """An image at its end. finding: or why there is none."""
 
     line: Line
-    answer: Answer
+    scored: Scored
+    """With the decided mask."""
     finding: Finding | UserError
 
 
@@ -63,6 +65,7 @@ class Stream:
     ledger: Ledger
     findings: Findings
     problems: Problems
+    gallery: Gallery
     progress: Counter
     asked_to_stop: Callable[[], bool] = lambda: False
     new: int = 0
@@ -144,16 +147,17 @@ class Stream:
     def examine(self, line: Line, raw: Any) -> Judged:
         """What the scorer gave → the finding."""
         answer = self.scorer.answer(line.image.shape[0], line.image.shape[1], raw)
+        scored, threshold = answer.scored, self.scorer.threshold
+        if scored.mask is None:
+            scored = replace(scored, mask=scored.map >= threshold)
         try:
-            regions = find_regions(
-                answer.scored, self.scorer.threshold, self.rules.defects, self.scorer.classes, self.mm_per_pixel
-            )
+            regions = find_regions(scored, threshold, self.rules.defects, self.scorer.classes, self.mm_per_pixel)
             finding = judge(regions, self.rules, image=line.item.id, sha256=line.sha256, score=answer.score,
                             called_defective=answer.defective)  # fmt: skip
             check(finding)
         except UserError as e:
-            return Judged(line, answer, e)
-        return Judged(line, answer, finding)
+            return Judged(line, scored, e)
+        return Judged(line, scored, finding)
 
     def keep(self, batch: Sequence[Judged]) -> None:
         """What is told of a batch beside the ledger comes first: a crash may leave too much of that, which the next
@@ -163,6 +167,8 @@ class Stream:
             if isinstance(one.finding, UserError):
                 self.problems.add(Problem(printable(one.line.item.id), "not-judged", str(one.finding)))
             else:
+                mask: Any = one.scored.mask
+                self.gallery.offer(one.finding, one.line.item.lot, one.line.image, one.scored.map, mask)
                 findings.append(one.finding)
                 rows.append(row_of(one.line.item))
         self.findings.add(findings, rows)

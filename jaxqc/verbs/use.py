@@ -133,13 +133,16 @@ def inspect(args: argparse.Namespace) -> int:
         mm_per_pixel=args.mm_per_pixel,
         threshold=args.threshold,
         devices=args.devices,
+        worst=args.worst,
+        aql=args.aql,
         progress=not args.quiet,
         note=lambda text: print(text, file=sys.stderr),
     )
     show_lots(found.lots)
     show_suppliers(found.suppliers)
     known = f", {found.known} were there already or are copies" if found.known else ""
-    print(f"{found.new} images into {found.ledger}{known}; {found.images_per_second:.1f} images/s; see {found.out}")
+    print(f"{found.new} images into {found.ledger}{known}; {found.images_per_second:.1f} images/s")
+    print(f"report: {found.report}")
     return unreadable(found.reasons, found.bad, found.out / "problems.csv")
 
 
