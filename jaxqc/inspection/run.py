@@ -122,5 +122,7 @@ def _name(ledger: str | Path) -> str:
 def _without_pictures(manifest: Manifest, out: Path) -> Manifest:
     """Without those that an earlier call left in `out`, where that lies in the folder of images."""
     pictures = (out / GALLERY).resolve()
+    if not pictures.is_dir():
+        return manifest
     items = tuple(item for item in manifest.items if not item.image.resolve().is_relative_to(pictures))
     return replace(manifest, items=items)

@@ -5,6 +5,7 @@ defects and findings (threads) → findings.jsonl and the ledger, batch by batch
 waits. A file that cannot be inspected is written down and passed over.
 """
 
+import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -30,8 +31,8 @@ from jaxqc.inspection.rows import batched, check, row_of
 from jaxqc.inspection.rules import GradeRules
 from jaxqc.inspection.scorers import Scorer
 
-THREADS = 16
-"""Most threads that judge."""
+THREADS = min(16, os.cpu_count() or 1)
+"""That judge."""
 
 
 @dataclass(frozen=True)
