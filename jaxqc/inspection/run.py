@@ -114,9 +114,9 @@ def _finish(stream: Stream, manifest: Manifest, out: Path, aql: float) -> Inspec
 
 
 def _name(ledger: str | Path) -> str:
-    """A ledger's name for a later call to compare; of a URL without user and password."""
+    """A ledger's name for a later call to compare; of a URL without what may hold a password."""
     scheme, found, rest = str(ledger).partition("://")
-    return f"{scheme}://{rest.rpartition('@')[2]}" if found else str(Path(ledger).resolve())
+    return f"{scheme}://{rest.partition('?')[0].rpartition('@')[2]}" if found else str(Path(ledger).resolve())
 
 
 def _without_pictures(manifest: Manifest, out: Path) -> Manifest:

@@ -175,6 +175,16 @@ def test_a_ledger_is_shared_by_folders_and_models(every, network, images, tmp_pa
     assert (other.new, other.known) == (11, 0)
 
 
+@slow
+def test_a_postgresql_ledger(postgres, network, images, tmp_path):
+    url = postgres.database()
+    first = inspect(network, images / "A", tmp_path / "out", ledger=url)
+    again = inspect(network, images / "A", tmp_path / "out", ledger=f"{url}&password=secret")
+    assert (first.new, again.new, again.known) == (6, 0, 6)
+    assert again.lots == first.lots
+    assert "secret" not in (tmp_path / "out/inspection.json").read_text()
+
+
 def test_another_setting_needs_another_folder(network, images, tmp_path):
     out = tmp_path / "out"
     before = inspect(network, images / "A", out)
