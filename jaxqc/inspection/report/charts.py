@@ -64,12 +64,10 @@ class ControlChart:
 
 @dataclass(frozen=True)
 class Curve:
-    """A plan's operating characteristic. label_x, label_y: where its name stands."""
+    """A plan's operating characteristic."""
 
     plan: Plan
     path: str
-    label_x: float
-    label_y: float
     producer: float
     consumer: float
     """Shares nonconforming that are accepted with probability .95 and .10."""
@@ -142,13 +140,9 @@ def characteristic(plans: Sequence[Plan], aql: float) -> Characteristic | None:
     y = lambda p: HIGH - BOTTOM - np.asarray(p) * (HIGH - TOP - BOTTOM)
     quality = np.linspace(0, right, 101)
     curves = []
-    for i, plan in enumerate(plans[:4]):
+    for plan in plans[:4]:
         path = _path(list(zip(x(quality).tolist(), y(acceptance(plan, quality)).tolist(), strict=True)))
-        # Each name stands at a height of its own, so that none hides another.
-        height = 0.82 - 0.2 * i
-        at = quality_at(plan, height)
-        curves.append(Curve(plan, path, round(float(x(at)) + 6, 1), round(float(y(height)), 1),
-                            quality_at(plan, 0.95), quality_at(plan, 0.10)))  # fmt: skip
+        curves.append(Curve(plan, path, quality_at(plan, 0.95), quality_at(plan, 0.10)))
     across = [Tick(round(float(x(v)), 1), percent(v, step)) for v in np.arange(0, right + step / 2, step).tolist()]
     return Characteristic(curves, round(float(x(aql / 100)), 1), across, _ticks(0.25, 1.0, y))
 
