@@ -36,6 +36,8 @@ class Point:
     lot: LotView
     value: float
     outside: bool
+    above: bool
+    """The upper limit; else, where it is outside, it is below the lower one."""
 
 
 @dataclass(frozen=True)
@@ -58,8 +60,12 @@ class ControlChart:
     """Earlier lots that are not shown."""
 
     @property
-    def outside(self) -> list[LotView]:
-        return [point.lot for point in self.points if point.outside]
+    def above(self) -> list[LotView]:
+        return [point.lot for point in self.points if point.above]
+
+    @property
+    def below(self) -> list[LotView]:
+        return [point.lot for point in self.points if point.outside and not point.above]
 
 
 @dataclass(frozen=True)
@@ -111,7 +117,14 @@ def control_chart(chart: Chart, lots: Sequence[LotView]) -> ControlChart:
     x = LEFT + pitch * (np.arange(shown) + 0.5)
     y = lambda v: HIGH - BOTTOM - np.asarray(v) / top * (HIGH - TOP - BOTTOM)
     points = [
-        Point(round(float(x[i]), 1), round(float(y(value[i])), 1), lots[first + i], float(value[i]), bool(outside))
+        Point(
+            round(float(x[i]), 1),
+            round(float(y(value[i])), 1),
+            lots[first + i],
+            float(value[i]),
+            bool(outside),
+            bool(outside and value[i] > high[i]),
+        )  # fmt: skip
         for i, outside in enumerate(chart.outside[first:])
     ]
     upper, lower = _steps(x, y(high), pitch), _steps(x, y(low), pitch)
