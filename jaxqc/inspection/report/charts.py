@@ -116,16 +116,12 @@ def control_chart(chart: Chart, lots: Sequence[LotView]) -> ControlChart:
     pitch = (WIDE - LEFT - RIGHT) / shown
     x = LEFT + pitch * (np.arange(shown) + 0.5)
     y = lambda v: HIGH - BOTTOM - np.asarray(v) / top * (HIGH - TOP - BOTTOM)
+    outside = chart.outside[first:]
+    above = outside & (value > high)
+    across, up = x.round(1).tolist(), y(value).round(1).tolist()
     points = [
-        Point(
-            round(float(x[i]), 1),
-            round(float(y(value[i])), 1),
-            lots[first + i],
-            float(value[i]),
-            bool(outside),
-            bool(outside and value[i] > high[i]),
-        )  # fmt: skip
-        for i, outside in enumerate(chart.outside[first:])
+        Point(across[i], up[i], lots[first + i], float(value[i]), bool(outside[i]), bool(above[i]))
+        for i in range(shown)
     ]
     upper, lower = _steps(x, y(high), pitch), _steps(x, y(low), pitch)
     return ControlChart(
@@ -137,7 +133,7 @@ def control_chart(chart: Chart, lots: Sequence[LotView]) -> ControlChart:
         centre=round(float(y(chart.centre)), 1),
         value=chart.centre,
         ends=(round(float(y(low[-1])), 1), round(float(y(high[-1])), 1)),
-        x=[Tick(round(float(x[i]), 1), str(first + i + 1)) for i in range(0, shown, -(-shown // 8))],
+        x=[Tick(across[i], str(first + i + 1)) for i in range(0, shown, -(-shown // 8))],
         y=_ticks(step, top, y),
         skipped=first,
     )
