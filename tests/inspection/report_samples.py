@@ -32,7 +32,7 @@ MODEL = ModelInfo(
         "trained": {"steps": 20000, "seed": 0, "git": "0a1b2c3"},
     },
 )
-SUPPLIERS = {"Aldermoor Steel": lambda t: 0.08, "Tamar Rolling Mills": lambda t: 0.07 + 0.5 * max(0.0, t - 0.35) ** 1.2}
+SUPPLIERS = {"Aldermoor Steel": lambda t: 0.012, "Tamar Rolling Mills": lambda t: 0.015 + 1.3 * max(0.0, t - 0.55)}
 """Share of defective plates by the time from 0 to 1."""
 START = datetime.datetime(2026, 9, 1, 6, 0, tzinfo=datetime.UTC)
 

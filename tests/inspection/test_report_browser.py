@@ -14,7 +14,7 @@ pytest.importorskip("jinja2", reason="the report needs Jinja2: pip install 'jaxq
 pytestmark = pytest.mark.skipif(bool(missing()), reason=missing())
 
 SIDE = 200
-SECTIONS = ("lots", "pictures", "defects", "suppliers", "sampling", "model")
+SECTIONS = ("lots", "suppliers", "defects", "sampling", "pictures", "model")
 
 
 @pytest.fixture(scope="module")

@@ -44,7 +44,8 @@ def test_a_control_charts_points_are_its_values(rng, k):
     assert [value(p.y) for p in drawn.points] == pytest.approx(chart.value[first:].tolist(), abs=scale / 500)
     assert [p.lot for p in drawn.points] == list(range(first, k))
     assert [p.outside for p in drawn.points] == chart.outside[first:].tolist()
-    assert drawn.outside == [first + i for i in np.flatnonzero(chart.outside[first:])]
+    assert drawn.above == [first + i for i in np.flatnonzero((chart.outside & (chart.value > chart.high))[first:])]
+    assert sorted(drawn.above + drawn.below) == [first + i for i in np.flatnonzero(chart.outside[first:])]
     high = [value(y) for _, y in points(drawn.high)]
     assert high == pytest.approx(np.repeat(chart.high[first:], 2).tolist(), abs=scale / 500)
     assert value(drawn.centre) == pytest.approx(chart.centre, abs=scale / 500)

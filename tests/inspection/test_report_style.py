@@ -56,7 +56,7 @@ def test_every_colour_has_two_themes():
         "gap",
         "wide",
         "aspect",
-    }  # two lie on pictures, which have no theme
+    }  # not of a theme
 
 
 @pytest.mark.slow

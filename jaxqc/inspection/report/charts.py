@@ -36,6 +36,8 @@ class Point:
     lot: LotView
     value: float
     outside: bool
+    above: bool
+    """The upper limit; else, where it is outside, it is below the lower one."""
 
 
 @dataclass(frozen=True)
@@ -58,18 +60,20 @@ class ControlChart:
     """Earlier lots that are not shown."""
 
     @property
-    def outside(self) -> list[LotView]:
-        return [point.lot for point in self.points if point.outside]
+    def above(self) -> list[LotView]:
+        return [point.lot for point in self.points if point.above]
+
+    @property
+    def below(self) -> list[LotView]:
+        return [point.lot for point in self.points if point.outside and not point.above]
 
 
 @dataclass(frozen=True)
 class Curve:
-    """A plan's operating characteristic. label_x, label_y: where its name stands."""
+    """A plan's operating characteristic."""
 
     plan: Plan
     path: str
-    label_x: float
-    label_y: float
     producer: float
     consumer: float
     """Shares nonconforming that are accepted with probability .95 and .10."""
@@ -112,9 +116,12 @@ def control_chart(chart: Chart, lots: Sequence[LotView]) -> ControlChart:
     pitch = (WIDE - LEFT - RIGHT) / shown
     x = LEFT + pitch * (np.arange(shown) + 0.5)
     y = lambda v: HIGH - BOTTOM - np.asarray(v) / top * (HIGH - TOP - BOTTOM)
+    outside = chart.outside[first:]
+    above = outside & (value > high)
+    across, up = x.round(1).tolist(), y(value).round(1).tolist()
     points = [
-        Point(round(float(x[i]), 1), round(float(y(value[i])), 1), lots[first + i], float(value[i]), bool(outside))
-        for i, outside in enumerate(chart.outside[first:])
+        Point(across[i], up[i], lots[first + i], float(value[i]), bool(outside[i]), bool(above[i]))
+        for i in range(shown)
     ]
     upper, lower = _steps(x, y(high), pitch), _steps(x, y(low), pitch)
     return ControlChart(
@@ -126,7 +133,7 @@ def control_chart(chart: Chart, lots: Sequence[LotView]) -> ControlChart:
         centre=round(float(y(chart.centre)), 1),
         value=chart.centre,
         ends=(round(float(y(low[-1])), 1), round(float(y(high[-1])), 1)),
-        x=[Tick(round(float(x[i]), 1), str(first + i + 1)) for i in range(0, shown, -(-shown // 8))],
+        x=[Tick(across[i], str(first + i + 1)) for i in range(0, shown, -(-shown // 8))],
         y=_ticks(step, top, y),
         skipped=first,
     )
@@ -142,13 +149,9 @@ def characteristic(plans: Sequence[Plan], aql: float) -> Characteristic | None:
     y = lambda p: HIGH - BOTTOM - np.asarray(p) * (HIGH - TOP - BOTTOM)
     quality = np.linspace(0, right, 101)
     curves = []
-    for i, plan in enumerate(plans[:4]):
+    for plan in plans[:4]:
         path = _path(list(zip(x(quality).tolist(), y(acceptance(plan, quality)).tolist(), strict=True)))
-        # Each name stands at a height of its own, so that none hides another.
-        height = 0.82 - 0.2 * i
-        at = quality_at(plan, height)
-        curves.append(Curve(plan, path, round(float(x(at)) + 6, 1), round(float(y(height)), 1),
-                            quality_at(plan, 0.95), quality_at(plan, 0.10)))  # fmt: skip
+        curves.append(Curve(plan, path, quality_at(plan, 0.95), quality_at(plan, 0.10)))
     across = [Tick(round(float(x(v)), 1), percent(v, step)) for v in np.arange(0, right + step / 2, step).tolist()]
     return Characteristic(curves, round(float(x(aql / 100)), 1), across, _ticks(0.25, 1.0, y))
 

@@ -29,9 +29,11 @@ class LotView:
     lot: Lot
     figures: LotFinding
     acceptance: Acceptance | None = None
+    stopped: bool = False
+    """Sampling was discontinued before it: all of it is to be inspected."""
     pictures: list[Picture] = field(default_factory=list)
     kept: int = 0
-    """Pictures that the gallery has of it; not all of them may be in `pictures`."""
+    """Pictures of it that are worth showing; not all of them may be in `pictures`."""
 
 
 @dataclass(frozen=True)
@@ -90,8 +92,10 @@ def collect(ledger: Ledger, gallery: Gallery, rules: GradeRules, model: str = ""
     for supplier in suppliers:
         flags = ((view.lot.name, _defective(ledger, view.lot, rules)) for view in supplier.lots)
         decisions = decide(flags, aql)
+        stopped = False
         for view in supplier.lots:
-            view.acceptance = decisions.get(view.lot.name)
+            view.acceptance, view.stopped = decisions.get(view.lot.name), stopped
+            stopped = stopped or (view.acceptance is not None and view.acceptance.after == "discontinued")
     loose_verdicts, loose_classes = without_lot(ledger, model)
     loose = _loose(loose_verdicts.total())
     size, shown, kept = _choose([*views[:MOST_LOTS], *([loose] if loose else [])], gallery, ledger, model)
@@ -170,6 +174,8 @@ def _choose(views: Sequence[LotView], gallery: Gallery, ledger: Ledger, model: s
         if digest:
             there = ledger.has([picture.finding.sha256 for picture in pictures], digest)
             pictures = [picture for picture in pictures if picture.finding.sha256 in there]
+        # Of a lot where all is well, the two nearest to a defect; else nobody needs to see what passed.
+        pictures = [p for p in pictures if p.finding.count or p.finding.verdict != "pass"] or pictures[:2]
         view.kept = len(pictures)
         of_lot.append(pictures[:most])
     size = shown = 0

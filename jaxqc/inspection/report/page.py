@@ -8,6 +8,7 @@ import base64
 import contextlib
 import datetime
 import hashlib
+import math
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
@@ -100,6 +101,7 @@ def _values(report: Report, environment: "Environment", title: str) -> dict[str,
         "plans": plans,
         "characteristic": charts.characteristic([plan for plan, _ in plans], report.aql),
         "scale": charts.nice(max((view.figures.high for view in report.lots), default=0.0))[1],
+        "floor": 1 - math.ceil(10 * max((1 - s.figures.low for s in report.suppliers), default=1.0)) / 10,
         "pictures": [_picture(view, picture) for view in views for picture in view.pictures],
         "drifting": [_drift(s) for s in report.suppliers if s.figures.trend == "worse"],
         "heat_stops": heat_stops(),

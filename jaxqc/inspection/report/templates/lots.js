@@ -32,6 +32,7 @@ function lotTable() {
     for (const th of table.tHead.rows[0].cells) {
       if (th.dataset.key === key) th.setAttribute("aria-sort", down ? "descending" : "ascending"); else th.removeAttribute("aria-sort");
     }
+    filter();
     if ([...$("sort").options].some((o) => o.value === key)) $("sort").value = key;
   }
   for (const th of table.tHead.rows[0].cells) {
@@ -45,43 +46,68 @@ function lotTable() {
 
   const chips = [...document.querySelectorAll("#filters .chip")];
   const pressed = (kind) => new Set(chips.filter((c) => kind in c.dataset && c.getAttribute("aria-pressed") === "true").map((c) => c.dataset[kind]));
+  const PAGE = 50; // lots that are shown at first: with thousands, nobody scrolls past them all
+  let limit = PAGE;
   function filter() {
     const grades = pressed("grade"), risks = pressed("risk"), supplier = $("by-supplier").value;
     const words = $("find").value.toLowerCase().split(/\s+/).filter(Boolean);
-    let shown = 0;
+    let found = 0;
     for (const r of rows) {
       const fits = (!grades.size || grades.has(r.grade)) && (!risks.size || risks.has(r.riskName))
         && (!supplier || supplier === r.index) && words.every((w) => r.text.includes(w));
-      r.row.hidden = !fits;
-      if (r.article) r.article.hidden = !fits;
-      shown += fits;
+      found += fits;
+      r.row.hidden = !fits || found > limit;
+      if (r.article) r.article.hidden = r.row.hidden;
     }
-    const all = shown === rows.length && !words.length && !supplier && !grades.size && !risks.size;
+    const all = found === rows.length && !words.length && !supplier && !grades.size && !risks.size;
     if ($("lot-0")) $("lot-0").hidden = !all;
-    $("count").textContent = all ? `${rows.length} lot${rows.length === 1 ? "" : "s"}` : `${shown} of ${rows.length} lots`;
+    const shown = Math.min(found, limit), total = `${rows.length} lot${rows.length === 1 ? "" : "s"}`;
+    $("count").textContent = (all ? total : `${found} of ${total}`) + (shown < found ? `, ${shown} shown` : "");
     $("clear").hidden = all;
+    $("more").hidden = shown === found;
+    $("more-some").textContent = `Show ${Math.min(PAGE, found - shown)} more`;
+    $("more-all").textContent = `Show all ${found}`;
   }
+  $("more-some").addEventListener("click", () => { limit += PAGE; filter(); });
+  $("more-all").addEventListener("click", () => { limit = Infinity; filter(); });
+  const fresh = () => { limit = PAGE; filter(); };
+
+  // A link to a lot that is not shown brings it back.
+  function reveal() {
+    const target = rows.find((r) => r.article && `#${r.article.id}` === location.hash);
+    if (!target?.article.hidden) return;
+    limit = Infinity;
+    filter();
+    if (target.article.hidden) clear();
+    target.article.scrollIntoView();
+    target.article.focus({ preventScroll: true });
+  }
+  addEventListener("hashchange", reveal);
   for (const chip of chips) {
     chip.addEventListener("click", () => {
       chip.setAttribute("aria-pressed", String(chip.getAttribute("aria-pressed") !== "true"));
-      filter();
+      fresh();
     });
   }
   const form = $("filters");
   form.addEventListener("submit", (event) => event.preventDefault());
-  form.addEventListener("reset", () => {
+  function clear() {
     for (const chip of chips) chip.setAttribute("aria-pressed", "false");
-    setTimeout(filter); // the fields are empty after the event
-  });
-  $("by-supplier").addEventListener("change", filter);
-  $("find").addEventListener("input", filter);
+    $("find").value = "";
+    $("by-supplier").value = "";
+    filter();
+  }
+  form.addEventListener("reset", (event) => { event.preventDefault(); limit = PAGE; clear(); });
+  $("by-supplier").addEventListener("change", fresh);
+  $("find").addEventListener("input", fresh);
   $("find").addEventListener("keydown", (event) => {
-    if (event.key === "Escape") { $("find").value = ""; filter(); }
+    if (event.key === "Escape") { $("find").value = ""; fresh(); }
   });
   keys.set("/", () => {
     if (document.querySelector("dialog[open]")) return false;
     $("find").focus();
   });
   filter();
+  reveal();
 }
 lotTable();

@@ -84,7 +84,7 @@ function show(shot) {
   const boxes = drawBoxes(stack, about, width);
   const facts = $("viewer-facts");
   facts.replaceChildren(shot.querySelector(".verdict").cloneNode(true),
-    ` · severity ${about.severity.toFixed(2)} · score ${about.score} · ${about.count} defect${about.count === 1 ? "" : "s"} on ${percent(about.ratio, 2)} of ${about.width} × ${about.height} px`);
+    ` · severity ${about.severity.toFixed(2)} · score ${about.score} · ${about.count} defect${about.count === 1 ? "" : "s"} on ${percent(about.ratio, 2)} of ${about.width}\u00a0×\u00a0${about.height}\u00a0px`);
   const tbody = viewer.querySelector(".parts tbody");
   tbody.replaceChildren(...about.defects.map((d, i) => defectRow(d, i, boxes[i])));
   viewer.querySelector(".parts").hidden = !about.defects.length;
