@@ -3,10 +3,10 @@
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "evaluate", "evaluate_detector", "evaluate_segmentation", "fit", "load", "train"]
+__all__ = ["__version__", "evaluate", "evaluate_detector", "evaluate_segmentation", "fit", "inspect", "load", "train"]
 
 if TYPE_CHECKING:
-    from jaxqc.api import evaluate, evaluate_detector, evaluate_segmentation, fit, load, train
+    from jaxqc.api import evaluate, evaluate_detector, evaluate_segmentation, fit, inspect, load, train
 
 
 def __getattr__(name: str) -> Any:

@@ -1,13 +1,11 @@
 """The public API: `train` a network, `fit` a detector, `load` and `evaluate` either. Arguments are paths or values."""
 
 import dataclasses
-import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
-import numpy as np
 
 from jaxqc.anomaly.evaluate import AnomalyEvaluation
 from jaxqc.anomaly.evaluate import evaluate_detector as measure_detector
@@ -20,10 +18,9 @@ from jaxqc.anomaly.recipe import FitConfig
 from jaxqc.config import TrainConfig, load_config
 from jaxqc.data.crops import crops
 from jaxqc.data.dataset import ArrayDataset, Dataset
-from jaxqc.data.load import in_threads, load_arrays, load_sample
+from jaxqc.data.load import load_arrays
 from jaxqc.data.open import Keys, keys_of
 from jaxqc.data.open import open_data as open_data
-from jaxqc.data.problems import printable
 from jaxqc.data.splits import apply_protocol, choose_protocol, read_splits, write_splits
 from jaxqc.data.usable import usable
 from jaxqc.errors import UserError, suggest
@@ -39,9 +36,11 @@ from jaxqc.semi.train import train_semi
 from jaxqc.training.checkpoint import steps_in
 from jaxqc.training.loop import FitResult
 from jaxqc.training.loop import fit as run_training
+from jaxqc.training.statistics import pixel_statistics
 
-STATISTICS_SAMPLES = 2000
-"""Most images from which a streamed data set's mean and deviation are taken, evenly over its index."""
+if TYPE_CHECKING:
+    from jaxqc.inspection.results import Inspection
+    from jaxqc.inspection.rules import GradeRules
 
 
 def train(
@@ -92,7 +91,7 @@ def train(
         skipped = bad + bad_val
     for line in skipped:
         note(f"skipped {line}")
-    mean, std, foreground = _statistics(data, out if resume else None)
+    mean, std, foreground = pixel_statistics(data, out if resume else None)
     method = make_method(config, data.classes, mean, std, foreground)
     meta: dict[str, Any] = {"mean": mean, "std": std, "foreground": foreground}
     meta |= {"dataset": name, "train": len(data), "val": len(val), "skipped": list(skipped)}
@@ -234,6 +233,41 @@ def evaluate(
     return result
 
 
+def inspect(
+    checkpoint: str | Path | Model | AnomalyModel | Segmentation,
+    images: str | Path,
+    out: str | Path,
+    *,
+    rules: "GradeRules | str | Path | None" = None,
+    ledger: str | Path | None = None,
+    mm_per_pixel: float | None = None,
+    threshold: float | None = None,
+    which: str = "best",
+    batch: int = 16,
+    devices: int = 0,
+    worst: int = 12,
+    aql: float = 1.0,
+    progress: bool = True,
+    note: Callable[[str], None] | None = None,
+) -> "Inspection":
+    """Inspects images with any model: defects, verdicts and severities into a ledger, lots graded, suppliers ranked.
+
+    Args:
+      checkpoint: a folder of a training run or a fit, or a loaded model. which, batch: as `load`.
+      rules: a config file of `GradeRules`, or such rules; the other arguments as `jaxqc.inspection.run.inspect`.
+
+    Raises:
+      UserError: whatever is wrong with checkpoint, images, rules, ledger or folder. SystemExit: 143 after SIGTERM.
+    """
+    from jaxqc.inspection import run
+    from jaxqc.inspection.rules import load_rules
+
+    rules = load_rules(rules) if isinstance(rules, str | Path) else rules
+    model = load(checkpoint, which, batch=batch) if isinstance(checkpoint, str | Path) else checkpoint
+    return run.inspect(model, images, out, rules=rules, ledger=ledger, mm_per_pixel=mm_per_pixel, threshold=threshold,
+                       devices=devices, worst=worst, aql=aql, progress=progress, note=note)  # fmt: skip
+
+
 def _split(data: Dataset, protocol: str, config: TrainConfig, run: Path | None) -> tuple[Dataset, Dataset]:
     """The run's kept lists where `data` is what it was trained on, else the protocol anew."""
     lists = run / "splits" if run is not None else None
@@ -246,29 +280,3 @@ def _split(data: Dataset, protocol: str, config: TrainConfig, run: Path | None) 
 
 def _resident(part: Dataset | ArrayDataset, config: TrainConfig) -> ArrayDataset:
     return part if isinstance(part, ArrayDataset) else load_arrays(part, config.data.size, config.data.skip_bad)
-
-
-def _statistics(train: Dataset | ArrayDataset, run: Path | None) -> tuple[float, float, float]:
-    """Mean and deviation of the pixels in [0, 1], and the mean share of defect pixels; a resumed run keeps its own."""
-    if run is not None and steps_in(run / "checkpoints") and isinstance(train, Dataset):
-        try:
-            kept = json.loads((run / "meta.json").read_text("utf-8"))
-            return float(kept["mean"]), float(kept["std"]), float(kept["foreground"])
-        except (ValueError, KeyError, TypeError) as e:
-            raise UserError(f"{printable(run / 'meta.json')}: damaged ({e!r}); choose another folder") from e
-    if isinstance(train, Dataset):
-        chosen = np.unique(np.linspace(0, len(train) - 1, min(len(train), STATISTICS_SAMPLES)).astype(int))
-
-        def look(sample: Any) -> tuple[np.ndarray, float]:
-            image, mask = load_sample(sample)
-            return np.bincount(image.reshape(-1), minlength=256) / image.size, float(mask.mean())
-
-        found = list(in_threads(look, [train.samples[i] for i in chosen]))
-        histogram, values = np.mean([h for h, _ in found], axis=0), np.arange(256) / 255
-        mean = float(histogram @ values)
-        deviation = float(np.sqrt(histogram @ (values - mean) ** 2))
-        foreground = float(np.mean([f for _, f in found]))
-    else:
-        (mean, deviation), foreground = train.moments(), train.foreground()
-    # A blank data set or one without defects must not end in a division by zero or in an infinite bias.
-    return mean, max(deviation, 1 / 255), min(max(foreground, 1e-4), 1 - 1e-4)

@@ -18,6 +18,7 @@ from jaxqc.metrics import saliency as metrics
 from jaxqc.saliency.method import make_method
 from jaxqc.training.checkpoint import load_variables
 from jaxqc.training.evaluate import predict_maps
+from jaxqc.training.statistics import pixel_statistics
 
 
 @pytest.fixture(scope="module")
@@ -170,10 +171,10 @@ def test_evaluate_refuses_what_it_cannot_measure(run_folder, plates):
 def test_streamed_statistics_equal_the_resident_ones(plates, tmp_path):
     dataset = open_dataset(plates)
     arrays = load_arrays(dataset)
-    assert api._statistics(dataset, None) == pytest.approx(api._statistics(arrays, None), abs=1e-9)
-    assert api._statistics(arrays, None)[0] == pytest.approx(arrays.images.mean() / 255, abs=1e-9)
+    assert pixel_statistics(dataset, None) == pytest.approx(pixel_statistics(arrays, None), abs=1e-9)
+    assert pixel_statistics(arrays, None)[0] == pytest.approx(arrays.images.mean() / 255, abs=1e-9)
     blank = dataclasses.replace(arrays, images=np.full_like(arrays.images, 7), masks=np.zeros_like(arrays.masks))
-    mean, deviation, foreground = api._statistics(blank, None)
+    mean, deviation, foreground = pixel_statistics(blank, None)
     assert mean == pytest.approx(7 / 255)
     assert deviation > 0
     assert 0 < foreground < 1

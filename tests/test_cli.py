@@ -54,7 +54,7 @@ def test_mistakes_are_one_line_and_exit_2(arguments, message, capsys, tmp_path, 
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("verb", ["train", "evaluate", "predict", "verify", "data check", "data synthetic"])
+@pytest.mark.parametrize("verb", ["train", "evaluate", "predict", "inspect", "verify", "data check", "data synthetic"])
 def test_every_verb_helps_with_examples(verb, capsys):
     with pytest.raises(SystemExit) as e:
         main([*verb.split(), "--help"])

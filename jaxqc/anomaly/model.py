@@ -22,7 +22,7 @@ from jaxqc.anomaly.detectors import Bank, Gallery
 from jaxqc.anomaly.features import apply_function
 from jaxqc.anomaly.gaussian import FullRank, LowRank
 from jaxqc.anomaly.recipe import FitConfig
-from jaxqc.data.decode import resize_image
+from jaxqc.data.resizing import resize_image, resize_map
 from jaxqc.errors import UserError
 from jaxqc.fields import from_dict
 from jaxqc.metrics.regions import opened, without_specks
@@ -89,17 +89,32 @@ class AnomalyModel:
 
     def inspect(self, images: Sequence[np.ndarray]) -> list[Found]:
         """Maps, scores, masks and verdicts of uint8 images [h w], [h w 1] or [h w 3] of any sizes."""
-        small = [resize_image(_channels(image, i), self.size) for i, image in enumerate(images)]
-        stack = np.stack([np.broadcast_to(x, (*x.shape[:2], 3)) for x in small]) if small else np.zeros((0, 1, 1, 3))
-        maps, scores, masks = self.score(stack.astype(np.uint8, copy=False))
-        found = []
-        for image, values, score, mask in zip(images, maps, scores, masks, strict=True):
-            height, width = image.shape[:2]
-            scaled = np.clip(_enlarge(values, height, width) / (2 * self.thresholds.pixel), 0, 1)
-            decided = _enlarge(mask.astype(np.float32), height, width) >= 0.5
-            decided = without_specks(decided, self.config.decision.smallest)
-            found.append(Found(scaled, float(score), decided, bool(score >= np.float32(self.thresholds.image))))
-        return found
+        small = [self.shrunk(image, f"images[{i}]") for i, image in enumerate(images)]
+        answers = self.score(np.stack(small) if small else np.zeros((0, 1, 1, 3), np.uint8))
+        return [self.found(*image.shape[:2], *answer) for image, *answer in zip(images, *answers, strict=True)]
+
+    def shrunk(self, image: np.ndarray, name: str = "image") -> UInt8[np.ndarray, "s s 3"]:
+        """An image of any size as `score` takes it.
+
+        Raises:
+          UserError: not uint8 [h w], [h w 1] or [h w 3]; named `name`.
+        """
+        small = resize_image(_channels(image, name), self.size)
+        return np.repeat(small, 3, 2) if small.shape[2] == 1 else small
+
+    def found(
+        self,
+        height: int,
+        width: int,
+        values: Float[np.ndarray, "s s"],
+        score: float | np.floating[Any],
+        mask: Bool[np.ndarray, "s s"],
+    ) -> Found:
+        """One image's part of `score`'s answer at the image's own size."""
+        scaled = np.clip(resize_map(values, height, width) / (2 * self.thresholds.pixel), 0, 1)
+        decided = resize_map(mask.astype(np.float32), height, width) >= 0.5
+        decided = without_specks(decided, self.config.decision.smallest)
+        return Found(scaled, float(score), decided, bool(score >= np.float32(self.thresholds.image)))
 
     def predict(self, images: Any, size: int | None = None) -> Any:
         """Maps in [0, 1] at each image's own size (.5 = the threshold): an array for an array of images, else a list.
@@ -121,20 +136,11 @@ def scaled(model: AnomalyModel, images: UInt8[np.ndarray, "n s s c"]) -> Float[n
     return model.score(images)[0] / np.float32(2 * model.thresholds.pixel)
 
 
-def _channels(image: np.ndarray, i: int) -> UInt8[np.ndarray, "h w c"]:
+def _channels(image: np.ndarray, name: str) -> UInt8[np.ndarray, "h w c"]:
     image = image[..., None] if image.ndim == 2 else image
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[-1] not in (1, 3):
-        raise UserError(f"images[{i}]: {image.dtype} {image.shape} is not uint8 [h w], [h w 1] or [h w 3]")
+        raise UserError(f"{name}: {image.dtype} {image.shape} is not uint8 [h w], [h w 1] or [h w 3]")
     return image
-
-
-def _enlarge(values: Float[np.ndarray, "s s"], height: int, width: int) -> Float[np.ndarray, "height width"]:
-    """Bilinear with half-pixel centres; on the host, since every image may have its own size."""
-    from PIL import Image
-
-    if values.shape == (height, width):
-        return values
-    return np.asarray(Image.fromarray(values, "F").resize((width, height), Image.Resampling.BILINEAR))
 
 
 def save(folder: Path, model: AnomalyModel, record: dict[str, Any]) -> None:

@@ -4,7 +4,7 @@ import os
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
@@ -14,11 +14,15 @@ S = TypeVar("S")
 T = TypeVar("T")
 
 
-def decoded(samples: Sequence[S], decode: Callable[[S], T], ahead: int = 64) -> Iterator[tuple[S, T | UserError]]:
+def decoded(
+    samples: Iterable[S], decode: Callable[[S], T], ahead: int | Callable[[], int] = 64
+) -> Iterator[tuple[S, T | UserError]]:
     """`decode` over threads, in order; at most `ahead` results wait, so memory stays flat over any number of files.
 
-    A `UserError` is handed out in the item's place: one bad file never ends the run.
+    A `UserError` is handed out in the item's place: one bad file never ends the run. `ahead` may be asked anew for
+    each item, where it depends on how large the items turn out to be.
     """
+    most = ahead if callable(ahead) else lambda: ahead
 
     def attempt(sample: S) -> T | UserError:
         try:
@@ -31,7 +35,7 @@ def decoded(samples: Sequence[S], decode: Callable[[S], T], ahead: int = 64) -> 
         try:
             for sample in samples:
                 waiting.append((sample, pool.submit(attempt, sample)))
-                if len(waiting) >= ahead:
+                while len(waiting) >= max(1, most()):
                     first, result = waiting.popleft()
                     yield first, result.result()
             while waiting:
@@ -41,19 +45,30 @@ def decoded(samples: Sequence[S], decode: Callable[[S], T], ahead: int = 64) -> 
             pool.shutdown(cancel_futures=True)
 
 
-def by_size(items: Iterable[tuple[tuple[int, ...], T]], batch: int, most: int = 64) -> Iterator[list[T]]:
-    """Groups (shape, item) pairs into batches of one shape. Never more than `most` items wait for company."""
+def by_size(
+    items: Iterable[tuple[tuple[int, ...], T]],
+    batch: int,
+    most: int = 64,
+    weigh: Callable[[T], int] = lambda item: 0,
+    heaviest: int = 1,
+) -> Iterator[list[T]]:
+    """Groups (shape, item) pairs into batches of one shape. Never more than `most` items wait for company.
+
+    weigh, heaviest: a batch is ready too as soon as its items weigh `heaviest` together; twice that may wait.
+    """
     open_batches: dict[tuple[int, ...], list[T]] = {}
-    waiting = 0
+    weights: dict[tuple[int, ...], int] = {}
     for shape, item in items:
         group = open_batches.setdefault(shape, [])
         group.append(item)
-        waiting += 1
-        if len(group) == batch or waiting >= most:
-            full = shape if len(group) == batch else max(open_batches, key=lambda s: len(open_batches[s]))
-            ready = open_batches.pop(full)
-            waiting -= len(ready)
-            yield ready
+        weights[shape] = weights.get(shape, 0) + weigh(item)
+        ready = len(group) == batch or weights[shape] >= heaviest
+        waiting = sum(map(len, open_batches.values()))
+        if ready or waiting >= most or sum(weights.values()) >= 2 * heaviest:
+            key = lambda s: (weights[s], len(open_batches[s]))
+            full = shape if ready else max(open_batches, key=key)
+            weights.pop(full)
+            yield open_batches.pop(full)
     yield from open_batches.values()
 
 
@@ -63,6 +78,7 @@ class Counter:
     def __init__(self, what: str, total: int, enabled: bool = True, every: float = 5.0) -> None:
         self.what, self.total, self.done, self.every = what, total, 0, every
         self._began = self._spoke = time.monotonic()
+        self._passed = 0
         self._enabled = enabled
         self._bar = None
         if enabled and sys.stderr.isatty():
@@ -90,18 +106,28 @@ class Counter:
 
     @property
     def rate(self) -> float:
-        """Images a second since the start."""
-        return self.done / max(time.monotonic() - self._began, 1e-9)
+        """Images a second since the start, without those that were passed over."""
+        return (self.done - self._passed) / max(time.monotonic() - self._began, 1e-9)
 
-    def add(self, n: int) -> None:
-        """`n` more images are done."""
+    def note(self, text: str) -> None:
+        """A line of its own, above the bar."""
+        if self._bar:
+            self._bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
+        elif self._enabled:
+            print(text, file=sys.stderr, flush=True)
+
+    def add(self, n: int, passed: bool = False) -> None:
+        """`n` more images are done; `passed`: at once, for they were done before, so they say nothing of the rate."""
         self.done += n
+        self._passed += n if passed else 0
         text = f"{self.what}  {self.rate:.1f} images/s"
         if self._bar:
             self._bar.update(self._task, completed=self.done, description=text)
         elif self._enabled and (time.monotonic() - self._spoke > self.every or self.done == self.total):
             self._spoke = time.monotonic()
-            print(f"{text}  {self.done}/{self.total}", file=sys.stderr, flush=True)
+            left = (self.total - self.done) / self.rate if self.rate else 0
+            left = f"  left {int(left) // 60}:{int(left) % 60:02d}" if left > 0 else ""
+            print(f"{text}  {self.done}/{self.total}{left}", file=sys.stderr, flush=True)
 
     def reach(self, done: int, total: int) -> None:
         """`done` of `total` images are done: the callback of loaders, which learn the total late."""

@@ -4,6 +4,8 @@ The format is told by the file's first bytes, never by its name, and only the fo
 that run other programs (EPS) are out of reach. Of animations and multi-page files the first page counts.
 """
 
+import hashlib
+import io
 import os
 import stat
 from collections.abc import Iterator
@@ -35,6 +37,9 @@ ORIENTATION = 0x0112
 MAX_PIXELS = 200_000_000
 """Most pixels an image may have by default (20,000 x 10,000): at 4 bytes each, 0.8 GB while it is being decoded."""
 
+MAX_BYTES = 2**31
+"""Most bytes of a file that is read at once (`read_bytes`): more than `MAX_PIXELS` in colour with 16 bits take."""
+
 DECODERS: tuple[tuple[bytes, Any], ...] = (
     (b"\x89PNG\r\n\x1a\n", PngImagePlugin.PngImageFile),
     (b"\xff\xd8\xff", JpegImagePlugin.JpegImageFile),
@@ -54,16 +59,31 @@ EXTENSIONS = frozenset(
 """File name endings (lower case) by which a folder's images are found; what a file really is, its bytes say."""
 
 
-def read_image(path: str | Path, max_pixels: int = MAX_PIXELS) -> UInt8[np.ndarray, "h w c"]:
+def read_bytes(path: str | Path) -> tuple[str, bytes]:
+    """An image file's SHA-256 and bytes, read once: what is decoded is what was summed, though a camera still writes.
+
+    Raises:
+      UserError: no such file, not a regular one, not to be read, or above `MAX_BYTES`.
+    """
+    with _mended(printable(path)):
+        size = _regular(path).st_size
+        if size > MAX_BYTES:
+            raise UserError(f"{printable(path)}: {size:,} bytes is above the limit of {MAX_BYTES:,}; make it smaller")
+        data = Path(path).read_bytes()
+    return hashlib.sha256(data).hexdigest(), data
+
+
+def read_image(path: str | Path, max_pixels: int = MAX_PIXELS, data: bytes | None = None) -> UInt8[np.ndarray, "h w c"]:
     """Decodes an image as it is meant to be seen: EXIF rotation applied, transparency composited over black.
 
     Grey images (1 bit, 8 bit, 16 bit, grey palettes) have c = 1; all others (RGB, CMYK, YCbCr, colour palettes) c = 3.
     16-bit values are scaled by 255/65535 and rounded, floating-point values in [0, 1] by 255.
+    data: the file's bytes, where they are read already (`read_bytes`).
 
     Raises:
       UserError: no such file, not an image, damaged, more than `max_pixels`, or pixels without a stated range.
     """
-    with _opened(path, max_pixels) as im:
+    with _opened(path, max_pixels, data=data) as im:
         pixels = _channels(im, printable(path))
         if pixels.dtype != np.uint8:
             pixels = ((pixels.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8)
@@ -124,34 +144,19 @@ def read_values(path: str | Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
         return np.array(im) if im.mode == "P" else _channels(im, printable(path))
 
 
-def resize_image(image: UInt8[np.ndarray, "h w c"], size: int) -> UInt8[np.ndarray, "size size c"]:
-    """Bilinear with antialiasing (half-pixel centres) to a square of `size` pixels, whatever the aspect ratio."""
-    if image.shape[:2] == (size, size):
-        return image
-    grey = image.shape[2] == 1
-    out = Image.fromarray(image[..., 0] if grey else image).resize((size, size), Image.Resampling.BILINEAR)
-    return np.array(out).reshape(size, size, image.shape[2])
-
-
-def resize_mask(mask: UInt8[np.ndarray, "h w"], size: int) -> UInt8[np.ndarray, "size size"]:
-    """The mask at the same geometry as `resize_image`: 1 where at least half of the new pixel's neighbourhood is."""
-    return (resize_image(mask[..., None] * np.uint8(255), size)[..., 0] > 127).astype(np.uint8)
-
-
 @contextmanager
-def _opened(path: str | Path, max_pixels: int, load: bool = True) -> Iterator[Image.Image]:
+def _opened(path: str | Path, max_pixels: int, load: bool = True, data: bytes | None = None) -> Iterator[Image.Image]:
     """The decoded, upright Pillow image (without `load` as it lies there, undecoded).
 
     Whatever goes wrong inside the block becomes a `UserError`.
     """
     name = printable(path)
-    try:
-        # A named pipe would block for ever and a device may never end.
-        if not stat.S_ISREG(os.stat(path).st_mode):
-            raise UserError(f"{name}: not a regular file; give an image file")
+    with _mended(name):
+        if data is None:
+            _regular(path)
         # Without the file's name Pillow does not map it into memory: a mapped TIFF that is to be rotated comes out
         # scrambled (seen in Pillow 13.0), and a file cut short while it is mapped would end the process.
-        with open(path, "rb") as file, _decoder(file, name)(file) as im:
+        with open(path, "rb") if data is None else io.BytesIO(data) as file, _decoder(file, name)(file) as im:
             width, height = im.size
             if width * height > max_pixels:
                 raise UserError(
@@ -162,6 +167,21 @@ def _opened(path: str | Path, max_pixels: int, load: bool = True) -> Iterator[Im
                 im.load()
                 ImageOps.exif_transpose(im, in_place=True)
             yield im
+
+
+def _regular(path: str | Path) -> os.stat_result:
+    """Of a regular file: a named pipe would block for ever and a device may never end."""
+    found = os.stat(path)
+    if not stat.S_ISREG(found.st_mode):
+        raise UserError(f"{printable(path)}: not a regular file; give an image file")
+    return found
+
+
+@contextmanager
+def _mended(name: str) -> Iterator[None]:
+    """Errors of reading and decoding the file as one `UserError` that names it."""
+    try:
+        yield
     except UserError:
         raise
     except FileNotFoundError as e:

@@ -11,8 +11,9 @@ import numpy as np
 from jaxtyping import UInt8
 
 from jaxqc.data.dataset import ArrayDataset, Dataset, Sample
-from jaxqc.data.decode import MAX_PIXELS, read_image, read_mask, resize_image, resize_mask
+from jaxqc.data.decode import MAX_PIXELS, read_image, read_mask
 from jaxqc.data.problems import Problem, printable, refuse
+from jaxqc.data.resizing import resize_image, resize_mask
 from jaxqc.data.splits import salt_and_pepper
 from jaxqc.data.store import StoredSample
 from jaxqc.errors import UserError

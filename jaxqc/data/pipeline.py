@@ -14,10 +14,10 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from jaxqc.data.dataset import ArrayDataset, Dataset
-from jaxqc.data.decode import resize_image, resize_mask
 from jaxqc.data.load import load_sample
 from jaxqc.data.order import Plan
 from jaxqc.data.problems import printable
+from jaxqc.data.resizing import resize_image, resize_mask
 from jaxqc.errors import UserError
 
 HostBatch = dict[str, np.ndarray]

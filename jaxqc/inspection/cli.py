@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxqc.errors import UserError
+from jaxqc.inspection.tables import interval, show, show_lots, show_suppliers
 
 
 def import_outcomes(args: argparse.Namespace) -> int:
@@ -33,6 +34,7 @@ def outcomes(args: argparse.Namespace) -> int:
     """Rates and relative risks by grade and class; with two windows, a product line before and after."""
     from jaxqc.inspection.ledger import open_ledger
     from jaxqc.inspection.outcome_rates import before_after, outcome_report
+    from jaxqc.inspection.rules import load_rules
 
     if bool(args.before) != bool(args.after):
         raise UserError("--before, --after: give both windows or none")
@@ -41,13 +43,13 @@ def outcomes(args: argparse.Namespace) -> int:
     with open_ledger(args.ledger, create=False) as ledger:
         if args.before:
             changes = before_after(ledger, tuple(args.before), tuple(args.after), args.product, args.line)
-            _table(_COMPARED, [_compared(c) for c in changes], "After against before")
+            show(_COMPARED, [_compared(c) for c in changes], "After against before")
             _footnote(changes)
             _write(args.json, [_plain(c) for c in changes])
             return 0
-        report = outcome_report(ledger, _rules(args.rules), _model(ledger, args.model))
-    _table(_RATES, [_rate(*group) for group in report.groups], "Rates")
-    _table(_COMPARED, [_compared(c) for c in report.comparisons], "Relative risk: of lots of a grade or with a class")
+        report = outcome_report(ledger, load_rules(args.rules), _model(ledger, args.model))
+    show(_RATES, [_rate(*group) for group in report.groups], "Rates")
+    show(_COMPARED, [_compared(c) for c in report.comparisons], "Relative risk: of lots of a grade or with a class")
     _footnote(report.comparisons)
     print(f"{report.joined} of {report.orders} orders are of inspected lots; of {report.unknown} the lot is not known.")
     _write(args.json, _plain(report))
@@ -58,28 +60,16 @@ def lots(args: argparse.Namespace) -> int:
     """Every lot with its figures, grade and risk, and the suppliers ranked."""
     from jaxqc.inspection.ledger import open_ledger
     from jaxqc.inspection.queries import lot_findings, supplier_rows
+    from jaxqc.inspection.rules import load_rules
     from jaxqc.inspection.suppliers import summarise
 
     with open_ledger(args.ledger, create=False) as ledger:
-        found = list(lot_findings(ledger, _rules(args.rules), _model(ledger, args.model)))
+        found = list(lot_findings(ledger, load_rules(args.rules), _model(ledger, args.model)))
     if args.supplier is not None:
         found = [pair for pair in found if pair[0].supplier == args.supplier]
-    lines = [
-        (lot.name, lot.supplier, lot.product, lot.line, f.images, _interval(f.fraction, f.low, f.high, 100),
-         f"{f.quality:.1f}", f.grade, f.risk, _top(f.composition), lot.model[:12])
-        for lot, f in found
-    ]  # fmt: skip
-    _table(_LOTS, lines, "Lots")
+    show_lots(found)
     suppliers = summarise(supplier_rows(found))
-    _table(_SUPPLIERS, [
-        (s.rank, s.supplier or "not named", s.lots, s.inspected, _interval(s.pass_rate, s.low, s.high, 100),
-         "—" if s.stability is None else f"{s.stability:.2f}", s.trend, s.outside)
-        for s in suppliers
-    ], "Suppliers")  # fmt: skip
-    for lot, _ in found:
-        if lot.suppliers > 1:
-            print(f"note: the images of lot {lot.name!r} name {lot.suppliers} suppliers; lot ids must differ",
-                  file=sys.stderr)  # fmt: skip
+    show_suppliers(suppliers)
     _write(args.json, {"lots": [_plain(lot) | {"finding": f.to_dict()} for lot, f in found],
                        "suppliers": [_plain(s) for s in suppliers]})  # fmt: skip
     return 0
@@ -102,22 +92,8 @@ def export(args: argparse.Namespace) -> int:
     return 0
 
 
-_LOTS = ("lot", "supplier", "product", "line", "images", "defective % (95 %)", "Q", "grade", "risk", "classes", "model")
-_SUPPLIERS = ("rank", "supplier", "lots", "images", "passed % (95 %)", "stability", "trend", "lots outside limits")
 _RATES = ("outcome", "by", "group", "lots", "orders", "cases", "rate % (95 %)", "mean rating")
 _COMPARED = ("outcome", "by", "group", "against", "value (95 %)", "lots as clusters", "note", "orders needed")
-
-
-def _rules(file: str | None) -> Any:
-    from jaxqc.inspection.rules import GradeRules
-
-    if file is None:
-        return GradeRules()
-    if not Path(file).is_file():
-        raise UserError(f"--rules: no file {file}")
-    from jaxqc.config import load_config
-
-    return load_config(file, GradeRules)
 
 
 def _model(ledger: Any, start: str | None) -> str:
@@ -125,14 +101,14 @@ def _model(ledger: Any, start: str | None) -> str:
 
 
 def _rate(outcome: str, by: str, group: Any) -> tuple[Any, ...]:
-    rate = "—" if group.rate is None else _interval(group.rate.value, group.rate.low, group.rate.high, 100)
+    rate = "—" if group.rate is None else interval(group.rate.value, group.rate.low, group.rate.high, 100)
     rating = "—" if group.rating is None else f"{group.rating:.2f} of {group.ratings}"
     return outcome, by, group.name, group.lots, group.orders, group.cases, rate, rating
 
 
 def _compared(c: Any) -> tuple[Any, ...]:
     scale = 100 if c.by == "time" else 1
-    values = ["—" if e is None else _interval(e.value, e.low, e.high, scale) + " *" * e.corrected
+    values = ["—" if e is None else interval(e.value, e.low, e.high, scale) + " *" * e.corrected
               for e in (c.estimate, c.clustered)]  # fmt: skip
     # What is lacking is told where nothing was shown; where a difference is, the sample was enough.
     lacking = zip(c.more, (c.group.name, c.other.name), strict=True)
@@ -143,31 +119,6 @@ def _compared(c: Any) -> tuple[Any, ...]:
 def _footnote(comparisons: Sequence[Any]) -> None:
     if any(e and e.corrected for c in comparisons for e in (c.estimate, c.clustered)):
         print("* a group has no case, or only cases: half an order was added to each of the four cells")
-
-
-def _interval(value: float, low: float, high: float, scale: float) -> str:
-    return f"{scale * value:.2f} ({scale * low:.2f} to {scale * high:.2f})"
-
-
-def _top(composition: Any) -> str:
-    most = sorted(composition.items(), key=lambda item: (-item[1], item[0]))[:3]
-    return ", ".join(f"{name} {count}" for name, count in most)
-
-
-def _table(columns: Sequence[str], lines: Sequence[Sequence[Any]], title: str) -> None:
-    """Names come from data: as plain text, never as rich's markup."""
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    from jaxqc.data.problems import printable
-
-    console = Console()
-    console = console if console.is_terminal else Console(width=200)
-    table = Table(*columns, title=title, title_justify="left")
-    for line in lines:
-        table.add_row(*(Text(printable(cell)) for cell in line))
-    console.print(table)
 
 
 def _plain(value: Any) -> Any:

@@ -83,7 +83,7 @@ def find_regions(
     nothing = np.zeros(0, np.int64)
     if not mask.any():
         return Regions(height, width, names, nothing, nothing, (), mm_per_pixel)
-    cv2 = _opencv()
+    cv2 = opencv()
     pixels = np.ascontiguousarray(mask).view(np.uint8)
     if rules.opening:
         # Outside the image nothing erodes and nothing dilates: OpenCV's own border values.
@@ -198,7 +198,8 @@ def _kernel(radius: int) -> np.ndarray:
     return kernel
 
 
-def _opencv() -> Any:
+def opencv() -> Any:
+    """The module cv2. Raises UserError where it is missing."""
     try:
         import cv2
     except ImportError as e:

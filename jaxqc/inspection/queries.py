@@ -81,6 +81,30 @@ def supplier_rows(found: Iterable[tuple[Lot, LotFinding]]) -> list[LotRow]:
     return [LotRow(lot.supplier, lot.name, finding.images, finding.defective, lot.since) for lot, finding in found]
 
 
+def verdicts(ledger: Ledger, lot: Lot) -> list[str]:
+    """The verdict on each image of a lot, by the images' SHA-256: an order that says nothing of quality."""
+    query = sa.select(inspections.c.verdict).order_by(inspections.c.sha256)
+    with ledger.database.reading() as connection:
+        return list(connection.scalars(_only(query, lot.model, lot.name)))
+
+
+def without_lot(ledger: Ledger, model: str = "") -> tuple[Counter[str], Counter[str]]:
+    """Of the images that have no lot: how many by verdict, and their defects by class.
+
+    model: digest; "" = of each image the model that inspected it last.
+    """
+    c = inspections.c
+    last = _only(sa.select(sa.func.max(c.id)).where(c.lot_id.is_(None)).group_by(c.sha256), model, None)
+    by_verdict: Counter[str] = Counter()
+    composition: Counter[str] = Counter()
+    with ledger.database.reading() as connection:
+        query = sa.select(c.verdict, c.composition).where(c.id.in_(last)).order_by(c.id)
+        for line in connection.execute(query).yield_per(CHUNK):
+            by_verdict[line.verdict] += 1
+            composition.update(line.composition)
+    return by_verdict, composition
+
+
 def class_counts(ledger: Ledger, model: str = "", lot: str | None = None) -> list[ClassCount]:
     """The classes of defects, the most frequent first."""
     number, area = sa.func.count().label("number"), sa.func.sum(defects.c.area).label("area")

@@ -7,7 +7,9 @@ them (`configs/inspection_rules.py`).
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
+from jaxqc.config import load_config
 from jaxqc.errors import UserError, suggest
 from jaxqc.fields import check_positive
 
@@ -124,3 +126,16 @@ class GradeRules:
             for name in names:
                 if name not in classes:
                     raise UserError(f"{where}: {kind} names class {name!r}{suggest(name, classes)}")
+
+
+def load_rules(file: str | Path | None) -> GradeRules:
+    """The rules of a config file; None gives the usual ones.
+
+    Raises:
+      UserError: no such file, or `load_config` finds fault with it.
+    """
+    if file is None:
+        return GradeRules()
+    if not Path(file).is_file():
+        raise UserError(f"--rules: no file {file}")
+    return load_config(file, GradeRules)

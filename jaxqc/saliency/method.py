@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jaxqc.config import AugmentConfig, TrainConfig
 from jaxqc.data.augment import augment, fit_to_size, to_float
 from jaxqc.errors import UserError
+from jaxqc.metrics import calibration
 from jaxqc.metrics import saliency as metrics_
 from jaxqc.models import build
 from jaxqc.models.minet import SIDE_MULTIPLE
@@ -18,6 +19,8 @@ from jaxqc.saliency.forward import infer
 from jaxqc.saliency.losses import minet_loss, tscarnet_loss
 from jaxqc.training.method import Alone, Logs
 from jaxqc.types import AXIS, Batch, Metrics, Variables
+
+Sums = tuple[metrics_.SaliencySums, calibration.Levels]
 
 
 @dataclass(frozen=True)
@@ -89,24 +92,25 @@ class SaliencyMethod(Alone):
         """`map` [n s s] in [0, 1]; TSCARNet adds `class` probabilities [n k] and the coarse maps `m1`..`m3`."""
         return infer(self.inference_network, variables, image)
 
-    def init_metrics(self) -> metrics_.SaliencySums:
-        """An empty accumulator, overall and per class."""
-        return metrics_.empty(len(self.classes))
+    def init_metrics(self) -> Sums:
+        """Empty accumulators: of the measures overall and per class, and of the threshold."""
+        return metrics_.empty(len(self.classes)), calibration.empty()
 
-    def update_metrics(
-        self, metrics: metrics_.SaliencySums, variables: Variables, batch: Batch, size: int
-    ) -> metrics_.SaliencySums:
+    def update_metrics(self, metrics: Sums, variables: Variables, batch: Batch, size: int) -> Sums:
         """Predicts at `size`, resizes the map to the mask's own size (never the other way) and adds the batch."""
         mask = batch["mask"]
         image, _ = fit_to_size(to_float(batch["image"]), mask.astype(jnp.float32), size)
         found = self.predict(variables, self.normalize(image))["map"]
         if found.shape != mask.shape:
             found = jnp.clip(jax.image.resize(found, mask.shape, "linear"), 0.0, 1.0)
-        return metrics_.update(metrics, found, mask, batch["label"], batch["weight"])
+        sums, levels = metrics
+        sums = metrics_.update(sums, found, mask, batch["label"], batch["weight"])
+        return sums, calibration.update(levels, found, mask, batch["weight"])
 
-    def summarize(self, metrics: metrics_.SaliencySums) -> Metrics:
-        """Named scalars, overall and `CLASS/name`."""
-        return metrics_.compute(metrics, self.classes)
+    def summarize(self, metrics: Sums) -> Metrics:
+        """Named scalars, overall and `CLASS/name`; `threshold`, the one of the largest pixel F1, and that `f1`."""
+        sums, levels = metrics
+        return {**metrics_.compute(sums, self.classes), **calibration.compute(levels)}
 
 
 def make_method(

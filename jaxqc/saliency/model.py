@@ -1,6 +1,6 @@
 """A trained network ready for use: uint8 images of any size in, maps at the original size out."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from jaxqc.models import build
 from jaxqc.nn.fold import fold_batch_norm
 from jaxqc.saliency.forward import infer
 from jaxqc.training.checkpoint import load_variables
+from jaxqc.training.record import weights_digest
 from jaxqc.types import Variables
 
 Prediction = np.ndarray | list[np.ndarray]
@@ -100,6 +101,22 @@ class Model:
         maps, full = self._predict(images, self.size if size is None else size)
         return {**full, "map": maps}
 
+    def predict_small(self, images: Sequence[UInt8[np.ndarray, "h w c"]], full: int = 0) -> dict[str, np.ndarray]:
+        """Maps [n s s] of images of any sizes as the network gives them, at its own input size; and `class` where it
+        tells one. For callers that enlarge maps themselves, many at a time.
+
+        One graph of the network is compiled for each `full`, to which the batch is filled up; of the images' sizes,
+        only for the way down to the network's.
+        """
+        stacks, n = [one_of(image, i) for i, image in enumerate(images)], len(images)
+        full = max(full, n)
+        if len({s.shape for s in stacks}) == 1 and full * stacks[0].size <= 3 * MAX_PIXELS:
+            x = self._shrink(pad_to(np.concatenate(stacks), full), self.size)
+        else:
+            x = jnp.concatenate([self._shrink(stack, self.size) for stack in stacks])
+            x = jnp.concatenate([x, jnp.repeat(x[-1:], full - n, axis=0)])
+        return {k: np.asarray(v)[:n] for k, v in self._apply(self.variables, x).items() if k in ("map", "class")}
+
     def _predict(self, images: Images, size: int) -> tuple[Prediction, dict[str, Any]]:
         if size < 0 or size % 32:
             raise UserError(f"size: {size} is not a multiple of 32 (0 keeps each image's own size)")
@@ -167,7 +184,8 @@ def load(path: str | Path, which: str = "best", fold: bool = True, batch: int = 
     missing = [key for key in ("classes", "mean", "std") if key not in meta]
     if missing:
         raise UserError(f"{Path(path) / 'meta.json'}: lacks {', '.join(missing)}; copy the whole run folder")
-    return Model(variables, config, meta, fold, batch)
+    # Of the variables as they were saved: what folding makes of them may differ in a last digit between machines.
+    return Model(variables, config, {**meta, "weights_sha256": weights_digest(variables)}, fold, batch)
 
 
 def _enlarge(maps: Float[Array, "n s t"], height: int, width: int) -> Float[Array, "n height width"]:

@@ -101,16 +101,23 @@ class Segmentation:
         found = self._predict(images, ("label", "confidence"), fast, window)
         return found["label"], found["confidence"]
 
-    def defect_map(self, images: Images, *, fast: int | None = None, window: bool | None = None) -> Out:
-        """1 - the probability of background, float32 [n h w]; arguments as `predict`.
+    def predict_defects(self, images: Images) -> dict[str, Out]:
+        """`defect` as `defect_map`, `label` as `predict`, and `kind`, uint8: the most probable class but background."""
+        self.check_background()
+        return self._predict(images, ("defect", "label", "kind"), None, None)
 
-        Raises:
-          UserError: class 0 is no background.
-        """
+    def defect_map(self, images: Images, *, fast: int | None = None, window: bool | None = None) -> Out:
+        """1 - the probability of background, float32 [n h w]; arguments and errors as `predict`, `check_background`."""
+        self.check_background()
+        return self._predict(images, ("defect",), fast, window)["defect"]
+
+    def check_background(self) -> None:
+        """Raises UserError where class 0 is no background, or the only class."""
         if not self.background:
             first = printable(self.classes[0])
             raise UserError(f"classes: the first is {first!r}, not {BACKGROUND!r}; only with one there is a defect map")
-        return self._predict(images, ("defect",), fast, window)["defect"]
+        if len(self.classes) == 1:
+            raise UserError(f"classes: {BACKGROUND!r} alone; nothing can be a defect")
 
     def input_size(
         self, height: int, width: int, fast: int | None = None, window: bool | None = None
@@ -207,6 +214,7 @@ def _answers(map: Float[Array, "n h w k"], what: tuple[str, ...]) -> dict[str, A
         "confidence": lambda: map.max(-1),
         "map": lambda: map,
         "defect": lambda: 1 - map[..., 0],
+        "kind": lambda: (1 + map[..., 1:].argmax(-1)).astype(jnp.uint8),
     }
     return {name: of[name]() for name in what}
 

@@ -37,6 +37,16 @@ def data_digest(dataset: ArrayDataset | Dataset | Cut) -> str:
     return hashlib.sha256("\n".join([*dataset.classes, *ids]).encode("utf-8", "surrogateescape")).hexdigest()
 
 
+def weights_digest(tree: Any) -> str:
+    """SHA-256 of a pytree's arrays: their paths, dtypes, shapes and values, whatever device or file they come from."""
+    found = hashlib.sha256()
+    for path, leaf in sorted((jax.tree_util.keystr(p), leaf) for p, leaf in jax.tree_util.tree_leaves_with_path(tree)):
+        array = np.ascontiguousarray(leaf)
+        found.update(f"{path}\0{array.dtype.str}\0{array.shape}\0".encode())
+        found.update(array.tobytes())
+    return found.hexdigest()
+
+
 def environment() -> dict[str, Any]:
     """Versions, device kind and, where jaxqc runs from a git checkout, the commit."""
     versions = {name: metadata.version(name) for name in PACKAGES}

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxqc.data.decode import MAX_PIXELS, read_image, read_mask, resize_image, resize_mask
+from jaxqc.data.decode import MAX_PIXELS, read_image, read_mask
+from jaxqc.data.resizing import resize_image, resize_mask
 from jaxqc.errors import UserError
 
 GREY = np.arange(12 * 20, dtype=np.uint8).reshape(12, 20)

@@ -1,0 +1,48 @@
+"""The parser that all verbs share: every mistake is one line with a suggestion; and arguments of several verbs."""
+
+import argparse
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn, get_args
+
+from jaxqc.config import Layout
+from jaxqc.errors import UserError, suggest
+
+MakeVerb = Callable[..., "Parser"]
+"""(parsers of a verb's fellows, name, description, examples) → its parser."""
+LAYOUTS = get_args(Layout)
+LAYOUT_HELP = "how it lies on disk, by the name of a published data set (default: told by its folders and files)"
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse, but every error is one line with a suggestion, and abbreviations are not guessed."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        kwargs |= {"allow_abbrev": False, "formatter_class": argparse.RawDescriptionHelpFormatter}
+        super().__init__(**kwargs)
+
+    def error(self, message: str) -> NoReturn:
+        """Raises instead of printing the usage."""
+        raise UserError(f"{message}; see {self.prog} --help")
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.choices is not None and value not in action.choices:
+            what = "verb" if action.dest.endswith("verb") else "/".join(action.option_strings)
+            raise UserError(f"{what}: unknown {value!r}{suggest(str(value), map(str, action.choices))}")
+
+    def check_flags(self, arguments: Sequence[str], more: Sequence[str] = ()) -> None:
+        """Refuses unknown flags by name, before argparse can complain of what is then missing."""
+        own = [flag for action in self._actions for flag in action.option_strings if flag.startswith("--")]
+        known = [*own, *more]
+        for argument in arguments:
+            flag = argument.partition("=")[0].replace("_", "-")
+            if flag.startswith("--") and len(flag) > 2 and flag not in known and not flag.startswith("--phases."):
+                close = suggest(flag, known)
+                hint = close if "did you mean" in close else f"; see {self.prog} --help"
+                raise UserError(f"unknown argument {argument.partition('=')[0]}{hint}")
+
+
+def keys_arguments(parser: Parser) -> None:
+    """The features of a TFDS set."""
+    for name in ("image", "mask", "label"):
+        parser.add_argument(f"--{name}-key", default="", metavar="NAME", help=f"TFDS: the feature that is the {name}")
+    parser.add_argument("--foreground", default="", metavar="VALUES", help="TFDS: mask values that are defects, as 1,3")

@@ -1,0 +1,196 @@
+"""The worst images of each lot, kept in a folder while an inspection runs: whoever comes back to it goes on with it.
+
+A lot has a folder of its own, named by a hash, since a lot's name may hold anything. A picture is a photo, a heat and
+a mask, each a file by the image's SHA-256, and a JSON file that is written last and removed first: without it the rest
+does not count.
+"""
+
+import hashlib
+import json
+import math
+import os
+from collections import OrderedDict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float, UInt8
+
+from jaxqc.data.problems import printable
+from jaxqc.errors import UserError
+from jaxqc.inspection.findings import Finding
+from jaxqc.inspection.report.layers import Layers, Outline, make_layers, read_layers
+from jaxqc.inspection.rows import storable
+
+VERSION = 1
+"""Of the JSON files; another version's pictures are not read, and go."""
+REMEMBERED = 256
+"""Lots whose order is in memory; that of others is read again from their folder."""
+ENDINGS = {"photo": ".jpg", "heat": ".heat.png", "mask": ".mask.png"}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One kept image. width, height: of the photo in pixels, in which `outline` is told too."""
+
+    lot: str
+    finding: Finding
+    width: int
+    height: int
+    photo: Path
+    heat: Path
+    mask: Path
+    outline: tuple[Outline, ...]
+
+    def arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """As `layers.read_layers`."""
+        return read_layers(self.photo.read_bytes(), self.heat.read_bytes(), self.mask.read_bytes())
+
+
+_Key = tuple[float, float, str]
+"""Sorts the worst first: severity and score, both negative, and the SHA-256, so that the order is always the same."""
+
+
+class Gallery:
+    """Keeps the most severe images of each lot. One process at a time writes a folder; not for several threads.
+
+    per_lot: images a lot keeps. The folder is made with the first image.
+    """
+
+    def __init__(self, folder: str | Path, per_lot: int = 12) -> None:
+        if per_lot < 1:
+            raise UserError(f"per_lot={per_lot!r}; a gallery keeps at least one image a lot")
+        self.folder = Path(folder)
+        self.per_lot = per_lot
+        self._kept: OrderedDict[str, dict[str, _Key]] = OrderedDict()
+
+    def offer(
+        self,
+        finding: Finding,
+        lot: str,
+        image: UInt8[np.ndarray, "h w *c"],
+        scores: Float[np.ndarray, "h w"],
+        mask: Bool[np.ndarray, "h w"],
+    ) -> bool:
+        """Keeps an image where it is among the worst of its lot by severity, then score; returns whether it is kept.
+
+        An image that is there already stays as it is. What is not kept costs nothing: no picture is made of it.
+
+        Args:
+          lot: name; "" = images without a lot. image: of one or three channels. scores: in [0, 1]. mask: decided.
+
+        Raises:
+          UserError: a severity or score that is not finite, a SHA-256 that is none, a folder that cannot be written.
+          ValueError: image, map and mask differ in size.
+        """
+        key, lot = _key(finding), _name(lot)
+        kept = self._order(lot)
+        if finding.sha256 in kept:
+            return True
+        worst = sorted(kept.values())
+        if len(worst) >= self.per_lot and key > worst[self.per_lot - 1]:
+            return False
+        folder = self._folder(lot)
+        layers = make_layers(image, scores, mask)
+        try:
+            _write(folder, finding, lot, layers)
+        except OSError as e:
+            raise UserError(f"{printable(folder)}: no picture can be kept there ({e.strerror or e})") from e
+        kept[finding.sha256] = key
+        for gone in sorted(kept.values())[self.per_lot :]:
+            _remove(folder, gone[2])
+            del kept[gone[2]]
+        return True
+
+    def pictures(self, lot: str) -> list[Picture]:
+        """The kept images of a lot, the worst first, as they lie on the disk now."""
+        lot = _name(lot)
+        folder = self._folder(lot)
+        found = [_read(folder, path.stem) for path in sorted(folder.glob("*.json"))]
+        same = [picture for picture in found if picture is not None and picture.lot == lot]
+        return sorted(same, key=lambda picture: _key(picture.finding))[: self.per_lot]
+
+    def _folder(self, lot: str) -> Path:
+        return self.folder / hashlib.sha256(lot.encode()).hexdigest()[:24]
+
+    def _order(self, lot: str) -> dict[str, _Key]:
+        """The kept images of a lot by SHA-256; its folder is read, and tidied, when the lot comes up first."""
+        if lot not in self._kept:
+            self._tidy(self._folder(lot))
+            self._kept[lot] = {p.finding.sha256: _key(p.finding) for p in self.pictures(lot)}
+            if len(self._kept) > REMEMBERED:
+                self._kept.popitem(last=False)
+        self._kept.move_to_end(lot)
+        return self._kept[lot]
+
+    def _tidy(self, folder: Path) -> None:
+        """Removes what a crash left behind, and what a smaller `per_lot` has no room for."""
+        if not folder.is_dir():
+            return
+        found = [picture for path in folder.glob("*.json") if (picture := _read(folder, path.stem))]
+        found.sort(key=lambda picture: _key(picture.finding))
+        good = {picture.finding.sha256 for picture in found[: self.per_lot]}
+        for path in folder.iterdir():
+            if path.name.split(".")[0] not in good or path.suffix == ".part":
+                path.unlink(missing_ok=True)
+
+
+def _name(lot: str) -> str:
+    """A lot's name as the ledger keeps it."""
+    return storable(lot).strip()
+
+
+def _key(finding: Finding) -> _Key:
+    sha256 = finding.sha256
+    if len(sha256) != 64 or not set(sha256) <= set("0123456789abcdef"):
+        raise UserError(f"{finding.image!r}: sha256={sha256!r}; needs 64 hexadecimal digits")
+    if not (math.isfinite(finding.severity) and math.isfinite(finding.score)):
+        raise UserError(f"{finding.image!r}: severity {finding.severity}, score {finding.score}; must be finite")
+    return -float(finding.severity), -float(finding.score), sha256
+
+
+def _write(folder: Path, finding: Finding, lot: str, layers: Layers) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, ending in ENDINGS.items():
+        _whole(folder / f"{finding.sha256}{ending}", getattr(layers, name))
+    about = {
+        "version": VERSION, "lot": lot, "width": layers.width, "height": layers.height, "outline": layers.outline,
+        "finding": finding.to_dict(),
+    }  # fmt: skip
+    _whole(folder / f"{finding.sha256}.json", json.dumps(about, default=_number).encode())
+
+
+def _read(folder: Path, sha256: str) -> Picture | None:
+    """A picture; None where it is damaged or not all there."""
+    files = {name: folder / f"{sha256}{ending}" for name, ending in ENDINGS.items()}
+    try:
+        about = json.loads((folder / f"{sha256}.json").read_bytes())
+        if about["version"] != VERSION or not all(path.stat().st_size for path in files.values()):
+            return None
+        finding = Finding.from_dict(about["finding"])
+        if finding.sha256 != sha256:
+            return None
+        outline = tuple(tuple((float(x), float(y)) for x, y in line) for line in about["outline"])
+        return Picture(str(about["lot"]), finding, int(about["width"]), int(about["height"]), outline=outline, **files)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _remove(folder: Path, sha256: str) -> None:
+    for ending in (".json", *ENDINGS.values()):
+        (folder / f"{sha256}{ending}").unlink(missing_ok=True)
+
+
+def _whole(path: Path, content: bytes) -> None:
+    """Writes a file that appears whole or not at all."""
+    part = path.with_name(f"{path.name}.part")
+    part.write_bytes(content)
+    os.replace(part, path)
+
+
+def _number(value: Any) -> Any:
+    """numpy's numbers as Python's."""
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"{type(value).__name__} cannot be kept")

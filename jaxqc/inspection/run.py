@@ -1,0 +1,128 @@
+"""An inspection from a model and a manifest to lots, suppliers and files for people (the streaming: `stream`)."""
+
+import math
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+
+from jaxqc.data.batches import Counter
+from jaxqc.errors import UserError
+from jaxqc.inspection.ledger import open_ledger
+from jaxqc.inspection.manifest import Manifest, read_manifest
+from jaxqc.inspection.queries import lot_findings, supplier_rows
+from jaxqc.inspection.report.acceptance import AQL
+from jaxqc.inspection.report.gallery import Gallery
+from jaxqc.inspection.report.page import write_report
+from jaxqc.inspection.results import (
+    GALLERY,
+    LEDGER,
+    REPORT,
+    Findings,
+    Inspection,
+    Problems,
+    check_claim,
+    claim,
+    claim_of,
+    write_results,
+)
+from jaxqc.inspection.rules import GradeRules
+from jaxqc.inspection.sampling import plan_for
+from jaxqc.inspection.scorers import AnyModel, make_scorer
+from jaxqc.inspection.stream import Stream
+from jaxqc.inspection.suppliers import summarise
+from jaxqc.training.stop import Sigterm
+
+
+def inspect(
+    model: AnyModel,
+    images: str | Path,
+    out: str | Path,
+    *,
+    rules: GradeRules | None = None,
+    ledger: str | Path | None = None,
+    mm_per_pixel: float | None = None,
+    threshold: float | None = None,
+    devices: int = 0,
+    worst: int = 12,
+    aql: float = AQL,
+    progress: bool = True,
+    note: Callable[[str], None] | None = None,
+) -> Inspection:
+    """Inspects every image that the ledger does not have yet, and grades the lots.
+
+    The same call again goes on where it ended: what the ledger has, by the file's SHA-256 and the model's digest, is
+    passed over. Killed at any moment, it loses the batches in flight.
+
+    Args:
+      images: a manifest (`jaxqc.inspection.manifest`), a folder, or one image.
+      out: folder of the results (`jaxqc.inspection.results`).
+      rules: None takes the usual ones. ledger: a file or URL; None takes `out / "ledger.sqlite"`.
+      mm_per_pixel: scale of the images; None leaves lengths in mm unknown.
+      threshold, devices: as `jaxqc.inspection.scorers.make_scorer`.
+      worst: pictures that the report has of each lot. aql: of its sampling plans, percent nonconforming.
+      note: takes lines worth showing; None prints nothing.
+
+    Raises:
+      UserError: manifest, folder, ledger, threshold, scale or AQL are wrong, or `out` is another inspection's.
+      SystemExit: 143 after SIGTERM, once the batches in flight are kept.
+    """
+    out, rules, note = Path(out), rules or GradeRules(), note or (lambda text: None)
+    if mm_per_pixel is not None and not 0 < mm_per_pixel < math.inf:
+        raise UserError(f"--mm-per-pixel: {mm_per_pixel!r} must be above 0")
+    mm_per_pixel = None if mm_per_pixel is None else float(mm_per_pixel)  # 1 and 1.0 are one setting
+    if worst < 1:
+        raise UserError(f"--worst: {worst} must be 1 or more")
+    plan_for(1000, aql)  # refuses an AQL that the standard does not have now rather than at the end
+    manifest = _without_pictures(read_manifest(images), out)
+    scorer = make_scorer(model, threshold, devices)
+    rules.check_classes(scorer.classes, "rules")
+    info = scorer.info(rules, mm_per_pixel)
+    mine = claim_of(LEDGER if ledger is None else _name(ledger), info)
+    check_claim(out, mine)
+    with ExitStack() as stack:
+        kept = stack.enter_context(open_ledger(out / LEDGER if ledger is None else ledger))
+        claim(out, mine)
+        findings = stack.enter_context(Findings(out / "findings.jsonl", kept, info.digest))
+        problems = stack.enter_context(Problems(out / "problems.csv"))
+        for problem in manifest.problems:
+            problems.add(problem)
+        note(f"{scorer.name} {info.digest[:12]}, threshold {scorer.threshold:.4g} ({scorer.how})")
+        counter = stack.enter_context(Counter("inspecting", len(manifest), progress))
+        gallery = Gallery(out / GALLERY, worst)
+        stop = stack.enter_context(Sigterm())
+        stream = Stream(scorer, rules, mm_per_pixel, info, kept, findings, problems, gallery, counter, stop.asked)
+        stream.run(manifest.items)
+        if stop.asked():
+            counter.note(f"SIGTERM: {stream.new} images were kept in {kept.name}; the same command goes on from there")
+            raise SystemExit(143)
+        return _finish(stream, manifest, out, aql)
+
+
+def _finish(stream: Stream, manifest: Manifest, out: Path, aql: float) -> Inspection:
+    """Lots, suppliers and the files at the end."""
+    names = {item.lot for item in manifest.items}
+    ledger, rules, digest = stream.ledger, stream.rules, stream.info.digest
+    lots = tuple((lot, figures) for lot, figures in lot_findings(ledger, rules, digest) if lot.name in names)
+    suppliers = tuple(summarise(supplier_rows(lot_findings(ledger, rules))))
+    problems = stream.problems
+    found = Inspection(out, ledger.name, stream.info, stream.new, stream.known, problems.errors,
+                       tuple(problems.first), lots, suppliers, stream.progress.rate)  # fmt: skip
+    write_results(found, rules)
+    write_report(ledger, stream.gallery, out / REPORT, rules=rules, model=digest, title=manifest.name, aql=aql)
+    return found
+
+
+def _name(ledger: str | Path) -> str:
+    """A ledger's name for a later call to compare; of a URL without what may hold a password."""
+    scheme, found, rest = str(ledger).partition("://")
+    return f"{scheme}://{rest.partition('?')[0].rpartition('@')[2]}" if found else str(Path(ledger).resolve())
+
+
+def _without_pictures(manifest: Manifest, out: Path) -> Manifest:
+    """Without those that an earlier call left in `out`, where that lies in the folder of images."""
+    pictures = (out / GALLERY).resolve()
+    if not pictures.is_dir():
+        return manifest
+    items = tuple(item for item in manifest.items if not item.image.resolve().is_relative_to(pictures))
+    return replace(manifest, items=items)

@@ -1,0 +1,182 @@
+"""Images through a model into the ledger, streaming: memory does not grow with their number.
+
+files → bytes and SHA-256 (threads) → those that the ledger lacks → decoded (threads) → batches → scored (devices) →
+defects and findings (threads) → findings.jsonl and the ledger, batch by batch. At each arrow a bounded number of pixels
+waits. A file that cannot be inspected is written down and passed over.
+"""
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from jaxqc.data.batches import Counter, by_size, decoded
+from jaxqc.data.decode import read_bytes, read_image
+from jaxqc.data.problems import Problem, printable
+from jaxqc.data.stacks import MAX_PIXELS
+from jaxqc.errors import UserError
+from jaxqc.inspection.defects import Scored, find_regions
+from jaxqc.inspection.findings import Finding
+from jaxqc.inspection.grading import judge
+from jaxqc.inspection.ledger import Ledger, ModelInfo
+from jaxqc.inspection.manifest import Item
+from jaxqc.inspection.report.gallery import Gallery
+from jaxqc.inspection.results import Findings, Problems
+from jaxqc.inspection.rows import batched, check, row_of
+from jaxqc.inspection.rules import GradeRules
+from jaxqc.inspection.scorers import Scorer
+
+THREADS = min(16, os.cpu_count() or 1)
+"""That judge."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """An image on its way. `prepared`: what the scorer takes."""
+
+    item: Item
+    sha256: str
+    image: np.ndarray
+    prepared: np.ndarray
+
+
+@dataclass(frozen=True)
+class Judged:
+    """An image at its end. finding: or why there is none."""
+
+    line: Line
+    scored: Scored
+    """With the decided mask."""
+    finding: Finding | UserError
+
+
+@dataclass
+class Stream:
+    """One sitting: what it works with, and what it counts. Images that were `known` are not inspected again."""
+
+    scorer: Scorer
+    rules: GradeRules
+    mm_per_pixel: float | None
+    info: ModelInfo
+    ledger: Ledger
+    findings: Findings
+    problems: Problems
+    gallery: Gallery
+    progress: Counter
+    asked_to_stop: Callable[[], bool] = lambda: False
+    new: int = 0
+    known: int = 0
+    largest: int = 1
+    """Pixels of the largest image so far."""
+    underway: set[str] = field(default_factory=set)
+    """Sums of the images between the ledger's answer and the ledger."""
+
+    def run(self, items: Sequence[Item]) -> None:
+        """All of the images, or those up to where it is asked to stop; what is begun is ended."""
+        devices, batch = self.scorer.devices, self.scorer.batch
+        scoring: deque[tuple[list[Line], Future[Sequence[Any]]]] = deque()
+        judging: deque[list[Future[Judged]]] = deque()
+        with ExitStack() as stack:
+            pools = [ThreadPoolExecutor(1, f"device{i}") for i in range(devices)]
+            judges = ThreadPoolExecutor(THREADS, "judge")
+            for pool in (*pools, judges):
+                stack.callback(pool.shutdown, cancel_futures=True)  # an interrupt need not wait for what is queued
+
+            def advance(most_scoring: int, most_judging: int) -> None:
+                while len(scoring) > most_scoring:
+                    group, answers = scoring.popleft()
+                    pairs = zip(group, answers.result(), strict=True)
+                    judging.append([judges.submit(self.examine, line, raw) for line, raw in pairs])
+                while len(judging) > most_judging:
+                    self.keep([one.result() for one in judging.popleft()])
+
+            lines = ((self.scorer.kind(line.image.shape), line) for line in self._lines(items))
+            pixels = lambda line: line.image.shape[0] * line.image.shape[1]
+            for number, group in enumerate(by_size(lines, batch, 2 * batch, pixels, MAX_PIXELS)):
+                device = number % devices
+                prepared = [line.prepared for line in group]
+                scoring.append((group, pools[device].submit(self.scorer.score, prepared, device)))
+                # Each device has one batch to work on and one to go on with.
+                advance(2 * devices, devices)
+                if self.asked_to_stop():
+                    break
+            advance(0, 0)
+
+    def _lines(self, items: Sequence[Item]) -> Iterator[Line]:
+        """The images that are to be scored, decoded; what cannot be is written down."""
+        ahead = lambda: min(2 * self.scorer.batch * self.scorer.devices, 2 * MAX_PIXELS // self.largest)
+        for (item, sha256, _), result in decoded(self._fresh(items), self.decode, ahead):
+            if isinstance(result, UserError):
+                self._bad(item, "undecodable", result)
+                self.underway.discard(sha256)
+            else:
+                yield Line(item, sha256, *result)
+
+    def decode(self, source: tuple[Item, str, bytes]) -> tuple[np.ndarray, np.ndarray]:
+        """A file's bytes → its pixels, and what the scorer takes."""
+        item, _, data = source
+        image = read_image(item.image, data=data)
+        self.largest = max(self.largest, image.shape[0] * image.shape[1])
+        return image, self.scorer.prepare(image)
+
+    def _fresh(self, items: Sequence[Item]) -> Iterator[tuple[Item, str, bytes]]:
+        """Files whose images the ledger lacks, with their sums and bytes."""
+        batch = self.scorer.batch
+        for some in batched(decoded(items, lambda item: read_bytes(item.image), batch), batch):
+            sums = [result[0] for _, result in some if not isinstance(result, UserError)]
+            known, placed = self.ledger.has(sums, self.info.digest), {}
+            for item, result in some:
+                if isinstance(result, UserError):
+                    self._bad(item, "unreadable", result)
+                elif result[0] in known or result[0] in self.underway:
+                    placed |= {result[0]: row_of(item)} if result[0] in known else {}
+                    self.known += 1
+                    self.progress.add(1, passed=True)
+                else:
+                    self.underway.add(result[0])
+                    yield item, *result
+            if placed:
+                self.ledger.place(placed, self.info.digest)
+            if self.asked_to_stop():
+                return
+
+    def examine(self, line: Line, raw: Any) -> Judged:
+        """What the scorer gave → the finding."""
+        answer = self.scorer.answer(line.image.shape[0], line.image.shape[1], raw)
+        scored, threshold = answer.scored, self.scorer.threshold
+        if scored.mask is None:
+            scored = replace(scored, mask=scored.map >= threshold)
+        try:
+            regions = find_regions(scored, threshold, self.rules.defects, self.scorer.classes, self.mm_per_pixel)
+            finding = judge(regions, self.rules, image=line.item.id, sha256=line.sha256, score=answer.score,
+                            called_defective=answer.defective)  # fmt: skip
+            check(finding)
+        except UserError as e:
+            return Judged(line, scored, e)
+        return Judged(line, scored, finding)
+
+    def keep(self, batch: Sequence[Judged]) -> None:
+        """What is told of a batch beside the ledger comes first: a crash may leave too much of that, which the next
+        call mends, but never too little."""
+        findings, rows = [], []
+        for one in batch:
+            if isinstance(one.finding, UserError):
+                self.problems.add(Problem(printable(one.line.item.id), "not-judged", str(one.finding)))
+            else:
+                mask: Any = one.scored.mask
+                self.gallery.offer(one.finding, one.line.item.lot, one.line.image, one.scored.map, mask)
+                findings.append(one.finding)
+                rows.append(row_of(one.line.item))
+        self.findings.add(findings, rows)
+        self.new += self.ledger.add(findings, self.info, rows)
+        self.underway -= {one.line.sha256 for one in batch}
+        self.progress.add(len(batch))
+
+    def _bad(self, item: Item, kind: str, error: UserError) -> None:
+        self.problems.add(Problem(printable(item.id), kind, str(error)))
+        self.progress.add(1, passed=True)

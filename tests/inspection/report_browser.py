@@ -1,0 +1,131 @@
+"""A headless Chromium for the report's tests, and pictures of a page by hand; nothing of it reaches a network.
+
+By hand:  python tests/inspection/report_browser.py report.html FOLDER  writes FOLDER/WIDTH-THEME.png
+"""
+
+import base64
+import json
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
+         "--disable-background-networking", "--disable-component-update", "--disable-dev-shm-usage",
+         "--hide-scrollbars", "--force-device-scale-factor=1")  # fmt: skip
+WIDTHS = (360, 800, 1600)
+
+
+def missing():
+    """Why there is no browser here; "" = there is one."""
+    for name in ("chromium", "chromedriver"):
+        if not shutil.which(name):
+            return f"no {name} on the path; Debian's packages chromium and chromium-driver have it"
+    try:
+        import selenium  # noqa: F401
+    except ImportError:
+        return "the package selenium is missing"
+    return ""
+
+
+class Browser:
+    """A browser of its own with an empty profile."""
+
+    def __init__(self):
+        from selenium.webdriver import Chrome, ChromeOptions
+        from selenium.webdriver.chrome.service import Service
+
+        self.profile = tempfile.mkdtemp(prefix="jaxqc-chromium-")
+        options = ChromeOptions()
+        options.binary_location = shutil.which("chromium")
+        for flag in (*FLAGS, f"--user-data-dir={self.profile}"):
+            options.add_argument(flag)
+        options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+        self.driver = Chrome(options=options, service=Service(shutil.which("chromedriver")))
+        self.driver.set_script_timeout(60)
+
+    def close(self):
+        self.driver.quit()
+        shutil.rmtree(self.profile, ignore_errors=True)
+
+    def cdp(self, name, **values):
+        return self.driver.execute_cdp_cmd(name, values)
+
+    def run(self, code, *arguments):
+        return self.driver.execute_script(code, *arguments)
+
+    def size(self, width, height=900):
+        self.cdp("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
+
+    def prefer(self, scheme, media=""):
+        wanted = {"prefers-color-scheme": scheme, "prefers-reduced-motion": "reduce"}
+        features = [{"name": name, "value": value} for name, value in wanted.items()]
+        self.cdp("Emulation.setEmulatedMedia", media=media, features=features)
+
+    def open(self, path, width=1200):
+        """Opens a file; returns the seconds until the page had set itself up and was drawn."""
+        self.size(width)
+        self.logs()
+        start = time.monotonic()
+        self.driver.get(Path(path).resolve().as_uri())
+        self.drawn()
+        assert self.run("return 'ready' in document.body.dataset")
+        return time.monotonic() - start
+
+    def drawn(self, more=0):
+        """Waits until the page was drawn, and so many milliseconds more."""
+        code = "const [more, done] = arguments; requestAnimationFrame(() => setTimeout(done, more))"
+        self.driver.execute_async_script(code, more)
+
+    def logs(self):
+        """What came since the last call: the console's entries, and the addresses that were asked for."""
+        console = [(entry["level"], entry["message"]) for entry in self.driver.get_log("browser")]
+        asked = []
+        for entry in self.driver.get_log("performance"):
+            message = json.loads(entry["message"])["message"]
+            if message["method"] == "Network.requestWillBeSent":
+                asked.append(message["params"]["request"]["url"])
+            elif message["method"] in ("Network.webSocketCreated", "Network.webTransportCreated"):
+                asked.append(message["params"]["url"])
+        return console, [url for url in asked if not url.startswith("data:")]
+
+    def press(self, *keys):
+        """Keys as a person presses them, one after the other, on whatever has the focus."""
+        from selenium.webdriver import ActionChains, Keys
+
+        for key in keys:
+            ActionChains(self.driver, duration=0).send_keys(getattr(Keys, key, key)).perform()
+
+    def shot(self, path, whole=True):
+        """A picture of the page, `whole` or what is in view."""
+        width = self.run("return innerWidth")
+        height = self.run("return innerHeight")
+        if whole:
+            for _ in range(2):  # what comes into view may make the page longer
+                self.size(width, min(16000, self.run("return document.documentElement.scrollHeight")))
+                self.driver.execute_async_script(
+                    "const done = arguments[0]; requestAnimationFrame(() => setTimeout(done, 200))"
+                )
+        Path(path).write_bytes(base64.b64decode(self.cdp("Page.captureScreenshot", format="png")["data"]))
+        self.size(width, height)
+
+
+def main(page, folder):
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    browser = Browser()
+    try:
+        for width in WIDTHS:
+            for scheme in ("light", "dark"):
+                browser.prefer(scheme)
+                browser.open(page, width)
+                browser.shot(Path(folder) / f"{width}-{scheme}.png")
+                browser.run("document.querySelector('.shot')?.click()")
+                time.sleep(0.3)
+                browser.shot(Path(folder) / f"{width}-{scheme}-viewer.png", whole=False)
+    finally:
+        browser.close()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
