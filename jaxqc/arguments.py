@@ -6,6 +6,7 @@ from typing import Any, NoReturn, get_args
 
 from jaxqc.config import Layout
 from jaxqc.errors import UserError, suggest
+from jaxqc.export_arguments import export_verb
 from jaxqc.fields import leaves
 from jaxqc.ledger_arguments import ledger_verbs
 
@@ -254,6 +255,7 @@ def _parsers(run: Mapping[str, Verb]) -> tuple[Parser, dict[str, Parser]]:
     prepare.add_argument("data", metavar="DIR", help="the published folders, or index.csv")
     prepare.add_argument("out", metavar="OUT", help="folder of all TFDS sets")
     ledger_verbs(top, verb)
+    export_verb(top, verb)
     return parser, verbs
 
 

@@ -16,6 +16,7 @@ from typing import Any
 from jaxqc.arguments import parse
 from jaxqc.config import TrainConfig, load_config
 from jaxqc.errors import UserError
+from jaxqc.export import cli as export
 from jaxqc.inspection import cli as ledger
 from jaxqc.weights import cli as weights
 
@@ -320,6 +321,7 @@ VERBS: dict[str, Any] = {
     "evaluate": _evaluate,
     "predict": _predict,
     "verify": _verify,
+    "export": export.run,
     "weights": weights.fetch,
     "convert": weights.convert,
     "data check": _data_check,

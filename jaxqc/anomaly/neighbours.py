@@ -5,6 +5,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.export import is_symbolic_dim
 from jaxtyping import Array, Float, Int
 
 EXACT = lax.Precision.HIGHEST
@@ -30,7 +31,8 @@ def nearest(
         order = jnp.argsort(distance)
         return distance[order], index[order].astype(jnp.int32)
 
-    return lax.map(one, queries, batch_size=min(chunk, queries.shape[0]))
+    count = queries.shape[0]  # not known where an exported graph leaves its batch open
+    return lax.map(one, queries, batch_size=chunk if is_symbolic_dim(count) else min(chunk, count))
 
 
 def patchcore_image_score(

@@ -1,0 +1,26 @@
+"""Resizing on the host, one image at a time: images and masks to the network's size, maps back to the image's."""
+
+import numpy as np
+from jaxtyping import Float, UInt8
+from PIL import Image
+
+
+def resize_image(image: UInt8[np.ndarray, "h w c"], size: int) -> UInt8[np.ndarray, "size size c"]:
+    """Bilinear with antialiasing (half-pixel centres) to a square of `size` pixels, whatever the aspect ratio."""
+    if image.shape[:2] == (size, size):
+        return image
+    grey = image.shape[2] == 1
+    out = Image.fromarray(image[..., 0] if grey else image).resize((size, size), Image.Resampling.BILINEAR)
+    return np.array(out).reshape(size, size, image.shape[2])
+
+
+def resize_mask(mask: UInt8[np.ndarray, "h w"], size: int) -> UInt8[np.ndarray, "size size"]:
+    """The mask at the same geometry as `resize_image`: 1 where at least half of the new pixel's neighbourhood is."""
+    return (resize_image(mask[..., None] * np.uint8(255), size)[..., 0] > 127).astype(np.uint8)
+
+
+def resize_map(values: Float[np.ndarray, "s t"], height: int, width: int) -> Float[np.ndarray, "height width"]:
+    """Bilinear with half-pixel centres, antialiased where it shrinks: what `jax.image.resize` does on the device."""
+    if values.shape == (height, width):
+        return values
+    return np.asarray(Image.fromarray(values).resize((width, height), Image.Resampling.BILINEAR))
