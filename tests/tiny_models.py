@@ -15,7 +15,7 @@ from benchmarks.networks import random_variables
 from jaxqc.anomaly.decide import Thresholds
 from jaxqc.anomaly.detectors import Gaussian, PatchCore, Spade
 from jaxqc.anomaly.model import AnomalyModel
-from jaxqc.anomaly.recipe import FitConfig, FitDataConfig
+from jaxqc.anomaly.recipe import DecisionConfig, FitConfig, FitDataConfig
 from jaxqc.config import ModelConfig, TrainConfig
 from jaxqc.saliency.model import Model
 from jaxqc.semi.model import Segmentation
@@ -49,6 +49,7 @@ def tiny_detector(patch: pytest.MonkeyPatch, method: str = "gaussian") -> Anomal
         gaussian=Gaussian(channels=0, sigma=2.0),
         patchcore=PatchCore(width=6, coreset=0.5, neighbours=3, sigma=2.0),
         spade=Spade(images=3, sigma=2.0),
+        decision=DecisionConfig(opening=1, smallest=4),
         batch=4,
     )
     variables = {f"k{i}": kernel for i, kernel in enumerate(kernels)}
@@ -57,7 +58,7 @@ def tiny_detector(patch: pytest.MonkeyPatch, method: str = "gaussian") -> Anomal
     shapes = tuple((x.shape[1], x.shape[2], x.shape[3]) for x in layers)
     collected = detector.collect(detector.begin(shapes, len(images)), layers, jnp.arange(len(images)))
     state = detector.finish(collected, shapes)
-    scores = detector.score(state, layers, SIDE)[0]
+    scores = detector.score(state, apply(variables, pictures(4)), SIDE)[0]
     low, high = float(scores.min()), float(scores.max())
     thresholds = Thresholds((low + high) / 2, (low + high) / 2, "by hand", low, high)
     return AnomalyModel(config, state, variables, thresholds, {"fit": 6})

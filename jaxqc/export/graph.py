@@ -138,5 +138,5 @@ def _statistics(meta: dict[str, Any]) -> dict[str, Any]:
 
 def _threshold(meta: dict[str, Any]) -> dict[str, float]:
     """The calibrated one where the checkpoint has it."""
-    found = meta.get("metrics", {}).get("threshold")
+    found = (meta.get("metrics") or {}).get("threshold")
     return {"map": found if isinstance(found, float) and 0 < found < 1 else 0.5}

@@ -55,8 +55,7 @@ def _evaluated(jaxpr: Jaxpr, constants: Sequence[Any], arguments: Sequence[Any])
             results = _WRITTEN_OUT[name](*inputs, **params)
             results = results if equation.primitive.multiple_results else [results]
         else:
-            functions, bound = equation.primitive.get_bind_params(params)
-            results = equation.primitive.bind(*functions, *inputs, **bound)
+            results = equation.primitive.bind(*inputs, **params)
             results = results if equation.primitive.multiple_results else [results]
         values.update(zip(equation.outvars, results, strict=True))
     return [read(v) for v in jaxpr.outvars]
