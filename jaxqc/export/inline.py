@@ -25,8 +25,19 @@ def _tile(array: jax.Array, *, reps: Sequence[int]) -> jax.Array:
     return array
 
 
-_WRITTEN_OUT: dict[str, Callable[..., Any]] = {"stack": _stack, "unstack": _unstack, "tile": _tile}
-"""Primitives newer than what converters know, by those that they are made of."""
+def _pad(array: jax.Array, value: jax.Array, *, padding_config: Sequence[tuple[int, int, int]]) -> jax.Array:
+    if any(min(padding) < 0 or padding[2] for padding in padding_config):
+        return lax.pad(array, value, padding_config)
+    for axis, (low, high, _) in enumerate(padding_config):
+        sides = lambda n, axis=axis, array=array: (
+            [lax.broadcast(value, (*array.shape[:axis], n, *array.shape[axis + 1 :]))] if n else []
+        )
+        array = lax.concatenate([*sides(low), array, *sides(high)], axis) if low or high else array
+    return array
+
+
+_WRITTEN_OUT: dict[str, Callable[..., Any]] = {"stack": _stack, "unstack": _unstack, "tile": _tile, "pad": _pad}
+"""Primitives that converters do not know yet, or not where a size is open, by those that they are made of."""
 
 
 def inlined(function: Callable[..., Any], *shapes: jax.ShapeDtypeStruct) -> Callable[..., Any]:

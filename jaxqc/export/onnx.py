@@ -49,19 +49,16 @@ def convert(graph: Graph, batch: int, file: Path) -> dict[str, dict[str, Any]]:
     if not graph.height:
         raise UserError("--size: an ONNX file needs the images' size; give it (or --height and --width)")
     weights = {name: jnp.asarray(value) for name, value in graph.weights.items()}
-
-    def run(images: UInt8[jax.Array, "n h w 3"]) -> dict[str, jax.Array]:
-        shape = jax.ShapeDtypeStruct(images.shape, images.dtype)
-        return inlined(lambda x: graph.run(weights, x), shape)(images)
-
-    sizes = (graph.height, graph.width, 3)
-    shapes = jax.eval_shape(run, jax.ShapeDtypeStruct((2, *sizes), np.uint8))
-    dimensions = jax_export.symbolic_shape("b") if not batch else (batch,)
+    sizes = f"{batch or 'b'}, {graph.height}, {graph.width}, 3"
+    image = jax.ShapeDtypeStruct(jax_export.symbolic_shape(sizes), np.uint8)
+    # Traced before the converter puts its own functions in the place of JAX's, whose resizing is another one.
+    run = inlined(lambda images: graph.run(weights, images), image)
+    shapes = jax.eval_shape(run, image)
     try:
         with _quiet():
             model = to_onnx(
                 run,
-                [jax.ShapeDtypeStruct((*dimensions, *sizes), np.uint8)],
+                [image],
                 model_name=graph.kind,
                 opset=OPSET,
                 input_names=["image"],
