@@ -42,7 +42,9 @@ def test_importing_is_light(code):
     assert len(loaded) < 300
 
 
-@pytest.mark.parametrize("verb", ["", "train", "evaluate", "predict", "verify", "export", "data", "data check", "ledger lots"])
+@pytest.mark.parametrize(
+    "verb", ["", "train", "evaluate", "predict", "verify", "export", "data", "data check", "ledger lots"]
+)
 def test_help_imports_nothing_heavy(verb):
     code = f"""
 import io, contextlib
