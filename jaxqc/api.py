@@ -24,6 +24,7 @@ from jaxqc.data.open import open_data as open_data
 from jaxqc.data.splits import apply_protocol, choose_protocol, read_splits, write_splits
 from jaxqc.data.usable import usable
 from jaxqc.errors import UserError, suggest
+from jaxqc.export.folder import is_export
 from jaxqc.saliency.evaluate import Evaluation, evaluate_dataset, write_evaluation
 from jaxqc.saliency.method import make_method
 from jaxqc.saliency.model import Model as Model
@@ -132,6 +133,8 @@ def load(
     Raises:
       UserError: no such folder, or its checkpoint is absent, damaged or of another version.
     """
+    if is_export(path):
+        raise UserError(f"{printable(path)}: an export; give the run's or the fit's folder (jaxqc.load opens exports)")
     if is_segmentation(path):
         return load_segmentation(path, which, batch)
     return load_detector(path, batch) if is_fit(path) else load_network(path, which, fold, batch)

@@ -12,6 +12,7 @@ from typing import Any
 
 from jaxqc.arguments import parse
 from jaxqc.errors import UserError
+from jaxqc.export import cli as export
 from jaxqc.inspection import cli as ledger
 from jaxqc.verbs import data, train, use
 from jaxqc.weights import cli as weights
@@ -49,6 +50,7 @@ VERBS: dict[str, Any] = {
     "predict": use.predict,
     "inspect": use.inspect,
     "verify": use.verify,
+    "export": export.run,
     "weights": weights.fetch,
     "convert": weights.convert,
     "data check": data.check,

@@ -12,6 +12,8 @@ import numpy as np
 from jaxqc.anomaly.model import is_fit, scaled
 from jaxqc.anomaly.model import load as load_detector
 from jaxqc.errors import UserError
+from jaxqc.export.folder import is_export
+from jaxqc.export.run import load as load_export
 from jaxqc.saliency.model import load
 from jaxqc.semi.model import is_segmentation, load_segmentation
 from jaxqc.training.record import environment
@@ -52,14 +54,17 @@ class Verdict:
 
 
 def verify(path: str | Path, tolerance: float | None = None) -> Verdict:
-    """Runs the golden images of the run folder `path` through its best checkpoint and compares the maps.
+    """Runs the golden images of the run folder `path` through its best checkpoint and compares the maps; of an export
+    all its outputs.
 
     tolerance: largest difference that passes; None takes `TOLERANCE` of the run's compute dtype.
 
     Raises:
       UserError: no run there, no golden record, or one of another checkpoint.
     """
-    golden = _read_golden(Path(path))
+    if is_export(path):
+        return _verify_export(path, tolerance)
+    golden = read_golden(Path(path))
     if is_fit(path):
         return _verify_fit(path, golden, tolerance)
     if is_segmentation(path):
@@ -106,6 +111,24 @@ def _verify_segmentation(path: str | Path, golden: dict[str, np.ndarray], tolera
     return _verdict(path, found, expected, model.config.model.dtype, model.meta, tolerance)
 
 
+def _verify_export(path: str | Path, tolerance: float | None) -> Verdict:
+    """An export has one graph; labels and masks count by the share of pixels that differ."""
+    exported = load_export(path)
+    apart = np.array(list(exported.check().values()))
+    limit = TOLERANCE[exported.meta["dtype"]] if tolerance is None else tolerance
+    step = int(exported.meta.get("checkpoint", {}).get("step", 0))
+    return Verdict(
+        str(path),
+        step,
+        float(apart.max()),
+        float(apart.max()),
+        float(apart.mean()),
+        limit,
+        exported.meta,
+        environment(),
+    )
+
+
 def _verdict(
     path: str | Path, found: np.ndarray, expected: np.ndarray, dtype: str, meta: dict[str, Any], tolerance: float | None
 ) -> Verdict:
@@ -123,7 +146,12 @@ def _same_step(path: str | Path, golden: dict[str, np.ndarray], meta: dict[str, 
         )
 
 
-def _read_golden(path: Path) -> dict[str, np.ndarray]:
+def read_golden(path: Path) -> dict[str, np.ndarray]:
+    """`image`, `map`, `size` and `step` of a run's golden.npz.
+
+    Raises:
+      UserError: no such run, no record, or a damaged one.
+    """
     file = path / "golden.npz"
     if not path.is_dir():
         raise UserError(f"{path}: no such run folder; give the --out folder of a training run or a fit")

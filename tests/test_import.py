@@ -43,7 +43,7 @@ def test_importing_is_light(code):
 
 
 @pytest.mark.parametrize(
-    "verb", ["", "train", "evaluate", "predict", "inspect", "verify", "data", "data check", "ledger lots"]
+    "verb", ["", "train", "evaluate", "predict", "inspect", "verify", "export", "data", "data check", "ledger lots"]
 )
 def test_help_imports_nothing_heavy(verb):
     code = f"""

@@ -1,6 +1,7 @@
-"""Every command in the README: cheap ones run on tiny data, expensive ones are parsed to the last flag."""
+"""Every command in the README and the guides: cheap ones run on tiny data, costly ones are parsed to the last flag."""
 
 import re
+import runpy
 import shlex
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from jaxqc.arguments import parse
 from jaxqc.cli import RECIPES, VERBS, main
 from jaxqc.config import Phase, TrainConfig, load_config
 from jaxqc.data.readers import open_dataset
+from jaxqc.export.write import write
 from jaxqc.overrides import override
 from jaxqc.semi.recipe import SemiDataConfig
 from jaxqc.semi.train import train_semi
@@ -28,14 +30,12 @@ from tests.semi.few_labels import use_tiny, write_images
 from tests.tiny_boards import make_boards, make_weights
 
 ROOT = Path(__file__).resolve().parents[1]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-COMMANDS = [
-    line
-    for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
-    for line in block.splitlines()
-    if line.strip() and not line.startswith("#")
-]
-RUN = ("data check", "data records", "data split", "data synthetic", "data tfds", "evaluate", "predict", "verify")
+PAGES = {name: (ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "docs/load_a_checkpoint.md")}
+BLOCKS = [block for page in PAGES.values() for block in re.findall(r"```sh\n(.*?)```", page, re.DOTALL)]
+LINES = [line for block in BLOCKS for line in block.splitlines() if line.strip() and not line.startswith("#")]
+COMMANDS = list(dict.fromkeys(LINES))
+RUN = ("data check", "data records", "data split", "data synthetic", "data tfds", "evaluate", "export", "predict",
+       "verify")  # fmt: skip
 """Verbs that are cheap enough to be run."""
 RECIPE_OF = {"train": TrainConfig, "fit": FitConfig}
 
@@ -70,6 +70,14 @@ def segments(tmp_path_factory) -> tuple[Path, Path, Path]:
             recipe_of_few("supervised", phases=(Phase(1, 28, 4),), views=few), data, folder / "run", progress=False
         )
     return data, lists, folder / "run"
+
+
+@pytest.fixture(scope="module")
+def exported(run_folder, tmp_path_factory) -> Path:
+    """A StableHLO export of the finished run."""
+    folder = tmp_path_factory.mktemp("exported") / "first"
+    write(run_folder, folder, platforms=("cpu",))
+    return folder
 
 
 def words(command: str) -> list[str]:
@@ -113,6 +121,8 @@ def test_jaxqc_commands(command, request, run_folder, plates, foreign, tmp_path,
     if {"NORMALS", "runs/tiles"} & set(arguments):
         boards, fit = request.getfixturevalue("tiles")
         stand_in |= {"NORMALS": str(boards), "runs/tiles": str(fit)}
+    if verb == "verify" and "exports/first" in arguments:
+        stand_in["exports/first"] = str(request.getfixturevalue("exported"))
     if {"SEGMENTS", "runs/few"} & set(arguments):
         data, lists, run = request.getfixturevalue("segments")
         stand_in |= {"SEGMENTS": str(data), "splits/16": str(lists), "runs/few": str(run)}
@@ -130,7 +140,9 @@ def test_make_targets_exist(command):
 @pytest.mark.parametrize("command", [c for c in COMMANDS if words(c)[0] in ("bash", "sbatch", "python")])
 def test_scripts_and_benchmarks_exist(command):
     program, *arguments = words(command)
-    if program == "python":
+    if program == "python" and arguments[0].startswith("examples/"):
+        assert (ROOT / arguments[0]).is_file()
+    elif program == "python":
         assert arguments[0] == "-m"
         done = subprocess.run(
             [sys.executable, "-m", arguments[1], "--help"], cwd=ROOT, capture_output=True, text=True, check=False
@@ -140,6 +152,18 @@ def test_scripts_and_benchmarks_exist(command):
             assert flag in done.stdout
     else:
         subprocess.run(["bash", "-n", arguments[0]], cwd=ROOT, check=True)
+
+
+@pytest.mark.parametrize("command", [c for c in COMMANDS if c.startswith("python examples/")])
+def test_examples_run(command, run_folder, plates, exported, monkeypatch, capsys):
+    """In this process, which knows the run's tiny network."""
+    stand_in = {"runs/first": run_folder, "exports/first": exported}
+    stand_in |= {"IMAGES": plates / "Source Images", "MASKS": plates / "Ground truth"}
+    _, script, *arguments = words(command)
+    monkeypatch.setattr(sys, "argv", [script, *(str(stand_in.get(a, a)) for a in arguments)])
+    runpy.run_path(str(ROOT / script), run_name="__main__")
+    shown = capsys.readouterr().out
+    assert "30 images" in shown or "largest difference from the golden output" in shown
 
 
 def test_slurm_script_gives_the_training_script_what_it_takes(tmp_path, monkeypatch):
@@ -166,14 +190,16 @@ def test_installation_commands_name_real_extras():
 
 
 def test_python_examples_run(run_folder, plates):
-    for block in re.findall(r"```python\n(.*?)```", README, re.DOTALL):
-        code = block.replace('"runs/first"', repr(str(run_folder))).replace('"DIR"', repr(str(plates)))
-        exec(compile(code, "README.md", "exec"), {})
+    for name, page in PAGES.items():
+        for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
+            code = block.replace('"runs/first"', repr(str(run_folder))).replace('"DIR"', repr(str(plates)))
+            exec(compile(code, name, "exec"), {})
 
 
 def test_links_and_pictures_exist():
-    for target in re.findall(r"\]\(([^)#]+)\)", README):
-        assert (ROOT / target).exists(), f"README links to {target}, which is not there"
+    for name, page in PAGES.items():
+        for target in re.findall(r"\]\(([^)#]+)\)", page):
+            assert ((ROOT / name).parent / target).exists(), f"{name} links to {target}, which is not there"
 
 
 def test_ci_runs_the_readmes_test_command():

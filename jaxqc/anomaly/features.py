@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.export import is_symbolic_dim
 from jaxtyping import Array, Float, UInt8
 
 from jaxqc.anomaly.detectors import Layers, Shapes
@@ -61,7 +62,7 @@ def by_halves(apply: Callable[[Variables, Any], Any]) -> Callable[[Variables, An
 
     def choose(variables: Variables, batch: jax.Array) -> Any:
         n = batch.shape[0]
-        if n < 4 or n % 2:
+        if is_symbolic_dim(n) or n < 4 or n % 2:
             return apply(variables, batch)
         return lax.platform_dependent(variables, batch, cpu=halves, default=apply)
 

@@ -1,13 +1,18 @@
 """Nearest neighbours in a gallery of normal features: exact, in chunks, for PatchCore and SPADE."""
 
+from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.export import is_symbolic_dim
 from jaxtyping import Array, Float, Int
 
 EXACT = lax.Precision.HIGHEST
+OPEN_CHUNK = 128
+"""Where the number of queries is open; less is then wasted on a last chunk that is hardly filled."""
 
 
 @partial(jax.jit, static_argnames=("k", "chunk"))
@@ -30,7 +35,18 @@ def nearest(
         order = jnp.argsort(distance)
         return distance[order], index[order].astype(jnp.int32)
 
-    return lax.map(one, queries, batch_size=min(chunk, queries.shape[0]))
+    count = queries.shape[0]
+    if is_symbolic_dim(count):
+        return _open_map(one, queries, min(chunk, OPEN_CHUNK))
+    return lax.map(one, queries, batch_size=min(chunk, count))
+
+
+def _open_map(one: Callable[[jax.Array], Any], queries: jax.Array, chunk: int) -> Any:
+    """`lax.map` in chunks for a number of queries that an exported graph leaves open: the last chunk is filled up."""
+    count, width = queries.shape
+    chunks = (count + chunk - 1) // chunk
+    filled = jnp.pad(queries, ((0, chunks * chunk - count), (0, 0))).reshape(chunks, chunk, width)
+    return jax.tree.map(lambda x: x.reshape(chunks * chunk, *x.shape[2:])[:count], lax.map(jax.vmap(one), filled))
 
 
 def patchcore_image_score(

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from jaxqc.arguments.data import data_verbs
+from jaxqc.arguments.export import export_verb
 from jaxqc.arguments.ledger import ledger_verbs
 from jaxqc.arguments.models import model_verbs
 from jaxqc.arguments.parser import Parser
@@ -65,4 +66,5 @@ def _parsers(run: Mapping[str, Verb]) -> tuple[Parser, dict[str, Parser]]:
     weights_verbs(top, verb)
     data_verbs(top, verb)
     ledger_verbs(top, verb)
+    export_verb(top, verb)
     return parser, verbs

@@ -47,7 +47,7 @@ def _disk_max(mask: Bool[Array, "b h w"], radius: int) -> Bool[Array, "b h w"]:
     x = mask.astype(jnp.float32)
     for dy in range(-radius, radius + 1):
         reach = int((radius**2 - dy**2) ** 0.5)
-        wide = lax.reduce_window(x, 0.0, lax.max, (1, 1, 2 * reach + 1), (1, 1, 1), "SAME") > 0
+        wide = lax.reduce_window(x, -jnp.inf, lax.max, (1, 1, 2 * reach + 1), (1, 1, 1), "SAME") > 0
         h = mask.shape[1]
         moved = jnp.pad(wide, ((0, 0), (max(-dy, 0), max(dy, 0)), (0, 0)))
         out |= moved[:, max(dy, 0) : max(dy, 0) + h]

@@ -5,6 +5,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 from jax import lax
+from jax.export import is_symbolic_dim
 from jaxtyping import Array, Float
 
 from jaxqc.types import Variables
@@ -17,7 +18,8 @@ def infer(network: nn.Module, variables: Variables, image: Float[Array, "n s s 3
     """`map` [n s s] in [0, 1] and, where the network has them, `class` probabilities [n k] and coarse maps `m1`..`m3`.
 
     On CPU a batch passes in chunks of `CHUNK` inside the compiled program: their activations stay in the cache, and a
-    call touches a quarter of the memory (a fifth more images/s at batch 16; docs/throughput.md).
+    call touches a quarter of the memory (a fifth more images/s at batch 16; docs/throughput.md). An exported graph
+    takes a batch that is left open whole.
     """
 
     def whole(variables: Variables, image: jax.Array) -> dict[str, jax.Array]:
@@ -32,6 +34,6 @@ def infer(network: nn.Module, variables: Variables, image: Float[Array, "n s s 3
         return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), out)
 
     n = image.shape[0]
-    if n <= CHUNK or n % CHUNK:
+    if is_symbolic_dim(n) or n <= CHUNK or n % CHUNK:
         return whole(variables, image)
     return lax.platform_dependent(variables, image, cpu=chunked, default=whole)

@@ -43,7 +43,7 @@ def fitted(image: Float[Array, "b h w 3"], multiple: int = PATCH, side: int = 0)
     if size == (height, width):
         return image
     if side:
-        return jax.image.resize(image, (len(image), *size, image.shape[3]), "linear")
+        return jax.image.resize(image, (image.shape[0], *size, image.shape[3]), "linear")
     return resize_align_corners(image, *size)
 
 
@@ -103,7 +103,7 @@ def sliding_window(
     def add(i: Array, carry: tuple[Array, Array]) -> tuple[Array, Array]:
         total, seen = carry
         top, left = starts[i]
-        cut = lax.dynamic_slice(image, (0, top, left, 0), (len(image), tall, wide, image.shape[3]))
+        cut = lax.dynamic_slice(image, (0, top, left, 0), (image.shape[0], tall, wide, image.shape[3]))
         found = jax.nn.softmax(network(params, cut).astype(jnp.float32))
         at = (0, top, left, 0)
         total = lax.dynamic_update_slice(total, lax.dynamic_slice(total, at, found.shape) + found, at)

@@ -1,0 +1,76 @@
+"""A traced function written out flat: calls inlined, and what depends on the platform decided."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+from jax import lax
+from jax.extend.core import Jaxpr, Literal
+
+_CALLS = ("jit", "pjit", "closed_call", "core_call", "remat2", "checkpoint", "custom_jvp_call", "custom_vjp_call")
+_BODIES = ("jaxpr", "call_jaxpr", "fun_jaxpr")
+
+
+def _stack(*arrays: jax.Array, axis: int) -> jax.Array:
+    return lax.concatenate([lax.expand_dims(x, [axis]) for x in arrays], axis)
+
+
+def _unstack(array: jax.Array, *, axis: int) -> list[jax.Array]:
+    return [lax.index_in_dim(array, i, axis, keepdims=False) for i in range(array.shape[axis])]
+
+
+def _tile(array: jax.Array, *, reps: Sequence[int]) -> jax.Array:
+    for axis, count in enumerate(reps):
+        array = lax.concatenate([array] * count, axis) if count > 1 else array
+    return array
+
+
+def _pad(array: jax.Array, value: jax.Array, *, padding_config: Sequence[tuple[int, int, int]]) -> jax.Array:
+    if any(min(padding) < 0 or padding[2] for padding in padding_config):
+        return lax.pad(array, value, padding_config)
+    for axis, (low, high, _) in enumerate(padding_config):
+        sides = lambda n, axis=axis, array=array: (
+            [lax.broadcast(value, (*array.shape[:axis], n, *array.shape[axis + 1 :]))] if n else []
+        )
+        array = lax.concatenate([*sides(low), array, *sides(high)], axis) if low or high else array
+    return array
+
+
+_WRITTEN_OUT: dict[str, Callable[..., Any]] = {"stack": _stack, "unstack": _unstack, "tile": _tile, "pad": _pad}
+"""Primitives that converters do not know yet, or not where a size is open, by those that they are made of."""
+
+
+def inlined(function: Callable[..., Any], *shapes: jax.ShapeDtypeStruct) -> Callable[..., Any]:
+    """`function` of arrays of these shapes, without inner calls and custom derivatives; of `lax.platform_dependent` the
+    default branch is kept (a depthwise convolution is then one, not the shifts that are quick where XLA compiles for
+    CPU). The bodies of loops stay as they are."""
+    closed, shape = jax.make_jaxpr(function, return_shape=True)(*shapes)
+    structure = jax.tree.structure(shape)
+    return lambda *arrays: jax.tree.unflatten(structure, _evaluated(closed.jaxpr, closed.consts, arrays))
+
+
+def _evaluated(jaxpr: Jaxpr, constants: Sequence[Any], arguments: Sequence[Any]) -> list[Any]:
+    values: dict[Any, Any] = dict(zip([*jaxpr.constvars, *jaxpr.invars], [*constants, *arguments], strict=True))
+    read = lambda atom: atom.val if isinstance(atom, Literal) else values[atom]
+    for equation in jaxpr.eqns:
+        inputs, name, params = [read(v) for v in equation.invars], equation.primitive.name, equation.params
+        if name == "platform_index":
+            results = [_Default(params["platforms"].index(None))]
+        elif name == "cond" and isinstance(inputs[0], _Default):
+            branch = params["branches"][inputs[0]]
+            results = _evaluated(branch.jaxpr, branch.consts, inputs[1:])
+        elif name in _CALLS:
+            body = next(params[key] for key in _BODIES if key in params)
+            results = _evaluated(getattr(body, "jaxpr", body), getattr(body, "consts", ()), inputs)
+        elif name in _WRITTEN_OUT:
+            results = _WRITTEN_OUT[name](*inputs, **params)
+            results = results if equation.primitive.multiple_results else [results]
+        else:
+            results = equation.primitive.bind(*inputs, **params)
+            results = results if equation.primitive.multiple_results else [results]
+        values.update(zip(equation.outvars, results, strict=True))
+    return [read(v) for v in jaxpr.outvars]
+
+
+class _Default(int):
+    """Number of the branch for all platforms that are not named."""

@@ -1,0 +1,160 @@
+"""An export ready for use: uint8 images in, what the checkpoint's own `predict` gives out. Needs JAX and no network."""
+
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from jax import export as jax_export
+from jaxtyping import UInt8
+
+from jaxqc.data.problems import printable
+from jaxqc.data.resizing import resize_image, resize_map
+from jaxqc.data.stacks import MAX_PIXELS, Images, one_of, pad_to, power, stack_of
+from jaxqc.errors import UserError
+from jaxqc.export.folder import Contents, read
+from jaxqc.export.parity import differences
+from jaxqc.metrics.regions import without_specks
+
+Answer = np.ndarray | list[np.ndarray]
+WHOLE = ("class", "score", "defective")
+"""Outputs of an image, not of its pixels: one array for all images of a list."""
+
+
+class Exported:
+    """The graph, its weights on the device, and the record.
+
+    `kind`: saliency, anomaly or segmentation. `classes`, `thresholds`, `meta`: as meta.json has them. `height`,
+    `width`: of the images that the graph takes, 0 = any (a detector's images are resized first, whatever their size).
+    """
+
+    def __init__(self, contents: Contents, batch: int = 16) -> None:
+        """`batch`: most images on the device at once, where the graph leaves that open."""
+        meta = self.meta = contents.meta
+        self.kind: str = meta["kind"]
+        self.classes: tuple[str, ...] = tuple(meta["classes"])
+        self.thresholds: dict[str, Any] = meta["thresholds"]
+        self._fixed, self.height, self.width, _ = (n if isinstance(n, int) else 0 for n in meta["input"]["shape"])
+        self.batch = self._fixed or batch
+        self._golden = contents.golden
+        graph = _deserialized(contents)
+        self._weights = jax.device_put(contents.weights)
+        self._call = jax.jit(graph.call)
+
+    def predict(self, images: Images, *, classes: bool = False) -> Any:
+        """Defect maps, float32 in [0, 1], each at its image's own size; of a segmentation label maps, uint8.
+
+        Args:
+          images: uint8 [n h w c] (c = 1 or 3), grey [n h w], one image [h w] or [h w c], or a list of images. An array
+            with 3 axes is one image where the last is 1 or 3 long, else n grey ones.
+          classes: also return the class probabilities [n k] ([k] for one image), where the network tells them.
+
+        Returns:
+          [n h w], [h w] for one image, or a list of [h w] for a list.
+
+        Raises:
+          UserError: another dtype or shape, a size that the graph does not take, or `classes` of a network without.
+        """
+        found = self.predict_full(images)
+        maps = found.get("label" if self.kind == "segmentation" else "map", [])
+        if not classes:
+            return maps
+        if "class" not in self.meta["outputs"]:
+            raise UserError(f"{self.kind}: this network tells no class of an image; call predict without classes=True")
+        return maps, found.get("class", np.zeros((0, len(self.classes)), np.float32))
+
+    def predict_full(self, images: Images) -> dict[str, Any]:
+        """As `predict`, but all outputs by name (`meta["outputs"]` tells what they are); of a detector also `defective`
+        [n]: score at or above the image threshold."""
+        if not isinstance(images, list | tuple):
+            stack, single = stack_of(np.asarray(images))
+            found = self._stack(stack)
+            return {name: value[0] for name, value in found.items()} if single else found
+        stacks = [one_of(np.asarray(image), i) for i, image in enumerate(images)]
+        groups: dict[tuple[int, ...], list[int]] = {}
+        for i, stack in enumerate(stacks):
+            groups.setdefault(stack.shape, []).append(i)
+        each: list[dict[str, np.ndarray]] = [{} for _ in stacks]
+        for group in groups.values():
+            found = self._stack(np.concatenate([stacks[i] for i in group]))
+            for at, i in enumerate(group):
+                each[i] = {name: value[at] for name, value in found.items()}
+        lists = {name: [one[name] for one in each] for name in (each[0] if each else ())}
+        return {name: np.stack(values) if name in WHOLE else values for name, values in lists.items()}
+
+    def check(self) -> dict[str, float]:
+        """How far the golden outputs are off on this machine, by output (`jaxqc.export.parity.differences`)."""
+        expected = {name: value for name, value in self._golden.items() if name != "image"}
+        return differences(self._batches(self._golden["image"]), expected)
+
+    def _stack(self, images: UInt8[np.ndarray, "n h w c"]) -> dict[str, np.ndarray]:
+        height, width = images.shape[1:3]
+        if self.kind == "anomaly":
+            small = [resize_image(image, self.height) for image in images]
+            found = self._batches(np.stack(small) if small else np.zeros((0, self.height, self.height, 3), np.uint8))
+            return self._at_own_size(found, height, width)
+        if self.height and (height, width) != (self.height, self.width):
+            raise UserError(
+                f"images: {width} x {height} pixels, this export takes {self.width} x {self.height}; resize them, or "
+                f"export again with --width {width} --height {height}"
+            )
+        return self._batches(images)
+
+    def _at_own_size(self, found: dict[str, np.ndarray], height: int, width: int) -> dict[str, np.ndarray]:
+        """A detector's outputs at the image's own size, as `AnomalyModel.inspect` has them."""
+        full = lambda name: [resize_map(x.astype(np.float32), height, width) for x in found[name]]
+        stack = lambda maps, dtype: np.stack(maps) if maps else np.zeros((0, height, width), dtype)
+        distance = stack(full("distance"), np.float32)
+        scaled = np.clip(distance / (2 * self.thresholds["pixel"]), 0, 1).astype(np.float32)
+        masks = [without_specks(x >= 0.5, self.meta["smallest"]) for x in full("mask")]
+        defective = found["score"] >= np.float32(self.thresholds["image"])
+        own = {"map": scaled, "distance": distance, "mask": stack(masks, bool), "defective": defective}
+        return found | own
+
+    def _batches(self, images: UInt8[np.ndarray, "n h w c"]) -> dict[str, np.ndarray]:
+        """Outputs for images of the graph's size, cut into batches, the last one filled with its last image."""
+        images = np.repeat(images, 3, 3) if images.shape[3] == 1 else images
+        n, height, width, _ = images.shape
+        if not n:
+            known = {"h": height, "w": width}
+            sizes = {k: [known.get(s, s) for s in v["shape"][1:]] for k, v in self.meta["outputs"].items()}
+            return {k: np.zeros((0, *sizes[k]), v["dtype"]) for k, v in self.meta["outputs"].items()}
+        most = self._fixed or max(1, min(self.batch, MAX_PIXELS // (height * width)))
+        parts = []
+        for start in range(0, n, most):
+            part = images[start : start + most]
+            full = most if self._fixed or n > most else power(len(part))
+            parts.append((self._call(self._weights, pad_to(part, full)), len(part)))
+        done = [{name: np.asarray(value)[:count] for name, value in out.items()} for out, count in parts]
+        return {name: np.concatenate([out[name] for out in done]) for name in done[0]}
+
+
+def load(path: str | Path, batch: int = 16) -> Exported:
+    """Opens a StableHLO export. batch: most images on the device at once.
+
+    Raises:
+      UserError: no export there, a newer or damaged one, one of other platforms than this machine's, or an ONNX one.
+    """
+    contents = read(path)
+    if contents.meta["graph"] == "onnx":
+        raise UserError(f"{printable(path)}: an ONNX export; open its model.onnx in onnxruntime (examples/use_onnx.py)")
+    if batch < 1:
+        raise UserError(f"batch: {batch} must be 1 or more")
+    return Exported(contents, batch)
+
+
+def _deserialized(contents: Contents) -> jax_export.Exported:
+    name, written = printable(contents.graph), contents.meta.get("versions", {}).get("jax", "another version")
+    try:
+        graph = jax_export.deserialize(bytearray(contents.graph.read_bytes()))
+    except Exception as e:  # its bytes are as they were written: this JAX does not know their version
+        raise UserError(
+            f"{name}: written by jax {written}, which jax {jax.__version__} cannot read ({str(e)[:200]}); export again"
+        ) from e
+    here = jax_export.default_export_platform()
+    if here not in graph.platforms:
+        raise UserError(
+            f"{name}: made for {', '.join(graph.platforms)}, this machine runs {here}; export again with --platforms "
+            f"{' '.join(graph.platforms)} {here}"
+        )
+    return graph
