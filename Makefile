@@ -14,6 +14,7 @@ JOBS ?= 2
 demo: $(VENV)/.installed
 	$(BIN)/python scripts/demo_wood.py --out demo
 	$(BIN)/python scripts/demo.py --out demo
+	$(BIN)/python scripts/demo_lots.py --out demo
 
 test: $(VENV)/.installed
 	$(BIN)/python -m pytest -m "not slow" --hypothesis-profile quick -n $(JOBS) --dist loadfile $(ARGS)
