@@ -30,12 +30,13 @@ from tests.semi.few_labels import use_tiny, write_images
 from tests.tiny_boards import make_boards, make_weights
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = {name: (ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "docs/load_a_checkpoint.md")}
+GUIDES = ("README.md", "docs/load_a_checkpoint.md", "docs/inspect_a_delivery.md")
+PAGES = {name: (ROOT / name).read_text(encoding="utf-8") for name in GUIDES}
 BLOCKS = [block for page in PAGES.values() for block in re.findall(r"```sh\n(.*?)```", page, re.DOTALL)]
 LINES = [line for block in BLOCKS for line in block.splitlines() if line.strip() and not line.startswith("#")]
 COMMANDS = list(dict.fromkeys(LINES))
-RUN = ("data check", "data records", "data split", "data synthetic", "data tfds", "evaluate", "export", "predict",
-       "verify")  # fmt: skip
+RUN = ("data check", "data records", "data split", "data synthetic", "data tfds", "evaluate", "export", "inspect",
+       "ledger lots", "predict", "verify")  # fmt: skip
 """Verbs that are cheap enough to be run."""
 RECIPE_OF = {"train": TrainConfig, "fit": FitConfig}
 
@@ -70,6 +71,28 @@ def segments(tmp_path_factory) -> tuple[Path, Path, Path]:
             recipe_of_few("supervised", phases=(Phase(1, 28, 4),), views=few), data, folder / "run", progress=False
         )
     return data, lists, folder / "run"
+
+
+@pytest.fixture(scope="module")
+def inspected(tiles, tmp_path_factory) -> Path:
+    """An inspection of the unseen boards."""
+    folder = tmp_path_factory.mktemp("inspected") / "boards"
+    assert (
+        main(
+            [
+                "inspect",
+                "--checkpoint",
+                str(tiles[1]),
+                "--images",
+                str(tiles[0] / "test"),
+                "--out",
+                str(folder),
+                "--quiet",
+            ]
+        )
+        == 0
+    )
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -118,9 +141,12 @@ def test_jaxqc_commands(command, request, run_folder, plates, foreign, tmp_path,
         return
     assert verb in RUN
     stand_in = {"DIR": str(plates), "FOREIGN": str(foreign), "runs/first": str(run_folder)}
-    if {"NORMALS", "runs/tiles"} & set(arguments):
+    if {"NORMALS", "runs/tiles", "runs/boards"} & set(arguments) or verb == "data check":
         boards, fit = request.getfixturevalue("tiles")
         stand_in |= {"NORMALS": str(boards), "runs/tiles": str(fit)}
+        stand_in |= {"BOARDS": str(boards), "BOARDS/test": str(boards / "test"), "runs/boards": str(fit)}
+    if "inspection/ledger.sqlite" in arguments:
+        stand_in["inspection/ledger.sqlite"] = str(request.getfixturevalue("inspected") / "ledger.sqlite")
     if verb == "verify" and "exports/first" in arguments:
         stand_in["exports/first"] = str(request.getfixturevalue("exported"))
     if {"SEGMENTS", "runs/few"} & set(arguments):
