@@ -3,6 +3,7 @@
 import copy
 import csv
 import dataclasses
+import functools
 import json
 import os
 import shutil
@@ -54,16 +55,22 @@ def boards(tmp_path_factory):
     return make_boards(tmp_path_factory.mktemp("boards"))
 
 
+@pytest.fixture(scope="module")
+def folder_of(tmp_path_factory, boards):
+    """kind → the folder of such a model, made once."""
+    return functools.cache(lambda kind: make_checkpoint(kind, tmp_path_factory.mktemp(kind), boards))
+
+
 @pytest.fixture(scope="module", params=EVERY)
-def every(request, tmp_path_factory, boards):
+def every(request, folder_of):
     """The folder of a model of each kind."""
-    return make_checkpoint(request.param, tmp_path_factory.mktemp(request.param), boards)
+    return folder_of(request.param)
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
+def folder(folder_of):
     """A network's run folder."""
-    return write_network(tmp_path_factory.mktemp("network"), threshold=0.4, f1=0.9)
+    return folder_of("network")
 
 
 @pytest.fixture(scope="module")
@@ -144,8 +151,8 @@ def test_the_maps_are_those_of_predict(every, images):
 
 
 @pytest.mark.parametrize(("kind", "devices"), [("network", 2), *(pytest.param(kind, 8, marks=slow) for kind in KINDS)])
-def test_several_devices_find_the_same(kind, devices, images, boards, tmp_path):
-    model = jaxqc.load(make_checkpoint(kind, tmp_path / "model", boards), batch=2)
+def test_several_devices_find_the_same(kind, devices, images, folder_of, tmp_path):
+    model = jaxqc.load(folder_of(kind), batch=2)
     one = inspect(model, images, tmp_path / "one")
     many = inspect(model, images, tmp_path / "many", devices=devices)
     findings = [{name: e.finding for name, e in in_ledger(r).items()} for r in (one, many)]
@@ -232,8 +239,8 @@ def test_the_threshold_is_the_runs_own_or_the_callers(network, images, tmp_path)
             inspect(kept, images / "A", tmp_path / "bad", threshold=bad)
 
 
-def test_a_detectors_threshold_moves_both_of_its_own(images, boards, tmp_path):
-    model = jaxqc.load(make_checkpoint("gaussian", tmp_path / "model", boards))
+def test_a_detectors_threshold_moves_both_of_its_own(images, folder_of):
+    model = jaxqc.load(folder_of("gaussian"), batch=BATCH)
     loose, own, strict = (make_scorer(model, t, 1) for t in (0.25, None, 0.9))
     image = np.array(Image.open(images / "A/0.png"))[..., None]
     answers = [s.answer(*image.shape[:2], s.score([s.prepare(image)], 0)[0]) for s in (loose, own, strict)]
