@@ -21,6 +21,7 @@ from jaxqc.data.dataset import ArrayDataset, Dataset
 from jaxqc.data.load import load_arrays
 from jaxqc.data.open import Keys, keys_of
 from jaxqc.data.open import open_data as open_data
+from jaxqc.data.problems import printable
 from jaxqc.data.splits import apply_protocol, choose_protocol, read_splits, write_splits
 from jaxqc.data.usable import usable
 from jaxqc.errors import UserError, suggest

@@ -33,7 +33,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("demo"))
     parser.add_argument("--lots", type=int, default=6, help="of each supplier")
-    parser.add_argument("--images", type=int, default=10, help="of each lot")
+    parser.add_argument("--images", type=int, default=12, help="of each lot")
     parser.add_argument("--size", type=int, default=224, help="side of the steel plates in pixels")
     args = parser.parse_args()
     began = time.monotonic()

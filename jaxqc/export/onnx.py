@@ -48,7 +48,7 @@ def convert(graph: Graph, batch: int, file: Path) -> dict[str, dict[str, Any]]:
 
     if not graph.height:
         raise UserError("--size: an ONNX file needs the images' size; give it (or --height and --width)")
-    weights = {name: jnp.asarray(value) for name, value in graph.weights.items()}
+    weights: Any = {name: jnp.asarray(value) for name, value in graph.weights.items()}
     sizes = f"{batch or 'b'}, {graph.height}, {graph.width}, 3"
     image = jax.ShapeDtypeStruct(jax_export.symbolic_shape(sizes), np.uint8)
     # Traced before the converter puts its own functions in the place of JAX's, whose resizing is another one.
