@@ -81,14 +81,17 @@ class Browser:
     def logs(self):
         """What came since the last call: the console's entries, and the addresses that were asked for."""
         console = [(entry["level"], entry["message"]) for entry in self.driver.get_log("browser")]
-        asked = []
+        asked, stopped = {}, set()
         for entry in self.driver.get_log("performance"):
             message = json.loads(entry["message"])["message"]
-            if message["method"] == "Network.requestWillBeSent":
-                asked.append(message["params"]["request"]["url"])
-            elif message["method"] in ("Network.webSocketCreated", "Network.webTransportCreated"):
-                asked.append(message["params"]["url"])
-        return console, [url for url in asked if not url.startswith("data:")]
+            name, about = message["method"], message["params"]
+            if name == "Network.requestWillBeSent":
+                asked[about["requestId"]] = about["request"]["url"]
+            elif name in ("Network.webSocketCreated", "Network.webTransportCreated"):
+                asked[about["url"]] = about["url"]
+            elif name == "Network.loadingFailed" and about.get("blockedReason") == "csp":
+                stopped.add(about["requestId"])  # never sent, and the console tells of it
+        return console, [url for key, url in asked.items() if key not in stopped and not url.startswith("data:")]
 
     def press(self, *keys):
         """Keys as a person presses them, one after the other, on whatever has the focus."""
