@@ -129,15 +129,17 @@ class Stream:
         batch = self.scorer.batch
         for some in batched(decoded(items, lambda item: read_bytes(item.image), batch), batch):
             sums = [result[0] for _, result in some if not isinstance(result, UserError)]
+            seen = set(self.underway)  # before the ledger is asked: none may slip in between
             known, placed = self.ledger.has(sums, self.info.digest), {}
             for item, result in some:
                 if isinstance(result, UserError):
                     self._bad(item, "unreadable", result)
-                elif result[0] in known or result[0] in self.underway:
+                elif result[0] in known or result[0] in seen:
                     placed |= {result[0]: row_of(item)} if result[0] in known else {}
                     self.known += 1
                     self.progress.add(1, passed=True)
                 else:
+                    seen.add(result[0])
                     self.underway.add(result[0])
                     yield item, *result
             if placed:
