@@ -94,7 +94,9 @@ def read_manifest(path: str | Path) -> Manifest:
     problems = [*_misspelt(name, header, more), *problems]
     if not items and not any(p.severity == "error" for p in problems):
         raise UserError(f"{name}: no rows below the header; add one line an image")
-    return Manifest(printable(path.stem), tuple(items), tuple(problems), more)
+    # Many are called just manifest.csv; then the folder's name says more.
+    stem = path.resolve().parent.name if path.stem.lower() == "manifest" else path.stem
+    return Manifest(printable(stem), tuple(items), tuple(problems), more)
 
 
 def _plain(path: Path) -> Manifest:
