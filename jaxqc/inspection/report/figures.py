@@ -37,7 +37,7 @@ def worst_figure(
         known = truth(picture) if truth else None
         f = picture.finding
         first = f.defects[0].class_name if f.defects else ""
-        name = drawable(f"{Path(f.image).name} {f.verdict} q {f.severity:.2f}")
+        name = drawable(f"q {f.severity:.2f} {Path(f.image).name}")
         rows.append(Row(name, photo, values, _like(known, mask.shape), predicted=drawable(first), found=mask))
     result_figure(rows, path, scale="score")
     return Path(path)
