@@ -109,13 +109,6 @@ class Counter:
         """Images a second since the start, without those that were passed over."""
         return (self.done - self._passed) / max(time.monotonic() - self._began, 1e-9)
 
-    def note(self, text: str) -> None:
-        """A line of its own, above the bar."""
-        if self._bar:
-            self._bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
-        elif self._enabled:
-            print(text, file=sys.stderr, flush=True)
-
     def add(self, n: int, passed: bool = False) -> None:
         """`n` more images are done; `passed`: at once, for they were done before, so they say nothing of the rate."""
         self.done += n

@@ -93,10 +93,10 @@ def inspect(
         stop = stack.enter_context(Sigterm())
         stream = Stream(scorer, rules, mm_per_pixel, info, kept, findings, problems, gallery, counter, stop.asked)
         stream.run(manifest.items)
-        if stop.asked():
-            counter.note(f"SIGTERM: {stream.new} images were kept in {kept.name}; the same command goes on from there")
-            raise SystemExit(143)
-        return _finish(stream, manifest, out, aql)
+        if not stop.asked():
+            return _finish(stream, manifest, out, aql)
+    note(f"SIGTERM: {stream.new} images were kept in {kept.name}; the same command goes on from there")
+    raise SystemExit(143)
 
 
 def _finish(stream: Stream, manifest: Manifest, out: Path, aql: float) -> Inspection:
