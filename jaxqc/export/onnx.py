@@ -1,6 +1,7 @@
 """A graph as an ONNX file, by jax2onnx, and its run in onnxruntime. Both come with the extra `onnx`."""
 
 import contextlib
+import importlib
 import logging
 import re
 import warnings
@@ -23,15 +24,16 @@ OPSET = 18
 """ONNX operator set: runtimes of 2023 and later have it."""
 ONE_FILE = 1_900_000_000
 """Bytes of weights up to which all is one file: protobuf's limit is 2 GiB."""
+PACKAGES = ("jax2onnx", "onnx", "onnxruntime")
+"""Of the extra `onnx`; imported by name, since few environments have them."""
 INSTALL = "pip install 'jaxqc[onnx]'"
 
 
 def needs_onnx() -> None:
     """Raises UserError where the extra is not installed."""
     try:
-        import jax2onnx  # noqa: F401
-        import onnx  # noqa: F401
-        import onnxruntime  # noqa: F401
+        for name in PACKAGES:
+            importlib.import_module(name)
     except ImportError as e:
         raise UserError(f"--format onnx: {e.name} is not installed; {INSTALL}") from e
 
@@ -43,8 +45,7 @@ def convert(graph: Graph, batch: int, file: Path) -> dict[str, dict[str, Any]]:
       UserError: an operator that cannot be converted, or an image size that is left open.
     """
     needs_onnx()
-    import onnx
-    from jax2onnx import to_onnx
+    onnx, to_onnx = importlib.import_module("onnx"), importlib.import_module("jax2onnx").to_onnx
 
     if not graph.height:
         raise UserError("--size: an ONNX file needs the images' size; give it (or --height and --width)")
@@ -77,8 +78,7 @@ def run_onnx(file: Path, images: UInt8[np.ndarray, "n h w 3"], batch: int) -> di
     Raises:
       UserError: onnxruntime does not take the file.
     """
-    import onnxruntime
-
+    onnxruntime = importlib.import_module("onnxruntime")
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     try:
