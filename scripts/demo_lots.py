@@ -29,22 +29,23 @@ PARTS = {"steel": "run", "wood": "wood"}
 
 
 def main() -> int:
-    """Runs the demo; 0 when the supplier who drifts is ranked behind the other, by both detectors."""
+    """Runs the demo; 0 when each detector ranks the supplier who drifts behind the other."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("demo"))
     parser.add_argument("--lots", type=int, default=6, help="of each supplier")
     parser.add_argument("--images", type=int, default=12, help="of each lot")
     parser.add_argument("--size", type=int, default=224, help="side of the steel plates in pixels")
+    parser.add_argument("--kinds", nargs="+", choices=tuple(PARTS), default=list(PARTS), help="what is delivered")
     args = parser.parse_args()
     began = time.monotonic()
 
     enable_compilation_cache()
-    told, reports = True, []
+    told, reports = True, {}
     try:
-        for kind, run in PARTS.items():
-            model = jaxqc.load(args.out / run, batch=8)
+        for kind in args.kinds:
+            model = jaxqc.load(args.out / PARTS[kind], batch=8)
             side = args.size if kind == "steel" else model.size
-            say(f"inspecting deliveries of {kind} with {run}: two suppliers, {args.lots} lots each")
+            say(f"inspecting deliveries of {kind}: two suppliers, {args.lots} lots each")
             manifest = write_lots(args.out / f"{kind}_lots", kind, args.lots, args.images, side, DELIVERED, DIFFICULTY)
             out = args.out / f"inspection_{kind}"
             shutil.rmtree(out, ignore_errors=True)
@@ -52,14 +53,14 @@ def main() -> int:
             show_lots(found.lots)
             show_suppliers(found.suppliers)
             told &= [supplier.supplier for supplier in found.suppliers] == [STEADY, DRIFTING]
-            reports.append(found.report)
+            reports[kind] = found.report
     except UserError as e:
         print(f"demo: {e}", file=sys.stderr)
         return 2
 
-    print(f"{DRIFTING} ranked behind {STEADY} by both detectors: {told}; {time.monotonic() - began:.0f} s in all")
-    print(f"boards: {reports[1]}")
-    print(f"report: {reports[0]}")
+    print(f"{DRIFTING} ranked behind {STEADY}: {told}; {time.monotonic() - began:.0f} s in all")
+    for kind, report in reversed(reports.items()):
+        print(f"report on {kind}: {report}")
     return 0 if told else 1
 
 

@@ -1,4 +1,4 @@
-"""The two halves of `make demo`, small: they run to their end and leave their tables and pictures."""
+"""The parts of `make demo`, small: they run to their end and leave their tables, pictures and reports."""
 
 import os
 import subprocess
@@ -28,6 +28,17 @@ def test_boards(tmp_path):
     for name in ("wood.png", "wood/evaluation/cases.png", "wood_gaussian/evaluation/cases.png"):
         with Image.open(tmp_path / name) as picture:
             assert min(picture.size) > 300
+    deliveries(tmp_path, "wood")
+
+
+def deliveries(out: Path, *kinds: str) -> None:
+    """The demo's last part, on what its other parts left."""
+    told = demo("demo_lots.py", out, "--kinds", *kinds, "--lots", "2", "--images", "3", "--size", "48")
+    assert "Tamar ranked behind Aldermoor" in told
+    for kind in kinds:
+        report = out / f"inspection_{kind}" / "report.html"
+        assert str(report) in told
+        assert "T-2044" in report.read_text("utf-8")
 
 
 @pytest.mark.slow
@@ -38,3 +49,4 @@ def test_steel(tmp_path):
     for name in ("demo.png", "training_curve.png"):
         with Image.open(tmp_path / name) as picture:
             assert min(picture.size) > 300
+    deliveries(tmp_path, "steel")
