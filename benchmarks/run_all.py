@@ -103,6 +103,8 @@ TABLES = {
     "compile": ("Compile time, cold", ("name", "batch", "size", "trace_s", "compile_s", "total_s", "wall_s")),
     "postprocess": ("From maps to defects", ("name", "maps", "batch", "side", "defects", "images_per_s", "ms", "spread",
                                              "of_scoring")),
+    "inspect": ("Inspecting JPEG files, stage by stage", ("model", "name", "batch", "side", "images_per_s", "ms",
+                                                          "spread", "slowest_stage")),
     "input": ("Input pipeline", ("name", "workers", "batch", "images_per_s", "spread")),
     "scaling": ("Devices", ("name", "mode", "backend", "devices", "processes", "images_per_s", "efficiency", "spread")),
 }  # fmt: skip
@@ -148,6 +150,7 @@ def jobs(
     # Simulated devices share a CPU's cores: small images show their overhead in minutes.
     scaling = [] if accelerator else ["--size", "96", "--devices", "1", "2", "4", "--mode", "strong"]
     run += [["benchmarks.postprocess", "--model", "tscarnet", "--dtype", dtype]]
+    run += [["benchmarks.inspect_images", "--model", "tscarnet"]]
     return [*run, ["benchmarks.input"], ["benchmarks.scaling", *scaling]]
 
 

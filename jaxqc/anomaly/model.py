@@ -127,7 +127,7 @@ class AnomalyModel:
         if isinstance(images, np.ndarray):
             single = images.ndim == 2 or (images.ndim == 3 and images.shape[-1] in (1, 3))
             maps = [found.map for found in self.inspect([images] if single else list(images))]
-            return maps[0] if single else np.stack(maps)
+            return maps[0] if single else np.stack(maps) if maps else np.zeros(images.shape[:3], np.float32)
         return [found.map for found in self.inspect(list(images))]
 
 

@@ -133,6 +133,7 @@ def test_maps_come_at_the_images_own_size(fitted):
     assert all(m.dtype == np.float32 and m.min() >= 0 and m.max() <= 1 for m in maps)
     assert fitted.model.predict(images[0]).shape == (30, 70)
     assert fitted.model.predict(np.stack([images[0]] * 3)).shape == (3, 30, 70)
+    assert fitted.model.predict(np.zeros((0, 30, 70, 3), np.uint8)).shape == (0, 30, 70)
     with pytest.raises(UserError, match="uint8"):
         fitted.model.predict([np.zeros((8, 8), np.float32)])
     with pytest.raises(UserError, match="fitted at 48 pixels"):

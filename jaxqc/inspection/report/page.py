@@ -6,6 +6,7 @@ printable becomes its escape before.
 
 import base64
 import contextlib
+import functools
 import datetime
 import hashlib
 import math
@@ -160,6 +161,7 @@ def _flat(values: Mapping[str, Any], before: str = "") -> list[tuple[str, Any]]:
     return out
 
 
+@functools.cache
 def _environment() -> "Environment":
     try:
         from jinja2 import Environment, PackageLoader, StrictUndefined
