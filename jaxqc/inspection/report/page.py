@@ -6,8 +6,8 @@ printable becomes its escape before.
 
 import base64
 import contextlib
-import functools
 import datetime
+import functools
 import hashlib
 import math
 import os
