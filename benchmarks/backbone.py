@@ -20,7 +20,7 @@ import numpy as np
 
 from benchmarks.common import Candidate, arguments, ceilings, finish, interleave, result
 from benchmarks.machine import Row
-from benchmarks.networks import random_variables, ratios, torch_device, with_command
+from benchmarks.networks import compared, random_variables, ratios, torch_device, with_command
 from jaxqc.anomaly.features import by_halves
 from jaxqc.memory import use_huge_pages
 from jaxqc.models.resnet import BACKBONES, build_backbone
@@ -88,9 +88,7 @@ def measure(args: argparse.Namespace, batch: int) -> list[Row]:
     ]
     rows[0]["compile_s"] = rows[0]["first_call_s"] - rows[0]["ms"] / 1e3
     rate = {row["name"]: row["images_per_s"] for row in rows[1:]}
-    compared = {"vs_eager": name for name in rate if name.startswith("torch eager")}  # noqa: B035
-    compared |= {"vs_best": max(rate, key=lambda name: rate[name])} if args.peer == "best" else {}
-    ratios(rows, "jaxqc", compared)
+    ratios(rows, "jaxqc", compared(rate, args.peer == "best"))
     return rows
 
 

@@ -30,6 +30,7 @@ from benchmarks.networks import (
     MEAN,
     STD,
     chosen_config,
+    compared,
     forward_flops,
     model_arguments,
     random_variables,
@@ -155,11 +156,8 @@ def measure(args: argparse.Namespace, batch: int, make: Callable[..., dict[str, 
         more = {"model": args.network, "batch": batch, "size": args.size, "side": args.side, "dtype": args.dtype}
         rows.append(result("inference", name, timing, images=batch, **counted, **more, **single.get(name, {})))
     rate = {row["name"]: row["images_per_s"] for row in rows}
-    peers = [name for name in rate if name.startswith("torch") and "end to end" not in name]
-    compared = {"vs_reference": "torch reference"}
-    compared |= {"vs_eager": name for name in peers if name.startswith("torch eager")}  # noqa: B035
-    compared |= {"vs_best": max(peers, key=lambda name: rate[name])} if args.peer == "best" else {}
-    ratios(rows, "jaxqc backbone", compared)
+    peers = {name: rate[name] for name in rate if name.startswith("torch") and "end to end" not in name}
+    ratios(rows, "jaxqc backbone", compared(peers, args.peer == "best"))
     whole = [name for name in rate if name.startswith("torch end to end")]
     ratios(rows, "jaxqc end to end from uint8", {"vs_best": whole[0]} if whole else {})
     return rows

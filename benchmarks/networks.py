@@ -134,6 +134,14 @@ def torch_device() -> Any:
     return torch.device("cuda")
 
 
+def compared(rate: dict[str, float], best: bool) -> dict[str, str]:
+    """Which of the peers, by name and images/s, each ratio is to: `vs_reference` and `vs_eager`, as far as there are
+    such, and `vs_best`, the fastest of all, where the peers were tried at their best."""
+    kinds = {"vs_reference": "torch reference", "vs_eager": "torch eager"}
+    out = {key: name for key, kind in kinds.items() for name in rate if name.startswith(kind)}
+    return out | ({"vs_best": max(rate, key=lambda name: rate[name])} if best and rate else {})
+
+
 def ratios(rows: list[dict[str, Any]], ours: str, peers: dict[str, str]) -> None:
     """Adds to every row whose name starts with `ours` the ratio of its images/s to each peer's: key → peer's name."""
     rate = {row["name"]: row["images_per_s"] for row in rows}

@@ -26,7 +26,7 @@ import numpy as np
 from benchmarks.common import Candidate, arguments, ceilings, finish, interleave, result
 from benchmarks.machine import Row
 from benchmarks.machine import simulate_devices as simulate
-from benchmarks.networks import ratios, segmenter_flops, torch_device, with_command
+from benchmarks.networks import compared, ratios, segmenter_flops, torch_device, with_command
 from benchmarks.semi_candidates import STEPS, Bench
 from jaxqc.memory import use_huge_pages
 from jaxqc.models.dinov2 import KERNELS, VITS
@@ -114,11 +114,7 @@ def run(args: argparse.Namespace) -> list[Row]:
             row["share"] = max(0.0, 1 - ms[given] / ms[whole])
         elif row["name"].startswith("past") and "past models: 0" in ms:
             row["share"] = max(0.0, 1 - ms["past models: 0"] / row["ms"])
-    kinds = {"vs_reference": "torch reference", "vs_eager": "torch eager"}
-    compared = {key: name for key, kind in kinds.items() for name in peers if name.startswith(kind)}
-    if args.peer == "best" and peers:
-        compared["vs_best"] = min(peers, key=lambda name: ms[name])
-    ratios(rows, "jaxqc", compared)
+    ratios(rows, "jaxqc", compared({name: 1 / ms[name] for name in peers}, args.peer == "best"))
     return rows
 
 

@@ -32,6 +32,7 @@ from benchmarks.networks import (
     MEAN,
     STD,
     chosen_config,
+    compared,
     forward_flops,
     model_arguments,
     random_variables,
@@ -203,11 +204,7 @@ def run(args: argparse.Namespace) -> list[Row]:
             row["share_of_pure"] = row["images_per_s"] / rate[pure]
         if row["name"] == "jaxqc stream from files":
             row["input_wait"] = max(0.0, 1 - row["share_of_pure"])
-    kinds = {"vs_reference": "torch reference", "vs_eager": "torch eager"}
-    compared = {key: name for key, kind in kinds.items() for name in peers if name.startswith(kind)}
-    if args.peer == "best":
-        compared["vs_best"] = max(peers, key=lambda name: rate[name])
-    ratios(rows, "jaxqc", compared)
+    ratios(rows, "jaxqc", compared({name: rate[name] for name in peers}, args.peer == "best"))
     return rows
 
 
