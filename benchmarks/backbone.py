@@ -31,7 +31,7 @@ COLUMNS = ("name", "batch", "dtype", "images_per_s", "ms", "spread", "mfu", "com
 
 def folded_variables(name: str, layers: tuple[int, ...] = (1, 2, 3)) -> dict[str, Any]:
     """Random variables of a backbone, batch norm folded in."""
-    return jax.jit(fold_batch_norm)(random_variables(build_backbone(name, layers), train=False))
+    return fold_batch_norm(random_variables(build_backbone(name, layers), train=False))
 
 
 def peer_candidates(

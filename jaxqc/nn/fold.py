@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-import jax.numpy as jnp
+import numpy as np
 
 from jaxqc.types import Variables
 
@@ -15,9 +15,11 @@ def fold_batch_norm(variables: Variables, epsilon: float = EPSILON) -> dict[str,
 
     A unit is a dict with `kernel` and `bn` (`jaxqc.nn.conv`); everything else is passed through. Kernels may have any
     shape whose last axis is the output channel, with leading axes of stacked (scanned) layers in front of both.
+    Computed on the host in float64 and rounded once to the kernel's dtype, so that the only difference from the
+    unfolded network is its own rounding.
 
     Returns:
-      `{"params": ...}` with `kernel` and `bias` in place of `kernel` and `bn`.
+      `{"params": ...}` with `kernel` and `bias` (NumPy arrays) in place of `kernel` and `bn`.
     """
     return {"params": _fold(variables["params"], variables.get("batch_stats", {}), epsilon)}
 
@@ -28,8 +30,10 @@ def _fold(params: Mapping[str, Any], stats: Mapping[str, Any], epsilon: float) -
             key: _fold(value, stats.get(key, {}), epsilon) if isinstance(value, Mapping) else value
             for key, value in params.items()
         }
-    bn, running, kernel = params["bn"], stats["bn"], params["kernel"]
-    factor = bn["scale"] / jnp.sqrt(running["var"] + epsilon)
-    middle = kernel.ndim - factor.ndim
-    spread = factor.reshape(*factor.shape[:-1], *(1,) * middle, factor.shape[-1])
-    return {"kernel": kernel * spread, "bias": bn["bias"] - running["mean"] * factor}
+    kernel, dtype = np.asarray(params["kernel"], np.float64), params["kernel"].dtype
+    scale, bias = (np.asarray(params["bn"][name], np.float64) for name in ("scale", "bias"))
+    mean, var = (np.asarray(stats["bn"][name], np.float64) for name in ("mean", "var"))
+    factor = scale / np.sqrt(var + epsilon)
+    spread = factor.reshape(*factor.shape[:-1], *(1,) * (kernel.ndim - factor.ndim), factor.shape[-1])
+    return {"kernel": (kernel * spread).astype(dtype), "bias": (bias - mean * factor).astype(dtype)}
+

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from jaxqc.errors import UserError
-from jaxqc.models import build
+from jaxqc.models import BUILDERS, build
+from jaxqc.nn.conv import Norm
 from jaxqc.nn.fold import fold_batch_norm
 
 # Counts from the layer tables (MINet: arXiv 2405.16096; TSCARNet: our reading of the paper's modules).
@@ -102,6 +103,21 @@ def test_folded_gives_the_same_outputs(name: str) -> None:
     for key, value in plain.items():
         assert np.std(value) > 3e-4, f"{key} says nothing: the test's signals died out"
         np.testing.assert_allclose(folded[key], value, rtol=1e-5, atol=1e-5 * max(1, np.abs(value).max()), err_msg=key)
+
+
+@pytest.mark.parametrize("name", ["minet", pytest.param("tscarnet", marks=pytest.mark.slow)])
+def test_folding_is_exact_but_for_rounding(name: str) -> None:
+    """In float64 nothing is left of the difference but the rounding of the outputs, which stay float32."""
+    network = lambda folded: BUILDERS[name](3, 1.0, Norm(folded, dtype=jnp.float64), 0.5)
+    with jax.enable_x64(True):
+        variables = jax.tree.map(np.float64, random_variables(name))
+        image = jax.random.normal(jax.random.key(1), (1, 32, 32, 3), jnp.float64)
+        plain, folded = (
+            jax.jit(network(fold).apply)(fold_batch_norm(variables) if fold else variables, image)
+            for fold in (False, True)
+        )
+    for key, value in plain.items():
+        np.testing.assert_allclose(folded[key], value, rtol=2.5e-7, atol=1e-9, err_msg=key)
 
 
 @pytest.mark.slow
