@@ -16,7 +16,7 @@ from jaxtyping import Array, Float
 from jaxqc.errors import UserError, suggest
 from jaxqc.nn.attention import CBAM
 from jaxqc.nn.conv import ConvBN, Norm, Pointwise, PointwiseBN
-from jaxqc.nn.pool import max3x3
+from jaxqc.nn.pool import max3x3_halved
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -104,7 +104,7 @@ class ResNet(nn.Module):
     def __call__(self, image: Float[Array, "n h w 3"], train: bool = False) -> dict[str, Array]:
         spec, out = self.spec, {}
         x = ConvBN(spec.base, 2, self.norm, 7, name="conv1")(image, train)
-        x = max3x3(x)[:, ::2, ::2]
+        x = max3x3_halved(x)
         for layer in range(1, (4 if self.classes else max(self.layers)) + 1):
             features = spec.channels(layer)
             inner = features // 4 * spec.width if spec.bottleneck else 0

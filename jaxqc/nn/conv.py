@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jaxqc.nn.conv3x3 import conv3x3
 from jaxqc.nn.depthwise import depthwise_conv
 from jaxqc.nn.norm import BatchNorm
 
@@ -144,6 +145,8 @@ class ConvBN(nn.Module):
 
 def dense_conv(x: jax.Array, kernel: jax.Array, stride: int = 1) -> jax.Array:
     """[n h w i] * [k k i o] with explicit padding k // 2 on every side (also where the stride is 2)."""
+    if stride == 1 and kernel.shape[0] == 3:
+        return conv3x3(x, kernel)
     pad = (kernel.shape[0] // 2, kernel.shape[0] // 2)
     return lax.conv_general_dilated(x, kernel, (stride, stride), (pad, pad), dimension_numbers=("NHWC", "HWIO", "NHWC"))
 

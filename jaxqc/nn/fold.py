@@ -36,4 +36,3 @@ def _fold(params: Mapping[str, Any], stats: Mapping[str, Any], epsilon: float) -
     factor = scale / np.sqrt(var + epsilon)
     spread = factor.reshape(*factor.shape[:-1], *(1,) * (kernel.ndim - factor.ndim), factor.shape[-1])
     return {"kernel": (kernel * spread).astype(dtype), "bias": (bias - mean * factor).astype(dtype)}
-

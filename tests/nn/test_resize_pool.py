@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from jaxqc.nn.pool import avg3x3, block_max, block_mean, max3x3, min3x3
+from jaxqc.nn.pool import avg3x3, block_max, block_mean, max3x3, max3x3_halved, min3x3
 from jaxqc.nn.resize import resize, resize_align_corners, upsample2x
 
 
@@ -49,6 +49,12 @@ def test_pools_against_scipy(rng: np.random.Generator) -> None:
     ones = ndimage.uniform_filter(np.ones_like(x), size, mode="constant")
     expected = ndimage.uniform_filter(x, size, mode="constant") / ones
     np.testing.assert_allclose(avg3x3(jnp.asarray(x)), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1, 1), (2, 8, 7, 3), (1, 5, 6, 2)])
+def test_halved_pool_is_every_other_pixel(shape: tuple[int, ...], rng: np.random.Generator) -> None:
+    x = jnp.asarray(rng.normal(size=shape).astype(np.float32))
+    np.testing.assert_array_equal(max3x3_halved(x), max3x3(x)[:, ::2, ::2])
 
 
 def test_avg3x3_gradient_is_the_transpose(rng: np.random.Generator) -> None:

@@ -1,0 +1,60 @@
+"""The dense 3x3 convolution against a float64 rendering, forward and gradients, whichever way it takes."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxqc.nn.conv3x3 import blocked_kernel_gradient, conv3x3, winograd
+
+
+def plain(x: np.ndarray, kernel: np.ndarray) -> np.ndarray:
+    """Nine shifted products in float64."""
+    h, w = x.shape[1:3]
+    padded = np.pad(x.astype(np.float64), ((0, 0), (1, 1), (1, 1), (0, 0)))
+    return np.asarray(
+        sum(padded[:, a : a + h, b : b + w] @ kernel[a, b].astype(np.float64) for a in range(3) for b in range(3))
+    )
+
+
+def draw(rng: np.random.Generator, shape: tuple[int, ...], outputs: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    x, g = rng.standard_normal(shape, np.float32), rng.standard_normal((*shape[:-1], outputs), np.float32)
+    return x, (rng.standard_normal((3, 3, shape[-1], outputs)) / np.sqrt(9 * shape[-1])).astype(np.float32), g
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1, 1), (2, 5, 7, 3), (1, 2, 9, 4), (3, 8, 6, 2)])
+def test_winograd_is_the_convolution_at_even_and_odd_sides(shape, rng):
+    x, kernel, _ = draw(rng, shape, 5)
+    np.testing.assert_allclose(jax.jit(winograd)(x, kernel), plain(x, kernel), atol=3e-6)
+
+
+# By pixels and channels: the library's; Winograd with the library's kernel gradient; both of our own; blocks alone.
+@pytest.mark.parametrize(
+    ("shape", "outputs", "products", "loops"),
+    [((2, 9, 7, 8), 6, 0, 0), ((1, 48, 40, 64), 64, 16, 0), ((2, 64, 72, 64), 64, 16, 1), ((1, 96, 112, 16), 24, 0, 1)],
+)
+def test_value_and_gradients_and_the_way_taken(shape, outputs, products, loops, rng):
+    x, kernel, g = draw(rng, shape, outputs)
+    forward = jax.jit(conv3x3)
+    backward = jax.jit(lambda x, kernel, g: jax.vjp(conv3x3, x, kernel)[1](g))
+    np.testing.assert_allclose(forward(x, kernel), plain(x, kernel), atol=1e-5)
+    dx, dkernel = backward(x, kernel, g)
+    np.testing.assert_allclose(dx, plain(g, np.flip(kernel, (0, 1)).swapaxes(2, 3)), atol=1e-5)
+    padded = np.pad(x.astype(np.float64), ((0, 0), (1, 1), (1, 1), (0, 0)))
+    h, w = shape[1:3]
+    expected = [
+        [np.einsum("nhwi,nhwo->io", padded[:, a : a + h, b : b + w], g.astype(np.float64)) for b in range(3)]
+        for a in range(3)
+    ]
+    np.testing.assert_allclose(dkernel, expected, atol=2e-5 * np.abs(expected).max())
+    if jax.default_backend() == "cpu":
+        lowered = forward.lower(x, kernel).as_text(), backward.lower(x, kernel, g).as_text()
+        assert lowered[0].count("stablehlo.dot_general") == products
+        assert lowered[1].count("stablehlo.while") == loops
+
+
+@pytest.mark.parametrize("rows", [1, 3, 6])
+def test_blocks_of_any_height_give_the_kernel_gradient(rows, rng):
+    x, kernel, g = draw(rng, (2, 6, 5, 3), 4)
+    _, pull = jax.vjp(lambda k: winograd(jnp.asarray(x), k), jnp.asarray(kernel))
+    np.testing.assert_allclose(blocked_kernel_gradient(x, g, rows), pull(g)[0], rtol=1e-5, atol=1e-5)
