@@ -1,4 +1,4 @@
-"""How suppliers do over their lots: pass rate, p-chart, EWMA, stability and rank; pure functions over counts."""
+"""How suppliers do over their lots: pass rate, p-chart, EWMA, stability, drift and rank; pure functions over counts."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,6 +10,8 @@ from jaxqc.errors import UserError
 from jaxqc.inspection.grading import clopper_pearson
 
 Counts = Int[np.ndarray, " k"]
+DRIFT = 3.0
+"""Standard deviations of `drift_index` from which a supplier's lots are said to grow worse or better."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,10 @@ class Supplier:
     stability: float | None
     """`stability_index`; None where it cannot be told."""
     trend: str
-    """`worse` or `better` where the EWMA of the last lot lies outside its limits, else `steady`."""
+    """`worse` or `better` where the EWMA of the last lot lies outside its limits or `drift` is beyond `DRIFT`, else
+    `steady`."""
+    drift: float | None
+    """`drift_index`; None where it cannot be told."""
     outside: int
     """Lots outside the p-chart's limits."""
     score: float
@@ -115,6 +120,26 @@ def stability_index(inspected: Counts, defective: Counts) -> float | None:
     return min(1.0, (len(n) - 1) / x2) if x2 > 0 else 1.0
 
 
+def drift_index(inspected: Counts, defective: Counts) -> float | None:
+    """How surely the defective share rises (above 0) or falls from lot to lot, in standard deviations.
+
+    The Cochran–Armitage statistic for a trend over the lots' order, z = sum d_i (i - m) / sqrt(p (1 - p) S) with m the
+    mean order of the images and S = sum n_i (i - m)², divided by the root of the lots' dispersion about that trend
+    where that is above chance's, max(1, (X² - z²) / (k - 2)): a single bad lot is no drift. Unlike a chart around the
+    supplier's own mean it needs no lots from before. (Agresti, Categorical Data Analysis, 5.3; McCullagh and Nelder,
+    Generalized Linear Models, 4.5.) None: fewer than three lots.
+    """
+    if len(inspected) < 3:
+        return None
+    n, share, p = _shares(inspected, defective, None)
+    if p in (0.0, 1.0):
+        return 0.0
+    order = np.arange(len(n)) - (n * np.arange(len(n))).sum() / n.sum()
+    z = float((n * share * order).sum() / np.sqrt(p * (1 - p) * (n * order**2).sum()))
+    beyond = (float((n * (share - p) ** 2).sum() / (p * (1 - p))) - z**2) / (len(n) - 2)
+    return z / max(1.0, beyond) ** 0.5
+
+
 def summarise(rows: Sequence[LotRow], confidence: float = 0.95, weight: float = 0.25) -> list[Supplier]:
     """The figures of every supplier, best first.
 
@@ -137,10 +162,13 @@ def summarise(rows: Sequence[LotRow], confidence: float = 0.95, weight: float = 
         stability = stability_index(n, d)
         low = 1 - best
         score = low if stability is None else (1 - weight) * low + weight * stability
+        drift = drift_index(n, d)
         trend = "steady"
         if average.outside[-1]:
             trend = "worse" if average.value[-1] > average.centre else "better"
-        found.append(Supplier(name, len(own), total, bad, 1 - bad / total, low, 1 - worst, stability, trend,
+        elif drift is not None and abs(drift) > DRIFT:
+            trend = "worse" if drift > 0 else "better"
+        found.append(Supplier(name, len(own), total, bad, 1 - bad / total, low, 1 - worst, stability, trend, drift,
                               int(chart.outside.sum()), score, 0))  # fmt: skip
     found.sort(key=lambda s: (-s.score, -s.pass_rate, s.supplier))
     return [Supplier(**{**vars(s), "rank": i + 1}) for i, s in enumerate(found)]

@@ -1,5 +1,6 @@
 """The report as a file: its numbers are the ledger's, nothing of a name becomes markup, nothing points outside."""
 
+import dataclasses
 import json
 import re
 from html.parser import HTMLParser
@@ -126,6 +127,18 @@ def test_numbers_are_the_ledgers(ledger, gallery, tmp_path):
         assert f"{name} {count} {100 * count / total:.1f} %" in page.text
     assert MODEL.digest in page.text
     assert "threshold 0.5" in page.text
+
+
+def test_a_supplier_that_grows_worse_is_told_in_the_summary(ledger, gallery, tmp_path):
+    rejected = [1, 0, 2, 4, 3, 9]  # of 12 a lot: a trend, though the running average is within its limits
+    bad = lambda n: n % 12 < rejected[n // 12]
+    make = lambda n: dataclasses.replace(
+        finding(n, int(bad(n))), verdict="reject" if bad(n) else "pass", severity=0.4 * bad(n)
+    )
+    of = lambda n: row(n, f"lot {n // 12}") | {"supplier": "North", "time": f"2026-01-{n // 12 + 1:02d}"}
+    fill(ledger, gallery, range(72), make=make, of=of)
+    text = write(ledger, gallery, tmp_path).text
+    assert "Supplier North : the share of defective images rises from lot to lot (3.3 standard deviations" in text
 
 
 def test_pictures_are_the_worst_and_their_data_is_in_the_page(ledger, gallery, tmp_path):

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from jaxqc.errors import UserError
-from jaxqc.inspection.suppliers import LotRow, ewma, p_chart, stability_index, summarise
+from jaxqc.inspection.suppliers import LotRow, drift_index, ewma, p_chart, stability_index, summarise
 
 lots = st.lists(st.tuples(st.integers(1, 500), st.floats(0, 1)), min_size=1, max_size=30).map(
     lambda rows: (np.array([n for n, _ in rows]), np.array([int(n * s) for n, s in rows]))
@@ -98,6 +98,32 @@ def test_stability_of_chance_and_of_more_than_chance(rng):
     assert np.median(wild) == pytest.approx(1 / (1 + 199 / 25), abs=0.04)
 
 
+@settings(deadline=None)
+@given(lots)
+def test_drift_is_a_weighted_correlation_and_the_dispersion_about_it(rows):
+    """z² = N r², r the correlation of an image's being defective with its lot's order, image by image."""
+    n, d = rows
+    found = drift_index(n, d)
+    if len(n) < 3:
+        assert found is None
+        return
+    order = np.repeat(np.arange(len(n)), n)
+    defective = np.concatenate([np.arange(size) < bad for size, bad in zip(n, d, strict=True)]).astype(float)
+    if d.sum() in (0, n.sum()):
+        assert found == 0
+        return
+    z = np.sqrt(n.sum()) * np.corrcoef(order, defective)[0, 1]
+    x2 = stats.chi2_contingency(np.stack([d, n - d]), correction=False).statistic
+    assert found == pytest.approx(z / np.sqrt(max(1, (x2 - z**2) / (len(n) - 2))), abs=1e-6)
+
+
+def test_drift_of_chance_is_standard_normal(rng):
+    found = [drift_index(np.full(12, 80), rng.binomial(80, 0.1, 12)) for _ in range(600)]
+    assert abs(np.mean(found)) < 0.12
+    assert 0.75 < np.std(found) < 1.05  # the dispersion is never counted as below chance's
+    assert np.mean(np.abs(found) > 3) < 0.01
+
+
 def rows_of(supplier, defective, inspected=100, order=None):
     return [LotRow(supplier, f"{supplier}{i}", inspected, d, (order or range(99))[i]) for i, d in enumerate(defective)]
 
@@ -123,6 +149,11 @@ def test_lots_are_taken_in_their_order():
     assert summarise(rows_of("s", drift))[0].trend == "worse"
     assert summarise(rows_of("s", drift, order=list(range(20, 0, -1))))[0].trend == "better"
     assert summarise(rows_of("s", [3] * 10))[0].trend == "steady"
+    # Six small lots: the running average around their own mean is still within its limits.
+    few = summarise(rows_of("s", [1, 0, 2, 4, 3, 9], inspected=12))[0]
+    assert not ewma(np.full(6, 12), np.array([1, 0, 2, 4, 3, 9])).outside[-1]
+    assert (few.trend, few.drift) == ("worse", pytest.approx(3.29, abs=0.01))
+    assert summarise(rows_of("s", [9, 3, 4, 2, 0, 1], inspected=12))[0].trend == "better"
     assert summarise([]) == []
 
 

@@ -121,10 +121,14 @@ def _plans(lots: Iterable[LotView]) -> list[tuple[Plan, int]]:
     return sorted(count.values(), key=lambda item: (-item[1], item[0].size, item[0].accept, item[0].severity))
 
 
-def _drift(supplier: SupplierView) -> tuple[SupplierView, LotView]:
-    """A supplier that grows worse, and the lot since which its EWMA has been above the limit without a break."""
-    inside = [i for i, out in enumerate((supplier.ewma.value > supplier.ewma.high).tolist()) if not out]
-    return supplier, supplier.lots[min((inside[-1] if inside else -1) + 1, len(supplier.lots) - 1)]
+def _drift(supplier: SupplierView) -> tuple[SupplierView, LotView | None]:
+    """A supplier that grows worse, and the lot since which its EWMA has been above the limit without a break; None
+    where it is not above: then its lots grow worse by `drift_index`."""
+    above = (supplier.ewma.value > supplier.ewma.high).tolist()
+    if not above[-1]:
+        return supplier, None
+    inside = [i for i, out in enumerate(above) if not out]
+    return supplier, supplier.lots[inside[-1] + 1 if inside else 0]
 
 
 def _picture(view: LotView, picture: Picture) -> dict[str, Any]:
