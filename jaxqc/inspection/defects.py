@@ -35,6 +35,8 @@ class Regions:
     """Into `classes`."""
     defects: tuple[Defect, ...]
     mm_per_pixel: float | None = None
+    mask: Bool[np.ndarray, "h w"] | None = None
+    """The regions' pixels: what the opening and the smallest area leave of the mask."""
 
     @property
     def count(self) -> int:
@@ -82,7 +84,7 @@ def find_regions(
     names = (*classes, UNKNOWN) if image.labels is not None and UNKNOWN not in classes else tuple(classes)
     nothing = np.zeros(0, np.int64)
     if not mask.any():
-        return Regions(height, width, names, nothing, nothing, (), mm_per_pixel)
+        return Regions(height, width, names, nothing, nothing, (), mm_per_pixel, mask)
     cv2 = opencv()
     pixels = np.ascontiguousarray(mask).view(np.uint8)
     if rules.opening:
@@ -97,7 +99,10 @@ def find_regions(
         _measure(cv2, image.map, numbers, stats[i + 1], centroids[i + 1], i + 1, (names[c], p), rules, mm_per_pixel)
         for i, c, p in zip(order[: rules.kept].tolist(), class_index, probability.tolist(), strict=False)
     )
-    return Regions(height, width, names, area[order].astype(np.int64), class_index, defects, mm_per_pixel)
+    counted = np.zeros(len(stats), bool)
+    counted[order + 1] = True
+    areas = area[order].astype(np.int64)
+    return Regions(height, width, names, areas, class_index, defects, mm_per_pixel, counted[numbers])
 
 
 def find_batch(

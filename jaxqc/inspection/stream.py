@@ -151,8 +151,6 @@ class Stream:
         """What the scorer gave → the finding."""
         answer = self.scorer.answer(line.image.shape[0], line.image.shape[1], raw)
         scored, threshold = answer.scored, self.scorer.threshold
-        if scored.mask is None:
-            scored = replace(scored, mask=scored.map >= threshold)
         try:
             regions = find_regions(scored, threshold, self.rules.defects, self.scorer.classes, self.mm_per_pixel)
             finding = judge(regions, self.rules, image=line.item.id, sha256=line.sha256, score=answer.score,
@@ -160,7 +158,7 @@ class Stream:
             check(finding)
         except UserError as e:
             return Judged(line, scored, e)
-        return Judged(line, scored, finding)
+        return Judged(line, replace(scored, mask=regions.mask), finding)
 
     def keep(self, batch: Sequence[Judged]) -> None:
         """What is told of a batch beside the ledger comes first: a crash may leave too much of that, which the next

@@ -55,6 +55,7 @@ def test_measures_are_scikit_images(seed, threshold, smallest, opening):
     labels = measure.label(mask, connectivity=2)
     expected = [r for r in measure.regionprops(labels, values) if r.area >= smallest]
     assert found.count == len(found.defects) == len(expected)
+    np.testing.assert_array_equal(found.mask, np.isin(labels, [r.label for r in expected]))
     assert list(found.areas) == sorted((int(r.area) for r in expected), reverse=True)
     by_box = {(r.bbox[1], r.bbox[0], r.bbox[3], r.bbox[2], int(r.area)): r for r in expected}
     for d in found.defects:
