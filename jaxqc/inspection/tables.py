@@ -4,14 +4,18 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-_LOTS = ("lot", "supplier", "product", "line", "images", "defective % (95 %)", "Q", "grade", "risk", "classes", "model")
+from jaxqc.inspection.findings import VERDICTS
+
+_LOTS = ("lot", "supplier", "product", "line", "images", "pass / review / reject", "defective % (95 %)", "Q", "grade",
+         "risk", "classes", "model")  # fmt: skip
 _SUPPLIERS = ("rank", "supplier", "lots", "images", "passed % (95 %)", "stability", "trend", "lots outside limits")
 
 
 def show_lots(found: Sequence[tuple[Any, Any]]) -> None:
     """A table of `queries.lot_findings`, and a note where suppliers share a lot id."""
     lines = [
-        (lot.name, lot.supplier, lot.product, lot.line, f.images, interval(f.fraction, f.low, f.high, 100),
+        (lot.name, lot.supplier, lot.product, lot.line, f.images,
+         " / ".join(str(f.verdicts[v]) for v in VERDICTS), interval(f.fraction, f.low, f.high, 100),
          f"{f.quality:.1f}", f.grade, f.risk, _top(f.composition), lot.model[:12])
         for lot, f in found
     ]  # fmt: skip
