@@ -12,8 +12,9 @@ lots and the report at the end; `slowest_stage`: its rate as a share of that of 
 import argparse
 import itertools
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -70,22 +71,25 @@ def detector(args: argparse.Namespace, folder: Path) -> AnyModel:
 
     backbone = BackboneConfig("resnet50", "random", (1, 2, 3), args.dtype)
     variables = random_variables(build_backbone("resnet50", (1, 2, 3)), varied=True, train=False)
-    files = sorted(folder.rglob("*.jpg"))[:40]
-    samples = tuple(Sample(f.name, f, label=0, split="train", normal=True) for f in files)
+    files = sorted(folder.rglob("*.jpg"))[:48]
+    samples = tuple(
+        Sample(f.name, f, label=0, split="test" if i % 6 == 5 else "train", normal=True) for i, f in enumerate(files)
+    )
     config = FitConfig(backbone=backbone, data=FitDataConfig(size=args.size), batch=args.batch, devices=1)
     loaded = Backbone(fold_batch_norm(variables), apply_function(backbone), {})
     return fit(config, Dataset("plates", ("good",), samples), progress=False, backbone=loaded).model
 
 
-def stages(model: AnyModel, images: Path, scratch: Path) -> dict[str, Callable[[], Any]]:
-    """Every stage alone, on what the stage before left."""
+def stages(model: AnyModel, images: Path, scratch: Path, stack: ExitStack) -> dict[str, Callable[[], Any]]:
+    """Every stage alone, on what the stage before left. What it opens, `stack` closes."""
     scorer, rules = make_scorer(model, devices=1), GradeRules()
     info, items = scorer.info(rules, None), read_manifest(images).items
     number = itertools.count()
 
-    def stream(where: Path) -> Any:
-        ledger = open_ledger(where / "ledger.sqlite")
-        findings, problems = Findings(where / "findings.jsonl", ledger, info.digest), Problems(where / "problems.csv")
+    def stream(where: Path, stack: ExitStack) -> Any:
+        ledger = stack.enter_context(open_ledger(where / "ledger.sqlite"))
+        findings = stack.enter_context(Findings(where / "findings.jsonl", ledger, info.digest))
+        problems = stack.enter_context(Problems(where / "problems.csv"))
         return Stream(
             scorer, rules, None, info, ledger, findings, problems, Gallery(where / "gallery"), Counter("", 0, False)
         )
@@ -96,7 +100,7 @@ def stages(model: AnyModel, images: Path, scratch: Path) -> dict[str, Callable[[
         return where
 
     read = [(item, *found) for item, found in decoded(items, lambda item: read_bytes(item.image)) if found]
-    first = stream(fresh())
+    first = stream(fresh(), stack)
     lines = [Line(source[0], source[1], *found) for source, found in decoded(read, first.decode)]
     groups = list(batched(lines, scorer.batch))
 
@@ -112,10 +116,10 @@ def stages(model: AnyModel, images: Path, scratch: Path) -> dict[str, Callable[[
     judged = judge()
 
     def keep() -> None:
-        own = stream(fresh())
-        for group in batched(judged, scorer.batch):
-            own.keep(group)
-        own.ledger.database.close()
+        with ExitStack() as opened:
+            own = stream(fresh(), opened)
+            for group in batched(judged, scorer.batch):
+                own.keep(group)
 
     return {
         "read": lambda: list(decoded(items, lambda item: read_bytes(item.image))),
@@ -129,11 +133,11 @@ def stages(model: AnyModel, images: Path, scratch: Path) -> dict[str, Callable[[
 
 def run(args: argparse.Namespace) -> list[Row]:
     rows: list[Row] = []
-    with tempfile.TemporaryDirectory() as scratch:
+    with tempfile.TemporaryDirectory() as scratch, ExitStack() as stack:
         images = Path(scratch) / "images"
         write_images(images, args.images, args.side)
         model = network(args) if args.kind == "network" else detector(args, images)
-        timings = in_turns(stages(model, images, Path(scratch)), args.rounds, 600)
+        timings = in_turns(stages(model, images, Path(scratch), stack), args.rounds, 600)
         slowest = max(timing.median for name, timing in timings.items() if name != "inspect")
         for name, timing in timings.items():
             more: Row = {"model": args.model if args.kind == "network" else args.kind, "batch": args.batch,
@@ -144,13 +148,17 @@ def run(args: argparse.Namespace) -> list[Row]:
     return rows
 
 
-def main() -> None:
+def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = model_arguments(arguments(__doc__.splitlines()[0]), batch=16)
     parser.add_argument("--kind", choices=("network", "gaussian"), default="network")
     parser.add_argument("--images", type=int, default=256, help="how many files")
     parser.add_argument("--side", type=int, default=200, help="side of the image files")
     parser.set_defaults(model="tscarnet", rounds=5)
-    args = parser.parse_args()
+    return parser.parse_args(argv)
+
+
+def main() -> None:
+    args = parse()
     title = f"{args.images} JPEG files of {args.side}x{args.side} inspected"
     finish(with_command(run(args)), args.json, title, COLUMNS)
 
