@@ -294,11 +294,15 @@ def test_a_function_written_out_flat():
 
     def function(x):
         chosen = lax.platform_dependent(x, cpu=lambda x: x + 1, default=lambda x: jax.jit(jax.nn.relu)(x) - 1)
-        return {"a": twice(chosen), "b": lax.map(jnp.sin, x)}
+        running = lambda total, part: (total + twice(part), total * part)
+        return {"a": twice(chosen), "b": lax.map(jnp.sin, x), "c": lax.scan(running, jnp.ones(()), x, reverse=True),
+                "d": lax.map(jnp.sin, jnp.tile(x, 10))}  # fmt: skip
 
     x = np.linspace(-2, 2, 5, dtype=np.float32)
     flat = inlined(function, jax.ShapeDtypeStruct(x.shape, x.dtype))
     np.testing.assert_allclose(flat(x)["a"], 2 * (np.maximum(x, 0) - 1), rtol=1e-6)
     np.testing.assert_allclose(flat(x)["b"], np.sin(x), rtol=1e-6)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), flat(x)["c"], function(x)["c"])
     names = {equation.primitive.name for equation in jax.make_jaxpr(flat)(x).eqns}
     assert not names & {"jit", "pjit", "cond", "platform_index", "custom_jvp_call"}
+    assert "scan" in names  # of 50 passes; those of 5 are written out

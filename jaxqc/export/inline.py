@@ -4,9 +4,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from jax import lax
 from jax.extend.core import Jaxpr, Literal
 
+LONGEST = 16
+"""Passes of a loop that are written out: networks loop over layers of one shape."""
 _CALLS = ("jit", "pjit", "closed_call", "core_call", "remat2", "checkpoint", "custom_jvp_call", "custom_vjp_call")
 _BODIES = ("jaxpr", "call_jaxpr", "fun_jaxpr")
 
@@ -36,14 +39,21 @@ def _pad(array: jax.Array, value: jax.Array, *, padding_config: Sequence[tuple[i
     return array
 
 
-_WRITTEN_OUT: dict[str, Callable[..., Any]] = {"stack": _stack, "unstack": _unstack, "tile": _tile, "pad": _pad}
+def _empty(*, dtype: Any, **_: Any) -> jax.Array:
+    """What one branch hands out in the place of another's residuals; nobody reads it."""
+    return jnp.zeros((), dtype)
+
+
+_WRITTEN_OUT: dict[str, Callable[..., Any]] = {
+    "stack": _stack, "unstack": _unstack, "tile": _tile, "pad": _pad, "empty2": _empty
+}  # fmt: skip
 """Primitives that converters do not know yet, or not where a size is open, by those that they are made of."""
 
 
 def inlined(function: Callable[..., Any], *shapes: jax.ShapeDtypeStruct) -> Callable[..., Any]:
     """`function` of arrays of these shapes, without inner calls and custom derivatives; of `lax.platform_dependent` the
     default branch is kept (a depthwise convolution is then one, not the shifts that are quick where XLA compiles for
-    CPU). The bodies of loops stay as they are."""
+    CPU). A loop of at most `LONGEST` passes becomes its passes; the bodies of longer ones stay as they are."""
     closed, shape = jax.make_jaxpr(function, return_shape=True)(*shapes)
     structure = jax.tree.structure(shape)
     return lambda *arrays: jax.tree.unflatten(structure, _evaluated(closed.jaxpr, closed.consts, arrays))
@@ -62,6 +72,8 @@ def _evaluated(jaxpr: Jaxpr, constants: Sequence[Any], arguments: Sequence[Any])
         elif name in _CALLS:
             body = next(params[key] for key in _BODIES if key in params)
             results = _evaluated(getattr(body, "jaxpr", body), getattr(body, "consts", ()), inputs)
+        elif name == "scan" and params["length"] <= LONGEST:
+            results = _unrolled(inputs, **params)
         elif name in _WRITTEN_OUT:
             results = _WRITTEN_OUT[name](*inputs, **params)
             results = results if equation.primitive.multiple_results else [results]
@@ -70,6 +82,25 @@ def _evaluated(jaxpr: Jaxpr, constants: Sequence[Any], arguments: Sequence[Any])
             results = results if equation.primitive.multiple_results else [results]
         values.update(zip(equation.outvars, results, strict=True))
     return [read(v) for v in jaxpr.outvars]
+
+
+def _unrolled(
+    inputs: Sequence[Any], *, jaxpr: Any, length: int, num_consts: int, num_carry: int, reverse: bool, **_: Any
+) -> list[Any]:
+    """A loop's passes one after another, each written out flat."""
+    consts, carry, over = (
+        inputs[:num_consts],
+        inputs[num_consts : num_consts + num_carry],
+        inputs[num_consts + num_carry :],
+    )
+    stacked: list[list[Any]] = [[] for _ in jaxpr.jaxpr.outvars[num_carry:]]
+    for i in reversed(range(length)) if reverse else range(length):
+        at = [lax.index_in_dim(x, i, 0, keepdims=False) for x in over]
+        results = _evaluated(jaxpr.jaxpr, jaxpr.consts, [*consts, *carry, *at])
+        carry = results[:num_carry]
+        for kept, value in zip(stacked, results[num_carry:], strict=True):
+            kept.append(value)
+    return [*carry, *(_stack(*(reversed(kept) if reverse else kept), axis=0) for kept in stacked)]
 
 
 class _Default(int):

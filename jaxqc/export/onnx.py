@@ -67,6 +67,7 @@ def convert(graph: Graph, batch: int, file: Path) -> dict[str, dict[str, Any]]:
             )
     except Exception as e:  # the converter raises a dozen kinds for what it cannot do
         raise UserError(f"--format onnx: {_why(e, batch)}") from e
+    del model.graph.value_info[:]  # the converter's shapes inside the graph are wrong where sizes of 1 are broadcast
     large = sum(value.nbytes for value in graph.weights.values()) > ONE_FILE
     onnx.save_model(model, str(file), save_as_external_data=large, location="model.onnx.data")
     return {k: {"dtype": str(v.dtype), "shape": [batch or "b", *v.shape[1:]]} for k, v in shapes.items()}
