@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.export import is_symbolic_dim
 from jax.extend.core import Jaxpr, Literal
 
 LONGEST = 16
@@ -72,7 +73,7 @@ def _evaluated(jaxpr: Jaxpr, constants: Sequence[Any], arguments: Sequence[Any])
         elif name in _CALLS:
             body = next(params[key] for key in _BODIES if key in params)
             results = _evaluated(getattr(body, "jaxpr", body), getattr(body, "consts", ()), inputs)
-        elif name == "scan" and params["length"] <= LONGEST:
+        elif name == "scan" and not is_symbolic_dim(params["length"]) and params["length"] <= LONGEST:
             results = _unrolled(inputs, **params)
         elif name in _WRITTEN_OUT:
             results = _WRITTEN_OUT[name](*inputs, **params)
