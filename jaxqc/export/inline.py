@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.export import is_symbolic_dim
-from jax.extend.core import Jaxpr, Literal
+from jax.extend.core import Jaxpr, JaxprEqn, Literal
 
 LONGEST = 16
 """Passes of a loop that are written out: networks loop over layers of one shape."""
@@ -74,7 +74,7 @@ def _evaluated(jaxpr: Jaxpr, constants: Sequence[Any], arguments: Sequence[Any])
             body = next(params[key] for key in _BODIES if key in params)
             results = _evaluated(getattr(body, "jaxpr", body), getattr(body, "consts", ()), inputs)
         elif name == "scan" and not is_symbolic_dim(params["length"]) and params["length"] <= LONGEST:
-            results = _unrolled(inputs, **params)
+            results = _unrolled(equation, inputs)
         elif name in _WRITTEN_OUT:
             results = _WRITTEN_OUT[name](*inputs, **params)
             results = results if equation.primitive.multiple_results else [results]
@@ -85,15 +85,14 @@ def _evaluated(jaxpr: Jaxpr, constants: Sequence[Any], arguments: Sequence[Any])
     return [read(v) for v in jaxpr.outvars]
 
 
-def _unrolled(
-    inputs: Sequence[Any], *, jaxpr: Any, length: int, num_consts: int, num_carry: int, reverse: bool, **_: Any
-) -> list[Any]:
+def _unrolled(equation: JaxprEqn, inputs: Sequence[Any]) -> list[Any]:
     """A loop's passes one after another, each written out flat."""
-    consts, carry, over = (
-        inputs[:num_consts],
-        inputs[num_consts : num_consts + num_carry],
-        inputs[num_consts + num_carry :],
-    )
+    length, reverse, jaxpr = (equation.params[key] for key in ("length", "reverse", "jaxpr"))
+    # Constants, carried, scanned: JAX's versions name their numbers differently, but what is scanned has an axis more.
+    same = lambda outer, inner: [v.aval.ndim == w.aval.ndim for v, w in zip(outer, inner, strict=True)]
+    num_carry = sum(same(equation.outvars, jaxpr.jaxpr.outvars))
+    first = sum(same(equation.invars, jaxpr.jaxpr.invars))
+    consts, carry, over = inputs[: first - num_carry], inputs[first - num_carry : first], inputs[first:]
     stacked: list[list[Any]] = [[] for _ in jaxpr.jaxpr.outvars[num_carry:]]
     for i in reversed(range(length)) if reverse else range(length):
         at = [lax.index_in_dim(x, i, 0, keepdims=False) for x in over]
