@@ -22,7 +22,7 @@ _OUTPUT = np.array([[1, 1, 1, 0], [0, 1, -1, -1]], np.float64)
 
 # Where each way measured better (docs/throughput.md, "Dense 3x3 convolutions").
 _WINOGRAD_PIXELS, _WINOGRAD_ELEMENTS, _WINOGRAD_CHANNELS = 1_536, 1_700_000, 64
-_BLOCKED_PIXELS, _BLOCK = 8_192, 900
+_BLOCKED_PIXELS, _BLOCKED_CHANNELS, _BLOCK = 8_192, 32, 900
 
 
 def conv3x3(x: Float[Array, "n h w i"], kernel: Float[Array, "3 3 i o"]) -> Float[Array, "n h w o"]:
@@ -59,7 +59,8 @@ def _backward(residuals: tuple[jax.Array, jax.Array], g: jax.Array) -> tuple[jax
     dx = _conv(g, jnp.flip(kernel, (0, 1)).swapaxes(2, 3))
     n, h, w, _ = x.shape
     rows = max((r for r in range(1, h + 1) if h % r == 0 and r * w <= _BLOCK), default=0)
-    if n * h * w < _BLOCKED_PIXELS or rows * w < _BLOCK // 8:
+    narrow = min(x.shape[-1], g.shape[-1]) < _BLOCKED_CHANNELS
+    if narrow or n * h * w < _BLOCKED_PIXELS or rows * w < _BLOCK // 8:
         return dx, _library_kernel_gradient(x, g)
 
     def blocked(x: jax.Array, g: jax.Array) -> jax.Array:

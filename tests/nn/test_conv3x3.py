@@ -28,10 +28,17 @@ def test_winograd_is_the_convolution_at_even_and_odd_sides(shape, rng):
     np.testing.assert_allclose(jax.jit(winograd)(x, kernel), plain(x, kernel), atol=3e-6)
 
 
-# By pixels and channels: the library's; Winograd with the library's kernel gradient; both of our own; blocks alone.
+# By pixels and channels: the library's; Winograd with the library's kernel gradient; both of our own; blocks alone;
+# too few channels for either.
 @pytest.mark.parametrize(
     ("shape", "outputs", "products", "loops"),
-    [((2, 9, 7, 8), 6, 0, 0), ((1, 48, 40, 64), 64, 16, 0), ((2, 64, 72, 64), 64, 16, 1), ((1, 96, 112, 16), 24, 0, 1)],
+    [
+        ((2, 9, 7, 8), 6, 0, 0),
+        ((1, 48, 40, 64), 64, 16, 0),
+        ((2, 64, 72, 64), 64, 16, 1),
+        ((1, 96, 112, 32), 40, 0, 1),
+        ((1, 96, 112, 16), 40, 0, 0),
+    ],
 )
 def test_value_and_gradients_and_the_way_taken(shape, outputs, products, loops, rng):
     x, kernel, g = draw(rng, shape, outputs)
