@@ -20,7 +20,7 @@ _KERNEL = np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]], np
 _OUTPUT = np.array([[1, 1, 1, 0], [0, 1, -1, -1]], np.float64)
 """B^T, G and A^T of F(2, 3): output = A^T [(G k G^T) * (B^T x B)] A, tile by tile."""
 
-# Where each way measured better (docs/throughput.md, "Dense 3x3 convolutions").
+# Where each way measured better (docs/throughput.md, beside the backbone).
 _WINOGRAD_PIXELS, _WINOGRAD_ELEMENTS, _WINOGRAD_CHANNELS = 1_536, 1_700_000, 64
 _BLOCKED_PIXELS, _BLOCKED_CHANNELS, _BLOCK = 8_192, 32, 900
 
@@ -29,9 +29,9 @@ def conv3x3(x: Float[Array, "n h w i"], kernel: Float[Array, "3 3 i o"]) -> Floa
     """Cross-correlation padded by one pixel on every side.
 
     Equal to the library's in value and gradient up to float32 rounding; on CPU each is computed by whichever way is
-    faster at its shapes. Other backends, other dtypes and a batch that is left open take the library's.
+    faster at its shapes. Other backends, other dtypes and sizes that are left open take the library's.
     """
-    if is_symbolic_dim(x.shape[0]) or x.dtype != jnp.float32 or kernel.dtype != jnp.float32:
+    if any(map(is_symbolic_dim, x.shape)) or x.dtype != jnp.float32 or kernel.dtype != jnp.float32:
         return library(x, kernel)
     return _conv(x, kernel)
 

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax import export
 
 from jaxqc.nn.conv3x3 import blocked_kernel_gradient, conv3x3, winograd
 
@@ -65,3 +66,11 @@ def test_blocks_of_any_height_give_the_kernel_gradient(rows, rng):
     x, kernel, g = draw(rng, (2, 6, 5, 3), 4)
     _, pull = jax.vjp(lambda k: winograd(jnp.asarray(x), k), jnp.asarray(kernel))
     np.testing.assert_allclose(blocked_kernel_gradient(x, g, rows), pull(g)[0], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("sizes", ["b, 48, 40, 64", "2, 8*h, 8*w, 64"])
+def test_open_sizes_take_the_librarys(sizes):
+    shapes = jax.ShapeDtypeStruct(export.symbolic_shape(sizes), jnp.float32), jnp.ones((3, 3, 64, 64))
+    graph = export.export(jax.jit(conv3x3))(*shapes)
+    assert "stablehlo.convolution" in graph.mlir_module()
+    assert "stablehlo.dot_general" not in graph.mlir_module()
