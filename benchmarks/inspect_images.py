@@ -86,10 +86,10 @@ def stages(model: AnyModel, images: Path, scratch: Path, stack: ExitStack) -> di
     info, items = scorer.info(rules, None), read_manifest(images).items
     number = itertools.count()
 
-    def stream(where: Path, stack: ExitStack) -> Any:
-        ledger = stack.enter_context(open_ledger(where / "ledger.sqlite"))
-        findings = stack.enter_context(Findings(where / "findings.jsonl", ledger, info.digest))
-        problems = stack.enter_context(Problems(where / "problems.csv"))
+    def stream(where: Path, opened: ExitStack) -> Any:
+        ledger = opened.enter_context(open_ledger(where / "ledger.sqlite"))
+        findings = opened.enter_context(Findings(where / "findings.jsonl", ledger, info.digest))
+        problems = opened.enter_context(Problems(where / "problems.csv"))
         return Stream(
             scorer, rules, None, info, ledger, findings, problems, Gallery(where / "gallery"), Counter("", 0, False)
         )

@@ -79,7 +79,7 @@ def load_segmenter(params: Mapping[str, Any], model: Segmenter) -> Segmenter:
     return model
 
 
-def from_prepared(batch: Mapping[str, Any], device: torch.device, setting: Setting = Setting()) -> Prepared:  # noqa: B008
+def from_prepared(batch: Mapping[str, Any], device: torch.device, setting: Setting) -> Prepared:
     """Arrays of a batch that `jaxqc.semi.objective.prepare` made → tensors on the device."""
     memory = torch.channels_last if setting.channels_last else torch.contiguous_format
     out = {name: torch.from_numpy(np.array(batch[name])).to(device) for name in ("mask", "valid", "inside")}

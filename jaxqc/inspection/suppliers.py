@@ -116,8 +116,13 @@ def stability_index(inspected: Counts, defective: Counts) -> float | None:
     n, share, p = _shares(inspected, defective, None)
     if p in (0.0, 1.0):
         return 1.0
-    x2 = float((n * (share - p) ** 2).sum() / (p * (1 - p)))
+    x2 = _dispersion(n, share, p)
     return min(1.0, (len(n) - 1) / x2) if x2 > 0 else 1.0
+
+
+def _dispersion(n: Float[np.ndarray, " k"], share: Float[np.ndarray, " k"], p: float) -> float:
+    """X² of homogeneity: how much the lots' shares differ from the common one."""
+    return float((n * (share - p) ** 2).sum() / (p * (1 - p)))
 
 
 def drift_index(inspected: Counts, defective: Counts) -> float | None:
@@ -136,7 +141,7 @@ def drift_index(inspected: Counts, defective: Counts) -> float | None:
         return 0.0
     order = np.arange(len(n)) - (n * np.arange(len(n))).sum() / n.sum()
     z = float((n * share * order).sum() / np.sqrt(p * (1 - p) * (n * order**2).sum()))
-    beyond = (float((n * (share - p) ** 2).sum() / (p * (1 - p))) - z**2) / (len(n) - 2)
+    beyond = (_dispersion(n, share, p) - z**2) / (len(n) - 2)
     return z / max(1.0, beyond) ** 0.5
 
 

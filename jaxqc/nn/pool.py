@@ -17,7 +17,7 @@ def max3x3_halved(x: Float[Array, "n h w *c"]) -> Float[Array, "n _ _ *c"]:
     """`max3x3` at every other pixel, the first one kept (a ResNet's pooling), without computing the rest."""
     for axis in (1, 2):
         size = x.shape[axis]
-        even, odd = (jax.lax.slice_in_dim(x, first, size, 2, axis) for first in (0, 1))
+        even, odd = (jax.lax.slice_in_dim(x, start, size, 2, axis) for start in (0, 1))
         first, last = (jax.lax.slice_in_dim(even, start, stop, axis=axis) for start, stop in ((0, 1), (-1, None)))
         before = jnp.concatenate([first, jax.lax.slice_in_dim(odd, 0, even.shape[axis] - 1, axis=axis)], axis)
         after = jnp.concatenate([odd, last], axis) if size % 2 else odd

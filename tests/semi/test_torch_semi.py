@@ -98,7 +98,7 @@ def ours() -> dict[str, Any]:
     student, teacher, batch, key = drawn(0), drawn(1), prepared(), jax.random.key(2)
     network = network_of(module())
     with torch.no_grad():
-        confidence = peer(teacher)(from_prepared(batch, CPU)["weak"]).softmax(1).amax(1)
+        confidence = peer(teacher)(from_prepared(batch, CPU, StepSetting())["weak"]).softmax(1).amax(1)
     # The bound lies in a gap, so that no pixel's side hangs on a rounding.
     middle = np.sort(confidence.numpy(), axis=None)[B * S * S // 3 : B * S * S // 2]
     gap = int(np.argmax(np.diff(middle)))
@@ -153,7 +153,7 @@ def test_student_and_teacher_after_a_step_are_ours(ours: dict[str, Any]) -> None
     training.teacher = peer(ours["params"][1])
     training.pairs[0] = [p.detach() for p in training.teacher.parameters()]
     training.done = STEP
-    training.step(from_prepared(ours["batch"], CPU), ours["factors"])
+    training.step(from_prepared(ours["batch"], CPU, StepSetting()), ours["factors"])
     states = {"student": training.student, "teacher": training.teacher}
     for which, model in states.items():
         for name, p in model.named_parameters():
