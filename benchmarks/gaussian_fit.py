@@ -17,30 +17,46 @@ import numpy as np
 from benchmarks.common import Timing, in_turns, result
 from benchmarks.machine import Row, peak_memory
 from benchmarks.peers.served import PeerError, Served
-from jaxqc.anomaly import gaussian
+from jaxqc.anomaly.detectors import Gaussian, Layers, Shapes
+from jaxqc.anomaly.maps import on_finest
 
 ROOT = Path(__file__).resolve().parents[1]
 BATCH = 10
 """Images whose features are taken up at a time."""
+ALL = Gaussian(channels=0)
 
 
-def feature_batches(n: int, d: int, grid: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Random features float32 [b P d] and their samples' numbers, a batch at a time as a backbone gives them."""
+def shapes(d: int, grid: int) -> Shapes:
+    """d channels in the ratio of ResNet's layers 1 to 3, each layer at half the side of the one before: [h w c]."""
+    channels = (d - 6 * (d // 7), 2 * (d // 7), 4 * (d // 7))
+    return tuple((side, side, c) for side, c in zip((grid, -(-grid // 2), -(-grid // 4)), channels, strict=True))
+
+
+def feature_batches(n: int, about: Shapes) -> Iterator[tuple[Layers, np.ndarray]]:
+    """Random layers float32 [b h w c] and their samples' numbers, a batch at a time as a backbone gives them."""
     rng = np.random.default_rng(0)
     for start in range(0, n, BATCH):
         number = np.arange(start, min(start + BATCH, n), dtype=np.int32)
-        yield rng.standard_normal((len(number), grid * grid, d), np.float32), number
+        yield tuple(rng.standard_normal((len(number), *shape), np.float32) for shape in about), number
 
 
-_collect: Any = jax.jit(gaussian.collect, donate_argnums=0)
+def embedding(layers: Layers) -> np.ndarray:
+    """The layers as the peer takes them: repeated over the finest grid, float32 [b P d]."""
+    grid = np.asarray(on_finest(layers))
+    return grid.reshape(len(grid), -1, grid.shape[-1])
 
 
-def fit(batches: Any, n: int, d: int, grid: int, eps: float = 0.01) -> gaussian.Gaussian:
+@partial(jax.jit, static_argnums=0, donate_argnums=1)
+def _collect(detector: Gaussian, collected: Any, layers: Layers, number: np.ndarray) -> Any:
+    return detector.collect(collected, detector.embed(layers), number)
+
+
+def fit(batches: Any, n: int, about: Shapes, detector: Gaussian = ALL) -> Any:
     """What `jaxqc fit` does with features."""
-    collected = gaussian.empty(grid * grid, d, n)
-    for features, number in batches:
-        collected = _collect(collected, features, number)
-    return jax.block_until_ready(gaussian.finish(collected, eps))
+    collected = detector.begin(about, n)
+    for layers, number in batches:
+        collected = _collect(detector, collected, layers, number)
+    return jax.block_until_ready(detector.finish(collected, about))
 
 
 def fit_alone(n: int, d: int, grid: int) -> dict[str, float]:
@@ -54,7 +70,7 @@ def fit_alone(n: int, d: int, grid: int) -> dict[str, float]:
 def measured_alone(n: int, d: int, grid: int) -> dict[str, float]:
     jax.block_until_ready(jnp.zeros(1))
     before = peak_memory()["host_peak"] or 0
-    state = fit(feature_batches(n, d, grid), n, d, grid)
+    state = fit(feature_batches(n, shapes(d, grid)), n, shapes(d, grid))
     after = peak_memory()
     held = sum(x.nbytes for x in jax.tree.leaves(state))
     return {"memory": (after["host_peak"] or 0) - before, "state": held, "device": after["device_peak"] or 0}
@@ -65,11 +81,11 @@ def fit_rows(args: argparse.Namespace, peer: Served | None, folder: Path) -> lis
     n, rate = args.samples, {}  # rate: of a position, by channels
     for d in args.channels:
         for grid in args.grids:
-            batches = list(feature_batches(n, d, grid))
-            candidates: dict[str, Callable[[], Any]] = {"jaxqc": partial(fit, batches, n, d, grid)}
+            batches = list(feature_batches(n, shapes(d, grid)))
+            candidates: dict[str, Callable[[], Any]] = {"jaxqc": partial(fit, batches, n, shapes(d, grid))}
             needs = 4.3 * 4 * d * d * grid * grid  # its covariances, copied three times, and a solver's work space
             if peer and needs <= available_memory() / 2:
-                np.save(folder / "x.npy", np.concatenate([x for x, _ in batches]))
+                np.save(folder / "x.npy", np.concatenate([embedding(x) for x, _ in batches]))
                 peer.ask(prepare="fit", work="gaussian", n=n, d=d, grid=grid, features=str(folder / "x.npy"))
                 candidates["anomalib"] = partial(peer.ask, run="fit")
             timings = in_turns(candidates, args.rounds, args.long)
@@ -101,8 +117,9 @@ def fit_error(peer: Any, batches: list[Any], n: int, d: int, grid: int, folder: 
     """Largest relative difference between the two sides' distances of the first two samples."""
     peer.ask(save="fit", out=str(folder / "out.npz"))
     theirs = np.load(folder / "out.npz")["distance"].reshape(2, -1)
-    state = fit(batches, n, d, grid, eps=0.01 + 1e-5)  # anomalib adds both
-    ours = np.asarray(gaussian.distance(state, jnp.asarray(batches[0][0][:2])))
+    detector = Gaussian(channels=0, eps=0.01 + 1e-5, sigma=0)  # anomalib adds both
+    state = fit(batches, n, shapes(d, grid), detector)
+    ours = np.asarray(detector.score(state, tuple(x[:2] for x in batches[0][0]), grid)[0]).reshape(2, -1)
     error = float(np.max(np.abs(ours - theirs) / theirs))
     if error > 1e-2:
         raise PeerError(f"the two sides' distances differ by {error:.1%}: not the same work")
@@ -130,9 +147,10 @@ def cost_rows(args: argparse.Namespace) -> list[Row]:
     points += [(n, d, i) for i in args.cost_grids]
     rows = []
     for point in dict.fromkeys(points):
-        batches = list(feature_batches(*point))
+        about = shapes(*point[1:])
+        batches = list(feature_batches(point[0], about))
         jax.clear_caches()
-        timing = in_turns({"jaxqc": partial(fit, batches, *point)}, min(3, args.rounds), args.long)["jaxqc"]
+        timing = in_turns({"jaxqc": partial(fit, batches, point[0], about)}, min(3, args.rounds), args.long)["jaxqc"]
         alone = fit_alone(*point)
         row = _fit_row("jaxqc", timing, *point, alone["memory"])
         form = "low rank" if point[0] <= point[1] else "full rank"

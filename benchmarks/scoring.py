@@ -21,16 +21,16 @@ from jaxqc.anomaly.recipe import BackboneConfig
 def score_rows(args: argparse.Namespace, peer: Served | None) -> list[Row]:
     config, d, size, b = BackboneConfig(args.backbone), max(args.channels), args.size, args.batch
     variables = jax.tree.map(jnp.asarray, folded_variables(args.backbone))
-    apply = apply_function(config)
     images = jnp.asarray(np.random.default_rng(1).integers(0, 256, (b, size, size, 3), dtype=np.uint8))
     detector = Gaussian(channels=d)
-    layers = jax.jit(apply)(variables, images)
-    grid = layers[0].shape[1]
-    state = fit(feature_batches(args.samples, d, grid), args.samples, d, grid)
+    backbone, embed = apply_function(config), apply_function(config, detector.embed)
+    layers = jax.jit(backbone)(variables, images)
+    about = tuple(x.shape[1:] for x in layers)
+    state = fit(feature_batches(args.samples, about), args.samples, about, detector)
     calls: dict[str, Any] = {
-        "whole": (lambda state, v, x: detector.score(state, apply(v, x), size), (state, variables, images)),
-        "backbone": (apply, (variables, images)),
-        "score": (lambda state, layers: detector.score(state, layers, size), (state, layers)),
+        "whole": (lambda state, v, x: detector.score(state, embed(v, x), size), (state, variables, images)),
+        "backbone": (backbone, (variables, images)),
+        "score": (lambda state, layers: detector.score(state, detector.embed(layers), size), (state, layers)),
     }
     rows: list[Row] = []
     for part, (fn, inputs) in calls.items():

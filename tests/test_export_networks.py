@@ -52,9 +52,9 @@ def detector(method: str) -> AnomalyModel:
     variables = fold_batch_norm(random_variables(network, varied=True, train=False))
     layers, found = jax.jit(apply_function(backbone))(variables, pictures(8, SIDE, SIDE)), config.detector
     shapes = tuple((x.shape[1], x.shape[2], x.shape[3]) for x in layers)
-    state = found.finish(found.collect(found.begin(shapes, 8), layers, jnp.arange(8)), shapes)
+    state = found.finish(found.collect(found.begin(shapes, 8), found.embed(layers), jnp.arange(8)), shapes)
     layers = tuple(x[:1] * 1.1 for x in layers)
-    highest = 4 * float(found.score(state, layers, SIDE)[0].max())  # so that the golden maps are not all 1
+    highest = 4 * float(found.score(state, found.embed(layers), SIDE)[0].max())  # so that the golden maps are not all 1
     return AnomalyModel(config, state, variables, Thresholds(highest, highest, "by hand", 0.0, highest), {})
 
 

@@ -42,7 +42,8 @@ def tiny_detector(patch: pytest.MonkeyPatch, method: str = "gaussian") -> Anomal
         conv = partial(jax.lax.conv_general_dilated, padding="SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
         return tuple(jax.nn.relu(conv(x, variables[f"k{i}"], window_strides=(s, s))) for i, s in enumerate((4, 8)))
 
-    patch.setattr(jaxqc.anomaly.model, "apply_function", lambda config: apply)
+    composed = lambda config, embed: lambda variables, images: embed(apply(variables, images))
+    patch.setattr(jaxqc.anomaly.model, "apply_function", composed)
     config = FitConfig(
         method=method,  # type: ignore[arg-type]
         data=FitDataConfig(size=SIDE),
@@ -54,11 +55,12 @@ def tiny_detector(patch: pytest.MonkeyPatch, method: str = "gaussian") -> Anomal
     )
     variables = {f"k{i}": kernel for i, kernel in enumerate(kernels)}
     images = np.random.default_rng(5).integers(60, 190, (6, SIDE, SIDE, 3), dtype=np.uint8)
-    layers, detector = apply(variables, images), config.detector
+    detector = config.detector
+    layers, embed = apply(variables, images), lambda images: detector.embed(apply(variables, images))
     shapes = tuple((x.shape[1], x.shape[2], x.shape[3]) for x in layers)
-    collected = detector.collect(detector.begin(shapes, len(images)), layers, jnp.arange(len(images)))
+    collected = detector.collect(detector.begin(shapes, len(images)), embed(images), jnp.arange(len(images)))
     state = detector.finish(collected, shapes)
-    scores = detector.score(state, apply(variables, pictures(4)), SIDE)[0]
+    scores = detector.score(state, embed(pictures(4)), SIDE)[0]
     low, high = float(scores.min()), float(scores.max())
     thresholds = Thresholds((low + high) / 2, (low + high) / 2, "by hand", low, high)
     return AnomalyModel(config, state, variables, thresholds, {"fit": 6})

@@ -44,12 +44,14 @@ def measure(config: FitConfig, features: Features, parts: Parts) -> Row:
     detector, layers, began = config.detector, config.backbone.layers, time.monotonic()
     shapes = features.shapes(layers)
     collected = detector.begin(shapes, len(parts.fit))
-    collect = jax.jit(detector.collect, donate_argnums=0)
+    collect = jax.jit(
+        lambda collected, x, number: detector.collect(collected, detector.embed(x), number), donate_argnums=0
+    )
     for x, _, number in features.batches(parts.fit.samples, layers):
         collected = collect(collected, x, number)
     state = jax.block_until_ready(detector.finish(collected, shapes))
     fitted = time.monotonic()
-    score = jax.jit(lambda state, x: detector.score(state, x, features.size))
+    score = jax.jit(lambda state, x: detector.score(state, detector.embed(x), features.size))
     scores, peaks = [], []
     for x, _, number in features.batches(parts.calibrate.samples, layers):
         maps, values = score(state, x)

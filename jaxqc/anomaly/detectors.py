@@ -1,8 +1,9 @@
-"""The detectors behind one interface: begin, collect, finish, score. Pure functions over pytrees, one class each.
+"""The detectors behind one interface: embed, begin, collect, finish, score. Pure functions over pytrees.
 
-`begin(shapes, samples)` gives an empty collection for features of these layer shapes; `collect` takes up a batch of
-layer features, each with its sample's own number (-1 = padding); `finish` makes the state that `score` uses: maps
-float32 [b size size] and image scores [b] of a batch's layer features. A score depends on its own image alone.
+One class a detector. `embed` makes of a batch's layer features what it works with, image by image. `begin(shapes,
+samples)` gives an empty collection for layers of these shapes; `collect` takes up a batch of embeddings, each with its
+sample's own number (-1 = padding); `finish` makes the state that `score` uses: maps float32 [b size size] and image
+scores [b] of a batch's embeddings. A score depends on its own image alone.
 """
 
 from dataclasses import dataclass
@@ -13,9 +14,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from jaxqc.anomaly import gaussian
+from jaxqc.anomaly import gaussian, pyramid
 from jaxqc.anomaly.coreset import greedy_coreset, project
-from jaxqc.anomaly.maps import channel_choice, distance_map, gather_features, image_score
+from jaxqc.anomaly.maps import channel_choice, choose_channels, distance_map, image_score, on_finest
 from jaxqc.anomaly.neighbours import EXACT, nearest, patchcore_image_score
 from jaxqc.nn.pool import avg3x3
 from jaxqc.nn.resize import resize
@@ -30,13 +31,15 @@ Scored = tuple[Float[Array, "b size size"], Float[Array, " b"]]
 class Detector(Protocol):
     """What a detector does; the module's first lines say what each part takes and gives."""
 
+    def embed(self, layers: Layers) -> Any: ...
+
     def begin(self, shapes: Shapes, samples: int) -> Any: ...
 
-    def collect(self, collected: Any, layers: Layers, number: Int[Array, " b"]) -> Any: ...
+    def collect(self, collected: Any, embedded: Any, number: Int[Array, " b"]) -> Any: ...
 
     def finish(self, collected: Any, shapes: Shapes) -> Any: ...
 
-    def score(self, state: Any, layers: Layers, size: int) -> Scored: ...
+    def score(self, state: Any, embedded: Any, size: int) -> Scored: ...
 
 
 @dataclass(frozen=True)
@@ -60,25 +63,49 @@ class Gaussian:
             key = jax.random.key(self.seed)
         return channel_choice(key, tuple(c for _, _, c in shapes), self.channels)
 
-    def begin(self, shapes: Shapes, samples: int) -> gaussian.Collected:
-        height, width, _ = shapes[0]
-        return gaussian.empty(height * width, sum(map(len, self.choice(shapes))), samples)
+    def embed(self, layers: Layers) -> Layers:
+        """The chosen channels; a layer of which none are keeps its place."""
+        return choose_channels(layers, self.choice(_shapes(layers)))
 
-    def _features(self, layers: Layers) -> Float[Array, "b P d"]:
-        grid = gather_features(layers, self.choice(_shapes(layers)))
-        return grid.reshape(grid.shape[0], -1, grid.shape[-1])
+    def begin(self, shapes: Shapes, samples: int) -> gaussian.Collected | pyramid.LevelSamples:
+        (height, width, _), (grids, channels) = shapes[0], self._levels(shapes)
+        if samples <= sum(channels) and pyramid.pays((height, width), grids, channels, samples):
+            return pyramid.empty(grids, channels, samples)
+        return gaussian.empty(height * width, sum(channels), samples)
 
-    def collect(self, collected: gaussian.Collected, layers: Layers, number: Int[Array, " b"]) -> gaussian.Collected:
-        return gaussian.collect(collected, self._features(layers), number)
+    def collect(self, collected: Any, embedded: Layers, number: Int[Array, " b"]) -> Any:
+        if isinstance(collected, pyramid.LevelSamples):
+            return pyramid.collect(collected, _with_channels(embedded), number)
+        return gaussian.collect(collected, _flat(embedded), number)
 
-    def finish(self, collected: gaussian.Collected, shapes: Shapes) -> gaussian.Gaussian:
+    def finish(self, collected: Any, shapes: Shapes) -> gaussian.Gaussian | pyramid.Pyramid:
+        if isinstance(collected, pyramid.LevelSamples):
+            return pyramid.finish(collected, shapes[0][:2], self._levels(shapes)[0], self.eps, self.block)
         return gaussian.finish(collected, self.eps, self.block)
 
-    def score(self, state: gaussian.Gaussian, layers: Layers, size: int) -> Scored:
-        distances = gaussian.distance(state, self._features(layers))
-        height, width = layers[0].shape[1:3]
+    def score(self, state: gaussian.Gaussian | pyramid.Pyramid, embedded: Layers, size: int) -> Scored:
+        height, width = embedded[0].shape[1:3]
+        if isinstance(state, pyramid.Pyramid):
+            distances = pyramid.distance(state, _with_channels(embedded), (height, width))
+        else:
+            distances = gaussian.distance(state, _flat(embedded))
         maps = distance_map(distances.reshape(-1, height, width), size, size, self.sigma)
         return maps, image_score(maps, self.top)
+
+    def _levels(self, shapes: Shapes) -> tuple[tuple[pyramid.Grid, ...], tuple[int, ...]]:
+        """Grid and number of chosen channels of each layer that has any."""
+        counts = map(len, self.choice(shapes))
+        chosen = [((h, w), count) for (h, w, _), count in zip(shapes, counts, strict=True) if count]
+        return tuple(grid for grid, _ in chosen), tuple(count for _, count in chosen)
+
+
+def _with_channels(embedded: Layers) -> Layers:
+    return tuple(x for x in embedded if x.shape[-1])
+
+
+def _flat(embedded: Layers) -> Float[Array, "b P d"]:
+    grid = on_finest(embedded)
+    return grid.reshape(grid.shape[0], -1, grid.shape[-1])
 
 
 class Rows(NamedTuple):
@@ -117,18 +144,18 @@ class PatchCore:
     sigma: float = 4.0
     seed: int = 0
 
-    def begin(self, shapes: Shapes, samples: int) -> Rows:
-        height, width, _ = shapes[0]
-        return Rows(jnp.zeros((samples, height * width, self.width)))
-
-    def _patches(self, layers: Layers) -> Float[Array, "b P d"]:
+    def embed(self, layers: Layers) -> Float[Array, "b h w d"]:
+        """A patch at each position of the first layer's grid, d = `width`."""
         height, width = layers[0].shape[1:3]
         merged = [pool_channels(resize(avg3x3(x), height, width), self.width) for x in layers]
-        patches = pool_channels(jnp.concatenate(merged, -1), self.width)
-        return patches.reshape(patches.shape[0], height * width, self.width)
+        return pool_channels(jnp.concatenate(merged, -1), self.width)
 
-    def collect(self, collected: Rows, layers: Layers, number: Int[Array, " b"]) -> Rows:
-        return _store(collected, self._patches(layers), number)
+    def begin(self, shapes: Shapes, samples: int) -> Rows:
+        height, width, _ = shapes[0]
+        return Rows(jnp.zeros((samples, height, width, self.width)))
+
+    def collect(self, collected: Rows, embedded: Float[Array, "b h w d"], number: Int[Array, " b"]) -> Rows:
+        return _store(collected, embedded, number)
 
     def finish(self, collected: Rows, shapes: Shapes) -> Bank:
         patches = collected.features.reshape(-1, self.width)
@@ -139,12 +166,12 @@ class PatchCore:
         first = jax.random.randint(first_key, (), 0, len(patches))
         return Bank(patches[greedy_coreset(project(projection_key, patches, self.projection), count, first)])
 
-    def score(self, state: Bank, layers: Layers, size: int) -> Scored:
-        patches = self._patches(layers)
-        b, positions, d = patches.shape
+    def score(self, state: Bank, embedded: Float[Array, "b h w d"], size: int) -> Scored:
+        b, height, width, d = embedded.shape
+        patches = embedded.reshape(b, height * width, d)
         distances, index = nearest(patches.reshape(-1, d), state.bank)
-        distances, index = distances.reshape(b, positions), index.reshape(b, positions)
-        grid = distances.reshape(b, *layers[0].shape[1:3])
+        distances, index = distances.reshape(b, -1), index.reshape(b, -1)
+        grid = distances.reshape(b, height, width)
         score = patchcore_image_score(distances, patches, index, state.bank, self.neighbours)
         return distance_map(grid, size, size, self.sigma), score
 
@@ -167,18 +194,22 @@ class Spade:
     images: int = 50
     sigma: float = 4.0
 
+    def embed(self, layers: Layers) -> Layers:
+        """All of it."""
+        return layers
+
     def begin(self, shapes: Shapes, samples: int) -> Rows:
         return Rows(tuple(jnp.zeros((samples, h * w, c)) for h, w, c in shapes))
 
-    def collect(self, collected: Rows, layers: Layers, number: Int[Array, " b"]) -> Rows:
-        return _store(collected, tuple(x.reshape(x.shape[0], -1, x.shape[-1]) for x in layers), number)
+    def collect(self, collected: Rows, embedded: Layers, number: Int[Array, " b"]) -> Rows:
+        return _store(collected, tuple(x.reshape(x.shape[0], -1, x.shape[-1]) for x in embedded), number)
 
     def finish(self, collected: Rows, shapes: Shapes) -> Gallery:
         return Gallery(collected.features[-1].mean(1), collected.features)
 
-    def score(self, state: Gallery, layers: Layers, size: int) -> Scored:
+    def score(self, state: Gallery, embedded: Layers, size: int) -> Scored:
         k = min(self.images, len(state.pooled))
-        apart, neighbours = nearest(layers[-1].mean((1, 2)), state.pooled, k)
+        apart, neighbours = nearest(embedded[-1].mean((1, 2)), state.pooled, k)
 
         def one(x: tuple[tuple[jax.Array, ...], jax.Array]) -> jax.Array:
             own, chosen = x
@@ -190,7 +221,7 @@ class Spade:
             ]
             return jnp.stack([resize(m[None, ..., None], size, size)[0, ..., 0] for m in maps]).mean(0)
 
-        grid = jax.lax.map(one, (layers, neighbours))
+        grid = jax.lax.map(one, (embedded, neighbours))
         return distance_map(grid, size, size, self.sigma), apart.mean(1)
 
 

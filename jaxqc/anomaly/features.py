@@ -37,14 +37,20 @@ class Backbone:
         return tuple((x.shape[1], x.shape[2], x.shape[3]) for x in layers)
 
 
-def apply_function(config: BackboneConfig) -> Callable[[Variables, Any], Layers]:
-    """The backbone of a recipe as a pure function of folded variables and uint8 images (`by_halves`)."""
+def apply_function(
+    config: BackboneConfig, embed: Callable[[Layers], Any] = lambda layers: layers
+) -> Callable[[Variables, Any], Any]:
+    """The backbone of a recipe as a pure function of folded variables and uint8 images, which gives its layers.
+
+    embed: what to make of the layers, image by image: then the halves (`by_halves`) meet after it, where they are
+    smaller than whole layers.
+    """
     layers = tuple(sorted(set(config.layers)))
     network = build_backbone(config.name, layers, dtype=config.dtype, folded=True)
 
-    def apply(variables: Variables, images: UInt8[Array, "b h w c"]) -> Layers:
+    def apply(variables: Variables, images: UInt8[Array, "b h w c"]) -> Any:
         out: Any = network.apply(variables, normalised(images))
-        return tuple(out[f"layer{i}"].astype(jnp.float32) for i in layers)
+        return embed(tuple(out[f"layer{i}"].astype(jnp.float32) for i in layers))
 
     return by_halves(apply)
 

@@ -8,6 +8,8 @@ covariance S = X'X / (n - 1) + eps I (PaDiM, arXiv 2011.08785, equations 1 and 2
   is ever made: n d numbers a position in place of d^2.
 - n > d, `FullRank`: S = L L' and the distance is |L^-1 v|^2.
 
+Where coarse layers are repeated over a finer grid, `pyramid` gives the first form with less.
+
 A fit collects, merges and finishes: `Samples` (n <= d) hold the features themselves by the sample's number, so that the
 order of batches cannot matter; `Moments` (n > d) are Chan's mergeable mean and scatter and do not grow with n.
 """
@@ -117,9 +119,8 @@ def _low_rank(rows: Float[Array, "P n d"], eps: float, block: int) -> tuple[jax.
     def one(row: Float[Array, "n d"]) -> tuple[jax.Array, jax.Array]:
         mean = row.mean(0)
         x = row - mean
-        lower = lax.linalg.cholesky(jnp.einsum("nd,md->nm", x, x, precision=EXACT) + ridge)
         # The small inverse and a product: quicker than to solve for all d columns.
-        inverse = lax.linalg.triangular_solve(lower, jnp.eye(n), left_side=True, lower=True)
+        inverse = inverse_factor(jnp.einsum("nd,md->nm", x, x, precision=EXACT) + ridge)
         return mean, jnp.matmul(inverse, x, precision=EXACT)
 
     return lax.map(one, rows, batch_size=block)
@@ -130,10 +131,15 @@ def _whitener(scatter: Float[Array, "P d d"], count: jax.Array, eps: float, bloc
     identity = jnp.eye(scatter.shape[-1])
 
     def one(row: Float[Array, "d d"]) -> jax.Array:
-        lower = lax.linalg.cholesky(row / jnp.maximum(count - 1, 1) + eps * identity)
-        return lax.linalg.triangular_solve(lower, identity, left_side=True, lower=True)
+        return inverse_factor(row / jnp.maximum(count - 1, 1) + eps * identity)
 
     return lax.map(one, scatter, batch_size=block)
+
+
+def inverse_factor(matrix: Float[Array, "n n"]) -> Float[Array, "n n"]:
+    """L^-1 of a positive definite matrix L L'."""
+    lower = lax.linalg.cholesky(matrix)
+    return lax.linalg.triangular_solve(lower, jnp.eye(matrix.shape[-1]), left_side=True, lower=True)
 
 
 def distance(gaussian: Gaussian, features: Float[Array, "b P d"]) -> Float[Array, "b P"]:

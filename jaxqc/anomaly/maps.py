@@ -80,14 +80,19 @@ def channel_choice(key: jax.Array, channels: tuple[int, ...], count: int) -> tup
     return tuple(chosen[(chosen >= a) & (chosen < b)] - a for a, b in pairwise(edges))
 
 
-def gather_features(
+def choose_channels(
     layers: tuple[Float[Array, "b h w c"], ...], choice: tuple[np.ndarray, ...]
-) -> Float[Array, "b H W d"]:
-    """The chosen channels of every layer on the grid of the first (finest) one.
+) -> tuple[Float[Array, "b h w d"], ...]:
+    """The chosen channels of every layer, each on its own grid; none of a layer are an array without channels."""
+    pairs = zip(layers, choice, strict=True)
+    return tuple(x if len(index) == x.shape[-1] else x[..., index] for x, index in pairs)
 
-    Channels are chosen before the upsampling, so that the full concatenation (1,792 channels at 56 x 56 for ResNet-50's
-    layers 1 to 3) never exists.
+
+def on_finest(layers: tuple[Float[Array, "b h w d"], ...]) -> Float[Array, "b H W d"]:
+    """All layers' channels on the grid of the first (finest) one, coarser ones repeated (nearest).
+
+    To be called with chosen channels: the full concatenation (1,792 channels at 56 x 56 for ResNet-50's layers 1 to 3)
+    never exists.
     """
     height, width = layers[0].shape[1:3]
-    parts = [take_nearest(x[..., index], height, width) for x, index in zip(layers, choice, strict=True) if len(index)]
-    return jnp.concatenate(parts, -1)
+    return jnp.concatenate([take_nearest(x, height, width) for x in layers if x.shape[-1]], -1)

@@ -21,6 +21,7 @@ from jaxqc.anomaly.decide import Thresholds
 from jaxqc.anomaly.detectors import Bank, Gallery
 from jaxqc.anomaly.features import apply_function
 from jaxqc.anomaly.gaussian import FullRank, LowRank
+from jaxqc.anomaly.pyramid import Pyramid
 from jaxqc.anomaly.recipe import FitConfig
 from jaxqc.data.resizing import resize_image, resize_map
 from jaxqc.errors import UserError
@@ -30,7 +31,7 @@ from jaxqc.training.checkpoint import Checkpoints, read
 from jaxqc.training.sums import DamagedError
 from jaxqc.types import Variables
 
-STATES: tuple[Any, ...] = (LowRank, FullRank, Bank, Gallery)
+STATES: tuple[Any, ...] = (LowRank, FullRank, Pyramid, Bank, Gallery)
 
 
 @dataclass(frozen=True)
@@ -63,14 +64,15 @@ class AnomalyModel:
         self.size, self.batch = config.data.size, config.batch
         self.state = jax.tree.map(jnp.asarray, state)
         self.variables = jax.tree.map(jnp.asarray, variables)
-        self._detector, self._apply = config.detector, apply_function(config.backbone)
+        self._detector = config.detector
+        self._embed = apply_function(config.backbone, config.detector.embed)
         self._call = jax.jit(partial(self.forward))
 
     def forward(
         self, state: Any, variables: Variables, pixel: Float[Array, ""], images: UInt8[Array, "b s s c"]
     ) -> tuple[Float[Array, "b s s"], Float[Array, " b"], Bool[Array, "b s s"]]:
         """uint8 images of the network's size → distances, image scores and opened masks: one graph, to be jitted."""
-        maps, scores = self._detector.score(state, self._apply(variables, images), self.size)
+        maps, scores = self._detector.score(state, self._embed(variables, images), self.size)
         return maps, scores, opened(maps >= pixel, self.config.decision.opening)
 
     def score(self, images: UInt8[np.ndarray, "n s s c"]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

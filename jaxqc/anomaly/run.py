@@ -14,6 +14,7 @@ from jaxtyping import Int, UInt8
 from jaxqc.anomaly.detectors import Detector, Rows
 from jaxqc.anomaly.features import Backbone
 from jaxqc.anomaly.gaussian import Samples
+from jaxqc.anomaly.pyramid import LevelSamples
 from jaxqc.data.batches import decoded
 from jaxqc.data.dataset import Sample
 from jaxqc.data.load import load_sample
@@ -115,7 +116,7 @@ def fit_detector(
     variables = jax.tree.map(lambda x: jax.device_put(np.asarray(x), everywhere), backbone.variables)
 
     def step(collected: Any, variables: Any, images: Any, number: Any) -> Any:
-        return detector.collect(collected, backbone.apply(variables, images), number)
+        return detector.collect(collected, detector.embed(backbone.apply(variables, images)), number)
 
     call = jax.jit(step, donate_argnums=0, out_shardings=jax.tree.map(lambda x: x.sharding, collected))
     here = batch * spread.devices // jax.process_count()
@@ -135,6 +136,8 @@ def _without_gaps(collected: Any, used: jax.Array) -> Any:
     """A collection that keeps samples one by one, without those that were never seen."""
     if isinstance(collected, Samples):
         return Samples(collected.rows[:, used], collected.seen[used])
+    if isinstance(collected, LevelSamples):
+        return LevelSamples(tuple(rows[:, used] for rows in collected.rows), collected.seen[used])
     if isinstance(collected, Rows):
         return Rows(jax.tree.map(lambda x: x[used], collected.features))
     return collected

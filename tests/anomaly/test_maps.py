@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from jaxqc.anomaly.maps import channel_choice, distance_map, gather_features, image_score, smooth, take_nearest
+from jaxqc.anomaly.maps import (
+    channel_choice,
+    choose_channels,
+    distance_map,
+    image_score,
+    on_finest,
+    smooth,
+    take_nearest,
+)
 
 
 @pytest.mark.parametrize(("h", "w", "sigma"), [(40, 33, 4.0), (7, 9, 4.0), (16, 16, 0.7)])
@@ -56,4 +64,4 @@ def test_choosing_before_or_after_upsampling_is_the_same(rng):
     choice = channel_choice(jax.random.key(3), (5, 6, 7), 9)
     whole = jnp.concatenate([take_nearest(x, 8, 8) for x in layers], -1)
     flat = np.concatenate([i + o for i, o in zip(choice, (0, 5, 11), strict=True)])
-    np.testing.assert_array_equal(gather_features(layers, choice), whole[..., flat])
+    np.testing.assert_array_equal(on_finest(choose_channels(layers, choice)), whole[..., flat])

@@ -42,8 +42,9 @@ def test_scoring_and_its_parts():
 
 @pytest.mark.slow
 def test_memory_is_measured_apart():
-    small, large = gaussian_fit.fit_alone(4, 8, 4), gaussian_fit.fit_alone(40, 100, 28)
-    assert large["state"] == 4 * (784 * 100 + 784 * 40 * 100 + 1)
+    small, large = gaussian_fit.fit_alone(4, 8, 4), gaussian_fit.fit_alone(10, 100, 28)
+    cells = 784 * 16 + 196 * 28 + 49 * 56  # of layers with 16, 28 and 56 channels
+    assert large["state"] == 4 * (cells * (1 + 10) + 784 * 10 * 10 + 1)
     assert large["memory"] > small["memory"]
 
 
