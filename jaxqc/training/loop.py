@@ -264,9 +264,8 @@ class _Run:
             finite = {k: v if math.isfinite(v) else None for k, v in metrics.items()}
             row = {"kind": "eval", "step": chunk.stop, "epoch": round(epoch, 6), **finite, "seconds": self._elapsed()}
             self.log.write(row)
-        self.bar.note(
-            f"epoch {epoch:.1f}  val {name} {value:.4f} (best {self.best['value']}, step {self.best['step']})"
-        )
+        kept = "none yet" if self.best["value"] is None else f"{self.best['value']:.4f}, step {self.best['step']}"
+        self.bar.note(f"epoch {epoch:.1f}  val {name} {value:.4f} (best {kept})")
         self.marked = time.monotonic()
 
     def _save(self) -> None:
