@@ -145,8 +145,8 @@ class ConvBN(nn.Module):
 
 def dense_conv(x: jax.Array, kernel: jax.Array, stride: int = 1) -> jax.Array:
     """[n h w i] * [k k i o] with explicit padding k // 2 on every side (also where the stride is 2)."""
-    if stride == 1 and kernel.shape[0] == 3:
-        return conv3x3(x, kernel)
+    if kernel.shape[0] == 3:
+        return conv3x3(x, kernel, stride)
     pad = (kernel.shape[0] // 2, kernel.shape[0] // 2)
     return lax.conv_general_dilated(x, kernel, (stride, stride), (pad, pad), dimension_numbers=("NHWC", "HWIO", "NHWC"))
 

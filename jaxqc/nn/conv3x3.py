@@ -1,11 +1,13 @@
-"""Dense 3x3 convolution at stride 1, fast on CPU: Winograd's minimal filtering and a blocked kernel gradient.
+"""Dense 3x3 convolution, fast on CPU: Winograd's minimal filtering, a blocked kernel gradient, columns for tiny maps.
 
 XLA's CPU backend computes it directly, with nine multiplications a value and channel pair; F(2x2, 3x3) needs four
 (Lavin and Gray, arXiv 1509.09308, section 4.1), in 16 matrix products. Its kernel gradient is one product summed over
-all pixels of the batch, which runs out of the cache at many pixels; summed over blocks of rows it does not.
+all pixels of the batch, which runs out of the cache at many pixels; summed over blocks of rows it does not. On maps
+with a side of two pixels it takes 40 times as long as one product over all pixels' neighbourhoods.
 """
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import jax
@@ -23,22 +25,60 @@ _OUTPUT = np.array([[1, 1, 1, 0], [0, 1, -1, -1]], np.float64)
 # Where each way measured better (docs/throughput.md, beside the backbone).
 _WINOGRAD_PIXELS, _WINOGRAD_ELEMENTS, _WINOGRAD_CHANNELS = 1_536, 1_700_000, 64
 _BLOCKED_PIXELS, _BLOCKED_CHANNELS, _BLOCK = 8_192, 32, 900
+_TINY = 4
 
 
-def conv3x3(x: Float[Array, "n h w i"], kernel: Float[Array, "3 3 i o"]) -> Float[Array, "n h w o"]:
-    """Cross-correlation padded by one pixel on every side.
+def conv3x3(x: Float[Array, "n h w i"], kernel: Float[Array, "3 3 i o"], stride: int = 1) -> Float[Array, "n H W o"]:
+    """Cross-correlation padded by one pixel on every side; H = ceil(h / stride).
 
     Equal to the library's in value and gradient up to float32 rounding; on CPU each is computed by whichever way is
     faster at its shapes. Other backends, other dtypes and sizes that are left open take the library's.
     """
     if any(map(is_symbolic_dim, x.shape)) or x.dtype != jnp.float32 or kernel.dtype != jnp.float32:
-        return library(x, kernel)
-    return _conv(x, kernel)
+        return library(x, kernel, stride)
+    if min(x.shape[1:3]) <= _TINY:
+        return _tiny(x, kernel, stride)
+    return _conv(x, kernel) if stride == 1 else library(x, kernel, stride)
 
 
-def library(x: Float[Array, "n h w i"], kernel: Float[Array, "3 3 i o"]) -> Float[Array, "n h w o"]:
+def library(x: Float[Array, "n h w i"], kernel: Float[Array, "3 3 i o"], stride: int = 1) -> Float[Array, "n H W o"]:
     """What `lax` makes of it."""
-    return lax.conv_general_dilated(x, kernel, (1, 1), ((1, 1), (1, 1)), dimension_numbers=("NHWC", "HWIO", "NHWC"))
+    strides, names = (stride, stride), ("NHWC", "HWIO", "NHWC")
+    return lax.conv_general_dilated(x, kernel, strides, ((1, 1), (1, 1)), dimension_numbers=names)
+
+
+def by_columns(x: Float[Array, "n h w i"], kernel: Float[Array, "3 3 i o"], stride: int = 1) -> Float[Array, "n H W o"]:
+    """One matrix product: each output pixel's nine neighbours side by side, times the kernel as [9 i, o]."""
+    (n, h, w, i), o = x.shape, kernel.shape[-1]
+    down, across = -(-h // stride), -(-w // stride)
+    x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
+    shifted = [
+        x[:, a : a + (down - 1) * stride + 1 : stride, b : b + (across - 1) * stride + 1 : stride]
+        for a in range(3)
+        for b in range(3)
+    ]
+    columns = jnp.concatenate(shifted, -1).reshape(-1, 9 * i)
+    return (columns @ kernel.reshape(9 * i, o)).reshape(n, down, across, o)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(2,))
+def _tiny(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
+    ways = {"cpu": partial(by_columns, stride=stride), "default": partial(library, stride=stride)}
+    return lax.platform_dependent(x, kernel, **ways)
+
+
+def _tiny_forward(x: jax.Array, kernel: jax.Array, stride: int) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+    return _tiny(x, kernel, stride), (x, kernel)
+
+
+def _tiny_backward(stride: int, residuals: tuple[jax.Array, jax.Array], g: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def gradient(way: Any) -> Any:
+        return lambda x, kernel, g: jax.vjp(lambda x, kernel: way(x, kernel, stride), x, kernel)[1](g)
+
+    return lax.platform_dependent(*residuals, g, cpu=gradient(by_columns), default=gradient(library))
+
+
+_tiny.defvjp(_tiny_forward, _tiny_backward)
 
 
 @jax.custom_vjp

@@ -74,3 +74,24 @@ def test_open_sizes_take_the_librarys(sizes):
     graph = export.export(jax.jit(conv3x3))(*shapes)
     assert "stablehlo.convolution" in graph.mlir_module()
     assert "stablehlo.dot_general" not in graph.mlir_module()
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("shape", [(1, 1, 1, 1), (3, 2, 2, 40), (2, 1, 9, 5), (2, 4, 3, 7), (2, 5, 2, 6)])
+def test_a_tiny_map_is_one_product_at_either_stride(shape, stride, rng):
+    x, kernel, _ = draw(rng, shape, 6)
+    forward = jax.jit(lambda x, kernel: conv3x3(x, kernel, stride))
+    expected = plain(x, kernel)[:, ::stride, ::stride]
+    np.testing.assert_allclose(forward(x, kernel), expected, atol=1e-5)
+    g = rng.standard_normal(expected.shape, np.float32)
+    backward = jax.jit(lambda x, kernel, g: jax.vjp(lambda *a: conv3x3(*a, stride), x, kernel)[1](g))
+    dx, dkernel = backward(x, kernel, g)
+    # The gradients at stride 1 of a g that is zero where the stride passes over it.
+    spread = np.zeros((*shape[:3], 6), np.float32)
+    spread[:, ::stride, ::stride] = g
+    np.testing.assert_allclose(dx, plain(spread, np.flip(kernel, (0, 1)).swapaxes(2, 3)), atol=1e-5)
+    (n, h, w, _), padded = shape, np.pad(x.astype(np.float64), ((0, 0), (1, 1), (1, 1), (0, 0)))
+    taps = [[padded[:, a : a + h, b : b + w] for b in range(3)] for a in range(3)]
+    np.testing.assert_allclose(dkernel, np.einsum("abnhwi,nhwo->abio", np.array(taps), spread), atol=2e-5 * n * h * w)
+    if jax.default_backend() == "cpu":
+        assert forward.lower(x, kernel).as_text().count("stablehlo.convolution") == 0
