@@ -48,7 +48,7 @@ def library(x: Float[Array, "n h w i"], kernel: Float[Array, "3 3 i o"], stride:
 
 
 def by_columns(x: Float[Array, "n h w i"], kernel: Float[Array, "3 3 i o"], stride: int = 1) -> Float[Array, "n H W o"]:
-    """One matrix product: each output pixel's nine neighbours side by side, times the kernel as [9 i, o]."""
+    """One matrix product (im2col): each output pixel's nine neighbours side by side, times the kernel as [9 i, o]."""
     (n, h, w, i), o = x.shape, kernel.shape[-1]
     down, across = -(-h // stride), -(-w // stride)
     x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
