@@ -1,6 +1,8 @@
 """A model as one compiled graph with its weights: written by `write`, opened again by `load`. Imported lazily."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from jaxqc.lazy import lazy_names
 
 __all__ = ["Exported", "is_export", "load", "write"]
 
@@ -9,12 +11,4 @@ if TYPE_CHECKING:
     from jaxqc.export.run import Exported, load
     from jaxqc.export.write import write
 
-_MODULES = {"Exported": "run", "is_export": "folder", "load": "run", "write": "write"}
-
-
-def __getattr__(name: str) -> Any:
-    if name in _MODULES:
-        from importlib import import_module
-
-        return getattr(import_module(f"jaxqc.export.{_MODULES[name]}"), name)
-    raise AttributeError(f"module 'jaxqc.export' has no attribute {name!r}")
+__getattr__, __dir__ = lazy_names(__name__, {"Exported": "run", "is_export": "folder", "load": "run", "write": "write"})

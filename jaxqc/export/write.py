@@ -1,6 +1,5 @@
 """Writes an export: the graph, its weights, its record, and the proof that it gives what the checkpoint gives."""
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -25,9 +24,9 @@ from jaxqc.export.folder import (
     save_arrays,
     save_json,
 )
-from jaxqc.export.graph import MEANINGS, AnyModel, Graph, Weights, graph_of
+from jaxqc.export.graph import MEANINGS, AnyModel, Graph, graph_of
 from jaxqc.export.parity import SHARE, TOLERANCE, differences, outside
-from jaxqc.training.record import GOLDEN_IMAGES, environment
+from jaxqc.training.record import GOLDEN_IMAGES, environment, weights_digest
 from jaxqc.verify import read_golden
 
 Format = Literal["stablehlo", "onnx"]
@@ -118,7 +117,7 @@ def _about(model: AnyModel, graph: Graph, format: str) -> dict[str, Any]:
     known = ("step", "data_digest", "git_commit", "dataset", "metrics")
     source = {key: model.meta[key] for key in known if model.meta.get(key) is not None}
     weights = {
-        "digest": _digest(graph.weights),
+        "digest": weights_digest(graph.weights),
         "count": sum(value.size for value in graph.weights.values()),
         "bytes": sum(value.nbytes for value in graph.weights.values()),
     }
@@ -132,15 +131,6 @@ def _about(model: AnyModel, graph: Graph, format: str) -> dict[str, Any]:
         "checkpoint": source,
         **environment(),
     }
-
-
-def _digest(weights: Weights) -> str:
-    """SHA-256 of the weights: names, dtypes, shapes and values."""
-    found = hashlib.sha256()
-    for name, value in sorted(weights.items()):
-        found.update(f"{name}\0{value.dtype.str}\0{value.shape}\0".encode())
-        found.update(np.ascontiguousarray(value).tobytes())
-    return found.hexdigest()
 
 
 def _golden_images(golden: np.ndarray | None, graph: Graph) -> UInt8[np.ndarray, "n h w 3"]:
