@@ -66,9 +66,12 @@ def interleave(
     rounds: int = 7,
     seconds: float = 0.3,
     warmup: int = 2,
+    settle: bool = True,
 ) -> dict[str, Timing]:
     """Times the candidates in turns: `rounds` rounds, each of about `seconds` a candidate.
 
+    settle: whether a turn begins with a call that is not timed. The candidate before has taken caches and memory: a
+    step that needs 3 GB took half as long again in its first call after another's, which no training run pays.
     A training step that donates its state fits in as a closure that keeps the newest state.
     """
     tasks = {name: c if isinstance(c, Candidate) else Candidate(c) for name, c in candidates.items()}
@@ -82,18 +85,20 @@ def interleave(
     for i in range(rounds):
         turn = i % len(names)
         for name in names[turn:] + names[:turn]:
+            if settle:
+                tasks[name].run()
             measured[name].append(tasks[name].run(calls[name]) / calls[name])
     return {name: Timing(tuple(measured[name]), first[name], calls[name]) for name in names}
 
 
 def in_turns(candidates: dict[str, Callable[[], Any]], rounds: int, long: float) -> dict[str, Timing]:
-    """`interleave` for work of seconds: each call is a round. A candidate whose first call takes more than `long`
-    seconds is not called again; that call then counts."""
+    """`interleave` for work of seconds that is done once and not in a row: each call is a round. A candidate whose
+    first call takes more than `long` seconds is not called again; that call then counts."""
     first: dict[str, float] = {}
     for name, call in candidates.items():
         first[name] = Candidate(call).run()
     again = {name: call for name, call in candidates.items() if first[name] <= long}
-    timings = interleave(again, rounds, 0.0, 1) if again else {}
+    timings = interleave(again, rounds, 0.0, 1, settle=False) if again else {}
     return {
         name: Timing(timings[name].seconds, first[name]) if name in timings else Timing((first[name],), first[name])
         for name in candidates

@@ -22,6 +22,8 @@ from jaxqc.semi.train import train_semi
 from jaxqc.training.logs import append_row, finished_rows
 
 ROWS = "rows.jsonl"
+SHARED = ("ema", "ohem", "ohem_threshold", "ohem_kept")
+"""Fields of the recipe's `semi` that tell no member from another."""
 METHODS = ("supervised", "unimatch_v2", "tiers_only", "history_only", "mvpmatch")
 NAMES = {
     "supervised": "labelled images only",
@@ -62,8 +64,8 @@ def run_cells(
 ) -> dict[Cell, dict[str, Any]]:
     """Trains and measures every cell that has no row in `out/rows.jsonl` yet; an interrupted one goes on.
 
-    A row has the test images' metrics of the checkpoint that was best on the selection images. Preset fields take the
-    place of `base.semi`; photometric augmentation and CutMix stay the preset's.
+    A row has the test images' metrics of the checkpoint that was best on the selection images. The preset takes the
+    place of `base.semi`, but for its `SHARED` fields, which hold for all cells.
 
     keep: whether finished runs keep their checkpoints (their logs stay either way).
 
@@ -72,6 +74,7 @@ def run_cells(
     """
     out = Path(out)
     recipe = to_dict(base)
+    shared = {name: getattr(base.semi, name) for name in SHARED}
     done = {(row["cell"], json.dumps(row["recipe"])): row for row in finished_rows(out / ROWS)}
     found: dict[Cell, dict[str, Any]] = {}
     for cell in cells:
@@ -80,7 +83,8 @@ def run_cells(
             lists = out / "splits" / f"{cell.share.replace('/', 'of')}-{cell.seed}"
             _write_lists(lists, data, cell)
             views = dataclasses.replace(base.views, splits=str(lists), manifest="")
-            config = dataclasses.replace(base, semi=PRESETS[cell.method], seed=cell.seed, views=views)
+            semi = dataclasses.replace(PRESETS[cell.method], **shared)
+            config = dataclasses.replace(base, semi=semi, seed=cell.seed, views=views)
             folder = out / cell.name
             result = train_semi(config, data, folder, progress=progress, note=note)
             row = {"cell": cell.name, "recipe": recipe, "metrics": _tested(Path(data), folder, base.eval_batch)}
