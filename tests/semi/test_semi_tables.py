@@ -1,6 +1,7 @@
 """The paper's ablation table: cells trained once, measured on the test images, set out by method and share."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from jaxqc.config import Phase
 from jaxqc.errors import UserError
 from jaxqc.pictures.pseudo_labels import pseudo_label_curves
 from jaxqc.semi import tables
+from jaxqc.semi.recipe import PRESETS, SemiConfig
 from jaxqc.semi.tables import Cell, check_cells, markdown, run_cells
 from jaxqc.training.logs import read_rows
 
@@ -24,7 +26,8 @@ def test_cells_are_trained_once_and_measured_on_the_test_images(
     use_tiny(monkeypatch)
     data = write_images(tmp_path / "few", {"all": 12})
     cells = check_cells(["supervised", "fixmatch"], ["1/2"], 1)
-    found = run_cells(cells, recipe(phases=ONE), data, tmp_path / "out", progress=False)
+    base = recipe(phases=ONE, semi=SemiConfig(ema=0.5))
+    found = run_cells(cells, base, data, tmp_path / "out", progress=False)
     assert [cell.name for cell in found] == ["supervised-1of2-0", "fixmatch-1of2-0"]
     lists = tmp_path / "out" / "splits" / "1of2-0"
     parts = [set((lists / f"{part}.txt").read_text().splitlines()) for part in ("labeled", "select", "val")]
@@ -32,10 +35,13 @@ def test_cells_are_trained_once_and_measured_on_the_test_images(
     for cell in cells:
         assert 0 <= found[cell]["metrics"]["miou"] <= 1
         assert not (tmp_path / "out" / cell.name / "checkpoints").exists()
+        config = json.loads((tmp_path / "out" / cell.name / "config.json").read_text())
+        assert config["semi"]["ema"] == 0.5, "a field that all members share is the recipe's"
+        assert config["semi"]["labels"] == PRESETS[cell.method].labels
     monkeypatch.setattr(tables, "train_semi", lambda *_, **__: pytest.fail("trained again"))
-    assert run_cells(cells, recipe(phases=ONE), data, tmp_path / "out", progress=False) == found
+    assert run_cells(cells, base, data, tmp_path / "out", progress=False) == found
     with pytest.raises(pytest.fail.Exception, match="trained again"):
-        run_cells(cells, recipe(phases=ONE, head_rate=2.0), data, tmp_path / "out", progress=False)
+        run_cells(cells, replace(base, head_rate=2.0), data, tmp_path / "out", progress=False)
     rows = read_rows(tmp_path / "out" / "fixmatch-1of2-0" / "metrics.jsonl")
     figure = pseudo_label_curves({"FixMatch": rows}, tmp_path / "curves.png", "half labelled")
     assert [ax.get_ylabel() for ax in figure.axes] == ["share of pixels", "accuracy"]
