@@ -39,6 +39,8 @@ def one_line(capsys) -> str:
         (["predict", "--checkpoint", "x", "--images", "y", "--batch", "many"], "invalid int value: 'many'"),
         (["predict", "--checkpoint", "x", "--images", "y", "--batch", "0"], "--batch: 0 must be 1 or more"),
         (["predict", "--checkpoint", "nowhere", "--images", "y"], "nowhere: no such run folder"),
+        (["predict", "--checkpoint", "x", "--data", "y"], "unknown argument --data (did you mean '--images'?)"),
+        (["evaluate", "--checkpoint", "x", "--images", "y"], "unknown argument --images (did you mean '--data'?)"),
         (["verify", "nowhere"], "nowhere: no such run folder"),
         (["verify", "a", "b"], "unexpected argument 'b'"),
         (["data", "chek", "x"], "unknown 'chek' (did you mean 'check'?)"),

@@ -12,6 +12,9 @@ MakeVerb = Callable[..., "Parser"]
 LAYOUTS = get_args(Layout)
 LAYOUT_HELP = "how it lies on disk, by the name of a published data set (default: told by its folders and files)"
 
+ALIKE = {"--data": "--images", "--images": "--data"}
+"""A set to learn from or to be measured on, and images to be used on: what one verb takes, another's user types."""
+
 
 class Parser(argparse.ArgumentParser):
     """argparse, but every error is one line with a suggestion, and abbreviations are not guessed."""
@@ -36,7 +39,8 @@ class Parser(argparse.ArgumentParser):
         for argument in arguments:
             flag = argument.partition("=")[0].replace("_", "-")
             if flag.startswith("--") and len(flag) > 2 and flag not in known and not flag.startswith("--phases."):
-                close = suggest(flag, known)
+                alike = ALIKE.get(flag)
+                close = f" (did you mean {alike!r}?)" if alike in known else suggest(flag, known)
                 hint = close if "did you mean" in close else f"; see {self.prog} --help"
                 raise UserError(f"unknown argument {argument.partition('=')[0]}{hint}")
 
