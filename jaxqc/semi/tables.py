@@ -17,13 +17,13 @@ from jaxqc.semi.evaluate import evaluate_part
 from jaxqc.semi.manifest import FILES, write_manifest
 from jaxqc.semi.model import load_segmentation
 from jaxqc.semi.parts import part_of
-from jaxqc.semi.recipe import PRESETS, SemiTrainConfig
+from jaxqc.semi.recipe import PRESETS, SemiConfig, SemiTrainConfig
 from jaxqc.semi.train import train_semi
 from jaxqc.training.logs import append_row, finished_rows
 
 ROWS = "rows.jsonl"
-SHARED = ("ema", "ohem", "ohem_threshold", "ohem_kept")
-"""Fields of the recipe's `semi` that tell no member from another."""
+SHARED = ("photometric", "ema", "ohem", "ohem_threshold", "ohem_kept")
+"""Fields of the recipe's `semi` that hold for every member, unless its preset sets them otherwise (CPS's views)."""
 METHODS = ("supervised", "unimatch_v2", "tiers_only", "history_only", "mvpmatch")
 NAMES = {
     "supervised": "labelled images only",
@@ -65,7 +65,7 @@ def run_cells(
     """Trains and measures every cell that has no row in `out/rows.jsonl` yet; an interrupted one goes on.
 
     A row has the test images' metrics of the checkpoint that was best on the selection images. The preset takes the
-    place of `base.semi`, but for its `SHARED` fields, which hold for all cells.
+    place of `base.semi`, but for the latter's `SHARED` fields.
 
     keep: whether finished runs keep their checkpoints (their logs stay either way).
 
@@ -74,7 +74,6 @@ def run_cells(
     """
     out = Path(out)
     recipe = to_dict(base)
-    shared = {name: getattr(base.semi, name) for name in SHARED}
     done = {(row["cell"], json.dumps(row["recipe"])): row for row in finished_rows(out / ROWS)}
     found: dict[Cell, dict[str, Any]] = {}
     for cell in cells:
@@ -83,8 +82,7 @@ def run_cells(
             lists = out / "splits" / f"{cell.share.replace('/', 'of')}-{cell.seed}"
             _write_lists(lists, data, cell)
             views = dataclasses.replace(base.views, splits=str(lists), manifest="")
-            semi = dataclasses.replace(PRESETS[cell.method], **shared)
-            config = dataclasses.replace(base, semi=semi, seed=cell.seed, views=views)
+            config = dataclasses.replace(base, semi=_member(cell.method, base.semi), seed=cell.seed, views=views)
             folder = out / cell.name
             result = train_semi(config, data, folder, progress=progress, note=note)
             row = {"cell": cell.name, "recipe": recipe, "metrics": _tested(Path(data), folder, base.eval_batch)}
@@ -96,6 +94,12 @@ def run_cells(
             note(f"{cell.name}: mIoU {row['metrics']['miou']:.4f} in {row['seconds']:.0f} s")
         found[cell] = done[key]
     return found
+
+
+def _member(method: str, recipe: SemiConfig) -> SemiConfig:
+    own, default = PRESETS[method], SemiConfig()
+    left = [name for name in SHARED if getattr(own, name) == getattr(default, name)]
+    return dataclasses.replace(own, **{name: getattr(recipe, name) for name in left})
 
 
 def _write_lists(lists: Path, data: str | Path, cell: Cell) -> Splits:
