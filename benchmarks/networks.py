@@ -115,11 +115,14 @@ def segmenter_flops(encoder: str, classes: int, size: int) -> float | None:
 
 
 def with_command(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Each row with the command line that made it, so that a page can name it; the target file is left out."""
+    """Each row with the command line that made it, so that a page can name it; the target file is left out, and
+    another interpreter's place on this machine is `PATH`."""
     words = [f"benchmarks.{Path(sys.argv[0]).stem}", *sys.argv[1:]]
     if "--json" in words:
         at = words.index("--json")
         del words[at : at + 2]
+    if "--peer-python" in words:
+        words[words.index("--peer-python") + 1] = "PATH"
     return [{**row, "command": shlex.join(["python", "-m", *words])} for row in rows]
 
 

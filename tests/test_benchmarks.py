@@ -1,9 +1,13 @@
 """Benchmark programs: what they make by a short cut is what the toolkit itself makes."""
 
+import sys
+
 import jax
 import pytest
 
 from benchmarks import inspect_images
+from benchmarks.common import interleave
+from benchmarks.networks import with_command
 from benchmarks.step import Bench
 from jaxqc.config import ModelConfig, OptimConfig, Phase, TrainConfig
 from jaxqc.training import state
@@ -28,3 +32,18 @@ def test_inspections_stages_run_with_both_kinds_of_model(kind):
     rows = inspect_images.run(inspect_images.parse(["--kind", kind, *small]))
     assert [row["name"] for row in rows] == ["read", "decode", "score", "judge", "keep", "inspect"]
     assert all(row["images_per_s"] > 0 for row in rows)
+
+
+def test_each_turn_begins_with_a_call_that_is_not_timed():
+    calls = []
+    candidates = {name: (lambda name=name: calls.append(name)) for name in ("ours", "theirs")}
+    timings = interleave(candidates, rounds=3, seconds=0.0, warmup=1)
+    once = ["ours", "theirs"] * 2  # the very first call, and the one that tells how many go into a turn
+    assert calls == once + ["ours"] * 2 + ["theirs"] * 4 + ["ours"] * 4 + ["theirs"] * 2
+    assert all(len(timing.seconds) == 3 and timing.calls == 1 for timing in timings.values())
+
+
+def test_a_rows_command_names_no_place_of_this_machine(monkeypatch):
+    arguments = ["--part", "fit", "--peer-python", "/a/place/bin/python", "--json", "/b/rows.jsonl"]
+    monkeypatch.setattr(sys, "argv", ["/c/benchmarks/fit.py", *arguments])
+    assert with_command([{"ms": 1}]) == [{"ms": 1, "command": "python -m benchmarks.fit --part fit --peer-python PATH"}]
