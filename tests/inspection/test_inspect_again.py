@@ -1,0 +1,221 @@
+"""`jaxqc inspect` again and interrupted: resumption, other settings, bad files and names, mistakes, SIGTERM, faults."""
+
+import csv
+import dataclasses
+import json
+import os
+import shutil
+import signal
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+pytest.importorskip("cv2", reason="jaxqc[inspect] (OpenCV) is not installed")
+from jaxqc import api
+from jaxqc.cli import main
+from jaxqc.errors import UserError
+from jaxqc.inspection import stream
+from jaxqc.inspection.ledger import open_ledger
+from jaxqc.inspection.rules import GradeRules
+from tests.inspection.inspect_calls import (  # noqa: F401
+    RULES,
+    boards,
+    folder,
+    folder_of,
+    images,
+    in_ledger,
+    inspect,
+    like,
+    lines_of,
+    network,
+    no_report,
+    small_models,
+)
+from tests.inspection.inspect_models import write_image
+
+
+def test_again_adds_nothing_and_more_images_only_themselves(network, images, tmp_path):
+    own, out = shutil.copytree(images, tmp_path / "own"), tmp_path / "out"
+    first = inspect(network, own, out)
+    again = inspect(network, own, out)
+    assert (again.new, again.known) == (0, 11)
+    assert again.lots == first.lots
+    write_image(own / "B" / "more.png", 400, True)
+    shutil.copy(own / "A/0.png", own / "A/copy.png")
+    more = inspect(network, own, out)
+    assert (more.new, more.known) == (1, 12)
+    assert len(lines_of(out)) == len(in_ledger(more)) == 12
+
+
+def test_lines_that_the_ledger_lacks_are_mended(network, images, tmp_path):
+    inspect(network, images / "A", tmp_path)
+    file = tmp_path / "findings.jsonl"
+    whole = file.read_bytes()
+    lost = whole.splitlines(keepends=True)[2].replace(b'"sha256": "', b'"sha256": "f')
+    file.write_bytes(whole + lost + b'{"image": "cut sho')
+    assert inspect(network, images / "A", tmp_path).known == 6
+    assert file.read_bytes() == whole
+
+
+def test_another_setting_needs_another_folder(network, images, tmp_path):
+    out = tmp_path / "out"
+    before = inspect(network, images / "A", out)
+    for more, name in (
+        ({"threshold": 0.7}, "settings.threshold was 0.4, is 0.7"),
+        ({"mm_per_pixel": 0.1}, "settings.mm_per_pixel was None, is 0.1"),
+        ({"rules": GradeRules()}, "settings.rules.defects.smallest was 4, is 16"),
+        ({"ledger": tmp_path / "other"}, "ledger was ledger.sqlite"),
+    ):
+        with pytest.raises(UserError, match=name):
+            inspect(network, images / "A", out, **more)
+    # How lots are graded changes no finding.
+    for a, grade in ((before.lots[0][1].quality - 0.01, "A"), (before.lots[0][1].quality + 0.01, "B")):
+        lots = dataclasses.replace(RULES.lots, a=a)
+        after = inspect(network, images / "A", out, rules=dataclasses.replace(RULES, lots=lots))
+        assert (after.known, after.lots[0][1].grade) == (6, grade)
+
+
+def test_pictures_of_an_earlier_call_are_no_images(network, images, tmp_path):
+    own = shutil.copytree(images, tmp_path / "own")
+    inspect(network, own, own)
+    write_image(own / "gallery" / "worst.png", 1, True)
+    result = inspect(network, own, own)
+    assert (result.new, result.known) == (0, 11)
+
+
+def spoil(folder):
+    """Files that cannot be inspected → what is said of each."""
+    folder.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 40), np.uint8)).save(folder / "whole.png")
+    data = (folder / "whole.png").read_bytes()
+    (folder / "whole.png").unlink()
+    (folder / "truncated.png").write_bytes(data[:600])
+    (folder / "empty.png").write_bytes(b"")
+    (folder / "text.png").write_text("no image")
+    header = b"IHDR" + (30_000).to_bytes(4, "big") * 2 + data[24:29]
+    (folder / "bomb.png").write_bytes(data[:12] + header + zlib.crc32(header).to_bytes(4, "big") + data[33:])
+    (folder / "nowhere.png").symlink_to(folder / "gone.png")
+    os.mkfifo(folder / "pipe.png")
+    return {"truncated": "image file is truncated", "empty": "0 bytes", "text": "not an image", "bomb": "30000 x 30000",
+            "nowhere": "no such file", "pipe": "not a regular file"}  # fmt: skip
+
+
+def test_bad_files_are_written_down_and_the_others_inspected(network, folder, images, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(api, "load", lambda *args, **more: network)
+    own, out = shutil.copytree(images, tmp_path / "own"), tmp_path / "out"
+    expected = spoil(own / "B")
+    arguments = ["--checkpoint", str(folder), "--images", str(own), "--out", str(out), "--devices", "1", "--quiet"]
+    assert main(["inspect", *arguments]) == 1
+    shown = capsys.readouterr()
+    assert "11 images into" in shown.out
+    assert f"{len(expected)} files could not be used" in shown.err
+    with open(out / "problems.csv") as file:
+        rows = list(csv.DictReader(file))
+    assert {row["image"].partition("/")[2].removesuffix(".png") for row in rows} == set(expected)
+    for row in rows:
+        assert expected[row["image"][2:-4]] in row["message"]
+    for name in expected:
+        (own / "B" / f"{name}.png").unlink()
+    assert main(["inspect", *arguments]) == 0
+    assert "11 were there already" in capsys.readouterr().out
+    assert len((out / "problems.csv").read_text().splitlines()) == 1
+
+
+def test_only_bad_files_is_no_crash(network, tmp_path):
+    spoil(tmp_path / "images")
+    result = inspect(network, tmp_path / "images", tmp_path / "out")
+    assert (result.new, result.bad, result.lots) == (0, 6, ())
+    assert json.loads((tmp_path / "out/summary.json").read_text())["images"] == {"new": 0, "known": 0, "bad": 6}
+
+
+def test_a_map_that_is_not_finite_is_a_problem_of_its_image(network, images, tmp_path, monkeypatch):
+    real = stream.find_regions
+
+    def spoiled(scored, *rest):
+        if scored.map.shape == (64, 80):
+            raise UserError("broken")
+        return real(scored, *rest)
+
+    monkeypatch.setattr(stream, "find_regions", spoiled)
+    result = inspect(network, images, tmp_path)
+    assert (result.new, result.bad, set(result.reasons)) == (6, 5, {"broken"})
+
+
+def test_hostile_names(network, tmp_path):
+    names = [b"a\xff.png", b"new\nline.png", b"=cmd().png", b"<img src=x>.png", "裂.png".encode(), b"[red].png"]
+    for i, name in enumerate(names):
+        write_image(tmp_path / "plain.png", i, True)
+        target = os.fsencode(tmp_path / "images") + b"/lot \xfe"
+        os.makedirs(target, exist_ok=True)
+        os.rename(tmp_path / "plain.png", os.path.join(target, name))
+    os.rename(os.fsencode(tmp_path / "images"), tmp_path / "images")
+    result = inspect(network, tmp_path / "images", tmp_path / "out")
+    assert (result.new, result.bad) == (6, 0)
+    assert [lot.name for lot, _ in result.lots] == ["lot \\udcfe"]
+    assert len(lines_of(tmp_path / "out")) == 6
+    assert len((tmp_path / "out/lots.csv").read_text().splitlines()) == 2
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--images", "nowhere"], "nowhere: no such file or folder"),
+        (["--checkpoint", "nowhere"], "nowhere: no such run folder"),
+        (["--rules", "nowhere.py"], "--rules: no file nowhere.py"),
+        (["--threshold", "2"], "--threshold: 2.0 must be"),
+        (["--devices", "99"], "--devices: 99 asked for"),
+        (["--batch", "0"], "--batch: 0 must be"),
+        (["--mm-per-pixel", "nan"], "--mm-per-pixel: nan must be"),
+        (["--ledger", "mysql://x/y"], "only a file's path"),
+        (["--treshold", "1"], "(did you mean '--threshold'?)"),
+    ],
+)
+def test_mistakes_are_one_line_and_exit_2(more, message, folder, images, tmp_path, capsys):
+    arguments = {"--checkpoint": str(folder), "--images": str(images), "--out": str(tmp_path / "out")}
+    arguments |= dict([more])
+    assert main(["inspect", *(word for pair in arguments.items() for word in pair), "--quiet"]) == 2
+    error = capsys.readouterr().err
+    assert message in error.splitlines()[-1]
+
+
+def test_sigterm_keeps_what_is_under_way_and_exits_143(network, images, tmp_path, monkeypatch):
+    network, real = like(network, batch=1), stream.Findings.add
+
+    def add(self, findings, rows):
+        os.kill(os.getpid(), signal.SIGTERM)
+        real(self, findings, rows)
+
+    monkeypatch.setattr(stream.Findings, "add", add)
+    with pytest.raises(SystemExit) as e:
+        inspect(network, images, tmp_path)
+    assert e.value.code == 143
+    monkeypatch.undo()
+    kept = len(lines_of(tmp_path))
+    assert 0 < kept < 11
+    with open_ledger(tmp_path / "ledger.sqlite", create=False) as ledger:
+        assert ledger.count()["inspections"] == kept
+    assert not (tmp_path / "summary.json").exists()
+    result = inspect(network, images, tmp_path)
+    assert (result.new, result.known) == (11 - kept, kept)
+
+
+def test_an_error_of_the_ledger_loses_no_more_than_the_batch(network, images, tmp_path, monkeypatch):
+    from jaxqc.inspection.ledger import Ledger
+
+    real, calls = Ledger.add, []
+
+    def add(self, findings, model, rows=None):
+        calls.append(len(findings))
+        if len(calls) == 3:
+            raise UserError("database or disk is full")
+        return real(self, findings, model, rows)
+
+    monkeypatch.setattr(Ledger, "add", add)
+    with pytest.raises(UserError, match="disk is full"):
+        inspect(network, images, tmp_path)
+    monkeypatch.undo()
+    result = inspect(network, images, tmp_path)
+    assert (result.new, result.known) == (11 - sum(calls[:2]), sum(calls[:2]))
+    assert len(lines_of(tmp_path)) == 11
