@@ -22,7 +22,7 @@ from jaxqc.errors import UserError
 from jaxqc.models.dinov2 import VITS, ViTSpec, build_vit
 from jaxqc.models.pretrained import Report
 from jaxqc.semi.data import Pair
-from jaxqc.semi.feed import Reader, ViewSet, letterbox, whole_images
+from jaxqc.semi.feed import Reader, whole_images
 from jaxqc.semi.manifest import Manifest
 from jaxqc.semi.recipe import SemiDataConfig, SemiTrainConfig
 from jaxqc.semi.train import make_method, train_semi
@@ -203,44 +203,6 @@ def test_cps_and_supervised_train(data: Path, tmp_path: Path) -> None:
         assert (tmp_path / method / "golden.npz").is_file()
 
 
-def test_batches_are_a_function_of_seed_and_step_alone(data: Path) -> None:
-    manifest = Manifest(CLASSES).check("here")
-    pairs = {part: tuple(Pair(*line.split()) for line in (data / f"{part}.txt").read_text().splitlines())
-             for part in ("labeled", "unlabeled")}  # fmt: skip
-    views = ViewSet(*(Reader(data, manifest, pairs[part]) for part in ("labeled", "unlabeled")))
-    take = lambda start, shard=(0, 1): views.loader(4, 7, start, SIDE, 0, shard)
-    with take(0) as loader:
-        first = [next(loader) for _ in range(6)]
-    with take(3) as loader:
-        again = next(loader)
-    for key, value in first[3].items():
-        np.testing.assert_array_equal(again[key], value)
-    halves = []
-    for index in range(2):
-        with take(3, (index, 2)) as loader:
-            halves.append(next(loader))
-    for key, value in first[3].items():
-        np.testing.assert_array_equal(np.concatenate([half[key] for half in halves]), value)
-    kept = ViewSet(views.labeled.in_memory(), views.unlabeled.in_memory())
-    with kept.loader(4, 7, 3, SIDE, 0, (0, 1)) as loader:
-        np.testing.assert_array_equal(next(loader)["unlabeled"], first[3]["unlabeled"])
-    assert (views.digest(), len(views)) == (kept.digest(), 8)
-
-
-def test_labelled_images_are_seen_as_often_one_as_the_other(data: Path) -> None:
-    manifest = Manifest(CLASSES).check("here")
-    pairs = tuple(Pair(f"images/labeled{i}.png", f"masks/labeled{i}.png") for i in range(3))
-    # Each image all of one shade, so that a view tells which it is.
-    empty = np.zeros((SIDE, SIDE), np.uint8)
-    kept = tuple((np.full((SIDE, SIDE, 1), shade, np.uint8), empty) for shade in (60, 120, 180))
-    views = ViewSet(Reader(data, manifest, pairs, kept), Reader(data, manifest, pairs * 3, kept * 3), scale=(1.0, 1.0))
-    seen = []
-    with views.loader(3, 0, 0, SIDE, 0, (0, 1)) as loader:
-        for _ in range(6):  # two epochs of nine unlabelled images
-            seen += [int(view.max()) for view in next(loader)["image"]]
-    assert sorted(seen) == sorted([60, 120, 180] * 6)
-
-
 @pytest.mark.usefixtures("tiny")
 def test_micro_batches_make_up_the_batch(data: Path, tmp_path: Path) -> None:
     """Where no pixel is padding, the mean of two micro-batches' losses is the loss of the whole batch."""
@@ -265,16 +227,6 @@ def test_selection_images_of_several_sizes(tmp_path: Path) -> None:
     assert [len(part) for part in whole_images(reader, "mixed", 42)] == [5]
     result = train_semi(recipe(phases=(Phase(1, SIDE, 4),)), data, tmp_path / "run", progress=False)
     assert 0 < result.metrics["miou"] < 1
-
-
-def test_letterbox_keeps_the_proportions() -> None:
-    image, labels = np.full((10, 20, 3), 200, np.uint8), np.ones((10, 20), np.uint8)
-    big, mask = letterbox(image, labels, 40)
-    assert big.shape == (40, 40, 3)
-    assert (big[:20] == 200).all()
-    assert (big[20:] == 0).all()
-    assert (mask[:20] == 1).all()
-    assert (mask[20:] == 255).all()
 
 
 @pytest.mark.parametrize(
