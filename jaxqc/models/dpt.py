@@ -1,4 +1,4 @@
-"""The dense prediction head of DPT (arXiv 2103.13413) for segmentation: four features in, logits of any size out."""
+"""The dense prediction head of DPT (arXiv 2103.13413) for segmentation: features in, logits of any size out."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -71,12 +71,12 @@ class Fusion(nn.Module):
 
 
 class DPT(nn.Module):
-    """Four features, shallow to deep → float32 logits [n height width classes], or at the head's own size.
+    """Features, shallow to deep → float32 logits [n height width classes], or at the head's own size.
 
-    channels: after reassembly. The features of a transformer share one grid [n h w d]; 1x1 convolutions to `channels`
-    and resizing by 4, 2, 1 and ½ make a pyramid of them. () where the features are a pyramid already, each half the
-    size of the one before, as a ResNet's four layers: they enter the 3x3 convolutions to `features` as they are, which
-    is where a transformer's pyramid enters too.
+    channels: after reassembly, of four. The features of a transformer share one grid [n h w d]; 1x1 convolutions to
+    `channels` and resizing by 4, 2, 1 and ½ make a pyramid of them. () where the features are a pyramid already, each
+    half the size of the one before, as a ResNet's layers: they enter the 3x3 convolutions to `features` as they are,
+    which is where a transformer's pyramid enters too.
     features: hidden width. prior: share of each class, from which the last bias starts as its logarithm; () = zeros.
     Between encoder and head a caller may multiply each feature by a mask [n 1 1 c] (channel dropout).
     """
@@ -97,9 +97,9 @@ class DPT(nn.Module):
             Conv(self.features, dtype=self.dtype, use_bias=False, kernel_init=weight_init, name=f"narrow{i}")(m)
             for i, m in enumerate(maps, start=1)
         ]
-        sizes = [(2 * narrow[0].shape[1], 2 * narrow[0].shape[2]), *(m.shape[1:3] for m in narrow[:3])]
-        x = Fusion(self.dtype, name="fuse4")(narrow[3], None, sizes[3])
-        for i in (3, 2, 1):
+        sizes = [(2 * narrow[0].shape[1], 2 * narrow[0].shape[2]), *(m.shape[1:3] for m in narrow[:-1])]
+        x = Fusion(self.dtype, name=f"fuse{len(narrow)}")(narrow[-1], None, sizes[-1])
+        for i in range(len(narrow) - 1, 0, -1):
             x = Fusion(self.dtype, name=f"fuse{i}")(x, narrow[i - 1], sizes[i - 1])
         x = nn.relu(Conv(self.features, dtype=self.dtype, kernel_init=weight_init, name="smooth")(x))
         # float32 from here on: half precision cannot tell probabilities of .90 and .95 apart.

@@ -15,7 +15,7 @@ from jaxqc.models.resnet import BACKBONES, LAYERS, build_backbone
 from jaxqc.types import Variables
 
 Features = tuple[Float[Array, "n _ _ _"], ...]
-"""Four maps [n h w c], shallow to deep."""
+"""Maps [n h w c], shallow to deep: four, or as many as a ResNet's layers that are used."""
 
 # Hidden width and channels after reassembly, by a transformer's width (arXiv 2410.10777 takes these).
 _HEADS = {
@@ -31,7 +31,7 @@ _HEADS = {
 class Pyramid:
     """What an encoder gives and asks for.
 
-    widths: channels of its four features. multiple: of which both sides of an image must be. hidden, channels: of the
+    widths: channels of its features. multiple: of which both sides of an image must be. hidden, channels: of the
     head that goes with it (`jaxqc.models.dpt.DPT`).
     """
 
@@ -41,18 +41,24 @@ class Pyramid:
     channels: tuple[int, ...]
 
 
-def pyramid(encoder: str) -> Pyramid:
+def pyramid(encoder: str, layers: int = len(LAYERS)) -> Pyramid:
     """By the encoder's name: one of `VITS` or of `BACKBONES`.
 
+    layers: how many of a ResNet's are used. Weights often come without the last one, which drawn at random makes
+    training slower and brings little to small crops; of transformers always four.
+
     Raises:
-      UserError: unknown name.
+      UserError: unknown name, or a number of layers that it cannot have.
     """
+    least = len(LAYERS) if encoder in VITS else 2
+    if not least <= layers <= len(LAYERS):
+        raise UserError(f"layers={layers}: {encoder} takes {'2 to ' if least == 2 else ''}{len(LAYERS)}")
     if encoder in VITS:
         width = VITS[encoder].width
         return Pyramid((width,) * 4, PATCH, *_HEADS[width])
     if encoder in BACKBONES:
         spec = BACKBONES[encoder]
-        return Pyramid(tuple(spec.channels(layer) for layer in LAYERS), 1, 128 if spec.bottleneck else 64, ())
+        return Pyramid(tuple(spec.channels(layer) for layer in LAYERS[:layers]), 1, 128 if spec.bottleneck else 64, ())
     raise UserError(f"encoder: {encoder!r} is not one{suggest(encoder, [*VITS, *BACKBONES])}")
 
 
@@ -73,7 +79,7 @@ class Segmenter(nn.Module):
         return self.decode(self.encode(image, train), image.shape[1:3])
 
     def encode(self, image: Float[Array, "n h w 3"], train: bool = False) -> Features:
-        """Four features, shallow to deep: of one size (transformer) or each half the one before (ResNet).
+        """Features, shallow to deep: of one size (transformer) or each half the one before (ResNet).
 
         train: batch norm takes the batch's statistics (`batch_stats` must be mutable). Transformers have none.
         """
@@ -96,6 +102,7 @@ def build_segmenter(
     attention: str = "auto",
     axis_name: str | None = None,
     folded: bool = False,
+    layers: int = len(LAYERS),
 ) -> Segmenter:
     """A segmenter by the name of its encoder (`VITS`, `BACKBONES`).
 
@@ -104,11 +111,12 @@ def build_segmenter(
       hidden: of the head; 0 = what goes with the encoder. channels: likewise after reassembly, transformers only.
       prior: share of each class among the pixels, where the last bias starts; () = zeros.
       attention: of transformers. axis_name, folded: of ResNets (`jaxqc.models.resnet.build_backbone`).
+      layers: see `pyramid`.
 
     Raises:
       UserError: an unknown name, a number that is not positive, or lists of the wrong length.
     """
-    known = pyramid(encoder)
+    known = pyramid(encoder, layers)
     if classes < 1 or hidden < 0:
         raise UserError(f"segmenter: classes = {classes} must be positive and hidden = {hidden} not negative")
     if channels and (not known.channels or len(channels) != 4 or min(channels) < 1):
@@ -119,7 +127,7 @@ def build_segmenter(
     if encoder in VITS:
         network = build_vit(encoder, dtype, attention)
     else:
-        network = build_backbone(encoder, LAYERS, dtype=dtype, folded=folded, axis_name=axis_name)
+        network = build_backbone(encoder, LAYERS[:layers], dtype=dtype, folded=folded, axis_name=axis_name)
     widths = tuple(channels) or known.channels
     return Segmenter(network, DPT(classes, hidden or known.hidden, widths, tuple(prior), jnp.dtype(dtype)))
 

@@ -220,6 +220,8 @@ class SemiTrainConfig(TrainConfig):
     weights: str = ""
     """The encoder's: a file, or a short name of `jaxqc weights`; "" = drawn at random."""
     attention: Literal["auto", "xla", "cudnn", "cpu"] = "auto"
+    layers: int = 4
+    """How many layers of a ResNet are used, 2 to 4; of transformers always four."""
     hidden: int = 0
     """Width of the head; 0 = what goes with the encoder."""
     head_rate: float = 40.0

@@ -13,6 +13,7 @@ from jaxtyping import Array, Key
 
 from jaxqc.data.problems import printable
 from jaxqc.errors import UserError
+from jaxqc.models.resnet import LAYERS
 from jaxqc.models.segmenter import build_segmenter, pyramid, with_encoder
 from jaxqc.semi import feed
 from jaxqc.semi.check import SplitReport, check_splits
@@ -86,7 +87,9 @@ def open_lists(config: SemiTrainConfig, root: Path) -> tuple[Splits, Manifest]:
 
 def encoder_weights(config: SemiTrainConfig) -> Weights | None:
     """What the encoder starts from; None where it is drawn."""
-    return load_weights(config.weights, config.model.name) if config.weights else None
+    # Of a whole ResNet a file may lack the deepest layers, which then are drawn.
+    layers = LAYERS[: config.layers] if config.layers < len(LAYERS) else None
+    return load_weights(config.weights, config.model.name, layers) if config.weights else None
 
 
 def make_network(config: SemiTrainConfig, classes: int, prior: tuple[float, ...] = ()) -> nn.Module:
@@ -99,7 +102,14 @@ def make_network(config: SemiTrainConfig, classes: int, prior: tuple[float, ...]
         raise UserError(f"model.width={config.model.width}: an encoder has the width of its name; leave it at 1")
     net = config.model
     return build_segmenter(
-        net.name, classes, net.dtype, config.hidden, prior=prior, attention=config.attention, folded=True
+        net.name,
+        classes,
+        net.dtype,
+        config.hidden,
+        prior=prior,
+        attention=config.attention,
+        folded=True,
+        layers=config.layers,
     )
 
 

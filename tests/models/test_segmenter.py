@@ -1,5 +1,7 @@
 """The segmenter: published sizes, logits equal to an independent PyTorch DPT, its two halves apart, both encoders."""
 
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -294,9 +296,26 @@ def test_pyramids_name_what_every_encoder_gives() -> None:
     assert isinstance(build_segmenter("vit_tiny14", 2).encoder, type(build_vit("vit_tiny14")))
 
 
+@pytest.mark.parametrize("layers", [2, 3])
+def test_a_resnet_may_end_before_its_last_layer(layers: int) -> None:
+    """What is left out is that layer, its narrowing convolution and the fusion that takes it, nothing else."""
+    assert pyramid("resnet18", layers).widths == pyramid("resnet18").widths[:layers]
+    shapes = lambda network: jax.eval_shape(lambda: network.init(jax.random.key(0), jnp.zeros((1, 64, 64, 3))))
+    short, whole = (shapes(build_segmenter("resnet18", 3, layers=n))["params"] for n in (layers, 4))
+    for part, last in (("encoder", r"layer(\d)"), ("head", r"(?:narrow|fuse)(\d)")):
+        deep = {name for name in whole[part] if (found := re.match(last, name)) and int(found[1]) > layers}
+        assert deep
+        assert short[part] == {name: leaf for name, leaf in whole[part].items() if name not in deep}
+    network = build_segmenter("resnet18", 3, layers=layers)
+    logits = jax.eval_shape(lambda v, x: network.apply(v, x), shapes(network), jnp.zeros((2, 50, 70, 3)))
+    assert logits.shape == (2, 50, 70, 3)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        ({"encoder": "resnet18", "layers": 1}, "layers=1: resnet18 takes 2 to 4"),
+        ({"layers": 3}, "layers=3: vit_tiny14 takes 4"),
         ({"encoder": "dinov2_vits15"}, "did you mean 'dinov2_vits14'"),
         ({"classes": 0}, "classes = 0"),
         ({"hidden": -1}, "hidden = -1"),

@@ -21,11 +21,12 @@ from jaxqc.config import ModelConfig, Phase
 from jaxqc.errors import UserError
 from jaxqc.models.dinov2 import VITS, ViTSpec, build_vit
 from jaxqc.models.pretrained import Report
+from jaxqc.models.resnet import LAYERS, build_backbone
 from jaxqc.semi.data import Pair
 from jaxqc.semi.feed import Reader, whole_images
 from jaxqc.semi.manifest import Manifest
 from jaxqc.semi.recipe import SemiDataConfig, SemiTrainConfig
-from jaxqc.semi.train import make_method, train_semi
+from jaxqc.semi.train import encoder_weights, make_method, train_semi
 from jaxqc.training import loop
 from jaxqc.training.checkpoint import load_variables, read, steps_in
 from jaxqc.training.logs import WALL_FIELDS, read_rows
@@ -79,6 +80,21 @@ def test_a_transformer_trains_from_an_encoders_file(
     moved = jax.tree.map(lambda a, b: float(np.abs(a - b).max()), trained["params"]["encoder"], variables["params"])
     assert 0 < max(jax.tree.leaves(moved)) < 1e-4  # two steps of Adam at 1e-5, from the file's values
     assert np.isfinite(result.metrics["miou"])
+
+
+def test_a_resnets_file_gives_the_layers_that_are_used(tmp_path: Path) -> None:
+    network = build_backbone("resnet18", LAYERS)
+    shapes = jax.eval_shape(lambda: network.init(jax.random.key(0), jnp.zeros((1, 32, 32, 3))))
+    variables = jax.tree.map(lambda leaf: np.full(leaf.shape, 0.25, leaf.dtype), dict(shapes))
+    whole = Weights("resnet18", LAYERS, variables, Report("resnet18", LAYERS, 0, classes=0), "made here", "0" * 64)
+    save_weights(tmp_path / "r.npz", whole)
+    config = recipe(weights=str(tmp_path / "r.npz"), model=ModelConfig("resnet18"), layers=3)
+    start = encoder_weights(config)
+    assert start is not None
+    assert start.layers == (1, 2, 3)
+    method = make_method(config, Manifest(CLASSES).check("here"), start=start)
+    encoder = jax.eval_shape(method.start, jax.random.key(0))["encoder"]
+    assert {name for name in encoder if "layer" in name} == {f"layer{i}_{k}" for i in (1, 2, 3) for k in (0, 1)}
 
 
 def test_the_head_learns_at_a_rate_of_its_own() -> None:
