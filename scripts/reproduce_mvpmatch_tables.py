@@ -5,7 +5,8 @@
         --shares 1/16 --seeds 1 --methods supervised mvpmatch --weights resnet18.npz
 
 Any field of the recipe is a flag. A seed draws the lists and the training. A finished cell is a line of OUT/rows.jsonl;
-run the command again, and only what is missing is trained, an interrupted run from its last checkpoint. OUT/tables.md
+run the command again, and only what is missing is trained, an interrupted run from its last checkpoint. Two processes
+may share OUT with cells of their own, such as --first-seed 0 --seeds 1 and --first-seed 1 --seeds 1. OUT/tables.md
 has the test images' mIoU and pixel accuracy; OUT/pseudo_labels.png the share and accuracy of each tier over training.
 """
 
@@ -30,7 +31,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--config", required=True, metavar="FILE", help="recipe that all cells share")
     parser.add_argument("--shares", nargs="+", default=["1/16", "1/4"], metavar="SHARE", help="labelled")
     parser.add_argument("--methods", nargs="+", metavar="NAME", help="presets (default: the paper's five)")
-    parser.add_argument("--seeds", type=int, default=3, help="0, 1, ...")
+    parser.add_argument("--seeds", type=int, default=3, metavar="N", help="how many")
+    parser.add_argument("--first-seed", type=int, default=0, metavar="SEED", help="the others follow it")
     parser.add_argument("--keep", action="store_true", help="keep the checkpoints of finished runs")
     parser.add_argument("--quiet", action="store_true", help="no progress display")
     args, rest = parser.parse_known_args(argv)
@@ -48,7 +50,7 @@ def write_tables(args: argparse.Namespace, config: SemiTrainConfig) -> None:
     from jaxqc.semi.tables import METHODS, NAMES, check_cells, markdown, run_cells
     from jaxqc.training.logs import read_rows
 
-    out, cells = Path(args.out), check_cells(args.methods or METHODS, args.shares, args.seeds)
+    out, cells = Path(args.out), check_cells(args.methods or METHODS, args.shares, args.seeds, args.first_seed)
     note = (lambda text: None) if args.quiet else (lambda text: print(text, file=sys.stderr, flush=True))
     found = run_cells(cells, config, args.data, out, args.keep, not args.quiet, note)
     text = f"# {Path(args.data).name}: few labels\n\n{config.model.name}, {len(set(c.seed for c in cells))} seeds, "
@@ -58,7 +60,7 @@ def write_tables(args: argparse.Namespace, config: SemiTrainConfig) -> None:
     (out / "tables.md").write_text(text, encoding="utf-8")
     for share in args.shares:
         runs = {NAMES[c.method]: read_rows(out / c.name / "metrics.jsonl") for c in cells
-                if (c.share, c.seed) == (share, 0) and c.method != "supervised"}  # fmt: skip
+                if (c.share, c.seed) == (share, args.first_seed) and c.method != "supervised"}  # fmt: skip
         if runs:
             pseudo_label_curves(runs, out / f"pseudo_labels-{share.replace('/', 'of')}.png", f"{share} labelled")
     print(f"{out / 'tables.md'}: {len(found)} runs")

@@ -139,11 +139,11 @@ def _mean(values: Sequence[float]) -> str:
     return f"{statistics.mean(values):.2f}{spread}"
 
 
-def check_cells(methods: Sequence[str], shares: Sequence[str], seeds: int) -> list[Cell]:
+def check_cells(methods: Sequence[str], shares: Sequence[str], seeds: int, first_seed: int = 0) -> list[Cell]:
     """All combinations, seed by seed, so that an interrupted table has whole columns first.
 
     Raises:
-      UserError: an unknown method, no share, or no seed.
+      UserError: an unknown method, no share, no seed, or a negative one.
     """
     for method in methods:
         if method not in PRESETS:
@@ -152,4 +152,7 @@ def check_cells(methods: Sequence[str], shares: Sequence[str], seeds: int) -> li
         parse_share(share, "--shares")
     if seeds < 1:
         raise UserError(f"--seeds: {seeds} is below 1")
-    return [Cell(m, share, seed) for seed in range(seeds) for share in shares for m in methods]
+    if first_seed < 0:
+        raise UserError(f"--first-seed: {first_seed} is negative")
+    numbers = range(first_seed, first_seed + seeds)
+    return [Cell(m, share, seed) for seed in numbers for share in shares for m in methods]

@@ -59,12 +59,18 @@ def test_table_by_hand() -> None:
     ]
 
 
+def test_cells_come_seed_by_seed_from_the_first_one() -> None:
+    cells = check_cells(["supervised", "cps"], ["1/4"], 2, first_seed=3)
+    assert [(c.method, c.seed) for c in cells] == [("supervised", 3), ("cps", 3), ("supervised", 4), ("cps", 4)]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ((["mvpmach"], ["1/4"], 1), "did you mean 'mvpmatch'"),
         ((["cps"], ["a"], 1), "--shares: 'a' is no share"),
         ((["cps"], ["1/4"], 0), "--seeds: 0"),
+        ((["cps"], ["1/4"], 1, -1), "--first-seed: -1"),
     ],
 )
 def test_flags_that_cannot_be(arguments: Any, message: str) -> None:
