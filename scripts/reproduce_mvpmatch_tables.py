@@ -57,6 +57,8 @@ def write_tables(args: argparse.Namespace, config: SemiTrainConfig) -> None:
     text += "mean ± standard deviation over them, in per cent.\n\n"
     for metric, title in (("miou", "Mean IoU"), ("pixel_accuracy", "Pixel accuracy")):
         text += f"## {title} of the test images\n\n{markdown(found, metric)}\n"
+        if any(cell.method == "supervised" for cell in found):
+            text += f"Gain over labelled images only, seed by seed:\n\n{markdown(found, metric, 'supervised')}\n"
     (out / "tables.md").write_text(text, encoding="utf-8")
     for share in args.shares:
         runs = {NAMES[c.method]: read_rows(out / c.name / "metrics.jsonl") for c in cells

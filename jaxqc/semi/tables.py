@@ -116,27 +116,35 @@ def _tested(root: Path, folder: Path, batch: int) -> dict[str, float]:
     return evaluate_part(model, part_of(root, "val", model.classes, folder), progress=False).metrics
 
 
-def markdown(found: Mapping[Cell, Mapping[str, Any]], metric: str = "miou") -> str:
-    """A row a method, a column a labelled share; mean ± standard deviation over the seeds, in per cent."""
+def markdown(found: Mapping[Cell, Mapping[str, Any]], metric: str = "miou", over: str = "") -> str:
+    """A row a method, a column a labelled share; mean ± standard deviation over the seeds, in per cent.
+
+    over: a method; the table has what the others gain over it, each seed's cell compared with that of the same seed:
+    the same images are labelled in both, so that the spread of the draw falls out.
+    """
     shares = list(dict.fromkeys(cell.share for cell in found))
-    methods = [name for name in NAMES if any(cell.method == name for cell in found)]
+    methods = [name for name in NAMES if name != over and any(cell.method == name for cell in found)]
     lines = ["| method | " + " | ".join(shares) + " |", "|---|" + "--:|" * len(shares)]
     for method in methods:
         texts = []
         for share in shares:
-            cells = [c for c in found if (c.method, c.share) == (method, share)]
-            values = [100 * found[cell]["metrics"][metric] for cell in cells]
-            texts.append(_mean(values))
+            values = []
+            for cell in (c for c in found if (c.method, c.share) == (method, share)):
+                other = dataclasses.replace(cell, method=over)
+                if not over or other in found:
+                    base = found[other]["metrics"][metric] if over else 0.0
+                    values.append(100 * (found[cell]["metrics"][metric] - base))
+            texts.append(_mean(values, "+" if over else ""))
         lines.append(f"| {NAMES[method]} | " + " | ".join(texts) + " |")
     return "\n".join(lines) + "\n"
 
 
-def _mean(values: Sequence[float]) -> str:
+def _mean(values: Sequence[float], sign: str = "") -> str:
     values = [v for v in values if math.isfinite(v)]
     if not values:
         return ""
     spread = f" ± {statistics.stdev(values):.2f}" if len(values) > 1 else ""
-    return f"{statistics.mean(values):.2f}{spread}"
+    return f"{statistics.mean(values):{sign}.2f}{spread}"
 
 
 def check_cells(methods: Sequence[str], shares: Sequence[str], seeds: int, first_seed: int = 0) -> list[Cell]:

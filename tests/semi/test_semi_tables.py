@@ -59,6 +59,16 @@ def test_table_by_hand() -> None:
     ]
 
 
+def test_gains_compare_the_same_seeds() -> None:
+    score: Any = {("supervised", 0): 0.5, ("supervised", 1): 0.6, ("mvpmatch", 0): 0.55, ("mvpmatch", 1): 0.63,
+                  ("mvpmatch", 2): 0.9, ("cps", 1): 0.59}  # fmt: skip
+    found = {Cell(method, "1/4", seed): {"metrics": {"miou": value}} for (method, seed), value in score.items()}
+    assert markdown(found, over="supervised").splitlines()[2:] == [
+        "| MvpMatch (tiers + history) | +4.00 ± 1.41 |",
+        "| CPS | -1.00 |",
+    ]
+
+
 def test_cells_come_seed_by_seed_from_the_first_one() -> None:
     cells = check_cells(["supervised", "cps"], ["1/4"], 2, first_seed=3)
     assert [(c.method, c.seed) for c in cells] == [("supervised", 3), ("cps", 3), ("supervised", 4), ("cps", 4)]
