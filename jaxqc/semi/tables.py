@@ -22,7 +22,7 @@ from jaxqc.semi.train import train_semi
 from jaxqc.training.logs import append_row, finished_rows
 
 ROWS = "rows.jsonl"
-SHARED = ("photometric", "ema", "ohem", "ohem_threshold", "ohem_kept")
+SHARED = ("photometric", "cutmix", "ema", "ohem", "ohem_threshold", "ohem_kept")
 """Fields of the recipe's `semi` that hold for every member, unless its preset sets them otherwise (CPS's views)."""
 METHODS = ("supervised", "unimatch_v2", "tiers_only", "history_only", "mvpmatch")
 NAMES = {

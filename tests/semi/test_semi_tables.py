@@ -13,7 +13,7 @@ from jaxqc.config import Phase, PhotometricConfig
 from jaxqc.errors import UserError
 from jaxqc.pictures.pseudo_labels import pseudo_label_curves
 from jaxqc.semi import tables
-from jaxqc.semi.recipe import PRESETS, SemiConfig
+from jaxqc.semi.recipe import PRESETS, CutMixConfig, SemiConfig
 from jaxqc.semi.tables import Cell, check_cells, markdown, run_cells
 from jaxqc.training.logs import read_rows
 
@@ -26,7 +26,10 @@ def test_cells_are_trained_once_and_measured_on_the_test_images(
     use_tiny(monkeypatch)
     data = write_images(tmp_path / "few", {"all": 12})
     cells = check_cells(["supervised", "fixmatch"], ["1/2"], 1)
-    base = recipe(phases=ONE, semi=SemiConfig(ema=0.5, photometric=PhotometricConfig(blur=0.25)))
+    base = recipe(
+        phases=ONE,
+        semi=SemiConfig(ema=0.5, photometric=PhotometricConfig(blur=0.25), cutmix=CutMixConfig(area_max=0.3)),
+    )
     found = run_cells(cells, base, data, tmp_path / "out", progress=False)
     assert [cell.name for cell in found] == ["supervised-1of2-0", "fixmatch-1of2-0"]
     lists = tmp_path / "out" / "splits" / "1of2-0"
@@ -36,8 +39,10 @@ def test_cells_are_trained_once_and_measured_on_the_test_images(
         assert 0 <= found[cell]["metrics"]["miou"] <= 1
         assert not (tmp_path / "out" / cell.name / "checkpoints").exists()
         config = json.loads((tmp_path / "out" / cell.name / "config.json").read_text())
-        shared = config["semi"]["ema"], config["semi"]["photometric"]["blur"]
-        assert shared == (0.5, 0.25), "what all members share is the recipe's"
+        semi = config["semi"]
+        assert (semi["ema"], semi["photometric"]["blur"], semi["cutmix"]["area_max"]) == (0.5, 0.25, 0.3), (
+            "what all members share is the recipe's"
+        )
         assert config["semi"]["labels"] == PRESETS[cell.method].labels
     monkeypatch.setattr(tables, "train_semi", lambda *_, **__: pytest.fail("trained again"))
     assert run_cells(cells, base, data, tmp_path / "out", progress=False) == found
