@@ -4,9 +4,8 @@
     jaxqc data split camvid --labeled 1/16 --out splits/16
     jaxqc train --config configs/mvpmatch_camvid.py --data camvid --views.splits splits/16
 
-A rate of 2e-4 learns slower than 5e-5: without batch norm the pretrained kernels are thrown far by Adam's first steps.
-Moving average and blur are scaled to a short run and small crops. With a GPU: configs/mvpmatch_marketing.py, which
-takes any set. Results: docs/few_labels.md.
+Moving average and blur are scaled to a short run and small crops; a rate of 2e-4 learns slower than this one. With a
+GPU: configs/mvpmatch_marketing.py, which takes any set. Results: docs/few_labels.md.
 """
 
 from jaxqc.config import DataConfig, ModelConfig, OptimConfig, Phase, PhotometricConfig

@@ -73,12 +73,11 @@ def run_cells(
       UserError: whatever `train_semi` refuses.
     """
     out = Path(out)
-    recipe = to_dict(base)
-    done = {(row["cell"], json.dumps(row["recipe"])): row for row in finished_rows(out / ROWS)}
+    recipe = json.loads(json.dumps(to_dict(base)))  # as a row brings it back: 4 and 4.0 are equal, tuples are lists
+    done = {row["cell"]: row for row in finished_rows(out / ROWS) if row["recipe"] == recipe}
     found: dict[Cell, dict[str, Any]] = {}
     for cell in cells:
-        key = (cell.name, json.dumps(recipe))
-        if key not in done:
+        if cell.name not in done:
             lists = out / "splits" / f"{cell.share.replace('/', 'of')}-{cell.seed}"
             _write_lists(lists, data, cell)
             views = dataclasses.replace(base.views, splits=str(lists), manifest="")
@@ -88,11 +87,11 @@ def run_cells(
             row = {"cell": cell.name, "recipe": recipe, "metrics": _tested(Path(data), folder, base.eval_batch)}
             row |= {"selected": result.best, "steps": result.step, "seconds": round(result.seconds, 1)}
             append_row(out / ROWS, row)
-            done[key] = row
+            done[cell.name] = row
             if not keep:
                 shutil.rmtree(folder / "checkpoints")
             note(f"{cell.name}: mIoU {row['metrics']['miou']:.4f} in {row['seconds']:.0f} s")
-        found[cell] = done[key]
+        found[cell] = done[cell.name]
     return found
 
 

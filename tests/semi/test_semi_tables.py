@@ -45,7 +45,8 @@ def test_cells_are_trained_once_and_measured_on_the_test_images(
         )
         assert config["semi"]["labels"] == PRESETS[cell.method].labels
     monkeypatch.setattr(tables, "train_semi", lambda *_, **__: pytest.fail("trained again"))
-    assert run_cells(cells, base, data, tmp_path / "out", progress=False) == found
+    same = replace(base, eval_every_epochs=float(base.eval_every_epochs))
+    assert run_cells(cells, same, data, tmp_path / "out", progress=False) == found
     with pytest.raises(pytest.fail.Exception, match="trained again"):
         run_cells(cells, replace(base, head_rate=2.0), data, tmp_path / "out", progress=False)
     rows = read_rows(tmp_path / "out" / "fixmatch-1of2-0" / "metrics.jsonl")
@@ -72,6 +73,19 @@ def test_gains_compare_the_same_seeds() -> None:
         "| MvpMatch (tiers + history) | +4.00 ± 1.41 |",
         "| CPS | -1.00 |",
     ]
+
+
+@pytest.mark.parametrize("name", ["camvid"])
+def test_the_docs_print_what_their_rows_give(name: str) -> None:
+    docs = Path(__file__).parents[2] / "docs"
+    found = {}
+    for row in read_rows(docs / "rows" / f"few_labels_{name}.jsonl"):
+        method, share, seed = row["cell"].split("-")
+        found[Cell(method, share.replace("of", "/"), int(seed))] = row
+    assert len({json.dumps(row["recipe"]) for row in found.values()}) == 1
+    text = (docs / "results.md").read_text()
+    for table in (markdown(found), markdown(found, "pixel_accuracy"), markdown(found, "pixel_accuracy", "supervised")):
+        assert table in text
 
 
 def test_cells_come_seed_by_seed_from_the_first_one() -> None:
