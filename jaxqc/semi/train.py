@@ -86,7 +86,12 @@ def open_lists(config: SemiTrainConfig, root: Path) -> tuple[Splits, Manifest]:
 
 
 def encoder_weights(config: SemiTrainConfig) -> Weights | None:
-    """What the encoder starts from; None where it is drawn."""
+    """What the encoder starts from; None where it is drawn.
+
+    Raises:
+      UserError: an unknown encoder, a number of layers that it cannot have, or a file that does not fit.
+    """
+    pyramid(config.model.name, config.layers)
     # Of a whole ResNet a file may lack the deepest layers, which then are drawn.
     layers = LAYERS[: config.layers] if config.layers < len(LAYERS) else None
     return load_weights(config.weights, config.model.name, layers) if config.weights else None

@@ -95,6 +95,8 @@ def test_a_resnets_file_gives_the_layers_that_are_used(tmp_path: Path) -> None:
     method = make_method(config, Manifest(CLASSES).check("here"), start=start)
     encoder = jax.eval_shape(method.start, jax.random.key(0))["encoder"]
     assert {name for name in encoder if "layer" in name} == {f"layer{i}_{k}" for i in (1, 2, 3) for k in (0, 1)}
+    with pytest.raises(UserError, match="layers=3: dinov2_vits14 takes 4"):
+        encoder_weights(dataclasses.replace(config, model=ModelConfig("dinov2_vits14")))
 
 
 def test_the_head_learns_at_a_rate_of_its_own() -> None:
