@@ -118,3 +118,14 @@ def from_dict(values: Mapping[str, Any], kind: type[Config], where: str = "confi
     except TypeError as e:
         raise UserError(f"{where}: {e}") from e
     return validate(built, where) if hasattr(built, "check") else built
+
+
+def as_now(values: Mapping[str, Any], kind: type[Config]) -> dict[str, Any]:
+    """A config as some version of jaxqc stored it, in today's plain values: fields that came since have their defaults.
+
+    What today's `kind` does not take, such as a field that is gone, comes back as it was stored.
+    """
+    try:
+        return to_dict(from_dict(values, kind))
+    except UserError:
+        return dict(values)

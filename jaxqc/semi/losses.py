@@ -3,8 +3,11 @@
 Every mean is a sum over the batch of all devices divided by a count over them: pass `axis` where the batch is spread.
 """
 
+from collections.abc import Sequence
+
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int
@@ -12,11 +15,33 @@ from jaxtyping import Array, Bool, Float, Int
 from jaxqc.semi.manifest import IGNORE
 
 
-def pixel_cross_entropy(logits: Float[Array, "*shape k"], label: Int[Array, "*shape"]) -> Float[Array, "*shape"]:
-    """Cross entropy of each pixel in float32; labels outside [0, k), such as 255, give 0 and no gradient."""
+def pixel_cross_entropy(
+    logits: Float[Array, "*shape k"], label: Int[Array, "*shape"], class_weights: Float[Array, " k"] | None = None
+) -> Float[Array, "*shape"]:
+    """Cross entropy of each pixel in float32; labels outside [0, k), such as 255, give 0 and no gradient.
+
+    class_weights: factor on the loss of each label; None = 1.
+    """
     known = (label >= 0) & (label < logits.shape[-1])
-    loss = optax.softmax_cross_entropy_with_integer_labels(logits.astype(jnp.float32), jnp.where(known, label, 0))
+    label = jnp.where(known, label, 0)
+    loss = optax.softmax_cross_entropy_with_integer_labels(logits.astype(jnp.float32), label)
+    if class_weights is not None:
+        loss = loss * jnp.asarray(class_weights)[label]
     return jnp.where(known, loss, 0.0)
+
+
+def balanced_weights(pixels: Sequence[float] | np.ndarray, power: float) -> Float[np.ndarray, " k"]:
+    """A factor on the loss of each class, (1 / its share of the labelled pixels)^power, with mean 1 over those pixels.
+
+    pixels: how many each class has. power: 0 = all factors 1; 1 = all classes together weigh the same; 1/2 in between.
+    float64. A class without pixels, which no label has, gets the rarest one's factor; without any pixel all are 1.
+    """
+    count = np.asarray(pixels, np.float64)
+    if not count.any():
+        return np.ones(len(count))
+    share = np.where(count > 0, count, count[count > 0].min()) / count.sum()
+    factor = share**-power
+    return factor / (factor * count / count.sum()).sum()
 
 
 def masked_mean(
@@ -34,10 +59,13 @@ def masked_mean(
 
 
 def supervised_loss(
-    logits: Float[Array, "b h w k"], label: Int[Array, "b h w"], axis: str | None = None
+    logits: Float[Array, "b h w k"],
+    label: Int[Array, "b h w"],
+    axis: str | None = None,
+    class_weights: Float[Array, " k"] | None = None,
 ) -> Float[Array, ""]:
     """L_x: mean cross entropy over the pixels that have a label; 0 where none has."""
-    return masked_mean(pixel_cross_entropy(logits, label), label != IGNORE, axis)
+    return masked_mean(pixel_cross_entropy(logits, label, class_weights), label != IGNORE, axis)
 
 
 def ohem_loss(
@@ -46,6 +74,7 @@ def ohem_loss(
     threshold: float = 0.7,
     min_kept: int = 200_000,
     axis: str | None = None,
+    class_weights: Float[Array, " k"] | None = None,
 ) -> Float[Array, ""]:
     """L_x over hard pixels only: those to whose label the network gives at most `threshold`.
 
@@ -53,13 +82,12 @@ def ohem_loss(
     together). The choice is made on each device for itself.
     """
     known = label != IGNORE
-    loss = pixel_cross_entropy(logits, label)
     # exp(−CE) is the probability of the label; ignored pixels are easier than any.
-    probability = jnp.where(known, jnp.exp(-lax.stop_gradient(loss)), jnp.inf).reshape(-1)
+    probability = jnp.where(known, jnp.exp(-lax.stop_gradient(pixel_cross_entropy(logits, label))), jnp.inf).reshape(-1)
     place = min(min_kept, probability.size) - 1
     nth = jnp.sort(probability)[place] if place >= 0 else jnp.float32(0)
     kept = known & (probability.reshape(label.shape) <= jnp.maximum(nth, threshold))
-    return masked_mean(loss, kept, axis)
+    return masked_mean(pixel_cross_entropy(logits, label, class_weights), kept, axis)
 
 
 def pseudo_label(logits: Float[Array, "*shape k"]) -> tuple[Float[Array, "*shape"], Int[Array, "*shape"]]:
@@ -74,10 +102,11 @@ def unsupervised_loss(
     weight: Float[Array, "b h w"],
     valid: Bool[Array, "b h w"],
     axis: str | None = None,
+    class_weights: Float[Array, " k"] | None = None,
 ) -> Float[Array, ""]:
     """Σ weight · CE(logits, label) / number of valid pixels (MvpMatch, equations 1 and 3, of one view).
 
     The divisor counts all pixels that are not padding, and not the confident ones: few confident pixels weigh little.
     No valid or no confident pixel gives exactly 0.
     """
-    return masked_mean(weight * pixel_cross_entropy(logits, label), valid, axis)
+    return masked_mean(weight * pixel_cross_entropy(logits, label, class_weights), valid, axis)

@@ -26,7 +26,7 @@ class SemiMethod:
     network: its two halves. start: key → parameters, for each student anew. multiple: of which the network's input
     sides have to be. head_rate, lr_scale: factors on the learning rate of the head and of all. fast: long side in
     pixels of the images it is measured on; 0 = their own. window: whether large images are measured by a sliding
-    window.
+    window. class_weights: factor on the loss of each class; () = 1.
     """
 
     config: SemiConfig
@@ -40,6 +40,7 @@ class SemiMethod:
     lr_scale: float = 1.0
     fast: int = 0
     window: bool = False
+    class_weights: tuple[float, ...] = ()
 
     def init(self, key: Key[Array, ""]) -> Variables:
         """Fresh parameters; of two students with a leading axis."""
@@ -71,7 +72,8 @@ class SemiMethod:
         self, params: Any, model_state: Any, batch: Batch, key: Key[Array, ""], extra: Frozen
     ) -> tuple[Float[Array, ""], tuple[Any, Logs]]:
         """`objective.semi_loss`; counts are over all devices of the mapped axis."""
-        loss, logs = objective.semi_loss(self.config, self.network, params, extra, batch, key, AXIS)
+        weights = jnp.asarray(self.class_weights, jnp.float32) if self.class_weights else None
+        loss, logs = objective.semi_loss(self.config, self.network, params, extra, batch, key, AXIS, weights)
         return loss, (model_state, logs)
 
     def after_step(self, extra: Frozen, params: Any, step: Int[Array, ""]) -> Frozen:

@@ -124,20 +124,25 @@ def semi_loss(
     batch: Batch,
     key: Key[Array, ""],
     axis: str | None = None,
+    class_weights: Float[Array, " k"] | None = None,
 ) -> tuple[Float[Array, ""], Logs]:
     """L = (L_x + L_u) / 2, L_u = L_multi + mu · L_prev (MvpMatch, equations 1 to 5); L_x alone without pseudo-labels.
 
     Differentiate by `student`: parameters, with a leading axis where there are two students, whose losses add up.
-    key: the same on all devices of `axis`. Logs: `loss_x`, `loss_u`, `loss_prev`, `drawn` (past models taking part),
-    and for each tier i, from the lowest, `tier{i}_share`, the share of the valid pixels (with `truth`, of those that
-    have a true class) that lie in it, and with `truth` `tier{i}_right`, the share of them that lie in it and are
-    labelled truly: right / share is the tier's accuracy.
+    key: the same on all devices of `axis`. class_weights: factor on the cross entropy of each label and pseudo-label,
+    such as `jaxqc.semi.losses.balanced_weights`; None = 1.
+
+    Logs: `loss_x`, `loss_u`, `loss_prev`, `drawn` (past models taking part), and for each tier i, from the lowest,
+    `tier{i}_share`, the share of the valid pixels (with `truth`, of those that have a true class) that lie in it, and
+    with `truth` `tier{i}_right`, the share of them that lie in it and are labelled truly: right / share is the tier's
+    accuracy.
     """
     if config.students == 1:
         weak = network(frozen.teacher, batch["weak"]) if config.labels == "ema" else None
-        return _student_loss(config, network, student, weak, frozen, batch, key, axis)
+        return _student_loss(config, network, student, weak, frozen, batch, key, axis, class_weights)
     weak = jax.vmap(network, (0, None))(lax.stop_gradient(student), batch["weak"])
-    one = lambda params, logits, key: _student_loss(config, network, params, logits, frozen, batch, key, axis)
+    rest = frozen, batch
+    one = lambda params, logits, key: _student_loss(config, network, params, logits, *rest, key, axis, class_weights)
     loss, logs = jax.vmap(one)(student, weak[::-1], jax.random.split(key, config.students))
     return loss.sum(), jax.tree.map(lambda x: x.mean(0), logs)
 
@@ -151,13 +156,14 @@ def _student_loss(
     batch: Batch,
     key: Key[Array, ""],
     axis: str | None,
+    class_weights: Array | None,
 ) -> tuple[Float[Array, ""], Logs]:
     drop_key, draw_key = jax.random.split(key)
     x, strong, fed, own = _forward(config, network, params, batch, drop_key, axis)
     if config.ohem:
-        loss_x = losses.ohem_loss(x, batch["mask"], config.ohem_threshold, config.ohem_kept, axis)
+        loss_x = losses.ohem_loss(x, batch["mask"], config.ohem_threshold, config.ohem_kept, axis, class_weights)
     else:
-        loss_x = losses.supervised_loss(x, batch["mask"], axis)
+        loss_x = losses.supervised_loss(x, batch["mask"], axis, class_weights)
     if config.labels == "none":
         return loss_x, {"loss_x": loss_x}
 
@@ -165,11 +171,11 @@ def _student_loss(
         each = []
         for logits, inside in zip(strong, batch["inside"], strict=True):
             y, a, valid = cutmix.mix((label, weight, batch["valid"]), inside)
-            each.append(losses.unsupervised_loss(logits, y, a, valid, axis))
+            each.append(losses.unsupervised_loss(logits, y, a, valid, axis, class_weights))
         views = jnp.stack(each).mean()
-        return (
-            views if fed is None else (views + losses.unsupervised_loss(fed, label, weight, batch["valid"], axis)) / 2
-        )
+        if fed is None:
+            return views
+        return (views + losses.unsupervised_loss(fed, label, weight, batch["valid"], axis, class_weights)) / 2
 
     said = own if weak is None else weak
     assert said is not None

@@ -99,6 +99,9 @@ class SemiConfig:
     cutmix: CutMixConfig = field(default_factory=CutMixConfig)
     ema: float = 0.996
     """Highest decay of the teacher."""
+    balance: float = 0.0
+    """Rare classes weigh more in every loss, of labels and of pseudo-labels: (1 / share of the labelled pixels)^balance
+    (`jaxqc.semi.losses.balanced_weights`); 0 = all classes the same."""
     ohem: bool = False
     """Count only the hard labelled pixels (`jaxqc.semi.losses.ohem_loss`)."""
     ohem_threshold: float = 0.7
@@ -110,6 +113,8 @@ class SemiConfig:
             getattr(self, name).check(f"{where}: {name}")
         if not 0 < self.ema < 1:
             raise UserError(f"{where}: ema={self.ema!r} must be between 0 and 1")
+        if self.balance > 1:
+            raise UserError(f"{where}: balance={self.balance!r} is an exponent; give 0 to 1")
         if not 0 <= self.ohem_threshold <= 1:
             raise UserError(f"{where}: ohem_threshold={self.ohem_threshold!r} is a probability; give at most 1")
         if self.students != (2 if self.labels == "other" else 1):

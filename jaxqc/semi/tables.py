@@ -1,7 +1,6 @@
 """Members of the family beside each other, as in the MvpMatch paper's Table 2: cells trained, measured, tabulated."""
 
 import dataclasses
-import json
 import math
 import shutil
 import statistics
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxqc.errors import UserError, suggest
-from jaxqc.fields import to_dict
+from jaxqc.fields import as_now, to_dict
 from jaxqc.semi.data import Splits, make_splits, manifest_of, open_pairs, parse_share, write_splits
 from jaxqc.semi.evaluate import evaluate_part
 from jaxqc.semi.manifest import FILES, write_manifest
@@ -22,7 +21,7 @@ from jaxqc.semi.train import train_semi
 from jaxqc.training.logs import append_row, finished_rows
 
 ROWS = "rows.jsonl"
-SHARED = ("photometric", "cutmix", "ema", "ohem", "ohem_threshold", "ohem_kept")
+SHARED = ("photometric", "cutmix", "ema", "balance", "ohem", "ohem_threshold", "ohem_kept")
 """Fields of the recipe's `semi` that hold for every member, unless its preset sets them otherwise (CPS's views)."""
 METHODS = ("supervised", "unimatch_v2", "tiers_only", "history_only", "mvpmatch")
 NAMES = {
@@ -73,8 +72,8 @@ def run_cells(
       UserError: whatever `train_semi` refuses.
     """
     out = Path(out)
-    recipe = json.loads(json.dumps(to_dict(base)))  # as a row brings it back: 4 and 4.0 are equal, tuples are lists
-    done = {row["cell"]: row for row in finished_rows(out / ROWS) if row["recipe"] == recipe}
+    recipe = to_dict(base)
+    done = {row["cell"]: row for row in finished_rows(out / ROWS) if as_now(row["recipe"], type(base)) == recipe}
     found: dict[Cell, dict[str, Any]] = {}
     for cell in cells:
         if cell.name not in done:

@@ -18,6 +18,7 @@ from jaxqc.models.segmenter import build_segmenter, pyramid, with_encoder
 from jaxqc.semi import feed
 from jaxqc.semi.check import SplitReport, check_splits
 from jaxqc.semi.data import Splits, read_splits, write_splits
+from jaxqc.semi.losses import balanced_weights
 from jaxqc.semi.manifest import FILES, Manifest, read_manifest, write_manifest
 from jaxqc.semi.method import SemiMethod
 from jaxqc.semi.objective import network_of
@@ -146,6 +147,7 @@ def make_method(
         lr_scale=config.lr_scale,
         fast=config.fast,
         window=config.window,
+        class_weights=tuple(balanced_weights(pixels, config.semi.balance)) if config.semi.balance else (),
     )
 
 

@@ -18,7 +18,7 @@ from flax import serialization, traverse_util
 
 from jaxqc.config import TrainConfig
 from jaxqc.errors import UserError, suggest
-from jaxqc.fields import from_dict
+from jaxqc.fields import as_now, from_dict, to_dict
 from jaxqc.training.sums import DamagedError, check_sums, write_sums
 
 FORMAT = 1
@@ -151,7 +151,7 @@ def _record(path: Path) -> dict[str, Any]:
     return dict(record or {})
 
 
-def restore_latest(folder: Path, template: Any, config: dict[str, Any], data: str, warn: Any) -> tuple[Any, Any] | None:
+def restore_latest(folder: Path, template: Any, config: TrainConfig, data: str, warn: Any) -> tuple[Any, Any] | None:
     """The newest sound checkpoint as (host state, record); None where there is none at all.
 
     template: a state of the same structure (shapes suffice). A damaged checkpoint is named to `warn`, set aside as
@@ -231,11 +231,11 @@ def _best_step(run: Path, steps: list[int]) -> int:
     return steps[-1]
 
 
-def _same_recipe(path: Path, record: dict[str, Any], config: dict[str, Any], data: str) -> None:
+def _same_recipe(path: Path, record: dict[str, Any], config: TrainConfig, data: str) -> None:
     def flat(values: dict[str, Any]) -> dict[str, Any]:
         return {k: v for k, v in traverse_util.flatten_dict(values, sep=".").items() if k not in FREE_FIELDS}
 
-    old, new = flat(record["config"]), flat(config)
+    old, new = flat(as_now(record["config"], type(config))), flat(to_dict(config))
     differ = [k for k in sorted(old.keys() | new.keys()) if old.get(k) != new.get(k)]
     if differ:
         what = "; ".join(f"{k} was {old.get(k)!r}, is {new.get(k)!r}" for k in differ)

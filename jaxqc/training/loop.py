@@ -130,7 +130,7 @@ class _Run:
         create = lambda key: state.create(self.method, self.optimizer, key)
         key = jax.random.key(self.config.seed)
         template = jax.eval_shape(create, key)
-        found = checkpoint.restore_latest(self.folder, template, to_dict(self.config), self.digest, self.notes.append)
+        found = checkpoint.restore_latest(self.folder, template, self.config, self.digest, self.notes.append)
         if found is None:
             # Unoptimised: it runs once, and optimising hundreds of random draws takes the CPU compiler a minute.
             draw = jax.jit(create, compiler_options={"xla_backend_optimization_level": 0})

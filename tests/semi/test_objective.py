@@ -32,9 +32,9 @@ push, draw = jax.jit(history.push), jax.jit(history.draw, static_argnums=2)
 both_views, one_view = jax.jit(dropout.complementary_dropout), jax.jit(dropout.channel_dropout)
 
 
-def value_and_grad(config: Any, key: jax.Array) -> Any:
+def value_and_grad(config: Any, key: jax.Array, factors: np.ndarray | None = None) -> Any:
     """`(student, frozen, batch) → ((loss, logs), gradient)`, compiled."""
-    loss = lambda s, f, b: objective.semi_loss(config, NETWORK, s, f, b, key)
+    loss = lambda s, f, b: objective.semi_loss(config, NETWORK, s, f, b, key, class_weights=factors)
     return jax.jit(jax.value_and_grad(loss, has_aux=True), compiler_options=QUICK)
 
 
@@ -68,11 +68,15 @@ def entropy(logits: np.ndarray, label: np.ndarray) -> np.ndarray:
     return -np.log(np.take_along_axis(softmax(logits.astype(np.float64)), label[..., None], -1)[..., 0])
 
 
-def rendering(config: Any, student: Any, weak: np.ndarray, past: np.ndarray | None, batch: Any, masks: Any) -> Any:
-    """The loss of one student by loops; masks: the dropout's factors, by number of the view and by feature."""
+def rendering(
+    config: Any, student: Any, weak: np.ndarray, past: np.ndarray | None, batch: Any, masks: Any, factors: np.ndarray
+) -> Any:
+    """The loss of one student by loops; masks: the dropout's factors, by number of the view and by feature; factors:
+    of each class."""
     x = decode(student, encode(student, batch["image"]), (S, S))
     known = batch["mask"] != 255
-    loss_x = entropy(x, np.where(known, batch["mask"], 0))[known].mean()
+    true = np.where(known, batch["mask"], 0)
+    loss_x = (entropy(x, true) * factors[true])[known].mean()
     if config.labels == "none":
         return loss_x
 
@@ -84,7 +88,7 @@ def rendering(config: Any, student: Any, weak: np.ndarray, past: np.ndarray | No
         return decode(student, features, (S, S))
 
     def weighted(logits: np.ndarray, label: np.ndarray, weight: np.ndarray, valid: np.ndarray) -> float:
-        return float((entropy(logits, label) * weight * valid).sum() / valid.sum())
+        return float((entropy(logits, label) * factors[label] * weight * valid).sum() / valid.sum())
 
     def term(probability: np.ndarray, bounds: Any, weights: Any) -> float:
         confidence, label = probability.max(-1), probability.argmax(-1)
@@ -120,9 +124,13 @@ def dropout_masks(config: Any, key: jax.Array) -> Any:
     return {"weak": plain(one_view(ones, keys))} if config.perturbation == "weak" else None
 
 
-@pytest.mark.parametrize("name", PRESETS)
-def test_loss_equals_the_rendering(name: str, rng: np.random.Generator) -> None:
+@pytest.mark.parametrize(
+    ("name", "balanced"),
+    [*((name, False) for name in PRESETS), ("supervised", True), ("mvpmatch", True), ("unimatch_v1", True)],
+)
+def test_loss_equals_the_rendering(name: str, balanced: bool, rng: np.random.Generator) -> None:
     config = preset(name)
+    factors = np.array([0.25, 0.5, 2.0, 4.0], np.float32) if balanced else np.ones(K, np.float32)
     batch = batch_of(config, rng)
     student = network_params(rng, (2,) if config.students == 2 else ())
     teacher = network_params(rng) if config.labels == "ema" else None
@@ -140,15 +148,17 @@ def test_loss_equals_the_rendering(name: str, rng: np.random.Generator) -> None:
         past = softmax(
             sum(float(weights[i]) * decode(p, encode(p, batch["weak"]), (S, S)) for i, p in enumerate(drawn))
         )
-    (loss, logs), gradient = value_and_grad(config, key)(student, Frozen(teacher, queue), batch)
+    (loss, logs), gradient = value_and_grad(config, key, factors if balanced else None)(
+        student, Frozen(teacher, queue), batch
+    )
 
     forward = lambda p: decode(p, encode(p, batch["weak"]), (S, S))
     if config.students == 2:
         both = [jax.tree.map(lambda x, i=i: x[i], student) for i in range(2)]
-        expected = sum(rendering(config, both[i], forward(both[1 - i]), None, batch, None) for i in range(2))
+        expected = sum(rendering(config, both[i], forward(both[1 - i]), None, batch, None, factors) for i in range(2))
     else:
         weak = forward(teacher if config.labels == "ema" else student) if config.labels != "none" else None
-        expected = rendering(config, student, weak, past, batch, dropout_masks(config, key))
+        expected = rendering(config, student, weak, past, batch, dropout_masks(config, key), factors)
         if weak is not None:
             confidence, label = softmax(weak).max(-1), softmax(weak).argmax(-1)
             counted = batch["valid"] & (batch["truth"] != 255)

@@ -22,6 +22,7 @@ from jaxqc.errors import UserError
 from jaxqc.models.dinov2 import VITS, ViTSpec, build_vit
 from jaxqc.models.pretrained import Report
 from jaxqc.models.resnet import LAYERS, build_backbone
+from jaxqc.semi.check import SplitReport
 from jaxqc.semi.data import Pair
 from jaxqc.semi.feed import Reader, whole_images
 from jaxqc.semi.manifest import Manifest
@@ -105,6 +106,17 @@ def test_the_head_learns_at_a_rate_of_its_own() -> None:
     rates = method.rates({"encoder": {"a": np.zeros(2)}, "head": {"b": np.zeros((2, 2))}})
     np.testing.assert_allclose(rates["encoder"]["a"], 4 / 16)
     np.testing.assert_allclose(rates["head"]["b"], 40 * 4 / 16)
+
+
+def test_rare_classes_weigh_more_by_the_labelled_pixels() -> None:
+    manifest = Manifest(CLASSES).check("here")
+    pixels = {part: np.array([*([0] * (len(CLASSES) - 2)), 1, 99, 5]) for part in ("labeled", "unlabeled")}
+    report = SplitReport(manifest, {}, pixels)
+    plain = recipe()
+    assert make_method(plain, manifest, report).class_weights == ()
+    balanced = dataclasses.replace(plain, semi=dataclasses.replace(plain.semi, balance=1.0))
+    weights = make_method(balanced, manifest, report).class_weights
+    assert weights[-2:] == pytest.approx((50, 50 / 99))
 
 
 def test_a_run_keeps_its_teacher_queue_lists_and_logs(whole: Path, data: Path) -> None:

@@ -99,6 +99,42 @@ def test_ohem_keeps_the_hardest(threshold: float, least: int, rng: np.random.Gen
     assert losses.ohem_loss(logits, label, threshold, least) == pytest.approx(expected, rel=1e-5)
 
 
+def test_class_weights_are_factors_of_the_labels(rng: np.random.Generator) -> None:
+    logits = rng.normal(scale=2, size=(2, 3, 4, 5)).astype(np.float32)
+    label = rng.choice([0, 1, 2, 3, 4, 255], (2, 3, 4)).astype(np.int32)
+    factors = np.array([0.1, 0.5, 1, 2, 8], np.float32)
+    known, plain = label != 255, cross_entropy(logits, label)
+    weighted = plain * factors[np.where(known, label, 0)]
+    assert losses.supervised_loss(logits, label, class_weights=factors) == pytest.approx(
+        weighted[known].mean(), rel=1e-5
+    )
+    # Which pixels are hard is told by the probability, whatever their class weighs.
+    hard = known & (np.exp(-plain) <= 0.3)
+    assert losses.ohem_loss(logits, label, 0.3, 0, class_weights=factors) == pytest.approx(
+        weighted[hard].mean(), rel=1e-5
+    )
+
+
+counts = st.lists(st.integers(0, 10**7), min_size=2, max_size=12).filter(any)
+
+
+@settings(max_examples=60, deadline=None)
+@given(counts, st.sampled_from([0.0, 0.5, 1.0]))
+def test_balanced_weights(pixels: list[int], power: float) -> None:
+    factors, n = losses.balanced_weights(pixels, power), np.array(pixels)
+    assert (factors * n).sum() / n.sum() == pytest.approx(1)
+    seen = n > 0
+    # What a class weighs in all, n · factor, goes with n^(1 − power).
+    total = factors[seen] * n[seen] / n[seen] ** (1 - power)
+    np.testing.assert_allclose(total, total[0], rtol=1e-9)
+    rarest = n[seen].min()
+    np.testing.assert_allclose(factors[~seen], factors[n == rarest][0])
+
+
+def test_without_labelled_pixels_no_class_weighs_more() -> None:
+    np.testing.assert_array_equal(losses.balanced_weights([0, 0, 0], 0.5), np.ones(3))
+
+
 def test_pseudo_label(rng: np.random.Generator) -> None:
     logits = rng.normal(size=(2, 3, 4, 5)).astype(np.float32)
     probability = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)

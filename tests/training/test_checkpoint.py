@@ -1,5 +1,6 @@
 """Checkpoints: exact, self-checking, and refusing by name what does not fit."""
 
+import dataclasses
 import functools
 import os
 import re
@@ -14,9 +15,9 @@ import numpy as np
 import pytest
 from tiny import TinyMethod, tiny_config
 
-from jaxqc.config import TrainConfig
+from jaxqc.config import OptimConfig, TrainConfig
 from jaxqc.errors import UserError
-from jaxqc.fields import from_dict, to_dict
+from jaxqc.fields import as_now, from_dict, to_dict
 from jaxqc.training import checkpoint
 from jaxqc.training.optim import make_optimizer
 from jaxqc.training.state import create
@@ -45,7 +46,7 @@ def write(folder: Path, steps=(2, 4, 6), best=2) -> None:
 
 
 def restore(folder: Path, warn=None, **changes):
-    config = {**to_dict(CONFIG), **changes.get("config", {})}
+    config = dataclasses.replace(CONFIG, **changes.get("config", {}))
     template = changes.get("template") or fresh(True)
     return checkpoint.restore_latest(folder, template, config, changes.get("data", "d" * 64), warn or [].append)
 
@@ -142,7 +143,7 @@ def test_nothing_there_is_none(tmp_path):
 def test_another_recipe_data_network_or_format_names_the_mismatch(folder):
     with pytest.raises(UserError, match=r"seed was 0, is 5"):
         restore(folder, config={"seed": 5})
-    optim = {**to_dict(CONFIG)["optim"], "lr": 0.7}
+    optim = dataclasses.replace(CONFIG.optim, lr=0.7)
     with pytest.raises(UserError, match=r"optim\.lr was 0\.1, is 0\.7"):
         restore(folder, config={"optim": optim})
     with pytest.raises(UserError, match="trained on other data"):
@@ -155,6 +156,19 @@ def test_another_recipe_data_network_or_format_names_the_mismatch(folder):
     (folder / "6" / "SHA256SUMS").unlink()
     with pytest.raises(UserError, match="format 7; this jaxqc reads format 1"):
         restore(folder)
+
+
+def test_a_run_from_before_a_field_existed_goes_on_with_its_default(tmp_path):
+    old = to_dict(CONFIG)
+    del old["nan_patience"], old["optim"]["clip"]
+    assert (CONFIG.optim.clip, as_now(old, TrainConfig)) == (OptimConfig().clip, to_dict(CONFIG))
+    saves = checkpoint.Checkpoints(tmp_path / "checkpoints")
+    saves.save(2, host_state(2), {"config": old, "data": "d" * 64, "metrics": {}, "best": {"step": 2}}, 2)
+    saves.close()
+    assert restore(tmp_path / "checkpoints")[1]["step"] == 2
+    with pytest.raises(UserError, match=r"optim\.clip was 10\.0, is 7\.0"):
+        restore(tmp_path / "checkpoints", config={"optim": dataclasses.replace(CONFIG.optim, clip=7.0)})
+    assert as_now(old | {"gone": 1}, TrainConfig) == old | {"gone": 1}
 
 
 def test_load_variables_gives_best_or_last_with_the_recipe(folder):
