@@ -1,72 +1,15 @@
-"""What the tests of `jaxqc inspect` share: small models of every kind, two lots of images, the call and its findings.
-
-A module that imports `small_models` and `no_report` has them for all of its tests.
-"""
+"""What the tests of `jaxqc inspect` share: the call and its findings."""
 
 import copy
-import functools
 import json
 
-import pytest
-
 import jaxqc
-from jaxqc.inspection import run
 from jaxqc.inspection.ledger import open_ledger
 from jaxqc.inspection.queries import entries
 from jaxqc.inspection.rules import DefectRules, GradeRules
-from tests.compile_cache import shared_cache
-from tests.inspection.inspect_models import BATCH, make_checkpoint, use_small_models, write_image
-from tests.tiny_boards import make_boards
+from tests.inspection.inspect_models import BATCH
 
 RULES = GradeRules(defects=DefectRules(smallest=4))
-
-
-@pytest.fixture(autouse=True, scope="module")
-def small_models(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch, shared_cache(tmp_path_factory):
-        use_small_models(patch)
-        yield
-
-
-@pytest.fixture(autouse=True)
-def no_report(request, monkeypatch):
-    """The page takes longer than all the rest; `test_the_report_is_written` has it."""
-    if "report" not in request.node.name:
-        monkeypatch.setattr(run, "write_report", lambda *args, **more: None)
-
-
-@pytest.fixture(scope="module")
-def boards(tmp_path_factory):
-    return make_boards(tmp_path_factory.mktemp("boards"))
-
-
-@pytest.fixture(scope="module")
-def folder_of(tmp_path_factory, boards):
-    """kind → the folder of such a model, made once."""
-    return functools.cache(lambda kind: make_checkpoint(kind, tmp_path_factory.mktemp(kind), boards))
-
-
-@pytest.fixture(scope="module")
-def folder(folder_of):
-    """A network's run folder."""
-    return folder_of("network")
-
-
-@pytest.fixture(scope="module")
-def network(folder):
-    """The network, loaded once: what it has compiled serves all tests."""
-    return jaxqc.load(folder, batch=BATCH)
-
-
-@pytest.fixture(scope="module")
-def images(tmp_path_factory):
-    """Two lots, 6 and 5 images, of which 2 and 4 have a hole; sizes and channels differ. Read only."""
-    root = tmp_path_factory.mktemp("images")
-    for i in range(6):
-        write_image(root / "A" / f"{i}.png", 200 + i, i < 2, colour=i == 1)
-    for i in range(5):
-        write_image(root / "B" / f"{i}.png", 300 + i, i < 4, 64, 80)
-    return root
 
 
 def inspect(checkpoint, images, out, **more):

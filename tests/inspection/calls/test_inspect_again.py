@@ -19,20 +19,7 @@ from jaxqc.errors import UserError
 from jaxqc.inspection import stream
 from jaxqc.inspection.ledger import open_ledger
 from jaxqc.inspection.rules import GradeRules
-from tests.inspection.inspect_calls import (  # noqa: F401
-    RULES,
-    boards,
-    folder,
-    folder_of,
-    images,
-    in_ledger,
-    inspect,
-    like,
-    lines_of,
-    network,
-    no_report,
-    small_models,
-)
+from tests.inspection.inspect_calls import RULES, in_ledger, inspect, like, lines_of
 from tests.inspection.inspect_models import write_image
 
 

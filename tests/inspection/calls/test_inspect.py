@@ -15,20 +15,7 @@ from jaxqc.cli import main
 from jaxqc.errors import UserError
 from jaxqc.inspection.rules import ClassWeight, GradeRules, SeverityRules, VerdictRules
 from jaxqc.inspection.scorers import make_scorer
-from tests.inspection.inspect_calls import (  # noqa: F401
-    RULES,
-    boards,
-    folder,
-    folder_of,
-    images,
-    in_ledger,
-    inspect,
-    like,
-    lines_of,
-    network,
-    no_report,
-    small_models,
-)
+from tests.inspection.inspect_calls import RULES, in_ledger, inspect, like, lines_of
 from tests.inspection.inspect_models import BATCH, KINDS, write_image, write_network
 
 slow = pytest.mark.slow
