@@ -5,6 +5,7 @@ A split is ranked by SHA-256 of (seed, id): the same on every machine and versio
 
 import dataclasses
 import hashlib
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
@@ -125,10 +126,13 @@ def check_overlap(train: Dataset, test: Dataset, where: str) -> None:
 
 
 def write_split(file: str | Path, ids: Dataset | Iterable[str]) -> None:
-    """Writes a list of ids, one a line, UTF-8. The folder is made where it is absent; the file appears whole or not."""
+    """Writes a list of ids, one a line, UTF-8. The folder is made where it is absent; the file appears whole or not.
+
+    Processes that write the same list at once do not meet.
+    """
     file = Path(file)
     lines = [s.id for s in ids.samples] if isinstance(ids, Dataset) else list(ids)
-    part = file.with_name(file.name + ".part")
+    part = file.with_name(f".{file.name}.{os.getpid()}.part")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         part.write_text("".join(f"{line}\n" for line in lines), "utf-8")

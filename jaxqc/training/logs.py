@@ -142,7 +142,8 @@ def finished_rows(path: Path) -> list[dict[str, Any]]:
 
 
 def replace_text(path: Path, text: str) -> None:
-    """Writes a whole file, so that a reader or a crash meets either the old or the new one."""
-    new = path.with_name(path.name + ".new")
+    """Writes a whole file, so that a reader or a crash meets either the old or the new one; processes may do so at
+    once."""
+    new = path.with_name(f".{path.name}.{os.getpid()}.new")
     new.write_text(text, encoding="utf-8")
     new.replace(path)

@@ -1,6 +1,8 @@
 """Protocols: sizes, determinism, disjointness, and id lists that survive a round trip or are refused."""
 
 import random
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -181,3 +183,25 @@ def test_auto_takes_the_datas_own_split_or_else_the_seeded_one() -> None:
     assert choose_protocol(plain, "auto") == "seed"
     assert choose_protocol(split, "auto") == "index"
     assert choose_protocol(split, "field") == "field"
+
+
+def test_processes_that_write_the_same_list_at_once_do_not_meet(tmp_path: Path) -> None:
+    """As cells of one table do that share a seed."""
+    program = (
+        "import sys; from jaxqc.data.splits import write_split\n"
+        "print('ready', flush=True); sys.stdin.readline()\n"
+        "for _ in range(500): write_split(sys.argv[1], map(str, range(2000)))"
+    )
+    pipe = subprocess.PIPE
+    command = [sys.executable, "-c", program, str(tmp_path / "labeled.txt")]
+    both = [subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True) for _ in range(2)]
+    for one in both:
+        assert one.stdout is not None
+        assert one.stdout.readline() == "ready\n"
+    for one in both:
+        assert one.stdin is not None
+        one.stdin.write("\n")
+        one.stdin.flush()
+    assert [(one.communicate()[1], one.returncode) for one in both] == [("", 0)] * 2
+    assert [file.name for file in tmp_path.iterdir()] == ["labeled.txt"]
+    assert len((tmp_path / "labeled.txt").read_text().splitlines()) == 2000
