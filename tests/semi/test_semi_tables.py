@@ -75,7 +75,7 @@ def test_gains_compare_the_same_seeds() -> None:
     ]
 
 
-@pytest.mark.parametrize("name", ["camvid"])
+@pytest.mark.parametrize("name", ["camvid", "sd900"])
 def test_the_docs_print_what_their_rows_give(name: str) -> None:
     docs = Path(__file__).parents[2] / "docs"
     found = {}
