@@ -5,8 +5,8 @@
     jaxqc train --config configs/mvpmatch_sd900.py --data SD900 --views.splits splits/16
 
 Moving average and blur are scaled to a short run and small crops; a rate of 2e-4 learns slower than this one. There is
-no CutMix: the edges of its boxes look like scratches and are taught as steel. With a GPU:
-configs/mvpmatch_marketing.py, which takes any set. Results: docs/few_labels.md.
+no CutMix: without it both draws tried reached more. With a GPU: configs/mvpmatch_marketing.py, which takes any set.
+Results: docs/few_labels.md.
 """
 
 from jaxqc.config import DataConfig, ModelConfig, OptimConfig, Phase, PhotometricConfig
