@@ -5,7 +5,6 @@ table of contents: format, name, classes, shape, the data's digest, and id, labe
 last because the digest is known last; ArrayRecord needs its own end of file anyway, so a truncated file never opens.
 """
 
-import contextlib
 import functools
 import hashlib
 import json
@@ -19,6 +18,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
+from jaxqc.atomic import whole_file
 from jaxqc.data.dataset import ArrayDataset, Dataset
 from jaxqc.data.pipeline import eval_batches
 from jaxqc.data.problems import printable
@@ -79,26 +79,22 @@ def write_records(
     if size < 0:
         raise UserError(f"size: {size} must not be negative (0 keeps the images' own)")
     path = Path(path)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         if path.is_dir():
             raise IsADirectoryError(f"a folder; give a file, as {path.name}/train{SUFFIX}")
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=path.parent) as masks, eval_batches(dataset, 16, size) as batches:
-            writer = ArrayRecordWriter(str(partial), _WRITE)
-            try:
-                contents = _write_samples(dataset, batches, writer, masks, progress)
-                writer.write(json.dumps(contents).encode())
-            finally:
-                writer.close()
-        with partial.open("rb") as f:
-            os.fsync(f.fileno())
-        os.replace(partial, path)
+        with whole_file(path) as part:
+            with tempfile.TemporaryFile(dir=path.parent) as masks, eval_batches(dataset, 16, size) as batches:
+                writer = ArrayRecordWriter(str(part), _WRITE)
+                try:
+                    contents = _write_samples(dataset, batches, writer, masks, progress)
+                    writer.write(json.dumps(contents).encode())
+                finally:
+                    writer.close()
+            with part.open("rb") as f:
+                os.fsync(f.fileno())
     except (OSError, RuntimeError) as e:
         raise UserError(f"{printable(path)}: cannot be written ({e})") from e
-    finally:
-        with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)
     return open_records(path)
 
 

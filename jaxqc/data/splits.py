@@ -5,7 +5,6 @@ A split is ranked by SHA-256 of (seed, id): the same on every machine and versio
 
 import dataclasses
 import hashlib
-import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
@@ -13,6 +12,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import UInt8
 
+from jaxqc.atomic import write_text
 from jaxqc.data.dataset import Dataset, Sample
 from jaxqc.data.problems import printable
 from jaxqc.errors import UserError, suggest
@@ -132,11 +132,9 @@ def write_split(file: str | Path, ids: Dataset | Iterable[str]) -> None:
     """
     file = Path(file)
     lines = [s.id for s in ids.samples] if isinstance(ids, Dataset) else list(ids)
-    part = file.with_name(f".{file.name}.{os.getpid()}.part")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text("".join(f"{line}\n" for line in lines), "utf-8")
-        part.replace(file)
+        write_text(file, "".join(f"{line}\n" for line in lines))
     except OSError as e:
         raise UserError(f"{printable(file)}: cannot be written ({e.strerror}); give a writable folder") from e
 

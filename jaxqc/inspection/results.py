@@ -20,6 +20,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from jaxqc.atomic import write_text
 from jaxqc.data.problems import Problem, printable
 from jaxqc.errors import UserError
 from jaxqc.inspection.findings import Finding, LotFinding
@@ -27,7 +28,6 @@ from jaxqc.inspection.ledger import CHUNK, Ledger, ModelInfo
 from jaxqc.inspection.queries import Lot
 from jaxqc.inspection.rules import GradeRules
 from jaxqc.inspection.suppliers import Supplier
-from jaxqc.training.logs import replace_text
 from jaxqc.training.record import environment
 
 LEDGER, GALLERY, REPORT = "ledger.sqlite", "gallery", "report.html"
@@ -94,7 +94,7 @@ def claim(out: Path, mine: Mapping[str, Any]) -> None:
     try:
         out.mkdir(parents=True, exist_ok=True)
         if not (out / "inspection.json").is_file():
-            replace_text(out / "inspection.json", json.dumps(mine, indent=2) + "\n")
+            write_text(out / "inspection.json", json.dumps(mine, indent=2) + "\n")
     except OSError as e:
         raise UserError(f"{printable(out)}: cannot write there ({e.strerror or e}); give another --out") from e
 
@@ -187,7 +187,7 @@ def write_results(found: Inspection, rules: GradeRules) -> None:
         lots.append({**own, **rest, **figures.verdicts, "composition": json.dumps(dict(figures.composition))})
     _table(found.out / "lots.csv", lots, ("lot", "supplier", "product", "line", "images"))
     _table(found.out / "suppliers.csv", [asdict(s) for s in found.suppliers], ("supplier", "lots", "inspected"))
-    replace_text(found.out / "summary.json", json.dumps(to_json(found, rules), indent=1, allow_nan=False) + "\n")
+    write_text(found.out / "summary.json", json.dumps(to_json(found, rules), indent=1, allow_nan=False) + "\n")
 
 
 def to_json(found: Inspection, rules: GradeRules) -> dict[str, Any]:

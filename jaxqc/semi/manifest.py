@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
+from jaxqc.atomic import write_text
 from jaxqc.data.decode import MAX_PIXELS, read_mask, read_values
 from jaxqc.data.problems import printable
 from jaxqc.errors import UserError, suggest
-from jaxqc.training.logs import replace_text
 
 IGNORE = 255
 """Label of pixels that no loss and no measure counts."""
@@ -94,7 +94,7 @@ def read_manifest(path: str | Path) -> Manifest:
 def write_manifest(file: str | Path, manifest: Manifest) -> None:
     """Inverse of `read_manifest`; the file appears whole or not at all."""
     rows = {"classes": manifest.classes, "colors": manifest.colors, "ignore": manifest.ignore}
-    replace_text(Path(file), json.dumps(rows | {"binary": dict(manifest.binary)}, ensure_ascii=False) + "\n")
+    write_text(file, json.dumps(rows | {"binary": dict(manifest.binary)}, ensure_ascii=False) + "\n")
 
 
 def _parsed(found: Any, name: str) -> Manifest:

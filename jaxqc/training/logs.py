@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from jaxqc.atomic import write_text
 from jaxqc.errors import UserError
 
 WALL_FIELDS = ("images_per_second", "seconds")
@@ -28,7 +29,7 @@ class RunLog:
         self.rows = [row for row in read_rows(self.jsonl) if row["step"] <= start] if start else []
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            replace_text(self.jsonl, "".join(json.dumps(row) + "\n" for row in self.rows))
+            write_text(self.jsonl, "".join(json.dumps(row) + "\n" for row in self.rows))
             self._file = self.jsonl.open("a", encoding="utf-8")
             self._board = Board(folder / "tb", start)
         except OSError as e:
@@ -139,11 +140,3 @@ def finished_rows(path: Path) -> list[dict[str, Any]]:
         with contextlib.suppress(json.JSONDecodeError):
             rows.append(json.loads(line))
     return [row for row in rows if isinstance(row, dict)]
-
-
-def replace_text(path: Path, text: str) -> None:
-    """Writes a whole file, so that a reader or a crash meets either the old or the new one; processes may do so at
-    once."""
-    new = path.with_name(f".{path.name}.{os.getpid()}.new")
-    new.write_text(text, encoding="utf-8")
-    new.replace(path)

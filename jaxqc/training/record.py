@@ -15,6 +15,7 @@ import jax
 import numpy as np
 
 import jaxqc
+from jaxqc.atomic import whole_file, write_text
 from jaxqc.config import TrainConfig
 from jaxqc.data.dataset import ArrayDataset, Dataset
 from jaxqc.data.pipeline import Cut, eval_batches
@@ -22,7 +23,6 @@ from jaxqc.errors import UserError
 from jaxqc.fields import to_dict
 from jaxqc.training.checkpoint import load_variables
 from jaxqc.training.evaluate import predict_maps
-from jaxqc.training.logs import replace_text
 from jaxqc.training.method import Method
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
@@ -72,8 +72,8 @@ def write_papers(folder: Path, config: Any, meta: dict[str, Any] | None, classes
     full = {"classes": list(classes), "data_digest": digest, **environment(), "seed": config.seed, **(meta or {})}
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        replace_text(folder / "config.json", json.dumps(to_dict(config), indent=2) + "\n")
-        replace_text(folder / "meta.json", json.dumps(full, indent=2) + "\n")
+        write_text(folder / "config.json", json.dumps(to_dict(config), indent=2) + "\n")
+        write_text(folder / "meta.json", json.dumps(full, indent=2) + "\n")
     except OSError as e:
         raise UserError(f"{folder}: cannot write there ({e.strerror or e}); choose another folder") from e
 
@@ -92,7 +92,7 @@ def write_golden(folder: Path, method: Method, dataset: ArrayDataset | Dataset, 
     """golden.npz: `image` uint8 [n h w c], the best checkpoint's `map` float32 [n s s] (and `class` [n k]) for them,
     `size` = s and `step`, so that another machine can tell how far off its own maps are."""
     variables, _, meta = load_variables(folder, "best", type(config))  # in every process: Orbax reads in step
-    path, new = folder / "golden.npz", folder / "golden.new.npz"
+    path = folder / "golden.npz"
     if _golden_step(path) == meta["step"]:
         return path  # made where the checkpoint was made; made again here it would prove nothing
     with eval_batches(dataset, GOLDEN_IMAGES, config.data.size) as batches:
@@ -101,8 +101,8 @@ def write_golden(folder: Path, method: Method, dataset: ArrayDataset | Dataset, 
     arrays: dict[str, Any] = {k: out[k] for k in ("map", "class") if k in out}
     arrays |= {"image": images, "size": np.int32(config.eval_size), "step": np.int32(meta["step"])}
     if jax.process_index() == 0:
-        np.savez_compressed(new, **arrays)
-        new.replace(path)
+        with whole_file(path) as part, part.open("wb") as file:
+            np.savez_compressed(file, **arrays)
     return path
 
 

@@ -3,7 +3,7 @@
 import hashlib
 from pathlib import Path
 
-from jaxqc.training.logs import replace_text
+from jaxqc.atomic import write_text
 
 SUMS = "SHA256SUMS"
 
@@ -15,7 +15,7 @@ class DamagedError(Exception):
 def write_sums(folder: Path) -> None:
     """Lists every file below `folder` with its sum; the list appears whole or not at all."""
     files = sorted(f for f in folder.rglob("*") if f.is_file() and f.name != SUMS)
-    replace_text(folder / SUMS, "".join(f"{_sha256(f)}  {f.relative_to(folder).as_posix()}\n" for f in files))
+    write_text(folder / SUMS, "".join(f"{_sha256(f)}  {f.relative_to(folder).as_posix()}\n" for f in files))
 
 
 def check_sums(folder: Path) -> None:

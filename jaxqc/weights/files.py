@@ -1,7 +1,6 @@
 """Reading weight files of any kind as numpy arrays, and our own: one `.npz` of arrays and a JSON record."""
 
 import json
-import os
 import pickle
 import warnings
 import zipfile
@@ -11,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxqc.atomic import whole_file
 from jaxqc.errors import UserError
 
 TORCH = (".pth", ".pt", ".bin", ".ckpt", ".tar")
@@ -41,10 +41,8 @@ def read_arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any] | Non
 def write_own(path: Path, arrays: Mapping[str, np.ndarray], meta: Mapping[str, Any]) -> None:
     """Writes our own format, at once and whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    with open(part, "wb") as file:
+    with whole_file(path) as part, part.open("wb") as file:
         np.savez(file, **{META: np.array(json.dumps(dict(meta)))}, **arrays)  # type: ignore[reportArgumentType]
-    os.replace(part, path)
 
 
 def _read_npz(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any] | None]:

@@ -83,7 +83,7 @@ def test_what_a_crash_left_does_not_count_and_goes(tmp_path):
     (folder / f"{made[0].sha256}.json").unlink()  # killed before the last file was written
     (folder / f"{made[1].sha256}.json").write_bytes(b'{"version": 1, "lot"')
     (folder / f"{made[2].sha256}.jpg").write_bytes(b"")
-    (folder / f"{made[3].sha256}.jpg.part").write_bytes(b"half")
+    (folder / f".{made[3].sha256}.jpg.4711.part").write_bytes(b"half")
     again = Gallery(tmp_path, per_lot=5)
     assert [p.finding for p in again.pictures("L")] == [made[3]]
     for n in range(4):

@@ -8,7 +8,6 @@ does not count.
 import hashlib
 import json
 import math
-import os
 from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
+from jaxqc.atomic import write_bytes
 from jaxqc.data.problems import printable
 from jaxqc.errors import UserError
 from jaxqc.inspection.findings import Finding
@@ -153,12 +153,12 @@ def _key(finding: Finding) -> _Key:
 def _write(folder: Path, finding: Finding, lot: str, layers: Layers) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name, ending in ENDINGS.items():
-        _whole(folder / f"{finding.sha256}{ending}", getattr(layers, name))
+        write_bytes(folder / f"{finding.sha256}{ending}", getattr(layers, name))
     about = {
         "version": VERSION, "lot": lot, "width": layers.width, "height": layers.height, "outline": layers.outline,
         "finding": finding.to_dict(),
     }  # fmt: skip
-    _whole(folder / f"{finding.sha256}.json", json.dumps(about, default=_number).encode())
+    write_bytes(folder / f"{finding.sha256}.json", json.dumps(about, default=_number).encode())
 
 
 def _read(folder: Path, sha256: str) -> Picture | None:
@@ -180,13 +180,6 @@ def _read(folder: Path, sha256: str) -> Picture | None:
 def _remove(folder: Path, sha256: str) -> None:
     for ending in (".json", *ENDINGS.values()):
         (folder / f"{sha256}{ending}").unlink(missing_ok=True)
-
-
-def _whole(path: Path, content: bytes) -> None:
-    """Writes a file that appears whole or not at all."""
-    part = path.with_name(f"{path.name}.part")
-    part.write_bytes(content)
-    os.replace(part, path)
 
 
 def _number(value: Any) -> Any:

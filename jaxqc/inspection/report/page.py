@@ -5,17 +5,16 @@ printable becomes its escape before.
 """
 
 import base64
-import contextlib
 import datetime
 import functools
 import hashlib
 import math
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from jaxqc.atomic import whole_file
 from jaxqc.data.problems import printable
 from jaxqc.errors import UserError
 from jaxqc.inspection.findings import GRADES, RISKS
@@ -62,18 +61,13 @@ def write_report(
     environment = _environment()
     report = collect(ledger, gallery, rules, digest, aql)
     path = Path(path)
-    part = path.with_name(f".{path.name}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("w", encoding="utf-8", newline="\n") as stream:
+        with whole_file(path) as part, part.open("w", encoding="utf-8", newline="\n") as stream:
             # A piece at a time: the pictures are never in memory together.
             stream.writelines(environment.get_template("page.html").generate(_values(report, environment, title)))
-        os.replace(part, path)
     except OSError as e:
         raise UserError(f"{printable(path)}: the report cannot be written ({e.strerror or e})") from e
-    finally:
-        with contextlib.suppress(OSError):
-            part.unlink()
     return path
 
 

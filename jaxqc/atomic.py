@@ -1,0 +1,35 @@
+"""Files that appear whole or not at all."""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+
+@contextlib.contextmanager
+def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """A path in the same folder to write to; it takes `path`'s place when the block ends, and goes away if it raises.
+
+    So a reader or a crash meets either the old file or the new one, and processes that write the same file at once do
+    not meet. The folder has to exist. Raises OSError.
+    """
+    path = Path(path)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        yield part
+        os.replace(part, path)
+    finally:
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
+
+
+def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
+    """A file that appears whole. Raises OSError."""
+    with whole_file(path) as part:
+        part.write_bytes(content)
+
+
+def write_text(path: str | os.PathLike[str], text: str) -> None:
+    """A text, as UTF-8 with its newlines as they are, in a file that appears whole. Raises OSError."""
+    with whole_file(path) as part:
+        part.write_text(text, encoding="utf-8", newline="\n")

@@ -1,0 +1,60 @@
+"""A file appears whole or not at all, whoever else writes it."""
+
+import subprocess
+import sys
+
+import pytest
+
+from jaxqc.atomic import whole_file, write_bytes, write_text
+
+
+def test_the_new_takes_the_olds_place_and_nothing_else_stays(tmp_path):
+    file = tmp_path / "list.txt"
+    write_bytes(file, b"old\r\n")
+    assert file.read_bytes() == b"old\r\n"
+    write_text(file, "größer\nneu\n")
+    assert file.read_bytes() == "größer\nneu\n".encode()
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_what_raises_leaves_the_old_and_no_rest(tmp_path):
+    file = tmp_path / "list.txt"
+    write_text(file, "old")
+
+    def half():
+        with whole_file(file) as part:
+            part.write_text("half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        half()
+    assert file.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_nothing_written_is_an_error_and_leaves_the_old(tmp_path):
+    file = tmp_path / "list.txt"
+    write_text(file, "old")
+    with pytest.raises(FileNotFoundError), whole_file(file):
+        pass
+    assert file.read_text() == "old"
+    with pytest.raises(FileNotFoundError):
+        write_text(tmp_path / "absent" / "list.txt", "new")
+
+
+def test_a_folder_in_its_place_is_an_error_and_stays(tmp_path):
+    (tmp_path / "list.txt" / "inside").mkdir(parents=True)
+    with pytest.raises(IsADirectoryError):
+        write_text(tmp_path / "list.txt", "new")
+    assert [p.name for p in tmp_path.rglob("*")] == ["list.txt", "inside"]
+
+
+def test_processes_that_write_at_once_do_not_meet(tmp_path):
+    code = (
+        "import sys; from jaxqc.atomic import write_text\n"
+        "for _ in range(300): write_text(sys.argv[1], sys.argv[2] * 9999)"
+    )
+    both = [subprocess.Popen([sys.executable, "-c", code, tmp_path / "list.txt", name]) for name in "ab"]
+    assert [p.wait(60) for p in both] == [0, 0]
+    assert (tmp_path / "list.txt").read_text() in ("a" * 9999, "b" * 9999)
+    assert len(list(tmp_path.iterdir())) == 1
