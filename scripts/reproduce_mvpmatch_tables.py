@@ -7,7 +7,8 @@
 Any field of the recipe is a flag. A seed draws the lists and the training. A finished cell is a line of OUT/rows.jsonl;
 run the command again, and only what is missing is trained, an interrupted run from its last checkpoint. Two processes
 may share OUT with cells of their own, such as --first-seed 0 --seeds 1 and --first-seed 1 --seeds 1. OUT/tables.md
-has the test images' mIoU and pixel accuracy; OUT/pseudo_labels.png the share and accuracy of each tier over training.
+has mIoU and pixel accuracy of the test images and of the unlabelled ones, from whose masks no run learns;
+OUT/pseudo_labels.png the share and accuracy of each tier over training.
 """
 
 import argparse
@@ -55,10 +56,12 @@ def write_tables(args: argparse.Namespace, config: SemiTrainConfig) -> None:
     found = run_cells(cells, config, args.data, out, args.keep, not args.quiet, note)
     text = f"# {Path(args.data).name}: few labels\n\n{config.model.name}, {len(set(c.seed for c in cells))} seeds, "
     text += "mean ± standard deviation over them, in per cent.\n\n"
-    for metric, title in (("miou", "Mean IoU"), ("pixel_accuracy", "Pixel accuracy")):
-        text += f"## {title} of the test images\n\n{markdown(found, metric)}\n"
-        if any(cell.method == "supervised" for cell in found):
-            text += f"Gain over labelled images only, seed by seed:\n\n{markdown(found, metric, 'supervised')}\n"
+    for part, images in (("metrics", "test images"), ("unlabeled", "unlabelled training images")):
+        for metric, title in (("miou", "Mean IoU"), ("pixel_accuracy", "Pixel accuracy")):
+            text += f"## {title} of the {images}\n\n{markdown(found, metric, part=part)}\n"
+            if any(cell.method == "supervised" for cell in found):
+                text += "Gain over labelled images only, seed by seed:\n\n"
+                text += markdown(found, metric, "supervised", part) + "\n"
     (out / "tables.md").write_text(text, encoding="utf-8")
     for share in args.shares:
         runs = {NAMES[c.method]: read_rows(out / c.name / "metrics.jsonl") for c in cells

@@ -63,8 +63,9 @@ def run_cells(
 ) -> dict[Cell, dict[str, Any]]:
     """Trains and measures every cell that has no row in `out/rows.jsonl` yet; an interrupted one goes on.
 
-    A row has the test images' metrics of the checkpoint that was best on the selection images. The preset takes the
-    place of `base.semi`, but for the latter's `SHARED` fields.
+    A row has the metrics of the checkpoint that was best on the selection images: `metrics` of the test images, and
+    `unlabeled` of the images learnt from without their masks. The preset takes the place of
+    `base.semi`, but for the latter's `SHARED` fields.
 
     keep: whether finished runs keep their checkpoints (their logs stay either way).
 
@@ -83,7 +84,7 @@ def run_cells(
             config = dataclasses.replace(base, semi=_member(cell.method, base.semi), seed=cell.seed, views=views)
             folder = out / cell.name
             result = train_semi(config, data, folder, progress=progress, note=note)
-            row = {"cell": cell.name, "recipe": recipe, "metrics": _tested(Path(data), folder, base.eval_batch)}
+            row = {"cell": cell.name, "recipe": recipe, **measured(data, folder, base.eval_batch)}
             row |= {"selected": result.best, "steps": result.step, "seconds": round(result.seconds, 1)}
             append_row(out / ROWS, row)
             done[cell.name] = row
@@ -108,15 +109,23 @@ def _write_lists(lists: Path, data: str | Path, cell: Cell) -> Splits:
     return splits
 
 
-def _tested(root: Path, folder: Path, batch: int) -> dict[str, float]:
-    """What `jaxqc evaluate` gives for the run: the test images, each at its own size."""
+def measured(data: str | Path, folder: str | Path, batch: int) -> dict[str, dict[str, float]]:
+    """What `jaxqc evaluate` gives for a run's best checkpoint, each image at its own size: `metrics` of the test images
+    and `unlabeled` (see `run_cells`)."""
     model = load_segmentation(folder, "best", batch)
-    return evaluate_part(model, part_of(root, "val", model.classes, folder), progress=False).metrics
+    parts = {"metrics": "val", "unlabeled": "unlabeled"}
+    return {
+        name: evaluate_part(model, part_of(data, split, model.classes, folder), progress=False).metrics
+        for name, split in parts.items()
+    }
 
 
-def markdown(found: Mapping[Cell, Mapping[str, Any]], metric: str = "miou", over: str = "") -> str:
+def markdown(
+    found: Mapping[Cell, Mapping[str, Any]], metric: str = "miou", over: str = "", part: str = "metrics"
+) -> str:
     """A row a method, a column a labelled share; mean ± standard deviation over the seeds, in per cent.
 
+    part: of a row, `metrics` or `unlabeled` (see `run_cells`).
     over: a method; the table has what the others gain over it, each seed's cell compared with that of the same seed:
     the same images are labelled in both, so that the spread of the draw falls out.
     """
@@ -128,10 +137,11 @@ def markdown(found: Mapping[Cell, Mapping[str, Any]], metric: str = "miou", over
         for share in shares:
             values = []
             for cell in (c for c in found if (c.method, c.share) == (method, share)):
-                other = dataclasses.replace(cell, method=over)
-                if not over or other in found:
-                    base = found[other]["metrics"][metric] if over else 0.0
-                    values.append(100 * (found[cell]["metrics"][metric] - base))
+                own, base = found[cell].get(part), {metric: 0.0}  # a row from before `unlabeled` was measured has none
+                if over:
+                    base = found.get(dataclasses.replace(cell, method=over), {}).get(part)
+                if own and base:
+                    values.append(100 * (own[metric] - base[metric]))
             texts.append(_mean(values, "+" if over else ""))
         lines.append(f"| {NAMES[method]} | " + " | ".join(texts) + " |")
     return "\n".join(lines) + "\n"

@@ -37,6 +37,7 @@ def test_cells_are_trained_once_and_measured_on_the_test_images(
     assert not set.intersection(*parts)
     for cell in cells:
         assert 0 <= found[cell]["metrics"]["miou"] <= 1
+        assert found[cell]["unlabeled"] != found[cell]["metrics"]
         assert not (tmp_path / "out" / cell.name / "checkpoints").exists()
         config = json.loads((tmp_path / "out" / cell.name / "config.json").read_text())
         semi = config["semi"]
@@ -69,10 +70,11 @@ def test_gains_compare_the_same_seeds() -> None:
     score: Any = {("supervised", 0): 0.5, ("supervised", 1): 0.6, ("mvpmatch", 0): 0.55, ("mvpmatch", 1): 0.63,
                   ("mvpmatch", 2): 0.9, ("cps", 1): 0.59}  # fmt: skip
     found = {Cell(method, "1/4", seed): {"metrics": {"miou": value}} for (method, seed), value in score.items()}
-    assert markdown(found, over="supervised").splitlines()[2:] == [
-        "| MvpMatch (tiers + history) | +4.00 ± 1.41 |",
-        "| CPS | -1.00 |",
-    ]
+    gains = ["| MvpMatch (tiers + history) | +4.00 ± 1.41 |", "| CPS | -1.00 |"]
+    assert markdown(found, over="supervised").splitlines()[2:] == gains
+    other = {cell: {"unlabeled": row["metrics"], "metrics": {"miou": 0.0}} for cell, row in found.items()}
+    assert markdown(other, over="supervised", part="unlabeled").splitlines()[2:] == gains
+    assert markdown(found, part="unlabeled").splitlines()[2] == "| labelled images only |  |", "not measured"
 
 
 @pytest.mark.parametrize("name", ["camvid", "sd900"])
