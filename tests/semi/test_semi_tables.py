@@ -86,8 +86,10 @@ def test_the_docs_print_what_their_rows_give(name: str) -> None:
         found[Cell(method, share.replace("of", "/"), int(seed))] = row
     assert len({json.dumps(row["recipe"]) for row in found.values()}) == 1
     text = (docs / "results.md").read_text()
-    for table in (markdown(found), markdown(found, "pixel_accuracy"), markdown(found, "pixel_accuracy", "supervised")):
-        assert table in text
+    for part in ("metrics", *(["unlabeled"] if all("unlabeled" in row for row in found.values()) else [])):
+        assert markdown(found, part=part) in text
+    assert markdown(found, "pixel_accuracy") in text
+    assert markdown(found, "pixel_accuracy", "supervised") in text
 
 
 def test_cells_come_seed_by_seed_from_the_first_one() -> None:
