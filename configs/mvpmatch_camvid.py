@@ -4,8 +4,9 @@
     jaxqc data split camvid --labeled 1/16 --out splits/16
     jaxqc train --config configs/mvpmatch_camvid.py --data camvid --views.splits splits/16
 
-Moving average and blur are scaled to a short run and small crops; a rate of 2e-4 learns slower than this one. With a
-GPU: configs/mvpmatch_marketing.py, which takes any set. Results: docs/few_labels.md.
+Moving average and blur are scaled to a short run and small crops; a rate of 2e-4 learns slower than this one. Rare
+classes weigh more (`balance`): else unlabelled images teach the common ones at their cost. With a GPU:
+configs/mvpmatch_marketing.py, which takes any set. Results: docs/few_labels.md.
 """
 
 from jaxqc.config import DataConfig, ModelConfig, OptimConfig, Phase, PhotometricConfig
@@ -23,7 +24,7 @@ def get_config() -> SemiTrainConfig:
         head_rate=20.0,
         lr_batch=0,
         phases=(Phase(epochs=40, size=64, batch=4),),
-        semi=preset("mvpmatch", ema=0.99, photometric=PhotometricConfig(blur_max=0.3)),
+        semi=preset("mvpmatch", ema=0.99, balance=0.5, photometric=PhotometricConfig(blur_max=0.3)),
         views=SemiDataConfig(scale_min=0.2, scale_max=0.5),
         fast=160,
         eval_size=160,
