@@ -8,13 +8,14 @@ Any field of the recipe is a flag. A seed draws the lists and the training. A fi
 run the command again, and only what is missing is trained, an interrupted run from its last checkpoint. Two processes
 may share OUT with cells of their own, such as --first-seed 0 --seeds 1 and --first-seed 1 --seeds 1. OUT/tables.md
 has mIoU and pixel accuracy of the test images and of the unlabelled ones, from whose masks no run learns;
-OUT/pseudo_labels.png the share and accuracy of each tier over training.
+OUT/pseudo_labels-1of16.png the share and accuracy of each tier over training.
 """
 
 import argparse
 import sys
 from pathlib import Path
 
+from jaxqc.atomic import write_text
 from jaxqc.config import load_config
 from jaxqc.errors import UserError
 from jaxqc.memory import use_huge_pages
@@ -62,7 +63,7 @@ def write_tables(args: argparse.Namespace, config: SemiTrainConfig) -> None:
             if any(cell.method == "supervised" for cell in found):
                 text += "Gain over labelled images only, seed by seed:\n\n"
                 text += markdown(found, metric, "supervised", part) + "\n"
-    (out / "tables.md").write_text(text, encoding="utf-8")
+    write_text(out / "tables.md", text)  # whole, whichever of two processes writes last
     for share in args.shares:
         runs = {NAMES[c.method]: read_rows(out / c.name / "metrics.jsonl") for c in cells
                 if (c.share, c.seed) == (share, args.first_seed) and c.method != "supervised"}  # fmt: skip

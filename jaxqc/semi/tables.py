@@ -64,8 +64,8 @@ def run_cells(
     """Trains and measures every cell that has no row in `out/rows.jsonl` yet; an interrupted one goes on.
 
     A row has the metrics of the checkpoint that was best on the selection images: `metrics` of the test images, and
-    `unlabeled` of the images learnt from without their masks. The preset takes the place of
-    `base.semi`, but for the latter's `SHARED` fields.
+    `unlabeled` of the images learnt from without their masks. The preset takes the place of `base.semi`, but for the
+    latter's `SHARED` fields.
 
     keep: whether finished runs keep their checkpoints (their logs stay either way).
 
