@@ -68,7 +68,8 @@ def interleave(
     warmup: int = 2,
     settle: bool = True,
 ) -> dict[str, Timing]:
-    """Times the candidates in turns: `rounds` rounds, each of about `seconds` a candidate.
+    """Times the candidates in turns: `rounds` rounds, each of about `seconds` a candidate and in an order of its own.
+    In one order for all rounds each would always follow the same other one, and bear what that leaves behind.
 
     settle: whether a turn begins with a call that is not timed. The candidate before has taken caches and memory: a
     step that needs 3 GB took half as long again in its first call after another's, which no training run pays.
@@ -82,9 +83,9 @@ def interleave(
         calls[name] = max(1, round(seconds / max(once, 1e-7)))
     measured: dict[str, list[float]] = {name: [] for name in tasks}
     names = list(tasks)
-    for i in range(rounds):
-        turn = i % len(names)
-        for name in names[turn:] + names[:turn]:
+    order = np.random.default_rng(0)
+    for _ in range(rounds):
+        for name in order.permutation(names).tolist():
             if settle:
                 tasks[name].run()
             measured[name].append(tasks[name].run(calls[name]) / calls[name])

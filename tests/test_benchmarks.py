@@ -34,13 +34,20 @@ def test_inspections_stages_run_with_both_kinds_of_model(kind):
     assert all(row["images_per_s"] > 0 for row in rows)
 
 
-def test_each_turn_begins_with_a_call_that_is_not_timed():
+def test_each_turn_begins_with_a_call_that_is_not_timed_and_rounds_differ_in_their_order():
     calls = []
-    candidates = {name: (lambda name=name: calls.append(name)) for name in ("ours", "theirs")}
-    timings = interleave(candidates, rounds=3, seconds=0.0, warmup=1)
-    once = ["ours", "theirs"] * 2  # the very first call, and the one that tells how many go into a turn
-    assert calls == once + ["ours"] * 2 + ["theirs"] * 4 + ["ours"] * 4 + ["theirs"] * 2
-    assert all(len(timing.seconds) == 3 and timing.calls == 1 for timing in timings.values())
+    candidates = {name: (lambda name=name: calls.append(name)) for name in ("ours", "theirs", "another")}
+    timings = interleave(candidates, rounds=5, seconds=0.0, warmup=1)
+    once = ["ours", "theirs", "another"] * 2  # the very first call, and the one that tells how many go into a turn
+    assert calls[:6] == once
+    turns = calls[6::2]
+    assert calls[7::2] == turns
+    rounds = [tuple(turns[i : i + 3]) for i in range(0, 15, 3)]
+    assert all(sorted(names) == sorted(candidates) for names in rounds)
+    assert len({names[names.index("ours") - 1] for names in rounds}) > 1, (
+        "each follows the same other one in all rounds"
+    )
+    assert all(len(timing.seconds) == 5 and timing.calls == 1 for timing in timings.values())
 
 
 def test_a_rows_command_names_no_place_of_this_machine(monkeypatch):
