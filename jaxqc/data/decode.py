@@ -138,10 +138,11 @@ def read_mask(path: str | Path, max_pixels: int = MAX_PIXELS, nonzero: bool = Fa
 def read_values(path: str | Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """The values of a label map as they are stored: [h w], uint8 or uint16, or [h w 3] uint8 of a map in colour.
 
-    A map with a colour palette holds indices: its palette is not looked at. Raises `UserError` as `read_image` does.
+    A map with a colour palette holds indices: its palette is not looked at. One of a bit a pixel holds 0 and 1. Raises
+    `UserError` as `read_image` does.
     """
     with _opened(path, max_pixels) as im:
-        return np.array(im) if im.mode == "P" else _channels(im, printable(path))
+        return np.array(im).astype(np.uint8) if im.mode in ("P", "1") else _channels(im, printable(path))
 
 
 @contextmanager

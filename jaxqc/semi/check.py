@@ -53,7 +53,7 @@ def check_splits(
         unreadable, an image and a mask of different sizes, no mask where one is needed, a class that is not in the
         manifest; each names the file.
     """
-    for image, part, other in overlaps(splits):
+    for image, part, other in overlaps(splits, root):
         raise UserError(f"{printable(image)}: in {part}.txt and in {other}.txt; remove it from one of them")
     if len(splits["unlabeled"]) < batch:
         raise UserError(

@@ -12,6 +12,8 @@ Paths are relative to the data's folder, separated by a space as in UniMatch, or
 
 import csv
 import dataclasses
+import glob
+import posixpath
 from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -111,9 +113,9 @@ def manifest_of(root: str | Path, dataset: Dataset, file: str | Path = "") -> Ma
         start = {f"{mask.rpartition('/')[0]}/{name}_" for mask in own}
         # One pattern where the files are named after their class, else every file by itself.
         if len(start) == 1 and {m for m in masks if m.startswith(next(iter(start)))} == own:
-            binary[f"{start.pop()}*"] = name
+            binary[f"{glob.escape(start.pop())}*"] = name
         else:
-            binary |= dict.fromkeys(sorted(own), name)
+            binary |= dict.fromkeys(map(glob.escape, sorted(own)), name)
     return Manifest((BACKGROUND, *dataset.classes), binary=binary).check(printable(root))
 
 
@@ -222,9 +224,10 @@ def read_list(file: str | Path) -> tuple[Pair, ...]:
         if len(parts) > 2:
             raise UserError(f"{name}: line {number}: {len(parts)} paths; give `image mask`, with a tab for a space")
         pair = Pair(*parts)
-        if pair.image in pairs:
-            raise UserError(f"{name}: line {number}: {pair.image} already stands on line {pairs[pair.image][0]}")
-        pairs[pair.image] = number, pair
+        key = posixpath.normpath(pair.image)
+        if key in pairs:
+            raise UserError(f"{name}: line {number}: {pair.image} already stands on line {pairs[key][0]}")
+        pairs[key] = number, pair
     if not pairs:
         raise UserError(f"{name}: no images in it; give one `image mask` a line")
     return tuple(pair for _, pair in pairs.values())
@@ -241,13 +244,14 @@ def _relative(root: str | Path, path: Path) -> str:
     return path.relative_to(root).as_posix()
 
 
-def overlaps(splits: Splits) -> Sequence[tuple[str, str, str]]:
-    """(image, part, other part) for every image that stands in two lists."""
+def overlaps(splits: Splits, root: str | Path = "") -> Sequence[tuple[str, str, str]]:
+    """(image, part, other part) for every image that stands in two lists, however its path (from `root`) is written."""
     seen: dict[str, str] = {}
     found = []
     for part, pairs in splits.items():
         for pair in pairs:
-            if pair.image in seen:
-                found.append((pair.image, seen[pair.image], part))
-            seen.setdefault(pair.image, part)
+            key = posixpath.normpath(Path(root, pair.image).as_posix())
+            if key in seen:
+                found.append((pair.image, seen[key], part))
+            seen.setdefault(key, part)
     return found

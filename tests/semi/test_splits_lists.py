@@ -144,6 +144,7 @@ def test_faults_name_the_file(folder: Callable[..., Path], tmp_path: Path) -> No
     faults = {
         "masks/00.png: class 7 is not in the manifest, which has 0 to 2 and ignores 255": {**good, "val": (first,)},
         "images/01.png: in labeled.txt and in select.txt": {**good, "select": good["labeled"]},
+        "./images//01.png: in labeled.txt and in val.txt": {**good, "val": (Pair("./images//01.png", "masks/01.png"),)},
         "images/99.png: no such file": {**good, "unlabeled": (Pair("images/99.png", "masks/01.png"),)},
         "masks/99.png: no such file": {**good, "labeled": (Pair("images/05.png", "masks/99.png"),)},
         "images/05.png has no mask": {**good, "labeled": (Pair("images/05.png"),)},
@@ -166,6 +167,7 @@ def test_faults_name_the_file(folder: Callable[..., Path], tmp_path: Path) -> No
         ("", "no images in it"),
         ("a.png b.png c.png\n", "line 1: 3 paths"),
         ("a.png b.png\n\na.png c.png\n", "line 3: a.png already stands on line 1"),
+        ("a.png b.png\n./a.png c.png\n", "line 2: ./a.png already stands on line 1"),
         ("ü.png".encode("latin-1"), "not UTF-8 (byte 0)"),
     ],
 )
