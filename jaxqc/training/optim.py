@@ -28,10 +28,10 @@ def flatten(tree: Any) -> Float[Array, " p"]:
 
 
 def decay_mask(params: Any) -> Any:
-    """1 where weight decay applies, 0 on biases and batch norm (also where scanned layers stack them), as `params`."""
+    """1 where weight decay applies, 0 on biases, norms and layer scales (also where models or layers are stacked)."""
 
     def decays(path: tuple[Any, ...], leaf: Any) -> jax.Array:
-        exempt = jnp.ndim(leaf) < 2 or str(getattr(path[-1], "key", "")) in ("bias", "scale")
+        exempt = jnp.ndim(leaf) < 2 or str(getattr(path[-1], "key", "")) in ("bias", "scale", "gamma")
         return jnp.full(jnp.shape(leaf), 0.0 if exempt else 1.0, jnp.float32)
 
     return jax.tree_util.tree_map_with_path(decays, params)

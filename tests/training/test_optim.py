@@ -102,6 +102,7 @@ def test_decay_leaves_the_batch_norm_of_scanned_layers_alone():
     mask = decay_mask(params)
     assert float(mask["bn"]["scale"].sum() + mask["bn"]["bias"].sum()) == 0
     assert float(mask["kernel"].min()) == 1
+    assert float(decay_mask({"ls1": {"gamma": jnp.ones((2, 8))}})["ls1"]["gamma"].max()) == 0, "two students'"
 
 
 @pytest.mark.parametrize(
