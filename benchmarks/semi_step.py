@@ -89,7 +89,7 @@ def run(args: argparse.Namespace) -> list[Row]:
 
     forward = segmenter_flops(args.encoder, args.classes, args.size)
     ceiling = ceilings(jnp.dtype(args.dtype)) if forward else None
-    views, teacher = bench.config.views, int(bench.config.labels == "ema")
+    views, teacher = bench.config.views, int(bench.config.labels == "ema" and bench.config.views > 0)
     more = {"model": args.encoder, "method": args.method, "size": args.size, "batch": args.batch, "dtype": args.dtype,
             "classes": args.classes, "attention": args.attention, "backend": args.backend}  # fmt: skip
     compile_s, memory = bench.compile_s, memory | bench.memory_mb

@@ -108,7 +108,7 @@ def prepare(
     """
     normal = lambda x: (x - jnp.asarray(mean, jnp.float32)) / jnp.asarray(std, jnp.float32)
     out = {"image": normal(to_float(batch["image"])), "mask": batch["mask"].astype(jnp.int32)}
-    if config.labels == "none":
+    if not config.views:
         return out
     weak = to_float(batch["unlabeled"])
     strong, out["inside"] = strong_views(config, weak, keys)
@@ -138,7 +138,7 @@ def semi_loss(
     accuracy.
     """
     if config.students == 1:
-        weak = network(frozen.teacher, batch["weak"]) if config.labels == "ema" else None
+        weak = network(frozen.teacher, batch["weak"]) if config.labels == "ema" and config.views else None
         return _student_loss(config, network, student, weak, frozen, batch, key, axis, class_weights)
     weak = jax.vmap(network, (0, None))(lax.stop_gradient(student), batch["weak"])
     rest = frozen, batch
@@ -164,7 +164,7 @@ def _student_loss(
         loss_x = losses.ohem_loss(x, batch["mask"], config.ohem_threshold, config.ohem_kept, axis, class_weights)
     else:
         loss_x = losses.supervised_loss(x, batch["mask"], axis, class_weights)
-    if config.labels == "none":
+    if not config.views:
         return loss_x, {"loss_x": loss_x}
 
     def over_views(label: Array, weight: Array) -> Array:
@@ -200,7 +200,7 @@ def _forward(
     """The student's logits of the labelled images, of each strong view, of the weak view's perturbed features and of
     the weak view as it is (the last two where the method needs them), in one pass: nothing depends on the batch."""
     b, *size, _ = batch["image"].shape
-    if config.labels == "none":
+    if not config.views:
         return network(params, batch["image"]), [], None, None
     u, dropped = len(batch["weak"]), config.perturbation == "weak"
     images = [batch["image"], *batch["strong"], *([batch["weak"]] if dropped else [])]

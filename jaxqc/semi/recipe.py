@@ -87,9 +87,10 @@ class SemiConfig:
     students: int = 1
     """Independently initialised students."""
     labels: Literal["none", "ema", "self", "other"] = "ema"
-    """Who labels the weak view: nobody, the student's moving average, the student itself, or the other student."""
+    """Who labels the weak view: nobody, the student's moving average (then also what is measured and used), the student
+    itself, or the other student."""
     views: int = 2
-    """Strong views of an unlabelled image."""
+    """Strong views of an unlabelled image; 0 = learns from labelled images only."""
     perturbation: Literal["none", "complementary", "weak"] = "complementary"
     """Of the student's features: `complementary` channel dropout of the two strong views (UniMatch V2), or channel
     dropout of the `weak` view's in a loss of its own, half of the unsupervised loss (UniMatch V1)."""
@@ -122,12 +123,15 @@ class SemiConfig:
             raise UserError(f"{where}: students={self.students}; {need}")
         if self.students == 2 and self.history.length:
             raise UserError(f"{where}: history.length={self.history.length}: a queue needs one student; set it to 0")
-        if (self.labels == "none") != (self.views == 0):
-            raise UserError(f"{where}: views={self.views} with labels={self.labels!r}; strong views need labels")
+        if self.labels == "none" and self.views:
+            raise UserError(f"{where}: views={self.views} with labels='none'; strong views need labels")
         if self.perturbation == "complementary" and self.views != 2:
             raise UserError(f"{where}: perturbation='complementary' needs views=2, not {self.views}; choose 'none'")
-        if self.labels == "none" and (self.perturbation != "none" or self.history.length):
-            raise UserError(f"{where}: labels='none' learns from labelled images only: no perturbation, no history")
+        if not self.views and (self.labels in ("self", "other") or self.perturbation != "none" or self.history.length):
+            raise UserError(
+                f"{where}: views=0 learns from labelled images only: labels='none' (or 'ema', to measure their moving"
+                " average), no perturbation, no history"
+            )
 
 
 @dataclass(frozen=True)
@@ -161,6 +165,8 @@ HISTORY = HistoryConfig(length=8)
 
 PRESETS: dict[str, SemiConfig] = {
     "supervised": SemiConfig(labels="none", views=0, perturbation="none"),
+    # What averaging brings without unlabelled images: the others are measured by their average.
+    "supervised_ema": SemiConfig(views=0, perturbation="none"),
     "fixmatch": SemiConfig(views=1, perturbation="none"),
     "unimatch_v2": SemiConfig(),
     "tiers_only": SemiConfig(tiers=TIERS),

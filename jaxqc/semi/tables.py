@@ -26,6 +26,7 @@ SHARED = ("photometric", "cutmix", "ema", "balance", "ohem", "ohem_threshold", "
 METHODS = ("supervised", "unimatch_v2", "tiers_only", "history_only", "mvpmatch")
 NAMES = {
     "supervised": "labelled images only",
+    "supervised_ema": "labelled images only, averaged",
     "fixmatch": "FixMatch",
     "unimatch_v2": "UniMatch V2",
     "tiers_only": "+ tiers",

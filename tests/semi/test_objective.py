@@ -77,7 +77,7 @@ def rendering(
     known = batch["mask"] != 255
     true = np.where(known, batch["mask"], 0)
     loss_x = (entropy(x, true) * factors[true])[known].mean()
-    if config.labels == "none":
+    if not config.views:
         return loss_x
 
     def predicted(image: np.ndarray, factors: Any) -> np.ndarray:
@@ -157,7 +157,7 @@ def test_loss_equals_the_rendering(name: str, balanced: bool, rng: np.random.Gen
         both = [jax.tree.map(lambda x, i=i: x[i], student) for i in range(2)]
         expected = sum(rendering(config, both[i], forward(both[1 - i]), None, batch, None, factors) for i in range(2))
     else:
-        weak = forward(teacher if config.labels == "ema" else student) if config.labels != "none" else None
+        weak = forward(teacher if config.labels == "ema" else student) if config.views else None
         expected = rendering(config, student, weak, past, batch, dropout_masks(config, key), factors)
         if weak is not None:
             confidence, label = softmax(weak).max(-1), softmax(weak).argmax(-1)

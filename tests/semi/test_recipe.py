@@ -12,6 +12,7 @@ from jaxqc.semi.recipe import PRESETS, CutMixConfig, HistoryConfig, SemiConfig, 
 
 TABLE = {  # students, labels, views, perturbation, bounds, weights, queue, drawn
     "supervised": (1, "none", 0, "none", None, None, 0, None),
+    "supervised_ema": (1, "ema", 0, "none", None, None, 0, None),
     "fixmatch": (1, "ema", 1, "none", (0.95,), (1.0,), 0, None),
     "unimatch_v2": (1, "ema", 2, "complementary", (0.95,), (1.0,), 0, None),
     "tiers_only": (1, "ema", 2, "complementary", (0.85, 0.9, 0.95), (0.1, 0.2, 0.7), 0, None),
@@ -66,7 +67,9 @@ def test_tiers_are_checked(tiers: TiersConfig, message: str) -> None:
         ("mvpmatch", {"history": HistoryConfig(length=2, most=0)}, "most=0 must be 1"),
         ("mvpmatch", {"history": HistoryConfig(length=8, threshold=1.0)}, "must be below 1"),
         ("mvpmatch", {"views": 1}, "'complementary' needs views=2, not 1"),
-        ("mvpmatch", {"views": 0, "perturbation": "none"}, "strong views need labels"),
+        ("mvpmatch", {"views": 0, "perturbation": "none"}, "views=0 learns from labelled images only"),
+        ("unimatch_v1", {"views": 0, "perturbation": "none"}, "views=0 learns from labelled images only"),
+        ("supervised", {"views": 1}, "strong views need labels"),
         ("mvpmatch", {"students": 2}, "labels='ema' needs 1"),
         ("mvpmatch", {"labels": "other"}, "labels='other' needs 2"),
         ("cps", {"history": HistoryConfig(length=8)}, "a queue needs one student"),
