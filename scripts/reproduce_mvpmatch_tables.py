@@ -66,8 +66,8 @@ def write_tables(args: argparse.Namespace, config: SemiTrainConfig) -> None:
     write_text(out / "tables.md", text)  # whole, whichever of two processes writes last
     for share in args.shares:
         runs = {NAMES[c.method]: read_rows(out / c.name / "metrics.jsonl") for c in cells
-                if (c.share, c.seed) == (share, args.first_seed) and c.method != "supervised"}  # fmt: skip
-        if runs:
+                if (c.share, c.seed) == (share, args.first_seed)}  # fmt: skip
+        if runs := {name: rows for name, rows in runs.items() if any("tier1_share" in row for row in rows)}:
             pseudo_label_curves(runs, out / f"pseudo_labels-{share.replace('/', 'of')}.png", f"{share} labelled")
     print(f"{out / 'tables.md'}: {len(found)} runs")
 

@@ -33,9 +33,8 @@ class Segmentation:
     """A network's parameters, its classes, and the normalisation it was trained with.
 
     `classes`, `colors`: by label, as the manifest has them. `meta`: the checkpoint's record. `fast`, `window`: how an
-    image is taken unless a call says otherwise: as the selection images were that chose this network. One graph is
-    compiled for each size of the network's input and batch size, and two small ones (the way there and back) for each
-    image size.
+    image is taken unless a call says otherwise: at the long side that the selection images had. One graph is compiled
+    for each size of the network's input and batch size, and two small ones (there and back) for each image size.
     """
 
     def __init__(self, params: Any, config: SemiTrainConfig, meta: Mapping[str, Any], batch: int = 16) -> None:

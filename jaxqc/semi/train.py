@@ -17,7 +17,7 @@ from jaxqc.models.resnet import LAYERS
 from jaxqc.models.segmenter import build_segmenter, pyramid, with_encoder
 from jaxqc.semi import feed
 from jaxqc.semi.check import SplitReport, check_splits
-from jaxqc.semi.data import Splits, read_splits, write_splits
+from jaxqc.semi.data import Splits, read_list, read_splits, write_splits
 from jaxqc.semi.losses import balanced_weights
 from jaxqc.semi.manifest import FILES, Manifest, read_manifest, write_manifest
 from jaxqc.semi.method import SemiMethod
@@ -52,9 +52,15 @@ def train_semi(
     root, out, say = Path(data), Path(out), note or (lambda text: None)
     splits, manifest = open_lists(config, root)
     started = bool(steps_in(out / "checkpoints"))
+    if started:
+        _same_lists(out / LISTS, splits, manifest)
     report = check_splits(splits, root, manifest, max(phase.batch for phase in config.phases))
-    for name in report.absent:
-        say(f"no labelled image shows {name}")
+    if not report.pixels["select"][:-1].any():
+        raise UserError(
+            "select.txt: no pixel of its masks has a class, so that nothing can choose a checkpoint by them"
+        )
+    for line in [*(f"no labelled image shows {name}" for name in report.absent), *_lonely(config)]:
+        say(line)
     start = encoder_weights(config)
     method = make_method(config, manifest, report, start)
     if jax.process_index() == 0 and not started:
@@ -65,7 +71,7 @@ def train_semi(
     train = feed.ViewSet(
         parts["labeled"],
         parts["unlabeled"],
-        config.semi.labels != "none",
+        config.semi.views > 0,
         (views.scale_min, views.scale_max),
         views.flip,
     )
@@ -73,6 +79,34 @@ def train_semi(
     meta: dict[str, Any] = {**asdict(manifest), "mean": method.mean, "std": method.std, "dataset": printable(root.name)}
     meta |= {"images": report.images, "start": start.meta() if start else "drawn at random"}
     return fit(method, config, train, val, out, resume=resume, progress=progress, meta=meta)
+
+
+def _same_lists(folder: Path, splits: Splits, manifest: Manifest) -> None:
+    """Raises UserError where an interrupted run began with other selection images or labels: its best value would then
+    be compared with one of another kind. (The images that it learns from are compared with its checkpoint.)"""
+    if not folder.is_dir():
+        return
+    where = printable(folder)
+    if read_list(folder / "select.txt") != splits["select"]:
+        raise UserError(
+            f"select.txt: not as in {where}, with which this run began; put that back or choose another --out"
+        )
+    if read_manifest(folder) != manifest:
+        raise UserError(
+            f"manifest: not as in {where}, with which this run began; put that back or choose another --out"
+        )
+
+
+def _lonely(config: SemiTrainConfig) -> list[str]:
+    """A warning where a device sees one image at a time: it is then its own partner."""
+    devices = config.devices or jax.device_count()
+    phases = [p for p in config.phases if p.batch == devices * config.optim.accumulate]
+    if not (phases and config.semi.views and config.semi.cutmix.probability):
+        return []
+    return [
+        f"a batch of {phases[0].batch} on {devices} devices x {config.optim.accumulate} micro-batches is one image"
+        " each: CutMix has no partner and does nothing; lower optim.accumulate"
+    ]
 
 
 def open_lists(config: SemiTrainConfig, root: Path) -> tuple[Splits, Manifest]:

@@ -87,7 +87,7 @@ def _evaluate_segmentation(args: argparse.Namespace, model: Any) -> int:
         progress=not args.quiet,
     )
     result.print()
-    print(f"{result.images_per_second:.1f} images/s from files; written to {out}")
+    print(f"lists of {result.about['lists']}; {result.images_per_second:.1f} images/s from files; written to {out}")
     return unreadable(result.unreadable)
 
 

@@ -60,7 +60,7 @@ def test_one_network_of_a_run_with_more_is_taken(model, squares, tmp_path, rng):
         np.testing.assert_allclose(found, model.predict_full(image)["map"], atol=1e-6)
 
 
-def test_images_are_taken_as_those_that_chose_the_network(model, squares, tmp_path, rng):
+def test_images_are_taken_at_the_long_side_of_those_that_chose_the_network(model, squares, tmp_path, rng):
     image = rng.integers(0, 256, (60, 80, 3), np.uint8)
     for changes in ({"fast": 42}, {"eval_size": 42}):
         run = write_run(tmp_path / next(iter(changes)), squares, model.params, model=ModelConfig(name=NET), **changes)

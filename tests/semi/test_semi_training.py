@@ -211,18 +211,36 @@ def test_sigkill_with_models_in_the_queue_loses_nothing(data: Path, tmp_path: Pa
 @pytest.mark.slow
 @pytest.mark.usefixtures("tiny")
 def test_restores_onto_another_number_of_devices(whole: Path, data: Path, tmp_path: Path) -> None:
-    """Two devices take the run up where one left it; the queue is the same on both."""
+    """Two devices take up all that one left, the queue too, and go on. (Not to the same end: each device mixes the
+    images that it has itself.)"""
     import shutil
 
     shutil.copytree(whole, tmp_path / "run")
     for step in steps_in(tmp_path / "run" / "checkpoints")[1:]:
         shutil.rmtree(tmp_path / "run" / "checkpoints" / str(step))
-    train_semi(recipe(devices=2), data, tmp_path / "run", progress=False)
-    expected, found = last(whole), last(tmp_path / "run")
-    assert int(found["extra", "history", "count"]) == int(expected["extra", "history", "count"])
-    for key, value in expected.items():
-        if key[0] == "params":  # Adam divides by tiny variances, so that rounding shows
-            np.testing.assert_allclose(found[key], value, atol=5e-3, err_msg="/".join(key))
+    taken: dict[int, Any] = {}
+    plain = loop._Run.restore
+
+    def restore(self: Any) -> None:
+        plain(self)
+        taken[self.parallel.count] = jax.device_get(self.state)
+        if self.parallel.count == 1:
+            raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop._Run, "restore", restore)
+        with pytest.raises(KeyboardInterrupt):
+            train_semi(recipe(), data, tmp_path / "run", progress=False)
+        train_semi(recipe(devices=2), data, tmp_path / "run", progress=False)
+    left, count = last(whole), taken[1].extra.history.count
+    assert 0 < int(count[0]) == int(taken[2].extra.history.count[1])
+    one, two = jax.tree.leaves(taken[1]), jax.tree.leaves(taken[2])
+    for alone, both in zip(one, two, strict=True):
+        np.testing.assert_array_equal(both, np.concatenate([alone, alone]))
+    found = last(tmp_path / "run")
+    assert found.keys() == left.keys()
+    assert all(np.isfinite(value).all() for value in found.values())
+    assert any(not np.array_equal(found[key], value) for key, value in left.items()), "it did not go on"
 
 
 @pytest.mark.usefixtures("tiny")
@@ -257,23 +275,6 @@ def test_selection_images_of_several_sizes(tmp_path: Path) -> None:
     assert [len(part) for part in whole_images(reader, "mixed", 42)] == [5]
     result = train_semi(recipe(phases=(Phase(1, SIDE, 4),)), data, tmp_path / "run", progress=False)
     assert 0 < result.metrics["miou"] < 1
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"phases": (Phase(1, 30, 4),)}, "phases.0.size=30 is not a multiple of 14; the nearest is 28"),
-        ({"phases": (Phase(1, SIDE, 16),)}, "unlabeled.txt: 8 images are fewer than a batch of 16"),
-        ({"model": ModelConfig("dinov2_vits15")}, "dinov2_vits14"),
-        ({"model": ModelConfig("vit_tiny14", width=2.0)}, "model.width=2.0"),
-        ({"best_metric": "s_measure"}, "best_metric: 's_measure'"),
-        ({"weights": "nothing.npz"}, "nothing.npz"),
-    ],
-)
-def test_recipes_that_cannot_run(data: Path, tmp_path: Path, changes: dict[str, Any], message: str) -> None:
-    with pytest.raises(UserError) as told:
-        train_semi(recipe(**changes), data, tmp_path / "run", progress=False)
-    assert message in str(told.value)
 
 
 @pytest.mark.usefixtures("tiny")
