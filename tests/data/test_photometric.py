@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image, ImageEnhance
-from scipy import ndimage
+from scipy import ndimage, stats
 
 from jaxqc.config import PhotometricConfig
 from jaxqc.data import photometric as ours
@@ -115,20 +115,33 @@ FLAT = np.full((1, 1, 3), [0.5, 0.3, 0.4], np.float32)
 
 @pytest.mark.parametrize(
     ("name", "span", "low", "high"),
-    [("brightness", 0.5, 0.5, 1.5), ("brightness", 1.5, 0, 2.5), ("saturation", 0.5, 0.5, 1.5)],
+    [
+        ("brightness", 0.5, 0.5, 1.5),
+        ("brightness", 1.5, 0, 2.5),
+        ("contrast", 0.5, 0.5, 1.5),
+        ("saturation", 0.5, 0.5, 1.5),
+    ],
 )
 def test_factors_are_uniform_and_apply_with_their_probability(name: str, span: float, low: float, high: float) -> None:
     none = {"brightness": 0.0, "contrast": 0.0, "saturation": 0.0, "hue": 0.0}
-    out = drawn(PhotometricConfig(**{**none, name: span}, grey=0, blur=0), FLAT * 0.7, N)[:, 0, 0]
-    if name == "brightness":
-        factor = out[:, 1] / (0.3 * 0.7)
-    else:
-        luma = float((FLAT * 0.7 @ ours.GREY)[0, 0])
-        factor = (out[:, 1] - luma) / (0.3 * 0.7 - luma)
+    image = np.concatenate([FLAT * 0.7, FLAT]) if name == "contrast" else FLAT * 0.7
+    out = drawn(PhotometricConfig(**{**none, name: span}, grey=0, blur=0), image, N)[:, 0, 0]
+    # What the blend goes to: black, the mean of the image's luma, or the pixel's own.
+    other = 0.0 if name == "brightness" else float((image @ ours.GREY).mean())
+    factor = (out[:, 1] - other) / (0.3 * 0.7 - other)
     changed = np.abs(factor - 1) > 1e-4
     assert changed.mean() == pytest.approx(0.8, abs=0.02)
     quantiles = np.quantile(factor[changed], [0.02, 0.25, 0.5, 0.75, 0.98])
     np.testing.assert_allclose(quantiles, low + (high - low) * np.array([0.02, 0.25, 0.5, 0.75, 0.98]), atol=0.05)
+
+
+def test_every_order_is_as_likely(monkeypatch: pytest.MonkeyPatch) -> None:
+    places: list[np.ndarray] = []
+    monkeypatch.setattr(ours, "color_jitter", lambda image, factors, shift, place: places.append(place) or image)
+    ours.photometric(jnp.zeros((N, 1, 1, 3)), jax.random.split(jax.random.key(5), N), PhotometricConfig(blur=0))
+    counts = np.unique(np.asarray(places[0]), axis=0, return_counts=True)[1]
+    assert len(counts) == 24
+    assert stats.chisquare(counts).pvalue > 1e-3
 
 
 def test_hue_turns_uniformly() -> None:
