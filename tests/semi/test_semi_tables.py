@@ -1,6 +1,7 @@
 """The paper's ablation table: cells trained once, measured on the test images, set out by method and share."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from jaxqc.semi import tables
 from jaxqc.semi.recipe import PRESETS, CutMixConfig, SemiConfig
 from jaxqc.semi.tables import Cell, check_cells, markdown, run_cells
 from jaxqc.training.logs import read_rows
+from scripts import reproduce_mvpmatch_tables
 
 ONE = (Phase(epochs=1, size=28, batch=2),)
 
@@ -90,6 +92,17 @@ def test_the_docs_print_what_their_rows_give(name: str) -> None:
         assert markdown(found, part=part) in text
     assert markdown(found, "pixel_accuracy") in text
     assert markdown(found, "pixel_accuracy", "supervised") in text
+
+
+@pytest.mark.parametrize("name", ["camvid", "sd900"])
+def test_the_docs_rows_count_as_finished_and_their_tables_need_no_runs(name: str, tmp_path: Path) -> None:
+    root = Path(__file__).parents[2]
+    shutil.copy(root / "docs" / "rows" / f"few_labels_{name}.jsonl", tmp_path / "rows.jsonl")
+    config = root / "configs" / f"mvpmatch_{name}.py"
+    arguments = ["--data", "not-there", "--config", str(config), "--out", str(tmp_path), "--weights", "resnet18.npz"]
+    assert reproduce_mvpmatch_tables.main([*arguments, "--quiet"]) == 0
+    assert "| MvpMatch (tiers + history) |" in (tmp_path / "tables.md").read_text()
+    assert not list(tmp_path.glob("*.png")), "there are no logs to draw"
 
 
 def test_cells_come_seed_by_seed_from_the_first_one() -> None:
