@@ -78,6 +78,6 @@ def test_features_equal_theirs(spec: ViTSpec, height: int, width: int, tmp_path:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("size", [224, 378, 518])
-@pytest.mark.parametrize("name", ["dinov2_vits14", "dinov2_vits14_reg", "dinov2_vitb14"])
+@pytest.mark.parametrize("name", ["dinov2_vits14", "dinov2_vits14_reg", "dinov2_vitb14", "dinov2_vitl14"])
 def test_published_sizes_equal_theirs(name: str, size: int, tmp_path: Path, monkeypatch) -> None:
     assert_equals_theirs(name, size, size, tmp_path, monkeypatch)
