@@ -28,7 +28,7 @@ def flatten(tree: Any) -> Float[Array, " p"]:
 
 
 def decay_mask(params: Any) -> Any:
-    """As `params`: 1 where weight decay applies, 0 on biases, norms and layer scales (also of stacked models or layers)."""
+    """As `params`: 1 where weight decay applies, 0 on biases, norms and layer scales (also of stacked layers)."""
 
     def decays(path: tuple[Any, ...], leaf: Any) -> jax.Array:
         exempt = jnp.ndim(leaf) < 2 or str(getattr(path[-1], "key", "")) in ("bias", "scale", "gamma")
