@@ -1,5 +1,6 @@
 """A trained segmentation network ready for use: uint8 images of any size in, label maps at their own size out."""
 
+import dataclasses
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -44,7 +45,8 @@ class Segmentation:
         colors = meta.get("colors") or palette(len(self.classes))
         self.colors: tuple[Color, ...] = tuple((r, g, b) for r, g, b in colors)
         self.fast, self.window = config.fast or config.eval_size, config.window
-        self._network = network_of(make_network(config, len(self.classes)))
+        # Which attention it was trained by is the trainer's device's business; here 'auto' takes this one's.
+        self._network = network_of(make_network(dataclasses.replace(config, attention="auto"), len(self.classes)))
         self._multiple = pyramid(config.model.name).multiple
         self.params = jax.device_put(params)
         self._fit = jax.jit(lambda images, side: inference.fitted(self.normalize(images), self._multiple, side),

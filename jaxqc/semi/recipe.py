@@ -252,6 +252,10 @@ class SemiTrainConfig(TrainConfig):
         self.semi.check(f"{where}: semi")
         self.views.check(f"{where}: views")
         check_positive({"head_rate": self.head_rate}, where)
+        if self.attention == "cudnn" and self.model.dtype == "float32":
+            raise UserError(
+                f"{where}: attention='cudnn' takes half precision only; set model.dtype='bfloat16', or attention='auto'"
+            )
         if self.data.size:
             raise UserError(
                 f"{where}: data.size={self.data.size}; views are cut at phases.0.size and selection images measured by"

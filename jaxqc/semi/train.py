@@ -159,8 +159,12 @@ def make_method(
     """The method of a recipe for a data set. report: its labelled pixels tell where the head's bias starts.
 
     Raises:
-      UserError: crops that do not fit the encoder, or weights of another one.
+      UserError: crops that do not fit the encoder, weights of another one, or an attention that this machine lacks.
     """
+    if config.attention == "cudnn" and jax.default_backend() != "gpu":
+        raise UserError(
+            f"attention='cudnn' needs a GPU, and JAX has a {jax.default_backend()} here; 'auto' takes what goes"
+        )
     pixels = np.zeros(0) if report is None else report.pixels["labeled"][:-1]
     prior = tuple((pixels / pixels.sum()).tolist()) if pixels.sum() > 0 else ()
     module = make_network(config, len(manifest.classes), prior)

@@ -1,12 +1,14 @@
 """DINOv2: published sizes, every feature equal to an independent PyTorch transformer, positions, attention, dtypes."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from jaxqc.errors import UserError
-from jaxqc.models.dinov2 import VITS, ViT, ViTSpec, attention_kernel, build_vit
+from jaxqc.models.dinov2 import VITS, ViT, ViTSpec, attention_kernel, build_vit, paired_attention
 from jaxqc.models.pretrained_vit import convert_vit
 from jaxqc.nn.position import bicubic_matrix, resample_grid
 
@@ -156,6 +158,29 @@ def test_attention_kernel_follows_device_and_dtype(monkeypatch) -> None:
     assert attention_kernel("auto", jnp.bfloat16) == "cudnn"
     assert attention_kernel("auto", jnp.float32) == "xla"
     assert attention_kernel("xla", jnp.bfloat16) == "xla"
+
+
+@pytest.mark.parametrize("t", [5, 6])
+def test_one_more_token_changes_nothing(t: int) -> None:
+    q, k, v, weight = np.random.default_rng(1).normal(size=(4, 2, t, 3, 8)).astype(np.float32)
+    found, expected = (
+        jax.jit(jax.value_and_grad(lambda *x, f=f: (f(*x) * weight).sum(), argnums=(0, 1, 2)))(q, k, v)
+        for f in (lambda *x: paired_attention(*x, "xla"), jax.nn.dot_product_attention)
+    )
+    for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5)
+
+
+@pytest.mark.parametrize(("side", "registers"), [(28, 0), (42, 0), (28, 4)])
+def test_gradients_lower_to_cudnn_on_a_gpu(side: int, registers: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For odd and even numbers of tokens; no GPU is needed for lowering, but JAX asks for cuDNN's version."""
+    monkeypatch.setattr("jax._src.cudnn.fused_attention_stablehlo.check_cudnn_version", lambda: 91000)
+    network = ViT(dataclasses.replace(SMALL, registers=registers), attention="cudnn", dtype=jnp.bfloat16)
+    image = jnp.zeros((1, side, side, 3))
+    variables = jax.eval_shape(lambda: ViT(network.spec).init(jax.random.key(0), image))
+    loss = lambda v, x: sum(f.astype(jnp.float32).sum() for f in network.apply(v, x).values())
+    text = jax.jit(jax.grad(loss)).trace(variables, image).lower(lowering_platforms=("cuda",)).as_text()
+    assert text.count("@__cudnn$fmhaSoftmax(") == text.count("@__cudnn$fmhaSoftmaxBackward(") == SMALL.depth
 
 
 def test_every_used_parameter_learns() -> None:

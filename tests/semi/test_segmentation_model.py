@@ -1,5 +1,6 @@
 """A kept segmentation network: any form and size of image, one graph a size, windows, and what it refuses."""
 
+import dataclasses
 import json
 import shutil
 
@@ -153,6 +154,15 @@ def test_a_real_network_of_the_recipe(name, squares, tmp_path, rng, monkeypatch)
     x = (image / 255.0 - np.array([0.4, 0.5, 0.6])) / np.array([0.2, 0.25, 0.3])
     expected = jax.jit(network.apply)({"params": params}, jnp.asarray(x, jnp.float32))
     np.testing.assert_allclose(model.predict_full(image)["map"], jax.nn.softmax(expected), atol=1e-4)
+
+
+def test_what_a_gpu_trained_by_cudnn_is_used_anywhere(rng, monkeypatch):
+    monkeypatch.setattr("jaxqc.semi.model.make_network", train.make_network)
+    monkeypatch.setitem(VITS, "vit_micro14", ViTSpec(192, 4, 3, (0, 1, 2, 3), grid=4))
+    config = SemiTrainConfig(model=ModelConfig(name="vit_micro14", dtype="bfloat16"), hidden=8, attention="cudnn")
+    params = random_params(train.make_network(dataclasses.replace(config, attention="xla"), len(CLASSES)))
+    model = Segmentation(params, config, {"classes": CLASSES, "mean": [0.5] * 3, "std": [0.2] * 3})
+    assert model.predict(rng.integers(0, 256, (1, 28, 28, 3), np.uint8)).shape == (1, 28, 28)
 
 
 def test_defect_map(model, rng):
