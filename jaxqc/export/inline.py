@@ -9,10 +9,10 @@ from jax import lax
 from jax.export import is_symbolic_dim
 from jax.extend.core import Jaxpr, JaxprEqn, Literal
 
+from jaxqc.jaxprs import called, default_platform
+
 LONGEST = 16
 """Passes of a loop that are written out: networks loop over layers of one shape."""
-_CALLS = ("jit", "pjit", "closed_call", "core_call", "remat2", "checkpoint", "custom_jvp_call", "custom_vjp_call")
-_BODIES = ("jaxpr", "call_jaxpr", "fun_jaxpr")
 
 
 def _stack(*arrays: jax.Array, axis: int) -> jax.Array:
@@ -65,14 +65,14 @@ def _evaluated(jaxpr: Jaxpr, constants: Sequence[Any], arguments: Sequence[Any])
     read = lambda atom: atom.val if isinstance(atom, Literal) else values[atom]
     for equation in jaxpr.eqns:
         inputs, name, params = [read(v) for v in equation.invars], equation.primitive.name, equation.params
-        if name == "platform_index":
-            results = [_Default(params["platforms"].index(None))]
+        call, default = called(equation), default_platform(equation)
+        if default is not None:
+            results = [_Default(default)]
         elif name == "cond" and isinstance(inputs[0], _Default):
             branch = params["branches"][inputs[0]]
             results = _evaluated(branch.jaxpr, branch.consts, inputs[1:])
-        elif name in _CALLS:
-            body = next(params[key] for key in _BODIES if key in params)
-            results = _evaluated(getattr(body, "jaxpr", body), getattr(body, "consts", ()), inputs)
+        elif call is not None:
+            results = _evaluated(*call, inputs)
         elif name == "scan" and not is_symbolic_dim(params["length"]) and params["length"] <= LONGEST:
             results = _unrolled(equation, inputs)
         elif name in _WRITTEN_OUT:

@@ -1,6 +1,6 @@
 """A member of the family as a `jaxqc.training.method.Method`; its `extra` are the frozen models beside the student."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -13,6 +13,7 @@ from jaxqc.data.augment import to_float
 from jaxqc.metrics import segmentation
 from jaxqc.models.resnet import IMAGENET_MEAN, IMAGENET_STD
 from jaxqc.semi import inference, objective
+from jaxqc.semi.cost import step_flops
 from jaxqc.semi.objective import Frozen, Network
 from jaxqc.semi.recipe import SemiConfig
 from jaxqc.training.method import Logs
@@ -26,7 +27,7 @@ class SemiMethod:
     network: its two halves. start: key → parameters, for each student anew. multiple: of which the network's input
     sides have to be. head_rate, lr_scale: factors on the learning rate of the head and of all. fast: long side in
     pixels of the images it is measured on; 0 = their own. window: whether large images are measured by a sliding
-    window. class_weights: factor on the loss of each class; () = 1.
+    window. class_weights: factor on the loss of each class; () = 1. peak_tflops: of one device; 0 = not known.
     """
 
     config: SemiConfig
@@ -41,6 +42,7 @@ class SemiMethod:
     fast: int = 0
     window: bool = False
     class_weights: tuple[float, ...] = ()
+    peak_tflops: float = 0.0
 
     def init(self, key: Key[Array, ""]) -> Variables:
         """Fresh parameters; of two students with a leading axis."""
@@ -83,6 +85,13 @@ class SemiMethod:
     def after_evaluation(self, extra: Frozen, params: Any, improved: Bool[Array, ""] | bool) -> Frozen:
         """The student joins the queue where the selection split's best value strictly improved."""
         return objective.after_evaluation(extra, params, improved)
+
+    def pace(self, images_per_second: float, size: int, devices: int, logs: Mapping[str, Any]) -> dict[str, float]:
+        """`model_tflops` a second of all devices (`jaxqc.semi.cost`) and, where the peak is known, `mfu`, the share."""
+        flops = step_flops(self.config, self.network, self.start, size, logs.get("drawn") or 0.0)
+        rate = images_per_second * flops / 1e12
+        found = {"model_tflops": rate} | ({"mfu": rate / self.peak_tflops / devices} if self.peak_tflops else {})
+        return {name: float(f"{value:.4g}") for name, value in found.items()}
 
     def deployed(self, variables: Variables, extra: Frozen | None) -> Variables:
         """One network's, to be measured and used: the teacher's where there is one, else the (first) student's."""

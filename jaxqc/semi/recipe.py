@@ -239,6 +239,9 @@ class SemiTrainConfig(TrainConfig):
     """The head's learning rate over the encoder's."""
     lr_batch: int = 16
     """The batch that the learning rate is for; it is scaled by the batch of the first phase over this. 0 = not."""
+    peak_tflops: float = 0.0
+    """TFLOP/s that one device can do in `model.dtype`, of its data sheet or measured: the log then tells which share of
+    it the model's FLOPs reach (MFU). 0 = not known."""
     fast: int = 0
     """Long side in pixels of the images that the network sees when it is measured; 0 = their own."""
     window: bool = False
@@ -252,6 +255,8 @@ class SemiTrainConfig(TrainConfig):
         self.semi.check(f"{where}: semi")
         self.views.check(f"{where}: views")
         check_positive({"head_rate": self.head_rate}, where)
+        if not 0 <= self.peak_tflops < math.inf:
+            raise UserError(f"{where}: peak_tflops={self.peak_tflops} must be TFLOP/s of a device, or 0 = not known")
         if self.attention == "cudnn" and self.model.dtype == "float32":
             raise UserError(
                 f"{where}: attention='cudnn' takes half precision only; set model.dtype='bfloat16', or attention='auto'"

@@ -185,6 +185,7 @@ def make_method(
         lr_scale=config.lr_scale,
         fast=config.fast,
         window=config.window,
+        peak_tflops=config.peak_tflops,
         class_weights=tuple(balanced_weights(pixels, config.semi.balance)) if config.semi.balance else (),
     )
 

@@ -25,7 +25,7 @@ FORMAT = 1
 """Version of the checkpoint's layout."""
 
 
-FREE_FIELDS = ("backend", "devices", "data.workers", "nan_patience", "steps_per_call")
+FREE_FIELDS = ("backend", "devices", "data.workers", "nan_patience", "steps_per_call", "peak_tflops")
 """Config fields that a resumed run may change, because the result does not depend on them."""
 
 Flat = dict[tuple[str, ...], np.ndarray]

@@ -11,7 +11,7 @@ from typing import Any
 from jaxqc.atomic import write_text
 from jaxqc.errors import UserError
 
-WALL_FIELDS = ("images_per_second", "seconds")
+WALL_FIELDS = ("images_per_second", "model_tflops", "mfu", "seconds")
 """Fields that tell of the machine's pace; everything else is equal in a resumed and an uninterrupted run."""
 
 

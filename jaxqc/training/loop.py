@@ -244,9 +244,9 @@ class _Run:
         rate, self.spent = self.spent[0] / self.spent[1], (0, 0.0)
         row = {"kind": "train", "step": chunk.stop, "epoch": round(chunk.stretch.epoch(chunk.stop), 6)}
         row |= {"size": chunk.stretch.size, **average(logs)}
-        row |= {"images_per_second": round(rate, 2), "seconds": self._elapsed()}
         if self.log:
-            self.log.write(row)
+            pace = self.method.pace(rate, chunk.stretch.size, self.parallel.count, row)
+            self.log.write(row | {"images_per_second": round(rate, 2), **pace, "seconds": self._elapsed()})
 
     def _evaluate(self, chunk: plan.Chunk) -> None:
         name, alone = self.config.best_metric, self.state.extra is None

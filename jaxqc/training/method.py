@@ -1,5 +1,6 @@
 """The protocol that a method fulfils so that the one loop can train it. All functions are pure and per device."""
 
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 import jax
@@ -73,6 +74,11 @@ class Method(Protocol):
         """Accumulator on the host → named scalars."""
         ...
 
+    def pace(self, images_per_second: float, size: int, devices: int, logs: Mapping[str, Any]) -> dict[str, float]:
+        """What a log line tells of the run's pace beside images/s (of `jaxqc.training.logs.WALL_FIELDS`): at `size`
+        pixels, on so many devices; `logs`: the line's means."""
+        ...
+
 
 class Alone:
     """A method that trains one network and nothing beside it: what `Method` asks for beyond that."""
@@ -82,6 +88,10 @@ class Alone:
 
     def rates(self, params: Any) -> None:
         """One learning rate for all."""
+
+    def pace(self, images_per_second: float, size: int, devices: int, logs: Mapping[str, Any]) -> dict[str, float]:
+        """Nothing."""
+        return {}
 
     def after_step(self, extra: None, params: Any, step: jax.Array) -> None:
         """Nothing."""

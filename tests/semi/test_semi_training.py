@@ -139,6 +139,10 @@ def test_a_run_keeps_its_teacher_queue_lists_and_logs(whole: Path, data: Path) -
         assert (whole / "splits" / name).read_text() == (data / name).read_text()
     trained = [row for row in rows(whole) if row["kind"] == "train"]
     assert {"loss_x", "loss_u", "loss_prev", "drawn", "tier1_share", "tier3_right"} <= trained[-1].keys()
+    line = read_rows(whole / "metrics.jsonl")[0]
+    assert line["images_per_second"] > 0
+    assert line["model_tflops"] > 0
+    assert "mfu" not in line  # nobody told the peak
     meta = json.loads((whole / "meta.json").read_text())
     assert meta["classes"] == list(CLASSES)
     assert meta["images"] == {"labeled": 3, "unlabeled": 8, "select": 4, "val": 2}
@@ -167,12 +171,13 @@ def test_resuming_is_bit_identical_with_models_in_the_queue(whole: Path, data: P
         with pytest.raises(KeyboardInterrupt):
             train_semi(recipe(), data, tmp_path / "run", progress=False)
     assert int(last(tmp_path / "run")["extra", "history", "count"]) > 0
-    train_semi(recipe(), data, tmp_path / "run", progress=False)
+    train_semi(recipe(peak_tflops=1e-3), data, tmp_path / "run", progress=False)
     expected, found = last(whole), last(tmp_path / "run")
     assert expected.keys() == found.keys()
     for key, value in expected.items():
         np.testing.assert_array_equal(found[key], value, err_msg="/".join(key))
     assert rows(whole) == rows(tmp_path / "run")
+    assert read_rows(tmp_path / "run" / "metrics.jsonl")[-2]["mfu"] > 0
 
 
 @pytest.mark.slow

@@ -1,0 +1,43 @@
+"""What a training step computes: forward passes of a method, and the FLOPs of one image's."""
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxqc.jaxprs import product_flops
+from jaxqc.semi.objective import Network
+from jaxqc.semi.recipe import SemiConfig
+
+BACKWARD = 2
+"""Passes' worth of a backward pass: by the input and by the parameters."""
+
+
+def passes(config: SemiConfig, drawn: float = 0.0) -> tuple[float, float]:
+    """Forward passes of the encoder and of the decoder that a step costs for each labelled image (there are as many
+    unlabelled ones), a backward pass counting as two. drawn: past models taking part, in the mean."""
+    trained = 1 + BACKWARD
+    if not config.views:
+        return trained, trained
+    dropped = config.perturbation == "weak"
+    # Labelled images and strong views, with the perturbed features' weak view; it is decoded with and without dropout.
+    encoded, decoded = trained * (1 + config.views + dropped), trained * (1 + config.views + 2 * dropped)
+    # The weak view that labels: the teacher's pass, the other student's, or the student's own where it is not there.
+    labels = (0 if dropped and config.labels == "self" else 1) + drawn
+    return config.students * (encoded + labels), config.students * (decoded + labels)
+
+
+@functools.lru_cache(maxsize=16)
+def forward_flops(network: Network, start: Any, size: int) -> tuple[float, float]:
+    """FLOPs of the encoder and of the decoder in a forward pass of one size x size image. start: key → parameters."""
+    params = jax.eval_shape(lambda: start(jax.random.key(0)))
+    image = jax.ShapeDtypeStruct((1, size, size, 3), jnp.float32)
+    whole, encoder = (product_flops(f, params, image) for f in (network, network.encode))
+    return encoder, whole - encoder
+
+
+def step_flops(config: SemiConfig, network: Network, start: Any, size: int, drawn: float = 0.0) -> float:
+    """Model FLOPs of a training step for each labelled image, at views of size x size pixels."""
+    counts, flops = passes(config, drawn), forward_flops(network, start, size)
+    return sum(count * each for count, each in zip(counts, flops, strict=True))
