@@ -85,8 +85,11 @@ def paired_attention(q: jax.Array, k: jax.Array, v: jax.Array, implementation: A
     if not odd:
         return jax.nn.dot_product_attention(q, k, v, implementation=implementation)
     q, k, v = (jnp.pad(x, ((0, 0), (0, odd), (0, 0), (0, 0))) for x in (q, k, v))
-    lengths = {f"{name}_seq_lengths": jnp.full(q.shape[0], t, jnp.int32) for name in ("query", "key_value")}
-    return jax.nn.dot_product_attention(q, k, v, **lengths, implementation=implementation)[:, :t]
+    length = jnp.full(q.shape[0], t, jnp.int32)
+    out = jax.nn.dot_product_attention(
+        q, k, v, query_seq_lengths=length, key_value_seq_lengths=length, implementation=implementation
+    )
+    return out[:, :t]
 
 
 class Attention(nn.Module):
