@@ -97,6 +97,9 @@ TABLES = {
     "semi-step": ("Semi-supervised step", ("model", "method", "name", "size", "batch", "dtype", "attention",
                                            "images_per_s", "ms", "spread", "mfu", "compile_s", "memory_mb", "share",
                                            "vs_reference", "vs_eager", "vs_best")),
+    "semi-plan": ("Semi-supervised step as XLA plans it for a GPU", (
+        "model", "method", "size", "batch", "micro", "dtype", "attention", "gpu", "memory_gb", "state_gb", "share",
+        "attention_calls", "products", "convolutions", "compile_s")),
     "segment": ("Segmenting whole images", ("model", "name", "side", "input", "batch", "dtype", "images_per_s", "ms",
                                             "spread", "mfu", "compile_s", "vs_full", "vs_eager", "vs_best")),
     "depthwise": ("Depthwise convolution", ("name", "shape", "dtype", "forward_ms", "gradient_ms", "spread")),
