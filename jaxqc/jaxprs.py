@@ -72,7 +72,7 @@ def _counted(jaxpr: Jaxpr, given: Sequence[bool]) -> tuple[float, list[bool]]:
 
 def _own(equation: JaxprEqn) -> float:
     """FLOPs of a product or a convolution; 0 of every other equation."""
-    shape = lambda atom: getattr(atom.aval, "shape", ())
+    shape: Callable[[Any], tuple[int, ...]] = lambda atom: atom.aval.shape
     size, params = math.prod(shape(equation.outvars[0])), equation.params
     if equation.primitive.name == "dot_general":
         (contracted, _), _ = params["dimension_numbers"]
