@@ -32,7 +32,7 @@ INTRO = """# Throughput, machine by machine
 Every figure here is made by a program in `benchmarks/` and stands beside PyTorch doing the same work in the same run
 (same weights, outputs equal to 1e-4, the peer in its fastest setting). Candidates are timed in turns; the median of
 the rounds counts, and the spread is their interquartile range as a share of it. `make bench` rewrites the section of
-the machine it runs on.
+the machine it runs on. Sections without a machine say what else they tell.
 """
 
 

@@ -40,17 +40,17 @@ from jaxqc.training.step import make_step
 
 COLUMNS = ("model", "method", "size", "batch", "micro", "dtype", "attention", "gpu", "memory_gb", "state_gb", "share",
            "attention_calls", "products", "convolutions", "compile_s")  # fmt: skip
-# Multiprocessors, memory in GiB and GB/s, second-level cache in MiB, clock in GHz: NVIDIA's data sheets. Compute
-# capability, shared memory a multiprocessor and a block in KiB, threads: CUDA C++ Programming Guide, compute
-# capabilities.
+# Multiprocessors, float32 lanes in each, memory in GiB and GB/s, second-level cache in MiB, clock in GHz: NVIDIA's data
+# sheets. Compute capability, shared memory a multiprocessor and a block in KiB, threads: CUDA C++ Programming Guide,
+# compute capabilities.
 GPUS = {
-    "h200": ("NVIDIA H200", 132, 140.4, 4800, 60, 1.98, (9, 0), 228, 227, 2048),
-    "a100": ("NVIDIA A100-SXM4-80GB", 108, 79.2, 2039, 40, 1.41, (8, 0), 164, 163, 2048),
-    "rtx4090": ("NVIDIA GeForce RTX 4090", 128, 23.5, 1008, 72, 2.52, (8, 9), 100, 99, 1536),
+    "h200": ("NVIDIA H200", 132, 128, 140.4, 4800, 60, 1.98, (9, 0), 228, 227, 2048),
+    "a100": ("NVIDIA A100-SXM4-80GB", 108, 64, 79.2, 2039, 40, 1.41, (8, 0), 164, 163, 2048),
+    "rtx4090": ("NVIDIA GeForce RTX 4090", 128, 128, 23.5, 1008, 72, 2.52, (8, 9), 100, 99, 1536),
 }
 CONFIG = """
 gpu_device_info {{
-  core_count: {cores}  fpus_per_core: 128  clock_rate_ghz: {clock}
+  core_count: {cores}  fpus_per_core: {lanes}  clock_rate_ghz: {clock}
   threads_per_warp: 32  threads_per_block_limit: 1024  threads_per_core_limit: {threads}
   block_dim_limit_x: 2147483647  block_dim_limit_y: 65535  block_dim_limit_z: 65535
   shared_memory_per_core: {shared}  shared_memory_per_block: 49152  shared_memory_per_block_optin: {block}
@@ -79,10 +79,10 @@ def gpu_device(name: str) -> Any:
         raise UserError("JAX's CUDA plugin is not here: pip install -e '.[cuda13]', or --gpu none for the CPU")
     from jax.experimental import topologies
 
-    title, cores, memory, bandwidth, cache, clock, (major, minor), shared, block, threads = GPUS[name]
+    title, cores, lanes, memory, bandwidth, cache, clock, (major, minor), shared, block, threads = GPUS[name]
     config = CONFIG.format(
-        name=title, cores=cores, memory=int(memory * 2**30), bandwidth=int(bandwidth * 1e9), cache=cache << 20,
-        clock=clock, major=major, minor=minor, shared=shared << 10, block=block << 10, threads=threads, cuda=found[0],
+        name=title, cores=cores, lanes=lanes, memory=int(memory * 2**30), bandwidth=int(bandwidth * 1e9),
+        cache=cache << 20, clock=clock, major=major, minor=minor, shared=shared << 10, block=block << 10, threads=threads, cuda=found[0],
     )  # fmt: skip
     return topologies.get_topology_desc(platform="cuda", target_config=config, topology="1x1x1").devices[0]
 
@@ -122,7 +122,7 @@ def plan(args: argparse.Namespace, device: Any, batch: int, attention: str) -> R
            "gpu": args.gpu, "memory_gb": memory / 1e9, "state_gb": kept / 1e9, "attention_calls": calls["fmha"],
            "products": calls["matmul"] + calls["gemm"], "convolutions": calls["conv"],
            "compile_s": time.perf_counter() - begin}  # fmt: skip
-    return row | ({"share": memory / (GPUS[args.gpu][2] * 2**30)} if args.gpu in GPUS else {})
+    return row | ({"share": memory / (GPUS[args.gpu][3] * 2**30)} if args.gpu in GPUS else {})
 
 
 def run(args: argparse.Namespace) -> list[Row]:
@@ -141,8 +141,14 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--accumulate", type=int, default=1, help="micro-batches a step")
     parser.add_argument("--classes", type=int, default=40)
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="bfloat16")
-    parser.add_argument("--attention", nargs="+", choices=("cudnn", "xla"), default=["cudnn"])
+    parser.add_argument("--attention", nargs="+", choices=("cudnn", "xla"), default=None,
+                        help="default: cudnn for a GPU in bfloat16, else xla")  # fmt: skip
     args = parser.parse_args(argv)
+    args.attention = args.attention or ["xla" if args.gpu == "none" or args.dtype == "float32" else "cudnn"]
+    if "cudnn" in args.attention and (args.gpu == "none" or args.dtype == "float32"):
+        parser.error("--attention cudnn: is of GPUs, and takes half precision only")
+    if args.accumulate < 1:
+        parser.error(f"--accumulate {args.accumulate}: at least 1")
     if bad := [batch for batch in args.batch if batch % args.accumulate]:
         parser.error(f"--batch {bad[0]} is no multiple of --accumulate {args.accumulate}")
     return args

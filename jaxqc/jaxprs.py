@@ -31,8 +31,9 @@ def product_flops(function: Callable[..., Any], *shapes: Any) -> float:
 
     Model FLOPs: an operation counts if both its operands depend on an argument, so that a product with a constant
     matrix, as resizing is one, does not. Of `lax.platform_dependent` the default branch counts, of another condition
-    the dearest; a `scan` as often as it passes, the body of a `while` once; what a convolution reads beyond the border
-    or between dilated pixels as multiplied (border) and not (dilation).
+    the dearest; a `scan` as often as it passes, the body of a `while` once, and within a loop everything that depends
+    on whatever goes into it. cuDNN's attention counts as its two products. Pixels that a convolution reads beyond the
+    border count, those between dilated ones do not.
     """
     closed = jax.make_jaxpr(function)(*shapes)
     return _counted(closed.jaxpr, [True] * len(closed.jaxpr.invars))[0]
@@ -59,12 +60,13 @@ def _counted(jaxpr: Jaxpr, given: Sequence[bool]) -> tuple[float, list[bool]]:
             taken = branches if default is None else branches[default : default + 1]
             counts = [_counted(b.jaxpr, flags[1:]) for b in taken]
             total += max(flops for flops, _ in counts)
-            out = [any(each) for each in zip(*(found for _, found in counts), strict=True)]
+            chance = default is None and flags[0]
+            out = [chance or any(each) for each in zip(*(found for _, found in counts), strict=True)]
         elif name in ("scan", "while"):
             body = params["jaxpr"] if name == "scan" else params["body_jaxpr"]
             inner = flags[params["cond_nconsts"] :] if name == "while" else flags
             total += params.get("length", 1) * _counted(body.jaxpr, [f or any(inner) for f in inner])[0]
-        elif all(flags):
+        elif all(flags[:2]):  # of more operands than two, as cuDNN's attention has them, the first are the factors
             total += _own(equation)
         known.update(zip(equation.outvars, out, strict=True))
     return total, [read(v) for v in jaxpr.outvars]
@@ -80,4 +82,6 @@ def _own(equation: JaxprEqn) -> float:
     if equation.primitive.name == "conv_general_dilated":
         kernel, outputs = shape(equation.invars[1]), params["dimension_numbers"].rhs_spec[0]
         return 2.0 * size * math.prod(kernel) / kernel[outputs] / math.prod(params["lhs_dilation"])
+    if equation.primitive.name.startswith("dot_product_attention_fwd"):  # [n t h d] of queries, [n s h d] of keys
+        return 4.0 * math.prod(shape(equation.invars[0])) * shape(equation.invars[1])[1]
     return 0.0

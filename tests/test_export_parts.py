@@ -7,8 +7,14 @@ import pytest
 from jax import lax
 
 from jaxqc.cli import main
+from jaxqc.config import ModelConfig
+from jaxqc.export.graph import graph_of
 from jaxqc.export.inline import inlined
 from jaxqc.export.parity import differences, outside
+from jaxqc.models.dinov2 import VITS, ViTSpec
+from jaxqc.semi.model import Segmentation
+from jaxqc.semi.recipe import SemiTrainConfig
+from jaxqc.semi.train import make_network
 
 
 def test_parity_counts_numbers_and_labels():
@@ -58,3 +64,19 @@ def test_a_function_written_out_flat():
     names = {equation.primitive.name for equation in jax.make_jaxpr(flat)(x).eqns}
     assert not names & {"jit", "pjit", "cond", "platform_index", "custom_jvp_call"}
     assert "scan" in names  # of 50 passes; those of 5 are written out
+
+
+def test_a_graph_made_on_a_gpu_is_not_for_gpus_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where 'auto' means cuDNN, an exported network is built without it."""
+    monkeypatch.setitem(VITS, "vit_micro14", ViTSpec(192, 4, 3, (0, 1, 2, 3), grid=4))
+    config = SemiTrainConfig(model=ModelConfig("vit_micro14", dtype="bfloat16"), hidden=8)
+    shapes = jax.eval_shape(make_network(config, 2).init, jax.random.key(0), jnp.zeros((1, 28, 28, 3)))["params"]
+    params = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    monkeypatch.setattr("jax._src.cudnn.fused_attention_stablehlo.check_cudnn_version", lambda: 91000)
+    model = Segmentation(params, config, {"classes": ["a", "b"], "mean": [0.5] * 3, "std": [0.2] * 3})
+    images = jax.ShapeDtypeStruct((1, 28, 28, 3), np.uint8)
+    graph = graph_of(model, 28, 28)
+    traced = lambda run, *given: str(jax.make_jaxpr(run)(*given))
+    assert "dot_product_attention_fwd" in traced(model.forward, model.params, images)
+    assert "dot_product_attention_fwd" not in traced(graph.run, graph.weights, images)

@@ -29,6 +29,8 @@ RESIZE = np.ones((7, 3), np.float32)
         (lambda x: (RESIZE @ x) @ x.T, (X,), 7 * 4 * 3),
         (lambda x, w: lax.fori_loop(0, 6, lambda i, y: jnp.tanh(y @ w), x), (X, floats(4, 4)), 6 * 3 * 4 * 4),
         (lambda x, w: lax.cond(x.sum() > 0, lambda: (x @ w).sum(), lambda: x.sum()), (X, W), 3 * 4 * 5),
+        (lambda x: lax.cond(x.sum() > 0, lambda: np.ones((4, 3), np.float32), lambda: np.zeros((4, 3), np.float32)) @ x,
+         (X,), 4 * 3 * 4),
         (lambda x, w: lax.platform_dependent(x, w, cpu=lambda x, w: (x @ w) @ w.T @ w, default=jnp.matmul), (X, W),
          3 * 4 * 5),
         (lambda x, w: jax.checkpoint(jnp.matmul)(x, w), (X, W), 3 * 4 * 5),
@@ -56,9 +58,11 @@ def test_the_published_networks() -> None:
     )
 
 
-@pytest.mark.parametrize("kernel", ["xla", "cpu"])
-def test_a_transformer_by_its_formula(kernel: str) -> None:
+@pytest.mark.parametrize("kernel", ["xla", "cpu", "cudnn"])
+def test_a_transformer_by_its_formula(kernel: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Per block and token 12 d² for the four products and 2 t d for attention, and the patches' product."""
+    monkeypatch.setattr("jax._src.cudnn.fused_attention_stablehlo.check_cudnn_version", lambda: 91000)
+    dtype = "bfloat16" if kernel == "cudnn" else "float32"
     t, d, patches = 37**2 + 1, 768, 37**2
     expected = 2 * (patches * 14 * 14 * 3 * d + 12 * t * (12 * d * d + 2 * t * d))
-    assert network_flops(build_vit("dinov2_vitb14", attention=kernel), 518) == pytest.approx(expected, rel=1e-9)
+    assert network_flops(build_vit("dinov2_vitb14", dtype, kernel), 518) == pytest.approx(expected, rel=1e-9)

@@ -1,5 +1,6 @@
 """A checkpoint's model as one pure function of named weights and uint8 images, with what a reader must know of it."""
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,6 +12,7 @@ from jaxtyping import Array, Num, UInt8
 
 from jaxqc.anomaly.model import AnomalyModel
 from jaxqc.errors import UserError
+from jaxqc.models.dinov2 import attention_kernel
 from jaxqc.models.resnet import IMAGENET_MEAN, IMAGENET_STD
 from jaxqc.saliency.model import Model
 from jaxqc.semi.model import Segmentation
@@ -107,6 +109,9 @@ def _anomaly(model: AnomalyModel, height: int, width: int) -> Graph:
 def _segmentation(model: Segmentation, height: int, width: int) -> Graph:
     if not height:
         raise UserError("--size: what a segmentation network sees depends on the image's size; name it (or both sides)")
+
+    if attention_kernel(model.config.attention, model.config.model.dtype) == "cudnn":  # a graph is not for GPUs alone
+        model = Segmentation(model.params, dataclasses.replace(model.config, attention="xla"), model.meta, model.batch)
 
     def run(params: Any, images: UInt8[Array, "n h w 3"]) -> Outputs:
         found = model.forward(params, images, model.fast, model.window)

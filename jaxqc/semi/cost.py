@@ -1,6 +1,5 @@
 """What a training step computes: forward passes of a method, and the FLOPs of one image's."""
 
-import functools
 from typing import Any
 
 import jax
@@ -28,7 +27,6 @@ def passes(config: SemiConfig, drawn: float = 0.0) -> tuple[float, float]:
     return config.students * (encoded + labels), config.students * (decoded + labels)
 
 
-@functools.lru_cache(maxsize=16)
 def forward_flops(network: Network, start: Any, size: int) -> tuple[float, float]:
     """FLOPs of the encoder and of the decoder in a forward pass of one size x size image. start: key → parameters."""
     params = jax.eval_shape(lambda: start(jax.random.key(0)))
@@ -37,7 +35,6 @@ def forward_flops(network: Network, start: Any, size: int) -> tuple[float, float
     return encoder, whole - encoder
 
 
-def step_flops(config: SemiConfig, network: Network, start: Any, size: int, drawn: float = 0.0) -> float:
-    """Model FLOPs of a training step for each labelled image, at views of size x size pixels."""
-    counts, flops = passes(config, drawn), forward_flops(network, start, size)
-    return sum(count * each for count, each in zip(counts, flops, strict=True))
+def step_flops(config: SemiConfig, forward: tuple[float, float], drawn: float = 0.0) -> float:
+    """Model FLOPs of a training step for each labelled image. forward: those of `forward_flops`."""
+    return sum(count * each for count, each in zip(passes(config, drawn), forward, strict=True))

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, cached_property, partial
 from typing import Any
 
 import jax
@@ -13,7 +13,7 @@ from jaxqc.data.augment import to_float
 from jaxqc.metrics import segmentation
 from jaxqc.models.resnet import IMAGENET_MEAN, IMAGENET_STD
 from jaxqc.semi import inference, objective
-from jaxqc.semi.cost import step_flops
+from jaxqc.semi.cost import forward_flops, step_flops
 from jaxqc.semi.objective import Frozen, Network
 from jaxqc.semi.recipe import SemiConfig
 from jaxqc.training.method import Logs
@@ -88,10 +88,14 @@ class SemiMethod:
 
     def pace(self, images_per_second: float, size: int, devices: int, logs: Mapping[str, Any]) -> dict[str, float]:
         """`model_tflops` a second of all devices (`jaxqc.semi.cost`) and, where the peak is known, `mfu`, the share."""
-        flops = step_flops(self.config, self.network, self.start, size, logs.get("drawn") or 0.0)
+        flops = step_flops(self.config, self._forward_flops(size), logs.get("drawn") or 0.0)
         rate = images_per_second * flops / 1e12
         found = {"model_tflops": rate} | ({"mfu": rate / self.peak_tflops / devices} if self.peak_tflops else {})
         return {name: float(f"{value:.4g}") for name, value in found.items()}
+
+    @cached_property
+    def _forward_flops(self) -> Callable[[int], tuple[float, float]]:
+        return cache(lambda size: forward_flops(self.network, self.start, size))
 
     def deployed(self, variables: Variables, extra: Frozen | None) -> Variables:
         """One network's, to be measured and used: the teacher's where there is one, else the (first) student's."""

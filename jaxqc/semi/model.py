@@ -45,8 +45,9 @@ class Segmentation:
         colors = meta.get("colors") or palette(len(self.classes))
         self.colors: tuple[Color, ...] = tuple((r, g, b) for r, g, b in colors)
         self.fast, self.window = config.fast or config.eval_size, config.window
-        # Which attention it was trained by is the trainer's device's business; here 'auto' takes this one's.
-        self._network = network_of(make_network(dataclasses.replace(config, attention="auto"), len(self.classes)))
+        # Trained by cuDNN's attention it is used where there is none, too.
+        used = dataclasses.replace(config, attention="auto") if config.attention == "cudnn" else config
+        self._network = network_of(make_network(used, len(self.classes)))
         self._multiple = pyramid(config.model.name).multiple
         self.params = jax.device_put(params)
         self._fit = jax.jit(lambda images, side: inference.fitted(self.normalize(images), self._multiple, side),

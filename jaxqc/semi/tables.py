@@ -18,6 +18,7 @@ from jaxqc.semi.model import load_segmentation
 from jaxqc.semi.parts import part_of
 from jaxqc.semi.recipe import PRESETS, SemiConfig, SemiTrainConfig
 from jaxqc.semi.train import train_semi
+from jaxqc.training.checkpoint import decisive
 from jaxqc.training.logs import append_row, finished_rows
 
 ROWS = "rows.jsonl"
@@ -75,7 +76,8 @@ def run_cells(
     """
     out = Path(out)
     recipe = to_dict(base)
-    done = {row["cell"]: row for row in finished_rows(out / ROWS) if as_now(row["recipe"], type(base)) == recipe}
+    same = lambda row: decisive(as_now(row["recipe"], type(base))) == decisive(recipe)
+    done = {row["cell"]: row for row in finished_rows(out / ROWS) if same(row)}
     found: dict[Cell, dict[str, Any]] = {}
     for cell in cells:
         if cell.name not in done:

@@ -13,6 +13,7 @@ from jaxtyping import Array, Key
 
 from jaxqc.data.problems import printable
 from jaxqc.errors import UserError
+from jaxqc.models.dinov2 import VITS
 from jaxqc.models.resnet import LAYERS
 from jaxqc.models.segmenter import build_segmenter, pyramid, with_encoder
 from jaxqc.semi import feed
@@ -161,7 +162,7 @@ def make_method(
     Raises:
       UserError: crops that do not fit the encoder, weights of another one, or an attention that this machine lacks.
     """
-    if config.attention == "cudnn" and jax.default_backend() != "gpu":
+    if config.attention == "cudnn" and config.model.name in VITS and jax.default_backend() != "gpu":
         raise UserError(
             f"attention='cudnn' needs a GPU, and JAX has a {jax.default_backend()} here; 'auto' takes what goes"
         )

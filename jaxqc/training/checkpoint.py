@@ -231,11 +231,13 @@ def _best_step(run: Path, steps: list[int]) -> int:
     return steps[-1]
 
 
-def _same_recipe(path: Path, record: dict[str, Any], config: TrainConfig, data: str) -> None:
-    def flat(values: dict[str, Any]) -> dict[str, Any]:
-        return {k: v for k, v in traverse_util.flatten_dict(values, sep=".").items() if k not in FREE_FIELDS}
+def decisive(recipe: dict[str, Any]) -> dict[str, Any]:
+    """The fields of a recipe on which a run's outcome depends, by dotted names."""
+    return {k: v for k, v in traverse_util.flatten_dict(recipe, sep=".").items() if k not in FREE_FIELDS}
 
-    old, new = flat(as_now(record["config"], type(config))), flat(to_dict(config))
+
+def _same_recipe(path: Path, record: dict[str, Any], config: TrainConfig, data: str) -> None:
+    old, new = decisive(as_now(record["config"], type(config))), decisive(to_dict(config))
     differ = [k for k in sorted(old.keys() | new.keys()) if old.get(k) != new.get(k)]
     if differ:
         what = "; ".join(f"{k} was {old.get(k)!r}, is {new.get(k)!r}" for k in differ)

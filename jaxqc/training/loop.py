@@ -245,8 +245,8 @@ class _Run:
         row = {"kind": "train", "step": chunk.stop, "epoch": round(chunk.stretch.epoch(chunk.stop), 6)}
         row |= {"size": chunk.stretch.size, **average(logs)}
         if self.log:
-            pace = self.method.pace(rate, chunk.stretch.size, self.parallel.count, row)
-            self.log.write(row | {"images_per_second": round(rate, 2), **pace, "seconds": self._elapsed()})
+            more = self.method.pace(rate, chunk.stretch.size, self.parallel.count, row)
+            self.log.write(row | {"images_per_second": round(rate, 2), **more, "seconds": self._elapsed()})
 
     def _evaluate(self, chunk: plan.Chunk) -> None:
         name, alone = self.config.best_metric, self.state.extra is None

@@ -13,8 +13,8 @@ Logs = dict[str, jax.Array]
 class Method(Protocol):
     """A learning method as pure functions over pytrees.
 
-    Everything but `summarize` runs inside a compiled per-device function with the axis name `jaxqc.types.AXIS`.
-    Batch norm inside `loss` reduces over that axis; the loop averages gradients and logs over it.
+    Everything but `summarize` and `pace` runs inside a compiled per-device function with the axis name
+    `jaxqc.types.AXIS`. Batch norm inside `loss` reduces over that axis; the loop averages gradients and logs over it.
     """
 
     @property
@@ -76,7 +76,7 @@ class Method(Protocol):
 
     def pace(self, images_per_second: float, size: int, devices: int, logs: Mapping[str, Any]) -> dict[str, float]:
         """What a log line tells of the run's pace beside images/s (of `jaxqc.training.logs.WALL_FIELDS`): at `size`
-        pixels, on so many devices; `logs`: the line's means."""
+        pixels, on so many devices; `logs`: the line's means. Runs on the host, in the first process only."""
         ...
 
 

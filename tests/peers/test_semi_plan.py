@@ -39,7 +39,21 @@ def test_the_plugin_that_lacks_is_named() -> None:
         semi_plan.gpu_device("h200")
 
 
-def test_batches_are_whole_micro_batches(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("--batch 4 6 --accumulate 4", "--batch 6 is no multiple of --accumulate 4"),
+        ("--accumulate 0", "--accumulate 0: at least 1"),
+        ("--gpu none --attention cudnn", "--attention cudnn: is of GPUs"),
+        ("--dtype float32 --attention xla cudnn", "takes half precision only"),
+    ],
+)
+def test_what_does_not_go_together(arguments: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
-        semi_plan.parse(["--batch", "4", "6", "--accumulate", "4"])
-    assert "--batch 6 is no multiple of --accumulate 4" in capsys.readouterr().err
+        semi_plan.parse(arguments.split())
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("arguments", "kernel"), [("", "cudnn"), ("--gpu none", "xla"), ("--dtype float32", "xla")])
+def test_the_kernel_that_goes_with_the_device(arguments: str, kernel: str) -> None:
+    assert semi_plan.parse(arguments.split()).attention == [kernel]
