@@ -81,9 +81,10 @@ def gpu_device(name: str) -> Any:
 
     title, cores, lanes, memory, bandwidth, cache, clock, (major, minor), shared, block, threads = GPUS[name]
     config = CONFIG.format(
-        name=title, cores=cores, lanes=lanes, memory=int(memory * 2**30), bandwidth=int(bandwidth * 1e9),
-        cache=cache << 20, clock=clock, major=major, minor=minor, shared=shared << 10, block=block << 10, threads=threads, cuda=found[0],
-    )  # fmt: skip
+        **{"name": title, "cores": cores, "lanes": lanes, "clock": clock, "threads": threads, "major": major},
+        **{"minor": minor, "memory": int(memory * 2**30), "bandwidth": int(bandwidth * 1e9), "cache": cache << 20},
+        **{"shared": shared << 10, "block": block << 10, "cuda": found[0]},
+    )
     return topologies.get_topology_desc(platform="cuda", target_config=config, topology="1x1x1").devices[0]
 
 
