@@ -183,6 +183,7 @@ if wanted semi; then
         alone "B 518 $attention batch $batch" --batch $batch --attention $attention --parts
       done
     done
+    alone "S 224 (an odd number of tokens)" --encoder dinov2_vits14 --size 224 --batch 16 --attention cudnn
     alone "B 518 past models" --batch 16 --attention cudnn --parts --past 0 1 2 3
     bench "segment B bf16 best peer" benchmarks.segment --encoder dinov2_vitb14 --batch 16 --dtype bfloat16 \
       --peer best --budget $((limit / 3))

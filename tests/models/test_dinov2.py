@@ -171,6 +171,18 @@ def test_one_more_token_changes_nothing(t: int) -> None:
         np.testing.assert_allclose(one, other, atol=1e-5)
 
 
+@pytest.mark.parametrize("t", [257, 1370])
+def test_cudnn_says_what_xla_says(t: int) -> None:
+    if jax.default_backend() != "gpu":
+        pytest.skip("cuDNN needs a GPU")
+    q, k, v, weight = jax.random.normal(jax.random.key(0), (4, 2, t, 6, 64), jnp.bfloat16)
+    gradient = lambda kernel: jax.grad(lambda *x: (paired_attention(*x, kernel) * weight).sum(), (0, 1, 2))
+    found, expected = (jax.jit(gradient(kernel))(q, k, v) for kernel in ("cudnn", "xla"))
+    for one, other in zip(found, expected, strict=True):
+        scale = float(jnp.abs(other).max())
+        np.testing.assert_allclose(np.float32(one), np.float32(other), atol=0.02 * scale)
+
+
 @pytest.mark.parametrize(("side", "registers"), [(28, 0), (42, 0), (28, 4)])
 def test_gradients_lower_to_cudnn_on_a_gpu(side: int, registers: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """For odd and even numbers of tokens; no GPU is needed for lowering, but JAX asks for cuDNN's version."""
