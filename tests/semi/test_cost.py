@@ -1,4 +1,4 @@
-"""What a step computes: passes by the definition of each member, and what the log tells of it."""
+"""What a step computes: passes as the loss of each member makes them, and what the log tells of it."""
 
 from typing import Any
 
@@ -36,11 +36,8 @@ def seen(name: str) -> tuple[int, int]:
     method = SemiMethod(config, ("a", "b", "c"), Network(encode, decode), lambda key: {"w": jnp.eye(3)})
     params = method.init(jax.random.key(0))["params"]
     batch = {"image": weak, "mask": jnp.zeros((2, 8, 8), jnp.int32), "weak": weak, "valid": jnp.ones((2, 8, 8), bool)}
-    batch |= (
-        {"strong": jnp.stack([weak] * config.views), "inside": jnp.zeros((config.views, 2, 8, 8), bool)}
-        if (config.views)
-        else {}
-    )
+    if config.views:
+        batch |= {"strong": jnp.stack([weak] * config.views), "inside": jnp.zeros((config.views, 2, 8, 8), bool)}
     jax.eval_shape(
         lambda: semi_loss(config, method.network, params, method.init_extra(params), batch, jax.random.key(1))
     )
