@@ -40,9 +40,9 @@ from jaxqc.training.step import make_step
 
 COLUMNS = ("model", "method", "size", "batch", "micro", "dtype", "attention", "gpu", "memory_gb", "state_gb", "share",
            "attention_calls", "products", "convolutions", "compile_s")  # fmt: skip
-# Multiprocessors, float32 lanes in each, memory in GiB and GB/s, second-level cache in MiB, clock in GHz: NVIDIA's data
-# sheets, the H200's cache as a card told it. Compute capability, shared memory a multiprocessor and a block in KiB, threads: CUDA C++ Programming Guide,
-# compute capabilities.
+# Multiprocessors, float32 lanes in each, memory in GiB and GB/s, second-level cache in MiB (the H200's as a card told
+# it), clock in GHz: NVIDIA's data sheets. Compute capability, shared memory a multiprocessor and a block in KiB,
+# threads: CUDA C++ Programming Guide, compute capabilities.
 GPUS = {
     "h200": ("NVIDIA H200", 132, 128, 140.4, 4800, 60, 1.98, (9, 0), 228, 227, 2048),
     "a100": ("NVIDIA A100-SXM4-80GB", 108, 64, 79.2, 2039, 40, 1.41, (8, 0), 164, 163, 2048),
