@@ -9,7 +9,6 @@ from typing import Any, Literal
 from jaxqc.config import DataConfig, ModelConfig, OptimConfig, Phase, PhotometricConfig, TrainConfig
 from jaxqc.errors import UserError, suggest
 from jaxqc.fields import check_positive, sections
-from jaxqc.models.dinov2 import VITS
 
 
 @dataclass(frozen=True)
@@ -258,10 +257,6 @@ class SemiTrainConfig(TrainConfig):
         check_positive({"head_rate": self.head_rate}, where)
         if not 0 <= self.peak_tflops < math.inf:
             raise UserError(f"{where}: peak_tflops={self.peak_tflops} must be TFLOP/s of a device, or 0 = not known")
-        if self.attention == "cudnn" and self.model.dtype == "float32" and self.model.name in VITS:
-            raise UserError(
-                f"{where}: attention='cudnn' takes half precision only; set model.dtype='bfloat16', or attention='auto'"
-            )
         if self.data.size:
             raise UserError(
                 f"{where}: data.size={self.data.size}; views are cut at phases.0.size and selection images measured by"

@@ -162,10 +162,7 @@ def make_method(
     Raises:
       UserError: crops that do not fit the encoder, weights of another one, or an attention that this machine lacks.
     """
-    if config.attention == "cudnn" and config.model.name in VITS and jax.default_backend() != "gpu":
-        raise UserError(
-            f"attention='cudnn' needs a GPU, and JAX has a {jax.default_backend()} here; 'auto' takes what goes"
-        )
+    _check_attention(config)
     pixels = np.zeros(0) if report is None else report.pixels["labeled"][:-1]
     prior = tuple((pixels / pixels.sum()).tolist()) if pixels.sum() > 0 else ()
     module = make_network(config, len(manifest.classes), prior)
@@ -189,6 +186,15 @@ def make_method(
         peak_tflops=config.peak_tflops,
         class_weights=tuple(balanced_weights(pixels, config.semi.balance)) if config.semi.balance else (),
     )
+
+
+def _check_attention(config: SemiTrainConfig) -> None:
+    if config.attention != "cudnn" or config.model.name not in VITS:
+        return
+    if config.model.dtype == "float32":
+        raise UserError("attention='cudnn' takes half precision only; set model.dtype='bfloat16', or attention='auto'")
+    if (here := jax.default_backend()) != "gpu":
+        raise UserError(f"attention='cudnn' needs a GPU, and JAX has a {here} here; 'auto' takes what goes")
 
 
 def _start(module: nn.Module, encoder: Any, key: Key[Array, ""], size: int) -> Any:

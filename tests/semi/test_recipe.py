@@ -5,19 +5,10 @@ import re
 
 import pytest
 
-from jaxqc.config import ModelConfig, PhotometricConfig
+from jaxqc.config import PhotometricConfig
 from jaxqc.errors import UserError
 from jaxqc.fields import from_dict, to_dict, validate
-from jaxqc.semi.recipe import (
-    PRESETS,
-    CutMixConfig,
-    HistoryConfig,
-    SemiConfig,
-    SemiDataConfig,
-    SemiTrainConfig,
-    TiersConfig,
-    preset,
-)
+from jaxqc.semi.recipe import PRESETS, CutMixConfig, HistoryConfig, SemiConfig, SemiDataConfig, TiersConfig, preset
 
 TABLE = {  # students, labels, views, perturbation, bounds, weights, queue, drawn
     "supervised": (1, "none", 0, "none", None, None, 0, None),
@@ -109,10 +100,3 @@ def test_presets_refuse_what_does_not_go_together(name: str, changes: dict, mess
 def test_data_settings_are_checked(changes: dict, message: str) -> None:
     with pytest.raises(UserError, match=re.escape(message)):
         validate(dataclasses.replace(SemiDataConfig(), **changes))
-
-
-def test_cudnn_needs_half_precision() -> None:
-    half = SemiTrainConfig(attention="cudnn", model=ModelConfig("dinov2_vits14", dtype="bfloat16"))
-    half.check("here")
-    with pytest.raises(UserError, match=re.escape("here: attention='cudnn' takes half precision only")):
-        dataclasses.replace(half, model=ModelConfig("dinov2_vits14")).check("here")
