@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Checks and times on a GPU machine everything that only a GPU can tell; needs no network. Run it from the checkout:
 #
-#     scripts/gpu_check.sh [--minutes N] [--only "tests depthwise inference step compile detectors semi train"] [--limit S] [--smoke]
+#     scripts/gpu_check.sh [--minutes N] [--only "tests depthwise inference step compile detectors semi sweep train"] [--limit S] [--smoke]
 #
 #   --minutes N   time for the full recipe's training (default 0: none); a later call goes on from where it stopped
 #   --only LIST   these parts only                    --limit S  most seconds for one command (default 600)
@@ -16,7 +16,7 @@
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
-minutes=0 only="tests depthwise inference step compile detectors semi train" limit=600 recipe=configs/tscarnet_sd900.py smoke=
+minutes=0 only="tests depthwise inference step compile detectors semi sweep train" limit=600 recipe=configs/tscarnet_sd900.py smoke=
 while [ $# -gt 0 ]; do
   case "$1" in
     --minutes) minutes=${2:?}; shift 2 ;;
@@ -28,9 +28,9 @@ while [ $# -gt 0 ]; do
   esac
 done
 for part in $only; do
-  case " tests depthwise inference step compile detectors semi train " in
+  case " tests depthwise inference step compile detectors semi sweep train " in
     *" $part "*) ;;
-    *) echo "gpu_check.sh: --only: no part called $part (tests depthwise inference step compile detectors semi train)" >&2; exit 2 ;;
+    *) echo "gpu_check.sh: --only: no part called $part (tests depthwise inference step compile detectors semi sweep train)" >&2; exit 2 ;;
   esac
 done
 
@@ -164,29 +164,44 @@ if wanted detectors; then
   bench "fit, score, coreset, cost" benchmarks.fit "${quick[@]}" "${small[@]}"
 fi
 
-if wanted semi; then
+if wanted semi || wanted sweep; then
   # Without a peer beside it the step may have the whole card.
   semi() { local name=$1; shift; bench "semi $name" benchmarks.semi_step --dtype bfloat16 "${vit[@]}" "$@"; }
   alone() { XLA_PYTHON_CLIENT_MEM_FRACTION=0.9 semi "$@" --peer off; }
   if [ -n "$smoke" ]; then
     vit=(--encoder vit_tiny14 --classes 5 --size 56 --rounds 2 --seconds 0.05)
-    semi "tiny eager peer" --batch 2 --past 0 1
-    alone "tiny xla" --batch 2 --attention xla --parts
+  else
+    vit=(--encoder dinov2_vitb14 --size 518)
+  fi
+fi
+
+# Beside torch.compile: the two batches and segmenting. A compiled step takes minutes, so the sweep is a part of its own.
+if wanted semi; then
+  if [ -n "$smoke" ]; then
+    semi "tiny eager peer" --batch 2
     bench "segment tiny" benchmarks.segment --encoder vit_tiny14 --side 70 --fast 0 56 --classes 5 --rounds 2 \
       --seconds 0.05
   else
-    vit=(--encoder dinov2_vitb14 --size 518)
     semi "B 518 16 + 16 best peer" --batch 16 --attention cudnn --peer best --budget $((limit / 3))
     semi "B 518 4 + 4 best peer" --batch 4 --attention cudnn --peer best --budget $((limit / 3))
-    for batch in 2 4 8 16; do
-      for attention in cudnn xla; do
-        alone "B 518 $attention batch $batch" --batch $batch --attention $attention --parts
-      done
-    done
-    alone "S 224 (an odd number of tokens)" --encoder dinov2_vits14 --size 224 --batch 16 --attention cudnn
-    alone "B 518 past models" --batch 16 --attention cudnn --parts --past 0 1 2 3
     bench "segment B bf16 best peer" benchmarks.segment --encoder dinov2_vitb14 --batch 16 --dtype bfloat16 \
       --peer best --budget $((limit / 3))
+  fi
+fi
+
+# Batches with their memory, what cuDNN's attention brings, an odd number of tokens, past models.
+if wanted sweep; then
+  if [ -n "$smoke" ]; then
+    alone "tiny xla" --batch 2 --attention xla --parts --past 0 1
+  else
+    for batch in 16 2 4 8; do
+      alone "B 518 cudnn batch $batch" --batch $batch --attention cudnn --parts
+    done
+    alone "B 518 past models" --batch 16 --attention cudnn --parts --past 0 1 2 3
+    alone "S 224 (an odd number of tokens)" --encoder dinov2_vits14 --size 224 --batch 16 --attention cudnn --parts
+    for batch in 4 16; do
+      alone "B 518 xla batch $batch" --batch $batch --attention xla --parts
+    done
   fi
 fi
 
