@@ -30,6 +30,7 @@ from benchmarks.networks import compared, ratios, segmenter_flops, torch_device,
 from benchmarks.semi_candidates import STEPS, Bench
 from jaxqc.memory import use_huge_pages
 from jaxqc.models.dinov2 import KERNELS, VITS
+from jaxqc.semi.cost import passes
 from jaxqc.semi.recipe import PRESETS
 from jaxqc.training.parallel import make_parallel
 
@@ -89,16 +90,16 @@ def run(args: argparse.Namespace) -> list[Row]:
 
     forward = segmenter_flops(args.encoder, args.classes, args.size)
     ceiling = ceilings(jnp.dtype(args.dtype)) if forward else None
-    views, teacher = bench.config.views, int(bench.config.labels == "ema" and bench.config.views > 0)
     more = {"model": args.encoder, "method": args.method, "size": args.size, "batch": args.batch, "dtype": args.dtype,
             "classes": args.classes, "attention": args.attention, "backend": args.backend}  # fmt: skip
     compile_s, memory = bench.compile_s, memory | bench.memory_mb
     rows = []
     for name, timing in timings.items():
         past = int(name.rpartition(" ")[2]) if name.startswith("past") else 0
-        flops = (
-            forward * args.batch * (teacher + past + 3 * (1 + views)) if forward and name != "prepare alone" else None
-        )
+        each, _ = passes(
+            bench.config, past
+        )  # the decoder's are as many: no member here drops features of the weak view
+        flops = forward * args.batch * each if forward and name != "prepare alone" else None
         row = result("semi-step", name, timing, images=2 * args.batch, flops=flops, ceiling=ceiling,
                      devices=parallel.count, **more)  # fmt: skip
         key = "past models" if name.startswith("past") else name

@@ -4,16 +4,17 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 import pytest
-from few_labels import SIDE, recipe, use_tiny, write_images
+from few_labels import CLASSES, SIDE, recipe, use_tiny, write_images
 from PIL import Image
 
 from jaxqc.config import ModelConfig, Phase
 from jaxqc.errors import UserError
 from jaxqc.semi.data import read_splits, write_splits
 from jaxqc.semi.manifest import Manifest, read_manifest, write_manifest
-from jaxqc.semi.train import train_semi
+from jaxqc.semi.train import make_method, train_semi
 
 
 @pytest.fixture
@@ -64,6 +65,18 @@ def test_selection_masks_that_say_nothing_cannot_choose(data: Path, tmp_path: Pa
         Image.fromarray(np.full((SIDE, SIDE), 255, np.uint8)).save(data / "masks" / f"select{i}.png")
     with pytest.raises(UserError, match=r"select\.txt: no pixel of its masks has a class"):
         train_semi(recipe(), data, tmp_path / "run", progress=False)
+
+
+def test_cudnn_where_it_cannot_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jax, "default_backend", lambda: "cpu")
+    manifest = Manifest(CLASSES).check("here")
+    config = recipe(attention="cudnn", model=ModelConfig("dinov2_vits14", dtype="bfloat16"))
+    with pytest.raises(UserError, match="attention='cudnn' needs a GPU, and JAX has a cpu here"):
+        make_method(config, manifest)
+    with pytest.raises(UserError, match="attention='cudnn' takes half precision only"):
+        make_method(dataclasses.replace(config, model=ModelConfig("dinov2_vits14")), manifest)
+    resnet = dataclasses.replace(config, model=ModelConfig("resnet18"), phases=(Phase(1, 32, 2),))
+    make_method(resnet, manifest)  # has no attention
 
 
 def test_an_image_alone_on_its_device_is_warned_of(data: Path, tmp_path: Path, monkeypatch) -> None:

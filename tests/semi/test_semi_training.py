@@ -100,17 +100,6 @@ def test_a_resnets_file_gives_the_layers_that_are_used(tmp_path: Path) -> None:
         encoder_weights(dataclasses.replace(config, model=ModelConfig("dinov2_vits14")))
 
 
-def test_cudnn_without_a_gpu_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jax, "default_backend", lambda: "cpu")
-    config = recipe(attention="cudnn", model=ModelConfig("dinov2_vits14", dtype="bfloat16"))
-    with pytest.raises(UserError, match="attention='cudnn' needs a GPU, and JAX has a cpu here"):
-        make_method(config, Manifest(CLASSES).check("here"))
-    with pytest.raises(UserError, match="attention='cudnn' takes half precision only"):
-        make_method(dataclasses.replace(config, model=ModelConfig("dinov2_vits14")), Manifest(CLASSES).check("here"))
-    resnet = dataclasses.replace(config, model=ModelConfig("resnet18"), phases=(Phase(1, 32, 2),))
-    make_method(resnet, Manifest(CLASSES).check("here"))  # has no attention
-
-
 def test_the_head_learns_at_a_rate_of_its_own() -> None:
     config = recipe(head_rate=40.0, lr_batch=16)
     method = make_method(config, Manifest(CLASSES).check("here"))
