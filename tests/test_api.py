@@ -18,7 +18,7 @@ from jaxqc.metrics import saliency as metrics
 from jaxqc.saliency.method import make_method
 from jaxqc.training.checkpoint import load_variables
 from jaxqc.training.evaluate import predict_maps
-from jaxqc.training.statistics import pixel_statistics
+from jaxqc.training.pixel_statistics import pixel_statistics
 
 
 @pytest.fixture(scope="module")

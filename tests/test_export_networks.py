@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from benchmarks.networks import random_variables
+from benchmarks.lib.networks import random_variables
 from jaxqc.anomaly.decide import Thresholds
 from jaxqc.anomaly.detectors import Gaussian, PatchCore, Spade
 from jaxqc.anomaly.features import apply_function

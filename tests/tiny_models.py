@@ -11,7 +11,7 @@ import pytest
 
 import jaxqc.anomaly.model
 import jaxqc.models
-from benchmarks.networks import random_variables
+from benchmarks.lib.networks import random_variables
 from jaxqc.anomaly.decide import Thresholds
 from jaxqc.anomaly.detectors import Gaussian, PatchCore, Spade
 from jaxqc.anomaly.model import AnomalyModel

@@ -4,8 +4,8 @@ import copy
 import json
 
 import jaxqc
-from jaxqc.inspection.ledger import open_ledger
-from jaxqc.inspection.queries import entries
+from jaxqc.inspection.ledger.queries import entries
+from jaxqc.inspection.ledger.store import open_ledger
 from jaxqc.inspection.rules import DefectRules, GradeRules
 from tests.inspection.inspect_models import BATCH
 

@@ -4,7 +4,7 @@ import hashlib
 import random
 
 from jaxqc.inspection.findings import VERDICTS, Defect, Finding
-from jaxqc.inspection.ledger import ModelInfo
+from jaxqc.inspection.ledger.store import ModelInfo
 
 MODEL = ModelInfo("a1" * 32, "tscarnet", {"threshold": 0.5})
 OTHER = ModelInfo("b2" * 32, "gaussian")

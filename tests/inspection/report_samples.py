@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 from scipy import ndimage
 
-from jaxqc.data.synthetic import CLASSES, Plate, render
+from jaxqc.data.synthetic.plates import CLASSES, Plate, render
+from jaxqc.inspection.acceptance.grading import judge
 from jaxqc.inspection.defects import Scored, find_regions
 from jaxqc.inspection.findings import Finding
-from jaxqc.inspection.grading import judge
-from jaxqc.inspection.ledger import Ledger, ModelInfo, open_ledger
+from jaxqc.inspection.ledger.store import Ledger, ModelInfo, open_ledger
 from jaxqc.inspection.report import Gallery, write_report
 from jaxqc.inspection.rules import GradeRules
 

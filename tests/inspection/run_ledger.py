@@ -7,8 +7,8 @@ import sys
 
 from ledger_makers import MODEL, finding, row
 
-from jaxqc.inspection import ledger as module
-from jaxqc.inspection.ledger import open_ledger
+from jaxqc.inspection.ledger import store as module
+from jaxqc.inspection.ledger.store import open_ledger
 
 SIZE = 8
 

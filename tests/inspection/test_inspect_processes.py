@@ -14,8 +14,8 @@ import pytest
 from PIL import Image
 
 pytest.importorskip("cv2", reason="jaxqc[inspect] (OpenCV) is not installed")
-from jaxqc.inspection.ledger import open_ledger
-from jaxqc.inspection.queries import entries
+from jaxqc.inspection.ledger.queries import entries
+from jaxqc.inspection.ledger.store import open_ledger
 from tests.inspection.inspect_models import make_checkpoint, use_small_models, write_image, write_network
 from tests.tiny_boards import make_boards
 

@@ -15,8 +15,8 @@ from run_ledger import SIZE, batch
 
 import jaxqc
 from jaxqc.errors import UserError
-from jaxqc.inspection.ledger import open_ledger
-from jaxqc.inspection.queries import entries
+from jaxqc.inspection.ledger.queries import entries
+from jaxqc.inspection.ledger.store import open_ledger
 
 SCRIPT = Path(__file__).with_name("run_ledger.py")
 BATCHES = 40

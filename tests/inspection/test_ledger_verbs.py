@@ -6,7 +6,7 @@ import pytest
 from ledger_makers import MODEL, OTHER, finding, row
 
 from jaxqc.cli import main
-from jaxqc.inspection.ledger import open_ledger
+from jaxqc.inspection.ledger.store import open_ledger
 
 
 @pytest.fixture

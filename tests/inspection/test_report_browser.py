@@ -7,7 +7,7 @@ import pytest
 from ledger_makers import MODEL, finding, row
 from report_browser import WIDTHS, Browser, missing
 
-from jaxqc.inspection.ledger import ModelInfo, open_ledger
+from jaxqc.inspection.ledger.store import ModelInfo, open_ledger
 from jaxqc.inspection.report import Gallery, write_report
 from jaxqc.inspection.rules import GradeRules
 

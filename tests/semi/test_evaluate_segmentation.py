@@ -13,9 +13,9 @@ import jaxqc
 from jaxqc.cli import main
 from jaxqc.errors import UserError
 from jaxqc.semi.data import read_list
+from jaxqc.semi.evaluation_set import part_of
 from jaxqc.semi.manifest import Manifest, read_labels, read_manifest, write_manifest
 from jaxqc.semi.model import load_segmentation
-from jaxqc.semi.parts import part_of
 from jaxqc.verify import verify
 
 

@@ -9,7 +9,7 @@ sys.path[:0] = [str(Path(__file__).resolve().parents[2]), str(Path(__file__).res
 from tiny import SIDE, TinyMethod, tiny_config, tiny_data
 
 from jaxqc.config import Phase
-from jaxqc.training.loop import fit
+from jaxqc.training.loop import run
 from jaxqc.training.parallel import start_processes
 
 
@@ -18,7 +18,7 @@ def main() -> None:
     folder, epochs, *fields = sys.argv[1:]
     changes = {name: json.loads(value) for name, value in (f.split("=", 1) for f in fields)}
     phases = (Phase(float(epochs), 8, 8), Phase(float(epochs), SIDE, 8))
-    result = fit(TinyMethod(), tiny_config(phases=phases, **changes), tiny_data(24), tiny_data(6, 1), folder)
+    result = run(TinyMethod(), tiny_config(phases=phases, **changes), tiny_data(24), tiny_data(6, 1), folder)
     print("finished at step", result.step, flush=True)
 
 

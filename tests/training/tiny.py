@@ -10,7 +10,7 @@ import numpy as np
 
 from jaxqc.config import OptimConfig, Phase, TrainConfig
 from jaxqc.data.dataset import ArrayDataset
-from jaxqc.training.method import Alone
+from jaxqc.training.method import SingleNetwork
 from jaxqc.types import AXIS
 
 SIDE = 12
@@ -30,7 +30,7 @@ class Net(nn.Module):
 
 
 @dataclass(frozen=True)
-class TinyMethod(Alone):
+class TinyMethod(SingleNetwork):
     norm: bool = True
     poison: int = 9
     """Label whose presence in a batch makes the loss NaN (see `tiny_data`)."""
