@@ -25,7 +25,7 @@ from jaxqc.nn.fold import fold_batch_norm
 from jaxqc.saliency.model import Model
 from jaxqc.semi.model import Segmentation
 from jaxqc.semi.recipe import SemiTrainConfig
-from tests.tiny_models import pictures
+from tests.support.tiny_models import pictures
 
 pytestmark = pytest.mark.slow
 SIDE = 64

@@ -5,12 +5,12 @@ import tracemalloc
 
 import pytest
 import sqlalchemy as sa
-from ledger_makers import MODEL, finding
 
 from jaxqc.errors import UserError
 from jaxqc.inspection.ledger.queries import entries
 from jaxqc.inspection.ledger.schema import inspections
 from jaxqc.inspection.ledger.store import open_ledger
+from tests.support.ledger_makers import MODEL, finding
 
 
 def test_another_version_is_refused(where):

@@ -16,7 +16,7 @@ from jaxqc.inspection.acceptance.sampling import (
     plan_of,
     quality_at,
 )
-from tests.inspection import iso2859_tables as published
+from tests.support import iso2859_tables as published
 
 TABLES = {"normal": published.NORMAL, "tightened": published.TIGHTENED, "reduced": published.REDUCED}
 CELLS = [

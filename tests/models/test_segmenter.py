@@ -6,7 +6,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tiny_segmenters import TINY, drawn, picture, small_resnet, tiny
 
 from jaxqc.errors import UserError
 from jaxqc.models.dinov2 import VITS, ViT, ViTSpec, build_vit
@@ -15,6 +14,7 @@ from jaxqc.models.resnet import BACKBONES
 from jaxqc.models.segmenter import Segmenter, build_segmenter, encoder_spec, with_encoder
 from jaxqc.nn.fold import fold_batch_norm
 from jaxqc.nn.resize import resize_align_corners
+from tests.support.tiny_segmenters import TINY, drawn, picture, small_resnet, tiny
 
 
 @pytest.mark.parametrize("network", [tiny(), small_resnet()], ids=["transformer", "resnet"])

@@ -4,7 +4,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tiny_segmenters import drawn, picture
 
 from jaxqc.models.dinov2 import VITS
 from jaxqc.models.dpt import Upscale
@@ -13,6 +12,7 @@ from jaxqc.models.pretrained_vit import convert_vit
 from jaxqc.models.segmenter import build_segmenter, encoder_spec, with_encoder
 from jaxqc.nn.conv import Conv
 from jaxqc.nn.resize import resize_align_corners
+from tests.support.tiny_segmenters import drawn, picture
 
 # The whole and the head alone, with 40 classes.
 COUNTS = {

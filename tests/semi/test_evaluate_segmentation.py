@@ -6,7 +6,6 @@ import shutil
 
 import numpy as np
 import pytest
-from kept_run import CLASSES, COLORS, PARTS, kept_run, make_data, small_network, squares  # noqa: F401 - fixtures
 from PIL import Image
 
 import jaxqc
@@ -17,6 +16,7 @@ from jaxqc.semi.evaluation_set import part_of
 from jaxqc.semi.manifest import Manifest, read_labels, read_manifest, write_manifest
 from jaxqc.semi.model import load_segmentation
 from jaxqc.verify import verify
+from tests.support.kept_run import CLASSES, COLORS, PARTS, kept_run, make_data, small_network, squares  # noqa: F401 - fixtures
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from few_labels import CLASSES, SIDE, recipe, write_images
 
 from jaxqc.config import ModelConfig, Phase
 from jaxqc.errors import UserError
@@ -21,6 +20,7 @@ from jaxqc.semi.recipe import SemiTrainConfig
 from jaxqc.semi.train import encoder_weights, make_method, train_semi
 from jaxqc.training.checkpoint import load_variables
 from jaxqc.weights.load import Weights, save_weights
+from tests.support.few_labels import CLASSES, SIDE, recipe, write_images
 
 
 @pytest.mark.slow

@@ -8,7 +8,6 @@ import signal
 import jax
 import numpy as np
 import pytest
-from tiny import SIDE, TinyMethod, tiny_config, tiny_data
 
 from jaxqc.config import DataConfig, OptimConfig, Phase
 from jaxqc.errors import UserError
@@ -17,6 +16,7 @@ from jaxqc.training.checkpoint import load_variables, read, steps_in
 from jaxqc.training.evaluate import make_evaluate, predict_maps
 from jaxqc.training.logs import WALL_FIELDS, read_rows
 from jaxqc.training.parallel import make_parallel
+from tests.support.tiny_method import SIDE, TinyMethod, tiny_config, tiny_data
 
 TRAIN, VAL = tiny_data(24), tiny_data(6, 1)
 

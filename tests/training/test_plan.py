@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny import tiny_config, tiny_data
 
 from jaxqc.config import OptimConfig, Phase
 from jaxqc.data.pipeline import make_loader
 from jaxqc.errors import UserError
 from jaxqc.training.plan import make_chunks, make_plan, step_at
+from tests.support.tiny_method import tiny_config, tiny_data
 
 phases = st.lists(
     st.builds(Phase, st.sampled_from([0.5, 1.0, 2.0, 3.5]), st.just(8), st.sampled_from([2, 4, 8])),

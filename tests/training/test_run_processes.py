@@ -12,14 +12,14 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-from tiny import TinyMethod, tiny_config, tiny_data
 
 from jaxqc.training.checkpoint import read, steps_in
 from jaxqc.training.logs import WALL_FIELDS, read_rows
 from jaxqc.training.loop import run
-from tests.compile_cache import one_device_flags
+from tests.support.compile_cache import one_device_flags
+from tests.support.tiny_method import TinyMethod, tiny_config, tiny_data
 
-SCRIPT = Path(__file__).with_name("run_tiny.py")
+SCRIPT = Path(__file__).parents[1] / "support" / "run_tiny.py"
 EPOCHS, STEPS = 10, 60
 
 

@@ -6,7 +6,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tiny import SIDE, TinyMethod, tiny_config, tiny_data
 
 from jaxqc.config import OptimConfig
 from jaxqc.errors import UserError
@@ -16,6 +15,7 @@ from jaxqc.training.parallel import make_parallel
 from jaxqc.training.plan import make_plan
 from jaxqc.training.state import create
 from jaxqc.training.step import make_scan, make_step
+from tests.support.tiny_method import SIDE, TinyMethod, tiny_config, tiny_data
 
 CALL = 4
 SEED = 0

@@ -19,8 +19,8 @@ from jaxqc.errors import UserError
 from jaxqc.inspection import stream
 from jaxqc.inspection.ledger.store import open_ledger
 from jaxqc.inspection.rules import GradeRules
-from tests.inspection.inspect_calls import RULES, in_ledger, inspect, like, lines_of
-from tests.inspection.inspect_models import write_image
+from tests.support.inspect_calls import RULES, in_ledger, inspect, like, lines_of
+from tests.support.inspect_models import write_image
 
 
 def test_again_adds_nothing_and_more_images_only_themselves(network, images, tmp_path):

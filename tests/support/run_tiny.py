@@ -4,13 +4,12 @@ import json
 import sys
 from pathlib import Path
 
-sys.path[:0] = [str(Path(__file__).resolve().parents[2]), str(Path(__file__).resolve().parent)]
-
-from tiny import SIDE, TinyMethod, tiny_config, tiny_data
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from jaxqc.config import Phase
 from jaxqc.training.loop import run
 from jaxqc.training.parallel import start_processes
+from tests.support.tiny_method import SIDE, TinyMethod, tiny_config, tiny_data
 
 
 def main() -> None:

@@ -11,7 +11,7 @@ import jaxqc.models
 from jaxqc.cli import main
 from jaxqc.nn.conv import ConvBN, Norm, Pointwise
 from jaxqc.nn.resize import resize
-from tests.compile_cache import shared_cache
+from tests.support.compile_cache import shared_cache
 
 SIDE = 32
 """Network input of the tiny recipe."""

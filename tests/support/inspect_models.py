@@ -21,8 +21,8 @@ from jaxqc.data.readers import open_dataset
 from jaxqc.fields import to_dict
 from jaxqc.semi.recipe import SemiTrainConfig
 from jaxqc.training.checkpoint import Checkpoints
-from tests.semi.few_labels import Tiny
-from tests.tiny_boards import SIDE, stripes
+from tests.support.few_labels import Tiny
+from tests.support.tiny_boards import SIDE, stripes
 
 DETECTORS = {
     "gaussian": {"gaussian": Gaussian(channels=10)},

@@ -9,7 +9,7 @@ if __name__ == "__main__":
     import pytest
 
     from jaxqc.cli import main
-    from tests.inspection.inspect_models import use_small_models
+    from tests.support.inspect_models import use_small_models
 
     use_small_models(pytest.MonkeyPatch())
     sys.exit(main(["inspect", *sys.argv[1:]]))

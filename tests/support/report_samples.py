@@ -1,6 +1,6 @@
 """A ledger and a gallery as two suppliers of steel would leave them, one of whom drifts; and the page of it.
 
-By hand:  python tests/inspection/report_samples.py FOLDER [--lots 12] [--images 24]
+By hand:  python tests/support/report_samples.py FOLDER [--lots 12] [--images 24]
 """
 
 import argparse

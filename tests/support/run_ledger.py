@@ -5,10 +5,9 @@ import random
 import signal
 import sys
 
-from ledger_makers import MODEL, finding, row
-
 from jaxqc.inspection.ledger import store as module
 from jaxqc.inspection.ledger.store import open_ledger
+from tests.support.ledger_makers import MODEL, finding, row
 
 SIZE = 8
 

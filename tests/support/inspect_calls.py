@@ -7,7 +7,7 @@ import jaxqc
 from jaxqc.inspection.ledger.queries import entries
 from jaxqc.inspection.ledger.store import open_ledger
 from jaxqc.inspection.rules import DefectRules, GradeRules
-from tests.inspection.inspect_models import BATCH
+from tests.support.inspect_models import BATCH
 
 RULES = GradeRules(defects=DefectRules(smallest=4))
 

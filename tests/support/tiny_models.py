@@ -19,8 +19,8 @@ from jaxqc.anomaly.recipe import DecisionConfig, FitConfig, FitDataConfig
 from jaxqc.config import ModelConfig, TrainConfig
 from jaxqc.saliency.model import Model
 from jaxqc.semi.model import Segmentation
-from tests.semi.few_labels import CLASSES, Tiny, recipe, use_tiny
-from tests.tiny_run import TinyNet, build_tiny
+from tests.support.few_labels import CLASSES, Tiny, recipe, use_tiny
+from tests.support.tiny_run import TinyNet, build_tiny
 
 SIDE = 32
 """Input of the saliency network and of the detector."""
