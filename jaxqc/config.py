@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from jaxqc.errors import UserError, suggest
-from jaxqc.fields import Config, check_positive, check_seed, sections, validate
+from jaxqc.fields import Config, check_positive, check_seed, classes, validate
 
 Layout = Literal[
     "auto",
@@ -126,12 +126,16 @@ class Phase:
 
 @dataclass(frozen=True)
 class OptimConfig:
-    """Optimiser and schedule. Weight decay leaves biases and batch-norm parameters alone."""
+    """Optimiser and schedule."""
 
     name: Literal["sgd", "adamw", "adam"] = "sgd"
     lr: float = 0.05
     momentum: float = 0.9
+    nesterov: bool = True
+    """Whether `sgd` looks ahead; else its momentum is plain."""
     weight_decay: float = 5e-4
+    decay: Literal["kernels", "all"] = "kernels"
+    """What weight decay takes hold of: `kernels` leaves biases, norms and layer scales alone."""
     warmup_epochs: float = 5.0
     schedule: Literal["poly", "cosine", "constant"] = "poly"
     power: float = 0.9
@@ -145,9 +149,9 @@ class OptimConfig:
 class TrainConfig:
     """Everything a training run is made of, but the data's path and the run's folder."""
 
-    method: Literal["saliency", "classifier", "semi"] = "saliency"
+    method: Literal["saliency", "classifier", "semi", "detector"] = "saliency"
     """`classifier`: a backbone, trained by scripts/train_backbone.py. `semi`: segmentation from few labels, whose
-    recipes are a `jaxqc.semi.recipe.SemiTrainConfig`."""
+    recipes are a `jaxqc.semi.recipe.SemiTrainConfig`. `detector`: the training of one, which `jaxqc fit` starts."""
     model: ModelConfig = field(default_factory=ModelConfig)
     data: DataConfig = field(default_factory=DataConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
@@ -212,7 +216,7 @@ def load_config(path: str | Path, kind: type[Config] = TrainConfig) -> Config:
     except TypeError as e:
         # dataclasses refuse an unknown keyword with a TypeError that names class and keyword, but no close one.
         match = re.match(r"(\w+)\.__init__\(\) got an unexpected keyword argument '(\w+)'", str(e))
-        kinds: dict[str, Any] = {k.__name__: k for k in (kind, Phase, *sections(kind).values())}
+        kinds = classes(kind)
         if match and match[1] in kinds:
             known = [f.name for f in dataclasses.fields(kinds[match[1]])]
             raise UserError(f"{path}: {match[1]} has no field {match[2]!r}{suggest(match[2], known)}") from e

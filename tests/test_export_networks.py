@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from benchmarks.lib.networks import random_variables
-from jaxqc.anomaly.decide import Thresholds
+from jaxqc.anomaly.thresholds import Thresholds
 from jaxqc.anomaly.detectors import Gaussian, PatchCore, Spade
 from jaxqc.anomaly.features import apply_function
 from jaxqc.anomaly.model import AnomalyModel

@@ -18,7 +18,7 @@ from benchmarks.lib.common import Timing, in_turns, result
 from benchmarks.lib.machine import Row, peak_memory
 from benchmarks.peers.served import PeerError, Served
 from jaxqc.anomaly.detectors import Gaussian, Layers, Shapes
-from jaxqc.anomaly.maps import on_finest
+from jaxqc.anomaly.ops.maps import on_finest
 
 ROOT = Path(__file__).resolve().parents[1]
 BATCH = 10

@@ -94,7 +94,7 @@ def _anomaly(model: AnomalyModel, height: int, width: int) -> Graph:
 
     thresholds = {"map": 0.5, "pixel": model.thresholds.pixel, "image": model.thresholds.image}
     about = {
-        "name": f"{model.config.method} on {model.config.backbone.name}",
+        "name": f"{model.config.name} on {model.config.backbone.name}",
         "network_size": model.size,
         "dtype": model.config.backbone.dtype,
         "mean": list(IMAGENET_MEAN),

@@ -35,6 +35,11 @@ class Method(Protocol):
         """What the training state holds beside fresh parameters (a teacher, a queue of models); None = nothing."""
         ...
 
+    def frozen(self) -> Any:
+        """Collections of host arrays, by name, that a step reads beside the mutable ones and nothing changes: weights
+        of a network that is not trained. No checkpoint holds them. None = nothing."""
+        ...
+
     def rates(self, params: Any) -> Any:
         """A factor on the learning rate for each array, as `params`; None = 1 for all."""
         ...
@@ -43,7 +48,7 @@ class Method(Protocol):
         self, params: Any, model_state: Any, batch: Batch, key: jax.Array, extra: Any
     ) -> tuple[jax.Array, tuple[Any, Logs]]:
         """Mean loss over this device's prepared batch, the new mutable collections, and scalars to log.
-        `key` is the same on all devices of a step."""
+        `model_state` has the frozen collections too. `key` is the same on all devices of a step."""
         ...
 
     def after_step(self, extra: Any, params: Any, step: jax.Array) -> Any:
@@ -84,6 +89,9 @@ class SingleNetwork:
     """A method that trains one network and nothing beside it: what `Method` asks for beyond that."""
 
     def init_extra(self, params: Any) -> None:
+        """Nothing."""
+
+    def frozen(self) -> None:
         """Nothing."""
 
     def rates(self, params: Any) -> None:

@@ -78,6 +78,6 @@ def fit(args: argparse.Namespace, rest: Sequence[str]) -> int:
 
     result = api.fit(config, args.data, out, progress=main_process and not args.quiet, note=note)
     if main_process:
-        print(f"{out}: {config.method} fitted to {result.model.meta['fit']} normal images")
+        print(f"{out}: {config.name} fitted to {result.model.meta['fit']} normal images")
         print(f"next: jaxqc evaluate --checkpoint {out} --data {args.data}")
     return unreadable(result.skipped)

@@ -14,7 +14,7 @@ from jaxqc.anomaly.detectors import Gaussian, PatchCore, Spade
 from jaxqc.anomaly.features import load_backbone
 from jaxqc.anomaly.fit import divide, fit
 from jaxqc.anomaly.model import load
-from jaxqc.anomaly.run import load_batches
+from jaxqc.anomaly.collecting import load_batches
 from jaxqc.cli import main
 from jaxqc.data.readers import open_dataset
 from jaxqc.errors import UserError

@@ -12,7 +12,7 @@ import pytest
 import jaxqc.anomaly.model
 import jaxqc.models
 from benchmarks.lib.networks import random_variables
-from jaxqc.anomaly.decide import Thresholds
+from jaxqc.anomaly.thresholds import Thresholds
 from jaxqc.anomaly.detectors import Gaussian, PatchCore, Spade
 from jaxqc.anomaly.model import AnomalyModel
 from jaxqc.anomaly.recipe import DecisionConfig, FitConfig, FitDataConfig

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import f1_score
 
-from jaxqc.anomaly.decide import by_f1, by_quantile
+from jaxqc.anomaly.thresholds import by_f1, by_quantile
 from jaxqc.errors import UserError
 
 

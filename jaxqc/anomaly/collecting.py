@@ -1,4 +1,4 @@
-"""Feeding a detector: images from disk through the frozen backbone into a collection that is spread over devices."""
+"""The fit of a `Collecting` detector: images from disk through the frozen backbone into a collection over devices."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -11,10 +11,8 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Int, UInt8
 
-from jaxqc.anomaly.detectors import Detector, Rows
-from jaxqc.anomaly.features import Backbone
-from jaxqc.anomaly.gaussian import Samples
-from jaxqc.anomaly.pyramid import LevelSamples
+from jaxqc.anomaly.detectors.base import Collecting
+from jaxqc.anomaly.features import Backbone, normalised
 from jaxqc.data.batches import decoded
 from jaxqc.data.dataset import Sample
 from jaxqc.data.load import load_sample
@@ -89,8 +87,8 @@ def spread_over(devices: int = 0) -> Spread:
     return Spread(Mesh(np.asarray(make_parallel("pmap", devices).devices), (AXIS,)))
 
 
-def fit_detector(
-    detector: Detector,
+def collect_state(
+    detector: Collecting,
     backbone: Backbone,
     samples: Sequence[Sample],
     size: int,
@@ -99,7 +97,7 @@ def fit_detector(
     bad: list[str],
     done: Callable[[int], None] = lambda n: None,
 ) -> Any:
-    """Fits a detector to images on disk; its state lies on the devices. Memory: see the detector's own collection.
+    """The state of a detector fitted to images on disk, on the devices. Memory: see the detector's own collection.
 
     batch: images on a device at once. bad: takes a line for each file left out. done: told of images as they pass.
 
@@ -116,7 +114,8 @@ def fit_detector(
     variables = jax.tree.map(lambda x: jax.device_put(np.asarray(x), everywhere), backbone.variables)
 
     def step(collected: Any, variables: Any, images: Any, number: Any) -> Any:
-        return detector.collect(collected, detector.embed(backbone.apply(variables, images)), number)
+        embedded = detector.embed(backbone.apply(variables, images), normalised(images))
+        return detector.collect(collected, embedded, number)
 
     call = jax.jit(step, donate_argnums=0, out_shardings=jax.tree.map(lambda x: x.sharding, collected))
     here = batch * spread.devices // jax.process_count()
@@ -128,16 +127,5 @@ def fit_detector(
     if not used:
         raise UserError(f"none of {len(samples)} normal images can be used" + (f"; the first: {bad[0]}" if bad else ""))
     if jax.process_count() == 1 and len(used) < len(samples):
-        collected = _without_gaps(collected, jnp.asarray(sorted(used)))
+        collected = detector.drop(collected, jnp.asarray(sorted(used)))
     return detector.finish(collected, shapes)
-
-
-def _without_gaps(collected: Any, used: jax.Array) -> Any:
-    """A collection that keeps samples one by one, without those that were never seen."""
-    if isinstance(collected, Samples):
-        return Samples(collected.rows[:, used], collected.seen[used])
-    if isinstance(collected, LevelSamples):
-        return LevelSamples(tuple(rows[:, used] for rows in collected.rows), collected.seen[used])
-    if isinstance(collected, Rows):
-        return Rows(jax.tree.map(lambda x: x[used], collected.features))
-    return collected

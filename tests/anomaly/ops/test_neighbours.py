@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.neighbors import NearestNeighbors
 
-from jaxqc.anomaly.coreset import greedy_coreset, project
-from jaxqc.anomaly.neighbours import nearest, patchcore_image_score
+from jaxqc.anomaly.ops.coreset import greedy_coreset, project
+from jaxqc.anomaly.ops.neighbours import nearest, patchcore_image_score
 
 
 def plain_coreset(x, count, first):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from jaxqc.anomaly.maps import (
+from jaxqc.anomaly.ops.maps import (
     channel_choice,
     choose_channels,
     distance_map,

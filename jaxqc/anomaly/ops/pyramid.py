@@ -17,8 +17,8 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
-from jaxqc.anomaly.gaussian import EXACT, inverse_factor
-from jaxqc.anomaly.maps import take_nearest
+from jaxqc.anomaly.ops.gaussian import EXACT, inverse_factor
+from jaxqc.anomaly.ops.maps import take_nearest
 
 Grid = tuple[int, int]
 """Height and width in cells."""
@@ -68,6 +68,11 @@ def collect(collected: LevelSamples, levels: Levels, number: Int[Array, " b"]) -
 
 def _cells(x: Float[Array, "b h w d"]) -> Float[Array, "cells b d"]:
     return jnp.swapaxes(x.reshape(x.shape[0], -1, x.shape[-1]), 0, 1)
+
+
+def keep(collected: LevelSamples, used: Int[Array, " m"]) -> LevelSamples:
+    """The collection of these samples alone; the others were never seen."""
+    return LevelSamples(tuple(rows[:, used] for rows in collected.rows), collected.seen[used])
 
 
 def merge(a: LevelSamples, b: LevelSamples) -> LevelSamples:

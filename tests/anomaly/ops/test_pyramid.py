@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from jaxqc.anomaly import gaussian, pyramid
+from jaxqc.anomaly.ops import gaussian, pyramid
 from jaxqc.anomaly.detectors import Gaussian
-from jaxqc.anomaly.maps import on_finest
+from jaxqc.anomaly.ops.maps import on_finest
 from tests.anomaly.test_gaussian import EPS, assert_same, reference
 from tests.anomaly.test_gaussian import features as flat_features
 

@@ -96,3 +96,16 @@ def on_finest(layers: tuple[Float[Array, "b h w d"], ...]) -> Float[Array, "b H 
     """
     height, width = layers[0].shape[1:3]
     return jnp.concatenate([take_nearest(x, height, width) for x in layers if x.shape[-1]], -1)
+
+
+def pool_channels(x: Float[Array, "b h w c"], width: int) -> Float[Array, "b h w width"]:
+    """Adaptive average pooling of the channel axis: output i is the mean of channels floor(i c / width) up to
+    ceil((i + 1) c / width); with width > c channels are repeated."""
+    c = x.shape[-1]
+    if c == width:
+        return x
+    start, stop = np.arange(width) * c // width, -(-(np.arange(1, width + 1) * c) // width)
+    matrix = np.zeros((c, width), np.float32)
+    for i, (a, b) in enumerate(zip(start, stop, strict=True)):
+        matrix[a:b, i] = 1 / (b - a)
+    return jnp.matmul(x, matrix, precision=lax.Precision.HIGHEST)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from jaxqc.anomaly.gaussian import FullRank, LowRank, collect, distance, empty, finish, merge
+from jaxqc.anomaly.ops.gaussian import FullRank, LowRank, collect, distance, empty, finish, merge
 
 EPS = 0.01
 

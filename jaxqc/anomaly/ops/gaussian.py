@@ -78,6 +78,13 @@ def collect(collected: Collected, features: Float[Array, "b P d"], number: Int[A
     return merge(collected, _moments(features, (number >= 0).astype(jnp.float32)))
 
 
+def keep(collected: Collected, used: Int[Array, " m"]) -> Collected:
+    """The collection of these samples alone, where it keeps samples one by one; the others were never seen."""
+    if isinstance(collected, Samples):
+        return Samples(collected.rows[:, used], collected.seen[used])
+    return collected
+
+
 def _moments(features: Float[Array, "b P d"], weight: Float[Array, " b"]) -> Moments:
     count = weight.sum()
     mean = jnp.einsum("bpd,b->pd", features, weight, precision=EXACT) / jnp.maximum(count, 1)
