@@ -109,7 +109,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
 
 def _parsers() -> tuple[Parser, dict[str, Parser]]:
     """The command's parser, and those of its verbs by name."""
-    from jaxqc import __version__
+    from jaxqc.version import __version__
 
     parser = Parser(prog="jaxqc", description="Visual quality inspection in JAX: train, measure and use defect maps.")
     parser.epilog = "  jaxqc data synthetic plates\n  jaxqc data check plates\n  jaxqc train --help"

@@ -26,8 +26,8 @@ def add(verbs: Any) -> Parser:
 
 def run(args: argparse.Namespace) -> int:
     """Writes the files and prints their names."""
-    from jaxqc.inspection.exports import export_coco, export_tables
-    from jaxqc.inspection.ledger import open_ledger
+    from jaxqc.inspection.ledger.exports import export_coco, export_tables
+    from jaxqc.inspection.ledger.store import open_ledger
 
     with open_ledger(args.ledger, create=False) as ledger:
         model = model_of(ledger, args.model)

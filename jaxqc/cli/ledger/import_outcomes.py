@@ -29,8 +29,8 @@ def add(verbs: Any) -> Parser:
 
 def run(args: argparse.Namespace) -> int:
     """Brings them in; bad rows are listed, the good ones kept."""
-    from jaxqc.inspection.ledger import open_ledger
-    from jaxqc.inspection.outcomes import import_outcomes
+    from jaxqc.inspection.ledger.store import open_ledger
+    from jaxqc.inspection.outcomes.orders import import_outcomes
 
     with open_ledger(args.ledger, create=False) as ledger:
         found = import_outcomes(ledger, args.file)

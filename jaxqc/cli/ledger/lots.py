@@ -23,10 +23,10 @@ def add(verbs: Any) -> Parser:
 
 def run(args: argparse.Namespace) -> int:
     """Lists them."""
-    from jaxqc.inspection.ledger import open_ledger
-    from jaxqc.inspection.queries import lot_findings, supplier_rows
+    from jaxqc.inspection.acceptance.suppliers import summarise
+    from jaxqc.inspection.ledger.queries import lot_findings, supplier_rows
+    from jaxqc.inspection.ledger.store import open_ledger
     from jaxqc.inspection.rules import load_rules
-    from jaxqc.inspection.suppliers import summarise
     from jaxqc.inspection.tables import show_lots, show_suppliers
 
     with open_ledger(args.ledger, create=False) as ledger:

@@ -36,8 +36,8 @@ def add(verbs: Any) -> Parser:
 
 def run(args: argparse.Namespace) -> int:
     """Prints rates and relative risks; with two windows, what changed between them."""
-    from jaxqc.inspection.ledger import open_ledger
-    from jaxqc.inspection.outcome_rates import before_after, outcome_report
+    from jaxqc.inspection.ledger.store import open_ledger
+    from jaxqc.inspection.outcomes.rates import before_after, outcome_report
     from jaxqc.inspection.rules import load_rules
 
     if bool(args.before) != bool(args.after):
