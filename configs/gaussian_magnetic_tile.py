@@ -15,9 +15,8 @@ from jaxqc.anomaly.recipe import BackboneConfig, FitConfig, FitDataConfig
 def get_config() -> FitConfig:
     """The recipe."""
     return FitConfig(
-        method="gaussian",
         backbone=BackboneConfig("resnet18", layers=(1, 2, 3)),
         data=FitDataConfig(size=224, held_out=0.1),
         # The image's score is the mean of the 5 % highest pixels: defects here range from a speck to half the tile.
-        gaussian=Gaussian(channels=200, eps=0.001, top=2508),
+        detector=Gaussian(channels=200, eps=0.001, top=2508),
     )

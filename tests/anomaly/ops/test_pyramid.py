@@ -9,8 +9,8 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxqc.anomaly.ops import gaussian, pyramid
 from jaxqc.anomaly.detectors import Gaussian
 from jaxqc.anomaly.ops.maps import on_finest
-from tests.anomaly.test_gaussian import EPS, assert_same, reference
-from tests.anomaly.test_gaussian import features as flat_features
+from tests.anomaly.ops.test_gaussian import EPS, assert_same, reference
+from tests.anomaly.ops.test_gaussian import features as flat_features
 
 NESTED = ((8, 8), (4, 4), (2, 2))
 LOOSE = ((7, 9), (4, 4), (2, 3))
@@ -122,9 +122,9 @@ def test_a_detector_gives_the_same_maps_by_either_form(monkeypatch):
     detector = Gaussian(channels=25, sigma=1.0)
     found = []
     for kind in (pyramid.Pyramid, gaussian.LowRank):
-        state = detector.finish(detector.collect(detector.begin(shapes, 8), detector.embed(x), np.arange(8)), shapes)
+        state = detector.finish(detector.collect(detector.begin(shapes, 8), detector.embed(x, None), np.arange(8)), shapes)
         assert isinstance(state, kind)
-        found.append(detector.score(state, detector.embed(probe), 16))
+        found.append(detector.score(state, detector.embed(probe, None), 16))
         monkeypatch.setattr(pyramid, "pays", lambda *args: False)
     for a, b in zip(*found, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-5)
