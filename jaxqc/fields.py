@@ -35,9 +35,9 @@ class Choice:
         return plugins.resolve(self.kind, name, self.own, field=field, want=type)
 
 
-def chosen(kind: plugins.Kind, own: Mapping[str, type], default: type, flag: str) -> Any:
-    """A dataclass field that holds a value of one of several classes, at first one of `default` (see `Choice`)."""
-    return dataclasses.field(default_factory=default, metadata={CHOICE: Choice(kind, own, flag)})
+def chosen(kind: plugins.Kind, own: Mapping[str, type], flag: str) -> dict[str, Choice]:
+    """The metadata of a dataclass field that is a `Choice`."""
+    return {CHOICE: Choice(kind, own, flag)}
 
 
 def choices(kind: type) -> dict[str, Choice]:

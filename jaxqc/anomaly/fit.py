@@ -5,7 +5,7 @@ from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, cast
 
 import jax
 import numpy as np
@@ -91,7 +91,7 @@ def fit(
             work = Path(place) / TRAINING
             state, meta["training"] = train_state(config, detector, backbone, parts, work, bad, progress)
     else:
-        state = _collected(config, detector, backbone, parts.fit, bad, progress)
+        state = _collected(config, cast(Collecting, detector), backbone, parts.fit, bad, progress)
     unknown = Thresholds(np.inf, np.inf, "not calibrated", 0.0, 1.0)
     model = AnomalyModel(config, state, backbone.variables, unknown, {})
     used = len(parts.fit) - len(bad)

@@ -47,7 +47,7 @@ class DecisionConfig:
 class FitConfig:
     """Everything a fit is made of, but the data's path and the folder it goes to."""
 
-    detector: Any = chosen("detectors", DETECTORS, Gaussian, flag="method")
+    detector: Any = field(default_factory=Gaussian, metadata=chosen("detectors", DETECTORS, flag="method"))
     """One value of a class of `DETECTORS`, or any frozen dataclass that is a `Collecting` or a `Trained`."""
     backbone: BackboneConfig = field(default_factory=BackboneConfig)
     data: FitDataConfig = field(default_factory=FitDataConfig)

@@ -39,7 +39,9 @@ def training_config(config: FitConfig, detector: Trained, frozen: str) -> Detect
     return DetectorTrainConfig(
         method="detector",
         model=ModelConfig(config.backbone.name, dtype=config.backbone.dtype),
-        data=DataConfig(config.data.layout, mode=own.mode, size=size, workers=own.workers, skip_bad=config.data.skip_bad),
+        data=DataConfig(
+            config.data.layout, mode=own.mode, size=size, workers=own.workers, skip_bad=config.data.skip_bad
+        ),
         optim=own.optim,
         phases=(Phase(own.epochs, size, own.batch),),
         eval_size=size,
@@ -98,13 +100,12 @@ def refuse_foreign(folder: Path, recipe: DetectorTrainConfig) -> None:
     path = folder / "config.json"
     try:
         stored = json.loads(path.read_text("utf-8"))
-        known = stored["method"] == recipe.method
-    except (OSError, ValueError, KeyError, TypeError):
-        known = False
-    if not known and not _unwritten(folder):
-        raise UserError(f"{folder}: not the training of a detector; choose another --out, or remove it")
-    if known:
+    except (OSError, ValueError):
+        stored = None
+    if isinstance(stored, dict) and stored.get("method") == recipe.method:
         refuse_other_recipe(path, stored, recipe)
+    elif not _unwritten(folder):
+        raise UserError(f"{folder}: not the training of a detector; choose another --out, or remove it")
 
 
 def _unwritten(folder: Path) -> bool:

@@ -8,11 +8,11 @@ from pathlib import Path
 import jax
 import numpy as np
 
+from jaxqc.anomaly.collecting import load_batches
 from jaxqc.anomaly.detectors import Gaussian
 from jaxqc.anomaly.detectors.base import is_trained
 from jaxqc.anomaly.features import Backbone, load_backbone
 from jaxqc.anomaly.recipe import BackboneConfig, FitConfig
-from jaxqc.anomaly.collecting import load_batches
 from jaxqc.data.dataset import Sample
 from jaxqc.errors import UserError
 from jaxqc.weights.load import load_weights

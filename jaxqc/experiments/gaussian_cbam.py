@@ -16,11 +16,11 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxqc.anomaly.thresholds import Thresholds, by_quantile
 from jaxqc.anomaly.detectors import Gaussian
 from jaxqc.anomaly.evaluate import bin_edges, kind_of, kinds_of
 from jaxqc.anomaly.fit import divide
 from jaxqc.anomaly.recipe import FitConfig
+from jaxqc.anomaly.thresholds import Thresholds, by_quantile
 from jaxqc.data.batches import Counter
 from jaxqc.data.dataset import Dataset, Sample
 from jaxqc.data.grouped import Parts
@@ -42,7 +42,8 @@ Outcome = Row | str
 
 def measure(config: FitConfig, features: Features, parts: Parts) -> Row:
     """Fits, calibrates and measures one cell: `jaxqc.metrics.anomaly.compute` and seconds."""
-    detector, layers, began = config.ready, config.backbone.layers, time.monotonic()
+    detector: Any = config.ready
+    layers, began = config.backbone.layers, time.monotonic()
     shapes = features.shapes(layers)
     collected = detector.begin(shapes, len(parts.fit))
     collect = jax.jit(

@@ -3,7 +3,7 @@
 import math
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from jaxqc.anomaly.detectors import Gaussian, PatchCore, Spade
 from jaxqc.anomaly.recipe import FitConfig
@@ -47,8 +47,8 @@ class Tables:
     weights: Mapping[str, str]
     channels: Sequence[int] = CHANNELS
     normals: Sequence[int] = NORMALS
-    spade: Spade = Spade()
-    patchcore: PatchCore = PatchCore()
+    spade: Spade = field(default_factory=Spade)
+    patchcore: PatchCore = field(default_factory=PatchCore)
 
     def lines(self, table: str) -> list[Line]:
         """The rows of one of `TABLES`."""
@@ -97,7 +97,9 @@ class Tables:
         config = self._network(self.base.backbone.name)
         patchcore = self._network(self.base.backbone.name, (2, 3))
         return [
-            Line(f"SPADE, {_joined(config.backbone.layers)}", replace(config, detector=self.spade), (0.983, 0.941, None)),
+            Line(
+                f"SPADE, {_joined(config.backbone.layers)}", replace(config, detector=self.spade), (0.983, 0.941, None)
+            ),
             Line("PatchCore, layer 2 + 3", replace(patchcore, detector=self.patchcore), (0.992, 0.936, None)),
             Line(f"Gaussian, {_joined(config.backbone.layers)}", self._gaussian(config), (0.998, 0.942, None)),
         ]

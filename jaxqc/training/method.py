@@ -91,8 +91,9 @@ class SingleNetwork:
     def init_extra(self, params: Any) -> None:
         """Nothing."""
 
-    def frozen(self) -> None:
+    def frozen(self) -> Any:
         """Nothing."""
+        return None
 
     def rates(self, params: Any) -> None:
         """One learning rate for all."""

@@ -10,11 +10,11 @@ from PIL import Image
 from scipy import ndimage
 
 import jaxqc
+from jaxqc.anomaly.collecting import load_batches
 from jaxqc.anomaly.detectors import Gaussian, PatchCore, Spade
 from jaxqc.anomaly.features import load_backbone
 from jaxqc.anomaly.fit import divide, fit
 from jaxqc.anomaly.model import load
-from jaxqc.anomaly.collecting import load_batches
 from jaxqc.cli import main
 from jaxqc.data.readers import open_dataset
 from jaxqc.errors import UserError

@@ -62,7 +62,9 @@ def use_small_models(patch: pytest.MonkeyPatch) -> None:
     """From here on these networks are what their checkpoints name."""
     patch.setitem(jaxqc.models.BUILDERS, "bright", lambda classes, width, norm, foreground: Bright(classes))
     patch.setattr("jaxqc.semi.model.make_network", lambda config, classes: Tiny(classes))
-    patch.setattr("jaxqc.anomaly.model.apply_function", lambda config, embed: lambda v, x: embed(features(v, x), normalised(x)))
+    patch.setattr(
+        "jaxqc.anomaly.model.apply_function", lambda config, embed: lambda v, x: embed(features(v, x), normalised(x))
+    )
 
 
 def write_network(folder: Path, classes: tuple[str, ...] = ("Hole", "good", "Spot"), **metrics: float) -> Path:

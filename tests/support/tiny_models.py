@@ -12,10 +12,10 @@ import pytest
 import jaxqc.anomaly.model
 import jaxqc.models
 from benchmarks.lib.networks import random_variables
-from jaxqc.anomaly.thresholds import Thresholds
 from jaxqc.anomaly.detectors import Gaussian, PatchCore, Spade
 from jaxqc.anomaly.model import AnomalyModel
 from jaxqc.anomaly.recipe import DecisionConfig, FitConfig, FitDataConfig
+from jaxqc.anomaly.thresholds import Thresholds
 from jaxqc.config import ModelConfig, TrainConfig
 from jaxqc.saliency.model import Model
 from jaxqc.semi.model import Segmentation

@@ -11,7 +11,6 @@ gives the detector for a backbone (`BackboneConfig`), for one that has to know i
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeGuard
 
-import jax
 from jaxtyping import Array, Float, Int
 
 from jaxqc.config import OptimConfig

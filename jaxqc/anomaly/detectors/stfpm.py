@@ -20,10 +20,11 @@ if TYPE_CHECKING:
     from jaxqc.anomaly.features import Backbone
     from jaxqc.models.resnet import ResNet
 
-AUTHORS = OptimConfig(
+OPTIM = OptimConfig(
     "sgd", lr=0.4, nesterov=False, weight_decay=1e-4, decay="all", warmup_epochs=0.0, schedule="constant", clip=0.0
 )
-"""The authors' optimiser: plain momentum of 0.9 at a constant rate."""
+AUTHORS = TrainingConfig(epochs=100.0, batch=32, optim=OPTIM)
+"""The authors' training: plain momentum of 0.9 at a constant rate, no augmentation."""
 LARGEST = 2.0
 """The squared distance of two unit vectors without a negative component is at most this."""
 
@@ -45,7 +46,7 @@ class Stfpm:
 
     fuse: Literal["product", "sum"] = "product"
     sigma: float = 0.0
-    training: TrainingConfig = TrainingConfig(epochs=100.0, batch=32, optim=AUTHORS)
+    training: TrainingConfig = AUTHORS
 
     states = (Student,)
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from jaxqc.anomaly.ops import gaussian, pyramid
 from jaxqc.anomaly.detectors import Gaussian
+from jaxqc.anomaly.ops import gaussian, pyramid
 from jaxqc.anomaly.ops.maps import on_finest
 from tests.anomaly.ops.test_gaussian import EPS, assert_same, reference
 from tests.anomaly.ops.test_gaussian import features as flat_features
@@ -122,7 +122,9 @@ def test_a_detector_gives_the_same_maps_by_either_form(monkeypatch):
     detector = Gaussian(channels=25, sigma=1.0)
     found = []
     for kind in (pyramid.Pyramid, gaussian.LowRank):
-        state = detector.finish(detector.collect(detector.begin(shapes, 8), detector.embed(x, None), np.arange(8)), shapes)
+        state = detector.finish(
+            detector.collect(detector.begin(shapes, 8), detector.embed(x, None), np.arange(8)), shapes
+        )
         assert isinstance(state, kind)
         found.append(detector.score(state, detector.embed(probe, None), 16))
         monkeypatch.setattr(pyramid, "pays", lambda *args: False)
