@@ -10,7 +10,7 @@ import pytest
 import jaxqc.models
 from jaxqc.cli import main
 from jaxqc.nn.conv import ConvBN, Norm, Pointwise
-from jaxqc.nn.resize import resize
+from jaxqc.nn.resizing import resize
 from tests.support.compile_cache import shared_cache
 
 SIDE = 32
