@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxqc.config import AugmentConfig, TrainConfig
-from jaxqc.data.augment import augment, fit_to_size, to_float
+from jaxqc.data.augment.geometry import augment, fit_to_size, to_float
 from jaxqc.errors import UserError
 from jaxqc.metrics import calibration
 from jaxqc.metrics import saliency as metrics_
@@ -17,7 +17,7 @@ from jaxqc.models.start import merged
 from jaxqc.saliency.forward import infer
 from jaxqc.saliency.networks import Network, build, find, objective_of, start_of
 from jaxqc.saliency.objectives import Objective
-from jaxqc.training.method import Alone, Logs
+from jaxqc.training.method import Logs, SingleNetwork
 from jaxqc.training.state import from_host
 from jaxqc.types import AXIS, Batch, Metrics, Variables
 
@@ -25,7 +25,7 @@ Sums = tuple[metrics_.SaliencySums, calibration.Levels]
 
 
 @dataclass(frozen=True, eq=False)
-class SaliencyMethod(Alone):
+class SaliencyMethod(SingleNetwork):
     """A saliency network with its normalisation, augmentation and loss.
 
     mean, std: of the training images in [0, 1]; foreground: their mean defect share. start: variables to begin with

@@ -20,7 +20,7 @@ class Objective(Protocol):
 
         Args:
           out: what the network gives with `aux`; `map` float32 [n s s] in [0, 1].
-          batch: prepared: `image` float32 [n s s 3], `mask` float32 [n s s] in [0, 1], `label` int32 [n] (-1: no class).
+          batch: prepared: `image` float32 [n s s 3], `mask` float32 [n s s] in [0, 1], `label` int32 [n], -1 = none.
         """
         ...
 
