@@ -18,6 +18,12 @@ class BatchNorm(nn.Module):
 
     The variables are those of `flax.linen.BatchNorm`: `scale`, `bias` and `batch_stats` `mean`, `var`, all float32 [c].
     axis_name: mapped axis over which statistics are averaged. The output has `dtype`; statistics are float32.
+
+    Examples:
+      >>> x = jnp.array([[1.0], [3.0]])
+      >>> y, variables = BatchNorm().init_with_output(jax.random.key(0), x, train=True)
+      >>> y.round(3).tolist(), variables["batch_stats"]["var"].tolist()
+      ([[-1.0], [1.0]], [1.0])
     """
 
     momentum: float = 0.9

@@ -28,6 +28,11 @@ def confusion_figure(matrix: Int[np.ndarray, "k k"], classes: Sequence[str], pat
 
     Raises:
       ValueError: the matrix is not of these classes.
+
+    Examples:
+      >>> figure = confusion_figure(np.array([[9, 1], [0, 5]]), ["sound", "crack"], "confusion.png")
+      >>> Path("confusion.png").exists()
+      True
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

@@ -43,6 +43,11 @@ def training_curve(metrics: str | Path | Iterable[Log], path: str | Path, title:
 
     Raises:
       UserError: the file is absent or holds no training row with a finite loss.
+
+    Examples:
+      >>> figure = training_curve([{"step": 1, "loss": 0.9}, {"step": 2, "loss": 0.5}], "curve.png")
+      >>> Path("curve.png").exists()
+      True
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

@@ -48,7 +48,12 @@ def _glyphs() -> frozenset[int]:
 def legend_entries(
     classes: Sequence[str], colors: Sequence[Color], found: Sequence[int] | np.ndarray, ignored: bool = False
 ) -> list[Entry]:
-    """The classes that occur, by label; last, where some pixels are, `ignored`."""
+    """The classes that occur, by label; last, where some pixels are, `ignored`.
+
+    Examples:
+      >>> legend_entries(["sound", "crack"], [(0, 0, 0), (255, 0, 0)], [1], ignored=True)
+      [Entry(name='crack', color=(255, 0, 0)), Entry(name='ignored', color=None)]
+    """
     entries = [Entry(drawable(classes[i], f"class {i}"), colors[i]) for i in sorted(map(int, found))]
     return entries + [Entry("ignored", None)] * ignored
 
@@ -91,7 +96,7 @@ def draw_legend(figure: "Figure", entries: Sequence[Entry], left: float, top: fl
             text.set_text(name + "…")
 
 
-def legend_strip(entries: Sequence[Entry], width: int) -> UInt8[np.ndarray, "h width 3"]:
+def legend_strip(entries: Sequence[Entry], width: int) -> UInt8[np.ndarray, "h {width} 3"]:
     """The legend as a picture of `width` pixels, to stand below an image."""
     return _strip(tuple(entries), width)
 

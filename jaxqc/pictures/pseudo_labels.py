@@ -1,4 +1,4 @@
-"""How far pseudo-labels reach and how often they are right, per confidence tier over the training, a column a run."""
+"""Reach and accuracy of pseudo-labels by confidence tier over the training, a column a run."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 COLORS = ("#E69F00", "#56B4E9", "#0072B2", "#CC79A7", "#009E73")
-"""Of the tiers, lowest first (Okabe and Ito's, told apart with any colour vision)."""
+"""Colours of the tiers, lowest first (Okabe and Ito's, distinct with any colour vision)."""
 
 Rows = Sequence[Mapping[str, Any]]
 

@@ -186,7 +186,7 @@ def _inside(a: Sequence[float], width: float, height: float) -> bool:
 
 
 def _overlap(a: Sequence[float], b: Sequence[float]) -> bool:
-    """Whether two (left, top, right, bottom) rectangles share more than an edge."""
+    """True where two (left, top, right, bottom) rectangles share more than an edge."""
     slack = 1e-6
     return a[0] < b[2] - slack and b[0] < a[2] - slack and a[1] < b[3] - slack and b[1] < a[3] - slack
 

@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
 from jaxqc.data.predict_folder import FolderResult, each_image
 
 
+@runtime_checkable
 class Predictor(Protocol):
     """A model of either kind."""
 

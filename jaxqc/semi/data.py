@@ -120,7 +120,12 @@ def manifest_of(root: str | Path, dataset: Dataset, file: str | Path = "") -> Ma
 
 
 def parse_share(text: str, where: str) -> float:
-    """`1/16` or `.25` as a number. Raises UserError, naming `where`, for anything else."""
+    """`1/16` or `.25` as a number. Raises UserError, naming `where`, for anything else.
+
+    Examples:
+      >>> parse_share("1/16", "labeled")
+      0.0625
+    """
     try:
         return float(Fraction(text))
     except (ValueError, ZeroDivisionError) as e:
