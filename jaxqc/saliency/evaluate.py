@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a model reached on a data set.
+    """A model's results on a data set.
 
     metrics: `jaxqc.metrics.saliency.KEYS` overall and `CLASS/key` (NaN where a class has no image). counts: images
     overall (key "") and by class. per_image: rows of id, class and scores. unreadable: one line a file left out.

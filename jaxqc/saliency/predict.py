@@ -15,7 +15,7 @@ class Predictor(Protocol):
 
     batch: int
     mixes_sizes: bool
-    """Whether images of several sizes are one batch to it."""
+    """True: images of several sizes are one batch to it."""
 
     def predict(self, images: list[np.ndarray], *, size: int | None) -> Sequence[np.ndarray]:
         """uint8 images → maps in [0, 1] at their own sizes."""

@@ -1,4 +1,4 @@
-"""Which images keep their labels: split files of `image mask` pairs, one a line, made by a seed and read back.
+"""Split files, which say what images keep their labels: `image mask` pairs, made by a seed and read back.
 
 | file            | holds                                                                        |
 |-----------------|------------------------------------------------------------------------------|

@@ -15,7 +15,7 @@ from jaxtyping import Array, Bool, DTypeLike, Float, Int, Key
 
 Mix = Literal["logits", "probabilities"]
 BITS = jnp.uint16
-"""What bfloat16 is kept as: XLA's CPU backend would slice it as float32, and convert the whole queue at every step."""
+"""The type that keeps bfloat16: XLA's CPU backend would slice it as float32 and convert the whole queue each step."""
 
 
 @struct.dataclass
@@ -77,7 +77,7 @@ def push(history: History, params: Any, when: Bool[Array, ""] | bool = True) -> 
 def draw(
     history: History, key: Key[Array, ""], most: int
 ) -> tuple[Int[Array, " m"], Float[Array, " m"], Int[Array, ""]]:
-    """Which models take part in a step: their places, their weights, and how many (k) they are.
+    """The models that take part in a step: their places, their weights, and their number k.
 
     k ~ U{1..most}, but no more than there are; the first k places are different and uniform over the models held, the
     first k weights are Dirichlet(1, ..., 1), and the others are 0. Of an empty queue k is 0. `most` is cut to N.
@@ -128,7 +128,7 @@ def mixed_probability(
     most: int,
     mix: Mix = "logits",
 ) -> tuple[Float[Array, "*shape k"], Int[Array, ""]]:
-    """What the drawn models say together: probabilities in float32, and how many models took part.
+    """The drawn models' common answer: probabilities in float32, and the number of models that took part.
 
     An empty queue says nothing: all classes alike, and 0 models; what is made of it has to be multiplied by (k > 0).
     See `draw` and `mixture`.

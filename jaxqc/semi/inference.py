@@ -66,7 +66,7 @@ def restored(logits: Float[Array, "b s t k"], height: int, width: int) -> Float[
 
 
 def slides(height: int, width: int, window: bool) -> bool:
-    """Whether an image of this size goes through a sliding window, where that is asked for: no side is below one."""
+    """True where an image of this size goes through a sliding window, if that is asked for: no side is below one."""
     return window and min(height, width) >= WINDOW
 
 

@@ -1,4 +1,4 @@
-"""What a segmentation set's labels mean: class names, colours, the ignored value, and how a mask file is read.
+"""The meaning of a segmentation set's labels: class names, colours, the ignored value, and the way masks are read.
 
 A manifest is a JSON file: `{"classes": ["sky", ...], "colors": [[128, 128, 128], ...], "ignore": 255, "binary":
 {"masks/In_*": "inclusion"}}`. Only `classes` is needed. It may also be a plain list of names, whose last one then

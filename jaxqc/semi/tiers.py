@@ -8,7 +8,7 @@ from jaxtyping import Array, Float, Int
 
 
 def tier_of(confidence: Float[Array, "*shape"], bounds: Sequence[float]) -> Int[Array, "*shape"]:
-    """How many of the rising `bounds` lie strictly below the confidence: 0 = below all, len(bounds) = the top tier.
+    """Number of the rising `bounds` strictly below the confidence: 0 = below all, len(bounds) = the top tier.
 
     Examples:
       >>> tier_of(jnp.array([0.5, 0.93, 0.99]), [0.9, 0.95]).tolist()
