@@ -20,7 +20,7 @@ from jaxqc.data.store import StoredSample
 from jaxqc.errors import UserError
 
 if TYPE_CHECKING:
-    from rich.console import Group
+    import rich.console
 
 Progress = Callable[[int, int], None]
 Add = Callable[[str, str], None]
@@ -60,7 +60,7 @@ class DataReport:
         """True where no sample is damaged or malformed (the warnings may still name what training refuses)."""
         return not self.errors
 
-    def render(self, limit: int = 50) -> "Group":
+    def render(self, limit: int = 50) -> "rich.console.Group":
         """Two rich tables (counts; at most `limit` problems, errors first) between a headline and a verdict."""
         from rich.console import Group
         from rich.table import Table

@@ -39,7 +39,7 @@ class AnomalySums:
     """[1 + kinds, bins, 4]: `histogram`'s columns."""
     broken: Int[ArrayLike, "... k"]
     """Images by kind whose map or score is not finite."""
-    count: Int[ArrayLike, "..."]
+    count: Int[ArrayLike, "..."] | np.integer
     """Images."""
     scores: Float[ArrayLike, "... n"]
     kinds: Int[ArrayLike, "... n"]
@@ -98,7 +98,7 @@ def update(
       (1.0, 1.0)
     """
     k, n = len(sums.broken), len(sums.filled)
-    truth, counted = masks > 0.5, weight > 0
+    truth, counted = jnp.asarray(masks) > 0.5, jnp.asarray(weight) > 0
     score = (maps.max(axis=(1, 2)) if scores is None else scores).astype(jnp.float32)
     finite = jnp.isfinite(maps).all(axis=(1, 2)) & jnp.isfinite(score)
     if kind is None:

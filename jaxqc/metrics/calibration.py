@@ -21,7 +21,7 @@ class Levels:
     """Defect pixels at or above each of the 256 levels."""
     marked: Float[ArrayLike, "... 256"]
     """All pixels at or above it."""
-    defect: Float[ArrayLike, "..."]
+    defect: Float[ArrayLike, "..."] | np.floating
     """Defect pixels."""
 
 
@@ -48,7 +48,7 @@ def update(
     """
     finite = jnp.isfinite(pred).all(axis=(1, 2))
     weight = jnp.where(finite, weight, 0)
-    counts = level_counts(jnp.clip(jnp.where(finite[:, None, None], pred, 0), 0, 1), mask > 0.5)
+    counts = level_counts(jnp.clip(jnp.where(finite[:, None, None], pred, 0), 0, 1), jnp.asarray(mask) > 0.5)
     share = lambda x: (weight[:, None] * x / counts.pixels).sum(0)
     return Levels(
         levels.hits + share(counts.hits),

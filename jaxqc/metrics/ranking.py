@@ -76,7 +76,7 @@ def tie_groups(
 def image_groups(
     scores: Float[ArrayLike, " n"],
     labels: Num[ArrayLike, " n"] | Bool[ArrayLike, " n"],
-    weight: Float[ArrayLike, " n"],
+    weight: Float[ArrayLike, " n"] | Bool[ArrayLike, " n"],
 ) -> Groups:
     """Groups of scores with labels (> 0 is positive) and weights (0 is padding, whatever its score is).
 

@@ -99,7 +99,7 @@ def measure(
       >>> scalars["iou"].tolist(), curves["f"].shape
       ([1.0], (1, 256))
     """
-    truth = mask > 0.5
+    truth = jnp.asarray(mask) > 0.5
     finite = jnp.isfinite(pred).all(axis=(1, 2))
     pred = stored(jnp.where(finite[:, None, None], pred, 0), truth, normalize, quantize)
     levels, adaptive = level_counts(pred, truth), adaptive_counts(pred, truth)

@@ -180,7 +180,7 @@ class PatchEmbed(nn.Module):
         n, h, w, c = image.shape
         kernel = self.param("kernel", _patch_init, (PATCH, PATCH, c, self.width)).astype(self.dtype)
         bias = self.param("bias", nn.initializers.zeros, (self.width,)).astype(self.dtype)
-        patches = image.astype(self.dtype).reshape(n, h // PATCH, PATCH, w // PATCH, PATCH, c).swapaxes(2, 3)
+        patches = jnp.asarray(image, self.dtype).reshape(n, h // PATCH, PATCH, w // PATCH, PATCH, c).swapaxes(2, 3)
         return patches.reshape(n, h // PATCH, w // PATCH, -1) @ kernel.reshape(-1, self.width) + bias
 
 

@@ -42,6 +42,7 @@ def conv3x3(
       >>> conv3x3(jnp.ones((1, 3, 3, 1)), jnp.ones((3, 3, 1, 1)))[0, :, :, 0].tolist()
       [[4.0, 6.0, 4.0], [6.0, 9.0, 6.0], [4.0, 6.0, 4.0]]
     """
+    x, kernel = jnp.asarray(x), jnp.asarray(kernel)
     if any(map(is_symbolic_dim, x.shape)) or x.dtype != jnp.float32 or kernel.dtype != jnp.float32:
         return library(x, kernel, stride)
     if min(x.shape[1:3]) <= _TINY:

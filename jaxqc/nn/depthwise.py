@@ -43,7 +43,7 @@ def depthwise_conv(
       >>> depthwise_conv(x, jnp.ones((3, 3, 2)), stride=2).shape
       (1, 2, 2, 2)
     """
-    return _conv(x, kernel, stride, dilation, implementation)
+    return _conv(jnp.asarray(x), jnp.asarray(kernel), stride, dilation, implementation)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))

@@ -24,6 +24,7 @@ def attend(
       >>> attend(jnp.zeros((1, 3, 1, 1)), value, value).ravel().tolist()  # a query of zeros: the mean of the values
       [0.5, 0.5, 0.5]
     """
+    q, k, v = jnp.asarray(q), jnp.asarray(k), jnp.asarray(v)
     q = q.swapaxes(1, 2) * q.shape[-1] ** -0.5
     return _attend(q, k.transpose(0, 2, 3, 1), v.swapaxes(1, 2)).swapaxes(1, 2)
 

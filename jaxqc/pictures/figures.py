@@ -18,7 +18,7 @@ from jaxqc.pictures.curves import training_curve as training_curve
 from jaxqc.pictures.sheet import HEAT, Box, Sheet, draw_boxes, show
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    import matplotlib.figure
 
 HIT, MISSED, FALSE = "#009E73", "#E69F00", "#CC79A7"
 """Okabe and Ito's green, orange and purple: told apart with any colour vision."""
@@ -104,7 +104,7 @@ def overlay(
 
 def result_figure(
     rows: Sequence[Row], path: str | Path, threshold: float = 0.5, scale: str = "probability of defect"
-) -> "Figure":
+) -> "matplotlib.figure.Figure":
     """Draws a row of panels an image and writes them to `path` (PNG, or what its ending says).
 
     Columns: input, ground truth (where a row has one), each coarse map, final map, the decided mask (where a row has

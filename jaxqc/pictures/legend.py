@@ -11,7 +11,7 @@ from jaxqc.data.problems import printable
 from jaxqc.pictures.sheet import INK, QUIET, TEXT
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    import matplotlib.figure
 
 Color = tuple[int, int, int]
 
@@ -64,7 +64,9 @@ def legend_height(entries: Sequence[Entry], width: float) -> float:
     return LINE * -(-len(entries) // columns)
 
 
-def draw_legend(figure: "Figure", entries: Sequence[Entry], left: float, top: float, width: float) -> None:
+def draw_legend(
+    figure: "matplotlib.figure.Figure", entries: Sequence[Entry], left: float, top: float, width: float
+) -> None:
     """Squares and names in columns, from a figure's upper left corner (left, top: inches from the figure's lower left).
 
     A name that has no room ends in an ellipsis.

@@ -16,7 +16,7 @@ from jaxqc.pictures.legend import Color, Entry, draw_legend, drawable, legend_en
 from jaxqc.pictures.sheet import CAPTION, GAP, MARGIN, WARNING, Sheet, show
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    import matplotlib.figure
 
 CELL = 2.1
 """Width of a panel in inches."""
@@ -127,7 +127,7 @@ def label_sheet(
     colors: Sequence[Color],
     path: str | Path,
     clear: Collection[int] = (),
-) -> "Figure":
+) -> "matplotlib.figure.Figure":
     """Draws a row of panels an image and writes them to `path` (PNG, or what its ending says).
 
     Columns: image, truth (where a row has one), prediction, overlay and (again with a truth) errors. Below them the

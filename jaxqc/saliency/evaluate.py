@@ -22,7 +22,7 @@ from jaxqc.training.record import environment, write_measures
 from jaxqc.types import Metrics
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    import rich.table
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class Evaluation:
         if math.isfinite(self.class_accuracy):
             print(f"class accuracy {self.class_accuracy:.4f}")
 
-    def table(self) -> "Table":
+    def table(self) -> "rich.table.Table":
         """A rich table: a row for each class that has images, and one for all."""
         from rich import box
         from rich.table import Table

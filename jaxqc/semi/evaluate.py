@@ -19,7 +19,7 @@ from jaxqc.training.record import environment
 from jaxqc.types import Metrics
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    import rich.table
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ class SegmentationEvaluation:
             width = console.measure(table, options=console.options.update(max_width=1000)).maximum
             Console(width=max(console.width, width)).print(table)
 
-    def table(self) -> "Table":
+    def table(self) -> "rich.table.Table":
         """A rich table: a row a class, and the mean IoU and pixel accuracy of all."""
         from rich import box
         from rich.markup import escape

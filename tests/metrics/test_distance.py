@@ -1,6 +1,7 @@
 """The distance transform against scipy's: distances and, ties included, the nearest pixel."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy.ndimage import distance_transform_edt
