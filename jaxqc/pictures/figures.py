@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float, Num, UInt8
+from jaxtyping import Num, UInt8
 
 from jaxqc.metrics.regions import labelled
 from jaxqc.pictures.curves import training_curve as training_curve
@@ -77,29 +77,6 @@ def grey_to_rgb(image: UInt8[np.ndarray, "h w ..."]) -> UInt8[np.ndarray, "h w 3
     """
     image = image[..., None] if image.ndim == 2 else image
     return np.repeat(image, 3, axis=2) if image.shape[2] == 1 else image
-
-
-def overlay(
-    image: UInt8[np.ndarray, "h w ..."], probability: Float[np.ndarray, "h w"], strength: float = 0.75
-) -> UInt8[np.ndarray, "h w 3"]:
-    """The image with a map in [0, 1] laid over it as heat; 0 leaves a pixel as it is, 1 covers `strength` of it.
-
-    Raises:
-      ValueError: map and image differ in size.
-
-    Examples:
-      >>> overlay(np.zeros((4, 6), np.uint8), np.zeros((4, 6), np.float32))[0, 0].tolist()  # no heat
-      [0, 0, 0]
-    """
-    from matplotlib import colormaps
-
-    if image.shape[:2] != probability.shape:
-        raise ValueError(f"map {probability.shape} and image {image.shape[:2]} differ in size")
-    p = np.clip(np.nan_to_num(probability.astype(np.float32)), 0, 1)
-    # The dark end of the colour map would look like shadow on the steel, so the heat starts above it.
-    heat = np.asarray(colormaps[HEAT](0.35 + 0.6 * p))[..., :3] * 255
-    cover = strength * p[..., None]
-    return np.round(grey_to_rgb(image) * (1 - cover) + heat * cover).astype(np.uint8)
 
 
 def result_figure(

@@ -98,11 +98,6 @@ class Segmentation:
         float32 [n h w k] (every class's)."""
         return self._predict(images, ("label", "confidence", "map"), fast, window)
 
-    def predict_sure(self, images: Images, *, fast: int | None = None, window: bool | None = None) -> tuple[Out, Out]:
-        """As `predict`, with each pixel's confidence, float32 [n h w]."""
-        found = self._predict(images, ("label", "confidence"), fast, window)
-        return found["label"], found["confidence"]
-
     def predict_defects(self, images: Images) -> dict[str, Out]:
         """`defect` as `defect_map`, `label` as `predict`, and `kind`, uint8: the most probable class but background."""
         self.check_background()
