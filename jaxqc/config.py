@@ -33,7 +33,7 @@ Layout = Literal[
     "tfds",
     "records",
 ]
-"""How a data set lies on disk; `auto` tells by its folders and files."""
+"""The layout of a data set on disk; `auto` tells by its folders and files."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class ModelConfig:
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Where the images are and how they reach the device."""
+    """The images' place and their way to the device."""
 
     layout: Layout = "auto"
     protocol: Literal["auto", "index", "seed", "field"] = "auto"
@@ -107,7 +107,7 @@ class PhotometricConfig:
     blur_max: float = 2.0
 
     def check(self, where: str) -> None:
-        """What no single field's type tells. Raises UserError."""
+        """Checks what no single field's type can. Raises UserError."""
         for name in ("jitter", "grey", "blur"):
             if getattr(self, name) > 1:
                 raise UserError(f"{where}: {name}={getattr(self, name)!r} is a probability; give at most 1")
@@ -175,7 +175,7 @@ class TrainConfig:
     """Steps in a row with a non-finite loss or gradient before the run stops."""
 
     def check(self, where: str) -> None:
-        """What no single field's type tells. Raises UserError."""
+        """Checks what no single field's type can. Raises UserError."""
         check_seed(self.seed, where)
         positive = {"optim.lr": self.optim.lr, "model.width": self.model.width}
         if self.method != "semi":

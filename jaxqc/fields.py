@@ -1,4 +1,4 @@
-"""What all configurations share: their fields walked, checked, and turned into plain values and back."""
+"""The fields of every configuration: walked, checked, and turned into plain values and back."""
 
 import dataclasses
 import json
@@ -13,7 +13,7 @@ Config = TypeVar("Config")
 
 
 def is_config(hint: Any) -> bool:
-    """Whether a field's type is itself a configuration."""
+    """True where a field's type is itself a configuration."""
     return isinstance(hint, type) and dataclasses.is_dataclass(hint)
 
 

@@ -26,10 +26,10 @@ class Reader(NamedTuple):
     """One layout."""
 
     known: Callable[[Path], bool]
-    """Whether a folder has it; reads names only."""
+    """True where a folder has this layout; reads names only."""
     scan: Callable[[Path], tuple[Dataset, list[Problem]]]
     expected: str
-    """What a folder of it holds, for messages."""
+    """The contents of such a folder, for messages."""
 
 
 READERS: dict[str, Reader] = {
@@ -68,6 +68,11 @@ def open_dataset(path: str | Path, layout: str = "auto") -> Dataset:
 
     Raises:
       UserError: no such folder, no known layout in it, or anything wrong with its index.
+
+    Examples:
+      >>> from jaxqc.data.synthetic.boards import write_mvtec
+      >>> open_dataset(write_mvtec("wood", normals=1, defects=1, size=32), "mvtec").classes
+      ('good', 'liquid')
     """
     dataset, problems = scan_dataset(path, layout)
     refuse(problems, printable(path))
