@@ -15,7 +15,7 @@ from jaxqc.anomaly.ops.rows import Rows, keep, store
 from jaxqc.errors import UserError
 from jaxqc.fields import check_positive, check_seed
 from jaxqc.nn.pool import avg3x3
-from jaxqc.nn.resize import resize
+from jaxqc.nn.resizing import resize
 
 
 class Bank(NamedTuple):

@@ -12,7 +12,7 @@ from jaxqc.anomaly.ops.maps import distance_map
 from jaxqc.anomaly.ops.neighbours import nearest
 from jaxqc.anomaly.ops.rows import Rows, keep, store
 from jaxqc.fields import check_positive
-from jaxqc.nn.resize import resize
+from jaxqc.nn.resizing import resize
 
 
 class Gallery(NamedTuple):

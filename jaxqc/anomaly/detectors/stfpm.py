@@ -12,7 +12,7 @@ from jaxtyping import Array, Float
 from jaxqc.anomaly.detectors.base import BackboneConfig, Image, Layers, Scored, TrainingConfig
 from jaxqc.anomaly.ops.maps import image_score, smooth
 from jaxqc.config import OptimConfig
-from jaxqc.nn.resize import resize
+from jaxqc.nn.resizing import resize
 from jaxqc.training.method import Logs, SingleNetwork
 from jaxqc.types import AXIS, Batch, Metrics, Variables
 
