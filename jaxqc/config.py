@@ -9,7 +9,7 @@ import importlib.util
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from jaxqc.errors import UserError, suggest
 from jaxqc.fields import Config, check_positive, check_seed, classes, validate
