@@ -1,6 +1,6 @@
-"""Configuration: frozen dataclasses, loaded from `configs/NAME.py`, checked by `fields.py`, changed by `overrides.py`.
+"""Configuration: frozen dataclasses, loaded from a recipe, checked by `fields.py`, changed by `overrides.py`.
 
-A config file is Python and is executed (treat one from a stranger as code); it defines `get_config() -> TrainConfig`,
+A recipe is a Python file and is executed (treat one from a stranger as code); it defines `get_config() -> TrainConfig`,
 or the recipe of another verb.
 """
 
@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from jaxqc.errors import UserError, suggest
 from jaxqc.fields import Config, check_positive, check_seed, sections, validate
+from jaxqc.recipes import USES, find
 
 Layout = Literal[
     "auto",
@@ -196,21 +197,16 @@ class TrainConfig:
             raise UserError(f"{where}: phases is empty; give at least one Phase(epochs=..., size=..., batch=...)")
 
 
-VERBS = {"TrainConfig": "train", "SemiTrainConfig": "train", "FitConfig": "fit", "GradeRules": "inspect"}
-"""The command that takes a kind of recipe."""
+def load_config(recipe: str | Path, kind: type[Config] = TrainConfig) -> Config:
+    """Runs the `get_config()` of a config file, which is to give a `kind`.
 
-
-def load_config(path: str | Path, kind: type[Config] = TrainConfig) -> Config:
-    """Runs the config file's `get_config()`, which is to give a `kind`.
+    recipe: a path, or the name of a packaged recipe such as `tscarnet_sd900` (`jaxqc recipes`).
 
     Raises:
       UserError: the file is absent, does not run, does not define `get_config`, or gives anything but a valid `kind`;
         a misspelt field is named with the closest known one.
     """
-    path = Path(path)
-    if not path.is_file():
-        near = sorted(p.name for p in path.parent.glob("*.py")) if path.parent.is_dir() else []
-        raise UserError(f"--config: no file {path}" + (suggest(path.name, near) if near else ""))
+    path = find(recipe)
     spec = importlib.util.spec_from_file_location(f"jaxqc_config_{path.stem}", path)
     if spec is None or spec.loader is None:
         raise UserError(f"--config: {path} is not a Python file; a config file's name ends in .py")
@@ -233,7 +229,7 @@ def load_config(path: str | Path, kind: type[Config] = TrainConfig) -> Config:
     except Exception as e:  # it is the user's own code
         raise UserError(f"{path}: {type(e).__name__}: {e}") from e
     if not isinstance(config, kind):
-        verb = VERBS.get(type(config).__name__)
-        hint = f"; it is a recipe for jaxqc {verb}" if verb else ""
+        use = USES.get(type(config).__name__)
+        hint = f"; it is a recipe for jaxqc {use.split()[0]}" if use else ""
         raise UserError(f"{path}: get_config() returned {type(config).__name__}, not a {kind.__name__}{hint}")
     return validate(config, str(path))
