@@ -45,7 +45,7 @@ def synthetic(args: argparse.Namespace) -> int:
 
 def records(args: argparse.Namespace) -> int:
     """A data set as one record file."""
-    from jaxqc.api import open_data
+    from jaxqc.data.open import open_data
     from jaxqc.data.records import write_records
 
     dataset = write_records(open_data(args.data, args.layout, keys=keys(args)), args.out, args.size)

@@ -2,7 +2,6 @@
 
 import argparse
 import sys
-from pathlib import Path
 from typing import Any
 
 from jaxqc.errors import UserError
@@ -23,96 +22,35 @@ def evaluate(args: argparse.Namespace) -> int:
     """Measures any model."""
     from jaxqc import api
 
-    model = _model(args)
-    if _is_segmentation(model):
-        return _evaluate_segmentation(args, model)
-    _only_segmentation(args, "splits", "sizes", "window")
-    args.split = args.split or "test"
-    if _is_detector(model):
-        return _evaluate_detector(args, model)
-    protocol = "none" if args.split == "all" else args.protocol or model.config.data.protocol
-    out = args.out or str(Path(args.checkpoint) / f"evaluation-{protocol}-{args.split}")
     result = api.evaluate(
-        model,
+        _model(args),
         args.data,
-        out,
+        args.out or "",
         run=args.checkpoint,
-        protocol=args.protocol,
-        split=args.split,
-        layout=args.layout,
-        keys=keys(args),
+        split=args.split or "test",
         size=args.size,
         worst=args.worst,
         progress=not args.quiet,
-    )
-    result.print()
-    print(f"{result.images_per_second:.1f} images/s; written to {out}")
-    return unreadable(result.unreadable)
-
-
-def _is_detector(model: Any) -> bool:
-    from jaxqc.anomaly.model import AnomalyModel
-
-    return isinstance(model, AnomalyModel)
-
-
-def _is_segmentation(model: Any) -> bool:
-    from jaxqc.semi.model import Segmentation
-
-    return isinstance(model, Segmentation)
-
-
-def _only_segmentation(args: argparse.Namespace, *names: str) -> None:
-    for name in names:
-        if getattr(args, name):
-            raise UserError(f"--{name}: only of a segmentation network, which {args.checkpoint} is not; leave it out")
-
-
-def _evaluate_segmentation(args: argparse.Namespace, model: Any) -> int:
-    from jaxqc import api
-
-    split = "val" if args.split in (None, "test") else str(args.split)
-    out = args.out or str(Path(args.checkpoint) / f"evaluation-{split}")
-    result = api.evaluate_segmentation(
-        model,
-        args.data,
-        out,
-        run=args.checkpoint,
-        split=split,
+        protocol=args.protocol,
+        layout=args.layout,
+        keys=keys(args),
         splits=args.splits,
-        fast=args.size,
         window=args.window or None,
         sizes=tuple(args.sizes),
-        worst=args.worst,
-        progress=not args.quiet,
     )
     result.print()
-    print(f"lists of {result.about['lists']}; {result.images_per_second:.1f} images/s from files; written to {out}")
-    return unreadable(result.unreadable)
-
-
-def _evaluate_detector(args: argparse.Namespace, model: Any) -> int:
-    from jaxqc import api
-
-    out = args.out or str(Path(args.checkpoint) / f"evaluation-{args.split}")
-    result = api.evaluate_detector(model, args.data, out, args.split, args.layout, args.worst, not args.quiet)
-    result.print()
-    print(f"{result.images_per_second:.1f} images/s from files; written to {out}")
+    print(result.closing())
     return unreadable(result.unreadable)
 
 
 def predict(args: argparse.Namespace) -> int:
     """Maps or label maps of a folder."""
-    from jaxqc.saliency.predict import predict_folder
-    from jaxqc.semi.predict import predict_folder as predict_labels
+    from jaxqc.kinds import KINDS, check_options, kind_of
 
     model, out = _model(args), args.out or "maps"
-    if _is_segmentation(model):
-        window = args.window or None
-        result = predict_labels(model, args.images, out, args.overlays, args.size, window, not args.quiet)
-    else:
-        _only_segmentation(args, "overlays", "window")
-        result = predict_folder(model, args.images, out, args.size, progress=not args.quiet)
+    kind, own = kind_of(model), {name: getattr(args, name) for name in ("overlays", "window") if getattr(args, name)}
+    check_options(own, kind.name, {other.name: other.predict for other in KINDS.values()})
+    result = kind.predict(model, args.images, out, size=args.size, progress=not args.quiet, **own)
     print(f"{len(result.written)} maps in {out}, {result.images_per_second:.1f} images/s")
     return unreadable(result.unreadable)
 

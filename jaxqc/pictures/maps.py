@@ -10,7 +10,7 @@ from jaxqc.data.each_image import FolderResult, each_image
 
 
 class Predictor(Protocol):
-    """A model of either kind."""
+    """A model whose `predict` gives defect maps."""
 
     batch: int
     mixes_sizes: bool
@@ -22,7 +22,7 @@ class Predictor(Protocol):
 
 
 def predict_folder(
-    model: Predictor, images: str | Path, out: str | Path, size: int | None = None, progress: bool = True
+    model: Predictor, images: str | Path, out: str | Path, *, size: int | None = None, progress: bool = True
 ) -> FolderResult:
     """Writes `out/STEM.png` (0 = no defect, 255 = defect) for each image below `images` (`each_image`).
 
