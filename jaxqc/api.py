@@ -4,26 +4,26 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from jaxqc import plugins
 from jaxqc.config import TrainConfig, load_config
-from jaxqc.errors import UserError, suggest
 from jaxqc.fields import check_unused
 from jaxqc.kinds import KINDS, check_options, kind_of
 from jaxqc.kinds import load as load
 from jaxqc.lazy import Late
 
 if TYPE_CHECKING:
-    from jaxqc.anomaly.evaluate import AnomalyEvaluation
-    from jaxqc.anomaly.fit import Fitted
-    from jaxqc.anomaly.model import AnomalyModel
-    from jaxqc.anomaly.recipe import FitConfig
-    from jaxqc.data.dataset import ArrayDataset, Dataset
-    from jaxqc.data.open import Keys
-    from jaxqc.inspection.results import Inspection
-    from jaxqc.inspection.rules import GradeRules
-    from jaxqc.semi.evaluate import SegmentationEvaluation
-    from jaxqc.training.loop import FitResult
+    import jaxqc.anomaly.evaluate
+    import jaxqc.anomaly.fit
+    import jaxqc.anomaly.model
+    import jaxqc.anomaly.recipe
+    import jaxqc.data.dataset
+    import jaxqc.data.open
+    import jaxqc.inspection.results
+    import jaxqc.inspection.rules
+    import jaxqc.semi.evaluate
+    import jaxqc.training.loop
 
-METHODS: Mapping[str, Callable[..., "FitResult"]] = {
+METHODS: Mapping[str, Callable[..., Any]] = {
     "saliency": Late("jaxqc.saliency.train", "train"),
     "classifier": Late("jaxqc.pretraining.train", "train"),
     "semi": Late("jaxqc.semi.train", "train_semi"),
@@ -33,15 +33,15 @@ METHODS: Mapping[str, Callable[..., "FitResult"]] = {
 
 def train(
     config: TrainConfig | str | Path,
-    data: "str | Path | Dataset | ArrayDataset",
+    data: "str | Path | jaxqc.data.dataset.Dataset | jaxqc.data.dataset.ArrayDataset",
     out: str | Path,
     *,
-    val: "Dataset | ArrayDataset | None" = None,
+    val: "jaxqc.data.dataset.Dataset | jaxqc.data.dataset.ArrayDataset | None" = None,
     weights: str | Path | None = None,
     resume: bool = True,
     progress: bool = True,
     note: Callable[[str], None] | None = None,
-) -> "FitResult":
+) -> "jaxqc.training.loop.RunResult":
     """Trains by a recipe and leaves a run folder in `out`: checkpoints, logs, split lists, config and golden record.
 
     Args:
@@ -58,21 +58,20 @@ def train(
     """
     config = config if isinstance(config, TrainConfig) else load_config(config)
     check_unused(config, "train")
-    if config.method not in METHODS:
-        raise UserError(f"method: {config.method!r}{suggest(config.method, METHODS)}")
     own = {name: value for name, value in {"val": val, "weights": weights}.items() if value is not None}
-    check_options(own, config.method, METHODS)
-    return METHODS[config.method](config, data, out, resume=resume, progress=progress, note=note, **own)
+    method = plugins.resolve("methods", config.method, METHODS, field="method")
+    check_options(own, config.method, {**METHODS, config.method: method})
+    return method(config, data, out, resume=resume, progress=progress, note=note, **own)
 
 
 def fit(
-    config: "FitConfig | str | Path",
-    data: "str | Path | Dataset",
+    config: "jaxqc.anomaly.recipe.FitConfig | str | Path",
+    data: "str | Path | jaxqc.data.dataset.Dataset",
     out: str | Path | None = None,
     *,
     progress: bool = True,
     note: Callable[[str], None] | None = None,
-) -> "Fitted":
+) -> "jaxqc.anomaly.fit.Fitted":
     """Fits a detector to the normal images of split `train` and calibrates its thresholds on held-out normals.
 
     Args:
@@ -95,7 +94,7 @@ def fit(
 
 def evaluate(
     checkpoint: Any,
-    data: "str | Path | Dataset",
+    data: "str | Path | jaxqc.data.dataset.Dataset",
     out: str | Path | None = None,
     *,
     which: str = "best",
@@ -106,7 +105,7 @@ def evaluate(
     progress: bool = True,
     protocol: str | None = None,
     layout: str = "auto",
-    keys: "Keys | None" = None,
+    keys: "jaxqc.data.open.Keys | None" = None,
     splits: str | Path = "",
     window: bool | None = None,
     sizes: tuple[int, ...] = (),
@@ -142,21 +141,21 @@ def evaluate(
 
 
 def evaluate_detector(
-    checkpoint: "str | Path | AnomalyModel",
-    data: "str | Path | Dataset",
+    checkpoint: "str | Path | jaxqc.anomaly.model.AnomalyModel",
+    data: "str | Path | jaxqc.data.dataset.Dataset",
     out: str | Path | None = None,
     split: str = "test",
     layout: str = "auto",
     worst: int = 10,
     progress: bool = True,
-) -> "AnomalyEvaluation":
+) -> "jaxqc.anomaly.evaluate.AnomalyEvaluation":
     """`evaluate` of a detector."""
     return evaluate(checkpoint, data, out, split=split, layout=layout, worst=worst, progress=progress)
 
 
 def evaluate_segmentation(
     checkpoint: Any, data: str | Path, out: str | Path | None = None, **options: Any
-) -> "SegmentationEvaluation":
+) -> "jaxqc.semi.evaluate.SegmentationEvaluation":
     """`evaluate` of a segmentation network."""
     return evaluate(checkpoint, data, out, **options)
 
@@ -166,7 +165,7 @@ def inspect(
     images: str | Path,
     out: str | Path,
     *,
-    rules: "GradeRules | str | Path | None" = None,
+    rules: "jaxqc.inspection.rules.GradeRules | str | Path | None" = None,
     ledger: str | Path | None = None,
     mm_per_pixel: float | None = None,
     threshold: float | None = None,
@@ -177,7 +176,7 @@ def inspect(
     aql: float = 1.0,
     progress: bool = True,
     note: Callable[[str], None] | None = None,
-) -> "Inspection":
+) -> "jaxqc.inspection.results.Inspection":
     """Inspects images with any model: defects, verdicts and severities into a ledger, lots graded, suppliers ranked.
 
     Args:

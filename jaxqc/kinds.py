@@ -104,7 +104,7 @@ def kind_of(thing: Any) -> Kind:
     """
     if isinstance(thing, str | Path):
         return next(kind for kind in KINDS.values() if kind.holds(Path(thing)))
-    name = getattr(thing, "kind", None)
+    name = str(getattr(thing, "kind", None))
     if name not in KINDS:
         raise UserError(f"checkpoint: {type(thing).__name__} is no trained model; give a folder, or what load returns")
     return KINDS[name]

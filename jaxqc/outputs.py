@@ -1,6 +1,6 @@
 """The outputs of trained models by name: one vocabulary for all kinds, and the choice of some by a caller."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from jaxqc.errors import UserError, suggest
 
@@ -27,7 +27,7 @@ OF_IMAGE = ("class", "score", "defective")
 """Outputs of an image and not of its pixels: one array for all images of a list."""
 
 
-def chosen(outputs: str | Sequence[str], there: Sequence[str]) -> tuple[str, ...]:
+def chosen(outputs: str | Sequence[str], there: Collection[str]) -> tuple[str, ...]:
     """The names asked for, all of them among those that a model has.
 
     Raises:

@@ -23,14 +23,14 @@ from jaxqc.anomaly.features import apply_function
 from jaxqc.anomaly.gaussian import FullRank, LowRank
 from jaxqc.anomaly.pyramid import Pyramid
 from jaxqc.anomaly.recipe import FitConfig
+from jaxqc.data.batching import Images, stack_of
 from jaxqc.data.resizing import resize_image, resize_map
-from jaxqc.data.stacks import Images, stack_of
 from jaxqc.errors import UserError
 from jaxqc.fields import from_dict
 from jaxqc.metrics.regions import opened, without_specks
 from jaxqc.outputs import OF_IMAGE, Outputs, chosen
 from jaxqc.training.checkpoint import Checkpoints, read
-from jaxqc.training.sums import DamagedError
+from jaxqc.training.checksums import DamagedError
 from jaxqc.types import Variables
 
 STATES: tuple[Any, ...] = (LowRank, FullRank, Pyramid, Bank, Gallery)
@@ -177,7 +177,7 @@ def _channels(image: np.ndarray, name: str) -> UInt8[np.ndarray, "h w c"]:
 
 
 def save(folder: Path, model: AnomalyModel, record: dict[str, Any]) -> None:
-    """Writes a fit's state and backbone (config.json and meta.json are `record.write_papers`'s).
+    """Writes a fit's state and backbone (config.json and meta.json are `record.write_record`'s).
 
     Raises:
       UserError: the folder cannot be written.

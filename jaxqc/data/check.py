@@ -20,7 +20,7 @@ from jaxqc.data.store import StoredSample
 from jaxqc.errors import UserError
 
 if TYPE_CHECKING:
-    from rich.console import Group
+    import rich.console
 
 Progress = Callable[[int, int], None]
 Add = Callable[[str, str], None]
@@ -30,8 +30,8 @@ TINY = 8
 
 
 @dataclass(frozen=True)
-class Report:
-    """What `check_path` found."""
+class DataReport:
+    """The findings of `check_path`."""
 
     path: str
     name: str
@@ -57,10 +57,10 @@ class Report:
 
     @property
     def ok(self) -> bool:
-        """Whether no sample is damaged or malformed (the warnings may still name what training refuses)."""
+        """True where no sample is damaged or malformed (the warnings may still name what training refuses)."""
         return not self.errors
 
-    def render(self, limit: int = 50) -> "Group":
+    def render(self, limit: int = 50) -> "rich.console.Group":
         """Two rich tables (counts; at most `limit` problems, errors first) between a headline and a verdict."""
         from rich.console import Group
         from rich.table import Table
@@ -105,11 +105,17 @@ def check_path(
     max_pixels: int = MAX_PIXELS,
     progress: Progress | None = None,
     keys: Keys | None = None,
-) -> Report:
+) -> DataReport:
     """Opens the data set at `path` (layouts and keys as `open_data`) and checks everything in it.
 
     Raises:
       UserError: no data set there, or an index that cannot be read at all.
+
+    Examples:
+      >>> from jaxqc.data.synthetic.boards import write_mvtec
+      >>> report = check_path(write_mvtec("wood", normals=1, defects=1, size=32))
+      >>> report.ok
+      True
     """
     dataset, found = scan_data(path, layout, keys)
     facts = _look(dataset, max_pixels, progress)
@@ -119,7 +125,7 @@ def check_path(
     for sample, fact in zip(dataset.samples, facts, strict=True):
         if fact.share is not None:
             shares[class_name(dataset, sample)].append(fact.share)
-    return Report(
+    return DataReport(
         path=printable(path),
         name=dataset.name,
         counts=dict(Counter((class_name(dataset, s), s.split or "-") for s in dataset.samples)),

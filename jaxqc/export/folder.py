@@ -24,7 +24,7 @@ import numpy as np
 
 from jaxqc.data.problems import printable
 from jaxqc.errors import UserError
-from jaxqc.training.sums import SUMS, DamagedError, check_sums, write_sums
+from jaxqc.training.checksums import SUMS, DamagedError, check_sums, write_sums
 
 FORMAT = 1
 """Version of the folder's layout. A change that an older reader would get wrong raises it."""
@@ -32,7 +32,7 @@ STABLEHLO, ONNX, META, GOLDEN, WEIGHTS = "model.stablehlo", "model.onnx", "meta.
 GRAPHS = {"stablehlo": STABLEHLO, "onnx": ONNX}
 VERSION = "export_format"
 NEEDED = ("kind", "graph", "classes", "input", "outputs", "thresholds")
-"""What every meta.json has."""
+"""Keys of every meta.json."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,12 @@ class Contents:
 
 
 def is_export(path: str | Path) -> bool:
-    """Whether a folder is an export, or what is left of one (and not a run's folder)."""
+    """True where a folder is an export, or what is left of one (and not a run's folder).
+
+    Examples:
+      >>> is_export("nothing")
+      False
+    """
     folder = Path(path)
     if any((folder / name).is_file() for name in GRAPHS.values()):
         return True

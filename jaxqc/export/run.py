@@ -8,9 +8,9 @@ import numpy as np
 from jax import export as jax_export
 from jaxtyping import UInt8
 
+from jaxqc.data.batching import MAX_PIXELS, Images, one_of, pad_to, power, stack_of
 from jaxqc.data.problems import printable
 from jaxqc.data.resizing import resize_image, resize_map
-from jaxqc.data.stacks import MAX_PIXELS, Images, one_of, pad_to, power, stack_of
 from jaxqc.errors import UserError
 from jaxqc.export.folder import Contents, read
 from jaxqc.export.parity import differences
@@ -103,7 +103,7 @@ class Exported:
         return {name: np.stack(values) if name in OF_IMAGE else values for name, values in lists.items()}
 
     def check(self) -> dict[str, float]:
-        """How far the golden outputs are off on this machine, by output (`jaxqc.export.parity.differences`)."""
+        """Differences of the golden outputs on this machine, by output (`jaxqc.export.parity.differences`)."""
         expected = {name: value for name, value in self._golden.items() if name != "image"}
         return differences(self._batches(self._golden["image"]), expected)
 

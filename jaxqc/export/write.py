@@ -69,8 +69,7 @@ def write(
     if format == "onnx" and not height and isinstance(getattr(model, "size", None), int):
         height = width = model.size  # type: ignore[union-attr]
     graph = graph_of(model, height, width)
-    kept = folder is not None and (folder / GOLDEN).is_file()
-    golden = read_golden(folder)["image"] if kept else None
+    golden = read_golden(folder)["image"] if folder is not None and (folder / GOLDEN).is_file() else None
     images = _golden_images(golden, graph)[: batch or None]
     expected = {name: np.asarray(value) for name, value in jax.jit(graph.run)(graph.weights, images).items()}
     meta = _about(model, graph, format)

@@ -11,7 +11,7 @@ from typing import Any
 import jax
 
 from jaxqc.errors import UserError
-from jaxqc.inspection.ledger import ModelInfo
+from jaxqc.inspection.ledger.store import ModelInfo
 from jaxqc.inspection.rules import GradeRules
 from jaxqc.kinds import kind_of
 from jaxqc.scorer import Scorer

@@ -21,10 +21,10 @@ import numpy as np
 from flax import struct
 from jaxtyping import Array, Bool, Float, Int, Num
 
-from jaxqc.metrics import ranking, wide
+from jaxqc.metrics import exact_counts, ranking
 from jaxqc.metrics.aupro import LIMIT
 from jaxqc.metrics.histogram import Edges, checked_edges, histogram, pixel_groups, region_groups
-from jaxqc.types import Metrics
+from jaxqc.types import ArrayLike, Metrics
 
 
 @struct.dataclass
@@ -35,16 +35,16 @@ class AnomalySums:
     """
 
     edges: Edges = struct.field(pytree_node=False)
-    pixels: wide.Wide
+    pixels: exact_counts.Wide
     """[1 + kinds, bins, 4]: `histogram`'s columns."""
-    broken: Int[Array, " k"]
+    broken: Int[ArrayLike, "... k"]
     """Images by kind whose map or score is not finite."""
-    count: Int[Array, ""]
+    count: Int[ArrayLike, "..."] | np.integer
     """Images."""
-    scores: Float[Array, " n"]
-    kinds: Int[Array, " n"]
-    filled: Int[Array, " n"]
-    """How many images each slot has got: 1 where all is well."""
+    scores: Float[ArrayLike, "... n"]
+    kinds: Int[ArrayLike, "... n"]
+    filled: Int[ArrayLike, "... n"]
+    """Number of images in each slot: 1 where all is well."""
 
 
 def empty(edges: Sequence[float] | np.ndarray, images: int, kinds: int = 1) -> AnomalySums:
@@ -52,11 +52,15 @@ def empty(edges: Sequence[float] | np.ndarray, images: int, kinds: int = 1) -> A
 
     edges: of the pixels' histogram, such as `histogram.log_edges`. They are compiled into `update`.
     Raises ValueError if they are not finite and increasing.
+
+    Examples:
+      >>> empty([0.1, 0.5], images=2).pixels.low.shape  # kinds, bins, columns
+      (2, 3, 4)
     """
     edges = checked_edges(edges)
     return AnomalySums(
         edges=edges,
-        pixels=wide.zeros((1 + kinds, len(edges) + 1, 4)),
+        pixels=exact_counts.zeros((1 + kinds, len(edges) + 1, 4)),
         broken=jnp.zeros(1 + kinds, jnp.int32),
         count=jnp.zeros((), jnp.int32),
         scores=jnp.zeros(images),
@@ -67,14 +71,14 @@ def empty(edges: Sequence[float] | np.ndarray, images: int, kinds: int = 1) -> A
 
 def update(
     sums: AnomalySums,
-    maps: Float[Array, "b h w"],
-    masks: Num[Array, "b h w"] | Bool[Array, "b h w"],
-    region_weight: Float[Array, "b h w"],
-    weight: Float[Array, " b"],
+    maps: Float[ArrayLike, "b h w"],
+    masks: Num[ArrayLike, "b h w"] | Bool[ArrayLike, "b h w"],
+    region_weight: Float[ArrayLike, "b h w"],
+    weight: Float[ArrayLike, " b"],
     *,
-    scores: Float[Array, " b"] | None = None,
-    kind: Int[Array, " b"] | None = None,
-    position: Int[Array, " b"] | None = None,
+    scores: Float[ArrayLike, " b"] | None = None,
+    kind: Int[ArrayLike, " b"] | None = None,
+    position: Int[ArrayLike, " b"] | None = None,
 ) -> AnomalySums:
     """Adds a batch. Pure: call it inside `jit`, `pmap` or `shard_map`.
 
@@ -84,9 +88,17 @@ def update(
     scores: of the images; their maps' maxima if not given. kind: 0 = normal, 1 + i = the i-th kind of defect; if not
     given, 1 where the mask has a defect. position: of the images in the test set, each once; if not given, they follow
     those that `sums` has. Sums that begin apart and merge later, on devices too, need positions.
+
+    Examples:
+      >>> from jaxqc.metrics.aupro import region_weights
+      >>> maps, masks = np.zeros((2, 4, 4), np.float32), np.zeros((2, 4, 4), bool)
+      >>> maps[1, 0, 0], masks[1, 0, 0] = 1, True
+      >>> sums = update(empty([0.5], images=2), maps, masks, region_weights(masks)[0], np.ones(2, np.float32))
+      >>> compute(sums)["image_auroc"], compute(sums)["au_pro"]
+      (1.0, 1.0)
     """
     k, n = len(sums.broken), len(sums.filled)
-    truth, counted = masks > 0.5, weight > 0
+    truth, counted = jnp.asarray(masks) > 0.5, jnp.asarray(weight) > 0
     score = (maps.max(axis=(1, 2)) if scores is None else scores).astype(jnp.float32)
     finite = jnp.isfinite(maps).all(axis=(1, 2)) & jnp.isfinite(score)
     if kind is None:
@@ -101,7 +113,7 @@ def update(
     counts = histogram(maps, truth, region_weight, counted, sums.edges)
     added = AnomalySums(
         edges=sums.edges,
-        pixels=wide.segment_sum(counts, kind, k),
+        pixels=exact_counts.segment_sum(counts, kind, k),
         broken=jax.ops.segment_sum((counted & ~finite).astype(jnp.int32), kind, k),
         count=counted.sum(dtype=jnp.int32),
         scores=put(jnp.where(finite, score, jnp.nan)),
@@ -115,11 +127,15 @@ def merge(a: AnomalySums, b: AnomalySums) -> AnomalySums:
     """The sums over both sets of images; across devices it is `jax.lax.psum(sums, axis)`.
 
     Raises ValueError if their edges differ.
+
+    Examples:
+      >>> int(merge(empty([0.5], images=2), empty([0.5], images=2)).count)
+      0
     """
     if a.edges != b.edges:  # jax.tree.map would say so by printing thousands of them
         raise ValueError(f"cannot merge: the bin edges differ ({len(a.edges)} and {len(b.edges)} of them)")
     total = jax.tree.map(jnp.add, a, b)
-    return total.replace(pixels=wide.carry(total.pixels))
+    return total.replace(pixels=exact_counts.carry(total.pixels))
 
 
 def compute(
@@ -142,12 +158,16 @@ def compute(
 
     Raises ValueError if the number of names is not that of `empty`, if an image has no slot or shares one or has an
     unknown kind, or if the pixel threshold is not one of the edges (it could not be exact).
+
+    Examples:
+      >>> compute(empty([0.5], images=0))["image_auroc"]  # no images
+      nan
     """
     sums = jax.device_get(sums)
     _check(sums, kinds)
     if pixel_threshold is not None and float(np.float32(pixel_threshold)) not in sums.edges:
         raise ValueError(f"pixel threshold {pixel_threshold} is not a bin edge; give it to `log_edges` or to `empty`")
-    pixels, result = wide.value(sums.pixels), {}
+    pixels, result = exact_counts.value(sums.pixels), {}
     for i, prefix in enumerate(("", *(f"{name}/" for name in kinds))):
         rows = [0, i] if i else list(range(len(pixels)))
         member = (sums.filled > 0) & np.isin(sums.kinds, rows)

@@ -11,14 +11,15 @@ from jaxqc.config import TrainConfig
 from jaxqc.data.dataset import ArrayDataset, Dataset
 from jaxqc.data.load import load_arrays
 from jaxqc.data.open import keys_of, open_data
+from jaxqc.data.screening import usable
 from jaxqc.data.splits import apply_protocol, choose_protocol, write_splits
-from jaxqc.data.usable import usable
 from jaxqc.errors import UserError
 from jaxqc.saliency.method import make_method
+from jaxqc.saliency.networks import storable
 from jaxqc.training.checkpoint import steps_in
-from jaxqc.training.loop import FitResult
-from jaxqc.training.loop import fit as run_training
-from jaxqc.training.statistics import pixel_statistics
+from jaxqc.training.loop import RunResult, run
+from jaxqc.training.pixel_statistics import pixel_statistics
+from jaxqc.training.record import weights_digest
 
 
 def train(
@@ -30,7 +31,7 @@ def train(
     resume: bool = True,
     progress: bool = True,
     note: Callable[[str], None] | None = None,
-) -> FitResult:
+) -> RunResult:
     """Trains a saliency network and leaves a run folder in `out`.
 
     Args:
@@ -65,8 +66,10 @@ def train(
     mean, std, foreground = pixel_statistics(data, out if resume else None)
     method = make_method(config, data.classes, mean, std, foreground)
     meta: dict[str, Any] = {"mean": mean, "std": std, "foreground": foreground}
+    if method.start is not None:
+        meta["start"] = {"weights": config.model.weights, "sha256": weights_digest(method.start)}
     meta |= {"dataset": name, "train": len(data), "val": len(val), "skipped": list(skipped)}
-    return run_training(method, config, data, val, out, resume=resume, progress=progress, meta=meta)
+    return run(method, storable(config), data, val, out, resume=resume, progress=progress, meta=meta)
 
 
 def _resident(part: Dataset | ArrayDataset, config: TrainConfig) -> ArrayDataset:

@@ -14,18 +14,18 @@ from jaxqc.errors import UserError
 from jaxqc.metrics import segmentation
 from jaxqc.semi.compare import SizeRow, sizes_table
 from jaxqc.semi.data import Pair
+from jaxqc.semi.evaluation_set import Part
 from jaxqc.semi.model import Segmentation
-from jaxqc.semi.parts import Part
 from jaxqc.training.record import environment
 from jaxqc.types import Metrics
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    import rich.table
 
 
 @dataclass(frozen=True)
 class SegmentationEvaluation:
-    """What a network reached. matrix: int64 pixel counts [truth, prediction] over all images of all sizes.
+    """A network's results. matrix: int64 pixel counts [truth, prediction] over all images of all sizes.
 
     per_image: rows of id, size, measured pixels and measures; None where the image has no pixel to measure by.
     unreadable: one line a file left out. images_per_second: from files to label maps, decoding included.
@@ -41,9 +41,9 @@ class SegmentationEvaluation:
     asked: tuple[int | None, bool | None] = (None, None)
     """`size` and `window` of the call; None = as the run has it."""
     sizes: tuple[SizeRow, ...] = ()
-    """Where the network's speed and mIoU were compared at several sizes of its input."""
+    """The network's speed and mIoU, where they were compared at several sizes of its input."""
     about: dict[str, Any] = field(default_factory=dict)
-    """How the images were taken, the checkpoint's step and record, and the versions and device of this evaluation."""
+    """The way images were taken, the checkpoint's step and record, and the versions and device of this evaluation."""
     folder: Path | None = None
     """Where it was written."""
 
@@ -53,8 +53,8 @@ class SegmentationEvaluation:
         return segmentation.measures(self.matrix, self.classes)
 
     def by_class(self) -> dict[str, dict[str, float]]:
-        """Of each class its IoU, the share of its pixels that were found, the share of what was called it that is it,
-        and its share of all measured pixels; NaN where there are none."""
+        """Measures of each class: its IoU, the share of its pixels that were found, the share of what was called it
+        that is it, and its share of all measured pixels; NaN where there are none."""
         matrix = self.matrix.astype(np.float64)
         hit, truth, called = np.diagonal(matrix), matrix.sum(1), matrix.sum(0)
         with np.errstate(invalid="ignore"):
@@ -93,7 +93,7 @@ class SegmentationEvaluation:
         lists = f"lists of {self.about['lists']}; " if "lists" in self.about else ""
         return f"{lists}{self.images_per_second:.1f} images/s from files; written to {self.folder}"
 
-    def table(self) -> "Table":
+    def table(self) -> "rich.table.Table":
         """A rich table: a row a class, and the mean IoU and pixel accuracy of all."""
         from rich import box
         from rich.markup import escape

@@ -10,11 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, UInt8
 
-from jaxqc.data.augment import to_float
+from jaxqc.data.augment.geometry import to_float
+from jaxqc.data.batching import MAX_PIXELS, Images, one_of, pad_to, power, stack_of
 from jaxqc.data.problems import printable
-from jaxqc.data.stacks import MAX_PIXELS, Images, one_of, pad_to, power, stack_of
 from jaxqc.errors import UserError
-from jaxqc.models.segmenter import pyramid
+from jaxqc.models.segmenter import encoder_spec
 from jaxqc.outputs import Outputs, chosen
 from jaxqc.semi import inference
 from jaxqc.semi.data import BACKGROUND
@@ -52,7 +52,7 @@ class Segmentation:
         # Trained by cuDNN's attention it is used where there is none, too.
         used = dataclasses.replace(config, attention="auto") if config.attention == "cudnn" else config
         self._network = halves_of(make_network(used, len(self.classes)))
-        self._multiple = pyramid(config.model.name).multiple
+        self._multiple = encoder_spec(config.model.name).multiple
         self.params = jax.device_put(params)
         self._fit = jax.jit(lambda images, side: inference.fitted(self.normalize(images), self._multiple, side),
                             static_argnums=1)  # fmt: skip
@@ -64,7 +64,7 @@ class Segmentation:
 
     @property
     def background(self) -> bool:
-        """Whether class 0 stands for the absence of the others."""
+        """True where class 0 stands for the absence of the others."""
         return self.classes[0].lower() == BACKGROUND
 
     def normalize(self, images: UInt8[Array, "n h w c"]) -> Float[Array, "n h w 3"]:
@@ -143,7 +143,7 @@ class Segmentation:
         return lambda shape: self._input(shape, *way)
 
     def way(self, size: int | None = None, window: bool | None = None) -> dict[str, Any]:
-        """How a call with these arguments takes an image, in words for a record."""
+        """The way a call with these arguments takes an image, in words for a record."""
         long_side, window = self._way(size, window)
         return {"long_side": long_side, "window": window}
 
@@ -218,7 +218,7 @@ class Segmentation:
 
 
 def _answers(probabilities: Float[Array, "n h w k"], what: tuple[str, ...]) -> dict[str, Array]:
-    """Of probabilities, what is asked for; all else stays on the device and is never computed."""
+    """The answers asked for, from probabilities; all else stays on the device and is never computed."""
     of = {
         "label": lambda: probabilities.argmax(-1).astype(jnp.uint8),
         "confidence": lambda: probabilities.max(-1),

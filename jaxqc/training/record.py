@@ -1,4 +1,4 @@
-"""The papers of a run: config.json and meta.json (data, versions, commit), and the digests in them."""
+"""The record of a run: config.json and meta.json (data, versions, commit), and the digests in them."""
 
 import csv
 import hashlib
@@ -18,14 +18,15 @@ from jaxqc.atomic import write_text
 from jaxqc.data.dataset import ArrayDataset, Dataset
 from jaxqc.errors import UserError
 from jaxqc.fields import to_dict
+from jaxqc.version import __version__
 
 if TYPE_CHECKING:
-    from jaxqc.data.pipeline import Cut
+    import jaxqc.data.pipeline
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 
-def data_digest(dataset: "ArrayDataset | Dataset | Cut") -> str:
+def data_digest(dataset: "ArrayDataset | Dataset | jaxqc.data.pipeline.BatchSource") -> str:
     """SHA-256 of the training data: ids and pixels of arrays, ids and classes of an index (whose pixels are unread)."""
     if not isinstance(dataset, Dataset):
         return dataset.digest()
@@ -46,7 +47,7 @@ def weights_digest(tree: Any) -> str:
 def environment() -> dict[str, Any]:
     """Versions, device kind and, where jaxqc runs from a git checkout, the commit."""
     versions = {name: metadata.version(name) for name in PACKAGES}
-    versions |= {"jaxqc": jaxqc.__version__, "python": platform.python_version()}
+    versions |= {"jaxqc": __version__, "python": platform.python_version()}
     device = jax.devices()[0]
     return {"versions": versions, "device": f"{device.platform}: {device.device_kind}", "git_commit": _commit()}
 
@@ -63,7 +64,7 @@ def _commit() -> str | None:
     return done.stdout.strip() or None
 
 
-def write_papers(folder: Path, config: Any, meta: dict[str, Any] | None, classes: Any, digest: str) -> None:
+def write_record(folder: Path, config: Any, meta: dict[str, Any] | None, classes: Any, digest: str) -> None:
     """Writes config.json and meta.json; what the caller's `meta` says goes before what is found out here."""
     full = {"classes": list(classes), "data_digest": digest, **environment(), "seed": config.seed, **(meta or {})}
     try:

@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from jaxqc import __version__
 from jaxqc.errors import UserError, suggest
 from jaxqc.models.dinov2 import VITS
-from jaxqc.models.pretrained import Report, convert_state, export_state, flatten
+from jaxqc.models.pretrained import LoadReport, convert_state, export_state, flatten
 from jaxqc.models.pretrained_vit import convert_vit, export_vit
 from jaxqc.models.resnet import BACKBONES
 from jaxqc.nn.fold import fold_batch_norm
 from jaxqc.types import Variables
+from jaxqc.version import __version__
 from jaxqc.weights.download import sha256
 from jaxqc.weights.files import read_arrays, write_own
 from jaxqc.weights.known import KNOWN, locate
@@ -34,7 +34,7 @@ class Weights:
     model: str
     layers: tuple[int, ...]
     variables: Variables
-    report: Report
+    report: LoadReport
     source: str
     sha256: str
 
@@ -43,7 +43,7 @@ class Weights:
         return fold_batch_norm(self.variables)
 
     def meta(self) -> dict[str, Any]:
-        """What a checkpoint keeps of it."""
+        """The part that a checkpoint keeps."""
         return {"model": self.model, "source": self.source, "sha256": self.sha256}
 
 
@@ -61,6 +61,11 @@ def load_weights(
 
     Raises:
       UserError: no such file, a damaged or foreign one, or one that does not fit; it names file and array.
+
+    Examples:
+      >>> weights = load_weights("synthetic-resnet18", layers=(1, 2))
+      >>> weights.model, sorted(weights.variables)
+      ('resnet18', ['batch_stats', 'params'])
     """
     path = locate(source)
     arrays, meta = read_arrays(path)
@@ -81,7 +86,7 @@ def load_weights(
 
 def _converted(
     arrays: dict[str, np.ndarray], model: str, layers: Sequence[int] | None, head: bool, seed: int
-) -> tuple[dict[str, Any], Report]:
+) -> tuple[dict[str, Any], LoadReport]:
     if model in VITS:
         if layers is not None or head:
             raise UserError(f"{model}: is read whole; layers and head are of ResNets")
@@ -96,6 +101,11 @@ def save_weights(path: str | Path, weights: Weights) -> None:
 
     Raises:
       UserError: another ending than `.npz`.
+
+    Examples:
+      >>> save_weights("resnet18.npz", load_weights("synthetic-resnet18", layers=(1,)))
+      >>> load_weights("resnet18.npz").model
+      'resnet18'
     """
     path = Path(path)
     if path.suffix != ".npz":

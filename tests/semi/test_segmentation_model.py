@@ -8,16 +8,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from kept_run import (  # noqa: F401 - fixtures
-    CLASSES,
-    COLORS,
-    NET,
-    kept_run,
-    random_params,
-    small_network,
-    squares,
-    write_run,
-)
 
 import jaxqc
 from jaxqc.config import ModelConfig
@@ -28,6 +18,16 @@ from jaxqc.semi import inference
 from jaxqc.semi import network as network_
 from jaxqc.semi.model import Segmentation, load_segmentation
 from jaxqc.semi.recipe import SemiTrainConfig, preset
+from tests.support.kept_run import (  # noqa: F401 - fixtures
+    CLASSES,
+    COLORS,
+    NET,
+    kept_run,
+    random_params,
+    small_network,
+    squares,
+    write_run,
+)
 
 
 @pytest.fixture(scope="module")

@@ -1,13 +1,24 @@
 """Readers: one file a data-set layout, each giving an index of samples with nothing decoded."""
 
-import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 from jaxqc.data.dataset import Dataset
 from jaxqc.data.problems import Problem, printable, refuse
-from jaxqc.data.readers import aitex, fabric, folder, index_csv, kolektor, mt, nanotwice, rsdds, sd900, tree, visa
+from jaxqc.data.readers import (
+    aitex,
+    fabric,
+    folder,
+    index_csv,
+    kolektor,
+    magnetic_tile,
+    mvtec,
+    nanotwice,
+    rsdds,
+    sd900,
+    visa,
+)
 from jaxqc.errors import UserError, suggest
 
 
@@ -15,10 +26,10 @@ class Reader(NamedTuple):
     """One layout."""
 
     known: Callable[[Path], bool]
-    """Whether a folder has it; reads names only."""
+    """True where a folder has this layout; reads names only."""
     scan: Callable[[Path], tuple[Dataset, list[Problem]]]
     expected: str
-    """What a folder of it holds, for messages."""
+    """The contents of such a folder, for messages."""
 
 
 READERS: dict[str, Reader] = {
@@ -26,14 +37,14 @@ READERS: dict[str, Reader] = {
     "sd900": Reader(
         lambda path: sd900.folders(path) is not None, sd900.scan, f"the folders '{sd900.IMAGES}' and '{sd900.MASKS}'"
     ),
-    "loco": Reader(tree.is_loco, tree.scan_loco, "train/good, validation/good, test/KIND, ground_truth/KIND/NNN"),
-    "btad": Reader(tree.is_btad, tree.scan, "train/ok, test/ok, test/ko, ground_truth/ko"),
-    "mvtec": Reader(tree.is_mvtec, tree.scan, "train/good, test/KIND, ground_truth/KIND"),
-    "textured": Reader(tree.is_mvtec, tree.scan, "train/good, test/KIND, ground_truth/KIND"),
+    "loco": Reader(mvtec.is_loco, mvtec.scan_loco, "train/good, validation/good, test/KIND, ground_truth/KIND/NNN"),
+    "btad": Reader(mvtec.is_btad, mvtec.scan, "train/ok, test/ok, test/ko, ground_truth/ko"),
+    "mvtec": Reader(mvtec.is_mvtec, mvtec.scan, "train/good, test/KIND, ground_truth/KIND"),
+    "textured": Reader(mvtec.is_mvtec, mvtec.scan, "train/good, test/KIND, ground_truth/KIND"),
     "visa": Reader(visa.is_visa, visa.scan, f"Data/Images/Normal, and ../{visa.CSV}"),
     "ksdd": Reader(kolektor.is_ksdd, kolektor.scan_ksdd, "kosNN/PartN.jpg and kosNN/PartN_label.bmp"),
     "ksdd2": Reader(kolektor.is_ksdd2, kolektor.scan_ksdd2, "train/ and test/ with NNNNN.png and NNNNN_GT.png"),
-    "mt": Reader(mt.is_mt, mt.scan, "MT_CLASS/Imgs"),
+    "mt": Reader(magnetic_tile.is_mt, magnetic_tile.scan, "MT_CLASS/Imgs"),
     "rsdds": Reader(rsdds.has_truth, rsdds.scan, f"the folders '{rsdds.IMAGES}' and '{rsdds.TRUTH}'"),
     "aitex": Reader(aitex.is_aitex, aitex.scan, f"{aitex.IMAGES}, {aitex.MASKS}, {aitex.NORMALS}/FABRIC"),
     "nanotwice": Reader(nanotwice.is_nanotwice, nanotwice.scan, "Normal, Anomalous/images, Anomalous/gt"),
@@ -57,6 +68,11 @@ def open_dataset(path: str | Path, layout: str = "auto") -> Dataset:
 
     Raises:
       UserError: no such folder, no known layout in it, or anything wrong with its index.
+
+    Examples:
+      >>> from jaxqc.data.synthetic.boards import write_mvtec
+      >>> open_dataset(write_mvtec("wood", normals=1, defects=1, size=32), "mvtec").classes
+      ('good', 'liquid')
     """
     dataset, problems = scan_dataset(path, layout)
     refuse(problems, printable(path))
@@ -90,20 +106,6 @@ def scan_dataset(path: str | Path, layout: str = "auto") -> tuple[Dataset, list[
         return READERS[layout].scan(path)
     except OSError as e:
         raise UserError(f"{printable(e.filename or path)}: cannot be read ({e.strerror or e})") from e
-
-
-def align_classes(dataset: Dataset, classes: Sequence[str]) -> Dataset:
-    """The same samples with their labels numbered by `classes` (a checkpoint's), matched by name.
-
-    Raises:
-      UserError: the data set has a class that `classes` lacks.
-    """
-    for name in dataset.classes:
-        if name not in classes and any(s.label >= 0 and dataset.classes[s.label] == name for s in dataset.samples):
-            raise UserError(f"{dataset.name}: class {name!r} is unknown to the model{suggest(name, classes)}")
-    number = [classes.index(name) if name in classes else -1 for name in dataset.classes]
-    samples = tuple(dataclasses.replace(s, label=number[s.label] if s.label >= 0 else -1) for s in dataset.samples)
-    return dataclasses.replace(dataset, classes=tuple(classes), samples=samples)
 
 
 def _detect(path: Path) -> str:

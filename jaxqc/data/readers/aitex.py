@@ -14,7 +14,7 @@ from jaxqc.data.grouped import propose_split
 from jaxqc.data.normals import NORMAL
 from jaxqc.data.problems import Problem
 from jaxqc.data.readers.folder import image_files
-from jaxqc.data.readers.gather import DEFECT, Gathering, mask_table, named
+from jaxqc.data.readers.matching import DEFECT, Gathering, mask_table, named
 
 IMAGES, MASKS, NORMALS = "Defect_images", "Mask_images", "NODefect_images"
 CODES = {
@@ -36,7 +36,7 @@ TRAIN_SHARE = 0.7
 
 
 def is_aitex(path: Path) -> bool:
-    """Whether the folder has defective and normal images under the published names."""
+    """True where the folder has defective and normal images under the published names."""
     return named(path, IMAGES) is not None and named(path, NORMALS) is not None
 
 

@@ -11,13 +11,13 @@ from jaxqc.data.dataset import Dataset
 from jaxqc.data.normals import NORMAL
 from jaxqc.data.problems import Problem
 from jaxqc.data.readers.folder import image_files
-from jaxqc.data.readers.gather import DEFECT, Gathering, mask_table, named
+from jaxqc.data.readers.matching import DEFECT, Gathering, mask_table, named
 
 NORMALS, ANOMALOUS, IMAGES, MASKS = "Normal", "Anomalous", "images", "gt"
 
 
 def is_nanotwice(path: Path) -> bool:
-    """Whether the folder has normal and anomalous images under the published names."""
+    """True where the folder has normal and anomalous images under the published names."""
     anomalous = named(path, ANOMALOUS)
     return named(path, NORMALS) is not None and anomalous is not None and named(anomalous, IMAGES) is not None
 

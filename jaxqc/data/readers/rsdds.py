@@ -16,19 +16,19 @@ from jaxqc.data.grouped import propose_split
 from jaxqc.data.normals import NORMAL
 from jaxqc.data.problems import Problem
 from jaxqc.data.readers.folder import image_files
-from jaxqc.data.readers.gather import DEFECT, Gathering, folders, mask_table, named
+from jaxqc.data.readers.matching import DEFECT, Gathering, folders, mask_table, named
 
 IMAGES, TRUTH = "Rail surface images", "GroundTruth"
 TRAIN_SHARE = 0.5
 
 
 def is_rsdds(path: Path) -> bool:
-    """Whether the folder has the two folders under their published names."""
+    """True where the folder has the two folders under their published names."""
     return named(path, TRUTH) is not None and named(path, IMAGES) is not None
 
 
 def has_truth(path: Path) -> bool:
-    """Whether the folder has masks, and one other folder with images."""
+    """True where the folder has masks, and one other folder with images."""
     return _folders(path) is not None
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from jaxqc.data.dataset import Dataset
 from jaxqc.data.normals import NORMAL, means_normal
 from jaxqc.data.problems import Problem, printable
-from jaxqc.data.readers.gather import Gathering
+from jaxqc.data.readers.matching import Gathering
 from jaxqc.errors import UserError
 
 CSV = "split_csv/1cls.csv"
@@ -24,7 +24,7 @@ COLUMNS = ("object", "split", "label", "image", "mask")
 
 
 def is_visa(path: Path) -> bool:
-    """Whether the folder is one object of VisA."""
+    """True where the folder is one object of VisA."""
     return (path / "Data" / "Images" / "Normal").is_dir()
 
 

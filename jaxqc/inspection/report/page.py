@@ -17,18 +17,18 @@ from typing import TYPE_CHECKING, Any
 from jaxqc.atomic import whole_file
 from jaxqc.data.problems import printable
 from jaxqc.errors import UserError
+from jaxqc.inspection.acceptance.sampling import Plan
 from jaxqc.inspection.findings import GRADES, RISKS
-from jaxqc.inspection.ledger import Ledger
+from jaxqc.inspection.ledger.store import Ledger
 from jaxqc.inspection.report import charts
 from jaxqc.inspection.report.acceptance import AQL
 from jaxqc.inspection.report.collect import LotView, Report, SupplierView, collect
 from jaxqc.inspection.report.gallery import Gallery, Picture
 from jaxqc.inspection.report.layers import heat_stops
 from jaxqc.inspection.rules import GradeRules
-from jaxqc.inspection.sampling import Plan
 
 if TYPE_CHECKING:
-    from jinja2 import Environment
+    import jinja2
 
 STYLES = ("tokens.css", "page.css", "pictures.css")
 PROGRAMS = ("page.js", "lots.js", "viewer.js")
@@ -71,10 +71,10 @@ def write_report(
     return path
 
 
-def _values(report: Report, environment: "Environment", title: str) -> dict[str, Any]:
+def _values(report: Report, environment: "jinja2.Environment", title: str) -> dict[str, Any]:
     from markupsafe import Markup
 
-    from jaxqc import __version__
+    from jaxqc.version import __version__
 
     styles = "\n".join(_source(environment, name) for name in STYLES)
     programs = "\n".join(_source(environment, name) for name in PROGRAMS)
@@ -160,7 +160,7 @@ def _flat(values: Mapping[str, Any], before: str = "") -> list[tuple[str, Any]]:
 
 
 @functools.cache
-def _environment() -> "Environment":
+def _environment() -> "jinja2.Environment":
     try:
         from jinja2 import Environment, PackageLoader, StrictUndefined
     except ImportError as e:
@@ -198,7 +198,7 @@ def _value(value: Any) -> str:
     return "not set" if value is None or value == "" else str(value)
 
 
-def _source(environment: "Environment", name: str) -> str:
+def _source(environment: "jinja2.Environment", name: str) -> str:
     assert environment.loader is not None
     return environment.loader.get_source(environment, name)[0]
 

@@ -1,0 +1,70 @@
+"""`jaxqc evaluate`: metrics, scores and pictures of any model."""
+
+import argparse
+from typing import Any
+
+from jaxqc.cli.parser import Parser, add_verb
+from jaxqc.cli.shared import (
+    add_checkpoint,
+    add_keys,
+    add_layout,
+    add_use,
+    add_window,
+    keys,
+    load_model,
+    unreadable,
+)
+
+EXAMPLES = """\
+  jaxqc evaluate --checkpoint runs/first --data DIR
+  jaxqc evaluate --checkpoint runs/first --data OTHER --split all --out report
+  jaxqc evaluate --checkpoint runs/camvid --data DIR --split select --sizes 518 378 392"""
+
+
+def add(verbs: Any) -> Parser:
+    """Adds the verb's parser."""
+    text = "Measure a trained network or fitted detector: metrics per class and overall, worst cases as pictures."
+    parser = add_verb(verbs, "evaluate", text, EXAMPLES)
+    add_checkpoint(parser)
+    parser.add_argument("--data", required=True, metavar="DIR", help="data set with masks")
+    add_layout(parser)
+    add_keys(parser)
+    parser.add_argument("--protocol", choices=("index", "seed", "field"), help="default: the run's own")
+    parser.add_argument(
+        "--split",
+        choices=("test", "train", "all", "val", "select", "labeled", "unlabeled"),
+        metavar="NAME",
+        help="test (default), train or all; of a segmentation: val (default), select, labeled, unlabeled or all",
+    )
+    parser.add_argument("--splits", default="", metavar="DIR", help="segmentation: split lists (default: the run's)")
+    sizes = "segmentation: compare mean IoU and speed at these long sides with the first"
+    parser.add_argument("--sizes", type=int, nargs="+", default=[], metavar="PIXELS", help=sizes)
+    add_window(parser)
+    parser.add_argument("--worst", type=int, default=10, metavar="N", help="how many worst cases to draw")
+    add_use(parser, "metrics, scores and pictures (default: CHECKPOINT/evaluation-PROTOCOL-SPLIT)")
+    return parser
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measures, prints the metrics, and lists files that could not be used."""
+    from jaxqc import api
+
+    result = api.evaluate(
+        load_model(args),
+        args.data,
+        args.out or "",
+        run=args.checkpoint,
+        split=args.split or "test",
+        size=args.size,
+        worst=args.worst,
+        progress=not args.quiet,
+        protocol=args.protocol,
+        layout=args.layout,
+        keys=keys(args),
+        splits=args.splits,
+        window=args.window or None,
+        sizes=tuple(args.sizes),
+    )
+    result.print()
+    print(result.closing())
+    return unreadable(result.unreadable)

@@ -1,0 +1,129 @@
+"""Shared parts of the readers of anomaly-detection sets: samples collected, masks matched by name, folders found."""
+
+import dataclasses
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from jaxqc.data.dataset import Dataset, Sample
+from jaxqc.data.load import in_threads, read_masks
+from jaxqc.data.normals import NORMAL, means_normal
+from jaxqc.data.problems import Problem, printable, refuse
+from jaxqc.data.readers.folder import image_files
+from jaxqc.errors import UserError
+
+DEFECT = "defect"
+"""The class of defective samples where the data set does not tell kinds apart."""
+_ENDING = re.compile(r"[_-](mask|gt|label|ground_?truth)\d*$", re.IGNORECASE)
+
+
+class Gathering:
+    """Samples and problems of one data set; ids are unique, classes are numbered when all kinds are known."""
+
+    def __init__(self, root: Path, normal: str = NORMAL) -> None:
+        self.root, self.normal = root, normal
+        self.problems: list[Problem] = []
+        self._samples: dict[str, tuple[Sample, str]] = {}
+
+    def __len__(self) -> int:
+        return len(self._samples)
+
+    def add(
+        self,
+        ident: str,
+        image: Path,
+        kind: str,
+        split: str,
+        masks: Iterable[Path] = (),
+        expected: str = "",
+        **more: object,
+    ) -> None:
+        """One image of class `kind` ("" = not known). `expected`: which mask to tell of where a defect has none.
+
+        `more`: further fields of the `Sample`.
+        """
+        ident, masks = printable(ident), tuple(masks)
+        if ident in self._samples:
+            other = self._samples[ident][0].image
+            message = f"{printable(image)}: has the same id as {printable(other.name)}; rename or remove one"
+            self.problems.append(Problem(ident, "duplicate-id", message))
+            return
+        sample = Sample(ident, image, next(iter(masks), None), split=split, more_masks=masks[1:])
+        sample = dataclasses.replace(sample, normal=kind == self.normal, **more)
+        if not masks and not sample.normal:
+            message = f"{printable(image)}: no mask '{printable(expected)}'; add it or remove the image"
+            self.problems.append(Problem(ident, "missing-mask", message))
+        self._samples[ident] = (sample, kind)
+
+    def stray(self, masks: Iterable[Path], where: str) -> None:
+        """Warns of masks without an image in `where`."""
+        for file in masks:
+            message = f"{printable(file)}: a mask without an image in '{printable(where)}'"
+            self.problems.append(Problem(printable(file.relative_to(self.root)), "stray-mask", message, "warning"))
+
+    def judge(self) -> None:
+        """Sets the class of samples with kind "" by their masks, which are read: empty = normal.
+
+        One whose mask cannot be read counts as defective: loading and checking name the file.
+        """
+        open_ones = [s for s, kind in self._samples.values() if not kind and s.mask is not None]
+        for sample, empty in zip(open_ones, in_threads(_is_empty, open_ones), strict=True):
+            kind = self.normal if empty else DEFECT
+            self._samples[sample.id] = (dataclasses.replace(sample, normal=empty), kind)
+
+    def finish(self, classes: Iterable[str] = ()) -> tuple[Dataset, list[Problem]]:
+        """The data set, its classes the normal one and then the others, sorted (or `classes`), and the problems.
+
+        Raises:
+          UserError: no samples.
+        """
+        if not self._samples:
+            refuse(self.problems, printable(self.root))
+            raise UserError(
+                f"{printable(self.root)}: no images in its folders (looked for .png, .jpg, .bmp, .tif, ...)"
+            )
+        kinds = {kind for _, kind in self._samples.values()} - {"", self.normal}
+        names = tuple(classes) or (self.normal, *sorted(kinds))
+        samples = tuple(
+            dataclasses.replace(sample, label=names.index(kind) if kind else -1)
+            for sample, kind in self._samples.values()
+        )
+        return Dataset(printable(self.root.resolve().name), names, samples), self.problems
+
+
+def mask_table(folder: Path) -> dict[str, list[Path]]:
+    """The masks in a folder by the name of their image: `000_mask.png`, `000_GT.png`, `000.png`, or all of `000/`."""
+    table: dict[str, list[Path]] = {}
+    if folder.is_dir():
+        for file in image_files(folder):
+            table.setdefault(_ENDING.sub("", file.stem), []).append(file)
+        for inner in folders(folder):
+            table.setdefault(inner.name, []).extend(image_files(inner))
+    return {name: files for name, files in table.items() if files}
+
+
+def folders(path: Path) -> list[Path]:
+    """The folders in a folder, sorted, without hidden ones."""
+    return sorted(p for p in path.iterdir() if p.is_dir() and not p.name.startswith("."))
+
+
+def named(path: Path, *names: str) -> Path | None:
+    """The folder in `path` that has one of the names, whatever their case, spaces, `_` and `-`."""
+    wanted = {_plain(name) for name in names}
+    return next((p for p in folders(path) if _plain(p.name) in wanted), None) if path.is_dir() else None
+
+
+def normal_folder(path: Path) -> Path | None:
+    """The folder in `path` whose name says that nothing is wrong with what it holds."""
+    return next((p for p in folders(path) if means_normal(p.name)), None) if path.is_dir() else None
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\s_-]+", "", name.casefold())
+
+
+def _is_empty(sample: Sample) -> bool:
+    try:
+        return not read_masks(sample).any()
+    except UserError:
+        return False
