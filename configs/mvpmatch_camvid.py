@@ -28,7 +28,7 @@ def get_config() -> SemiTrainConfig:
         phases=(Phase(epochs=40, size=64, batch=4),),
         semi=preset("mvpmatch", ema=0.99, balance=0.5, photometric=PhotometricConfig(blur_max=0.3)),
         views=SemiDataConfig(scale_min=0.2, scale_max=0.5),
-        fast=160,
+        long_side=160,
         eval_size=160,
         eval_batch=4,
         eval_every_epochs=4,

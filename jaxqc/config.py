@@ -7,12 +7,13 @@ or the recipe of another verb.
 import dataclasses
 import importlib.util
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from jaxqc.errors import UserError, suggest
-from jaxqc.fields import Config, check_positive, check_seed, sections, validate
+from jaxqc.fields import Config, check_positive, check_seed, check_unused, sections, validate
 from jaxqc.recipes import USES, find
 
 Layout = Literal[
@@ -150,7 +151,7 @@ class TrainConfig:
     """Everything a training run is made of, but the data's path and the run's folder."""
 
     method: Literal["saliency", "classifier", "semi"] = "saliency"
-    """`classifier`: a backbone, trained by scripts/train_backbone.py. `semi`: segmentation from few labels, whose
+    """`classifier`: a backbone. `semi`: segmentation from few labels, whose
     recipes are a `jaxqc.semi.recipe.SemiTrainConfig`."""
     model: ModelConfig = field(default_factory=ModelConfig)
     data: DataConfig = field(default_factory=DataConfig)
@@ -174,6 +175,13 @@ class TrainConfig:
     """Steps inside one compiled scan (resident mode); also the most steps between two log lines."""
     nan_patience: int = 10
     """Steps in a row with a non-finite loss or gradient before the run stops."""
+
+    @property
+    def unused(self) -> Mapping[str, str]:
+        """Fields that the method does not use, each with what to do instead."""
+        classes = "a class is a folder of images, or a label of a TFDS set"
+        names = ("data.layout", "data.mask_key", "data.foreground")
+        return dict.fromkeys(names, classes) if self.method == "classifier" else {}
 
     def check(self, where: str) -> None:
         """Checks what no single field's type can. Raises UserError."""
@@ -232,4 +240,4 @@ def load_config(recipe: str | Path, kind: type[Config] = TrainConfig) -> Config:
         use = USES.get(type(config).__name__)
         hint = f"; it is a recipe for jaxqc {use.split()[0]}" if use else ""
         raise UserError(f"{path}: get_config() returned {type(config).__name__}, not a {kind.__name__}{hint}")
-    return validate(config, str(path))
+    return check_unused(validate(config, str(path)), str(path))
