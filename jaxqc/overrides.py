@@ -10,7 +10,7 @@ from typing import Any
 from jaxqc import plugins
 from jaxqc.config import Phase
 from jaxqc.errors import UserError, suggest
-from jaxqc.fields import Config, choices, from_dict, leaves, validate
+from jaxqc.fields import Config, check_unused, choices, from_dict, leaves, validate
 
 
 def override(config: Config, arguments: Sequence[str]) -> Config:
@@ -47,7 +47,7 @@ def override(config: Config, arguments: Sequence[str]) -> Config:
         flag = next((a for a in unknown if a.startswith("-")), unknown[0]).partition("=")[0]
         close = suggest(flag, names)
         raise UserError(f"unknown argument {flag}" + (close if "did you mean" in close else "; see --help for all"))
-    return validate(config, "command line")
+    return check_unused(validate(config, "command line"), "command line")
 
 
 def _choose(config: Config, arguments: list[str]) -> tuple[Config, list[str]]:

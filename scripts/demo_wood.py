@@ -25,8 +25,7 @@ from jaxqc.memory import use_huge_pages
 from jaxqc.overrides import override
 from jaxqc.pictures.figures import Row, result_figure
 
-CONFIGS = Path(__file__).resolve().parents[1] / "configs"
-RECIPE, BESIDE = CONFIGS / "wood_synthetic.py", CONFIGS / "gaussian_wood_synthetic.py"
+RECIPE, BESIDE = "wood_synthetic", "gaussian_wood_synthetic"
 BOARDS, DRAWN = 10, 11
 """Seeds: no board of one occurs in the other."""
 GOAL = 0.9

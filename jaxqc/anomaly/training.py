@@ -81,7 +81,7 @@ def train_state(
     bad += skipped
     method = detector.method(backbone, config.data.size)
     meta = {"kind": "training of a detector", "weights": backbone.source}
-    done = loop.run(method, recipe, train, held_out, folder, progress=progress, meta=meta, golden=False)
+    done = loop.run(method, recipe, train, held_out, folder, progress=progress, meta=meta, proof=False)
     best = detector.training.keep == "best" and done.best_step > 0
     step = done.best_step if best else done.step
     path = folder / "checkpoints" / str(step)

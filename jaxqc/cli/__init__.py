@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from jaxqc.cli import convert, data, evaluate, export, fit, inspect, ledger, predict, train, verify, weights
+from jaxqc.cli import convert, data, evaluate, export, fit, inspect, ledger, predict, recipes, train, verify, weights
 from jaxqc.cli.parser import Parser
 from jaxqc.cli.recipe_flags import choice_flags, fields_of, recipe_flags, shown, shown_choices
 from jaxqc.errors import UserError
@@ -21,7 +21,7 @@ USER_ERRNO = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS
 
 
 class Verb(Protocol):
-    """A module of this package. `recipes() -> tuple`, where it has that, gives one recipe of each kind it takes."""
+    """A module of this package. `kinds() -> tuple`, where it has that, gives one recipe of each kind it takes."""
 
     @staticmethod
     def add(verbs: Any) -> Parser:
@@ -43,6 +43,7 @@ VERBS: dict[str, Verb] = {
     "predict": predict,
     "inspect": inspect,
     "verify": verify,
+    "recipes": recipes,
     "weights": weights,
     "convert": convert,
     "data check": data.check,
@@ -87,9 +88,9 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     """
     parser, parsers = _parsers()
     name = " ".join(argv[:2]) if argv[0] in GROUPS else argv[0]
-    recipes = getattr(VERBS.get(name), "recipes", None)
+    make = getattr(VERBS.get(name), "kinds", None)
     if name in parsers:
-        made = recipes() if recipes else ()
+        made = make() if make else ()
         kinds = {type(recipe).__name__: fields_of(recipe) for recipe in made}
         flags = [flag for fields in kinds.values() for flag in recipe_flags(fields)]
         parsers[name].check_flags(argv, [*flags, *(flag for recipe in made for flag in choice_flags(recipe))])
@@ -103,7 +104,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     else:
         parser.check_flags(argv[:1])
     args, rest = parser.parse_known_args(argv)
-    if rest and not recipes:
+    if rest and not make:
         raise UserError(f"unexpected argument {rest[0]!r}; see jaxqc {name} --help")
     args.name, args.flags = name, rest
     return args

@@ -16,7 +16,7 @@ from jaxqc.data.dataset import ArrayDataset, Dataset
 from jaxqc.data.pipeline import BatchSource
 from jaxqc.errors import UserError, suggest
 from jaxqc.fields import to_dict
-from jaxqc.training import checkpoint, plan, record, state
+from jaxqc.training import checkpoint, golden, plan, record, state
 from jaxqc.training.cache import enable_compilation_cache
 from jaxqc.training.evaluate import make_evaluate
 from jaxqc.training.feed import Fetch, Resident, Stream, in_memory
@@ -56,14 +56,14 @@ def run(
     resume: bool = True,
     progress: bool = True,
     meta: dict[str, Any] | None = None,
-    golden: bool = True,
+    proof: bool = True,
 ) -> RunResult:
     """Trains `method` by the recipe `config` and leaves a run folder (see `jaxqc.training.checkpoint`).
 
     With `resume`, a run that was ended at any moment goes on from its last sound checkpoint and ends bit-identical to
     an uninterrupted one. With several processes every one calls this with the same arguments on a shared `workdir`.
-    `val` may be several sets, each of one image size, measured as one. golden: whether the folder gets a proof of its
-    own (`record.write_golden`).
+    `val` may be several sets, each of one image size, measured as one. proof: whether the folder gets a golden record of its
+    own.
 
     Raises:
       UserError: a recipe that cannot run, a folder that holds another run or cannot be written, `nan_patience` steps
@@ -86,8 +86,8 @@ def run(
         record.write_record(workdir, config, meta, method.classes, sitting.digest)
     sitting.train(progress)
     shown = sets[0] if sets else train
-    if golden and not isinstance(shown, BatchSource):
-        record.write_golden(workdir, method, shown, config)
+    if proof and not isinstance(shown, BatchSource):
+        golden.write_golden(workdir, method, shown, config)
     return RunResult(
         workdir, sitting.step, sitting.metrics, sitting.best["metrics"], sitting.best["step"], sitting.seconds
     )
