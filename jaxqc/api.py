@@ -22,6 +22,7 @@ from jaxqc.data.load import load_arrays
 from jaxqc.data.open import Keys, keys_of
 from jaxqc.data.open import open_data as open_data
 from jaxqc.data.problems import printable
+from jaxqc.data.readers import Reader, layout_name
 from jaxqc.data.screening import usable
 from jaxqc.data.splits import apply_protocol, choose_protocol, read_splits, write_splits
 from jaxqc.errors import UserError, suggest
@@ -125,6 +126,8 @@ def fit(
     config = config if isinstance(config, FitConfig) else load_config(config, FitConfig)
     if isinstance(data, str | Path):
         data = open_data(data, config.data.layout, config.data.skip_bad)
+    options = dataclasses.replace(config.data, layout=layout_name(config.data.layout))
+    config = dataclasses.replace(config, data=options)
     return fit_and_calibrate(config, data, out, progress, note=note or (lambda text: None))
 
 
@@ -150,7 +153,7 @@ def evaluate_detector(
     data: str | Path | Dataset,
     out: str | Path | None = None,
     split: str = "test",
-    layout: str = "auto",
+    layout: str | Reader = "auto",
     worst: int = 10,
     progress: bool = True,
 ) -> AnomalyEvaluation:
@@ -188,7 +191,7 @@ def evaluate(
     run: str | Path | None = None,
     protocol: str | None = None,
     split: str = "test",
-    layout: str = "auto",
+    layout: str | Reader = "auto",
     keys: Keys | None = None,
     size: int | None = None,
     worst: int = 10,

@@ -14,27 +14,6 @@ from typing import Any, Literal
 from jaxqc.errors import UserError, suggest
 from jaxqc.fields import Config, check_positive, check_seed, sections, validate
 
-Layout = Literal[
-    "auto",
-    "sd900",
-    "index",
-    "mvtec",
-    "loco",
-    "visa",
-    "btad",
-    "ksdd",
-    "ksdd2",
-    "mt",
-    "rsdds",
-    "aitex",
-    "nanotwice",
-    "fabric",
-    "textured",
-    "tfds",
-    "records",
-]
-"""How a data set lies on disk; `auto` tells by its folders and files."""
-
 
 @dataclass(frozen=True)
 class ModelConfig:
@@ -53,7 +32,9 @@ class ModelConfig:
 class DataConfig:
     """Where the images are and how they reach the device."""
 
-    layout: Layout = "auto"
+    layout: Any = "auto"
+    """How a data set lies on disk: `auto` tells by its folders and files; a key of `jaxqc.data.readers.READERS`, a
+    layout of an installed package, a `Reader` itself; `tfds` or `records`."""
     protocol: Literal["auto", "index", "seed", "field"] = "auto"
     """`index`: the data's own split column. `seed`: 270 + 30 a class by a fixed seed. `field`: noisy, test on all.
     `auto`: `index` where the data bring a split, else `seed`; a run's folder records the one it was."""

@@ -4,7 +4,6 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from jaxqc.anomaly.detectors import Detector, Gaussian, PatchCore, Spade
-from jaxqc.config import Layout
 from jaxqc.errors import UserError
 from jaxqc.fields import check_positive, check_seed
 
@@ -26,7 +25,8 @@ class BackboneConfig:
 class FitDataConfig:
     """Which images are fitted, and how they reach the network."""
 
-    layout: Layout = "auto"
+    layout: Any = "auto"
+    """As `jaxqc.config.DataConfig.layout`."""
     size: int = 224
     """Side in pixels to which images are resized."""
     crop: int = 0
