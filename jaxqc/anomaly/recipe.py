@@ -1,7 +1,7 @@
 """The recipe of `jaxqc fit`: detector, backbone, data and decision as frozen dataclasses."""
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from jaxqc.anomaly.detectors import Detector, Gaussian, PatchCore, Spade
 from jaxqc.errors import UserError
