@@ -9,7 +9,7 @@ from typing import Any
 
 from jaxqc.config import Phase
 from jaxqc.errors import UserError, suggest
-from jaxqc.fields import Config, from_dict, leaves, validate
+from jaxqc.fields import Config, check_unused, from_dict, leaves, validate
 
 
 def override(config: Config, arguments: Sequence[str]) -> Config:
@@ -51,7 +51,7 @@ def override(config: Config, arguments: Sequence[str]) -> Config:
     texts = {name: v for name, _, v in leaves(config) if name in things}
     for name, thing in things.items():
         config = _put(config, name, thing) if texts[name] == repr(thing) else config
-    return validate(config, "command line")
+    return check_unused(validate(config, "command line"), "command line")
 
 
 def _put(config: Any, name: str, value: Any) -> Any:

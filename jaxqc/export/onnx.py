@@ -17,15 +17,15 @@ from jaxtyping import UInt8
 
 from jaxqc.data.batching import pad_to
 from jaxqc.errors import UserError
-from jaxqc.export.graph import Graph
 from jaxqc.export.inline import inlined
+from jaxqc.graph import Graph
 
 OPSET = 18
 """ONNX operator set: runtimes of 2023 and later have it."""
 ONE_FILE = 1_900_000_000
 """Bytes of weights up to which all is one file: protobuf's limit is 2 GiB."""
 PACKAGES = ("jax2onnx", "onnx", "onnxruntime")
-"""Of the extra `onnx`; imported by name, since few environments have them."""
+"""Packages of the extra `onnx`; imported by name, since few environments have them."""
 INSTALL = "pip install 'jaxqc[onnx]'"
 
 

@@ -34,6 +34,13 @@ def build(
 
     Raises:
       UserError: unknown name or dtype, `classes` < 1 or `width` <= 0.
+
+    Examples:
+      >>> import jax
+      >>> network = build("minet", width=0.25)
+      >>> variables = jax.eval_shape(network.init, jax.random.key(0), jnp.zeros((1, 64, 64, 3)))
+      >>> jax.eval_shape(network.apply, variables, jnp.zeros((1, 64, 64, 3)))["map"].shape
+      (1, 64, 64)
     """
     if name not in BUILDERS:
         raise UserError(f"model.name: {name!r} is not a model{suggest(name, BUILDERS)}")

@@ -1,4 +1,4 @@
-"""What a smaller input costs and brings: mean IoU lost and images a second gained against a reference size."""
+"""Cost and gain of a smaller input: mean IoU lost and images a second gained against a reference size."""
 
 import time
 from collections import Counter
@@ -13,7 +13,7 @@ from jaxqc.errors import UserError
 from jaxqc.semi.model import Segmentation
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    import rich.table
 
 ROUNDS, SECONDS = 9, 30.0
 """Most turns of a measurement of speed, and about the time after which no further one begins."""
@@ -75,18 +75,18 @@ def checked_sizes(sizes: Sequence[int]) -> None:
 def speeds(model: Segmentation, batch: np.ndarray, sizes: Sequence[int]) -> list[float]:
     """Images a second at each size: medians of turns in which every size has its go, after one that only compiles."""
     for size in sizes:
-        model.predict(batch, fast=size)
+        model.predict(batch, size=size)
     times: list[list[float]] = [[] for _ in sizes]
     began = time.perf_counter()
     while len(times[0]) < 2 or (len(times[0]) < ROUNDS and time.perf_counter() - began < SECONDS):
         for size, spent in zip(sizes, times, strict=True):
             start = time.perf_counter()
-            model.predict(batch, fast=size)
+            model.predict(batch, size=size)
             spent.append(time.perf_counter() - start)
     return [len(batch) / median(spent) for spent in times]
 
 
-def sizes_table(rows: Sequence[SizeRow]) -> "Table":
+def sizes_table(rows: Sequence[SizeRow]) -> "rich.table.Table":
     """A rich table, a row a size."""
     from rich import box
     from rich.table import Table

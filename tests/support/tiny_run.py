@@ -9,7 +9,7 @@ import pytest
 
 from jaxqc.cli import main
 from jaxqc.nn.conv import ConvBN, Norm, Pointwise
-from jaxqc.nn.resize import resize
+from jaxqc.nn.resizing import resize
 from jaxqc.saliency import networks
 from jaxqc.saliency.networks import Network
 from jaxqc.saliency.objectives.tscarnet import TSCARNetObjective

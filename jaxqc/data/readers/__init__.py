@@ -4,8 +4,7 @@ A new one is a file and a line of `READERS`; outside of this package it is an en
 or a `Reader` in a recipe (docs/develop/add_a_reader.md).
 """
 
-import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,15 +31,15 @@ class Reader(NamedTuple):
     """One layout."""
 
     known: Callable[[Path], bool]
-    """Whether a folder has it; reads names only."""
+    """True where a folder has this layout; reads names only."""
     scan: Callable[[Path], tuple[Dataset, list[Problem]]]
     """The index, and what is wrong with single samples."""
     expected: str
-    """What a folder of it holds, for messages."""
+    """The contents of such a folder, for messages."""
     guessed: Callable[[Path], bool] | bool = True
-    """Whether layout `auto` takes such a folder: True = where `known`, False = never, or a stricter test."""
+    """When layout `auto` takes a folder: True = where `known`, False = never, or a stricter test."""
     advised: bool = False
-    """Whether messages name it to somebody with images of their own."""
+    """True where messages name it to somebody with images of their own."""
 
 
 READERS: dict[str, Reader] = {
@@ -102,6 +101,11 @@ def open_dataset(path: str | Path, layout: str | Reader = "auto") -> Dataset:
 
     Raises:
       UserError: no such folder, no known layout in it, or anything wrong with its index.
+
+    Examples:
+      >>> from jaxqc.data.synthetic.boards import write_mvtec
+      >>> open_dataset(write_mvtec("wood", normals=1, defects=1, size=32), "mvtec").classes
+      ('good', 'liquid')
     """
     dataset, problems = scan_dataset(path, layout)
     refuse(problems, printable(path))
@@ -132,20 +136,6 @@ def scan_dataset(path: str | Path, layout: str | Reader = "auto") -> tuple[Datas
         return reader.scan(path)
     except OSError as e:
         raise UserError(f"{printable(e.filename or path)}: cannot be read ({e.strerror or e})") from e
-
-
-def align_classes(dataset: Dataset, classes: Sequence[str]) -> Dataset:
-    """The same samples with their labels numbered by `classes` (a checkpoint's), matched by name.
-
-    Raises:
-      UserError: the data set has a class that `classes` lacks.
-    """
-    for name in dataset.classes:
-        if name not in classes and any(s.label >= 0 and dataset.classes[s.label] == name for s in dataset.samples):
-            raise UserError(f"{dataset.name}: class {name!r} is unknown to the model{suggest(name, classes)}")
-    number = [classes.index(name) if name in classes else -1 for name in dataset.classes]
-    samples = tuple(dataclasses.replace(s, label=number[s.label] if s.label >= 0 else -1) for s in dataset.samples)
-    return dataclasses.replace(dataset, classes=tuple(classes), samples=samples)
 
 
 def _detect(path: Path) -> str:

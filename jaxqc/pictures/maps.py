@@ -2,19 +2,20 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
 from jaxqc.data.predict_folder import FolderResult, each_image
 
 
+@runtime_checkable
 class Predictor(Protocol):
-    """A model of either kind."""
+    """A model whose `predict` gives defect maps."""
 
     batch: int
     mixes_sizes: bool
-    """Whether images of several sizes are one batch to it."""
+    """True: images of several sizes are one batch to it."""
 
     def predict(self, images: list[np.ndarray], *, size: int | None) -> Sequence[np.ndarray]:
         """uint8 images → maps in [0, 1] at their own sizes."""
@@ -22,7 +23,7 @@ class Predictor(Protocol):
 
 
 def predict_folder(
-    model: Predictor, images: str | Path, out: str | Path, size: int | None = None, progress: bool = True
+    model: Predictor, images: str | Path, out: str | Path, *, size: int | None = None, progress: bool = True
 ) -> FolderResult:
     """Writes `out/STEM.png` (0 = no defect, 255 = defect) for each image below `images` (`each_image`).
 
