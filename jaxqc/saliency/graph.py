@@ -18,7 +18,7 @@ def graph(model: Model, height: int = 0, width: int = 0) -> Graph:
     """
     if not model.size and not height:
         raise UserError(
-            f"--size: this network sees images at their own size; name it (a multiple of {model.entry.multiple} is best)"
+            f"--size: this network sees images at their own size; name it (best a multiple of {model.entry.multiple})"
         )
     wanted = ("map", "class")
 
