@@ -7,6 +7,7 @@ or the recipe of another verb.
 import dataclasses
 import importlib.util
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any, Literal
 
 from jaxqc.errors import UserError, suggest
 from jaxqc.fields import Config, check_positive, check_seed, check_unused, sections, validate
+from jaxqc.plugins import RECIPE
 from jaxqc.recipes import USES, find
 
 
@@ -196,10 +198,11 @@ def load_config(recipe: str | Path, kind: type[Config] = TrainConfig) -> Config:
         a misspelt field is named with the closest known one.
     """
     path = find(recipe)
-    spec = importlib.util.spec_from_file_location(f"jaxqc_config_{path.stem}", path)
+    spec = importlib.util.spec_from_file_location(f"{RECIPE}{path.stem}", path)
     if spec is None or spec.loader is None:
         raise UserError(f"--config: {path} is not a Python file; a config file's name ends in .py")
     module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # where a recipe's own classes and things are found by name
     try:
         spec.loader.exec_module(module)
         config = module.get_config()

@@ -1,6 +1,7 @@
 """The door of the networks: an objective's weights in the recipe, networks of a recipe's own, pretrained starts."""
 
 import dataclasses
+import sys
 from dataclasses import dataclass
 
 import flax.linen as nn
@@ -9,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxqc.config import ModelConfig, TrainConfig
+from jaxqc.config import ModelConfig, TrainConfig, load_config
 from jaxqc.errors import UserError
 from jaxqc.fields import as_now, from_dict, leaves, to_dict, validate
 from jaxqc.overrides import override
@@ -111,6 +112,31 @@ def test_a_recipe_may_hold_a_network_and_an_objective():
 def test_what_is_no_network_or_objective_is_refused(changes, message):
     with pytest.raises(UserError, match=message):
         method(validate(TrainConfig(**changes)))
+
+
+def test_a_recipes_file_may_define_a_network(tmp_path):
+    file = tmp_path / "own.py"
+    file.write_text(
+        "from __future__ import annotations\n"
+        f"from {__name__} import *\n"
+        "from jaxqc.config import *\n"
+        "@dataclass(frozen=True)\n"
+        "class Loss:\n"
+        "    weight: float = 1.0\n"
+        "    def __call__(self, out, batch):\n"
+        "        return self.weight * out['map'].mean(), {}\n"
+        "OWN = Network(DOT.build, Loss())\n"
+        "def get_config():\n"
+        "    return TrainConfig(model=ModelConfig(name=OWN), objective=Loss(2.0))\n"
+    )
+    config = networks.override_objective(load_config(file), ["--objective.weight", "3"])
+    stored = networks.storable(config)
+    assert stored.model.name == "jaxqc_config_own:OWN"
+    assert stored.objective == {"class": "jaxqc_config_own:Loss", "weight": 3.0}
+    assert method(config).objective.weight == 3.0
+    del sys.modules["jaxqc_config_own"]
+    with pytest.raises(UserError, match=r"made in the recipe own\.py; move it into a package that registers it"):
+        networks.find(stored.model.name)
 
 
 def test_a_network_without_an_objective_cannot_be_written():
