@@ -13,13 +13,13 @@ from jaxqc.anomaly.features import Backbone, load_backbone
 from jaxqc.anomaly.model import AnomalyModel, save, scaled
 from jaxqc.anomaly.recipe import FitConfig, FitDataConfig
 from jaxqc.anomaly.run import fit_detector, load_batches, spread_over
-from jaxqc.data.batches import Counter
 from jaxqc.data.crops import crops
 from jaxqc.data.dataset import Dataset
 from jaxqc.data.grouped import Parts, choose, one_class
 from jaxqc.data.normals import is_defective
 from jaxqc.errors import UserError
 from jaxqc.fields import to_dict
+from jaxqc.progress import Progress
 from jaxqc.training import record
 from jaxqc.training.cache import enable_compilation_cache
 
@@ -73,7 +73,7 @@ def fit(
             note(line)
     parts, labelled = divide(data, config.data, config.seed)
     bad: list[str] = []
-    with Counter("fitting", len(parts.fit), progress) as counter:
+    with Progress("fitting", len(parts.fit), progress) as counter:
         state = fit_detector(
             config.detector,
             backbone,
@@ -116,7 +116,7 @@ def calibrate(
         validation images.
     """
     scores, peaks, decision = [], [], model.config.decision
-    with Counter("calibrating", len(normals), progress) as counter:
+    with Progress("calibrating", len(normals), progress) as counter:
         for images, _, number in load_batches(normals.samples, model.size, model.batch, bad):
             used = number >= 0
             if used.any():

@@ -74,6 +74,11 @@ def open_data(path: str | Path, layout: str = "auto", skip_bad: bool = False, ke
     return dataset
 
 
+def is_tfds(path: str | Path, layout: str = "auto") -> bool:
+    """True: a prepared TFDS set, by its layout or its file `dataset_info.json`."""
+    return layout == "tfds" or (layout == "auto" and (Path(path) / "dataset_info.json").is_file())
+
+
 def scan_data(path: str | Path, layout: str = "auto", keys: Keys | None = None) -> tuple[Dataset, list[Problem]]:
     """As `open_data`, but gives the problems of single samples back instead of refusing.
 
@@ -88,7 +93,7 @@ def scan_data(path: str | Path, layout: str = "auto", keys: Keys | None = None) 
         from jaxqc.data.records import open_records
 
         return open_records(path), []
-    if layout == "tfds" or (layout == "auto" and (path / "dataset_info.json").is_file()):
+    if is_tfds(path, layout):
         from jaxqc.data.tfds import open_tfds
 
         keys = keys or Keys()
