@@ -22,7 +22,10 @@ def test_every_file_of_the_checkout_is_packaged():
     [
         ("tscarnet_sd90", r"no recipe 'tscarnet_sd90' \(did you mean 'tscarnet_sd900'\?\); `jaxqc recipes` lists them"),
         ("zzz", r"no recipe 'zzz'; `jaxqc recipes` lists them"),
-        ("configs/wood_synthetic.py", r"the packaged recipe of that name is 'wood_synthetic', without \.py"),
+        (
+            "configs/wood_synthetic.py",
+            r"no file configs/wood_synthetic\.py; the packaged recipe of that name is 'wood_synthetic', without",
+        ),
         ("wood_synthetic.py", r"no file wood_synthetic\.py; the packaged recipe of that name"),
     ],
 )
