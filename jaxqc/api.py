@@ -45,7 +45,7 @@ def train(
     """Trains by a recipe and leaves a run folder in `out`: checkpoints, logs, split lists, config and golden record.
 
     Args:
-      config: a `TrainConfig` (or a `SemiTrainConfig`, for few labels), or the name or path of a recipe. Its `method` is a
+      config: a `TrainConfig` (or a `SemiTrainConfig`, for few labels), or a recipe's name or path. Its `method` is a
         key of `METHODS`; a classifier leaves its backbone in `out/backbone.npz`.
       data: a data set or its path, which the recipe's protocol splits; with `val` given, the training half itself. Few
         labels and classifiers take a path.
