@@ -47,7 +47,7 @@ def train(
     """Trains by a recipe and leaves a run folder in `out`: checkpoints, logs, split lists, config and golden record.
 
     Args:
-      config: a `TrainConfig` (or a `SemiTrainConfig`, for few labels), or the path of a config file. Its `method` is a
+      config: a `TrainConfig` (or a `SemiTrainConfig`, for few labels), or a recipe's name or path. Its `method` is a
         key of `METHODS`; a classifier leaves its backbone in `out/backbone.npz`.
       data: a data set or its path, which the recipe's protocol splits; with `val` given, the training half itself. Few
         labels and classifiers take a path.
@@ -78,7 +78,7 @@ def fit(
     """Fits a detector to the normal images of split `train` and calibrates its thresholds on held-out normals.
 
     Args:
-      config: a `FitConfig`, or the path of a config file. data: a data set or its path.
+      config: a `FitConfig`, or the name or path of a recipe. data: a data set or its path.
       out: the fit's folder, new or empty; None keeps the model in memory.
       note: takes lines worth showing (weights, thresholds); None prints nothing.
 

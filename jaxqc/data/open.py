@@ -76,6 +76,11 @@ def open_data(
     return dataset
 
 
+def is_tfds(path: str | Path, layout: str | Reader = "auto") -> bool:
+    """True: a prepared TFDS set, by its layout or its file `dataset_info.json`."""
+    return layout == "tfds" or (layout == "auto" and (Path(path) / "dataset_info.json").is_file())
+
+
 def scan_data(
     path: str | Path, layout: str | Reader = "auto", keys: Keys | None = None
 ) -> tuple[Dataset, list[Problem]]:
@@ -92,7 +97,7 @@ def scan_data(
         from jaxqc.data.records import open_records
 
         return open_records(path), []
-    if layout == "tfds" or (layout == "auto" and (path / "dataset_info.json").is_file()):
+    if is_tfds(path, layout):
         from jaxqc.data.tfds import open_tfds
 
         keys = keys or Keys()

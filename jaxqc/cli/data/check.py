@@ -25,10 +25,10 @@ def run(args: argparse.Namespace) -> int:
     """Prints what was found; 1 where something is wrong."""
     from rich.console import Console
 
-    from jaxqc.data.batches import Counter
     from jaxqc.data.check import check_path
+    from jaxqc.progress import Progress
 
-    with Counter("checking", 0, every=2.0) as counter:
+    with Progress("checking", 0, every=2.0) as counter:
         report = check_path(args.data, args.layout, progress=counter.reach, keys=keys(args))
     Console().print(report.render())
     return 0 if report.ok else 1
