@@ -18,9 +18,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks.common import Candidate, arguments, ceilings, finish, interleave, result
-from benchmarks.machine import Row
-from benchmarks.networks import compared, random_variables, ratios, torch_device, with_command
+from benchmarks.lib.common import Candidate, arguments, ceilings, finish, interleave, result
+from benchmarks.lib.machine import Row
+from benchmarks.lib.networks import compared, random_variables, ratios, torch_device, with_command
 from jaxqc.anomaly.features import by_halves
 from jaxqc.memory import use_huge_pages
 from jaxqc.models.resnet import BACKBONES, build_backbone

@@ -13,9 +13,9 @@ import sys
 import time
 from typing import Any
 
-from benchmarks.common import arguments, finish
-from benchmarks.machine import Row
-from benchmarks.networks import CLASSES, MEAN, STD, chosen_config, model_arguments, random_variables, with_command
+from benchmarks.lib.common import arguments, finish
+from benchmarks.lib.machine import Row
+from benchmarks.lib.networks import CLASSES, MEAN, STD, chosen_config, model_arguments, random_variables, with_command
 from jaxqc.memory import use_huge_pages
 
 PROGRAMS = ("step", "resident", "inference")

@@ -17,9 +17,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks.common import arguments, finish, interleave
-from benchmarks.machine import Row
-from benchmarks.networks import with_command
+from benchmarks.lib.common import arguments, finish, interleave
+from benchmarks.lib.machine import Row
+from benchmarks.lib.networks import with_command
 from jaxqc.memory import use_huge_pages
 from jaxqc.nn.depthwise import depthwise_conv
 

@@ -16,13 +16,13 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks.common import arguments, finish
-from benchmarks.coreset import coreset_rows
-from benchmarks.gaussian_fit import cost_rows, fit_rows
-from benchmarks.machine import Row
-from benchmarks.networks import with_command
+from benchmarks.lib.common import arguments, finish
+from benchmarks.lib.coreset import coreset_rows
+from benchmarks.lib.gaussian_fit import cost_rows, fit_rows
+from benchmarks.lib.machine import Row
+from benchmarks.lib.networks import with_command
+from benchmarks.lib.scoring import score_rows
 from benchmarks.peers.served import PeerError, Served
-from benchmarks.scoring import score_rows
 from jaxqc.memory import use_huge_pages
 
 PARTS = ("fit", "score", "coreset", "cost")

@@ -9,8 +9,8 @@ drawn, K = 3, and pay for all of them: one after the other, or as one batched ne
 import jax
 import jax.numpy as jnp
 
-from benchmarks.common import arguments, finish, interleave
-from benchmarks.machine import Row
+from benchmarks.lib.common import arguments, finish, interleave
+from benchmarks.lib.machine import Row
 from jaxqc.memory import use_huge_pages
 from jaxqc.models.resnet import build_backbone
 from jaxqc.semi import history

@@ -23,9 +23,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks.common import Candidate, arguments, ceilings, finish, interleave, result
-from benchmarks.machine import Row
-from benchmarks.networks import (
+from benchmarks.lib.common import Candidate, arguments, ceilings, finish, interleave, result
+from benchmarks.lib.machine import Row
+from benchmarks.lib.networks import (
     CLASSES,
     MEAN,
     STD,
@@ -41,7 +41,7 @@ from benchmarks.networks import (
 from jaxqc.config import TrainConfig
 from jaxqc.data.batches import decoded
 from jaxqc.data.decode import read_image
-from jaxqc.data.synthetic import synthetic_arrays, write_sd900
+from jaxqc.data.synthetic.plates import synthetic_arrays, write_sd900
 from jaxqc.memory import use_huge_pages
 from jaxqc.models import build
 from jaxqc.pictures.figures import boxes

@@ -21,13 +21,13 @@ import jax.numpy as jnp
 import numpy as np
 from PIL import Image
 
-from benchmarks import common
+from benchmarks.lib import common
 from jaxqc.data.dataset import ArrayDataset, Dataset, Sample
 from jaxqc.data.load import load_arrays
 from jaxqc.data.pipeline import Loader, make_loader
 from jaxqc.data.readers import open_dataset
 from jaxqc.data.records import SUFFIX, write_records
-from jaxqc.data.synthetic import synthetic_arrays
+from jaxqc.data.synthetic.plates import synthetic_arrays
 from jaxqc.memory import use_huge_pages
 
 SOURCES = ("jpeg", "png", "records", "arrays", "to-device", "resident")

@@ -20,17 +20,17 @@ from typing import Any
 
 from PIL import Image
 
-from benchmarks.common import arguments, finish, in_turns, result
-from benchmarks.machine import Row
-from benchmarks.networks import CLASSES, MEAN, STD, chosen_config, model_arguments, random_variables, with_command
+from benchmarks.lib.common import arguments, finish, in_turns, result
+from benchmarks.lib.machine import Row
+from benchmarks.lib.networks import CLASSES, MEAN, STD, chosen_config, model_arguments, random_variables, with_command
 from jaxqc.data.batches import Counter, decoded
 from jaxqc.data.decode import read_bytes
-from jaxqc.data.synthetic import synthetic_arrays
-from jaxqc.inspection.ledger import open_ledger
+from jaxqc.data.synthetic.plates import synthetic_arrays
+from jaxqc.inspection.ledger.rows import batched
+from jaxqc.inspection.ledger.store import open_ledger
 from jaxqc.inspection.manifest import read_manifest
 from jaxqc.inspection.report.gallery import Gallery
 from jaxqc.inspection.results import Findings, Problems
-from jaxqc.inspection.rows import batched
 from jaxqc.inspection.rules import GradeRules
 from jaxqc.inspection.run import inspect
 from jaxqc.inspection.scorers import AnyModel, make_scorer

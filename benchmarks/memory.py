@@ -19,11 +19,11 @@ from pathlib import Path
 import numpy as np
 
 import jaxqc
-from benchmarks.common import arguments, finish
-from benchmarks.machine import Row, resident_memory
-from benchmarks.networks import with_command
+from benchmarks.lib.common import arguments, finish
+from benchmarks.lib.machine import Row, resident_memory
+from benchmarks.lib.networks import with_command
 from jaxqc.config import DataConfig, ModelConfig, Phase, TrainConfig
-from jaxqc.data.synthetic import synthetic_arrays
+from jaxqc.data.synthetic.plates import synthetic_arrays
 from jaxqc.memory import use_huge_pages
 from jaxqc.training.logs import read_rows
 

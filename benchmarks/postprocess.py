@@ -20,10 +20,10 @@ from typing import Any
 import numpy as np
 from scipy import ndimage, spatial
 
-from benchmarks.common import Candidate, arguments, finish, interleave, result
-from benchmarks.machine import Row
-from benchmarks.networks import CLASSES, chosen_config, model_arguments, random_variables, with_command
-from jaxqc.data.synthetic import synthetic_arrays
+from benchmarks.lib.common import Candidate, arguments, finish, interleave, result
+from benchmarks.lib.machine import Row
+from benchmarks.lib.networks import CLASSES, chosen_config, model_arguments, random_variables, with_command
+from jaxqc.data.synthetic.plates import synthetic_arrays
 from jaxqc.inspection.defects import Scored, find_batch, find_regions
 from jaxqc.inspection.rules import DefectRules
 from jaxqc.metrics.regions import disk, labelled

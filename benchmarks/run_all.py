@@ -20,8 +20,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.common import table
-from benchmarks.machine import Row
+from benchmarks.lib.common import table
+from benchmarks.lib.machine import Row
 from jaxqc.memory import use_huge_pages
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -23,7 +23,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from benchmarks import common, machine
+from benchmarks.lib import common, machine
 from jaxqc.config import ModelConfig, TrainConfig
 from jaxqc.memory import use_huge_pages
 from jaxqc.saliency.method import make_method

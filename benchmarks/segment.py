@@ -20,9 +20,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks.common import Candidate, arguments, ceilings, compile_timed, finish, interleave, result
-from benchmarks.machine import Row
-from benchmarks.networks import random_variables, segmenter_flops, torch_device, with_command
+from benchmarks.lib.common import Candidate, arguments, ceilings, compile_timed, finish, interleave, result
+from benchmarks.lib.machine import Row
+from benchmarks.lib.networks import random_variables, segmenter_flops, torch_device, with_command
 from jaxqc.memory import use_huge_pages
 from jaxqc.models.dinov2 import KERNELS, VITS
 from jaxqc.models.segmenter import build_segmenter

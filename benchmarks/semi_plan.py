@@ -23,10 +23,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks.common import arguments, finish
-from benchmarks.machine import Row
-from benchmarks.networks import with_command
-from benchmarks.semi_candidates import OPTIM, STEPS
+from benchmarks.lib.common import arguments, finish
+from benchmarks.lib.machine import Row
+from benchmarks.lib.networks import with_command
+from benchmarks.lib.semi_candidates import OPTIM, STEPS
 from jaxqc.errors import UserError
 from jaxqc.models.dinov2 import VITS
 from jaxqc.models.segmenter import build_segmenter

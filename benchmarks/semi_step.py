@@ -23,11 +23,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks.common import Candidate, arguments, ceilings, finish, interleave, result
-from benchmarks.machine import Row
-from benchmarks.machine import simulate_devices as simulate
-from benchmarks.networks import compared, ratios, segmenter_flops, torch_device, with_command
-from benchmarks.semi_candidates import STEPS, Bench
+from benchmarks.lib.common import Candidate, arguments, ceilings, finish, interleave, result
+from benchmarks.lib.machine import Row
+from benchmarks.lib.machine import simulate_devices as simulate
+from benchmarks.lib.networks import compared, ratios, segmenter_flops, torch_device, with_command
+from benchmarks.lib.semi_candidates import STEPS, Bench
 from jaxqc.memory import use_huge_pages
 from jaxqc.models.dinov2 import KERNELS, VITS
 from jaxqc.semi.cost import passes

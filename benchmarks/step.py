@@ -23,10 +23,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks.common import Candidate, arguments, ceilings, compile_timed, finish, interleave, result
-from benchmarks.machine import Row
-from benchmarks.machine import simulate_devices as simulate
-from benchmarks.networks import (
+from benchmarks.lib.common import Candidate, arguments, ceilings, compile_timed, finish, interleave, result
+from benchmarks.lib.machine import Row
+from benchmarks.lib.machine import simulate_devices as simulate
+from benchmarks.lib.networks import (
     CLASSES,
     FOREGROUND,
     MEAN,
@@ -43,7 +43,7 @@ from benchmarks.networks import (
 from jaxqc.config import TrainConfig
 from jaxqc.data.dataset import ArrayDataset
 from jaxqc.data.readers import open_dataset
-from jaxqc.data.synthetic import synthetic_arrays, write_sd900
+from jaxqc.data.synthetic.plates import synthetic_arrays, write_sd900
 from jaxqc.memory import use_huge_pages
 from jaxqc.saliency.method import SaliencyMethod, make_method
 from jaxqc.training import state as states

@@ -2,7 +2,7 @@
 
     python scripts/train_texture_backbone.py --out runs/textures
 
-That script trains by `configs/resnet18_textures.py`. The data are `jaxqc.data.textures`, 30 patterns in
+That script trains by `configs/resnet18_textures.py`. The data are `jaxqc.data.synthetic.textures`, 30 patterns in
 14 tints. No flips: they would turn one diagonal into the other.
 """
 

@@ -2,7 +2,7 @@
 
     make demo
 
-The data are generated (`jaxqc.data.synthetic`), nothing is downloaded. To train by the same recipe from files:
+The data are generated (`jaxqc.data.synthetic.plates`), nothing is downloaded. To train by the same recipe from files:
 
     jaxqc data synthetic plates --count 500
     jaxqc train --config configs/tscarnet_synthetic.py --data plates

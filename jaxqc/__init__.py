@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from jaxqc.version import __version__ as __version__
+
 __all__ = [
     "__version__",
     "evaluate",

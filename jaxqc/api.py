@@ -22,8 +22,8 @@ from jaxqc.data.load import load_arrays
 from jaxqc.data.open import Keys, keys_of
 from jaxqc.data.open import open_data as open_data
 from jaxqc.data.problems import printable
+from jaxqc.data.screening import usable
 from jaxqc.data.splits import apply_protocol, choose_protocol, read_splits, write_splits
-from jaxqc.data.usable import usable
 from jaxqc.errors import UserError, suggest
 from jaxqc.export.folder import is_export
 from jaxqc.saliency.evaluate import Evaluation, evaluate_dataset, write_evaluation
@@ -36,9 +36,9 @@ from jaxqc.semi.recipe import SemiTrainConfig
 from jaxqc.semi.report import evaluate_segmentation as evaluate_segmentation
 from jaxqc.semi.train import train_semi
 from jaxqc.training.checkpoint import steps_in
-from jaxqc.training.loop import FitResult
-from jaxqc.training.loop import fit as run_training
-from jaxqc.training.statistics import pixel_statistics
+from jaxqc.training.loop import RunResult
+from jaxqc.training.loop import run as run_training
+from jaxqc.training.pixel_statistics import pixel_statistics
 
 if TYPE_CHECKING:
     from jaxqc.inspection.results import Inspection
@@ -54,7 +54,7 @@ def train(
     resume: bool = True,
     progress: bool = True,
     note: Callable[[str], None] | None = None,
-) -> FitResult:
+) -> RunResult:
     """Trains by a recipe and leaves a run folder in `out`: checkpoints, logs, split lists, config and golden record.
 
     Args:

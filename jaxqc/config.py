@@ -86,7 +86,7 @@ class AugmentConfig:
 
 @dataclass(frozen=True)
 class PhotometricConfig:
-    """Colour and sharpness drawn per image on the device (`jaxqc.data.photometric`). Zero switches a part off."""
+    """Colour and sharpness drawn per image on the device (`jaxqc.data.augment.photometric`). Zero switches one off."""
 
     brightness: float = 0.5
     """Factors of brightness, contrast and saturation come from U(1 - x, 1 + x), but not below 0."""

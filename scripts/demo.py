@@ -18,7 +18,7 @@ import numpy as np
 import jaxqc
 from jaxqc.api import evaluate
 from jaxqc.config import load_config
-from jaxqc.data.synthetic import CLASSES, render, synthetic_arrays, write_sd900
+from jaxqc.data.synthetic.plates import CLASSES, render, synthetic_arrays, write_sd900
 from jaxqc.errors import UserError
 from jaxqc.memory import use_huge_pages
 from jaxqc.overrides import override

@@ -14,7 +14,7 @@ from pathlib import Path
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import jaxqc
-from jaxqc.data.synthetic_lots import DRIFTING, STEADY, write_lots
+from jaxqc.data.synthetic.deliveries import DRIFTING, STEADY, write_lots
 from jaxqc.errors import UserError
 from jaxqc.inspection.tables import show_lots, show_suppliers
 from jaxqc.memory import use_huge_pages

@@ -19,7 +19,7 @@ from jaxqc.anomaly.recipe import FitConfig
 from jaxqc.api import evaluate_detector, fit
 from jaxqc.config import load_config
 from jaxqc.data.normals import NORMAL
-from jaxqc.data.wood import KINDS, render, write_mvtec
+from jaxqc.data.synthetic.boards import KINDS, render, write_mvtec
 from jaxqc.errors import UserError
 from jaxqc.memory import use_huge_pages
 from jaxqc.overrides import override

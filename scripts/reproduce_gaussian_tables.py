@@ -26,7 +26,7 @@ from jaxqc.overrides import override
 
 def main(argv: list[str] | None = None) -> int:
     """Runs the command; the exit code is that of `jaxqc`."""
-    from jaxqc.anomaly.tables import CHANNELS, NORMALS, TABLES
+    from jaxqc.experiments.gaussian_tables import CHANNELS, NORMALS, TABLES
 
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
@@ -57,9 +57,9 @@ def write_tables(args: argparse.Namespace, config: FitConfig) -> None:
     Raises:
       UserError: wrong flags, data that cannot be used, a folder that cannot be written.
     """
-    from jaxqc.anomaly.ablation import run_cells
-    from jaxqc.anomaly.tables import Tables, markdown, seeded
     from jaxqc.data.open import open_data
+    from jaxqc.experiments.gaussian_cbam import run_cells
+    from jaxqc.experiments.gaussian_tables import Tables, markdown, seeded
 
     for flag, values in (("--seeds", [args.seeds]), ("--channels", args.channels), ("--normals", args.normals)):
         if min(values) < 1:

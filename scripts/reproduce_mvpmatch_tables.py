@@ -48,8 +48,8 @@ def main(argv: list[str] | None = None) -> int:
 
 def write_tables(args: argparse.Namespace, config: SemiTrainConfig) -> None:
     """Trains what is missing and writes the tables and the figure. Raises UserError for what a user can mend."""
+    from jaxqc.experiments.mvpmatch import METHODS, NAMES, check_cells, markdown, run_cells
     from jaxqc.pictures.pseudo_labels import pseudo_label_curves
-    from jaxqc.semi.tables import METHODS, NAMES, check_cells, markdown, run_cells
     from jaxqc.training.logs import read_rows
 
     out, cells = Path(args.out), check_cells(args.methods or METHODS, args.shares, args.seeds, args.first_seed)

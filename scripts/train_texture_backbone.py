@@ -3,8 +3,8 @@
     python scripts/train_texture_backbone.py --out runs/textures
     python scripts/train_texture_backbone.py --out runs/textures --keep jaxqc/weights/data/synthetic_resnet18.npz
 
-DIR/data gets the images (`jaxqc.data.textures`), DIR/run the training run, and --keep (by default DIR/backbone.npz) the
-weights, kernels in half precision. Nothing is downloaded. Any field of the recipe is a flag.
+DIR/data gets the images (`jaxqc.data.synthetic.textures`), DIR/run the training run, and --keep (by default
+DIR/backbone.npz) the weights, kernels in half precision. Nothing is downloaded. Any field of the recipe is a flag.
 """
 
 import argparse
@@ -21,11 +21,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxqc import __version__
 from jaxqc.config import load_config
 from jaxqc.data.classes import open_classes
 from jaxqc.data.splits import apply_protocol
-from jaxqc.data.textures import CLASSES, PATTERNS, TINTS, write_classes
+from jaxqc.data.synthetic.textures import CLASSES, PATTERNS, TINTS, write_classes
 from jaxqc.errors import UserError
 from jaxqc.memory import use_huge_pages
 from jaxqc.models.pretrained import flatten
@@ -35,8 +34,9 @@ from jaxqc.overrides import override
 from jaxqc.pretraining.method import Classifier
 from jaxqc.pretraining.train import digest
 from jaxqc.training.checkpoint import load_variables
-from jaxqc.training.loop import fit
+from jaxqc.training.loop import run
 from jaxqc.types import AXIS, Batch, Variables
+from jaxqc.version import __version__
 from jaxqc.weights.files import write_own
 from jaxqc.weights.load import FORMAT
 
@@ -109,7 +109,7 @@ def main() -> int:
             raise UserError(f"--train: {args.train} images do not show all {len(CLASSES)} classes; draw 10000 or more")
         train, val = apply_protocol(dataset, "index")
         method = TextureClassifier(config.model.name, dataset.classes, config.model.dtype, config.augment)
-        result = fit(method, config, train, val, args.out / "run")
+        result = run(method, config, train, val, args.out / "run")
         best, _, _ = load_variables(args.out / "run", "best")
         variables = {group: best[group]["backbone"] for group in ("params", "batch_stats")}
     except UserError as e:
@@ -117,7 +117,8 @@ def main() -> int:
         return 2
     top1 = result.best["top1"]
     origin = (
-        f"scripts/train_texture_backbone.py: {len(CLASSES)} classes of jaxqc.data.textures, seed {config.seed}, "
+        f"scripts/train_texture_backbone.py: {len(CLASSES)} classes of jaxqc.data.synthetic.textures, "
+        f"seed {config.seed}, "
         f"{args.train} images of {config.eval_size} pixels, {result.step} steps, top-1 {top1:.4f} on {args.val} others"
     )
     keep = args.keep or args.out / "backbone.npz"

@@ -5,7 +5,6 @@ import dataclasses
 import jax
 import numpy as np
 import pytest
-from tiny_run import SIDE, plates, recipe, run_folder, tiny_network  # noqa: F401 - fixtures
 
 import jaxqc
 from jaxqc import api
@@ -18,7 +17,8 @@ from jaxqc.metrics import saliency as metrics
 from jaxqc.saliency.method import make_method
 from jaxqc.training.checkpoint import load_variables
 from jaxqc.training.evaluate import predict_maps
-from jaxqc.training.statistics import pixel_statistics
+from jaxqc.training.pixel_statistics import pixel_statistics
+from tests.support.tiny_run import SIDE, plates, recipe, run_folder, tiny_network  # noqa: F401 - fixtures
 
 
 @pytest.fixture(scope="module")

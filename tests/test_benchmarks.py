@@ -6,8 +6,8 @@ import jax
 import pytest
 
 from benchmarks import inspect_images
-from benchmarks.common import interleave
-from benchmarks.networks import with_command
+from benchmarks.lib.common import interleave
+from benchmarks.lib.networks import with_command
 from benchmarks.step import Bench
 from jaxqc.config import ModelConfig, OptimConfig, Phase, TrainConfig
 from jaxqc.training import state

@@ -11,10 +11,10 @@ import sys
 import numpy as np
 import pytest
 from PIL import Image
-from tiny_run import plates, recipe, run_folder, tiny_network  # noqa: F401 - fixtures
 
 from jaxqc import cli
 from jaxqc.cli import main
+from tests.support.tiny_run import plates, recipe, run_folder, tiny_network  # noqa: F401 - fixtures
 
 
 def one_line(capsys) -> str:

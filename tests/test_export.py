@@ -18,10 +18,10 @@ from jaxqc.errors import UserError
 from jaxqc.export.folder import FORMAT, landing, save_arrays
 from jaxqc.export.run import Exported, load
 from jaxqc.export.write import write
-from jaxqc.training.sums import SUMS, write_sums
+from jaxqc.training.checksums import SUMS, write_sums
 from jaxqc.verify import verify
-from tests.compile_cache import shared_cache
-from tests.tiny_models import SIDE, pictures, tiny_detector, tiny_saliency, tiny_segmentation
+from tests.support.compile_cache import shared_cache
+from tests.support.tiny_models import SIDE, pictures, tiny_detector, tiny_saliency, tiny_segmentation
 
 KINDS = ("saliency", "anomaly", "segmentation")
 SIZE = {"saliency": {}, "anomaly": {}, "segmentation": {"height": SIDE, "width": SIDE}}

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from benchmarks.networks import random_variables
+from benchmarks.lib.networks import random_variables
 from jaxqc.anomaly.decide import Thresholds
 from jaxqc.anomaly.detectors import Gaussian, PatchCore, Spade
 from jaxqc.anomaly.features import apply_function
@@ -25,7 +25,7 @@ from jaxqc.nn.fold import fold_batch_norm
 from jaxqc.saliency.model import Model
 from jaxqc.semi.model import Segmentation
 from jaxqc.semi.recipe import SemiTrainConfig
-from tests.tiny_models import pictures
+from tests.support.tiny_models import pictures
 
 pytestmark = pytest.mark.slow
 SIDE = 64

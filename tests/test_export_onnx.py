@@ -17,9 +17,9 @@ from jaxqc.errors import UserError
 from jaxqc.export.graph import graph_of
 from jaxqc.export.onnx import run_onnx
 from jaxqc.export.write import write
-from jaxqc.training.sums import check_sums
-from tests.compile_cache import shared_cache
-from tests.tiny_models import SIDE, pictures, tiny_detector, tiny_saliency, tiny_segmentation
+from jaxqc.training.checksums import check_sums
+from tests.support.compile_cache import shared_cache
+from tests.support.tiny_models import SIDE, pictures, tiny_detector, tiny_saliency, tiny_segmentation
 
 for package in ("onnx", "onnxruntime", "jax2onnx"):
     pytest.importorskip(package, reason="ONNX export needs the extra `onnx`", exc_type=ImportError)

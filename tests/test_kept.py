@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from tiny_run import plates, recipe, run_folder, tiny_network  # noqa: F401 - fixtures
 
 from jaxqc import api
 from jaxqc.cli import main
 from jaxqc.data.open import open_data
+from tests.support.tiny_run import plates, recipe, run_folder, tiny_network  # noqa: F401 - fixtures
 
 
 @pytest.fixture

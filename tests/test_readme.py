@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny_run import plates, recipe, run_folder, tiny_network  # noqa: F401 - fixtures
 
 from jaxqc.anomaly.detectors import Gaussian
 from jaxqc.anomaly.fit import fit
@@ -24,10 +23,11 @@ from jaxqc.overrides import override
 from jaxqc.semi.recipe import SemiDataConfig
 from jaxqc.semi.train import train_semi
 from jaxqc.weights.known import KNOWN
-from tests.data.foreign_tfds import pets
-from tests.semi.few_labels import recipe as recipe_of_few
-from tests.semi.few_labels import use_tiny, write_images
-from tests.tiny_boards import make_boards, make_weights
+from tests.support.few_labels import recipe as recipe_of_few
+from tests.support.few_labels import use_tiny, write_images
+from tests.support.foreign_tfds import pets
+from tests.support.tiny_boards import make_boards, make_weights
+from tests.support.tiny_run import plates, recipe, run_folder, tiny_network  # noqa: F401 - fixtures
 
 ROOT = Path(__file__).resolve().parents[1]
 GUIDES = ("README.md", "docs/load_a_checkpoint.md", "docs/inspect_a_delivery.md")

@@ -4,12 +4,12 @@ import shutil
 
 import numpy as np
 import pytest
-from tiny_run import plates, recipe, run_folder, tiny_network  # noqa: F401 - fixtures
 
 from jaxqc.cli import main
 from jaxqc.errors import UserError
 from jaxqc.training.record import environment
 from jaxqc.verify import verify
+from tests.support.tiny_run import plates, recipe, run_folder, tiny_network  # noqa: F401 - fixtures
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from benchmarks.peers.settings import Call, Setting, arrange, autocast, compiled, compiling
 from benchmarks.peers.torch_dinov2 import DPT, ViT, load_head, peer_vit
 from jaxqc.models.pretrained_vit import export_vit
-from jaxqc.models.segmenter import pyramid
+from jaxqc.models.segmenter import encoder_spec
 
 IGNORE = 255
 Prepared = dict[str, Tensor]
@@ -67,7 +67,7 @@ class Segmenter(nn.Module):
 
 def peer_segmenter(encoder: str, classes: int) -> Segmenter:
     """The peer of `jaxqc.models.segmenter.build_segmenter(encoder, classes)`, transformers only."""
-    known = pyramid(encoder)
+    known = encoder_spec(encoder)
     return Segmenter(peer_vit(encoder), DPT(known.widths, classes, known.hidden, known.channels))
 
 

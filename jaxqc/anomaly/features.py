@@ -12,8 +12,8 @@ from jaxtyping import Array, Float, UInt8
 
 from jaxqc.anomaly.detectors import Layers, Shapes
 from jaxqc.anomaly.recipe import BackboneConfig
-from jaxqc.data.augment import to_float
-from jaxqc.models.pretrained import Report
+from jaxqc.data.augment.geometry import to_float
+from jaxqc.models.pretrained import LoadReport
 from jaxqc.models.resnet import IMAGENET_MEAN, IMAGENET_STD, build_backbone
 from jaxqc.types import Variables
 from jaxqc.weights.load import load_weights
@@ -28,7 +28,7 @@ class Backbone:
     """(variables, uint8 images [b h w 1 or 3]) → layer features, finest first, float32."""
     source: dict[str, Any]
     """Name and SHA-256 of the weights' file."""
-    report: Report | None = None
+    report: LoadReport | None = None
 
     def shapes(self, size: int) -> Shapes:
         """[h w c] of each layer for square images of `size` pixels."""

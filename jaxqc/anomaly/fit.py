@@ -100,7 +100,7 @@ def fit(
     folder = Path(out)
     digest = record.data_digest(parts.fit)
     if jax.process_index() == 0:
-        record.write_papers(folder, config, meta, model.classes, digest)
+        record.write_record(folder, config, meta, model.classes, digest)
         _write_golden(folder, model, parts)
     save(folder, model, {"config": to_dict(config), "data": digest, "metrics": {}, "best": {"step": 0}})
     return Fitted(model, folder, tuple(bad))

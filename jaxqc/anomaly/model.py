@@ -28,7 +28,7 @@ from jaxqc.errors import UserError
 from jaxqc.fields import from_dict
 from jaxqc.metrics.regions import opened, without_specks
 from jaxqc.training.checkpoint import Checkpoints, read
-from jaxqc.training.sums import DamagedError
+from jaxqc.training.checksums import DamagedError
 from jaxqc.types import Variables
 
 STATES: tuple[Any, ...] = (LowRank, FullRank, Pyramid, Bank, Gallery)
@@ -146,7 +146,7 @@ def _channels(image: np.ndarray, name: str) -> UInt8[np.ndarray, "h w c"]:
 
 
 def save(folder: Path, model: AnomalyModel, record: dict[str, Any]) -> None:
-    """Writes a fit's state and backbone (config.json and meta.json are `record.write_papers`'s).
+    """Writes a fit's state and backbone (config.json and meta.json are `record.write_record`'s).
 
     Raises:
       UserError: the folder cannot be written.

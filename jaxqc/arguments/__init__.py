@@ -47,7 +47,7 @@ def parse(argv: Sequence[str], verbs: Mapping[str, Verb], recipes: Recipes) -> t
 
 
 def _parsers(run: Mapping[str, Verb]) -> tuple[Parser, dict[str, Parser]]:
-    from jaxqc import __version__
+    from jaxqc.version import __version__
 
     parser = Parser(prog="jaxqc", description="Visual quality inspection in JAX: train, measure and use defect maps.")
     parser.epilog = "  jaxqc data synthetic plates\n  jaxqc data check plates\n  jaxqc train --help"

@@ -30,7 +30,7 @@ TINY = 8
 
 
 @dataclass(frozen=True)
-class Report:
+class DataReport:
     """What `check_path` found."""
 
     path: str
@@ -105,7 +105,7 @@ def check_path(
     max_pixels: int = MAX_PIXELS,
     progress: Progress | None = None,
     keys: Keys | None = None,
-) -> Report:
+) -> DataReport:
     """Opens the data set at `path` (layouts and keys as `open_data`) and checks everything in it.
 
     Raises:
@@ -119,7 +119,7 @@ def check_path(
     for sample, fact in zip(dataset.samples, facts, strict=True):
         if fact.share is not None:
             shares[class_name(dataset, sample)].append(fact.share)
-    return Report(
+    return DataReport(
         path=printable(path),
         name=dataset.name,
         counts=dict(Counter((class_name(dataset, s), s.split or "-") for s in dataset.samples)),

@@ -23,7 +23,7 @@ def epoch_order(samples: int, seed: int, epoch: int) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Plan:
+class BatchOrder:
     """Which samples make up which batch.
 
     Training (`pad=False`): the last partial batch of an epoch is left out, and with `shuffle` each epoch has an order

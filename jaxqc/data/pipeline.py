@@ -1,8 +1,8 @@
 """Host batches out of files, records or arrays: exact order, exact resume, one part of each batch a process (grain).
 
-Which samples make up batch number `step` is pure arithmetic (`Plan`); grain reads the planned batches ahead, in threads
-or in worker processes, and hands them out in order. So the position is one integer, a resumed loader continues with
-the very batches that an uninterrupted one would have given, and neither the number of workers nor the number of
+Which samples make up batch number `step` is pure arithmetic (`BatchOrder`); grain reads the planned batches ahead, in
+threads or in worker processes, and hands them out in order. So the position is one integer, a resumed loader continues
+with the very batches that an uninterrupted one would have given, and neither the number of workers nor the number of
 processes changes what a global batch holds.
 """
 
@@ -15,7 +15,7 @@ import numpy as np
 
 from jaxqc.data.dataset import ArrayDataset, Dataset
 from jaxqc.data.load import load_sample
-from jaxqc.data.order import Plan
+from jaxqc.data.order import BatchOrder
 from jaxqc.data.problems import printable
 from jaxqc.data.resizing import resize_image, resize_mask
 from jaxqc.errors import UserError
@@ -31,7 +31,7 @@ class BatchReader:
     """Step number → host batch. Holds no open file, so it travels to worker processes."""
 
     dataset: Dataset | ArrayDataset
-    plan: Plan
+    plan: BatchOrder
     size: int
     shape: tuple[int, int, int]
 
@@ -81,7 +81,7 @@ class Loader(Iterator[HostBatch]):
     def __init__(
         self,
         reader: Callable[[int], HostBatch],
-        plan: Plan,
+        plan: BatchOrder,
         start_step: int,
         stop_step: int | None,
         workers: int,
@@ -148,7 +148,7 @@ class Loader(Iterator[HostBatch]):
 
 
 @runtime_checkable
-class Cut(Protocol):
+class BatchSource(Protocol):
     """A training set that makes its own batches, as `jaxqc.semi` does of labelled and unlabelled images."""
 
     @property
@@ -196,7 +196,7 @@ def make_loader(
     Raises:
       UserError: a batch that does not fit, an unreadable file, images whose sizes differ with `size=0`.
     """
-    plan = Plan(len(dataset), batch, seed, shuffle, False, shard)
+    plan = BatchOrder(len(dataset), batch, seed, shuffle, False, shard)
     stop = None if epochs is None else round(epochs * plan.steps_per_epoch)
     return _loader(dataset, plan, start_step, stop, size, workers)
 
@@ -209,7 +209,7 @@ def eval_batches(
     shard: tuple[int, int] = (0, 1),
 ) -> Loader:
     """Every sample once, in index order; the last batch is filled with copies of weight 0. See `make_loader`."""
-    plan = Plan(len(dataset), batch, 0, False, True, shard)
+    plan = BatchOrder(len(dataset), batch, 0, False, True, shard)
     return _loader(dataset, plan, 0, plan.steps_per_epoch, size, workers)
 
 
@@ -224,7 +224,7 @@ def _fit(image: np.ndarray, mask: np.ndarray, size: int) -> tuple[np.ndarray, np
 
 
 def _loader(
-    dataset: Dataset | ArrayDataset, plan: Plan, start: int, stop: int | None, size: int, workers: int
+    dataset: Dataset | ArrayDataset, plan: BatchOrder, start: int, stop: int | None, size: int, workers: int
 ) -> Loader:
     if isinstance(dataset, ArrayDataset):
         h, w, c = dataset.images.shape[1:]

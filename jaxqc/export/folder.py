@@ -24,7 +24,7 @@ import numpy as np
 
 from jaxqc.data.problems import printable
 from jaxqc.errors import UserError
-from jaxqc.training.sums import SUMS, DamagedError, check_sums, write_sums
+from jaxqc.training.checksums import SUMS, DamagedError, check_sums, write_sums
 
 FORMAT = 1
 """Version of the folder's layout. A change that an older reader would get wrong raises it."""

@@ -8,9 +8,9 @@ import numpy as np
 from jax import export as jax_export
 from jaxtyping import UInt8
 
+from jaxqc.data.batching import MAX_PIXELS, Images, one_of, pad_to, power, stack_of
 from jaxqc.data.problems import printable
 from jaxqc.data.resizing import resize_image, resize_map
-from jaxqc.data.stacks import MAX_PIXELS, Images, one_of, pad_to, power, stack_of
 from jaxqc.errors import UserError
 from jaxqc.export.folder import Contents, read
 from jaxqc.export.parity import differences

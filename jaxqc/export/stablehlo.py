@@ -9,7 +9,7 @@ import numpy as np
 from jax import export as jax_export
 from jaxtyping import UInt8
 
-from jaxqc.data.stacks import pad_to
+from jaxqc.data.batching import pad_to
 from jaxqc.errors import UserError, suggest
 from jaxqc.export.graph import Graph
 

@@ -15,8 +15,8 @@ from jaxqc.inspection.tables import interval, show, show_lots, show_suppliers
 
 def import_outcomes(args: argparse.Namespace) -> int:
     """Returns, complaints and ratings from a CSV file into the ledger; bad rows are listed, the good ones kept."""
-    from jaxqc.inspection.ledger import open_ledger
-    from jaxqc.inspection.outcomes import import_outcomes
+    from jaxqc.inspection.ledger.store import open_ledger
+    from jaxqc.inspection.outcomes.orders import import_outcomes
 
     with open_ledger(args.ledger, create=False) as ledger:
         found = import_outcomes(ledger, args.file)
@@ -32,8 +32,8 @@ def import_outcomes(args: argparse.Namespace) -> int:
 
 def outcomes(args: argparse.Namespace) -> int:
     """Rates and relative risks by grade and class; with two windows, a product line before and after."""
-    from jaxqc.inspection.ledger import open_ledger
-    from jaxqc.inspection.outcome_rates import before_after, outcome_report
+    from jaxqc.inspection.ledger.store import open_ledger
+    from jaxqc.inspection.outcomes.rates import before_after, outcome_report
     from jaxqc.inspection.rules import load_rules
 
     if bool(args.before) != bool(args.after):
@@ -58,10 +58,10 @@ def outcomes(args: argparse.Namespace) -> int:
 
 def lots(args: argparse.Namespace) -> int:
     """Every lot with its figures, grade and risk, and the suppliers ranked."""
-    from jaxqc.inspection.ledger import open_ledger
-    from jaxqc.inspection.queries import lot_findings, supplier_rows
+    from jaxqc.inspection.acceptance.suppliers import summarise
+    from jaxqc.inspection.ledger.queries import lot_findings, supplier_rows
+    from jaxqc.inspection.ledger.store import open_ledger
     from jaxqc.inspection.rules import load_rules
-    from jaxqc.inspection.suppliers import summarise
 
     with open_ledger(args.ledger, create=False) as ledger:
         found = list(lot_findings(ledger, load_rules(args.rules), _model(ledger, args.model)))
@@ -77,8 +77,8 @@ def lots(args: argparse.Namespace) -> int:
 
 def export(args: argparse.Namespace) -> int:
     """The ledger as Parquet, CSV or COCO files."""
-    from jaxqc.inspection.exports import export_coco, export_tables
-    from jaxqc.inspection.ledger import open_ledger
+    from jaxqc.inspection.ledger.exports import export_coco, export_tables
+    from jaxqc.inspection.ledger.store import open_ledger
 
     with open_ledger(args.ledger, create=False) as ledger:
         model = _model(ledger, args.model)

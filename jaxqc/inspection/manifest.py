@@ -51,7 +51,7 @@ class Item:
 
 
 @dataclass(frozen=True)
-class Manifest:
+class Delivery:
     """The images that can be tried, in the manifest's order, what is wrong with others, and the further columns."""
 
     name: str
@@ -63,7 +63,7 @@ class Manifest:
         return len(self.items)
 
 
-def read_manifest(path: str | Path) -> Manifest:
+def read_manifest(path: str | Path) -> Delivery:
     """Reads a manifest, a folder of images or the path of one image; opens no image.
 
     A row is left out, and its problem listed, where it is malformed, its file is absent, its image stood before, or its
@@ -96,15 +96,15 @@ def read_manifest(path: str | Path) -> Manifest:
         raise UserError(f"{name}: no rows below the header; add one line an image")
     # Many are called just manifest.csv; then the folder's name says more.
     stem = path.resolve().parent.name if path.stem.lower() == "manifest" else path.stem
-    return Manifest(printable(stem), tuple(items), tuple(problems), more)
+    return Delivery(printable(stem), tuple(items), tuple(problems), more)
 
 
-def _plain(path: Path) -> Manifest:
+def _plain(path: Path) -> Delivery:
     found = folder.scan(path)
     own = printable(path.resolve().name)
     parts = [(s, Path(s.image).relative_to(path).parts if path.is_dir() else (s.image.name,)) for s in found.samples]
     items = (Item(s.image, s.id, printable(p[0]) if len(p) > 1 else own) for s, p in parts)
-    return Manifest(found.name, tuple(items))
+    return Delivery(found.name, tuple(items))
 
 
 def _parquet(path: Path) -> tuple[list[str], Iterable[tuple[str, str, dict[str, Any]]]]:

@@ -23,11 +23,11 @@ from typing import Any
 from jaxqc.atomic import write_text
 from jaxqc.data.problems import Problem, printable
 from jaxqc.errors import UserError
+from jaxqc.inspection.acceptance.suppliers import Supplier
 from jaxqc.inspection.findings import Finding, LotFinding
-from jaxqc.inspection.ledger import CHUNK, Ledger, ModelInfo
-from jaxqc.inspection.queries import Lot
+from jaxqc.inspection.ledger.queries import Lot
+from jaxqc.inspection.ledger.store import CHUNK, Ledger, ModelInfo
 from jaxqc.inspection.rules import GradeRules
-from jaxqc.inspection.suppliers import Supplier
 from jaxqc.training.record import environment
 
 LEDGER, GALLERY, REPORT = "ledger.sqlite", "gallery", "report.html"

@@ -8,9 +8,11 @@ from pathlib import Path
 
 from jaxqc.data.batches import Counter
 from jaxqc.errors import UserError
-from jaxqc.inspection.ledger import open_ledger
-from jaxqc.inspection.manifest import Manifest, read_manifest
-from jaxqc.inspection.queries import lot_findings, supplier_rows
+from jaxqc.inspection.acceptance.sampling import plan_for
+from jaxqc.inspection.acceptance.suppliers import summarise
+from jaxqc.inspection.ledger.queries import lot_findings, supplier_rows
+from jaxqc.inspection.ledger.store import open_ledger
+from jaxqc.inspection.manifest import Delivery, read_manifest
 from jaxqc.inspection.report.acceptance import AQL
 from jaxqc.inspection.report.gallery import Gallery
 from jaxqc.inspection.report.page import write_report
@@ -27,10 +29,8 @@ from jaxqc.inspection.results import (
     write_results,
 )
 from jaxqc.inspection.rules import GradeRules
-from jaxqc.inspection.sampling import plan_for
 from jaxqc.inspection.scorers import AnyModel, make_scorer
 from jaxqc.inspection.stream import Stream
-from jaxqc.inspection.suppliers import summarise
 from jaxqc.training.stop import Sigterm
 
 
@@ -99,7 +99,7 @@ def inspect(
     raise SystemExit(143)
 
 
-def _finish(stream: Stream, manifest: Manifest, out: Path, aql: float) -> Inspection:
+def _finish(stream: Stream, manifest: Delivery, out: Path, aql: float) -> Inspection:
     """Lots, suppliers and the files at the end."""
     names = {item.lot for item in manifest.items}
     ledger, rules, digest = stream.ledger, stream.rules, stream.info.digest
@@ -119,7 +119,7 @@ def _name(ledger: str | Path) -> str:
     return f"{scheme}://{rest.partition('?')[0].rpartition('@')[2]}" if found else str(Path(ledger).resolve())
 
 
-def _without_pictures(manifest: Manifest, out: Path) -> Manifest:
+def _without_pictures(manifest: Delivery, out: Path) -> Delivery:
     """Without those that an earlier call left in `out`, where that lies in the folder of images."""
     pictures = (out / GALLERY).resolve()
     if not pictures.is_dir():

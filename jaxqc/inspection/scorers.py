@@ -23,7 +23,7 @@ from jaxqc.data.normals import means_normal
 from jaxqc.data.resizing import resize_map
 from jaxqc.errors import UserError
 from jaxqc.inspection.defects import UNKNOWN, Scored
-from jaxqc.inspection.ledger import ModelInfo
+from jaxqc.inspection.ledger.store import ModelInfo
 from jaxqc.inspection.rules import GradeRules
 from jaxqc.saliency.model import Model
 from jaxqc.semi.model import Segmentation

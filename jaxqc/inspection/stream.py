@@ -16,18 +16,18 @@ from typing import Any
 import numpy as np
 
 from jaxqc.data.batches import Counter, by_size, decoded
+from jaxqc.data.batching import MAX_PIXELS
 from jaxqc.data.decode import read_bytes, read_image
 from jaxqc.data.problems import Problem, printable
-from jaxqc.data.stacks import MAX_PIXELS
 from jaxqc.errors import UserError
+from jaxqc.inspection.acceptance.grading import judge
 from jaxqc.inspection.defects import Scored, find_regions
 from jaxqc.inspection.findings import Finding
-from jaxqc.inspection.grading import judge
-from jaxqc.inspection.ledger import Ledger, ModelInfo
+from jaxqc.inspection.ledger.rows import batched, check, row_of
+from jaxqc.inspection.ledger.store import Ledger, ModelInfo
 from jaxqc.inspection.manifest import Item
 from jaxqc.inspection.report.gallery import Gallery
 from jaxqc.inspection.results import Findings, Problems
-from jaxqc.inspection.rows import batched, check, row_of
 from jaxqc.inspection.rules import GradeRules
 from jaxqc.inspection.scorers import Scorer
 

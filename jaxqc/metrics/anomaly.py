@@ -21,7 +21,7 @@ import numpy as np
 from flax import struct
 from jaxtyping import Array, Bool, Float, Int, Num
 
-from jaxqc.metrics import ranking, wide
+from jaxqc.metrics import exact_counts, ranking
 from jaxqc.metrics.aupro import LIMIT
 from jaxqc.metrics.histogram import Edges, checked_edges, histogram, pixel_groups, region_groups
 from jaxqc.types import Metrics
@@ -35,7 +35,7 @@ class AnomalySums:
     """
 
     edges: Edges = struct.field(pytree_node=False)
-    pixels: wide.Wide
+    pixels: exact_counts.Wide
     """[1 + kinds, bins, 4]: `histogram`'s columns."""
     broken: Int[Array, " k"]
     """Images by kind whose map or score is not finite."""
@@ -56,7 +56,7 @@ def empty(edges: Sequence[float] | np.ndarray, images: int, kinds: int = 1) -> A
     edges = checked_edges(edges)
     return AnomalySums(
         edges=edges,
-        pixels=wide.zeros((1 + kinds, len(edges) + 1, 4)),
+        pixels=exact_counts.zeros((1 + kinds, len(edges) + 1, 4)),
         broken=jnp.zeros(1 + kinds, jnp.int32),
         count=jnp.zeros((), jnp.int32),
         scores=jnp.zeros(images),
@@ -101,7 +101,7 @@ def update(
     counts = histogram(maps, truth, region_weight, counted, sums.edges)
     added = AnomalySums(
         edges=sums.edges,
-        pixels=wide.segment_sum(counts, kind, k),
+        pixels=exact_counts.segment_sum(counts, kind, k),
         broken=jax.ops.segment_sum((counted & ~finite).astype(jnp.int32), kind, k),
         count=counted.sum(dtype=jnp.int32),
         scores=put(jnp.where(finite, score, jnp.nan)),
@@ -119,7 +119,7 @@ def merge(a: AnomalySums, b: AnomalySums) -> AnomalySums:
     if a.edges != b.edges:  # jax.tree.map would say so by printing thousands of them
         raise ValueError(f"cannot merge: the bin edges differ ({len(a.edges)} and {len(b.edges)} of them)")
     total = jax.tree.map(jnp.add, a, b)
-    return total.replace(pixels=wide.carry(total.pixels))
+    return total.replace(pixels=exact_counts.carry(total.pixels))
 
 
 def compute(
@@ -147,7 +147,7 @@ def compute(
     _check(sums, kinds)
     if pixel_threshold is not None and float(np.float32(pixel_threshold)) not in sums.edges:
         raise ValueError(f"pixel threshold {pixel_threshold} is not a bin edge; give it to `log_edges` or to `empty`")
-    pixels, result = wide.value(sums.pixels), {}
+    pixels, result = exact_counts.value(sums.pixels), {}
     for i, prefix in enumerate(("", *(f"{name}/" for name in kinds))):
         rows = [0, i] if i else list(range(len(pixels)))
         member = (sums.filled > 0) & np.isin(sums.kinds, rows)

@@ -26,7 +26,7 @@ _NEUTRAL = {"scale": 1.0, "mean": 0.0, "var": np.float32(1) - np.float32(1e-5)}
 
 
 @dataclass(frozen=True)
-class Report:
+class LoadReport:
     """What became of a file's arrays; the names are the file's."""
 
     model: str
@@ -103,7 +103,7 @@ def flatten(variables: Variables) -> dict[Path, np.ndarray]:
 
 def convert_state(
     arrays: Arrays, model: str, layers: Sequence[int] | None = None, head: bool = False, seed: int = 0
-) -> tuple[dict[str, Any], Report]:
+) -> tuple[dict[str, Any], LoadReport]:
     """A state dict of numpy arrays → float32 `{"params", "batch_stats"}` of `build_backbone(model, layers)`, a report.
 
     Args:
@@ -154,7 +154,7 @@ def convert_state(
         put(variables, path, value)
     known = {torch_name(path) for path in shapes} | {_conv(path) + ".bias" for path in shapes if "bn" in path}
     left = [name for name in arrays if name not in used]
-    report = Report(
+    report = LoadReport(
         model=model,
         layers=chosen,
         used=len(used),

@@ -9,7 +9,7 @@ import numpy as np
 
 from jaxqc.errors import UserError
 from jaxqc.models.dinov2 import PATCH, VITS, build_vit, vit_spec
-from jaxqc.models.pretrained import Arrays, Path, Report, flatten, listed, put
+from jaxqc.models.pretrained import Arrays, LoadReport, Path, flatten, listed, put
 from jaxqc.types import Variables
 
 _FIELDS = {"kernel": "weight", "scale": "weight"}
@@ -43,7 +43,7 @@ def file_names(path: Path, hugging_face: bool = False) -> tuple[str, ...]:
     return tuple(name.replace("qkv", part) for part in parts)
 
 
-def convert_vit(arrays: Arrays, model: str) -> tuple[dict[str, Any], Report]:
+def convert_vit(arrays: Arrays, model: str) -> tuple[dict[str, Any], LoadReport]:
     """A state dict of numpy arrays → float32 `{"params"}` of `build_vit(model)`, and a report.
 
     Args:
@@ -72,7 +72,7 @@ def convert_vit(arrays: Arrays, model: str) -> tuple[dict[str, Any], Report]:
         else:
             put(variables, path, np.zeros(shape, np.float32))
     used = {name for parts in names.values() for name in parts}
-    report = Report(
+    report = LoadReport(
         model=model,
         layers=(),
         used=len(used & set(arrays)),

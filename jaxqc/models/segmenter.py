@@ -28,7 +28,7 @@ _HEADS = {
 
 
 @dataclass(frozen=True)
-class Pyramid:
+class EncoderSpec:
     """What an encoder gives and asks for.
 
     widths: channels of its features. multiple: of which both sides of an image must be. hidden, channels: of the
@@ -41,7 +41,7 @@ class Pyramid:
     channels: tuple[int, ...]
 
 
-def pyramid(encoder: str, layers: int = len(LAYERS)) -> Pyramid:
+def encoder_spec(encoder: str, layers: int = len(LAYERS)) -> EncoderSpec:
     """By the encoder's name: one of `VITS` or of `BACKBONES`.
 
     layers: how many of a ResNet's are used. Weights often come without the last one, which drawn at random makes
@@ -55,10 +55,12 @@ def pyramid(encoder: str, layers: int = len(LAYERS)) -> Pyramid:
         raise UserError(f"layers={layers}: {encoder} takes {'2 to ' if least == 2 else ''}{len(LAYERS)}")
     if encoder in VITS:
         width = VITS[encoder].width
-        return Pyramid((width,) * 4, PATCH, *_HEADS[width])
+        return EncoderSpec((width,) * 4, PATCH, *_HEADS[width])
     if encoder in BACKBONES:
         spec = BACKBONES[encoder]
-        return Pyramid(tuple(spec.channels(layer) for layer in LAYERS[:layers]), 1, 128 if spec.bottleneck else 64, ())
+        return EncoderSpec(
+            tuple(spec.channels(layer) for layer in LAYERS[:layers]), 1, 128 if spec.bottleneck else 64, ()
+        )
     raise UserError(f"encoder: {encoder!r} is not one{suggest(encoder, [*VITS, *BACKBONES])}")
 
 
@@ -111,12 +113,12 @@ def build_segmenter(
       hidden: of the head; 0 = what goes with the encoder. channels: likewise after reassembly, transformers only.
       prior: share of each class among the pixels, where the last bias starts; () = zeros.
       attention: of transformers. axis_name, folded: of ResNets (`jaxqc.models.resnet.build_backbone`).
-      layers: see `pyramid`.
+      layers: see `encoder_spec`.
 
     Raises:
       UserError: an unknown name, a number that is not positive, or lists of the wrong length.
     """
-    known = pyramid(encoder, layers)
+    known = encoder_spec(encoder, layers)
     if classes < 1 or hidden < 0:
         raise UserError(f"segmenter: classes = {classes} must be positive and hidden = {hidden} not negative")
     if channels and (not known.channels or len(channels) != 4 or min(channels) < 1):

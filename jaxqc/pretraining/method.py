@@ -10,9 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxqc.config import AugmentConfig
-from jaxqc.data.augment import augment, fit_to_size, to_float
+from jaxqc.data.augment.geometry import augment, fit_to_size, to_float
 from jaxqc.models.resnet import IMAGENET_MEAN, IMAGENET_STD, ResNet, build_backbone
-from jaxqc.training.method import Alone, Logs
+from jaxqc.training.method import Logs, SingleNetwork
 from jaxqc.training.state import from_host
 from jaxqc.types import AXIS, Batch, Metrics, Variables
 
@@ -21,7 +21,7 @@ SMOOTHING = 0.1
 
 
 @dataclass(frozen=True, eq=False)
-class Classifier(Alone):
+class Classifier(SingleNetwork):
     """A backbone with a linear head, trained with smoothed cross entropy on images normalised as ImageNet's.
 
     start: variables to begin with (`params`, `batch_stats`; what they lack is drawn), or None.

@@ -12,11 +12,11 @@ from jaxqc.data.classes import open_classes
 from jaxqc.data.load import load_arrays
 from jaxqc.data.splits import apply_protocol, choose_protocol, write_splits
 from jaxqc.errors import UserError
-from jaxqc.models.pretrained import Report, flatten
+from jaxqc.models.pretrained import LoadReport, flatten
 from jaxqc.models.resnet import LAYERS, backbone_spec
 from jaxqc.pretraining.method import Classifier
 from jaxqc.training.checkpoint import load_variables, steps_in
-from jaxqc.training.loop import FitResult, fit
+from jaxqc.training.loop import RunResult, run
 from jaxqc.types import Variables
 from jaxqc.weights.load import Weights, load_weights, save_weights
 
@@ -31,7 +31,7 @@ def train_backbone(
     weights: str | Path | None = None,
     resume: bool = True,
     progress: bool = True,
-) -> tuple[FitResult, Weights]:
+) -> tuple[RunResult, Weights]:
     """Trains `config.model.name` (one of `BACKBONES`) as a classifier and writes `OUT/backbone.npz`.
 
     Args:
@@ -63,11 +63,11 @@ def train_backbone(
     method = Classifier(config.model.name, dataset.classes, config.model.dtype, config.augment, variables)
     origin = f"from {start.source} ({start.sha256[:8]})" if start else "from scratch"
     meta: dict[str, Any] = {"dataset": dataset.name, "train": len(train), "val": len(val), "start": origin}
-    result = fit(method, config, train, val, out, resume=resume, progress=progress, meta=meta)
+    result = run(method, config, train, val, out, resume=resume, progress=progress, meta=meta)
 
     best, _, _ = load_variables(out, "best")
     count = len(flatten(best))
-    report = Report(config.model.name, LAYERS, count, classes=len(dataset.classes))
+    report = LoadReport(config.model.name, LAYERS, count, classes=len(dataset.classes))
     source = f"trained on {dataset.name} ({len(train)} images) {origin}"
     trained = Weights(config.model.name, LAYERS, best, report, source, digest(best))
     if jax.process_index() == 0:

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxqc.config import AugmentConfig, TrainConfig
-from jaxqc.data.augment import augment, fit_to_size, to_float
+from jaxqc.data.augment.geometry import augment, fit_to_size, to_float
 from jaxqc.errors import UserError
 from jaxqc.metrics import calibration
 from jaxqc.metrics import saliency as metrics_
@@ -17,14 +17,14 @@ from jaxqc.models import build
 from jaxqc.models.minet import SIDE_MULTIPLE
 from jaxqc.saliency.forward import infer
 from jaxqc.saliency.losses import minet_loss, tscarnet_loss
-from jaxqc.training.method import Alone, Logs
+from jaxqc.training.method import Logs, SingleNetwork
 from jaxqc.types import AXIS, Batch, Metrics, Variables
 
 Sums = tuple[metrics_.SaliencySums, calibration.Levels]
 
 
 @dataclass(frozen=True)
-class SaliencyMethod(Alone):
+class SaliencyMethod(SingleNetwork):
     """A saliency network with its normalisation, augmentation and loss.
 
     mean, std: of the training images in [0, 1]; foreground: their mean defect share.

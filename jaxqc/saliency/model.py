@@ -11,8 +11,8 @@ import numpy as np
 from jaxtyping import Array, Float, UInt8
 
 from jaxqc.config import TrainConfig
-from jaxqc.data.augment import fit_to_size, to_float
-from jaxqc.data.stacks import MAX_PIXELS, Images, one_of, pad_to, power, stack_of
+from jaxqc.data.augment.geometry import fit_to_size, to_float
+from jaxqc.data.batching import MAX_PIXELS, Images, one_of, pad_to, power, stack_of
 from jaxqc.errors import UserError
 from jaxqc.models import build
 from jaxqc.nn.fold import fold_batch_norm

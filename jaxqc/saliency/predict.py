@@ -6,7 +6,7 @@ from typing import Protocol
 
 import numpy as np
 
-from jaxqc.data.each_image import FolderResult, each_image
+from jaxqc.data.predict_folder import FolderResult, each_image
 
 
 class Predictor(Protocol):

@@ -13,8 +13,8 @@ from jaxqc.errors import UserError
 from jaxqc.metrics import segmentation
 from jaxqc.semi.compare import SizeRow, sizes_table
 from jaxqc.semi.data import Pair
+from jaxqc.semi.evaluation_set import Part
 from jaxqc.semi.model import Segmentation
-from jaxqc.semi.parts import Part
 from jaxqc.training.record import environment
 from jaxqc.types import Metrics
 

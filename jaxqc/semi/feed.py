@@ -13,7 +13,7 @@ from PIL import Image
 from jaxqc.data.dataset import Dataset
 from jaxqc.data.decode import MAX_PIXELS, read_size
 from jaxqc.data.load import in_threads
-from jaxqc.data.order import Plan
+from jaxqc.data.order import BatchOrder
 from jaxqc.data.pipeline import HostBatch, Loader, decode_threads
 from jaxqc.data.store import StoredSample
 from jaxqc.semi.check import read_pair
@@ -44,7 +44,7 @@ class Reader:
 
 @dataclass(frozen=True)
 class ViewSet:
-    """The training images of a run: a `jaxqc.data.pipeline.Cut`. An epoch passes once over the unlabelled ones.
+    """The training images of a run: a `jaxqc.data.pipeline.BatchSource`. An epoch passes once over the unlabelled ones.
 
     use_unlabeled: whether batches hold unlabelled images at all; the epochs are as long either way, so that a
     supervised run takes as many steps as the others. scale, flip: see `jaxqc.semi.views`.
@@ -75,7 +75,7 @@ class ViewSet:
         Raises:
           UserError: more images a batch than there are unlabelled ones.
         """
-        plan = Plan(len(self), batch, seed, shard=shard)
+        plan = BatchOrder(len(self), batch, seed, shard=shard)
         return Loader(_Batches(self, plan, size), plan, start_step, None, workers, decode_threads(workers))
 
 
@@ -84,7 +84,7 @@ class _Batches:
     """Step number → this process's part of the batch; every view is drawn by seed, step and place in it."""
 
     views: ViewSet
-    plan: Plan
+    plan: BatchOrder
     size: int
 
     def __call__(self, step: int) -> HostBatch:

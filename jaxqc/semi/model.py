@@ -11,11 +11,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, UInt8
 
-from jaxqc.data.augment import to_float
+from jaxqc.data.augment.geometry import to_float
+from jaxqc.data.batching import MAX_PIXELS, Images, one_of, pad_to, power, stack_of
 from jaxqc.data.problems import printable
-from jaxqc.data.stacks import MAX_PIXELS, Images, one_of, pad_to, power, stack_of
 from jaxqc.errors import UserError
-from jaxqc.models.segmenter import pyramid
+from jaxqc.models.segmenter import encoder_spec
 from jaxqc.semi import inference
 from jaxqc.semi.data import BACKGROUND
 from jaxqc.semi.manifest import Color, palette
@@ -48,7 +48,7 @@ class Segmentation:
         # Trained by cuDNN's attention it is used where there is none, too.
         used = dataclasses.replace(config, attention="auto") if config.attention == "cudnn" else config
         self._network = network_of(make_network(used, len(self.classes)))
-        self._multiple = pyramid(config.model.name).multiple
+        self._multiple = encoder_spec(config.model.name).multiple
         self.params = jax.device_put(params)
         self._fit = jax.jit(lambda images, side: inference.fitted(self.normalize(images), self._multiple, side),
                             static_argnums=1)  # fmt: skip

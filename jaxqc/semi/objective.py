@@ -20,9 +20,10 @@ from flax import struct
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from jaxqc.data.augment import to_float
-from jaxqc.data.photometric import photometric
-from jaxqc.semi import cutmix, dropout, ema, history, losses
+from jaxqc.data.augment import cutmix
+from jaxqc.data.augment.geometry import to_float
+from jaxqc.data.augment.photometric import photometric
+from jaxqc.semi import dropout, ema, history, losses
 from jaxqc.semi.history import History
 from jaxqc.semi.manifest import IGNORE
 from jaxqc.semi.recipe import SemiConfig

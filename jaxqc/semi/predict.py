@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxqc.data.each_image import FolderResult, each_image
+from jaxqc.data.predict_folder import FolderResult, each_image
 from jaxqc.data.problems import printable
 from jaxqc.errors import UserError
 from jaxqc.semi.model import Segmentation

@@ -13,7 +13,7 @@ from jaxqc.fields import check_positive, sections
 
 @dataclass(frozen=True)
 class CutMixConfig:
-    """Where a strong view takes a box of its partner's (`jaxqc.semi.cutmix`)."""
+    """Where a strong view takes a box of its partner's (`jaxqc.data.augment.cutmix`)."""
 
     probability: float = 0.5
     area_min: float = 0.02

@@ -7,8 +7,8 @@ from jaxqc.data.problems import printable
 from jaxqc.errors import UserError
 from jaxqc.semi.compare import checked_sizes, compare_sizes
 from jaxqc.semi.evaluate import SegmentationEvaluation, evaluate_part
+from jaxqc.semi.evaluation_set import Part, part_of
 from jaxqc.semi.model import Segmentation, load_segmentation
-from jaxqc.semi.parts import Part, part_of
 from jaxqc.training.record import write_measures
 
 
@@ -33,7 +33,7 @@ def evaluate_segmentation(
       checkpoint: the run's folder, or a loaded model. `which`: `best` or `last`. `run`: a loaded model's run folder.
       data: the folder in which the split lists' paths begin.
       split: `val` (the test images), `select`, `labeled`, `unlabeled`, or `all`. splits: a folder of lists; "" = the
-        run's own or the data's (`jaxqc.semi.parts.part_of`).
+        run's own or the data's (`jaxqc.semi.evaluation_set.part_of`).
       fast, window: how images are taken (`Segmentation.predict`); None as the run has it.
       sizes: long sides in pixels to be compared in mean IoU and speed; the result is of the first.
       worst: number of worst cases to draw.

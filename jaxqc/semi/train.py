@@ -15,7 +15,7 @@ from jaxqc.data.problems import printable
 from jaxqc.errors import UserError
 from jaxqc.models.dinov2 import VITS
 from jaxqc.models.resnet import LAYERS
-from jaxqc.models.segmenter import build_segmenter, pyramid, with_encoder
+from jaxqc.models.segmenter import build_segmenter, encoder_spec, with_encoder
 from jaxqc.semi import feed
 from jaxqc.semi.check import SplitReport, check_splits
 from jaxqc.semi.data import Splits, read_list, read_splits, write_splits
@@ -25,7 +25,7 @@ from jaxqc.semi.method import SemiMethod
 from jaxqc.semi.objective import network_of
 from jaxqc.semi.recipe import SemiTrainConfig
 from jaxqc.training.checkpoint import steps_in
-from jaxqc.training.loop import FitResult, fit
+from jaxqc.training.loop import RunResult, run
 from jaxqc.training.state import from_host
 from jaxqc.weights.load import Weights, load_weights
 
@@ -40,7 +40,7 @@ def train_semi(
     resume: bool = True,
     progress: bool = True,
     note: Callable[[str], None] | None = None,
-) -> FitResult:
+) -> RunResult:
     """Trains a member of the family and leaves a run folder in `out`.
 
     Args:
@@ -79,7 +79,7 @@ def train_semi(
     val = feed.whole_images(parts["select"], printable(root.name), config.eval_size)
     meta: dict[str, Any] = {**asdict(manifest), "mean": method.mean, "std": method.std, "dataset": printable(root.name)}
     meta |= {"images": report.images, "start": start.meta() if start else "drawn at random"}
-    return fit(method, config, train, val, out, resume=resume, progress=progress, meta=meta)
+    return run(method, config, train, val, out, resume=resume, progress=progress, meta=meta)
 
 
 def _same_lists(folder: Path, splits: Splits, manifest: Manifest) -> None:
@@ -127,7 +127,7 @@ def encoder_weights(config: SemiTrainConfig) -> Weights | None:
     Raises:
       UserError: an unknown encoder, a number of layers that it cannot have, or a file that does not fit.
     """
-    pyramid(config.model.name, config.layers)
+    encoder_spec(config.model.name, config.layers)
     # Of a whole ResNet a file may lack the deepest layers, which then are drawn.
     layers = LAYERS[: config.layers] if config.layers < len(LAYERS) else None
     return load_weights(config.weights, config.model.name, layers) if config.weights else None
@@ -166,7 +166,7 @@ def make_method(
     pixels = np.zeros(0) if report is None else report.pixels["labeled"][:-1]
     prior = tuple((pixels / pixels.sum()).tolist()) if pixels.sum() > 0 else ()
     module = make_network(config, len(manifest.classes), prior)
-    multiple = pyramid(config.model.name).multiple
+    multiple = encoder_spec(config.model.name).multiple
     for i, phase in enumerate(config.phases):
         if phase.size % multiple:
             near = max(1, round(phase.size / multiple)) * multiple

@@ -19,7 +19,7 @@ from flax import serialization, traverse_util
 from jaxqc.config import TrainConfig
 from jaxqc.errors import UserError, suggest
 from jaxqc.fields import as_now, from_dict, to_dict
-from jaxqc.training.sums import DamagedError, check_sums, write_sums
+from jaxqc.training.checksums import DamagedError, check_sums, write_sums
 
 FORMAT = 1
 """Version of the checkpoint's layout."""

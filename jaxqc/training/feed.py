@@ -15,11 +15,11 @@ import optax
 
 from jaxqc.config import DataConfig, TrainConfig
 from jaxqc.data.dataset import ArrayDataset, Dataset
-from jaxqc.data.pipeline import Cut, Loader, eval_batches, make_loader
+from jaxqc.data.pipeline import BatchSource, Loader, eval_batches, make_loader
 from jaxqc.training.method import Method
 from jaxqc.training.optim import Schedule
 from jaxqc.training.parallel import Parallel
-from jaxqc.training.plan import Stretch
+from jaxqc.training.plan import PhaseSteps
 from jaxqc.training.state import TrainState
 from jaxqc.training.step import Step, make_scan, make_step
 
@@ -80,15 +80,15 @@ class Resident(_Feed):
         """Steps in one compiled call. XLA's CPU runtime runs a loop's body slower than the same step called again."""
         return 1 if self._parallel.devices[0].platform == "cpu" else self._config.steps_per_call
 
-    def run(self, state: TrainState, stretch: Stretch, start: int, count: int) -> tuple[TrainState, Fetch]:
+    def run(self, state: TrainState, span: PhaseSteps, start: int, count: int) -> tuple[TrainState, Fetch]:
         """Starts steps `start .. start + count - 1` (count <= steps_per_call) and returns without waiting."""
         parallel, steps = self._parallel, self.steps
-        call = self._call(stretch.size, lambda step: make_scan(step, steps))
-        indices = stretch.indices(start, count, self._config.seed, len(self._train))
+        call = self._call(span.size, lambda step: make_scan(step, steps))
+        indices = span.indices(start, count, self._config.seed, len(self._train))
         logs = []
         for first in range(0, count, steps):
             given = indices[first : first + steps]
-            rows = np.zeros((steps, stretch.batch), np.int32)
+            rows = np.zeros((steps, span.batch), np.int32)
             rows[: len(given)] = given
             # [k batch] -> this process's devices' [d k batch/d]
             rows = rows.reshape(steps, parallel.count, -1).transpose(1, 0, 2)[parallel.rows]
@@ -115,13 +115,11 @@ class Stream(_Feed):
         self._loader: tuple[int, Loader] | None = None
         self._flying: deque[Any] = deque()
 
-    def run(self, state: TrainState, stretch: Stretch, start: int, count: int) -> tuple[TrainState, Fetch]:
+    def run(self, state: TrainState, span: PhaseSteps, start: int, count: int) -> tuple[TrainState, Fetch]:
         """Starts steps `start .. start + count - 1`; waits only to keep `IN_FLIGHT` batches on the device."""
         parallel = self._parallel
-        call = self._call(
-            stretch.size, lambda step: lambda state, batch, seed: step(state, batch, jax.random.key(seed))
-        )
-        loader = self._loader_at(stretch, start)
+        call = self._call(span.size, lambda step: lambda state, batch, seed: step(state, batch, jax.random.key(seed)))
+        loader = self._loader_at(span, start)
         logs = []
         for _ in range(count):
             batch = parallel.shard(next(loader))
@@ -143,18 +141,18 @@ class Stream(_Feed):
             self._loader[1].close()
             self._loader = None
 
-    def _loader_at(self, stretch: Stretch, start: int) -> Loader:
-        step = stretch.position + start - stretch.start
-        if self._loader and self._loader[0] == stretch.phase and self._loader[1].step == step:
+    def _loader_at(self, span: PhaseSteps, start: int) -> Loader:
+        step = span.position + start - span.start
+        if self._loader and self._loader[0] == span.phase and self._loader[1].step == step:
             return self._loader[1]
         self.close()
         config = self._config
         part, workers = (jax.process_index(), jax.process_count()), config.data.workers
-        if isinstance(self._train, Cut):
-            loader = self._train.loader(stretch.batch, config.seed, step, stretch.size, workers, part)
+        if isinstance(self._train, BatchSource):
+            loader = self._train.loader(span.batch, config.seed, step, span.size, workers, part)
         else:
             loader = make_loader(
-                self._train, stretch.batch, config.seed, step, None, config.data.size, workers, True, part
+                self._train, span.batch, config.seed, step, None, config.data.size, workers, True, part
             )
-        self._loader = (stretch.phase, loader)
+        self._loader = (span.phase, loader)
         return loader

@@ -23,7 +23,7 @@ class RunLog:
     """
 
     def __init__(self, folder: Path, start: int = 0) -> None:
-        from jaxqc.training.board import Board  # TensorBoard's file format only where a run writes it
+        from jaxqc.training.tensorboard import Board  # TensorBoard's file format only where a run writes it
 
         self.jsonl, self.csv = folder / "metrics.jsonl", folder / "log.csv"
         self.rows = [row for row in read_rows(self.jsonl) if row["step"] <= start] if start else []

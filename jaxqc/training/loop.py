@@ -13,7 +13,7 @@ import numpy as np
 
 from jaxqc.config import TrainConfig
 from jaxqc.data.dataset import ArrayDataset, Dataset
-from jaxqc.data.pipeline import Cut
+from jaxqc.data.pipeline import BatchSource
 from jaxqc.errors import UserError, suggest
 from jaxqc.fields import to_dict
 from jaxqc.training import checkpoint, plan, record, state
@@ -35,7 +35,7 @@ several steps share the memory which each call takes anew (on a CPU gigabytes of
 
 
 @dataclass(frozen=True)
-class FitResult:
+class RunResult:
     """What a finished run reached. `metrics`: the last evaluation; `best`: the one of `best_step`."""
 
     workdir: Path
@@ -47,16 +47,16 @@ class FitResult:
     """Training time over all sittings, evaluations and saves included."""
 
 
-def fit(
+def run(
     method: Method,
     config: TrainConfig,
-    train: ArrayDataset | Dataset | Cut,
+    train: ArrayDataset | Dataset | BatchSource,
     val: ArrayDataset | Dataset | Sequence[Dataset] | None,
     workdir: str | Path,
     resume: bool = True,
     progress: bool = True,
     meta: dict[str, Any] | None = None,
-) -> FitResult:
+) -> RunResult:
     """Trains `method` by the recipe `config` and leaves a run folder (see `jaxqc.training.checkpoint`).
 
     With `resume`, a run that was ended at any moment goes on from its last sound checkpoint and ends bit-identical to
@@ -75,27 +75,29 @@ def fit(
     sets = [] if val is None else [val] if isinstance(val, ArrayDataset | Dataset) else val
     sets = [part for part in sets if len(part)]
     if config.data.mode == "resident":
-        train = train if isinstance(train, Cut) else in_memory(train, config.data)
+        train = train if isinstance(train, BatchSource) else in_memory(train, config.data)
         sets = [in_memory(part, config.data) for part in sets]
     parallel = make_parallel(config.backend, config.devices)
-    run = _Run(method, config, train, sets, workdir, parallel)
-    run.restore()
-    if jax.process_index() == 0 and (run.step < run.total or not (workdir / "meta.json").is_file()):
-        record.write_papers(workdir, config, meta, method.classes, run.digest)
-    run.train(progress)
+    sitting = _Sitting(method, config, train, sets, workdir, parallel)
+    sitting.restore()
+    if jax.process_index() == 0 and (sitting.step < sitting.total or not (workdir / "meta.json").is_file()):
+        record.write_record(workdir, config, meta, method.classes, sitting.digest)
+    sitting.train(progress)
     shown = sets[0] if sets else train
-    if not isinstance(shown, Cut):
+    if not isinstance(shown, BatchSource):
         record.write_golden(workdir, method, shown, config)
-    return FitResult(workdir, run.step, run.metrics, run.best["metrics"], run.best["step"], run.seconds)
+    return RunResult(
+        workdir, sitting.step, sitting.metrics, sitting.best["metrics"], sitting.best["step"], sitting.seconds
+    )
 
 
 @dataclass
-class _Run:
+class _Sitting:
     """One sitting of a run: what the host knows and does between compiled calls."""
 
     method: Method
     config: TrainConfig
-    data: ArrayDataset | Dataset | Cut
+    data: ArrayDataset | Dataset | BatchSource
     val: Sequence[ArrayDataset | Dataset]
     workdir: Path
     parallel: Parallel
@@ -182,7 +184,7 @@ class _Run:
     def _chunk(self, feed: Resident | Stream, chunk: plan.Chunk, stop: Sigterm) -> None:
         while self.step < chunk.stop:
             count = min(self.pace, chunk.stop - self.step)
-            self.state, fetch = feed.run(self.state, chunk.stretch, self.step, count)
+            self.state, fetch = feed.run(self.state, chunk.span, self.step, count)
             self.pending.append((chunk, self.step, count, fetch))
             self.step += count
             self._read_logs(leave=1)  # those of the call before: the device is busy with this one meanwhile
@@ -211,7 +213,7 @@ class _Run:
             chunk, start, count, fetch = self.pending.popleft()
             logs = fetch()
             now = time.monotonic()
-            took, images = now - self.marked, count * chunk.stretch.batch
+            took, images = now - self.marked, count * chunk.span.batch
             self.marked, self.spent = now, (self.spent[0] + images, self.spent[1] + took)
             if jax.process_count() == 1:  # several processes could not agree on it without talking
                 self.pace = int(min(max(1, CALL_SECONDS * count / took), 2 * self.pace, self.config.steps_per_call))
@@ -219,7 +221,7 @@ class _Run:
                 self.partial.setdefault(name, []).extend(float(v) for v in values)
             self._check_finite(chunk, start, logs)
             shown = {name: float(logs[name][-1]) for name in ("loss", "lr")}
-            self.bar.update(start + count, chunk.stretch.epoch(start + count), chunk.stretch.size, shown, images / took)
+            self.bar.update(start + count, chunk.span.epoch(start + count), chunk.span.size, shown, images / took)
             if start + count == chunk.stop:
                 self._log_line(chunk)
 
@@ -230,7 +232,7 @@ class _Run:
         if bad.max() < self.config.nan_patience:
             return
         step = start + int(np.argmax(bad >= self.config.nan_patience))
-        rows = chunk.stretch.indices(step, 1, self.config.seed, len(self.data))[0]
+        rows = chunk.span.indices(step, 1, self.config.seed, len(self.data))[0]
         ids = tuple(s.id for s in self.data.samples) if isinstance(self.data, Dataset) else self.data.ids
         self.saves.wait()
         good = checkpoint.steps_in(self.folder)
@@ -242,10 +244,10 @@ class _Run:
     def _log_line(self, chunk: plan.Chunk) -> None:
         logs, self.partial = self.partial, {}
         rate, self.spent = self.spent[0] / self.spent[1], (0, 0.0)
-        row = {"kind": "train", "step": chunk.stop, "epoch": round(chunk.stretch.epoch(chunk.stop), 6)}
-        row |= {"size": chunk.stretch.size, **average(logs)}
+        row = {"kind": "train", "step": chunk.stop, "epoch": round(chunk.span.epoch(chunk.stop), 6)}
+        row |= {"size": chunk.span.size, **average(logs)}
         if self.log:
-            more = self.method.pace(rate, chunk.stretch.size, self.parallel.count, row)
+            more = self.method.pace(rate, chunk.span.size, self.parallel.count, row)
             self.log.write(row | {"images_per_second": round(rate, 2), **more, "seconds": self._elapsed()})
 
     def _evaluate(self, chunk: plan.Chunk) -> None:
@@ -259,7 +261,7 @@ class _Run:
             self.state = self.remember(self.state, self.parallel.replicate(np.bool_(better)))
         if better:
             self.best = {"step": chunk.stop, "value": value, "metrics": metrics}
-        epoch = chunk.stretch.epoch(chunk.stop)
+        epoch = chunk.span.epoch(chunk.stop)
         if self.log:
             finite = {k: v if math.isfinite(v) else None for k, v in metrics.items()}
             row = {"kind": "eval", "step": chunk.stop, "epoch": round(epoch, 6), **finite, "seconds": self._elapsed()}

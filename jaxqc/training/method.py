@@ -80,7 +80,7 @@ class Method(Protocol):
         ...
 
 
-class Alone:
+class SingleNetwork:
     """A method that trains one network and nothing beside it: what `Method` asks for beyond that."""
 
     def init_extra(self, params: Any) -> None:

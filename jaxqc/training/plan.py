@@ -1,4 +1,4 @@
-"""The run laid out in advance: phases as stretches of steps, the sample order, and where to evaluate and save.
+"""The run laid out in advance: phases as spans of steps, the sample order, and where to evaluate and save.
 
 All of it is a pure function of the configuration and the number of samples, so that a resumed run walks the same path.
 """
@@ -10,12 +10,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from jaxqc.config import TrainConfig
-from jaxqc.data.pipeline import Plan as Batches
+from jaxqc.data.order import BatchOrder
 from jaxqc.errors import UserError
 
 
 @dataclass(frozen=True)
-class Stretch:
+class PhaseSteps:
     """One phase in steps: `start <= step < stop`, whole batches only (`per_epoch = n // batch`)."""
 
     phase: int
@@ -37,7 +37,7 @@ class Stretch:
 
     def indices(self, step: int, count: int, seed: int, n: int) -> np.ndarray:
         """Samples of the batches `step .. step + count - 1`, int32 [count batch]: those of the stream loader."""
-        batches = Batches(n, self.batch, seed)
+        batches = BatchOrder(n, self.batch, seed)
         first = self.position + step - self.start
         return np.stack([batches.rows(first + t)[0] for t in range(count)]).astype(np.int32)
 
@@ -46,7 +46,7 @@ class Stretch:
 class Chunk:
     """Steps `start .. start + count - 1`, run in one call; what follows them."""
 
-    stretch: Stretch
+    span: PhaseSteps
     start: int
     count: int
     evaluate: bool
@@ -58,8 +58,8 @@ class Chunk:
         return self.start + self.count
 
 
-def make_plan(config: TrainConfig, n: int, devices: int) -> tuple[Stretch, ...]:
-    """Phases → stretches, for `n` training samples on `devices` devices.
+def make_plan(config: TrainConfig, n: int, devices: int) -> tuple[PhaseSteps, ...]:
+    """Phases → spans, for `n` training samples on `devices` devices.
 
     Raises:
       UserError: no phase, a batch larger than the data set or not divisible by devices × micro-batches, a size or
@@ -72,7 +72,7 @@ def make_plan(config: TrainConfig, n: int, devices: int) -> tuple[Stretch, ...]:
         raise UserError(f"optim.accumulate: {config.optim.accumulate} must be 1 or more")
     if config.steps_per_call < 1:
         raise UserError(f"steps_per_call: {config.steps_per_call} must be 1 or more")
-    stretches: list[Stretch] = []
+    spans: list[PhaseSteps] = []
     start, first_epoch = 0, 0.0
     for i, phase in enumerate(config.phases):
         where = f"phases[{i}]"
@@ -87,13 +87,13 @@ def make_plan(config: TrainConfig, n: int, devices: int) -> tuple[Stretch, ...]:
             )
         per_epoch = n // phase.batch
         stop = start + max(1, round(phase.epochs * per_epoch))
-        stretches.append(Stretch(i, phase.size, phase.batch, start, stop, per_epoch, first_epoch))
-        first_epoch = stretches[-1].epoch(stop)
+        spans.append(PhaseSteps(i, phase.size, phase.batch, start, stop, per_epoch, first_epoch))
+        first_epoch = spans[-1].epoch(stop)
         start = stop
-    return tuple(stretches)
+    return tuple(spans)
 
 
-def step_at(plan: tuple[Stretch, ...], epoch: float) -> int:
+def step_at(plan: tuple[PhaseSteps, ...], epoch: float) -> int:
     """The step at which `epoch` epochs are done (rounded up), at most the last."""
     for s in plan:
         if epoch <= s.epoch(s.stop) + 1e-9:
@@ -101,7 +101,7 @@ def step_at(plan: tuple[Stretch, ...], epoch: float) -> int:
     return plan[-1].stop
 
 
-def _marks(plan: tuple[Stretch, ...], every: float) -> set[int]:
+def _marks(plan: tuple[PhaseSteps, ...], every: float) -> set[int]:
     """Steps at which a multiple of `every` epochs is done, and the last step; every <= 0 leaves only the last."""
     last = plan[-1]
     marks = {last.stop}
@@ -110,7 +110,7 @@ def _marks(plan: tuple[Stretch, ...], every: float) -> set[int]:
     return marks - {0}
 
 
-def make_chunks(plan: tuple[Stretch, ...], config: TrainConfig, start: int = 0) -> Iterator[Chunk]:
+def make_chunks(plan: tuple[PhaseSteps, ...], config: TrainConfig, start: int = 0) -> Iterator[Chunk]:
     """The calls of the run from step `start` on. Chunks end at phase ends, evaluations and saves, and else after
     `steps_per_call` steps; the grid does not depend on `start`."""
     evaluate = _marks(plan, config.eval_every_epochs)

@@ -1,4 +1,4 @@
-"""The papers of a run: config.json, meta.json (data, versions, commit) and golden.npz, its later proof."""
+"""The record of a run: config.json, meta.json (data, versions, commit) and golden.npz, its later proof."""
 
 import csv
 import hashlib
@@ -18,18 +18,19 @@ import jaxqc
 from jaxqc.atomic import whole_file, write_text
 from jaxqc.config import TrainConfig
 from jaxqc.data.dataset import ArrayDataset, Dataset
-from jaxqc.data.pipeline import Cut, eval_batches
+from jaxqc.data.pipeline import BatchSource, eval_batches
 from jaxqc.errors import UserError
 from jaxqc.fields import to_dict
 from jaxqc.training.checkpoint import load_variables
 from jaxqc.training.evaluate import predict_maps
 from jaxqc.training.method import Method
+from jaxqc.version import __version__
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 GOLDEN_IMAGES = 2
 
 
-def data_digest(dataset: ArrayDataset | Dataset | Cut) -> str:
+def data_digest(dataset: ArrayDataset | Dataset | BatchSource) -> str:
     """SHA-256 of the training data: ids and pixels of arrays, ids and classes of an index (whose pixels are unread)."""
     if not isinstance(dataset, Dataset):
         return dataset.digest()
@@ -50,7 +51,7 @@ def weights_digest(tree: Any) -> str:
 def environment() -> dict[str, Any]:
     """Versions, device kind and, where jaxqc runs from a git checkout, the commit."""
     versions = {name: metadata.version(name) for name in PACKAGES}
-    versions |= {"jaxqc": jaxqc.__version__, "python": platform.python_version()}
+    versions |= {"jaxqc": __version__, "python": platform.python_version()}
     device = jax.devices()[0]
     return {"versions": versions, "device": f"{device.platform}: {device.device_kind}", "git_commit": _commit()}
 
@@ -67,7 +68,7 @@ def _commit() -> str | None:
     return done.stdout.strip() or None
 
 
-def write_papers(folder: Path, config: Any, meta: dict[str, Any] | None, classes: Any, digest: str) -> None:
+def write_record(folder: Path, config: Any, meta: dict[str, Any] | None, classes: Any, digest: str) -> None:
     """Writes config.json and meta.json; what the caller's `meta` says goes before what is found out here."""
     full = {"classes": list(classes), "data_digest": digest, **environment(), "seed": config.seed, **(meta or {})}
     try:

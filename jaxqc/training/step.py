@@ -103,7 +103,7 @@ def make_scan(step: Step, steps_per_call: int) -> Callable[..., tuple[TrainState
     The per-device function is `run(state, data, indices, count, seed) → (state, logs)`:
     data: `{"image": uint8 [n h w c], "mask": uint8 [n h w], "label": int32 [n]}`; indices: int32 [k b], row t holds the
     samples of this device's part of batch t; count: int32 scalar, rows to run (1..k); logs: float32 [k], rows from
-    `count` on are 0. `count` is an argument and not a shape, so that a short last stretch compiles nothing anew.
+    `count` on are 0. `count` is an argument and not a shape, so that a short last span compiles nothing anew.
     With `steps_per_call` 1 there is no loop, and the one row is run.
     """
 

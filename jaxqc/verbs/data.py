@@ -26,7 +26,7 @@ def synthetic(args: argparse.Namespace) -> int:
     # Many tiny matrix products, which numpy's thread pool slows down tenfold; read when numpy is imported.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     if args.kind == "wood":
-        from jaxqc.data.wood import write_mvtec
+        from jaxqc.data.synthetic.boards import write_mvtec
 
         if args.count < 5:
             raise UserError(
@@ -36,7 +36,7 @@ def synthetic(args: argparse.Namespace) -> int:
         folder = write_mvtec(args.out, args.count - test - defective, defective, args.size, args.seed, test)
         print(f"{args.count} boards of {args.size} x {args.size} pixels in {folder}")
         return 0
-    from jaxqc.data.synthetic import write_sd900
+    from jaxqc.data.synthetic.plates import write_sd900
 
     folder = write_sd900(args.out, args.count, args.size, args.seed)
     print(f"{args.count} plates of {args.size} x {args.size} pixels in {folder}")

@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from jaxqc import __version__
 from jaxqc.errors import UserError, suggest
 from jaxqc.models.dinov2 import VITS
-from jaxqc.models.pretrained import Report, convert_state, export_state, flatten
+from jaxqc.models.pretrained import LoadReport, convert_state, export_state, flatten
 from jaxqc.models.pretrained_vit import convert_vit, export_vit
 from jaxqc.models.resnet import BACKBONES
 from jaxqc.nn.fold import fold_batch_norm
 from jaxqc.types import Variables
+from jaxqc.version import __version__
 from jaxqc.weights.download import sha256
 from jaxqc.weights.files import read_arrays, write_own
 from jaxqc.weights.known import KNOWN, locate
@@ -34,7 +34,7 @@ class Weights:
     model: str
     layers: tuple[int, ...]
     variables: Variables
-    report: Report
+    report: LoadReport
     source: str
     sha256: str
 
@@ -81,7 +81,7 @@ def load_weights(
 
 def _converted(
     arrays: dict[str, np.ndarray], model: str, layers: Sequence[int] | None, head: bool, seed: int
-) -> tuple[dict[str, Any], Report]:
+) -> tuple[dict[str, Any], LoadReport]:
     if model in VITS:
         if layers is not None or head:
             raise UserError(f"{model}: is read whole; layers and head are of ResNets")

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from jaxqc.anomaly.recipe import BackboneConfig, FitConfig, FitDataConfig
-from tests.compile_cache import shared_cache
-from tests.tiny_boards import SIDE, make_boards, make_weights
+from tests.support.compile_cache import shared_cache
+from tests.support.tiny_boards import SIDE, make_boards, make_weights
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from jaxqc.anomaly.model import load
-from tests.compile_cache import one_device_flags
+from tests.support.compile_cache import one_device_flags
 
-SCRIPT = Path(__file__).with_name("run_fit.py")
+SCRIPT = Path(__file__).parents[1] / "support" / "run_fit.py"
 
 
 def start(arguments, **env):

@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from jaxqc.anomaly.ablation import ROWS, run_cells
 from jaxqc.anomaly.detectors import Gaussian, PatchCore, Spade
 from jaxqc.anomaly.evaluate import evaluate_detector
-from jaxqc.anomaly.feature_cache import Features, load_network
 from jaxqc.anomaly.fit import divide, fit
 from jaxqc.anomaly.recipe import BackboneConfig, FitConfig
-from jaxqc.anomaly.tables import TABLES, Tables, markdown, mean_and_deviation, seeded
 from jaxqc.data.open import open_data
 from jaxqc.errors import UserError
+from jaxqc.experiments.feature_cache import Features, load_network
+from jaxqc.experiments.gaussian_cbam import ROWS, run_cells
+from jaxqc.experiments.gaussian_tables import TABLES, Tables, markdown, mean_and_deviation, seeded
 from jaxqc.training.logs import finished_rows
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -78,7 +78,7 @@ def test_finished_cells_are_not_measured_again(small, boards, tmp_path, monkeypa
     assert both[configs[0]] == first[configs[0]]
     assert len(finished_rows(tmp_path / ROWS)) == 2
     assert not list(tmp_path.glob(".features*"))
-    monkeypatch.setattr("jaxqc.anomaly.ablation.measure", lambda *_: pytest.fail("measured again"))
+    monkeypatch.setattr("jaxqc.experiments.gaussian_cbam.measure", lambda *_: pytest.fail("measured again"))
     assert run_cells(configs, data, tmp_path, progress=False) == both
     other = replace(configs[0], gaussian=replace(configs[0].gaussian, eps=0.02))
     with pytest.raises(pytest.fail.Exception, match="measured again"):

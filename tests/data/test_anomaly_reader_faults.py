@@ -15,7 +15,7 @@ from jaxqc.data.load import load_arrays, load_sample
 from jaxqc.data.open import open_data
 from jaxqc.data.readers import open_dataset, scan_dataset
 from jaxqc.errors import UserError
-from tests.data.anomaly_trees import TREES, image, mask
+from tests.support.anomaly_trees import TREES, image, mask
 
 MASKS = {
     "mvtec": ("ground_truth/hole/001_mask.png", "test/hole/001"),

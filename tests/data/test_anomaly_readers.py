@@ -15,7 +15,7 @@ from jaxqc.data.normals import defects, is_normal, normals
 from jaxqc.data.pipeline import eval_batches
 from jaxqc.data.readers import LAYOUTS, open_dataset, scan_dataset
 from jaxqc.data.records import write_records
-from tests.data.anomaly_trees import SIZE, TREES
+from tests.support.anomaly_trees import SIZE, TREES
 
 DEFECT = 16
 """Pixels of one square."""

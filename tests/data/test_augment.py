@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxqc.config import AugmentConfig
-from jaxqc.data.augment import augment, fit_to_size, to_float
+from jaxqc.data.augment.geometry import augment, fit_to_size, to_float
 
 OFF = AugmentConfig(flip_horizontal=False)
 

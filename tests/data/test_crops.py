@@ -21,7 +21,7 @@ from jaxqc.data.pipeline import eval_batches
 from jaxqc.data.readers import open_dataset
 from jaxqc.data.records import write_records
 from jaxqc.errors import UserError
-from tests.data.anomaly_trees import TREES, image, mask
+from tests.support.anomaly_trees import TREES, image, mask
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ from jaxqc.data.check import check_path
 from jaxqc.data.load import load_arrays
 from jaxqc.data.open import Keys, mask_values, open_data
 from jaxqc.data.records import write_records
-from jaxqc.data.synthetic import write_sd900
+from jaxqc.data.synthetic.plates import write_sd900
 from jaxqc.errors import UserError
-from tests.data.foreign_tfds import pets
+from tests.support.foreign_tfds import pets
 
 
 @pytest.fixture

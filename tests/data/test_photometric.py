@@ -12,7 +12,7 @@ from PIL import Image, ImageEnhance
 from scipy import ndimage, stats
 
 from jaxqc.config import PhotometricConfig
-from jaxqc.data import photometric as ours
+from jaxqc.data.augment import photometric as ours
 
 OFF = PhotometricConfig(jitter=0, grey=0, blur=0)
 

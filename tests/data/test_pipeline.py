@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from jaxqc.data.dataset import ArrayDataset, Dataset, Sample
-from jaxqc.data.order import Plan, epoch_order
+from jaxqc.data.order import BatchOrder, epoch_order
 from jaxqc.data.pipeline import eval_batches, make_loader, read_sample
 from jaxqc.errors import UserError
 
@@ -124,7 +124,7 @@ def test_evaluation_pads_with_weight_zero() -> None:
 @settings(max_examples=60, deadline=None)
 def test_plan_properties(samples: int, parts: int, count: int, data: st.DataObject) -> None:
     batch = parts * count
-    plans = [Plan(samples, batch, shuffle=False, pad=True, shard=(i, count)) for i in range(count)]
+    plans = [BatchOrder(samples, batch, shuffle=False, pad=True, shard=(i, count)) for i in range(count)]
     seen = []
     for step in range(plans[0].steps_per_epoch):
         pieces = [plan.rows(step) for plan in plans]
@@ -133,8 +133,8 @@ def test_plan_properties(samples: int, parts: int, count: int, data: st.DataObje
     assert seen == list(range(samples))
     if samples >= batch:
         seed, step = data.draw(st.integers(0, 2**40)), data.draw(st.integers(0, 100))
-        whole = Plan(samples, batch, seed).rows(step)[0].tolist()
-        split = [Plan(samples, batch, seed, shard=(i, count)).rows(step)[0].tolist() for i in range(count)]
+        whole = BatchOrder(samples, batch, seed).rows(step)[0].tolist()
+        split = [BatchOrder(samples, batch, seed, shard=(i, count)).rows(step)[0].tolist() for i in range(count)]
         assert list(itertools.chain(*split)) == whole
         assert len(set(whole)) == batch
         assert set(whole) <= set(range(samples))

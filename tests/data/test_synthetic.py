@@ -13,7 +13,7 @@ from scipy import ndimage
 from scipy.stats import rankdata
 
 from jaxqc.data.dataset import ArrayDataset
-from jaxqc.data.synthetic import CLASSES, generate, render, synthetic_arrays, write_sd900
+from jaxqc.data.synthetic.plates import CLASSES, generate, render, synthetic_arrays, write_sd900
 from jaxqc.errors import UserError
 
 seeds = st.integers(0, 2**40)
@@ -93,7 +93,7 @@ def test_item_does_not_depend_on_its_neighbours():
 
 
 def test_same_pixels_in_another_process():
-    code = "from jaxqc.data.synthetic import synthetic_arrays; print(synthetic_arrays(3, 40, seed=9).digest())"
+    code = "from jaxqc.data.synthetic.plates import synthetic_arrays; print(synthetic_arrays(3, 40, seed=9).digest())"
     other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert other.stdout.strip() == synthetic_arrays(3, 40, seed=9).digest()
 

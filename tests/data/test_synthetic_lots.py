@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxqc.data.synthetic_lots import DRIFTING, STEADY, defective_share, write_lots
+from jaxqc.data.synthetic.deliveries import DRIFTING, STEADY, defective_share, write_lots
 from jaxqc.errors import UserError
 from jaxqc.inspection.manifest import read_manifest
 

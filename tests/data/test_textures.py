@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from jaxqc.data.classes import open_classes
-from jaxqc.data.textures import CLASSES, PATTERNS, TEXTURES, TINTS, render, write_classes
+from jaxqc.data.synthetic.textures import CLASSES, PATTERNS, TEXTURES, TINTS, render, write_classes
 
 
 @pytest.mark.parametrize("index", range(len(PATTERNS)))

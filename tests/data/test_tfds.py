@@ -17,11 +17,11 @@ from jaxqc.data.load import load_arrays
 from jaxqc.data.pipeline import make_loader
 from jaxqc.data.readers import open_dataset
 from jaxqc.data.splits import apply_protocol
-from jaxqc.data.synthetic import write_sd900
+from jaxqc.data.synthetic.plates import write_sd900
 from jaxqc.data.tfds import open_tfds
 from jaxqc.data.tfds_builders.sd_saliency_900 import prepare
 from jaxqc.errors import UserError
-from tests.data.foreign_tfds import GREY, RGB, pets, png, write
+from tests.support.foreign_tfds import GREY, RGB, pets, png, write
 
 
 def by_id(dataset: Dataset) -> dict[str, tuple[np.ndarray, np.ndarray, int]]:

@@ -13,7 +13,7 @@ from scipy.stats import rankdata
 from jaxqc.cli import main
 from jaxqc.data.normals import is_normal, means_normal
 from jaxqc.data.open import open_data
-from jaxqc.data.wood import KINDS, render, write_mvtec
+from jaxqc.data.synthetic.boards import KINDS, render, write_mvtec
 from jaxqc.errors import UserError
 
 seeds = st.integers(0, 2**40)

@@ -1,3 +1,3 @@
 """Fixtures of the inspection tests; one PostgreSQL serves all of them."""
 
-from postgres_server import postgres, where  # noqa: F401 - fixtures
+from tests.support.postgres_server import postgres, where  # noqa: F401 - fixtures

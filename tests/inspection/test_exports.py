@@ -9,12 +9,12 @@ from functools import partial
 
 import numpy as np
 import pytest
-from ledger_makers import MODEL, OTHER, SIDE, finding, row
 
 from jaxqc.errors import UserError
-from jaxqc.inspection import exports, queries
-from jaxqc.inspection.exports import export_coco, export_tables
-from jaxqc.inspection.ledger import open_ledger
+from jaxqc.inspection.ledger import exports, queries
+from jaxqc.inspection.ledger.exports import export_coco, export_tables
+from jaxqc.inspection.ledger.store import open_ledger
+from tests.support.ledger_makers import MODEL, OTHER, SIDE, finding, row
 
 N = 24
 

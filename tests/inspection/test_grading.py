@@ -12,9 +12,9 @@ from scipy import stats
 from jaxqc.config import load_config
 from jaxqc.errors import UserError
 from jaxqc.fields import from_dict, to_dict, validate
+from jaxqc.inspection.acceptance.grading import clopper_pearson, grade_lot, grade_of, judge, risk_of, severity, verdict
 from jaxqc.inspection.defects import Regions
 from jaxqc.inspection.findings import Finding
-from jaxqc.inspection.grading import clopper_pearson, grade_lot, grade_of, judge, risk_of, severity, verdict
 from jaxqc.inspection.rules import ClassWeight, DefectRules, GradeRules, LotRules, SeverityRules, VerdictRules
 
 RULES = GradeRules()

@@ -14,13 +14,13 @@ import pytest
 from PIL import Image
 
 pytest.importorskip("cv2", reason="jaxqc[inspect] (OpenCV) is not installed")
-from jaxqc.inspection.ledger import open_ledger
-from jaxqc.inspection.queries import entries
-from tests.inspection.inspect_models import make_checkpoint, use_small_models, write_image, write_network
-from tests.tiny_boards import make_boards
+from jaxqc.inspection.ledger.queries import entries
+from jaxqc.inspection.ledger.store import open_ledger
+from tests.support.inspect_models import make_checkpoint, use_small_models, write_image, write_network
+from tests.support.tiny_boards import make_boards
 
 ROOT = Path(__file__).resolve().parents[2]
-SCRIPT = Path(__file__).with_name("run_inspect.py")
+SCRIPT = Path(__file__).parents[1] / "support" / "run_inspect.py"
 pytestmark = pytest.mark.slow
 
 

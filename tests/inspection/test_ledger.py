@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ledger_makers import MODEL, OTHER, finding, row
 
 from jaxqc.errors import UserError
-from jaxqc.inspection import ledger as module
 from jaxqc.inspection.findings import Defect
-from jaxqc.inspection.ledger import open_ledger
-from jaxqc.inspection.queries import class_counts, column_names, entries, lot_findings, lot_list, supplier_rows
+from jaxqc.inspection.ledger import store as module
+from jaxqc.inspection.ledger.queries import class_counts, column_names, entries, lot_findings, lot_list, supplier_rows
+from jaxqc.inspection.ledger.store import open_ledger
 from jaxqc.inspection.rules import GradeRules
+from tests.support.ledger_makers import MODEL, OTHER, finding, row
 
 HOSTILE = "'; DROP TABLE lots; -- <script>\u3000\\ \0 \udcff \n\t\"%s :x ?"
 

@@ -5,12 +5,12 @@ import tracemalloc
 
 import pytest
 import sqlalchemy as sa
-from ledger_makers import MODEL, finding
 
 from jaxqc.errors import UserError
-from jaxqc.inspection.ledger import open_ledger
-from jaxqc.inspection.queries import entries
-from jaxqc.inspection.schema import inspections
+from jaxqc.inspection.ledger.queries import entries
+from jaxqc.inspection.ledger.schema import inspections
+from jaxqc.inspection.ledger.store import open_ledger
+from tests.support.ledger_makers import MODEL, finding
 
 
 def test_another_version_is_refused(where):
@@ -76,8 +76,8 @@ def test_a_server_that_is_not_there_is_named_without_the_password():
 
 
 def test_sqlite_waits_for_another_writer_and_says_so_in_the_end(tmp_path, monkeypatch):
-    monkeypatch.setattr("jaxqc.inspection.database.WAIT", 0.05)
-    monkeypatch.setattr("jaxqc.inspection.database.TRIES", 2)
+    monkeypatch.setattr("jaxqc.inspection.ledger.database.WAIT", 0.05)
+    monkeypatch.setattr("jaxqc.inspection.ledger.database.TRIES", 2)
     file = tmp_path / "quality.sqlite"
     with open_ledger(file) as ledger:
         other = sqlite3.connect(file, isolation_level=None)

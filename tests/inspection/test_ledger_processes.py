@@ -10,21 +10,20 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from ledger_makers import MODEL, finding, row
-from run_ledger import SIZE, batch
 
-import jaxqc
 from jaxqc.errors import UserError
-from jaxqc.inspection.ledger import open_ledger
-from jaxqc.inspection.queries import entries
+from jaxqc.inspection.ledger.queries import entries
+from jaxqc.inspection.ledger.store import open_ledger
+from tests.support.ledger_makers import MODEL, finding, row
+from tests.support.run_ledger import SIZE, batch
 
-SCRIPT = Path(__file__).with_name("run_ledger.py")
+SCRIPT = Path(__file__).parents[1] / "support" / "run_ledger.py"
 BATCHES = 40
 
 
 def start(where, first=0, last=BATCHES, seed=0, *deadly):
     command = [sys.executable, str(SCRIPT), where, str(first), str(last), str(seed), *deadly]
-    paths = os.pathsep.join([str(Path(jaxqc.__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
+    paths = os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")])
     pipe = subprocess.PIPE
     return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env={**os.environ, "PYTHONPATH": paths})
 

@@ -3,10 +3,10 @@
 import json
 
 import pytest
-from ledger_makers import MODEL, OTHER, finding, row
 
 from jaxqc.cli import main
-from jaxqc.inspection.ledger import open_ledger
+from jaxqc.inspection.ledger.store import open_ledger
+from tests.support.ledger_makers import MODEL, OTHER, finding, row
 
 
 @pytest.fixture

@@ -4,13 +4,13 @@ import datetime
 
 import numpy as np
 import pytest
-from ledger_makers import MODEL, finding
 
 from jaxqc.errors import UserError
-from jaxqc.inspection.ledger import open_ledger
-from jaxqc.inspection.outcome_rates import before_after, outcome_report
-from jaxqc.inspection.outcomes import import_outcomes
+from jaxqc.inspection.ledger.store import open_ledger
+from jaxqc.inspection.outcomes.orders import import_outcomes
+from jaxqc.inspection.outcomes.rates import before_after, outcome_report
 from jaxqc.inspection.rules import GradeRules
+from tests.support.ledger_makers import MODEL, finding
 
 
 @pytest.fixture

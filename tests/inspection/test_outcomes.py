@@ -1,12 +1,12 @@
 """Outcomes of orders: what a file may hold, that it comes in once, and how it is joined to lots."""
 
 import pytest
-from ledger_makers import MODEL, finding
 
 from jaxqc.errors import UserError
-from jaxqc.inspection.ledger import open_ledger
-from jaxqc.inspection.outcomes import import_outcomes, moment
-from jaxqc.inspection.sales import sales_by_lot
+from jaxqc.inspection.ledger.store import open_ledger
+from jaxqc.inspection.outcomes.orders import import_outcomes, moment
+from jaxqc.inspection.outcomes.sales import sales_by_lot
+from tests.support.ledger_makers import MODEL, finding
 
 GOOD = """order,lot,returned,complained,rating,time
 1,L1,no,no,5,2026-03-02

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jaxqc.errors import UserError
-from jaxqc.inspection.proportions import cases_needed, design_effect, difference, relative_risk, wilson
+from jaxqc.inspection.outcomes.proportions import cases_needed, design_effect, difference, relative_risk, wilson
 
 # Newcombe 1998, Statistics in Medicine 17: 873-890, Table II, method 10.
 NEWCOMBE = [

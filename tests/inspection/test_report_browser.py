@@ -4,12 +4,12 @@ import re
 
 import numpy as np
 import pytest
-from ledger_makers import MODEL, finding, row
-from report_browser import WIDTHS, Browser, missing
 
-from jaxqc.inspection.ledger import ModelInfo, open_ledger
+from jaxqc.inspection.ledger.store import ModelInfo, open_ledger
 from jaxqc.inspection.report import Gallery, write_report
 from jaxqc.inspection.rules import GradeRules
+from tests.support.ledger_makers import MODEL, finding, row
+from tests.support.report_browser import WIDTHS, Browser, missing
 
 pytest.importorskip("cv2", reason="the gallery's pictures need OpenCV: pip install 'jaxqc[inspect]'")
 pytest.importorskip("jinja2", reason="the report needs Jinja2: pip install 'jaxqc[inspect]'")

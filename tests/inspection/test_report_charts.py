@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from jaxqc.inspection.acceptance.sampling import acceptance, acceptance_of_lot, draw, plan_for
+from jaxqc.inspection.acceptance.suppliers import ewma, p_chart
 from jaxqc.inspection.report import charts
 from jaxqc.inspection.report.acceptance import decide
-from jaxqc.inspection.sampling import acceptance, acceptance_of_lot, draw, plan_for
-from jaxqc.inspection.suppliers import ewma, p_chart
 
 
 @settings(deadline=None)

@@ -6,14 +6,14 @@ import random
 
 import numpy as np
 import pytest
-from ledger_makers import finding
 from PIL import Image
 
 from jaxqc.errors import UserError
+from jaxqc.inspection.ledger.rows import storable
 from jaxqc.inspection.report import Gallery, worst_figure
 from jaxqc.inspection.report import gallery as module
 from jaxqc.inspection.report.layers import HEAT_LONGEST, LONGEST, make_layers, read_layers
-from jaxqc.inspection.rows import storable
+from tests.support.ledger_makers import finding
 
 pytest.importorskip("cv2", reason="the gallery's pictures need OpenCV: pip install 'jaxqc[inspect]'")
 

@@ -7,17 +7,17 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
-from ledger_makers import MODEL, OTHER, finding, row
 
 from jaxqc.data.problems import printable
 from jaxqc.errors import UserError
-from jaxqc.inspection.ledger import ModelInfo, open_ledger
-from jaxqc.inspection.queries import lot_findings, supplier_rows
+from jaxqc.inspection.acceptance.suppliers import summarise
+from jaxqc.inspection.ledger.queries import lot_findings, supplier_rows
+from jaxqc.inspection.ledger.rows import storable
+from jaxqc.inspection.ledger.store import ModelInfo, open_ledger
 from jaxqc.inspection.report import Gallery, write_report
 from jaxqc.inspection.report import collect as collecting
-from jaxqc.inspection.rows import storable
 from jaxqc.inspection.rules import GradeRules, VerdictRules
-from jaxqc.inspection.suppliers import summarise
+from tests.support.ledger_makers import MODEL, OTHER, finding, row
 
 pytest.importorskip("cv2", reason="the gallery's pictures need OpenCV: pip install 'jaxqc[inspect]'")
 pytest.importorskip("jinja2", reason="the report needs Jinja2: pip install 'jaxqc[inspect]'")

@@ -7,9 +7,16 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from jaxqc.errors import UserError
-from jaxqc.inspection import sampling
-from jaxqc.inspection.sampling import acceptance, acceptance_of_lot, code_letter, plan_for, plan_of, quality_at
-from tests.inspection import iso2859_tables as published
+from jaxqc.inspection.acceptance import sampling
+from jaxqc.inspection.acceptance.sampling import (
+    acceptance,
+    acceptance_of_lot,
+    code_letter,
+    plan_for,
+    plan_of,
+    quality_at,
+)
+from tests.support import iso2859_tables as published
 
 TABLES = {"normal": published.NORMAL, "tightened": published.TIGHTENED, "reduced": published.REDUCED}
 CELLS = [

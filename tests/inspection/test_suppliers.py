@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from jaxqc.errors import UserError
-from jaxqc.inspection.suppliers import LotRow, drift_index, ewma, p_chart, stability_index, summarise
+from jaxqc.inspection.acceptance.suppliers import LotRow, drift_index, ewma, p_chart, stability_index, summarise
 
 lots = st.lists(st.tuples(st.integers(1, 500), st.floats(0, 1)), min_size=1, max_size=30).map(
     lambda rows: (np.array([n for n, _ in rows]), np.array([int(n * s) for n, s in rows]))

@@ -5,8 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jaxqc.errors import UserError
-from jaxqc.inspection.sampling import plan_for
-from jaxqc.inspection.switching import Switching, inspect_lot, resume
+from jaxqc.inspection.acceptance.sampling import plan_for
+from jaxqc.inspection.acceptance.switching import Switching, inspect_lot, resume
 
 LOT, AQL = 1000, 1.0  # letter J: normal 80 accepts 2, at AQL .65 only 1; tightened accepts 1
 

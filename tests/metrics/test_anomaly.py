@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from jax.sharding import Mesh, PartitionSpec
 
-from jaxqc.metrics import anomaly, aupro, histogram, ranking, wide
+from jaxqc.metrics import anomaly, aupro, exact_counts, histogram, ranking
 from jaxqc.types import AXIS
 
 B, SIZE = 6, (7, 6)
@@ -237,7 +237,7 @@ def test_counts_stay_exact_beyond_float32_and_int32() -> None:
         sums = double(sums)
     one = np.ones((1, 1, 1), bool)
     sums = add(sums, one.astype(np.float32), one, np.ones((1, 1, 1)), np.ones(1), kind=np.ones(1, np.int32))
-    counts = wide.value(sums.pixels)[1]
+    counts = exact_counts.value(sums.pixels)[1]
     np.testing.assert_array_equal(counts[:, histogram.NEGATIVE], [2**24 * 240_000, 0])
     np.testing.assert_array_equal(counts[:, histogram.POSITIVE], [0, 2**24 * 360_000 + 1])
     mass = histogram.region_groups(counts, sums.edges).positive
@@ -248,11 +248,11 @@ def test_counts_stay_exact_beyond_float32_and_int32() -> None:
 @settings(max_examples=40, deadline=None)
 @given(arrays(np.uint32, (5, 3)), arrays(np.int32, 5, elements=st.integers(0, 2)))
 def test_wide_sums_equal_python_integers(counts: np.ndarray, segment: np.ndarray) -> None:
-    total = wide.zeros((2, 3))
+    total = exact_counts.zeros((2, 3))
     for _ in range(3):
-        total = wide.add(total, wide.segment_sum(jnp.asarray(counts), jnp.asarray(segment), 2))
+        total = exact_counts.add(total, exact_counts.segment_sum(jnp.asarray(counts), jnp.asarray(segment), 2))
     expected = [[3 * sum(int(c) for c in counts[segment == k, i]) for i in range(3)] for k in range(2)]
-    np.testing.assert_array_equal(wide.value(total), expected)
+    np.testing.assert_array_equal(exact_counts.value(total), expected)
 
 
 def test_streaming_equals_sorting_on_larger_maps() -> None:

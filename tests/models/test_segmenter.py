@@ -6,15 +6,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tiny_segmenters import TINY, drawn, picture, small_resnet, tiny
 
 from jaxqc.errors import UserError
 from jaxqc.models.dinov2 import VITS, ViT, ViTSpec, build_vit
 from jaxqc.models.dpt import DPT
 from jaxqc.models.resnet import BACKBONES
-from jaxqc.models.segmenter import Segmenter, build_segmenter, pyramid, with_encoder
+from jaxqc.models.segmenter import Segmenter, build_segmenter, encoder_spec, with_encoder
 from jaxqc.nn.fold import fold_batch_norm
 from jaxqc.nn.resize import resize_align_corners
+from tests.support.tiny_segmenters import TINY, drawn, picture, small_resnet, tiny
 
 
 @pytest.mark.parametrize("network", [tiny(), small_resnet()], ids=["transformer", "resnet"])
@@ -156,16 +156,16 @@ def test_encoder_weights_go_in_whole_or_in_part_and_foreign_ones_are_told() -> N
 
 
 def test_pyramids_name_what_every_encoder_gives() -> None:
-    assert pyramid("resnet50").widths == (256, 512, 1024, 2048)
-    assert pyramid("dinov2_vitb14_reg").multiple == 14
-    assert all(len(pyramid(name).widths) == 4 for name in [*VITS, *BACKBONES])
+    assert encoder_spec("resnet50").widths == (256, 512, 1024, 2048)
+    assert encoder_spec("dinov2_vitb14_reg").multiple == 14
+    assert all(len(encoder_spec(name).widths) == 4 for name in [*VITS, *BACKBONES])
     for name in ("vit_tiny14", "dinov2_vits14_reg", "resnet18_cbam", "wide_resnet50_2"):
         network = build_segmenter(name, 2)
         image = jax.ShapeDtypeStruct((1, 56, 56, 3), jnp.float32)
         features = jax.eval_shape(
             lambda i, network=network: network.init_with_output(jax.random.key(0), i, method="encode")[0], image
         )
-        assert tuple(f.shape[-1] for f in features) == pyramid(name).widths
+        assert tuple(f.shape[-1] for f in features) == encoder_spec(name).widths
         assert features[0].shape[1] == (4 if name in VITS else 14)
     assert isinstance(build_segmenter("vit_tiny14", 2).encoder, type(build_vit("vit_tiny14")))
 
@@ -173,7 +173,7 @@ def test_pyramids_name_what_every_encoder_gives() -> None:
 @pytest.mark.parametrize("layers", [2, 3])
 def test_a_resnet_may_end_before_its_last_layer(layers: int) -> None:
     """What is left out is that layer, its narrowing convolution and the fusion that takes it, nothing else."""
-    assert pyramid("resnet18", layers).widths == pyramid("resnet18").widths[:layers]
+    assert encoder_spec("resnet18", layers).widths == encoder_spec("resnet18").widths[:layers]
     shapes = lambda network: jax.eval_shape(lambda: network.init(jax.random.key(0), jnp.zeros((1, 64, 64, 3))))
     short, whole = (shapes(build_segmenter("resnet18", 3, layers=n))["params"] for n in (layers, 4))
     for part, last in (("encoder", r"layer(\d)"), ("head", r"(?:narrow|fuse)(\d)")):

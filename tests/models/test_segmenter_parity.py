@@ -4,15 +4,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tiny_segmenters import drawn, picture
 
 from jaxqc.models.dinov2 import VITS
 from jaxqc.models.dpt import Upscale
 from jaxqc.models.pretrained import convert_state
 from jaxqc.models.pretrained_vit import convert_vit
-from jaxqc.models.segmenter import build_segmenter, pyramid, with_encoder
+from jaxqc.models.segmenter import build_segmenter, encoder_spec, with_encoder
 from jaxqc.nn.conv import Conv
 from jaxqc.nn.resize import resize_align_corners
+from tests.support.tiny_segmenters import drawn, picture
 
 # The whole and the head alone, with 40 classes.
 COUNTS = {
@@ -37,7 +37,7 @@ def assert_equals_pytorch(name: str, classes: int, height: int, width: int) -> N
     from benchmarks.peers.torch_dinov2 import load_head, peer_vit, randomized
 
     torch.set_num_threads(1)
-    network, known = build_segmenter(name, classes), pyramid(name)
+    network, known = build_segmenter(name, classes), encoder_spec(name)
     variables = drawn(network)
     head = load_head(variables["params"]["head"], Head(known.widths, classes, known.hidden, known.channels))
     image = picture(2, height, width)

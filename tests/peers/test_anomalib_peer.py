@@ -5,8 +5,9 @@ import sys
 
 import pytest
 
-from benchmarks import fit, gaussian_fit
-from benchmarks.common import in_turns
+from benchmarks import fit
+from benchmarks.lib import gaussian_fit
+from benchmarks.lib.common import in_turns
 from benchmarks.peers.served import PeerError, Served
 
 TINY = "--samples 6 --channels 8 --grids 4 --size 64 --batch 2 --width 32 --kept .2 --backbone resnet18 --rounds 2"

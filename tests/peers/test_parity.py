@@ -6,7 +6,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the peers need PyTorch (extra: peers)")
 
-from benchmarks.networks import random_variables
+from benchmarks.lib.networks import random_variables
 from benchmarks.peers.convert import convert, peer
 from benchmarks.peers.losses_torch import LOSSES
 from benchmarks.peers.torch_minet import ScaleMix, count_parameters, fold, set_mixing

@@ -6,8 +6,9 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the peers need PyTorch (extra: peers)")
 
-from benchmarks import segment, semi_candidates, semi_step
-from benchmarks.networks import segmenter_flops
+from benchmarks import segment, semi_step
+from benchmarks.lib import semi_candidates
+from benchmarks.lib.networks import segmenter_flops
 from jaxqc.semi import history
 
 torch.set_num_threads(1)  # the networks are small here, and other test processes share the cores

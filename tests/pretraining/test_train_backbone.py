@@ -17,7 +17,7 @@ from jaxqc.models.resnet import BACKBONES, Spec, build_backbone
 from jaxqc.pretraining.method import Classifier
 from jaxqc.pretraining.train import FILE
 from jaxqc.weights.load import load_weights
-from tests.compile_cache import shared_cache
+from tests.support.compile_cache import shared_cache
 
 RECIPE = """
 from jaxqc.config import *
@@ -169,7 +169,7 @@ def test_folders_without_splits_and_bad_ones(folder, tmp_path) -> None:
 
 
 def test_tfds_sets_give_labelled_images_whatever_their_masks(tmp_path, rng) -> None:
-    from tests.data.foreign_tfds import GREY, RGB, png, tfds, write
+    from tests.support.foreign_tfds import GREY, RGB, png, tfds, write
 
     features = {"image": RGB, "label": tfds.features.ClassLabel(names=["x", "y"]), "segmentation_mask": GREY}
     images = [rng.integers(0, 256, (10, 12, 3), np.uint8) for _ in range(6)]

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from benchmarks.networks import random_variables
+from benchmarks.lib.networks import random_variables
 from jaxqc.models import build
 from jaxqc.saliency.forward import CHUNK, infer
 

@@ -6,17 +6,17 @@ import shutil
 
 import numpy as np
 import pytest
-from kept_run import CLASSES, COLORS, PARTS, kept_run, make_data, small_network, squares  # noqa: F401 - fixtures
 from PIL import Image
 
 import jaxqc
 from jaxqc.cli import main
 from jaxqc.errors import UserError
 from jaxqc.semi.data import read_list
+from jaxqc.semi.evaluation_set import part_of
 from jaxqc.semi.manifest import Manifest, read_labels, read_manifest, write_manifest
 from jaxqc.semi.model import load_segmentation
-from jaxqc.semi.parts import part_of
 from jaxqc.verify import verify
+from tests.support.kept_run import CLASSES, COLORS, PARTS, kept_run, make_data, small_network, squares  # noqa: F401 - fixtures
 
 
 @pytest.fixture(scope="module")

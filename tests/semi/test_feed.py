@@ -4,11 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from few_labels import CLASSES, SIDE, write_images
 
 from jaxqc.semi.data import Pair
 from jaxqc.semi.feed import Reader, ViewSet, letterbox
 from jaxqc.semi.manifest import Manifest
+from tests.support.few_labels import CLASSES, SIDE, write_images
 
 
 @pytest.fixture(scope="module")

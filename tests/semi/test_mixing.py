@@ -4,7 +4,8 @@ import jax
 import numpy as np
 import pytest
 
-from jaxqc.semi import cutmix, dropout
+from jaxqc.data.augment import cutmix
+from jaxqc.semi import dropout
 
 boxes_of = jax.jit(cutmix.draw_boxes, static_argnums=(1, 2))
 

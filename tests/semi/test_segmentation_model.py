@@ -8,7 +8,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from kept_run import (  # noqa: F401 - fixtures
+
+import jaxqc
+from jaxqc.config import ModelConfig
+from jaxqc.errors import UserError
+from jaxqc.models.dinov2 import VITS, ViTSpec
+from jaxqc.semi import inference, train
+from jaxqc.semi.model import Segmentation, is_segmentation, load_segmentation
+from jaxqc.semi.recipe import SemiTrainConfig, preset
+from tests.support.kept_run import (  # noqa: F401 - fixtures
     CLASSES,
     COLORS,
     NET,
@@ -18,14 +26,6 @@ from kept_run import (  # noqa: F401 - fixtures
     squares,
     write_run,
 )
-
-import jaxqc
-from jaxqc.config import ModelConfig
-from jaxqc.errors import UserError
-from jaxqc.models.dinov2 import VITS, ViTSpec
-from jaxqc.semi import inference, train
-from jaxqc.semi.model import Segmentation, is_segmentation, load_segmentation
-from jaxqc.semi.recipe import SemiTrainConfig, preset
 
 
 @pytest.fixture(scope="module")

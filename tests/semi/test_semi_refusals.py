@@ -7,7 +7,6 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
-from few_labels import CLASSES, SIDE, recipe, use_tiny, write_images
 from PIL import Image
 
 from jaxqc.config import ModelConfig, Phase
@@ -15,6 +14,7 @@ from jaxqc.errors import UserError
 from jaxqc.semi.data import read_splits, write_splits
 from jaxqc.semi.manifest import Manifest, read_manifest, write_manifest
 from jaxqc.semi.train import make_method, train_semi
+from tests.support.few_labels import CLASSES, SIDE, recipe, use_tiny, write_images
 
 
 @pytest.fixture

@@ -8,12 +8,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from few_labels import CLASSES, SIDE, recipe, write_images
 
 from jaxqc.config import ModelConfig, Phase
 from jaxqc.errors import UserError
 from jaxqc.models.dinov2 import VITS, ViTSpec, build_vit
-from jaxqc.models.pretrained import Report
+from jaxqc.models.pretrained import LoadReport
 from jaxqc.models.resnet import LAYERS, build_backbone
 from jaxqc.semi.check import SplitReport
 from jaxqc.semi.manifest import Manifest
@@ -21,6 +20,7 @@ from jaxqc.semi.recipe import SemiTrainConfig
 from jaxqc.semi.train import encoder_weights, make_method, train_semi
 from jaxqc.training.checkpoint import load_variables
 from jaxqc.weights.load import Weights, save_weights
+from tests.support.few_labels import CLASSES, SIDE, recipe, write_images
 
 
 @pytest.mark.slow
@@ -29,7 +29,7 @@ def test_a_transformer_trains_from_an_encoders_file(tmp_path: Path, monkeypatch:
     monkeypatch.setitem(VITS, "vit_tiny14", ViTSpec(192, 4, 3, (0, 1, 2, 3), grid=3))
     module = build_vit("vit_tiny14")
     variables: Any = jax.jit(module.init)(jax.random.key(5), jnp.zeros((1, SIDE, SIDE, 3)))
-    report = Report("vit_tiny14", (), 0, classes=0)
+    report = LoadReport("vit_tiny14", (), 0, classes=0)
     save_weights(tmp_path / "vit.npz", Weights("vit_tiny14", (), variables, report, "drawn here", "0" * 64))
     config = recipe("fixmatch", weights=str(tmp_path / "vit.npz"), phases=(Phase(1, SIDE, 4),), head_rate=1e-9)
     config = dataclasses.replace(config, optim=dataclasses.replace(config.optim, lr=1e-5))
@@ -45,7 +45,7 @@ def test_a_resnets_file_gives_the_layers_that_are_used(tmp_path: Path) -> None:
     network = build_backbone("resnet18", LAYERS)
     shapes = jax.eval_shape(lambda: network.init(jax.random.key(0), jnp.zeros((1, 32, 32, 3))))
     variables = jax.tree.map(lambda leaf: np.full(leaf.shape, 0.25, leaf.dtype), dict(shapes))
-    whole = Weights("resnet18", LAYERS, variables, Report("resnet18", LAYERS, 0, classes=0), "made here", "0" * 64)
+    whole = Weights("resnet18", LAYERS, variables, LoadReport("resnet18", LAYERS, 0, classes=0), "made here", "0" * 64)
     save_weights(tmp_path / "r.npz", whole)
     config = recipe(weights=str(tmp_path / "r.npz"), model=ModelConfig("resnet18"), layers=3)
     start = encoder_weights(config)

@@ -8,16 +8,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from few_labels import recipe, use_tiny, write_images
 
 from jaxqc.config import Phase, PhotometricConfig
 from jaxqc.errors import UserError
+from jaxqc.experiments import mvpmatch as tables
+from jaxqc.experiments.mvpmatch import Cell, check_cells, markdown, run_cells
 from jaxqc.pictures.pseudo_labels import pseudo_label_curves
-from jaxqc.semi import tables
 from jaxqc.semi.recipe import PRESETS, CutMixConfig, SemiConfig
-from jaxqc.semi.tables import Cell, check_cells, markdown, run_cells
 from jaxqc.training.logs import read_rows
 from scripts import reproduce_mvpmatch_tables
+from tests.support.few_labels import recipe, use_tiny, write_images
 
 ONE = (Phase(epochs=1, size=28, batch=2),)
 

@@ -13,7 +13,6 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
-from few_labels import CLASSES, SIDE, recipe, use_tiny, write_images
 from PIL import Image
 
 from jaxqc.config import Phase
@@ -25,7 +24,8 @@ from jaxqc.semi.train import train_semi
 from jaxqc.training import loop
 from jaxqc.training.checkpoint import load_variables, read, steps_in
 from jaxqc.training.logs import WALL_FIELDS, read_rows
-from tests.compile_cache import one_device_flags
+from tests.support.compile_cache import one_device_flags
+from tests.support.few_labels import CLASSES, SIDE, recipe, use_tiny, write_images
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -116,7 +116,7 @@ def test_sigkill_with_models_in_the_queue_loses_nothing(data: Path, tmp_path: Pa
     """Real processes of the command line, each killed a random while after a checkpoint that holds past models."""
     file = tmp_path / "recipe.py"
     file.write_text(
-        f"import sys\nsys.path.insert(0, {str(Path(__file__).parent)!r})\nfrom few_labels import SIDE, recipe\n"
+        f"import sys\nsys.path.insert(0, {str(ROOT)!r})\nfrom tests.support.few_labels import SIDE, recipe\n"
         "from jaxqc.config import Phase\nget_config = lambda: recipe(phases=(Phase(12, SIDE, 4),))\n"
     )
     cache = {

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.compile_cache import shared_cache
+from tests.support.compile_cache import shared_cache
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -13,7 +13,6 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-from tiny import TinyMethod, tiny_config
 
 from jaxqc.config import OptimConfig, TrainConfig
 from jaxqc.errors import UserError
@@ -21,6 +20,7 @@ from jaxqc.fields import as_now, from_dict, to_dict
 from jaxqc.training import checkpoint
 from jaxqc.training.optim import make_optimizer
 from jaxqc.training.state import create
+from tests.support.tiny_method import TinyMethod, tiny_config
 
 CONFIG = tiny_config()
 

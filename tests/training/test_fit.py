@@ -8,7 +8,6 @@ import signal
 import jax
 import numpy as np
 import pytest
-from tiny import SIDE, TinyMethod, tiny_config, tiny_data
 
 from jaxqc.config import DataConfig, OptimConfig, Phase
 from jaxqc.errors import UserError
@@ -16,14 +15,14 @@ from jaxqc.training import feed, loop
 from jaxqc.training.checkpoint import load_variables, read, steps_in
 from jaxqc.training.evaluate import make_evaluate, predict_maps
 from jaxqc.training.logs import WALL_FIELDS, read_rows
-from jaxqc.training.loop import fit
 from jaxqc.training.parallel import make_parallel
+from tests.support.tiny_method import SIDE, TinyMethod, tiny_config, tiny_data
 
 TRAIN, VAL = tiny_data(24), tiny_data(6, 1)
 
 
 def run(folder, method=None, train=TRAIN, val=VAL, **changes):
-    return fit(method or TinyMethod(), tiny_config(**changes), train, val, folder, progress=False)
+    return loop.run(method or TinyMethod(), tiny_config(**changes), train, val, folder, progress=False)
 
 
 def records(folder):
@@ -111,7 +110,7 @@ def test_sigterm_saves_and_the_resumed_run_is_bit_identical(whole, tmp_path, mon
     with monkeypatch.context() as patch:
         Interrupt(patch, step)
         with pytest.raises(SystemExit) as ended:
-            fit(TinyMethod(), tiny_config(), TRAIN, VAL, tmp_path)
+            loop.run(TinyMethod(), tiny_config(), TRAIN, VAL, tmp_path)
     assert ended.value.code == 143
     assert "SIGTERM: saved step" in capsys.readouterr().err
     saved = steps_in(tmp_path / "checkpoints")[-1]
@@ -135,7 +134,7 @@ def test_another_recipe_or_a_fresh_start_over_a_run_is_refused(whole):
     with pytest.raises(UserError, match=r"seed was 0, is 1"):
         run(folder, seed=1)
     with pytest.raises(UserError, match="holds a run already"):
-        fit(TinyMethod(), tiny_config(), TRAIN, VAL, folder, resume=False)
+        loop.run(TinyMethod(), tiny_config(), TRAIN, VAL, folder, resume=False)
 
 
 def test_damaged_last_checkpoint_the_one_before_it_goes_on_to_the_same_end(whole, tmp_path, monkeypatch, capsys):
@@ -145,7 +144,7 @@ def test_damaged_last_checkpoint_the_one_before_it_goes_on_to_the_same_end(whole
             run(tmp_path)
     last = steps_in(tmp_path / "checkpoints")[-1]
     (tmp_path / "checkpoints" / str(last) / "SHA256SUMS").write_text("00  state/_METADATA\n")
-    fit(TinyMethod(), tiny_config(), TRAIN, VAL, tmp_path)
+    loop.run(TinyMethod(), tiny_config(), TRAIN, VAL, tmp_path)
     assert f"{last} is damaged" in capsys.readouterr().err
     assert_same_run(whole[0], tmp_path)
 

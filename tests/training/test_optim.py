@@ -5,12 +5,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.flatten_util import ravel_pytree
-from tiny import TinyMethod
 
 from jaxqc.config import OptimConfig
 from jaxqc.errors import UserError
 from jaxqc.training.optim import decay_mask, flatten, make_optimizer, make_schedule
 from jaxqc.training.state import create
+from tests.support.tiny_method import TinyMethod
 
 
 @pytest.mark.parametrize(

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny import tiny_config, tiny_data
 
 from jaxqc.config import OptimConfig, Phase
 from jaxqc.data.pipeline import make_loader
 from jaxqc.errors import UserError
 from jaxqc.training.plan import make_chunks, make_plan, step_at
+from tests.support.tiny_method import tiny_config, tiny_data
 
 phases = st.lists(
     st.builds(Phase, st.sampled_from([0.5, 1.0, 2.0, 3.5]), st.just(8), st.sampled_from([2, 4, 8])),
@@ -30,7 +30,7 @@ def test_chunks_run_every_step_once_and_end_where_something_follows(phases, n, k
     chunks = list(make_chunks(plan, config))
     steps = [s for c in chunks for s in range(c.start, c.stop)]
     assert steps == list(range(plan[-1].stop))
-    assert all(1 <= c.count <= k and c.stretch.start <= c.start and c.stop <= c.stretch.stop for c in chunks)
+    assert all(1 <= c.count <= k and c.span.start <= c.start and c.stop <= c.span.stop for c in chunks)
     assert chunks[-1].evaluate
     assert chunks[-1].save
     total = plan[-1].epoch(plan[-1].stop)
@@ -57,9 +57,9 @@ def test_batches_are_those_of_the_stream_loader_and_no_epoch_repeats_an_order():
     data = tiny_data(24)
     plan = make_plan(tiny_config(), 24, 1)
     epochs = []
-    for stretch in plan:
-        loader = make_loader(data, stretch.batch, 5, stretch.position)
-        rows = stretch.indices(stretch.start, stretch.stop - stretch.start, 5, 24)
+    for span in plan:
+        loader = make_loader(data, span.batch, 5, span.position)
+        rows = span.indices(span.start, span.stop - span.start, 5, 24)
         for row in rows:
             np.testing.assert_array_equal(data.images[row], next(loader)["image"])
         epochs += list(rows.reshape(-1, 24))

@@ -12,14 +12,14 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-from tiny import TinyMethod, tiny_config, tiny_data
 
 from jaxqc.training.checkpoint import read, steps_in
 from jaxqc.training.logs import WALL_FIELDS, read_rows
-from jaxqc.training.loop import fit
-from tests.compile_cache import one_device_flags
+from jaxqc.training.loop import run
+from tests.support.compile_cache import one_device_flags
+from tests.support.tiny_method import TinyMethod, tiny_config, tiny_data
 
-SCRIPT = Path(__file__).with_name("run_tiny.py")
+SCRIPT = Path(__file__).parents[1] / "support" / "run_tiny.py"
 EPOCHS, STEPS = 10, 60
 
 
@@ -114,7 +114,7 @@ def test_sigterm_then_sigkill_lose_nothing(whole, tmp_path):
 def alone(tmp_path_factory):
     """This one process with two devices."""
     folder = tmp_path_factory.mktemp("alone")
-    fit(TinyMethod(), tiny_config(devices=2), tiny_data(24), tiny_data(6, 1), folder, progress=False)
+    run(TinyMethod(), tiny_config(devices=2), tiny_data(24), tiny_data(6, 1), folder, progress=False)
     return folder
 
 

@@ -6,7 +6,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tiny import SIDE, TinyMethod, tiny_config, tiny_data
 
 from jaxqc.config import OptimConfig
 from jaxqc.errors import UserError
@@ -16,6 +15,7 @@ from jaxqc.training.parallel import make_parallel
 from jaxqc.training.plan import make_plan
 from jaxqc.training.state import create
 from jaxqc.training.step import make_scan, make_step
+from tests.support.tiny_method import SIDE, TinyMethod, tiny_config, tiny_data
 
 CALL = 4
 SEED = 0
@@ -67,8 +67,8 @@ def test_the_resident_feed_gives_the_same_in_calls_of_any_length(alone, steps):
     parallel, data, optimizer = make_parallel("pmap", 2), tiny_data(24), make_optimizer(config.optim)
     feed = Calls(TinyMethod(), optimizer, make_schedule(config.optim, 12), config, parallel, data)
     state = parallel.replicate(jax.device_get(create(TinyMethod(), optimizer, jax.random.key(1))))
-    stretch = replace(make_plan(config, len(data), 2)[0], size=SIDE)
-    state, fetch = feed.run(state, stretch, 0, CALL)
+    span = replace(make_plan(config, len(data), 2)[0], size=SIDE)
+    state, fetch = feed.run(state, span, 0, CALL)
     assert_close(parallel.unreplicate(state), alone[0])
     assert_close(fetch(), alone[1])
 

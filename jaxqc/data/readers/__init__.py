@@ -7,7 +7,19 @@ from typing import NamedTuple
 
 from jaxqc.data.dataset import Dataset
 from jaxqc.data.problems import Problem, printable, refuse
-from jaxqc.data.readers import aitex, fabric, folder, index_csv, kolektor, mt, nanotwice, rsdds, sd900, tree, visa
+from jaxqc.data.readers import (
+    aitex,
+    fabric,
+    folder,
+    index_csv,
+    kolektor,
+    magnetic_tile,
+    mvtec,
+    nanotwice,
+    rsdds,
+    sd900,
+    visa,
+)
 from jaxqc.errors import UserError, suggest
 
 
@@ -26,14 +38,14 @@ READERS: dict[str, Reader] = {
     "sd900": Reader(
         lambda path: sd900.folders(path) is not None, sd900.scan, f"the folders '{sd900.IMAGES}' and '{sd900.MASKS}'"
     ),
-    "loco": Reader(tree.is_loco, tree.scan_loco, "train/good, validation/good, test/KIND, ground_truth/KIND/NNN"),
-    "btad": Reader(tree.is_btad, tree.scan, "train/ok, test/ok, test/ko, ground_truth/ko"),
-    "mvtec": Reader(tree.is_mvtec, tree.scan, "train/good, test/KIND, ground_truth/KIND"),
-    "textured": Reader(tree.is_mvtec, tree.scan, "train/good, test/KIND, ground_truth/KIND"),
+    "loco": Reader(mvtec.is_loco, mvtec.scan_loco, "train/good, validation/good, test/KIND, ground_truth/KIND/NNN"),
+    "btad": Reader(mvtec.is_btad, mvtec.scan, "train/ok, test/ok, test/ko, ground_truth/ko"),
+    "mvtec": Reader(mvtec.is_mvtec, mvtec.scan, "train/good, test/KIND, ground_truth/KIND"),
+    "textured": Reader(mvtec.is_mvtec, mvtec.scan, "train/good, test/KIND, ground_truth/KIND"),
     "visa": Reader(visa.is_visa, visa.scan, f"Data/Images/Normal, and ../{visa.CSV}"),
     "ksdd": Reader(kolektor.is_ksdd, kolektor.scan_ksdd, "kosNN/PartN.jpg and kosNN/PartN_label.bmp"),
     "ksdd2": Reader(kolektor.is_ksdd2, kolektor.scan_ksdd2, "train/ and test/ with NNNNN.png and NNNNN_GT.png"),
-    "mt": Reader(mt.is_mt, mt.scan, "MT_CLASS/Imgs"),
+    "mt": Reader(magnetic_tile.is_mt, magnetic_tile.scan, "MT_CLASS/Imgs"),
     "rsdds": Reader(rsdds.has_truth, rsdds.scan, f"the folders '{rsdds.IMAGES}' and '{rsdds.TRUTH}'"),
     "aitex": Reader(aitex.is_aitex, aitex.scan, f"{aitex.IMAGES}, {aitex.MASKS}, {aitex.NORMALS}/FABRIC"),
     "nanotwice": Reader(nanotwice.is_nanotwice, nanotwice.scan, "Normal, Anomalous/images, Anomalous/gt"),

@@ -14,7 +14,7 @@ from jaxqc.data.grouped import propose_split
 from jaxqc.data.normals import NORMAL
 from jaxqc.data.problems import Problem
 from jaxqc.data.readers.folder import image_files
-from jaxqc.data.readers.gather import DEFECT, Gathering, mask_table, named
+from jaxqc.data.readers.matching import DEFECT, Gathering, mask_table, named
 
 IMAGES, MASKS, NORMALS = "Defect_images", "Mask_images", "NODefect_images"
 CODES = {

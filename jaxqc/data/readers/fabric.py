@@ -15,7 +15,7 @@ from jaxqc.data.grouped import propose_split
 from jaxqc.data.normals import NORMAL
 from jaxqc.data.problems import Problem, printable
 from jaxqc.data.readers.folder import image_files
-from jaxqc.data.readers.gather import Gathering, folders, mask_table, named, normal_folder
+from jaxqc.data.readers.matching import Gathering, folders, mask_table, named, normal_folder
 
 TRUTH = "ground_truth"
 TRAIN_SHARE = 0.6

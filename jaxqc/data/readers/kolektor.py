@@ -18,7 +18,7 @@ from jaxqc.data.grouped import propose_split
 from jaxqc.data.normals import NORMAL
 from jaxqc.data.problems import Problem
 from jaxqc.data.readers.folder import image_files
-from jaxqc.data.readers.gather import DEFECT, Gathering, folders
+from jaxqc.data.readers.matching import DEFECT, Gathering, folders
 
 _BOARD = re.compile(r"kos\d+")
 TRAIN_SHARE = 0.5

@@ -11,7 +11,7 @@ from jaxqc.data.dataset import Dataset
 from jaxqc.data.normals import NORMAL
 from jaxqc.data.problems import Problem
 from jaxqc.data.readers.folder import image_files
-from jaxqc.data.readers.gather import DEFECT, Gathering, mask_table, named
+from jaxqc.data.readers.matching import DEFECT, Gathering, mask_table, named
 
 NORMALS, ANOMALOUS, IMAGES, MASKS = "Normal", "Anomalous", "images", "gt"
 

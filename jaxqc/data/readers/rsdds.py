@@ -16,7 +16,7 @@ from jaxqc.data.grouped import propose_split
 from jaxqc.data.normals import NORMAL
 from jaxqc.data.problems import Problem
 from jaxqc.data.readers.folder import image_files
-from jaxqc.data.readers.gather import DEFECT, Gathering, folders, mask_table, named
+from jaxqc.data.readers.matching import DEFECT, Gathering, folders, mask_table, named
 
 IMAGES, TRUTH = "Rail surface images", "GroundTruth"
 TRAIN_SHARE = 0.5

@@ -16,7 +16,7 @@ from pathlib import Path
 from jaxqc.data.dataset import Dataset
 from jaxqc.data.normals import NORMAL, means_normal
 from jaxqc.data.problems import Problem, printable
-from jaxqc.data.readers.gather import Gathering
+from jaxqc.data.readers.matching import Gathering
 from jaxqc.errors import UserError
 
 CSV = "split_csv/1cls.csv"

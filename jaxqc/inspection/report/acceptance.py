@@ -8,8 +8,8 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from jaxqc.inspection.sampling import Level, Plan, acceptance_of_lot, draw, plan_for
-from jaxqc.inspection.switching import Switching, inspect_lot
+from jaxqc.inspection.acceptance.sampling import Level, Plan, acceptance_of_lot, draw, plan_for
+from jaxqc.inspection.acceptance.switching import Switching, inspect_lot
 
 AQL = 1.0
 LEVEL: Level = "II"

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from jaxqc.inspection.acceptance.sampling import Plan, acceptance, quality_at
+from jaxqc.inspection.acceptance.suppliers import Chart
 from jaxqc.inspection.report.collect import LotView
-from jaxqc.inspection.sampling import Plan, acceptance, quality_at
-from jaxqc.inspection.suppliers import Chart
 
 WIDE, HIGH = 400.0, 230.0
 LEFT, RIGHT, TOP, BOTTOM = 46.0, 44.0, 14.0, 42.0

@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from jaxqc.inspection.acceptance.suppliers import Chart, Supplier, ewma, p_chart, summarise
 from jaxqc.inspection.findings import RISKS, VERDICTS, LotFinding
-from jaxqc.inspection.ledger import Ledger, ModelInfo
-from jaxqc.inspection.queries import Lot, lot_findings, supplier_rows, verdicts, without_lot
+from jaxqc.inspection.ledger.queries import Lot, lot_findings, supplier_rows, verdicts, without_lot
+from jaxqc.inspection.ledger.store import Ledger, ModelInfo
 from jaxqc.inspection.report.acceptance import AQL, Acceptance, decide
 from jaxqc.inspection.report.gallery import Gallery, Picture
 from jaxqc.inspection.rules import GradeRules
-from jaxqc.inspection.suppliers import Chart, Supplier, ewma, p_chart, summarise
 
 MOST_LOTS = 2000
 """Lots that a page lists; the worst ones, where there are more."""

@@ -20,8 +20,8 @@ from jaxqc.atomic import write_bytes
 from jaxqc.data.problems import printable
 from jaxqc.errors import UserError
 from jaxqc.inspection.findings import Finding
+from jaxqc.inspection.ledger.rows import storable
 from jaxqc.inspection.report.layers import Layers, Outline, make_layers, read_layers
-from jaxqc.inspection.rows import storable
 
 VERSION = 1
 """Of the JSON files; another version's pictures are not read, and go."""

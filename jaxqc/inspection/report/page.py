@@ -17,15 +17,15 @@ from typing import TYPE_CHECKING, Any
 from jaxqc.atomic import whole_file
 from jaxqc.data.problems import printable
 from jaxqc.errors import UserError
+from jaxqc.inspection.acceptance.sampling import Plan
 from jaxqc.inspection.findings import GRADES, RISKS
-from jaxqc.inspection.ledger import Ledger
+from jaxqc.inspection.ledger.store import Ledger
 from jaxqc.inspection.report import charts
 from jaxqc.inspection.report.acceptance import AQL
 from jaxqc.inspection.report.collect import LotView, Report, SupplierView, collect
 from jaxqc.inspection.report.gallery import Gallery, Picture
 from jaxqc.inspection.report.layers import heat_stops
 from jaxqc.inspection.rules import GradeRules
-from jaxqc.inspection.sampling import Plan
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -74,7 +74,7 @@ def write_report(
 def _values(report: Report, environment: "Environment", title: str) -> dict[str, Any]:
     from markupsafe import Markup
 
-    from jaxqc import __version__
+    from jaxqc.version import __version__
 
     styles = "\n".join(_source(environment, name) for name in STYLES)
     programs = "\n".join(_source(environment, name) for name in PROGRAMS)

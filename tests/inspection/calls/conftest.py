@@ -6,9 +6,9 @@ import pytest
 
 import jaxqc
 from jaxqc.inspection import run
-from tests.compile_cache import shared_cache
-from tests.inspection.inspect_models import BATCH, make_checkpoint, use_small_models, write_image
-from tests.tiny_boards import make_boards
+from tests.support.compile_cache import shared_cache
+from tests.support.inspect_models import BATCH, make_checkpoint, use_small_models, write_image
+from tests.support.tiny_boards import make_boards
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -15,8 +15,8 @@ from jaxqc.cli import main
 from jaxqc.errors import UserError
 from jaxqc.inspection.rules import ClassWeight, GradeRules, SeverityRules, VerdictRules
 from jaxqc.inspection.scorers import make_scorer
-from tests.inspection.inspect_calls import RULES, in_ledger, inspect, like, lines_of
-from tests.inspection.inspect_models import BATCH, KINDS, write_image, write_network
+from tests.support.inspect_calls import RULES, in_ledger, inspect, like, lines_of
+from tests.support.inspect_models import BATCH, KINDS, write_image, write_network
 
 slow = pytest.mark.slow
 EVERY = [pytest.param(kind, marks=[slow] if kind in ("patchcore", "spade") else []) for kind in KINDS]

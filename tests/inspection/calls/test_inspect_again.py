@@ -17,10 +17,10 @@ from jaxqc import api
 from jaxqc.cli import main
 from jaxqc.errors import UserError
 from jaxqc.inspection import stream
-from jaxqc.inspection.ledger import open_ledger
+from jaxqc.inspection.ledger.store import open_ledger
 from jaxqc.inspection.rules import GradeRules
-from tests.inspection.inspect_calls import RULES, in_ledger, inspect, like, lines_of
-from tests.inspection.inspect_models import write_image
+from tests.support.inspect_calls import RULES, in_ledger, inspect, like, lines_of
+from tests.support.inspect_models import write_image
 
 
 def test_again_adds_nothing_and_more_images_only_themselves(network, images, tmp_path):
@@ -189,7 +189,7 @@ def test_sigterm_keeps_what_is_under_way_and_exits_143(network, images, tmp_path
 
 
 def test_an_error_of_the_ledger_loses_no_more_than_the_batch(network, images, tmp_path, monkeypatch):
-    from jaxqc.inspection.ledger import Ledger
+    from jaxqc.inspection.ledger.store import Ledger
 
     real, calls = Ledger.add, []
 

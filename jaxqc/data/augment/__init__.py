@@ -1,0 +1,1 @@
+"""Augmentation on the device: geometry, photometric changes, CutMix."""

@@ -1,0 +1,68 @@
+"""The shape that MVTec AD made common: `train/good`, `test/<kind>`, `ground_truth/<kind>`; a folder is one category.
+
+- `mvtec`: masks `NNN_mask.png` (any own data in this shape too). P. Bergmann et al., "MVTec AD - a comprehensive
+  real-world dataset for unsupervised anomaly detection", CVPR 2019; 15 categories.
+- `loco`: also `validation/good`; masks are `NNN/*.png`, one a region, whose values tell the kind of defect: the mask is
+  their union. P. Bergmann et al., "Beyond dents and scratches", IJCV 2022 (MVTec LOCO AD); 5 categories.
+- `btad`: `train/ok`, `test/ok`, `test/ko`, masks `ground_truth/ko/NNNN.png` or `.bmp`. P. Mishra et al., "VT-ADL", ISIE
+  2021; 3 products.
+- `textured`: two woven textures, grey, 100 normal images each for training and 50 defective for testing. P. Bergmann et
+  al., "Improving unsupervised defect segmentation by applying structural similarity to autoencoders", 2019. Assumed
+  here: a folder a texture in the shape of `mvtec`, where `test/good` may be absent and masks have their image's name,
+  with or without `_mask`.
+"""
+
+from pathlib import Path
+
+from jaxqc.data.dataset import Dataset
+from jaxqc.data.normals import NORMAL, means_normal
+from jaxqc.data.problems import Problem, printable
+from jaxqc.data.readers.folder import image_files
+from jaxqc.data.readers.matching import Gathering, folders, mask_table, normal_folder
+
+TRUTH = "ground_truth"
+SPLITS = {"train": "train", "validation": "val", "val": "val", "test": "test"}
+"""Folder → split."""
+
+
+def is_mvtec(path: Path) -> bool:
+    """Whether the folder has normal samples for training, and a test folder."""
+    return normal_folder(path / "train") is not None and (path / "test").is_dir()
+
+
+def is_loco(path: Path) -> bool:
+    """As `is_mvtec`, with normal samples for validation."""
+    return is_mvtec(path) and normal_folder(path / "validation") is not None
+
+
+def is_btad(path: Path) -> bool:
+    """As `is_mvtec`, with BTAD's names."""
+    return is_mvtec(path) and (path / "train" / "ok").is_dir()
+
+
+def scan(path: Path, nonzero: bool = False) -> tuple[Dataset, list[Problem]]:
+    """All images in the folders of the splits; the class is the folder's name, `good` whatever normal is called there.
+
+    `nonzero`: every mask value but 0 is defect.
+
+    Raises:
+      UserError: no images.
+    """
+    found = Gathering(path)
+    for top, split in SPLITS.items():
+        for folder in folders(path / top) if (path / top).is_dir() else ():
+            normal = means_normal(folder.name)
+            truth = path / TRUTH / folder.name
+            masks = {} if normal else mask_table(truth)
+            for file in image_files(folder):
+                place = f"{TRUTH}/{printable(folder.name)}/{file.stem}_mask.png"
+                kind = NORMAL if normal else printable(folder.name)
+                ident = f"{top}/{folder.name}/{file.stem}"
+                found.add(ident, file, kind, split, masks.pop(file.stem, ()), place, nonzero=nonzero)
+            found.stray([file for files in masks.values() for file in files], f"{top}/{folder.name}")
+    return found.finish()
+
+
+def scan_loco(path: Path) -> tuple[Dataset, list[Problem]]:
+    """As `scan`, for masks whose values tell kinds of defects apart."""
+    return scan(path, nonzero=True)

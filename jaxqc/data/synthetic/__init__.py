@@ -1,0 +1,1 @@
+"""Generated data: strip-steel plates, wooden boards, textures and deliveries, with exact masks."""

@@ -1,0 +1,85 @@
+"""Generated deliveries: lots of two suppliers, one of whom drifts, as images and a manifest."""
+
+import csv
+import datetime
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from jaxqc.data.normals import NORMAL
+from jaxqc.data.synthetic import boards, plates
+from jaxqc.errors import UserError
+
+STEADY, DRIFTING = "Aldermoor", "Tamar"
+"""The two suppliers."""
+FIRST_DAY = datetime.datetime(2026, 9, 1, 6, 0, tzinfo=datetime.UTC)
+PRODUCTS = {"steel": "strip 1.2 mm", "wood": "board 18 mm"}
+
+
+def defective_share(supplier: str, lot: int, lots: int) -> float:
+    """Probability that an image of a supplier's lot has a defect: 5 %, and of the one who drifts, after a third of the
+    lots, ever more, up to 85 %."""
+    if supplier == STEADY:
+        return 0.05
+    return 0.05 + 0.8 * max(0.0, (lot + 1) / lots - 1 / 3) * 1.5
+
+
+def _smooth(index: int) -> int:
+    """The index-th plate of those with a smooth surface. One product has one finish; on the coarse one, that of the
+    patches, a network of a few minutes' training calls grain a defect, and every lot looks bad."""
+    return 3 * (index // 2) + 2 * (index % 2)
+
+
+def write_lots(
+    directory: str | Path,
+    kind: Literal["steel", "wood"],
+    lots: int = 6,
+    images: int = 10,
+    size: int = 200,
+    seed: int = 0,
+    difficulty: float | None = None,
+) -> Path:
+    """Writes the images and `manifest.csv`, and returns its path; what lay in the folder is replaced.
+
+    Args:
+      lots: of each supplier. images: of each lot. size, seed, difficulty: as `jaxqc.data.synthetic.plates.render`.
+
+    Raises:
+      UserError: no lots or images, a folder that holds anything else, or as in `render`.
+    """
+    from PIL import Image
+
+    if lots < 1 or images < 1:
+        raise UserError(f"lots, images: {lots}, {images}; give 1 or more of both")
+    draw: Callable[[int, bool], np.ndarray]
+    if kind == "steel":
+        draw = lambda i, bad: plates.render(seed, _smooth(i), size, 0.0 if bad else 1.0, difficulty).image
+    else:
+        kinds = boards.KINDS
+        draw = lambda i, bad: boards.render(seed, i, size, kinds[i % len(kinds)] if bad else NORMAL, difficulty).image
+    first = draw(0, False)  # refuses bad arguments before anything is written
+    folder, header = Path(directory), ("image", "lot", "supplier", "product", "line", "time")
+    about: dict[str, object] = {"kind": f"{kind} lots", "lots": lots, "images": images, "size": size, "seed": seed}
+    plates.claim(folder, about | {"difficulty": difficulty})
+    rng = np.random.default_rng((seed, 7))
+    rows, index = [], 0
+    for lot in range(lots):
+        for supplier in (STEADY, DRIFTING):
+            share, name = defective_share(supplier, lot, lots), f"{supplier[0]}-{2041 + 3 * lot}"
+            shutil.rmtree(folder / name, ignore_errors=True)
+            (folder / name).mkdir(parents=True)
+            for i in range(images):
+                image = draw(index, bool(rng.random() < share)) if index else first
+                Image.fromarray(image).save(folder / name / f"{i:03}.png")
+                time = FIRST_DAY + datetime.timedelta(days=2 * lot, minutes=10 * i)
+                rows.append(
+                    (f"{name}/{i:03}.png", name, supplier, PRODUCTS[kind], f"line {1 + lot % 2}", f"{time:%FT%R}")
+                )
+                index += 1
+    manifest = folder / "manifest.csv"
+    with open(manifest, "w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([header, *rows])
+    return manifest

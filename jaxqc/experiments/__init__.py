@@ -1,0 +1,1 @@
+"""The papers' tables made to run: users of the library."""

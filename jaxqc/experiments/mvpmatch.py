@@ -1,0 +1,177 @@
+"""Members of the family beside each other, as in the MvpMatch paper's Table 2: cells trained, measured, tabulated."""
+
+import dataclasses
+import math
+import shutil
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jaxqc.errors import UserError, suggest
+from jaxqc.fields import as_now, to_dict
+from jaxqc.semi.data import Splits, make_splits, manifest_of, open_pairs, parse_share, write_splits
+from jaxqc.semi.evaluate import evaluate_part
+from jaxqc.semi.evaluation_set import part_of
+from jaxqc.semi.manifest import FILES, write_manifest
+from jaxqc.semi.model import load_segmentation
+from jaxqc.semi.recipe import PRESETS, SemiConfig, SemiTrainConfig
+from jaxqc.semi.train import train_semi
+from jaxqc.training.checkpoint import decisive
+from jaxqc.training.logs import append_row, finished_rows
+
+ROWS = "rows.jsonl"
+SHARED = ("photometric", "cutmix", "ema", "balance", "ohem", "ohem_threshold", "ohem_kept")
+"""Fields of the recipe's `semi` that hold for every member, unless its preset sets them otherwise (CPS's views)."""
+METHODS = ("supervised", "unimatch_v2", "tiers_only", "history_only", "mvpmatch")
+NAMES = {
+    "supervised": "labelled images only",
+    "supervised_ema": "labelled images only, averaged",
+    "fixmatch": "FixMatch",
+    "unimatch_v2": "UniMatch V2",
+    "tiers_only": "+ tiers",
+    "history_only": "+ history",
+    "mvpmatch": "MvpMatch (tiers + history)",
+    "unimatch_v1": "UniMatch V1",
+    "prevmatch": "PrevMatch",
+    "cps": "CPS",
+}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One training run: a member of the family, the labelled share as the user wrote it, and the seed of both the
+    lists and the training."""
+
+    method: str
+    share: str
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """As a folder's name."""
+        return f"{self.method}-{self.share.replace('/', 'of')}-{self.seed}"
+
+
+def run_cells(
+    cells: Sequence[Cell],
+    base: SemiTrainConfig,
+    data: str | Path,
+    out: str | Path,
+    keep: bool = False,
+    progress: bool = True,
+    note: Callable[[str], None] = lambda text: None,
+) -> dict[Cell, dict[str, Any]]:
+    """Trains and measures every cell that has no row in `out/rows.jsonl` yet; an interrupted one goes on.
+
+    A row has the metrics of the checkpoint that was best on the selection images: `metrics` of the test images, and
+    `unlabeled` of the images learnt from without their masks. The preset takes the place of `base.semi`, but for the
+    latter's `SHARED` fields.
+
+    keep: whether finished runs keep their checkpoints (their logs stay either way).
+
+    Raises:
+      UserError: whatever `train_semi` refuses.
+    """
+    out = Path(out)
+    recipe = to_dict(base)
+    same = lambda row: decisive(as_now(row["recipe"], type(base))) == decisive(recipe)
+    done = {row["cell"]: row for row in finished_rows(out / ROWS) if same(row)}
+    found: dict[Cell, dict[str, Any]] = {}
+    for cell in cells:
+        if cell.name not in done:
+            lists = out / "splits" / f"{cell.share.replace('/', 'of')}-{cell.seed}"
+            _write_lists(lists, data, cell)
+            views = dataclasses.replace(base.views, splits=str(lists), manifest="")
+            config = dataclasses.replace(base, semi=_member(cell.method, base.semi), seed=cell.seed, views=views)
+            folder = out / cell.name
+            result = train_semi(config, data, folder, progress=progress, note=note)
+            row = {"cell": cell.name, "recipe": recipe, **measured(data, folder, base.eval_batch)}
+            row |= {"selected": result.best, "steps": result.step, "seconds": round(result.seconds, 1)}
+            append_row(out / ROWS, row)
+            done[cell.name] = row
+            if not keep:
+                shutil.rmtree(folder / "checkpoints")
+            note(f"{cell.name}: mIoU {row['metrics']['miou']:.4f} in {row['seconds']:.0f} s")
+        found[cell] = done[cell.name]
+    return found
+
+
+def _member(method: str, recipe: SemiConfig) -> SemiConfig:
+    own, default = PRESETS[method], SemiConfig()
+    left = [name for name in SHARED if getattr(own, name) == getattr(default, name)]
+    return dataclasses.replace(own, **{name: getattr(recipe, name) for name in left})
+
+
+def _write_lists(lists: Path, data: str | Path, cell: Cell) -> Splits:
+    dataset = open_pairs(data)
+    splits = make_splits(dataset, data, parse_share(cell.share, "--shares"), seed=cell.seed)
+    write_splits(lists, splits)
+    write_manifest(lists / FILES[0], manifest_of(data, dataset))
+    return splits
+
+
+def measured(data: str | Path, folder: str | Path, batch: int) -> dict[str, dict[str, float]]:
+    """What `jaxqc evaluate` gives for a run's best checkpoint, each image at its own size: `metrics` of the test images
+    and `unlabeled` (see `run_cells`)."""
+    model = load_segmentation(folder, "best", batch)
+    parts = {"metrics": "val", "unlabeled": "unlabeled"}
+    return {
+        name: evaluate_part(model, part_of(data, split, model.classes, folder), progress=False).metrics
+        for name, split in parts.items()
+    }
+
+
+def markdown(
+    found: Mapping[Cell, Mapping[str, Any]], metric: str = "miou", over: str = "", part: str = "metrics"
+) -> str:
+    """A row a method, a column a labelled share; mean ± standard deviation over the seeds, in per cent.
+
+    part: of a row, `metrics` or `unlabeled` (see `run_cells`).
+    over: a method; the table has what the others gain over it, each seed's cell compared with that of the same seed:
+    the same images are labelled in both, so that the spread of the draw falls out.
+    """
+    shares = list(dict.fromkeys(cell.share for cell in found))
+    methods = [name for name in NAMES if name != over and any(cell.method == name for cell in found)]
+    lines = ["| method | " + " | ".join(shares) + " |", "|---|" + "--:|" * len(shares)]
+    for method in methods:
+        texts = []
+        for share in shares:
+            values = []
+            for cell in (c for c in found if (c.method, c.share) == (method, share)):
+                own, base = found[cell].get(part), {metric: 0.0}  # a row from before `unlabeled` was measured has none
+                if over:
+                    base = found.get(dataclasses.replace(cell, method=over), {}).get(part)
+                if own and base:
+                    values.append(100 * (own[metric] - base[metric]))
+            texts.append(_mean(values, "+" if over else ""))
+        lines.append(f"| {NAMES[method]} | " + " | ".join(texts) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _mean(values: Sequence[float], sign: str = "") -> str:
+    values = [v for v in values if math.isfinite(v)]
+    if not values:
+        return ""
+    spread = f" ± {statistics.stdev(values):.2f}" if len(values) > 1 else ""
+    return f"{statistics.mean(values):{sign}.2f}{spread}"
+
+
+def check_cells(methods: Sequence[str], shares: Sequence[str], seeds: int, first_seed: int = 0) -> list[Cell]:
+    """All combinations, seed by seed, so that an interrupted table has whole columns first.
+
+    Raises:
+      UserError: an unknown method, no share, no seed, or a negative one.
+    """
+    for method in methods:
+        if method not in PRESETS:
+            raise UserError(f"--methods: unknown {method!r}{suggest(method, PRESETS)}")
+    for share in shares:
+        parse_share(share, "--shares")
+    if seeds < 1:
+        raise UserError(f"--seeds: {seeds} is below 1")
+    if first_seed < 0:
+        raise UserError(f"--first-seed: {first_seed} is negative")
+    numbers = range(first_seed, first_seed + seeds)
+    return [Cell(m, share, seed) for seed in numbers for share in shares for m in methods]

@@ -1,0 +1,1 @@
+"""Acceptance: severity and grades, sampling plans, switching rules, suppliers."""

@@ -1,0 +1,107 @@
+"""The switching rules of ISO 2859-1:1999, clauses 9.3 and 9.4, as a small pure state machine over lots in order.
+
+Only lots on original inspection count: a lot that comes back after sorting is not fed in again.
+"""
+
+from dataclasses import dataclass, replace
+
+from jaxqc.errors import UserError
+from jaxqc.inspection.acceptance.sampling import Level, Plan, Severity, one_step_tighter, plan_for
+
+SCORE = 30
+"""Switching score from which reduced inspection may begin (9.3.3)."""
+STREAK = 5
+"""Lots in a row: 2 of them refused tighten, all accepted relax; refused in all under tightened inspection: stop."""
+
+
+@dataclass(frozen=True)
+class Switching:
+    """Where a supplier's series of lots stands. Begins with normal inspection and a score of zero."""
+
+    severity: Severity = "normal"
+    score: int = 0
+    """Switching score, kept under normal inspection."""
+    recent: tuple[bool, ...] = ()
+    """Whether each of the last lots, at most five, was accepted since this severity began."""
+    refused: int = 0
+    """Lots not accepted since tightened inspection began."""
+    stopped: bool = False
+    """Sampling is discontinued (9.4): no lot is taken until `resume`."""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What became of one lot, and why the inspection changed after it ("" = it did not)."""
+
+    plan: Plan
+    nonconforming: int
+    accepted: bool
+    why: str
+
+
+def inspect_lot(
+    state: Switching,
+    lot_size: int,
+    aql: float,
+    nonconforming: int,
+    level: Level = "II",
+    *,
+    steady: bool = True,
+    reduce: bool = False,
+) -> tuple[Decision, Switching]:
+    """Decides on a lot by the plan in force and moves the state on.
+
+    Args:
+      nonconforming: items (above AQL 10: nonconformities) found in the plan's sample.
+      steady: production runs at a steady rate (9.3.3, 9.3.4).
+      reduce: the responsible authority wants reduced inspection where the score allows it (9.3.3).
+
+    Raises:
+      UserError: sampling is discontinued; an impossible count; whatever `plan_for` raises.
+    """
+    if state.stopped:
+        raise UserError("sampling is discontinued (ISO 2859-1, 9.4): inspect every item, or resume() after the action")
+    plan = plan_for(lot_size, aql, level, state.severity)
+    if nonconforming < 0 or (nonconforming > plan.size and aql <= 10):
+        raise UserError(f"nonconforming={nonconforming} of a sample of {plan.size}: impossible")
+    accepted = plan.accepts(nonconforming)
+    after, why = _after(state, plan, nonconforming, accepted, steady, reduce)
+    return Decision(plan, nonconforming, accepted, why), after
+
+
+def resume(state: Switching) -> Switching:
+    """Takes sampling up again after the supplier's action, with tightened inspection (9.4)."""
+    return Switching("tightened") if state.stopped else state
+
+
+def _after(
+    state: Switching, plan: Plan, nonconforming: int, accepted: bool, steady: bool, reduce: bool
+) -> tuple[Switching, str]:
+    recent = (*state.recent, accepted)[-STREAK:]
+    if state.severity == "normal":
+        score = _score(state.score, plan, nonconforming, accepted)
+        if recent.count(False) >= 2:
+            return Switching("tightened"), "2 of 5 or fewer consecutive lots not accepted"
+        if score >= SCORE and steady and reduce:
+            return Switching("reduced"), f"switching score {score}"
+        return replace(state, score=score, recent=recent), ""
+    if state.severity == "tightened":
+        refused = state.refused + (not accepted)
+        if refused >= STREAK:
+            return Switching("tightened", 0, recent, refused, True), "5 lots not accepted under tightened inspection"
+        if len(recent) == STREAK and all(recent):
+            return Switching(), "5 consecutive lots accepted"
+        return replace(state, recent=recent, refused=refused), ""
+    if not accepted:
+        return Switching(), "a lot not accepted under reduced inspection"
+    if not steady or not reduce:
+        return Switching(), "production irregular" if not steady else "the authority wants normal inspection"
+    return replace(state, recent=recent), ""
+
+
+def _score(score: int, plan: Plan, nonconforming: int, accepted: bool) -> int:
+    """The switching score after a lot under normal inspection (9.3.3.2, single sampling)."""
+    if plan.accept <= 1:
+        return score + 2 if accepted else 0
+    tighter = one_step_tighter(plan)
+    return score + 3 if tighter is not None and tighter.accepts(nonconforming) else 0

@@ -1,0 +1,1 @@
+"""The quality ledger: tables, transactions, queries and exports."""

@@ -1,0 +1,1 @@
+"""Outcomes of sales: orders, rates, relative risks."""

@@ -1,0 +1,116 @@
+"""The orders of each lot, and an outcome's rate over a group of lots."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from jaxqc.inspection.ledger.schema import columns, inspections, lots, outcomes
+from jaxqc.inspection.ledger.store import Ledger
+from jaxqc.inspection.outcomes.proportions import Estimate, design_effect, wilson
+
+OUTCOMES = ("returned", "complained")
+ORDER_COLUMNS = ("order", "order_id")
+"""Further manifest columns that name the order an image's lot went to, for outcomes that tell only the order."""
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Sales:
+    """What is known of a lot's orders."""
+
+    lot: str | None
+    """Name; None gathers the orders of which no lot is known."""
+    orders: int
+    told: Mapping[str, int]
+    """By outcome, the orders of which it is known."""
+    cases: Mapping[str, int]
+    """By outcome, the orders where it is yes."""
+    ratings: int
+    rating_sum: float
+
+
+@dataclass(frozen=True)
+class Group:
+    """An outcome over some lots: of `orders` that tell it, `cases` are yes."""
+
+    name: str
+    lots: int
+    orders: int
+    cases: int
+    rate: Estimate | None
+    """With Wilson's interval; None without orders."""
+    spread: float
+    """Design effect of the lots; infinite for one lot, which tells nothing of it."""
+    ratings: int
+    rating: float | None
+    """Mean of the `ratings` that were given."""
+
+
+def sales_by_lot(ledger: Ledger, product: str = "", line: str = "", since: str = "", until: str = "") -> list[Sales]:
+    """Orders by lot: of a product or line where named (the order's own, else its lot's), in [since, until) where given.
+
+    An order that names no lot belongs to the lot whose images' manifest rows name the order, where it is one alone.
+    """
+    o = outcomes.c
+    named = (
+        sa.select(columns.c.value.label("order_id"), sa.func.min(lots.c.name).label("lot"))
+        .select_from(columns.join(inspections).join(lots))
+        .where(columns.c.name.in_(ORDER_COLUMNS))
+        .group_by(columns.c.value)
+        .having(sa.func.count(lots.c.id.distinct()) == 1)
+        .subquery()
+    )
+    lot = sa.func.coalesce(sa.func.nullif(o.lot, ""), named.c.lot)
+    joined = outcomes.outerjoin(named, (o.order_id == named.c.order_id) & (o.order_id != ""))
+    joined = joined.outerjoin(lots, lots.c.name == lot)
+    counted = [count(o[name]) for name in OUTCOMES for count in (sa.func.count, sa.func.sum)]
+    query = sa.select(lot, sa.func.count(), sa.func.count(o.rating), sa.func.sum(o.rating), *counted)
+    query = query.select_from(joined).group_by(lot)
+    for column, wanted in (("product", product), ("line", line)):
+        if wanted:
+            query = query.where(sa.func.coalesce(sa.func.nullif(o[column], ""), lots.c[column]) == wanted)
+    if since or until:
+        query = query.where((o.time >= since) & (o.time < until))
+    with ledger.database.reading() as connection:
+        return [_sales(*row) for row in connection.execute(query)]
+
+
+def group_of(outcome: str, name: str, sales: Iterable[Sales]) -> Group:
+    """The rate of an outcome over the orders of these lots."""
+    sales = list(sales)
+    orders, cases = sum(s.told[outcome] for s in sales), sum(s.cases[outcome] for s in sales)
+    ratings = sum(s.ratings for s in sales)
+    return Group(
+        name=name,
+        lots=sum(s.lot is not None for s in sales),
+        orders=orders,
+        cases=cases,
+        rate=wilson(cases, orders, CONFIDENCE) if orders else None,
+        spread=design_effect(*_clusters(outcome, sales)) if orders else math.inf,
+        ratings=ratings,
+        rating=sum(s.rating_sum for s in sales) / ratings if ratings else None,
+    )
+
+
+def _sales(lot: str | None, orders: int, ratings: int, rating_sum: float | None, *counted: Any) -> Sales:
+    told: dict[str, int] = dict(zip(OUTCOMES, counted[::2], strict=True))
+    cases: dict[str, int] = {name: int(n or 0) for name, n in zip(OUTCOMES, counted[1::2], strict=True)}
+    return Sales(lot, orders, told, cases, ratings, rating_sum or 0.0)
+
+
+def _clusters(outcome: str, sales: Sequence[Sales]) -> tuple[list[int], list[int]]:
+    """Cases and orders of each lot that tells the outcome; an order of no known lot is a cluster of its own."""
+    cases: list[int] = []
+    orders: list[int] = []
+    for s in sales:
+        n, x = s.told[outcome], s.cases[outcome]
+        if s.lot is None:
+            cases += [1] * x + [0] * (n - x)
+            orders += [1] * n
+        elif n:
+            cases.append(x)
+            orders.append(n)
+    return cases, orders
