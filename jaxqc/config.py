@@ -33,22 +33,25 @@ Layout = Literal[
     "tfds",
     "records",
 ]
-"""How a data set lies on disk; `auto` tells by its folders and files."""
+"""The layout of a data set on disk; `auto` tells by its folders and files."""
 
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """Which network. `name` is a key of `jaxqc.models.BUILDERS`; `width` scales every channel count."""
+    """The network and how it is built; `width` scales every channel count."""
 
-    name: str = "tscarnet"
+    name: Any = "tscarnet"
+    """A key of `jaxqc.saliency.networks.NETWORKS`, a network of an installed package, or a `Network` itself."""
     width: float = 1.0
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Compute dtype; master weights, batch-norm statistics and the loss stay float32."""
+    weights: str = ""
+    """What a saliency network's pretrained encoder starts from, as its `start` takes it; "" = drawn at random."""
 
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Where the images are and how they reach the device."""
+    """The images' place and their way to the device."""
 
     layout: Layout = "auto"
     protocol: Literal["auto", "index", "seed", "field"] = "auto"
@@ -104,7 +107,7 @@ class PhotometricConfig:
     blur_max: float = 2.0
 
     def check(self, where: str) -> None:
-        """What no single field's type tells. Raises UserError."""
+        """Checks what no single field's type can. Raises UserError."""
         for name in ("jitter", "grey", "blur"):
             if getattr(self, name) > 1:
                 raise UserError(f"{where}: {name}={getattr(self, name)!r} is a probability; give at most 1")
@@ -152,6 +155,9 @@ class TrainConfig:
     data: DataConfig = field(default_factory=DataConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
+    objective: Any = None
+    """Of a saliency network: its loss with its weights, a dataclass of `jaxqc.saliency.objectives` or such a one of the
+    recipe's own; None = the network's."""
     phases: tuple[Phase, ...] = (Phase(epochs=200),)
     eval_size: int = 224
     eval_batch: int = 16
@@ -169,7 +175,7 @@ class TrainConfig:
     """Steps in a row with a non-finite loss or gradient before the run stops."""
 
     def check(self, where: str) -> None:
-        """What no single field's type tells. Raises UserError."""
+        """Checks what no single field's type can. Raises UserError."""
         check_seed(self.seed, where)
         positive = {"optim.lr": self.optim.lr, "model.width": self.model.width}
         if self.method != "semi":
@@ -181,6 +187,11 @@ class TrainConfig:
             if phase.batch % max(self.optim.accumulate, 1):
                 raise UserError(f"{where}: phases.{i}.batch={phase.batch} is not a multiple of optim.accumulate")
         check_positive(positive, where)
+        if self.method != "saliency" and (self.objective is not None or self.model.weights):
+            name = "objective" if self.objective is not None else "model.weights"
+            raise UserError(
+                f"{where}: {name} is a saliency network's; method={self.method!r} has its own, leave it out"
+            )
         if not self.phases:
             raise UserError(f"{where}: phases is empty; give at least one Phase(epochs=..., size=..., batch=...)")
 

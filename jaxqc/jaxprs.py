@@ -12,7 +12,7 @@ _BODIES = ("jaxpr", "call_jaxpr", "fun_jaxpr")
 
 
 def called(equation: JaxprEqn) -> tuple[Jaxpr, Sequence[Any]] | None:
-    """What an equation that only calls something calls, and its constants; None for every other equation."""
+    """The body of an equation that only calls something, and its constants; None for every other equation."""
     if equation.primitive.name not in _CALLS:
         return None
     body: Any = next(equation.params[key] for key in _BODIES if key in equation.params)
@@ -40,7 +40,7 @@ def product_flops(function: Callable[..., Any], *shapes: Any) -> float:
 
 
 def _counted(jaxpr: Jaxpr, given: Sequence[bool]) -> tuple[float, list[bool]]:
-    """FLOPs, and which results depend on an argument; `given` tells which inputs do."""
+    """FLOPs, and which results depend on an argument; `given` marks the inputs that do."""
     known: dict[Any, bool] = dict(zip(jaxpr.invars, given, strict=True))
     chosen: dict[Any, int] = {}
     read = lambda atom: not isinstance(atom, Literal) and known.get(atom, False)

@@ -16,6 +16,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
+import numpy as np
+
+ArrayLike = jax.Array | np.ndarray
+"""An array of a device or of the host, as `Float[ArrayLike, "n h w c"]`: where NumPy's arrays may come in."""
 
 Batch = dict[str, jax.Array]
 """A dict of arrays that share their leading axis; see the module's table."""

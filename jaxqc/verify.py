@@ -24,7 +24,7 @@ TOLERANCE = {"float32": 1e-3, "bfloat16": 3e-2}
 
 @dataclass(frozen=True)
 class Verdict:
-    """How this machine compares. difference: largest of |map now - map then|, with and without folded batch norm."""
+    """The verdict on this machine. difference: largest of |map now - map then|, with and without folded batch norm."""
 
     path: str
     step: int
@@ -37,11 +37,11 @@ class Verdict:
 
     @property
     def ok(self) -> bool:
-        """Whether both graphs are within the tolerance (a NaN is not)."""
+        """True where both graphs are within the tolerance (a NaN is not)."""
         return self.difference <= self.tolerance and self.folded_difference <= self.tolerance
 
     def lines(self) -> list[str]:
-        """What to tell the user, the verdict last."""
+        """Lines to print, the verdict last."""
         rows = [f"{self.path}, step {self.step}: golden maps recomputed here"]
         names = [*self.now["versions"], "device"]
         for name in names:
@@ -132,7 +132,7 @@ def _verify_export(path: str | Path, tolerance: float | None) -> Verdict:
 def _verdict(
     path: str | Path, found: np.ndarray, expected: np.ndarray, dtype: str, meta: dict[str, Any], tolerance: float | None
 ) -> Verdict:
-    """Of a model that has but one graph."""
+    """The verdict on a model that has but one graph."""
     difference, mean = float(np.max(np.abs(found - expected))), float(np.mean(np.abs(found - expected)))
     limit = TOLERANCE[dtype] if tolerance is None else tolerance
     return Verdict(str(path), int(meta.get("step", 0)), difference, difference, mean, limit, meta, environment())

@@ -9,6 +9,13 @@ QUICK = "--xla_backend_optimization_level=1"
 os.environ.setdefault("XLA_FLAGS", f"--xla_force_host_platform_device_count=8 {QUICK}")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
+# `make test-shapes`: every annotation of jaxqc, shapes and dtypes included, is checked at each call. The hook stands
+# before the first import of jaxqc. As in PEP 484, an int is taken where a float is asked for.
+if os.environ.get("JAXQC_SHAPES"):
+    from jaxtyping import install_import_hook
+
+    install_import_hook("jaxqc", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")
+
 from pathlib import Path
 
 import hypothesis

@@ -106,32 +106,12 @@ def in_turns(candidates: dict[str, Callable[[], Any]], rounds: int, long: float)
     }
 
 
-def latency(candidate: Candidate | Callable[[], Any], calls: int = 100, warmup: int = 5) -> dict[str, float]:
-    """Each call waited for and timed alone: `{"p50_ms", "p99_ms"}`."""
-    task = candidate if isinstance(candidate, Candidate) else Candidate(candidate)
-    for _ in range(warmup):
-        task.run()
-    each = [task.run() for _ in range(calls)]
-    p50, p99 = np.percentile(each, (50, 99)) * 1e3
-    return {"p50_ms": float(p50), "p99_ms": float(p99)}
-
-
 def compile_timed(fn: Callable[..., Any], *args: Any) -> tuple[Any, float]:
     """Compiles ahead of time: the executable and the seconds it took to trace, lower and compile."""
     start = time.perf_counter()
     own: Any = getattr(fn, "compile", None)  # a mapped training function knows its own options
     compiled = own(*args) if own else _jitted(fn).lower(*args).compile()
     return compiled, time.perf_counter() - start
-
-
-def model_flops(fn: Callable[..., Any], *args: Any) -> float | None:
-    """FLOPs of one call by XLA's cost analysis of the program as written (before the backend swaps in library calls,
-    whose work is not counted). A loop's body counts once: pass one step, not a scan of many. None where unknown."""
-    cost = _jitted(fn).lower(*args).cost_analysis()
-    if isinstance(cost, list):  # older JAX: one dict a computation
-        cost = cost[0] if cost else None
-    flops = (cost or {}).get("flops", -1.0)
-    return float(flops) if flops > 0 else None
 
 
 def ceilings(dtype: Any = jnp.float32, rounds: int = 5) -> dict[str, float]:

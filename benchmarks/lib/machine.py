@@ -1,6 +1,5 @@
 """The machine that is measured: its name and versions, how much memory was taken, CPU devices simulated on it."""
 
-import contextlib
 import datetime
 import os
 import platform
@@ -17,12 +16,6 @@ Row = dict[str, Any]
 """One measurement."""
 
 
-def reset_peak_memory() -> None:
-    """Starts the host's high-water mark anew where the kernel allows it (the device's cannot be reset)."""
-    with contextlib.suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5")
-
-
 def resident_memory() -> int:
     """Bytes of this process in memory now; its high-water mark where there is no /proc."""
     pages = Path("/proc/self/statm")
@@ -36,7 +29,7 @@ def peak_memory() -> dict[str, int | None]:
     stats = jax.local_devices()[0].memory_stats() or {}
     host = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     status = Path("/proc/self/status")
-    if status.exists():  # unlike getrusage's, this mark follows reset_peak_memory
+    if status.exists():
         marks = [line for line in status.read_text().splitlines() if line.startswith("VmHWM")]
         host = int(marks[0].split()[1]) * 1024 if marks else host
     return {"host_peak": host, "device_peak": stats.get("peak_bytes_in_use")}

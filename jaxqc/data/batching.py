@@ -1,4 +1,4 @@
-"""What callers hand to a model: uint8 images in any common form as stacks, and batches padded to few sizes."""
+"""A model's input from what callers hand over: uint8 images in any common form as stacks, batches of few sizes."""
 
 from collections.abc import Sequence
 
@@ -19,6 +19,11 @@ def stack_of(images: np.ndarray) -> tuple[UInt8[np.ndarray, "n h w c"], bool]:
 
     Raises:
       UserError: another dtype or shape.
+
+    Examples:
+      >>> stack, single = stack_of(np.zeros((8, 8), np.uint8))
+      >>> stack.shape, single
+      ((1, 8, 8, 1), True)
     """
     if images.dtype != np.uint8:
         raise UserError(f"images: dtype {images.dtype}, not uint8; give pixels from 0 to 255 (astype(np.uint8))")
@@ -44,10 +49,20 @@ def one_of(image: np.ndarray, i: int) -> UInt8[np.ndarray, "1 h w c"]:
 
 
 def power(n: int) -> int:
-    """The smallest power of two that is n or more."""
+    """The smallest power of two that is n or more.
+
+    Examples:
+      >>> power(5)
+      8
+    """
     return 1 << (n - 1).bit_length()
 
 
 def pad_to(images: np.ndarray, n: int) -> np.ndarray:
-    """The batch filled to n by repeating its last image."""
+    """The batch filled to n by repeating its last image.
+
+    Examples:
+      >>> pad_to(np.zeros((3, 8, 8, 1), np.uint8), 4).shape
+      (4, 8, 8, 1)
+    """
     return np.concatenate([images, np.repeat(images[-1:], n - len(images), axis=0)]) if n > len(images) else images

@@ -20,7 +20,7 @@ from jaxqc.data.store import StoredSample
 from jaxqc.errors import UserError
 
 if TYPE_CHECKING:
-    from rich.console import Group
+    import rich.console
 
 Progress = Callable[[int, int], None]
 Add = Callable[[str, str], None]
@@ -31,7 +31,7 @@ TINY = 8
 
 @dataclass(frozen=True)
 class DataReport:
-    """What `check_path` found."""
+    """The findings of `check_path`."""
 
     path: str
     name: str
@@ -57,10 +57,10 @@ class DataReport:
 
     @property
     def ok(self) -> bool:
-        """Whether no sample is damaged or malformed (the warnings may still name what training refuses)."""
+        """True where no sample is damaged or malformed (the warnings may still name what training refuses)."""
         return not self.errors
 
-    def render(self, limit: int = 50) -> "Group":
+    def render(self, limit: int = 50) -> "rich.console.Group":
         """Two rich tables (counts; at most `limit` problems, errors first) between a headline and a verdict."""
         from rich.console import Group
         from rich.table import Table
@@ -110,6 +110,12 @@ def check_path(
 
     Raises:
       UserError: no data set there, or an index that cannot be read at all.
+
+    Examples:
+      >>> from jaxqc.data.synthetic.boards import write_mvtec
+      >>> report = check_path(write_mvtec("wood", normals=1, defects=1, size=32))
+      >>> report.ok
+      True
     """
     dataset, found = scan_data(path, layout, keys)
     facts = _look(dataset, max_pixels, progress)

@@ -1,4 +1,4 @@
-"""Whether the samples of a data set agree with each other: ids, groups, splits, classes, sizes, equal pixels."""
+"""Agreement of a data set's samples with each other: ids, groups, splits, classes, sizes, equal pixels."""
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ from jaxqc.data.problems import Problem, printable
 
 @dataclass
 class Facts:
-    """What one decoded sample tells."""
+    """Facts of one decoded sample."""
 
     problems: list[Problem] = field(default_factory=list)
     size: str = ""

@@ -20,9 +20,13 @@ from jaxqc.errors import UserError
 
 
 def grid(length: int, size: int, stride: int, edge: bool = False) -> list[int]:
-    """Where crops of `size` begin along a side of `length` pixels, `stride` apart.
+    """Starts of crops of `size` along a side of `length` pixels, `stride` apart.
 
     With `edge` a last one ends at the side's end if the others leave a rest, and overlaps the one before.
+
+    Examples:
+      >>> grid(10, size=4, stride=4), grid(10, size=4, stride=4, edge=True)
+      ([0, 4], [0, 4, 6])
     """
     starts = list(range(0, length - size + 1, stride))
     return [*starts, length - size] if edge and starts and starts[-1] != length - size else starts

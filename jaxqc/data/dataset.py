@@ -1,4 +1,4 @@
-"""What a reader gives (an index of samples, nothing decoded) and what the device takes (stacked uint8 arrays)."""
+"""An index of samples, nothing decoded, as a reader gives it; and stacked uint8 arrays, as the device takes them."""
 
 import dataclasses
 import hashlib
@@ -26,14 +26,20 @@ class Sample:
     more_masks: tuple[Path, ...] = ()
     """Further mask files of the image; its mask is the union of them and `mask`."""
     nonzero: bool = False
-    """Whether every mask value but 0 means defect (masks that hold the defect's kind); else those above 128."""
+    """True: every mask value but 0 means defect (masks that hold the defect's kind); else those above 128."""
     crop: tuple[int, int, int, int] | None = None
     """The part of the files that is the sample, in pixels: top, left, height, width. None = all of them."""
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """An index of samples; opening one reads no pixels."""
+    """An index of samples; opening one reads no pixels.
+
+    Examples:
+      >>> samples = (Sample("a", Path("a.png"), split="train"), Sample("b", Path("b.png"), split="test"))
+      >>> [sample.id for sample in Dataset("tiny", ("scratch",), samples).split("test").samples]
+      ['b']
+    """
 
     name: str
     classes: tuple[str, ...]
@@ -52,6 +58,12 @@ class ArrayDataset:
     """A whole data set in memory.
 
     images: uint8 [n h w c], c = 1 or 3. masks: uint8 [n h w] in {0, 1}. labels: int32 [n], -1 = no class known.
+
+    Examples:
+      >>> pixels = np.zeros((2, 4, 4, 1), np.uint8)
+      >>> data = ArrayDataset("tiny", ("scratch",), ("a", "b"), pixels, pixels[..., 0], np.array([-1, 0], np.int32))
+      >>> data.take([1]).ids, data.moments()
+      (('b',), (0.0, 0.0))
     """
 
     name: str
@@ -61,7 +73,7 @@ class ArrayDataset:
     masks: np.ndarray
     labels: np.ndarray
     skipped: tuple[str, ...] = ()
-    """What was left out of it as unusable: one line a sample, naming file and reason."""
+    """Samples left out as unusable: one line each, naming file and reason."""
 
     def __len__(self) -> int:
         return len(self.ids)

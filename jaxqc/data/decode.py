@@ -82,6 +82,11 @@ def read_image(path: str | Path, max_pixels: int = MAX_PIXELS, data: bytes | Non
 
     Raises:
       UserError: no such file, not an image, damaged, more than `max_pixels`, or pixels without a stated range.
+
+    Examples:
+      >>> Image.fromarray(np.full((2, 3), 7, np.uint8)).save("grey.png")
+      >>> read_image("grey.png").shape
+      (2, 3, 1)
     """
     with _opened(path, max_pixels, data=data) as im:
         pixels = _channels(im, printable(path))
@@ -91,7 +96,13 @@ def read_image(path: str | Path, max_pixels: int = MAX_PIXELS, data: bytes | Non
 
 
 def read_size(path: str | Path, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
-    """Height and width in pixels of what `read_image` would give. Raises `UserError` as it does."""
+    """Height and width in pixels of what `read_image` would give. Raises `UserError` as it does.
+
+    Examples:
+      >>> Image.fromarray(np.zeros((2, 3), np.uint8)).save("grey.png")
+      >>> read_size("grey.png")
+      (2, 3)
+    """
     with _opened(path, max_pixels, load=False) as im:
         width, height = im.size
         if im.format != "TIFF":
@@ -111,6 +122,11 @@ def read_mask(path: str | Path, max_pixels: int = MAX_PIXELS, nonzero: bool = Fa
     Raises:
       UserError: as `read_image`; also a mask in colour, and one with values above 1 but none above 128 (class indices,
         or 0 and 128): neither says which pixels are defects.
+
+    Examples:
+      >>> Image.fromarray(np.array([[0, 255]], np.uint8)).save("mask.png")
+      >>> read_mask("mask.png").tolist()
+      [[0, 1]]
     """
     with _opened(path, max_pixels) as im:
         palette = im.mode == "P" and not _grey_palette(im)
@@ -140,6 +156,11 @@ def read_values(path: str | Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
 
     A map with a colour palette holds indices: its palette is not looked at. One of a bit a pixel holds 0 and 1. Raises
     `UserError` as `read_image` does.
+
+    Examples:
+      >>> Image.fromarray(np.array([[0, 3]], np.uint8)).save("labels.png")
+      >>> read_values("labels.png").tolist()
+      [[0, 3]]
     """
     with _opened(path, max_pixels) as im:
         return np.array(im).astype(np.uint8) if im.mode in ("P", "1") else _channels(im, printable(path))
@@ -171,7 +192,7 @@ def _opened(path: str | Path, max_pixels: int, load: bool = True, data: bytes | 
 
 
 def _regular(path: str | Path) -> os.stat_result:
-    """Of a regular file: a named pipe would block for ever and a device may never end."""
+    """The status of a regular file: a named pipe would block for ever and a device may never end."""
     found = os.stat(path)
     if not stat.S_ISREG(found.st_mode):
         raise UserError(f"{printable(path)}: not a regular file; give an image file")
@@ -215,7 +236,7 @@ def _decoder(file: Any, name: str) -> Any:
 
 
 def _grey_palette(im: Image.Image) -> bool:
-    """Whether all palette entries in use are grey (an index beyond the palette's end is black)."""
+    """True where all palette entries in use are grey (an index beyond the palette's end is black)."""
     entries = np.zeros((256, 3), np.uint8)
     palette = np.array(im.getpalette("RGB"), np.uint8).reshape(-1, 3)
     entries[: len(palette)] = palette

@@ -41,6 +41,10 @@ def choose_groups(groups: Iterable[str], share: float, seed: int = 0) -> frozens
 
     Raises:
       UserError: fewer than two groups, or a share outside (0, 1).
+
+    Examples:
+      >>> len(choose_groups(["coil1", "coil2", "coil3", "coil4"], share=0.5))
+      2
     """
     ranked = sorted(set(groups), key=lambda g: rank(seed, g))
     if not 0 < share < 1:

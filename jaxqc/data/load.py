@@ -29,6 +29,14 @@ def load_sample(sample: Sample, size: int = 0, max_pixels: int = MAX_PIXELS) -> 
     Raises:
       UserError: a file cannot be decoded, there is no mask though the sample is not normal, or it is not of the
         image's size; or the crop reaches beyond it.
+
+    Examples:
+      >>> from jaxqc.data.synthetic.boards import write_mvtec
+      >>> from jaxqc.data.open import open_data
+      >>> dataset = open_data(write_mvtec("wood", normals=1, defects=1, size=32))
+      >>> image, mask = load_sample(dataset.samples[0], size=16)
+      >>> image.shape, mask.shape
+      ((16, 16, 3), (16, 16))
     """
     if sample.mask is None and (isinstance(sample, StoredSample) or not sample.normal):
         raise UserError(f"{printable(sample.image)}: no mask for {sample.id!r}; add one (all zero = no defect)")
@@ -119,6 +127,12 @@ def load_arrays(
 
     Raises:
       UserError: a sample cannot be used (the first is named, the others counted), nothing is left, or sizes differ.
+
+    Examples:
+      >>> from jaxqc.data.synthetic.boards import write_mvtec
+      >>> from jaxqc.data.open import open_data
+      >>> load_arrays(open_data(write_mvtec("wood", normals=2, defects=1, size=32))).images.shape
+      (4, 32, 32, 3)
     """
     problems: list[Problem] = []
     kept: list[Sample] = []

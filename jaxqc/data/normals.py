@@ -1,4 +1,4 @@
-"""Which samples are normal (free of defects by the data set's own word), which defective, and which neither.
+"""Samples that are normal (free of defects by the data set's own word), defective, or neither.
 
 A sample is normal where its reader says so (`Sample.normal`) or where its class has one of the usual names (`good`,
 `Free`, ...), which also survives record files. It is defective where it has another class. A sample without a class
@@ -19,27 +19,44 @@ NAMES = frozenset(
 
 
 def means_normal(name: str) -> bool:
-    """Whether a class or folder name says that nothing is wrong (`good`, `Free`, `defect-free`, ...)."""
+    """True where a class or folder name says that nothing is wrong (`good`, `Free`, `defect-free`, ...).
+
+    Examples:
+      >>> means_normal("defect-free"), means_normal("scratch")
+      (True, False)
+    """
     return re.sub(r"[\s_-]+", "", name.casefold()) in NAMES
 
 
 def is_normal(sample: Sample, dataset: Dataset) -> bool:
-    """Whether the sample is known to be free of defects."""
+    """True where the sample is known to be free of defects."""
     return sample.normal or (sample.label >= 0 and means_normal(dataset.classes[sample.label]))
 
 
 def is_defective(sample: Sample, dataset: Dataset) -> bool:
-    """Whether the sample is known to have a defect."""
+    """True where the sample is known to have a defect."""
     return sample.label >= 0 and not is_normal(sample, dataset)
 
 
 def normals(dataset: Dataset) -> Dataset:
-    """The normal samples, in index order (possibly none)."""
+    """The normal samples, in index order (possibly none).
+
+    Examples:
+      >>> samples = (Sample("a", Path("a.png"), label=0), Sample("b", Path("b.png"), label=1))
+      >>> [sample.id for sample in normals(Dataset("tiny", ("good", "hole"), samples)).samples]
+      ['a']
+    """
     return dataclasses.replace(dataset, samples=tuple(s for s in dataset.samples if is_normal(s, dataset)))
 
 
 def defects(dataset: Dataset) -> Dataset:
-    """The defective samples, in index order (possibly none)."""
+    """The defective samples, in index order (possibly none).
+
+    Examples:
+      >>> samples = (Sample("a", Path("a.png"), label=0), Sample("b", Path("b.png"), label=1))
+      >>> [sample.id for sample in defects(Dataset("tiny", ("good", "hole"), samples)).samples]
+      ['b']
+    """
     return dataclasses.replace(dataset, samples=tuple(s for s in dataset.samples if is_defective(s, dataset)))
 
 

@@ -12,7 +12,7 @@ from jaxqc.errors import UserError
 
 @dataclass(frozen=True)
 class Keys:
-    """Which features of a TFDS set to use; "" finds them by kind and usual names."""
+    """The features of a TFDS set to use; "" finds them by kind and usual names."""
 
     image: str = ""
     mask: str = ""
@@ -26,6 +26,10 @@ def keys_of(config: DataConfig) -> Keys:
 
     Raises:
       UserError: `data.foreground` is no list of whole numbers.
+
+    Examples:
+      >>> keys_of(DataConfig(foreground="1,3")).foreground
+      (1, 3)
     """
     return Keys(config.image_key, config.mask_key, config.label_key, mask_values(config.foreground, "data.foreground"))
 
@@ -35,6 +39,10 @@ def mask_values(text: str, where: str) -> tuple[int, ...]:
 
     Raises:
       UserError: naming `where`, for anything else.
+
+    Examples:
+      >>> mask_values("1,3", "data.foreground")
+      (1, 3)
     """
     try:
         return tuple(int(part) for part in text.split(",") if part.strip())
@@ -52,6 +60,12 @@ def open_data(path: str | Path, layout: str = "auto", skip_bad: bool = False, ke
 
     Raises:
       UserError: nothing there, or nothing that the layout describes.
+
+    Examples:
+      >>> from jaxqc.data.synthetic.boards import write_mvtec
+      >>> dataset = open_data(write_mvtec("wood", normals=2, defects=2, size=32))
+      >>> len(dataset), dataset.samples[0].split
+      (6, 'train')
     """
     dataset, problems = scan_data(path, layout, keys)
     if skip_bad:
@@ -61,7 +75,14 @@ def open_data(path: str | Path, layout: str = "auto", skip_bad: bool = False, ke
 
 
 def scan_data(path: str | Path, layout: str = "auto", keys: Keys | None = None) -> tuple[Dataset, list[Problem]]:
-    """As `open_data`, but gives the problems of single samples back instead of refusing."""
+    """As `open_data`, but gives the problems of single samples back instead of refusing.
+
+    Examples:
+      >>> from jaxqc.data.synthetic.boards import write_mvtec
+      >>> dataset, problems = scan_data(write_mvtec("wood", normals=1, defects=1, size=32))
+      >>> dataset.classes, problems
+      (('good', 'liquid'), [])
+    """
     path = Path(path)
     if layout == "records" or (layout == "auto" and path.is_file()):
         from jaxqc.data.records import open_records

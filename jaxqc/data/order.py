@@ -1,4 +1,4 @@
-"""Which samples make up which batch: pure arithmetic on (seed, epoch, step), without reading anything."""
+"""The samples of each batch: pure arithmetic on (seed, epoch, step), without reading anything."""
 
 import functools
 import math
@@ -15,6 +15,10 @@ def epoch_order(samples: int, seed: int, epoch: int) -> np.ndarray:
 
     Sorts raw Philox words, because NumPy keeps the streams of its bit generators from version to version but not
     those of `Generator.permutation`.
+
+    Examples:
+      >>> sorted(epoch_order(4, seed=0, epoch=1).tolist())
+      [0, 1, 2, 3]
     """
     words = np.random.Philox(np.random.SeedSequence((seed, epoch))).random_raw(samples)
     order = np.argsort(words, kind="stable").astype(np.int64)
@@ -24,11 +28,16 @@ def epoch_order(samples: int, seed: int, epoch: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class BatchOrder:
-    """Which samples make up which batch.
+    """The samples of each batch.
 
     Training (`pad=False`): the last partial batch of an epoch is left out, and with `shuffle` each epoch has an order
     of its own, so over many epochs nothing is left out for good. Evaluation (`pad=True`): every sample once, the last
     batch filled up with copies of weight 0.
+
+    Examples:
+      >>> order = BatchOrder(samples=5, batch=2, seed=0, pad=True)
+      >>> order.steps_per_epoch, order.rows(2)[1].tolist()
+      (3, [1.0, 0.0])
     """
 
     samples: int

@@ -68,7 +68,7 @@ class BatchReader:
 
 
 def _colour(image: np.ndarray) -> bool:
-    """Whether the image is more than grey stored as RGB."""
+    """True where the image is more than grey stored as RGB."""
     return image.shape[2] == 3 and bool((image != image[..., :1]).any())
 
 

@@ -1,4 +1,4 @@
-"""What can be wrong with a data set: one record a finding, and the rule by which a list of findings stops the run."""
+"""Problems of a data set: one record a finding, and the rule by which a list of findings stops the run."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ class Problem:
     kind: str
     """A short word to filter by: `missing-file`, `undecodable`, `duplicate-id`, ..."""
     message: str
-    """What is wrong and the way out; it names the file."""
+    """The fault and the way out; it names the file."""
     severity: Literal["error", "warning"] = "error"
 
 

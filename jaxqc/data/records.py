@@ -73,6 +73,14 @@ def write_records(
 
     Raises:
       UserError: a sample cannot be read, sizes differ with `size=0`, or the file cannot be written.
+
+    Examples:
+      >>> from jaxqc.data.synthetic.boards import write_mvtec
+      >>> from jaxqc.data.open import open_data
+      >>> dataset = write_records(open_data(write_mvtec("wood", normals=1, defects=1, size=32)), "wood.records")
+      >>> image, mask = dataset.samples[0].read()
+      >>> image.shape
+      (32, 32, 3)
     """
     from array_record.python.array_record_module import ArrayRecordWriter
 

@@ -5,8 +5,13 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 
 
-def resize_image(image: UInt8[np.ndarray, "h w c"], size: int) -> UInt8[np.ndarray, "size size c"]:
-    """Bilinear with antialiasing (half-pixel centres) to a square of `size` pixels, whatever the aspect ratio."""
+def resize_image(image: UInt8[np.ndarray, "h w c"], size: int) -> UInt8[np.ndarray, "{size} {size} c"]:
+    """Bilinear with antialiasing (half-pixel centres) to a square of `size` pixels, whatever the aspect ratio.
+
+    Examples:
+      >>> resize_image(np.zeros((4, 6, 3), np.uint8), 2).shape
+      (2, 2, 3)
+    """
     if image.shape[:2] == (size, size):
         return image
     grey = image.shape[2] == 1
@@ -14,13 +19,23 @@ def resize_image(image: UInt8[np.ndarray, "h w c"], size: int) -> UInt8[np.ndarr
     return np.array(out).reshape(size, size, image.shape[2])
 
 
-def resize_mask(mask: UInt8[np.ndarray, "h w"], size: int) -> UInt8[np.ndarray, "size size"]:
-    """The mask at the same geometry as `resize_image`: 1 where at least half of the new pixel's neighbourhood is."""
+def resize_mask(mask: UInt8[np.ndarray, "h w"], size: int) -> UInt8[np.ndarray, "{size} {size}"]:
+    """The mask at the same geometry as `resize_image`: 1 where at least half of the new pixel's neighbourhood is.
+
+    Examples:
+      >>> resize_mask(np.array([[1, 1], [0, 0]], np.uint8), 4)[:, 0].tolist()
+      [1, 1, 0, 0]
+    """
     return (resize_image(mask[..., None] * np.uint8(255), size)[..., 0] > 127).astype(np.uint8)
 
 
-def resize_map(values: Float[np.ndarray, "s t"], height: int, width: int) -> Float[np.ndarray, "height width"]:
-    """Bilinear with half-pixel centres, antialiased where it shrinks: what `jax.image.resize` does on the device."""
+def resize_map(values: Float[np.ndarray, "s t"], height: int, width: int) -> Float[np.ndarray, "{height} {width}"]:
+    """Bilinear with half-pixel centres, antialiased where it shrinks: what `jax.image.resize` does on the device.
+
+    Examples:
+      >>> resize_map(np.array([[0.0, 4.0]], np.float32), 1, 4).tolist()
+      [[0.0, 1.0, 3.0, 4.0]]
+    """
     if values.shape == (height, width):
         return values
     return np.asarray(Image.fromarray(values).resize((width, height), Image.Resampling.BILINEAR))

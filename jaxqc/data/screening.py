@@ -1,4 +1,4 @@
-"""Which samples of a streamed data set can be used: found before a run starts, not in its middle."""
+"""The usable samples of a streamed data set: found before a run starts, not in its middle."""
 
 import dataclasses
 from collections import Counter

@@ -28,7 +28,12 @@ NOISE = 0.2
 
 
 def choose_protocol(dataset: Dataset, protocol: str) -> str:
-    """`auto` becomes `index` where the data bring a split of their own, else `seed`; any other name stays."""
+    """`auto` becomes `index` where the data bring a split of their own, else `seed`; any other name stays.
+
+    Examples:
+      >>> choose_protocol(Dataset("tiny", (), (Sample("a", Path("a.png"), split="train"),)), "auto")
+      'index'
+    """
     if protocol != "auto":
         return protocol
     return "index" if any(sample.split for sample in dataset.samples) else "seed"
@@ -46,6 +51,12 @@ def apply_protocol(dataset: Dataset, protocol: str, seed: int = 0) -> tuple[Data
 
     Raises:
       UserError: an unknown protocol, or too few samples for it.
+
+    Examples:
+      >>> samples = tuple(Sample(str(i), Path(f"{i}.png"), label=0) for i in range(20))
+      >>> train, test = apply_protocol(Dataset("tiny", ("scratch",), samples), "seed")
+      >>> len(train), len(test)
+      (18, 2)
     """
     if protocol not in PROTOCOLS:
         raise UserError(f"protocol: unknown {protocol!r}{suggest(protocol, PROTOCOLS)}")
@@ -77,6 +88,11 @@ def salt_and_pepper(image: UInt8[np.ndarray, "h w c"], seed: int | str, share: f
 
     Raises:
       UserError: `share` outside [0, 1].
+
+    Examples:
+      >>> noisy = salt_and_pepper(np.full((8, 8, 1), 100, np.uint8), seed=0, share=1.0)
+      >>> sorted(set(noisy.ravel().tolist()))
+      [0, 255]
     """
     if not 0 <= share <= 1:
         raise UserError(f"noise: share {share} is outside [0, 1]")
@@ -129,6 +145,11 @@ def write_split(file: str | Path, ids: Dataset | Iterable[str]) -> None:
     """Writes a list of ids, one a line, UTF-8. The folder is made where it is absent; the file appears whole or not.
 
     Processes that write the same list at once do not meet.
+
+    Examples:
+      >>> write_split("train.txt", ["a", "b"])
+      >>> Path("train.txt").read_text().split()
+      ['a', 'b']
     """
     file = Path(file)
     lines = [s.id for s in ids.samples] if isinstance(ids, Dataset) else list(ids)
@@ -144,6 +165,12 @@ def read_split(file: str | Path, dataset: Dataset) -> Dataset:
 
     Raises:
       UserError: no such file, not UTF-8, no ids, an id twice, or one that the data set lacks.
+
+    Examples:
+      >>> write_split("test.txt", ["b"])
+      >>> samples = (Sample("a", Path("a.png")), Sample("b", Path("b.png")))
+      >>> [sample.id for sample in read_split("test.txt", Dataset("tiny", (), samples)).samples]
+      ['b']
     """
     name = printable(file)
     try:

@@ -1,7 +1,7 @@
 """Samples whose pixels lie in a store (a record file, a TFDS set) instead of in image files of their own."""
 
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import UInt8
@@ -9,6 +9,7 @@ from jaxtyping import UInt8
 from jaxqc.data.dataset import Sample
 
 
+@runtime_checkable
 class Store(Protocol):
     """Random access to decoded samples. Holds no open handle, so it travels to worker processes; safe in threads."""
 

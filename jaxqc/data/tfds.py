@@ -38,7 +38,7 @@ class TfdsStore:
     split: str
     image: str
     mask: str
-    """Where it is "", the set has none or it is not wanted: masks are all zero."""
+    """Feature of the mask; "" = the set has none or it is not wanted: masks are all zero."""
     foreground: tuple[int, ...] = ()
     """Mask values that mean defect; () = every value but 0 of a binary mask."""
 

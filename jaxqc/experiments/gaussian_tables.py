@@ -1,12 +1,11 @@
 """The tables of the "Gaussian CBAM" paper for any data set: which cells each has, and their results as Markdown."""
 
-import math
-import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from jaxqc.anomaly.recipe import FitConfig
 from jaxqc.experiments.gaussian_cbam import Outcome
+from jaxqc.experiments.markdown import mean_and_deviation, table_head, table_row
 from jaxqc.models.resnet import BACKBONES as NETWORKS
 
 LAYERS = ((1,), (2,), (3,), (4,), (1, 2), (1, 2, 3), (1, 2, 3, 4))
@@ -139,40 +138,22 @@ def seeded(config: FitConfig, seed: int) -> FitConfig:
 
 def markdown(table: str, lines: Sequence[Line], seeds: Sequence[int], found: Mapping[FitConfig, Outcome]) -> str:
     """One table: mean ± standard deviation (n - 1) over the seeds, and the paper's numbers on its own data."""
-    head = ["", *COLUMNS.values(), "paper: image AUROC", "pixel AUROC", "F1"]
-    out = [f"## {TABLES[table]}", "", _row(head), _row(["---", *["---:"] * (len(head) - 1)])]
+    columns = ["", *COLUMNS.values(), "paper: image AUROC", "pixel AUROC", "F1"]
+    out = [f"## {TABLES[table]}", "", *table_head(columns)]
     for line in lines:
         outcomes = [found[seeded(line.config, seed)] for seed in seeds]
-        paper = ["" if x is None else _number(x) for x in line.paper]
+        paper = ["" if x is None else f"{x:.3f}" for x in line.paper]
         rows = [x for x in outcomes if not isinstance(x, str)]
-        cells = [mean_and_deviation([row["metrics"][key] for row in rows]) for key in COLUMNS]
-        out.append(_row([line.label, *cells, *paper]))
+        cells = [mean_and_deviation([found["metrics"][key] for found in rows], 4) for key in COLUMNS]
+        out.append(table_row([line.label, *cells, *paper]))
         # One line a reason: seeds rarely differ in it.
         for reason in dict.fromkeys(x for x in outcomes if isinstance(x, str)):
             missing = sum(x == reason for x in outcomes)
             out.append(
-                _row([f"— not run for {missing} of {len(seeds)} seeds: {reason}".replace("|", "\\|")] + [""] * 9)
+                table_row([f"— not run for {missing} of {len(seeds)} seeds: {reason}"] + [""] * (len(columns) - 1))
             )
     return "\n".join(out) + "\n"
 
 
-def mean_and_deviation(values: Sequence[float | None]) -> str:
-    """`.9123 ± .0045`; without deviation for one value, a dash where there is none."""
-    known = [v for v in values if v is not None and math.isfinite(v)]
-    if not known or len(known) < len(values):
-        return "—"
-    mean = _number(statistics.fmean(known), 4)
-    return mean if len(known) == 1 else f"{mean} ± {_number(statistics.stdev(known), 4)}"
-
-
-def _number(value: float, digits: int = 3) -> str:
-    text = f"{value:.{digits}f}"
-    return text[1:] if text.startswith("0.") else text
-
-
 def _joined(layers: Sequence[int]) -> str:
     return "layer " + " + ".join(map(str, layers))
-
-
-def _row(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cells) + " |"

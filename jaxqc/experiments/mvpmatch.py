@@ -3,13 +3,13 @@
 import dataclasses
 import math
 import shutil
-import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from jaxqc.errors import UserError, suggest
+from jaxqc.experiments.markdown import mean_and_deviation, table_head, table_row
 from jaxqc.fields import as_now, to_dict
 from jaxqc.semi.data import Splits, make_splits, manifest_of, open_pairs, parse_share, write_splits
 from jaxqc.semi.evaluate import evaluate_part
@@ -134,7 +134,7 @@ def markdown(
     """
     shares = list(dict.fromkeys(cell.share for cell in found))
     methods = [name for name in NAMES if name != over and any(cell.method == name for cell in found)]
-    lines = ["| method | " + " | ".join(shares) + " |", "|---|" + "--:|" * len(shares)]
+    lines = table_head(["method", *shares])
     for method in methods:
         texts = []
         for share in shares:
@@ -145,17 +145,10 @@ def markdown(
                     base = found.get(dataclasses.replace(cell, method=over), {}).get(part)
                 if own and base:
                     values.append(100 * (own[metric] - base[metric]))
-            texts.append(_mean(values, "+" if over else ""))
-        lines.append(f"| {NAMES[method]} | " + " | ".join(texts) + " |")
+            finite = [v for v in values if math.isfinite(v)]
+            texts.append(mean_and_deviation(finite, 2, "+" if over else "", absent=""))
+        lines.append(table_row([NAMES[method], *texts]))
     return "\n".join(lines) + "\n"
-
-
-def _mean(values: Sequence[float], sign: str = "") -> str:
-    values = [v for v in values if math.isfinite(v)]
-    if not values:
-        return ""
-    spread = f" ± {statistics.stdev(values):.2f}" if len(values) > 1 else ""
-    return f"{statistics.mean(values):{sign}.2f}{spread}"
 
 
 def check_cells(methods: Sequence[str], shares: Sequence[str], seeds: int, first_seed: int = 0) -> list[Cell]:

@@ -32,7 +32,7 @@ STABLEHLO, ONNX, META, GOLDEN, WEIGHTS = "model.stablehlo", "model.onnx", "meta.
 GRAPHS = {"stablehlo": STABLEHLO, "onnx": ONNX}
 VERSION = "export_format"
 NEEDED = ("kind", "graph", "classes", "input", "outputs", "thresholds")
-"""What every meta.json has."""
+"""Keys of every meta.json."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,12 @@ class Contents:
 
 
 def is_export(path: str | Path) -> bool:
-    """Whether a folder is an export, or what is left of one (and not a run's folder)."""
+    """True where a folder is an export, or what is left of one (and not a run's folder).
+
+    Examples:
+      >>> is_export("nothing")
+      False
+    """
     folder = Path(path)
     if any((folder / name).is_file() for name in GRAPHS.values()):
         return True

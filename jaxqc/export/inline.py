@@ -41,7 +41,7 @@ def _pad(array: jax.Array, value: jax.Array, *, padding_config: Sequence[tuple[i
 
 
 def _empty(*, dtype: Any, **_: Any) -> jax.Array:
-    """What one branch hands out in the place of another's residuals; nobody reads it."""
+    """A branch's stand-in for another's residuals; nobody reads it."""
     return jnp.zeros((), dtype)
 
 

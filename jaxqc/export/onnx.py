@@ -25,7 +25,7 @@ OPSET = 18
 ONE_FILE = 1_900_000_000
 """Bytes of weights up to which all is one file: protobuf's limit is 2 GiB."""
 PACKAGES = ("jax2onnx", "onnx", "onnxruntime")
-"""Of the extra `onnx`; imported by name, since few environments have them."""
+"""Packages of the extra `onnx`; imported by name, since few environments have them."""
 INSTALL = "pip install 'jaxqc[onnx]'"
 
 

@@ -1,4 +1,4 @@
-"""How far two runs of one model are apart, and how far they may be."""
+"""The distance between two runs of one model, and the one allowed."""
 
 from collections.abc import Mapping
 
@@ -18,6 +18,11 @@ def differences(found: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarr
 
     Raises:
       ValueError: outputs or shapes that are not the same.
+
+    Examples:
+      >>> found = {"map": np.array([0.5, 0.75]), "label": np.array([1, 2])}
+      >>> differences(found, {"map": np.array([0.5, 0.5]), "label": np.array([1, 1])})
+      {'map': 0.25, 'label': 0.5}
     """
     if found.keys() != expected.keys():
         raise ValueError(f"outputs {sorted(found)}, expected {sorted(expected)}")
@@ -28,7 +33,12 @@ def differences(found: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarr
 
 
 def outside(apart: Mapping[str, float], expected: Mapping[str, np.ndarray], tolerance: float) -> list[str]:
-    """What is too far apart, a line each; empty where all is well. A NaN is never well."""
+    """Outputs too far apart, a line each; empty where all is well. A NaN is never well.
+
+    Examples:
+      >>> outside({"map": 0.0}, {"map": np.zeros(2, np.float32)}, tolerance=1e-3)
+      []
+    """
     limits = {name: tolerance if value.dtype.kind == "f" else SHARE for name, value in expected.items()}
     return [f"{name}: {apart[name]:.1e} > {limit:.0e}" for name, limit in limits.items() if not apart[name] <= limit]
 

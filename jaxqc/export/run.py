@@ -83,7 +83,7 @@ class Exported:
         return {name: np.stack(values) if name in WHOLE else values for name, values in lists.items()}
 
     def check(self) -> dict[str, float]:
-        """How far the golden outputs are off on this machine, by output (`jaxqc.export.parity.differences`)."""
+        """Differences of the golden outputs on this machine, by output (`jaxqc.export.parity.differences`)."""
         expected = {name: value for name, value in self._golden.items() if name != "image"}
         return differences(self._batches(self._golden["image"]), expected)
 

@@ -24,7 +24,7 @@ from jaxtyping import Array, Bool, Float, Int, Num
 from jaxqc.metrics import exact_counts, ranking
 from jaxqc.metrics.aupro import LIMIT
 from jaxqc.metrics.histogram import Edges, checked_edges, histogram, pixel_groups, region_groups
-from jaxqc.types import Metrics
+from jaxqc.types import ArrayLike, Metrics
 
 
 @struct.dataclass
@@ -37,14 +37,14 @@ class AnomalySums:
     edges: Edges = struct.field(pytree_node=False)
     pixels: exact_counts.Wide
     """[1 + kinds, bins, 4]: `histogram`'s columns."""
-    broken: Int[Array, " k"]
+    broken: Int[ArrayLike, "... k"]
     """Images by kind whose map or score is not finite."""
-    count: Int[Array, ""]
+    count: Int[ArrayLike, "..."] | np.integer
     """Images."""
-    scores: Float[Array, " n"]
-    kinds: Int[Array, " n"]
-    filled: Int[Array, " n"]
-    """How many images each slot has got: 1 where all is well."""
+    scores: Float[ArrayLike, "... n"]
+    kinds: Int[ArrayLike, "... n"]
+    filled: Int[ArrayLike, "... n"]
+    """Number of images in each slot: 1 where all is well."""
 
 
 def empty(edges: Sequence[float] | np.ndarray, images: int, kinds: int = 1) -> AnomalySums:
@@ -52,6 +52,10 @@ def empty(edges: Sequence[float] | np.ndarray, images: int, kinds: int = 1) -> A
 
     edges: of the pixels' histogram, such as `histogram.log_edges`. They are compiled into `update`.
     Raises ValueError if they are not finite and increasing.
+
+    Examples:
+      >>> empty([0.1, 0.5], images=2).pixels.low.shape  # kinds, bins, columns
+      (2, 3, 4)
     """
     edges = checked_edges(edges)
     return AnomalySums(
@@ -67,14 +71,14 @@ def empty(edges: Sequence[float] | np.ndarray, images: int, kinds: int = 1) -> A
 
 def update(
     sums: AnomalySums,
-    maps: Float[Array, "b h w"],
-    masks: Num[Array, "b h w"] | Bool[Array, "b h w"],
-    region_weight: Float[Array, "b h w"],
-    weight: Float[Array, " b"],
+    maps: Float[ArrayLike, "b h w"],
+    masks: Num[ArrayLike, "b h w"] | Bool[ArrayLike, "b h w"],
+    region_weight: Float[ArrayLike, "b h w"],
+    weight: Float[ArrayLike, " b"],
     *,
-    scores: Float[Array, " b"] | None = None,
-    kind: Int[Array, " b"] | None = None,
-    position: Int[Array, " b"] | None = None,
+    scores: Float[ArrayLike, " b"] | None = None,
+    kind: Int[ArrayLike, " b"] | None = None,
+    position: Int[ArrayLike, " b"] | None = None,
 ) -> AnomalySums:
     """Adds a batch. Pure: call it inside `jit`, `pmap` or `shard_map`.
 
@@ -84,9 +88,17 @@ def update(
     scores: of the images; their maps' maxima if not given. kind: 0 = normal, 1 + i = the i-th kind of defect; if not
     given, 1 where the mask has a defect. position: of the images in the test set, each once; if not given, they follow
     those that `sums` has. Sums that begin apart and merge later, on devices too, need positions.
+
+    Examples:
+      >>> from jaxqc.metrics.aupro import region_weights
+      >>> maps, masks = np.zeros((2, 4, 4), np.float32), np.zeros((2, 4, 4), bool)
+      >>> maps[1, 0, 0], masks[1, 0, 0] = 1, True
+      >>> sums = update(empty([0.5], images=2), maps, masks, region_weights(masks)[0], np.ones(2, np.float32))
+      >>> compute(sums)["image_auroc"], compute(sums)["au_pro"]
+      (1.0, 1.0)
     """
     k, n = len(sums.broken), len(sums.filled)
-    truth, counted = masks > 0.5, weight > 0
+    truth, counted = jnp.asarray(masks) > 0.5, jnp.asarray(weight) > 0
     score = (maps.max(axis=(1, 2)) if scores is None else scores).astype(jnp.float32)
     finite = jnp.isfinite(maps).all(axis=(1, 2)) & jnp.isfinite(score)
     if kind is None:
@@ -115,6 +127,10 @@ def merge(a: AnomalySums, b: AnomalySums) -> AnomalySums:
     """The sums over both sets of images; across devices it is `jax.lax.psum(sums, axis)`.
 
     Raises ValueError if their edges differ.
+
+    Examples:
+      >>> int(merge(empty([0.5], images=2), empty([0.5], images=2)).count)
+      0
     """
     if a.edges != b.edges:  # jax.tree.map would say so by printing thousands of them
         raise ValueError(f"cannot merge: the bin edges differ ({len(a.edges)} and {len(b.edges)} of them)")
@@ -142,6 +158,10 @@ def compute(
 
     Raises ValueError if the number of names is not that of `empty`, if an image has no slot or shares one or has an
     unknown kind, or if the pixel threshold is not one of the edges (it could not be exact).
+
+    Examples:
+      >>> compute(empty([0.5], images=0))["image_auroc"]  # no images
+      nan
     """
     sums = jax.device_get(sums)
     _check(sums, kinds)

@@ -35,6 +35,12 @@ def region_weights(
     float32, 0 off the defects. The masks must have the size of the maps that are measured: a resized mask has other
     regions. Raises `UserError` if a mask has more than `MAX_REGIONS`: that is noise, not a drawing of defects. ids: its
     name in that error.
+
+    Examples:
+      >>> mask = np.array([[[1, 1, 0, 1]]], bool)  # two regions, of two pixels and of one
+      >>> weights, regions = region_weights(mask)
+      >>> weights.tolist(), regions.tolist()
+      ([[[0.5, 0.5, 0.0, 1.0]]], [2])
     """
     labels = np.empty(masks.shape, np.int32)
     ndimage.label(masks, CONNECTED, output=labels)
@@ -62,6 +68,11 @@ def au_pro(
     """AU-PRO by sorting all pixels, on the host in float64. For tests and small sets: about 100 bytes a pixel.
 
     weight: images of weight 0 are left out. NaN without a defect, without a normal pixel, or with a NaN in a map.
+
+    Examples:
+      >>> maps = np.array([[[0.9, 0.8, 0.1, 0.2]]], np.float32)
+      >>> au_pro(maps, maps > 0.5)  # every defect pixel above every other
+      1.0
     """
     counted = slice(None) if weight is None else np.asarray(weight) > 0
     scores, truth = np.asarray(maps, np.float64)[counted], np.asarray(masks, bool)[counted]

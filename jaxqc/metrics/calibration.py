@@ -7,36 +7,48 @@ whose best threshold says nothing of a new image.
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
-from jaxtyping import Array, Float, Num
+from jaxtyping import Float, Num
 
 from jaxqc.metrics.threshold import LEVELS, level_counts
-from jaxqc.types import Metrics
+from jaxqc.types import ArrayLike, Metrics
 
 
 @struct.dataclass
 class Levels:
     """Weighted sums over images of shares of their pixels; merging is addition. Every image counts alike."""
 
-    hits: Float[Array, " 256"]
+    hits: Float[ArrayLike, "... 256"]
     """Defect pixels at or above each of the 256 levels."""
-    marked: Float[Array, " 256"]
+    marked: Float[ArrayLike, "... 256"]
     """All pixels at or above it."""
-    defect: Float[Array, ""]
+    defect: Float[ArrayLike, "..."] | np.floating
     """Defect pixels."""
 
 
 def empty() -> Levels:
-    """Sums over no images."""
+    """Sums over no images.
+
+    Examples:
+      >>> float(empty().defect)
+      0.0
+    """
     return Levels(jnp.zeros(LEVELS), jnp.zeros(LEVELS), jnp.zeros(()))
 
 
 def update(
-    levels: Levels, pred: Float[Array, "b h w"], mask: Num[Array, "b h w"], weight: Float[Array, " b"]
+    levels: Levels, pred: Float[ArrayLike, "b h w"], mask: Num[ArrayLike, "b h w"], weight: Float[ArrayLike, " b"]
 ) -> Levels:
-    """Adds a batch: maps in [0, 1], masks (1 = defect) of their size; weight 0 leaves an image out. Pure."""
+    """Adds a batch: maps in [0, 1], masks (1 = defect) of their size; weight 0 leaves an image out. Pure.
+
+    Examples:
+      >>> maps = np.array([[[0.2, 0.8]]], np.float32)
+      >>> levels = update(empty(), maps, (maps > 0.5).astype(np.uint8), np.ones(1, np.float32))
+      >>> float(levels.defect)  # half of the image's pixels
+      0.5
+    """
     finite = jnp.isfinite(pred).all(axis=(1, 2))
     weight = jnp.where(finite, weight, 0)
-    counts = level_counts(jnp.clip(jnp.where(finite[:, None, None], pred, 0), 0, 1), mask > 0.5)
+    counts = level_counts(jnp.clip(jnp.where(finite[:, None, None], pred, 0), 0, 1), jnp.asarray(mask) > 0.5)
     share = lambda x: (weight[:, None] * x / counts.pixels).sum(0)
     return Levels(
         levels.hits + share(counts.hits),
@@ -47,7 +59,14 @@ def update(
 
 def compute(levels: Levels) -> Metrics:
     """`threshold`, a map's value in (0, 1) from which on a pixel is called defective, and the `f1` of the pixels there;
-    both NaN where no image has a defect. Of levels that do equally well, the middle one."""
+    both NaN where no image has a defect. Of levels that do equally well, the middle one.
+
+    Examples:
+      >>> maps = np.array([[[0.2, 0.8]]], np.float32)
+      >>> levels = update(empty(), maps, (maps > 0.5).astype(np.uint8), np.ones(1, np.float32))
+      >>> {name: round(value, 2) for name, value in compute(levels).items()}
+      {'threshold': 0.5, 'f1': 1.0}
+    """
     hits, marked = (np.asarray(x, np.float64)[1:] for x in (levels.hits, levels.marked))  # level 0 marks everything
     defect = float(levels.defect)
     if not defect > 0:

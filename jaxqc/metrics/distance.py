@@ -9,7 +9,12 @@ UNROLL = 8
 
 
 def nearest_row(mask: Bool[Array, "b h w"]) -> Int[Array, "b h w"]:
-    """Row of the nearest foreground pixel in the same column, the upper one on a tie; far outside if there is none."""
+    """Row of the nearest foreground pixel in the same column, the upper one on a tie; far outside if there is none.
+
+    Examples:
+      >>> nearest_row(jnp.array([[[0], [1], [0], [0]]], bool))[0, :, 0].tolist()
+      [1, 1, 1, 1]
+    """
     far = 2 * mask.shape[1] + mask.shape[2]  # farther, seen from any pixel, than the image's diagonal
     row = lax.broadcasted_iota(jnp.int32, mask.shape, 1)
     above = lax.cummax(jnp.where(mask, row, -far), axis=1)
@@ -26,6 +31,11 @@ def distance_transform(mask: Bool[Array, "b h w"]) -> tuple[Float[Array, "b h w"
 
     Distances are exact integers before the square root (sides up to 11,000). A foreground pixel has distance 0
     and its own index. An image without foreground has distance `inf` and index 0 everywhere.
+
+    Examples:
+      >>> distance, index = distance_transform(jnp.array([[[1, 0, 0], [0, 0, 0]]], bool))
+      >>> distance[0].round(3).tolist(), index[0].tolist()
+      ([[0.0, 1.0, 2.0], [1.0, 1.4140000343322754, 2.236000061035156]], [[0, 0, 0], [0, 0, 0]])
     """
     w = mask.shape[2]
     row = lax.broadcasted_iota(jnp.int32, mask.shape, 1)
@@ -48,6 +58,11 @@ def distance_transform(mask: Bool[Array, "b h w"]) -> tuple[Float[Array, "b h w"
 
 
 def take_pixels(values: Float[Array, "b h w"], index: Int[Array, "b h w"]) -> Float[Array, "b h w"]:
-    """The values at flat indices, image by image: with `distance_transform`, each pixel's nearest foreground value."""
+    """The values at flat indices, image by image: with `distance_transform`, each pixel's nearest foreground value.
+
+    Examples:
+      >>> take_pixels(jnp.array([[[5.0, 6.0]]]), jnp.array([[[1, 1]]])).tolist()
+      [[[6.0, 6.0]]]
+    """
     flat = jnp.take_along_axis(values.reshape(len(values), -1), index.reshape(len(index), -1), axis=1)
     return flat.reshape(index.shape)

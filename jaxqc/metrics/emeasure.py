@@ -16,6 +16,12 @@ def e_measure(counts: Counts) -> Float[Array, "b t"]:
     Without defect the score is the share left unmarked, with nothing but defect the share marked.
 
     The sum is divided by pixels − 1 as published, so that a perfect map scores n / (n − 1), a little above 1.
+
+    Examples:
+      >>> from jaxqc.metrics.threshold import fixed_counts
+      >>> truth = jnp.array([[[True, False, False, False]]])
+      >>> e_measure(fixed_counts(truth, truth)).round(3).tolist()  # n / (n - 1) with n = 4 pixels
+      [[1.3329999446868896]]
     """
     n = counts.pixels
     hits, marked, defect = (c.astype(jnp.float32) for c in (counts.hits, counts.marked, counts.defect))

@@ -22,19 +22,37 @@ def f_measure(counts: Counts, beta2: float = 0.3) -> Float[Array, "b t"]:
     """F-measure of every binarised map, (1 + beta²) P R / (beta² P + R); 0 where nothing is hit.
 
     With P = hits / marked and R = hits / defect it reduces to one fraction of counts.
+
+    Examples:
+      >>> from jaxqc.metrics.threshold import fixed_counts
+      >>> truth = jnp.array([[[True, True, False, False]]])
+      >>> f_measure(fixed_counts(jnp.ones_like(truth), truth), beta2=1.0).round(3).tolist()  # precision 0.5, recall 1
+      [[0.6669999957084656]]
     """
     below = beta2 * counts.defect + counts.marked
     return (1 + beta2) * counts.hits / jnp.maximum(below, 1e-6)
 
 
 def iou(counts: Counts) -> Float[Array, "b t"]:
-    """Intersection over union of marked and defect pixels; 0 where both are empty, as in the published tool."""
+    """Intersection over union of marked and defect pixels; 0 where both are empty, as in the published tool.
+
+    Examples:
+      >>> from jaxqc.metrics.threshold import fixed_counts
+      >>> truth = jnp.array([[[True, True, False, False]]])
+      >>> iou(fixed_counts(jnp.ones_like(truth), truth)).tolist()
+      [[0.5]]
+    """
     union = counts.marked + counts.defect - counts.hits
     return counts.hits / jnp.maximum(union, 1).astype(jnp.float32)
 
 
 def gaussian_mean(values: Float[Array, "b h w"]) -> Float[Array, "b h w"]:
-    """Mean under the 7x7 Gaussian window, with zeros outside the image; separable, so 14 shifted multiply-adds."""
+    """Mean under the 7x7 Gaussian window, with zeros outside the image; separable, so 14 shifted multiply-adds.
+
+    Examples:
+      >>> bool(jnp.allclose(gaussian_mean(jnp.ones((1, 9, 9)))[0, 4, 4], 1))  # the window lies inside the image
+      True
+    """
     kernel = np.exp(-(np.arange(-RADIUS, RADIUS + 1) ** 2) / (2 * SIGMA**2))
     kernel = (kernel / kernel.sum()).tolist()
     for axis in (1, 2):
@@ -52,6 +70,12 @@ def weighted_precision_recall(
 
     An error inside the defect counts no more than the Gaussian mean of the errors around it, where the background
     takes part with the error of its nearest defect pixel. A false alarm weighs 1 next to the defect, up to 2 far away.
+
+    Examples:
+      >>> truth = jnp.zeros((1, 8, 8), bool).at[0, 3:6, 3:6].set(True)
+      >>> precision, recall = weighted_precision_recall(truth.astype(jnp.float32), truth)
+      >>> precision.tolist(), recall.tolist()
+      ([1.0], [1.0])
     """
     distance, nearest = distance_transform(truth)
     error = jnp.abs(pred - truth)
@@ -65,5 +89,10 @@ def weighted_precision_recall(
 
 
 def weighted_f(precision: Float[Array, " b"], recall: Float[Array, " b"], beta2: float = 1.0) -> Float[Array, " b"]:
-    """F-measure of the weighted precision and recall; 0 if both are 0."""
+    """F-measure of the weighted precision and recall; 0 if both are 0.
+
+    Examples:
+      >>> weighted_f(jnp.array([1.0]), jnp.array([1.0])).tolist()
+      [1.0]
+    """
     return (1 + beta2) * precision * recall / (recall + beta2 * precision + EPS)

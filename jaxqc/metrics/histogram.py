@@ -14,7 +14,7 @@ Edges = tuple[float, ...]
 """Increasing float32 values. Bin 0 is below the first, bin k from edge k - 1 to below edge k, the last open above."""
 
 NEGATIVE, POSITIVE, COARSE, FINE = range(4)
-"""What a bin holds: non-defect pixels, defect pixels, and the sum of region masses in two integers.
+"""Columns of a bin: non-defect pixels, defect pixels, and the sum of region masses in two integers.
 
 A mass 1 / size is rounded to a multiple of 2**-30: `coarse` counts 2**-20 of it and `fine` the rest. The rounding
 weighs a region of s pixels by up to s * 2**-31 more or less than 1, all its pixels alike. float32 sums would not do: a
@@ -32,6 +32,10 @@ def log_edges(low: float, high: float, bins: int = 2048, thresholds: Iterable[fl
     thresholds: become edges too, which makes the rates at them exact.
 
     Raises ValueError unless 0 < low < high, both finite, and bins >= 1.
+
+    Examples:
+      >>> [round(edge, 3) for edge in log_edges(0.01, 1.0, bins=2, thresholds=[0.5])]
+      [0.01, 0.1, 0.5, 1.0]
     """
     if not (0 < low < high < math.inf and bins >= 1):
         raise ValueError(f"log-spaced edges need 0 < low < high and bins >= 1, not low={low}, high={high}, bins={bins}")
@@ -40,7 +44,12 @@ def log_edges(low: float, high: float, bins: int = 2048, thresholds: Iterable[fl
 
 
 def checked_edges(edges: Sequence[float] | np.ndarray) -> Edges:
-    """Edges in float32, as scores are compared with them. Raises ValueError unless finite and strictly increasing."""
+    """Edges in float32, as scores are compared with them. Raises ValueError unless finite and strictly increasing.
+
+    Examples:
+      >>> checked_edges([0.25, 0.5])
+      (0.25, 0.5)
+    """
     values = np.asarray(edges, np.float32)
     if values.ndim != 1 or len(values) == 0 or not np.isfinite(values).all() or (np.diff(values) <= 0).any():
         raise ValueError("bin edges must be finite and strictly increasing in float32, at least one of them")
@@ -54,7 +63,14 @@ def histogram(
     counted: Bool[Array, " b"],
     edges: Edges,
 ) -> UInt32[Array, "b bins 4"]:
-    """Each image's `NEGATIVE`, `POSITIVE`, `COARSE` and `FINE` counts of the bins; all 0 if it is not counted."""
+    """Each image's `NEGATIVE`, `POSITIVE`, `COARSE` and `FINE` counts of the bins; all 0 if it is not counted.
+
+    Examples:
+      >>> maps = jnp.array([[[0.2, 0.8]]])
+      >>> truth = maps > 0.5
+      >>> histogram(maps, truth, truth.astype(jnp.float32), jnp.ones(1, bool), (0.5,))[0, :, :2].tolist()
+      [[1, 0], [0, 1]]
+    """
     values = jnp.asarray(edges, jnp.float32)
     index = jnp.searchsorted(values, maps.astype(jnp.float32), side="right", method="scan_unrolled")
     mass = jnp.where(truth, region_weight, 0).astype(jnp.float32) * COARSE_UNIT
@@ -67,12 +83,24 @@ def histogram(
 
 
 def pixel_groups(counts: Int[np.ndarray, "bins 4"], edges: Edges) -> ranking.Groups:
-    """Pixels by score, each of mass 1, in float64."""
+    """Pixels by score, each of mass 1, in float64.
+
+    Examples:
+      >>> counts = np.array([[9, 1, 0, 0], [2, 3, 0, 0]])  # bins by rising score: other and defect pixels
+      >>> pixel_groups(counts, (0.5,)).positive.tolist()
+      [3.0, 1.0]
+    """
     return _groups(counts[:, POSITIVE], counts[:, NEGATIVE], edges)
 
 
 def region_groups(counts: Int[np.ndarray, "bins 4"], edges: Edges) -> ranking.Groups:
-    """Defect pixels with the mass 1 / (size of their region) against pixels off the defects, in float64."""
+    """Defect pixels with the mass 1 / (size of their region) against pixels off the defects, in float64.
+
+    Examples:
+      >>> counts = np.array([[9, 0, 0, 0], [0, 4, 2**20, 0]])  # four pixels, one whole region
+      >>> region_groups(counts, (0.5,)).positive.tolist()
+      [1.0, 0.0]
+    """
     mass = counts[:, COARSE] / COARSE_UNIT + counts[:, FINE] / (COARSE_UNIT * FINE_UNIT)
     return _groups(mass, counts[:, NEGATIVE], edges)
 

@@ -13,10 +13,12 @@ device scores below 1.2e-38 in size tie with 0, as everywhere in XLA.
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Array, Bool, Float, Num
+from jaxtyping import Bool, Float, Num
 
-Values = Float[Array | np.ndarray, " g"]
-Scalar = Float[Array | np.ndarray, ""]
+from jaxqc.types import ArrayLike
+
+Values = Float[ArrayLike, " g"]
+Scalar = Float[ArrayLike, ""] | np.floating
 
 
 class Groups(NamedTuple):
@@ -29,7 +31,7 @@ class Groups(NamedTuple):
 
 
 class Rates(NamedTuple):
-    """What marking all scores >= one threshold gives; NaN where nothing is there to divide by."""
+    """Rates of marking all scores >= one threshold; NaN where nothing is there to divide by."""
 
     tpr: Scalar
     """Marked positives of all positives: recall, sensitivity."""
@@ -43,13 +45,18 @@ class Rates(NamedTuple):
 
 
 def tie_groups(
-    scores: Float[Array | np.ndarray, " n"],
-    positive: Float[Array | np.ndarray, " n"],
-    negative: Float[Array | np.ndarray, " n"],
+    scores: Float[ArrayLike, " n"],
+    positive: Float[ArrayLike, " n"],
+    negative: Float[ArrayLike, " n"],
 ) -> Groups:
     """Sorts n scores and collects equal ones, for given masses (>= 0; an entry without either is padding).
 
     The shape stays [n]: a group's masses stand at its last member, the others are 0.
+
+    Examples:
+      >>> groups = tie_groups(np.array([0.9, 0.1, 0.9]), np.array([1.0, 0.0, 0.0]), np.array([0.0, 1.0, 1.0]))
+      >>> groups.positive.tolist(), groups.negative.tolist()
+      ([0.0, 1.0, 0.0], [0.0, 1.0, 1.0])
     """
     xp = scores.__array_namespace__()
     score = xp.where(positive + negative > 0, scores, -xp.inf)
@@ -67,11 +74,17 @@ def tie_groups(
 
 
 def image_groups(
-    scores: Float[Array | np.ndarray, " n"],
-    labels: Num[Array | np.ndarray, " n"] | Bool[Array | np.ndarray, " n"],
-    weight: Float[Array | np.ndarray, " n"],
+    scores: Float[ArrayLike, " n"],
+    labels: Num[ArrayLike, " n"] | Bool[ArrayLike, " n"],
+    weight: Float[ArrayLike, " n"] | Bool[ArrayLike, " n"],
 ) -> Groups:
-    """Groups of scores with labels (> 0 is positive) and weights (0 is padding, whatever its score is)."""
+    """Groups of scores with labels (> 0 is positive) and weights (0 is padding, whatever its score is).
+
+    Examples:
+      >>> groups = image_groups(np.array([0.9, 0.1]), np.array([1, 0]), np.ones(2))
+      >>> groups.threshold.tolist(), groups.positive.tolist()
+      ([0.9, 0.1], [1.0, 0.0])
+    """
     xp = scores.__array_namespace__()
     weight = xp.asarray(weight, dtype=scores.dtype)
     return tie_groups(scores, xp.where(labels > 0, weight, 0), xp.where(labels > 0, 0, weight))
@@ -81,6 +94,11 @@ def area(groups: Groups, limit: float = 1.0) -> Scalar:
     """Area under the ROC curve up to a false positive rate `limit`, divided by `limit`; 1 is perfect.
 
     Trapezoids, so ties count a half; linear between the two points around the limit. With limit 1 it is the AUROC.
+
+    Examples:
+      >>> groups = image_groups(np.array([0.9, 0.8, 0.3, 0.1]), np.array([1, 0, 1, 0]), np.ones(4))
+      >>> float(area(groups))
+      0.75
     """
     xp, width, low, cut, _, whole = _trapezoids(groups, limit)
     total = (width * (low + cut)).sum() / 2 / whole
@@ -93,6 +111,11 @@ def area_bound(groups: Groups, limit: float = 1.0) -> Scalar:
     Within a bin the true curve rises from the lower left to the upper right corner of a rectangle, somehow. So for
     whole bins it is half the rectangles' area, sum(positive * negative) / 2 / (P N); for the bin that the limit cuts, a
     little more.
+
+    Examples:
+      >>> groups = Groups(np.array([0.5, 0.0]), np.array([2.0, 0.0]), np.array([1.0, 1.0]))  # one bin has a tie
+      >>> float(area(groups)), float(area_bound(groups))
+      (0.75, 0.25)
     """
     xp, width, low, cut, high, whole = _trapezoids(groups, limit)
     below, above = width * (cut - low) / 2, width * (high - (low + cut) / 2)
@@ -100,7 +123,13 @@ def area_bound(groups: Groups, limit: float = 1.0) -> Scalar:
 
 
 def average_precision(groups: Groups) -> Scalar:
-    """Average precision, sum((R_k - R_{k-1}) P_k) over the distinct scores, without interpolation."""
+    """Average precision, sum((R_k - R_{k-1}) P_k) over the distinct scores, without interpolation.
+
+    Examples:
+      >>> groups = image_groups(np.array([0.9, 0.8, 0.3, 0.1]), np.array([1, 0, 1, 0]), np.ones(4))
+      >>> round(float(average_precision(groups)), 4)  # (1 + 2/3) / 2
+      0.8333
+    """
     xp, p, _, hits, alarms = _marked(groups)
     positives, _ = _totals(groups)
     return (p * hits / _nonzero(xp, hits + alarms)).sum() / positives
@@ -111,6 +140,11 @@ def average_precision_bound(groups: Groups) -> Scalar:
 
     At best a bin's positives are tied before its negatives. At worst they follow all of them one by one: the k-th then
     has precision (hits + k) / (hits + k + alarms), whose sum over k is bounded by the integral of 1 / x.
+
+    Examples:
+      >>> groups = Groups(np.array([0.5, 0.0]), np.array([2.0, 0.0]), np.array([0.0, 1.0]))  # no tie
+      >>> float(average_precision_bound(groups))
+      0.0
     """
     xp, p, n, hits, alarms = _marked(groups)
     positives, _ = _totals(groups)
@@ -121,7 +155,13 @@ def average_precision_bound(groups: Groups) -> Scalar:
 
 
 def f1_max(groups: Groups) -> tuple[Scalar, Scalar]:
-    """The best F1 over all thresholds, and the highest threshold that gives it (mark scores >= it)."""
+    """The best F1 over all thresholds, and the highest threshold that gives it (mark scores >= it).
+
+    Examples:
+      >>> best, at = f1_max(image_groups(np.array([0.9, 0.8, 0.3]), np.array([1, 1, 0]), np.ones(3)))
+      >>> float(best), float(at)
+      (1.0, 0.8)
+    """
     xp, _, _, hits, alarms = _marked(groups)
     positives, _ = _totals(groups)
     # The first candidate marks nothing. It is there so that no scores at all have a maximum too.
@@ -132,7 +172,13 @@ def f1_max(groups: Groups) -> tuple[Scalar, Scalar]:
 
 
 def f1_max_bound(groups: Groups) -> Scalar:
-    """The most by which the `f1_max` of the scores themselves can be above the binned one; it is never below."""
+    """The most by which the `f1_max` of the scores themselves can be above the binned one; it is never below.
+
+    Examples:
+      >>> groups = Groups(np.array([0.5, 0.0]), np.array([2.0, 0.0]), np.array([0.0, 1.0]))  # no tie
+      >>> float(f1_max_bound(groups))
+      0.0
+    """
     xp, _, n, hits, alarms = _marked(groups)
     positives, _ = _totals(groups)
     best = xp.concat([xp.zeros_like(positives)[None], 2 * hits / (positives + hits + alarms - n)])
@@ -140,7 +186,13 @@ def f1_max_bound(groups: Groups) -> Scalar:
 
 
 def rates(groups: Groups, threshold: float) -> Rates:
-    """Rates at a threshold; exact for a histogram too where the threshold is one of its edges."""
+    """Rates at a threshold; exact for a histogram too where the threshold is one of its edges.
+
+    Examples:
+      >>> found = rates(image_groups(np.array([0.9, 0.8, 0.3]), np.array([1, 0, 1]), np.ones(3)), 0.5)
+      >>> float(found.tpr), float(found.fpr), float(found.precision)
+      (0.5, 1.0, 0.5)
+    """
     xp = groups.threshold.__array_namespace__()
     marked = groups.threshold >= threshold
     hits, alarms = (xp.where(marked, mass, 0).sum() for mass in groups[1:])

@@ -5,9 +5,17 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Int
 
+from jaxqc.types import ArrayLike
+
 
 def labelled(mask: Bool[np.ndarray, "h w"]) -> tuple[Int[np.ndarray, "h w"], int]:
-    """Numbers 1 to n of the 8-connected regions, 0 off them, and n. On the host."""
+    """Numbers 1 to n of the 8-connected regions, 0 off them, and n. On the host.
+
+    Examples:
+      >>> regions, count = labelled(np.array([[1, 0, 1], [0, 0, 1]], bool))
+      >>> regions.tolist(), count
+      ([[1, 0, 2], [0, 0, 2]], 2)
+    """
     from scipy import ndimage
 
     regions = np.zeros(mask.shape, np.int32)
@@ -16,7 +24,12 @@ def labelled(mask: Bool[np.ndarray, "h w"]) -> tuple[Int[np.ndarray, "h w"], int
 
 
 def without_specks(mask: Bool[np.ndarray, "h w"], smallest: int) -> Bool[np.ndarray, "h w"]:
-    """A mask without its 8-connected regions of fewer than `smallest` pixels."""
+    """A mask without its 8-connected regions of fewer than `smallest` pixels.
+
+    Examples:
+      >>> without_specks(np.array([[1, 0, 1], [0, 0, 1]], bool), smallest=2).tolist()
+      [[False, False, True], [False, False, True]]
+    """
     if smallest <= 1 or not mask.any():
         return mask
     regions, _ = labelled(mask)
@@ -27,15 +40,28 @@ def without_specks(mask: Bool[np.ndarray, "h w"], smallest: int) -> Bool[np.ndar
 
 
 def disk(radius: int) -> Int[np.ndarray, "k 2"]:
-    """Offsets (row, column) of a disk's pixels."""
+    """Offsets (row, column) of a disk's pixels.
+
+    Examples:
+      >>> disk(1).tolist()
+      [[-1, 0], [0, -1], [0, 0], [0, 1], [1, 0]]
+    """
     side = np.arange(-radius, radius + 1)
     rows, columns = np.meshgrid(side, side, indexing="ij")
     inside = rows**2 + columns**2 <= radius**2
     return np.stack([rows[inside], columns[inside]], 1)
 
 
-def opened(mask: Bool[Array, "b h w"], radius: int) -> Bool[Array, "b h w"]:
-    """Morphological opening by a disk; what is outside the image neither erodes nor dilates."""
+def opened(mask: Bool[ArrayLike, "b h w"], radius: int) -> Bool[Array, "b h w"]:
+    """Morphological opening by a disk; what is outside the image neither erodes nor dilates.
+
+    Examples:
+      >>> mask = np.zeros((1, 9, 9), bool)
+      >>> mask[0, 2:7, 2:7] = mask[0, 0, 0] = True
+      >>> int(opened(mask, 1).sum())  # the speck and the square's four corners go
+      21
+    """
+    mask = jnp.asarray(mask)
     if radius < 1:
         return mask
     return _disk_max(~_disk_max(~mask, radius), radius)

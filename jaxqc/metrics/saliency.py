@@ -24,7 +24,7 @@ from jaxqc.metrics.emeasure import e_measure
 from jaxqc.metrics.fmeasure import f_measure, iou, weighted_f, weighted_precision_recall
 from jaxqc.metrics.structure import s_measure
 from jaxqc.metrics.threshold import LEVELS, adaptive_counts, fixed_counts, image_mean, level_counts
-from jaxqc.types import Metrics
+from jaxqc.types import ArrayLike, Metrics
 
 SCALARS = ("s_measure", "e_adaptive", "weighted_f", "weighted_f_03", "f_adaptive", "mae", "iou")
 CURVES = ("e", "f")
@@ -42,16 +42,21 @@ class SaliencySums:
     The leading axis is [1 + classes]: all images, then each class. float32 throughout.
     """
 
-    count: Float[Array, " k"]
+    count: Float[ArrayLike, "... k"]
     """Sum of weights."""
-    scalars: dict[str, Float[Array, " k"]]
+    scalars: dict[str, Float[ArrayLike, "... k"]]
     """One sum for each of `SCALARS`."""
-    curves: dict[str, Float[Array, "k 256"]]
+    curves: dict[str, Float[ArrayLike, "... k 256"]]
     """The E- and the F-measure at each threshold of 256."""
 
 
 def empty(num_classes: int) -> SaliencySums:
-    """Sums over no images."""
+    """Sums over no images.
+
+    Examples:
+      >>> empty(num_classes=2).count.shape
+      (3,)
+    """
     k = 1 + num_classes
     return SaliencySums(
         count=jnp.zeros(k),
@@ -63,7 +68,13 @@ def empty(num_classes: int) -> SaliencySums:
 def stored(
     pred: Float[Array, "b h w"], truth: Bool[Array, "b h w"], normalize: bool, quantize: bool
 ) -> Float[Array, "b h w"]:
-    """The map that is measured: clipped to [0, 1], rounded to 256 levels, stretched; see the module's protocol."""
+    """The map that is measured: clipped to [0, 1], rounded to 256 levels, stretched; see the module's protocol.
+
+    Examples:
+      >>> truth = jnp.array([[[True, False]]])
+      >>> stored(jnp.array([[[0.8, 0.2]]]), truth, normalize=True, quantize=True).tolist()
+      [[[1.0, 0.0]]]
+    """
     pred = jnp.clip(pred.astype(jnp.float32), 0, 1)
     if quantize:
         pred = jnp.round(pred * (LEVELS - 1)) / (LEVELS - 1)
@@ -75,10 +86,20 @@ def stored(
 
 
 def measure(
-    pred: Float[Array, "b h w"], mask: Num[Array, "b h w"] | Bool[Array, "b h w"], normalize: bool, quantize: bool
+    pred: Float[ArrayLike, "b h w"],
+    mask: Num[ArrayLike, "b h w"] | Bool[ArrayLike, "b h w"],
+    normalize: bool,
+    quantize: bool,
 ) -> tuple[dict[str, Float[Array, " b"]], dict[str, Float[Array, "b 256"]]]:
-    """Every image's `SCALARS` and `CURVES`. An image with a NaN or infinite prediction is NaN in all of them."""
-    truth = mask > 0.5
+    """Every image's `SCALARS` and `CURVES`. An image with a NaN or infinite prediction is NaN in all of them.
+
+    Examples:
+      >>> truth = jnp.zeros((1, 8, 8)).at[0, 2:5, 2:5].set(1.0)
+      >>> scalars, curves = measure(truth, truth, normalize=True, quantize=True)
+      >>> scalars["iou"].tolist(), curves["f"].shape
+      ([1.0], (1, 256))
+    """
+    truth = jnp.asarray(mask) > 0.5
     finite = jnp.isfinite(pred).all(axis=(1, 2))
     pred = stored(jnp.where(finite[:, None, None], pred, 0), truth, normalize, quantize)
     levels, adaptive = level_counts(pred, truth), adaptive_counts(pred, truth)
@@ -98,13 +119,21 @@ def measure(
 
 
 def per_image(
-    pred: Float[Array, "b h w"],
-    mask: Num[Array, "b h w"] | Bool[Array, "b h w"],
+    pred: Float[ArrayLike, "b h w"],
+    mask: Num[ArrayLike, "b h w"] | Bool[ArrayLike, "b h w"],
     *,
     normalize: bool = True,
     quantize: bool = True,
 ) -> dict[str, Float[Array, " b"]]:
-    """All `KEYS` for each image; the maximum and mean over thresholds are the image's own. Pure: wrap it in `jit`."""
+    """All `KEYS` for each image; the maximum and mean over thresholds are the image's own. Pure: wrap it in `jit`.
+
+    Examples:
+      >>> truth = np.zeros((1, 8, 8), np.float32)
+      >>> truth[0, 2:5, 2:5] = 1
+      >>> result = per_image(truth * 0.9, truth)
+      >>> result["iou"].tolist(), result["f_max"].tolist(), result["mae"].tolist()
+      ([1.0], [1.0], [0.0])
+    """
     scalars, curves = measure(pred, mask, normalize, quantize)
     for name, curve in curves.items():
         scalars |= {f"{name}_mean": curve.mean(axis=1), f"{name}_max": curve.max(axis=1)}
@@ -113,8 +142,8 @@ def per_image(
 
 def update(
     sums: SaliencySums,
-    pred: Float[Array, "b h w"],
-    mask: Num[Array, "b h w"] | Bool[Array, "b h w"],
+    pred: Float[ArrayLike, "b h w"],
+    mask: Num[ArrayLike, "b h w"] | Bool[ArrayLike, "b h w"],
     label: Int[Array, " b"],
     weight: Float[Array, " b"],
     *,
@@ -126,6 +155,13 @@ def update(
     pred: maps in [0, 1] (clipped otherwise), at the truth's size. mask: 1 = defect, 0 = background (any dtype).
     label: index of the class; -1, or one unknown to `sums`, counts overall only.
     weight: 0 leaves an image out whatever it holds (padding, even NaN); 1 counts it.
+
+    Examples:
+      >>> truth = np.zeros((1, 8, 8), np.float32)
+      >>> truth[0, 2:5, 2:5] = 1
+      >>> sums = update(empty(2), truth, truth, np.array([1]), np.ones(1, np.float32))
+      >>> sums.count.tolist()  # all images, then each class
+      [1.0, 0.0, 1.0]
     """
     k = len(sums.count) - 1
     overall = jnp.ones((len(label), 1), jnp.float32)
@@ -146,7 +182,12 @@ def update(
 
 
 def merge(a: SaliencySums, b: SaliencySums) -> SaliencySums:
-    """The sums over both sets of images; across devices it is `jax.lax.psum(sums, axis)`."""
+    """The sums over both sets of images; across devices it is `jax.lax.psum(sums, axis)`.
+
+    Examples:
+      >>> merge(empty(0), empty(0)).count.tolist()
+      [0.0]
+    """
     return jax.tree.map(jnp.add, a, b)
 
 
@@ -154,6 +195,14 @@ def compute(sums: SaliencySums, classes: Sequence[str] = ()) -> Metrics:
     """Averages on the host: all `KEYS`, and `NAME/key` for each class. NaN where there is no image.
 
     Raises ValueError if the number of class names is not that of `empty`.
+
+    Examples:
+      >>> truth = np.zeros((1, 8, 8), np.float32)
+      >>> truth[0, 2:5, 2:5] = 1
+      >>> sums = update(empty(1), truth, truth, np.array([0]), np.ones(1, np.float32))
+      >>> result = compute(sums, ["scratch"])
+      >>> result["iou"], result["scratch/iou"]
+      (1.0, 1.0)
     """
     count = np.asarray(sums.count, np.float64)
     if len(count) != 1 + len(classes):

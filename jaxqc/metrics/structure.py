@@ -11,7 +11,13 @@ EPS = 2.0**-52
 
 
 def s_measure(pred: Float[Array, "b h w"], truth: Bool[Array, "b h w"]) -> Float[Array, " b"]:
-    """S = max(0, .5 * object part + .5 * region part); without defect 1 − mean(pred), with nothing else mean(pred)."""
+    """S = max(0, .5 * object part + .5 * region part); without defect 1 − mean(pred), with nothing else mean(pred).
+
+    Examples:
+      >>> truth = jnp.zeros((1, 8, 8), bool).at[0, 2:5, 2:5].set(True)
+      >>> s_measure(truth.astype(jnp.float32), truth).round(3).tolist()
+      [1.0]
+    """
     mean = image_mean(pred)
     score = jnp.maximum(ALPHA * object_part(pred, truth) + (1 - ALPHA) * region_part(pred, truth), 0)
     score = jnp.where(truth.all(axis=(1, 2)), mean, score)
@@ -23,6 +29,11 @@ def object_part(pred: Float[Array, "b h w"], truth: Bool[Array, "b h w"]) -> Flo
 
     For values x of one side (pred on the defect, 1 − pred off it) the score is 2 m / (m² + 1 + s), with m their mean
     and s their standard deviation (n − 1; 0 for a single pixel).
+
+    Examples:
+      >>> truth = jnp.zeros((1, 8, 8), bool).at[0, 2:5, 2:5].set(True)
+      >>> object_part(truth.astype(jnp.float32), truth).round(3).tolist()
+      [1.0]
     """
 
     def score(x: Array, side: Array) -> Array:
@@ -42,6 +53,11 @@ def region_part(pred: Float[Array, "b h w"], truth: Bool[Array, "b h w"]) -> Flo
     A quadrant scores 4 x y c_xy / ((x² + y²)(c_xx + c_yy)), with means x, y and (co)variances c over n − 1. Where the
     truth is all defect or all background, the numerator vanishes: then 1 if the map is constant there, else 0.
     A quadrant of no pixels (centroid in the last row or column) has no weight.
+
+    Examples:
+      >>> truth = jnp.zeros((1, 8, 8), bool).at[0, 2:5, 2:5].set(True)
+      >>> region_part(truth.astype(jnp.float32), truth).round(3).tolist()
+      [1.0]
     """
     b, h, w = pred.shape
     cy, cx = (c[:, None, None] + 1 for c in centroid(truth))
@@ -78,7 +94,13 @@ def region_part(pred: Float[Array, "b h w"], truth: Bool[Array, "b h w"]) -> Flo
 
 
 def centroid(truth: Bool[Array, "b h w"]) -> tuple[Int[Array, " b"], Int[Array, " b"]]:
-    """Row and column of the defect's centre of mass, rounded half to even; 0, 0 if there is no defect."""
+    """Row and column of the defect's centre of mass, rounded half to even; 0, 0 if there is no defect.
+
+    Examples:
+      >>> row, column = centroid(jnp.zeros((1, 8, 8), bool).at[0, 2:5, 1].set(True))
+      >>> row.tolist(), column.tolist()
+      ([3], [1])
+    """
     h, w = truth.shape[1:]
     count = jnp.maximum(truth.sum(axis=(1, 2)), 1)
 

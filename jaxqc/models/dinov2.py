@@ -17,11 +17,12 @@ from jaxqc.errors import UserError, suggest
 from jaxqc.nn.conv import Pointwise
 from jaxqc.nn.position import resample_grid
 from jaxqc.nn.self_attention import attend
+from jaxqc.types import ArrayLike
 
 PATCH = 14
 EPSILON = 1e-6
 OFFSET = 0.1
-"""Of the interpolation of positions, where there are no registers (`jaxqc.nn.position.resample_grid`).
+"""Offset of the interpolation of positions, where there are no registers (`jaxqc.nn.position.resample_grid`).
 
 Hugging Face's port leaves it out: away from 518 pixels its features differ from the publishers' by that much.
 """
@@ -29,10 +30,14 @@ Hugging Face's port leaves it out: away from 518 pixels its features differ from
 
 @dataclass(frozen=True)
 class ViTSpec:
-    """What tells the transformers apart.
+    """The differences between the transformers.
 
     width: of a token; heads: of attention. taps: the four blocks (from 0) whose outputs are the features. grid: side of
     the learned position table, in patches. registers: extra tokens that carry no place. swiglu: gated hidden layer.
+
+    Examples:
+      >>> ViTSpec(384, 12, 6, (2, 5, 8, 11)).hidden
+      1536
     """
 
     width: int
@@ -71,7 +76,12 @@ KERNELS = ("auto", "cudnn", "xla", "cpu")
 
 def attention_kernel(attention: str, dtype: Any) -> str:
     """`auto` → 'cudnn' on a GPU in half precision (it takes no other), 'cpu' (`jaxqc.nn.self_attention`) on a CPU in
-    full precision, else 'xla'; another name stays."""
+    full precision, else 'xla'; another name stays.
+
+    Examples:
+      >>> attention_kernel("xla", jnp.float32)
+      'xla'
+    """
     if attention != "auto":
         return attention
     half, backend = jnp.dtype(dtype) in (jnp.bfloat16, jnp.float16), jax.default_backend()
@@ -166,11 +176,11 @@ class PatchEmbed(nn.Module):
     dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(self, image: jax.Array) -> jax.Array:
+    def __call__(self, image: ArrayLike) -> jax.Array:
         n, h, w, c = image.shape
         kernel = self.param("kernel", _patch_init, (PATCH, PATCH, c, self.width)).astype(self.dtype)
         bias = self.param("bias", nn.initializers.zeros, (self.width,)).astype(self.dtype)
-        patches = image.astype(self.dtype).reshape(n, h // PATCH, PATCH, w // PATCH, PATCH, c).swapaxes(2, 3)
+        patches = jnp.asarray(image, self.dtype).reshape(n, h // PATCH, PATCH, w // PATCH, PATCH, c).swapaxes(2, 3)
         return patches.reshape(n, h // PATCH, w // PATCH, -1) @ kernel.reshape(-1, self.width) + bias
 
 
@@ -183,6 +193,13 @@ class ViT(nn.Module):
 
     Raises:
       UserError: a side that is no multiple of 14.
+
+    Examples:
+      >>> network = build_vit("vit_tiny14")
+      >>> image = jnp.zeros((1, 28, 42, 3))
+      >>> variables = jax.eval_shape(network.init, jax.random.key(0), image)
+      >>> jax.eval_shape(network.apply, variables, image)["block7"].shape
+      (1, 2, 3, 192)
     """
 
     spec: ViTSpec
@@ -190,7 +207,7 @@ class ViT(nn.Module):
     dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(self, image: Float[Array, "n h w 3"], train: bool = False) -> dict[str, Array]:
+    def __call__(self, image: Float[ArrayLike, "n h w 3"], train: bool = False) -> dict[str, Array]:
         spec, (n, h, w) = self.spec, image.shape[:3]
         if h % PATCH or w % PATCH or not h or not w:
             raise UserError(f"image of {h}x{w}: both sides must be multiples of {PATCH}; resize, crop or pad it")
@@ -225,6 +242,11 @@ def build_vit(name: str, dtype: str = "float32", attention: str = "auto") -> ViT
 
     Raises:
       UserError: unknown name, dtype or attention.
+
+    Examples:
+      >>> network = build_vit("dinov2_vits14", dtype="bfloat16")
+      >>> network.spec.width, network.spec.taps
+      (384, (2, 5, 8, 11))
     """
     if attention not in KERNELS:
         raise UserError(f"encoder: attention {attention!r} is not one{suggest(attention, KERNELS)}")
@@ -234,7 +256,12 @@ def build_vit(name: str, dtype: str = "float32", attention: str = "auto") -> ViT
 
 
 def vit_spec(name: str) -> ViTSpec:
-    """The entry of `VITS`. Raises `UserError` with the closest name where there is none."""
+    """The entry of `VITS`. Raises `UserError` with the closest name where there is none.
+
+    Examples:
+      >>> vit_spec("dinov2_vitb14_reg").registers
+      4
+    """
     if name not in VITS:
         raise UserError(f"encoder: {name!r} is not one{suggest(name, VITS)}")
     return VITS[name]

@@ -10,7 +10,8 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxqc.nn.conv import Conv, Pointwise
-from jaxqc.nn.resize import resize_align_corners
+from jaxqc.nn.resizing import resize_align_corners
+from jaxqc.types import ArrayLike
 
 weight_init = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
 """PyTorch's for convolutions: the published recipes, whose learning rates we use, start from it."""
@@ -79,6 +80,13 @@ class DPT(nn.Module):
     which is where a transformer's pyramid enters too.
     features: hidden width. prior: share of each class, from which the last bias starts as its logarithm; () = zeros.
     Between encoder and head a caller may multiply each feature by a mask [n 1 1 c] (channel dropout).
+
+    Examples:
+      >>> head = DPT(classes=3, features=16, channels=())
+      >>> features = [jnp.zeros((1, side, side, 8)) for side in (16, 8, 4)]
+      >>> logits, _ = jax.eval_shape(lambda key: head.init_with_output(key, features, (64, 64)), jax.random.key(0))
+      >>> logits.shape
+      (1, 64, 64, 3)
     """
 
     classes: int
@@ -89,8 +97,8 @@ class DPT(nn.Module):
 
     @nn.compact
     def __call__(
-        self, features: Sequence[Float[Array, "n _ _ _"]], size: tuple[int, int] | None = None
-    ) -> Float[Array, "n height width classes"]:
+        self, features: Sequence[Float[ArrayLike, "n _ _ _"]], size: tuple[int, int] | None = None
+    ) -> Float[Array, "n height width {self.classes}"]:
         maps = [f.astype(self.dtype) for f in features]
         maps = self._reassembled(maps) if self.channels else maps
         narrow = [

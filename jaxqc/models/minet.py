@@ -9,7 +9,8 @@ import jax.numpy as jnp
 from jaxqc.errors import UserError
 from jaxqc.nn.conv import ConvBN, DepthwiseBN, DepthwiseSeparable, Norm, Pointwise, PointwiseBN, normalize
 from jaxqc.nn.dropout import ChannelDropout
-from jaxqc.nn.resize import resize_align_corners
+from jaxqc.nn.resizing import resize_align_corners
+from jaxqc.types import ArrayLike
 
 SIDE_MULTIPLE = 32
 WIDTHS = (16, 32, 64, 96, 128)
@@ -17,8 +18,12 @@ DEPTHS = (0, 3, 4, 6, 3)
 DILATIONS = (1, 2, 4, 8)
 
 
-def check_sides(image: jax.Array) -> None:
-    """Raises `UserError` unless both sides of [n h w c] are multiples of 32 (five halvings must come out even)."""
+def check_sides(image: ArrayLike) -> None:
+    """Raises `UserError` unless both sides of [n h w c] are multiples of 32 (five halvings must come out even).
+
+    Examples:
+      >>> check_sides(jnp.zeros((1, 64, 96, 3)))
+    """
     if image.shape[1] % SIDE_MULTIPLE or image.shape[2] % SIDE_MULTIPLE:
         raise UserError(
             f"image of {image.shape[1]}x{image.shape[2]}: both sides must be multiples of {SIDE_MULTIPLE}; "
@@ -27,13 +32,23 @@ def check_sides(image: jax.Array) -> None:
 
 
 def log_odds(probability: float) -> float:
-    """The logit of a probability, kept within ±6.9 (.001 to .999): the start of a mask head's bias."""
+    """The logit of a probability, kept within ±6.9 (.001 to .999): the start of a mask head's bias.
+
+    Examples:
+      >>> log_odds(0.5)
+      0.0
+    """
     p = min(max(probability, 1e-3), 1 - 1e-3)
     return math.log(p / (1 - p))
 
 
 def scaled(width: float) -> tuple[int, ...]:
-    """Channels of the five stages; every count a positive multiple of 4 (the bottlenecks divide by 4)."""
+    """Channels of the five stages; every count a positive multiple of 4 (the bottlenecks divide by 4).
+
+    Examples:
+      >>> scaled(0.5)
+      (8, 16, 32, 48, 64)
+    """
     return tuple(max(4, 4 * round(c * width / 4)) for c in WIDTHS)
 
 
@@ -72,7 +87,7 @@ class Encoder(nn.Module):
     norm: Norm = Norm()
 
     @nn.compact
-    def __call__(self, x: jax.Array, train: bool = False) -> list[jax.Array]:
+    def __call__(self, x: ArrayLike, train: bool = False) -> list[jax.Array]:
         x = ConvBN(self.widths[0], 2, self.norm, name="e1")(x, train)
         features = [x]
         for stage, (channels, depth) in enumerate(zip(self.widths[1:], DEPTHS[1:], strict=True), start=2):
@@ -113,6 +128,12 @@ class MINet(nn.Module):
 
     Returns `map` [n s s] from D1 and, with `aux`, the deeper side outputs `map2`..`map5` for the loss. As published,
     every side output is squashed first and upsampled (corners aligned) afterwards, so there are no full-size logits.
+
+    Examples:
+      >>> network, image = MINet(scaled(0.25)), jnp.zeros((1, 64, 64, 3))
+      >>> variables = jax.eval_shape(network.init, jax.random.key(0), image)
+      >>> sorted(jax.eval_shape(lambda v: network.apply(v, image, aux=True), variables))
+      ['map', 'map2', 'map3', 'map4', 'map5']
     """
 
     widths: tuple[int, ...] = WIDTHS
@@ -121,7 +142,7 @@ class MINet(nn.Module):
     foreground: float = 0.5
 
     @nn.compact
-    def __call__(self, image: jax.Array, train: bool = False, aux: bool = False) -> dict[str, jax.Array]:
+    def __call__(self, image: ArrayLike, train: bool = False, aux: bool = False) -> dict[str, jax.Array]:
         check_sides(image)
         features = Encoder(self.widths, self.norm, name="encoder")(image.astype(self.norm.dtype), train)
         prior = nn.initializers.constant(log_odds(self.foreground))

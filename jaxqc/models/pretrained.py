@@ -27,7 +27,7 @@ _NEUTRAL = {"scale": 1.0, "mean": 0.0, "var": np.float32(1) - np.float32(1e-5)}
 
 @dataclass(frozen=True)
 class LoadReport:
-    """What became of a file's arrays; the names are the file's."""
+    """A file's arrays by what became of them; the names are the file's."""
 
     model: str
     layers: tuple[int, ...]
@@ -35,7 +35,7 @@ class LoadReport:
     unused: tuple[str, ...] = ()
     """Names that the model has no place for."""
     missing: tuple[str, ...] = ()
-    """What the first layer that is only partly there lacks (such a layer is left out)."""
+    """Arrays lacking in the first layer that is only partly there (such a layer is left out)."""
     beyond: tuple[str, ...] = ()
     """Names of the model that were not asked for."""
     folded: bool = False
@@ -43,9 +43,9 @@ class LoadReport:
     identity: bool = False
     """The model has CBAM and the file no gates: they start as exact identity."""
     classes: int = 0
-    """Of the classifier head; 0 = left out."""
+    """Classes of the classifier head; 0 = left out."""
     parts: str = ""
-    """What was read, in words; "" = stem, layers and head of a ResNet."""
+    """The parts read, in words; "" = stem, layers and head of a ResNet."""
 
     def lines(self) -> list[str]:
         """For people to read."""
@@ -63,7 +63,12 @@ class LoadReport:
 
 
 def torch_name(path: Path) -> str:
-    """The state dict's name of a variable; ours alone is the strength of gates, `….cbam.strength`."""
+    """The state dict's name of a variable; ours alone is the strength of gates, `….cbam.strength`.
+
+    Examples:
+      >>> torch_name(("params", "layer1_0", "conv2", "bn", "scale"))
+      'layer1.0.bn2.weight'
+    """
     *modules, last = path[1:]
     if last == "strength":
         return f"{modules[0].replace('_', '.')}.cbam.strength"
@@ -80,7 +85,12 @@ def torch_name(path: Path) -> str:
 
 
 def to_torch(path: Path, value: np.ndarray) -> np.ndarray:
-    """A variable in a state dict's layout: HWIO → OIHW, a 1x1 kernel [i o] → [o i 1 1], a linear one [i o] → [o i]."""
+    """A variable in a state dict's layout: HWIO → OIHW, a 1x1 kernel [i o] → [o i 1 1], a linear one [i o] → [o i].
+
+    Examples:
+      >>> to_torch(("params", "conv1", "kernel"), np.zeros((7, 7, 3, 64))).shape
+      (64, 3, 7, 7)
+    """
     if path[-1] != "kernel":
         return value
     if value.ndim == 4:
@@ -90,13 +100,23 @@ def to_torch(path: Path, value: np.ndarray) -> np.ndarray:
 
 
 def export_state(variables: Variables) -> dict[str, np.ndarray]:
-    """`{"params", "batch_stats"}` of a ResNet → state dict, inverse of `convert_state`."""
+    """`{"params", "batch_stats"}` of a ResNet → state dict, inverse of `convert_state`.
+
+    Examples:
+      >>> {name: value.shape for name, value in export_state({"params": {"fc": {"kernel": np.zeros((8, 2))}}}).items()}
+      {'fc.weight': (2, 8)}
+    """
     flat = flatten(variables)
     return {torch_name(path): np.ascontiguousarray(to_torch(path, value)) for path, value in flat.items()}
 
 
 def flatten(variables: Variables) -> dict[Path, np.ndarray]:
-    """Nested variables → path → array on the host."""
+    """Nested variables → path → array on the host.
+
+    Examples:
+      >>> list(flatten({"params": {"conv1": {"kernel": np.zeros((3, 3, 1, 1))}}}))
+      [('params', 'conv1', 'kernel')]
+    """
     leaves = jax.tree_util.tree_flatten_with_path(dict(variables))[0]
     return {tuple(str(step.key) for step in path): np.asarray(leaf) for path, leaf in leaves}
 
@@ -117,6 +137,13 @@ def convert_state(
     Raises:
       UserError: an array that is needed lacks, or has another shape, or is not finite; or the file brings CBAM gates,
         for which `model` has no place.
+
+    Examples:
+      >>> network = build_backbone("resnet18", (1,))
+      >>> variables = network.init(jax.random.key(0), jnp.zeros((1, 32, 32, 3)))
+      >>> read, report = convert_state(export_state(variables), "resnet18", layers=(1,))
+      >>> sorted(read["params"]) == sorted(variables["params"]), report.unused
+      (True, ())
     """
     spec, arrays = backbone_spec(model), _stripped(arrays)
     gates = any(".cbam." in name for name in arrays)
@@ -218,7 +245,7 @@ def _fitted(model: str, name: str, value: np.ndarray, path: Path, shape: tuple[i
 
 
 def _start(path: Path, shape: tuple[int, ...], gates: bool, rng: np.random.Generator) -> np.ndarray:
-    """What no file gives: neutral batch norms, gates that say nothing, gates as published."""
+    """Start of what no file gives: neutral batch norms, gates that say nothing, gates as published."""
     last = path[-1]
     if last == "kernel":
         return (rng.normal(size=shape) / np.sqrt(np.prod(shape[:-1]))).astype(np.float32)
@@ -235,5 +262,10 @@ def put(tree: dict[str, Any], path: Path, value: np.ndarray) -> None:
 
 
 def listed(names: Sequence[str]) -> str:
-    """The first four, for a message."""
+    """The first four, for a message.
+
+    Examples:
+      >>> listed(["a", "b"])
+      'a, b'
+    """
     return ", ".join(names[:4]) + (", ..." if len(names) > 4 else "")

@@ -30,7 +30,12 @@ _HUGGING_FACE = (
 
 
 def file_names(path: Path, hugging_face: bool = False) -> tuple[str, ...]:
-    """The array of a variable in a file, or the three (query, key, value) that Hugging Face makes of one."""
+    """The array of a variable in a file, or the three (query, key, value) that Hugging Face makes of one.
+
+    Examples:
+      >>> file_names(("params", "blocks_0", "attn", "qkv", "kernel"))
+      ('blocks.0.attn.qkv.weight',)
+    """
     *modules, last = path[1:]
     steps = [re.sub(r"^blocks_", "blocks.", step) for step in modules]
     steps = [*steps, "proj"] if steps == ["patch_embed"] else steps
@@ -54,6 +59,14 @@ def convert_vit(arrays: Arrays, model: str) -> tuple[dict[str, Any], LoadReport]
     Raises:
       UserError: an array lacks, or has another shape, or is not finite; or the file brings register tokens, for which
         `model` has no place.
+
+    Examples:
+      >>> drawn = {"params": {}}
+      >>> for path, shape in vit_shapes("vit_tiny14").items():
+      ...     put(drawn, path, np.zeros(shape, np.float32))
+      >>> variables, report = convert_vit(export_vit(drawn), "vit_tiny14")
+      >>> report.parts, report.missing
+      ('8 blocks of width 192', ())
     """
     spec, arrays = vit_spec(model), _stripped(arrays)
     theirs = any(name.startswith("embeddings.") for name in arrays)
@@ -84,13 +97,24 @@ def convert_vit(arrays: Arrays, model: str) -> tuple[dict[str, Any], LoadReport]
 
 
 def export_vit(variables: Variables) -> dict[str, np.ndarray]:
-    """`{"params"}` of a transformer → state dict under the publishers' names, inverse of `convert_vit`."""
+    """`{"params"}` of a transformer → state dict under the publishers' names, inverse of `convert_vit`.
+
+    Examples:
+      >>> state = export_vit({"params": {"norm": {"scale": np.ones(192), "bias": np.zeros(192)}}})
+      >>> sorted(state)
+      ['norm.bias', 'norm.weight']
+    """
     flat = flatten(variables)
     return {file_names(path)[0]: np.ascontiguousarray(_to_torch(path, value)) for path, value in flat.items()}
 
 
 def vit_shapes(model: str) -> dict[Path, tuple[int, ...]]:
-    """Every variable's place and shape."""
+    """Every variable's place and shape.
+
+    Examples:
+      >>> vit_shapes("vit_tiny14")["params", "pos_embed"]
+      (1, 257, 192)
+    """
     network = build_vit(model)
     shapes = jax.eval_shape(lambda: network.init(jax.random.key(0), jnp.zeros((1, PATCH, PATCH, 3))))
     leaves = jax.tree_util.tree_flatten_with_path(dict(shapes))[0]

@@ -17,18 +17,26 @@ from jaxqc.errors import UserError, suggest
 from jaxqc.nn.attention import CBAM
 from jaxqc.nn.conv import ConvBN, Norm, Pointwise, PointwiseBN
 from jaxqc.nn.pool import max3x3_halved
+from jaxqc.types import ArrayLike
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
-"""Of RGB in [0, 1]: what every network trained on ImageNet here expects to be normalised by."""
+"""Mean and deviation of RGB in [0, 1], by which every network trained on ImageNet here is normalised."""
 
 LAYERS = (1, 2, 3, 4)
 
 
 @dataclass(frozen=True)
 class Spec:
-    """What tells ResNets apart. blocks: in each of the four layers; width: factor on the middle of a bottleneck; base:
-    channels of the stem, 64 in every published one."""
+    """The differences between ResNets.
+
+    blocks: in each of the four layers. width: factor on the middle of a bottleneck. base: channels of the stem, 64 in
+    every published one.
+
+    Examples:
+      >>> Spec(blocks=(2, 2, 2, 2), bottleneck=False).channels(4)
+      512
+    """
 
     blocks: tuple[int, int, int, int]
     bottleneck: bool
@@ -92,6 +100,12 @@ class ResNet(nn.Module):
     layers: any of 1..4. Nothing beyond the deepest is computed, nor has it parameters; sides that are no multiple of
     the stride round up. classes: 0 = no head; else the features come with `logits` [n classes] float32, and all four
     layers are built. gates: start of the CBAM gates' strength, 0 = identity.
+
+    Examples:
+      >>> network, image = build_backbone("resnet18", (1, 2)), jnp.zeros((1, 64, 64, 3))
+      >>> variables = jax.eval_shape(network.init, jax.random.key(0), image)
+      >>> {name: value.shape for name, value in jax.eval_shape(network.apply, variables, image).items()}
+      {'layer1': (1, 16, 16, 64), 'layer2': (1, 8, 8, 128)}
     """
 
     spec: Spec
@@ -101,7 +115,7 @@ class ResNet(nn.Module):
     norm: Norm = Norm()
 
     @nn.compact
-    def __call__(self, image: Float[Array, "n h w 3"], train: bool = False) -> dict[str, Array]:
+    def __call__(self, image: Float[ArrayLike, "n h w 3"], train: bool = False) -> dict[str, Array]:
         spec, out = self.spec, {}
         x = ConvBN(spec.base, 2, self.norm, 7, name="conv1")(image, train)
         x = max3x3_halved(x)
@@ -138,6 +152,10 @@ def build_backbone(
 
     Raises:
       UserError: unknown name or dtype, layers that are none or not in 1..4.
+
+    Examples:
+      >>> build_backbone("wide_resnet50_2", layers=(3, 1)).layers
+      (1, 3)
     """
     spec = backbone_spec(name)
     if dtype not in ("float32", "bfloat16"):
@@ -146,14 +164,24 @@ def build_backbone(
 
 
 def backbone_spec(name: str) -> Spec:
-    """The entry of `BACKBONES`. Raises `UserError` with the closest name where there is none."""
+    """The entry of `BACKBONES`. Raises `UserError` with the closest name where there is none.
+
+    Examples:
+      >>> backbone_spec("resnet50").channels(3)
+      1024
+    """
     if name not in BACKBONES:
         raise UserError(f"backbone: {name!r} is not one{suggest(name, BACKBONES)}")
     return BACKBONES[name]
 
 
 def checked_layers(layers: Sequence[int], classes: int = 0) -> tuple[int, ...]:
-    """Layers in rising order, each once. Raises `UserError` where one is not in 1..4, or where there is none at all."""
+    """Layers in rising order, each once. Raises `UserError` where one is not in 1..4, or where there is none at all.
+
+    Examples:
+      >>> checked_layers([3, 1, 3])
+      (1, 3)
+    """
     chosen = tuple(sorted(set(layers)))
     if not set(chosen) <= set(LAYERS) or not (chosen or classes):
         raise UserError(f"layers: {','.join(map(str, layers)) or 'none'}; choose one or more of 1,2,3,4")

@@ -1,6 +1,6 @@
 """An encoder and a DPT head: images → logits, both halves callable apart."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,8 @@ from jaxqc.errors import UserError, suggest
 from jaxqc.models.dinov2 import PATCH, VITS, build_vit
 from jaxqc.models.dpt import DPT
 from jaxqc.models.resnet import BACKBONES, LAYERS, build_backbone
-from jaxqc.types import Variables
+from jaxqc.models.start import merged
+from jaxqc.types import ArrayLike, Variables
 
 Features = tuple[Float[Array, "n _ _ _"], ...]
 """Maps [n h w c], shallow to deep: four, or as many as a ResNet's layers that are used."""
@@ -29,7 +30,7 @@ _HEADS = {
 
 @dataclass(frozen=True)
 class EncoderSpec:
-    """What an encoder gives and asks for.
+    """An encoder's outputs and demands.
 
     widths: channels of its features. multiple: of which both sides of an image must be. hidden, channels: of the
     head that goes with it (`jaxqc.models.dpt.DPT`).
@@ -49,6 +50,10 @@ def encoder_spec(encoder: str, layers: int = len(LAYERS)) -> EncoderSpec:
 
     Raises:
       UserError: unknown name, or a number of layers that it cannot have.
+
+    Examples:
+      >>> encoder_spec("resnet18").widths
+      (64, 128, 256, 512)
     """
     least = len(LAYERS) if encoder in VITS else 2
     if not least <= layers <= len(LAYERS):
@@ -72,15 +77,22 @@ class Segmenter(nn.Module):
 
     Variables lie under `encoder` and `head`. Either half runs alone on its own:
     `apply(variables, image, method="encode")` and `apply(variables, features, size, method="decode")`.
+
+    Examples:
+      >>> import jax
+      >>> network, image = build_segmenter("vit_tiny14", classes=4), jnp.zeros((1, 28, 42, 3))
+      >>> variables = jax.eval_shape(network.init, jax.random.key(0), image)
+      >>> jax.eval_shape(network.apply, variables, image).shape
+      (1, 28, 42, 4)
     """
 
     encoder: nn.Module
     head: DPT
 
-    def __call__(self, image: Float[Array, "n h w 3"], train: bool = False) -> Float[Array, "n h w classes"]:
+    def __call__(self, image: Float[ArrayLike, "n h w 3"], train: bool = False) -> Float[Array, "n h w classes"]:
         return self.decode(self.encode(image, train), image.shape[1:3])
 
-    def encode(self, image: Float[Array, "n h w 3"], train: bool = False) -> Features:
+    def encode(self, image: Float[ArrayLike, "n h w 3"], train: bool = False) -> Features:
         """Features, shallow to deep: of one size (transformer) or each half the one before (ResNet).
 
         train: batch norm takes the batch's statistics (`batch_stats` must be mutable). Transformers have none.
@@ -88,7 +100,7 @@ class Segmenter(nn.Module):
         return tuple(self.encoder(image, train).values())
 
     def decode(
-        self, features: Sequence[Float[Array, "n _ _ _"]], size: Sequence[int] | None = None
+        self, features: Sequence[Float[ArrayLike, "n _ _ _"]], size: Sequence[int] | None = None
     ) -> Float[Array, "n height width classes"]:
         """Features → logits of `size` = (height, width); None: before the last resize, at the head's own size."""
         return self.head(features, None if size is None else (size[0], size[1]))
@@ -117,6 +129,11 @@ def build_segmenter(
 
     Raises:
       UserError: an unknown name, a number that is not positive, or lists of the wrong length.
+
+    Examples:
+      >>> network = build_segmenter("resnet18", classes=2, prior=(0.9, 0.1))
+      >>> network.head.classes, network.head.features
+      (2, 64)
     """
     known = encoder_spec(encoder, layers)
     if classes < 1 or hidden < 0:
@@ -146,27 +163,19 @@ def with_encoder(variables: Variables, encoder: Variables) -> tuple[dict[str, An
 
     Raises:
       UserError: an array has no place here or another shape.
+
+    Examples:
+      >>> import numpy as np
+      >>> ours = {"params": {"encoder": {"conv1": jnp.zeros(2), "fc": jnp.zeros(2)}, "head": jnp.zeros(1)}}
+      >>> variables, kept = with_encoder(ours, {"params": {"conv1": np.ones(2)}})
+      >>> variables["params"]["encoder"]["conv1"].tolist(), kept
+      ([1.0, 1.0], ('fc',))
     """
     out = {kind: dict(tree) for kind, tree in variables.items()}
     for kind, tree in encoder.items():
         ours = out.get(kind, {}).get("encoder")
         if ours is None:
             raise UserError(f"encoder: the weights bring {kind}, which this encoder does not have")
-        out[kind]["encoder"] = _merged(ours, tree, kind)
+        out[kind]["encoder"] = merged(ours, tree, "encoder", kind)
     kept = [name for name in variables["params"]["encoder"] if name not in encoder["params"]]
     return out, tuple(kept)
-
-
-def _merged(ours: Mapping[str, Any], given: Mapping[str, Any], path: str) -> dict[str, Any]:
-    merged = dict(ours)
-    for name, value in given.items():
-        place = f"{path}/{name}"
-        if name not in ours or isinstance(value, Mapping) != isinstance(ours[name], Mapping):
-            raise UserError(f"encoder: {place} has no place in this encoder; are the weights of another model?")
-        if isinstance(value, Mapping):
-            merged[name] = _merged(ours[name], value, place)
-        elif jnp.shape(value) != jnp.shape(ours[name]):
-            raise UserError(f"encoder: {place} has shape {jnp.shape(value)}, not {jnp.shape(ours[name])}")
-        else:
-            merged[name] = jnp.asarray(value, ours[name].dtype)
-    return merged

@@ -14,7 +14,8 @@ from jaxqc.models.tscarnet_blocks import (
 )
 from jaxqc.nn.attention import ChannelAttention, SpatialAttention
 from jaxqc.nn.conv import DepthwiseSeparable, Norm, Pointwise, PointwiseBN
-from jaxqc.nn.resize import resize, upsample2x
+from jaxqc.nn.resizing import resize, upsample2x
+from jaxqc.types import ArrayLike
 
 
 class Head(nn.Module):
@@ -37,6 +38,13 @@ class TSCARNet(nn.Module):
     Returns (float32) `map` [n s s] = sigmoid(`final`), `final` logits [n s s], `class` logits [n k], and the coarse
     mask logits `m1`, `m2`, `m3` at s/2, s/4, s/8. With `aux`, what only the loss reads: boundary logits `b1`..`b3` and
     the mask logits of the auxiliary heads `r2`, `r3` (s/4, s/8), `d4`, `d5` (s/16, s/32).
+
+    Examples:
+      >>> from jaxqc.models.minet import scaled
+      >>> network, image = TSCARNet(classes=3, widths=scaled(0.25)), jnp.zeros((1, 64, 64, 3))
+      >>> variables = jax.eval_shape(network.init, jax.random.key(0), image)
+      >>> {name: value.shape for name, value in jax.eval_shape(network.apply, variables, image).items()}
+      {'class': (1, 3), 'final': (1, 64, 64), 'm1': (1, 32, 32), 'm2': (1, 16, 16), 'm3': (1, 8, 8), 'map': (1, 64, 64)}
     """
 
     classes: int = 3
@@ -45,7 +53,7 @@ class TSCARNet(nn.Module):
     foreground: float = 0.5
 
     @nn.compact
-    def __call__(self, image: jax.Array, train: bool = False, aux: bool = False) -> dict[str, jax.Array]:
+    def __call__(self, image: ArrayLike, train: bool = False, aux: bool = False) -> dict[str, jax.Array]:
         check_sides(image)
         norm, bias = self.norm, log_odds(self.foreground)
         auxiliary = aux or self.is_initializing()

@@ -17,6 +17,12 @@ class ChannelAttention(nn.Module):
     """x · sigmoid(MLP(mean over positions) + MLP(max over positions)), one shared MLP c → c/reduction → c.
 
     With `strength` s the factor is (1 − s) + s · gate: exactly 1 at s = 0, exactly the gate at s = 1.
+
+    Examples:
+      >>> x = jnp.ones((1, 8, 8, 16))
+      >>> y, _ = ChannelAttention().init_with_output(jax.random.key(0), x, jnp.zeros(()))
+      >>> bool((y == x).all())  # strength 0 is the identity
+      True
     """
 
     reduction: int = 4
@@ -32,7 +38,13 @@ class ChannelAttention(nn.Module):
 
 
 class SpatialAttention(nn.Module):
-    """x · sigmoid(conv k x k over [mean over channels, max over channels])."""
+    """x · sigmoid(conv k x k over [mean over channels, max over channels]).
+
+    Examples:
+      >>> y, _ = SpatialAttention().init_with_output(jax.random.key(0), jnp.ones((1, 8, 8, 16)))
+      >>> y.shape
+      (1, 8, 8, 16)
+    """
 
     kernel_size: int = 7
 
@@ -53,6 +65,12 @@ class CBAM(nn.Module):
     whose gates were never trained; and it still learns: the gradient of s is not 0 there, and once s moves the gates
     learn too. (Gates held open by a large bias would be an identity as well, but one that sigmoid's flat tail keeps
     from learning anything.)
+
+    Examples:
+      >>> x = jnp.ones((1, 8, 8, 16))
+      >>> y, variables = CBAM(strength=0.0).init_with_output(jax.random.key(0), x)
+      >>> bool((y == x).all()), variables["params"]["strength"].tolist()
+      (True, [0.0, 0.0])
     """
 
     norm: Norm = Norm()

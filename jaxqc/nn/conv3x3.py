@@ -17,6 +17,8 @@ from jax import lax
 from jax.export import is_symbolic_dim
 from jaxtyping import Array, Float
 
+from jaxqc.types import ArrayLike
+
 _TILE = np.array([[1, 0, -1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, 1, 0, -1]], np.float64)
 _KERNEL = np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]], np.float64)
 _OUTPUT = np.array([[1, 1, 1, 0], [0, 1, -1, -1]], np.float64)
@@ -28,12 +30,19 @@ _BLOCKED_PIXELS, _BLOCKED_CHANNELS, _BLOCK = 8_192, 32, 900
 _TINY = 4
 
 
-def conv3x3(x: Float[Array, "n h w i"], kernel: Float[Array, "3 3 i o"], stride: int = 1) -> Float[Array, "n H W o"]:
+def conv3x3(
+    x: Float[ArrayLike, "n h w i"], kernel: Float[ArrayLike, "3 3 i o"], stride: int = 1
+) -> Float[Array, "n H W o"]:
     """Cross-correlation padded by one pixel on every side; H = ceil(h / stride).
 
     Equal to the library's in value and gradient up to float32 rounding; on CPU each is computed by whichever way is
     faster at its shapes. Other backends, other dtypes and sizes that are left open take the library's.
+
+    Examples:
+      >>> conv3x3(jnp.ones((1, 3, 3, 1)), jnp.ones((3, 3, 1, 1)))[0, :, :, 0].tolist()
+      [[4.0, 6.0, 4.0], [6.0, 9.0, 6.0], [4.0, 6.0, 4.0]]
     """
+    x, kernel = jnp.asarray(x), jnp.asarray(kernel)
     if any(map(is_symbolic_dim, x.shape)) or x.dtype != jnp.float32 or kernel.dtype != jnp.float32:
         return library(x, kernel, stride)
     if min(x.shape[1:3]) <= _TINY:
@@ -41,14 +50,28 @@ def conv3x3(x: Float[Array, "n h w i"], kernel: Float[Array, "3 3 i o"], stride:
     return _conv(x, kernel) if stride == 1 else library(x, kernel, stride)
 
 
-def library(x: Float[Array, "n h w i"], kernel: Float[Array, "3 3 i o"], stride: int = 1) -> Float[Array, "n H W o"]:
-    """What `lax` makes of it."""
+def library(
+    x: Float[ArrayLike, "n h w i"], kernel: Float[ArrayLike, "3 3 i o"], stride: int = 1
+) -> Float[Array, "n H W o"]:
+    """The same convolution by `lax`.
+
+    Examples:
+      >>> library(jnp.ones((1, 4, 4, 1)), jnp.ones((3, 3, 1, 1)), stride=2)[0, :, :, 0].tolist()
+      [[4.0, 6.0], [6.0, 9.0]]
+    """
     strides, names = (stride, stride), ("NHWC", "HWIO", "NHWC")
     return lax.conv_general_dilated(x, kernel, strides, ((1, 1), (1, 1)), dimension_numbers=names)
 
 
-def by_columns(x: Float[Array, "n h w i"], kernel: Float[Array, "3 3 i o"], stride: int = 1) -> Float[Array, "n H W o"]:
-    """One matrix product (im2col): each output pixel's nine neighbours side by side, times the kernel as [9 i, o]."""
+def by_columns(
+    x: Float[ArrayLike, "n h w i"], kernel: Float[ArrayLike, "3 3 i o"], stride: int = 1
+) -> Float[Array, "n H W o"]:
+    """One matrix product (im2col): each output pixel's nine neighbours side by side, times the kernel as [9 i, o].
+
+    Examples:
+      >>> by_columns(jnp.ones((1, 4, 4, 1)), jnp.ones((3, 3, 1, 1)), stride=2)[0, :, :, 0].tolist()
+      [[4.0, 6.0], [6.0, 9.0]]
+    """
     (n, h, w, i), o = x.shape, kernel.shape[-1]
     down, across = -(-h // stride), -(-w // stride)
     x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
@@ -113,7 +136,12 @@ _conv.defvjp(_forward, _backward)
 
 
 def winograd(x: Float[Array, "n h w i"], kernel: Float[Array, "3 3 i o"]) -> Float[Array, "n h w o"]:
-    """F(2x2, 3x3) over tiles of 4x4 pixels, one matrix product for each of the 16 places in a tile."""
+    """F(2x2, 3x3) over tiles of 4x4 pixels, one matrix product for each of the 16 places in a tile.
+
+    Examples:
+      >>> winograd(jnp.ones((1, 2, 2, 1)), jnp.ones((3, 3, 1, 1)))[0, :, :, 0].tolist()
+      [[4.0, 4.0], [4.0, 4.0]]
+    """
     (n, h, w, i), o = x.shape, kernel.shape[-1]
     down, across = -(-h // 2), -(-w // 2)
     x = jnp.pad(x, ((0, 0), (1, 1 + 2 * down - h), (1, 1 + 2 * across - w), (0, 0)))

@@ -15,6 +15,8 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
+from jaxqc.types import ArrayLike
+
 Implementation = Literal["auto", "shift", "library"]
 Pair = tuple[int, int]
 
@@ -23,8 +25,8 @@ _BLOCK = 32_768
 
 
 def depthwise_conv(
-    x: Float[Array, "n h w c"],
-    kernel: Float[Array, "kh kw c"],
+    x: Float[ArrayLike, "n h w c"],
+    kernel: Float[ArrayLike, "kh kw c"],
     stride: int = 1,
     dilation: int = 1,
     implementation: Implementation = "auto",
@@ -33,8 +35,15 @@ def depthwise_conv(
 
     Equal to `lax.conv_general_dilated(..., feature_group_count=c)` in value and gradient; cross-correlation, as in
     every deep-learning library. `auto` takes `shift` where the program is compiled for CPU and `library` elsewhere.
+
+    Examples:
+      >>> x = jnp.ones((1, 3, 3, 2))
+      >>> depthwise_conv(x, jnp.ones((3, 3, 2)))[0, :, :, 0].tolist()
+      [[4.0, 6.0, 4.0], [6.0, 9.0, 6.0], [4.0, 6.0, 4.0]]
+      >>> depthwise_conv(x, jnp.ones((3, 3, 2)), stride=2).shape
+      (1, 2, 2, 2)
     """
-    return _conv(x, kernel, stride, dilation, implementation)
+    return _conv(jnp.asarray(x), jnp.asarray(kernel), stride, dilation, implementation)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))

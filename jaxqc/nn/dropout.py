@@ -11,6 +11,13 @@ class ChannelDropout(nn.Module):
 
     The mask is drawn for the global batch from the `dropout` key, which must be equal on all devices of `axis_name`,
     and each device takes its rows: one device and eight give the same result.
+
+    Examples:
+      >>> ChannelDropout(0.5).apply({}, jnp.ones((1, 8, 8, 16))).shape
+      (1, 8, 8, 16)
+      >>> y = ChannelDropout(0.5).apply({}, jnp.ones((1, 1, 1, 64)), True, rngs={"dropout": jax.random.key(0)})
+      >>> sorted(set(y.ravel().tolist()))
+      [0.0, 2.0]
     """
 
     rate: float

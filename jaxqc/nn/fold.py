@@ -20,6 +20,13 @@ def fold_batch_norm(variables: Variables, epsilon: float = EPSILON) -> dict[str,
 
     Returns:
       `{"params": ...}` with `kernel` and `bias` (NumPy arrays) in place of `kernel` and `bn`.
+
+    Examples:
+      >>> unit = {"kernel": np.ones((1, 1, 3, 4)), "bn": {"scale": np.full(4, 2.0), "bias": np.zeros(4)}}
+      >>> statistics = {"conv": {"bn": {"mean": np.ones(4), "var": np.ones(4)}}}
+      >>> folded = fold_batch_norm({"params": {"conv": unit}, "batch_stats": statistics}, epsilon=0.0)
+      >>> folded["params"]["conv"]["kernel"].shape, folded["params"]["conv"]["bias"].tolist()
+      ((1, 1, 3, 4), [-2.0, -2.0, -2.0, -2.0])
     """
     return {"params": _fold(variables["params"], variables.get("batch_stats", {}), epsilon)}
 

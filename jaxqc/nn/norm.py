@@ -12,12 +12,20 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jaxqc.types import ArrayLike
+
 
 class BatchNorm(nn.Module):
     """Normalises each channel by batch statistics when training, by running ones otherwise; then scale and bias.
 
     The variables are those of `flax.linen.BatchNorm`: `scale`, `bias` and `batch_stats` `mean`, `var`, all float32 [c].
     axis_name: mapped axis over which statistics are averaged. The output has `dtype`; statistics are float32.
+
+    Examples:
+      >>> x = jnp.array([[1.0], [3.0]])
+      >>> y, variables = BatchNorm().init_with_output(jax.random.key(0), x, train=True)
+      >>> y.round(3).tolist(), variables["batch_stats"]["var"].tolist()
+      ([[-1.0], [1.0]], [1.0])
     """
 
     momentum: float = 0.9
@@ -26,7 +34,7 @@ class BatchNorm(nn.Module):
     dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
+    def __call__(self, x: ArrayLike, train: bool = False) -> jax.Array:
         shape = (x.shape[-1],)
         scale = self.param("scale", nn.initializers.ones, shape)
         bias = self.param("bias", nn.initializers.zeros, shape)
@@ -46,13 +54,13 @@ class BatchNorm(nn.Module):
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(3, 4))
-def _normalize(x: jax.Array, scale: jax.Array, bias: jax.Array, epsilon: float, axis_name: str | None) -> Any:
+def _normalize(x: ArrayLike, scale: ArrayLike, bias: ArrayLike, epsilon: float, axis_name: str | None) -> Any:
     """→ (y like x, mean [c], biased variance [c]); only y carries a gradient."""
     y, (mean, var) = _moments_and_output(x, scale, bias, epsilon, axis_name)
     return y, mean, var
 
 
-def _moments_and_output(x: jax.Array, scale: jax.Array, bias: jax.Array, epsilon: float, axis_name: str | None):
+def _moments_and_output(x: ArrayLike, scale: ArrayLike, bias: ArrayLike, epsilon: float, axis_name: str | None):
     mean, square = _channel_means(x, x, axis_name)
     var = jnp.maximum(square - mean * mean, 0.0)
     factor = scale * lax.rsqrt(var + epsilon)
@@ -60,12 +68,12 @@ def _moments_and_output(x: jax.Array, scale: jax.Array, bias: jax.Array, epsilon
     return y.astype(x.dtype), (mean, var)
 
 
-def _full(x: jax.Array) -> jax.Array:
+def _full(x: ArrayLike) -> jax.Array:
     """x in float32 at least."""
-    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    return jnp.asarray(x, jnp.promote_types(x.dtype, jnp.float32))
 
 
-def _channel_means(a: jax.Array, b: jax.Array, axis_name: str | None) -> tuple[jax.Array, jax.Array]:
+def _channel_means(a: ArrayLike, b: ArrayLike, axis_name: str | None) -> tuple[jax.Array, jax.Array]:
     """Means of a and of a·b over all but the last axis, in float32 or better, over all devices at once."""
     a, b = _full(a), _full(b)
     axes = tuple(range(a.ndim - 1))
@@ -73,7 +81,7 @@ def _channel_means(a: jax.Array, b: jax.Array, axis_name: str | None) -> tuple[j
     return means if axis_name is None else lax.pmean(means, axis_name)
 
 
-def _forward(x: jax.Array, scale: jax.Array, bias: jax.Array, epsilon: float, axis_name: str | None):
+def _forward(x: ArrayLike, scale: ArrayLike, bias: ArrayLike, epsilon: float, axis_name: str | None):
     y, (mean, var) = _moments_and_output(x, scale, bias, epsilon, axis_name)
     return (y, mean, var), (x, scale, mean, var)
 

@@ -9,12 +9,22 @@ from jaxtyping import Array, Float
 
 
 def max3x3(x: Float[Array, "n h w *c"]) -> Float[Array, "n h w *c"]:
-    """Largest value in each 3x3 neighbourhood, the image's edge repeated (a maximum is not changed by repetition)."""
+    """Largest value in each 3x3 neighbourhood, the image's edge repeated (a maximum is not changed by repetition).
+
+    Examples:
+      >>> max3x3(jnp.array([1.0, 2.0, 5.0, 0.0]).reshape(1, 1, 4))[0, 0].tolist()
+      [2.0, 5.0, 5.0, 5.0]
+    """
     return _max3(_max3(x, 1), 2)
 
 
 def max3x3_halved(x: Float[Array, "n h w *c"]) -> Float[Array, "n _ _ *c"]:
-    """`max3x3` at every other pixel, the first one kept (a ResNet's pooling), without computing the rest."""
+    """`max3x3` at every other pixel, the first one kept (a ResNet's pooling), without computing the rest.
+
+    Examples:
+      >>> max3x3_halved(jnp.array([1.0, 2.0, 5.0, 0.0]).reshape(1, 1, 4))[0, 0].tolist()
+      [2.0, 5.0]
+    """
     for axis in (1, 2):
         size = x.shape[axis]
         even, odd = (jax.lax.slice_in_dim(x, start, size, 2, axis) for start in (0, 1))
@@ -26,7 +36,12 @@ def max3x3_halved(x: Float[Array, "n h w *c"]) -> Float[Array, "n _ _ *c"]:
 
 
 def min3x3(x: Float[Array, "n h w *c"]) -> Float[Array, "n h w *c"]:
-    """Smallest value in each 3x3 neighbourhood."""
+    """Smallest value in each 3x3 neighbourhood.
+
+    Examples:
+      >>> min3x3(jnp.array([1.0, 2.0, 5.0, 0.0]).reshape(1, 1, 4))[0, 0].tolist()
+      [1.0, 1.0, 0.0, 0.0]
+    """
     return -max3x3(-x)
 
 
@@ -57,7 +72,12 @@ _sum3x3.defvjp(lambda x: (_sum3x3(x), None), lambda _, g: (_sum3x3(g),))  # a sy
 
 
 def avg3x3(x: Float[Array, "n h w c"]) -> Float[Array, "n h w c"]:
-    """Mean of each 3x3 neighbourhood over the pixels inside the image (padding is not counted)."""
+    """Mean of each 3x3 neighbourhood over the pixels inside the image (padding is not counted).
+
+    Examples:
+      >>> avg3x3(jnp.array([1.0, 3.0, 5.0]).reshape(1, 1, 3, 1))[0, 0, :, 0].tolist()
+      [2.0, 3.0, 4.0]
+    """
     return _sum3x3(x) * jnp.asarray(_inverse_counts(x.shape[1], x.shape[2]), x.dtype)[:, :, None]
 
 
@@ -67,13 +87,23 @@ def _inverse_counts(h: int, w: int) -> np.ndarray:
     return (1.0 / np.outer(count(h), count(w))).astype(np.float32)
 
 
-def block_max(x: Float[Array, "n h w"], k: int) -> Float[Array, "n h/k w/k"]:
-    """Largest value of each k x k block."""
+def block_max(x: Float[Array, "n h w"], k: int) -> Float[Array, "n h//{k} w//{k}"]:
+    """Largest value of each k x k block.
+
+    Examples:
+      >>> block_max(jnp.arange(8.0).reshape(1, 2, 4), 2).tolist()
+      [[[5.0, 7.0]]]
+    """
     n, h, w = x.shape
     return x.reshape(n, h // k, k, w // k, k).max((2, 4))
 
 
-def block_mean(x: Float[Array, "n h w"], k: int) -> Float[Array, "n h/k w/k"]:
-    """Mean of each k x k block."""
+def block_mean(x: Float[Array, "n h w"], k: int) -> Float[Array, "n h//{k} w//{k}"]:
+    """Mean of each k x k block.
+
+    Examples:
+      >>> block_mean(jnp.arange(8.0).reshape(1, 2, 4), 2).tolist()
+      [[[2.5, 4.5]]]
+    """
     n, h, w = x.shape
     return x.reshape(n, h // k, k, w // k, k).mean((2, 4))

@@ -14,11 +14,15 @@ from jaxtyping import Array, Float
 
 def resample_grid(
     table: Float[Array, "g k d"], height: int, width: int, offset: float = 0.0, antialias: bool = False
-) -> Float[Array, "height width d"]:
+) -> Float[Array, "{height} {width} d"]:
     """The table at another grid size; the table itself where the size is its own.
 
     offset: added to `height` and `width` for the sampling scale alone. DINOv2 (arXiv 2304.07193) was trained and
     published with .1, a guard against rounding that moves every sample by a little.
+
+    Examples:
+      >>> resample_grid(jnp.ones((16, 16, 192)), 12, 20).shape
+      (12, 20, 192)
     """
     rows, columns = table.shape[:2]
     if (height, width) == (rows, columns):
@@ -29,10 +33,14 @@ def resample_grid(
 
 
 @lru_cache(maxsize=256)
-def bicubic_matrix(n_in: int, n_out: int, scale: float, antialias: bool = False) -> Float[np.ndarray, "n_out n_in"]:
+def bicubic_matrix(n_in: int, n_out: int, scale: float, antialias: bool = False) -> Float[np.ndarray, "{n_out} {n_in}"]:
     """Row i holds the weights of output sample i, whose centre lies at (i + ½) / scale in units of input cells.
 
     float32, computed in float64; every row sums to 1.
+
+    Examples:
+      >>> bicubic_matrix(4, 2, 0.5).round(3).tolist()
+      [[0.594, 0.5, -0.094, 0.0], [0.0, -0.094, 0.5, 0.594]]
     """
     centre = (np.arange(n_out) + 0.5) / scale
     if antialias:

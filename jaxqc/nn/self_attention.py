@@ -11,11 +11,20 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from jaxqc.types import ArrayLike
+
 
 def attend(
-    q: Float[Array, "n t h d"], k: Float[Array, "n s h d"], v: Float[Array, "n s h d"]
+    q: Float[ArrayLike, "n t h d"], k: Float[ArrayLike, "n s h d"], v: Float[ArrayLike, "n s h d"]
 ) -> Float[Array, "n t h d"]:
-    """softmax(q·kᵀ/√d)·v for each head, as `jax.nn.dot_product_attention`; differentiable once, in reverse mode."""
+    """softmax(q·kᵀ/√d)·v for each head, as `jax.nn.dot_product_attention`; differentiable once, in reverse mode.
+
+    Examples:
+      >>> value = jnp.arange(2.0).reshape(1, 2, 1, 1)  # two tokens, one head, one channel
+      >>> attend(jnp.zeros((1, 3, 1, 1)), value, value).ravel().tolist()  # a query of zeros: the mean of the values
+      [0.5, 0.5, 0.5]
+    """
+    q, k, v = jnp.asarray(q), jnp.asarray(k), jnp.asarray(v)
     q = q.swapaxes(1, 2) * q.shape[-1] ** -0.5
     return _attend(q, k.transpose(0, 2, 3, 1), v.swapaxes(1, 2)).swapaxes(1, 2)
 

@@ -11,7 +11,7 @@ from jaxqc.pictures.legend import drawable
 from jaxqc.pictures.sheet import DPI, INK, MARGIN, QUIET, TEXT, save
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    import matplotlib.figure
 
 FEW = 16
 """Most classes whose shares are written into the squares."""
@@ -21,13 +21,20 @@ LONGEST = 22
 """Most characters of a name."""
 
 
-def confusion_figure(matrix: Int[np.ndarray, "k k"], classes: Sequence[str], path: str | Path) -> "Figure":
+def confusion_figure(
+    matrix: Int[np.ndarray, "k k"], classes: Sequence[str], path: str | Path
+) -> "matplotlib.figure.Figure":
     """Draws pixel counts [truth, prediction] as shares of each true class and writes them to `path`.
 
     A row without pixels stays grey. Up to `FEW` classes the shares are written into the squares, in percent.
 
     Raises:
       ValueError: the matrix is not of these classes.
+
+    Examples:
+      >>> figure = confusion_figure(np.array([[9, 1], [0, 5]]), ["sound", "crack"], "confusion.png")
+      >>> Path("confusion.png").exists()
+      True
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

@@ -12,8 +12,8 @@ from jaxqc.pictures.sheet import DPI, INK, QUIET, save, style_axes
 from jaxqc.training.logs import read_rows
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+    import matplotlib.axes
+    import matplotlib.figure
 
 Log = Mapping[str, Any]
 
@@ -34,7 +34,9 @@ METRICS = {
 """Validation metrics drawn: name, colour (Okabe and Ito's, told apart with any colour vision) and marker."""
 
 
-def training_curve(metrics: str | Path | Iterable[Log], path: str | Path, title: str = "") -> "Figure":
+def training_curve(
+    metrics: str | Path | Iterable[Log], path: str | Path, title: str = ""
+) -> "matplotlib.figure.Figure":
     """Draws a run's `metrics.jsonl` (or its rows) and writes it to `path`.
 
     Rows with a `loss` and without validation metrics are training, rows with one of `METRICS` validation (`kind`
@@ -43,6 +45,11 @@ def training_curve(metrics: str | Path | Iterable[Log], path: str | Path, title:
 
     Raises:
       UserError: the file is absent or holds no training row with a finite loss.
+
+    Examples:
+      >>> figure = training_curve([{"step": 1, "loss": 0.9}, {"step": 2, "loss": 0.5}], "curve.png")
+      >>> Path("curve.png").exists()
+      True
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -99,12 +106,12 @@ def _smooth(values: np.ndarray) -> np.ndarray:
     return (total[high] - total[low]) / (high - low)
 
 
-def _legend(ax: "Axes") -> None:
+def _legend(ax: "matplotlib.axes.Axes") -> None:
     ax.legend(loc="upper left", bbox_to_anchor=(1.01, 1.02), fontsize=8, frameon=False, labelcolor=INK,
               borderaxespad=0, handlelength=1.8)  # fmt: skip
 
 
-def _draw_loss(ax: "Axes", x: str, train: list[Log], held_out: list[Log]) -> None:
+def _draw_loss(ax: "matplotlib.axes.Axes", x: str, train: list[Log], held_out: list[Log]) -> None:
     at, loss = _series(train, x, "loss")
     if len(loss) > MANY:
         ax.plot(at, loss, color=BLUE, linewidth=0.6, alpha=0.35, label="training, each row")
@@ -124,7 +131,7 @@ def _draw_loss(ax: "Axes", x: str, train: list[Log], held_out: list[Log]) -> Non
         _legend(ax)
 
 
-def _draw_metrics(ax: "Axes", x: str, train: list[Log], held_out: list[Log]) -> None:
+def _draw_metrics(ax: "matplotlib.axes.Axes", x: str, train: list[Log], held_out: list[Log]) -> None:
     for name, (label, colour, marker) in METRICS.items():
         at, value = _series(held_out, x, name)
         if len(value):
@@ -135,14 +142,14 @@ def _draw_metrics(ax: "Axes", x: str, train: list[Log], held_out: list[Log]) -> 
     _legend(ax)
 
 
-def _draw_rate(ax: "Axes", x: str, train: list[Log], held_out: list[Log]) -> None:
+def _draw_rate(ax: "matplotlib.axes.Axes", x: str, train: list[Log], held_out: list[Log]) -> None:
     ax.plot(*_series(train, x, "lr"), color=INK, linewidth=1.2)
     ax.set_ylim(bottom=0)
     ax.set_ylabel("learning rate", fontsize=9)
     ax.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
 
 
-def _mark_sizes(axes: list["Axes"], x: str, train: list[Log]) -> None:
+def _mark_sizes(axes: list["matplotlib.axes.Axes"], x: str, train: list[Log]) -> None:
     """Shades every second stretch of one image size and writes the size above the first panel."""
     at = [(r[x], r["size"]) for r in sorted(train, key=lambda r: r[x]) if _finite(r, "size")]
     if not at:

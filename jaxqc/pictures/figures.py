@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float, Num, UInt8
+from jaxtyping import Num, UInt8
 
 from jaxqc.metrics.regions import labelled
 from jaxqc.pictures.curves import training_curve as training_curve
 from jaxqc.pictures.sheet import HEAT, Box, Sheet, draw_boxes, show
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    import matplotlib.figure
 
 HIT, MISSED, FALSE = "#009E73", "#E69F00", "#CC79A7"
 """Okabe and Ito's green, orange and purple: told apart with any colour vision."""
@@ -40,13 +40,18 @@ class Row:
     label: str = ""
     predicted: str = ""
     verdict: bool | None = None
-    """Whether the image was called defective, where that is all that was decided; `label` then names the truth."""
+    """True: the image was called defective, where that is all that was decided; `label` then names the truth."""
     found: np.ndarray | None = None
     """Decided mask {0, 1} [h w], where it is more than the map above a threshold; the boxes are then round it."""
 
 
 def boxes(probability: Num[np.ndarray, "h w"], threshold: float = 0.5, min_area: int = 1) -> list[Box]:
-    """Boxes round the 8-connected regions of `probability > threshold` of at least `min_area` pixels, largest first."""
+    """Boxes round the 8-connected regions of `probability > threshold` of at least `min_area` pixels, largest first.
+
+    Examples:
+      >>> boxes(np.array([[0.0, 0.9, 0.8]]))
+      [Box(top=0, left=1, bottom=1, right=3, area=2, score=0.85)]
+    """
     from scipy import ndimage
 
     regions, count = labelled(probability > threshold)
@@ -64,33 +69,19 @@ def boxes(probability: Num[np.ndarray, "h w"], threshold: float = 0.5, min_area:
 
 
 def grey_to_rgb(image: UInt8[np.ndarray, "h w ..."]) -> UInt8[np.ndarray, "h w 3"]:
-    """An image of one or three channels as RGB."""
+    """An image of one or three channels as RGB.
+
+    Examples:
+      >>> grey_to_rgb(np.zeros((4, 6), np.uint8)).shape
+      (4, 6, 3)
+    """
     image = image[..., None] if image.ndim == 2 else image
     return np.repeat(image, 3, axis=2) if image.shape[2] == 1 else image
 
 
-def overlay(
-    image: UInt8[np.ndarray, "h w ..."], probability: Float[np.ndarray, "h w"], strength: float = 0.75
-) -> UInt8[np.ndarray, "h w 3"]:
-    """The image with a map in [0, 1] laid over it as heat; 0 leaves a pixel as it is, 1 covers `strength` of it.
-
-    Raises:
-      ValueError: map and image differ in size.
-    """
-    from matplotlib import colormaps
-
-    if image.shape[:2] != probability.shape:
-        raise ValueError(f"map {probability.shape} and image {image.shape[:2]} differ in size")
-    p = np.clip(np.nan_to_num(probability.astype(np.float32)), 0, 1)
-    # The dark end of the colour map would look like shadow on the steel, so the heat starts above it.
-    heat = np.asarray(colormaps[HEAT](0.35 + 0.6 * p))[..., :3] * 255
-    cover = strength * p[..., None]
-    return np.round(grey_to_rgb(image) * (1 - cover) + heat * cover).astype(np.uint8)
-
-
 def result_figure(
     rows: Sequence[Row], path: str | Path, threshold: float = 0.5, scale: str = "probability of defect"
-) -> "Figure":
+) -> "matplotlib.figure.Figure":
     """Draws a row of panels an image and writes them to `path` (PNG, or what its ending says).
 
     Columns: input, ground truth (where a row has one), each coarse map, final map, the decided mask (where a row has
@@ -99,6 +90,12 @@ def result_figure(
 
     Raises:
       ValueError: no rows.
+
+    Examples:
+      >>> row = Row("plate 1", np.zeros((32, 32), np.uint8), np.zeros((32, 32), np.float32))
+      >>> figure = result_figure([row], "result.png")
+      >>> Path("result.png").exists()
+      True
     """
     if not rows:
         raise ValueError("result_figure needs at least one row")

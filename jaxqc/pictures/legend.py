@@ -11,7 +11,7 @@ from jaxqc.data.problems import printable
 from jaxqc.pictures.sheet import INK, QUIET, TEXT
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    import matplotlib.figure
 
 Color = tuple[int, int, int]
 
@@ -48,7 +48,12 @@ def _glyphs() -> frozenset[int]:
 def legend_entries(
     classes: Sequence[str], colors: Sequence[Color], found: Sequence[int] | np.ndarray, ignored: bool = False
 ) -> list[Entry]:
-    """The classes that occur, by label; last, where some pixels are, `ignored`."""
+    """The classes that occur, by label; last, where some pixels are, `ignored`.
+
+    Examples:
+      >>> legend_entries(["sound", "crack"], [(0, 0, 0), (255, 0, 0)], [1], ignored=True)
+      [Entry(name='crack', color=(255, 0, 0)), Entry(name='ignored', color=None)]
+    """
     entries = [Entry(drawable(classes[i], f"class {i}"), colors[i]) for i in sorted(map(int, found))]
     return entries + [Entry("ignored", None)] * ignored
 
@@ -59,7 +64,9 @@ def legend_height(entries: Sequence[Entry], width: float) -> float:
     return LINE * -(-len(entries) // columns)
 
 
-def draw_legend(figure: "Figure", entries: Sequence[Entry], left: float, top: float, width: float) -> None:
+def draw_legend(
+    figure: "matplotlib.figure.Figure", entries: Sequence[Entry], left: float, top: float, width: float
+) -> None:
     """Squares and names in columns, from a figure's upper left corner (left, top: inches from the figure's lower left).
 
     A name that has no room ends in an ellipsis.
@@ -91,7 +98,7 @@ def draw_legend(figure: "Figure", entries: Sequence[Entry], left: float, top: fl
             text.set_text(name + "…")
 
 
-def legend_strip(entries: Sequence[Entry], width: int) -> UInt8[np.ndarray, "h width 3"]:
+def legend_strip(entries: Sequence[Entry], width: int) -> UInt8[np.ndarray, "h {width} 3"]:
     """The legend as a picture of `width` pixels, to stand below an image."""
     return _strip(tuple(entries), width)
 

@@ -16,7 +16,7 @@ from jaxqc.pictures.legend import Color, Entry, draw_legend, drawable, legend_en
 from jaxqc.pictures.sheet import CAPTION, GAP, MARGIN, WARNING, Sheet, show
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    import matplotlib.figure
 
 CELL = 2.1
 """Width of a panel in inches."""
@@ -41,7 +41,12 @@ class LabelRow:
 
 
 def colorize(labels: UInt8[np.ndarray, "h w"], colors: Sequence[Color]) -> UInt8[np.ndarray, "h w 3"]:
-    """A label map in the classes' colours; hatched where there is none."""
+    """A label map in the classes' colours; hatched where there is none.
+
+    Examples:
+      >>> colorize(np.array([[0, 1]], np.uint8), [(0, 0, 0), (255, 0, 0)]).tolist()
+      [[[0, 0, 0], [255, 0, 0]]]
+    """
     known = labels < len(colors)
     table = np.asarray(colors, np.uint8)
     return np.where(known[..., None], table[np.where(known, labels, 0)], _hatch(labels.shape))
@@ -60,6 +65,11 @@ def overlay_labels(
 
     Raises:
       ValueError: label map and image differ in size.
+
+    Examples:
+      >>> labels = np.zeros((4, 4), np.uint8)
+      >>> overlay_labels(np.full((4, 4), 9, np.uint8), labels, [(0, 0, 0)], clear=[0])[0, 0].tolist()
+      [9, 9, 9]
     """
     from scipy import ndimage
 
@@ -82,7 +92,13 @@ def overlay_labels(
 def errors(
     image: UInt8[np.ndarray, "h w ..."], labels: UInt8[np.ndarray, "h w"], truth: UInt8[np.ndarray, "h w"]
 ) -> UInt8[np.ndarray, "h w 3"]:
-    """The image, grey and faint, with its wrong pixels in one strong colour; hatched where the truth says nothing."""
+    """The image, grey and faint, with its wrong pixels in one strong colour; hatched where the truth says nothing.
+
+    Examples:
+      >>> truth = np.zeros((1, 2), np.uint8)
+      >>> errors(truth, np.array([[0, 1]], np.uint8), truth)[0].tolist()
+      [[130, 130, 130], [213, 94, 0]]
+    """
     pale = 130 + 0.45 * grey_to_rgb(image).mean(2, keepdims=True)
     out = np.repeat(np.round(pale), 3, axis=2).astype(np.uint8)
     out[labels != truth] = WRONG
@@ -93,7 +109,14 @@ def with_legend(
     picture: UInt8[np.ndarray, "h w 3"], labels: UInt8[np.ndarray, "h w"], classes: Sequence[str],
     colors: Sequence[Color],
 ) -> UInt8[np.ndarray, "t w 3"]:  # fmt: skip
-    """A picture of a label map above the names and colours of the classes in it."""
+    """A picture of a label map above the names and colours of the classes in it.
+
+    Examples:
+      >>> labels = np.zeros((32, 64), np.uint8)
+      >>> picture = with_legend(colorize(labels, [(0, 0, 0)]), labels, ["sound"], [(0, 0, 0)])
+      >>> picture.shape[0] > 32, picture.shape[1:]
+      (True, (64, 3))
+    """
     found, ignored = _found([labels], len(classes))
     return np.concatenate([picture, legend_strip(legend_entries(classes, colors, found, ignored), picture.shape[1])])
 
@@ -104,7 +127,7 @@ def label_sheet(
     colors: Sequence[Color],
     path: str | Path,
     clear: Collection[int] = (),
-) -> "Figure":
+) -> "matplotlib.figure.Figure":
     """Draws a row of panels an image and writes them to `path` (PNG, or what its ending says).
 
     Columns: image, truth (where a row has one), prediction, overlay and (again with a truth) errors. Below them the
@@ -112,6 +135,12 @@ def label_sheet(
 
     Raises:
       ValueError: no rows.
+
+    Examples:
+      >>> row = LabelRow("road 1", np.zeros((32, 32), np.uint8), np.zeros((32, 32), np.uint8))
+      >>> figure = label_sheet([row], ["sound"], [(0, 0, 0)], "labels.png")
+      >>> Path("labels.png").exists()
+      True
     """
     if not rows:
         raise ValueError("label_sheet needs at least one row")

@@ -1,4 +1,4 @@
-"""How far pseudo-labels reach and how often they are right, per confidence tier over the training, a column a run."""
+"""Reach and accuracy of pseudo-labels by confidence tier over the training, a column a run."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,16 +10,16 @@ from jaxqc.errors import UserError
 from jaxqc.pictures.sheet import DPI, INK, save, style_axes
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+    import matplotlib.axes
+    import matplotlib.figure
 
 COLORS = ("#E69F00", "#56B4E9", "#0072B2", "#CC79A7", "#009E73")
-"""Of the tiers, lowest first (Okabe and Ito's, told apart with any colour vision)."""
+"""Colours of the tiers, lowest first (Okabe and Ito's, distinct with any colour vision)."""
 
 Rows = Sequence[Mapping[str, Any]]
 
 
-def pseudo_label_curves(runs: Mapping[str, Rows], path: str | Path, title: str = "") -> "Figure":
+def pseudo_label_curves(runs: Mapping[str, Rows], path: str | Path, title: str = "") -> "matplotlib.figure.Figure":
     """Draws what the training rows of some runs tell of their pseudo-labels and writes it to `path`.
 
     runs: rows of metrics.jsonl by the run's name; `tier{i}_share` is the share of valid pixels in tier i, and, where
@@ -57,7 +57,7 @@ def _tiers(rows: Rows) -> int:
     return sum(f"tier{i}_share" in rows[0] for i in range(1, 100))
 
 
-def _column(axes: Sequence["Axes"], rows: Rows, most: int) -> None:
+def _column(axes: Sequence["matplotlib.axes.Axes"], rows: Rows, most: int) -> None:
     """Coverage above, accuracy below. The top tier has one colour in every run, however many tiers it has."""
     at, own = np.array([r["epoch"] for r in rows]), _tiers(rows)
     for ax in axes:

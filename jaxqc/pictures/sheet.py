@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+    import matplotlib.axes
+    import matplotlib.figure
 
 HEAT = "inferno"
 """Colour map of probabilities: even in lightness, so it also reads in grey and with any colour vision."""
@@ -120,12 +120,12 @@ class Sheet:
             )
             x += 0.68
 
-    def save(self, path: str | Path) -> "Figure":
+    def save(self, path: str | Path) -> "matplotlib.figure.Figure":
         """Writes the figure (same input, same bytes) and returns it."""
         return save(self.figure, path)
 
 
-def save(figure: "Figure", path: str | Path) -> "Figure":
+def save(figure: "matplotlib.figure.Figure", path: str | Path) -> "matplotlib.figure.Figure":
     """Writes a figure in the format that the path's ending names, without a date or version inside."""
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     if Path(path).suffix.lower() in ("", ".png"):
@@ -135,7 +135,7 @@ def save(figure: "Figure", path: str | Path) -> "Figure":
     return figure
 
 
-def show(ax: "Axes", picture: Any, cmap: str | None = None) -> None:
+def show(ax: "matplotlib.axes.Axes", picture: Any, cmap: str | None = None) -> None:
     """Puts an RGB uint8 image, or with `cmap` a map in [0, 1] without smoothing, into a panel."""
     if cmap is None:
         ax.imshow(np.asarray(picture))
@@ -143,7 +143,7 @@ def show(ax: "Axes", picture: Any, cmap: str | None = None) -> None:
         ax.imshow(np.asarray(picture, np.float32), cmap=cmap, vmin=0, vmax=1, interpolation="nearest")
 
 
-def draw_boxes(ax: "Axes", found: Sequence[Box], shape: Sequence[int], name: str = "") -> None:
+def draw_boxes(ax: "matplotlib.axes.Axes", found: Sequence[Box], shape: Sequence[int], name: str = "") -> None:
     """Rectangles on an image of `shape`, each with a tag `name` where one fits without covering another box or tag."""
     from matplotlib.patches import Rectangle
 
@@ -186,12 +186,12 @@ def _inside(a: Sequence[float], width: float, height: float) -> bool:
 
 
 def _overlap(a: Sequence[float], b: Sequence[float]) -> bool:
-    """Whether two (left, top, right, bottom) rectangles share more than an edge."""
+    """True where two (left, top, right, bottom) rectangles share more than an edge."""
     slack = 1e-6
     return a[0] < b[2] - slack and b[0] < a[2] - slack and a[1] < b[3] - slack and b[1] < a[3] - slack
 
 
-def style_axes(ax: "Axes") -> None:
+def style_axes(ax: "matplotlib.axes.Axes") -> None:
     """Quiet axes for curves: a light grid, no frame at the top and right."""
     ax.grid(axis="y", linewidth=0.5, color="#d9d9d9")
     ax.set_axisbelow(True)

@@ -22,12 +22,12 @@ from jaxqc.training.record import environment, write_measures
 from jaxqc.types import Metrics
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    import rich.table
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a model reached on a data set.
+    """A model's results on a data set.
 
     metrics: `jaxqc.metrics.saliency.KEYS` overall and `CLASS/key` (NaN where a class has no image). counts: images
     overall (key "") and by class. per_image: rows of id, class and scores. unreadable: one line a file left out.
@@ -80,7 +80,7 @@ class Evaluation:
         if math.isfinite(self.class_accuracy):
             print(f"class accuracy {self.class_accuracy:.4f}")
 
-    def table(self) -> "Table":
+    def table(self) -> "rich.table.Table":
         """A rich table: a row for each class that has images, and one for all."""
         from rich import box
         from rich.table import Table

@@ -2,19 +2,20 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
 from jaxqc.data.predict_folder import FolderResult, each_image
 
 
+@runtime_checkable
 class Predictor(Protocol):
     """A model of either kind."""
 
     batch: int
     mixes_sizes: bool
-    """Whether images of several sizes are one batch to it."""
+    """True: images of several sizes are one batch to it."""
 
     def predict(self, images: list[np.ndarray], *, size: int | None) -> Sequence[np.ndarray]:
         """uint8 images → maps in [0, 1] at their own sizes."""

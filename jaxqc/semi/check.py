@@ -1,4 +1,4 @@
-"""Whether split files, masks and manifest fit together; and how often each class occurs."""
+"""The check that split files, masks and manifest fit together; and the frequency of each class."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from jaxqc.semi.manifest import Manifest, read_labels
 
 @dataclass(frozen=True)
 class SplitReport:
-    """What the lists hold. images: by part. pixels: by part, of each class and (last) without a label."""
+    """The contents of the lists. images: by part. pixels: by part, of each class and (last) without a label."""
 
     manifest: Manifest
     images: dict[str, int]

@@ -1,4 +1,4 @@
-"""What a smaller input costs and brings: mean IoU lost and images a second gained against a reference size."""
+"""Cost and gain of a smaller input: mean IoU lost and images a second gained against a reference size."""
 
 import time
 from collections import Counter
@@ -13,7 +13,7 @@ from jaxqc.errors import UserError
 from jaxqc.semi.model import Segmentation
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    import rich.table
 
 ROUNDS, SECONDS = 9, 30.0
 """Most turns of a measurement of speed, and about the time after which no further one begins."""
@@ -86,7 +86,7 @@ def speeds(model: Segmentation, batch: np.ndarray, sizes: Sequence[int]) -> list
     return [len(batch) / median(spent) for spent in times]
 
 
-def sizes_table(rows: Sequence[SizeRow]) -> "Table":
+def sizes_table(rows: Sequence[SizeRow]) -> "rich.table.Table":
     """A rich table, a row a size."""
     from rich import box
     from rich.table import Table

@@ -1,4 +1,4 @@
-"""What a training step computes: forward passes of a method, and the FLOPs of one image's."""
+"""Cost of a training step: forward passes of a method, and the FLOPs of one image's."""
 
 from typing import Any
 

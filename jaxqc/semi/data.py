@@ -1,4 +1,4 @@
-"""Which images keep their labels: split files of `image mask` pairs, one a line, made by a seed and read back.
+"""Split files, which say what images keep their labels: `image mask` pairs, made by a seed and read back.
 
 | file            | holds                                                                        |
 |-----------------|------------------------------------------------------------------------------|
@@ -120,7 +120,12 @@ def manifest_of(root: str | Path, dataset: Dataset, file: str | Path = "") -> Ma
 
 
 def parse_share(text: str, where: str) -> float:
-    """`1/16` or `.25` as a number. Raises UserError, naming `where`, for anything else."""
+    """`1/16` or `.25` as a number. Raises UserError, naming `where`, for anything else.
+
+    Examples:
+      >>> parse_share("1/16", "labeled")
+      0.0625
+    """
     try:
         return float(Fraction(text))
     except (ValueError, ZeroDivisionError) as e:

@@ -20,13 +20,25 @@ def kept_whole(keys: Key[Array, " b"]) -> Bool[Array, " b"]:
 
 
 def channel_mask(keys: Key[Array, " b"], channels: int) -> Float[Array, "b c"]:
-    """0 or 2 a channel with probability one half each; the same mask for all features of so many channels."""
+    """0 or 2 a channel with probability one half each; the same mask for all features of so many channels.
+
+    Examples:
+      >>> mask = channel_mask(jax.random.split(jax.random.key(0), 2), channels=64)
+      >>> mask.shape, sorted(set(mask.ravel().tolist()))
+      ((2, 64), [0.0, 2.0])
+    """
     draw = lambda key: jax.random.bernoulli(jax.random.fold_in(key, channels), RATE, (channels,))
     return jax.vmap(draw)(keys) * jnp.float32(1 / RATE)
 
 
 def complementary_masks(keys: Key[Array, " b"], channels: int) -> tuple[Float[Array, "b c"], Float[Array, "b c"]]:
-    """The masks of the two views: m and 2 − m, m drawn from {0, 2}; ones in both for the samples of `kept_whole`."""
+    """The masks of the two views: m and 2 − m, m drawn from {0, 2}; ones in both for the samples of `kept_whole`.
+
+    Examples:
+      >>> first, second = complementary_masks(jax.random.split(jax.random.key(0), 2), channels=64)
+      >>> sorted(set((first + second).ravel().tolist()))
+      [2.0]
+    """
     whole = kept_whole(keys)[:, None]
     mask = jnp.where(whole, 1.0, channel_mask(keys, channels))
     return mask, 2 - mask

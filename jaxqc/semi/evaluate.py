@@ -19,12 +19,12 @@ from jaxqc.training.record import environment
 from jaxqc.types import Metrics
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    import rich.table
 
 
 @dataclass(frozen=True)
 class SegmentationEvaluation:
-    """What a network reached. matrix: int64 pixel counts [truth, prediction] over all images of all sizes.
+    """A network's results. matrix: int64 pixel counts [truth, prediction] over all images of all sizes.
 
     per_image: rows of id, size, measured pixels and measures; None where the image has no pixel to measure by.
     unreadable: one line a file left out. images_per_second: from files to label maps, decoding included.
@@ -40,9 +40,9 @@ class SegmentationEvaluation:
     asked: tuple[int | None, bool | None] = (None, None)
     """`fast` and `window` of the call; None = as the run has it."""
     sizes: tuple[SizeRow, ...] = ()
-    """Where the network's speed and mIoU were compared at several sizes of its input."""
+    """The network's speed and mIoU, where they were compared at several sizes of its input."""
     about: dict[str, Any] = field(default_factory=dict)
-    """How the images were taken, the checkpoint's step and record, and the versions and device of this evaluation."""
+    """The way images were taken, the checkpoint's step and record, and the versions and device of this evaluation."""
 
     @property
     def metrics(self) -> Metrics:
@@ -50,8 +50,8 @@ class SegmentationEvaluation:
         return segmentation.measures(self.matrix, self.classes)
 
     def by_class(self) -> dict[str, dict[str, float]]:
-        """Of each class its IoU, the share of its pixels that were found, the share of what was called it that is it,
-        and its share of all measured pixels; NaN where there are none."""
+        """Measures of each class: its IoU, the share of its pixels that were found, the share of what was called it
+        that is it, and its share of all measured pixels; NaN where there are none."""
         matrix = self.matrix.astype(np.float64)
         hit, truth, called = np.diagonal(matrix), matrix.sum(1), matrix.sum(0)
         with np.errstate(invalid="ignore"):
@@ -85,7 +85,7 @@ class SegmentationEvaluation:
             width = console.measure(table, options=console.options.update(max_width=1000)).maximum
             Console(width=max(console.width, width)).print(table)
 
-    def table(self) -> "Table":
+    def table(self) -> "rich.table.Table":
         """A rich table: a row a class, and the mean IoU and pixel accuracy of all."""
         from rich import box
         from rich.markup import escape

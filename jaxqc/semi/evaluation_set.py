@@ -1,4 +1,4 @@
-"""Which images an evaluation measures: a part of the run's own split lists, of the data's, or all there is."""
+"""The images that an evaluation measures: a part of the run's own split lists, of the data's, or all there is."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -104,7 +104,7 @@ def _is_of(root: Path, pairs: Sequence[Pair]) -> bool:
 
 
 def _indexed(root: Path, split: str) -> tuple[Pair, ...]:
-    """Of data without lists all images, or those that their index keeps for a test."""
+    """All images of data without lists, or those that their index keeps for a test."""
     if split not in ("val", "all"):
         raise UserError(
             f"{printable(root)}: no {split}.txt there; make the lists with `jaxqc data split`, or name theirs"

@@ -15,7 +15,7 @@ from jaxtyping import Array, Bool, DTypeLike, Float, Int, Key
 
 Mix = Literal["logits", "probabilities"]
 BITS = jnp.uint16
-"""What bfloat16 is kept as: XLA's CPU backend would slice it as float32, and convert the whole queue at every step."""
+"""The type that keeps bfloat16: XLA's CPU backend would slice it as float32 and convert the whole queue each step."""
 
 
 @struct.dataclass
@@ -37,7 +37,13 @@ class History:
 
 
 def empty(params: Any, length: int, dtype: DTypeLike = jnp.bfloat16) -> History:
-    """A queue without models for parameters of these shapes; floating point is kept as `dtype`."""
+    """A queue without models for parameters of these shapes; floating point is kept as `dtype`.
+
+    Examples:
+      >>> queue = empty({"kernel": jnp.ones((2, 3))}, length=4)
+      >>> queue.params["kernel"].shape, int(queue.count)
+      ((4, 2, 3), 0)
+    """
     kind = BITS if jnp.dtype(dtype) == jnp.bfloat16 else dtype
     kept = lambda x: kind if jnp.issubdtype(x.dtype, jnp.floating) else x.dtype
     none = [jnp.zeros((), jnp.int32) for _ in range(2)]  # two buffers: one could not be donated twice
@@ -45,7 +51,14 @@ def empty(params: Any, length: int, dtype: DTypeLike = jnp.bfloat16) -> History:
 
 
 def push(history: History, params: Any, when: Bool[Array, ""] | bool = True) -> History:
-    """The queue with one more model, the oldest overwritten once it is full; unchanged where `when` is false."""
+    """The queue with one more model, the oldest overwritten once it is full; unchanged where `when` is false.
+
+    Examples:
+      >>> model = {"kernel": jnp.ones((2, 3))}
+      >>> queue = push(empty(model, length=4), model)
+      >>> int(queue.count), int(queue.next)
+      (1, 1)
+    """
     when, params = jnp.asarray(when), jax.tree.map(jnp.asarray, params)
 
     def put(queue: Array, x: Array) -> Array:
@@ -64,10 +77,16 @@ def push(history: History, params: Any, when: Bool[Array, ""] | bool = True) -> 
 def draw(
     history: History, key: Key[Array, ""], most: int
 ) -> tuple[Int[Array, " m"], Float[Array, " m"], Int[Array, ""]]:
-    """Which models take part in a step: their places, their weights, and how many (k) they are.
+    """The models that take part in a step: their places, their weights, and their number k.
 
     k ~ U{1..most}, but no more than there are; the first k places are different and uniform over the models held, the
     first k weights are Dirichlet(1, ..., 1), and the others are 0. Of an empty queue k is 0. `most` is cut to N.
+
+    Examples:
+      >>> model = {"kernel": jnp.ones((2, 3))}
+      >>> places, weights, k = draw(push(empty(model, length=4), model), jax.random.key(0), most=3)
+      >>> weights.tolist(), int(k)  # one model is held
+      ([1.0, 0.0, 0.0], 1)
     """
     most = min(most, history.length)
     how_many, which, how_much = jax.random.split(key, 3)
@@ -80,7 +99,13 @@ def draw(
 
 
 def model_at(history: History, place: Int[Array, ""], like: Any) -> Any:
-    """The parameters at a place of the queue, in the types of `like`."""
+    """The parameters at a place of the queue, in the types of `like`.
+
+    Examples:
+      >>> model = {"kernel": jnp.ones((1, 2))}
+      >>> model_at(push(empty(model, length=4), model), jnp.int32(0), model)["kernel"].tolist()
+      [[1.0, 1.0]]
+    """
 
     def take(queue: Array, x: Any) -> Array:
         kept = lax.dynamic_index_in_dim(queue, place, keepdims=False)
@@ -103,10 +128,17 @@ def mixed_probability(
     most: int,
     mix: Mix = "logits",
 ) -> tuple[Float[Array, "*shape k"], Int[Array, ""]]:
-    """What the drawn models say together: probabilities in float32, and how many models took part.
+    """The drawn models' common answer: probabilities in float32, and the number of models that took part.
 
     An empty queue says nothing: all classes alike, and 0 models; what is made of it has to be multiplied by (k > 0).
     See `draw` and `mixture`.
+
+    Examples:
+      >>> model = {"bias": jnp.zeros(2)}
+      >>> queue = push(empty(model, length=4), model)
+      >>> mixed, k = mixed_probability(queue, lambda p: p["bias"], model, jax.random.key(0), most=1)
+      >>> mixed.tolist(), int(k)
+      ([0.5, 0.5], 1)
     """
     places, weights, k = draw(history, key, most)
     return mixture(history, forward, like, places, weights, k, mix), k

@@ -7,7 +7,7 @@ from jaxtyping import Array, Float
 
 from jaxqc.data.crops import grid
 from jaxqc.errors import UserError
-from jaxqc.nn.resize import resize_align_corners
+from jaxqc.nn.resizing import resize_align_corners
 from jaxqc.semi.objective import Network
 
 PATCH = 14
@@ -18,7 +18,12 @@ WINDOW, STRIDE = 798, 532
 
 def fitting(height: int, width: int, multiple: int = PATCH, side: int = 0) -> tuple[int, int]:
     """The nearest multiples to both sides (the upper one of two as near), at least one; with `side`, after scaling the
-    long side to it: 384 gives 378 of 14, or 27 patches."""
+    long side to it: 384 gives 378 of 14, or 27 patches.
+
+    Examples:
+      >>> fitting(480, 640), fitting(480, 640, side=384)
+      ((476, 644), (294, 378))
+    """
     scale = side / max(height, width) if side else 1.0
     height, width = (max(1, int(x * scale / multiple + 0.5)) * multiple for x in (height, width))
     return height, width
@@ -31,6 +36,11 @@ def whole_image(
 
     image: normalised. Without `side` the image and the logits are resized bilinearly with corners aligned, as UniMatch
     V2 does it; with it, which may shrink the image a lot, the way there is antialiased.
+
+    Examples:
+      >>> network = lambda params, image: jnp.zeros((*image.shape[:3], 2))
+      >>> whole_image(network, None, jnp.zeros((1, 30, 45, 3))).shape
+      (1, 30, 45, 2)
     """
     height, width = image.shape[1:3]
     return restored(network(params, fitted(image, multiple, side)), height, width)
@@ -47,7 +57,7 @@ def fitted(image: Float[Array, "b h w 3"], multiple: int = PATCH, side: int = 0)
     return resize_align_corners(image, *size)
 
 
-def restored(logits: Float[Array, "b s t k"], height: int, width: int) -> Float[Array, "b height width k"]:
+def restored(logits: Float[Array, "b s t k"], height: int, width: int) -> Float[Array, "b {height} {width} k"]:
     """The second half of `whole_image`: probabilities at the image's own size."""
     logits = logits.astype(jnp.float32)
     if logits.shape[1:3] != (height, width):
@@ -56,7 +66,7 @@ def restored(logits: Float[Array, "b s t k"], height: int, width: int) -> Float[
 
 
 def slides(height: int, width: int, window: bool) -> bool:
-    """Whether an image of this size goes through a sliding window, where that is asked for: no side is below one."""
+    """True where an image of this size goes through a sliding window, if that is asked for: no side is below one."""
     return window and min(height, width) >= WINDOW
 
 

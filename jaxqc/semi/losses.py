@@ -21,6 +21,10 @@ def pixel_cross_entropy(
     """Cross entropy of each pixel in float32; labels outside [0, k), such as 255, give 0 and no gradient.
 
     class_weights: factor on the loss of each label; None = 1.
+
+    Examples:
+      >>> pixel_cross_entropy(jnp.zeros((1, 2)), jnp.array([255])).tolist()  # an ignored label
+      [0.0]
     """
     known = (label >= 0) & (label < logits.shape[-1])
     label = jnp.where(known, label, 0)
@@ -35,6 +39,10 @@ def balanced_weights(pixels: Sequence[float] | np.ndarray, power: float) -> Floa
 
     pixels: how many each class has. power: 0 = all factors 1; 1 = all classes together weigh the same; 1/2 in between.
     float64. A class without pixels, which no label has, gets the rarest one's factor; without any pixel all are 1.
+
+    Examples:
+      >>> balanced_weights([1, 4], 0.5).round(3).tolist()
+      [1.667, 0.833]
     """
     count = np.asarray(pixels, np.float64)
     if not count.any():
@@ -50,6 +58,10 @@ def masked_mean(
     """Sum of the values where `mask` holds over the number of such pixels; exactly 0 where there are none.
 
     Within a mapped `axis` the mean over its devices of what they return is the mean over all their pixels.
+
+    Examples:
+      >>> float(masked_mean(jnp.array([1.0, 5.0]), jnp.array([True, False])))
+      1.0
     """
     total = jnp.where(mask, value, 0.0).sum()
     count = mask.sum().astype(jnp.float32)
@@ -64,7 +76,12 @@ def supervised_loss(
     axis: str | None = None,
     class_weights: Float[Array, " k"] | None = None,
 ) -> Float[Array, ""]:
-    """L_x: mean cross entropy over the pixels that have a label; 0 where none has."""
+    """L_x: mean cross entropy over the pixels that have a label; 0 where none has.
+
+    Examples:
+      >>> round(float(supervised_loss(jnp.zeros((1, 1, 2, 2)), jnp.array([[[0, 255]]]))), 4)  # log 2, of one pixel
+      0.6931
+    """
     return masked_mean(pixel_cross_entropy(logits, label, class_weights), label != IGNORE, axis)
 
 
@@ -80,6 +97,11 @@ def ohem_loss(
 
     Where fewer than `min_kept` are that hard, the `min_kept` hardest count (all, if there are not so many; ties count
     together). The choice is made on each device for itself.
+
+    Examples:
+      >>> logits = jnp.array([[[[9.0, 0.0], [0.0, 0.0]]]])  # one easy pixel and one hard
+      >>> round(float(ohem_loss(logits, jnp.array([[[0, 0]]]), min_kept=1)), 4)
+      0.6931
     """
     known = label != IGNORE
     # exp(−CE) is the probability of the label; ignored pixels are easier than any.
@@ -91,7 +113,13 @@ def ohem_loss(
 
 
 def pseudo_label(logits: Float[Array, "*shape k"]) -> tuple[Float[Array, "*shape"], Int[Array, "*shape"]]:
-    """Confidence (the highest probability, float32) and class (int32) of each pixel; no gradient passes."""
+    """Confidence (the highest probability, float32) and class (int32) of each pixel; no gradient passes.
+
+    Examples:
+      >>> confidence, label = pseudo_label(jnp.array([[0.0, 30.0]]))
+      >>> confidence.tolist(), label.tolist()
+      ([1.0], [1])
+    """
     probability = jax.nn.softmax(lax.stop_gradient(logits).astype(jnp.float32))
     return probability.max(-1), probability.argmax(-1).astype(jnp.int32)
 
@@ -108,5 +136,11 @@ def unsupervised_loss(
 
     The divisor counts all pixels that are not padding, and not the confident ones: few confident pixels weigh little.
     No valid or no confident pixel gives exactly 0.
+
+    Examples:
+      >>> label, valid = jnp.zeros((1, 1, 2), jnp.int32), jnp.ones((1, 1, 2), bool)
+      >>> weight = jnp.array([[[1.0, 0.0]]])  # the second pixel is not confident
+      >>> round(float(unsupervised_loss(jnp.zeros((1, 1, 2, 2)), label, weight, valid)), 4)  # log 2 / 2
+      0.3466
     """
     return masked_mean(weight * pixel_cross_entropy(logits, label, class_weights), valid, axis)

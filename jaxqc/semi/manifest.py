@@ -1,4 +1,4 @@
-"""What a segmentation set's labels mean: class names, colours, the ignored value, and how a mask file is read.
+"""The meaning of a segmentation set's labels: class names, colours, the ignored value, and the way masks are read.
 
 A manifest is a JSON file: `{"classes": ["sky", ...], "colors": [[128, 128, 128], ...], "ignore": 255, "binary":
 {"masks/In_*": "inclusion"}}`. Only `classes` is needed. It may also be a plain list of names, whose last one then
@@ -65,7 +65,12 @@ class Manifest:
 
 
 def palette(n: int) -> tuple[Color, ...]:
-    """n colours, black first: the bits of the number spread over red, green and blue, as PASCAL VOC does."""
+    """n colours, black first: the bits of the number spread over red, green and blue, as PASCAL VOC does.
+
+    Examples:
+      >>> palette(3)
+      ((0, 0, 0), (128, 0, 0), (0, 128, 0))
+    """
     channel = lambda number, c: sum((number >> (3 * bit + c) & 1) << (7 - bit) for bit in range(8))
     return tuple((channel(i, 0), channel(i, 1), channel(i, 2)) for i in range(n))
 
@@ -75,6 +80,11 @@ def read_manifest(path: str | Path) -> Manifest:
 
     Raises:
       UserError: none there, not JSON, or fields that are unknown, malformed or contradict each other.
+
+    Examples:
+      >>> write_manifest("classes.json", Manifest(("sound", "crack"), palette(2)))
+      >>> read_manifest("classes.json").classes
+      ('sound', 'crack')
     """
     file = Path(path)
     if file.is_dir():

@@ -60,7 +60,7 @@ class Segmentation:
 
     @property
     def background(self) -> bool:
-        """Whether class 0 stands for the absence of the others."""
+        """True where class 0 stands for the absence of the others."""
         return self.classes[0].lower() == BACKGROUND
 
     def normalize(self, images: UInt8[Array, "n h w c"]) -> Float[Array, "n h w 3"]:
@@ -98,11 +98,6 @@ class Segmentation:
         float32 [n h w k] (every class's)."""
         return self._predict(images, ("label", "confidence", "map"), fast, window)
 
-    def predict_sure(self, images: Images, *, fast: int | None = None, window: bool | None = None) -> tuple[Out, Out]:
-        """As `predict`, with each pixel's confidence, float32 [n h w]."""
-        found = self._predict(images, ("label", "confidence"), fast, window)
-        return found["label"], found["confidence"]
-
     def predict_defects(self, images: Images) -> dict[str, Out]:
         """`defect` as `defect_map`, `label` as `predict`, and `kind`, uint8: the most probable class but background."""
         self.check_background()
@@ -135,7 +130,7 @@ class Segmentation:
         return lambda shape: self._kind(shape, *way)
 
     def way(self, fast: int | None = None, window: bool | None = None) -> dict[str, Any]:
-        """How a call with these arguments takes an image, in words for a record."""
+        """The way a call with these arguments takes an image, in words for a record."""
         fast, window = self._way(fast, window)
         return {"long_side": fast, "window": window}
 
@@ -210,7 +205,7 @@ class Segmentation:
 
 
 def _answers(map: Float[Array, "n h w k"], what: tuple[str, ...]) -> dict[str, Array]:
-    """Of probabilities, what is asked for; all else stays on the device and is never computed."""
+    """The answers asked for, from probabilities; all else stays on the device and is never computed."""
     of = {
         "label": lambda: map.argmax(-1).astype(jnp.uint8),
         "confidence": lambda: map.max(-1),
@@ -222,7 +217,7 @@ def _answers(map: Float[Array, "n h w k"], what: tuple[str, ...]) -> dict[str, A
 
 
 def is_segmentation(path: str | Path) -> bool:
-    """Whether a run folder's recipe is a semi-supervised one."""
+    """True where a run folder's recipe is a semi-supervised one."""
     try:
         return json.loads((Path(path) / "config.json").read_text("utf-8"))["method"] == "semi"
     except (OSError, ValueError, KeyError, TypeError):

@@ -59,7 +59,7 @@ def network_of(module: nn.Module) -> Network:
 
 @struct.dataclass
 class Frozen:
-    """What no gradient reaches: the teacher's parameters (float32) and the queue of past models, each or None."""
+    """The parts without gradient: the teacher's parameters (float32) and the queue of past models, each or None."""
 
     teacher: Any = None
     history: History | None = None

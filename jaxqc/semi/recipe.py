@@ -13,7 +13,7 @@ from jaxqc.fields import check_positive, sections
 
 @dataclass(frozen=True)
 class CutMixConfig:
-    """Where a strong view takes a box of its partner's (`jaxqc.data.augment.cutmix`)."""
+    """The box that a strong view takes of its partner's (`jaxqc.data.augment.cutmix`)."""
 
     probability: float = 0.5
     area_min: float = 0.02
@@ -23,7 +23,7 @@ class CutMixConfig:
     """Height / width of the box comes from U(aspect, 1 / aspect)."""
 
     def check(self, where: str) -> None:
-        """What no single field's type tells. Raises UserError."""
+        """Checks what no single field's type can. Raises UserError."""
         if self.probability > 1:
             raise UserError(f"{where}: probability={self.probability!r}; give at most 1")
         if not 0 < self.area_min <= self.area_max < 1:
@@ -34,7 +34,7 @@ class CutMixConfig:
 
 @dataclass(frozen=True)
 class TiersConfig:
-    """Which confidences count, and how much (`jaxqc.semi.tiers`)."""
+    """The confidences that count, and their weights (`jaxqc.semi.tiers`)."""
 
     bounds: tuple[float, ...] = (0.95,)
     """Rising; a confidence belongs to a tier if it is strictly above its bound."""
@@ -44,7 +44,7 @@ class TiersConfig:
     """Nested tiers: the weights add up, and the top one weighs 1."""
 
     def check(self, where: str) -> None:
-        """What no single field's type tells. Raises UserError."""
+        """Checks what no single field's type can. Raises UserError."""
         bounds, weights = self.bounds, self.weights
         if not bounds or len(bounds) != len(weights):
             raise UserError(f"{where}: {len(bounds)} bounds and {len(weights)} weights; give one weight a bound")
@@ -70,10 +70,10 @@ class HistoryConfig:
     mu: float = 0.5
     """Weight of their loss beside the teacher's."""
     dtype: Literal["bfloat16", "float32"] = "bfloat16"
-    """What they are stored in."""
+    """The type that they are stored in."""
 
     def check(self, where: str) -> None:
-        """What no single field's type tells. Raises UserError."""
+        """Checks what no single field's type can. Raises UserError."""
         if self.length and not 1 <= self.most <= self.length:
             raise UserError(f"{where}: most={self.most} must be 1 to length={self.length}")
         if self.threshold >= 1:
@@ -87,13 +87,13 @@ class SemiConfig:
     students: int = 1
     """Independently initialised students."""
     labels: Literal["none", "ema", "self", "other"] = "ema"
-    """Who labels the weak view: nobody, the student's moving average (then also what is measured and used), the student
+    """The weak view's labeller: nobody, the student's moving average (then also what is measured and used), the student
     itself, or the other student."""
     views: int = 2
     """Strong views of an unlabelled image; 0 = learns from labelled images only."""
     perturbation: Literal["none", "complementary", "weak"] = "complementary"
-    """Of the student's features: `complementary` channel dropout of the two strong views (UniMatch V2), or channel
-    dropout of the `weak` view's in a loss of its own, half of the unsupervised loss (UniMatch V1)."""
+    """Perturbation of the student's features: `complementary` channel dropout of the two strong views (UniMatch V2), or
+    channel dropout of the `weak` view's in a loss of its own, half of the unsupervised loss (UniMatch V1)."""
     tiers: TiersConfig = field(default_factory=TiersConfig)
     history: HistoryConfig = field(default_factory=HistoryConfig)
     photometric: PhotometricConfig = field(default_factory=PhotometricConfig)
@@ -109,7 +109,7 @@ class SemiConfig:
     ohem_kept: int = 200_000
 
     def check(self, where: str) -> None:
-        """What no single field's type tells, of this and of its sections. Raises UserError."""
+        """Checks what no single field's type can, of this and of its sections. Raises UserError."""
         for name in sections(type(self)):
             getattr(self, name).check(f"{where}: {name}")
         if not 0 < self.ema < 1:
@@ -136,7 +136,7 @@ class SemiConfig:
 
 @dataclass(frozen=True)
 class SemiDataConfig:
-    """Which images are learnt from, and how they are cut; split files are made by `jaxqc data split`."""
+    """The images that are learnt from, and the way they are cut; split files are made by `jaxqc data split`."""
 
     splits: str = ""
     """Folder of `labeled.txt`, `unlabeled.txt`, `select.txt` and `val.txt`; "" = the data's own folder."""
@@ -149,7 +149,7 @@ class SemiDataConfig:
     """Probability of a horizontal flip."""
 
     def check(self, where: str) -> None:
-        """What no single field's type tells. Raises UserError."""
+        """Checks what no single field's type can. Raises UserError."""
         check_positive({"scale_min": self.scale_min}, where)
         if self.scale_min > self.scale_max:
             raise UserError(f"{where}: scale_min={self.scale_min!r} is above scale_max={self.scale_max!r}")
@@ -215,7 +215,7 @@ class SemiTrainConfig(TrainConfig):
     model: ModelConfig = field(default_factory=lambda: ModelConfig("dinov2_vits14"))
     """`name`: the encoder, one of `jaxqc.models.segmenter`'s."""
     data: DataConfig = field(default_factory=lambda: DataConfig(mode="stream"))
-    """Of its fields `mode` and `workers` count: `resident` keeps all decoded images in the host's memory."""
+    """The fields `mode` and `workers` count: `resident` keeps all decoded images in the host's memory."""
     optim: OptimConfig = field(default_factory=lambda: REFERENCE_OPTIM)
     """`lr` is the encoder's for a batch of `lr_batch`."""
     phases: tuple[Phase, ...] = (Phase(epochs=60, size=518, batch=16),)
@@ -232,7 +232,7 @@ class SemiTrainConfig(TrainConfig):
     """The encoder's: a file, or a short name of `jaxqc weights`; "" = drawn at random."""
     attention: Literal["auto", "xla", "cudnn", "cpu"] = "auto"
     layers: int = 4
-    """How many layers of a ResNet are used, 2 to 4; of transformers always four."""
+    """Number of a ResNet's layers that are used, 2 to 4; of transformers always four."""
     hidden: int = 0
     """Width of the head; 0 = what goes with the encoder."""
     head_rate: float = 40.0
@@ -245,10 +245,10 @@ class SemiTrainConfig(TrainConfig):
     fast: int = 0
     """Long side in pixels of the images that the network sees when it is measured; 0 = their own."""
     window: bool = False
-    """Whether large images are measured by a sliding window."""
+    """Measure large images by a sliding window."""
 
     def check(self, where: str) -> None:
-        """What no single field's type tells. Raises UserError."""
+        """Checks what no single field's type can. Raises UserError."""
         super().check(where)
         if self.method != "semi":
             raise UserError(f"{where}: method={self.method!r}; a recipe with few labels has 'semi'")
@@ -265,7 +265,7 @@ class SemiTrainConfig(TrainConfig):
 
     @property
     def lr_scale(self) -> float:
-        """What the learning rate is multiplied with for the batch."""
+        """The factor on the learning rate for the batch."""
         return self.phases[0].batch / self.lr_batch if self.lr_batch else 1.0
 
 

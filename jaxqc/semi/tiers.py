@@ -8,7 +8,12 @@ from jaxtyping import Array, Float, Int
 
 
 def tier_of(confidence: Float[Array, "*shape"], bounds: Sequence[float]) -> Int[Array, "*shape"]:
-    """How many of the rising `bounds` lie strictly below the confidence: 0 = below all, len(bounds) = the top tier."""
+    """Number of the rising `bounds` strictly below the confidence: 0 = below all, len(bounds) = the top tier.
+
+    Examples:
+      >>> tier_of(jnp.array([0.5, 0.93, 0.99]), [0.9, 0.95]).tolist()
+      [0, 1, 2]
+    """
     return sum((confidence > bound).astype(jnp.int32) for bound in bounds)  # type: ignore[return-value]
 
 
@@ -21,6 +26,10 @@ def tier_weight(
     the sum of the weights of all bounds it exceeds, so that the top one weighs 1 as in FixMatch.
 
     confidence: float32 in [0, 1]; bfloat16 cannot tell .90 from .95. bounds: rising. weights: one a bound.
+
+    Examples:
+      >>> tier_weight(jnp.array([0.5, 0.93, 0.99]), [0.9, 0.95], [0.5, 1.0]).tolist()
+      [0.0, 0.5, 1.0]
     """
     weight = jnp.zeros(confidence.shape, jnp.float32)
     for bound, value in zip(bounds, np.cumsum(weights) if cumulative else weights, strict=True):

@@ -122,7 +122,7 @@ def open_lists(config: SemiTrainConfig, root: Path) -> tuple[Splits, Manifest]:
 
 
 def encoder_weights(config: SemiTrainConfig) -> Weights | None:
-    """What the encoder starts from; None where it is drawn.
+    """The weights that the encoder starts from; None where it is drawn.
 
     Raises:
       UserError: an unknown encoder, a number of layers that it cannot have, or a file that does not fit.

@@ -29,6 +29,11 @@ def geometric_view(
 
     Bilinear with antialiasing, the mask by its nearest pixel; the padding is 0 in the image and 255 in the mask. Grey
     images are repeated over three channels. Only the part that the crop shows is resized.
+
+    Examples:
+      >>> view = geometric_view(np.zeros((8, 6, 3), np.uint8), np.zeros((8, 6), np.uint8), 16, np.random.default_rng(0))
+      >>> view.image.shape, view.mask.shape
+      ((16, 16, 3), (16, 16))
     """
     draws = rng.random(4)  # plain doubles alone: NumPy keeps their stream from version to version
     height, width = image.shape[:2]

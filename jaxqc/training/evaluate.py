@@ -47,7 +47,7 @@ def make_evaluate(
 def predict_maps(
     method: Method, variables: Variables, images: UInt8[np.ndarray, "n h w c"], size: int
 ) -> dict[str, np.ndarray]:
-    """What the method makes of raw images at network size `size`: `map` [n size size] and maybe `class` [n k]."""
+    """The method's outputs for raw images at network size `size`: `map` [n size size] and maybe `class` [n k]."""
 
     @jax.jit
     def run(variables: Variables, images: jax.Array) -> dict[str, jax.Array]:

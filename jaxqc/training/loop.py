@@ -36,7 +36,7 @@ several steps share the memory which each call takes anew (on a CPU gigabytes of
 
 @dataclass(frozen=True)
 class RunResult:
-    """What a finished run reached. `metrics`: the last evaluation; `best`: the one of `best_step`."""
+    """The outcome of a finished run. `metrics`: the last evaluation; `best`: the one of `best_step`."""
 
     workdir: Path
     step: int

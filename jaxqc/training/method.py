@@ -1,7 +1,7 @@
 """The protocol that a method fulfils so that the one loop can train it. All functions are pure and per device."""
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 
@@ -10,6 +10,7 @@ from jaxqc.types import Batch, Metrics, Variables
 Logs = dict[str, jax.Array]
 
 
+@runtime_checkable
 class Method(Protocol):
     """A learning method as pure functions over pytrees.
 
@@ -32,7 +33,7 @@ class Method(Protocol):
         ...
 
     def init_extra(self, params: Any) -> Any:
-        """What the training state holds beside fresh parameters (a teacher, a queue of models); None = nothing."""
+        """The part of the training state beside fresh parameters (a teacher, a queue of models); None = nothing."""
         ...
 
     def rates(self, params: Any) -> Any:
@@ -75,7 +76,7 @@ class Method(Protocol):
         ...
 
     def pace(self, images_per_second: float, size: int, devices: int, logs: Mapping[str, Any]) -> dict[str, float]:
-        """What a log line tells of the run's pace beside images/s (of `jaxqc.training.logs.WALL_FIELDS`): at `size`
+        """A log line's figures of the run's pace beside images/s (of `jaxqc.training.logs.WALL_FIELDS`): at `size`
         pixels, on so many devices; `logs`: the line's means. Runs on the host, in the first process only."""
         ...
 

@@ -23,7 +23,12 @@ Schedule = Callable[[Int[Array, ""]], Float[Array, ""]]
 
 
 def flatten(tree: Any) -> Float[Array, " p"]:
-    """All leaves laid end to end, in tree order."""
+    """All leaves laid end to end, in tree order.
+
+    Examples:
+      >>> flatten({"a": jnp.zeros((2, 3)), "b": jnp.ones(1)}).shape
+      (7,)
+    """
     return ravel_pytree(tree)[0]
 
 
@@ -54,6 +59,13 @@ def make_optimizer(config: OptimConfig) -> optax.GradientTransformationExtraArgs
 
     Raises:
       UserError: an unknown name or a value out of range.
+
+    Examples:
+      >>> optimizer = make_optimizer(OptimConfig(name="sgd", momentum=0.0, weight_decay=0.0, clip=0.0))
+      >>> gradient = jnp.array([2.0])
+      >>> direction, _ = optimizer.update(gradient, optimizer.init(gradient), gradient, mask=jnp.ones(1))
+      >>> direction.tolist()
+      [2.0]
     """
     for field in ("lr", "momentum", "weight_decay", "clip", "warmup_epochs"):
         value = getattr(config, field)
@@ -77,6 +89,11 @@ def make_schedule(config: OptimConfig, total_steps: int, warmup_steps: int = 0) 
 
     Raises:
       UserError: an unknown schedule, or a warm-up that leaves nothing to train.
+
+    Examples:
+      >>> schedule = make_schedule(OptimConfig(lr=0.1, schedule="cosine"), total_steps=10)
+      >>> round(float(schedule(jnp.int32(0))), 3), round(float(schedule(jnp.int32(10))), 3)
+      (0.1, 0.0)
     """
     names = ("poly", "cosine", "constant")
     if config.schedule not in names:

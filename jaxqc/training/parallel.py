@@ -21,7 +21,7 @@ from jaxqc.types import AXIS
 
 @dataclass(frozen=True)
 class Parallel:
-    """Which devices a run uses and how functions are mapped over them."""
+    """The devices of a run, and the way functions are mapped over them."""
 
     backend: Literal["pmap", "shard_map"]
     devices: tuple[Any, ...]
@@ -40,7 +40,7 @@ class Parallel:
 
     @property
     def rows(self) -> slice:
-        """Where this process's devices stand in the device axis."""
+        """Place of this process's devices in the device axis."""
         mine = [i for i, d in enumerate(self.devices) if d.process_index == jax.process_index()]
         return slice(mine[0], mine[-1] + 1)
 

@@ -1,4 +1,4 @@
-"""What a network is to know of its training images: brightness, its spread, and the share of defects."""
+"""Statistics of training images that a network starts from: brightness, its spread, and the share of defects."""
 
 import json
 from pathlib import Path

@@ -94,7 +94,13 @@ def make_plan(config: TrainConfig, n: int, devices: int) -> tuple[PhaseSteps, ..
 
 
 def step_at(plan: tuple[PhaseSteps, ...], epoch: float) -> int:
-    """The step at which `epoch` epochs are done (rounded up), at most the last."""
+    """The step at which `epoch` epochs are done (rounded up), at most the last.
+
+    Examples:
+      >>> from jaxqc.config import Phase
+      >>> step_at(make_plan(TrainConfig(phases=(Phase(epochs=2, batch=4),)), n=40, devices=1), 1.5)
+      15
+    """
     for s in plan:
         if epoch <= s.epoch(s.stop) + 1e-9:
             return min(s.stop, s.start + max(0, math.ceil((epoch - s.first_epoch) * s.per_epoch - 1e-6)))

@@ -1,4 +1,4 @@
-"""What the user sees while a run trains: a live bar on a terminal, a plain line every few seconds elsewhere."""
+"""Progress of a training run: a live bar on a terminal, a plain line every few seconds elsewhere."""
 
 import sys
 import time

@@ -21,7 +21,14 @@ Progress = Callable[[int, int], None]
 
 
 def sha256(path: Path) -> str:
-    """Hexadecimal SHA-256 of a file."""
+    """Hexadecimal SHA-256 of a file.
+
+    Examples:
+      >>> Path("empty").write_bytes(b"")
+      0
+      >>> sha256(Path("empty"))[:8]
+      'e3b0c442'
+    """
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

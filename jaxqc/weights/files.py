@@ -27,6 +27,12 @@ def read_arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any] | Non
 
     Raises:
       UserError: an unknown kind of file, a damaged one, one that holds more than arrays, or a library that is missing.
+
+    Examples:
+      >>> np.savez("weights.npz", kernel=np.ones((2, 3), np.float32))
+      >>> arrays, meta = read_arrays(Path("weights.npz"))
+      >>> arrays["kernel"].shape, meta
+      ((2, 3), None)
     """
     kind = path.suffix.lower()
     if kind not in KINDS:
@@ -39,7 +45,13 @@ def read_arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any] | Non
 
 
 def write_own(path: Path, arrays: Mapping[str, np.ndarray], meta: Mapping[str, Any]) -> None:
-    """Writes our own format, at once and whole."""
+    """Writes our own format, at once and whole.
+
+    Examples:
+      >>> write_own(Path("own.npz"), {"params/kernel": np.ones(2, np.float32)}, {"model": "resnet18"})
+      >>> read_arrays(Path("own.npz"))[1]["model"]
+      'resnet18'
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(path) as part, part.open("wb") as file:
         np.savez(file, **{META: np.array(json.dumps(dict(meta)))}, **arrays)  # type: ignore[reportArgumentType]

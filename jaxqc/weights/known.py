@@ -69,7 +69,12 @@ SHIPPED: dict[str, str] = {"synthetic-resnet18": "synthetic_resnet18.npz"}
 
 
 def known(name: str) -> Known:
-    """The entry of `KNOWN`. Raises `UserError` with the closest name where there is none."""
+    """The entry of `KNOWN`. Raises `UserError` with the closest name where there is none.
+
+    Examples:
+      >>> known("resnet18").model
+      'resnet18'
+    """
     if name not in KNOWN:
         raise UserError(f"weights: no known file {name!r}{suggest(name, KNOWN)}")
     return KNOWN[name]
@@ -94,7 +99,7 @@ def cache_folder() -> Path:
 
 
 def by_hand(entry: Known) -> str:
-    """How to place a file without a network here: one sentence."""
+    """The way to place a file without a network here, in one sentence."""
     check = f", whose SHA-256 starts with {entry.digest}" if entry.digest else ""
     return f"fetch {entry.url} on a machine with a network and copy it to {cache_folder() / entry.file}{check}"
 
@@ -104,6 +109,10 @@ def locate(source: str | Path) -> Path:
 
     Raises:
       UserError: no such file; for a short name, with the command that downloads it and the way to place it by hand.
+
+    Examples:
+      >>> locate("synthetic-resnet18").suffix
+      '.npz'
     """
     path = Path(source)
     if path.is_file():

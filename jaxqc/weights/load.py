@@ -43,7 +43,7 @@ class Weights:
         return fold_batch_norm(self.variables)
 
     def meta(self) -> dict[str, Any]:
-        """What a checkpoint keeps of it."""
+        """The part that a checkpoint keeps."""
         return {"model": self.model, "source": self.source, "sha256": self.sha256}
 
 
@@ -61,6 +61,11 @@ def load_weights(
 
     Raises:
       UserError: no such file, a damaged or foreign one, or one that does not fit; it names file and array.
+
+    Examples:
+      >>> weights = load_weights("synthetic-resnet18", layers=(1, 2))
+      >>> weights.model, sorted(weights.variables)
+      ('resnet18', ['batch_stats', 'params'])
     """
     path = locate(source)
     arrays, meta = read_arrays(path)
@@ -96,6 +101,11 @@ def save_weights(path: str | Path, weights: Weights) -> None:
 
     Raises:
       UserError: another ending than `.npz`.
+
+    Examples:
+      >>> save_weights("resnet18.npz", load_weights("synthetic-resnet18", layers=(1,)))
+      >>> load_weights("resnet18.npz").model
+      'resnet18'
     """
     path = Path(path)
     if path.suffix != ".npz":

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from jaxqc.data.open import open_data
-from jaxqc.data.readers import align_classes, index_csv, open_dataset, scan_dataset
+from jaxqc.data.readers import index_csv, open_dataset, scan_dataset
 from jaxqc.errors import UserError
 
 Make = Callable[..., Path]
@@ -211,18 +211,6 @@ def test_absent_files_stay_where_asked(make_set: Make) -> None:
     rewrite(root, lambda t: t.replace("Pa_1,", "In_2,", 1))
     with pytest.raises(UserError, match="already stands on line 3"):
         open_data(root, skip_bad=True)
-
-
-def test_aligning_classes(make_set: Make) -> None:
-    root = make_set()
-    rewrite(root, lambda t: "\n".join(line for line in t.splitlines() if not line.startswith("In")))
-    dataset = open_dataset(root)
-    assert dataset.classes == ("Pa", "Sc")
-    aligned = align_classes(dataset, ["Sc", "In", "Pa"])
-    assert aligned.classes == ("Sc", "In", "Pa")
-    assert [s.label for s in aligned.samples] == [2, 2, 0, 0]
-    with pytest.raises(UserError, match="class 'Sc' is unknown to the model"):
-        align_classes(dataset, ["In", "Pa"])
 
 
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

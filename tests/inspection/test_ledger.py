@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from jaxqc.errors import UserError
 from jaxqc.inspection.findings import Defect
 from jaxqc.inspection.ledger import store as module
-from jaxqc.inspection.ledger.queries import class_counts, column_names, entries, lot_findings, lot_list, supplier_rows
+from jaxqc.inspection.ledger.queries import column_names, entries, lot_findings, supplier_rows
 from jaxqc.inspection.ledger.store import open_ledger
 from jaxqc.inspection.rules import GradeRules
 from tests.support.ledger_makers import MODEL, OTHER, finding, row
@@ -82,8 +82,8 @@ def test_hostile_names_are_data(where):
         assert entry.finding.image == kept
         assert entry.finding.composition == {kept: 1}
         assert entry.row == {"lot": kept, "supplier": kept, kept: kept}
-        assert [c.class_name for c in class_counts(ledger)] == [kept]
-        assert [lot.name for lot in lot_list(ledger)] == [kept]
+        ((lot, found),) = lot_findings(ledger, GradeRules())
+        assert (lot.name, found.composition) == (kept, {kept: 1})
 
 
 @pytest.mark.parametrize("field", ["score", "severity"])
@@ -121,7 +121,7 @@ def test_a_lot_that_was_not_known_is_filled_in_and_never_changed(where):
         ledger.place({finding(2).sha256: {"lot": "L1", "supplier": "North", "time": "2026-01-01"}}, MODEL.digest)
         ledger.place({finding(2).sha256: {"lot": "L2", "supplier": "South"}}, MODEL.digest)
         assert [e.row["lot"] for e in entries(ledger)] == ["L1", "L1"]
-        (lot,) = lot_list(ledger)
+        ((lot, _),) = lot_findings(ledger, GradeRules())
         assert (lot.supplier, lot.images, lot.suppliers, lot.since[:10]) == ("North", 2, 1, "2026-01-01")
 
 
@@ -142,28 +142,13 @@ def test_lots_are_graded_by_the_model_that_inspected_them_last(where):
         assert [r.inspected for r in supplier_rows(found.values())] == [10, 10, 10]
         first = {lot.name for lot, _ in lot_findings(ledger, GradeRules(), MODEL.digest)}
         assert first == {"lot 0", "lot 1", "lot 2"}
-        assert [lot.name for lot in lot_list(ledger, OTHER.digest)] == ["lot 1"]
-
-
-def test_defects_are_counted_by_class(where):
-    added(where, 30)
-    parts = [(f, d) for f in map(finding, range(30)) for d in f.defects]
-    with open_ledger(where) as ledger:
-        for c in class_counts(ledger, MODEL.digest):
-            own = [(f, d) for f, d in parts if d.class_name == c.class_name]
-            assert c.defects == len(own)
-            assert c.images == len({f.sha256 for f, _ in own})
-            assert c.area == sum(d.area for _, d in own)
-        assert sum(c.defects for c in class_counts(ledger)) == len(parts)
-        lot = [d for f in map(finding, range(10)) for d in f.defects]
-        assert sum(c.defects for c in class_counts(ledger, lot="lot 0")) == len(lot)
-        assert class_counts(ledger, lot="nowhere") == []
+        assert [lot.name for lot, _ in lot_findings(ledger, GradeRules(), OTHER.digest)] == ["lot 1"]
 
 
 def test_two_suppliers_in_one_lot_are_seen(where):
     with open_ledger(where) as ledger:
         ledger.add([finding(1), finding(2)], MODEL, [{"lot": "1", "supplier": s} for s in ("North", "South")])
-        assert [lot.suppliers for lot in lot_list(ledger)] == [2]
+        assert [lot.suppliers for lot, _ in lot_findings(ledger, GradeRules())] == [2]
 
 
 finite = st.floats(allow_nan=False, allow_infinity=False)

@@ -1,6 +1,7 @@
 """The distance transform against scipy's: distances and, ties included, the nearest pixel."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy.ndimage import distance_transform_edt
@@ -42,7 +43,7 @@ def test_an_image_without_foreground_beside_one_with() -> None:
 
 
 def test_take_pixels_reads_each_image_at_its_own_indices(rng: np.random.Generator) -> None:
-    values = rng.random((3, 4, 5), dtype=np.float32)
-    index = rng.integers(0, 20, (3, 4, 5))
-    expected = [image.ravel()[i] for image, i in zip(values, index, strict=True)]
+    values = jnp.asarray(rng.random((3, 4, 5), dtype=np.float32))
+    index = jnp.asarray(rng.integers(0, 20, (3, 4, 5)))
+    expected = [image.ravel()[i] for image, i in zip(np.asarray(values), index, strict=True)]
     np.testing.assert_array_equal(take_pixels(values, index), expected)

@@ -12,7 +12,7 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image
 
 from jaxqc.errors import UserError
-from jaxqc.pictures.figures import Row, boxes, overlay, result_figure, training_curve, worst_cases
+from jaxqc.pictures.figures import Row, boxes, result_figure, training_curve, worst_cases
 
 
 def flood(mask: np.ndarray) -> list[tuple[int, int, int, int, int]]:
@@ -50,24 +50,6 @@ def plate(size=(40, 40), channels=None, seed=0):
     mask[5:20, 8:16] = 1
     mask[28:36, 24:36] = 1
     return image, mask, (mask * 0.8 + 0.05).astype(np.float32)
-
-
-@pytest.mark.parametrize("channels", [None, 1, 3])
-def test_overlay(channels):
-    image, mask, _ = plate(channels=channels)
-    rgb = np.broadcast_to(image.reshape(40, 40, -1), (40, 40, 3))
-    np.testing.assert_array_equal(overlay(image, np.zeros((40, 40), np.float32)), rgb)
-    hot = overlay(image, mask.astype(np.float32))
-    assert (hot.dtype, hot.shape) == (np.uint8, (40, 40, 3))
-    np.testing.assert_array_equal(hot[mask == 0], rgb[mask == 0])
-    assert (hot[mask == 1][:, 0].astype(int) - hot[mask == 1][:, 2] > 60).all()  # heat is red to yellow
-    half = overlay(image, mask * np.float32(0.5))
-    assert np.abs(half.astype(int) - rgb).sum() < np.abs(hot.astype(int) - rgb).sum()
-
-
-def test_overlay_refuses_another_size():
-    with pytest.raises(ValueError, match=r"\(20, 20\)"):
-        overlay(plate()[0], np.zeros((20, 20), np.float32))
 
 
 def make_rows(n=3, size=(40, 40), channels=None, masks=True, coarse=("m3", "m2", "m1")):

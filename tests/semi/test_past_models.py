@@ -42,7 +42,7 @@ def test_a_push_that_is_not_due_changes_nothing() -> None:
     queue = filled(2, 3)
     before = jax.device_get(queue)
     after = jax.device_get(jax.jit(history.push)(queue, model(9.0), jnp.asarray(False)))
-    jax.tree.map(np.testing.assert_array_equal, after, before)
+    jax.tree.map(np.testing.assert_array_equal, jax.tree.leaves(after), jax.tree.leaves(before))
 
 
 def test_models_are_kept_in_bfloat16_and_come_back_in_their_own_type() -> None:

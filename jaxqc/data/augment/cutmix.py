@@ -23,6 +23,11 @@ def draw_boxes(
     are drawn again until the box lies inside (UniMatch's way). Where 16 draws all stick out (1 box in 12, most of them
     large) one of their shapes is taken by the number of places it could have, and such a place: that is how the shapes
     of boxes that lie inside are distributed.
+
+    Examples:
+      >>> boxes = draw_boxes(jax.random.split(jax.random.key(0), 4), size=32, probability=1.0)
+      >>> boxes.shape, bool((boxes[:, :2] + boxes[:, 2:] <= 32).all())
+      ((4, 4), True)
     """
     # All numbers of a sample from one draw: each further use of the generator costs a second of compiling on a CPU.
     draws = jax.vmap(lambda key: jax.random.uniform(key, (2 + 4 * CANDIDATES,), minval=1e-7))(keys)
@@ -49,8 +54,13 @@ def _at(draw: Array, places: Array | int) -> Array:
     return jnp.minimum((draw * places).astype(jnp.int32), places - 1)
 
 
-def box_mask(boxes: Int[Array, "b 4"], size: int) -> Bool[Array, "b size size"]:
-    """True inside of each box."""
+def box_mask(boxes: Int[Array, "b 4"], size: int) -> Bool[Array, "b {size} {size}"]:
+    """True inside of each box.
+
+    Examples:
+      >>> box_mask(jnp.array([[0, 1, 1, 2]]), size=3)[0].astype(int).tolist()
+      [[0, 1, 1], [0, 0, 0], [0, 0, 0]]
+    """
     top, left, height, width = (boxes[:, i, None] for i in range(4))
     at = jnp.arange(size)
     rows, columns = (at >= top) & (at < top + height), (at >= left) & (at < left + width)
@@ -61,5 +71,10 @@ def mix(tree: Any, inside: Bool[Array, "b h w"]) -> Any:
     """Every array [b h w ...] of the tree, with the pixels inside the box taken from the batch in reverse order.
 
     Of an odd batch the middle sample is its own partner and stays as it is.
+
+    Examples:
+      >>> inside = box_mask(jnp.array([[0, 0, 1, 1], [0, 0, 0, 0]]), size=1)
+      >>> mix(jnp.array([[[1.0]], [[2.0]]]), inside).ravel().tolist()  # the first takes its partner's pixel
+      [2.0, 2.0]
     """
     return jax.tree.map(lambda x: jnp.where(inside.reshape(*inside.shape, *[1] * (x.ndim - 3)), x[::-1], x), tree)

@@ -8,15 +8,26 @@ from jaxqc.config import AugmentConfig
 
 
 def to_float(image: UInt8[Array, "n h w c"]) -> Float[Array, "n h w 3"]:
-    """uint8 → float32 in [0, 1]; grey images are repeated over three channels."""
+    """uint8 → float32 in [0, 1]; grey images are repeated over three channels.
+
+    Examples:
+      >>> to_float(jnp.full((1, 2, 2, 1), 255, jnp.uint8)).shape
+      (1, 2, 2, 3)
+    """
     image = image.astype(jnp.float32) / 255.0
     return jnp.repeat(image, 3, -1) if image.shape[-1] == 1 else image
 
 
 def fit_to_size(
     image: Float[Array, "n h w c"], mask: Float[Array, "n h w"], size: int
-) -> tuple[Float[Array, "n size size c"], Float[Array, "n size size"]]:
-    """Whole images resized to a square (antialiased bilinear); masks are binarised again at .5."""
+) -> tuple[Float[Array, "n {size} {size} c"], Float[Array, "n {size} {size}"]]:
+    """Whole images resized to a square (antialiased bilinear); masks are binarised again at .5.
+
+    Examples:
+      >>> image, mask = fit_to_size(jnp.ones((1, 4, 6, 3)), jnp.ones((1, 4, 6)), 2)
+      >>> image.shape, mask.tolist()
+      ((1, 2, 2, 3), [[[1.0, 1.0], [1.0, 1.0]]])
+    """
     if image.shape[1:3] == (size, size):
         return image, mask
     out = (size, size)
@@ -31,10 +42,16 @@ def augment(
     keys: jax.Array,
     size: int,
     config: AugmentConfig,
-) -> tuple[Float[Array, "n size size c"], Float[Array, "n size size"]]:
+) -> tuple[Float[Array, "n {size} {size} c"], Float[Array, "n {size} {size}"]]:
     """Random crop, flips, resize to `size`, then brightness, contrast and noise; `keys` are [n] typed PRNG keys.
 
     Geometry is drawn once for image and mask. Every image depends on its own key alone.
+
+    Examples:
+      >>> keys = jax.random.split(jax.random.key(0), 2)
+      >>> image, mask = augment(jnp.ones((2, 8, 8, 3)), jnp.ones((2, 8, 8)), keys, 4, AugmentConfig())
+      >>> image.shape, mask.shape
+      ((2, 4, 4, 3), (2, 4, 4))
     """
     # All numbers of an image from one draw: each further use of the generator adds a second to compiling on CPU.
     uniform = jax.vmap(lambda k: jax.random.uniform(k, (8,)))(keys)

@@ -71,12 +71,23 @@ def blend(image: Float[Array, "n h w 3"], other: Float[Array, "..."], factor: Fl
 
 
 def grey(image: Float[Array, "n h w 3"]) -> Float[Array, "n h w 1"]:
-    """Luma."""
+    """Luma.
+
+    Examples:
+      >>> grey(jnp.ones((1, 1, 1, 3))).round(3).tolist()
+      [[[[1.0]]]]
+    """
     return (image * GREY).sum(-1, keepdims=True)
 
 
 def adjust_hue(image: Float[Array, "n h w 3"], shift: Float[Array, " n"]) -> Float[Array, "n h w 3"]:
-    """The hue of every pixel turned by `shift` of the whole circle; value and saturation (of HSV) stay."""
+    """The hue of every pixel turned by `shift` of the whole circle; value and saturation (of HSV) stay.
+
+    Examples:
+      >>> red = jnp.array([1.0, 0.0, 0.0]).reshape(1, 1, 1, 3)
+      >>> adjust_hue(red, jnp.array([1 / 3])).round(3).ravel().tolist()  # a third of the circle on: green
+      [0.0, 1.0, 0.0]
+    """
     red, green, blue = jnp.moveaxis(image, -1, 0)
     value, least = image.max(-1), image.min(-1)
     chroma = value - least
@@ -101,7 +112,13 @@ def blur_radius(sigma: float) -> int:
 
 
 def gaussian_blur(image: Float[Array, "n h w c"], sigma: Float[Array, " n"], radius: int) -> Float[Array, "n h w c"]:
-    """Gaussian blur by `sigma` pixels an image, edges repeated; the kernel has 2 · radius + 1 taps and sum 1."""
+    """Gaussian blur by `sigma` pixels an image, edges repeated; the kernel has 2 · radius + 1 taps and sum 1.
+
+    Examples:
+      >>> blurred = gaussian_blur(jnp.ones((1, 8, 8, 3)), jnp.array([1.0]), radius=3)
+      >>> bool(jnp.allclose(blurred, 1))
+      True
+    """
     offsets = jnp.arange(-radius, radius + 1)
     kernel = jnp.exp(-0.5 * (offsets / sigma[:, None]) ** 2)
     kernel = kernel / kernel.sum(1, keepdims=True)

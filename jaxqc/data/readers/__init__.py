@@ -1,7 +1,6 @@
 """Readers: one file a data-set layout, each giving an index of samples with nothing decoded."""
 
-import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,10 +26,10 @@ class Reader(NamedTuple):
     """One layout."""
 
     known: Callable[[Path], bool]
-    """Whether a folder has it; reads names only."""
+    """True where a folder has this layout; reads names only."""
     scan: Callable[[Path], tuple[Dataset, list[Problem]]]
     expected: str
-    """What a folder of it holds, for messages."""
+    """The contents of such a folder, for messages."""
 
 
 READERS: dict[str, Reader] = {
@@ -69,6 +68,11 @@ def open_dataset(path: str | Path, layout: str = "auto") -> Dataset:
 
     Raises:
       UserError: no such folder, no known layout in it, or anything wrong with its index.
+
+    Examples:
+      >>> from jaxqc.data.synthetic.boards import write_mvtec
+      >>> open_dataset(write_mvtec("wood", normals=1, defects=1, size=32), "mvtec").classes
+      ('good', 'liquid')
     """
     dataset, problems = scan_dataset(path, layout)
     refuse(problems, printable(path))
@@ -102,20 +106,6 @@ def scan_dataset(path: str | Path, layout: str = "auto") -> tuple[Dataset, list[
         return READERS[layout].scan(path)
     except OSError as e:
         raise UserError(f"{printable(e.filename or path)}: cannot be read ({e.strerror or e})") from e
-
-
-def align_classes(dataset: Dataset, classes: Sequence[str]) -> Dataset:
-    """The same samples with their labels numbered by `classes` (a checkpoint's), matched by name.
-
-    Raises:
-      UserError: the data set has a class that `classes` lacks.
-    """
-    for name in dataset.classes:
-        if name not in classes and any(s.label >= 0 and dataset.classes[s.label] == name for s in dataset.samples):
-            raise UserError(f"{dataset.name}: class {name!r} is unknown to the model{suggest(name, classes)}")
-    number = [classes.index(name) if name in classes else -1 for name in dataset.classes]
-    samples = tuple(dataclasses.replace(s, label=number[s.label] if s.label >= 0 else -1) for s in dataset.samples)
-    return dataclasses.replace(dataset, classes=tuple(classes), samples=samples)
 
 
 def _detect(path: Path) -> str:

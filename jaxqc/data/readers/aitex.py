@@ -36,7 +36,7 @@ TRAIN_SHARE = 0.7
 
 
 def is_aitex(path: Path) -> bool:
-    """Whether the folder has defective and normal images under the published names."""
+    """True where the folder has defective and normal images under the published names."""
     return named(path, IMAGES) is not None and named(path, NORMALS) is not None
 
 

@@ -22,7 +22,7 @@ TRAIN_SHARE = 0.6
 
 
 def is_fabric(path: Path) -> bool:
-    """Whether the folder has normal images and masks."""
+    """True where the folder has normal images and masks."""
     return path.is_dir() and normal_folder(path) is not None and named(path, TRUTH) is not None
 
 

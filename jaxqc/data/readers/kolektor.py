@@ -26,12 +26,12 @@ TRAIN_SHARE = 0.5
 
 
 def is_ksdd(path: Path) -> bool:
-    """Whether the folder holds commutators."""
+    """True where the folder holds commutators."""
     return path.is_dir() and any(_BOARD.fullmatch(p.name) for p in folders(path))
 
 
 def is_ksdd2(path: Path) -> bool:
-    """Whether the folder's train folder holds a mask named as in KolektorSDD2, and there is a test folder."""
+    """True where the folder's train folder holds a mask named as in KolektorSDD2, and there is a test folder."""
     train = path / "train"
     return train.is_dir() and (path / "test").is_dir() and next(train.glob("[0-9]*_GT.png"), None) is not None
 

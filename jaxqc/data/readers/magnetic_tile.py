@@ -27,7 +27,7 @@ _NUMBER = re.compile(r"exp\d+_num_(\d+)")
 
 
 def is_mt(path: Path) -> bool:
-    """Whether the folder holds the folders of the classes."""
+    """True where the folder holds the folders of the classes."""
     return path.is_dir() and any(p.name.startswith(PREFIX) and (p / "Imgs").is_dir() for p in folders(path))
 
 

@@ -1,4 +1,4 @@
-"""What the readers of anomaly-detection sets share: collecting samples, matching masks by name, finding folders."""
+"""Shared parts of the readers of anomaly-detection sets: samples collected, masks matched by name, folders found."""
 
 import dataclasses
 import re

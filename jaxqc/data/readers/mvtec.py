@@ -26,7 +26,7 @@ SPLITS = {"train": "train", "validation": "val", "val": "val", "test": "test"}
 
 
 def is_mvtec(path: Path) -> bool:
-    """Whether the folder has normal samples for training, and a test folder."""
+    """True where the folder has normal samples for training, and a test folder."""
     return normal_folder(path / "train") is not None and (path / "test").is_dir()
 
 

@@ -17,7 +17,7 @@ NORMALS, ANOMALOUS, IMAGES, MASKS = "Normal", "Anomalous", "images", "gt"
 
 
 def is_nanotwice(path: Path) -> bool:
-    """Whether the folder has normal and anomalous images under the published names."""
+    """True where the folder has normal and anomalous images under the published names."""
     anomalous = named(path, ANOMALOUS)
     return named(path, NORMALS) is not None and anomalous is not None and named(anomalous, IMAGES) is not None
 

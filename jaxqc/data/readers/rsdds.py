@@ -23,12 +23,12 @@ TRAIN_SHARE = 0.5
 
 
 def is_rsdds(path: Path) -> bool:
-    """Whether the folder has the two folders under their published names."""
+    """True where the folder has the two folders under their published names."""
     return named(path, TRUTH) is not None and named(path, IMAGES) is not None
 
 
 def has_truth(path: Path) -> bool:
-    """Whether the folder has masks, and one other folder with images."""
+    """True where the folder has masks, and one other folder with images."""
     return _folders(path) is not None
 
 

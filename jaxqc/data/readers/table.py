@@ -44,7 +44,7 @@ def read_csv(file: Path, columns: str) -> tuple[list[str], list[tuple[int, list[
 
 
 def short_or_long(cells: list[str], header: list[str]) -> str:
-    """What is wrong with a row whose number of cells is not the header's; "" where it is."""
+    """The fault of a row whose number of cells is not the header's; "" where it is."""
     if len(cells) == len(header):
         return ""
     return f"{len(cells)} cells under {len(header)} columns; quote cells that hold a comma"

@@ -24,7 +24,7 @@ COLUMNS = ("object", "split", "label", "image", "mask")
 
 
 def is_visa(path: Path) -> bool:
-    """Whether the folder is one object of VisA."""
+    """True where the folder is one object of VisA."""
     return (path / "Data" / "Images" / "Normal").is_dir()
 
 

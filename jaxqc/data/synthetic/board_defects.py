@@ -1,4 +1,4 @@
-"""What does not belong on a board: spots of colour, holes, liquid and scratches, with exact masks.
+"""Defects of a board: spots of colour, holes, liquid and scratches, with exact masks.
 
 As in `plate_defects` a defect is a level function f (> 0 inside): the mask is f > 0, and the blend is a
 smooth step over |f| < edge, exactly one half on the outline, so edges are soft and the mask is still exact. A defect
@@ -20,7 +20,7 @@ PAINTS = ((0.25, 0.38, 0.62), (0.62, 0.22, 0.20), (0.32, 0.52, 0.36), (0.42, 0.4
 
 @dataclass(frozen=True)
 class Drawing:
-    """What is laid on a board: the mask of the defect, and how it changes values: v·keep + add."""
+    """A defect as laid on a board: its mask, and its change of values, v·keep + add."""
 
     mask: Bool[np.ndarray, "s s"]
     keep: Float32[np.ndarray, "s s 3"]

@@ -50,6 +50,11 @@ def render(seed: int, index: int, size: int = 200, kind: str = NORMAL, difficult
 
     Raises:
       UserError: an argument is out of range.
+
+    Examples:
+      >>> board = render(seed=0, index=0, size=64, kind="hole")
+      >>> board.image.shape, bool(board.mask.any())
+      ((64, 64, 3), True)
     """
     check_item("board", seed, index, size, difficulty)
     if kind not in (*KINDS, NORMAL):
@@ -143,6 +148,11 @@ def write_mvtec(
 
     Raises:
       UserError: no normal boards, a negative count, a folder that holds anything else, or as in `render`.
+
+    Examples:
+      >>> folder = write_mvtec("wood", normals=2, defects=1, size=32)
+      >>> sorted(path.name for path in folder.iterdir())
+      ['ground_truth', 'license.txt', 'test', 'train']
     """
     from PIL import Image
 

@@ -21,7 +21,12 @@ PRODUCTS = {"steel": "strip 1.2 mm", "wood": "board 18 mm"}
 
 def defective_share(supplier: str, lot: int, lots: int) -> float:
     """Probability that an image of a supplier's lot has a defect: 5 %, and of the one who drifts, after a third of the
-    lots, ever more, up to 85 %."""
+    lots, ever more, up to 85 %.
+
+    Examples:
+      >>> defective_share(STEADY, lot=0, lots=6)
+      0.05
+    """
     if supplier == STEADY:
         return 0.05
     return 0.05 + 0.8 * max(0.0, (lot + 1) / lots - 1 / 3) * 1.5
@@ -49,6 +54,11 @@ def write_lots(
 
     Raises:
       UserError: no lots or images, a folder that holds anything else, or as in `render`.
+
+    Examples:
+      >>> manifest = write_lots("delivery", "steel", lots=1, images=2, size=32)
+      >>> manifest.name, len(manifest.read_text().splitlines())  # a header, and two images of two suppliers
+      ('manifest.csv', 5)
     """
     from PIL import Image
 

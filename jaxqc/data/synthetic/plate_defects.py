@@ -1,4 +1,4 @@
-"""What lies on a strip-steel surface: inclusions, patches and scratches with exact masks, and distractors without.
+"""Defects of a strip-steel surface: inclusions, patches and scratches with exact masks, and distractors without.
 
 A defect is a level function f (> 0 inside): the mask is f > 0 and the blend is a smooth step over |f| < edge, which is
 exactly one half on the mask's outline. So the edges are blurred and the mask is still exact. All brightness changes
@@ -17,7 +17,7 @@ from jaxqc.data.synthetic.brushes import Field, axis, blend, field, profile, str
 
 @dataclass(frozen=True)
 class Drawing:
-    """What is laid on a plate: the mask of the defect and the relative gain of brightness that shows it."""
+    """A defect as laid on a plate: its mask, and the relative gain of brightness that shows it."""
 
     mask: Bool[np.ndarray, "s s"]
     gain: Field

@@ -76,6 +76,11 @@ def render(
 
     Raises:
       UserError: an argument is out of range.
+
+    Examples:
+      >>> plate = render(seed=0, index=2, size=64, defect_free=0.0)
+      >>> plate.image.shape, CLASSES[plate.label], bool(plate.mask.any())
+      ((64, 64), 'Sc', True)
     """
     check_item("plate", seed, index, size, difficulty)
     if not 0 <= defect_free <= 1:
@@ -112,13 +117,23 @@ def generate(
     """Image uint8 [size size], mask uint8 {0, 1} [size size] and label (index into `CLASSES`, -1 = no defect).
 
     Arguments and errors as in `render`.
+
+    Examples:
+      >>> image, mask, label = generate(seed=0, index=1, size=64, defect_free=0.0)
+      >>> image.shape, CLASSES[label]
+      ((64, 64), 'Pa')
     """
     plate = render(seed, index, size, defect_free, difficulty)
     return plate.image, plate.mask, plate.label
 
 
 def name(label: int, index: int) -> str:
-    """Id of a plate: `In_12`, `Pa_13`, `Sc_14`, or `Free_15` for one without a defect."""
+    """Id of a plate: `In_12`, `Pa_13`, `Sc_14`, or `Free_15` for one without a defect.
+
+    Examples:
+      >>> name(0, 12), name(-1, 15)
+      ('In_12', 'Free_15')
+    """
     return f"{CLASSES[label] if label >= 0 else FREE}_{index}"
 
 

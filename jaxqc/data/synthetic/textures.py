@@ -149,7 +149,13 @@ CLASSES = tuple(f"{pattern}-{tint}" for pattern in PATTERNS for tint in TINTS)
 
 
 def render(seed: int, index: int, size: int = 72) -> tuple[UInt8[np.ndarray, "s s 3"], int]:
-    """Image and class (index into `CLASSES`) of item `index` of the endless set `seed`; both non-negative."""
+    """Image and class (index into `CLASSES`) of item `index` of the endless set `seed`; both non-negative.
+
+    Examples:
+      >>> image, label = render(seed=0, index=3, size=32)
+      >>> image.shape, CLASSES[label] in CLASSES
+      ((32, 32, 3), True)
+    """
     rng = np.random.default_rng((seed, index))
     number, tint = index % len(PATTERNS), int(rng.integers(len(TINTS)))
     name, label = PATTERNS[number], number * len(TINTS) + tint

@@ -12,10 +12,10 @@ from jaxqc.inspection.findings import VERDICTS, Finding, Grade, LotFinding, Risk
 from jaxqc.inspection.rules import GradeRules, LotRules, SeverityRules, VerdictRules
 
 if TYPE_CHECKING:
-    from jaxqc.inspection.defects import Regions
+    import jaxqc.inspection.defects
 
 
-def severity(regions: "Regions", rules: SeverityRules) -> float:
+def severity(regions: "jaxqc.inspection.defects.Regions", rules: SeverityRules) -> float:
     """Severity q in [0, 1] of an image by all its defects (`SeverityRules`)."""
     if not regions.count:
         return 0.0
@@ -42,7 +42,13 @@ def verdict(q: float, classes: Iterable[str], called_defective: bool, rules: Ver
 
 
 def judge(
-    regions: "Regions", rules: GradeRules, *, image: str, sha256: str, score: float, called_defective: bool = False
+    regions: "jaxqc.inspection.defects.Regions",
+    rules: GradeRules,
+    *,
+    image: str,
+    sha256: str,
+    score: float,
+    called_defective: bool = False,
 ) -> Finding:
     """The finding of an image from its regions (`defects.find_regions`).
 

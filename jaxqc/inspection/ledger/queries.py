@@ -35,17 +35,6 @@ class Lot:
     """How many suppliers its images name; more than one means that two suppliers share a lot id."""
 
 
-@dataclass(frozen=True)
-class ClassCount:
-    """What the ledger has of a class of defects, of those that are kept in detail."""
-
-    class_name: str
-    defects: int
-    images: int
-    area: int
-    """Pixels."""
-
-
 def entries(
     ledger: Ledger, model: str = "", lot: str | None = None, with_defects: bool = True, chunk: int = CHUNK
 ) -> Iterator[Entry]:
@@ -61,12 +50,6 @@ def column_names(ledger: Ledger) -> list[str]:
     """The further manifest columns that any image has, sorted."""
     with ledger.database.reading() as connection:
         return sorted(connection.scalars(sa.select(columns.c.name).distinct()))
-
-
-def lot_list(ledger: Ledger, model: str = "") -> list[Lot]:
-    """The lots that have images, by name. model: digest; "" = of each lot the model that inspected it last."""
-    with ledger.database.reading() as connection:
-        return _lots(connection, model)
 
 
 def lot_findings(ledger: Ledger, rules: GradeRules, model: str = "") -> Iterator[tuple[Lot, LotFinding]]:
@@ -103,16 +86,6 @@ def without_lot(ledger: Ledger, model: str = "") -> tuple[Counter[str], Counter[
             by_verdict[line.verdict] += 1
             composition.update(line.composition)
     return by_verdict, composition
-
-
-def class_counts(ledger: Ledger, model: str = "", lot: str | None = None) -> list[ClassCount]:
-    """The classes of defects, the most frequent first."""
-    number, area = sa.func.count().label("number"), sa.func.sum(defects.c.area).label("area")
-    images = sa.func.count(defects.c.inspection_id.distinct()).label("images")
-    query = sa.select(defects.c.class_name, number, images, area).select_from(defects.join(inspections))
-    query = _only(query.group_by(defects.c.class_name).order_by(number.desc(), defects.c.class_name), model, lot)
-    with ledger.database.reading() as connection:
-        return [ClassCount(r.class_name, r.number, r.images, int(r.area)) for r in connection.execute(query)]
 
 
 def _only(query: Any, model: str, lot: str | None) -> Any:

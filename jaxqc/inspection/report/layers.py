@@ -75,7 +75,7 @@ def read_layers(photo: bytes, heat: bytes, mask: bytes) -> tuple[np.ndarray, np.
 
 @lru_cache(maxsize=1)
 def _palette() -> tuple[bytes, bytes]:
-    """Colours and opacities of the heat's levels, those of `pictures.figures.overlay`."""
+    """Colours and opacities of the heat's levels, those of `pictures.figures`."""
     from matplotlib import colormaps
 
     from jaxqc.pictures.sheet import HEAT

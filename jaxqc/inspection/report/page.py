@@ -28,7 +28,7 @@ from jaxqc.inspection.report.layers import heat_stops
 from jaxqc.inspection.rules import GradeRules
 
 if TYPE_CHECKING:
-    from jinja2 import Environment
+    import jinja2
 
 STYLES = ("tokens.css", "page.css", "pictures.css")
 PROGRAMS = ("page.js", "lots.js", "viewer.js")
@@ -71,7 +71,7 @@ def write_report(
     return path
 
 
-def _values(report: Report, environment: "Environment", title: str) -> dict[str, Any]:
+def _values(report: Report, environment: "jinja2.Environment", title: str) -> dict[str, Any]:
     from markupsafe import Markup
 
     from jaxqc.version import __version__
@@ -160,7 +160,7 @@ def _flat(values: Mapping[str, Any], before: str = "") -> list[tuple[str, Any]]:
 
 
 @functools.cache
-def _environment() -> "Environment":
+def _environment() -> "jinja2.Environment":
     try:
         from jinja2 import Environment, PackageLoader, StrictUndefined
     except ImportError as e:
@@ -198,7 +198,7 @@ def _value(value: Any) -> str:
     return "not set" if value is None or value == "" else str(value)
 
 
-def _source(environment: "Environment", name: str) -> str:
+def _source(environment: "jinja2.Environment", name: str) -> str:
     assert environment.loader is not None
     return environment.loader.get_source(environment, name)[0]
 

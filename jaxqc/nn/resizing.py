@@ -9,10 +9,14 @@ from jaxtyping import Array, Float
 
 
 @jax.custom_vjp
-def upsample2x(x: Float[Array, "n h w c"]) -> Float[Array, "n 2h 2w c"]:
+def upsample2x(x: Float[Array, "n h w c"]) -> Float[Array, "n 2*h 2*w c"]:
     """Doubles both sides, half-pixel centres, edges clamped: `jax.image.resize` or torch's `align_corners=False`.
 
     By slices and stacks with its own transpose, because on CPU the general resize's gradient is several times slower.
+
+    Examples:
+      >>> upsample2x(jnp.array([0.0, 4.0]).reshape(1, 1, 2, 1))[0, :, :, 0].tolist()
+      [[0.0, 1.0, 3.0, 4.0], [0.0, 1.0, 3.0, 4.0]]
     """
     return _double(_double(x, 1), 2)
 
@@ -47,8 +51,13 @@ def _halve(g: jax.Array, axis: int) -> jax.Array:
     return 0.75 * (even + odd) + 0.25 * (from_before + from_after)
 
 
-def resize(x: Float[Array, "n h w c"], height: int, width: int) -> Float[Array, "n height width c"]:
-    """Bilinear with half-pixel centres (torch's `align_corners=False`), any factor."""
+def resize(x: Float[Array, "n h w c"], height: int, width: int) -> Float[Array, "n {height} {width} c"]:
+    """Bilinear with half-pixel centres (torch's `align_corners=False`), any factor.
+
+    Examples:
+      >>> resize(jnp.array([0.0, 4.0]).reshape(1, 1, 2, 1), 1, 4)[0, 0, :, 0].tolist()
+      [0.0, 1.0, 3.0, 4.0]
+    """
     if (height, width) == x.shape[1:3]:
         return x
     if (height, width) == (2 * x.shape[1], 2 * x.shape[2]):
@@ -56,8 +65,13 @@ def resize(x: Float[Array, "n h w c"], height: int, width: int) -> Float[Array, 
     return jax.image.resize(x, (x.shape[0], height, width, x.shape[3]), "bilinear", antialias=False)
 
 
-def resize_align_corners(x: Float[Array, "n h w c"], height: int, width: int) -> Float[Array, "n height width c"]:
-    """Bilinear with corner pixels aligned (torch's `align_corners=True`), as two products with fixed matrices."""
+def resize_align_corners(x: Float[Array, "n h w c"], height: int, width: int) -> Float[Array, "n {height} {width} c"]:
+    """Bilinear with corner pixels aligned (torch's `align_corners=True`), as two products with fixed matrices.
+
+    Examples:
+      >>> resize_align_corners(jnp.array([0.0, 4.0]).reshape(1, 1, 2, 1), 1, 5)[0, 0, :, 0].tolist()
+      [0.0, 1.0, 2.0, 3.0, 4.0]
+    """
     rows = jnp.asarray(_align_corners_matrix(x.shape[1], height), x.dtype)
     columns = jnp.asarray(_align_corners_matrix(x.shape[2], width), x.dtype)
     return jnp.einsum("nhwc,Hh,Ww->nHWc", x, rows, columns)
