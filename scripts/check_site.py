@@ -1,6 +1,6 @@
 """The built site stands alone: no page fetches a script, style, font or picture from outside. Used by `make docs`.
 
-    python scripts/check_site.py build/site
+python scripts/check_site.py build/site
 """
 
 import argparse
