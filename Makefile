@@ -31,7 +31,7 @@ lint: $(VENV)/.installed
 
 # The site, in build/site: every link and anchor must lead somewhere, and no page may fetch from outside.
 docs: $(VENV)/.installed-docs
-	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 	$(BIN)/python scripts/check_site.py build/site
 
 docs-serve: $(VENV)/.installed-docs

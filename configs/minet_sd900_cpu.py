@@ -2,7 +2,7 @@
 
     jaxqc train --config configs/minet_sd900_cpu.py --data DIR
 
-Reached S .826, weighted F .708 on the 81 validation images in 46 minutes (docs/results.md).
+Reached S .826, weighted F .708 on the 81 validation images in 46 minutes (docs/results/many_labels.md).
 """
 
 from dataclasses import replace

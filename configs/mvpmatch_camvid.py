@@ -6,7 +6,7 @@
 
 Moving average and blur are scaled to a short run and small crops; a rate of 2e-4 learns slower than this one. Rare
 classes weigh more (`balance`): else unlabelled images teach the common ones at their cost. With a GPU:
-configs/mvpmatch_marketing.py, which takes any set. Results: docs/few_labels.md.
+configs/mvpmatch_marketing.py, which takes any set. Results: docs/results/few_labels.md.
 """
 
 from jaxqc.config import DataConfig, ModelConfig, OptimConfig, Phase, PhotometricConfig

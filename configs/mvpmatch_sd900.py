@@ -6,7 +6,7 @@
 
 Moving average and blur are scaled to a short run and small crops; a rate of 2e-4 learns slower than this one. There is
 no CutMix: without it both draws tried reached more. With a GPU: configs/mvpmatch_marketing.py, which takes any set.
-Results: docs/few_labels.md.
+Results: docs/results/few_labels.md.
 """
 
 from jaxqc.config import DataConfig, ModelConfig, OptimConfig, Phase, PhotometricConfig

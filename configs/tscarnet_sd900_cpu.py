@@ -4,7 +4,7 @@
 
 Progressive sizes: an epoch at 96 px costs a fifth of one at 224. Crops stand in for the larger images' detail, and
 light photometric jitter for the many epochs over 729 images. Reached S .847, weighted F .711 on the 81 validation
-images in 56 minutes (docs/results.md).
+images in 56 minutes (docs/results/many_labels.md).
 """
 
 from jaxqc.config import AugmentConfig, ModelConfig, OptimConfig, Phase, TrainConfig

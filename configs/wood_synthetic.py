@@ -7,7 +7,7 @@
 
 PatchCore, since knots may lie anywhere: rare at each position, they widen a Gaussian's tail there, while one bank of
 patches knows them all. The backbone has seen neither boards nor their defects (`synthetic-resnet18`,
-docs/shipped_weights.md). The settings were chosen on boards of another seed than the demo's.
+docs/guide/weights.md). The settings were chosen on boards of another seed than the demo's.
 """
 
 from jaxqc.anomaly.detectors import Gaussian, PatchCore

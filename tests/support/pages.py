@@ -18,8 +18,10 @@ def blocks(text: str, language: str) -> list[str]:
 
 
 def commands(text: str) -> list[str]:
-    """The lines of a page's shell blocks, continued ones joined, without comments."""
+    """The lines of a page's shell blocks, continued ones joined, without comments; and those of cells with `<br>`."""
     lines = [line for block in blocks(text, "sh") for line in block.replace("\\\n", " ").splitlines()]
+    cells = [line for line in text.splitlines() if line.startswith("|") and "<br>" in line]
+    lines += [code for line in cells for code in re.findall(r"`(jaxqc .*?)`", line)]
     return [" ".join(line.split()) for line in lines if line.strip() and not line.startswith("#")]
 
 
@@ -32,10 +34,10 @@ def words(command: str) -> list[str]:
 
 
 def programs(*names: str) -> list[str]:
-    """Every page's commands that start with one of these programs, each once."""
+    """Every page's commands that start with one of these programs, or with any, each once."""
     pages = [text for name, text in PAGES.items() if not name.startswith(WORKED_EXAMPLES)]
     found = dict.fromkeys(command for text in pages for command in commands(text))
-    return [command for command in found if words(command)[0] in names]
+    return [command for command in found if not names or words(command)[0] in names]
 
 
 def prose(text: str) -> list[str]:
