@@ -5,7 +5,8 @@
     jaxqc evaluate --checkpoint runs/tiles --data DIR
 
 Any file with the first three layers serves: --backbone.weights FILE. Channels, eps and top were chosen by defects
-pasted on held-out normal images (docs/results/normals_only.md); a tenth of the groups is enough to calibrate the threshold.
+pasted on held-out normal images (docs/results/normals_only.md); a tenth of the groups is enough to calibrate the
+threshold.
 """
 
 from jaxqc.anomaly.detectors import Gaussian

@@ -2,7 +2,8 @@
 
     jaxqc train --config configs/tscarnet_sd900_cpu_long.py --data DIR --out runs/long
 
-Reached S .874, weighted F .768 on the 81 validation images, most of it after 50 of its 110 epochs (docs/results/many_labels.md).
+Reached S .874, weighted F .768 on the 81 validation images, most of it after 50 of its 110 epochs
+(docs/results/many_labels.md).
 The same command goes on with a run that was ended.
 """
 

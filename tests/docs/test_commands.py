@@ -22,7 +22,8 @@ RUN = ("data check", "data records", "data split", "data synthetic", "data tfds"
 RECIPE_OF = {"train": TrainConfig, "fit": FitConfig}
 PLACEHOLDERS = {
     "DIR": "plates", "runs/first": "run_folder", "FOREIGN": "foreign",
-    "NORMALS": "tiles.0", "BOARDS": "tiles.0", "BOARDS/test": "tiles.0/test", "NORMALS/test": "tiles.0/test", "runs/tiles": "tiles.1",
+    "NORMALS": "tiles.0", "NORMALS/test": "tiles.0/test", "BOARDS": "tiles.0", "BOARDS/test": "tiles.0/test",
+    "runs/tiles": "tiles.1",
     "runs/boards": "tiles.1", "SEGMENTS": "segments.0", "splits/16": "segments.1", "runs/few": "segments.2",
     "inspection/ledger.sqlite": "ledger", "quality.sqlite": "ledger", "returns.csv": "returns",
     "exports/first": "exported",

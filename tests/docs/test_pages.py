@@ -78,7 +78,7 @@ def test_throughputs_figures_are_those_of_the_page_that_a_row_links_to():
 
 
 def test_the_readmes_throughput_is_that_of_the_table():
-    figures = {tuple(row[1:4]) for row in rows(PAGES["docs/throughput/index.md"])}
+    figures = {tuple(row[1:4]) for row in rows(PAGES["docs/throughput/index.md"])[1:]}
     quoted = [tuple(row[2:]) for row in rows(README) if tuple(row[2:]) in figures]
     assert len(quoted) == 3
 
