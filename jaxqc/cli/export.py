@@ -11,7 +11,7 @@ EXAMPLES = """\
   jaxqc export --checkpoint runs/first --out exports/first
   jaxqc export --checkpoint runs/tiles --out exports/tiles --format onnx
   jaxqc export --checkpoint runs/few --out exports/few --height 480 --width 640 --batch 1 --platforms cpu
-docs/load_a_checkpoint.md tells how an export is used. jaxqc verify exports/first recomputes its golden outputs.
+docs/guide/export.md shows how an export is used. jaxqc verify exports/first recomputes its golden outputs.
 """
 
 
