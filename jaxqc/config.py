@@ -33,7 +33,7 @@ Layout = Literal[
     "tfds",
     "records",
 ]
-"""The layout of a data set on disk; `auto` tells by its folders and files."""
+"""The layout of a data set on disk; `auto` decides by its folders and files."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ class PhotometricConfig:
     contrast: float = 0.5
     saturation: float = 0.5
     hue: float = 0.25
-    """The hue turns by U(-x, x) of the whole circle; at most .5."""
+    """The hue turns by U(-x, x) of the whole circle; at most 0.5."""
     jitter: float = 0.8
     """Probability that the four above apply, in random order."""
     grey: float = 0.2

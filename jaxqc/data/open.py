@@ -54,7 +54,7 @@ def open_data(path: str | Path, layout: str = "auto", skip_bad: bool = False, ke
     """The index of a data set; reads no pixels (of a TFDS set a few masks).
 
     Args:
-      path: a folder, or a record file. layout: as in `DataConfig`; `auto` tells them apart.
+      path: a folder, or a record file. layout: as in `DataConfig`; `auto` distinguishes them.
       skip_bad: let absent files pass, for the loader to skip and list.
       keys: for TFDS sets whose features do not have the usual names.
 

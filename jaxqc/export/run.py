@@ -47,7 +47,7 @@ class Exported:
         Args:
           images: uint8 [n h w c] (c = 1 or 3), grey [n h w], one image [h w] or [h w c], or a list of images. An array
             with 3 axes is one image where the last is 1 or 3 long, else n grey ones.
-          classes: also return the class probabilities [n k] ([k] for one image), where the network tells them.
+          classes: also return the class probabilities [n k] ([k] for one image), where the network gives them.
 
         Returns:
           [n h w], [h w] for one image, or a list of [h w] for a list.
@@ -64,7 +64,7 @@ class Exported:
         return maps, found.get("class", np.zeros((0, len(self.classes)), np.float32))
 
     def predict_full(self, images: Images) -> dict[str, Any]:
-        """As `predict`, but all outputs by name (`meta["outputs"]` tells what they are); of a detector also `defective`
+        """As `predict`, but all outputs by name (`meta["outputs"]` describes them); of a detector also `defective`
         [n]: score at or above the image threshold."""
         if not isinstance(images, list | tuple):
             stack, single = stack_of(np.asarray(images))

@@ -31,7 +31,7 @@ from jaxqc.verify import read_golden
 
 Format = Literal["stablehlo", "onnx"]
 DEFAULT_SIDE = 256
-"""Side of the golden images where neither graph nor checkpoint tells one."""
+"""Side of the golden images where neither graph nor checkpoint gives one."""
 
 
 def write(

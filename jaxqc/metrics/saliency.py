@@ -9,7 +9,7 @@ The definitions are those of PySODMetrics 1.6, each with its source in its own f
 - A defect-free image scores 0 in F, weighted F and IoU whatever is predicted, as published: read S, E and MAE there.
 - E is divided by pixels − 1: a perfect map scores n / (n − 1).
 - A stretched grey level can lie exactly on a threshold. Here it lies there exactly; the tool's float64 rounding decides
-  either way, which can move one level of one image (up to .001 in its IoU, .0002 in its mean E and F).
+  either way, which can move one level of one image (up to 0.001 in its IoU, 0.0002 in its mean E and F).
 """
 
 from collections.abc import Sequence

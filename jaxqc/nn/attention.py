@@ -58,7 +58,7 @@ class CBAM(nn.Module):
     """Channel attention, then spatial attention: [n h w c] → [n h w c]. 2c²/16 + c + c/16 + 100 parameters and 2 more.
 
     The spatial gate is sigmoid(BN(conv 7x7 without bias over [max, mean])): order and batch norm as in the authors'
-    published code, whose checkpoints fit; their batch norm keeps .99 of its statistics a step.
+    published code, whose checkpoints fit; their batch norm keeps 0.99 of its statistics a step.
 
     The parameter `strength` [2] (channel, spatial) is ours: each factor is (1 − s) + s · gate. At s = 1 that is CBAM as
     published. At s = 0 the block is the identity, exactly and in every dtype, so that it can be put into a network

@@ -18,7 +18,7 @@ def resample_grid(
     """The table at another grid size; the table itself where the size is its own.
 
     offset: added to `height` and `width` for the sampling scale alone. DINOv2 (arXiv 2304.07193) was trained and
-    published with .1, a guard against rounding that moves every sample by a little.
+    published with 0.1, a guard against rounding that moves every sample by a little.
 
     Examples:
       >>> resample_grid(jnp.ones((16, 16, 192)), 12, 20).shape

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import matplotlib.figure
 
 HIT, MISSED, FALSE = "#009E73", "#E69F00", "#CC79A7"
-"""Okabe and Ito's green, orange and purple: told apart with any colour vision."""
+"""Okabe and Ito's green, orange and purple: distinct with any colour vision."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ def result_figure(
             regions = boxes(row.map, threshold, max(1, row.map.size // 2000))
         else:
             regions = boxes(row.map * (row.found > 0), 0.0)
-        # Whoever only decided that there is a defect did not tell its kind.
+        # Whoever only decided that there is a defect did not say its kind.
         draw_boxes(ax, regions, row.image.shape, row.predicted or ("defect" if row.verdict is not None else row.label))
         sheet.caption(i, *_caption(row, threshold))
     sheet.heat_bar(scale)

@@ -120,7 +120,7 @@ def manifest_of(root: str | Path, dataset: Dataset, file: str | Path = "") -> Ma
 
 
 def parse_share(text: str, where: str) -> float:
-    """`1/16` or `.25` as a number. Raises UserError, naming `where`, for anything else.
+    """`1/16` or `0.25` as a number. Raises UserError, naming `where`, for anything else.
 
     Examples:
       >>> parse_share("1/16", "labeled")
@@ -129,7 +129,7 @@ def parse_share(text: str, where: str) -> float:
     try:
         return float(Fraction(text))
     except (ValueError, ZeroDivisionError) as e:
-        raise UserError(f"{where}: {text!r} is no share; give for example 1/16 or .25") from e
+        raise UserError(f"{where}: {text!r} is no share; give for example 1/16 or 0.25") from e
 
 
 def make_splits(

@@ -157,7 +157,7 @@ def make_network(config: SemiTrainConfig, classes: int, prior: tuple[float, ...]
 def make_method(
     config: SemiTrainConfig, manifest: Manifest, report: SplitReport | None = None, start: Weights | None = None
 ) -> SemiMethod:
-    """The method of a recipe for a data set. report: its labelled pixels tell where the head's bias starts.
+    """The method of a recipe for a data set. report: its labelled pixels give the start of the head's bias.
 
     Raises:
       UserError: crops that do not fit the encoder, weights of another one, or an attention that this machine lacks.

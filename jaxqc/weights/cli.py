@@ -43,7 +43,7 @@ def fetch(args: argparse.Namespace) -> int:
     """Lists the known files, or downloads and verifies those named."""
     if not args.names:
         return _list()
-    entries = [known(name) for name in args.names]  # a misspelt name is told before anything is fetched
+    entries = [known(name) for name in args.names]  # a misspelt name is reported before anything is fetched
     for name, entry in zip(args.names, entries, strict=True):
         _get(name, entry, args.mirror, args.quiet)
     return 0
@@ -114,5 +114,5 @@ class _Bar:
         self._bar.stop()
 
     def update(self, done: int, total: int) -> None:
-        """Bytes here, and in all (0 = not told)."""
+        """Bytes here, and in all (0 = not known)."""
         self._bar.update(self._task, completed=done, total=total or None)
