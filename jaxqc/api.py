@@ -30,6 +30,7 @@ from jaxqc.saliency.evaluate import Evaluation, evaluate_dataset, write_evaluati
 from jaxqc.saliency.method import make_method
 from jaxqc.saliency.model import Model as Model
 from jaxqc.saliency.model import load as load_network
+from jaxqc.saliency.networks import storable
 from jaxqc.semi.evaluate import SegmentationEvaluation
 from jaxqc.semi.model import Segmentation, is_segmentation, load_segmentation
 from jaxqc.semi.recipe import SemiTrainConfig
@@ -39,6 +40,7 @@ from jaxqc.training.checkpoint import steps_in
 from jaxqc.training.loop import RunResult
 from jaxqc.training.loop import run as run_training
 from jaxqc.training.pixel_statistics import pixel_statistics
+from jaxqc.training.record import weights_digest
 
 if TYPE_CHECKING:
     from jaxqc.inspection.results import Inspection
@@ -96,8 +98,10 @@ def train(
     mean, std, foreground = pixel_statistics(data, out if resume else None)
     method = make_method(config, data.classes, mean, std, foreground)
     meta: dict[str, Any] = {"mean": mean, "std": std, "foreground": foreground}
+    if method.start is not None:
+        meta["start"] = {"weights": config.model.weights, "sha256": weights_digest(method.start)}
     meta |= {"dataset": name, "train": len(data), "val": len(val), "skipped": list(skipped)}
-    return run_training(method, config, data, val, out, resume=resume, progress=progress, meta=meta)
+    return run_training(method, storable(config), data, val, out, resume=resume, progress=progress, meta=meta)
 
 
 def fit(

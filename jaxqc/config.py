@@ -38,12 +38,15 @@ Layout = Literal[
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """The network. `name` is a key of `jaxqc.models.BUILDERS`; `width` scales every channel count."""
+    """The network and how it is built; `width` scales every channel count."""
 
-    name: str = "tscarnet"
+    name: Any = "tscarnet"
+    """A key of `jaxqc.saliency.networks.NETWORKS`, a network of an installed package, or a `Network` itself."""
     width: float = 1.0
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Compute dtype; master weights, batch-norm statistics and the loss stay float32."""
+    weights: str = ""
+    """What a saliency network's pretrained encoder starts from, as its `start` takes it; "" = drawn at random."""
 
 
 @dataclass(frozen=True)
@@ -152,6 +155,9 @@ class TrainConfig:
     data: DataConfig = field(default_factory=DataConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
+    objective: Any = None
+    """Of a saliency network: its loss with its weights, a dataclass of `jaxqc.saliency.objectives` or such a one of the
+    recipe's own; None = the network's."""
     phases: tuple[Phase, ...] = (Phase(epochs=200),)
     eval_size: int = 224
     eval_batch: int = 16
@@ -181,6 +187,11 @@ class TrainConfig:
             if phase.batch % max(self.optim.accumulate, 1):
                 raise UserError(f"{where}: phases.{i}.batch={phase.batch} is not a multiple of optim.accumulate")
         check_positive(positive, where)
+        if self.method != "saliency" and (self.objective is not None or self.model.weights):
+            name = "objective" if self.objective is not None else "model.weights"
+            raise UserError(
+                f"{where}: {name} is a saliency network's; method={self.method!r} has its own, leave it out"
+            )
         if not self.phases:
             raise UserError(f"{where}: phases is empty; give at least one Phase(epochs=..., size=..., batch=...)")
 

@@ -28,11 +28,16 @@ def item_of(hint: Any) -> Any:
 
 
 def leaves(config: Any, prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
-    """Every plain field as (dotted name, type, value); a tuple of configurations is numbered: `phases.0.epochs`."""
+    """Every plain field as (dotted name, type, value); a tuple of configurations is numbered: `phases.0.epochs`.
+
+    A field of type `Any` takes a value's class: it has the fields of a configuration that is its value, and None none.
+    """
     for name, kind in typing.get_type_hints(type(config)).items():
         value, item = getattr(config, name), item_of(kind)
         whole = is_config(item)
-        if is_config(kind):
+        if kind is Any and (value is None or is_config(type(value))):
+            yield from () if value is None else leaves(value, f"{prefix}{name}.")
+        elif is_config(kind):
             if not isinstance(value, kind):
                 raise UserError(f"{prefix}{name}={value!r} is not a {kind.__name__}")
             yield from leaves(value, f"{prefix}{name}.")
@@ -59,6 +64,10 @@ def validate(config: Config, where: str = "config") -> Config:
     except UserError as e:
         raise UserError(f"{where}: {e}") from e
     for name, kind, value in rows:
+        if kind is Any:
+            if type(value) in (bool, int, float, list, tuple):
+                raise UserError(f"{where}: {name}={value!r} is neither a name nor a thing that has one")
+            continue
         if typing.get_origin(kind) is Literal:
             choices = typing.get_args(kind)
             if value not in choices:

@@ -211,10 +211,10 @@ def test_interrupt_is_130_and_full_disk_is_2(monkeypatch, capsys):
     def full(args):
         raise OSError(28, "No space left on device", "runs/x")
 
-    monkeypatch.setitem(cli.VERBS, "verify", interrupt)
+    monkeypatch.setattr(cli.verify, "run", interrupt)
     assert main(["verify", "x"]) == 130
     assert one_line(capsys) == "jaxqc: interrupted\n"
-    monkeypatch.setitem(cli.VERBS, "verify", full)
+    monkeypatch.setattr(cli.verify, "run", full)
     assert main(["verify", "x"]) == 2
     assert one_line(capsys) == "jaxqc: runs/x: No space left on device\n"
 
@@ -223,7 +223,7 @@ def test_other_errors_keep_their_traceback(monkeypatch):
     def broken(args):
         raise RuntimeError("a defect of ours")
 
-    monkeypatch.setitem(cli.VERBS, "verify", broken)
+    monkeypatch.setattr(cli.verify, "run", broken)
     with pytest.raises(RuntimeError):
         main(["verify", "x"])
 

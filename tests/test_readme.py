@@ -14,8 +14,7 @@ import pytest
 from jaxqc.anomaly.detectors import Gaussian
 from jaxqc.anomaly.fit import fit
 from jaxqc.anomaly.recipe import BackboneConfig, FitConfig, FitDataConfig
-from jaxqc.arguments import parse
-from jaxqc.cli import RECIPES, VERBS, main
+from jaxqc.cli import main, parse
 from jaxqc.config import Phase, TrainConfig, load_config
 from jaxqc.data.readers import open_dataset
 from jaxqc.export.write import write
@@ -130,11 +129,11 @@ def test_jaxqc_commands(command, request, run_folder, plates, foreign, tmp_path,
             main(arguments)
         assert e.value.code == 0
         return
-    args, rest = parse(arguments, VERBS, RECIPES)
-    verb = next(name for name, function in VERBS.items() if function is args.run)
+    args = parse(arguments)
+    verb = args.name
     if verb in RECIPE_OF:
         config = load_config(args.config, RECIPE_OF[verb])
-        assert (override(config, rest) == config) == (not rest)
+        assert (override(config, args.flags) == config) == (not args.flags)
         return
     if verb in ("weights", "convert"):
         assert set(getattr(args, "names", [])) | {getattr(args, "file", "resnet18")} <= set(KNOWN)
@@ -202,8 +201,8 @@ def test_slurm_script_gives_the_training_script_what_it_takes(tmp_path, monkeypa
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     _, _, script, *arguments = done.stdout.splitlines()
     assert (ROOT / script).is_file()
-    args, rest = parse(["train", *arguments], VERBS, RECIPES)
-    assert (args.data, args.out, rest) == ("a dir", "runs/x", ["--optim.lr", ".1"])
+    args = parse(["train", *arguments])
+    assert (args.data, args.out, args.flags) == ("a dir", "runs/x", ["--optim.lr", ".1"])
     assert subprocess.run(command[:3], cwd=ROOT, capture_output=True, check=False).returncode != 0
 
 

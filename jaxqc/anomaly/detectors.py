@@ -19,7 +19,7 @@ from jaxqc.anomaly.coreset import greedy_coreset, project
 from jaxqc.anomaly.maps import channel_choice, choose_channels, distance_map, image_score, on_finest
 from jaxqc.anomaly.neighbours import EXACT, nearest, patchcore_image_score
 from jaxqc.nn.pool import avg3x3
-from jaxqc.nn.resize import resize
+from jaxqc.nn.resizing import resize
 
 Layers = tuple[Float[Array, "b h w c"], ...]
 """Features of a batch, finest layer first."""

@@ -8,7 +8,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
-from jaxqc.nn.resize import resize
+from jaxqc.nn.resizing import resize
 
 
 def gaussian_kernel(sigma: float, truncate: float = 4.0) -> np.ndarray:

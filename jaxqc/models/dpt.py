@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxqc.nn.conv import Conv, Pointwise
-from jaxqc.nn.resize import resize_align_corners
+from jaxqc.nn.resizing import resize_align_corners
 from jaxqc.types import ArrayLike
 
 weight_init = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxqc.errors import UserError
 from jaxqc.nn.conv import ConvBN, DepthwiseBN, DepthwiseSeparable, Norm, Pointwise, PointwiseBN, normalize
 from jaxqc.nn.dropout import ChannelDropout
-from jaxqc.nn.resize import resize_align_corners
+from jaxqc.nn.resizing import resize_align_corners
 from jaxqc.types import ArrayLike
 
 SIDE_MULTIPLE = 32

@@ -1,6 +1,6 @@
 """An encoder and a DPT head: images → logits, both halves callable apart."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ from jaxqc.errors import UserError, suggest
 from jaxqc.models.dinov2 import PATCH, VITS, build_vit
 from jaxqc.models.dpt import DPT
 from jaxqc.models.resnet import BACKBONES, LAYERS, build_backbone
+from jaxqc.models.start import merged
 from jaxqc.types import ArrayLike, Variables
 
 Features = tuple[Float[Array, "n _ _ _"], ...]
@@ -175,21 +176,6 @@ def with_encoder(variables: Variables, encoder: Variables) -> tuple[dict[str, An
         ours = out.get(kind, {}).get("encoder")
         if ours is None:
             raise UserError(f"encoder: the weights bring {kind}, which this encoder does not have")
-        out[kind]["encoder"] = _merged(ours, tree, kind)
+        out[kind]["encoder"] = merged(ours, tree, "encoder", kind)
     kept = [name for name in variables["params"]["encoder"] if name not in encoder["params"]]
     return out, tuple(kept)
-
-
-def _merged(ours: Mapping[str, Any], given: Mapping[str, Any], path: str) -> dict[str, Any]:
-    merged = dict(ours)
-    for name, value in given.items():
-        place = f"{path}/{name}"
-        if name not in ours or isinstance(value, Mapping) != isinstance(ours[name], Mapping):
-            raise UserError(f"encoder: {place} has no place in this encoder; are the weights of another model?")
-        if isinstance(value, Mapping):
-            merged[name] = _merged(ours[name], value, place)
-        elif jnp.shape(value) != jnp.shape(ours[name]):
-            raise UserError(f"encoder: {place} has shape {jnp.shape(value)}, not {jnp.shape(ours[name])}")
-        else:
-            merged[name] = jnp.asarray(value, ours[name].dtype)
-    return merged

@@ -14,7 +14,7 @@ from jaxqc.models.tscarnet_blocks import (
 )
 from jaxqc.nn.attention import ChannelAttention, SpatialAttention
 from jaxqc.nn.conv import DepthwiseSeparable, Norm, Pointwise, PointwiseBN
-from jaxqc.nn.resize import resize, upsample2x
+from jaxqc.nn.resizing import resize, upsample2x
 from jaxqc.types import ArrayLike
 
 

@@ -1,6 +1,5 @@
 """Classification with a ResNet as a `jaxqc.training.method.Method`."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -12,6 +11,7 @@ import numpy as np
 from jaxqc.config import AugmentConfig
 from jaxqc.data.augment.geometry import augment, fit_to_size, to_float
 from jaxqc.models.resnet import IMAGENET_MEAN, IMAGENET_STD, ResNet, build_backbone
+from jaxqc.models.start import merged
 from jaxqc.training.method import Logs, SingleNetwork
 from jaxqc.training.state import from_host
 from jaxqc.types import AXIS, Batch, Metrics, Variables
@@ -48,7 +48,7 @@ class Classifier(SingleNetwork):
         drawn = dict(self.inference_network.init(key, jnp.zeros((1, 64, 64, 3))))
         if self.start is None:
             return drawn
-        return _merged(drawn, from_host(dict(self.start)))
+        return merged(drawn, from_host(dict(self.start)), "weights")
 
     def normalize(self, image: jax.Array) -> jax.Array:
         """RGB in [0, 1] → ImageNet's zero mean and unit deviation."""
@@ -103,10 +103,3 @@ def _cross_entropy(logits: jax.Array, label: jax.Array, smoothing: float) -> jax
     log_p = jax.nn.log_softmax(logits)
     own = jnp.take_along_axis(log_p, label[:, None], 1)[:, 0]
     return -(1 - smoothing) * own - smoothing * log_p.mean(-1)
-
-
-def _merged(drawn: Any, given: Any) -> Any:
-    """`drawn` with every leaf that `given` has too."""
-    if not isinstance(drawn, Mapping):
-        return given
-    return {key: _merged(value, given[key]) if key in given else value for key, value in drawn.items()}

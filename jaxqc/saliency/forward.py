@@ -14,8 +14,10 @@ CHUNK = 4
 """Images that go through the network together on a CPU."""
 
 
-def infer(network: nn.Module, variables: Variables, image: Float[Array, "n s s 3"]) -> dict[str, Float[Array, "n ..."]]:
-    """`map` [n s s] in [0, 1] and, where the network has them, `class` probabilities [n k] and coarse maps `m1`..`m3`.
+def infer(
+    network: nn.Module, variables: Variables, image: Float[Array, "n s s 3"], maps: tuple[str, ...] = ()
+) -> dict[str, Float[Array, "n ..."]]:
+    """`map` [n s s] in [0, 1], the logits `maps` as probabilities and, where the network has it, `class` [n k].
 
     On CPU a batch passes in chunks of `CHUNK` inside the compiled program: their activations stay in the cache, and a
     call touches a quarter of the memory (a fifth more images/s at batch 16; docs/throughput.md). An exported graph
@@ -25,7 +27,7 @@ def infer(network: nn.Module, variables: Variables, image: Float[Array, "n s s 3
     def whole(variables: Variables, image: jax.Array) -> dict[str, jax.Array]:
         out: Any = network.apply(variables, image, train=False)
         result = {"map": out["map"]}
-        result |= {name: nn.sigmoid(out[name]) for name in ("m1", "m2", "m3") if name in out}
+        result |= {name: nn.sigmoid(out[name]) for name in maps}
         return result | ({"class": nn.softmax(out["class"])} if "class" in out else {})
 
     def chunked(variables: Variables, image: jax.Array) -> dict[str, jax.Array]:

@@ -1,13 +1,11 @@
-"""Training losses of the saliency networks. All means are per image first, so devices and micro-batches agree."""
+"""Loss terms of the saliency networks. All means are per image first, so devices and micro-batches agree."""
 
 import jax
 import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int
 
-from jaxqc.nn.pool import block_max, block_mean, max3x3, min3x3
-
-Logs = dict[str, jax.Array]
+from jaxqc.nn.pool import max3x3, min3x3
 
 
 def binary_cross_entropy(logits: Float[Array, "n h w"], target: Float[Array, "n h w"]) -> Float[Array, ""]:
@@ -45,42 +43,6 @@ def class_loss(logits: Float[Array, "n k"], label: Int[Array, " n"]) -> Float[Ar
     known = label >= 0
     loss = optax.softmax_cross_entropy_with_integer_labels(logits, jnp.maximum(label, 0))
     return jnp.where(known, loss, 0.0).mean()
-
-
-def tscarnet_loss(
-    out: dict[str, jax.Array], mask: Float[Array, "n s s"], label: Int[Array, " n"]
-) -> tuple[Float[Array, ""], Logs]:
-    """TSCARNet's objective over the network's `aux` outputs (paper 4.2: cross entropy + boundary-aware loss).
-
-    L = BCE(final) + .5 Σ BCE(m1..m3, r2, r3) + .25 Σ BCE(d4, d5) + .5 [Σ L_bnd(b1..b3) + Dice_edge(final)]
-    + .1 CE(class). Coarse masks are compared with mean-pooled soft targets, coarse boundaries with max-pooled ones (a
-    thin edge would vanish in an average).
-    """
-    side = mask.shape[1]
-    coarse = lambda name: binary_cross_entropy(out[name], block_mean(mask, side // out[name].shape[1]))
-    edge = edges(mask)
-    border = lambda name: boundary_loss(out[name], block_max(edge, side // out[name].shape[1]))
-    parts = {
-        "final": binary_cross_entropy(out["final"], mask),
-        "coarse": sum(coarse(name) for name in ("m1", "m2", "m3", "r2", "r3")),
-        "deep": sum(coarse(name) for name in ("d4", "d5")),
-        "boundary": sum(border(name) for name in ("b1", "b2", "b3")) + dice_loss(edges(out["map"]), edge),
-        "class": class_loss(out["class"], label),
-    }
-    weights = {"final": 1.0, "coarse": 0.5, "deep": 0.25, "boundary": 0.5, "class": 0.1}
-    total = sum(weights[name] * value for name, value in parts.items())
-    return jnp.asarray(total), {f"loss_{name}": jnp.asarray(value) for name, value in parts.items()}
-
-
-def minet_loss(out: dict[str, jax.Array], mask: Float[Array, "n s s"]) -> tuple[Float[Array, ""], Logs]:
-    """MINet's objective (arXiv 2405.16096): Σ over the five maps of BCE + (1 − SSIM, window 11)."""
-    maps = [out["map"], *(out[f"map{k}"] for k in range(2, 6))]
-    cross_entropy = sum(probability_cross_entropy(p, mask) for p in maps)
-    structure = sum(1 - ssim(p, mask) for p in maps)
-    return jnp.asarray(cross_entropy + structure), {
-        "loss_bce": jnp.asarray(cross_entropy),
-        "loss_ssim": jnp.asarray(structure),
-    }
 
 
 def probability_cross_entropy(p: Float[Array, "n h w"], target: Float[Array, "n h w"]) -> Float[Array, ""]:

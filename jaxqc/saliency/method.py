@@ -1,4 +1,4 @@
-"""Supervised saliency as a `jaxqc.training.method.Method`: TSCARNet, MINet and whatever else `jaxqc.models` builds."""
+"""Supervised saliency as a `jaxqc.training.method.Method`, for any `jaxqc.saliency.networks.Network`."""
 
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -13,24 +13,27 @@ from jaxqc.data.augment.geometry import augment, fit_to_size, to_float
 from jaxqc.errors import UserError
 from jaxqc.metrics import calibration
 from jaxqc.metrics import saliency as metrics_
-from jaxqc.models import build
-from jaxqc.models.minet import SIDE_MULTIPLE
+from jaxqc.models.start import merged
 from jaxqc.saliency.forward import infer
-from jaxqc.saliency.losses import minet_loss, tscarnet_loss
+from jaxqc.saliency.networks import Network, build, find, objective_of, start_of
+from jaxqc.saliency.objectives import Objective
 from jaxqc.training.method import Logs, SingleNetwork
+from jaxqc.training.state import from_host
 from jaxqc.types import AXIS, Batch, Metrics, Variables
 
 Sums = tuple[metrics_.SaliencySums, calibration.Levels]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SaliencyMethod(SingleNetwork):
     """A saliency network with its normalisation, augmentation and loss.
 
-    mean, std: of the training images in [0, 1]; foreground: their mean defect share.
+    mean, std: of the training images in [0, 1]; foreground: their mean defect share. start: variables to begin with
+    (what they lack is drawn), or None.
     """
 
-    model: str
+    entry: Network
+    objective: Objective
     classes: tuple[str, ...]
     mean: float
     std: float
@@ -38,6 +41,7 @@ class SaliencyMethod(SingleNetwork):
     width: float = 1.0
     dtype: str = "float32"
     augment: AugmentConfig = field(default_factory=AugmentConfig)
+    start: Variables | None = None
 
     @cached_property
     def network(self) -> nn.Module:
@@ -51,7 +55,7 @@ class SaliencyMethod(SingleNetwork):
 
     def _build(self, axis_name: str | None) -> nn.Module:
         return build(
-            self.model,
+            self.entry,
             max(1, len(self.classes)),
             self.width,
             self.dtype,
@@ -60,9 +64,11 @@ class SaliencyMethod(SingleNetwork):
         )
 
     def init(self, key: jax.Array) -> Variables:
-        """Fresh `params` and `batch_stats`."""
-        keys = {"params": key, "dropout": key}
-        return self.inference_network.init(keys, jnp.zeros((1, 64, 64, 3), jnp.float32), train=False, aux=True)
+        """Fresh `params` and `batch_stats`: `start`, and drawn ones where it has none."""
+        keys, side = {"params": key, "dropout": key}, -(-64 // self.entry.multiple) * self.entry.multiple
+        image = jnp.zeros((1, side, side, 3), jnp.float32)
+        drawn = dict(self.inference_network.init(keys, image, train=False, aux=True))
+        return drawn if self.start is None else merged(drawn, from_host(dict(self.start)), "model.weights")
 
     def normalize(self, image: jax.Array) -> jax.Array:
         """[0, 1] float32 → zero mean, unit deviation over the training set."""
@@ -77,20 +83,17 @@ class SaliencyMethod(SingleNetwork):
     def loss(
         self, params: Any, model_state: Any, batch: Batch, key: jax.Array, extra: None = None
     ) -> tuple[jax.Array, tuple[Any, Logs]]:
-        """Forward in training mode and the network's own objective."""
+        """Forward in training mode and the objective."""
         variables = {"params": params, **model_state}
         out, new_state = self.network.apply(
             variables, batch["image"], train=True, aux=True, mutable=["batch_stats"], rngs={"dropout": key}
         )
-        if self.model == "minet":
-            loss, logs = minet_loss(out, batch["mask"])
-        else:
-            loss, logs = tscarnet_loss(out, batch["mask"], batch["label"])
+        loss, logs = self.objective(out, batch)
         return loss, (new_state, logs)
 
     def predict(self, variables: Variables, image: jax.Array) -> dict[str, jax.Array]:
-        """`map` [n s s] in [0, 1]; TSCARNet adds `class` probabilities [n k] and the coarse maps `m1`..`m3`."""
-        return infer(self.inference_network, variables, image)
+        """`map` [n s s] in [0, 1], and what else the network gives: `class` probabilities [n k], coarse maps."""
+        return infer(self.inference_network, variables, image, self.entry.maps)
 
     def init_metrics(self) -> Sums:
         """Empty accumulators: of the measures overall and per class, and of the threshold."""
@@ -119,17 +122,27 @@ def make_method(
     """The method a config describes, for a data set with these classes and statistics.
 
     Raises:
-      UserError: a recipe of another method, or an input size that the networks cannot halve five times; told now rather
-        than when that phase begins.
+      UserError: a recipe of another method; no such network, objective or weights; or an input size that the network
+        cannot take, refused now rather than when that phase begins.
     """
     if config.method != "saliency":
         other = "scripts/train_backbone.py" if config.method == "classifier" else "a SemiTrainConfig"
         raise UserError(f"method: {config.method!r} is no saliency network's; use {other}")
+    network = find(config.model.name)
     sizes = {f"phases.{i}.size": phase.size for i, phase in enumerate(config.phases)} | {"eval_size": config.eval_size}
     for name, size in sizes.items():
-        if size % SIDE_MULTIPLE:
-            higher = size // SIDE_MULTIPLE * SIDE_MULTIPLE + SIDE_MULTIPLE
-            raise UserError(f"{name}={size} is not a multiple of {SIDE_MULTIPLE}; the next one is {higher}")
+        if size % network.multiple:
+            higher = -(-size // network.multiple) * network.multiple
+            raise UserError(f"{name}={size} is not a multiple of {network.multiple}; the next one is {higher}")
     return SaliencyMethod(
-        config.model.name, classes, mean, std, foreground, config.model.width, config.model.dtype, config.augment
+        network,
+        objective_of(config),
+        classes,
+        mean,
+        std,
+        foreground,
+        config.model.width,
+        config.model.dtype,
+        config.augment,
+        start_of(config),
     )

@@ -14,9 +14,9 @@ from jaxqc.config import TrainConfig
 from jaxqc.data.augment.geometry import fit_to_size, to_float
 from jaxqc.data.batching import MAX_PIXELS, Images, one_of, pad_to, power, stack_of
 from jaxqc.errors import UserError
-from jaxqc.models import build
 from jaxqc.nn.fold import fold_batch_norm
 from jaxqc.saliency.forward import infer
+from jaxqc.saliency.networks import build, find
 from jaxqc.training.checkpoint import load_variables
 from jaxqc.training.record import weights_digest
 from jaxqc.types import Variables
@@ -43,7 +43,8 @@ class Model:
         self.classes: tuple[str, ...] = tuple(meta["classes"])
         self.size = config.eval_size
         net = config.model
-        self._network = build(net.name, max(len(self.classes), 1), net.width, net.dtype, folded=fold)
+        self.entry = find(net.name)
+        self._network = build(self.entry, max(len(self.classes), 1), net.width, net.dtype, folded=fold)
         self.variables = jax.device_put(fold_batch_norm(variables) if fold else dict(variables))
         self._run = jax.jit(self.forward, static_argnames="size")
         self._shrink = jax.jit(self.prepare, static_argnums=1)
@@ -51,17 +52,17 @@ class Model:
         self._enlarge = jax.jit(_enlarge, static_argnums=(1, 2))
 
     def prepare(self, images: UInt8[Array, "n h w c"], size: int) -> Float[Array, "n s s 3"]:
-        """Pixels → normalised network input, resized as in training (0: own size, padded to multiples of 32)."""
-        x, (n, h, w) = to_float(images), images.shape[:3]
+        """Pixels → normalised network input, resized as in training (0: own size, padded to what the network takes)."""
+        x, (n, h, w), multiple = to_float(images), images.shape[:3], self.entry.multiple
         if size:
             x, _ = fit_to_size(x, jnp.zeros((n, h, w)), size)
         else:
-            x = jnp.pad(x, ((0, 0), (0, -h % 32), (0, -w % 32), (0, 0)), mode="edge")
+            x = jnp.pad(x, ((0, 0), (0, -h % multiple), (0, -w % multiple), (0, 0)), mode="edge")
         return (x - self.meta["mean"]) / self.meta["std"]
 
     def apply(self, variables: Variables, x: Float[Array, "n s s 3"]) -> dict[str, Array]:
-        """Network input → `map` [n s s] in [0, 1] and, where it has them, `class` probabilities [n k], `m1`..`m3`."""
-        return infer(self._network, variables, x)
+        """Network input → `map` [n s s] in [0, 1] and, where it has them, `class` probabilities [n k], coarse maps."""
+        return infer(self._network, variables, x, self.entry.maps)
 
     def forward(
         self, variables: Variables, images: UInt8[Array, "n h w c"], size: int
@@ -80,7 +81,7 @@ class Model:
           images: uint8 [n h w c] (c = 1 or 3), grey [n h w], one image [h w] or [h w c], or a list of images whose
             sizes may differ. An array with 3 axes is one image where the last is 1 or 3 long, else n grey ones.
           size: side of the network's input; None takes the checkpoint's, 0 each image's own size (padded to
-            multiples of 32 by repeating the edge).
+            multiples of what it takes by repeating the edge).
           classes: also return the class probabilities [n k] ([k] for one image), in the order of `self.classes`.
 
         Returns:
@@ -97,7 +98,7 @@ class Model:
         return maps, full["class"]
 
     def predict_full(self, images: Images, *, size: int | None = None) -> dict[str, Any]:
-        """As `predict`, but all that the network tells: `map`, `class`, and its (smaller) coarse maps `m1`..`m3`."""
+        """As `predict`, but all that the network tells: `map`, `class`, and its (smaller) coarse maps."""
         maps, full = self._predict(images, self.size if size is None else size)
         return {**full, "map": maps}
 
@@ -118,8 +119,8 @@ class Model:
         return {k: np.asarray(v)[:n] for k, v in self._apply(self.variables, x).items() if k in ("map", "class")}
 
     def _predict(self, images: Images, size: int) -> tuple[Prediction, dict[str, Any]]:
-        if size < 0 or size % 32:
-            raise UserError(f"size: {size} is not a multiple of 32 (0 keeps each image's own size)")
+        if size < 0 or size % self.entry.multiple:
+            raise UserError(f"size: {size} is not a multiple of {self.entry.multiple} (0 keeps each image's own size)")
         if isinstance(images, list | tuple):
             stacks = [one_of(np.asarray(image), i) for i, image in enumerate(images)]
             if len({s.shape for s in stacks}) <= 1 and stacks:

@@ -7,7 +7,7 @@ from jaxtyping import Array, Float
 
 from jaxqc.data.crops import grid
 from jaxqc.errors import UserError
-from jaxqc.nn.resize import resize_align_corners
+from jaxqc.nn.resizing import resize_align_corners
 from jaxqc.semi.objective import Network
 
 PATCH = 14

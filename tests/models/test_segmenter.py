@@ -13,7 +13,7 @@ from jaxqc.models.dpt import DPT
 from jaxqc.models.resnet import BACKBONES
 from jaxqc.models.segmenter import Segmenter, build_segmenter, encoder_spec, with_encoder
 from jaxqc.nn.fold import fold_batch_norm
-from jaxqc.nn.resize import resize_align_corners
+from jaxqc.nn.resizing import resize_align_corners
 from tests.support.tiny_segmenters import TINY, drawn, picture, small_resnet, tiny
 
 

@@ -11,7 +11,7 @@ from jaxqc.models.pretrained import convert_state
 from jaxqc.models.pretrained_vit import convert_vit
 from jaxqc.models.segmenter import build_segmenter, encoder_spec, with_encoder
 from jaxqc.nn.conv import Conv
-from jaxqc.nn.resize import resize_align_corners
+from jaxqc.nn.resizing import resize_align_corners
 from tests.support.tiny_segmenters import drawn, picture
 
 # The whole and the head alone, with 40 classes.

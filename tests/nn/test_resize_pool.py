@@ -7,7 +7,7 @@ import pytest
 from scipy import ndimage
 
 from jaxqc.nn.pool import avg3x3, block_max, block_mean, max3x3, max3x3_halved, min3x3
-from jaxqc.nn.resize import resize, resize_align_corners, upsample2x
+from jaxqc.nn.resizing import resize, resize_align_corners, upsample2x
 
 
 @pytest.mark.parametrize("shape", [(2, 5, 7, 3), (1, 1, 1, 2), (1, 2, 6, 1)])

@@ -14,7 +14,8 @@ from jaxqc.models import build
 from jaxqc.models.tscarnet import TSCARNet
 from jaxqc.nn import depthwise
 from jaxqc.nn.conv import Norm
-from jaxqc.saliency import losses
+from jaxqc.saliency.objectives.minet import MINetObjective
+from jaxqc.saliency.objectives.tscarnet import TSCARNetObjective
 
 torch.set_num_threads(1)  # the networks are small here, and other test processes share the cores
 COUNTS = {"minet": 277_477, "tscarnet": 366_036}
@@ -90,9 +91,10 @@ def test_losses_and_their_gradients_equal_ours(name):
     mask[0, 5:30, 20:50] = 1
     mask[1, 40:43, :] = 1  # the third has no defect at all
     label = np.array([2, 0, -1], np.int32)
+    batch = {"mask": mask, "label": label}
     if name == "minet":
         out = {key: rng.uniform(0, 1, mask.shape) for key in ("map", "map2", "map3", "map4", "map5")}
-        ours = lambda out: losses.minet_loss(out, mask)[0]
+        ours = lambda out: MINetObjective()(out, batch)[0]
     else:
         sides = {
             "final": 64,
@@ -110,7 +112,7 @@ def test_losses_and_their_gradients_equal_ours(name):
         out = {key: rng.normal(0, 2, (3, side, side)) for key, side in sides.items()} | {
             "class": rng.normal(0, 2, (3, 3))
         }
-        ours = lambda out: losses.tscarnet_loss({**out, "map": jax.nn.sigmoid(out["final"])}, mask, label)[0]
+        ours = lambda out: TSCARNetObjective()({**out, "map": jax.nn.sigmoid(out["final"])}, batch)[0]
     out = {key: value.astype(np.float32) for key, value in out.items()}
     value, gradient = jax.jit(jax.value_and_grad(ours))(out)
     theirs = {key: torch.tensor(v, requires_grad=True) for key, v in out.items()}
@@ -149,10 +151,11 @@ def test_the_training_step_has_our_loss_and_gradient(monkeypatch):
     x, mask = rng.normal(size=(4, 32, 32, 3)), np.zeros((4, 32, 32))
     mask[:, 5:20, 10:25] = 1
     label = np.array([0, 1, 2, -1], np.int32)
+    batch = {"mask": mask, "label": label}
 
     def ours(params):
         out, state = module.apply({**variables, "params": params}, x, train=True, aux=True, mutable=["batch_stats"])
-        return losses.tscarnet_loss(out, mask, label)[0], state["batch_stats"]
+        return TSCARNetObjective()(out, batch)[0], state["batch_stats"]
 
     with jax.enable_x64(True):
         run = jax.jit(jax.value_and_grad(ours, has_aux=True)).lower(variables["params"])

@@ -24,7 +24,7 @@ def network_and_variables():
 def test_chunks_equal_single_images(network_and_variables, n):
     network, variables = network_and_variables
     image = jax.random.normal(jax.random.key(2), (n, SIDE, SIDE, 3))
-    run = jax.jit(lambda v, x: infer(network, v, x))
+    run = jax.jit(lambda v, x: infer(network, v, x, ("m1", "m2", "m3")))
     found = run(variables, image)
     assert {k: v.shape[0] for k, v in found.items()} == dict.fromkeys(("map", "m1", "m2", "m3", "class"), n)
     one = [run(variables, image[i : i + 1]) for i in range(n)]

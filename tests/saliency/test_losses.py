@@ -7,6 +7,8 @@ import pytest
 from scipy import ndimage
 
 from jaxqc.saliency import losses
+from jaxqc.saliency.objectives.minet import MINetObjective
+from jaxqc.saliency.objectives.tscarnet import TSCARNetObjective
 
 
 def sigmoid(x: np.ndarray) -> np.ndarray:
@@ -82,9 +84,8 @@ def test_tscarnet_loss_adds_up(rng: np.random.Generator) -> None:
         + 0.5 * (sum(numpy_boundary(out[k], blocks(edge, sizes[k]).max((2, 4))) for k in ("b1", "b2", "b3")) + dice)
         + 0.1 * -np.mean([logp[0, 0], logp[1, 2]])
     )
-    total, logs = losses.tscarnet_loss(
-        {k: jnp.asarray(v) for k, v in out.items()}, jnp.asarray(mask), jnp.asarray(label)
-    )
+    batch = {"mask": jnp.asarray(mask), "label": jnp.asarray(label)}
+    total, logs = TSCARNetObjective()({k: jnp.asarray(v) for k, v in out.items()}, batch)
     assert float(total) == pytest.approx(expected, rel=1e-5)
     assert set(logs) == {"loss_final", "loss_coarse", "loss_deep", "loss_boundary", "loss_class"}
 
@@ -111,6 +112,6 @@ def test_ssim_of_known_pairs(rng: np.random.Generator) -> None:
 def test_minet_loss_is_finite_for_saturated_maps() -> None:
     mask = jnp.zeros((1, 32, 32)).at[:, 8:16].set(1)
     out = {k: jnp.ones((1, 32, 32)) for k in ("map", "map2", "map3", "map4", "map5")}
-    value, grads = jax.value_and_grad(lambda o: losses.minet_loss(o, mask)[0])(out)
+    value, grads = jax.value_and_grad(lambda o: MINetObjective()(o, {"mask": mask})[0])(out)
     assert np.isfinite(value)
     assert all(np.isfinite(g).all() for g in grads.values())

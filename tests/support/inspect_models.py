@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import jaxqc.models
 from jaxqc.anomaly.detectors import Gaussian, PatchCore, Spade
 from jaxqc.anomaly.features import Backbone, normalised
 from jaxqc.anomaly.fit import fit
@@ -19,6 +18,8 @@ from jaxqc.anomaly.recipe import BackboneConfig, DecisionConfig, FitConfig, FitD
 from jaxqc.config import ModelConfig, TrainConfig
 from jaxqc.data.readers import open_dataset
 from jaxqc.fields import to_dict
+from jaxqc.saliency.networks import NETWORKS, Network
+from jaxqc.saliency.objectives.minet import MINetObjective
 from jaxqc.semi.recipe import SemiTrainConfig
 from jaxqc.training.checkpoint import Checkpoints
 from tests.support.few_labels import Tiny
@@ -60,7 +61,8 @@ def features(variables: Any, images: Any) -> Any:
 
 def use_small_models(patch: pytest.MonkeyPatch) -> None:
     """From here on these networks are what their checkpoints name."""
-    patch.setitem(jaxqc.models.BUILDERS, "bright", lambda classes, width, norm, foreground: Bright(classes))
+    bright = Network(lambda classes, width, norm, foreground: Bright(classes), MINetObjective())
+    patch.setitem(NETWORKS, "bright", bright)
     patch.setattr("jaxqc.semi.model.make_network", lambda config, classes: Tiny(classes))
     patch.setattr("jaxqc.anomaly.model.apply_function", lambda config, embed: lambda v, x: embed(features(v, x)))
 

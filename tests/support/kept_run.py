@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from jaxqc.fields import to_dict
-from jaxqc.nn.resize import resize_align_corners
+from jaxqc.nn.resizing import resize_align_corners
 from jaxqc.semi.data import Pair, write_splits
 from jaxqc.semi.manifest import Manifest, write_manifest
 from jaxqc.semi.recipe import SemiTrainConfig

@@ -10,24 +10,24 @@ import numpy as np
 import pytest
 
 import jaxqc.anomaly.model
-import jaxqc.models
 from benchmarks.lib.networks import random_variables
 from jaxqc.anomaly.decide import Thresholds
 from jaxqc.anomaly.detectors import Gaussian, PatchCore, Spade
 from jaxqc.anomaly.model import AnomalyModel
 from jaxqc.anomaly.recipe import DecisionConfig, FitConfig, FitDataConfig
 from jaxqc.config import ModelConfig, TrainConfig
+from jaxqc.saliency import networks
 from jaxqc.saliency.model import Model
 from jaxqc.semi.model import Segmentation
 from tests.support.few_labels import CLASSES, Tiny, recipe, use_tiny
-from tests.support.tiny_run import TinyNet, build_tiny
+from tests.support.tiny_run import TINY, TinyNet
 
 SIDE = 32
 """Input of the saliency network and of the detector."""
 
 
 def tiny_saliency(patch: pytest.MonkeyPatch, size: int = SIDE) -> Model:
-    patch.setitem(jaxqc.models.BUILDERS, "tiny", build_tiny)
+    patch.setitem(networks.NETWORKS, "tiny", TINY)
     config = dataclasses.replace(TrainConfig(), model=ModelConfig(name="tiny"), eval_size=size)
     meta = {"classes": ["In", "Pa", "Sc"], "mean": 0.44, "std": 0.21, "step": 7}
     return Model(random_variables(TinyNet(3), varied=True), config, meta)

@@ -7,10 +7,12 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-import jaxqc.models
 from jaxqc.cli import main
 from jaxqc.nn.conv import ConvBN, Norm, Pointwise
-from jaxqc.nn.resize import resize
+from jaxqc.nn.resizing import resize
+from jaxqc.saliency import networks
+from jaxqc.saliency.networks import Network
+from jaxqc.saliency.objectives.tscarnet import TSCARNetObjective
 from tests.support.compile_cache import shared_cache
 
 SIDE = 32
@@ -47,15 +49,16 @@ class TinyNet(nn.Module):
         return {"map": jax.nn.sigmoid(out["final"]), **{k: v.astype(jnp.float32) for k, v in out.items()}}
 
 
-def build_tiny(classes, width, norm, foreground):
-    return TinyNet(classes, norm)
+TINY = Network(
+    lambda classes, width, norm, foreground: TinyNet(classes, norm), TSCARNetObjective(), 32, ("m1", "m2", "m3")
+)
 
 
 @pytest.fixture(autouse=True, scope="module")
 def tiny_network(tmp_path_factory):
     """The network under the name `tiny`, and a compilation cache that the tests share and nobody else sees."""
     with pytest.MonkeyPatch.context() as patch, shared_cache(tmp_path_factory):
-        patch.setitem(jaxqc.models.BUILDERS, "tiny", build_tiny)
+        patch.setitem(networks.NETWORKS, "tiny", TINY)
         yield
 
 

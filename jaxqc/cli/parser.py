@@ -1,16 +1,10 @@
-"""The parser that all verbs share: every mistake is one line with a suggestion; and arguments of several verbs."""
+"""The parser that all verbs share: every mistake is one line with a suggestion."""
 
 import argparse
-from collections.abc import Callable, Sequence
-from typing import Any, NoReturn, get_args
+from collections.abc import Sequence
+from typing import Any, NoReturn
 
-from jaxqc.config import Layout
 from jaxqc.errors import UserError, suggest
-
-MakeVerb = Callable[..., "Parser"]
-"""(parsers of a verb's fellows, name, description, examples) → its parser."""
-LAYOUTS = get_args(Layout)
-LAYOUT_HELP = "how it lies on disk, by the name of a published data set (default: told by its folders and files)"
 
 ALIKE = {"--data": "--images", "--images": "--data"}
 """A set to learn from or to be measured on, and images to be used on: what one verb takes, another's user types."""
@@ -45,8 +39,6 @@ class Parser(argparse.ArgumentParser):
                 raise UserError(f"unknown argument {argument.partition('=')[0]}{hint}")
 
 
-def keys_arguments(parser: Parser) -> None:
-    """The features of a TFDS set."""
-    for name in ("image", "mask", "label"):
-        parser.add_argument(f"--{name}-key", default="", metavar="NAME", help=f"TFDS: the feature that is the {name}")
-    parser.add_argument("--foreground", default="", metavar="VALUES", help="TFDS: mask values that are defects, as 1,3")
+def add_verb(verbs: Any, name: str, text: str, examples: str) -> Parser:
+    """A verb's parser among those of its fellows; `text` is its help and description."""
+    return verbs.add_parser(name, help=text, description=text, epilog=f"examples:\n{examples}")

@@ -1,45 +1,27 @@
-"""The verbs `convert` and `weights`. Nothing heavy is imported before one of them runs."""
+"""`jaxqc weights`: the known files of pretrained backbones, listed or downloaded."""
 
 import argparse
-from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from jaxqc.cli.parser import Parser, add_verb
+from jaxqc.cli.shared import add_quiet
 from jaxqc.errors import UserError
 from jaxqc.weights.known import KNOWN, SHIPPED, Known, by_hand, cache_folder, known, shipped
 
 
-def convert(args: argparse.Namespace) -> int:
-    """Somebody's weight file → our own format; prints what was read, what is missing and what was unused."""
-    from jaxqc.weights.load import load_weights, save_weights
-
-    out = Path(args.out)
-    if out.suffix != ".npz":
-        raise UserError(f"{out}: our own format ends in .npz")
-    if out.exists() and Path(args.file).exists() and out.samefile(args.file):
-        raise UserError(f"{out}: would replace its source; choose another name")
-    read = load_weights(args.file, args.model, layers_of(args.layers), args.head, args.seed)
-    save_weights(out, read)
-    print("\n".join(read.report.lines()))
-    print(f"source {read.source}, SHA-256 {read.sha256}\nwritten to {out}")
-    return 0
+def add(verbs: Any) -> Parser:
+    """Adds the verb's parser."""
+    text = "List known files of pretrained backbones; download and verify those named."
+    parser = add_verb(verbs, "weights", text, "  jaxqc weights\n  jaxqc weights resnet18 wide_resnet50_2")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="short names, as the list shows them")
+    mirror = "folder of another server that has the files under their names"
+    parser.add_argument("--mirror", metavar="URL", help=mirror)
+    add_quiet(parser)
+    return parser
 
 
-def layers_of(text: str | None) -> tuple[int, ...] | None:
-    """ "1,2,3" → (1, 2, 3); None stays.
-
-    Raises:
-      UserError: anything but digits and commas.
-    """
-    if text is None:
-        return None
-    try:
-        return tuple(int(part) for part in text.split(","))
-    except ValueError as e:
-        raise UserError(f"--layers: {text!r} is not a list such as 1,2,3") from e
-
-
-def fetch(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> int:
     """Lists the known files, or downloads and verifies those named."""
     if not args.names:
         return _list()

@@ -1,0 +1,126 @@
+"""The command line: one file a verb, over `jaxqc.api`. Nothing heavy is imported before a verb runs: `--help` is quick.
+
+Exit codes: 0 done; 1 done, but something was found (bad samples, unreadable files, a failed verification); 2 the
+arguments, config or data are the user's to mend (one line on stderr); 130 interrupted; 143 ended by SIGTERM.
+"""
+
+import argparse
+import errno
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from jaxqc.cli import convert, data, evaluate, export, fit, inspect, ledger, predict, train, verify, weights
+from jaxqc.cli.parser import Parser
+from jaxqc.cli.recipe_flags import recipe_flags, shown
+from jaxqc.errors import UserError
+from jaxqc.fields import leaves
+
+USER_ERRNO = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST,
+              errno.EISDIR, errno.ENAMETOOLONG)  # fmt: skip
+
+
+class Verb(Protocol):
+    """A module of this package. `recipes() -> tuple`, where it has that, gives one recipe of each kind it takes."""
+
+    @staticmethod
+    def add(verbs: Any) -> Parser:
+        """Adds the verb's parser to those of its fellows."""
+        ...
+
+    @staticmethod
+    def run(args: argparse.Namespace) -> int:
+        """Does it; the exit code."""
+        ...
+
+
+GROUPS = {"data": data.TEXTS, "ledger": ledger.TEXTS}
+"""Help and description of the verbs that have verbs of their own."""
+VERBS: dict[str, Verb] = {
+    "train": train,
+    "fit": fit,
+    "evaluate": evaluate,
+    "predict": predict,
+    "inspect": inspect,
+    "verify": verify,
+    "weights": weights,
+    "convert": convert,
+    "data check": data.check,
+    "data synthetic": data.synthetic,
+    "data records": data.records,
+    "data split": data.split,
+    "data tfds": data.tfds,
+    "ledger import-outcomes": ledger.import_outcomes,
+    "ledger outcomes": ledger.outcomes,
+    "ledger lots": ledger.lots,
+    "ledger export": ledger.export,
+    "export": export,
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command and returns its exit code; `argv` without the program's name, None = the process's own."""
+    try:
+        args = parse(list(sys.argv[1:] if argv is None else argv) or ["--help"])
+        return VERBS[args.name].run(args)
+    except UserError as e:
+        print(f"jaxqc: {' '.join(str(e).split())}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("jaxqc: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader of our output went away, as `| head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except OSError as e:
+        if e.errno not in USER_ERRNO:
+            raise
+        print(f"jaxqc: {e.filename or 'disk'}: {e.strerror}", file=sys.stderr)
+        return 2
+
+
+def parse(argv: Sequence[str]) -> argparse.Namespace:
+    """Arguments of one command. `name` is its key in `VERBS`; `flags` are those left for the recipe, where it has one.
+
+    Raises:
+      UserError: an unknown verb or flag, a missing or bad value. SystemExit: after `--help` and `--version`.
+    """
+    parser, parsers = _parsers()
+    name = " ".join(argv[:2]) if argv[0] in GROUPS else argv[0]
+    recipes = getattr(VERBS.get(name), "recipes", None)
+    if name in parsers:
+        kinds = {type(recipe).__name__: list(leaves(recipe)) for recipe in (recipes() if recipes else ())}
+        parsers[name].check_flags(argv, [flag for fields in kinds.values() for flag in recipe_flags(fields)])
+        known: set[str] = set()
+        for kind, fields in kinds.items():
+            new = [field for field in fields if field[0] not in known]
+            also = f"\nA recipe of kind {kind} also has, and has its own defaults:\n" if known else ""
+            parsers[name].epilog = f"{parsers[name].epilog}{also}{shown(new)}"
+            known |= {field[0] for field in fields}
+    else:
+        parser.check_flags(argv[:1])
+    args, rest = parser.parse_known_args(argv)
+    if rest and not recipes:
+        raise UserError(f"unexpected argument {rest[0]!r}; see jaxqc {name} --help")
+    args.name, args.flags = name, rest
+    return args
+
+
+def _parsers() -> tuple[Parser, dict[str, Parser]]:
+    """The command's parser, and those of its verbs by name."""
+    from jaxqc.version import __version__
+
+    parser = Parser(prog="jaxqc", description="Visual quality inspection in JAX: train, measure and use defect maps.")
+    parser.epilog = "  jaxqc data synthetic plates\n  jaxqc data check plates\n  jaxqc train --help"
+    parser.add_argument("--version", action="version", version=f"jaxqc {__version__}")
+    top: Any = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    groups: dict[str, Any] = {}
+    parsers: dict[str, Parser] = {}
+    for name, verb in VERBS.items():
+        group = name.partition(" ")[0]
+        if group in GROUPS and group not in groups:
+            own = top.add_parser(group, help=GROUPS[group][0], description=GROUPS[group][1])
+            groups[group] = own.add_subparsers(dest=f"{group}_verb", required=True, metavar="VERB")
+        parsers[name] = verb.add(groups.get(group, top))
+    return parser, parsers

@@ -1,0 +1,34 @@
+"""`jaxqc data check`: everything wrong with a data set."""
+
+import argparse
+from typing import Any
+
+from jaxqc.cli.parser import Parser, add_verb
+from jaxqc.cli.shared import LAYOUTS, add_keys, add_layout, keys
+
+EXAMPLES = """\
+  jaxqc data check DIR
+  jaxqc data check mvtec_ad/wood --layout mvtec
+  jaxqc data check ~/tensorflow_datasets/oxford_iiit_pet/4.0.0 --mask-key segmentation_mask --foreground 1,3"""
+
+
+def add(verbs: Any) -> Parser:
+    """Adds the verb's parser."""
+    parser = add_verb(verbs, "check", "Find everything wrong with a data set in one pass.", EXAMPLES)
+    parser.add_argument("data", metavar="DIR")
+    add_layout(parser, (*LAYOUTS, "folder"))
+    add_keys(parser)
+    return parser
+
+
+def run(args: argparse.Namespace) -> int:
+    """Prints what was found; 1 where something is wrong."""
+    from rich.console import Console
+
+    from jaxqc.data.batches import Counter
+    from jaxqc.data.check import check_path
+
+    with Counter("checking", 0, every=2.0) as counter:
+        report = check_path(args.data, args.layout, progress=counter.reach, keys=keys(args))
+    Console().print(report.render())
+    return 0 if report.ok else 1

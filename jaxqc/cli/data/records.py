@@ -1,0 +1,32 @@
+"""`jaxqc data records`: a data set as one record file."""
+
+import argparse
+from typing import Any
+
+from jaxqc.cli.parser import Parser, add_verb
+from jaxqc.cli.shared import LAYOUTS, add_keys, add_layout, keys
+
+EXAMPLES = """\
+  jaxqc data records DIR steel.array_record
+  jaxqc train --config FILE --data steel.array_record"""
+
+
+def add(verbs: Any) -> Parser:
+    """Adds the verb's parser."""
+    parser = add_verb(verbs, "records", "Pack a data set, decoded, into one record file that streams fast.", EXAMPLES)
+    parser.add_argument("data", metavar="DIR")
+    parser.add_argument("out", metavar="FILE")
+    add_layout(parser, [layout for layout in LAYOUTS if layout != "records"])
+    add_keys(parser)
+    parser.add_argument("--size", type=int, default=0, metavar="PIXELS", help="resize to squares (default: keep)")
+    return parser
+
+
+def run(args: argparse.Namespace) -> int:
+    """Packs it."""
+    from jaxqc.api import open_data
+    from jaxqc.data.records import write_records
+
+    dataset = write_records(open_data(args.data, args.layout, keys=keys(args)), args.out, args.size)
+    print(f"{len(dataset)} samples in {args.out}")
+    return 0

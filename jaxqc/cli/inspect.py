@@ -1,0 +1,65 @@
+"""`jaxqc inspect`: images into the ledger, lots graded, a report."""
+
+import argparse
+import sys
+from typing import Any
+
+from jaxqc.cli.parser import Parser, add_verb
+from jaxqc.cli.shared import add_checkpoint, add_quiet, load_model, unreadable
+
+EXAMPLES = """\
+  jaxqc inspect --checkpoint runs/first --images DIR --out inspected
+  jaxqc inspect --checkpoint runs/tiles --images lots.csv --out inspected --rules rules.py --mm-per-pixel .05
+A manifest (.csv, .parquet) has the columns `image` and `lot`, and any of `supplier`, `product`, `line`, `machine` and
+`time`; further ones are kept. In a folder, a subfolder is a lot. The same command again goes on where it ended.
+Exit code 1: done, but some files could not be inspected; OUT/problems.csv has them with the reasons.
+"""
+
+
+def add(verbs: Any) -> Parser:
+    """Adds the verb's parser."""
+    text = "Inspect images with any model: defects, lots with grade and risk, suppliers."
+    parser = add_verb(verbs, "inspect", text, EXAMPLES)
+    add_checkpoint(parser)
+    add = parser.add_argument
+    add("--images", required=True, metavar="DIR", help="folder, manifest or one image")
+    add("--out", required=True, metavar="DIR", help="folder of the results")
+    add("--rules", metavar="FILE", help="rules of inspection, a .py file (it is run: it is code)")
+    add("--ledger", metavar="FILE", help="SQLite file or postgresql://user@host/database (default: OUT/ledger.sqlite)")
+    add("--mm-per-pixel", type=float, metavar="X", help="scale of the images: lengths in mm too")
+    add("--threshold", type=float, metavar="X", help="of the maps, in (0, 1] (default: the checkpoint's)")
+    add("--worst", type=int, default=12, metavar="N", help="pictures of each lot in the report")
+    add("--aql", type=float, default=1.0, metavar="X", help="percent, of the report's sampling plans")
+    add("--batch", type=int, default=16, metavar="N", help="images on a device at once")
+    add("--devices", type=int, default=0, metavar="N", help="that take batches in turns (default: all)")
+    add_quiet(parser)
+    return parser
+
+
+def run(args: argparse.Namespace) -> int:
+    """Inspects, prints lots and suppliers, and lists files that could not be used."""
+    from jaxqc import api
+    from jaxqc.inspection.rules import load_rules
+    from jaxqc.inspection.tables import show_lots, show_suppliers
+
+    rules = load_rules(args.rules)  # a mistake in them shows before a model is loaded
+    found = api.inspect(
+        load_model(args),
+        args.images,
+        args.out,
+        rules=rules,
+        ledger=args.ledger,
+        mm_per_pixel=args.mm_per_pixel,
+        threshold=args.threshold,
+        devices=args.devices,
+        worst=args.worst,
+        aql=args.aql,
+        progress=not args.quiet,
+        note=lambda text: print(text, file=sys.stderr),
+    )
+    show_lots(found.lots)
+    show_suppliers(found.suppliers)
+    known = f", {found.known} were there already or are copies" if found.known else ""
+    print(f"{found.new} images into {found.ledger}{known}; {found.images_per_second:.1f} images/s")
+    print(f"report: {found.report}")
+    return unreadable(found.reasons, found.bad, found.out / "problems.csv")

@@ -1,0 +1,8 @@
+"""`jaxqc ledger ...`: the verbs of the quality ledger, a file each."""
+
+from jaxqc.cli.ledger import export, import_outcomes, lots, outcomes
+
+__all__ = ["TEXTS", "export", "import_outcomes", "lots", "outcomes"]
+
+TEXTS = ("Lots, outcomes and exports of what was inspected.", "The ledger.")
+"""Help and description."""

@@ -1,0 +1,47 @@
+"""`jaxqc predict`: defect maps or label maps of a folder."""
+
+import argparse
+from typing import Any
+
+from jaxqc.cli.parser import Parser, add_verb
+from jaxqc.cli.shared import (
+    add_checkpoint,
+    add_use,
+    add_window,
+    is_segmentation,
+    load_model,
+    only_segmentation,
+    unreadable,
+)
+
+EXAMPLES = """\
+  jaxqc predict --checkpoint runs/first --images DIR --out maps
+  jaxqc predict --checkpoint runs/camvid --images DIR --out labels --overlays pictures --size 384"""
+
+
+def add(verbs: Any) -> Parser:
+    """Adds the verb's parser."""
+    text = "Write a defect map (8-bit grey PNG, same name) or a label map (palette PNG) for every image of a folder."
+    parser = add_verb(verbs, "predict", text, EXAMPLES)
+    add_checkpoint(parser)
+    parser.add_argument("--images", required=True, metavar="DIR", help="folder (with its subfolders) or one image")
+    parser.add_argument("--overlays", default="", metavar="DIR", help="segmentation: pictures with a legend, too")
+    add_window(parser)
+    add_use(parser, "the maps (default: maps)")
+    return parser
+
+
+def run(args: argparse.Namespace) -> int:
+    """Writes the maps, and lists files that could not be used."""
+    from jaxqc.saliency.predict import predict_folder
+    from jaxqc.semi.predict import predict_folder as predict_labels
+
+    model, out = load_model(args), args.out or "maps"
+    if is_segmentation(model):
+        window = args.window or None
+        result = predict_labels(model, args.images, out, args.overlays, args.size, window, not args.quiet)
+    else:
+        only_segmentation(args, "overlays", "window")
+        result = predict_folder(model, args.images, out, args.size, progress=not args.quiet)
+    print(f"{len(result.written)} maps in {out}, {result.images_per_second:.1f} images/s")
+    return unreadable(result.unreadable)

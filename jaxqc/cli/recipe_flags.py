@@ -1,0 +1,60 @@
+"""A recipe on the command line: the flags that name it, and every field of it as a flag, for `train` and `fit`."""
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from jaxqc.cli.parser import Parser
+from jaxqc.cli.shared import add_quiet
+from jaxqc.errors import UserError
+
+Field = tuple[str, Any, Any]
+"""Dotted name, type and value of a recipe's field."""
+
+
+def add_recipe(parser: Parser, data: str, out: str) -> None:
+    """`--config`, `--data`, `--out` and `--quiet`; data, out: what they are."""
+    parser.add_argument("--config", required=True, metavar="FILE", help="recipe, a .py file (it is run: it is code)")
+    parser.add_argument("--data", required=True, metavar="DIR", help=data)
+    parser.add_argument("--out", metavar="DIR", help=f"{out} (default: runs/CONFIG-TIME)")
+    add_quiet(parser)
+
+
+def start(args: argparse.Namespace) -> tuple[str, bool, Callable[[str], None] | None]:
+    """Joins the processes of a run: its folder, whether this is the main process, and what shows notes there."""
+    from jaxqc.training.parallel import start_processes
+
+    start_processes()
+    import jax
+
+    if args.out is None and jax.process_count() > 1:
+        raise UserError("--out: several processes share one folder; name it")
+    main_process = jax.process_index() == 0
+    out = args.out or f"runs/{Path(args.config).stem}-{time.strftime('%Y%m%d-%H%M%S')}"
+    return out, main_process, (lambda text: print(text, file=sys.stderr)) if main_process else None
+
+
+def shown(fields: Sequence[Field]) -> str:
+    """A recipe's fields with their defaults, for the help."""
+    rows = [(f"--{name.replace('_', '-')}", value) for name, _, value in fields]
+    shown = [f"  {flag:30} {_text(value)}{' (a switch)' if isinstance(value, bool) else ''}" for flag, value in rows]
+    phases = [f"  {'--phases':30} a JSON list that replaces the whole schedule"] * _has_phases(fields)
+    return "\n".join([*shown, *phases])
+
+
+def recipe_flags(fields: Sequence[Field]) -> list[str]:
+    """The flags that a recipe's fields are."""
+    names = [name.replace("_", "-") for name, _, _ in fields]
+    switched_off = [".no-".join(name.rsplit(".", 1)) for name in names]
+    return [f"--{name}" for name in [*names, *switched_off, *["phases"] * _has_phases(fields)]]
+
+
+def _text(value: Any) -> str:
+    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def _has_phases(fields: Sequence[Field]) -> bool:
+    return any(name.startswith("phases.") for name, _, _ in fields)

@@ -1,0 +1,153 @@
+"""The saliency networks by name: how each is built, its objective, and what its inputs and outputs are.
+
+A new one is a line of `NETWORKS` beside its module and its objective; outside of this package it is an entry point of
+the group `jaxqc.networks`, or a `Network` in a recipe (docs/develop/add_a_network.md).
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+
+from jaxqc import plugins
+from jaxqc.config import TrainConfig
+from jaxqc.errors import UserError
+from jaxqc.fields import from_dict, to_dict
+from jaxqc.models import BUILDERS, Builder, assemble
+from jaxqc.overrides import override
+from jaxqc.saliency.objectives import Objective, is_objective
+from jaxqc.saliency.objectives.minet import MINetObjective
+from jaxqc.saliency.objectives.tscarnet import TSCARNetObjective
+from jaxqc.types import Variables
+
+
+class Network(NamedTuple):
+    """One kind of saliency network."""
+
+    build: Builder
+    """(classes, width, norm, foreground) → a flax module, called as (image float32 [n h w 3], train, aux) → `map`
+    float32 [n h w] in [0, 1]; `class` logits [n k] where it knows classes; the logits named in `maps`; with `aux`
+    whatever else its objective reads. classes: at least 1. norm: how to normalise (`jaxqc.nn.conv.Norm`). foreground:
+    mean share of defect pixels, for a bias to start at."""
+    objective: Objective
+    """The loss that it is trained with, with its published weights."""
+    multiple: int = 1
+    """Both sides of an image must be multiples of this many pixels."""
+    maps: tuple[str, ...] = ()
+    """Further outputs, logits [n ...], that inference gives as probabilities."""
+    start: Callable[[str], Variables] | None = None
+    """Pretrained weights (a file, or a short name) → variables that take the place of drawn ones at the same paths."""
+
+
+NETWORKS: dict[str, Network] = {
+    "minet": Network(BUILDERS["minet"], MINetObjective(), multiple=32),
+    "tscarnet": Network(BUILDERS["tscarnet"], TSCARNetObjective(), multiple=32, maps=("m1", "m2", "m3")),
+}
+
+
+def find(name: str | Network) -> Network:
+    """The network of a recipe's `model.name`.
+
+    Raises:
+      UserError: no such network (with the nearest name), or its package is missing, not registered or broken.
+    """
+    if isinstance(name, Network):
+        return name
+    if not isinstance(name, str):
+        raise UserError(f"model.name: {name!r} is neither a network's name nor a jaxqc.saliency.networks.Network")
+    return plugins.resolve("networks", name, NETWORKS, field="model.name", want=Network)
+
+
+def build(
+    name: str | Network,
+    classes: int = 3,
+    width: float = 1.0,
+    dtype: str = "float32",
+    folded: bool = False,
+    axis_name: str | None = None,
+    foreground: float = 0.5,
+) -> nn.Module:
+    """A saliency network's module; arguments as of `jaxqc.models.assemble`.
+
+    Raises:
+      UserError: as `find`; an unknown dtype, `classes` < 1 or `width` <= 0.
+    """
+    return assemble(find(name).build, classes, width, dtype, folded, axis_name, foreground)
+
+
+def objective_of(config: TrainConfig) -> Objective:
+    """What a recipe trains its network with: its own objective, or else the network's.
+
+    Raises:
+      UserError: as `find`; an objective that is not a dataclass to be called, or a stored one of another class.
+    """
+    own, given = find(config.model.name).objective, config.objective
+    if isinstance(given, Mapping):
+        given = dict(given)
+        if (kind := given.pop("class", None)) != _class_name(own):
+            raise UserError(f"objective: stored as one of {kind}; give the recipe that holds it")
+        return from_dict(given, type(own), "objective")
+    if given is not None and not is_objective(given):
+        raise UserError(f"objective: {given!r} is no objective; give a dataclass that is called with (out, batch)")
+    return own if given is None else given
+
+
+def with_objective(config: TrainConfig) -> TrainConfig:
+    """The recipe with its network's objective written out, whose weights are then flags; others as they are.
+
+    Raises:
+      UserError: as `objective_of`.
+    """
+    if config.method != "saliency":
+        return config
+    return dataclasses.replace(config, objective=objective_of(config))
+
+
+def override_objective(config: TrainConfig, flags: Sequence[str]) -> TrainConfig:
+    """`jaxqc.overrides.override` with the flags `--objective.WEIGHT` applied last: the network names their class.
+
+    Raises:
+      UserError: as `override` and `objective_of`.
+    """
+    weights: list[str] = []
+    rest: list[str] = []
+    part = rest
+    for word in flags:  # a flag, or the value of the one before it
+        if word.startswith("--"):
+            part = weights if word.startswith("--objective.") else rest
+        part.append(word)
+    return override(with_objective(override(config, rest)), weights)
+
+
+def storable(config: TrainConfig) -> TrainConfig:
+    """The recipe as a run folder keeps it: a network by its name, an objective only where it is not the network's own,
+    as plain values.
+
+    Raises:
+      UserError: as `objective_of`; or a network without a name (`jaxqc.plugins.origin`).
+    """
+    objective = objective_of(config)
+    plain = None
+    if objective != find(config.model.name).objective:
+        plain = {"class": _class_name(objective), **to_dict(objective)}
+    model = dataclasses.replace(config.model, name=plugins.origin("networks", config.model.name, NETWORKS))
+    return dataclasses.replace(config, model=model, objective=plain)
+
+
+def start_of(config: TrainConfig) -> Variables | None:
+    """The variables that `model.weights` stands for; None where all are drawn.
+
+    Raises:
+      UserError: as `find`; or weights for a network that takes none.
+    """
+    network, weights = find(config.model.name), config.model.weights
+    if not weights:
+        return None
+    if network.start is None:
+        raise UserError(f"model.weights={weights!r}: this network has no pretrained encoder; leave it out")
+    return network.start(weights)
+
+
+def _class_name(objective: Any) -> str:
+    return f"{type(objective).__module__}:{type(objective).__qualname__}"
