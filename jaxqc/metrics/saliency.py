@@ -24,7 +24,7 @@ from jaxqc.metrics.emeasure import e_measure
 from jaxqc.metrics.fmeasure import f_measure, iou, weighted_f, weighted_precision_recall
 from jaxqc.metrics.structure import s_measure
 from jaxqc.metrics.threshold import LEVELS, adaptive_counts, fixed_counts, image_mean, level_counts
-from jaxqc.types import ArrayLike, Metrics
+from jaxqc.types import ArrayLike, Leaf, Metrics
 
 SCALARS = ("s_measure", "e_adaptive", "weighted_f", "weighted_f_03", "f_adaptive", "mae", "iou")
 CURVES = ("e", "f")
@@ -42,11 +42,11 @@ class SaliencySums:
     The leading axis is [1 + classes]: all images, then each class. float32 throughout.
     """
 
-    count: Float[ArrayLike, "... k"]
+    count: Float[Leaf, "... k"]
     """Sum of weights."""
-    scalars: dict[str, Float[ArrayLike, "... k"]]
+    scalars: dict[str, Float[Leaf, "... k"]]
     """One sum for each of `SCALARS`."""
-    curves: dict[str, Float[ArrayLike, "... k 256"]]
+    curves: dict[str, Float[Leaf, "... k 256"]]
     """The E- and the F-measure at each threshold of 256."""
 
 
@@ -144,8 +144,8 @@ def update(
     sums: SaliencySums,
     pred: Float[ArrayLike, "b h w"],
     mask: Num[ArrayLike, "b h w"] | Bool[ArrayLike, "b h w"],
-    label: Int[Array, " b"],
-    weight: Float[Array, " b"],
+    label: Int[ArrayLike, " b"],
+    weight: Float[ArrayLike, " b"],
     *,
     normalize: bool = True,
     quantize: bool = True,

@@ -49,8 +49,8 @@ def boxes(probability: Num[np.ndarray, "h w"], threshold: float = 0.5, min_area:
     """Boxes round the 8-connected regions of `probability > threshold` of at least `min_area` pixels, largest first.
 
     Examples:
-      >>> boxes(np.array([[0.0, 0.9, 0.8]]))
-      [Box(top=0, left=1, bottom=1, right=3, area=2, score=0.85)]
+      >>> boxes(np.array([[0.0, 0.75, 1.0]]))
+      [Box(top=0, left=1, bottom=1, right=3, area=2, score=0.875)]
     """
     from scipy import ndimage
 

@@ -38,7 +38,7 @@ def whole_image(
     V2 does it; with it, which may shrink the image a lot, the way there is antialiased.
 
     Examples:
-      >>> network = lambda params, image: jnp.zeros((*image.shape[:3], 2))
+      >>> network = Network(lambda params, image: image, lambda params, image, size: jnp.zeros((1, *size, 2)))
       >>> whole_image(network, None, jnp.zeros((1, 30, 45, 3))).shape
       (1, 30, 45, 2)
     """
