@@ -33,7 +33,7 @@ def public(namespace: str) -> Iterator[tuple[str, Any]]:
         thing = getattr(module, name)
         if inspect.ismodule(thing):
             own = inspect.getmembers(thing, lambda each: getattr(each, "__module__", "") == thing.__name__)
-            yield from ((f"{name}.{key}", f) for key, f in own if inspect.isfunction(f) and not key.startswith("_"))
+            yield from ((f"{name}.{k}", f) for k, f in own if inspect.isfunction(f) and not k.startswith("_"))
         elif callable(thing):
             yield name, thing
 

@@ -28,7 +28,7 @@ class LayeredBackbone:
     channels: dict[int, int]
 
     def lacks(self, config: FitConfig) -> str:
-        """Why a cell cannot be measured with it; "" if it can."""
+        """The reason why a cell cannot be measured with it; "" if it can."""
         absent = [str(i) for i in config.backbone.layers if i not in self.layers]
         if absent:
             return f"the weights have no layer {', '.join(absent)}"

@@ -21,7 +21,7 @@ COLUMNS = {
     "pixel_f1_max": "pixel F1",
     "au_pro": "AU-PRO",
 }
-"""What a table shows. F1 is the best over all thresholds, of images and of pixels: the paper does not say which it
+"""Columns of a table. F1 is the best over all thresholds, of images and of pixels: the paper does not say which it
 means, nor where its threshold is from."""
 
 Paper = tuple[float | None, float | None, float | None]
@@ -39,7 +39,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Tables:
-    """What the tables vary. weights: file or name of each backbone's weights."""
+    """Variations of the tables. weights: file or name of each backbone's weights."""
 
     base: FitConfig
     weights: Mapping[str, str]

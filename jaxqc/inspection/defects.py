@@ -25,7 +25,7 @@ _SQUARE = np.ones((2, 2), np.uint8)
 
 @dataclass(frozen=True)
 class Regions:
-    """What a mask holds: every region's area and class, largest first, and the first of them in detail."""
+    """Regions of a mask: every region's area and class, largest first, and the first of them in detail."""
 
     height: int
     width: int
@@ -45,7 +45,7 @@ class Regions:
 
 @dataclass(frozen=True)
 class Scored:
-    """What a model says of one image of its own size.
+    """A model's answer for one image of its own size.
 
     map: float [h w] in [0, 1]. mask: bool [h w], where the model decides itself which pixels are defective; else those
     from the threshold on. probabilities: [c], of the whole image, one a class. labels: int [h w], index of each pixel's

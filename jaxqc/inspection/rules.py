@@ -30,7 +30,7 @@ class DefectRules:
 
 @dataclass(frozen=True)
 class ClassWeight:
-    """How much a class of defects counts in the severity; a class that is not named counts 1."""
+    """Weight of a class of defects in the severity; a class that is not named counts 1."""
 
     name: str
     weight: float = 1.0
@@ -68,7 +68,7 @@ class VerdictRules:
     reject_classes: tuple[str, ...] = ()
     """Classes of which one defect is enough to reject."""
     review_counts: bool = False
-    """Whether an image to be reviewed counts as defective in its lot; else only a rejected one does."""
+    """An image to be reviewed counts as defective in its lot; else only a rejected one does."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class LotRules:
     severe_share: float = 0.05
     """Risk is high where more than this share of the images is severe."""
     confidence: float = 0.95
-    """Of the interval of the defective share."""
+    """Confidence of the interval of the defective share."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ class GradeRules:
     lots: LotRules = field(default_factory=LotRules)
 
     def check(self, where: str) -> None:
-        """What no single field's type tells. Raises UserError."""
+        """Checks what no single field's type can. Raises UserError."""
         s, v, lots = self.severity, self.verdict, self.lots
         positive = {f"severity.{name}": getattr(s, name) for name in ("area_full", "count_full", "largest_full")}
         positive |= {"defects.smallest": self.defects.smallest, "defects.kept": self.defects.kept}

@@ -77,7 +77,7 @@ def build(
 
 
 def objective_of(config: TrainConfig) -> Objective:
-    """What a recipe trains its network with: its own objective, or else the network's.
+    """The objective by which a recipe trains its network: its own, or else the network's.
 
     Raises:
       UserError: as `find`; an objective that is not a dataclass to be called, or a stored one of another class.

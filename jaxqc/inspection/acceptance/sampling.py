@@ -75,14 +75,14 @@ class Plan:
     """A single sampling plan: inspect `size` items, accept the lot with `accept` nonconforming ones or fewer."""
 
     letter: str
-    """Of the plan itself; where an arrow led to it, not that of the lot size."""
+    """Code letter of the plan itself; where an arrow led to it, not that of the lot size."""
     size: int
     accept: int
     reject: int
     aql: float
     severity: Severity
     lot_size: int | None = None
-    """Of the lot the plan was asked for; None for a plan taken from the table by its letter."""
+    """Size of the lot that the plan was asked for; None for a plan taken from the table by its letter."""
 
     @property
     def all_items(self) -> bool:
@@ -142,7 +142,7 @@ def plan_of(letter: str, aql: float, severity: Severity = "normal") -> Plan:
 
 
 def draw(plan: Plan, seed: int) -> Int[np.ndarray, " n"]:
-    """Which items of the lot to take, sorted: a simple random sample without replacement (ISO 2859-1, 8.1).
+    """Items of the lot to take, sorted: a simple random sample without replacement (ISO 2859-1, 8.1).
 
     Raises:
       UserError: the plan was not asked for a lot (`plan_for`).

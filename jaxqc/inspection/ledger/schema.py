@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from jaxqc.errors import UserError
 
 VERSION = 1
-"""Of the tables below. It rises with every change that an older jaxqc could not read or would write wrongly."""
+"""Version of the tables below. It rises with every change that an older jaxqc could not read or would write wrongly."""
 PLACE = ("supplier", "product", "line", "machine")
 """Columns of a manifest that the ledger knows, beside `lot` and `time`; further ones go to `inspection_columns`."""
 
@@ -120,7 +120,7 @@ outcomes = sa.Table(
 
 
 def check(connection: sa.Connection, name: str) -> bool:
-    """Whether the database holds a ledger that this jaxqc reads; False where it holds none.
+    """True where the database holds a ledger that this jaxqc reads; False where it holds none.
 
     Raises:
       UserError: another version's ledger, or tables of another program under our names.

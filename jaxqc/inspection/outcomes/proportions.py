@@ -79,9 +79,9 @@ def difference(
 
 
 def design_effect(cases: Sequence[float], totals: Sequence[float]) -> float:
-    """How much wider than binomial a proportion over clusters (lots) spreads; 1 or more (Rao and Scott, 1992).
+    """Spread of a proportion over clusters (lots) against the binomial one; 1 or more (Rao and Scott, 1992).
 
-    cases, totals: of each cluster. One cluster tells nothing of the spread: infinity. No or all cases: 1.
+    cases, totals: of each cluster. One cluster says nothing of the spread: infinity. No or all cases: 1.
     Cases and members divided by it are the effective numbers, which the other functions here take.
 
     Raises:

@@ -19,7 +19,7 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True)
 class Sales:
-    """What is known of a lot's orders."""
+    """A lot's orders, as far as they are known."""
 
     lot: str | None
     """Name; None gathers the orders of which no lot is known."""
