@@ -2,9 +2,9 @@
 
 import doctest
 import inspect
-from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -26,16 +26,22 @@ def examples(thing: Any) -> int:
     return sum(len(test.examples) for test in found)
 
 
-def public(namespace: str) -> Iterator[tuple[str, Any]]:
+def functions(module: ModuleType) -> dict[str, Any]:
+    """The public functions that a module defines."""
+    found = inspect.getmembers(module, inspect.isfunction)
+    return {name: f for name, f in found if f.__module__ == module.__name__ and not name.startswith("_")}
+
+
+def public(namespace: str) -> dict[str, Any]:
     """The functions and classes that a namespace names; of a module among them, its functions."""
-    module = import_module(namespace)
+    module, found = import_module(namespace), {}
     for name in module.__all__:
         thing = getattr(module, name)
         if inspect.ismodule(thing):
-            own = inspect.getmembers(thing, lambda each: getattr(each, "__module__", "") == thing.__name__)
-            yield from ((f"{name}.{k}", f) for k, f in own if inspect.isfunction(f) and not k.startswith("_"))
+            found |= {f"{name}.{key}": function for key, function in functions(thing).items()}
         elif callable(thing):
-            yield name, thing
+            found[name] = thing
+    return found
 
 
 @pytest.mark.parametrize("name", MODULES)
@@ -52,7 +58,7 @@ def test_examples_give_what_they_show(name: str, tmp_path: Path, monkeypatch: py
 
 @pytest.mark.parametrize("namespace", NAMESPACES)
 def test_every_public_function_has_an_example(namespace: str) -> None:
-    lacking = [name for name, thing in public(namespace) if not examples(thing)]
+    lacking = [name for name, thing in public(namespace).items() if not examples(thing)]
     assert not lacking, f"{namespace}: no example of {', '.join(lacking)}"
 
 
