@@ -27,7 +27,7 @@ from jaxqc.memory import use_huge_pages
 from jaxqc.models.dinov2 import KERNELS, VITS
 from jaxqc.models.segmenter import build_segmenter
 from jaxqc.semi.inference import fitting, whole_image
-from jaxqc.semi.objective import network_of
+from jaxqc.semi.network import halves_of
 
 COLUMNS = ("name", "side", "input", "batch", "dtype", "images_per_s", "ms", "spread", "mfu", "compile_s", "vs_full",
            "vs_eager", "vs_best")  # fmt: skip
@@ -68,7 +68,7 @@ def run(args: argparse.Namespace) -> list[Row]:
     module = build_segmenter(args.encoder, args.classes, args.dtype, attention=args.attention)
     params = random_variables(module, side=28, train=False)["params"]
     image = np.random.default_rng(0).standard_normal((args.batch, args.side, args.side, 3), np.float32)
-    network, ready, pixels = network_of(module), jax.tree.map(jnp.asarray, params), jnp.asarray(image)
+    network, ready, pixels = halves_of(module), jax.tree.map(jnp.asarray, params), jnp.asarray(image)
     candidates: dict[str, Candidate] = {}
     of: dict[str, tuple[str, int]] = {}
     compile_s: dict[int, float] = {}

@@ -31,7 +31,7 @@ from jaxqc.errors import UserError
 from jaxqc.models.dinov2 import VITS
 from jaxqc.models.segmenter import build_segmenter
 from jaxqc.semi.method import SemiMethod
-from jaxqc.semi.objective import network_of
+from jaxqc.semi.network import halves_of
 from jaxqc.semi.recipe import PRESETS, preset
 from jaxqc.training import state as states
 from jaxqc.training.optim import make_optimizer, make_schedule
@@ -94,7 +94,7 @@ def plan(args: argparse.Namespace, device: Any, batch: int, attention: str) -> R
     module = build_segmenter(args.encoder, args.classes, args.dtype, attention=attention)
     start = lambda key: module.init(key, jnp.zeros((1, side, side, 3)))["params"]
     names = tuple(f"class {i}" for i in range(args.classes))
-    method = SemiMethod(preset(args.method), names, network_of(module), start, head_rate=40.0)
+    method = SemiMethod(preset(args.method), names, halves_of(module), start, head_rate=40.0)
     optimizer, schedule = make_optimizer(OPTIM), make_schedule(OPTIM, STEPS)
     parallel = Parallel("shard_map", (device,))
     step = make_step(method, optimizer, schedule, side, args.accumulate)

@@ -1,11 +1,12 @@
-"""The paper's detector on wood: ResNet-50 with CBAM, layers 1 to 3, 550 random channels, 50 normal crops of 224.
+"""The paper's detector on wood: ResNet-50 with CBAM, layers 1 to 3, 550 random channels, 50 normal crops of 224. No
+figure is claimed: the paper's weights are not published, and with others it was not measured on that set.
 
     jaxqc weights resnet50
-    jaxqc fit --config configs/gaussian_wood.py --data mvtec/wood --out runs/wood
+    jaxqc fit --config gaussian_wood --data mvtec/wood --out runs/wood
     jaxqc evaluate --checkpoint runs/wood --data mvtec/wood
 
-The paper's CBAM weights are not published: with plain ResNet-50 weights the gates start as exact identity, and
-scripts/train_backbone.py makes trained ones (--backbone.weights FILE).
+With plain ResNet-50 weights the gates of CBAM start as exact identity; scripts/train_backbone.py makes trained ones
+(--backbone.weights FILE).
 """
 
 from jaxqc.anomaly.detectors import Gaussian

@@ -1,117 +1,77 @@
 """The public API: `train` a network, `fit` a detector, `load` and `evaluate` either. Arguments are paths or values."""
 
-import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import jax
-
-from jaxqc.anomaly.evaluate import AnomalyEvaluation
-from jaxqc.anomaly.evaluate import evaluate_detector as measure_detector
-from jaxqc.anomaly.evaluate import write_evaluation as write_detector_evaluation
-from jaxqc.anomaly.fit import Fitted, divide
-from jaxqc.anomaly.fit import fit as fit_and_calibrate
-from jaxqc.anomaly.model import AnomalyModel, is_fit
-from jaxqc.anomaly.model import load as load_detector
-from jaxqc.anomaly.recipe import FitConfig
+from jaxqc import plugins
 from jaxqc.config import TrainConfig, load_config
-from jaxqc.data.crops import crops
-from jaxqc.data.dataset import ArrayDataset, Dataset
-from jaxqc.data.load import load_arrays
-from jaxqc.data.open import Keys, keys_of
-from jaxqc.data.open import open_data as open_data
-from jaxqc.data.problems import printable
-from jaxqc.data.screening import usable
-from jaxqc.data.splits import apply_protocol, choose_protocol, read_splits, write_splits
-from jaxqc.errors import UserError, suggest
-from jaxqc.export.folder import is_export
-from jaxqc.saliency.evaluate import Evaluation, evaluate_dataset, write_evaluation
-from jaxqc.saliency.method import make_method
-from jaxqc.saliency.model import Model as Model
-from jaxqc.saliency.model import load as load_network
-from jaxqc.saliency.networks import storable
-from jaxqc.semi.evaluate import SegmentationEvaluation
-from jaxqc.semi.model import Segmentation, is_segmentation, load_segmentation
-from jaxqc.semi.recipe import SemiTrainConfig
-from jaxqc.semi.report import evaluate_segmentation as evaluate_segmentation
-from jaxqc.semi.train import train_semi
-from jaxqc.training.checkpoint import steps_in
-from jaxqc.training.loop import RunResult
-from jaxqc.training.loop import run as run_training
-from jaxqc.training.pixel_statistics import pixel_statistics
-from jaxqc.training.record import weights_digest
+from jaxqc.fields import check_unused
+from jaxqc.kinds import KINDS, check_options, kind_of
+from jaxqc.kinds import load as load
+from jaxqc.lazy import Late
 
 if TYPE_CHECKING:
-    from jaxqc.inspection.results import Inspection
-    from jaxqc.inspection.rules import GradeRules
+    import jaxqc.anomaly.evaluate
+    import jaxqc.anomaly.fit
+    import jaxqc.anomaly.model
+    import jaxqc.anomaly.recipe
+    import jaxqc.data.dataset
+    import jaxqc.data.open
+    import jaxqc.inspection.results
+    import jaxqc.inspection.rules
+    import jaxqc.semi.evaluate
+    import jaxqc.training.loop
+
+METHODS: Mapping[str, Callable[..., Any]] = {
+    "saliency": Late("jaxqc.saliency.train", "train"),
+    "classifier": Late("jaxqc.pretraining.train", "train"),
+    "semi": Late("jaxqc.semi.train", "train_semi"),
+}
+"""By the recipe's `method`: (config, data, out, *, resume, progress, note, ...) → the finished run."""
 
 
 def train(
     config: TrainConfig | str | Path,
-    data: str | Path | Dataset | ArrayDataset,
+    data: "str | Path | jaxqc.data.dataset.Dataset | jaxqc.data.dataset.ArrayDataset",
     out: str | Path,
     *,
-    val: Dataset | ArrayDataset | None = None,
+    val: "jaxqc.data.dataset.Dataset | jaxqc.data.dataset.ArrayDataset | None" = None,
+    weights: str | Path | None = None,
     resume: bool = True,
     progress: bool = True,
     note: Callable[[str], None] | None = None,
-) -> RunResult:
+) -> "jaxqc.training.loop.RunResult":
     """Trains by a recipe and leaves a run folder in `out`: checkpoints, logs, split lists, config and golden record.
 
     Args:
-      config: a `TrainConfig` (or a `SemiTrainConfig`, for few labels), or the path of a config file.
-      data: a data set or its path, which the recipe's protocol splits; with `val` given, the training half itself.
+      config: a `TrainConfig` (or a `SemiTrainConfig`, for few labels), or the path of a config file. Its `method` is a
+        key of `METHODS`; a classifier leaves its backbone in `out/backbone.npz`.
+      data: a data set or its path, which the recipe's protocol splits; with `val` given, the training half itself. Few
+        labels and classifiers take a path.
       out: the run's folder. With `resume`, a run in it goes on where it ended.
+      val: of a saliency network, the validation half. weights: of a classifier, a file or short name to start from.
       note: takes lines worth showing (samples skipped); None prints nothing.
 
     Raises:
       UserError: whatever is wrong with recipe, data or folder. SystemExit: 143 after SIGTERM, the state being saved.
     """
     config = config if isinstance(config, TrainConfig) else load_config(config)
-    if isinstance(config, SemiTrainConfig):
-        if not isinstance(data, str | Path) or val is not None:
-            raise UserError("train: a recipe with few labels takes the data's folder, which its lists start from")
-        return train_semi(config, data, out, resume, progress, note)
-    note, out = note or (lambda text: None), Path(out)
-    options = config.data
-    if isinstance(data, str | Path):
-        data = open_data(data, options.layout, options.skip_bad, keys_of(options))
-    if val is None:
-        if isinstance(data, ArrayDataset):
-            raise UserError("train: arrays have no protocol to split them; give val= as well")
-        options = dataclasses.replace(options, protocol=choose_protocol(data, options.protocol))
-        config = dataclasses.replace(config, data=options)
-        data, val = apply_protocol(data, options.protocol, config.seed)
-        # A folder with checkpoints keeps its lists: `fit` may yet refuse this call, and evaluation trusts them.
-        if jax.process_index() == 0 and not steps_in(out / "checkpoints"):
-            write_splits(out / "splits", data, val)
-    name, skipped = data.name, ()
-    if options.mode == "resident":
-        data, val = (_resident(part, config) for part in (data, val))
-        skipped = data.skipped + val.skipped
-    elif options.skip_bad or not steps_in(out / "checkpoints"):  # a resumed run has passed this already
-        (data, bad), (val, bad_val) = (usable(part, options.size, options.skip_bad) for part in (data, val))
-        skipped = bad + bad_val
-    for line in skipped:
-        note(f"skipped {line}")
-    mean, std, foreground = pixel_statistics(data, out if resume else None)
-    method = make_method(config, data.classes, mean, std, foreground)
-    meta: dict[str, Any] = {"mean": mean, "std": std, "foreground": foreground}
-    if method.start is not None:
-        meta["start"] = {"weights": config.model.weights, "sha256": weights_digest(method.start)}
-    meta |= {"dataset": name, "train": len(data), "val": len(val), "skipped": list(skipped)}
-    return run_training(method, storable(config), data, val, out, resume=resume, progress=progress, meta=meta)
+    check_unused(config, "train")
+    own = {name: value for name, value in {"val": val, "weights": weights}.items() if value is not None}
+    method = plugins.resolve("methods", config.method, METHODS, field="method")
+    check_options(own, config.method, {**METHODS, config.method: method})
+    return method(config, data, out, resume=resume, progress=progress, note=note, **own)
 
 
 def fit(
-    config: FitConfig | str | Path,
-    data: str | Path | Dataset,
+    config: "jaxqc.anomaly.recipe.FitConfig | str | Path",
+    data: "str | Path | jaxqc.data.dataset.Dataset",
     out: str | Path | None = None,
     *,
     progress: bool = True,
     note: Callable[[str], None] | None = None,
-) -> Fitted:
+) -> "jaxqc.anomaly.fit.Fitted":
     """Fits a detector to the normal images of split `train` and calibrates its thresholds on held-out normals.
 
     Args:
@@ -122,131 +82,90 @@ def fit(
     Raises:
       UserError: whatever is wrong with recipe, weights, data or folder.
     """
+    from jaxqc.anomaly.fit import fit as fit_and_calibrate
+    from jaxqc.anomaly.recipe import FitConfig
+    from jaxqc.data.open import open_data
+
     config = config if isinstance(config, FitConfig) else load_config(config, FitConfig)
     if isinstance(data, str | Path):
         data = open_data(data, config.data.layout, config.data.skip_bad)
     return fit_and_calibrate(config, data, out, progress, note=note or (lambda text: None))
 
 
-def load(
-    path: str | Path, which: str = "best", fold: bool = True, batch: int = 16
-) -> Model | AnomalyModel | Segmentation:
-    """The model of a training run or of a fit, by what its folder holds; `predict(images)` gives maps of any.
-
-    which, fold: of a training run (see `jaxqc.saliency.model.load`). batch: most images on the device at once.
-
-    Raises:
-      UserError: no such folder, or its checkpoint is absent, damaged or of another version.
-    """
-    if is_export(path):
-        raise UserError(f"{printable(path)}: an export; give the run's or the fit's folder (jaxqc.load opens exports)")
-    if is_segmentation(path):
-        return load_segmentation(path, which, batch)
-    return load_detector(path, batch) if is_fit(path) else load_network(path, which, fold, batch)
-
-
-def evaluate_detector(
-    checkpoint: str | Path | AnomalyModel,
-    data: str | Path | Dataset,
-    out: str | Path | None = None,
-    split: str = "test",
-    layout: str = "auto",
-    worst: int = 10,
-    progress: bool = True,
-) -> AnomalyEvaluation:
-    """Measures a fitted detector, and writes the result below `out` where it is given.
-
-    split: `test` is the data's test split (`val` where there is none), `train` the normal images that were fitted,
-    `all` every sample. Images are cut into crops as for the fit. worst: number of wrong decisions to draw.
-
-    Raises:
-      UserError: no such fit or data, an unknown split, or not one sample that can be measured.
-    """
-    model = checkpoint if isinstance(checkpoint, AnomalyModel) else load_detector(checkpoint)
-    options = model.config.data
-    if isinstance(data, str | Path):
-        data = open_data(data, options.layout if layout == "auto" else layout, skip_bad=True)
-    if split == "all":
-        part = crops(data, options.crop) if options.crop else data
-    elif split in ("train", "test"):
-        parts, _ = divide(data, options, model.config.seed)
-        part = parts.test if split == "test" else parts.fit
-    else:
-        raise UserError(f"split: {split!r}{suggest(split, ('test', 'train', 'all'))}")
-    result = measure_detector(model, part, split, progress)
-    if out is not None:
-        write_detector_evaluation(result, model, part, out, worst)
-    return result
-
-
 def evaluate(
-    checkpoint: str | Path | Model | Segmentation,
-    data: str | Path | Dataset,
+    checkpoint: Any,
+    data: "str | Path | jaxqc.data.dataset.Dataset",
     out: str | Path | None = None,
     *,
     which: str = "best",
     run: str | Path | None = None,
-    protocol: str | None = None,
     split: str = "test",
-    layout: str = "auto",
-    keys: Keys | None = None,
     size: int | None = None,
     worst: int = 10,
     progress: bool = True,
-) -> Evaluation | SegmentationEvaluation:
-    """Measures a run's model on one side of a protocol's split, and writes the result below `out` where it is given.
-
-    A segmentation network is measured by `evaluate_segmentation`, whose split lists take the place of a protocol:
-    `test` is their `val`, `size` the long side; `protocol`, `layout` and `keys` say nothing there.
+    protocol: str | None = None,
+    layout: str = "auto",
+    keys: "jaxqc.data.open.Keys | None" = None,
+    splits: str | Path = "",
+    window: bool | None = None,
+    sizes: tuple[int, ...] = (),
+) -> Any:
+    """Measures a model of any kind on one side of a split, and writes the result below `out` where it is given.
 
     Args:
-      checkpoint: the run's folder, or a loaded model. `which`: `best` or `last`. `run`: a loaded model's run folder.
-      data: a data set or its path. `layout` as in `DataConfig`; `keys`: a TFDS set's features, None = the run's own.
-      protocol: None takes the run's own (and its kept split lists, where the data are the same).
-      split: `test` or `train` of the protocol, or `all` samples, whatever their split.
-      size: side of the network's input; None takes the run's. worst: number of worst cases to draw.
+      checkpoint: a folder of a training run or a fit, or a loaded model. `which`: `best` or `last` of a run's
+        checkpoints. `run`: a loaded model's folder.
+      data: a data set or its path; of a segmentation network the folder in which its lists' paths begin.
+      out: a folder; "" = one named after the split in the run's folder.
+      split: `test`, `train` or `all`; of a segmentation network `test` (or `val`), `select`, `labeled`, `unlabeled` or
+        `all`.
+      size: of the network's input (`predict`). worst: number of worst cases to draw.
+      protocol, layout, keys: of a saliency network (`jaxqc.saliency.report.evaluate`); `layout` of a detector, too.
+      splits, window, sizes: of a segmentation network (`jaxqc.semi.report.evaluate`).
+
+    Returns:
+      `jaxqc.saliency.evaluate.Evaluation`, `jaxqc.anomaly.evaluate.AnomalyEvaluation` or
+      `jaxqc.semi.evaluate.SegmentationEvaluation`.
 
     Raises:
-      UserError: no such run or data, an unknown split, or not one sample that can be measured.
+      UserError: no such model or data, an unknown split, an option of another kind, or not one sample that can be
+        measured.
     """
-    if isinstance(checkpoint, Segmentation) or (not isinstance(checkpoint, Model) and is_segmentation(checkpoint)):
-        if not isinstance(data, str | Path):
-            raise UserError("data: a segmentation network is measured on a folder; give its path")
-        part = "val" if split == "test" else split
-        return evaluate_segmentation(
-            checkpoint, data, out, which=which, run=run, split=part, fast=size, worst=worst, progress=progress
-        )
-    if not isinstance(checkpoint, Model) and is_fit(checkpoint):
-        raise UserError(f"{checkpoint}: a fitted detector; use jaxqc.evaluate_detector")
-    model = checkpoint if isinstance(checkpoint, Model) else load_network(checkpoint, which)
-    where = str(data) if isinstance(data, str | Path) else None
-    if isinstance(data, str | Path):
-        options = model.config.data
-        layout = options.layout if layout == "auto" and options.layout != "records" else layout
-        data = open_data(data, layout, skip_bad=True, keys=keys or keys_of(options))
-    if split == "all":
-        part, protocol = data, "none"
-    elif split in ("train", "test"):
-        protocol = choose_protocol(data, protocol or model.config.data.protocol)
-        folder = run if isinstance(checkpoint, Model) else checkpoint
-        halves = _split(data, protocol, model.config, None if folder is None else Path(folder))
-        part = halves[split == "test"]
-        split += " (overlaps train)" if protocol == "field" and split == "test" else ""
-    else:
-        raise UserError(f"split: {split!r}{suggest(split, ('test', 'train', 'all'))}")
-    result = evaluate_dataset(model, part, protocol, split, size, progress)
-    result = dataclasses.replace(result, about={"data": where, **result.about})
-    if out is not None:
-        write_evaluation(result, model, part, out, worst)
-    return result
+    if isinstance(checkpoint, str | Path):
+        run, checkpoint = checkpoint, load(checkpoint, which)
+    kind = kind_of(checkpoint)
+    given = {"protocol": protocol, "layout": layout, "keys": keys, "splits": splits, "window": window, "sizes": sizes}
+    own = {name: value for name, value in given.items() if value not in (None, "", "auto", ())}
+    check_options(own, kind.name, {other.name: other.evaluate for other in KINDS.values()})
+    return kind.evaluate(checkpoint, data, out, run=run, split=split, size=size, worst=worst, progress=progress, **own)
+
+
+def evaluate_detector(
+    checkpoint: "str | Path | jaxqc.anomaly.model.AnomalyModel",
+    data: "str | Path | jaxqc.data.dataset.Dataset",
+    out: str | Path | None = None,
+    split: str = "test",
+    layout: str = "auto",
+    worst: int = 10,
+    progress: bool = True,
+) -> "jaxqc.anomaly.evaluate.AnomalyEvaluation":
+    """`evaluate` of a detector."""
+    return evaluate(checkpoint, data, out, split=split, layout=layout, worst=worst, progress=progress)
+
+
+def evaluate_segmentation(
+    checkpoint: Any, data: str | Path, out: str | Path | None = None, **options: Any
+) -> "jaxqc.semi.evaluate.SegmentationEvaluation":
+    """`evaluate` of a segmentation network."""
+    return evaluate(checkpoint, data, out, **options)
 
 
 def inspect(
-    checkpoint: str | Path | Model | AnomalyModel | Segmentation,
+    checkpoint: Any,
     images: str | Path,
     out: str | Path,
     *,
-    rules: "GradeRules | str | Path | None" = None,
+    rules: "jaxqc.inspection.rules.GradeRules | str | Path | None" = None,
     ledger: str | Path | None = None,
     mm_per_pixel: float | None = None,
     threshold: float | None = None,
@@ -257,7 +176,7 @@ def inspect(
     aql: float = 1.0,
     progress: bool = True,
     note: Callable[[str], None] | None = None,
-) -> "Inspection":
+) -> "jaxqc.inspection.results.Inspection":
     """Inspects images with any model: defects, verdicts and severities into a ledger, lots graded, suppliers ranked.
 
     Args:
@@ -274,17 +193,3 @@ def inspect(
     model = load(checkpoint, which, batch=batch) if isinstance(checkpoint, str | Path) else checkpoint
     return run.inspect(model, images, out, rules=rules, ledger=ledger, mm_per_pixel=mm_per_pixel, threshold=threshold,
                        devices=devices, worst=worst, aql=aql, progress=progress, note=note)  # fmt: skip
-
-
-def _split(data: Dataset, protocol: str, config: TrainConfig, run: Path | None) -> tuple[Dataset, Dataset]:
-    """The run's kept lists where `data` is what it was trained on, else the protocol anew."""
-    lists = run / "splits" if run is not None else None
-    if lists is not None and protocol == config.data.protocol and (lists / "test.txt").is_file():
-        kept = {i for part in ("train", "test") for i in (lists / f"{part}.txt").read_text("utf-8").splitlines()}
-        if kept <= {sample.id for sample in data.samples}:
-            return read_splits(lists, data)
-    return apply_protocol(data, protocol, config.seed)
-
-
-def _resident(part: Dataset | ArrayDataset, config: TrainConfig) -> ArrayDataset:
-    return part if isinstance(part, ArrayDataset) else load_arrays(part, config.data.size, config.data.skip_bad)

@@ -1,18 +1,20 @@
-"""Configuration: frozen dataclasses, loaded from `configs/NAME.py`, checked by `fields.py`, changed by `overrides.py`.
+"""Configuration: frozen dataclasses, loaded from a recipe, checked by `fields.py`, changed by `overrides.py`.
 
-A config file is Python and is executed (treat one from a stranger as code); it defines `get_config() -> TrainConfig`,
+A recipe is a Python file and is executed (treat one from a stranger as code); it defines `get_config() -> TrainConfig`,
 or the recipe of another verb.
 """
 
 import dataclasses
 import importlib.util
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from jaxqc.errors import UserError, suggest
-from jaxqc.fields import Config, check_positive, check_seed, sections, validate
+from jaxqc.fields import Config, check_positive, check_seed, check_unused, sections, validate
+from jaxqc.recipes import USES, find
 
 Layout = Literal[
     "auto",
@@ -149,7 +151,7 @@ class TrainConfig:
     """Everything a training run is made of, but the data's path and the run's folder."""
 
     method: Literal["saliency", "classifier", "semi"] = "saliency"
-    """`classifier`: a backbone, trained by scripts/train_backbone.py. `semi`: segmentation from few labels, whose
+    """`classifier`: a backbone. `semi`: segmentation from few labels, whose
     recipes are a `jaxqc.semi.recipe.SemiTrainConfig`."""
     model: ModelConfig = field(default_factory=ModelConfig)
     data: DataConfig = field(default_factory=DataConfig)
@@ -174,6 +176,13 @@ class TrainConfig:
     nan_patience: int = 10
     """Steps in a row with a non-finite loss or gradient before the run stops."""
 
+    @property
+    def unused(self) -> Mapping[str, str]:
+        """Fields that the method does not use, each with what to do instead."""
+        classes = "a class is a folder of images, or a label of a TFDS set"
+        names = ("data.layout", "data.mask_key", "data.foreground")
+        return dict.fromkeys(names, classes) if self.method == "classifier" else {}
+
     def check(self, where: str) -> None:
         """Checks what no single field's type can. Raises UserError."""
         check_seed(self.seed, where)
@@ -196,21 +205,16 @@ class TrainConfig:
             raise UserError(f"{where}: phases is empty; give at least one Phase(epochs=..., size=..., batch=...)")
 
 
-VERBS = {"TrainConfig": "train", "SemiTrainConfig": "train", "FitConfig": "fit", "GradeRules": "inspect"}
-"""The command that takes a kind of recipe."""
+def load_config(recipe: str | Path, kind: type[Config] = TrainConfig) -> Config:
+    """Runs the `get_config()` of a config file, which is to give a `kind`.
 
-
-def load_config(path: str | Path, kind: type[Config] = TrainConfig) -> Config:
-    """Runs the config file's `get_config()`, which is to give a `kind`.
+    recipe: a path, or the name of a packaged recipe such as `tscarnet_sd900` (`jaxqc recipes`).
 
     Raises:
       UserError: the file is absent, does not run, does not define `get_config`, or gives anything but a valid `kind`;
         a misspelt field is named with the closest known one.
     """
-    path = Path(path)
-    if not path.is_file():
-        near = sorted(p.name for p in path.parent.glob("*.py")) if path.parent.is_dir() else []
-        raise UserError(f"--config: no file {path}" + (suggest(path.name, near) if near else ""))
+    path = find(recipe)
     spec = importlib.util.spec_from_file_location(f"jaxqc_config_{path.stem}", path)
     if spec is None or spec.loader is None:
         raise UserError(f"--config: {path} is not a Python file; a config file's name ends in .py")
@@ -233,7 +237,7 @@ def load_config(path: str | Path, kind: type[Config] = TrainConfig) -> Config:
     except Exception as e:  # it is the user's own code
         raise UserError(f"{path}: {type(e).__name__}: {e}") from e
     if not isinstance(config, kind):
-        verb = VERBS.get(type(config).__name__)
-        hint = f"; it is a recipe for jaxqc {verb}" if verb else ""
+        use = USES.get(type(config).__name__)
+        hint = f"; it is a recipe for jaxqc {use.split()[0]}" if use else ""
         raise UserError(f"{path}: get_config() returned {type(config).__name__}, not a {kind.__name__}{hint}")
-    return validate(config, str(path))
+    return check_unused(validate(config, str(path)), str(path))

@@ -101,14 +101,38 @@ def check_positive(values: Mapping[str, float], where: str) -> None:
             raise UserError(f"{where}: {name}={value!r} must be above 0")
 
 
+def check_unused(config: Config, where: str = "config") -> Config:
+    """Returns the config unchanged when nothing is set in it that goes unused.
+
+    Its attribute `unused`, where it has one, maps dotted fields or sections to what takes their place. A stored config
+    is not checked so: it loads whatever an earlier version ignored.
+
+    Raises:
+      UserError: such a field differs from its default.
+    """
+    unused: Mapping[str, str] = getattr(config, "unused", {})
+    if unused:
+        defaults = {name: value for name, _, value in leaves(type(config)())}
+        for name, _, value in leaves(config):
+            instead = next((unused[key] for key in unused if f"{name}.".startswith(f"{key}.")), None)
+            if instead is not None and value != defaults[name]:
+                raise UserError(f"{where}: {name}={value!r} would go unused; {instead}")
+    return config
+
+
 def to_dict(config: Any) -> dict[str, Any]:
     """The config as plain JSON values, as stored in a checkpoint."""
     return json.loads(json.dumps(dataclasses.asdict(config)))
 
 
 def from_dict(values: Mapping[str, Any], kind: type[Config], where: str = "config") -> Config:
-    """Inverse of `to_dict`. Unknown keys and wrong values raise `UserError` with a suggestion."""
+    """Inverse of `to_dict`. Unknown keys and wrong values raise `UserError` with a suggestion.
+
+    `kind.renamed`, where there is one, maps fields as earlier versions stored them to today's.
+    """
     hints, nested = typing.get_type_hints(kind), sections(kind)
+    renamed: Mapping[str, str] = getattr(kind, "renamed", {})
+    values = {renamed.get(key, key): value for key, value in values.items()}
     for key in values:
         if key not in hints:
             raise UserError(f"{where}: unknown key {key!r}{suggest(key, hints)}")

@@ -1,6 +1,7 @@
-"""Public names of a package that are imported on first use (PEP 562), so that importing it starts no device."""
+"""What is imported on first use: public names of a package (PEP 562) and functions, so that importing stays light."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
@@ -22,3 +23,23 @@ def lazy_names(
         raise AttributeError(f"module {package!r} has no attribute {name!r}")
 
     return get, lambda: sorted([*homes, *modules])
+
+
+@dataclass(frozen=True)
+class Late:
+    """A function that is imported when it is first called.
+
+    module: its module. name: its name there.
+    """
+
+    module: str
+    name: str
+
+    @property
+    def __wrapped__(self) -> Callable[..., Any]:
+        """The function itself; `inspect.signature` finds it here."""
+        return getattr(import_module(self.module), self.name)
+
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        """Calls it."""
+        return self.__wrapped__(*args, **options)

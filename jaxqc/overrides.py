@@ -9,7 +9,7 @@ from typing import Any
 
 from jaxqc.config import Phase
 from jaxqc.errors import UserError, suggest
-from jaxqc.fields import Config, from_dict, leaves, validate
+from jaxqc.fields import Config, check_unused, from_dict, leaves, validate
 
 
 def override(config: Config, arguments: Sequence[str]) -> Config:
@@ -45,7 +45,7 @@ def override(config: Config, arguments: Sequence[str]) -> Config:
         flag = next((a for a in unknown if a.startswith("-")), unknown[0]).partition("=")[0]
         close = suggest(flag, names)
         raise UserError(f"unknown argument {flag}" + (close if "did you mean" in close else "; see --help for all"))
-    return validate(config, "command line")
+    return check_unused(validate(config, "command line"), "command line")
 
 
 def _without_commas(config: Any, arguments: Sequence[str]) -> list[str]:

@@ -25,7 +25,7 @@ from jaxqc.memory import use_huge_pages
 from jaxqc.overrides import override
 from jaxqc.pictures.figures import Row, result_figure
 
-RECIPE = Path(__file__).resolve().parents[1] / "configs" / "wood_synthetic.py"
+RECIPE = "wood_synthetic"
 BOARDS, DRAWN = 10, 11
 """Seeds: no board of one occurs in the other."""
 GOAL = 0.9

@@ -13,8 +13,8 @@ from jaxqc.export.inline import inlined
 from jaxqc.export.parity import differences, outside
 from jaxqc.models.dinov2 import VITS, ViTSpec
 from jaxqc.semi.model import Segmentation
+from jaxqc.semi.network import make_network
 from jaxqc.semi.recipe import SemiTrainConfig
-from jaxqc.semi.train import make_network
 
 
 def test_parity_counts_numbers_and_labels():

@@ -18,7 +18,7 @@ from jaxqc.models.segmenter import build_segmenter
 from jaxqc.semi import history
 from jaxqc.semi.history import History
 from jaxqc.semi.method import SemiMethod
-from jaxqc.semi.objective import network_of
+from jaxqc.semi.network import halves_of
 from jaxqc.semi.recipe import HISTORY, SemiConfig, preset
 from jaxqc.training import state as states
 from jaxqc.training.optim import make_optimizer, make_schedule
@@ -57,7 +57,7 @@ class Bench:
     def method(self, config: SemiConfig, given: bool = False) -> Timed:
         names = tuple(f"class {i}" for i in range(self.args.classes))
         start = lambda key: jax.tree.map(jnp.asarray, self.params)
-        return Timed(config, names, network_of(self.module), start, head_rate=40.0, given=given)
+        return Timed(config, names, halves_of(self.module), start, head_rate=40.0, given=given)
 
     def state(self, method: Timed) -> TrainState:
         """A fresh state on the devices; every candidate donates its own."""

@@ -57,6 +57,12 @@ class AnomalyEvaluation:
     images_per_second: float
     """From files to scores and maps, decoding included."""
     about: dict[str, Any] = field(default_factory=dict)
+    folder: Path | None = None
+    """Where it was written."""
+
+    def closing(self) -> str:
+        """The line below the table: speed, and where the result was written."""
+        return f"{self.images_per_second:.1f} images/s from files; written to {self.folder}"
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for a JSON file; NaN becomes null."""

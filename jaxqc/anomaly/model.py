@@ -23,10 +23,12 @@ from jaxqc.anomaly.features import apply_function
 from jaxqc.anomaly.gaussian import FullRank, LowRank
 from jaxqc.anomaly.pyramid import Pyramid
 from jaxqc.anomaly.recipe import FitConfig
+from jaxqc.data.batching import Images, stack_of
 from jaxqc.data.resizing import resize_image, resize_map
 from jaxqc.errors import UserError
 from jaxqc.fields import from_dict
 from jaxqc.metrics.regions import opened, without_specks
+from jaxqc.outputs import OF_IMAGE, Outputs, chosen
 from jaxqc.training.checkpoint import Checkpoints, read
 from jaxqc.training.checksums import DamagedError
 from jaxqc.types import Variables
@@ -51,11 +53,15 @@ class Found:
 class AnomalyModel:
     """State, backbone and thresholds of a fit, compiled once for its batch size.
 
-    `size`: side in pixels at which the network sees an image. `classes`: the one thing it tells, `defect`.
+    `size`: side in pixels at which the network sees an image. `classes`: `defect` alone.
     """
 
     classes: tuple[str, ...] = ("defect",)
     mixes_sizes = True
+    kind = "anomaly"
+    """Its entry of `jaxqc.kinds.KINDS`."""
+    outputs = ("map", "score", "mask", "defective")
+    """Names that `predict` takes, the default first."""
 
     def __init__(
         self, config: FitConfig, state: Any, variables: Variables, thresholds: Thresholds, meta: dict[str, Any]
@@ -118,19 +124,44 @@ class AnomalyModel:
         decided = without_specks(decided, self.config.decision.smallest)
         return Found(scaled, float(score), decided, bool(score >= np.float32(self.thresholds.image)))
 
-    def predict(self, images: Any, size: int | None = None) -> Any:
-        """Maps in [0, 1] at each image's own size (.5 = the threshold): an array for an array of images, else a list.
+    def predict(self, images: Images, *, size: int | None = None, outputs: Outputs = None) -> Any:
+        """Maps in [0, 1], each at its image's own size (0.5 = the threshold); or the outputs that are named.
+
+        Args:
+          images: uint8 [n h w c] (c = 1 or 3), grey [n h w], one image [h w] or [h w c], or a list of images whose
+            sizes may differ. An array with 3 axes is one image where the last is 1 or 3 long, else n grey ones.
+          size: None, or the one that the detector was fitted at.
+          outputs: names of `self.outputs`: `map` float32 and `mask` bool [n h w]; `score` float32 and `defective` bool
+            [n]. See `Found`.
+
+        Returns:
+          [n h w], [h w] for one image, or a list of [h w] for a list; with `outputs` given, a dict of such by name,
+          where `score` and `defective` are one array for a list too (a scalar for one image).
 
         Raises:
-          UserError: images that are not uint8 [n h w c], [n h w], [h w c], [h w] or a list of such; another `size`.
+          UserError: another dtype or shape, another `size`, or an unknown output.
         """
+        self.check_size(size)
+        names = ("map",) if outputs is None else chosen(outputs, self.outputs)
+        array = isinstance(images, np.ndarray)
+        stack, single = stack_of(images) if array else (images, False)
+        each = self.inspect(list(stack))
+        found = {name: [getattr(one, name) for one in each] for name in names}
+        for name, values in found.items():
+            if single:
+                found[name] = values[0]
+            elif name in OF_IMAGE:
+                found[name] = np.asarray(values, np.float32 if name == "score" else bool)
+            elif array:
+                found[name] = (
+                    np.stack(values) if values else np.zeros(stack.shape[:3], bool if name == "mask" else np.float32)
+                )
+        return found["map"] if outputs is None else found
+
+    def check_size(self, size: int | None) -> None:
+        """Raises UserError for a size that is not the one of the fit; None is."""
         if size not in (None, self.size):
             raise UserError(f"--size: {size}; this detector was fitted at {self.size} pixels and has no other size")
-        if isinstance(images, np.ndarray):
-            single = images.ndim == 2 or (images.ndim == 3 and images.shape[-1] in (1, 3))
-            maps = [found.map for found in self.inspect([images] if single else list(images))]
-            return maps[0] if single else np.stack(maps) if maps else np.zeros(images.shape[:3], np.float32)
-        return [found.map for found in self.inspect(list(images))]
 
 
 def scaled(model: AnomalyModel, images: UInt8[np.ndarray, "n s s c"]) -> Float[np.ndarray, "n s s"]:
@@ -182,11 +213,6 @@ def load(path: str | Path, batch: int = 0) -> AnomalyModel:
             place = place.setdefault(name, {})
         place[path_[-1]] = value
     return AnomalyModel(config, _state(tree["state"]), tree["backbone"], thresholds, meta)
-
-
-def is_fit(path: str | Path) -> bool:
-    """Whether a folder holds a fitted detector (and not a training run)."""
-    return (Path(path) / "state").is_dir()
 
 
 def _state(fields: dict[str, Any]) -> Any:

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from jaxqc.cli import convert, data, evaluate, export, fit, inspect, ledger, predict, train, verify, weights
+from jaxqc.cli import convert, data, evaluate, export, fit, inspect, ledger, predict, recipes, train, verify, weights
 from jaxqc.cli.parser import Parser
 from jaxqc.cli.recipe_flags import recipe_flags, shown
 from jaxqc.errors import UserError
@@ -22,7 +22,7 @@ USER_ERRNO = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS
 
 
 class Verb(Protocol):
-    """A module of this package. `recipes() -> tuple`, where it has that, gives one recipe of each kind it takes."""
+    """A module of this package. `kinds() -> tuple`, where it has that, gives one recipe of each kind it takes."""
 
     @staticmethod
     def add(verbs: Any) -> Parser:
@@ -44,6 +44,7 @@ VERBS: dict[str, Verb] = {
     "predict": predict,
     "inspect": inspect,
     "verify": verify,
+    "recipes": recipes,
     "weights": weights,
     "convert": convert,
     "data check": data.check,
@@ -88,9 +89,9 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     """
     parser, parsers = _parsers()
     name = " ".join(argv[:2]) if argv[0] in GROUPS else argv[0]
-    recipes = getattr(VERBS.get(name), "recipes", None)
+    make = getattr(VERBS.get(name), "kinds", None)
     if name in parsers:
-        kinds = {type(recipe).__name__: list(leaves(recipe)) for recipe in (recipes() if recipes else ())}
+        kinds = {type(recipe).__name__: list(leaves(recipe)) for recipe in (make() if make else ())}
         parsers[name].check_flags(argv, [flag for fields in kinds.values() for flag in recipe_flags(fields)])
         known: set[str] = set()
         for kind, fields in kinds.items():
@@ -101,7 +102,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     else:
         parser.check_flags(argv[:1])
     args, rest = parser.parse_known_args(argv)
-    if rest and not recipes:
+    if rest and not make:
         raise UserError(f"unexpected argument {rest[0]!r}; see jaxqc {name} --help")
     args.name, args.flags = name, rest
     return args

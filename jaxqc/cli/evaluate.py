@@ -1,7 +1,6 @@
 """`jaxqc evaluate`: metrics, scores and pictures of any model."""
 
 import argparse
-from pathlib import Path
 from typing import Any
 
 from jaxqc.cli.parser import Parser, add_verb
@@ -11,11 +10,8 @@ from jaxqc.cli.shared import (
     add_layout,
     add_use,
     add_window,
-    is_detector,
-    is_segmentation,
     keys,
     load_model,
-    only_segmentation,
     unreadable,
 )
 
@@ -53,61 +49,22 @@ def run(args: argparse.Namespace) -> int:
     """Measures, prints the metrics, and lists files that could not be used."""
     from jaxqc import api
 
-    model = load_model(args)
-    if is_segmentation(model):
-        return _segmentation(args, model)
-    only_segmentation(args, "splits", "sizes", "window")
-    args.split = args.split or "test"
-    if is_detector(model):
-        return _detector(args, model)
-    protocol = "none" if args.split == "all" else args.protocol or model.config.data.protocol
-    out = args.out or str(Path(args.checkpoint) / f"evaluation-{protocol}-{args.split}")
     result = api.evaluate(
-        model,
+        load_model(args),
         args.data,
-        out,
+        args.out or "",
         run=args.checkpoint,
-        protocol=args.protocol,
-        split=args.split,
-        layout=args.layout,
-        keys=keys(args),
+        split=args.split or "test",
         size=args.size,
         worst=args.worst,
         progress=not args.quiet,
-    )
-    result.print()
-    print(f"{result.images_per_second:.1f} images/s; written to {out}")
-    return unreadable(result.unreadable)
-
-
-def _segmentation(args: argparse.Namespace, model: Any) -> int:
-    from jaxqc import api
-
-    split = "val" if args.split in (None, "test") else str(args.split)
-    out = args.out or str(Path(args.checkpoint) / f"evaluation-{split}")
-    result = api.evaluate_segmentation(
-        model,
-        args.data,
-        out,
-        run=args.checkpoint,
-        split=split,
+        protocol=args.protocol,
+        layout=args.layout,
+        keys=keys(args),
         splits=args.splits,
-        fast=args.size,
         window=args.window or None,
         sizes=tuple(args.sizes),
-        worst=args.worst,
-        progress=not args.quiet,
     )
     result.print()
-    print(f"lists of {result.about['lists']}; {result.images_per_second:.1f} images/s from files; written to {out}")
-    return unreadable(result.unreadable)
-
-
-def _detector(args: argparse.Namespace, model: Any) -> int:
-    from jaxqc import api
-
-    out = args.out or str(Path(args.checkpoint) / f"evaluation-{args.split}")
-    result = api.evaluate_detector(model, args.data, out, args.split, args.layout, args.worst, not args.quiet)
-    result.print()
-    print(f"{result.images_per_second:.1f} images/s from files; written to {out}")
+    print(result.closing())
     return unreadable(result.unreadable)

@@ -9,8 +9,8 @@ from jaxqc.cli.shared import unreadable
 from jaxqc.config import load_config
 
 EXAMPLES = """\
-  jaxqc fit --config configs/gaussian_magnetic_tile.py --data DIR --out runs/tiles
-  jaxqc fit --config configs/gaussian_wood.py --data DIR --backbone.weights resnet50.npz --gaussian.channels 100
+  jaxqc fit --config gaussian_magnetic_tile --data DIR --out runs/tiles
+  jaxqc fit --config gaussian_wood --data DIR --backbone.weights resnet50.npz --gaussian.channels 100
 Any field of the recipe is a flag:
 """
 
@@ -22,7 +22,7 @@ def add(verbs: Any) -> Parser:
     return parser
 
 
-def recipes() -> tuple[Any, ...]:
+def kinds() -> tuple[Any, ...]:
     """The one kind of recipe that the verb takes."""
     from jaxqc.anomaly.recipe import FitConfig
 

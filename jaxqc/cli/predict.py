@@ -8,9 +8,7 @@ from jaxqc.cli.shared import (
     add_checkpoint,
     add_use,
     add_window,
-    is_segmentation,
     load_model,
-    only_segmentation,
     unreadable,
 )
 
@@ -33,15 +31,11 @@ def add(verbs: Any) -> Parser:
 
 def run(args: argparse.Namespace) -> int:
     """Writes the maps, and lists files that could not be used."""
-    from jaxqc.saliency.predict import predict_folder
-    from jaxqc.semi.predict import predict_folder as predict_labels
+    from jaxqc.kinds import KINDS, check_options, kind_of
 
     model, out = load_model(args), args.out or "maps"
-    if is_segmentation(model):
-        window = args.window or None
-        result = predict_labels(model, args.images, out, args.overlays, args.size, window, not args.quiet)
-    else:
-        only_segmentation(args, "overlays", "window")
-        result = predict_folder(model, args.images, out, args.size, progress=not args.quiet)
+    kind, own = kind_of(model), {name: getattr(args, name) for name in ("overlays", "window") if getattr(args, name)}
+    check_options(own, kind.name, {other.name: other.predict for other in KINDS.values()})
+    result = kind.predict(model, args.images, out, size=args.size, progress=not args.quiet, **own)
     print(f"{len(result.written)} maps in {out}, {result.images_per_second:.1f} images/s")
     return unreadable(result.unreadable)

@@ -17,7 +17,8 @@ Field = tuple[str, Any, Any]
 
 def add_recipe(parser: Parser, data: str, out: str) -> None:
     """`--config`, `--data`, `--out` and `--quiet`; data, out: what they are."""
-    parser.add_argument("--config", required=True, metavar="FILE", help="recipe, a .py file (it is run: it is code)")
+    config = "a name of `jaxqc recipes`, or a .py file (it is run: it is code)"
+    parser.add_argument("--config", required=True, metavar="RECIPE", help=config)
     parser.add_argument("--data", required=True, metavar="DIR", help=data)
     parser.add_argument("--out", metavar="DIR", help=f"{out} (default: runs/CONFIG-TIME)")
     add_quiet(parser)

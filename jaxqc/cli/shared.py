@@ -76,27 +76,6 @@ def add_use(parser: Parser, out: str) -> None:
     add_quiet(parser)
 
 
-def is_detector(model: Any) -> bool:
-    """A fitted detector."""
-    from jaxqc.anomaly.model import AnomalyModel
-
-    return isinstance(model, AnomalyModel)
-
-
-def is_segmentation(model: Any) -> bool:
-    """A segmentation network."""
-    from jaxqc.semi.model import Segmentation
-
-    return isinstance(model, Segmentation)
-
-
-def only_segmentation(args: argparse.Namespace, *names: str) -> None:
-    """Refuses flags of segmentation networks alone, where they are given. Raises UserError."""
-    for name in names:
-        if getattr(args, name):
-            raise UserError(f"--{name}: only of a segmentation network, which {args.checkpoint} is not; leave it out")
-
-
 def unreadable(lines: Sequence[str], total: int | None = None, file: Path | None = None) -> int:
     """Lists files that could not be used; the exit code. total: how many there are, where `file` has more of them."""
     total = len(lines) if total is None else total

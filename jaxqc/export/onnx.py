@@ -17,8 +17,8 @@ from jaxtyping import UInt8
 
 from jaxqc.data.batching import pad_to
 from jaxqc.errors import UserError
-from jaxqc.export.graph import Graph
 from jaxqc.export.inline import inlined
+from jaxqc.graph import Graph
 
 OPSET = 18
 """ONNX operator set: runtimes of 2023 and later have it."""

@@ -15,23 +15,25 @@ from jaxqc.errors import UserError
 from jaxqc.export.folder import Contents, read
 from jaxqc.export.parity import differences
 from jaxqc.metrics.regions import without_specks
-
-Answer = np.ndarray | list[np.ndarray]
-WHOLE = ("class", "score", "defective")
-"""Outputs of an image, not of its pixels: one array for all images of a list."""
+from jaxqc.outputs import OF_IMAGE, Outputs, chosen
 
 
 class Exported:
     """The graph, its weights on the device, and the record.
 
-    `kind`: saliency, anomaly or segmentation. `classes`, `thresholds`, `meta`: as meta.json has them. `height`,
-    `width`: of the images that the graph takes, 0 = any (a detector's images are resized first, whatever their size).
+    `source`: the kind that was exported, as `jaxqc.kinds.KINDS` has it. `folder`: its own. `classes`, `thresholds`,
+    `meta`: as meta.json has them. `height`, `width`: of the images that the graph takes, 0 = any (a detector's images
+    are resized first, whatever their size).
     """
+
+    kind = "export"
+    """Its entry of `jaxqc.kinds.KINDS`."""
 
     def __init__(self, contents: Contents, batch: int = 16) -> None:
         """`batch`: most images on the device at once, where the graph leaves that open."""
         meta = self.meta = contents.meta
-        self.kind: str = meta["kind"]
+        self.source: str = meta["kind"]
+        self.folder = contents.graph.parent
         self.classes: tuple[str, ...] = tuple(meta["classes"])
         self.thresholds: dict[str, Any] = meta["thresholds"]
         self._fixed, self.height, self.width, _ = (n if isinstance(n, int) else 0 for n in meta["input"]["shape"])
@@ -41,36 +43,54 @@ class Exported:
         self._weights = jax.device_put(contents.weights)
         self._call = jax.jit(graph.call)
 
-    def predict(self, images: Images, *, classes: bool = False) -> Any:
-        """Defect maps, float32 in [0, 1], each at its image's own size; of a segmentation label maps, uint8.
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Names that `predict` takes, the default first."""
+        there = list(self.meta["outputs"])
+        default = "label" if "label" in there else "map"
+        decided = ("defective",) if self.source == "anomaly" else ()
+        return (default, *(name for name in there if name != default), *decided)
+
+    def predict(
+        self, images: Images, *, size: int | None = None, outputs: Outputs = None, classes: bool = False
+    ) -> Any:
+        """Defect maps, float32 in [0, 1], each at its image's own size; of a segmentation label maps, uint8; or the
+        outputs that are named.
 
         Args:
           images: uint8 [n h w c] (c = 1 or 3), grey [n h w], one image [h w] or [h w c], or a list of images. An array
             with 3 axes is one image where the last is 1 or 3 long, else n grey ones.
-          classes: also return the class probabilities [n k] ([k] for one image), where the network gives them.
+          size: None: the graph has the network's input size in it.
+          outputs: names of `self.outputs` (`meta["outputs"]` has their meanings, shapes and dtypes).
+          classes: short for the default output and `class`, as a pair.
 
         Returns:
-          [n h w], [h w] for one image, or a list of [h w] for a list.
+          [n h w], [h w] for one image, or a list of [h w] for a list; with `outputs` given, a dict of such by name,
+          where `class`, `score` and `defective` are one array for a list too.
 
         Raises:
-          UserError: another dtype or shape, a size that the graph does not take, or `classes` of a network without.
+          UserError: another dtype or shape, a size that the graph does not take, or an output that it does not have.
         """
+        if size is not None:
+            raise UserError(f"size: {size}; an export sees images at the size it was made for; leave it out")
+        default = self.outputs[0]
+        if classes:
+            found = self.predict(images, outputs=(default, "class"))
+            return found[default], found["class"]
+        names = (default,) if outputs is None else chosen(outputs, self.outputs)
         found = self.predict_full(images)
-        maps = found.get("label" if self.kind == "segmentation" else "map", [])
-        if not classes:
-            return maps
-        if "class" not in self.meta["outputs"]:
-            raise UserError(f"{self.kind}: this network tells no class of an image; call predict without classes=True")
-        return maps, found.get("class", np.zeros((0, len(self.classes)), np.float32))
+        return found[default] if outputs is None else {name: found[name] for name in names}
 
     def predict_full(self, images: Images) -> dict[str, Any]:
-        """As `predict`, but all outputs by name (`meta["outputs"]` describes them); of a detector also `defective`
-        [n]: score at or above the image threshold."""
+        """`predict` with all outputs that the graph has."""
         if not isinstance(images, list | tuple):
             stack, single = stack_of(np.asarray(images))
             found = self._stack(stack)
             return {name: value[0] for name, value in found.items()} if single else found
         stacks = [one_of(np.asarray(image), i) for i, image in enumerate(images)]
+        if not stacks:
+            none = self._stack(np.zeros((0, self.height or 1, self.width or 1, 1), np.uint8))
+            return {name: values if name in OF_IMAGE else [] for name, values in none.items()}
         groups: dict[tuple[int, ...], list[int]] = {}
         for i, stack in enumerate(stacks):
             groups.setdefault(stack.shape, []).append(i)
@@ -79,8 +99,8 @@ class Exported:
             found = self._stack(np.concatenate([stacks[i] for i in group]))
             for at, i in enumerate(group):
                 each[i] = {name: value[at] for name, value in found.items()}
-        lists = {name: [one[name] for one in each] for name in (each[0] if each else ())}
-        return {name: np.stack(values) if name in WHOLE else values for name, values in lists.items()}
+        lists = {name: [one[name] for one in each] for name in each[0]}
+        return {name: np.stack(values) if name in OF_IMAGE else values for name, values in lists.items()}
 
     def check(self) -> dict[str, float]:
         """Differences of the golden outputs on this machine, by output (`jaxqc.export.parity.differences`)."""
@@ -89,7 +109,7 @@ class Exported:
 
     def _stack(self, images: UInt8[np.ndarray, "n h w c"]) -> dict[str, np.ndarray]:
         height, width = images.shape[1:3]
-        if self.kind == "anomaly":
+        if self.source == "anomaly":
             small = [resize_image(image, self.height) for image in images]
             found = self._batches(np.stack(small) if small else np.zeros((0, self.height, self.height, 3), np.uint8))
             return self._at_own_size(found, height, width)

@@ -11,7 +11,7 @@ from jaxtyping import UInt8
 
 from jaxqc.data.batching import pad_to
 from jaxqc.errors import UserError, suggest
-from jaxqc.export.graph import Graph
+from jaxqc.graph import Graph
 
 PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
 

@@ -8,8 +8,6 @@ import jax
 import numpy as np
 from jaxtyping import UInt8
 
-from jaxqc import api
-from jaxqc.data.problems import printable
 from jaxqc.errors import UserError, suggest
 from jaxqc.export import onnx, stablehlo
 from jaxqc.export.folder import (
@@ -19,15 +17,17 @@ from jaxqc.export.folder import (
     META,
     VERSION,
     WEIGHTS,
-    is_export,
     landing,
     save_arrays,
     save_json,
 )
-from jaxqc.export.graph import MEANINGS, AnyModel, Graph, graph_of
+from jaxqc.export.graph import graph_of
 from jaxqc.export.parity import SHARE, TOLERANCE, differences, outside
-from jaxqc.training.record import GOLDEN_IMAGES, environment, weights_digest
-from jaxqc.verify import read_golden
+from jaxqc.graph import Graph
+from jaxqc.kinds import load
+from jaxqc.outputs import MEANINGS
+from jaxqc.training.golden import GOLDEN_IMAGES, read_golden
+from jaxqc.training.record import environment, weights_digest
 
 Format = Literal["stablehlo", "onnx"]
 DEFAULT_SIDE = 256
@@ -35,7 +35,7 @@ DEFAULT_SIDE = 256
 
 
 def write(
-    checkpoint: str | Path | AnyModel,
+    checkpoint: str | Path | Any,
     out: str | Path,
     format: Format = "stablehlo",
     *,
@@ -64,26 +64,21 @@ def write(
         raise UserError(f"--format: {format!r}{suggest(format, GRAPHS)}")
     if batch < 0:
         raise UserError(f"--batch: {batch} must be 1 or more, or symbolic")
-    if not isinstance(checkpoint, str | Path):
-        model, golden = checkpoint, None
-    elif is_export(checkpoint):
-        raise UserError(f"{printable(checkpoint)}: an export already; give the run's or the fit's folder")
-    else:
-        model = api.load(checkpoint, which)
-        golden = Path(checkpoint) / "golden.npz"
-        golden = read_golden(Path(checkpoint))["image"] if golden.is_file() else None
+    folder = Path(checkpoint) if isinstance(checkpoint, str | Path) else None
+    model = checkpoint if folder is None else load(folder, which)
     if format == "onnx" and not height and isinstance(getattr(model, "size", None), int):
         height = width = model.size  # type: ignore[union-attr]
     graph = graph_of(model, height, width)
+    golden = read_golden(folder)["image"] if folder is not None and (folder / GOLDEN).is_file() else None
     images = _golden_images(golden, graph)[: batch or None]
     expected = {name: np.asarray(value) for name, value in jax.jit(graph.run)(graph.weights, images).items()}
     meta = _about(model, graph, format)
-    with landing(Path(out)) as folder:
-        file = folder / GRAPHS[format]
+    with landing(Path(out)) as part:
+        file = part / GRAPHS[format]
         if format == "stablehlo":
             exported = stablehlo.lowered(graph, batch, platforms)
             stablehlo.save(exported, file)
-            save_arrays(folder / WEIGHTS, graph.weights)
+            save_arrays(part / WEIGHTS, graph.weights)
             outputs, found = stablehlo.outputs_of(exported), stablehlo.run(exported, graph, images, batch)
             meta["platforms"] = list(exported.platforms)
         else:
@@ -93,8 +88,8 @@ def write(
         meta["input"] = {"name": "image", "dtype": "uint8", "shape": sizes}
         meta["outputs"] = {name: {**value, "meaning": MEANINGS[name]} for name, value in outputs.items()}
         meta["parity"] = None if found is None else _agreement(found, expected, graph.about["dtype"], format)
-        save_arrays(folder / GOLDEN, {"image": images, **expected})
-        save_json(folder / META, meta)
+        save_arrays(part / GOLDEN, {"image": images, **expected})
+        save_json(part / META, meta)
     return meta
 
 
@@ -112,7 +107,7 @@ def _agreement(
     return {"tolerance": tolerance, "share": SHARE, "differences": apart}
 
 
-def _about(model: AnyModel, graph: Graph, format: str) -> dict[str, Any]:
+def _about(model: Any, graph: Graph, format: str) -> dict[str, Any]:
     """The record but for input, outputs and parity."""
     known = ("step", "data_digest", "git_commit", "dataset", "metrics")
     source = {key: model.meta[key] for key in known if model.meta.get(key) is not None}

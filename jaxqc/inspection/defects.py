@@ -17,9 +17,8 @@ from jaxqc.errors import UserError
 from jaxqc.inspection.findings import Defect
 from jaxqc.inspection.rules import DefectRules
 from jaxqc.metrics.regions import disk
+from jaxqc.scorer import UNKNOWN, Scored
 
-UNKNOWN = "defect"
-"""Class of a defect where the model tells no kinds apart."""
 _SQUARE = np.ones((2, 2), np.uint8)
 
 
@@ -41,21 +40,6 @@ class Regions:
     @property
     def count(self) -> int:
         return len(self.areas)
-
-
-@dataclass(frozen=True)
-class Scored:
-    """A model's answer for one image of its own size.
-
-    map: float [h w] in [0, 1]. mask: bool [h w], where the model decides itself which pixels are defective; else those
-    from the threshold on. probabilities: [c], of the whole image, one a class. labels: int [h w], index of each pixel's
-    class, -1 = none; they go before the probabilities.
-    """
-
-    map: Float[np.ndarray, "h w"]
-    mask: Bool[np.ndarray, "h w"] | None = None
-    probabilities: Float[np.ndarray, " c"] | None = None
-    labels: Int[np.ndarray, "h w"] | None = None
 
 
 def find_regions(

@@ -1,7 +1,7 @@
 """The rules of inspection as one configuration: what a defect is, how severe an image, which grade and risk a lot.
 
 Every constant is a field, with the usual value as its default; a config file's `get_config() -> GradeRules` changes
-them (`configs/inspection_rules.py`).
+them (the packaged recipe `inspection_rules`).
 """
 
 from collections import Counter
@@ -12,6 +12,7 @@ from pathlib import Path
 from jaxqc.config import load_config
 from jaxqc.errors import UserError, suggest
 from jaxqc.fields import check_positive
+from jaxqc.recipes import find
 
 
 @dataclass(frozen=True)
@@ -129,13 +130,11 @@ class GradeRules:
 
 
 def load_rules(file: str | Path | None) -> GradeRules:
-    """The rules of a config file; None gives the usual ones.
+    """The rules of a config file, or of a packaged one by its name; None gives the usual ones.
 
     Raises:
       UserError: no such file, or `load_config` finds fault with it.
     """
     if file is None:
         return GradeRules()
-    if not Path(file).is_file():
-        raise UserError(f"--rules: no file {file}")
-    return load_config(file, GradeRules)
+    return load_config(find(file, "--rules"), GradeRules)

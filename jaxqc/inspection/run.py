@@ -5,6 +5,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from jaxqc.data.batches import Counter
 from jaxqc.errors import UserError
@@ -29,13 +30,13 @@ from jaxqc.inspection.results import (
     write_results,
 )
 from jaxqc.inspection.rules import GradeRules
-from jaxqc.inspection.scorers import AnyModel, make_scorer
+from jaxqc.inspection.scorers import info_of, make_scorer
 from jaxqc.inspection.stream import Stream
 from jaxqc.training.stop import Sigterm
 
 
 def inspect(
-    model: AnyModel,
+    model: Any,
     images: str | Path,
     out: str | Path,
     *,
@@ -77,7 +78,7 @@ def inspect(
     manifest = _without_pictures(read_manifest(images), out)
     scorer = make_scorer(model, threshold, devices)
     rules.check_classes(scorer.classes, "rules")
-    info = scorer.info(rules, mm_per_pixel)
+    info = info_of(scorer, rules, mm_per_pixel)
     mine = claim_of(LEDGER if ledger is None else _name(ledger), info)
     check_claim(out, mine)
     with ExitStack() as stack:

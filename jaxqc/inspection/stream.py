@@ -21,7 +21,7 @@ from jaxqc.data.decode import read_bytes, read_image
 from jaxqc.data.problems import Problem, printable
 from jaxqc.errors import UserError
 from jaxqc.inspection.acceptance.grading import judge
-from jaxqc.inspection.defects import Scored, find_regions
+from jaxqc.inspection.defects import find_regions
 from jaxqc.inspection.findings import Finding
 from jaxqc.inspection.ledger.rows import batched, check, row_of
 from jaxqc.inspection.ledger.store import Ledger, ModelInfo
@@ -29,7 +29,7 @@ from jaxqc.inspection.manifest import Item
 from jaxqc.inspection.report.gallery import Gallery
 from jaxqc.inspection.results import Findings, Problems
 from jaxqc.inspection.rules import GradeRules
-from jaxqc.inspection.scorers import Scorer
+from jaxqc.scorer import Scored, Scorer
 
 THREADS = min(16, os.cpu_count() or 1)
 """Threads that judge."""

@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,25 @@ from jaxqc.weights.load import Weights, load_weights, save_weights
 
 FILE = "backbone.npz"
 """In the run's folder: what `jaxqc.weights.load.load_weights` takes."""
+
+
+def train(
+    config: TrainConfig,
+    data: str | Path,
+    out: str | Path,
+    *,
+    weights: str | Path | None = None,
+    resume: bool = True,
+    progress: bool = True,
+    note: Callable[[str], None] | None = None,
+) -> RunResult:
+    """`train_backbone` as one of `jaxqc.api.METHODS`. note: takes lines worth showing; None prints nothing."""
+    if not isinstance(data, str | Path):
+        raise UserError("train: a classifier takes a folder of classes or a TFDS set; give its path")
+    result, trained = train_backbone(config, data, out, weights, resume, progress)
+    if note is not None and jax.process_index() == 0:
+        note(f"{Path(out) / FILE}: {trained.model}, {trained.source}")
+    return result
 
 
 def train_backbone(

@@ -46,6 +46,12 @@ class Evaluation:
     size: int
     about: dict[str, Any] = field(default_factory=dict)
     """The data's path, the checkpoint's step and record, and the versions and device of this evaluation."""
+    folder: Path | None = None
+    """Where it was written."""
+
+    def closing(self) -> str:
+        """The line below the table: speed, and where the result was written."""
+        return f"{self.images_per_second:.1f} images/s; written to {self.folder}"
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for a JSON file; NaN becomes null."""

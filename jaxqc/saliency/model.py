@@ -15,6 +15,7 @@ from jaxqc.data.augment.geometry import fit_to_size, to_float
 from jaxqc.data.batching import MAX_PIXELS, Images, one_of, pad_to, power, stack_of
 from jaxqc.errors import UserError
 from jaxqc.nn.fold import fold_batch_norm
+from jaxqc.outputs import Outputs, chosen
 from jaxqc.saliency.forward import infer
 from jaxqc.saliency.networks import build, find
 from jaxqc.training.checkpoint import load_variables
@@ -33,6 +34,8 @@ class Model:
     batch sizes occur.
     """
 
+    kind = "saliency"
+    """Its entry of `jaxqc.kinds.KINDS`."""
     mixes_sizes = False
 
     def __init__(
@@ -72,34 +75,45 @@ class Model:
         h, w = images.shape[1:3]
         return {**out, "map": _enlarge(out["map"], h, w) if size else out["map"][:, :h, :w]}
 
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Names that `predict` takes, the default first."""
+        one = jax.ShapeDtypeStruct((1, 64, 64, 3), np.float32)
+        found = jax.eval_shape(self.apply, self.variables, one)
+        return ("map", *(name for name in found if name != "map"))
+
     def predict(
-        self, images: Images, *, size: int | None = None, classes: bool = False
-    ) -> Prediction | tuple[Prediction, np.ndarray]:
-        """Defect maps, float32 in [0, 1], each at its image's own size.
+        self, images: Images, *, size: int | None = None, outputs: Outputs = None, classes: bool = False
+    ) -> Any:
+        """Defect maps, float32 in [0, 1], each at its image's own size; or the outputs that are named.
 
         Args:
           images: uint8 [n h w c] (c = 1 or 3), grey [n h w], one image [h w] or [h w c], or a list of images whose
             sizes may differ. An array with 3 axes is one image where the last is 1 or 3 long, else n grey ones.
           size: side of the network's input; None takes the checkpoint's, 0 each image's own size (padded to
             multiples of what it takes by repeating the edge).
-          classes: also return the class probabilities [n k] ([k] for one image), in the order of `self.classes`.
+          outputs: names of `self.outputs`: `map`; where the network has them `class` float32 [n k], probabilities in
+            the order of `self.classes`, and the coarse maps, smaller than the image.
+          classes: short for outputs `map` and `class`, as a pair.
 
         Returns:
-          [n h w], [h w] for one image, or a list of [h w] for a list.
+          [n h w], [h w] for one image, or a list of [h w] for a list; with `outputs` given, a dict of such by name,
+          where `class` is one array for a list too ([k] for one image).
 
         Raises:
-          UserError: another dtype or shape, or `classes` asked of a network that tells none.
+          UserError: another dtype, shape or size, or an output that this network does not have.
         """
-        maps, full = self._predict(images, self.size if size is None else size)
-        if not classes:
-            return maps
-        if "class" not in full:
-            raise UserError(f"model {self.config.model.name!r} tells no class; call predict without classes=True")
-        return maps, full["class"]
+        if classes:
+            found = self.predict(images, size=size, outputs=("map", "class"))
+            return found["map"], found["class"]
+        wanted = ("map",) if outputs is None else outputs
+        maps, full = self._predict(images, self.size if size is None else size, wanted)
+        found = {"map": maps, **full}
+        return maps if outputs is None else {name: found[name] for name in chosen(wanted, found)}
 
     def predict_full(self, images: Images, *, size: int | None = None) -> dict[str, Any]:
-        """As `predict`, but all that the network tells: `map`, `class`, and its (smaller) coarse maps."""
-        maps, full = self._predict(images, self.size if size is None else size)
+        """`predict` with all outputs that the network has."""
+        maps, full = self._predict(images, self.size if size is None else size, None)
         return {**full, "map": maps}
 
     def predict_small(self, images: Sequence[UInt8[np.ndarray, "h w c"]], full: int = 0) -> dict[str, np.ndarray]:
@@ -118,46 +132,53 @@ class Model:
             x = jnp.concatenate([x, jnp.repeat(x[-1:], full - n, axis=0)])
         return {k: np.asarray(v)[:n] for k, v in self._apply(self.variables, x).items() if k in ("map", "class")}
 
-    def _predict(self, images: Images, size: int) -> tuple[Prediction, dict[str, Any]]:
+    def _predict(
+        self, images: Images, size: int, outputs: str | Sequence[str] | None
+    ) -> tuple[Prediction, dict[str, Any]]:
+        """The maps, and the other outputs that are named; None = all."""
         if size < 0 or size % self.entry.multiple:
             raise UserError(f"size: {size} is not a multiple of {self.entry.multiple} (0 keeps each image's own size)")
         if isinstance(images, list | tuple):
             stacks = [one_of(np.asarray(image), i) for i, image in enumerate(images)]
             if len({s.shape for s in stacks}) <= 1 and stacks:
-                maps, full = self._predict(np.concatenate(stacks), size)
+                maps, full = self._predict(np.concatenate(stacks), size, outputs)
                 return list(maps), full
             if not stacks:
-                return [], {}
+                maps, full = self._predict(np.zeros((0, 32, 32, 1), np.uint8), size, outputs)
+                return list(maps), full
             if size:
-                return self._mixed(stacks, size)
-            each = [self._batches(stack, size) for stack in stacks]
+                return self._mixed(stacks, size, outputs)
+            each = [self._batches(stack, size, outputs) for stack in stacks]
             # Without a common size the coarse maps differ in shape, so that they come as lists.
             full: dict[str, Any] = {k: [out[k][0] for out in each] for k in each[0] if k != "map"}
             if "class" in full:
                 full["class"] = np.stack(full["class"])
             return [out["map"][0] for out in each], full
         stack, single = stack_of(np.asarray(images))
-        out = self._batches(stack, size)
+        out = self._batches(stack, size, outputs)
         out = {k: v[0] for k, v in out.items()} if single else out
         return out.pop("map"), out
 
-    def _batches(self, images: UInt8[np.ndarray, "n h w c"], size: int) -> dict[str, np.ndarray]:
+    def _batches(
+        self, images: UInt8[np.ndarray, "n h w c"], size: int, outputs: str | Sequence[str] | None
+    ) -> dict[str, np.ndarray]:
         """One image size: cut into batches, the last one padded by repeating its last image."""
         n, h, w, _ = images.shape
         most = max(1, min(self.batch, MAX_PIXELS // max(h * w, max(size, 1) ** 2)))
         if n == 0:
             shapes = jax.eval_shape(partial(self.forward, size=size), self.variables, np.zeros((1, h, w, 1), np.uint8))
-            return {k: np.zeros((0, *v.shape[1:]), v.dtype) for k, v in shapes.items()}
+            return {k: np.zeros((0, *v.shape[1:]), v.dtype) for k, v in _wanted(shapes, outputs).items()}
         parts = []
         for start in range(0, n, most):
             part = images[start : start + most]
-            parts.append(
-                (self._run(self.variables, pad_to(part, most if n > most else power(len(part))), size), len(part))
-            )
+            out = self._run(self.variables, pad_to(part, most if n > most else power(len(part))), size)
+            parts.append((_wanted(out, outputs), len(part)))
         done = [{k: np.asarray(v)[:count] for k, v in out.items()} for out, count in parts]
         return {k: np.concatenate([out[k] for out in done]) for k in done[0]}
 
-    def _mixed(self, stacks: list[np.ndarray], size: int) -> tuple[list[np.ndarray], dict[str, np.ndarray]]:
+    def _mixed(
+        self, stacks: list[np.ndarray], size: int, outputs: str | Sequence[str] | None
+    ) -> tuple[list[np.ndarray], dict[str, np.ndarray]]:
         """Images of several sizes through full batches: only the two resizes are compiled for each image size."""
         maps: list[np.ndarray] = []
         done = []
@@ -166,11 +187,16 @@ class Model:
             x = jnp.concatenate([self._shrink(stack, size) for stack in part])
             padded = self.batch if len(stacks) > self.batch else power(len(part))
             x = jnp.concatenate([x, jnp.repeat(x[-1:], padded - len(part), axis=0)])
-            out = dict(self._apply(self.variables, x))
+            out = _wanted(self._apply(self.variables, x), outputs)
             small = out.pop("map")
             maps += [np.asarray(self._enlarge(small[i : i + 1], *s.shape[1:3]))[0] for i, s in enumerate(part)]
             done.append({k: np.asarray(v)[: len(part)] for k, v in out.items()})
         return maps, {k: np.concatenate([out[k] for out in done]) for k in done[0]}
+
+
+def _wanted(found: Mapping[str, Any], outputs: str | Sequence[str] | None) -> dict[str, Any]:
+    """The map and what is named of a network's outputs, still on the device: the rest is never copied."""
+    return {name: found[name] for name in (found if outputs is None else ("map", *chosen(outputs, found)))}
 
 
 def load(path: str | Path, which: str = "best", fold: bool = True, batch: int = 16) -> Model:

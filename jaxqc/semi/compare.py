@@ -75,13 +75,13 @@ def checked_sizes(sizes: Sequence[int]) -> None:
 def speeds(model: Segmentation, batch: np.ndarray, sizes: Sequence[int]) -> list[float]:
     """Images a second at each size: medians of turns in which every size has its go, after one that only compiles."""
     for size in sizes:
-        model.predict(batch, fast=size)
+        model.predict(batch, size=size)
     times: list[list[float]] = [[] for _ in sizes]
     began = time.perf_counter()
     while len(times[0]) < 2 or (len(times[0]) < ROUNDS and time.perf_counter() - began < SECONDS):
         for size, spent in zip(sizes, times, strict=True):
             start = time.perf_counter()
-            model.predict(batch, fast=size)
+            model.predict(batch, size=size)
             spent.append(time.perf_counter() - start)
     return [len(batch) / median(spent) for spent in times]
 

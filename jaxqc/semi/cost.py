@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxqc.jaxprs import product_flops
-from jaxqc.semi.objective import Network
+from jaxqc.semi.network import EncoderDecoder
 from jaxqc.semi.recipe import SemiConfig
 
 BACKWARD = 2
@@ -27,7 +27,7 @@ def passes(config: SemiConfig, drawn: float = 0.0) -> tuple[float, float]:
     return config.students * (encoded + labels), config.students * (decoded + labels)
 
 
-def forward_flops(network: Network, start: Any, size: int) -> tuple[float, float]:
+def forward_flops(network: EncoderDecoder, start: Any, size: int) -> tuple[float, float]:
     """FLOPs of the encoder and of the decoder in a forward pass of one size x size image. start: key → parameters."""
     params = jax.eval_shape(lambda: start(jax.random.key(0)))
     image = jax.ShapeDtypeStruct((1, size, size, 3), jnp.float32)

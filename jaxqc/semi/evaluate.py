@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -38,11 +39,13 @@ class SegmentationEvaluation:
     unreadable: tuple[str, ...]
     images_per_second: float
     asked: tuple[int | None, bool | None] = (None, None)
-    """`fast` and `window` of the call; None = as the run has it."""
+    """`size` and `window` of the call; None = as the run has it."""
     sizes: tuple[SizeRow, ...] = ()
     """The network's speed and mIoU, where they were compared at several sizes of its input."""
     about: dict[str, Any] = field(default_factory=dict)
     """The way images were taken, the checkpoint's step and record, and the versions and device of this evaluation."""
+    folder: Path | None = None
+    """Where it was written."""
 
     @property
     def metrics(self) -> Metrics:
@@ -85,6 +88,11 @@ class SegmentationEvaluation:
             width = console.measure(table, options=console.options.update(max_width=1000)).maximum
             Console(width=max(console.width, width)).print(table)
 
+    def closing(self) -> str:
+        """The line below the tables: lists, speed, and where the result was written."""
+        lists = f"lists of {self.about['lists']}; " if "lists" in self.about else ""
+        return f"{lists}{self.images_per_second:.1f} images/s from files; written to {self.folder}"
+
     def table(self) -> "rich.table.Table":
         """A rich table: a row a class, and the mean IoU and pixel accuracy of all."""
         from rich import box
@@ -105,11 +113,11 @@ class SegmentationEvaluation:
 
 
 def evaluate_part(
-    model: Segmentation, part: Part, fast: int | None = None, window: bool | None = None, progress: bool = True
+    model: Segmentation, part: Part, size: int | None = None, window: bool | None = None, progress: bool = True
 ) -> SegmentationEvaluation:
     """Predicts and measures every image at its own size. Files that cannot be used are listed, never fatal.
 
-    fast, window: as `Segmentation.predict` takes them.
+    size, window: as `Segmentation.predict` takes them.
 
     Raises:
       UserError: not one image could be measured.
@@ -118,7 +126,7 @@ def evaluate_part(
     total = np.zeros((k, k), np.int64)
     unreadable: list[str] = []
     rows: list[dict[str, Any]] = []
-    kind_of = model.kind(fast, window)
+    key_of = model.grouping(size, window)
 
     def readable() -> Iterator[tuple[tuple[int, ...], tuple[Pair, np.ndarray, np.ndarray]]]:
         for pair, result in decoded(part.pairs, part.read, 2 * model.batch):
@@ -126,17 +134,17 @@ def evaluate_part(
                 unreadable.append(str(result))
                 counter.add(1)
             else:
-                yield kind_of(result[0].shape), (pair, *result)
+                yield key_of(result[0].shape), (pair, *result)
 
     with Counter("evaluating", len(part), progress) as counter:
         full: set[tuple[int, ...]] = set()
         for group in by_size(readable(), model.batch, 4 * model.batch):
             images = [image for _, image, _ in group]
-            kind = kind_of(images[0].shape)
+            key = key_of(images[0].shape)
             # A remainder is padded to a full batch where that is compiled already.
-            full |= {kind} if len(group) == model.batch else set()
-            pad = model.batch - len(group) if kind in full else 0
-            found = model.predict(images + images[-1:] * pad, fast=fast, window=window)
+            full |= {key} if len(group) == model.batch else set()
+            pad = model.batch - len(group) if key in full else 0
+            found = model.predict(images + images[-1:] * pad, size=size, window=window)
             for (pair, _, truth), labels in zip(group, found, strict=False):
                 matrix = segmentation.count(labels, truth, k)
                 total += matrix
@@ -148,13 +156,13 @@ def evaluate_part(
     place = {pair.image: i for i, pair in enumerate(part.pairs)}
     rows.sort(key=lambda row: place[row["id"]])
     about = {
-        "network_input": model.way(fast, window),
+        "network_input": model.way(size, window),
         "lists": part.where,
         "checkpoint": {key: v for key, v in model.meta.items() if key != "metrics"},
         "evaluated_with": environment(),
     }
     return SegmentationEvaluation(
-        part.name, part.split, model.classes, total, rows, tuple(unreadable), counter.rate, (fast, window), about=about
+        part.name, part.split, model.classes, total, rows, tuple(unreadable), counter.rate, (size, window), about=about
     )
 
 

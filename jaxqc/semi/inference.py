@@ -8,7 +8,7 @@ from jaxtyping import Array, Float
 from jaxqc.data.crops import grid
 from jaxqc.errors import UserError
 from jaxqc.nn.resizing import resize_align_corners
-from jaxqc.semi.objective import Network
+from jaxqc.semi.network import EncoderDecoder
 
 PATCH = 14
 """Side of DINOv2's patches: both sides of its input are multiples of it."""
@@ -30,7 +30,7 @@ def fitting(height: int, width: int, multiple: int = PATCH, side: int = 0) -> tu
 
 
 def whole_image(
-    network: Network, params: object, image: Float[Array, "b h w 3"], multiple: int = PATCH, side: int = 0
+    network: EncoderDecoder, params: object, image: Float[Array, "b h w 3"], multiple: int = PATCH, side: int = 0
 ) -> Float[Array, "b h w k"]:
     """Probabilities at the image's own size from one pass at `fitting(h, w, multiple, side)`.
 
@@ -71,7 +71,7 @@ def slides(height: int, width: int, window: bool) -> bool:
 
 
 def probabilities(
-    network: Network,
+    network: EncoderDecoder,
     params: object,
     image: Float[Array, "b h w 3"],
     multiple: int = PATCH,
@@ -86,7 +86,7 @@ def probabilities(
 
 
 def sliding_window(
-    network: Network,
+    network: EncoderDecoder,
     params: object,
     image: Float[Array, "b h w 3"],
     window: int = WINDOW,

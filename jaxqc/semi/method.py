@@ -14,7 +14,8 @@ from jaxqc.metrics import segmentation
 from jaxqc.models.resnet import IMAGENET_MEAN, IMAGENET_STD
 from jaxqc.semi import inference, objective
 from jaxqc.semi.cost import forward_flops, step_flops
-from jaxqc.semi.objective import Frozen, Network
+from jaxqc.semi.network import EncoderDecoder
+from jaxqc.semi.objective import Frozen
 from jaxqc.semi.recipe import SemiConfig
 from jaxqc.training.method import Logs
 from jaxqc.types import AXIS, Batch, Metrics, Variables
@@ -25,21 +26,21 @@ class SemiMethod:
     """A segmentation network learnt from few labels.
 
     network: its two halves. start: key → parameters, for each student anew. multiple: of which the network's input
-    sides have to be. head_rate, lr_scale: factors on the learning rate of the head and of all. fast: long side in
+    sides have to be. head_rate, lr_scale: factors on the learning rate of the head and of all. long_side: in
     pixels of the images it is measured on; 0 = their own. window: whether large images are measured by a sliding
     window. class_weights: factor on the loss of each class; () = 1. peak_tflops: of one device; 0 = not known.
     """
 
     config: SemiConfig
     classes: tuple[str, ...]
-    network: Network
+    network: EncoderDecoder
     start: Callable[[Key[Array, ""]], Any]
     mean: tuple[float, ...] = IMAGENET_MEAN
     std: tuple[float, ...] = IMAGENET_STD
     multiple: int = inference.PATCH
     head_rate: float = 1.0
     lr_scale: float = 1.0
-    fast: int = 0
+    long_side: int = 0
     window: bool = False
     class_weights: tuple[float, ...] = ()
     peak_tflops: float = 0.0
@@ -105,7 +106,9 @@ class SemiMethod:
 
     def predict(self, variables: Variables, image: Float[Array, "b h w 3"]) -> dict[str, jax.Array]:
         """Normalised images → `map` [b h w k] probabilities and `label` [b h w] int32, of one network's parameters."""
-        found = inference.probabilities(self.network, variables["params"], image, self.multiple, self.fast, self.window)
+        found = inference.probabilities(
+            self.network, variables["params"], image, self.multiple, self.long_side, self.window
+        )
         return {"map": found, "label": found.argmax(-1).astype(jnp.int32)}
 
     def init_metrics(self) -> segmentation.ConfusionSums:

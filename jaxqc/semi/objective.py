@@ -9,11 +9,8 @@
 | `truth`                 | int32   | [u s s]       | optional: the unlabelled images' true classes, to be logged only |
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from flax import struct
@@ -26,35 +23,12 @@ from jaxqc.data.augment.photometric import photometric
 from jaxqc.semi import dropout, ema, history, losses
 from jaxqc.semi.history import History
 from jaxqc.semi.manifest import IGNORE
+from jaxqc.semi.network import EncoderDecoder
 from jaxqc.semi.recipe import SemiConfig
 from jaxqc.semi.tiers import tier_of, tier_weight
 from jaxqc.types import Batch
 
 Logs = dict[str, jax.Array]
-
-
-@dataclass(frozen=True)
-class Network:
-    """A segmentation network as two pure functions, without batch statistics.
-
-    encode: (params, images [b h w 3]) → features, a pytree of [b ... c]. decode: (params, features, (height, width)) →
-    logits [b height width k].
-    """
-
-    encode: Callable[[Any, Array], Any]
-    decode: Callable[[Any, Any, tuple[int, int]], Array]
-
-    def __call__(self, params: Any, image: Float[Array, "b h w 3"]) -> Float[Array, "b h w k"]:
-        """Logits at the image's size."""
-        return self.decode(params, self.encode(params, image), (image.shape[1], image.shape[2]))
-
-
-def network_of(module: nn.Module) -> Network:
-    """The halves of a flax module with methods `encode(image)` and `decode(features, size)` and only `params`."""
-    return Network(
-        lambda params, image: module.apply({"params": params}, image, method="encode"),
-        lambda params, features, size: module.apply({"params": params}, features, size, method="decode"),  # type: ignore[return-value]
-    )
 
 
 @struct.dataclass
@@ -119,7 +93,7 @@ def prepare(
 
 def semi_loss(
     config: SemiConfig,
-    network: Network,
+    network: EncoderDecoder,
     student: Any,
     frozen: Frozen,
     batch: Batch,
@@ -150,7 +124,7 @@ def semi_loss(
 
 def _student_loss(
     config: SemiConfig,
-    network: Network,
+    network: EncoderDecoder,
     params: Any,
     weak: Array | None,
     frozen: Frozen,
@@ -196,7 +170,7 @@ def _student_loss(
 
 
 def _forward(
-    config: SemiConfig, network: Network, params: Any, batch: Batch, key: Key[Array, ""], axis: str | None
+    config: SemiConfig, network: EncoderDecoder, params: Any, batch: Batch, key: Key[Array, ""], axis: str | None
 ) -> tuple[Array, list[Array], Array | None, Array | None]:
     """The student's logits of the labelled images, of each strong view, of the weak view's perturbed features and of
     the weak view as it is (the last two where the method needs them), in one pass: nothing depends on the batch."""

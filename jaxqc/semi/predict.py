@@ -15,17 +15,18 @@ def predict_folder(
     model: Segmentation,
     images: str | Path,
     out: str | Path,
-    overlays: str | Path = "",
-    fast: int | None = None,
-    window: bool | None = None,
+    *,
+    size: int | None = None,
     progress: bool = True,
+    overlays: str | Path = "",
+    window: bool | None = None,
 ) -> FolderResult:
     """Writes `out/STEM.png` for each image below `images` (`each_image`): pixel values are class numbers, shown in the
     classes' colours; as a mask of a data set it can be read again.
 
     Args:
+      size, window: as `Segmentation.predict` takes them.
       overlays: a folder for pictures of the image below its classes, with a legend; "" = none.
-      fast, window: as `Segmentation.predict` takes them.
 
     Raises:
       UserError: no images there, `overlays` is `out`, or a file cannot be written.
@@ -48,7 +49,7 @@ def predict_folder(
             Image.fromarray(with_legend(laid, labels, model.classes, model.colors)).save(files[1])
 
     def predict(group: list[np.ndarray]) -> Sequence[np.ndarray]:
-        return list(model.predict(group, fast=fast, window=window))
+        return list(model.predict(group, size=size, window=window))
 
     outs = [out, overlays] if overlays else [out]
-    return each_image(images, outs, predict, write, model.batch, model.kind(fast, window), progress, "label map")
+    return each_image(images, outs, predict, write, model.batch, model.grouping(size, window), progress, "label map")

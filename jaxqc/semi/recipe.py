@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -242,10 +243,20 @@ class SemiTrainConfig(TrainConfig):
     peak_tflops: float = 0.0
     """TFLOP/s that one device can do in `model.dtype`, of its data sheet or measured: the log then records the
     share of it that the model's FLOPs reach (MFU). 0 = not known."""
-    fast: int = 0
+    long_side: int = 0
     """Long side in pixels of the images that the network sees when it is measured; 0 = their own."""
     window: bool = False
     """Measure large images by a sliding window."""
+
+    renamed = {"fast": "long_side"}  # noqa: RUF012 - no field: as earlier versions stored it
+
+    @property
+    def unused(self) -> Mapping[str, str]:
+        """Fields that a run of few labels does not use, each with what to do instead."""
+        lists = "the lists in views.splits name the images and masks (jaxqc data split makes them)"
+        names = ("protocol", "layout", "skip_bad", "image_key", "mask_key", "label_key", "foreground")
+        views = "views.scale_min, views.scale_max, views.flip, semi.photometric and semi.cutmix change the images"
+        return {"augment": views, **{f"data.{name}": lists for name in names}}
 
     def check(self, where: str) -> None:
         """Checks what no single field's type can. Raises UserError."""

@@ -8,58 +8,59 @@ from jaxqc.errors import UserError
 from jaxqc.semi.compare import checked_sizes, compare_sizes
 from jaxqc.semi.evaluate import SegmentationEvaluation, evaluate_part
 from jaxqc.semi.evaluation_set import Part, part_of
-from jaxqc.semi.model import Segmentation, load_segmentation
-from jaxqc.training.record import write_measures
+from jaxqc.semi.model import Segmentation
+from jaxqc.training.record import evaluation_folder, write_measures
 
 
-def evaluate_segmentation(
-    checkpoint: str | Path | Segmentation,
+def evaluate(
+    model: Segmentation,
     data: str | Path,
     out: str | Path | None = None,
     *,
-    which: str = "best",
     run: str | Path | None = None,
     split: str = "val",
-    splits: str | Path = "",
-    fast: int | None = None,
-    window: bool | None = None,
-    sizes: tuple[int, ...] = (),
+    size: int | None = None,
     worst: int = 10,
     progress: bool = True,
+    splits: str | Path = "",
+    window: bool | None = None,
+    sizes: tuple[int, ...] = (),
 ) -> SegmentationEvaluation:
-    """Measures a run's network on images with label maps, and writes the result below `out` where it is given.
+    """Measures a network on images with label maps, and writes the result below `out` where it is given.
 
     Args:
-      checkpoint: the run's folder, or a loaded model. `which`: `best` or `last`. `run`: a loaded model's run folder.
       data: the folder in which the split lists' paths begin.
-      split: `val` (the test images), `select`, `labeled`, `unlabeled`, or `all`. splits: a folder of lists; "" = the
-        run's own or the data's (`jaxqc.semi.evaluation_set.part_of`).
-      fast, window: how images are taken (`Segmentation.predict`); None as the run has it.
+      out: a folder; "" = `evaluation-SPLIT` in `run`, the run's folder.
+      split: `val` or `test` (the test images), `select`, `labeled`, `unlabeled`, or `all`. splits: a folder of lists;
+        "" = the run's own or the data's (`jaxqc.semi.evaluation_set.part_of`).
+      size, window: how images are taken (`Segmentation.predict`); None as the run has it.
       sizes: long sides in pixels to be compared in mean IoU and speed; the result is of the first.
       worst: number of worst cases to draw.
 
     Raises:
-      UserError: no such run or data, an unknown split or class, `sizes` beside `fast` or `window`, or not one image
-        that can be measured.
+      UserError: no such data, an unknown split or class, `sizes` beside `size` or `window`, or not one image that can
+        be measured.
     """
-    model = checkpoint if isinstance(checkpoint, Segmentation) else load_segmentation(checkpoint, which)
-    folder = run if isinstance(checkpoint, Segmentation) else checkpoint
-    part = part_of(data, split, model.classes, folder, splits)
+    if not isinstance(data, str | Path):
+        raise UserError("data: a segmentation network is measured on a folder; give its path")
+    split = "val" if split == "test" else split
+    part = part_of(data, split, model.classes, run, splits)
     if sizes:
         checked_sizes(sizes)
-        if fast is not None or window is not None:
+        if size is not None or window is not None:
             raise UserError("--sizes: takes the place of --size and --window; give one of them")
-        fast = sizes[0]
-    result = evaluate_part(model, part, fast, window, progress)
+        size = sizes[0]
+    result = evaluate_part(model, part, size, window, progress)
     if sizes:
-        others = [evaluate_part(model, part, size, None, progress) for size in sizes[1:]]
+        others = [evaluate_part(model, part, other, None, progress) for other in sizes[1:]]
         mious = [other.metrics["miou"] for other in (result, *others)]
         usable = {row["id"] for row in result.per_image[: 4 * model.batch]}
         images = [part.read(pair)[0] for pair in part.pairs if pair.image in usable]
         result = replace(result, sizes=compare_sizes(model, images, sizes, mious))
-    result = replace(result, about={"data": printable(data), **result.about})
-    if out is not None:
-        write_evaluation(result, model, part, out, worst)
+    folder = evaluation_folder(out, run, split)
+    result = replace(result, about={"data": printable(data), **result.about}, folder=folder)
+    if folder is not None:
+        write_evaluation(result, model, part, folder, worst)
     return result
 
 
@@ -94,8 +95,8 @@ def _draw_worst(result: SegmentationEvaluation, model: Segmentation, part: Part,
     chosen = sorted(measured, key=lambda row: row["miou"])[:worst]
     pairs = {pair.image: pair for pair in part.pairs}
     read = [part.read(pairs[row["id"]]) for row in chosen]
-    fast, window = result.asked
-    maps = model.predict([image for image, _ in read], fast=fast, window=window)
+    size, window = result.asked
+    maps = model.predict([image for image, _ in read], size=size, window=window)
     rows = []
     for row, (image, truth), labels in zip(chosen, read, maps, strict=True):
         lines = f"mean IoU {row['miou']:.3f}", f"pixels {row['pixel_accuracy']:.3f}"

@@ -11,18 +11,19 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Key
 
+from jaxqc.config import TrainConfig
 from jaxqc.data.problems import printable
 from jaxqc.errors import UserError
 from jaxqc.models.dinov2 import VITS
 from jaxqc.models.resnet import LAYERS
-from jaxqc.models.segmenter import build_segmenter, encoder_spec, with_encoder
+from jaxqc.models.segmenter import encoder_spec, with_encoder
 from jaxqc.semi import feed
 from jaxqc.semi.check import SplitReport, check_splits
 from jaxqc.semi.data import Splits, read_list, read_splits, write_splits
 from jaxqc.semi.losses import balanced_weights
 from jaxqc.semi.manifest import FILES, Manifest, read_manifest, write_manifest
 from jaxqc.semi.method import SemiMethod
-from jaxqc.semi.objective import network_of
+from jaxqc.semi.network import halves_of, make_network
 from jaxqc.semi.recipe import SemiTrainConfig
 from jaxqc.training.checkpoint import steps_in
 from jaxqc.training.loop import RunResult, run
@@ -34,9 +35,10 @@ LISTS = "splits"
 
 
 def train_semi(
-    config: SemiTrainConfig,
+    config: TrainConfig,
     data: str | Path,
     out: str | Path,
+    *,
     resume: bool = True,
     progress: bool = True,
     note: Callable[[str], None] | None = None,
@@ -44,12 +46,17 @@ def train_semi(
     """Trains a member of the family and leaves a run folder in `out`.
 
     Args:
+      config: a `SemiTrainConfig`.
       data: folder that the paths in the lists of `config.views.splits` start from.
       note: takes lines worth showing; None prints nothing.
 
     Raises:
       UserError: whatever is wrong with recipe, lists, masks, weights or folder. SystemExit: 143 after SIGTERM.
     """
+    if not isinstance(config, SemiTrainConfig):
+        raise UserError(f"method: {config.method!r} goes with a SemiTrainConfig (jaxqc.semi.recipe), not a TrainConfig")
+    if not isinstance(data, str | Path):
+        raise UserError("train: a recipe with few labels takes the data's folder, which its lists start from")
     root, out, say = Path(data), Path(out), note or (lambda text: None)
     splits, manifest = open_lists(config, root)
     started = bool(steps_in(out / "checkpoints"))
@@ -133,27 +140,6 @@ def encoder_weights(config: SemiTrainConfig) -> Weights | None:
     return load_weights(config.weights, config.model.name, layers) if config.weights else None
 
 
-def make_network(config: SemiTrainConfig, classes: int, prior: tuple[float, ...] = ()) -> nn.Module:
-    """The segmenter of a recipe. A ResNet has its batch norm folded into its kernels: nothing depends on the batch.
-
-    Raises:
-      UserError: an unknown encoder, or a width that is not 1.
-    """
-    if config.model.width != 1:
-        raise UserError(f"model.width={config.model.width}: an encoder has the width of its name; leave it at 1")
-    net = config.model
-    return build_segmenter(
-        net.name,
-        classes,
-        net.dtype,
-        config.hidden,
-        prior=prior,
-        attention=config.attention,
-        folded=True,
-        layers=config.layers,
-    )
-
-
 def make_method(
     config: SemiTrainConfig, manifest: Manifest, report: SplitReport | None = None, start: Weights | None = None
 ) -> SemiMethod:
@@ -176,12 +162,12 @@ def make_method(
     return SemiMethod(
         config.semi,
         manifest.classes,
-        network_of(module),
+        halves_of(module),
         lambda key: _start(module, encoder, key, config.phases[0].size),
         multiple=multiple,
         head_rate=config.head_rate,
         lr_scale=config.lr_scale,
-        fast=config.fast,
+        long_side=config.long_side,
         window=config.window,
         peak_tflops=config.peak_tflops,
         class_weights=tuple(balanced_weights(pixels, config.semi.balance)) if config.semi.balance else (),

@@ -16,7 +16,7 @@ from jaxqc.data.dataset import ArrayDataset, Dataset
 from jaxqc.data.pipeline import BatchSource
 from jaxqc.errors import UserError, suggest
 from jaxqc.fields import to_dict
-from jaxqc.training import checkpoint, plan, record, state
+from jaxqc.training import checkpoint, golden, plan, record, state
 from jaxqc.training.cache import enable_compilation_cache
 from jaxqc.training.evaluate import make_evaluate
 from jaxqc.training.feed import Fetch, Resident, Stream, in_memory
@@ -85,7 +85,7 @@ def run(
     sitting.train(progress)
     shown = sets[0] if sets else train
     if not isinstance(shown, BatchSource):
-        record.write_golden(workdir, method, shown, config)
+        golden.write_golden(workdir, method, shown, config)
     return RunResult(
         workdir, sitting.step, sitting.metrics, sitting.best["metrics"], sitting.best["step"], sitting.seconds
     )

@@ -1,4 +1,4 @@
-"""The record of a run: config.json, meta.json (data, versions, commit) and golden.npz, its later proof."""
+"""The record of a run: config.json and meta.json (data, versions, commit), and the digests in them."""
 
 import csv
 import hashlib
@@ -8,29 +8,25 @@ import subprocess
 from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import Any
-from zipfile import BadZipFile
+from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
 
 import jaxqc
-from jaxqc.atomic import whole_file, write_text
-from jaxqc.config import TrainConfig
+from jaxqc.atomic import write_text
 from jaxqc.data.dataset import ArrayDataset, Dataset
-from jaxqc.data.pipeline import BatchSource, eval_batches
 from jaxqc.errors import UserError
 from jaxqc.fields import to_dict
-from jaxqc.training.checkpoint import load_variables
-from jaxqc.training.evaluate import predict_maps
-from jaxqc.training.method import Method
 from jaxqc.version import __version__
 
+if TYPE_CHECKING:
+    import jaxqc.data.pipeline
+
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
-GOLDEN_IMAGES = 2
 
 
-def data_digest(dataset: ArrayDataset | Dataset | BatchSource) -> str:
+def data_digest(dataset: "ArrayDataset | Dataset | jaxqc.data.pipeline.BatchSource") -> str:
     """SHA-256 of the training data: ids and pixels of arrays, ids and classes of an index (whose pixels are unread)."""
     if not isinstance(dataset, Dataset):
         return dataset.digest()
@@ -79,6 +75,19 @@ def write_record(folder: Path, config: Any, meta: dict[str, Any] | None, classes
         raise UserError(f"{folder}: cannot write there ({e.strerror or e}); choose another folder") from e
 
 
+def evaluation_folder(out: str | Path | None, run: str | Path | None, *names: str) -> Path | None:
+    """Where an evaluation goes: `out`, for "" `evaluation-NAMES` in the folder of the run, for None nowhere.
+
+    Raises:
+      UserError: "" without a run's folder.
+    """
+    if out is None or out:
+        return None if out is None else Path(out)
+    if run is None:
+        raise UserError("out: '' is a folder in that of the run, which is not known here; give run= or a folder")
+    return Path(run) / "-".join(("evaluation", *names))
+
+
 def write_measures(out: Path, report: dict[str, Any], rows: Sequence[dict[str, Any]]) -> None:
     """`evaluation.json` and, a row an image, `per_image.csv` of an evaluation; OSError where they cannot be written."""
     out.mkdir(parents=True, exist_ok=True)
@@ -87,29 +96,3 @@ def write_measures(out: Path, report: dict[str, Any], rows: Sequence[dict[str, A
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
-
-
-def write_golden(folder: Path, method: Method, dataset: ArrayDataset | Dataset, config: TrainConfig) -> Path:
-    """golden.npz: `image` uint8 [n h w c], the best checkpoint's `map` float32 [n s s] (and `class` [n k]) for them,
-    `size` = s and `step`, so that another machine can measure how far off its own maps are."""
-    variables, _, meta = load_variables(folder, "best", type(config))  # in every process: Orbax reads in step
-    path = folder / "golden.npz"
-    if _golden_step(path) == meta["step"]:
-        return path  # made where the checkpoint was made; made again here it would prove nothing
-    with eval_batches(dataset, GOLDEN_IMAGES, config.data.size) as batches:
-        images = next(batches)["image"][: len(dataset)]
-    out = predict_maps(method, method.deployed(variables, None), images, config.eval_size)
-    arrays: dict[str, Any] = {k: out[k] for k in ("map", "class") if k in out}
-    arrays |= {"image": images, "size": np.int32(config.eval_size), "step": np.int32(meta["step"])}
-    if jax.process_index() == 0:
-        with whole_file(path) as part, part.open("wb") as file:
-            np.savez_compressed(file, **arrays)
-    return path
-
-
-def _golden_step(path: Path) -> int | None:
-    try:
-        with np.load(path) as kept:
-            return int(kept["step"])
-    except (OSError, ValueError, KeyError, BadZipFile):  # absent or damaged
-        return None

@@ -9,10 +9,11 @@ import pytest
 from jaxqc.errors import UserError
 from jaxqc.semi.cost import forward_flops, passes, step_flops
 from jaxqc.semi.method import SemiMethod
-from jaxqc.semi.objective import Network, semi_loss
+from jaxqc.semi.network import EncoderDecoder
+from jaxqc.semi.objective import semi_loss
 from jaxqc.semi.recipe import PRESETS, SemiTrainConfig, preset
 
-LINEAR = Network(lambda p, x: x @ p["w"], lambda p, f, size: (f @ p["v"]) @ p["v"].T)
+LINEAR = EncoderDecoder(lambda p, x: x @ p["w"], lambda p, f, size: (f @ p["v"]) @ p["v"].T)
 
 
 def start(key: jax.Array) -> dict[str, jax.Array]:
@@ -33,7 +34,7 @@ def seen(name: str) -> tuple[int, int]:
         return features @ params["w"]
 
     config, weak = preset(name), jnp.ones((2, 8, 8, 3))
-    method = SemiMethod(config, ("a", "b", "c"), Network(encode, decode), lambda key: {"w": jnp.eye(3)})
+    method = SemiMethod(config, ("a", "b", "c"), EncoderDecoder(encode, decode), lambda key: {"w": jnp.eye(3)})
     params = method.init(jax.random.key(0))["params"]
     batch = {"image": weak, "mask": jnp.zeros((2, 8, 8), jnp.int32), "weak": weak, "valid": jnp.ones((2, 8, 8), bool)}
     if config.views:

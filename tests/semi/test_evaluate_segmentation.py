@@ -184,7 +184,7 @@ def test_sizes_are_compared_in_miou_and_speed(kept_run, squares, tmp_path, capsy
     assert (rows[0]["lost"], rows[0]["gain"]) == (0, 1)
     model = load_segmentation(kept_run)
     for row in rows:
-        result = jaxqc.evaluate_segmentation(model, squares, run=kept_run, fast=row["size"], progress=False)
+        result = jaxqc.evaluate_segmentation(model, squares, run=kept_run, size=row["size"], progress=False)
         assert row["miou"] == pytest.approx(result.metrics["miou"], abs=2e-3)
         assert row["lost"] == pytest.approx(rows[0]["miou"] - row["miou"], abs=2e-6)
         assert row["gain"] == pytest.approx(row["images_per_second"] / rows[0]["images_per_second"], rel=1e-3)

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from jaxqc.semi import dropout, history, objective
-from jaxqc.semi.objective import Frozen, Network
+from jaxqc.semi.network import EncoderDecoder
+from jaxqc.semi.objective import Frozen
 from jaxqc.semi.recipe import PRESETS, preset
 
 S, B, U, K, C = 6, 2, 3, 4, 5
@@ -25,7 +26,7 @@ def decode(p: Any, features: Any, size: tuple[int, int]) -> Any:
     return (features["map"] @ p["head"] + tokens @ p["other"]) * 3
 
 
-NETWORK = Network(encode, decode)
+NETWORK = EncoderDecoder(encode, decode)
 QUICK = {"xla_backend_optimization_level": 0}
 """Compiled once and run once: optimising costs more than it saves."""
 push, draw = jax.jit(history.push), jax.jit(history.draw, static_argnums=2)

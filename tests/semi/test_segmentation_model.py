@@ -12,9 +12,11 @@ import pytest
 import jaxqc
 from jaxqc.config import ModelConfig
 from jaxqc.errors import UserError
+from jaxqc.kinds import KINDS, kind_of
 from jaxqc.models.dinov2 import VITS, ViTSpec
-from jaxqc.semi import inference, train
-from jaxqc.semi.model import Segmentation, is_segmentation, load_segmentation
+from jaxqc.semi import inference
+from jaxqc.semi import network as network_
+from jaxqc.semi.model import Segmentation, load_segmentation
 from jaxqc.semi.recipe import SemiTrainConfig, preset
 from tests.support.kept_run import (  # noqa: F401 - fixtures
     CLASSES,
@@ -45,7 +47,7 @@ def test_loads_by_the_folders_method(kept_run, model):
     assert found.classes == CLASSES
     assert found.colors == COLORS
     assert found.meta["step"] == 7
-    assert not is_segmentation(kept_run / "splits")
+    assert kind_of(kept_run) is KINDS["segmentation"] is not kind_of(kept_run / "splits")
 
 
 def test_one_network_of_a_run_with_more_is_taken(model, squares, tmp_path, rng):
@@ -63,12 +65,12 @@ def test_one_network_of_a_run_with_more_is_taken(model, squares, tmp_path, rng):
 
 def test_images_are_taken_at_the_long_side_of_those_that_chose_the_network(model, squares, tmp_path, rng):
     image = rng.integers(0, 256, (60, 80, 3), np.uint8)
-    for changes in ({"fast": 42}, {"eval_size": 42}):
+    for changes in ({"long_side": 42}, {"eval_size": 42}):
         run = write_run(tmp_path / next(iter(changes)), squares, model.params, model=ModelConfig(name=NET), **changes)
         other = load_segmentation(run)
         assert other.input_size(60, 80) == (28, 42)
-        np.testing.assert_array_equal(other.predict(image), model.predict(image, fast=42))
-        np.testing.assert_array_equal(other.predict(image, fast=0), model.predict(image))
+        np.testing.assert_array_equal(other.predict(image), model.predict(image, size=42))
+        np.testing.assert_array_equal(other.predict(image, size=0), model.predict(image))
 
 
 def test_lists_of_mixed_sizes_equal_single_images(model, mixed):
@@ -100,7 +102,7 @@ def test_it_is_the_whole_image_pass_of_training(model, rng):
     for fast in (0, 28):
         whole = jax.jit(inference.whole_image, static_argnums=(0, 3, 4))
         expected = whole(model._network, model.params, jnp.asarray(x, jnp.float32), 14, fast)
-        np.testing.assert_allclose(model.predict_full(image, fast=fast)["map"], expected, atol=2e-5)
+        np.testing.assert_allclose(model.predict_full(image, size=fast)["map"], expected, atol=2e-5)
         run = jax.jit(model.forward, static_argnums=2)
         np.testing.assert_allclose(run(model.params, image, fast), expected, atol=2e-5)
 
@@ -121,7 +123,7 @@ def test_one_network_graph_a_kind_of_size(kept_run, rng):
     for n in (3, 4, 7, 9):
         model.predict([rng.integers(0, 256, shapes[i % 5], np.uint8) for i in range(n)])
     assert model._apply._cache_size() <= 2  # batches of 4, and one of 1 where a call had but one image left
-    assert len({model.kind()(s) for s in shapes}) == 1
+    assert len({model.grouping()(s) for s in shapes}) == 1
 
 
 def test_windows_where_the_image_is_large_enough(model, monkeypatch, rng):
@@ -137,17 +139,17 @@ def test_windows_where_the_image_is_large_enough(model, monkeypatch, rng):
     assert model.input_size(35, 44, window=True) == (28, 28)
     grey = [large[0], large[1, ..., 0]]  # both kinds of image in one group
     assert [m.shape for m in model.predict(grey, window=True)] == [(35, 44)] * 2
-    with pytest.raises(UserError, match="fast=28 and window"):
-        model.predict(small, fast=28, window=True)
+    with pytest.raises(UserError, match="size=28 and window"):
+        model.predict(small, size=28, window=True)
 
 
 @pytest.mark.parametrize("name", ["vit_micro14", pytest.param("resnet18", marks=pytest.mark.slow)])
 def test_a_real_network_of_the_recipe(name, squares, tmp_path, rng, monkeypatch):
     """The network that the training builds, from its file, at a size it takes as it is."""
-    monkeypatch.setattr("jaxqc.semi.model.make_network", train.make_network)
+    monkeypatch.setattr("jaxqc.semi.model.make_network", network_.make_network)
     monkeypatch.setitem(VITS, "vit_micro14", ViTSpec(192, 4, 3, (0, 1, 2, 3), grid=4))
     config = SemiTrainConfig(model=ModelConfig(name=name), hidden=8)
-    network = train.make_network(config, len(CLASSES))
+    network = network_.make_network(config, len(CLASSES))
     params = random_params(network)
     model = load_segmentation(write_run(tmp_path / "run", squares, params, model=config.model, hidden=8))
     image = rng.integers(0, 256, (1, 42, 42, 3), np.uint8)
@@ -157,10 +159,10 @@ def test_a_real_network_of_the_recipe(name, squares, tmp_path, rng, monkeypatch)
 
 
 def test_what_a_gpu_trained_by_cudnn_is_used_anywhere(rng, monkeypatch):
-    monkeypatch.setattr("jaxqc.semi.model.make_network", train.make_network)
+    monkeypatch.setattr("jaxqc.semi.model.make_network", network_.make_network)
     monkeypatch.setitem(VITS, "vit_micro14", ViTSpec(192, 4, 3, (0, 1, 2, 3), grid=4))
     config = SemiTrainConfig(model=ModelConfig(name="vit_micro14", dtype="bfloat16"), hidden=8, attention="cudnn")
-    params = random_params(train.make_network(dataclasses.replace(config, attention="xla"), len(CLASSES)))
+    params = random_params(network_.make_network(dataclasses.replace(config, attention="xla"), len(CLASSES)))
     model = Segmentation(params, config, {"classes": CLASSES, "mean": [0.5] * 3, "std": [0.2] * 3})
     assert model.predict(rng.integers(0, 256, (1, 28, 28, 3), np.uint8)).shape == (1, 28, 28)
 

@@ -12,11 +12,11 @@ import pytest
 from jaxqc.errors import UserError
 from jaxqc.semi import inference
 from jaxqc.semi.method import SemiMethod
-from jaxqc.semi.objective import Network, network_of
+from jaxqc.semi.network import EncoderDecoder, halves_of
 from jaxqc.semi.recipe import preset
 from jaxqc.types import AXIS
 
-POINTWISE = Network(lambda p, image: image, lambda p, features, size: features @ p)
+POINTWISE = EncoderDecoder(lambda p, image: image, lambda p, features, size: features @ p)
 """Knows nothing of neighbours: whatever way an image is cut, each pixel's answer is the same."""
 
 
@@ -37,7 +37,9 @@ def test_sliding_window_covers_every_pixel(window: int, stride: int, rng: np.ran
 
 
 def test_sliding_window_averages_windows() -> None:
-    seen_first = Network(lambda p, x: x, lambda p, x, size: jnp.stack([x[..., 0] - x[:, :1, :1, 0], 0 * x[..., 0]], -1))
+    seen_first = EncoderDecoder(
+        lambda p, x: x, lambda p, x, size: jnp.stack([x[..., 0] - x[:, :1, :1, 0], 0 * x[..., 0]], -1)
+    )
     image = np.arange(12, dtype=np.float32).reshape(1, 1, 12, 1).repeat(4, 1)
     got = np.asarray(inference.sliding_window(seen_first, None, image, 8, 4, 4))[0, 0, :, 0]
     sigmoid = lambda x: 1 / (1 + np.exp(-x))
@@ -54,7 +56,7 @@ def test_a_window_takes_what_the_network_takes() -> None:
         assert x.shape[1] % 4 == x.shape[2] % 4 == 0
         return x
 
-    patches = Network(encode, lambda p, features, size: features @ p)
+    patches = EncoderDecoder(encode, lambda p, features, size: features @ p)
     found = inference.sliding_window(patches, np.ones((3, 2)), np.zeros((1, 18, 25, 3), np.float32), 8, 4, 4)
     assert found.shape == (1, 18, 25, 2)
 
@@ -108,7 +110,7 @@ def squares(rng: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray]:
 def test_learns_on_two_devices(name: str, rng: np.random.Generator) -> None:
     config, module = preset(name), Tiny()
     start = lambda key: module.init(key, jnp.zeros((1, 12, 12, 3)))["params"]
-    method = SemiMethod(config, ("plate", "square"), network_of(module), start, multiple=1)
+    method = SemiMethod(config, ("plate", "square"), halves_of(module), start, multiple=1)
 
     def step(params: Any, extra: Any, batch: Any, i: Any) -> Any:
         key = jax.random.fold_in(jax.random.key(0), i)

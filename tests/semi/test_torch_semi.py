@@ -33,7 +33,8 @@ from jaxqc.models.dpt import DPT
 from jaxqc.models.pretrained_vit import export_vit
 from jaxqc.models.segmenter import Segmenter
 from jaxqc.semi import dropout, objective
-from jaxqc.semi.objective import Frozen, network_of
+from jaxqc.semi.network import halves_of
+from jaxqc.semi.objective import Frozen
 from jaxqc.semi.recipe import TiersConfig, preset
 
 torch.set_num_threads(1)  # the network is small, and other test processes share the cores
@@ -96,7 +97,7 @@ def named(params: Any) -> dict[str, Any]:
 def ours() -> dict[str, Any]:
     """Loss, gradient, student and teacher of one of our steps, and what it was given."""
     student, teacher, batch, key = drawn(0), drawn(1), prepared(), jax.random.key(2)
-    network = network_of(module())
+    network = halves_of(module())
     with torch.no_grad():
         confidence = peer(teacher)(from_prepared(batch, CPU, StepSetting())["weak"]).softmax(1).amax(1)
     # The bound lies in a gap, so that no pixel's side hangs on a rounding.

@@ -24,7 +24,7 @@ def add(verbs: Any) -> Parser:
 
 def run(args: argparse.Namespace) -> int:
     """Packs it."""
-    from jaxqc.api import open_data
+    from jaxqc.data.open import open_data
     from jaxqc.data.records import write_records
 
     dataset = write_records(open_data(args.data, args.layout, keys=keys(args)), args.out, args.size)

@@ -11,7 +11,7 @@ from jaxqc.data.predict_folder import FolderResult, each_image
 
 @runtime_checkable
 class Predictor(Protocol):
-    """A model of either kind."""
+    """A model whose `predict` gives defect maps."""
 
     batch: int
     mixes_sizes: bool
@@ -23,7 +23,7 @@ class Predictor(Protocol):
 
 
 def predict_folder(
-    model: Predictor, images: str | Path, out: str | Path, size: int | None = None, progress: bool = True
+    model: Predictor, images: str | Path, out: str | Path, *, size: int | None = None, progress: bool = True
 ) -> FolderResult:
     """Writes `out/STEM.png` (0 = no defect, 255 = defect) for each image below `images` (`each_image`).
 

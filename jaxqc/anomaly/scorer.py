@@ -1,0 +1,41 @@
+"""A detector as an inspection uses it: its maps, masks and scores by its calibrated thresholds."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from jaxqc.anomaly.model import AnomalyModel
+from jaxqc.scorer import UNKNOWN, Answer, Scored, Scorer, card, copies, on_device
+from jaxqc.training.record import weights_digest
+
+
+def make_scorer(model: AnomalyModel, threshold: float | None, devices: Sequence[Any]) -> Scorer:
+    """The scorer of a fitted detector on these devices.
+
+    threshold: of the map, in (0, 1], where the calibrated one is 0.5; the image score's moves by the same factor. None
+    takes the calibrated ones.
+    """
+    each = copies(model, devices, "state", "variables")
+    factor = 1.0 if threshold is None else threshold / 0.5
+    limit, detector = model.thresholds.image * factor, getattr(model.config, model.config.method)
+
+    def score(images: Sequence[np.ndarray], device: int) -> Sequence[Any]:
+        with on_device(devices, device):
+            return list(zip(*each[device].score(np.stack(images)), strict=True))
+
+    def answer(height: int, width: int, raw: Any) -> Answer:
+        found = model.found(height, width, *raw)
+        if threshold is None:
+            return Answer(Scored(found.map, found.mask), found.score, found.defective)
+        return Answer(Scored(found.map), found.score, found.score >= limit)
+
+    how, at = (model.thresholds.how, 0.5) if threshold is None else ("as given", threshold)
+    settings = {"name": model.config.method, "size": model.size, "threshold": at}
+    settings |= {"thresholds": asdict(model.thresholds), "detector": asdict(detector)}
+    settings["decision"] = asdict(model.config.decision)
+    settings["backbone"] = {k: v for k, v in asdict(model.config.backbone).items() if k != "weights"}
+    weights = weights_digest({"state": model.state._asdict(), "backbone": model.variables})
+    return Scorer(model.config.method, (UNKNOWN,), at, how, model.batch, len(devices), settings,
+                  card(model), weights, model.shrunk, lambda shape: (), score, answer)  # fmt: skip

@@ -1,0 +1,46 @@
+"""A model as one pure function of named weights and uint8 images, as an export needs it, whatever its kind."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import Array, Num, UInt8
+
+Weights = dict[str, Num[np.ndarray, "..."]]
+Outputs = dict[str, Num[Array, "n ..."]]
+
+
+@dataclass(frozen=True)
+class Graph:
+    """run: (weights by path, images uint8 [n height width 3]) → outputs by name. Pure.
+
+    height, width: of the images; 0 where any size will do. about: what meta.json says beside shapes and versions.
+    """
+
+    kind: str
+    run: Callable[[Weights, UInt8[Array, "n height width 3"]], Outputs]
+    weights: Weights
+    height: int
+    width: int
+    about: dict[str, Any] = field(default_factory=dict)
+
+
+def named_graph(
+    kind: str, run: Callable[..., Outputs], tree: Any, height: int, width: int, about: dict[str, Any]
+) -> Graph:
+    """The graph of `run(tree, images)`, whose weights are the leaves of the pytree `tree` by their paths."""
+    leaves, structure = jax.tree_util.tree_flatten_with_path(tree)
+    names = [jax.tree_util.keystr(path, simple=True, separator="/") for path, _ in leaves]
+    weights = {name: np.asarray(leaf) for name, (_, leaf) in zip(names, leaves, strict=True)}
+
+    def named(weights: Weights, images: UInt8[Array, "n h w 3"]) -> Outputs:
+        return run(jax.tree.unflatten(structure, [weights[name] for name in names]), images)
+
+    return Graph(kind, named, weights, height, width, about)
+
+
+def statistics(meta: Mapping[str, Any]) -> dict[str, Any]:
+    """`mean` and `std` of a checkpoint, for the record alone: the graph normalises."""
+    return {"mean": meta["mean"], "std": meta["std"]}

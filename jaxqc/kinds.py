@@ -1,0 +1,133 @@
+"""The kinds of trained model: how each is recognised, loaded and used. A new kind is one entry of `KINDS`.
+
+Nothing of a kind is imported before one of its functions is called.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from inspect import signature
+from pathlib import Path
+from typing import Any, NoReturn
+
+from jaxqc.errors import UserError
+from jaxqc.lazy import Late
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of trained model, as functions. A loaded one names its kind by its attribute `kind`, and has `classes`,
+    `batch`, `meta`, `outputs` and `predict(images, *, size=None, outputs=None)`.
+
+    name: its key in `KINDS`.
+    holds: (folder) → whether the folder is of this kind; reads no weights.
+    load: (folder, which, fold, batch) → the model.
+    predict: (model, images, out, *, size, progress, ...) → `FolderResult`: the files of a folder of images.
+    evaluate: (model, data, out, *, run, split, size, worst, progress, ...) → an evaluation, with `print` and `closing`.
+    verify: (folder, tolerance) → `jaxqc.verdict.Verdict`.
+    scorer: (model, threshold, devices) → `jaxqc.scorer.Scorer`, for inspections.
+    graph: (model, height, width) → `jaxqc.graph.Graph`, for exports.
+    """
+
+    name: str
+    holds: Callable[[Path], bool]
+    load: Callable[[str | Path, str, bool, int], Any]
+    predict: Callable[..., Any]
+    evaluate: Callable[..., Any]
+    verify: Callable[[str | Path, float | None], Any]
+    scorer: Callable[..., Any]
+    graph: Callable[..., Any]
+
+
+def _is_segmentation(folder: Path) -> bool:
+    try:
+        return json.loads((folder / "config.json").read_text("utf-8"))["method"] == "semi"
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def _refuse(model: Any, *_: Any, **__: Any) -> NoReturn:
+    raise UserError(f"{model.folder}: an export already; give the run's or the fit's folder")
+
+
+KINDS: Mapping[str, Kind] = {
+    "export": Kind(
+        "export",
+        holds=Late("jaxqc.export.folder", "is_export"),
+        load=lambda path, which, fold, batch: Late("jaxqc.export.run", "load")(path, batch),
+        predict=_refuse,
+        evaluate=_refuse,
+        verify=Late("jaxqc.export.verify", "verify"),
+        scorer=_refuse,
+        graph=_refuse,
+    ),
+    "segmentation": Kind(
+        "segmentation",
+        holds=_is_segmentation,
+        load=lambda path, which, fold, batch: Late("jaxqc.semi.model", "load_segmentation")(path, which, batch),
+        predict=Late("jaxqc.semi.predict", "predict_folder"),
+        evaluate=Late("jaxqc.semi.report", "evaluate"),
+        verify=Late("jaxqc.semi.verify", "verify"),
+        scorer=Late("jaxqc.semi.scorer", "make_scorer"),
+        graph=Late("jaxqc.semi.graph", "graph"),
+    ),
+    "anomaly": Kind(
+        "anomaly",
+        holds=lambda folder: (folder / "state").is_dir(),
+        load=lambda path, which, fold, batch: Late("jaxqc.anomaly.model", "load")(path, batch),
+        predict=Late("jaxqc.pictures.maps", "predict_folder"),
+        evaluate=Late("jaxqc.anomaly.report", "evaluate"),
+        verify=Late("jaxqc.anomaly.verify", "verify"),
+        scorer=Late("jaxqc.anomaly.scorer", "make_scorer"),
+        graph=Late("jaxqc.anomaly.graph", "graph"),
+    ),
+    "saliency": Kind(
+        "saliency",
+        holds=lambda folder: True,
+        load=Late("jaxqc.saliency.model", "load"),
+        predict=Late("jaxqc.pictures.maps", "predict_folder"),
+        evaluate=Late("jaxqc.saliency.report", "evaluate"),
+        verify=Late("jaxqc.saliency.verify", "verify"),
+        scorer=Late("jaxqc.saliency.scorer", "make_scorer"),
+        graph=Late("jaxqc.saliency.graph", "graph"),
+    ),
+}
+"""By name, in the order in which a folder is tried. The last takes any that no other holds; its `load` names what is
+missing there."""
+
+
+def kind_of(thing: Any) -> Kind:
+    """The kind of a folder (a path) or of a loaded model.
+
+    Raises:
+      UserError: an object that is no trained model.
+    """
+    if isinstance(thing, str | Path):
+        return next(kind for kind in KINDS.values() if kind.holds(Path(thing)))
+    name = str(getattr(thing, "kind", None))
+    if name not in KINDS:
+        raise UserError(f"checkpoint: {type(thing).__name__} is no trained model; give a folder, or what load returns")
+    return KINDS[name]
+
+
+def load(path: str | Path, which: str = "best", fold: bool = True, batch: int = 16) -> Any:
+    """The model of a training run, of a fit or of an export, by what its folder holds. An export is opened without any
+    network's code.
+
+    Args:
+      which, fold: of a training run: `best` or `last` of its checkpoints, and whether batch norm is multiplied into the
+        kernels. batch: most images on the device at once.
+
+    Raises:
+      UserError: no such folder, or what it holds is absent, damaged or of another version.
+    """
+    return kind_of(path).load(path, which, fold, batch)
+
+
+def check_options(given: Iterable[str], name: str, functions: Mapping[str, Callable[..., Any]]) -> None:
+    """Raises UserError for an option that `functions[name]` does not take, naming those that do."""
+    takes = lambda other, option: option in signature(functions[other]).parameters
+    for option in given:
+        if not takes(name, option):
+            others = " or ".join(other for other in functions if takes(other, option))
+            raise UserError(f"{option}: goes with {others}, and this is {name}; leave it out")

@@ -1,0 +1,105 @@
+"""A trained model as an inspection uses it, whatever its kind: plain values and functions that a kind's scorer fills.
+
+Work that needs no device (the way to a detector's input size, maps to the image's own size) is apart from the scoring,
+so that threads do it beside the device. On several devices each has a copy of the weights and takes whole batches: the
+compiled program is the same on each, and so are the results, whatever their number.
+"""
+
+import copy
+import math
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import Bool, Float, Int, UInt8
+
+Image = UInt8[np.ndarray, "h w c"]
+UNKNOWN = "defect"
+"""Class of a defect where the model has no classes of defects."""
+PLAIN = 0.5
+"""Threshold of maps where the checkpoint has no calibrated one."""
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What a model says of one image of its own size.
+
+    map: float [h w] in [0, 1]. mask: bool [h w], where the model decides itself which pixels are defective; else those
+    from the threshold on. probabilities: [c], of the whole image, one a class. labels: int [h w], index of each pixel's
+    class, -1 = none; they go before the probabilities.
+    """
+
+    map: Float[np.ndarray, "h w"]
+    mask: Bool[np.ndarray, "h w"] | None = None
+    probabilities: Float[np.ndarray, " c"] | None = None
+    labels: Int[np.ndarray, "h w"] | None = None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a model says of one image: the map and more at the image's size, the image's score in the model's own unit
+    (higher is more defective), and whether the model calls the image as a whole defective."""
+
+    scored: Scored
+    score: float
+    defective: bool
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """A model ready to inspect with. `score` needs a device; the rest is for threads beside it.
+
+    prepare: an image → what `score` takes. kind: of an image's shape; images that agree in it make a batch.
+    score: prepared images of one kind, at most `batch`, and the number of a device → something of each.
+    answer: an image's height and width, and that something → its `Answer`.
+    """
+
+    name: str
+    """The network's or detector's."""
+    classes: tuple[str, ...]
+    """Of defects, by the index that the answers' labels or probabilities use."""
+    threshold: float
+    """Of the answers' maps, where they bring no mask."""
+    how: str
+    """Where the threshold is from, in words."""
+    batch: int
+    devices: int
+    settings: Mapping[str, Any]
+    """Plain values for JSON: whatever makes other findings of the same weights."""
+    about: Mapping[str, Any]
+    """Plain values for JSON: the model card's facts."""
+    weights: str
+    """SHA-256 of the weights."""
+    prepare: Callable[[Image], np.ndarray]
+    kind: Callable[[Sequence[int]], tuple[int, ...]]
+    score: Callable[[Sequence[np.ndarray], int], Sequence[Any]]
+    answer: Callable[[int, int, Any], Answer]
+
+
+def copies(model: Any, devices: Sequence[Any], *arrays: str) -> list[Any]:
+    """The model on each device; its compiled functions are shared. arrays: names of its attributes to be copied."""
+    if len(devices) == 1:
+        return [model]
+    out = []
+    for device in devices:
+        out.append(copy.copy(model))
+        for name in arrays:
+            setattr(out[-1], name, jax.device_put(getattr(model, name), device))
+    return out
+
+
+def on_device(devices: Sequence[Any], number: int) -> AbstractContextManager[Any]:
+    """Within it, what a call brings to a device goes to this one."""
+    return jax.default_device(devices[number]) if len(devices) > 1 else nullcontext()
+
+
+def card(model: Any) -> dict[str, Any]:
+    """The model card's part of a checkpoint's record: `model.meta` and `model.classes`, as plain values."""
+    names = ("dataset", "data_digest", "train", "val", "fit", "calibrate", "step", "seed", "versions", "git_commit")
+    about = {name: model.meta[name] for name in names if name in model.meta}
+    measured = model.meta.get("metrics", {}).items()
+    metrics = {name: v for name, v in measured if isinstance(v, int | float) and math.isfinite(v)}
+    return about | {"classes": list(model.classes), "metrics": metrics}

@@ -1,0 +1,59 @@
+"""The segmentation network of a recipe: its module, and its two halves as pure functions. Knows nothing of training."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import flax.linen as nn
+from jaxtyping import Array, Float
+
+from jaxqc.errors import UserError
+from jaxqc.models.segmenter import build_segmenter
+from jaxqc.semi.recipe import SemiTrainConfig
+
+
+@dataclass(frozen=True)
+class EncoderDecoder:
+    """A segmentation network as two pure functions, without batch statistics.
+
+    encode: (params, images [b h w 3]) → features, a pytree of [b ... c]. decode: (params, features, (height, width)) →
+    logits [b height width k].
+    """
+
+    encode: Callable[[Any, Array], Any]
+    decode: Callable[[Any, Any, tuple[int, int]], Array]
+
+    def __call__(self, params: Any, image: Float[Array, "b h w 3"]) -> Float[Array, "b h w k"]:
+        """Logits at the image's size."""
+        return self.decode(params, self.encode(params, image), (image.shape[1], image.shape[2]))
+
+
+def halves_of(module: nn.Module) -> EncoderDecoder:
+    """The halves of a flax module with methods `encode(image)` and `decode(features, size)` and only `params`."""
+    return EncoderDecoder(
+        lambda params, image: module.apply({"params": params}, image, method="encode"),
+        lambda params, features, size: module.apply({"params": params}, features, size, method="decode"),  # type: ignore[return-value]
+    )
+
+
+def make_network(config: SemiTrainConfig, classes: int, prior: tuple[float, ...] = ()) -> nn.Module:
+    """The segmenter of a recipe. A ResNet has its batch norm folded into its kernels: nothing depends on the batch.
+
+    prior: share of each class among the labelled pixels, where the head's bias starts; () = all the same.
+
+    Raises:
+      UserError: an unknown encoder, or a width that is not 1.
+    """
+    if config.model.width != 1:
+        raise UserError(f"model.width={config.model.width}: an encoder has the width of its name; leave it at 1")
+    net = config.model
+    return build_segmenter(
+        net.name,
+        classes,
+        net.dtype,
+        config.hidden,
+        prior=prior,
+        attention=config.attention,
+        folded=True,
+        layers=config.layers,
+    )
