@@ -48,7 +48,7 @@ class ModelConfig:
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Compute dtype; master weights, batch-norm statistics and the loss stay float32."""
     weights: str = ""
-    """What a saliency network's pretrained encoder starts from, as its `start` takes it; "" = drawn at random."""
+    """Start of a saliency network's pretrained encoder, as its `start` takes it; "" = drawn at random."""
 
 
 @dataclass(frozen=True)
@@ -158,7 +158,7 @@ class TrainConfig:
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
     objective: Any = None
-    """Of a saliency network: its loss with its weights, a dataclass of `jaxqc.saliency.objectives` or such a one of the
+    """A saliency network's loss with its weights, a dataclass of `jaxqc.saliency.objectives` or such a one of the
     recipe's own; None = the network's."""
     phases: tuple[Phase, ...] = (Phase(epochs=200),)
     eval_size: int = 224

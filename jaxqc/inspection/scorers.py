@@ -18,7 +18,7 @@ from jaxqc.scorer import Scorer
 
 
 def make_scorer(model: Any, threshold: float | None = None, devices: int = 0) -> Scorer:
-    """How a loaded model scores images.
+    """The scorer of a loaded model.
 
     Args:
       threshold: of the map, in (0, 1]; None takes the model's own: a saliency run's calibrated one (`PLAIN` where it

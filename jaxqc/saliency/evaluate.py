@@ -47,7 +47,7 @@ class Evaluation:
     about: dict[str, Any] = field(default_factory=dict)
     """The data's path, the checkpoint's step and record, and the versions and device of this evaluation."""
     folder: Path | None = None
-    """Where it was written."""
+    """The folder that it was written to."""
 
     def closing(self) -> str:
         """The line below the table: speed, and where the result was written."""

@@ -30,7 +30,7 @@ class Lot:
     images: int
     """Number that this model inspected."""
     since: str
-    """When its first image was taken or, where the manifest gave no time, inspected; ISO 8601."""
+    """Time when its first image was taken or, where the manifest gave no time, inspected; ISO 8601."""
     suppliers: int
     """Number of suppliers that its images name; more than one means that two suppliers share a lot id."""
 
