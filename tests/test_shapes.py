@@ -11,7 +11,7 @@ import pytest
 from jaxtyping import TypeCheckError
 
 from jaxqc.metrics.regions import disk
-from jaxqc.nn.resize import resize, upsample2x
+from jaxqc.nn.resizing import resize, upsample2x
 from tests.support.shapes import check_annotations
 
 checked = pytest.mark.skipif(not os.environ.get("JAXQC_SHAPES"), reason="annotations are checked by make test-shapes")
