@@ -53,7 +53,7 @@ def load_network(config: BackboneConfig) -> LayeredBackbone:
 class Features:
     """Layer features of samples: computed once and kept on disk, or computed anew each time where they take too much.
 
-    limit: most bytes on disk. done: told of images as they pass the backbone.
+    limit: most bytes on disk. done: takes images as they pass the backbone.
     """
 
     def __init__(

@@ -32,7 +32,7 @@ from jaxqc.training.record import environment
 
 LEDGER, GALLERY, REPORT = "ledger.sqlite", "gallery", "report.html"
 SHOWN = 20
-"""Problems that are told in full; the file has all."""
+"""Problems that are printed in full; the file has all."""
 
 
 @dataclass(frozen=True)
@@ -151,7 +151,7 @@ def _sum(line: bytes) -> str:
 
 
 class Problems:
-    """`problems.csv`, written as problems come; a context manager. The first few are kept to be told.
+    """`problems.csv`, written as problems come; a context manager. The first few are kept to be printed.
 
     `errors`: images that were left out; `warnings` only deserve a look.
     """

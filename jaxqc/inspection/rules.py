@@ -119,7 +119,7 @@ class GradeRules:
             raise UserError(f"{where}: lots.confidence={lots.confidence!r} must be between 0 and 1")
 
     def check_classes(self, classes: Sequence[str], where: str) -> None:
-        """Raises UserError where the rules name a class that the model does not tell."""
+        """Raises UserError where the rules name a class that the model does not know."""
         for kind, names in (
             ("severity.weights", tuple(w.name for w in self.severity.weights)),
             ("verdict.reject_classes", self.verdict.reject_classes),

@@ -31,7 +31,7 @@ class Evaluation:
 
     metrics: `jaxqc.metrics.saliency.KEYS` overall and `CLASS/key` (NaN where a class has no image). counts: images
     overall (key "") and by class. per_image: rows of id, class and scores. unreadable: one line a file left out.
-    class_accuracy: share of images whose class the network tells, NaN where it tells none.
+    class_accuracy: share of images whose class the network gives, NaN where it gives none.
     """
 
     dataset: str

@@ -42,7 +42,7 @@ CODES: dict[Level, str] = {
 
 @dataclass(frozen=True)
 class Table:
-    """A master table. Cells are told by k = index of the letter + index of the AQL.
+    """A master table. Cells are numbered by k = index of the letter + index of the AQL.
 
     `sizes`: samples by letter. `zero`: k of acceptance number 0; `gap` cells without a plan follow, the first pointing
     up where `up`, the others down. `accept`: the numbers from k = zero + gap + 1 on; those after the `long`-th stand
@@ -189,7 +189,7 @@ def acceptance_of_lot(plan: Plan, lot_size: int, nonconforming: int) -> float:
 
 
 def quality_at(plan: Plan, probability: float, model: Literal["auto", "binomial", "poisson"] = "auto") -> float:
-    """The quality that is accepted with this probability: .95 gives the producer's, .10 the consumer's risk quality.
+    """The quality that is accepted with this probability: 0.95 gives the producer's, 0.10 the consumer's risk quality.
 
     The inverse of `acceptance`, by the quantiles of the beta and gamma distributions.
     """

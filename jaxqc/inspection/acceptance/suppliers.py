@@ -53,16 +53,16 @@ class Supplier:
     high: float
     """Share of images not counted as defective, and its Clopper–Pearson interval."""
     stability: float | None
-    """`stability_index`; None where it cannot be told."""
+    """`stability_index`; None where it cannot be estimated."""
     trend: str
     """`worse` or `better` where the EWMA of the last lot lies outside its limits or `drift` is beyond `DRIFT`, else
     `steady`."""
     drift: float | None
-    """`drift_index`; None where it cannot be told."""
+    """`drift_index`; None where it cannot be estimated."""
     outside: int
     """Lots outside the p-chart's limits."""
     score: float
-    """(1 - weight) low + weight stability, in [0, 1]; `low` alone where stability cannot be told."""
+    """(1 - weight) low + weight stability, in [0, 1]; `low` alone where stability cannot be estimated."""
     rank: int
     """1 = best."""
 
@@ -108,7 +108,7 @@ def stability_index(inspected: Counts, defective: Counts) -> float | None:
     """Likeness of a supplier's lots, in [0, 1]: min(1, (k - 1) / X²).
 
     X² = sum n_i (p_i - p)² / (p (1 - p)) measures how much the k lots' shares differ; its mean is k - 1 where chance
-    alone makes them differ. So 1 = no more than chance, .25 = four times the variance of chance. None: fewer than two
+    alone makes them differ. So 1 = no more than chance, 0.25 = four times the variance of chance. None: fewer than two
     lots. Lots that are all without defects, or all defective, do not differ: 1.
     """
     if len(inspected) < 2:

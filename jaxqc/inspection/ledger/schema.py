@@ -112,7 +112,7 @@ outcomes = sa.Table(
     _text("order_id"),
     sa.Column("lot", sa.Text, nullable=False, index=True),  # a name: outcomes may come before the lot's inspection
     *[_text(name) for name in ("supplier", "product", "line")],
-    sa.Column("returned", sa.Integer),  # 1, 0, or NULL where it is not told
+    sa.Column("returned", sa.Integer),  # 1, 0, or NULL where it is not given
     sa.Column("complained", sa.Integer),
     *_floats("rating", nullable=True),
     _text("time"),  # UTC, ISO 8601

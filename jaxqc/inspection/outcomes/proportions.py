@@ -99,7 +99,7 @@ def design_effect(cases: Sequence[float], totals: Sequence[float]) -> float:
 
 
 def cases_needed(share: float, other: float, power: float = 0.8, confidence: float = 0.95) -> int:
-    """Members that each of two groups needs so that a test at `1 - confidence` (two-sided) tells the shares apart.
+    """Members that each of two groups needs so that a test at `1 - confidence` (two-sided) separates the shares.
 
     Normal approximation without continuity correction (Fleiss 1981, equation 3.14; R's `power.prop.test`).
 

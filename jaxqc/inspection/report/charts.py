@@ -76,7 +76,7 @@ class Curve:
     path: str
     producer: float
     consumer: float
-    """Shares nonconforming that are accepted with probability .95 and .10."""
+    """Shares nonconforming that are accepted with probability 0.95 and 0.10."""
 
 
 @dataclass(frozen=True)

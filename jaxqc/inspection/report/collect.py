@@ -57,7 +57,7 @@ class ClassView:
 
 @dataclass(frozen=True)
 class Report:
-    """Everything that a page tells. `images`, `verdicts` and `classes` count images without a lot too."""
+    """Everything that a page shows. `images`, `verdicts` and `classes` count images without a lot too."""
 
     images: int
     verdicts: dict[str, int]

@@ -32,7 +32,7 @@ ENDINGS = {"photo": ".jpg", "heat": ".heat.png", "mask": ".mask.png"}
 
 @dataclass(frozen=True)
 class Picture:
-    """One kept image. width, height: of the photo in pixels, in which `outline` is told too."""
+    """One kept image. width, height: of the photo in pixels, in which `outline` is given too."""
 
     lot: str
     finding: Finding
