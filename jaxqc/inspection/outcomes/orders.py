@@ -47,7 +47,7 @@ class Imported:
 def import_outcomes(ledger: Ledger, file: str | Path) -> Imported:
     """Brings a CSV file's outcomes into the ledger; good rows are kept though others are bad.
 
-    Idempotent: an order (with its lot) is kept once, and a later file changes it. Rows without an order are distinguished
+    Idempotent: an order (with its lot) is kept once, and a later file changes it. Rows without an order are set apart
     by all their values and by how often these stand in the file, so the same file, also when it has grown, adds only
     its new rows; but two files of different sales should have order ids.
 
