@@ -196,6 +196,10 @@ def preset(name: str, **changes: Any) -> SemiConfig:
 
     Raises:
       UserError: an unknown name (with a suggestion), or fields that do not go together.
+
+    Examples:
+      >>> preset("mvpmatch").history.length, preset("fixmatch").history.length
+      (8, 0)
     """
     if name not in PRESETS:
         raise UserError(f"method: unknown {name!r}{suggest(name, PRESETS)}")
