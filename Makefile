@@ -1,4 +1,4 @@
-# make demo | test | test-all | lint | docs | docs-serve | bench | env. Every target sets up .venv by itself, once.
+# make demo | test | test-shapes | test-all | lint | docs | docs-serve | bench | env. Every target sets up .venv by itself, once.
 # Another interpreter or place:  make test PYTHON=python3.12 VENV=.venv312
 
 VENV ?= .venv
@@ -9,7 +9,7 @@ BIN = $(VENV)/bin
 # Tests compile many small programs: two processes use two cores better than one process's threads do.
 JOBS ?= 2
 
-.PHONY: demo test test-all lint docs docs-serve bench env clean
+.PHONY: demo test test-shapes test-all lint docs docs-serve bench env clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python scripts/demo_wood.py --out demo
@@ -18,6 +18,10 @@ demo: $(VENV)/.installed
 
 test: $(VENV)/.installed
 	$(BIN)/python -m pytest -m "not slow" --hypothesis-profile quick -n $(JOBS) --dist loadfile $(ARGS)
+
+# The same tests with every annotation of jaxqc checked at each call (jaxtyping and beartype).
+test-shapes: $(VENV)/.installed
+	JAXQC_SHAPES=1 $(BIN)/python -m pytest -m "not slow" --hypothesis-profile quick -n $(JOBS) --dist loadfile $(ARGS)
 
 # With XLA's own optimisations, which `make test` leaves out (tests/conftest.py).
 test-all: $(VENV)/.installed-peers
