@@ -17,7 +17,7 @@ from jaxqc.anomaly.recipe import BackboneConfig, FitConfig, FitDataConfig
 from jaxqc.cli import main, parse
 from jaxqc.config import Phase, TrainConfig, load_config
 from jaxqc.data.readers import open_dataset
-from jaxqc.export.write import write
+from jaxqc.export.writing import write
 from jaxqc.overrides import override
 from jaxqc.semi.recipe import SemiDataConfig
 from jaxqc.semi.train import train_semi

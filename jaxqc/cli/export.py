@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     """Exports a checkpoint and prints what goes in, what comes out, and how well it agrees."""
     if args.size and (args.height or args.width):
         raise UserError("--size: stands for both --height and --width; give it or those")
-    from jaxqc.export.write import write
+    from jaxqc.export.writing import write
     from jaxqc.training.cache import enable_compilation_cache
 
     enable_compilation_cache()

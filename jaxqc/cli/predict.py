@@ -31,11 +31,11 @@ def add(verbs: Any) -> Parser:
 
 def run(args: argparse.Namespace) -> int:
     """Writes the maps, and lists files that could not be used."""
-    from jaxqc.kinds import KINDS, check_options, kind_of
+    from jaxqc.kinds import kind_of, only_taken
 
     model, out = load_model(args), args.out or "maps"
-    kind, own = kind_of(model), {name: getattr(args, name) for name in ("overlays", "window") if getattr(args, name)}
-    check_options(own, kind.name, {other.name: other.predict for other in KINDS.values()})
+    kind = kind_of(model)
+    own = only_taken(kind, "predict", {k: getattr(args, k) for k in ("overlays", "window") if getattr(args, k)})
     result = kind.predict(model, args.images, out, size=args.size, progress=not args.quiet, **own)
     print(f"{len(result.written)} maps in {out}, {result.images_per_second:.1f} images/s")
     return unreadable(result.unreadable)
