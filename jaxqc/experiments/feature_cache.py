@@ -8,9 +8,11 @@ from pathlib import Path
 import jax
 import numpy as np
 
+from jaxqc.anomaly.collecting import load_batches
+from jaxqc.anomaly.detectors import Gaussian
+from jaxqc.anomaly.detectors.base import is_trained
 from jaxqc.anomaly.features import Backbone, load_backbone
 from jaxqc.anomaly.recipe import BackboneConfig, FitConfig
-from jaxqc.anomaly.run import load_batches
 from jaxqc.data.dataset import Sample
 from jaxqc.errors import UserError
 from jaxqc.weights.load import load_weights
@@ -29,11 +31,13 @@ class LayeredBackbone:
 
     def lacks(self, config: FitConfig) -> str:
         """The reason why a cell cannot be measured with it; "" if it can."""
+        if is_trained(config.ready):
+            return f"{config.name} is trained on images; fit it by jaxqc fit"
         absent = [str(i) for i in config.backbone.layers if i not in self.layers]
         if absent:
             return f"the weights have no layer {', '.join(absent)}"
         total = sum(self.channels[i] for i in config.backbone.layers)
-        if config.method == "gaussian" and config.gaussian.channels > total:
+        if isinstance(config.detector, Gaussian) and config.detector.channels > total:
             return f"its layers have {total} channels"
         return ""
 
