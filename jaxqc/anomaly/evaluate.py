@@ -40,12 +40,12 @@ COLUMNS = {
     "pixel_ap": "pixel AP",
     "pixel_iou": "IoU",
 }
-"""What the table shows; F1, TPR, FPR and IoU are at the calibrated thresholds."""
+"""Columns of the table; F1, TPR, FPR and IoU are at the calibrated thresholds."""
 
 
 @dataclass(frozen=True)
 class AnomalyEvaluation:
-    """What a detector reached. metrics: as `jaxqc.metrics.anomaly.compute`, overall and `KIND/key`."""
+    """A detector's results. metrics: as `jaxqc.metrics.anomaly.compute`, overall and `KIND/key`."""
 
     dataset: str
     split: str
@@ -58,7 +58,7 @@ class AnomalyEvaluation:
     """From files to scores and maps, decoding included."""
     about: dict[str, Any] = field(default_factory=dict)
     folder: Path | None = None
-    """Where it was written."""
+    """The folder that it was written to."""
 
     def closing(self) -> str:
         """The line below the table: speed, and where the result was written."""

@@ -11,9 +11,9 @@ from jaxqc.metrics import ranking
 
 @dataclass(frozen=True)
 class Thresholds:
-    """What is called defective: an image from `image` on, a pixel from `pixel` on.
+    """The limits of what is called defective: an image from `image` on, a pixel from `pixel` on.
 
-    low, high: the range of the held-out normals' maps, which tells later measures where to put their bins.
+    low, high: the range of the held-out normals' maps, by which later measures place their bins.
     """
 
     image: float

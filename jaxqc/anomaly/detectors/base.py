@@ -75,11 +75,11 @@ class Trained(Protocol):
 
     @property
     def training(self) -> "TrainingConfig":
-        """How long, in what batches and by what optimiser."""
+        """Length, batches and optimiser of the training."""
         ...
 
     def method(self, backbone: "Backbone", size: int) -> "Method":
-        """What the loop trains on square images of `size` pixels. Its metrics have the held-out `loss`."""
+        """The method that the loop trains on square images of `size` pixels. Its metrics have the held-out `loss`."""
         ...
 
     def trained(self, variables: Variables) -> Any:
@@ -101,7 +101,7 @@ TRAINED = ("states", "training", "method", "trained", "embed", "score")
 
 
 def is_trained(detector: Any) -> TypeGuard[Trained]:
-    """Whether the one loop trains it."""
+    """True where the one loop trains it."""
     return hasattr(detector, "method")
 
 
@@ -145,7 +145,7 @@ class TrainingConfig:
     backend: Literal["pmap", "shard_map"] = "pmap"
 
     def check(self, where: str) -> None:
-        """What no single field's type tells. Raises UserError."""
+        """Checks what no single field's type can. Raises UserError."""
         positive = {"epochs": self.epochs, "batch": self.batch, "steps_per_call": self.steps_per_call}
         check_positive(positive | {"optim.lr": self.optim.lr, "optim.accumulate": self.optim.accumulate}, where)
         if self.batch % self.optim.accumulate:

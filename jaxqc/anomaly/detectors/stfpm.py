@@ -51,12 +51,12 @@ class Stfpm:
     states = (Student,)
 
     def check(self, where: str) -> None:
-        """What no single field's type tells. Raises UserError."""
+        """Checks what no single field's type can. Raises UserError."""
         self.training.check(f"{where}.training")
 
     @property
     def advice(self) -> str:
-        """Where distances are not finite."""
+        """The way out where distances are not finite."""
         return "the training went astray: lower detector.training.optim.lr, or set detector.training.optim.clip"
 
     def on(self, backbone: BackboneConfig) -> "StudentTeacher":

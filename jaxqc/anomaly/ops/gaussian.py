@@ -61,7 +61,7 @@ Gaussian = LowRank | FullRank
 
 
 def empty(positions: int, channels: int, samples: int) -> Collected:
-    """What to collect `samples` samples in: the form that takes less memory."""
+    """An empty collection for `samples` samples, in the form that takes less memory."""
     if samples <= channels:
         return Samples(jnp.zeros((positions, samples, channels)), jnp.zeros(samples, bool))
     mean = jnp.zeros((positions, channels))
@@ -93,7 +93,7 @@ def _moments(features: Float[Array, "b P d"], weight: Float[Array, " b"]) -> Mom
 
 
 def merge(a: Collected, b: Collected) -> Collected:
-    """What two disjoint parts of the samples make together. Moments: Chan, Golub and LeVeque 1979, equation 1.5."""
+    """The union of two disjoint parts of the samples. Moments: Chan, Golub and LeVeque 1979, equation 1.5."""
     if isinstance(a, Samples) and isinstance(b, Samples):
         return Samples(a.rows + b.rows, a.seen | b.seen)
     assert isinstance(a, Moments)

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Int
 
 EXACT = lax.Precision.HIGHEST
 OPEN_CHUNK = 128
-"""Where the number of queries is open; less is then wasted on a last chunk that is hardly filled."""
+"""Chunk where the number of queries is open: less is then wasted on a last one that is hardly filled."""
 
 
 @partial(jax.jit, static_argnames=("k", "chunk"))
