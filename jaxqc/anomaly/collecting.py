@@ -67,7 +67,7 @@ class Spread:
         return self.mesh.devices.size
 
     def place(self, x: Any) -> NamedSharding:
-        """Placement of an array of a collection or state: positions (or samples) over the devices, small ones on all."""
+        """Place of an array of a collection or state: positions (or samples) over the devices, small ones on all."""
         whole = x.ndim < 2 or x.shape[0] % self.devices
         return NamedSharding(self.mesh, PartitionSpec() if whole else PartitionSpec(AXIS))
 

@@ -27,7 +27,7 @@ from jaxqc.training.record import environment, write_measures
 from jaxqc.types import Metrics
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    import rich.table
 
 COLUMNS = {
     "image_auroc": "image AUROC",
@@ -95,7 +95,7 @@ class AnomalyEvaluation:
         width = console.measure(table, options=console.options.update(max_width=1000)).maximum
         Console(width=max(console.width, width)).print(table)
 
-    def table(self) -> "Table":
+    def table(self) -> "rich.table.Table":
         """A rich table: a row for each kind that has images, one for their mean, one for all."""
         from rich import box
         from rich.table import Table

@@ -9,7 +9,7 @@ gives the detector for a backbone (`BackboneConfig`), for one that has to know i
 """
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeGuard
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeGuard, runtime_checkable
 
 from jaxtyping import Array, Float, Int
 
@@ -19,11 +19,11 @@ from jaxqc.fields import check_positive
 from jaxqc.types import Variables
 
 if TYPE_CHECKING:
-    from jaxqc.anomaly.features import Backbone
-    from jaxqc.training.method import Method
+    import jaxqc.anomaly.features
+    import jaxqc.training.method
 
-Layers = tuple[Float[Array, "b h w c"], ...]
-"""Features of a batch, finest layer first."""
+Layers = tuple[Float[Array, "b _ _ _"], ...]
+"""Features [b h w c] of a batch, finest layer first."""
 Shapes = tuple[tuple[int, int, int], ...]
 """[h w c] of each layer."""
 Image = Float[Array, "b s s 3"] | None
@@ -32,6 +32,7 @@ Scored = tuple[Float[Array, "b size size"], Float[Array, " b"]]
 """Maps and image scores."""
 
 
+@runtime_checkable
 class Collecting(Protocol):
     """A detector that is fitted by one pass: embed, begin, collect, finish, score."""
 
@@ -65,6 +66,7 @@ class Collecting(Protocol):
         ...
 
 
+@runtime_checkable
 class Trained(Protocol):
     """A detector that `jaxqc.training.loop` trains, over the frozen backbone or the images themselves."""
 
@@ -78,7 +80,7 @@ class Trained(Protocol):
         """Length, batches and optimiser of the training."""
         ...
 
-    def method(self, backbone: "Backbone", size: int) -> "Method":
+    def method(self, backbone: "jaxqc.anomaly.features.Backbone", size: int) -> "jaxqc.training.method.Method":
         """The method that the loop trains on square images of `size` pixels. Its metrics have the held-out `loss`."""
         ...
 

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, Int
 EXACT = lax.Precision.HIGHEST
 
 
-def project(key: jax.Array, x: Float[Array, "n d"], width: int = 128) -> Float[Array, "n width"]:
+def project(key: jax.Array, x: Float[Array, "n d"], width: int = 128) -> Float[Array, "n {width}"]:
     """Random Gaussian projection (Johnson-Lindenstrauss) that keeps distances; width 0 or >= d leaves x as it is."""
     if width <= 0 or width >= x.shape[1]:
         return x
@@ -24,7 +24,7 @@ CANDIDATES = 256
 
 
 @partial(jax.jit, static_argnames="count")
-def greedy_coreset(x: Float[Array, "n d"], count: int, first: Int[Array, ""] | int) -> Int[Array, " count"]:
+def greedy_coreset(x: Float[Array, "n d"], count: int, first: Int[Array, ""] | int) -> Int[Array, "{count}"]:
     """Indices of `count` rows: `first`, then ever the row that is farthest from all chosen ones (the first of equals).
 
     Distances to the chosen only fall. So the `CANDIDATES` farthest rows stand for all as long as one of them stays

@@ -40,7 +40,9 @@ def _mirrored_filter(n: int, kernel: np.ndarray) -> np.ndarray:
     return matrix
 
 
-def distance_map(grid: Float[Array, "b h w"], height: int, width: int, sigma: float) -> Float[Array, "b height width"]:
+def distance_map(
+    grid: Float[Array, "b h w"], height: int, width: int, sigma: float
+) -> Float[Array, "b {height} {width}"]:
     """Grid distances brought to pixels (bilinear, half-pixel centres) and smoothed with `sigma` pixels."""
     return smooth(resize(grid[..., None], height, width)[..., 0], sigma)
 
@@ -56,7 +58,7 @@ def nearest_index(n_in: int, n_out: int) -> np.ndarray:
     return (np.arange(n_out) * n_in) // n_out
 
 
-def take_nearest(x: Float[Array, "b h w c"], height: int, width: int) -> Float[Array, "b height width c"]:
+def take_nearest(x: Float[Array, "b h w c"], height: int, width: int) -> Float[Array, "b {height} {width} c"]:
     """Nearest-neighbour resize of a feature grid (torch's `nearest`)."""
     if x.shape[1:3] == (height, width):
         return x
@@ -81,14 +83,14 @@ def channel_choice(key: jax.Array, channels: tuple[int, ...], count: int) -> tup
 
 
 def choose_channels(
-    layers: tuple[Float[Array, "b h w c"], ...], choice: tuple[np.ndarray, ...]
-) -> tuple[Float[Array, "b h w d"], ...]:
+    layers: tuple[Float[Array, "b _ _ _"], ...], choice: tuple[np.ndarray, ...]
+) -> tuple[Float[Array, "b _ _ _"], ...]:
     """The chosen channels of every layer, each on its own grid; none of a layer are an array without channels."""
     pairs = zip(layers, choice, strict=True)
     return tuple(x if len(index) == x.shape[-1] else x[..., index] for x, index in pairs)
 
 
-def on_finest(layers: tuple[Float[Array, "b h w d"], ...]) -> Float[Array, "b H W d"]:
+def on_finest(layers: tuple[Float[Array, "b _ _ _"], ...]) -> Float[Array, "b H W d"]:
     """All layers' channels on the grid of the first (finest) one, coarser ones repeated (nearest).
 
     To be called with chosen channels: the full concatenation (1,792 channels at 56 x 56 for ResNet-50's layers 1 to 3)
@@ -98,7 +100,7 @@ def on_finest(layers: tuple[Float[Array, "b h w d"], ...]) -> Float[Array, "b H 
     return jnp.concatenate([take_nearest(x, height, width) for x in layers if x.shape[-1]], -1)
 
 
-def pool_channels(x: Float[Array, "b h w c"], width: int) -> Float[Array, "b h w width"]:
+def pool_channels(x: Float[Array, "b h w c"], width: int) -> Float[Array, "b h w {width}"]:
     """Adaptive average pooling of the channel axis: output i is the mean of channels floor(i c / width) up to
     ceil((i + 1) c / width); with width > c channels are repeated."""
     c = x.shape[-1]

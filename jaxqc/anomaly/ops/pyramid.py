@@ -22,8 +22,8 @@ from jaxqc.anomaly.ops.maps import take_nearest
 
 Grid = tuple[int, int]
 """Height and width in cells."""
-Levels = tuple[Float[Array, "b h w d"], ...]
-"""The chosen channels of each layer that has any, on the layer's own grid."""
+Levels = tuple[Float[Array, "b _ _ _"], ...]
+"""The chosen channels [b h w d] of each layer that has any, on the layer's own grid."""
 
 
 class LevelSamples(NamedTuple):
