@@ -155,5 +155,11 @@ class TrainingConfig:
 
 
 def shapes_of(layers: Layers) -> Shapes:
-    """[h w c] of each layer of a batch."""
+    """[h w c] of each layer of a batch.
+
+    Examples:
+      >>> import numpy as np
+      >>> shapes_of((np.zeros((1, 8, 8, 4)), np.zeros((1, 4, 4, 16))))
+      ((8, 8, 4), (4, 4, 16))
+    """
     return tuple((x.shape[1], x.shape[2], x.shape[3]) for x in layers)
