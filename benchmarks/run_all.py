@@ -126,8 +126,8 @@ def jobs(
              "10", "--cost-grids", "4"],
             ["benchmarks.semi_step", "--encoder", "vit_tiny14", *small, "--size", "56", "--classes", "5", "--past", "0",
              "1"],
-            ["benchmarks.segment", "--encoder", "vit_tiny14", "--side", "70", "--fast", "0", "56", "--classes", "5",
-             "--rounds", "3", "--seconds", "0.1"],
+            ["benchmarks.segment", "--encoder", "vit_tiny14", "--side", "70", "--long-side", "0", "56",
+             "--classes", "5", "--rounds", "3", "--seconds", "0.1"],
         ]  # fmt: skip
     batch, dtype = ("256", "bfloat16") if accelerator else ("16", "float32")
     common = ["--batch", batch, "--dtype", dtype]

@@ -29,7 +29,7 @@ class ModelConfig:
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Compute dtype; master weights, batch-norm statistics and the loss stay float32."""
     weights: str = ""
-    """The start of a saliency network's pretrained encoder, as its `start` takes it; "" = drawn at random."""
+    """Start of a saliency network's pretrained encoder, as its `start` takes it; "" = drawn at random."""
 
 
 @dataclass(frozen=True)

@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
         raise UserError("--size: stands for both --height and --width; give it or those")
     if args.format == "onnx":
         refuse_given(args, "goes with stablehlo; an ONNX graph is of no platform", "--platforms")
-    from jaxqc.export.write import write
+    from jaxqc.export.writing import write
     from jaxqc.training.cache import enable_compilation_cache
 
     enable_compilation_cache()

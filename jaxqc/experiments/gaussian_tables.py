@@ -40,7 +40,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Tables:
-    """Variations of the tables. weights: file or name by backbone. spade, patchcore: the other detectors."""
+    """Variations of the tables. weights: file or name of each backbone's. spade, patchcore: the other detectors."""
 
     base: FitConfig
     weights: Mapping[str, str]

@@ -11,7 +11,7 @@ from jaxqc.anomaly.recipe import BackboneConfig, FitConfig, FitDataConfig
 from jaxqc.cli import main
 from jaxqc.config import Phase
 from jaxqc.data.readers import open_dataset
-from jaxqc.export.write import write
+from jaxqc.export.writing import write
 from jaxqc.semi.recipe import SemiDataConfig
 from jaxqc.semi.train import train_semi
 from tests.support.few_labels import recipe as recipe_of_few
