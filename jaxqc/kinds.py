@@ -140,7 +140,7 @@ def load(path: str | Path, which: str = "best", fold: bool = True, batch: int = 
       >>> boards = write_mvtec("boards", normals=4, defects=2, size=32)
       >>> fitted = fit(FitConfig(backbone=backbone, data=FitDataConfig(size=32)), boards, "fit", progress=False)
       >>> load("fit").outputs
-      ('map', 'score', 'defective')
+      ('map', 'score', 'mask', 'defective')
     """
     return kind_of(path).load(path, which, fold, batch)
 
