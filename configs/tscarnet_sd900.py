@@ -1,10 +1,11 @@
-"""TSCARNet on SD-saliency-900, the paper's recipe: SGD, 200 epochs at 224, batch 16. For a GPU.
+"""TSCARNet on SD-saliency-900, the paper's recipe: SGD, 200 epochs at 224, batch 16. For a GPU; the paper's S is 0.950
+(protocol `seed`), not yet run to the end by us.
 
-    jaxqc train --config configs/tscarnet_sd900.py --data DIR
+    jaxqc train --config tscarnet_sd900 --data DIR
 
 The published layout is split by protocol `seed` (270 + 30 a class); an index.csv brings its own split. The learning
 rate, weight decay, warm-up and clip are our reading where the paper is silent. Clip 10, not 1: at the start the stem's
-gradient has a norm of 28 to 112, and a bound of 1 stops learning. Results: docs/results.md.
+gradient has a norm of 28 to 112, and a bound of 1 stops learning. Results: docs/results/many_labels.md.
 """
 
 from jaxqc.config import AugmentConfig, ModelConfig, OptimConfig, Phase, TrainConfig

@@ -1,40 +1,22 @@
-"""Configuration: frozen dataclasses, loaded from `configs/NAME.py`, checked by `fields.py`, changed by `overrides.py`.
+"""Configuration: frozen dataclasses, loaded from a recipe, checked by `fields.py`, changed by `overrides.py`.
 
-A config file is Python and is executed (treat one from a stranger as code); it defines `get_config() -> TrainConfig`,
+A recipe is a Python file and is executed (treat one from a stranger as code); it defines `get_config() -> TrainConfig`,
 or the recipe of another verb.
 """
 
 import dataclasses
 import importlib.util
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from jaxqc.errors import UserError, suggest
-from jaxqc.fields import Config, check_positive, check_seed, check_unused, sections, validate
-
-Layout = Literal[
-    "auto",
-    "sd900",
-    "index",
-    "mvtec",
-    "loco",
-    "visa",
-    "btad",
-    "ksdd",
-    "ksdd2",
-    "mt",
-    "rsdds",
-    "aitex",
-    "nanotwice",
-    "fabric",
-    "textured",
-    "tfds",
-    "records",
-]
-"""The layout of a data set on disk; `auto` tells by its folders and files."""
+from jaxqc.fields import Config, check_positive, check_seed, check_unused, classes, validate
+from jaxqc.plugins import RECIPE
+from jaxqc.recipes import USES, find
 
 
 @dataclass(frozen=True)
@@ -47,14 +29,16 @@ class ModelConfig:
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Compute dtype; master weights, batch-norm statistics and the loss stay float32."""
     weights: str = ""
-    """What a saliency network's pretrained encoder starts from, as its `start` takes it; "" = drawn at random."""
+    """Start of a saliency network's pretrained encoder, as its `start` takes it; "" = drawn at random."""
 
 
 @dataclass(frozen=True)
 class DataConfig:
     """The images' place and their way to the device."""
 
-    layout: Layout = "auto"
+    layout: Any = "auto"
+    """The data set's layout on disk: `auto` goes by its folders and files; a key of `jaxqc.data.readers.READERS`, a
+    layout of an installed package, a `Reader` itself; `tfds` or `records`."""
     protocol: Literal["auto", "index", "seed", "field"] = "auto"
     """`index`: the data's own split column. `seed`: 270 + 30 a class by a fixed seed. `field`: noisy, test on all.
     `auto`: `index` where the data bring a split, else `seed`; a run's folder records the one it was."""
@@ -97,7 +81,7 @@ class PhotometricConfig:
     contrast: float = 0.5
     saturation: float = 0.5
     hue: float = 0.25
-    """The hue turns by U(-x, x) of the whole circle; at most .5."""
+    """The hue turns by U(-x, x) of the whole circle; at most 0.5."""
     jitter: float = 0.8
     """Probability that the four above apply, in random order."""
     grey: float = 0.2
@@ -130,12 +114,16 @@ class Phase:
 
 @dataclass(frozen=True)
 class OptimConfig:
-    """Optimiser and schedule. Weight decay leaves biases and batch-norm parameters alone."""
+    """Optimiser and schedule."""
 
     name: Literal["sgd", "adamw", "adam"] = "sgd"
     lr: float = 0.05
     momentum: float = 0.9
+    nesterov: bool = True
+    """Whether `sgd` looks ahead; else its momentum is plain."""
     weight_decay: float = 5e-4
+    decay: Literal["kernels", "all"] = "kernels"
+    """What weight decay takes hold of: `kernels` leaves biases, norms and layer scales alone."""
     warmup_epochs: float = 5.0
     schedule: Literal["poly", "cosine", "constant"] = "poly"
     power: float = 0.9
@@ -149,15 +137,15 @@ class OptimConfig:
 class TrainConfig:
     """Everything a training run is made of, but the data's path and the run's folder."""
 
-    method: Literal["saliency", "classifier", "semi"] = "saliency"
-    """`classifier`: a backbone. `semi`: segmentation from few labels, whose
-    recipes are a `jaxqc.semi.recipe.SemiTrainConfig`."""
+    method: Literal["saliency", "classifier", "semi", "detector"] = "saliency"
+    """`classifier`: a backbone. `semi`: segmentation from few labels, whose recipes are a
+    `jaxqc.semi.recipe.SemiTrainConfig`. `detector`: the training of one, which `jaxqc fit` starts."""
     model: ModelConfig = field(default_factory=ModelConfig)
     data: DataConfig = field(default_factory=DataConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
     objective: Any = None
-    """Of a saliency network: its loss with its weights, a dataclass of `jaxqc.saliency.objectives` or such a one of the
+    """A saliency network's loss with its weights, a dataclass of `jaxqc.saliency.objectives` or such a one of the
     recipe's own; None = the network's."""
     phases: tuple[Phase, ...] = (Phase(epochs=200),)
     eval_size: int = 224
@@ -204,25 +192,21 @@ class TrainConfig:
             raise UserError(f"{where}: phases is empty; give at least one Phase(epochs=..., size=..., batch=...)")
 
 
-VERBS = {"TrainConfig": "train", "SemiTrainConfig": "train", "FitConfig": "fit", "GradeRules": "inspect"}
-"""The command that takes a kind of recipe."""
+def load_config(recipe: str | Path, kind: type[Config] = TrainConfig) -> Config:
+    """Runs the `get_config()` of a config file, which is to give a `kind`.
 
-
-def load_config(path: str | Path, kind: type[Config] = TrainConfig) -> Config:
-    """Runs the config file's `get_config()`, which is to give a `kind`.
+    recipe: a path, or the name of a packaged recipe such as `tscarnet_sd900` (`jaxqc recipes`).
 
     Raises:
       UserError: the file is absent, does not run, does not define `get_config`, or gives anything but a valid `kind`;
         a misspelt field is named with the closest known one.
     """
-    path = Path(path)
-    if not path.is_file():
-        near = sorted(p.name for p in path.parent.glob("*.py")) if path.parent.is_dir() else []
-        raise UserError(f"--config: no file {path}" + (suggest(path.name, near) if near else ""))
-    spec = importlib.util.spec_from_file_location(f"jaxqc_config_{path.stem}", path)
+    path = find(recipe)
+    spec = importlib.util.spec_from_file_location(f"{RECIPE}{path.stem}", path)
     if spec is None or spec.loader is None:
         raise UserError(f"--config: {path} is not a Python file; a config file's name ends in .py")
     module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # where a recipe's own classes and things are found by name
     try:
         spec.loader.exec_module(module)
         config = module.get_config()
@@ -231,7 +215,7 @@ def load_config(path: str | Path, kind: type[Config] = TrainConfig) -> Config:
     except TypeError as e:
         # dataclasses refuse an unknown keyword with a TypeError that names class and keyword, but no close one.
         match = re.match(r"(\w+)\.__init__\(\) got an unexpected keyword argument '(\w+)'", str(e))
-        kinds: dict[str, Any] = {k.__name__: k for k in (kind, Phase, *sections(kind).values())}
+        kinds = classes(kind)
         if match and match[1] in kinds:
             known = [f.name for f in dataclasses.fields(kinds[match[1]])]
             raise UserError(f"{path}: {match[1]} has no field {match[2]!r}{suggest(match[2], known)}") from e
@@ -241,7 +225,7 @@ def load_config(path: str | Path, kind: type[Config] = TrainConfig) -> Config:
     except Exception as e:  # it is the user's own code
         raise UserError(f"{path}: {type(e).__name__}: {e}") from e
     if not isinstance(config, kind):
-        verb = VERBS.get(type(config).__name__)
-        hint = f"; it is a recipe for jaxqc {verb}" if verb else ""
+        use = USES.get(type(config).__name__)
+        hint = f"; it is a recipe for jaxqc {use.split()[0]}" if use else ""
         raise UserError(f"{path}: get_config() returned {type(config).__name__}, not a {kind.__name__}{hint}")
     return check_unused(validate(config, str(path)), str(path))

@@ -25,7 +25,7 @@ from jaxqc.overrides import override
 from jaxqc.pictures.figures import Row, result_figure, training_curve
 from jaxqc.saliency.model import Model
 
-RECIPE = Path(__file__).resolve().parents[1] / "configs" / "tscarnet_synthetic.py"
+RECIPE = "tscarnet_synthetic"
 TRAIN, VAL, TEST, DRAWN = 0, 1, 2, 3
 """Seeds of the generated sets: no plate of one occurs in another."""
 GOAL = 0.75

@@ -1,7 +1,7 @@
 """Table 2 of the MvpMatch paper (supervised only, UniMatch V2, tiers, history, both), for any segmentation set.
 
-    python scripts/reproduce_mvpmatch_tables.py --data camvid --config configs/mvpmatch_camvid.py --out runs/camvid
-    python scripts/reproduce_mvpmatch_tables.py --data SD900 --config configs/mvpmatch_sd900.py --out runs/sd900 \\
+    python scripts/reproduce_mvpmatch_tables.py --data camvid --config mvpmatch_camvid --out runs/camvid
+    python scripts/reproduce_mvpmatch_tables.py --data SD900 --config mvpmatch_sd900 --out runs/sd900 \\
         --shares 1/16 --seeds 1 --methods supervised mvpmatch --weights resnet18.npz
 
 Any field of the recipe is a flag. A seed draws the lists and the training. A finished cell is a line of OUT/rows.jsonl;

@@ -1,8 +1,8 @@
 """Trains a backbone as a classifier: python scripts/train_backbone.py --config FILE --data DIR --out DIR.
 
-    python scripts/train_backbone.py --config configs/resnet50_cbam_imagenet.py \\
+    python scripts/train_backbone.py --config resnet50_cbam_imagenet \\
         --data ~/tensorflow_datasets/imagenet2012 --out runs/resnet50_cbam
-    python scripts/train_backbone.py --config configs/resnet50_cbam_imagenet.py --weights resnet50 \\
+    python scripts/train_backbone.py --config resnet50_cbam_imagenet --weights resnet50 \\
         --data DIR --out runs/gates --phases.0.epochs 20 --optim.lr .05
 
 DIR holds a folder a class (or train/CLASS and val/CLASS), or is a prepared TFDS set. Any field of the recipe is a flag.
@@ -23,7 +23,9 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
-    parser.add_argument("--config", required=True, metavar="FILE", help="recipe with method='classifier'")
+    parser.add_argument(
+        "--config", required=True, metavar="RECIPE", help="name or file of one with method='classifier'"
+    )
     parser.add_argument("--data", required=True, metavar="DIR", help="folders of classes, or a prepared TFDS set")
     parser.add_argument("--out", required=True, metavar="DIR", help="run folder; a run in it goes on")
     parser.add_argument("--weights", metavar="FILE", help="weights to start from: a file, or a name of `jaxqc weights`")

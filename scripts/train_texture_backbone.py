@@ -42,7 +42,7 @@ from jaxqc.weights.load import FORMAT
 
 DRAWN = 64
 """Side in pixels of the images on disk."""
-RECIPE = Path(__file__).resolve().parents[1] / "configs" / "resnet18_textures.py"
+RECIPE = "resnet18_textures"
 KEPT = (1, 2)
 """Layers that are trained and shipped; what a detector at 128 pixels uses."""
 

@@ -3,6 +3,7 @@
 import ast
 import dataclasses
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,7 @@ from jaxqc.errors import UserError
 from jaxqc.fields import from_dict, leaves, to_dict, validate
 from jaxqc.inspection.rules import GradeRules
 from jaxqc.overrides import override
+from jaxqc.recipes import USES, promise, use
 
 RECIPES = sorted((Path(__file__).resolve().parents[1] / "configs").glob("*.py"))
 
@@ -32,7 +34,10 @@ def test_recipes_load_and_say_how_to_run_them(path):
     kinds = [kind for kind in (TrainConfig, FitConfig, GradeRules) if f"-> {kind.__name__}" in path.read_text()]
     config = load_config(path, *kinds)
     assert from_dict(json.loads(json.dumps(to_dict(config))), type(config)) == config
-    assert f"configs/{path.name}" in (ast.get_docstring(ast.parse(path.read_text())) or "")
+    text = ast.get_docstring(ast.parse(path.read_text())) or ""
+    assert re.search(rf"^    (jaxqc|python) .*\b{path.stem}\b", text, re.MULTILINE) or f"configs/{path.name}" in text
+    assert promise(path) == " ".join(text.partition("\n\n")[0].split())
+    assert type(config).__name__ in [kind for kind, way in USES.items() if way == use(path)]
 
 
 @settings(deadline=None, max_examples=50)  # importing tyro falls into the first example

@@ -5,7 +5,6 @@ import dataclasses
 import math
 import shlex
 import sys
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -15,13 +14,12 @@ import numpy as np
 from jaxqc.config import AugmentConfig, Phase, TrainConfig, load_config
 
 MEAN, STD, FOREGROUND = 0.439, 0.209, 0.1
-CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 CLASSES = ("In", "Pa", "Sc")
 
 
 def model_arguments(parser: argparse.ArgumentParser, batch: int) -> argparse.ArgumentParser:
     """`--recipe`, `--model`, `--batch`, `--size`, `--dtype`, `--peer`."""
-    parser.add_argument("--recipe", default=None, help="a config under configs/ (its name) or a path to one")
+    parser.add_argument("--recipe", default=None, help="a name of `jaxqc recipes`, or a path")
     parser.add_argument("--model", default=None, help="tscarnet or minet; overrides the recipe's")
     parser.add_argument("--batch", type=int, default=batch, help="global batch")
     parser.add_argument("--size", type=int, default=224)
@@ -39,10 +37,7 @@ def model_arguments(parser: argparse.ArgumentParser, batch: int) -> argparse.Arg
 def chosen_config(args: argparse.Namespace, steps_per_call: int = 1) -> TrainConfig:
     """The recipe with the flags on top, one endless phase of the asked batch and size, flips as the only augmentation
     (they are what the peer's step does too)."""
-    config = TrainConfig()
-    if args.recipe:
-        named = CONFIGS / f"{args.recipe}.py"
-        config = load_config(named if named.is_file() else args.recipe)
+    config = load_config(args.recipe) if args.recipe else TrainConfig()
     model = dataclasses.replace(config.model, name=args.model or config.model.name, dtype=args.dtype)
     optim = dataclasses.replace(config.optim, warmup_epochs=0.0, schedule="constant")
     return dataclasses.replace(

@@ -11,18 +11,17 @@ import sys
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from jaxqc.cli import convert, data, evaluate, export, fit, inspect, ledger, predict, train, verify, weights
+from jaxqc.cli import convert, data, evaluate, export, fit, inspect, ledger, predict, recipes, train, verify, weights
 from jaxqc.cli.parser import Parser
-from jaxqc.cli.recipe_flags import recipe_flags, shown
+from jaxqc.cli.recipe_flags import choice_flags, fields_of, recipe_flags, shown, shown_choices
 from jaxqc.errors import UserError
-from jaxqc.fields import leaves
 
 USER_ERRNO = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST,
               errno.EISDIR, errno.ENAMETOOLONG)  # fmt: skip
 
 
 class Verb(Protocol):
-    """A module of this package. `recipes() -> tuple`, where it has that, gives one recipe of each kind it takes."""
+    """A module of this package. `kinds() -> tuple`, where it has that, gives one recipe of each kind it takes."""
 
     @staticmethod
     def add(verbs: Any) -> Parser:
@@ -44,6 +43,7 @@ VERBS: dict[str, Verb] = {
     "predict": predict,
     "inspect": inspect,
     "verify": verify,
+    "recipes": recipes,
     "weights": weights,
     "convert": convert,
     "data check": data.check,
@@ -81,29 +81,34 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
-    """Arguments of one command. `name` is its key in `VERBS`; `flags` are those left for the recipe, where it has one.
+    """Arguments of one command. `name` is its key in `VERBS`; `given` are the flags as typed, `flags` those left for
+    the recipe, where it has one, with their values.
 
     Raises:
       UserError: an unknown verb or flag, a missing or bad value. SystemExit: after `--help` and `--version`.
     """
     parser, parsers = _parsers()
     name = " ".join(argv[:2]) if argv[0] in GROUPS else argv[0]
-    recipes = getattr(VERBS.get(name), "recipes", None)
+    make = getattr(VERBS.get(name), "kinds", None)
     if name in parsers:
-        kinds = {type(recipe).__name__: list(leaves(recipe)) for recipe in (recipes() if recipes else ())}
-        parsers[name].check_flags(argv, [flag for fields in kinds.values() for flag in recipe_flags(fields)])
+        made = make() if make else ()
+        kinds = {type(recipe).__name__: fields_of(recipe) for recipe in made}
+        flags = [flag for fields in kinds.values() for flag in recipe_flags(fields)]
+        parsers[name].check_flags(argv, [*flags, *(flag for recipe in made for flag in choice_flags(recipe))])
         known: set[str] = set()
         for kind, fields in kinds.items():
             new = [field for field in fields if field[0] not in known]
             also = f"\nA recipe of kind {kind} also has, and has its own defaults:\n" if known else ""
             parsers[name].epilog = f"{parsers[name].epilog}{also}{shown(new)}"
             known |= {field[0] for field in fields}
+        parsers[name].epilog = "".join([str(parsers[name].epilog or ""), *map(shown_choices, made)])
     else:
         parser.check_flags(argv[:1])
     args, rest = parser.parse_known_args(argv)
-    if rest and not recipes:
+    if rest and not make:
         raise UserError(f"unexpected argument {rest[0]!r}; see jaxqc {name} --help")
     args.name, args.flags = name, rest
+    args.given = [argument.partition("=")[0] for argument in argv if argument.startswith("--")]
     return args
 
 

@@ -4,14 +4,14 @@ import argparse
 from typing import Any
 
 from jaxqc.cli.parser import Parser, add_verb
-from jaxqc.cli.shared import add_checkpoint
+from jaxqc.cli.shared import add_checkpoint, refuse_given
 from jaxqc.errors import UserError
 
 EXAMPLES = """\
   jaxqc export --checkpoint runs/first --out exports/first
   jaxqc export --checkpoint runs/tiles --out exports/tiles --format onnx
   jaxqc export --checkpoint runs/few --out exports/few --height 480 --width 640 --batch 1 --platforms cpu
-docs/load_a_checkpoint.md tells how an export is used. jaxqc verify exports/first recomputes its golden outputs.
+docs/guide/export.md shows how an export is used. jaxqc verify exports/first recomputes its golden outputs.
 """
 
 
@@ -50,6 +50,8 @@ def run(args: argparse.Namespace) -> int:
     """Exports a checkpoint and prints what goes in, what comes out, and how well it agrees."""
     if args.size and (args.height or args.width):
         raise UserError("--size: stands for both --height and --width; give it or those")
+    if args.format == "onnx":
+        refuse_given(args, "goes with stablehlo; an ONNX graph is of no platform", "--platforms")
     from jaxqc.export.writing import write
     from jaxqc.training.cache import enable_compilation_cache
 

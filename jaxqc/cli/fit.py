@@ -9,8 +9,9 @@ from jaxqc.cli.shared import unreadable
 from jaxqc.config import load_config
 
 EXAMPLES = """\
-  jaxqc fit --config configs/gaussian_magnetic_tile.py --data DIR --out runs/tiles
-  jaxqc fit --config configs/gaussian_wood.py --data DIR --backbone.weights resnet50.npz --gaussian.channels 100
+  jaxqc fit --config gaussian_magnetic_tile --data DIR --out runs/tiles
+  jaxqc fit --config gaussian_wood --data DIR --backbone.weights resnet50.npz --detector.channels 100
+  jaxqc fit --config gaussian_wood --data DIR --method patchcore --detector.coreset 0.01
 Any field of the recipe is a flag:
 """
 
@@ -22,7 +23,7 @@ def add(verbs: Any) -> Parser:
     return parser
 
 
-def recipes() -> tuple[Any, ...]:
+def kinds() -> tuple[Any, ...]:
     """The one kind of recipe that the verb takes."""
     from jaxqc.anomaly.recipe import FitConfig
 
@@ -42,6 +43,6 @@ def run(args: argparse.Namespace) -> int:
 
     result = api.fit(config, args.data, out, progress=main_process and not args.quiet, note=note)
     if main_process:
-        print(f"{out}: {config.method} fitted to {result.model.meta['fit']} normal images")
+        print(f"{out}: {config.name} fitted to {result.model.meta['fit']} normal images")
         print(f"next: jaxqc evaluate --checkpoint {out} --data {args.data}")
     return unreadable(result.skipped)

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxqc.data.batches import Counter, by_size, decoded
+from jaxqc.data.batches import by_size, decoded
 from jaxqc.data.batching import MAX_PIXELS
 from jaxqc.data.decode import read_bytes, read_image
 from jaxqc.data.problems import Problem, printable
@@ -29,10 +29,11 @@ from jaxqc.inspection.manifest import Item
 from jaxqc.inspection.report.gallery import Gallery
 from jaxqc.inspection.results import Findings, Problems
 from jaxqc.inspection.rules import GradeRules
+from jaxqc.progress import Progress
 from jaxqc.scorer import Scored, Scorer
 
 THREADS = min(16, os.cpu_count() or 1)
-"""That judge."""
+"""Threads that judge."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ class Stream:
     findings: Findings
     problems: Problems
     gallery: Gallery
-    progress: Counter
+    progress: Progress
     asked_to_stop: Callable[[], bool] = lambda: False
     new: int = 0
     known: int = 0
@@ -148,7 +149,7 @@ class Stream:
                 return
 
     def examine(self, line: Line, raw: Any) -> Judged:
-        """What the scorer gave → the finding."""
+        """The scorer's answer → the finding."""
         answer = self.scorer.answer(line.image.shape[0], line.image.shape[1], raw)
         scored, threshold = answer.scored, self.scorer.threshold
         try:
@@ -161,8 +162,8 @@ class Stream:
         return Judged(line, replace(scored, mask=regions.mask), finding)
 
     def keep(self, batch: Sequence[Judged]) -> None:
-        """What is told of a batch beside the ledger comes first: a crash may leave too much of that, which the next
-        call mends, but never too little."""
+        """Keeps a batch, first what stands beside the ledger: a crash may leave too much of that, which the next call
+        mends, but never too little."""
         findings, rows = [], []
         for one in batch:
             if isinstance(one.finding, UserError):

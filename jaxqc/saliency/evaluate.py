@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
-from jaxqc.data.batches import Counter, by_size, decoded
+from jaxqc.data.batches import by_size, decoded
 from jaxqc.data.dataset import Dataset, Sample
 from jaxqc.data.load import load_sample
 from jaxqc.errors import UserError
 from jaxqc.metrics import saliency as metrics
+from jaxqc.progress import Progress
 from jaxqc.saliency.model import Model
 from jaxqc.training.record import environment, write_measures
 from jaxqc.types import Metrics
@@ -31,7 +32,7 @@ class Evaluation:
 
     metrics: `jaxqc.metrics.saliency.KEYS` overall and `CLASS/key` (NaN where a class has no image). counts: images
     overall (key "") and by class. per_image: rows of id, class and scores. unreadable: one line a file left out.
-    class_accuracy: share of images whose class the network tells, NaN where it tells none.
+    class_accuracy: share of images whose class the network gives, NaN where it gives none.
     """
 
     dataset: str
@@ -47,7 +48,7 @@ class Evaluation:
     about: dict[str, Any] = field(default_factory=dict)
     """The data's path, the checkpoint's step and record, and the versions and device of this evaluation."""
     folder: Path | None = None
-    """Where it was written."""
+    """The folder that it was written to."""
 
     def closing(self) -> str:
         """The line below the table: speed, and where the result was written."""
@@ -149,7 +150,7 @@ def evaluate_dataset(
             else:
                 yield result[0].shape, (sample, *result)
 
-    with Counter("evaluating", len(dataset), progress) as counter:
+    with Progress("evaluating", len(dataset), progress) as counter:
         full_shapes: set[tuple[int, ...]] = set()
         for group in by_size(readable(), model.batch, 4 * model.batch):
             images, masks = np.stack([image for _, image, _ in group]), np.stack([mask for _, _, mask in group])

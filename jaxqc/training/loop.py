@@ -16,6 +16,7 @@ from jaxqc.data.dataset import ArrayDataset, Dataset
 from jaxqc.data.pipeline import BatchSource
 from jaxqc.errors import UserError, suggest
 from jaxqc.fields import to_dict
+from jaxqc.progress import Progress
 from jaxqc.training import checkpoint, golden, plan, record, state
 from jaxqc.training.cache import enable_compilation_cache
 from jaxqc.training.evaluate import make_evaluate
@@ -24,7 +25,6 @@ from jaxqc.training.logs import RunLog, average
 from jaxqc.training.method import Method
 from jaxqc.training.optim import make_optimizer, make_schedule
 from jaxqc.training.parallel import Parallel, make_parallel
-from jaxqc.training.progress import Progress
 from jaxqc.training.stop import Sigterm
 from jaxqc.types import Metrics
 
@@ -56,12 +56,14 @@ def run(
     resume: bool = True,
     progress: bool = True,
     meta: dict[str, Any] | None = None,
+    proof: bool = True,
 ) -> RunResult:
     """Trains `method` by the recipe `config` and leaves a run folder (see `jaxqc.training.checkpoint`).
 
     With `resume`, a run that was ended at any moment goes on from its last sound checkpoint and ends bit-identical to
     an uninterrupted one. With several processes every one calls this with the same arguments on a shared `workdir`.
-    `val` may be several sets, each of one image size, measured as one.
+    `val` may be several sets, each of one image size, measured as one. proof: whether the folder gets a golden record
+    of its own.
 
     Raises:
       UserError: a recipe that cannot run, a folder that holds another run or cannot be written, `nan_patience` steps
@@ -84,7 +86,7 @@ def run(
         record.write_record(workdir, config, meta, method.classes, sitting.digest)
     sitting.train(progress)
     shown = sets[0] if sets else train
-    if not isinstance(shown, BatchSource):
+    if proof and not isinstance(shown, BatchSource):
         golden.write_golden(workdir, method, shown, config)
     return RunResult(
         workdir, sitting.step, sitting.metrics, sitting.best["metrics"], sitting.best["step"], sitting.seconds
@@ -142,7 +144,7 @@ class _Sitting:
             self.step, self.metrics, self.best = kept["step"], kept["metrics"], kept["best"]
             self.partial, self.seconds = kept["partial"], kept["seconds"]
             self.notes.append(f"resumed at step {self.step} of {self.total}")
-        self.state = self.parallel.replicate(host)
+        self.state = self.parallel.replicate(replace(host, frozen=self.method.frozen()))
 
     def train(self, progress: bool) -> None:
         """Runs what is left of the plan."""
@@ -164,7 +166,8 @@ class _Sitting:
         self.pending: deque[tuple[plan.Chunk, int, int, Fetch]] = deque()
         self.pace = 1 if jax.process_count() == 1 else config.steps_per_call
         try:
-            with Progress(self.total, self.step, progress and main) as self.bar, Sigterm() as stop:
+            shown = Progress("starting (compiling)", self.total, progress and main, start=self.step, elapsed=True)
+            with shown as self.bar, Sigterm() as stop:
                 for note in self.notes:
                     self.bar.note(note)
                 # Nothing may cross between host and device in the loop but by an explicit put or get.
@@ -221,7 +224,7 @@ class _Sitting:
                 self.partial.setdefault(name, []).extend(float(v) for v in values)
             self._check_finite(chunk, start, logs)
             shown = {name: float(logs[name][-1]) for name in ("loss", "lr")}
-            self.bar.update(start + count, chunk.span.epoch(start + count), chunk.span.size, shown, images / took)
+            self.bar.step(start + count, chunk.span.epoch(start + count), chunk.span.size, shown, images / took)
             if start + count == chunk.stop:
                 self._log_line(chunk)
 
@@ -275,7 +278,8 @@ class _Sitting:
             self.log.sync()
         kept = {"config": to_dict(self.config), "data": self.digest, "metrics": self.metrics, "best": self.best}
         kept |= {"partial": self.partial, "seconds": self._elapsed(), "environment": self.environment}
-        self.saves.save(self.step, self.parallel.unreplicate(self.state), kept, self.best["step"])
+        state = self.parallel.unreplicate(replace(self.state, frozen=None))
+        self.saves.save(self.step, state, kept, self.best["step"])
         self.marked = time.monotonic()
 
     def _elapsed(self) -> float:

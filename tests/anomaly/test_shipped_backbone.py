@@ -1,7 +1,6 @@
 """The backbone that comes along: small, of known origin, found by its name."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,11 +14,9 @@ from jaxqc.weights.files import read_arrays
 from jaxqc.weights.known import SHIPPED, locate
 from jaxqc.weights.load import load_weights
 
-ROOT = Path(__file__).resolve().parents[2]
-
 
 def recipe() -> FitConfig:
-    return load_config(ROOT / "configs/wood_synthetic.py", FitConfig)
+    return load_config("wood_synthetic", FitConfig)
 
 
 def test_the_file_is_small_and_tells_its_origin():
