@@ -94,7 +94,7 @@ assert model.predict(np.zeros((1, 40, 48, 3), np.uint8)).shape == (1, 40, 48)"""
         "jaxqc.semi.objective",
     }
     training = {module for module in loaded if module.startswith("jaxqc.training.")}
-    assert training <= {f"jaxqc.training.{module}" for module in ("checkpoint", "checksums", "record")}
+    assert training <= {f"jaxqc.training.{module}" for module in ("checkpoint", "checksums", "method", "record")}
     if name == "export":
         assert not {module for module in loaded if module.startswith(("jaxqc.models", "jaxqc.nn", "flax"))}
 
