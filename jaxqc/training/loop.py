@@ -62,8 +62,7 @@ def run(
 
     With `resume`, a run that was ended at any moment goes on from its last sound checkpoint and ends bit-identical to
     an uninterrupted one. With several processes every one calls this with the same arguments on a shared `workdir`.
-    `val` may be several sets, each of one image size, measured as one. proof: whether the folder gets a golden record of its
-    own.
+    `val` may be several sets, each of one image size, measured as one. proof: whether the folder gets a golden record.
 
     Raises:
       UserError: a recipe that cannot run, a folder that holds another run or cannot be written, `nan_patience` steps
