@@ -23,7 +23,7 @@ from PIL import Image
 from benchmarks.lib.common import arguments, finish, in_turns, result
 from benchmarks.lib.machine import Row
 from benchmarks.lib.networks import CLASSES, MEAN, STD, chosen_config, model_arguments, random_variables, with_command
-from jaxqc.data.batches import Counter, decoded
+from jaxqc.data.batches import decoded
 from jaxqc.data.decode import read_bytes
 from jaxqc.data.synthetic.plates import synthetic_arrays
 from jaxqc.inspection.ledger.rows import batched
@@ -35,6 +35,7 @@ from jaxqc.inspection.rules import GradeRules
 from jaxqc.inspection.run import inspect
 from jaxqc.inspection.scorers import AnyModel, make_scorer
 from jaxqc.inspection.stream import THREADS, Line, Stream
+from jaxqc.progress import Progress
 from jaxqc.saliency.model import Model
 
 COLUMNS = ("model", "name", "batch", "side", "images_per_s", "ms", "spread", "slowest_stage")
@@ -91,7 +92,7 @@ def stages(model: AnyModel, images: Path, scratch: Path, stack: ExitStack) -> di
         findings = opened.enter_context(Findings(where / "findings.jsonl", ledger, info.digest))
         problems = opened.enter_context(Problems(where / "problems.csv"))
         return Stream(
-            scorer, rules, None, info, ledger, findings, problems, Gallery(where / "gallery"), Counter("", 0, False)
+            scorer, rules, None, info, ledger, findings, problems, Gallery(where / "gallery"), Progress("", 0, False)
         )
 
     def fresh() -> Path:

@@ -1,11 +1,11 @@
 """ResNet-50 with CBAM on ImageNet-1k: the backbone of the frozen-feature Gaussian. For GPUs; never run to the end by
 us, so no figure is claimed.
 
-    python scripts/train_backbone.py --config resnet50_cbam_imagenet --data DIR --out runs/resnet50_cbam
+    jaxqc train --config resnet50_cbam_imagenet --data DIR --out runs/resnet50_cbam
 
 The authors of CBAM train 100 epochs with SGD, batch 256, rate 0.1 cut at 30, 60 and 90 epochs (arXiv 1807.06521,
 section 5.1); ours falls along a cosine after five epochs of warm-up, and crops keep 0.28 to 1 of each side of the image
-squeezed to 256 x 256.
+squeezed to 256 x 256. The run leaves backbone.npz; scripts/train_backbone.py starts from other weights (--weights).
 """
 
 from jaxqc.config import AugmentConfig, DataConfig, ModelConfig, OptimConfig, Phase, TrainConfig

@@ -1,11 +1,12 @@
 """The public API: `train` a network, `fit` a detector, `load` and `evaluate` either. Arguments are paths or values."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jaxqc import plugins
 from jaxqc.config import TrainConfig, load_config
+from jaxqc.errors import UserError, suggest
 from jaxqc.fields import check_unused
 from jaxqc.kinds import KINDS, check_options, kind_of
 from jaxqc.kinds import load as load
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     import jaxqc.anomaly.recipe
     import jaxqc.data.dataset
     import jaxqc.data.open
+    import jaxqc.data.readers
     import jaxqc.inspection.results
     import jaxqc.inspection.rules
     import jaxqc.semi.evaluate
@@ -45,7 +47,7 @@ def train(
     """Trains by a recipe and leaves a run folder in `out`: checkpoints, logs, split lists, config and golden record.
 
     Args:
-      config: a `TrainConfig` (or a `SemiTrainConfig`, for few labels), or the path of a config file. Its `method` is a
+      config: a `TrainConfig` (or a `SemiTrainConfig`, for few labels), or a recipe's name or path. Its `method` is a
         key of `METHODS`; a classifier leaves its backbone in `out/backbone.npz`.
       data: a data set or its path, which the recipe's protocol splits; with `val` given, the training half itself. Few
         labels and classifiers take a path.
@@ -59,9 +61,10 @@ def train(
     config = config if isinstance(config, TrainConfig) else load_config(config)
     check_unused(config, "train")
     own = {name: value for name, value in {"val": val, "weights": weights}.items() if value is not None}
-    method = plugins.resolve("methods", config.method, METHODS, field="method")
-    check_options(own, config.method, {**METHODS, config.method: method})
-    return method(config, data, out, resume=resume, progress=progress, note=note, **own)
+    if config.method not in METHODS:
+        raise UserError(f"method: {config.method!r}{suggest(config.method, METHODS)}")
+    check_options(own, config.method, METHODS)
+    return METHODS[config.method](config, data, out, resume=resume, progress=progress, note=note, **own)
 
 
 def fit(
@@ -75,7 +78,7 @@ def fit(
     """Fits a detector to the normal images of split `train` and calibrates its thresholds on held-out normals.
 
     Args:
-      config: a `FitConfig`, or the path of a config file. data: a data set or its path.
+      config: a `FitConfig`, or the name or path of a recipe. data: a data set or its path.
       out: the fit's folder, new or empty; None keeps the model in memory.
       note: takes lines worth showing (weights, thresholds); None prints nothing.
 
@@ -85,10 +88,13 @@ def fit(
     from jaxqc.anomaly.fit import fit as fit_and_calibrate
     from jaxqc.anomaly.recipe import FitConfig
     from jaxqc.data.open import open_data
+    from jaxqc.data.readers import layout_name
 
     config = config if isinstance(config, FitConfig) else load_config(config, FitConfig)
     if isinstance(data, str | Path):
         data = open_data(data, config.data.layout, config.data.skip_bad)
+    options = replace(config.data, layout=layout_name(config.data.layout))  # a folder names a reader
+    config = replace(config, data=options)
     return fit_and_calibrate(config, data, out, progress, note=note or (lambda text: None))
 
 
@@ -104,7 +110,7 @@ def evaluate(
     worst: int = 10,
     progress: bool = True,
     protocol: str | None = None,
-    layout: str = "auto",
+    layout: "str | jaxqc.data.readers.Reader" = "auto",
     keys: "jaxqc.data.open.Keys | None" = None,
     splits: str | Path = "",
     window: bool | None = None,
@@ -145,7 +151,7 @@ def evaluate_detector(
     data: "str | Path | jaxqc.data.dataset.Dataset",
     out: str | Path | None = None,
     split: str = "test",
-    layout: str = "auto",
+    layout: "str | jaxqc.data.readers.Reader" = "auto",
     worst: int = 10,
     progress: bool = True,
 ) -> "jaxqc.anomaly.evaluate.AnomalyEvaluation":

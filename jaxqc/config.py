@@ -7,6 +7,7 @@ or the recipe of another verb.
 import dataclasses
 import importlib.util
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,28 +15,8 @@ from typing import Any, Literal
 
 from jaxqc.errors import UserError, suggest
 from jaxqc.fields import Config, check_positive, check_seed, check_unused, classes, validate
+from jaxqc.plugins import RECIPE
 from jaxqc.recipes import USES, find
-
-Layout = Literal[
-    "auto",
-    "sd900",
-    "index",
-    "mvtec",
-    "loco",
-    "visa",
-    "btad",
-    "ksdd",
-    "ksdd2",
-    "mt",
-    "rsdds",
-    "aitex",
-    "nanotwice",
-    "fabric",
-    "textured",
-    "tfds",
-    "records",
-]
-"""The layout of a data set on disk; `auto` tells by its folders and files."""
 
 
 @dataclass(frozen=True)
@@ -48,14 +29,16 @@ class ModelConfig:
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Compute dtype; master weights, batch-norm statistics and the loss stay float32."""
     weights: str = ""
-    """What a saliency network's pretrained encoder starts from, as its `start` takes it; "" = drawn at random."""
+    """The start of a saliency network's pretrained encoder, as its `start` takes it; "" = drawn at random."""
 
 
 @dataclass(frozen=True)
 class DataConfig:
     """The images' place and their way to the device."""
 
-    layout: Layout = "auto"
+    layout: Any = "auto"
+    """The data set's layout on disk: `auto` goes by its folders and files; a key of `jaxqc.data.readers.READERS`, a
+    layout of an installed package, a `Reader` itself; `tfds` or `records`."""
     protocol: Literal["auto", "index", "seed", "field"] = "auto"
     """`index`: the data's own split column. `seed`: 270 + 30 a class by a fixed seed. `field`: noisy, test on all.
     `auto`: `index` where the data bring a split, else `seed`; a run's folder records the one it was."""
@@ -219,10 +202,11 @@ def load_config(recipe: str | Path, kind: type[Config] = TrainConfig) -> Config:
         a misspelt field is named with the closest known one.
     """
     path = find(recipe)
-    spec = importlib.util.spec_from_file_location(f"jaxqc_config_{path.stem}", path)
+    spec = importlib.util.spec_from_file_location(f"{RECIPE}{path.stem}", path)
     if spec is None or spec.loader is None:
         raise UserError(f"--config: {path} is not a Python file; a config file's name ends in .py")
     module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # where a recipe's own classes and things are found by name
     try:
         spec.loader.exec_module(module)
         config = module.get_config()

@@ -46,6 +46,17 @@ def _is_segmentation(folder: Path) -> bool:
         return False
 
 
+def _single(module: str, name: str) -> Callable[[str | Path, str, bool, int], Any]:
+    """The loader of a kind whose folder holds one checkpoint: (path, batch) of `module`."""
+
+    def load(path: str | Path, which: str, fold: bool, batch: int) -> Any:
+        if which != "best":
+            raise UserError(f"--which: {which!r} goes with training runs, and {path} has one checkpoint; leave it out")
+        return Late(module, name)(path, batch)
+
+    return load
+
+
 def _refuse(model: Any, *_: Any, **__: Any) -> NoReturn:
     raise UserError(f"{model.folder}: an export already; give the run's or the fit's folder")
 
@@ -54,7 +65,7 @@ KINDS: Mapping[str, Kind] = {
     "export": Kind(
         "export",
         holds=Late("jaxqc.export.folder", "is_export"),
-        load=lambda path, which, fold, batch: Late("jaxqc.export.run", "load")(path, batch),
+        load=_single("jaxqc.export.run", "load"),
         predict=_refuse,
         evaluate=_refuse,
         verify=Late("jaxqc.export.verify", "verify"),
@@ -74,7 +85,7 @@ KINDS: Mapping[str, Kind] = {
     "anomaly": Kind(
         "anomaly",
         holds=lambda folder: (folder / "state").is_dir(),
-        load=lambda path, which, fold, batch: Late("jaxqc.anomaly.model", "load")(path, batch),
+        load=_single("jaxqc.anomaly.model", "load"),
         predict=Late("jaxqc.pictures.maps", "predict_folder"),
         evaluate=Late("jaxqc.anomaly.report", "evaluate"),
         verify=Late("jaxqc.anomaly.verify", "verify"),
@@ -124,10 +135,16 @@ def load(path: str | Path, which: str = "best", fold: bool = True, batch: int = 
     return kind_of(path).load(path, which, fold, batch)
 
 
-def check_options(given: Iterable[str], name: str, functions: Mapping[str, Callable[..., Any]]) -> None:
-    """Raises UserError for an option that `functions[name]` does not take, naming those that do."""
+def check_options(
+    given: Iterable[str], name: str, functions: Mapping[str, Callable[..., Any]], spelt: Mapping[str, str] | None = None
+) -> None:
+    """Raises UserError for an option that `functions[name]` does not take, naming those that do.
+
+    spelt: an option's name in the message, where it is another: the flag that was typed.
+    """
     takes = lambda other, option: option in signature(functions[other]).parameters
     for option in given:
         if not takes(name, option):
             others = " or ".join(other for other in functions if takes(other, option))
-            raise UserError(f"{option}: goes with {others}, and this is {name}; leave it out")
+            shown = (spelt or {}).get(option, option)
+            raise UserError(f"{shown}: goes with {others}, and this is {name}; leave it out")

@@ -34,6 +34,9 @@ def override(config: Config, arguments: Sequence[str]) -> Config:
             del arguments[i : i + (1 if inline[1] else 2)]
             break
     arguments = _without_commas(config, arguments)
+    things = {name: v for name, kind, v in leaves(config) if kind is Any and not isinstance(v, str)}
+    for name, thing in things.items():
+        config = _put(config, name, repr(thing))  # a text, which no flag or another name replaces
     screen = io.StringIO()
     try:
         with contextlib.redirect_stderr(screen), contextlib.redirect_stdout(screen):
@@ -47,6 +50,9 @@ def override(config: Config, arguments: Sequence[str]) -> Config:
         flag = next((a for a in unknown if a.startswith("-")), unknown[0]).partition("=")[0]
         close = suggest(flag, names)
         raise UserError(f"unknown argument {flag}" + (close if "did you mean" in close else "; see --help for all"))
+    texts = {name: v for name, _, v in leaves(config) if name in things}
+    for name, thing in things.items():
+        config = _put(config, name, thing) if texts[name] == repr(thing) else config
     return check_unused(validate(config, "command line"), "command line")
 
 
@@ -74,6 +80,12 @@ def _choose(config: Config, arguments: list[str]) -> tuple[Config, list[str]]:
                 rest.append(word)
         arguments = rest
     return config, arguments
+
+
+def _put(config: Any, name: str, value: Any) -> Any:
+    """The config with another value of the field of this dotted name."""
+    first, _, rest = name.partition(".")
+    return dataclasses.replace(config, **{first: _put(getattr(config, first), rest, value) if rest else value})
 
 
 def _without_commas(config: Any, arguments: Sequence[str]) -> list[str]:

@@ -9,7 +9,7 @@ import pytest
 import jaxqc
 from jaxqc import api
 from jaxqc.config import load_config
-from jaxqc.data.batches import Counter, by_size, decoded
+from jaxqc.data.batches import by_size, decoded
 from jaxqc.data.load import load_arrays
 from jaxqc.data.readers import open_dataset
 from jaxqc.errors import UserError
@@ -223,10 +223,3 @@ def test_grouping_by_size_loses_nothing_and_bounds_what_waits():
     drawn = by_size(unlike, batch=4, most=10)
     next(drawn)
     assert next(unlike)[1] <= 11
-
-
-def test_counter_tells_the_rate(capsys):
-    with Counter("counting", 10, every=0.0) as counter:
-        counter.add(10)
-    assert counter.rate > 0
-    assert "10/10" in capsys.readouterr().err

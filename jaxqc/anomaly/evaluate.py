@@ -14,7 +14,6 @@ import numpy as np
 from jaxqc.anomaly.collecting import load_batches
 from jaxqc.anomaly.model import AnomalyModel
 from jaxqc.anomaly.thresholds import Thresholds
-from jaxqc.data.batches import Counter
 from jaxqc.data.dataset import Dataset, Sample
 from jaxqc.data.load import load_sample
 from jaxqc.data.normals import is_defective, means_normal
@@ -23,6 +22,7 @@ from jaxqc.metrics import anomaly as metrics
 from jaxqc.metrics.aupro import region_weights
 from jaxqc.metrics.histogram import Edges, log_edges
 from jaxqc.metrics.regions import without_specks
+from jaxqc.progress import Progress
 from jaxqc.training.record import environment, write_measures
 from jaxqc.types import Metrics
 
@@ -142,7 +142,7 @@ def evaluate_detector(model: AnomalyModel, dataset: Dataset, split: str, progres
     unreadable: list[str] = []
     rows: list[dict[str, Any]] = []
     counts = dict.fromkeys(("", *kinds, "good"), 0)
-    with Counter("evaluating", len(dataset), progress) as counter:
+    with Progress("evaluating", len(dataset), progress) as counter:
         for images, masks, at in load_batches(dataset.samples, model.size, model.batch, unreadable):
             maps, scores, marked = model.score(images)
             used = at >= 0

@@ -17,13 +17,13 @@ from jaxqc.anomaly.model import AnomalyModel, save, scaled
 from jaxqc.anomaly.recipe import FitConfig, FitDataConfig
 from jaxqc.anomaly.thresholds import Thresholds, by_f1, by_quantile
 from jaxqc.anomaly.training import train_state
-from jaxqc.data.batches import Counter
 from jaxqc.data.crops import crops
 from jaxqc.data.dataset import Dataset
 from jaxqc.data.grouped import Parts, choose, one_class
 from jaxqc.data.normals import is_defective
 from jaxqc.errors import UserError
 from jaxqc.fields import to_dict
+from jaxqc.progress import Progress
 from jaxqc.training import record
 from jaxqc.training.cache import enable_compilation_cache
 from jaxqc.training.checkpoint import steps_in
@@ -126,7 +126,7 @@ def _collected(
     config: FitConfig, detector: Collecting, backbone: Backbone, part: Dataset, bad: list[str], progress: bool
 ) -> Any:
     """The state of a detector that is fitted in one pass, as host arrays, whole in every process."""
-    with Counter("fitting", len(part), progress) as counter:
+    with Progress("fitting", len(part), progress) as counter:
         state = collect_state(
             detector,
             backbone,
@@ -152,7 +152,7 @@ def calibrate(
         validation images.
     """
     scores, peaks, decision = [], [], model.config.decision
-    with Counter("calibrating", len(normals), progress) as counter:
+    with Progress("calibrating", len(normals), progress) as counter:
         for images, _, number in load_batches(normals.samples, model.size, model.batch, bad):
             used = number >= 0
             if used.any():

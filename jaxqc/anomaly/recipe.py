@@ -7,7 +7,6 @@ from typing import Any, Literal
 from jaxqc.anomaly.detectors import DETECTORS, Gaussian
 from jaxqc.anomaly.detectors.base import BackboneConfig as BackboneConfig
 from jaxqc.anomaly.detectors.base import Detector, lacks
-from jaxqc.config import Layout
 from jaxqc.errors import UserError
 from jaxqc.fields import check_positive, check_seed, choices, chosen, from_dict
 
@@ -16,7 +15,8 @@ from jaxqc.fields import check_positive, check_seed, choices, chosen, from_dict
 class FitDataConfig:
     """Which images are fitted, and how they reach the network."""
 
-    layout: Layout = "auto"
+    layout: Any = "auto"
+    """As `jaxqc.config.DataConfig.layout`."""
     size: int = 224
     """Side in pixels to which images are resized."""
     crop: int = 0

@@ -81,7 +81,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
-    """Arguments of one command. `name` is its key in `VERBS`; `flags` are those left for the recipe, where it has one.
+    """Arguments of one command. `name` is its key in `VERBS`; `given` are the flags as typed, `flags` those left for
+    the recipe, where it has one, with their values.
 
     Raises:
       UserError: an unknown verb or flag, a missing or bad value. SystemExit: after `--help` and `--version`.
@@ -107,6 +108,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     if rest and not make:
         raise UserError(f"unexpected argument {rest[0]!r}; see jaxqc {name} --help")
     args.name, args.flags = name, rest
+    args.given = [argument.partition("=")[0] for argument in argv if argument.startswith("--")]
     return args
 
 

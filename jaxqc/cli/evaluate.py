@@ -10,6 +10,7 @@ from jaxqc.cli.shared import (
     add_layout,
     add_use,
     add_window,
+    check_given,
     keys,
     load_model,
     unreadable,
@@ -45,12 +46,19 @@ def add(verbs: Any) -> Parser:
     return parser
 
 
+OPTIONS = {flag: flag.removeprefix("--") for flag in ("--protocol", "--layout", "--splits", "--window", "--sizes")}
+OPTIONS |= dict.fromkeys(("--image-key", "--mask-key", "--label-key", "--foreground"), "keys")
+"""Flags of some kinds of model only, and the options of `jaxqc.evaluate` that they are."""
+
+
 def run(args: argparse.Namespace) -> int:
     """Measures, prints the metrics, and lists files that could not be used."""
     from jaxqc import api
 
+    model = load_model(args)
+    check_given(args, model, "evaluate", OPTIONS)
     result = api.evaluate(
-        load_model(args),
+        model,
         args.data,
         args.out or "",
         run=args.checkpoint,

@@ -4,7 +4,7 @@ import argparse
 from typing import Any
 
 from jaxqc.cli.parser import Parser, add_verb
-from jaxqc.cli.shared import add_checkpoint
+from jaxqc.cli.shared import add_checkpoint, refuse_given
 from jaxqc.errors import UserError
 
 EXAMPLES = """\
@@ -50,6 +50,8 @@ def run(args: argparse.Namespace) -> int:
     """Exports a checkpoint and prints what goes in, what comes out, and how well it agrees."""
     if args.size and (args.height or args.width):
         raise UserError("--size: stands for both --height and --width; give it or those")
+    if args.format == "onnx":
+        refuse_given(args, "goes with stablehlo; an ONNX graph is of no platform", "--platforms")
     from jaxqc.export.write import write
     from jaxqc.training.cache import enable_compilation_cache
 

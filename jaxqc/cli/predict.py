@@ -8,6 +8,7 @@ from jaxqc.cli.shared import (
     add_checkpoint,
     add_use,
     add_window,
+    check_given,
     load_model,
     unreadable,
 )
@@ -31,11 +32,9 @@ def add(verbs: Any) -> Parser:
 
 def run(args: argparse.Namespace) -> int:
     """Writes the maps, and lists files that could not be used."""
-    from jaxqc.kinds import KINDS, check_options, kind_of
-
     model, out = load_model(args), args.out or "maps"
-    kind, own = kind_of(model), {name: getattr(args, name) for name in ("overlays", "window") if getattr(args, name)}
-    check_options(own, kind.name, {other.name: other.predict for other in KINDS.values()})
+    kind = check_given(args, model, "predict", {"--overlays": "overlays", "--window": "window"})
+    own = {name: getattr(args, name) for name in ("overlays", "window") if getattr(args, name)}
     result = kind.predict(model, args.images, out, size=args.size, progress=not args.quiet, **own)
     print(f"{len(result.written)} maps in {out}, {result.images_per_second:.1f} images/s")
     return unreadable(result.unreadable)

@@ -57,6 +57,6 @@ def _listed() -> list[str]:
     width = min(WIDTH, shutil.get_terminal_size((WIDTH, 24)).columns)
     by_use: dict[str, list[str]] = {}
     for name, file in packaged().items():
-        text = textwrap.wrap(promise(file), width, initial_indent="    ", subsequent_indent="    ")
-        by_use.setdefault(use(file), []).extend([f"  {name}", *text])
+        text = textwrap.wrap(promise(file), width - 4, break_on_hyphens=False)
+        by_use.setdefault(use(file), []).extend([f"  {name}", *(f"    {line}" for line in text)])
     return [line for way, lines in by_use.items() for line in (f"jaxqc {way} NAME", *lines)]

@@ -2,15 +2,12 @@
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from jaxqc.cli.parser import Parser
-from jaxqc.config import Layout
 from jaxqc.errors import UserError
-
-LAYOUTS = get_args(Layout)
 
 
 def add_quiet(parser: Parser) -> None:
@@ -18,10 +15,10 @@ def add_quiet(parser: Parser) -> None:
     parser.add_argument("--quiet", action="store_true", help="no progress display")
 
 
-def add_layout(parser: Parser, layouts: Sequence[str] = LAYOUTS) -> None:
-    """`--layout`, one of `layouts`."""
-    about = "how it lies on disk, by the name of a published data set (default: told by its folders and files)"
-    parser.add_argument("--layout", choices=layouts, default="auto", help=about)
+def add_layout(parser: Parser) -> None:
+    """`--layout`."""
+    about = "how it lies on disk, by the name of a published data set, as mvtec (default: by its folders and files)"
+    parser.add_argument("--layout", metavar="NAME", default="auto", help=about)
 
 
 def add_keys(parser: Parser) -> None:
@@ -33,8 +30,11 @@ def add_keys(parser: Parser) -> None:
 
 def keys(args: argparse.Namespace) -> Any:
     """A TFDS set's features from the command line; None where no flag names one."""
-    from jaxqc.data.open import Keys, mask_values
+    from jaxqc.data.open import Keys, is_tfds, mask_values
 
+    flag = next((flag for flag in args.given if flag.endswith("-key") or flag == "--foreground"), None)
+    if flag and not is_tfds(args.data, args.layout):
+        raise UserError(f"{flag}: goes with a TFDS set, and {args.data} is none; leave it out")
     keys = Keys(args.image_key, args.mask_key, args.label_key, mask_values(args.foreground, "--foreground"))
     return None if keys == Keys() else keys
 
@@ -74,6 +74,28 @@ def add_use(parser: Parser, out: str) -> None:
     )
     parser.add_argument("--batch", type=int, default=16, metavar="N", help="most images on the device at once")
     add_quiet(parser)
+
+
+def check_given(args: argparse.Namespace, model: Any, verb: str, options: Mapping[str, str]) -> Any:
+    """The kind of a model, for which every flag that was given is of use.
+
+    options: flag → name of the option that it is to the kinds' function `verb`.
+
+    Raises:
+      UserError: naming a flag whose option this kind's function does not take.
+    """
+    from jaxqc.kinds import KINDS, check_options, kind_of
+
+    kind, spelt = kind_of(model), {options[flag]: flag for flag in args.given if flag in options}
+    check_options(spelt, kind.name, {other.name: getattr(other, verb) for other in KINDS.values()}, spelt)
+    return kind
+
+
+def refuse_given(args: argparse.Namespace, reason: str, *flags: str) -> None:
+    """Raises UserError for the first of `flags` that was given, which are of no use for the `reason`."""
+    for flag in flags:
+        if flag in args.given:
+            raise UserError(f"{flag}: {reason}; leave it out")
 
 
 def unreadable(lines: Sequence[str], total: int | None = None, file: Path | None = None) -> int:

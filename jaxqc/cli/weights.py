@@ -5,7 +5,7 @@ from types import TracebackType
 from typing import Any
 
 from jaxqc.cli.parser import Parser, add_verb
-from jaxqc.cli.shared import add_quiet
+from jaxqc.cli.shared import add_quiet, refuse_given
 from jaxqc.errors import UserError
 from jaxqc.weights.known import KNOWN, SHIPPED, Known, by_hand, cache_folder, known, shipped
 
@@ -24,6 +24,7 @@ def add(verbs: Any) -> Parser:
 def run(args: argparse.Namespace) -> int:
     """Lists the known files, or downloads and verifies those named."""
     if not args.names:
+        refuse_given(args, "goes with names to download, and there is none", "--mirror")
         return _list()
     entries = [known(name) for name in args.names]  # a misspelt name is told before anything is fetched
     for name, entry in zip(args.names, entries, strict=True):

@@ -1,8 +1,6 @@
-"""Files → decoded items → batches of one image size, a bounded number ahead, and a progress bar with images/s."""
+"""Files → decoded items → batches of one image size, a bounded number ahead."""
 
 import os
-import sys
-import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -70,61 +68,3 @@ def by_size(
             weights.pop(full)
             yield open_batches.pop(full)
     yield from open_batches.values()
-
-
-class Counter:
-    """Counts images on stderr: a live bar on a terminal, else a line every few seconds. `rate` is images/s so far."""
-
-    def __init__(self, what: str, total: int, enabled: bool = True, every: float = 5.0) -> None:
-        self.what, self.total, self.done, self.every = what, total, 0, every
-        self._began = self._spoke = time.monotonic()
-        self._passed = 0
-        self._enabled = enabled
-        self._bar = None
-        if enabled and sys.stderr.isatty():
-            from rich.console import Console
-            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-            self._bar = Progress(
-                TextColumn("{task.description}"),
-                BarColumn(),
-                MofNCompleteColumn(),
-                TextColumn("left"),
-                TimeRemainingColumn(),
-                console=Console(file=sys.stderr),
-            )
-            self._task = self._bar.add_task(what, total=total)
-
-    def __enter__(self) -> "Counter":
-        if self._bar:
-            self._bar.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        if self._bar:
-            self._bar.stop()
-
-    @property
-    def rate(self) -> float:
-        """Images a second since the start, without those that were passed over."""
-        return (self.done - self._passed) / max(time.monotonic() - self._began, 1e-9)
-
-    def add(self, n: int, passed: bool = False) -> None:
-        """`n` more images are done; `passed`: at once, for they were done before, so they say nothing of the rate."""
-        self.done += n
-        self._passed += n if passed else 0
-        text = f"{self.what}  {self.rate:.1f} images/s"
-        if self._bar:
-            self._bar.update(self._task, completed=self.done, description=text)
-        elif self._enabled and (time.monotonic() - self._spoke > self.every or self.done == self.total):
-            self._spoke = time.monotonic()
-            left = (self.total - self.done) / self.rate if self.rate else 0
-            left = f"  left {int(left) // 60}:{int(left) % 60:02d}" if left > 0 else ""
-            print(f"{text}  {self.done}/{self.total}{left}", file=sys.stderr, flush=True)
-
-    def reach(self, done: int, total: int) -> None:
-        """`done` of `total` images are done: the callback of loaders, which learn the total late."""
-        self.total = total
-        if self._bar:
-            self._bar.update(self._task, total=total)
-        self.add(done - self.done)

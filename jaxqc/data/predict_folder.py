@@ -7,12 +7,13 @@ from typing import TypeVar
 
 import numpy as np
 
-from jaxqc.data.batches import Counter, by_size, decoded
+from jaxqc.data.batches import by_size, decoded
 from jaxqc.data.dataset import Sample
 from jaxqc.data.decode import read_image
 from jaxqc.data.problems import printable
 from jaxqc.data.readers import open_dataset
 from jaxqc.errors import UserError
+from jaxqc.progress import Progress
 
 Answer = TypeVar("Answer")
 
@@ -70,7 +71,7 @@ def each_image(
             else:
                 yield kind(result.shape), (sample, result)
 
-    with Counter("predicting", len(dataset), progress) as counter:
+    with Progress("predicting", len(dataset), progress) as counter:
         full = False
         for group in by_size(readable(), batch, 2 * batch):
             full |= len(group) == batch

@@ -21,7 +21,6 @@ from jaxqc.anomaly.evaluate import bin_edges, kind_of, kinds_of
 from jaxqc.anomaly.fit import divide
 from jaxqc.anomaly.recipe import FitConfig
 from jaxqc.anomaly.thresholds import Thresholds, by_quantile
-from jaxqc.data.batches import Counter
 from jaxqc.data.dataset import Dataset, Sample
 from jaxqc.data.grouped import Parts
 from jaxqc.data.screening import usable
@@ -30,6 +29,7 @@ from jaxqc.experiments.feature_cache import Features, LayeredBackbone, load_netw
 from jaxqc.fields import to_dict
 from jaxqc.metrics import anomaly as metrics
 from jaxqc.metrics.aupro import region_weights
+from jaxqc.progress import Progress
 from jaxqc.training.cache import enable_compilation_cache
 from jaxqc.training.logs import append_row, finished_rows
 from jaxqc.training.record import data_digest
@@ -128,7 +128,7 @@ def run_cells(
             groups.setdefault((source, config.data.size, config.data.crop), []).append((config, parts, key))
     pools = {group: _pool(todo) for group, todo in groups.items()}
     total = sum(map(len, pools.values())) + sum(_images(parts) for todo in groups.values() for _, parts, _ in todo)
-    with Counter("tables", total, progress) as counter:
+    with Progress("tables", total, progress) as counter:
         for (source, size, crop), todo in groups.items():
             network = networks[source]
             assert isinstance(network, LayeredBackbone)

@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from jaxqc.data.batches import Counter
 from jaxqc.errors import UserError
 from jaxqc.inspection.acceptance.sampling import plan_for
 from jaxqc.inspection.acceptance.suppliers import summarise
@@ -32,6 +31,7 @@ from jaxqc.inspection.results import (
 from jaxqc.inspection.rules import GradeRules
 from jaxqc.inspection.scorers import info_of, make_scorer
 from jaxqc.inspection.stream import Stream
+from jaxqc.progress import Progress
 from jaxqc.training.stop import Sigterm
 
 
@@ -89,7 +89,7 @@ def inspect(
         for problem in manifest.problems:
             problems.add(problem)
         note(f"{scorer.name} {info.digest[:12]}, threshold {scorer.threshold:.4g} ({scorer.how})")
-        counter = stack.enter_context(Counter("inspecting", len(manifest), progress))
+        counter = stack.enter_context(Progress("inspecting", len(manifest), progress))
         gallery = Gallery(out / GALLERY, worst)
         stop = stack.enter_context(Sigterm())
         stream = Stream(scorer, rules, mm_per_pixel, info, kept, findings, problems, gallery, counter, stop.asked)

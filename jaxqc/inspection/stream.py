@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxqc.data.batches import Counter, by_size, decoded
+from jaxqc.data.batches import by_size, decoded
 from jaxqc.data.batching import MAX_PIXELS
 from jaxqc.data.decode import read_bytes, read_image
 from jaxqc.data.problems import Problem, printable
@@ -29,6 +29,7 @@ from jaxqc.inspection.manifest import Item
 from jaxqc.inspection.report.gallery import Gallery
 from jaxqc.inspection.results import Findings, Problems
 from jaxqc.inspection.rules import GradeRules
+from jaxqc.progress import Progress
 from jaxqc.scorer import Scored, Scorer
 
 THREADS = min(16, os.cpu_count() or 1)
@@ -67,7 +68,7 @@ class Stream:
     findings: Findings
     problems: Problems
     gallery: Gallery
-    progress: Counter
+    progress: Progress
     asked_to_stop: Callable[[], bool] = lambda: False
     new: int = 0
     known: int = 0

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
-from jaxqc.data.batches import Counter, by_size, decoded
+from jaxqc.data.batches import by_size, decoded
 from jaxqc.data.dataset import Dataset, Sample
 from jaxqc.data.load import load_sample
 from jaxqc.errors import UserError
 from jaxqc.metrics import saliency as metrics
+from jaxqc.progress import Progress
 from jaxqc.saliency.model import Model
 from jaxqc.training.record import environment, write_measures
 from jaxqc.types import Metrics
@@ -149,7 +150,7 @@ def evaluate_dataset(
             else:
                 yield result[0].shape, (sample, *result)
 
-    with Counter("evaluating", len(dataset), progress) as counter:
+    with Progress("evaluating", len(dataset), progress) as counter:
         full_shapes: set[tuple[int, ...]] = set()
         for group in by_size(readable(), model.batch, 4 * model.batch):
             images, masks = np.stack([image for _, image, _ in group]), np.stack([mask for _, _, mask in group])

@@ -78,7 +78,8 @@ class Model:
     @property
     def outputs(self) -> tuple[str, ...]:
         """Names that `predict` takes, the default first."""
-        one = jax.ShapeDtypeStruct((1, 64, 64, 3), np.float32)
+        side = -(-64 // self.entry.multiple) * self.entry.multiple
+        one = jax.ShapeDtypeStruct((1, side, side, 3), np.float32)
         found = jax.eval_shape(self.apply, self.variables, one)
         return ("map", *(name for name in found if name != "map"))
 

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from jaxqc.data.batches import Counter, by_size, decoded
+from jaxqc.data.batches import by_size, decoded
 from jaxqc.data.problems import printable
 from jaxqc.errors import UserError
 from jaxqc.metrics import segmentation
+from jaxqc.progress import Progress
 from jaxqc.semi.compare import SizeRow, sizes_table
 from jaxqc.semi.data import Pair
 from jaxqc.semi.evaluation_set import Part
@@ -136,7 +137,7 @@ def evaluate_part(
             else:
                 yield key_of(result[0].shape), (pair, *result)
 
-    with Counter("evaluating", len(part), progress) as counter:
+    with Progress("evaluating", len(part), progress) as counter:
         full: set[tuple[int, ...]] = set()
         for group in by_size(readable(), model.batch, 4 * model.batch):
             images = [image for _, image, _ in group]

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from jaxqc import plugins
 from jaxqc.config import DataConfig, ModelConfig, OptimConfig, Phase, PhotometricConfig, TrainConfig
-from jaxqc.errors import UserError, suggest
+from jaxqc.errors import UserError
 from jaxqc.fields import check_positive, sections
 
 
@@ -194,12 +195,14 @@ PRESETS: dict[str, SemiConfig] = {
 def preset(name: str, **changes: Any) -> SemiConfig:
     """The member of the family of this name, with some fields replaced; checked.
 
+    name: a key of `PRESETS`, or what an installed package registers in the group `jaxqc.methods`
+    (docs/develop/add_a_method.md). A run folder holds the member's fields, so that using it needs no such package.
+
     Raises:
-      UserError: an unknown name (with a suggestion), or fields that do not go together.
+      UserError: an unknown name (with a suggestion), a package that is missing or broken, or fields that do not go
+        together.
     """
-    if name not in PRESETS:
-        raise UserError(f"method: unknown {name!r}{suggest(name, PRESETS)}")
-    config = dataclasses.replace(PRESETS[name], **changes)
+    config = dataclasses.replace(plugins.resolve("methods", name, PRESETS, field="method", want=SemiConfig), **changes)
     config.check(name)
     return config
 

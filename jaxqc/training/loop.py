@@ -16,6 +16,7 @@ from jaxqc.data.dataset import ArrayDataset, Dataset
 from jaxqc.data.pipeline import BatchSource
 from jaxqc.errors import UserError, suggest
 from jaxqc.fields import to_dict
+from jaxqc.progress import Progress
 from jaxqc.training import checkpoint, golden, plan, record, state
 from jaxqc.training.cache import enable_compilation_cache
 from jaxqc.training.evaluate import make_evaluate
@@ -24,7 +25,6 @@ from jaxqc.training.logs import RunLog, average
 from jaxqc.training.method import Method
 from jaxqc.training.optim import make_optimizer, make_schedule
 from jaxqc.training.parallel import Parallel, make_parallel
-from jaxqc.training.progress import Progress
 from jaxqc.training.stop import Sigterm
 from jaxqc.types import Metrics
 
@@ -62,7 +62,8 @@ def run(
 
     With `resume`, a run that was ended at any moment goes on from its last sound checkpoint and ends bit-identical to
     an uninterrupted one. With several processes every one calls this with the same arguments on a shared `workdir`.
-    `val` may be several sets, each of one image size, measured as one. proof: whether the folder gets a golden record.
+    `val` may be several sets, each of one image size, measured as one. proof: whether the folder gets a golden record
+    of its own.
 
     Raises:
       UserError: a recipe that cannot run, a folder that holds another run or cannot be written, `nan_patience` steps
@@ -165,7 +166,8 @@ class _Sitting:
         self.pending: deque[tuple[plan.Chunk, int, int, Fetch]] = deque()
         self.pace = 1 if jax.process_count() == 1 else config.steps_per_call
         try:
-            with Progress(self.total, self.step, progress and main) as self.bar, Sigterm() as stop:
+            shown = Progress("starting (compiling)", self.total, progress and main, start=self.step, elapsed=True)
+            with shown as self.bar, Sigterm() as stop:
                 for note in self.notes:
                     self.bar.note(note)
                 # Nothing may cross between host and device in the loop but by an explicit put or get.
@@ -222,7 +224,7 @@ class _Sitting:
                 self.partial.setdefault(name, []).extend(float(v) for v in values)
             self._check_finite(chunk, start, logs)
             shown = {name: float(logs[name][-1]) for name in ("loss", "lr")}
-            self.bar.update(start + count, chunk.span.epoch(start + count), chunk.span.size, shown, images / took)
+            self.bar.step(start + count, chunk.span.epoch(start + count), chunk.span.size, shown, images / took)
             if start + count == chunk.stop:
                 self._log_line(chunk)
 

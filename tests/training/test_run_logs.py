@@ -9,10 +9,8 @@ import jax
 import pytest
 
 from jaxqc.errors import UserError
-from jaxqc.training import progress as progress_
 from jaxqc.training.cache import enable_compilation_cache
 from jaxqc.training.logs import RunLog, average, read_rows
-from jaxqc.training.progress import Progress
 
 
 def row(step, kind="train", **values):
@@ -52,33 +50,6 @@ def test_averages_leave_skipped_steps_out():
     logs = {"loss": [1.0, float("nan"), 3.0], "lr": [0.1, 0.2, 0.3], "bad": [0.0, 1.0, 0.0]}
     assert average(logs) == {"loss": 2.0, "lr": 0.3, "skipped": 1}
     assert average({"loss": [float("inf")], "lr": [0.1], "bad": [4.0]}) == {"loss": None, "lr": 0.1, "skipped": 1}
-
-
-def test_progress_speaks_plainly_where_there_is_no_terminal(capsys, monkeypatch):
-    monkeypatch.setattr(progress_, "PLAIN_SECONDS", 0.0)
-    with Progress(20, 10) as bar:
-        bar.note("resumed [here]")
-        bar.update(15, 1.5, 64, {"loss": 0.25, "lr": 0.01}, 123.4)
-    lines = capsys.readouterr().err.splitlines()
-    assert lines[0] == "resumed [here]"
-    assert lines[1].startswith("step 15/20  epoch 1.5  64 px  loss 0.2500  lr 1.00e-02  123.4 images/s  left 0:0")
-
-
-def test_progress_draws_a_bar_on_a_terminal(capsys, monkeypatch):
-    monkeypatch.setenv("FORCE_COLOR", "1")
-    monkeypatch.setenv("COLUMNS", "160")
-    with Progress(20) as bar:
-        bar.update(15, 1.5, 64, {"loss": 0.25, "lr": 0.01}, 123.4)
-    text = capsys.readouterr().err
-    assert "15/20" in text
-    assert "123.4 images/s" in text
-
-
-def test_progress_can_be_silent(capsys):
-    with Progress(20, enabled=False) as bar:
-        bar.note("x")
-        bar.update(20, 1.5, 64, {"loss": 0.25, "lr": 0.01}, 1.0)
-    assert capsys.readouterr().err == ""
 
 
 def test_the_cache_stands_in_the_users_cache_folder_and_can_be_switched_off(tmp_path, monkeypatch):

@@ -4,7 +4,7 @@ import argparse
 from typing import Any
 
 from jaxqc.cli.parser import Parser, add_verb
-from jaxqc.cli.shared import LAYOUTS, add_keys, add_layout, keys
+from jaxqc.cli.shared import add_keys, add_layout, keys
 
 EXAMPLES = """\
   jaxqc data check DIR
@@ -16,7 +16,7 @@ def add(verbs: Any) -> Parser:
     """Adds the verb's parser."""
     parser = add_verb(verbs, "check", "Find everything wrong with a data set in one pass.", EXAMPLES)
     parser.add_argument("data", metavar="DIR")
-    add_layout(parser, (*LAYOUTS, "folder"))
+    add_layout(parser)
     add_keys(parser)
     return parser
 
@@ -25,10 +25,10 @@ def run(args: argparse.Namespace) -> int:
     """Prints what was found; 1 where something is wrong."""
     from rich.console import Console
 
-    from jaxqc.data.batches import Counter
     from jaxqc.data.check import check_path
+    from jaxqc.progress import Progress
 
-    with Counter("checking", 0, every=2.0) as counter:
+    with Progress("checking", 0, every=2.0) as counter:
         report = check_path(args.data, args.layout, progress=counter.reach, keys=keys(args))
     Console().print(report.render())
     return 0 if report.ok else 1

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxqc.cli.parser import Parser, add_verb
-from jaxqc.cli.shared import add_quiet
+from jaxqc.cli.shared import add_quiet, refuse_given
 
 EXAMPLES = """\
   jaxqc data split DIR --out splits/16 --labeled 1/16 --seed 0
@@ -32,13 +32,15 @@ def add(verbs: Any) -> Parser:
 
 def run(args: argparse.Namespace) -> int:
     """Makes and checks the lists, or checks those that are there."""
-    from jaxqc.data.batches import Counter
+    from jaxqc.progress import Progress
     from jaxqc.semi.check import check_splits
     from jaxqc.semi.data import make_splits, manifest_of, open_pairs, parse_share, read_splits, write_splits
     from jaxqc.semi.manifest import FILES, read_manifest, write_manifest
 
     out = Path(args.out)
     if args.check:
+        making = ("--labeled", "--select", "--test", "--seed", "--group")
+        refuse_given(args, "--check reads lists that are there, and makes none", *making)
         splits = read_splits(out)
         manifest = read_manifest(args.manifest or (out if (out / FILES[0]).is_file() else args.data))
     else:
@@ -46,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
         dataset = open_pairs(args.data, args.group)
         splits = make_splits(dataset, args.data, *shares, seed=args.seed)
         manifest = manifest_of(args.data, dataset, args.manifest)
-    with Counter("checking", 0, enabled=not args.quiet, every=2.0) as counter:
+    with Progress("checking", 0, enabled=not args.quiet, every=2.0) as counter:
         report = check_splits(splits, args.data, manifest, progress=counter.reach)
     if not args.check:
         write_splits(out, splits)

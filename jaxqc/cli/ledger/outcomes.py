@@ -6,6 +6,7 @@ from typing import Any
 
 from jaxqc.cli.ledger.flags import add_grading, add_ledger, model_of, plain, write_json
 from jaxqc.cli.parser import Parser, add_verb
+from jaxqc.cli.shared import refuse_given
 from jaxqc.errors import UserError
 from jaxqc.inspection.tables import interval, show
 
@@ -44,6 +45,10 @@ def run(args: argparse.Namespace) -> int:
         raise UserError("--before, --after: give both windows or none")
     if (args.product or args.line) and not args.before:
         raise UserError("--product, --line: they choose what is compared; give --before and --after too")
+    if args.before:
+        refuse_given(
+            args, "goes with rates by grade, and two windows are compared by orders alone", "--rules", "--model"
+        )
     with open_ledger(args.ledger, create=False) as ledger:
         if args.before:
             changes = before_after(ledger, tuple(args.before), tuple(args.after), args.product, args.line)

@@ -1,0 +1,98 @@
+"""The one progress display: a live bar on a terminal, a plain line every few seconds elsewhere; both on stderr."""
+
+import sys
+import time
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any
+
+
+class Progress:
+    """Counts images, or steps of a training, and shows images a second and the time left.
+
+    what: the work, in a word. total: how much there is; start: how much of it is done already.
+    enabled: False shows nothing, but still counts. every: seconds between plain lines.
+    elapsed: the bar shows the time since the start, too.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        total: int,
+        enabled: bool = True,
+        every: float = 5.0,
+        start: int = 0,
+        elapsed: bool = False,
+    ) -> None:
+        self.what, self.total, self.done, self.every = what, total, start, every
+        self._passed = start
+        self._began = self._spoke = time.monotonic()
+        self._enabled = enabled
+        self._bar: Any = None
+        if not enabled:
+            return
+        from rich.console import Console
+
+        console = Console(file=sys.stderr, highlight=False, emoji=False)
+        if console.is_terminal:
+            from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+            from rich.progress import Progress as Bar
+
+            left = TimeRemainingColumn(elapsed_when_finished=False)
+            since = [TimeElapsedColumn()] * elapsed
+            text = TextColumn("{task.description}")
+            self._bar = Bar(text, BarColumn(), MofNCompleteColumn(), *since, TextColumn("left"), left, console=console)
+            self._task = self._bar.add_task(what, total=total, completed=start)
+
+    def __enter__(self) -> "Progress":
+        if self._bar:
+            self._bar.start()
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._bar:
+            self._bar.stop()
+
+    @property
+    def rate(self) -> float:
+        """How much is done a second since the start, without what was passed over."""
+        return (self.done - self._passed) / max(time.monotonic() - self._began, 1e-9)
+
+    def add(self, n: int, passed: bool = False) -> None:
+        """`n` more images are done; `passed`: at once, for they were done before, so they do not count in the rate."""
+        self.done += n
+        self._passed += n if passed else 0
+        text = f"{self.what}  {self.rate:.1f} images/s"
+        self._show(text, f"{text}  {self.done}/{self.total}", self._left())
+
+    def reach(self, done: int, total: int) -> None:
+        """`done` of `total` images are done: the callback of loaders, which learn the total late."""
+        self.total = total
+        if self._bar:
+            self._bar.update(self._task, total=total)
+        self.add(done - self.done)
+
+    def step(self, step: int, epoch: float, size: int, logs: Mapping[str, float], rate: float) -> None:
+        """`step` of a training's steps are done; logs has `loss` and `lr`; rate in images/s."""
+        self.done = step
+        text = f"epoch {epoch:.1f}  {size} px  loss {logs['loss']:.4f}  lr {logs['lr']:.2e}  {rate:.1f} images/s"
+        self._show(text, f"step {step}/{self.total}  {text}", self._left() or "  left 0:00")
+
+    def note(self, text: str) -> None:
+        """A line of its own, above the bar."""
+        if self._bar:
+            self._bar.console.print(text, markup=False, soft_wrap=True)
+        elif self._enabled:
+            print(text, file=sys.stderr, flush=True)
+
+    def _show(self, text: str, line: str, left: str) -> None:
+        """Moves the bar, with a text beside it; without one prints the line, where it is due."""
+        if self._bar:
+            self._bar.update(self._task, completed=self.done, description=text)
+        elif time.monotonic() - self._spoke > self.every or self.done == self.total:
+            self._spoke = time.monotonic()
+            self.note(line + left)
+
+    def _left(self) -> str:
+        seconds = (self.total - self.done) / self.rate if self.rate > 0 else 0
+        return f"  left {int(seconds) // 60}:{int(seconds) % 60:02d}" if seconds > 0 else ""

@@ -1,0 +1,68 @@
+"""Flags that are of no use for the kind of model, data or work at hand: one line that names them, and exit code 2."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from jaxqc import api, kinds
+from jaxqc.cli import main, parse
+from jaxqc.errors import UserError
+
+SALIENCY, SEGMENTATION = "goes with saliency, and this is", "goes with segmentation, and this is"
+
+
+@pytest.mark.parametrize(
+    ("flags", "kind", "message"),
+    [
+        ("evaluate --protocol seed", "anomaly", f"--protocol: {SALIENCY} anomaly"),
+        ("evaluate --mask-key m", "anomaly", f"--mask-key: {SALIENCY} anomaly"),
+        ("evaluate --foreground=1,3", "segmentation", f"--foreground: {SALIENCY} segmentation"),
+        ("evaluate --layout auto", "segmentation", "--layout: goes with anomaly or saliency, and this is segmentation"),
+        ("evaluate --sizes 96 64", "saliency", f"--sizes: {SEGMENTATION} saliency"),
+        ("evaluate --splits lists", "anomaly", f"--splits: {SEGMENTATION} anomaly"),
+        ("evaluate --window", "saliency", f"--window: {SEGMENTATION} saliency"),
+        ("evaluate --image-key i", "saliency", "--image-key: goes with a TFDS set, and data is none"),
+        ("predict --window", "saliency", f"--window: {SEGMENTATION} saliency"),
+        ("predict --overlays pictures", "anomaly", f"--overlays: {SEGMENTATION} anomaly"),
+    ],
+)
+def test_a_flag_of_another_kind_of_model(flags, kind, message, monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr(api, "load", lambda *_, **__: SimpleNamespace(kind=kind))
+    monkeypatch.chdir(tmp_path)
+    verb, *rest = flags.split()
+    source = "--data" if verb == "evaluate" else "--images"
+    assert main([verb, "--checkpoint", "runs/x", source, "data", *rest]) == 2
+    assert capsys.readouterr().err == f"jaxqc: {message}; leave it out\n"
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        ("data check DIR --mask-key m", "--mask-key: goes with a TFDS set, and DIR is none"),
+        ("data records DIR out --foreground 1", "--foreground: goes with a TFDS set"),
+        ("data split DIR --out lists --check --seed 0", "--seed: --check reads lists that are there"),
+        ("export --checkpoint x --out y --format onnx --platforms cpu", "--platforms: goes with stablehlo"),
+        ("ledger outcomes --ledger x --before a b --after c d --rules r.py", "--rules: goes with rates by grade"),
+        ("weights --mirror https://example.org", "--mirror: goes with names to download"),
+    ],
+)
+def test_a_flag_of_other_work(command, message, monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert main(command.split()) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_with_one_checkpoint_has_no_last(tmp_path):
+    (tmp_path / "state").mkdir()
+    with pytest.raises(UserError, match="--which: 'last' goes with training runs"):
+        kinds.load(tmp_path, "last")
+
+
+def test_flags_are_known_as_typed_and_those_of_the_recipe_are_left_to_it():
+    args = parse(["train", "--config", "x", "--data=y", "--optim.lr", "1", "--skip-bad"])
+    assert args.name == "train"
+    assert args.given == ["--config", "--data", "--optim.lr", "--skip-bad"]
+    assert args.flags == ["--optim.lr", "1"]

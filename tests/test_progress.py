@@ -1,0 +1,59 @@
+"""The progress display: plain lines, a bar on a terminal, silence, and the rate."""
+
+import pytest
+
+from jaxqc.progress import Progress
+
+LOGS = {"loss": 0.25, "lr": 0.01}
+
+
+def test_plain_lines_of_a_training_where_there_is_no_terminal(capsys):
+    with Progress("starting", 20, every=0.0, start=10) as bar:
+        bar.note("resumed [here] :x:")
+        bar.step(15, 1.5, 64, LOGS, 123.4)
+        bar.step(20, 2.0, 64, LOGS, 123.4)
+    note, line, last = capsys.readouterr().err.splitlines()
+    assert note == "resumed [here] :x:"
+    assert line.startswith("step 15/20  epoch 1.5  64 px  loss 0.2500  lr 1.00e-02  123.4 images/s  left 0:0")
+    assert last.startswith("step 20/20")
+    assert last.endswith("left 0:00")
+
+
+def test_plain_lines_come_every_few_seconds_and_in_the_end(capsys):
+    with Progress("counting", 3) as bar:
+        for _ in range(3):
+            bar.add(1)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("counting  ")
+    assert line.endswith(" images/s  3/3")
+
+
+def test_a_bar_on_a_terminal(capsys, monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "160")
+    with Progress("starting", 20) as bar:
+        bar.step(15, 1.5, 64, LOGS, 123.4)
+        bar.note("saved [here]")
+    text = capsys.readouterr().err
+    assert "15/20" in text
+    assert "123.4 images/s" in text
+    assert "saved [here]" in text
+
+
+def test_silence(capsys):
+    with Progress("counting", 20, enabled=False) as bar:
+        bar.note("x")
+        bar.step(20, 1.5, 64, LOGS, 1.0)
+        bar.reach(3, 30)
+    assert capsys.readouterr().err == ""
+    assert (bar.done, bar.total) == (3, 30)
+
+
+def test_what_was_done_before_does_not_count_in_the_rate(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    bar = Progress("inspecting", 100, enabled=False)
+    bar.add(60, passed=True)
+    bar.add(20)
+    now[0] = 110.0
+    assert bar.rate == pytest.approx(2.0)

@@ -1,0 +1,129 @@
+"""The wheel, installed away from the checkout: what it holds, and the way of a newcomer through the verbs."""
+
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+import sysconfig
+import venv
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+TINY = ["--phases", '[{"epochs": 0.6, "size": 32, "batch": 8}]', "--model.width", "0.125", "--eval-size", "32",
+        "--eval-batch", "4", "--steps-per-call", "1"]  # fmt: skip
+OFFLINE = re.compile(r"No matching distribution|Could not find a version|Connection|Temporary failure|No module named")
+
+
+def run(*command: str | Path, cwd: Path, **more: str) -> str:
+    """Output of a program that sees neither the checkout nor this process's settings of Python."""
+    hidden = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "XLA_FLAGS")
+    env = {name: value for name, value in os.environ.items() if name not in hidden} | more
+    words = list(map(str, command))
+    done = subprocess.run(words, cwd=cwd, env=env, capture_output=True, text=True, timeout=1200, check=False)
+    assert done.returncode == 0, f"{' '.join(words)}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory) -> Path:
+    """The wheel of this checkout; skips only where its build backend cannot be had."""
+    out = tmp_path_factory.mktemp("wheel")
+    if importlib.util.find_spec("hatchling"):
+        command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(out)]
+    else:
+        command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--wheel-dir", str(out), str(ROOT)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600, check=False)
+    if done.returncode and OFFLINE.search(done.stdout + done.stderr):
+        pytest.skip("the build backend hatchling is neither installed nor to be fetched: pip install hatchling")
+    assert done.returncode == 0, done.stdout + done.stderr
+    (file,) = out.glob("*.whl")
+    return file
+
+
+@pytest.fixture(scope="module")
+def program(wheel, tmp_path_factory) -> Path:
+    """`jaxqc` in a fresh environment: the wheel itself, and of this environment everything else."""
+    place = tmp_path_factory.mktemp("installed")
+    venv.create(place, with_pip=False)
+    python = place / "bin" / "python"
+    packages = Path(run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", cwd=place).strip())
+    # A path in a .pth file is searched, but its own .pth files, such as an editable install's, are not read.
+    here = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
+    (packages / "others.pth").write_text("".join(f"{path}\n" for path in sorted(here)))
+    install = (sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--no-deps", "--no-index", wheel)
+    run(*install, cwd=place)
+    where = "import jaxqc, importlib.util as u; print(jaxqc.__file__); assert not u.find_spec('benchmarks')"
+    assert packages in Path(run(python, "-c", where, cwd=place).strip()).parents
+    return place / "bin" / "jaxqc"
+
+
+def test_what_the_wheel_holds(wheel):
+    names = zipfile.ZipFile(wheel).namelist()
+    recipes = {f"jaxqc/packaged-configs/{file.name}" for file in (ROOT / "configs").glob("*.py")}
+    templates = ROOT / "jaxqc" / "inspection" / "report" / "templates"
+    pages = {f"jaxqc/inspection/report/templates/{file.name}" for file in templates.iterdir()}
+    assert len(recipes) > 10
+    assert len(pages) > 10
+    assert {*recipes, *pages, "jaxqc/py.typed", "jaxqc/weights/data/synthetic_resnet18.npz"} <= set(names)
+    assert {name.split("/")[0].split("-")[0] for name in names} == {"jaxqc"}
+    assert not [name for name in names if re.search(r"tests?/|test_|__pycache__|\.pyc$", name)]
+
+
+def test_a_recipe_is_found_by_name_and_is_no_module(program, tmp_path):
+    shown = run(program, "recipes", cwd=tmp_path)
+    assert all(f"\n  {file.stem}\n" in shown for file in (ROOT / "configs").glob("*.py"))
+    text = run(program, "recipes", "wood_synthetic", cwd=tmp_path)
+    assert text == (ROOT / "configs" / "wood_synthetic.py").read_text("utf-8")
+    code = (
+        "from jaxqc.config import load_config\n"
+        "assert load_config('minet_sd900_cpu').phases == load_config('tscarnet_sd900_cpu').phases\n"
+        "import importlib.util as u\n"
+        "assert not any(u.find_spec(f'jaxqc.{name}') for name in ('configs', 'packaged_configs'))"
+    )
+    run(program.with_name("python"), "-c", code, cwd=tmp_path)
+
+
+def way(program: Path, folder: Path, train: list[str], **env: str) -> None:
+    """Through the verbs as a newcomer, to the report."""
+    run(program, "data", "synthetic", "plates", "--count", "30", "--size", "32", cwd=folder, **env)
+    run(program, "data", "synthetic", "boards", "--kind", "wood", "--count", "15", "--size", "64", cwd=folder, **env)
+    training = ("train", "--config", "tscarnet_synthetic", "--data", "plates", "--out", "run", *train)
+    assert "next: jaxqc evaluate --checkpoint run" in run(program, *training, cwd=folder, **env)
+    fitting = ("fit", "--config", "wood_synthetic", "--data", "boards", "--out", "fit", "--data.size", "64")
+    assert "next: jaxqc evaluate --checkpoint fit" in run(program, *fitting, cwd=folder, **env)
+    images = next((folder / "plates").glob("*/*.bmp")).parent
+    assert "30 maps in maps" in run(program, "predict", "--checkpoint", "run", "--images", images, cwd=folder, **env)
+    test = folder / "boards" / "test"
+    look = ("inspect", "--checkpoint", "fit", "--images", test, "--out", "inspected", "--rules", "inspection_rules")
+    report = Path(run(program, *look, cwd=folder, **env).split("report: ")[1].splitlines()[0])
+    page = (folder / report).read_text("utf-8")
+    assert "<title>" in page
+    assert "patchcore" in page.lower()
+
+
+def test_the_way_through_the_verbs(program, tmp_path):
+    quick = {"XLA_FLAGS": "--xla_backend_optimization_level=0", "JAX_PLATFORMS": "cpu", "JAXQC_CACHE": "off"}
+    way(program, tmp_path, TINY, **quick)
+
+
+@pytest.mark.slow
+def test_an_installation_with_every_dependency(wheel, tmp_path):
+    """As a user would: a fresh environment, dependencies by pip, the recipe as it is for a tenth of its epochs."""
+    venv.create(tmp_path / "env", with_pip=True)
+    constraints = ("-c", ROOT / "constraints.txt")
+    install = (
+        tmp_path / "env" / "bin" / "python",
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        f"{wheel}[inspect]",
+        *constraints,
+    )
+    run(*install, cwd=tmp_path)
+    phases = ["--phases", '[{"epochs": 0.5, "size": 96, "batch": 8}]']
+    way(tmp_path / "env" / "bin" / "jaxqc", tmp_path, phases, JAX_PLATFORMS="cpu")
