@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from jaxqc.config import TrainConfig, load_config
 from jaxqc.errors import UserError, suggest
 from jaxqc.fields import check_unused
-from jaxqc.kinds import KINDS, check_options, kind_of
+from jaxqc.kinds import check_options, kind_of, only_taken
 from jaxqc.kinds import load as load
 from jaxqc.lazy import Late
 
@@ -141,9 +141,18 @@ def evaluate(
         run, checkpoint = checkpoint, load(checkpoint, which)
     kind = kind_of(checkpoint)
     given = {"protocol": protocol, "layout": layout, "keys": keys, "splits": splits, "window": window, "sizes": sizes}
-    own = {name: value for name, value in given.items() if value not in (None, "", "auto", ())}
-    check_options(own, kind.name, {other.name: other.evaluate for other in KINDS.values()})
-    return kind.evaluate(checkpoint, data, out, run=run, split=split, size=size, worst=worst, progress=progress, **own)
+    own = only_taken(kind, "evaluate", {k: v for k, v in given.items() if v not in (None, "", "auto", ())})
+    return kind.evaluate(
+        checkpoint,
+        data,
+        out,
+        run=run,
+        split=split,
+        size=size,
+        worst=worst,
+        progress=progress,
+        **own,
+    )
 
 
 def evaluate_detector(

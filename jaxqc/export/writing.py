@@ -31,7 +31,7 @@ from jaxqc.training.record import environment, weights_digest
 
 Format = Literal["stablehlo", "onnx"]
 DEFAULT_SIDE = 256
-"""Side of the golden images where neither graph nor checkpoint tells one."""
+"""Side of the golden images where neither graph nor checkpoint gives one."""
 
 
 def write(
