@@ -8,8 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from jaxqc.cli import parse
 from tests.support.few_labels import write_images
 from tests.support.outside import LONGEST, PAGES, install, modules, run
+from tests.support.pages import PAGES as TEXTS
+from tests.support.pages import WORKED_EXAMPLES, commands, words
 
 RECIPE = """
 from acme_unet import UNET
@@ -65,6 +68,15 @@ def test_an_example_is_short(page: str) -> None:
     assert code
     for text in code.values():
         assert sum(bool(line.strip()) for line in text.splitlines()) <= LONGEST
+
+
+def test_the_commands_of_the_examples_are_parsed() -> None:
+    found = [line for name, text in TEXTS.items() if name.startswith(WORKED_EXAMPLES) for line in commands(text)]
+    assert len(found) >= 8
+    for command in found:
+        program, *arguments = words(command)
+        assert program == "jaxqc"
+        assert parse(arguments).name == arguments[0] or arguments[:2] == ["data", "check"]
 
 
 @pytest.fixture(scope="module")
