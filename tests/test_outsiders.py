@@ -104,6 +104,7 @@ def test_a_network_goes_through_every_verb(unet: Path) -> None:
     config = json.loads((unet / "run" / "config.json").read_text())
     assert config["model"]["name"] == "acme_unet:UNET"
     assert config["objective"] == {"class": "acme_unet:CrossEntropyAndDice", "cross_entropy": 1.0, "dice": 0.5}
+    assert json.loads((unet / "run" / "meta.json").read_text())["objective"] == config["objective"]
     rows = [json.loads(line) for line in (unet / "run" / "metrics.jsonl").read_text().splitlines()]
     losses = [row for row in rows if row["kind"] == "train"]
     assert {"loss_bce", "loss_dice"} <= set(losses[0])
