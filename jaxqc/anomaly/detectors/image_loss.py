@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key, UInt8
@@ -48,18 +47,16 @@ class ImageLoss(SingleNetwork):
         """No map: a detector's maps come with its thresholds."""
         return {}
 
-    def init_metrics(self) -> dict[str, Float[Array, ""]]:
+    def init_metrics(self) -> dict[str, Any]:
         """Empty sums."""
         return {"loss": jnp.zeros(()), "weight": jnp.zeros(())}
 
-    def update_metrics(
-        self, metrics: dict[str, Float[Array, ""]], variables: Variables, batch: Batch, size: int
-    ) -> dict[str, Float[Array, ""]]:
+    def update_metrics(self, metrics: dict[str, Any], variables: Variables, batch: Batch, size: int) -> dict[str, Any]:
         """Adds a batch, each image by its weight."""
         weight = batch["weight"]
         total = (self.each(variables["params"], variables, batch["image"]) * weight).sum()
         return {"loss": metrics["loss"] + total, "weight": metrics["weight"] + weight.sum()}
 
-    def summarize(self, metrics: dict[str, jax.Array]) -> Metrics:
+    def summarize(self, metrics: dict[str, Any]) -> Metrics:
         """`loss`: the mean over images."""
         return {"loss": float(metrics["loss"] / np.maximum(metrics["weight"], 1))}
