@@ -6,7 +6,8 @@ over the five kinds of defect of 0.901 ± 0.004 (five seeds, 535 images fitted).
     jaxqc evaluate --checkpoint runs/tiles --data DIR
 
 Any file with the first three layers serves: --backbone.weights FILE. Channels, eps and top were chosen by defects
-pasted on held-out normal images (docs/anomaly_results.md); a tenth of the groups is enough to calibrate the threshold.
+pasted on held-out normal images (docs/results/normals_only.md); a tenth of the groups is enough to calibrate the
+threshold.
 """
 
 from jaxqc.anomaly.detectors import Gaussian
@@ -16,9 +17,8 @@ from jaxqc.anomaly.recipe import BackboneConfig, FitConfig, FitDataConfig
 def get_config() -> FitConfig:
     """The recipe."""
     return FitConfig(
-        method="gaussian",
         backbone=BackboneConfig("resnet18", layers=(1, 2, 3)),
         data=FitDataConfig(size=224, held_out=0.1),
         # The image's score is the mean of the 5 % highest pixels: defects here range from a speck to half the tile.
-        gaussian=Gaussian(channels=200, eps=0.001, top=2508),
+        detector=Gaussian(channels=200, eps=0.001, top=2508),
     )

@@ -16,8 +16,7 @@ from jaxqc.anomaly.recipe import BackboneConfig, FitConfig, FitDataConfig
 def get_config() -> FitConfig:
     """The recipe."""
     return FitConfig(
-        method="gaussian",
         backbone=BackboneConfig("resnet50_cbam", layers=(1, 2, 3)),
         data=FitDataConfig(layout="mvtec", size=224, crop=224, samples=50),
-        gaussian=Gaussian(channels=550, eps=0.01, sigma=4.0),
+        detector=Gaussian(channels=550, eps=0.01, sigma=4.0),
     )

@@ -1,13 +1,14 @@
 """The public API: `train` a network, `fit` a detector, `load` and `evaluate` either. Arguments are paths or values."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jaxqc import plugins
 from jaxqc.config import TrainConfig, load_config
+from jaxqc.errors import UserError, suggest
 from jaxqc.fields import check_unused
-from jaxqc.kinds import KINDS, check_options, kind_of
+from jaxqc.kinds import check_options, kind_of, only_taken
 from jaxqc.kinds import load as load
 from jaxqc.lazy import Late
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     import jaxqc.anomaly.recipe
     import jaxqc.data.dataset
     import jaxqc.data.open
+    import jaxqc.data.readers
     import jaxqc.inspection.results
     import jaxqc.inspection.rules
     import jaxqc.semi.evaluate
@@ -59,9 +61,10 @@ def train(
     config = config if isinstance(config, TrainConfig) else load_config(config)
     check_unused(config, "train")
     own = {name: value for name, value in {"val": val, "weights": weights}.items() if value is not None}
-    method = plugins.resolve("methods", config.method, METHODS, field="method")
-    check_options(own, config.method, {**METHODS, config.method: method})
-    return method(config, data, out, resume=resume, progress=progress, note=note, **own)
+    if config.method not in METHODS:
+        raise UserError(f"method: {config.method!r}{suggest(config.method, METHODS)}")
+    check_options(own, config.method, METHODS)
+    return METHODS[config.method](config, data, out, resume=resume, progress=progress, note=note, **own)
 
 
 def fit(
@@ -85,10 +88,13 @@ def fit(
     from jaxqc.anomaly.fit import fit as fit_and_calibrate
     from jaxqc.anomaly.recipe import FitConfig
     from jaxqc.data.open import open_data
+    from jaxqc.data.readers import layout_name
 
     config = config if isinstance(config, FitConfig) else load_config(config, FitConfig)
     if isinstance(data, str | Path):
         data = open_data(data, config.data.layout, config.data.skip_bad)
+    options = replace(config.data, layout=layout_name(config.data.layout))  # a folder names a reader
+    config = replace(config, data=options)
     return fit_and_calibrate(config, data, out, progress, note=note or (lambda text: None))
 
 
@@ -104,7 +110,7 @@ def evaluate(
     worst: int = 10,
     progress: bool = True,
     protocol: str | None = None,
-    layout: str = "auto",
+    layout: "str | jaxqc.data.readers.Reader" = "auto",
     keys: "jaxqc.data.open.Keys | None" = None,
     splits: str | Path = "",
     window: bool | None = None,
@@ -135,9 +141,18 @@ def evaluate(
         run, checkpoint = checkpoint, load(checkpoint, which)
     kind = kind_of(checkpoint)
     given = {"protocol": protocol, "layout": layout, "keys": keys, "splits": splits, "window": window, "sizes": sizes}
-    own = {name: value for name, value in given.items() if value not in (None, "", "auto", ())}
-    check_options(own, kind.name, {other.name: other.evaluate for other in KINDS.values()})
-    return kind.evaluate(checkpoint, data, out, run=run, split=split, size=size, worst=worst, progress=progress, **own)
+    own = only_taken(kind, "evaluate", {k: v for k, v in given.items() if v not in (None, "", "auto", ())})
+    return kind.evaluate(
+        checkpoint,
+        data,
+        out,
+        run=run,
+        split=split,
+        size=size,
+        worst=worst,
+        progress=progress,
+        **own,
+    )
 
 
 def evaluate_detector(
@@ -145,7 +160,7 @@ def evaluate_detector(
     data: "str | Path | jaxqc.data.dataset.Dataset",
     out: str | Path | None = None,
     split: str = "test",
-    layout: str = "auto",
+    layout: "str | jaxqc.data.readers.Reader" = "auto",
     worst: int = 10,
     progress: bool = True,
 ) -> "jaxqc.anomaly.evaluate.AnomalyEvaluation":

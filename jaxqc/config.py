@@ -7,35 +7,16 @@ or the recipe of another verb.
 import dataclasses
 import importlib.util
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from jaxqc.errors import UserError, suggest
-from jaxqc.fields import Config, check_positive, check_seed, check_unused, sections, validate
+from jaxqc.fields import Config, check_positive, check_seed, check_unused, classes, validate
+from jaxqc.plugins import RECIPE
 from jaxqc.recipes import USES, find
-
-Layout = Literal[
-    "auto",
-    "sd900",
-    "index",
-    "mvtec",
-    "loco",
-    "visa",
-    "btad",
-    "ksdd",
-    "ksdd2",
-    "mt",
-    "rsdds",
-    "aitex",
-    "nanotwice",
-    "fabric",
-    "textured",
-    "tfds",
-    "records",
-]
-"""The layout of a data set on disk; `auto` tells by its folders and files."""
 
 
 @dataclass(frozen=True)
@@ -48,14 +29,16 @@ class ModelConfig:
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Compute dtype; master weights, batch-norm statistics and the loss stay float32."""
     weights: str = ""
-    """What a saliency network's pretrained encoder starts from, as its `start` takes it; "" = drawn at random."""
+    """Start of a saliency network's pretrained encoder, as its `start` takes it; "" = drawn at random."""
 
 
 @dataclass(frozen=True)
 class DataConfig:
     """The images' place and their way to the device."""
 
-    layout: Layout = "auto"
+    layout: Any = "auto"
+    """The data set's layout on disk: `auto` goes by its folders and files; a key of `jaxqc.data.readers.READERS`, a
+    layout of an installed package, a `Reader` itself; `tfds` or `records`."""
     protocol: Literal["auto", "index", "seed", "field"] = "auto"
     """`index`: the data's own split column. `seed`: 270 + 30 a class by a fixed seed. `field`: noisy, test on all.
     `auto`: `index` where the data bring a split, else `seed`; a run's folder records the one it was."""
@@ -98,7 +81,7 @@ class PhotometricConfig:
     contrast: float = 0.5
     saturation: float = 0.5
     hue: float = 0.25
-    """The hue turns by U(-x, x) of the whole circle; at most .5."""
+    """The hue turns by U(-x, x) of the whole circle; at most 0.5."""
     jitter: float = 0.8
     """Probability that the four above apply, in random order."""
     grey: float = 0.2
@@ -131,12 +114,16 @@ class Phase:
 
 @dataclass(frozen=True)
 class OptimConfig:
-    """Optimiser and schedule. Weight decay leaves biases and batch-norm parameters alone."""
+    """Optimiser and schedule."""
 
     name: Literal["sgd", "adamw", "adam"] = "sgd"
     lr: float = 0.05
     momentum: float = 0.9
+    nesterov: bool = True
+    """Whether `sgd` looks ahead; else its momentum is plain."""
     weight_decay: float = 5e-4
+    decay: Literal["kernels", "all"] = "kernels"
+    """What weight decay takes hold of: `kernels` leaves biases, norms and layer scales alone."""
     warmup_epochs: float = 5.0
     schedule: Literal["poly", "cosine", "constant"] = "poly"
     power: float = 0.9
@@ -150,15 +137,15 @@ class OptimConfig:
 class TrainConfig:
     """Everything a training run is made of, but the data's path and the run's folder."""
 
-    method: Literal["saliency", "classifier", "semi"] = "saliency"
-    """`classifier`: a backbone. `semi`: segmentation from few labels, whose
-    recipes are a `jaxqc.semi.recipe.SemiTrainConfig`."""
+    method: Literal["saliency", "classifier", "semi", "detector"] = "saliency"
+    """`classifier`: a backbone. `semi`: segmentation from few labels, whose recipes are a
+    `jaxqc.semi.recipe.SemiTrainConfig`. `detector`: the training of one, which `jaxqc fit` starts."""
     model: ModelConfig = field(default_factory=ModelConfig)
     data: DataConfig = field(default_factory=DataConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
     objective: Any = None
-    """Of a saliency network: its loss with its weights, a dataclass of `jaxqc.saliency.objectives` or such a one of the
+    """A saliency network's loss with its weights, a dataclass of `jaxqc.saliency.objectives` or such a one of the
     recipe's own; None = the network's."""
     phases: tuple[Phase, ...] = (Phase(epochs=200),)
     eval_size: int = 224
@@ -215,10 +202,11 @@ def load_config(recipe: str | Path, kind: type[Config] = TrainConfig) -> Config:
         a misspelt field is named with the closest known one.
     """
     path = find(recipe)
-    spec = importlib.util.spec_from_file_location(f"jaxqc_config_{path.stem}", path)
+    spec = importlib.util.spec_from_file_location(f"{RECIPE}{path.stem}", path)
     if spec is None or spec.loader is None:
         raise UserError(f"--config: {path} is not a Python file; a config file's name ends in .py")
     module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # where a recipe's own classes and things are found by name
     try:
         spec.loader.exec_module(module)
         config = module.get_config()
@@ -227,7 +215,7 @@ def load_config(recipe: str | Path, kind: type[Config] = TrainConfig) -> Config:
     except TypeError as e:
         # dataclasses refuse an unknown keyword with a TypeError that names class and keyword, but no close one.
         match = re.match(r"(\w+)\.__init__\(\) got an unexpected keyword argument '(\w+)'", str(e))
-        kinds: dict[str, Any] = {k.__name__: k for k in (kind, Phase, *sections(kind).values())}
+        kinds = classes(kind)
         if match and match[1] in kinds:
             known = [f.name for f in dataclasses.fields(kinds[match[1]])]
             raise UserError(f"{path}: {match[1]} has no field {match[2]!r}{suggest(match[2], known)}") from e

@@ -7,9 +7,48 @@ import typing
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal, TypeVar
 
+from jaxqc import plugins
 from jaxqc.errors import UserError, suggest
 
 Config = TypeVar("Config")
+CHOICE = "choice"
+"""Where a field's metadata has its `Choice`."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Choice:
+    """A field whose class is chosen by its value: any of `own`, or of those that packages register (`kind`).
+
+    flag: the command-line flag that takes such a name and gives the field that class's defaults.
+    """
+
+    kind: plugins.Kind
+    own: Mapping[str, type]
+    flag: str
+
+    def name_of(self, value: Any) -> str:
+        """The name by which the value's class is stored. Raises UserError where no later process could find it."""
+        return plugins.origin(self.kind, type(value), self.own)
+
+    def class_of(self, name: str, field: str) -> type:
+        """The class of a name, given as `field`. Raises UserError where there is none."""
+        return plugins.resolve(self.kind, name, self.own, field=field, want=type)
+
+
+def chosen(kind: plugins.Kind, own: Mapping[str, type], flag: str) -> dict[str, Choice]:
+    """The metadata of a dataclass field that is a `Choice`."""
+    return {CHOICE: Choice(kind, own, flag)}
+
+
+def choices(kind: type) -> dict[str, Choice]:
+    """The fields of a configuration whose class is chosen by their value."""
+    return {f.name: f.metadata[CHOICE] for f in dataclasses.fields(kind) if CHOICE in f.metadata}
+
+
+def hints_of(kind: type) -> dict[str, Any]:
+    """The types of a configuration's fields."""
+    hints = typing.get_type_hints(kind)
+    return {f.name: hints[f.name] for f in dataclasses.fields(kind)}
 
 
 def is_config(hint: Any) -> bool:
@@ -19,7 +58,16 @@ def is_config(hint: Any) -> bool:
 
 def sections(kind: type) -> dict[str, Any]:
     """The fields of a configuration that are configurations themselves."""
-    return {name: hint for name, hint in typing.get_type_hints(kind).items() if is_config(hint)}
+    return {name: hint for name, hint in hints_of(kind).items() if is_config(hint)}
+
+
+def classes(kind: type) -> dict[str, type]:
+    """Every configuration class that a recipe of this kind may hold, by its own name; of registered ones, none."""
+    found: dict[str, type] = {kind.__name__: kind}
+    inner = [*sections(kind).values(), *filter(is_config, map(item_of, hints_of(kind).values()))]
+    for part in (*inner, *(own for choice in choices(kind).values() for own in choice.own.values())):
+        found |= classes(part)
+    return found
 
 
 def item_of(hint: Any) -> Any:
@@ -32,9 +80,13 @@ def leaves(config: Any, prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
 
     A field of type `Any` takes a value's class: it has the fields of a configuration that is its value, and None none.
     """
-    for name, kind in typing.get_type_hints(type(config)).items():
+    choice = choices(type(config))
+    for name, kind in hints_of(type(config)).items():
         value, item = getattr(config, name), item_of(kind)
         whole = is_config(item)
+        if name in choice and not is_config(type(value)):
+            near = ", ".join(c.__name__ for c in choice[name].own.values())
+            raise UserError(f"{prefix}{name}={value!r} is not a value of a dataclass such as {near}")
         if kind is Any and (value is None or is_config(type(value))):
             yield from () if value is None else leaves(value, f"{prefix}{name}.")
         elif is_config(kind):
@@ -42,7 +94,7 @@ def leaves(config: Any, prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
                 raise UserError(f"{prefix}{name}={value!r} is not a {kind.__name__}")
             yield from leaves(value, f"{prefix}{name}.")
         elif whole:
-            example = ", ".join(f"{f}=..." for f in typing.get_type_hints(item))
+            example = ", ".join(f"{f}=..." for f in hints_of(item))
             if not isinstance(value, tuple):
                 raise UserError(f"{prefix}{name}={value!r} is not a tuple of {item.__name__}({example})")
             for i, part in enumerate(value):
@@ -121,8 +173,27 @@ def check_unused(config: Config, where: str = "config") -> Config:
 
 
 def to_dict(config: Any) -> dict[str, Any]:
-    """The config as plain JSON values, as stored in a checkpoint."""
-    return json.loads(json.dumps(dataclasses.asdict(config)))
+    """The config as plain JSON values, as stored in a checkpoint.
+
+    A field whose class is chosen by its value is `{"name": its class, ...}`.
+
+    Raises:
+      UserError: such a class cannot be found by a name again.
+    """
+    return json.loads(json.dumps(_plain(config)))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    if isinstance(value, Mapping):
+        return {k: _plain(v) for k, v in value.items()}
+    if isinstance(value, type) or not dataclasses.is_dataclass(value):
+        return value
+    found = {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    for name, choice in choices(type(value)).items():
+        found[name] = {"name": choice.name_of(getattr(value, name)), **found[name]}
+    return found
 
 
 def from_dict(values: Mapping[str, Any], kind: type[Config], where: str = "config") -> Config:
@@ -130,7 +201,7 @@ def from_dict(values: Mapping[str, Any], kind: type[Config], where: str = "confi
 
     `kind.renamed`, where there is one, maps fields as earlier versions stored them to today's.
     """
-    hints, nested = typing.get_type_hints(kind), sections(kind)
+    hints, nested, choice = hints_of(kind), sections(kind), choices(kind)
     renamed: Mapping[str, str] = getattr(kind, "renamed", {})
     values = {renamed.get(key, key): value for key, value in values.items()}
     for key in values:
@@ -139,7 +210,12 @@ def from_dict(values: Mapping[str, Any], kind: type[Config], where: str = "confi
     out: dict[str, Any] = {}
     for key, value in values.items():
         item = item_of(hints[key])
-        if key in nested:
+        if key in choice:
+            if not isinstance(value, Mapping) or not isinstance(value.get("name"), str):
+                raise UserError(f"{where}.{key}: {value!r} names no {choice[key].kind[:-1]}")
+            found = choice[key].class_of(value["name"], f"{where}.{key}")
+            value = from_dict({k: v for k, v in value.items() if k != "name"}, found, f"{where}.{key}")
+        elif key in nested:
             value = from_dict(value, nested[key], f"{where}.{key}")
         elif item is not None and isinstance(value, list | tuple):
             value = tuple(

@@ -135,6 +135,12 @@ def load(path: str | Path, which: str = "best", fold: bool = True, batch: int = 
     return kind_of(path).load(path, which, fold, batch)
 
 
+def only_taken(kind: Kind, verb: str, given: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The options given for a kind's function `verb`, which has to take them all; UserError as of `check_options`."""
+    check_options(given, kind.name, {other.name: getattr(other, verb) for other in KINDS.values()})
+    return given
+
+
 def check_options(
     given: Iterable[str], name: str, functions: Mapping[str, Callable[..., Any]], spelt: Mapping[str, str] | None = None
 ) -> None:

@@ -7,22 +7,24 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from jaxqc import plugins
 from jaxqc.config import Phase
 from jaxqc.errors import UserError, suggest
-from jaxqc.fields import Config, check_unused, from_dict, leaves, validate
+from jaxqc.fields import Config, check_unused, choices, from_dict, leaves, validate
 
 
 def override(config: Config, arguments: Sequence[str]) -> Config:
     """The config with the flags applied; a switch is turned off by `--data.no-skip-bad`, a list is `1,2,3` or `1 2 3`.
 
-    `--phases` itself takes a JSON list that replaces the whole schedule: `[{"epochs": 1, "size": 96, "batch": 8}]`.
+    `--phases` itself takes a JSON list that replaces the whole schedule: `[{"epochs": 1, "size": 96, "batch": 8}]`. The
+    flag of a `Choice` takes a name and gives that class's defaults, on which the other flags act.
 
     Raises:
       UserError: unknown flag (with a suggestion), bad value, or a config that `validate` refuses.
     """
     import tyro
 
-    arguments = list(arguments)
+    config, arguments = _choose(config, list(arguments))
     for i, argument in enumerate(arguments):
         if argument == "--phases" or argument.startswith("--phases="):
             inline = argument.partition("=")
@@ -32,6 +34,9 @@ def override(config: Config, arguments: Sequence[str]) -> Config:
             del arguments[i : i + (1 if inline[1] else 2)]
             break
     arguments = _without_commas(config, arguments)
+    things = {name: v for name, kind, v in leaves(config) if kind is Any and not isinstance(v, str)}
+    for name, thing in things.items():
+        config = _put(config, name, repr(thing))  # a text, which no flag or another name replaces
     screen = io.StringIO()
     try:
         with contextlib.redirect_stderr(screen), contextlib.redirect_stdout(screen):
@@ -45,7 +50,42 @@ def override(config: Config, arguments: Sequence[str]) -> Config:
         flag = next((a for a in unknown if a.startswith("-")), unknown[0]).partition("=")[0]
         close = suggest(flag, names)
         raise UserError(f"unknown argument {flag}" + (close if "did you mean" in close else "; see --help for all"))
+    texts = {name: v for name, _, v in leaves(config) if name in things}
+    for name, thing in things.items():
+        config = _put(config, name, thing) if texts[name] == repr(thing) else config
     return check_unused(validate(config, "command line"), "command line")
+
+
+def _choose(config: Config, arguments: list[str]) -> tuple[Config, list[str]]:
+    """The config with the classes that its `Choice` flags name, and the other arguments."""
+    for field, choice in choices(type(config)).items():
+        rest: list[str] = []
+        words = iter(arguments)
+        for word in words:
+            flag, equals, name = word.partition("=")
+            section, dot, inner = flag.removeprefix("--").partition(".")
+            if flag == f"--{choice.flag}":
+                name = name if equals else next(words, "")
+                if not name or name.startswith("-"):
+                    known = ", ".join(plugins.names(choice.kind, choice.own))
+                    raise UserError(f"--{choice.flag}: give a name; one of {known}")
+                made = choice.class_of(name, f"--{choice.flag}")()
+                config = dataclasses.replace(config, **{field: made})  # type: ignore[type-var]
+            elif flag.startswith("--") and dot and section in choice.own:
+                raise UserError(
+                    f"{flag}: the fields of a {choice.kind[:-1]} are --{field}.FIELD; give --{choice.flag} {section} "
+                    f"--{field}.{inner} (or --{field}.{inner} alone, where the recipe has a {section})"
+                )
+            else:
+                rest.append(word)
+        arguments = rest
+    return config, arguments
+
+
+def _put(config: Any, name: str, value: Any) -> Any:
+    """The config with another value of the field of this dotted name."""
+    first, _, rest = name.partition(".")
+    return dataclasses.replace(config, **{first: _put(getattr(config, first), rest, value) if rest else value})
 
 
 def _without_commas(config: Any, arguments: Sequence[str]) -> list[str]:

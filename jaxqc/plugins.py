@@ -19,6 +19,8 @@ from typing import Any, Literal
 from jaxqc.errors import UserError, suggest
 
 Kind = Literal["networks", "detectors", "readers", "methods"]
+RECIPE = "jaxqc_config_"
+"""Beginning of the name of a module that a recipe's file is run as."""
 
 
 def names(kind: Kind, own: Mapping[str, Any]) -> tuple[str, ...]:
@@ -107,7 +109,12 @@ def _absent(kind: Kind, name: str, known: tuple[str, ...]) -> str:
     if not colon:
         return f"no {kind[:-1]} {name!r}{suggest(name, known)}"
     package = module.partition(".")[0]
+    if package.startswith(RECIPE):
+        file = package.removeprefix(RECIPE)
+        return (
+            f"{kind[:-1]} {name}: made in the recipe {file}.py; move it into a package that registers it (jaxqc.{kind})"
+        )
     way = f'the entry point NAME = "{name}" of the group jaxqc.{kind}'
-    if package.isidentifier() and find_spec(package) is not None:
+    if package in sys.modules or (package.isidentifier() and find_spec(package) is not None):
         return f"{kind[:-1]} {name}: the package {package!r} does not register it; add {way} and install it again"
     return f"{kind[:-1]} {name}: the package {package!r} is not installed; install the one that has {way}"

@@ -25,7 +25,7 @@ from jaxqc.memory import use_huge_pages
 from jaxqc.overrides import override
 from jaxqc.pictures.figures import Row, result_figure
 
-RECIPE = "wood_synthetic"
+RECIPE, BESIDE = "wood_synthetic", "gaussian_wood_synthetic"
 BOARDS, DRAWN = 10, 11
 """Seeds: no board of one occurs in the other."""
 GOAL = 0.9
@@ -49,7 +49,8 @@ def main() -> int:
         say(f"generating {args.normals} normal boards, and {args.unseen} to measure on")
         half = args.unseen // 2
         write_mvtec(boards, args.normals, half, config.data.size, BOARDS, args.unseen - half, DIFFICULTY)
-        gaussian, _ = learn(replace(config, method="gaussian"), boards, args.out / "wood_gaussian")
+        beside = replace(config, detector=load_config(BESIDE, FitConfig).detector)
+        gaussian, _ = learn(beside, boards, args.out / "wood_gaussian")
         model, reached = learn(config, boards, args.out / "wood")
         draw(gaussian, model, args.out / "wood.png")
     except UserError as e:
@@ -66,7 +67,7 @@ def main() -> int:
 def learn(config: FitConfig, boards: Path, run: Path) -> tuple[AnomalyModel, float]:
     """A fit, measured on boards that it has not seen: the model and its image AUROC."""
     shutil.rmtree(run, ignore_errors=True)
-    say(f"fitting {config.method}, features of {config.backbone.name} ({config.backbone.weights or 'its own'})")
+    say(f"fitting {config.name}, features of {config.backbone.name} ({config.backbone.weights or 'its own'})")
     model = fit(config, boards, run, progress=False, note=say).model
     result = evaluate_detector(model, boards, run / "evaluation", progress=False)
     result.print()

@@ -3,7 +3,7 @@
     python scripts/reproduce_gaussian_tables.py --data mvtec/wood --out runs/tables --config gaussian_wood \\
         --weights resnet50=resnet50 resnet50_cbam=runs/gates/backbone.npz
     python scripts/reproduce_gaussian_tables.py --data DIR --out runs/tables --tables layers samples --seeds 2 \\
-        --weights resnet18=FILE --data.size 128 --gaussian.channels 100
+        --weights resnet18=FILE --data.size 128 --detector.channels 100
 
 Any field of the recipe is a flag; without --config it is the paper's: 50 normal images, 550 channels of layers 1 to 3
 at 224 pixels. The tables are varied around the recipe's backbone, or the first of --weights if that has none there. A

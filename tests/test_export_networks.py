@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 
 from benchmarks.lib.networks import random_variables
-from jaxqc.anomaly.decide import Thresholds
 from jaxqc.anomaly.detectors import Gaussian, PatchCore, Spade
 from jaxqc.anomaly.features import apply_function
 from jaxqc.anomaly.model import AnomalyModel
 from jaxqc.anomaly.recipe import BackboneConfig, FitConfig, FitDataConfig
+from jaxqc.anomaly.thresholds import Thresholds
 from jaxqc.config import ModelConfig, TrainConfig
 from jaxqc.errors import UserError
-from jaxqc.export.write import write
+from jaxqc.export.writing import write
 from jaxqc.models import build
 from jaxqc.models.resnet import build_backbone
 from jaxqc.models.segmenter import build_segmenter
@@ -37,24 +37,30 @@ def saliency(name: str) -> Model:
     return Model(variables, config, {"classes": ["In", "Pa", "Sc"], "mean": 0.44, "std": 0.21})
 
 
+DETECTORS = {
+    "gaussian": Gaussian(channels=100),
+    "patchcore": PatchCore(width=128, coreset=0.2),
+    "spade": Spade(images=3),
+}
+
+
 def detector(method: str) -> AnomalyModel:
     backbone = BackboneConfig("resnet18", "", (1, 2, 3))
     config = FitConfig(
-        method=method,  # type: ignore[arg-type]
+        detector=DETECTORS[method],
         backbone=backbone,
         data=FitDataConfig(size=SIDE),
-        gaussian=Gaussian(channels=100),
-        patchcore=PatchCore(width=128, coreset=0.2),
-        spade=Spade(images=3),
         batch=2,
     )
     network = build_backbone("resnet18", backbone.layers)
     variables = fold_batch_norm(random_variables(network, varied=True, train=False))
     layers, found = jax.jit(apply_function(backbone))(variables, pictures(8, SIDE, SIDE)), config.detector
     shapes = tuple((x.shape[1], x.shape[2], x.shape[3]) for x in layers)
-    state = found.finish(found.collect(found.begin(shapes, 8), found.embed(layers), jnp.arange(8)), shapes)
+    state = found.finish(found.collect(found.begin(shapes, 8), found.embed(layers, None), jnp.arange(8)), shapes)
     layers = tuple(x[:1] * 1.1 for x in layers)
-    highest = 4 * float(found.score(state, found.embed(layers), SIDE)[0].max())  # so that the golden maps are not all 1
+    highest = 4 * float(
+        found.score(state, found.embed(layers, None), SIDE)[0].max()
+    )  # so that the golden maps are not all 1
     return AnomalyModel(config, state, variables, Thresholds(highest, highest, "by hand", 0.0, highest), {})
 
 

@@ -13,8 +13,8 @@ import numpy as np
 from benchmarks.lib.common import in_turns, result
 from benchmarks.lib.machine import Row
 from benchmarks.peers.served import Served
-from jaxqc.anomaly.coreset import greedy_coreset, project
-from jaxqc.anomaly.neighbours import nearest
+from jaxqc.anomaly.ops.coreset import greedy_coreset, project
+from jaxqc.anomaly.ops.neighbours import nearest
 
 
 def patches(n: int, width: int) -> np.ndarray:

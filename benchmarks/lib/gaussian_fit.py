@@ -17,8 +17,9 @@ import numpy as np
 from benchmarks.lib.common import Timing, in_turns, result
 from benchmarks.lib.machine import Row, peak_memory
 from benchmarks.peers.served import PeerError, Served
-from jaxqc.anomaly.detectors import Gaussian, Layers, Shapes
-from jaxqc.anomaly.maps import on_finest
+from jaxqc.anomaly.detectors import Gaussian
+from jaxqc.anomaly.detectors.base import Layers, Shapes
+from jaxqc.anomaly.ops.maps import on_finest
 
 ROOT = Path(__file__).resolve().parents[1]
 BATCH = 10
@@ -48,7 +49,7 @@ def embedding(layers: Layers) -> np.ndarray:
 
 @partial(jax.jit, static_argnums=0, donate_argnums=1)
 def _collect(detector: Gaussian, collected: Any, layers: Layers, number: np.ndarray) -> Any:
-    return detector.collect(collected, detector.embed(layers), number)
+    return detector.collect(collected, detector.embed(layers, None), number)
 
 
 def fit(batches: Any, n: int, about: Shapes, detector: Gaussian = ALL) -> Any:

@@ -30,7 +30,7 @@ def score_rows(args: argparse.Namespace, peer: Served | None) -> list[Row]:
     calls: dict[str, Any] = {
         "whole": (lambda state, v, x: detector.score(state, embed(v, x), size), (state, variables, images)),
         "backbone": (backbone, (variables, images)),
-        "score": (lambda state, layers: detector.score(state, detector.embed(layers), size), (state, layers)),
+        "score": (lambda state, layers: detector.score(state, detector.embed(layers, None), size), (state, layers)),
     }
     rows: list[Row] = []
     for part, (fn, inputs) in calls.items():

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
-from jaxqc.anomaly.decide import Thresholds
+from jaxqc.anomaly.collecting import load_batches
 from jaxqc.anomaly.model import AnomalyModel
-from jaxqc.anomaly.run import load_batches
+from jaxqc.anomaly.thresholds import Thresholds
 from jaxqc.data.dataset import Dataset, Sample
 from jaxqc.data.load import load_sample
 from jaxqc.data.normals import is_defective, means_normal

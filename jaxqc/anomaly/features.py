@@ -10,8 +10,7 @@ from jax import lax
 from jax.export import is_symbolic_dim
 from jaxtyping import Array, Float, UInt8
 
-from jaxqc.anomaly.detectors import Layers, Shapes
-from jaxqc.anomaly.recipe import BackboneConfig
+from jaxqc.anomaly.detectors.base import BackboneConfig, Image, Layers, Shapes, shapes_of
 from jaxqc.data.augment.geometry import to_float
 from jaxqc.models.pretrained import LoadReport
 from jaxqc.models.resnet import IMAGENET_MEAN, IMAGENET_STD, build_backbone
@@ -33,24 +32,24 @@ class Backbone:
     def shapes(self, size: int) -> Shapes:
         """[h w c] of each layer for square images of `size` pixels."""
         image = jax.ShapeDtypeStruct((1, size, size, 3), jnp.uint8)
-        layers = jax.eval_shape(self.apply, self.variables, image)
-        return tuple((x.shape[1], x.shape[2], x.shape[3]) for x in layers)
+        return shapes_of(jax.eval_shape(self.apply, self.variables, image))
 
 
 def apply_function(
-    config: BackboneConfig, embed: Callable[[Layers], Any] = lambda layers: layers
+    config: BackboneConfig, embed: Callable[[Layers, Image], Any] = lambda layers, image: layers
 ) -> Callable[[Variables, Any], Any]:
     """The backbone of a recipe as a pure function of folded variables and uint8 images, which gives its layers.
 
-    embed: what to make of the layers, image by image: then the halves (`by_halves`) meet after it, where they are
-    smaller than whole layers.
+    embed: what to make of layers and normalised images, image by image: then the halves (`by_halves`) meet after it,
+    where they are smaller than whole layers.
     """
     layers = tuple(sorted(set(config.layers)))
     network = build_backbone(config.name, layers, dtype=config.dtype, folded=True)
 
     def apply(variables: Variables, images: UInt8[Array, "b h w c"]) -> Any:
-        out: Any = network.apply(variables, normalised(images))
-        return embed(tuple(out[f"layer{i}"].astype(jnp.float32) for i in layers))
+        image = normalised(images)
+        out: Any = network.apply(variables, image)
+        return embed(tuple(out[f"layer{i}"].astype(jnp.float32) for i in layers), image)
 
     return by_halves(apply)
 
@@ -58,7 +57,7 @@ def apply_function(
 def by_halves(apply: Callable[[Variables, Any], Any]) -> Callable[[Variables, Any], Any]:
     """A function of variables and a batch that, on CPU, takes the two halves of an even batch of four or more apart.
 
-    Both halves stand in one program, where the runtime works on them side by side (docs/throughput.md): fewer kernels
+    Both halves stand in one program, where the runtime works on them side by side (docs/throughput): fewer kernels
     have to be divided among the cores and waited for.
     """
 

@@ -1,18 +1,22 @@
 """`jaxqc fit`: normal images → a fitted, calibrated detector in a folder of its own."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
+from typing import Any, cast
 
 import jax
 import numpy as np
 
-from jaxqc.anomaly.decide import Thresholds, by_f1, by_quantile
+from jaxqc.anomaly.collecting import collect_state, load_batches, spread_over
+from jaxqc.anomaly.detectors.base import Collecting, is_trained
 from jaxqc.anomaly.features import Backbone, load_backbone
 from jaxqc.anomaly.model import AnomalyModel, save, scaled
 from jaxqc.anomaly.recipe import FitConfig, FitDataConfig
-from jaxqc.anomaly.run import fit_detector, load_batches, spread_over
+from jaxqc.anomaly.thresholds import Thresholds, by_f1, by_quantile
+from jaxqc.anomaly.training import train_state
 from jaxqc.data.crops import crops
 from jaxqc.data.dataset import Dataset
 from jaxqc.data.grouped import Parts, choose, one_class
@@ -22,6 +26,12 @@ from jaxqc.fields import to_dict
 from jaxqc.progress import Progress
 from jaxqc.training import record
 from jaxqc.training.cache import enable_compilation_cache
+from jaxqc.training.checkpoint import steps_in
+
+TRAINING = "training"
+"""In a fit's folder: the run of a detector that is trained."""
+UNFINISHED = (TRAINING, "config.json", "meta.json", "golden.npz", "state")
+"""Beginnings of the names that a fit may leave behind when it is ended."""
 
 
 @dataclass(frozen=True)
@@ -65,19 +75,62 @@ def fit(
       UserError: what is wrong with data, weights or folder; a sample that cannot be used, unless `data.skip_bad`.
     """
     enable_compilation_cache()
-    if out is not None and any(Path(out).glob("*")):
-        raise UserError(f"{out}: not empty; choose another --out, or remove it")
+    folder, detector = None if out is None else Path(out), config.ready
+    if folder is not None:
+        refuse_occupied(folder, resumes=is_trained(detector))
+        to_dict(config)  # refuses a detector that no folder could name
     if backbone is None:
         backbone = load_backbone(config.backbone)
         for line in backbone.report.lines() if backbone.report else ():
             note(line)
     parts, labelled = divide(data, config.data, config.seed)
     bad: list[str] = []
-    with Progress("fitting", len(parts.fit), progress) as counter:
-        state = fit_detector(
-            config.detector,
+    meta: dict[str, Any] = {"kind": "detector", "dataset": data.name}
+    if is_trained(detector):
+        with nullcontext(folder) if folder else TemporaryDirectory() as place:
+            work = Path(place) / TRAINING
+            state, meta["training"] = train_state(config, detector, backbone, parts, work, bad, progress)
+    else:
+        state = _collected(config, cast(Collecting, detector), backbone, parts.fit, bad, progress)
+    unknown = Thresholds(np.inf, np.inf, "not calibrated", 0.0, 1.0)
+    model = AnomalyModel(config, state, backbone.variables, unknown, {})
+    used = len(parts.fit) - len(bad)
+    thresholds = calibrate(model, parts.calibrate, labelled, bad, progress)
+    if is_trained(detector) and detector.training.keep == "best":
+        thresholds = replace(thresholds, how=f"{thresholds.how}; their loss also chose the step of the training")
+    note(f"thresholds: image {thresholds.image:.4g}, pixel {thresholds.pixel:.4g}; {thresholds.how}")
+    meta |= {"fit": used, "calibrate": len(parts.calibrate), "skipped": bad, "weights": backbone.source}
+    meta |= {"thresholds": asdict(thresholds)}
+    model = AnomalyModel(config, state, backbone.variables, thresholds, meta)
+    if folder is None:
+        return Fitted(model, None, tuple(bad))
+    digest = record.data_digest(parts.fit)
+    if jax.process_index() == 0:
+        record.write_record(folder, config, meta, model.classes, digest)
+        _write_golden(folder, model, parts)
+    save(folder, model, {"config": to_dict(config), "data": digest, "metrics": {}, "best": {"step": 0}})
+    return Fitted(model, folder, tuple(bad))
+
+
+def refuse_occupied(folder: Path, resumes: bool) -> None:
+    """Raises UserError where a folder holds a finished fit, or anything but an unfinished one that `resumes`."""
+    inside = [path.name.removeprefix(".") for path in folder.glob("*")]
+    finished = steps_in(folder / "state")
+    ours = TRAINING in inside and all(name.startswith(UNFINISHED) for name in inside)
+    if finished or (inside and not (resumes and ours)):
+        holds = " (it holds a finished fit)" if finished else ""
+        raise UserError(f"{folder}: not empty{holds}; choose another --out, or remove it")
+
+
+def _collected(
+    config: FitConfig, detector: Collecting, backbone: Backbone, part: Dataset, bad: list[str], progress: bool
+) -> Any:
+    """The state of a detector that is fitted in one pass, as host arrays, whole in every process."""
+    with Progress("fitting", len(part), progress) as counter:
+        state = collect_state(
+            detector,
             backbone,
-            parts.fit.samples,
+            part.samples,
             config.data.size,
             config.batch,
             spread_over(config.devices),
@@ -85,25 +138,8 @@ def fit(
             counter.add,
         )
     if bad and not config.data.skip_bad:
-        raise UserError(f"{bad[0]}; {len(bad)} unusable of {len(parts.fit)}; --data.skip-bad leaves them out")
-    state = _gathered(state)
-    unknown = Thresholds(np.inf, np.inf, "not calibrated", 0.0, 1.0)
-    model = AnomalyModel(config, state, backbone.variables, unknown, {})
-    thresholds = calibrate(model, parts.calibrate, labelled, bad, progress)
-    note(f"thresholds: image {thresholds.image:.4g}, pixel {thresholds.pixel:.4g}; {thresholds.how}")
-    meta: dict[str, Any] = {"kind": "detector", "dataset": data.name, "fit": len(parts.fit) - len(bad)}
-    meta |= {"calibrate": len(parts.calibrate), "skipped": bad, "weights": backbone.source}
-    meta |= {"thresholds": asdict(thresholds)}
-    model = AnomalyModel(config, state, backbone.variables, thresholds, meta)
-    if out is None:
-        return Fitted(model, None, tuple(bad))
-    folder = Path(out)
-    digest = record.data_digest(parts.fit)
-    if jax.process_index() == 0:
-        record.write_record(folder, config, meta, model.classes, digest)
-        _write_golden(folder, model, parts)
-    save(folder, model, {"config": to_dict(config), "data": digest, "metrics": {}, "best": {"step": 0}})
-    return Fitted(model, folder, tuple(bad))
+        raise UserError(f"{bad[0]}; {len(bad)} unusable of {len(part)}; --data.skip-bad leaves them out")
+    return _gathered(state)
 
 
 def calibrate(
@@ -127,10 +163,8 @@ def calibrate(
     if not scores:
         raise UserError("threshold: none of the held-out normal images can be used")
     if not np.isfinite(np.concatenate(peaks)).all():
-        raise UserError(
-            f"{model.config.method}: distances are not finite; gaussian.eps={model.config.gaussian.eps:g} is too small "
-            "beside these features' variances in single precision: use a larger one"
-        )
+        advice = getattr(model.config.detector, "advice", "")
+        raise UserError(f"{model.config.name}: distances are not finite" + (f"; {advice}" if advice else ""))
     thresholds = by_quantile(np.concatenate(scores), np.concatenate(peaks), decision.false_alarm)
     if decision.threshold == "quantile":
         return thresholds

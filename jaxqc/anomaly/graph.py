@@ -32,7 +32,7 @@ def graph(model: AnomalyModel, height: int = 0, width: int = 0) -> Graph:
 
     thresholds = {"map": 0.5, "pixel": model.thresholds.pixel, "image": model.thresholds.image}
     about = {
-        "name": f"{model.config.method} on {model.config.backbone.name}",
+        "name": f"{model.config.name} on {model.config.backbone.name}",
         "network_size": model.size,
         "dtype": model.config.backbone.dtype,
         "mean": list(IMAGENET_MEAN),

@@ -15,25 +15,20 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import traverse_util
 from jaxtyping import Array, Bool, Float, UInt8
 
-from jaxqc.anomaly.decide import Thresholds
-from jaxqc.anomaly.detectors import Bank, Gallery
 from jaxqc.anomaly.features import apply_function
-from jaxqc.anomaly.gaussian import FullRank, LowRank
-from jaxqc.anomaly.pyramid import Pyramid
-from jaxqc.anomaly.recipe import FitConfig
+from jaxqc.anomaly.recipe import FitConfig, from_stored
+from jaxqc.anomaly.thresholds import Thresholds
 from jaxqc.data.batching import Images, stack_of
 from jaxqc.data.resizing import resize_image, resize_map
 from jaxqc.errors import UserError
-from jaxqc.fields import from_dict
 from jaxqc.metrics.regions import opened, without_specks
 from jaxqc.outputs import OF_IMAGE, Outputs, chosen
 from jaxqc.training.checkpoint import Checkpoints, read
 from jaxqc.training.checksums import DamagedError
 from jaxqc.types import Variables
-
-STATES: tuple[Any, ...] = (LowRank, FullRank, Pyramid, Bank, Gallery)
 
 
 @dataclass(frozen=True)
@@ -70,8 +65,8 @@ class AnomalyModel:
         self.size, self.batch = config.data.size, config.batch
         self.state = jax.tree.map(jnp.asarray, state)
         self.variables = jax.tree.map(jnp.asarray, variables)
-        self._detector = config.detector
-        self._embed = apply_function(config.backbone, config.detector.embed)
+        self._detector = config.ready
+        self._embed = apply_function(config.backbone, self._detector.embed)
         self._call = jax.jit(partial(self.forward))
 
     def forward(
@@ -185,7 +180,7 @@ def save(folder: Path, model: AnomalyModel, record: dict[str, Any]) -> None:
     saves = Checkpoints(folder / "state")
     try:
         tree = {"state": jax.device_get(model.state), "backbone": jax.device_get(model.variables)}
-        saves.save(0, tree, record, 0)
+        saves.save(0, tree, {"state": type(model.state).__name__, **record}, 0)
         saves.wait()
     finally:
         saves.close()
@@ -201,22 +196,29 @@ def load(path: str | Path, batch: int = 0) -> AnomalyModel:
     try:
         flat, record = read(folder / "state" / "0")
         meta = json.loads((folder / "meta.json").read_text("utf-8"))
-        config = from_dict(record["config"], FitConfig, f"{folder}: config")
+        config = from_stored(record["config"], f"{folder}: config")
         config = replace(config, batch=batch or config.batch)
         thresholds = Thresholds(**meta["thresholds"])
     except (DamagedError, OSError, ValueError, KeyError, TypeError) as e:
         raise UserError(f"{folder}: damaged ({e}); fit again, or copy the whole folder again") from e
-    tree: dict[str, Any] = {}
-    for path_, value in flat.items():
-        place = tree
-        for name in path_[:-1]:
-            place = place.setdefault(name, {})
-        place[path_[-1]] = value
-    return AnomalyModel(config, _state(tree["state"]), tree["backbone"], thresholds, meta)
+    tree = traverse_util.unflatten_dict(flat)
+    state = _state(tree["state"], record.get("state"), config.detector.states, folder)
+    return AnomalyModel(config, state, tree["backbone"], thresholds, meta)
 
 
-def _state(fields: dict[str, Any]) -> Any:
-    """The named tuple that has these fields."""
-    kind = next(kind for kind in STATES if set(kind._fields) == set(fields))
-    values = {k: tuple(v[str(i)] for i in range(len(v))) if isinstance(v, dict) else v for k, v in fields.items()}
-    return kind(**values)
+def _state(fields: dict[str, Any], name: str | None, states: Sequence[Any], folder: Path) -> Any:
+    """The stored fields as the detector's named tuple of that name; fits of before have none: then by the fields."""
+    found = [kind for kind in states if (kind.__name__ == name if name else set(kind._fields) == set(fields))]
+    if len(found) != 1 or set(found[0]._fields) != set(fields):
+        known = ", ".join(kind.__name__ for kind in states)
+        raise UserError(f"{folder}: its state is a {name} of {', '.join(fields)}; this detector knows {known}")
+    return found[0](**{k: _with_tuples(v) for k, v in fields.items()})
+
+
+def _with_tuples(tree: Any) -> Any:
+    """A restored tree, where a tuple had become a dict of its places."""
+    if not isinstance(tree, dict):
+        return tree
+    values = {k: _with_tuples(v) for k, v in tree.items()}
+    places = [str(i) for i in range(len(values))]
+    return tuple(values[i] for i in places) if set(places) == set(values) else values

@@ -1,32 +1,22 @@
 """The recipe of `jaxqc fit`: detector, backbone, data and decision as frozen dataclasses."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
-from jaxqc.anomaly.detectors import Detector, Gaussian, PatchCore, Spade
-from jaxqc.config import Layout
+from jaxqc.anomaly.detectors import DETECTORS, Gaussian
+from jaxqc.anomaly.detectors.base import BackboneConfig as BackboneConfig
+from jaxqc.anomaly.detectors.base import Detector, lacks
 from jaxqc.errors import UserError
-from jaxqc.fields import check_positive, check_seed
-
-
-@dataclass(frozen=True)
-class BackboneConfig:
-    """The frozen feature network."""
-
-    name: str = "resnet50_cbam"
-    """A key of `jaxqc.models.resnet.BACKBONES`."""
-    weights: str = ""
-    """A file (`.npz`, `.safetensors`, `.pth`) or a name that `jaxqc weights` lists; "" = that of the backbone."""
-    layers: tuple[int, ...] = (1, 2, 3)
-    dtype: Literal["float32", "bfloat16"] = "float32"
-    """Compute dtype of the backbone; statistics and distances stay float32."""
+from jaxqc.fields import check_positive, check_seed, choices, chosen, from_dict
 
 
 @dataclass(frozen=True)
 class FitDataConfig:
     """Which images are fitted, and how they reach the network."""
 
-    layout: Layout = "auto"
+    layout: Any = "auto"
+    """As `jaxqc.config.DataConfig.layout`."""
     size: int = 224
     """Side in pixels to which images are resized."""
     crop: int = 0
@@ -57,39 +47,55 @@ class DecisionConfig:
 class FitConfig:
     """Everything a fit is made of, but the data's path and the folder it goes to."""
 
-    method: Literal["gaussian", "patchcore", "spade"] = "gaussian"
+    detector: Any = field(default_factory=Gaussian, metadata=chosen("detectors", DETECTORS, flag="method"))
+    """One value of a class of `DETECTORS`, or any frozen dataclass that is a `Collecting` or a `Trained`."""
     backbone: BackboneConfig = field(default_factory=BackboneConfig)
     data: FitDataConfig = field(default_factory=FitDataConfig)
-    gaussian: Gaussian = field(default_factory=Gaussian)
-    patchcore: PatchCore = field(default_factory=PatchCore)
-    spade: Spade = field(default_factory=Spade)
     decision: DecisionConfig = field(default_factory=DecisionConfig)
     batch: int = 16
     """Images on a device at once."""
     devices: int = 0
     """Local devices to use; 0 takes all. Images are spread over them, and so are the positions of the Gaussians."""
     seed: int = 0
-    """Draws `data.samples` and the held-out groups; the detectors have their own."""
+    """Draws `data.samples` and the held-out groups, and starts and orders a training; other draws have their own."""
 
     @property
-    def detector(self) -> Detector:
-        """The chosen detector with its settings."""
-        return {"gaussian": self.gaussian, "patchcore": self.patchcore, "spade": self.spade}[self.method]
+    def name(self) -> str:
+        """The detector's name: its key of `DETECTORS`, or where else its class is (`package.module:Class`)."""
+        return choices(FitConfig)["detector"].name_of(self.detector)
+
+    @property
+    def ready(self) -> Detector:
+        """The detector for this backbone."""
+        on = getattr(self.detector, "on", None)
+        return self.detector if on is None else on(self.backbone)
 
     def check(self, where: str) -> None:
         """What no single field's type tells. Raises UserError."""
-        for name, seed in (("seed", self.seed), ("gaussian.seed", self.gaussian.seed)):
-            check_seed(seed, where, name)
-        check_seed(self.patchcore.seed, where, "patchcore.seed")
-        positive = {"batch": self.batch, "data.size": self.data.size, "gaussian.eps": self.gaussian.eps}
-        positive |= {"gaussian.top": self.gaussian.top, "gaussian.block": self.gaussian.block}
-        positive |= {"patchcore.width": self.patchcore.width, "patchcore.coreset": self.patchcore.coreset}
-        positive |= {"patchcore.neighbours": self.patchcore.neighbours, "spade.images": self.spade.images}
-        check_positive(positive, where)
+        check_seed(self.seed, where)
+        check_positive({"batch": self.batch, "data.size": self.data.size}, where)
         for name, share in (("data.held_out", self.data.held_out), ("decision.false_alarm", self.decision.false_alarm)):
             if not 0 < share < 1:
                 raise UserError(f"{where}: {name}={share!r} must be between 0 and 1")
-        if self.patchcore.coreset > 1:
-            raise UserError(f"{where}: patchcore.coreset={self.patchcore.coreset!r} is a share; give at most 1")
         if not self.backbone.layers or not set(self.backbone.layers) <= {1, 2, 3, 4}:
             raise UserError(f"{where}: backbone.layers={self.backbone.layers!r}; choose one or more of 1,2,3,4")
+        check = getattr(self.detector, "check", None)
+        if check is not None:
+            check(f"{where}: detector")
+        if absent := lacks(self.ready):
+            kind = type(self.detector).__name__
+            raise UserError(f"{where}: detector: {kind} has no {', '.join(absent)} (jaxqc.anomaly.detectors.base)")
+
+
+def from_stored(values: Mapping[str, Any], where: str) -> FitConfig:
+    """The recipe that a fit's folder holds. One from before `detector` was a field had `method` and a section a name.
+
+    Raises:
+      UserError: unknown keys or values, a detector whose package is missing or does not register it.
+    """
+    values = dict(values)
+    if "detector" not in values:
+        name = values.pop("method", "gaussian")
+        old = {key: values.pop(key, {}) for key in ("gaussian", "patchcore", "spade")}
+        values["detector"] = {"name": name, **old.get(name, {})}
+    return from_dict(values, FitConfig, where)

@@ -9,6 +9,7 @@ from jaxqc.anomaly.model import AnomalyModel
 from jaxqc.data.crops import crops
 from jaxqc.data.dataset import Dataset
 from jaxqc.data.open import open_data
+from jaxqc.data.readers import Reader
 from jaxqc.errors import UserError, suggest
 from jaxqc.training.record import evaluation_folder
 
@@ -23,7 +24,7 @@ def evaluate(
     size: int | None = None,
     worst: int = 10,
     progress: bool = True,
-    layout: str = "auto",
+    layout: str | Reader = "auto",
 ) -> AnomalyEvaluation:
     """Measures a fitted detector, and writes the result below `out` where it is given.
 

@@ -19,7 +19,7 @@ def make_scorer(model: AnomalyModel, threshold: float | None, devices: Sequence[
     """
     each = copies(model, devices, "state", "variables")
     factor = 1.0 if threshold is None else threshold / 0.5
-    limit, detector = model.thresholds.image * factor, getattr(model.config, model.config.method)
+    limit, detector = model.thresholds.image * factor, model.config.detector
 
     def score(images: Sequence[np.ndarray], device: int) -> Sequence[Any]:
         with on_device(devices, device):
@@ -32,10 +32,10 @@ def make_scorer(model: AnomalyModel, threshold: float | None, devices: Sequence[
         return Answer(Scored(found.map), found.score, found.score >= limit)
 
     how, at = (model.thresholds.how, 0.5) if threshold is None else ("as given", threshold)
-    settings = {"name": model.config.method, "size": model.size, "threshold": at}
+    settings = {"name": model.config.name, "size": model.size, "threshold": at}
     settings |= {"thresholds": asdict(model.thresholds), "detector": asdict(detector)}
     settings["decision"] = asdict(model.config.decision)
     settings["backbone"] = {k: v for k, v in asdict(model.config.backbone).items() if k != "weights"}
     weights = weights_digest({"state": model.state._asdict(), "backbone": model.variables})
-    return Scorer(model.config.method, (UNKNOWN,), at, how, model.batch, len(devices), settings,
+    return Scorer(model.config.name, (UNKNOWN,), at, how, model.batch, len(devices), settings,
                   card(model), weights, model.shrunk, lambda shape: (), score, answer)  # fmt: skip

@@ -13,9 +13,8 @@ from typing import Any, Protocol
 
 from jaxqc.cli import convert, data, evaluate, export, fit, inspect, ledger, predict, recipes, train, verify, weights
 from jaxqc.cli.parser import Parser
-from jaxqc.cli.recipe_flags import recipe_flags, shown
+from jaxqc.cli.recipe_flags import choice_flags, fields_of, recipe_flags, shown, shown_choices
 from jaxqc.errors import UserError
-from jaxqc.fields import leaves
 
 USER_ERRNO = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST,
               errno.EISDIR, errno.ENAMETOOLONG)  # fmt: skip
@@ -92,14 +91,17 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     name = " ".join(argv[:2]) if argv[0] in GROUPS else argv[0]
     make = getattr(VERBS.get(name), "kinds", None)
     if name in parsers:
-        kinds = {type(recipe).__name__: list(leaves(recipe)) for recipe in (make() if make else ())}
-        parsers[name].check_flags(argv, [flag for fields in kinds.values() for flag in recipe_flags(fields)])
+        made = make() if make else ()
+        kinds = {type(recipe).__name__: fields_of(recipe) for recipe in made}
+        flags = [flag for fields in kinds.values() for flag in recipe_flags(fields)]
+        parsers[name].check_flags(argv, [*flags, *(flag for recipe in made for flag in choice_flags(recipe))])
         known: set[str] = set()
         for kind, fields in kinds.items():
             new = [field for field in fields if field[0] not in known]
             also = f"\nA recipe of kind {kind} also has, and has its own defaults:\n" if known else ""
             parsers[name].epilog = f"{parsers[name].epilog}{also}{shown(new)}"
             known |= {field[0] for field in fields}
+        parsers[name].epilog = "".join([str(parsers[name].epilog or ""), *map(shown_choices, made)])
     else:
         parser.check_flags(argv[:1])
     args, rest = parser.parse_known_args(argv)

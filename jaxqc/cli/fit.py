@@ -10,7 +10,8 @@ from jaxqc.config import load_config
 
 EXAMPLES = """\
   jaxqc fit --config gaussian_magnetic_tile --data DIR --out runs/tiles
-  jaxqc fit --config gaussian_wood --data DIR --backbone.weights resnet50.npz --gaussian.channels 100
+  jaxqc fit --config gaussian_wood --data DIR --backbone.weights resnet50.npz --detector.channels 100
+  jaxqc fit --config gaussian_wood --data DIR --method patchcore --detector.coreset 0.01
 Any field of the recipe is a flag:
 """
 
@@ -42,6 +43,6 @@ def run(args: argparse.Namespace) -> int:
 
     result = api.fit(config, args.data, out, progress=main_process and not args.quiet, note=note)
     if main_process:
-        print(f"{out}: {config.method} fitted to {result.model.meta['fit']} normal images")
+        print(f"{out}: {config.name} fitted to {result.model.meta['fit']} normal images")
         print(f"next: jaxqc evaluate --checkpoint {out} --data {args.data}")
     return unreadable(result.skipped)

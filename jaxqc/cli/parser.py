@@ -8,6 +8,8 @@ from jaxqc.errors import UserError, suggest
 
 ALIKE = {"--data": "--images", "--images": "--data"}
 """A set to learn from or to be measured on, and images to be used on: what one verb takes, another's user types."""
+OPEN = ("--phases.", "--objective.")
+"""Beginnings of flags that only the recipe itself knows, which checks them when it is read."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -30,9 +32,10 @@ class Parser(argparse.ArgumentParser):
         """Refuses unknown flags by name, before argparse can complain of what is then missing."""
         own = [flag for action in self._actions for flag in action.option_strings if flag.startswith("--")]
         known = [*own, *more]
+        begun = (*OPEN, *(flag for flag in known if flag.endswith(".")))
         for argument in arguments:
             flag = argument.partition("=")[0].replace("_", "-")
-            if flag.startswith("--") and len(flag) > 2 and flag not in known and not flag.startswith("--phases."):
+            if flag.startswith("--") and len(flag) > 2 and flag not in known and not flag.startswith(begun):
                 alike = ALIKE.get(flag)
                 close = f" (did you mean {alike!r}?)" if alike in known else suggest(flag, known)
                 hint = close if "did you mean" in close else f"; see {self.prog} --help"

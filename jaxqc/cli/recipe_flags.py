@@ -10,6 +10,7 @@ from typing import Any
 from jaxqc.cli.parser import Parser
 from jaxqc.cli.shared import add_quiet
 from jaxqc.errors import UserError
+from jaxqc.fields import choices, leaves
 
 Field = tuple[str, Any, Any]
 """Dotted name, type and value of a recipe's field."""
@@ -44,6 +45,30 @@ def shown(fields: Sequence[Field]) -> str:
     shown = [f"  {flag:30} {_text(value)}{' (a switch)' if isinstance(value, bool) else ''}" for flag, value in rows]
     phases = [f"  {'--phases':30} a JSON list that replaces the whole schedule"] * _has_phases(fields)
     return "\n".join([*shown, *phases])
+
+
+def fields_of(recipe: Any) -> list[Field]:
+    """A recipe's fields, but for those of a field whose class is chosen by name (`jaxqc.fields.Choice`)."""
+    beginnings = tuple(f"{name}." for name in choices(type(recipe)))
+    return [field for field in leaves(recipe) if not field[0].startswith(beginnings)]
+
+
+def shown_choices(recipe: Any) -> str:
+    """For the help: the classes that such fields may have, each with its own fields and defaults."""
+    lines: list[str] = []
+    for field, choice in choices(type(recipe)).items():
+        what = f"another {choice.kind[:-1]}, with its defaults; --{field}.FIELD changes them"
+        lines.append(f"  {f'--{choice.flag} NAME':30} {what}")
+        for name, kind in choice.own.items():
+            lines += [f"  {name}:", shown(list(leaves(kind(), f"{field}.")))]
+    return "\n".join(["", *lines]) if lines else ""
+
+
+def choice_flags(recipe: Any) -> list[str]:
+    """The flags that choose such a class and, ending in a dot, beginnings of flags that are judged once it is known."""
+    rows = choices(type(recipe)).items()
+    return [flag for field, choice in rows for flag in (f"--{choice.flag}", f"--{field}.", *(
+        f"--{name}." for name in choice.own))]  # fmt: skip
 
 
 def recipe_flags(fields: Sequence[Field]) -> list[str]:

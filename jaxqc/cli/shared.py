@@ -4,13 +4,10 @@ import argparse
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from jaxqc.cli.parser import Parser
-from jaxqc.config import Layout
 from jaxqc.errors import UserError
-
-LAYOUTS = get_args(Layout)
 
 
 def add_quiet(parser: Parser) -> None:
@@ -18,10 +15,10 @@ def add_quiet(parser: Parser) -> None:
     parser.add_argument("--quiet", action="store_true", help="no progress display")
 
 
-def add_layout(parser: Parser, layouts: Sequence[str] = LAYOUTS) -> None:
-    """`--layout`, one of `layouts`."""
-    about = "how it lies on disk, by the name of a published data set (default: told by its folders and files)"
-    parser.add_argument("--layout", choices=layouts, default="auto", help=about)
+def add_layout(parser: Parser) -> None:
+    """`--layout`."""
+    about = "how it lies on disk, by the name of a published data set, as mvtec (default: by its folders and files)"
+    parser.add_argument("--layout", metavar="NAME", default="auto", help=about)
 
 
 def add_keys(parser: Parser) -> None:

@@ -11,7 +11,7 @@ from jaxqc.config import TrainConfig, load_config
 
 EXAMPLES = """\
   jaxqc train --config tscarnet_sd900 --data DIR
-  jaxqc train --config tscarnet_sd900 --data DIR --out runs/first --optim.lr .01 --seed 3
+  jaxqc train --config tscarnet_sd900 --data DIR --out runs/first --optim.lr .01 --objective.boundary 0.25
   jaxqc train --config minet_sd900 --data DIR --phases '[{"epochs": 20, "size": 96, "batch": 16}]'
   jaxqc train --config mvpmatch_camvid --data DIR --views.splits splits/16 --out runs/few-labels
 The same command with the same --out goes on with a run that was ended. Any field of the recipe is a flag:
@@ -38,9 +38,11 @@ def kinds() -> tuple[Any, ...]:
 
 def run(args: argparse.Namespace) -> int:
     """Trains, and prints what was reached and where it is."""
-    from jaxqc.overrides import override
+    if any(flag.startswith("--objective.") for flag in args.flags):
+        from jaxqc.saliency.networks import override_objective as override
+    else:  # the recipe is checked before JAX is imported: a mistake shows at once
+        from jaxqc.overrides import override
 
-    # The recipe is checked before JAX is imported: a mistake shows at once.
     config = override(load_config(args.config), [*args.flags, *(["--data.skip-bad"] if args.skip_bad else [])])
 
     out, main_process, note = start(args)

@@ -16,6 +16,7 @@ from jaxqc.data.decode import MAX_PIXELS, read_image
 from jaxqc.data.load import cut, in_threads, read_masks
 from jaxqc.data.open import Keys, scan_data
 from jaxqc.data.problems import Problem, printable
+from jaxqc.data.readers import Reader
 from jaxqc.data.store import StoredSample
 from jaxqc.errors import UserError
 
@@ -101,7 +102,7 @@ class DataReport:
 
 def check_path(
     path: str | Path,
-    layout: str = "auto",
+    layout: str | Reader = "auto",
     max_pixels: int = MAX_PIXELS,
     progress: Progress | None = None,
     keys: Keys | None = None,
@@ -119,8 +120,8 @@ def check_path(
     """
     dataset, found = scan_data(path, layout, keys)
     facts = _look(dataset, max_pixels, progress)
-    told = {(p.where, p.kind) for p in found}
-    found += [p for p in set_problems(dataset, facts) if (p.where, p.kind) not in told]
+    reported = {(p.where, p.kind) for p in found}
+    found += [p for p in set_problems(dataset, facts) if (p.where, p.kind) not in reported]
     shares: dict[str, list[float]] = defaultdict(list)
     for sample, fact in zip(dataset.samples, facts, strict=True):
         if fact.share is not None:

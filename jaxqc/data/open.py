@@ -6,7 +6,7 @@ from pathlib import Path
 from jaxqc.config import DataConfig
 from jaxqc.data.dataset import Dataset
 from jaxqc.data.problems import Problem, printable, refuse
-from jaxqc.data.readers import scan_dataset
+from jaxqc.data.readers import Reader, scan_dataset
 from jaxqc.errors import UserError
 
 
@@ -50,11 +50,13 @@ def mask_values(text: str, where: str) -> tuple[int, ...]:
         raise UserError(f"{where}: {text!r} is no list of mask values; give for example 1,3") from e
 
 
-def open_data(path: str | Path, layout: str = "auto", skip_bad: bool = False, keys: Keys | None = None) -> Dataset:
+def open_data(
+    path: str | Path, layout: str | Reader = "auto", skip_bad: bool = False, keys: Keys | None = None
+) -> Dataset:
     """The index of a data set; reads no pixels (of a TFDS set a few masks).
 
     Args:
-      path: a folder, or a record file. layout: as in `DataConfig`; `auto` tells them apart.
+      path: a folder, or a record file. layout: as in `DataConfig`; `auto` distinguishes them.
       skip_bad: let absent files pass, for the loader to skip and list.
       keys: for TFDS sets whose features do not have the usual names.
 
@@ -74,12 +76,14 @@ def open_data(path: str | Path, layout: str = "auto", skip_bad: bool = False, ke
     return dataset
 
 
-def is_tfds(path: str | Path, layout: str = "auto") -> bool:
+def is_tfds(path: str | Path, layout: str | Reader = "auto") -> bool:
     """True: a prepared TFDS set, by its layout or its file `dataset_info.json`."""
     return layout == "tfds" or (layout == "auto" and (Path(path) / "dataset_info.json").is_file())
 
 
-def scan_data(path: str | Path, layout: str = "auto", keys: Keys | None = None) -> tuple[Dataset, list[Problem]]:
+def scan_data(
+    path: str | Path, layout: str | Reader = "auto", keys: Keys | None = None
+) -> tuple[Dataset, list[Problem]]:
     """As `open_data`, but gives the problems of single samples back instead of refusing.
 
     Examples:

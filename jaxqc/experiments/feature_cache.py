@@ -8,9 +8,11 @@ from pathlib import Path
 import jax
 import numpy as np
 
+from jaxqc.anomaly.collecting import load_batches
+from jaxqc.anomaly.detectors import Gaussian
+from jaxqc.anomaly.detectors.base import is_trained
 from jaxqc.anomaly.features import Backbone, load_backbone
 from jaxqc.anomaly.recipe import BackboneConfig, FitConfig
-from jaxqc.anomaly.run import load_batches
 from jaxqc.data.dataset import Sample
 from jaxqc.errors import UserError
 from jaxqc.weights.load import load_weights
@@ -28,12 +30,14 @@ class LayeredBackbone:
     channels: dict[int, int]
 
     def lacks(self, config: FitConfig) -> str:
-        """Why a cell cannot be measured with it; "" if it can."""
+        """The reason why a cell cannot be measured with it; "" if it can."""
+        if is_trained(config.ready):
+            return f"{config.name} is trained on images; fit it by jaxqc fit"
         absent = [str(i) for i in config.backbone.layers if i not in self.layers]
         if absent:
             return f"the weights have no layer {', '.join(absent)}"
         total = sum(self.channels[i] for i in config.backbone.layers)
-        if config.method == "gaussian" and config.gaussian.channels > total:
+        if isinstance(config.detector, Gaussian) and config.detector.channels > total:
             return f"its layers have {total} channels"
         return ""
 
@@ -53,7 +57,7 @@ def load_network(config: BackboneConfig) -> LayeredBackbone:
 class Features:
     """Layer features of samples: computed once and kept on disk, or computed anew each time where they take too much.
 
-    limit: most bytes on disk. done: told of images as they pass the backbone.
+    limit: most bytes on disk. done: takes images as they pass the backbone.
     """
 
     def __init__(

@@ -16,10 +16,11 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxqc.anomaly.decide import Thresholds, by_quantile
+from jaxqc.anomaly.detectors import Gaussian
 from jaxqc.anomaly.evaluate import bin_edges, kind_of, kinds_of
 from jaxqc.anomaly.fit import divide
 from jaxqc.anomaly.recipe import FitConfig
+from jaxqc.anomaly.thresholds import Thresholds, by_quantile
 from jaxqc.data.dataset import Dataset, Sample
 from jaxqc.data.grouped import Parts
 from jaxqc.data.screening import usable
@@ -41,17 +42,18 @@ Outcome = Row | str
 
 def measure(config: FitConfig, features: Features, parts: Parts) -> Row:
     """Fits, calibrates and measures one cell: `jaxqc.metrics.anomaly.compute` and seconds."""
-    detector, layers, began = config.detector, config.backbone.layers, time.monotonic()
+    detector: Any = config.ready
+    layers, began = config.backbone.layers, time.monotonic()
     shapes = features.shapes(layers)
     collected = detector.begin(shapes, len(parts.fit))
     collect = jax.jit(
-        lambda collected, x, number: detector.collect(collected, detector.embed(x), number), donate_argnums=0
+        lambda collected, x, number: detector.collect(collected, detector.embed(x, None), number), donate_argnums=0
     )
     for x, _, number in features.batches(parts.fit.samples, layers):
         collected = collect(collected, x, number)
     state = jax.block_until_ready(detector.finish(collected, shapes))
     fitted = time.monotonic()
-    score = jax.jit(lambda state, x: detector.score(state, detector.embed(x), features.size))
+    score = jax.jit(lambda state, x: detector.score(state, detector.embed(x, None), features.size))
     scores, peaks = [], []
     for x, _, number in features.batches(parts.calibrate.samples, layers):
         maps, values = score(state, x)
@@ -146,17 +148,19 @@ def run_cells(
 def describe(config: FitConfig) -> str:
     """A cell in a few words."""
     layers = "".join(map(str, config.backbone.layers))
-    width = f" d {config.gaussian.channels}" if config.method == "gaussian" else ""
-    return f"{config.method} {config.backbone.name} L{layers}{width} n {config.data.samples} seed {config.seed}"
+    width = f" d {config.detector.channels}" if isinstance(config.detector, Gaussian) else ""
+    return f"{config.name} {config.backbone.name} L{layers}{width} n {config.data.samples} seed {config.seed}"
 
 
 def key_of(config: FitConfig, digest: str, network: LayeredBackbone) -> str:
-    """What a row is found by: all that its numbers depend on."""
+    """The key of a row: all that its numbers depend on."""
     recipe = to_dict(config)
     for name in ("batch", "devices"):
         del recipe[name]
     recipe["backbone"]["weights"] = network.backbone.source["sha256"]
-    recipe = {k: v for k, v in recipe.items() if k not in ("gaussian", "patchcore", "spade") or k == config.method}
+    detector = recipe.pop("detector")
+    name = detector.pop("name")
+    recipe |= {"method": name, name: detector}  # as recipes were spelt when the first rows were measured
     return json.dumps({"data": digest, **recipe}, sort_keys=True)
 
 

@@ -1,8 +1,9 @@
 """The tables of the "Gaussian CBAM" paper for any data set: which cells each has, and their results as Markdown."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
+from jaxqc.anomaly.detectors import Gaussian, PatchCore, Spade
 from jaxqc.anomaly.recipe import FitConfig
 from jaxqc.experiments.gaussian_cbam import Outcome
 from jaxqc.experiments.markdown import mean_and_deviation, table_head, table_row
@@ -21,7 +22,7 @@ COLUMNS = {
     "pixel_f1_max": "pixel F1",
     "au_pro": "AU-PRO",
 }
-"""What a table shows. F1 is the best over all thresholds, of images and of pixels: the paper does not say which it
+"""Columns of a table. F1 is the best over all thresholds, of images and of pixels: the paper does not say which it
 means, nor where its threshold is from."""
 
 Paper = tuple[float | None, float | None, float | None]
@@ -39,12 +40,14 @@ class Line:
 
 @dataclass(frozen=True)
 class Tables:
-    """What the tables vary. weights: file or name of each backbone's weights."""
+    """Variations of the tables. weights: file or name of each backbone's. spade, patchcore: the other detectors."""
 
     base: FitConfig
     weights: Mapping[str, str]
     channels: Sequence[int] = CHANNELS
     normals: Sequence[int] = NORMALS
+    spade: Spade = field(default_factory=Spade)
+    patchcore: PatchCore = field(default_factory=PatchCore)
 
     def lines(self, table: str) -> list[Line]:
         """The rows of one of `TABLES`."""
@@ -58,8 +61,9 @@ class Tables:
         """With the base's channels, or all where the layers have fewer; a number that is given stays as it is."""
         network = NETWORKS[config.backbone.name]
         total = sum(network.channels(layer) for layer in config.backbone.layers)
-        channels = channels or min(config.gaussian.channels or total, total)
-        return replace(config, method="gaussian", gaussian=replace(config.gaussian, channels=channels))
+        gaussian = config.detector if isinstance(config.detector, Gaussian) else Gaussian()
+        channels = channels or min(gaussian.channels or total, total)
+        return replace(config, detector=replace(gaussian, channels=channels))
 
     def _layers(self) -> list[Line]:
         name = self.base.backbone.name
@@ -92,8 +96,10 @@ class Tables:
         config = self._network(self.base.backbone.name)
         patchcore = self._network(self.base.backbone.name, (2, 3))
         return [
-            Line(f"SPADE, {_joined(config.backbone.layers)}", replace(config, method="spade"), (0.983, 0.941, None)),
-            Line("PatchCore, layer 2 + 3", replace(patchcore, method="patchcore"), (0.992, 0.936, None)),
+            Line(
+                f"SPADE, {_joined(config.backbone.layers)}", replace(config, detector=self.spade), (0.983, 0.941, None)
+            ),
+            Line("PatchCore, layer 2 + 3", replace(patchcore, detector=self.patchcore), (0.992, 0.936, None)),
             Line(f"Gaussian, {_joined(config.backbone.layers)}", self._gaussian(config), (0.998, 0.942, None)),
         ]
 
@@ -132,8 +138,8 @@ PAPER_NORMALS: dict[int, Paper] = {
 
 def seeded(config: FitConfig, seed: int) -> FitConfig:
     """The recipe with one seed for all that is drawn: held-out groups, normal images, channels, the coreset's start."""
-    gaussian, patchcore = replace(config.gaussian, seed=seed), replace(config.patchcore, seed=seed)
-    return replace(config, seed=seed, gaussian=gaussian, patchcore=patchcore)
+    draws = hasattr(config.detector, "seed")
+    return replace(config, seed=seed, detector=replace(config.detector, seed=seed) if draws else config.detector)
 
 
 def markdown(table: str, lines: Sequence[Line], seeds: Sequence[int], found: Mapping[FitConfig, Outcome]) -> str:

@@ -11,7 +11,6 @@ from jaxqc.models.tscarnet import TSCARNet
 from jaxqc.nn.conv import Norm
 
 Builder = Callable[[int, float, Norm, float], nn.Module]
-
 """(classes, width, norm, foreground) → a network's module."""
 
 BUILDERS: dict[str, Builder] = {

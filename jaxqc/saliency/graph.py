@@ -17,7 +17,9 @@ def graph(model: Model, height: int = 0, width: int = 0) -> Graph:
       UserError: no size, where the network sees images at their own.
     """
     if not model.size and not height:
-        raise UserError("--size: this network sees images at their own size; name it (a multiple of 32 is best)")
+        raise UserError(
+            f"--size: this network sees images at their own size; name it (best a multiple of {model.entry.multiple})"
+        )
     wanted = ("map", "class")
 
     def run(variables: Any, images: UInt8[Array, "n h w 3"]) -> Outputs:

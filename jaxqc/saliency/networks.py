@@ -12,6 +12,7 @@ import flax.linen as nn
 
 from jaxqc import plugins
 from jaxqc.config import TrainConfig
+from jaxqc.data.readers import layout_name
 from jaxqc.errors import UserError
 from jaxqc.fields import from_dict, to_dict
 from jaxqc.models import BUILDERS, Builder, assemble
@@ -77,7 +78,7 @@ def build(
 
 
 def objective_of(config: TrainConfig) -> Objective:
-    """What a recipe trains its network with: its own objective, or else the network's.
+    """The objective of a recipe: its own, or else the network's.
 
     Raises:
       UserError: as `find`; an objective that is not a dataclass to be called, or a stored one of another class.
@@ -121,8 +122,8 @@ def override_objective(config: TrainConfig, flags: Sequence[str]) -> TrainConfig
 
 
 def storable(config: TrainConfig) -> TrainConfig:
-    """The recipe as a run folder keeps it: a network by its name, an objective only where it is not the network's own,
-    as plain values.
+    """The recipe as a run folder keeps it: network and reader by their names, an objective only where it is not the
+    network's own, as plain values.
 
     Raises:
       UserError: as `objective_of`; or a network without a name (`jaxqc.plugins.origin`).
@@ -132,7 +133,8 @@ def storable(config: TrainConfig) -> TrainConfig:
     if objective != find(config.model.name).objective:
         plain = {"class": _class_name(objective), **to_dict(objective)}
     model = dataclasses.replace(config.model, name=plugins.origin("networks", config.model.name, NETWORKS))
-    return dataclasses.replace(config, model=model, objective=plain)
+    data = dataclasses.replace(config.data, layout=layout_name(config.data.layout))
+    return dataclasses.replace(config, model=model, data=data, objective=plain)
 
 
 def start_of(config: TrainConfig) -> Variables | None:

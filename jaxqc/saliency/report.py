@@ -6,6 +6,7 @@ from pathlib import Path
 from jaxqc.config import TrainConfig
 from jaxqc.data.dataset import Dataset
 from jaxqc.data.open import Keys, keys_of, open_data
+from jaxqc.data.readers import Reader
 from jaxqc.data.splits import apply_protocol, choose_protocol, read_splits
 from jaxqc.errors import UserError, suggest
 from jaxqc.saliency.evaluate import Evaluation, evaluate_dataset, write_evaluation
@@ -24,7 +25,7 @@ def evaluate(
     worst: int = 10,
     progress: bool = True,
     protocol: str | None = None,
-    layout: str = "auto",
+    layout: str | Reader = "auto",
     keys: Keys | None = None,
 ) -> Evaluation:
     """Measures a network, and writes the result below `out` where it is given.

@@ -50,6 +50,9 @@ class SemiMethod:
         students = self.config.students
         return {"params": self.start(key) if students == 1 else jax.vmap(self.start)(jax.random.split(key, students))}
 
+    def frozen(self) -> None:
+        """Nothing: its teachers change as it learns."""
+
     def rates(self, params: Any) -> Any:
         """`head_rate` for what lies below `head`, times `lr_scale`."""
         factor = lambda name: self.lr_scale * (self.head_rate if name == "head" else 1.0)

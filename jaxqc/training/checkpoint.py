@@ -86,7 +86,7 @@ class Checkpoints:
             try:
                 self._orbax.close()
             except Exception as e:
-                if not self._failed_before:  # Orbax tells of a failed save once more
+                if not self._failed_before:  # Orbax reports a failed save once more
                     raise UserError(f"{self.folder}: closing the checkpoints failed ({_reason(e)})") from e
 
     def _finish(self, step: int, response: Any) -> None:
@@ -214,11 +214,16 @@ def load_variables(
         meta = json.loads(meta_path.read_text(encoding="utf-8")) if meta_path.is_file() else {}
     except ValueError as e:
         raise UserError(f"{meta_path}: damaged ({e}); copy the whole run folder again") from e
-    params = _subtree(flat, "extra").get("teacher") or _subtree(flat, "params")
-    variables = {"params": params, **_subtree(flat, "model_state")}
+    variables = variables_of(flat)
     config = from_dict(record["config"], kind, where=f"{path}: config")
     found = {"step": step, "metrics": record["metrics"]}
     return variables, config, {**meta, **record.get("environment", {}), **found}
+
+
+def variables_of(flat: Flat) -> dict[str, Any]:
+    """The variables of a checkpoint's arrays; of a run with a teacher, the teacher's parameters."""
+    params = _subtree(flat, "extra").get("teacher") or _subtree(flat, "params")
+    return {"params": params, **_subtree(flat, "model_state")}
 
 
 def _best_step(run: Path, steps: list[int]) -> int:
@@ -236,12 +241,17 @@ def decisive(recipe: dict[str, Any]) -> dict[str, Any]:
     return {k: v for k, v in traverse_util.flatten_dict(recipe, sep=".").items() if k not in FREE_FIELDS}
 
 
-def _same_recipe(path: Path, record: dict[str, Any], config: TrainConfig, data: str) -> None:
-    old, new = decisive(as_now(record["config"], type(config))), decisive(to_dict(config))
+def refuse_other_recipe(path: Path, stored: dict[str, Any], config: TrainConfig) -> None:
+    """Raises UserError where a stored recipe gives another outcome than this one; `path` is where it is from."""
+    old, new = decisive(as_now(stored, type(config))), decisive(to_dict(config))
     differ = [k for k in sorted(old.keys() | new.keys()) if old.get(k) != new.get(k)]
     if differ:
         what = "; ".join(f"{k} was {old.get(k)!r}, is {new.get(k)!r}" for k in differ)
         raise UserError(f"{path}: another recipe's checkpoint ({what}); restore the recipe or choose another folder")
+
+
+def _same_recipe(path: Path, record: dict[str, Any], config: TrainConfig, data: str) -> None:
+    refuse_other_recipe(path, record["config"], config)
     if record["data"] != data:
         raise UserError(
             f"{path}: trained on other data (digest {record['data'][:12]}, now {data[:12]}); choose another folder"

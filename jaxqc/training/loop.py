@@ -56,12 +56,14 @@ def run(
     resume: bool = True,
     progress: bool = True,
     meta: dict[str, Any] | None = None,
+    proof: bool = True,
 ) -> RunResult:
     """Trains `method` by the recipe `config` and leaves a run folder (see `jaxqc.training.checkpoint`).
 
     With `resume`, a run that was ended at any moment goes on from its last sound checkpoint and ends bit-identical to
     an uninterrupted one. With several processes every one calls this with the same arguments on a shared `workdir`.
-    `val` may be several sets, each of one image size, measured as one.
+    `val` may be several sets, each of one image size, measured as one. proof: whether the folder gets a golden record
+    of its own.
 
     Raises:
       UserError: a recipe that cannot run, a folder that holds another run or cannot be written, `nan_patience` steps
@@ -84,7 +86,7 @@ def run(
         record.write_record(workdir, config, meta, method.classes, sitting.digest)
     sitting.train(progress)
     shown = sets[0] if sets else train
-    if not isinstance(shown, BatchSource):
+    if proof and not isinstance(shown, BatchSource):
         golden.write_golden(workdir, method, shown, config)
     return RunResult(
         workdir, sitting.step, sitting.metrics, sitting.best["metrics"], sitting.best["step"], sitting.seconds
@@ -142,7 +144,7 @@ class _Sitting:
             self.step, self.metrics, self.best = kept["step"], kept["metrics"], kept["best"]
             self.partial, self.seconds = kept["partial"], kept["seconds"]
             self.notes.append(f"resumed at step {self.step} of {self.total}")
-        self.state = self.parallel.replicate(host)
+        self.state = self.parallel.replicate(replace(host, frozen=self.method.frozen()))
 
     def train(self, progress: bool) -> None:
         """Runs what is left of the plan."""
@@ -276,7 +278,8 @@ class _Sitting:
             self.log.sync()
         kept = {"config": to_dict(self.config), "data": self.digest, "metrics": self.metrics, "best": self.best}
         kept |= {"partial": self.partial, "seconds": self._elapsed(), "environment": self.environment}
-        self.saves.save(self.step, self.parallel.unreplicate(self.state), kept, self.best["step"])
+        state = self.parallel.unreplicate(replace(self.state, frozen=None))
+        self.saves.save(self.step, state, kept, self.best["step"])
         self.marked = time.monotonic()
 
     def _elapsed(self) -> float:

@@ -36,6 +36,11 @@ class Method(Protocol):
         """The part of the training state beside fresh parameters (a teacher, a queue of models); None = nothing."""
         ...
 
+    def frozen(self) -> Any:
+        """Collections of host arrays, by name, that a step reads beside the mutable ones and nothing changes: weights
+        of a network that is not trained. No checkpoint holds them. None = nothing."""
+        ...
+
     def rates(self, params: Any) -> Any:
         """A factor on the learning rate for each array, as `params`; None = 1 for all."""
         ...
@@ -44,7 +49,7 @@ class Method(Protocol):
         self, params: Any, model_state: Any, batch: Batch, key: jax.Array, extra: Any
     ) -> tuple[jax.Array, tuple[Any, Logs]]:
         """Mean loss over this device's prepared batch, the new mutable collections, and scalars to log.
-        `key` is the same on all devices of a step."""
+        `model_state` has the frozen collections too. `key` is the same on all devices of a step."""
         ...
 
     def after_step(self, extra: Any, params: Any, step: jax.Array) -> Any:
@@ -86,6 +91,10 @@ class SingleNetwork:
 
     def init_extra(self, params: Any) -> None:
         """Nothing."""
+
+    def frozen(self) -> Any:
+        """Nothing."""
+        return None
 
     def rates(self, params: Any) -> None:
         """One learning rate for all."""

@@ -42,9 +42,9 @@ def decay_mask(params: Any) -> Any:
     return jax.tree_util.tree_map_with_path(decays, params)
 
 
-def _add_masked_decay(rate: float) -> optax.GradientTransformationExtraArgs:
+def _add_decay(rate: float, masked: bool) -> optax.GradientTransformationExtraArgs:
     def update(updates: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
-        return updates + rate * extra["mask"] * params, state
+        return updates + (rate * extra["mask"] * params if masked else rate * params), state
 
     return optax.GradientTransformationExtraArgs(optax.init_empty_state, update)
 
@@ -54,8 +54,8 @@ def make_optimizer(config: OptimConfig) -> optax.GradientTransformationExtraArgs
 
     `update(gradient, state, params, mask=decay mask)`, all float32 [p].
 
-    clip by global norm, then `sgd`: L2 decay, Nesterov momentum; `adam`: L2 decay, Adam (arXiv:1412.6980); `adamw`:
-    Adam, decoupled decay (arXiv:1711.05101).
+    clip by global norm, then `sgd`: L2 decay, momentum (Nesterov's or plain); `adam`: L2 decay, Adam (arXiv:1412.6980);
+    `adamw`: Adam, decoupled decay (arXiv:1711.05101).
 
     Raises:
       UserError: an unknown name or a value out of range.
@@ -71,9 +71,9 @@ def make_optimizer(config: OptimConfig) -> optax.GradientTransformationExtraArgs
         value = getattr(config, field)
         if not (math.isfinite(value) and value >= 0):
             raise UserError(f"optim.{field}: {value} must be a finite number, 0 or more")
-    decay = _add_masked_decay(config.weight_decay)
+    decay = _add_decay(config.weight_decay, config.decay == "kernels")
     chains = {
-        "sgd": (decay, optax.trace(config.momentum, nesterov=True)),
+        "sgd": (decay, optax.trace(config.momentum, nesterov=config.nesterov)),
         "adam": (decay, optax.scale_by_adam()),
         "adamw": (optax.scale_by_adam(), decay),
     }

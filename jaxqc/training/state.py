@@ -7,9 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import struct
+from jaxtyping import Int
 
 from jaxqc.training.method import Method
 from jaxqc.training.optim import flatten
+from jaxqc.types import Leaf
 
 
 @struct.dataclass
@@ -21,19 +23,21 @@ class TrainState:
     opt_state: optax state over the flattened parameters. bad_steps: int32 scalar, steps in a row whose loss or
       gradient was not finite.
     extra: what a method adds (a teacher, a queue of models), or None.
+    frozen: collections that a step only reads (`Method.frozen`), or None; no checkpoint holds them.
     """
 
-    step: jax.Array
+    step: Int[Leaf, "..."]
     params: Any
     model_state: Any
     opt_state: Any
-    bad_steps: jax.Array
+    bad_steps: Int[Leaf, "..."]
     extra: Any = None
+    frozen: Any = None
 
     @property
     def variables(self) -> dict[str, Any]:
-        """`{"params": ..., **model_state}`, as `apply` takes it."""
-        return {"params": self.params, **self.model_state}
+        """`{"params": ..., **model_state, **frozen}`, as `apply` takes it."""
+        return {"params": self.params, **self.model_state, **(self.frozen or {})}
 
 
 def from_host(tree: Any) -> Any:

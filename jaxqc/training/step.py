@@ -40,7 +40,8 @@ def make_step(
     def gradients(state: TrainState, batch: Batch, keys: jax.Array, key: jax.Array) -> tuple[Any, Any, Logs]:
         prepared = method.prepare(batch, keys, size, True)
         objective = jax.value_and_grad(method.loss, has_aux=True)
-        (loss, (model_state, logs)), grads = objective(state.params, state.model_state, prepared, key, state.extra)
+        read = state.model_state if state.frozen is None else {**state.model_state, **state.frozen}
+        (loss, (model_state, logs)), grads = objective(state.params, read, prepared, key, state.extra)
         return grads, model_state, {**logs, "loss": loss}
 
     def step(state: TrainState, batch: Batch, key: jax.Array) -> tuple[TrainState, Logs]:
@@ -71,7 +72,7 @@ def make_step(
         # What a step leaves alone is the same tracer before and after: nothing of it is copied.
         extra = jax.tree.map(lambda n, o: n if n is o else jnp.where(finite, n, o), extra, state.extra)
         bad = jnp.where(finite, 0, state.bad_steps + 1)
-        state = TrainState(state.step + 1, params, model_state, opt_state, bad, extra)
+        state = TrainState(state.step + 1, params, model_state, opt_state, bad, extra, state.frozen)
         return state, {**logs, "grad_norm": norm, "lr": lr, "bad": bad.astype(jnp.float32)}
 
     return step

@@ -10,26 +10,26 @@ from PIL import Image
 from scipy import ndimage
 
 import jaxqc
+from jaxqc.anomaly.collecting import load_batches
 from jaxqc.anomaly.detectors import Gaussian, PatchCore, Spade
 from jaxqc.anomaly.features import load_backbone
 from jaxqc.anomaly.fit import divide, fit
 from jaxqc.anomaly.model import load
-from jaxqc.anomaly.run import load_batches
 from jaxqc.cli import main
 from jaxqc.data.readers import open_dataset
 from jaxqc.errors import UserError
 from jaxqc.verify import verify
 
 SETTINGS = {
-    "gaussian": {"gaussian": Gaussian(channels=30)},
-    "full rank": {"gaussian": Gaussian(channels=9)},
-    "patchcore": {"method": "patchcore", "patchcore": PatchCore(width=48, coreset=0.05, projection=16)},
-    "spade": {"method": "spade", "spade": Spade(images=4)},
+    "gaussian": Gaussian(channels=30),
+    "full rank": Gaussian(channels=9),
+    "patchcore": PatchCore(width=48, coreset=0.05, projection=16),
+    "spade": Spade(images=4),
 }
 
 
 def configured(recipe, name, **changes):
-    return dataclasses.replace(recipe, **SETTINGS[name], **changes)
+    return dataclasses.replace(recipe, detector=SETTINGS[name], **changes)
 
 
 @pytest.fixture(scope="module")
@@ -74,11 +74,11 @@ def test_the_folder_holds_everything(fitted, data, test_images):
         fit(fitted.model.config, data, fitted.folder)
 
 
-def test_one_call_loads_both_kinds_and_measuring_names_the_right_one(fitted, boards):
+def test_one_call_loads_any_kind_and_one_measures_it(fitted, boards):
     assert jaxqc.load(fitted.folder).thresholds == fitted.model.thresholds
     assert jaxqc.load(fitted.folder, batch=3).batch == 3
-    with pytest.raises(UserError, match=r"use jaxqc\.evaluate_detector"):
-        jaxqc.evaluate(fitted.folder, boards)
+    result = jaxqc.evaluate(fitted.folder, boards, progress=False)
+    assert result.metrics == jaxqc.evaluate_detector(fitted.model, boards, progress=False).metrics
 
 
 def test_an_images_score_is_its_own(fitted, test_images):
@@ -102,7 +102,7 @@ def test_the_gaussian_equals_an_independent_one(recipe, data, test_images):
     backbone = load_backbone(config.backbone)
     parts, _ = divide(data, config.data, config.seed)
     train, _, _ = next(load_batches(parts.fit.samples, recipe.data.size, len(parts.fit), []))
-    choice = config.gaussian.choice(backbone.shapes(recipe.data.size))
+    choice = config.detector.choice(backbone.shapes(recipe.data.size))
 
     def grid(images):
         first, second = (np.asarray(x, np.float64) for x in backbone.apply(backbone.variables, images))
@@ -160,7 +160,7 @@ def test_the_verbs(recipe, boards, weights, tmp_path, capsys):
         f"'resnet18', {str(weights)!r}, (1, 2)), data=FitDataConfig(size=48), batch=8, devices=1)\n"
     )
     out = tmp_path / "fit"
-    flags = ["--gaussian.channels", "30", "--quiet"]
+    flags = ["--detector.channels", "30", "--quiet"]
     assert main(["fit", "--config", str(config), "--data", str(boards), "--out", str(out), *flags]) == 0
     assert main(["evaluate", "--checkpoint", str(out), "--data", str(boards), "--quiet"]) == 0
     assert "AU-PRO" in capsys.readouterr().out
@@ -174,13 +174,13 @@ def test_the_verbs(recipe, boards, weights, tmp_path, capsys):
     with Image.open(maps / "000.png") as picture:
         assert picture.size == (48, 56)
     assert main(["verify", str(out)]) == 0
-    assert main(["fit", "--config", str(config), "--data", str(boards), "--gaussian.chanels", "3"]) == 2
-    assert "did you mean '--gaussian.channels'" in capsys.readouterr().err
+    assert main(["fit", "--config", str(config), "--data", str(boards), "--detector.chanels", "3"]) == 2
+    assert "did you mean '--detector.channels'" in capsys.readouterr().err
     assert main(["train", "--config", str(config), "--data", str(boards)]) == 2
     assert "a recipe for jaxqc fit" in capsys.readouterr().err
 
 
 def test_a_singular_covariance_is_an_error(recipe, boards):
-    config = dataclasses.replace(recipe, gaussian=dataclasses.replace(recipe.gaussian, eps=1e-30))
-    with pytest.raises(UserError, match=r"gaussian\.eps=1e-30 is too small"):
+    config = dataclasses.replace(recipe, detector=Gaussian(eps=1e-30))
+    with pytest.raises(UserError, match=r"gaussian: .*detector\.eps=1e-30 is too small"):
         fit(config, open_dataset(boards), progress=False)

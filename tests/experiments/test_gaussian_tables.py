@@ -30,17 +30,22 @@ def small(recipe):
     return replace(
         recipe,
         data=replace(recipe.data, samples=5),
-        gaussian=Gaussian(channels=20),
-        patchcore=PatchCore(width=16, coreset=0.05, neighbours=2),
-        spade=Spade(images=3),
+        detector=Gaussian(channels=20),
     )
+
+
+SMALL = {
+    "gaussian": Gaussian(channels=20),
+    "patchcore": PatchCore(width=16, coreset=0.05, neighbours=2),
+    "spade": Spade(images=3),
+}
 
 
 @pytest.mark.parametrize(
     "method", ["gaussian", *(pytest.param(name, marks=pytest.mark.slow) for name in ("patchcore", "spade"))]
 )
 def test_a_cell_is_what_fit_and_evaluate_give(small, boards, tmp_path, method):
-    config, data = seeded(replace(small, method=method), 1), open_data(boards)
+    config, data = seeded(replace(small, detector=SMALL[method]), 1), open_data(boards)
     row = run_cells([config], data, tmp_path, progress=False)[config]
     assert isinstance(row, dict)
     model = fit(config, data, progress=False).model
@@ -80,7 +85,7 @@ def test_finished_cells_are_not_measured_again(small, boards, tmp_path, monkeypa
     assert not list(tmp_path.glob(".features*"))
     monkeypatch.setattr("jaxqc.experiments.gaussian_cbam.measure", lambda *_: pytest.fail("measured again"))
     assert run_cells(configs, data, tmp_path, progress=False) == both
-    other = replace(configs[0], gaussian=replace(configs[0].gaussian, eps=0.02))
+    other = replace(configs[0], detector=replace(configs[0].detector, eps=0.02))
     with pytest.raises(pytest.fail.Exception, match="measured again"):
         run_cells([other], data, tmp_path, progress=False)
 
@@ -91,7 +96,7 @@ def test_what_cannot_run_says_why(small, boards, tmp_path):
 
     cells = {
         "no layer 3": backbone(layers=(1, 3)),
-        "have 192 channels": replace(small, gaussian=Gaussian(channels=193)),
+        "have 192 channels": replace(small, detector=Gaussian(channels=193)),
         "cannot choose 500": replace(small, data=replace(small.data, samples=500)),
         "absent.npz": replace(small, backbone=BackboneConfig("resnet34", str(tmp_path / "absent.npz"))),
     }
@@ -120,17 +125,17 @@ def test_tables_hold_the_papers_rows(small):
     assert [line.config.backbone.layers for line in lines["layers"]] == [
         (1,), (2,), (3,), (4,), (1, 2), (1, 2, 3), (1, 2, 3, 4)
     ]  # fmt: skip
-    assert [line.config.gaussian.channels for line in lines["channels"]] == [10, 20]
-    wide = Tables(replace(small, gaussian=Gaussian(channels=100)), {}, (500,), (2,))
+    assert [line.config.detector.channels for line in lines["channels"]] == [10, 20]
+    wide = Tables(replace(small, detector=Gaussian(channels=100)), {}, (500,), (2,))
     # ResNet-18's layers have 64, 128, 256 and 512 channels; only Table 2 asks for more than there are.
-    assert [line.config.gaussian.channels for line in wide.lines("layers")] == [64, *[100] * 6]
-    assert wide.lines("channels")[0].config.gaussian.channels == 500
+    assert [line.config.detector.channels for line in wide.lines("layers")] == [64, *[100] * 6]
+    assert wide.lines("channels")[0].config.detector.channels == 500
     weights = {line.config.backbone.name: line.config.backbone.weights for line in lines["backbones"]}
     assert weights == {
         "resnet50": "b.npz", "resnet50_cbam": "", "resnet101_cbam": "", "resnet152_cbam": "", "resnet18": "a.npz"
     }  # fmt: skip
     assert [line.config.data.samples for line in lines["samples"]] == [2, 3, 4]
-    assert [line.config.method for line in lines["rivals"]] == ["spade", "patchcore", "gaussian"]
+    assert [line.config.name for line in lines["rivals"]] == ["spade", "patchcore", "gaussian"]
     assert lines["layers"][5].paper == (*lines["rivals"][2].paper[:2], 0.983)
 
 
@@ -160,7 +165,7 @@ def test_the_script(small, boards, weights, tmp_path, capsys):
     spec.loader.exec_module(script)
     flags = ["--data", str(boards), "--out", str(tmp_path), "--weights", f"resnet18={weights}", "--quiet"]
     flags += ["--data.size", "48", "--data.samples", "4", "--batch", "8", "--backbone.layers", "1", "2"]
-    flags += ["--gaussian.channels", "20", "--seeds", "1"]
+    flags += ["--detector.channels", "20", "--seeds", "1"]
     assert script.main([*flags, "--tables", "layers", "samples", "--normals", "3", "99"]) == 0
     out = capsys.readouterr().out
     assert "4 of 9 cells measured" in out

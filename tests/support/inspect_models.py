@@ -26,9 +26,9 @@ from tests.support.few_labels import Tiny
 from tests.support.tiny_boards import SIDE, stripes
 
 DETECTORS = {
-    "gaussian": {"gaussian": Gaussian(channels=10)},
-    "patchcore": {"method": "patchcore", "patchcore": PatchCore(width=8, coreset=0.05, projection=4)},
-    "spade": {"method": "spade", "spade": Spade(images=4)},
+    "gaussian": Gaussian(channels=10),
+    "patchcore": PatchCore(width=8, coreset=0.05, projection=4),
+    "spade": Spade(images=4),
 }
 KINDS = ("network", *DETECTORS, "segmentation")
 BATCH = 4
@@ -64,7 +64,9 @@ def use_small_models(patch: pytest.MonkeyPatch) -> None:
     bright = Network(lambda classes, width, norm, foreground: Bright(classes), MINetObjective())
     patch.setitem(NETWORKS, "bright", bright)
     patch.setattr("jaxqc.semi.model.make_network", lambda config, classes: Tiny(classes))
-    patch.setattr("jaxqc.anomaly.model.apply_function", lambda config, embed: lambda v, x: embed(features(v, x)))
+    patch.setattr(
+        "jaxqc.anomaly.model.apply_function", lambda config, embed: lambda v, x: embed(features(v, x), normalised(x))
+    )
 
 
 def write_network(folder: Path, classes: tuple[str, ...] = ("Hole", "good", "Spot"), **metrics: float) -> Path:
@@ -103,12 +105,12 @@ def write_detector(folder: Path, kind: str, boards: Path) -> Path:
     draw = lambda *shape: (rng.normal(size=shape) / np.sqrt(np.prod(shape[:-1]))).astype(np.float32)
     params = {"first": draw(3, 3, 3, 6), "second": draw(3, 3, 6, 8)}
     config = FitConfig(
+        detector=DETECTORS[kind],
         backbone=BackboneConfig("resnet18", "none", (1, 2)),
         data=FitDataConfig(size=SIDE),
         decision=DecisionConfig(opening=1),
         batch=BATCH,
         devices=1,
-        **DETECTORS[kind],  # type: ignore[arg-type]
     )
     fit(config, open_dataset(boards), folder, progress=False, backbone=Backbone({"params": params}, features, {}))
     return folder

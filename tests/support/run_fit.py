@@ -12,12 +12,11 @@ if __name__ == "__main__":
     from jaxqc.data.readers import open_dataset
 
     data, weights, out, method = sys.argv[1:]
+    detectors = {"gaussian": Gaussian(channels=30), "patchcore": PatchCore(width=48, coreset=0.05, projection=16)}
     config = FitConfig(
-        method=method,  # type: ignore[arg-type]
+        detector=detectors[method],
         backbone=BackboneConfig("resnet18", weights, (1, 2)),
         data=FitDataConfig(size=48),
-        gaussian=Gaussian(channels=30),
-        patchcore=PatchCore(width=48, coreset=0.05, projection=16),
         batch=2,
     )
     fit(config, open_dataset(data), out, progress=False)

@@ -11,10 +11,10 @@ import pytest
 
 import jaxqc.anomaly.model
 from benchmarks.lib.networks import random_variables
-from jaxqc.anomaly.decide import Thresholds
 from jaxqc.anomaly.detectors import Gaussian, PatchCore, Spade
 from jaxqc.anomaly.model import AnomalyModel
 from jaxqc.anomaly.recipe import DecisionConfig, FitConfig, FitDataConfig
+from jaxqc.anomaly.thresholds import Thresholds
 from jaxqc.config import ModelConfig, TrainConfig
 from jaxqc.saliency import networks
 from jaxqc.saliency.model import Model
@@ -33,6 +33,13 @@ def tiny_saliency(patch: pytest.MonkeyPatch, size: int = SIDE) -> Model:
     return Model(random_variables(TinyNet(3), varied=True), config, meta)
 
 
+TINY = {
+    "gaussian": Gaussian(channels=0, sigma=2.0),
+    "patchcore": PatchCore(width=6, coreset=0.5, neighbours=3, sigma=2.0),
+    "spade": Spade(images=3, sigma=2.0),
+}
+
+
 def tiny_detector(patch: pytest.MonkeyPatch, method: str = "gaussian") -> AnomalyModel:
     """Fitted to noise, with two convolutions as its backbone."""
     kernels = [np.random.default_rng(i).normal(0, 0.3, (3, 3, 3, 4)).astype(np.float32) for i in range(2)]
@@ -42,21 +49,18 @@ def tiny_detector(patch: pytest.MonkeyPatch, method: str = "gaussian") -> Anomal
         conv = partial(jax.lax.conv_general_dilated, padding="SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
         return tuple(jax.nn.relu(conv(x, variables[f"k{i}"], window_strides=(s, s))) for i, s in enumerate((4, 8)))
 
-    composed = lambda config, embed: lambda variables, images: embed(apply(variables, images))
+    composed = lambda config, embed: lambda variables, images: embed(apply(variables, images), None)
     patch.setattr(jaxqc.anomaly.model, "apply_function", composed)
     config = FitConfig(
-        method=method,  # type: ignore[arg-type]
+        detector=TINY[method],
         data=FitDataConfig(size=SIDE),
-        gaussian=Gaussian(channels=0, sigma=2.0),
-        patchcore=PatchCore(width=6, coreset=0.5, neighbours=3, sigma=2.0),
-        spade=Spade(images=3, sigma=2.0),
         decision=DecisionConfig(opening=1, smallest=4),
         batch=4,
     )
     variables = {f"k{i}": kernel for i, kernel in enumerate(kernels)}
     images = np.random.default_rng(5).integers(60, 190, (6, SIDE, SIDE, 3), dtype=np.uint8)
     detector = config.detector
-    layers, embed = apply(variables, images), lambda images: detector.embed(apply(variables, images))
+    layers, embed = apply(variables, images), lambda images: detector.embed(apply(variables, images), None)
     shapes = tuple((x.shape[1], x.shape[2], x.shape[3]) for x in layers)
     collected = detector.collect(detector.begin(shapes, len(images)), embed(images), jnp.arange(len(images)))
     state = detector.finish(collected, shapes)

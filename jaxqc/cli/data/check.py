@@ -4,7 +4,7 @@ import argparse
 from typing import Any
 
 from jaxqc.cli.parser import Parser, add_verb
-from jaxqc.cli.shared import LAYOUTS, add_keys, add_layout, keys
+from jaxqc.cli.shared import add_keys, add_layout, keys
 
 EXAMPLES = """\
   jaxqc data check DIR
@@ -16,7 +16,7 @@ def add(verbs: Any) -> Parser:
     """Adds the verb's parser."""
     parser = add_verb(verbs, "check", "Find everything wrong with a data set in one pass.", EXAMPLES)
     parser.add_argument("data", metavar="DIR")
-    add_layout(parser, (*LAYOUTS, "folder"))
+    add_layout(parser)
     add_keys(parser)
     return parser
 

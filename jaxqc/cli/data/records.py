@@ -4,7 +4,7 @@ import argparse
 from typing import Any
 
 from jaxqc.cli.parser import Parser, add_verb
-from jaxqc.cli.shared import LAYOUTS, add_keys, add_layout, keys
+from jaxqc.cli.shared import add_keys, add_layout, keys
 
 EXAMPLES = """\
   jaxqc data records DIR steel.array_record
@@ -16,7 +16,7 @@ def add(verbs: Any) -> Parser:
     parser = add_verb(verbs, "records", "Pack a data set, decoded, into one record file that streams fast.", EXAMPLES)
     parser.add_argument("data", metavar="DIR")
     parser.add_argument("out", metavar="FILE")
-    add_layout(parser, [layout for layout in LAYOUTS if layout != "records"])
+    add_layout(parser)
     add_keys(parser)
     parser.add_argument("--size", type=int, default=0, metavar="PIXELS", help="resize to squares (default: keep)")
     return parser

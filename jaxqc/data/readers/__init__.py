@@ -1,9 +1,14 @@
-"""Readers: one file a data-set layout, each giving an index of samples with nothing decoded."""
+"""Readers: one file a data-set layout, each giving an index of samples with nothing decoded.
+
+A new one is a file and a line of `READERS`; outside of this package it is an entry point of the group `jaxqc.readers`,
+or a `Reader` in a recipe (docs/develop/add_a_reader.md).
+"""
 
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from jaxqc import plugins
 from jaxqc.data.dataset import Dataset
 from jaxqc.data.problems import Problem, printable, refuse
 from jaxqc.data.readers import (
@@ -28,43 +33,71 @@ class Reader(NamedTuple):
     known: Callable[[Path], bool]
     """True where a folder has this layout; reads names only."""
     scan: Callable[[Path], tuple[Dataset, list[Problem]]]
+    """The index, and what is wrong with single samples."""
     expected: str
     """The contents of such a folder, for messages."""
+    guessed: Callable[[Path], bool] | bool = True
+    """When layout `auto` takes a folder: True = where `known`, False = never, or a stricter test."""
+    advised: bool = False
+    """True where messages name it to somebody with images of their own."""
 
 
 READERS: dict[str, Reader] = {
-    "index": Reader(lambda path: (path / index_csv.FILE).is_file(), index_csv.scan, "index.csv"),
+    "index": Reader(
+        lambda path: (path / index_csv.FILE).is_file(),
+        index_csv.scan,
+        f"{index_csv.FILE} with the columns {index_csv.COLUMNS}",
+        advised=True,
+    ),
     "sd900": Reader(
-        lambda path: sd900.folders(path) is not None, sd900.scan, f"the folders '{sd900.IMAGES}' and '{sd900.MASKS}'"
+        lambda path: sd900.folders(path) is not None,
+        sd900.scan,
+        f"the folders '{sd900.IMAGES}' and '{sd900.MASKS}'",
+        advised=True,
     ),
     "loco": Reader(mvtec.is_loco, mvtec.scan_loco, "train/good, validation/good, test/KIND, ground_truth/KIND/NNN"),
     "btad": Reader(mvtec.is_btad, mvtec.scan, "train/ok, test/ok, test/ko, ground_truth/ko"),
     "mvtec": Reader(mvtec.is_mvtec, mvtec.scan, "train/good, test/KIND, ground_truth/KIND"),
-    "textured": Reader(mvtec.is_mvtec, mvtec.scan, "train/good, test/KIND, ground_truth/KIND"),
+    "textured": Reader(mvtec.is_mvtec, mvtec.scan, "train/good, test/KIND, ground_truth/KIND", False),
     "visa": Reader(visa.is_visa, visa.scan, f"Data/Images/Normal, and ../{visa.CSV}"),
     "ksdd": Reader(kolektor.is_ksdd, kolektor.scan_ksdd, "kosNN/PartN.jpg and kosNN/PartN_label.bmp"),
     "ksdd2": Reader(kolektor.is_ksdd2, kolektor.scan_ksdd2, "train/ and test/ with NNNNN.png and NNNNN_GT.png"),
     "mt": Reader(magnetic_tile.is_mt, magnetic_tile.scan, "MT_CLASS/Imgs"),
-    "rsdds": Reader(rsdds.has_truth, rsdds.scan, f"the folders '{rsdds.IMAGES}' and '{rsdds.TRUTH}'"),
+    "rsdds": Reader(rsdds.has_truth, rsdds.scan, f"the folders '{rsdds.IMAGES}' and '{rsdds.TRUTH}'", rsdds.is_rsdds),
     "aitex": Reader(aitex.is_aitex, aitex.scan, f"{aitex.IMAGES}, {aitex.MASKS}, {aitex.NORMALS}/FABRIC"),
     "nanotwice": Reader(nanotwice.is_nanotwice, nanotwice.scan, "Normal, Anomalous/images, Anomalous/gt"),
-    "fabric": Reader(fabric.is_fabric, fabric.scan, "defect-free, a folder a KIND, ground_truth/KIND"),
+    "fabric": Reader(fabric.is_fabric, fabric.scan, "defect-free, a folder a KIND, ground_truth/KIND", False),
 }
-"""By layout; `auto` takes the first that knows the folder, and guesses neither `fabric` nor `rsdds` by other names."""
+"""By layout, in the order in which `auto` tries them."""
 LAYOUTS = ("auto", "folder", *READERS)
-_DETECTED: dict[str, Callable[[Path], bool]] = {
-    name: reader.known for name, reader in READERS.items() if name not in ("textured", "fabric")
-} | {"rsdds": rsdds.is_rsdds}
 
 
-def open_dataset(path: str | Path, layout: str = "auto") -> Dataset:
-    """Opens a data set on disk; reads no images (of KolektorSDD and KolektorSDD2 the masks, which tell the classes).
+def reader_of(layout: str | Reader) -> Reader:
+    """The reader of a layout's name, or of an installed package.
+
+    Raises:
+      UserError: no such layout (with the nearest name), or its package is missing, not registered or broken.
+    """
+    if isinstance(layout, Reader):
+        return layout
+    if not isinstance(layout, str):
+        raise UserError(f"layout: {layout!r} is neither a layout's name nor a jaxqc.data.readers.Reader")
+    return plugins.resolve("readers", layout, READERS, field="layout", want=Reader)
+
+
+def layout_name(layout: str | Reader) -> str:
+    """A layout as a run folder stores it. Raises UserError for a reader without a name (`jaxqc.plugins.origin`)."""
+    return plugins.origin("readers", layout, READERS)
+
+
+def open_dataset(path: str | Path, layout: str | Reader = "auto") -> Dataset:
+    """Opens a data set on disk; reads no images (of KolektorSDD and KolektorSDD2 the masks, which give the classes).
 
     Args:
       path: the data set's folder (layout `folder`: also a single image); of a set with categories, one category's.
       layout: `sd900` = `Source Images/` and `Ground truth/`, class from the file name; `index` = `index.csv`;
         `folder` = images alone, for prediction; the other names of `READERS` = published anomaly-detection sets, each
-        told in its reader's file; `auto` tells by the names of folders and files.
+        described in its reader's file; `auto` decides by the names of folders and files.
 
     Raises:
       UserError: no such folder, no known layout in it, or anything wrong with its index.
@@ -79,15 +112,14 @@ def open_dataset(path: str | Path, layout: str = "auto") -> Dataset:
     return dataset
 
 
-def scan_dataset(path: str | Path, layout: str = "auto") -> tuple[Dataset, list[Problem]]:
+def scan_dataset(path: str | Path, layout: str | Reader = "auto") -> tuple[Dataset, list[Problem]]:
     """As `open_dataset`, but gives the problems of single samples back instead of refusing.
 
     Raises:
       UserError: no such folder, no known layout in it, or an index that cannot be read at all.
     """
     path = Path(path)
-    if layout not in LAYOUTS:
-        raise UserError(f"layout: unknown {layout!r}{suggest(layout, LAYOUTS)}")
+    reader = None if layout in ("auto", "folder") else reader_of(layout)
     try:
         if layout == "folder":
             if not path.exists():
@@ -96,14 +128,12 @@ def scan_dataset(path: str | Path, layout: str = "auto") -> tuple[Dataset, list[
         if not path.is_dir():
             what = "not a folder" if path.exists() else "no such folder"
             raise UserError(f"{printable(path)}: {what}{_near(path)}; give the data set's folder")
-        if layout == "auto":
-            layout = _detect(path)
-        if layout == "index" and not (path / index_csv.FILE).is_file():
-            raise UserError(f"{printable(path)}: no {index_csv.FILE} (layout index); expected id,cls,image,mask,split")
-        if not READERS[layout].known(path):
-            _refuse_above(path, READERS[layout].known)
-            raise UserError(f"{printable(path)}: expected {READERS[layout].expected} (layout {layout})")
-        return READERS[layout].scan(path)
+        reader = reader or READERS[_detect(path)]
+        if not reader.known(path):
+            _refuse_above(path, reader.known)
+            named = f" (layout {layout})" if isinstance(layout, str) else ""
+            raise UserError(f"{printable(path)}: expected {reader.expected}{named}")
+        return reader.scan(path)
     except OSError as e:
         raise UserError(f"{printable(e.filename or path)}: cannot be read ({e.strerror or e})") from e
 
@@ -113,7 +143,7 @@ def _detect(path: Path) -> str:
     if layout:
         return layout
     name = printable(path)
-    expected = f"'{sd900.IMAGES}/' and '{sd900.MASKS}/' (layout sd900) or {index_csv.FILE} (layout index)"
+    expected = " or ".join(f"{r.expected} (layout {x})" for x, r in READERS.items() if r.advised)
     entries = sorted(path.iterdir())
     _refuse_above(path, lambda below: bool(_known(below)))
     if not entries:
@@ -126,13 +156,17 @@ def _detect(path: Path) -> str:
     holds = ", ".join(printable(p.name) for p in entries[:4]) + (", ..." if len(entries) > 4 else "")
     raise UserError(
         f"{name}: no data set known here (holds {holds}); expected {expected}, or a published layout"
-        f" ({', '.join(x for x in READERS if x not in ('sd900', 'index'))})"
+        f" ({', '.join(x for x in plugins.names('readers', READERS) if x not in READERS or not READERS[x].advised)})"
     )
 
 
 def _known(path: Path) -> str:
     """The layout that `auto` takes the folder to have; "" for none."""
-    return next((name for name, known in _DETECTED.items() if known(path)), "")
+    return next((name for name, reader in READERS.items() if _guessed(reader, path)), "")
+
+
+def _guessed(reader: Reader, path: Path) -> bool:
+    return reader.guessed(path) if callable(reader.guessed) else reader.guessed and reader.known(path)
 
 
 def _refuse_above(path: Path, known: Callable[[Path], bool]) -> None:

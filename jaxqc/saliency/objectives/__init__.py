@@ -26,5 +26,5 @@ class Objective(Protocol):
 
 
 def is_objective(thing: Any) -> bool:
-    """Whether it is a value of a dataclass and can be called."""
+    """True for a value of a dataclass that can be called."""
     return hasattr(type(thing), "__dataclass_fields__") and callable(thing)

@@ -23,12 +23,12 @@ class TSCARNetObjective:
 
     final: float = 1.0
     coarse: float = 0.5
-    """Of the coarse masks `m1`..`m3` and the refined `r2`, `r3`."""
+    """Weight of the coarse masks `m1`..`m3` and the refined `r2`, `r3`."""
     deep: float = 0.25
-    """Of the deepest decoder stages' masks, `d4` and `d5`."""
+    """Weight of the deepest decoder stages' masks, `d4` and `d5`."""
     boundary: float = 0.5
     kind: float = 0.1
-    """Of the class."""
+    """Weight of the class."""
 
     def __call__(self, out: dict[str, jax.Array], batch: Batch) -> tuple[Float[Array, ""], Logs]:
         """The loss; logs `loss_final`, `loss_coarse`, `loss_deep`, `loss_boundary` and `loss_class`, not weighted."""

@@ -1,0 +1,131 @@
+"""The fit of a `Collecting` detector: images from disk through the frozen backbone into a collection over devices."""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jaxtyping import Int, UInt8
+
+from jaxqc.anomaly.detectors.base import Collecting
+from jaxqc.anomaly.features import Backbone, normalised
+from jaxqc.data.batches import decoded
+from jaxqc.data.dataset import Sample
+from jaxqc.data.load import load_sample
+from jaxqc.errors import UserError
+from jaxqc.types import AXIS
+
+Loaded = tuple[UInt8[np.ndarray, "b s s 3"], UInt8[np.ndarray, "b s s"], Int[np.ndarray, " b"]]
+"""Images, masks and each one's number in the list (-1 = padding)."""
+
+
+def load_batches(
+    samples: Sequence[Sample], size: int, batch: int, bad: list[str], part: tuple[int, int] = (0, 1)
+) -> Iterator[Loaded]:
+    """Whole batches of RGB images and masks, resized, the last one padded; decoded ahead in threads.
+
+    bad: takes a line for each file that cannot be used; such samples are left out. part: (index, count) of a process:
+    it reads its share of every batch.
+    """
+    index, count = part
+    own = [(i, s) for i, s in enumerate(samples) if i % count == index]
+
+    def empty() -> Loaded:
+        images, masks = np.zeros((batch, size, size, 3), np.uint8), np.zeros((batch, size, size), np.uint8)
+        return images, masks, np.full(batch, -1, np.int32)
+
+    out, filled, given = empty(), 0, 0
+    for (i, _), result in decoded(own, lambda pair: load_sample(pair[1], size), 2 * batch):
+        if isinstance(result, UserError):
+            bad.append(str(result))
+            continue
+        out[0][filled], out[1][filled], out[2][filled] = *result, i
+        filled += 1
+        if filled == batch:
+            yield out
+            out, filled, given = empty(), 0, given + 1
+    # Every process gives as many batches as the one with most samples, so that all take part in each step.
+    most = math.ceil(math.ceil(len(samples) / count) / batch)
+    while filled or given < most:
+        yield out
+        out, filled, given = empty(), 0, given + 1
+
+
+@dataclass(frozen=True)
+class Spread:
+    """How a fit lies on the devices: batches by image, collections and states by their leading axis."""
+
+    mesh: Mesh
+
+    @property
+    def devices(self) -> int:
+        """Over all processes."""
+        return self.mesh.devices.size
+
+    def place(self, x: Any) -> NamedSharding:
+        """Where an array of a collection or state lies: positions (or samples) over the devices, small ones on all."""
+        whole = x.ndim < 2 or x.shape[0] % self.devices
+        return NamedSharding(self.mesh, PartitionSpec() if whole else PartitionSpec(AXIS))
+
+    def by_image(self, x: np.ndarray) -> jax.Array:
+        """This process's rows of a batch → the batch on the devices."""
+        return jax.make_array_from_process_local_data(NamedSharding(self.mesh, PartitionSpec(AXIS)), x)
+
+
+def spread_over(devices: int = 0) -> Spread:
+    """The first `devices` devices of every process (0 = all).
+
+    Raises:
+      UserError: more are asked for than there are.
+    """
+    from jaxqc.training.parallel import make_parallel
+
+    return Spread(Mesh(np.asarray(make_parallel("pmap", devices).devices), (AXIS,)))
+
+
+def collect_state(
+    detector: Collecting,
+    backbone: Backbone,
+    samples: Sequence[Sample],
+    size: int,
+    batch: int,
+    spread: Spread,
+    bad: list[str],
+    done: Callable[[int], None] = lambda n: None,
+) -> Any:
+    """The state of a detector fitted to images on disk, on the devices. Memory: see the detector's own collection.
+
+    batch: images on a device at once. bad: takes a line for each file left out. done: told of images as they pass.
+
+    Raises:
+      UserError: not one image can be used.
+    """
+    shapes = backbone.shapes(size)
+    begin = jax.jit(
+        lambda: detector.begin(shapes, len(samples)),
+        out_shardings=jax.tree.map(spread.place, jax.eval_shape(lambda: detector.begin(shapes, len(samples)))),
+    )
+    collected = begin()
+    everywhere = NamedSharding(spread.mesh, PartitionSpec())
+    variables = jax.tree.map(lambda x: jax.device_put(np.asarray(x), everywhere), backbone.variables)
+
+    def step(collected: Any, variables: Any, images: Any, number: Any) -> Any:
+        embedded = detector.embed(backbone.apply(variables, images), normalised(images))
+        return detector.collect(collected, embedded, number)
+
+    call = jax.jit(step, donate_argnums=0, out_shardings=jax.tree.map(lambda x: x.sharding, collected))
+    here = batch * spread.devices // jax.process_count()
+    used: list[int] = []
+    for images, _, number in load_batches(samples, size, here, bad, (jax.process_index(), jax.process_count())):
+        collected = call(collected, variables, spread.by_image(images), spread.by_image(number))
+        used += number[number >= 0].tolist()
+        done(int((number >= 0).sum()))
+    if not used:
+        raise UserError(f"none of {len(samples)} normal images can be used" + (f"; the first: {bad[0]}" if bad else ""))
+    if jax.process_count() == 1 and len(used) < len(samples):
+        collected = detector.drop(collected, jnp.asarray(sorted(used)))
+    return detector.finish(collected, shapes)

@@ -1,0 +1,157 @@
+"""The protocols of a detector: `Collecting`, fitted by one pass over normal images, and `Trained`, by the one loop.
+
+A detector is a frozen dataclass of plain settings with pure functions over pytrees. `embed` makes of a batch's layer
+features, and of the normalised image, what it works with, image by image. `score` gives maps float32 [b size size],
+at least 0 where 0 is most normal, and image scores [b]. A score depends on its own image alone.
+
+`check(where)` may refuse settings with a `UserError`; `advice` is printed where scores are not finite; `on(backbone)`
+gives the detector for a backbone (`BackboneConfig`), for one that has to know it. All three may be left out.
+"""
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeGuard
+
+from jaxtyping import Array, Float, Int
+
+from jaxqc.config import OptimConfig
+from jaxqc.errors import UserError
+from jaxqc.fields import check_positive
+from jaxqc.types import Variables
+
+if TYPE_CHECKING:
+    from jaxqc.anomaly.features import Backbone
+    from jaxqc.training.method import Method
+
+Layers = tuple[Float[Array, "b h w c"], ...]
+"""Features of a batch, finest layer first."""
+Shapes = tuple[tuple[int, int, int], ...]
+"""[h w c] of each layer."""
+Image = Float[Array, "b s s 3"] | None
+"""The normalised images of a batch; None where only features are at hand (`jaxqc.experiments`)."""
+Scored = tuple[Float[Array, "b size size"], Float[Array, " b"]]
+"""Maps and image scores."""
+
+
+class Collecting(Protocol):
+    """A detector that is fitted by one pass: embed, begin, collect, finish, score."""
+
+    @property
+    def states(self) -> tuple[type, ...]:
+        """The named tuples that `finish` may give, by whose names a fit's folder stores its state."""
+        ...
+
+    def embed(self, layers: Layers, image: Image) -> Any:
+        """A batch's embedding: a pytree of arrays [b ...]."""
+        ...
+
+    def begin(self, shapes: Shapes, samples: int) -> Any:
+        """An empty collection for layers of these shapes and so many samples."""
+        ...
+
+    def collect(self, collected: Any, embedded: Any, number: Int[Array, " b"]) -> Any:
+        """The collection with a batch of embeddings, each with its sample's own number (-1 = padding)."""
+        ...
+
+    def drop(self, collected: Any, used: Int[Array, " n"]) -> Any:
+        """The collection of these samples alone, where it keeps samples one by one: the others were never seen."""
+        ...
+
+    def finish(self, collected: Any, shapes: Shapes) -> Any:
+        """The state that `score` uses, of a collection whose buffers it may take over."""
+        ...
+
+    def score(self, state: Any, embedded: Any, size: int) -> Scored:
+        """Maps and image scores of a batch's embedding."""
+        ...
+
+
+class Trained(Protocol):
+    """A detector that `jaxqc.training.loop` trains, over the frozen backbone or the images themselves."""
+
+    @property
+    def states(self) -> tuple[type, ...]:
+        """The named tuples that `trained` may give."""
+        ...
+
+    @property
+    def training(self) -> "TrainingConfig":
+        """How long, in what batches and by what optimiser."""
+        ...
+
+    def method(self, backbone: "Backbone", size: int) -> "Method":
+        """What the loop trains on square images of `size` pixels. Its metrics have the held-out `loss`."""
+        ...
+
+    def trained(self, variables: Variables) -> Any:
+        """The state that `score` uses, of the trained variables (host arrays)."""
+        ...
+
+    def embed(self, layers: Layers, image: Image) -> Any:
+        """A batch's embedding: a pytree of arrays [b ...]."""
+        ...
+
+    def score(self, state: Any, embedded: Any, size: int) -> Scored:
+        """Maps and image scores of a batch's embedding."""
+        ...
+
+
+Detector = Collecting | Trained
+COLLECTING = ("states", "embed", "begin", "collect", "drop", "finish", "score")
+TRAINED = ("states", "training", "method", "trained", "embed", "score")
+
+
+def is_trained(detector: Any) -> TypeGuard[Trained]:
+    """Whether the one loop trains it."""
+    return hasattr(detector, "method")
+
+
+def lacks(detector: Any) -> tuple[str, ...]:
+    """Names that the protocol asks for and a detector does not have."""
+    wanted = TRAINED if is_trained(detector) else COLLECTING
+    return tuple(name for name in wanted if not hasattr(detector, name))
+
+
+@dataclass(frozen=True)
+class BackboneConfig:
+    """The frozen feature network."""
+
+    name: str = "resnet50_cbam"
+    """A key of `jaxqc.models.resnet.BACKBONES`."""
+    weights: str = ""
+    """A file (`.npz`, `.safetensors`, `.pth`) or a name that `jaxqc weights` lists; "" = that of the backbone."""
+    layers: tuple[int, ...] = (1, 2, 3)
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """Compute dtype of the backbone; statistics and distances stay float32."""
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """The training of a detector by the one loop; the size of images is the fit's `data.size`."""
+
+    epochs: float = 100.0
+    batch: int = 32
+    """Global batch, over all devices and accumulated micro-batches."""
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    keep: Literal["last", "best"] = "last"
+    """`last`: the variables of the last step. `best`: those of the lowest loss on the held-out normal images, which
+    also calibrate the threshold; it is then a little low, and says so."""
+    evaluate_every_epochs: float = 10.0
+    """Epochs between measurements of the held-out loss."""
+    checkpoint_every_epochs: float = 10.0
+    mode: Literal["resident", "stream"] = "resident"
+    """As `jaxqc.config.DataConfig.mode`."""
+    workers: int = 0
+    steps_per_call: int = 32
+    backend: Literal["pmap", "shard_map"] = "pmap"
+
+    def check(self, where: str) -> None:
+        """What no single field's type tells. Raises UserError."""
+        positive = {"epochs": self.epochs, "batch": self.batch, "steps_per_call": self.steps_per_call}
+        check_positive(positive | {"optim.lr": self.optim.lr, "optim.accumulate": self.optim.accumulate}, where)
+        if self.batch % self.optim.accumulate:
+            raise UserError(f"{where}: batch={self.batch} is not a multiple of optim.accumulate")
+
+
+def shapes_of(layers: Layers) -> Shapes:
+    """[h w c] of each layer of a batch."""
+    return tuple((x.shape[1], x.shape[2], x.shape[3]) for x in layers)

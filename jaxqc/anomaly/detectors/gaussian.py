@@ -1,0 +1,99 @@
+"""A Gaussian per position of the feature grid (PaDiM; the "Gaussian CBAM" paper)."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from jaxqc.anomaly.detectors.base import Image, Layers, Scored, Shapes, shapes_of
+from jaxqc.anomaly.ops import gaussian, pyramid
+from jaxqc.anomaly.ops.maps import channel_choice, choose_channels, distance_map, image_score, on_finest
+from jaxqc.fields import check_positive, check_seed
+
+
+@dataclass(frozen=True)
+class Gaussian:
+    """A Gaussian per position over randomly chosen channels of all layers (PaDiM; the "Gaussian CBAM" paper).
+
+    channels: how many of all layers' channels (0 = all). sigma: of the map's smoothing in pixels. top: pixels whose
+    mean is the image's score. block: positions factored at a time.
+    """
+
+    channels: int = 550
+    eps: float = 0.01
+    sigma: float = 4.0
+    top: int = 1
+    seed: int = 0
+    block: int = 16
+
+    states = (gaussian.LowRank, gaussian.FullRank, pyramid.Pyramid)
+
+    def check(self, where: str) -> None:
+        """What no single field's type tells. Raises UserError."""
+        check_seed(self.seed, where)
+        check_positive({"eps": self.eps, "top": self.top, "block": self.block}, where)
+
+    @property
+    def advice(self) -> str:
+        """Where distances are not finite."""
+        return (
+            f"detector.eps={self.eps:g} is too small beside these features' variances in single precision: "
+            "use a larger one"
+        )
+
+    def choice(self, shapes: Shapes) -> tuple[np.ndarray, ...]:
+        """The chosen channels of each layer, a function of the seed and the channel counts alone."""
+        with jax.ensure_compile_time_eval():
+            key = jax.random.key(self.seed)
+        return channel_choice(key, tuple(c for _, _, c in shapes), self.channels)
+
+    def embed(self, layers: Layers, image: Image) -> Layers:
+        """The chosen channels; a layer of which none are keeps its place."""
+        return choose_channels(layers, self.choice(shapes_of(layers)))
+
+    def begin(self, shapes: Shapes, samples: int) -> gaussian.Collected | pyramid.LevelSamples:
+        (height, width, _), (grids, channels) = shapes[0], self._levels(shapes)
+        if samples <= sum(channels) and pyramid.pays((height, width), grids, channels, samples):
+            return pyramid.empty(grids, channels, samples)
+        return gaussian.empty(height * width, sum(channels), samples)
+
+    def collect(self, collected: Any, embedded: Layers, number: Int[Array, " b"]) -> Any:
+        if isinstance(collected, pyramid.LevelSamples):
+            return pyramid.collect(collected, _with_channels(embedded), number)
+        return gaussian.collect(collected, _flat(embedded), number)
+
+    def drop(self, collected: Any, used: Int[Array, " n"]) -> Any:
+        if isinstance(collected, pyramid.LevelSamples):
+            return pyramid.keep(collected, used)
+        return gaussian.keep(collected, used)
+
+    def finish(self, collected: Any, shapes: Shapes) -> gaussian.Gaussian | pyramid.Pyramid:
+        if isinstance(collected, pyramid.LevelSamples):
+            return pyramid.finish(collected, shapes[0][:2], self._levels(shapes)[0], self.eps, self.block)
+        return gaussian.finish(collected, self.eps, self.block)
+
+    def score(self, state: gaussian.Gaussian | pyramid.Pyramid, embedded: Layers, size: int) -> Scored:
+        height, width = embedded[0].shape[1:3]
+        if isinstance(state, pyramid.Pyramid):
+            distances = pyramid.distance(state, _with_channels(embedded), (height, width))
+        else:
+            distances = gaussian.distance(state, _flat(embedded))
+        maps = distance_map(distances.reshape(-1, height, width), size, size, self.sigma)
+        return maps, image_score(maps, self.top)
+
+    def _levels(self, shapes: Shapes) -> tuple[tuple[pyramid.Grid, ...], tuple[int, ...]]:
+        """Grid and number of chosen channels of each layer that has any."""
+        counts = map(len, self.choice(shapes))
+        chosen = [((h, w), count) for (h, w, _), count in zip(shapes, counts, strict=True) if count]
+        return tuple(grid for grid, _ in chosen), tuple(count for _, count in chosen)
+
+
+def _with_channels(embedded: Layers) -> Layers:
+    return tuple(x for x in embedded if x.shape[-1])
+
+
+def _flat(embedded: Layers) -> Float[Array, "b P d"]:
+    grid = on_finest(embedded)
+    return grid.reshape(grid.shape[0], -1, grid.shape[-1])

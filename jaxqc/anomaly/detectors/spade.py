@@ -1,0 +1,78 @@
+"""Images by their nearest normal images, pixels by those images' nearest pixels: SPADE (arXiv 2005.02357)."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from jaxqc.anomaly.detectors.base import Image, Layers, Scored, Shapes
+from jaxqc.anomaly.ops.maps import distance_map
+from jaxqc.anomaly.ops.neighbours import nearest
+from jaxqc.anomaly.ops.rows import Rows, keep, store
+from jaxqc.fields import check_positive
+from jaxqc.nn.resizing import resize
+
+
+class Gallery(NamedTuple):
+    """SPADE's memory: pooled features of the normal images, and their features layer by layer."""
+
+    pooled: Float[Array, "n d"]
+    layers: tuple[Float[Array, "n P c"], ...]
+
+
+@dataclass(frozen=True)
+class Spade:
+    """Images by their nearest normal images, pixels by those images' nearest pixels (arXiv 2005.02357).
+
+    images: normal images retrieved (K of the paper, 50). The image's score is the mean distance of its pooled deepest
+    features to them; the map is the mean over layers of each position's distance to the nearest of their positions.
+    """
+
+    images: int = 50
+    sigma: float = 4.0
+
+    states = (Gallery,)
+
+    def check(self, where: str) -> None:
+        """What no single field's type tells. Raises UserError."""
+        check_positive({"images": self.images}, where)
+
+    @property
+    def advice(self) -> str:
+        """Where distances are not finite."""
+        return "so are the backbone's features: use other weights, or backbone.dtype float32"
+
+    def embed(self, layers: Layers, image: Image) -> Layers:
+        """All of it."""
+        return layers
+
+    def begin(self, shapes: Shapes, samples: int) -> Rows:
+        return Rows(tuple(jnp.zeros((samples, h * w, c)) for h, w, c in shapes))
+
+    def collect(self, collected: Rows, embedded: Layers, number: Int[Array, " b"]) -> Rows:
+        return store(collected, tuple(x.reshape(x.shape[0], -1, x.shape[-1]) for x in embedded), number)
+
+    def drop(self, collected: Rows, used: Int[Array, " n"]) -> Rows:
+        return keep(collected, used)
+
+    def finish(self, collected: Rows, shapes: Shapes) -> Gallery:
+        return Gallery(collected.features[-1].mean(1), collected.features)
+
+    def score(self, state: Gallery, embedded: Layers, size: int) -> Scored:
+        k = min(self.images, len(state.pooled))
+        apart, neighbours = nearest(embedded[-1].mean((1, 2)), state.pooled, k)
+
+        def one(x: tuple[tuple[jax.Array, ...], jax.Array]) -> jax.Array:
+            own, chosen = x
+            maps = [
+                nearest(y.reshape(-1, y.shape[-1]), kept[chosen].reshape(-1, y.shape[-1]), 1, 256)[0].reshape(
+                    y.shape[:2]
+                )
+                for y, kept in zip(own, state.layers, strict=True)
+            ]
+            return jnp.stack([resize(m[None, ..., None], size, size)[0, ..., 0] for m in maps]).mean(0)
+
+        grid = jax.lax.map(one, (embedded, neighbours))
+        return distance_map(grid, size, size, self.sigma), apart.mean(1)

@@ -1,0 +1,212 @@
+"""A student that imitates a frozen teacher's features on normal images: STFPM (arXiv 2103.04257)."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from jaxqc.anomaly.detectors.base import BackboneConfig, Image, Layers, Scored, TrainingConfig
+from jaxqc.anomaly.ops.maps import image_score, smooth
+from jaxqc.config import OptimConfig
+from jaxqc.nn.resizing import resize
+from jaxqc.training.method import Logs, SingleNetwork
+from jaxqc.types import AXIS, Batch, Metrics, Variables
+
+if TYPE_CHECKING:
+    from jaxqc.anomaly.features import Backbone
+    from jaxqc.models.resnet import ResNet
+
+OPTIM = OptimConfig(
+    "sgd", lr=0.4, nesterov=False, weight_decay=1e-4, decay="all", warmup_epochs=0.0, schedule="constant", clip=0.0
+)
+AUTHORS = TrainingConfig(epochs=100.0, batch=32, optim=OPTIM)
+"""The authors' training: plain momentum of 0.9 at a constant rate, no augmentation."""
+LARGEST = 2.0
+"""The squared distance of two unit vectors without a negative component is at most this."""
+
+
+class Student(NamedTuple):
+    """The trained student: parameters with batch norm folded."""
+
+    params: Any
+
+
+@dataclass(frozen=True)
+class Stfpm:
+    """Squared distance of normalised features of a teacher, the backbone, and a student of the same architecture.
+
+    fuse: how the layers' maps, brought to the finest grid, become one. `product`, the authors' choice, is large only
+    where all layers differ; it is given as the geometric mean, of the same order and of the layers' own unit. `sum` is
+    large where any does. sigma: of the map's smoothing in pixels, 0 = none. The image's score is the map's maximum.
+    """
+
+    fuse: Literal["product", "sum"] = "product"
+    sigma: float = 0.0
+    training: TrainingConfig = AUTHORS
+
+    states = (Student,)
+
+    def check(self, where: str) -> None:
+        """What no single field's type tells. Raises UserError."""
+        self.training.check(f"{where}.training")
+
+    @property
+    def advice(self) -> str:
+        """Where distances are not finite."""
+        return "the training went astray: lower detector.training.optim.lr, or set detector.training.optim.clip"
+
+    def on(self, backbone: BackboneConfig) -> "StudentTeacher":
+        """This detector for a backbone: the student is built as the teacher is."""
+        return StudentTeacher(self, backbone)
+
+
+@dataclass(frozen=True)
+class StudentTeacher:
+    """STFPM over one backbone."""
+
+    detector: Stfpm
+    backbone: BackboneConfig
+
+    states = (Student,)
+
+    @property
+    def training(self) -> TrainingConfig:
+        return self.detector.training
+
+    def network(self, folded: bool = False, axis_name: str | None = None) -> "ResNet":
+        """A network of the backbone's architecture."""
+        from jaxqc.models.resnet import build_backbone
+
+        config = self.backbone
+        return build_backbone(config.name, config.layers, dtype=config.dtype, folded=folded, axis_name=axis_name)
+
+    def features(self, network: "ResNet", variables: Variables, image: Float[Array, "b s s 3"], **how: Any) -> Any:
+        """The network's layers, finest first, float32; with `mutable` also its changed collections."""
+        out: Any = network.apply(variables, image, **how)
+        found, *changed = out if "mutable" in how else (out,)
+        layers = tuple(found[name].astype(jnp.float32) for name in sorted(found))
+        return (layers, *changed) if changed else layers
+
+    def method(self, backbone: "Backbone", size: int) -> "Imitation":
+        """The student's training beside `backbone`, the teacher."""
+        return Imitation(self, backbone.variables, size)
+
+    def trained(self, variables: Variables) -> Student:
+        """The student with its batch norm folded."""
+        from jaxqc.nn.fold import fold_batch_norm
+
+        return Student(fold_batch_norm(variables)["params"])
+
+    def embed(self, layers: Layers, image: Image) -> tuple[Layers, Image]:
+        """The teacher's features and what the student sees."""
+        return layers, image
+
+    def score(self, state: Student, embedded: tuple[Layers, Float[Array, "b s s 3"]], size: int) -> Scored:
+        from jaxqc.anomaly.features import by_halves
+
+        (teacher, image), network = embedded, self.network(folded=True)
+        student = by_halves(lambda variables, x: self.features(network, variables, x))({"params": state.params}, image)
+        maps = self.maps(distances(teacher, student), size)
+        return maps, image_score(maps)
+
+    def maps(self, layers: tuple[Float[Array, "b h w"], ...], size: int) -> Float[Array, "b size size"]:
+        """The layers' maps as one of the image's size."""
+        finest = [resize(x[..., None], *layers[0].shape[1:]) for x in layers]
+        if self.detector.fuse == "sum":
+            whole = resize(sum(finest[1:], finest[0]), size, size)
+        else:
+            product = jnp.prod(jnp.stack(finest), 0)
+            whole = jnp.maximum(resize(product, size, size), 0.0) ** (1 / len(layers))
+        return smooth(whole[..., 0], self.detector.sigma)
+
+
+@dataclass(frozen=True, eq=False)
+class Imitation(SingleNetwork):
+    """The student's training as a `jaxqc.training.method.Method`; its metric is the held-out loss.
+
+    teacher: the backbone's folded variables, on the host. size: side of the images in pixels.
+    """
+
+    pair: StudentTeacher
+    teacher: Variables
+    size: int
+    classes: tuple[str, ...] = ()
+
+    @cached_property
+    def network(self) -> "ResNet":
+        """The student as it trains: batch norm reduces over the mapped axis."""
+        return self.pair.network(axis_name=AXIS)
+
+    def init(self, key: jax.Array) -> Variables:
+        """A student drawn at random."""
+        return dict(self.pair.network().init(key, jnp.zeros((1, self.size, self.size, 3))))
+
+    def frozen(self) -> dict[str, Any]:
+        """The teacher."""
+        return {"teacher": dict(self.teacher)}
+
+    def prepare(self, batch: Batch, keys: jax.Array, size: int, train: bool) -> Batch:
+        """uint8 images of the fit's size, normalised as ImageNet's; nothing is augmented."""
+        return {**batch, "image": _seen(batch)}
+
+    def loss(
+        self, params: Any, model_state: Any, batch: Batch, key: jax.Array, extra: None = None
+    ) -> tuple[jax.Array, tuple[Any, Logs]]:
+        """Sum over layers of the mean over cells of |t/|t| - s/|s||^2 (equations 1 and 2; the authors' code has no
+        factor of a half)."""
+        variables = {"params": params, "batch_stats": model_state["batch_stats"]}
+        student, changed = self.pair.features(
+            self.network, variables, batch["image"], train=True, mutable=["batch_stats"]
+        )
+        teacher = self._taught(model_state["teacher"], batch["image"])
+        return jnp.stack([x.mean() for x in distances(teacher, student)]).sum(), (changed, {})
+
+    def predict(self, variables: Variables, image: jax.Array) -> dict[str, jax.Array]:
+        """`map` [b s s]: the detector's, over its largest possible value."""
+        layers = self._distances(variables, image)
+        most = LARGEST * (len(layers) if self.pair.detector.fuse == "sum" else 1)
+        return {"map": self.pair.maps(layers, self.size) / most}
+
+    def init_metrics(self) -> dict[str, jax.Array]:
+        """Empty sums."""
+        return {"loss": jnp.zeros(()), "weight": jnp.zeros(())}
+
+    def update_metrics(
+        self, metrics: dict[str, jax.Array], variables: Variables, batch: Batch, size: int
+    ) -> dict[str, jax.Array]:
+        """Adds the loss of a batch of images, each by its weight."""
+        loss = jnp.stack([x.mean((1, 2)) for x in self._distances(variables, _seen(batch))]).sum(0)
+        weight = batch["weight"]
+        return {"loss": metrics["loss"] + (loss * weight).sum(), "weight": metrics["weight"] + weight.sum()}
+
+    def summarize(self, metrics: dict[str, jax.Array]) -> Metrics:
+        """`loss`: the mean over images."""
+        return {"loss": float(metrics["loss"] / np.maximum(metrics["weight"], 1))}
+
+    def _taught(self, teacher: Variables, image: jax.Array) -> Layers:
+        return self.pair.features(self.pair.network(folded=True), teacher, image)
+
+    def _distances(self, variables: Variables, image: jax.Array) -> tuple[Float[Array, "b h w"], ...]:
+        own = {name: variables[name] for name in ("params", "batch_stats")}
+        return distances(self._taught(variables["teacher"], image), self.pair.features(self.pair.network(), own, image))
+
+
+def _seen(batch: Batch) -> Float[Array, "b s s 3"]:
+    from jaxqc.anomaly.features import normalised
+
+    return normalised(batch["image"])
+
+
+def distances(teacher: Layers, student: Layers) -> tuple[Float[Array, "b h w"], ...]:
+    """|t/|t| - s/|s||^2 at each cell of each layer; a vector's length is taken as 1e-12 at least."""
+    return tuple(jnp.square(_unit(t) - _unit(s)).sum(-1) for t, s in zip(teacher, student, strict=True))
+
+
+def _unit(x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
+    # The length's gradient at 0 is taken as 0, as is that of a length held at its least.
+    square = jnp.square(x).sum(-1, keepdims=True)
+    return x / jnp.sqrt(jnp.maximum(square, 1e-24))

@@ -1,0 +1,111 @@
+"""From a grid of distances to a map of the image and its score: upsampling, smoothing, the image's score."""
+
+from itertools import pairwise
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jaxtyping import Array, Float
+
+from jaxqc.nn.resizing import resize
+
+
+def gaussian_kernel(sigma: float, truncate: float = 4.0) -> np.ndarray:
+    """Weights of a sampled Gaussian out to `truncate` standard deviations, float32 [2 r + 1], sum 1."""
+    radius = int(truncate * sigma + 0.5)
+    weights = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2)
+    return (weights / weights.sum()).astype(np.float32)
+
+
+def smooth(maps: Float[Array, "b h w"], sigma: float) -> Float[Array, "b h w"]:
+    """Gaussian filter, separable, edges mirrored (d c b a | a b c d | d c b a), as SciPy's `gaussian_filter` has it."""
+    if sigma <= 0:
+        return maps
+    kernel = gaussian_kernel(sigma)
+    for axis in (1, 2):
+        matrix = jnp.asarray(_mirrored_filter(maps.shape[axis], kernel))
+        maps = jnp.moveaxis(jnp.tensordot(maps, matrix, ((axis,), (1,)), precision=lax.Precision.HIGHEST), -1, axis)
+    return maps
+
+
+def _mirrored_filter(n: int, kernel: np.ndarray) -> np.ndarray:
+    """The filter as a banded matrix [n n]: one product an axis, edges and all."""
+    radius = len(kernel) // 2
+    source = np.arange(n)[:, None] + np.arange(-radius, radius + 1)[None]
+    source = source % (2 * n)
+    source = np.where(source >= n, 2 * n - 1 - source, source)
+    matrix = np.zeros((n, n), np.float32)
+    np.add.at(matrix, (np.arange(n)[:, None], source), kernel[None].repeat(n, 0))
+    return matrix
+
+
+def distance_map(grid: Float[Array, "b h w"], height: int, width: int, sigma: float) -> Float[Array, "b height width"]:
+    """Grid distances brought to pixels (bilinear, half-pixel centres) and smoothed with `sigma` pixels."""
+    return smooth(resize(grid[..., None], height, width)[..., 0], sigma)
+
+
+def image_score(maps: Float[Array, "b h w"], top: int = 1) -> Float[Array, " b"]:
+    """The mean of the `top` largest pixels; 1 = the maximum, as in the paper."""
+    flat = maps.reshape(maps.shape[0], -1)
+    return flat.max(1) if top == 1 else lax.top_k(flat, top)[0].mean(1)
+
+
+def nearest_index(n_in: int, n_out: int) -> np.ndarray:
+    """For each of `n_out` cells the one of `n_in` cells that it lies in, int [n_out]."""
+    return (np.arange(n_out) * n_in) // n_out
+
+
+def take_nearest(x: Float[Array, "b h w c"], height: int, width: int) -> Float[Array, "b height width c"]:
+    """Nearest-neighbour resize of a feature grid (torch's `nearest`)."""
+    if x.shape[1:3] == (height, width):
+        return x
+    if height % x.shape[1] == 0 and width % x.shape[2] == 0:  # a plain repetition: no gather
+        x = jnp.repeat(x, height // x.shape[1], 1, total_repeat_length=height)
+        return jnp.repeat(x, width // x.shape[2], 2, total_repeat_length=width)
+    return jnp.take(jnp.take(x, nearest_index(x.shape[1], height), 1), nearest_index(x.shape[2], width), 2)
+
+
+def channel_choice(key: jax.Array, channels: tuple[int, ...], count: int) -> tuple[np.ndarray, ...]:
+    """A seeded random choice of `count` of all layers' channels, as sorted indices within each layer.
+
+    Drawn over the concatenation, so a layer's share is by its channels; count >= their sum, or 0, takes all.
+    """
+    total = sum(channels)
+    if count <= 0 or count >= total:
+        return tuple(np.arange(c) for c in channels)
+    with jax.ensure_compile_time_eval():  # a choice is a constant of the graphs that use it
+        chosen = np.sort(np.asarray(jax.random.permutation(key, total))[:count])
+    edges = np.cumsum((0, *channels))
+    return tuple(chosen[(chosen >= a) & (chosen < b)] - a for a, b in pairwise(edges))
+
+
+def choose_channels(
+    layers: tuple[Float[Array, "b h w c"], ...], choice: tuple[np.ndarray, ...]
+) -> tuple[Float[Array, "b h w d"], ...]:
+    """The chosen channels of every layer, each on its own grid; none of a layer are an array without channels."""
+    pairs = zip(layers, choice, strict=True)
+    return tuple(x if len(index) == x.shape[-1] else x[..., index] for x, index in pairs)
+
+
+def on_finest(layers: tuple[Float[Array, "b h w d"], ...]) -> Float[Array, "b H W d"]:
+    """All layers' channels on the grid of the first (finest) one, coarser ones repeated (nearest).
+
+    To be called with chosen channels: the full concatenation (1,792 channels at 56 x 56 for ResNet-50's layers 1 to 3)
+    never exists.
+    """
+    height, width = layers[0].shape[1:3]
+    return jnp.concatenate([take_nearest(x, height, width) for x in layers if x.shape[-1]], -1)
+
+
+def pool_channels(x: Float[Array, "b h w c"], width: int) -> Float[Array, "b h w width"]:
+    """Adaptive average pooling of the channel axis: output i is the mean of channels floor(i c / width) up to
+    ceil((i + 1) c / width); with width > c channels are repeated."""
+    c = x.shape[-1]
+    if c == width:
+        return x
+    start, stop = np.arange(width) * c // width, -(-(np.arange(1, width + 1) * c) // width)
+    matrix = np.zeros((c, width), np.float32)
+    for i, (a, b) in enumerate(zip(start, stop, strict=True)):
+        matrix[a:b, i] = 1 / (b - a)
+    return jnp.matmul(x, matrix, precision=lax.Precision.HIGHEST)

@@ -1,0 +1,28 @@
+"""Embeddings kept sample by sample, whatever their order of arrival."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Int
+
+
+class Rows(NamedTuple):
+    """Features of n samples: pytree of arrays [n ...], zero where not yet collected."""
+
+    features: Any
+
+
+def store(rows: Rows, batch: Any, number: Int[Array, " b"]) -> Rows:
+    """The rows with a batch of features, each at its sample's own number; negative ones are padding."""
+
+    def put(kept: jax.Array, new: jax.Array) -> jax.Array:
+        at = jnp.where(number < 0, kept.shape[0], number)  # out of range: dropped
+        return kept.at[at].set(new, mode="drop")
+
+    return Rows(jax.tree.map(put, rows.features, batch))
+
+
+def keep(rows: Rows, used: Int[Array, " m"]) -> Rows:
+    """The rows of these samples alone."""
+    return Rows(jax.tree.map(lambda x: x[used], rows.features))

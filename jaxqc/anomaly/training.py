@@ -1,0 +1,123 @@
+"""The fit of a `Trained` detector by the one loop, in a folder where it goes on after any interruption."""
+
+import json
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+from jaxqc.anomaly.detectors.base import Trained, TrainingConfig
+from jaxqc.anomaly.features import Backbone
+from jaxqc.anomaly.recipe import FitConfig
+from jaxqc.config import DataConfig, ModelConfig, Phase, TrainConfig
+from jaxqc.data.dataset import ArrayDataset, Dataset
+from jaxqc.data.grouped import Parts
+from jaxqc.data.load import load_arrays
+from jaxqc.data.screening import usable
+from jaxqc.errors import UserError
+from jaxqc.training import loop
+from jaxqc.training.checkpoint import read, refuse_other_recipe, variables_of
+from jaxqc.training.checksums import DamagedError
+from jaxqc.training.record import weights_digest
+
+
+@dataclass(frozen=True)
+class DetectorTrainConfig(TrainConfig):
+    """The loop's recipe of a detector's training: what `training_config` made of a fit's."""
+
+    fit: FitConfig = field(default_factory=FitConfig)
+    """The fit's recipe, but for what the other fields say or the outcome does not depend on."""
+    frozen: str = ""
+    """SHA-256 of the frozen weights."""
+
+
+def training_config(config: FitConfig, detector: Trained, frozen: str) -> DetectorTrainConfig:
+    """The loop's recipe of a fit. frozen: SHA-256 of the frozen weights."""
+    own, size = detector.training, config.data.size
+    settings = config.detector
+    if any(f.name == "training" for f in fields(settings)):
+        settings = replace(settings, training=TrainingConfig())
+    return DetectorTrainConfig(
+        method="detector",
+        model=ModelConfig(config.backbone.name, dtype=config.backbone.dtype),
+        data=DataConfig(
+            config.data.layout, mode=own.mode, size=size, workers=own.workers, skip_bad=config.data.skip_bad
+        ),
+        optim=own.optim,
+        phases=(Phase(own.epochs, size, own.batch),),
+        eval_size=size,
+        eval_batch=config.batch,
+        eval_every_epochs=own.evaluate_every_epochs,
+        checkpoint_every_epochs=own.checkpoint_every_epochs,
+        best_metric="loss",
+        seed=config.seed,
+        backend=own.backend,
+        devices=config.devices,
+        steps_per_call=own.steps_per_call,
+        fit=replace(config, detector=settings, devices=0),
+        frozen=frozen,
+    )
+
+
+def train_state(
+    config: FitConfig,
+    detector: Trained,
+    backbone: Backbone,
+    parts: Parts,
+    folder: Path,
+    bad: list[str],
+    progress: bool,
+) -> tuple[Any, dict[str, Any]]:
+    """Trains a detector in `folder`, or goes on with its training there: its state, and what meta.json says of it.
+
+    bad: takes a line for each image left out.
+
+    Raises:
+      UserError: the folder holds another training, or the loop refuses recipe or data. SystemExit: 143 after SIGTERM.
+    """
+    recipe = training_config(config, detector, weights_digest(backbone.variables))
+    refuse_foreign(folder, recipe)
+    train, skipped = _usable(parts.fit, config, recipe)
+    held_out, _ = _usable(parts.calibrate, config, recipe)
+    bad += skipped
+    method = detector.method(backbone, config.data.size)
+    meta = {"kind": "training of a detector", "weights": backbone.source}
+    done = loop.run(method, recipe, train, held_out, folder, progress=progress, meta=meta, proof=False)
+    best = detector.training.keep == "best" and done.best_step > 0
+    step = done.best_step if best else done.step
+    path = folder / "checkpoints" / str(step)
+    try:
+        flat, _ = read(path)
+    except DamagedError as e:
+        raise UserError(f"{path}: damaged ({e}); remove {folder} and fit again") from e
+    about = {"step": step, "of": done.step, "loss": (done.best if best else done.metrics).get("loss")}
+    return detector.trained(variables_of(flat)), about | {"seconds": round(done.seconds, 1)}
+
+
+def refuse_foreign(folder: Path, recipe: DetectorTrainConfig) -> None:
+    """Raises UserError where a folder holds anything but a training by this recipe, or nothing."""
+    if not folder.is_dir() or not any(folder.iterdir()):
+        return
+    path = folder / "config.json"
+    try:
+        stored = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError):
+        stored = None
+    if isinstance(stored, dict) and stored.get("method") == recipe.method:
+        refuse_other_recipe(path, stored, recipe)
+    elif not _unwritten(folder):
+        raise UserError(f"{folder}: not the training of a detector; choose another --out, or remove it")
+
+
+def _unwritten(folder: Path) -> bool:
+    """Whether there is only what a process leaves that was killed before its first file was whole."""
+    return all(path.name.startswith(".") and path.name.endswith(".part") for path in folder.iterdir())
+
+
+def _usable(
+    part: Dataset, config: FitConfig, recipe: DetectorTrainConfig
+) -> tuple[Dataset | ArrayDataset, tuple[str, ...]]:
+    """The images as the loop takes them, and a line for each that cannot be used."""
+    if recipe.data.mode == "stream":
+        return usable(part, config.data.size, config.data.skip_bad)
+    arrays = load_arrays(part, config.data.size, config.data.skip_bad)
+    return arrays, arrays.skipped
