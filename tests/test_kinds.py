@@ -206,6 +206,14 @@ def test_an_export_names_what_to_give_instead(use, folder_of, data, tmp_path):
         use(folder_of("export"), data["anomaly"], tmp_path / "out")
 
 
+def test_an_unfinished_fit_is_named(tmp_path):
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "meta.json").write_text(f'{{"kind": "{kinds.UNFINISHED_FIT}"}}')
+    assert kind_of(tmp_path).name == "anomaly"
+    with pytest.raises(UserError, match="an unfinished fit; the same jaxqc fit command goes on with it"):
+        jaxqc.load(tmp_path)
+
+
 def test_what_is_no_model_is_refused():
     with pytest.raises(UserError, match="dict is no trained model"):
         kind_of({})
