@@ -1,4 +1,4 @@
-# make demo | test | test-all | lint | bench | env. Every target sets up .venv by itself, once.
+# make demo | test | test-shapes | test-all | lint | docs | docs-serve | bench | env. Every target sets up .venv by itself, once.
 # Another interpreter or place:  make test PYTHON=python3.12 VENV=.venv312
 
 VENV ?= .venv
@@ -9,7 +9,7 @@ BIN = $(VENV)/bin
 # Tests compile many small programs: two processes use two cores better than one process's threads do.
 JOBS ?= 2
 
-.PHONY: demo test test-all lint bench env clean
+.PHONY: demo test test-shapes test-all lint docs docs-serve bench env clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python scripts/demo_wood.py --out demo
@@ -18,6 +18,10 @@ demo: $(VENV)/.installed
 
 test: $(VENV)/.installed
 	$(BIN)/python -m pytest -m "not slow" --hypothesis-profile quick -n $(JOBS) --dist loadfile $(ARGS)
+
+# The same tests with every annotation of jaxqc checked at each call (jaxtyping and beartype).
+test-shapes: $(VENV)/.installed
+	JAXQC_SHAPES=1 $(BIN)/python -m pytest -m "not slow" --hypothesis-profile quick -n $(JOBS) --dist loadfile $(ARGS)
 
 # With XLA's own optimisations, which `make test` leaves out (tests/conftest.py).
 test-all: $(VENV)/.installed-peers
@@ -28,6 +32,14 @@ lint: $(VENV)/.installed
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/lint-imports
+
+# The site, in build/site: every link and anchor must lead somewhere, and no page may fetch from outside.
+docs: $(VENV)/.installed-docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+	$(BIN)/python scripts/check_site.py build/site
+
+docs-serve: $(VENV)/.installed-docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs serve
 
 bench: $(VENV)/.installed-peers
 	$(BIN)/python -m benchmarks.run_all $(ARGS)
@@ -44,6 +56,10 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 # where that is not wanted, install a CPU build into $(VENV) first.
 $(VENV)/.installed-peers: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[dev,peers]" -c constraints.txt
+	@touch $@
+
+$(VENV)/.installed-docs: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[dev,docs]" -c constraints.txt
 	@touch $@
 
 clean:

@@ -33,7 +33,7 @@ from jaxqc.inspection.report.gallery import Gallery
 from jaxqc.inspection.results import Findings, Problems
 from jaxqc.inspection.rules import GradeRules
 from jaxqc.inspection.run import inspect
-from jaxqc.inspection.scorers import AnyModel, make_scorer
+from jaxqc.inspection.scorers import info_of, make_scorer
 from jaxqc.inspection.stream import THREADS, Line, Stream
 from jaxqc.progress import Progress
 from jaxqc.saliency.model import Model
@@ -61,7 +61,7 @@ def network(args: argparse.Namespace) -> Model:
     return model
 
 
-def detector(args: argparse.Namespace, folder: Path) -> AnyModel:
+def detector(args: argparse.Namespace, folder: Path) -> Any:
     """A Gaussian detector on ResNet-50 with random weights, fitted to some of the images."""
     from jaxqc.anomaly.features import Backbone, apply_function
     from jaxqc.anomaly.fit import fit
@@ -81,10 +81,10 @@ def detector(args: argparse.Namespace, folder: Path) -> AnyModel:
     return fit(config, Dataset("plates", ("good",), samples), progress=False, backbone=loaded).model
 
 
-def stages(model: AnyModel, images: Path, scratch: Path, stack: ExitStack) -> dict[str, Callable[[], Any]]:
+def stages(model: Any, images: Path, scratch: Path, stack: ExitStack) -> dict[str, Callable[[], Any]]:
     """Every stage alone, on what the stage before left. What it opens, `stack` closes."""
     scorer, rules = make_scorer(model, devices=1), GradeRules()
-    info, items = scorer.info(rules, None), read_manifest(images).items
+    info, items = info_of(scorer, rules, None), read_manifest(images).items
     number = itertools.count()
 
     def stream(where: Path, opened: ExitStack) -> Any:

@@ -6,7 +6,7 @@
     python -m benchmarks.run_all --quick              # small sizes, to see that all of it runs; writes no docs
     python -m benchmarks.run_all --rows build/gpu/bench.jsonl   # only write the docs, from rows measured elsewhere
 
-`docs/throughput.md` holds one section a machine; a run replaces its own machine's section and leaves the rest.
+`docs/throughput/machines/` holds a page for each machine; a run writes its own machine's page and leaves the rest.
 """
 
 import argparse
@@ -25,15 +25,8 @@ from benchmarks.lib.machine import Row
 from jaxqc.memory import use_huge_pages
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGE = ROOT / "docs" / "throughput.md"
+PAGES = ROOT / "docs" / "throughput" / "machines"
 OUT = ROOT / "build" / "bench"
-INTRO = """# Throughput, machine by machine
-
-Every figure here is made by a program in `benchmarks/` and stands beside PyTorch doing the same work in the same run
-(same weights, outputs equal to 1e-4, the peer in its fastest setting). Candidates are timed in turns; the median of
-the rounds counts, and the spread is their interquartile range as a share of it. `make bench` rewrites the section of
-the machine it runs on. Sections without a machine say what else they tell.
-"""
 
 
 @dataclass(frozen=True)
@@ -133,8 +126,8 @@ def jobs(
              "10", "--cost-grids", "4"],
             ["benchmarks.semi_step", "--encoder", "vit_tiny14", *small, "--size", "56", "--classes", "5", "--past", "0",
              "1"],
-            ["benchmarks.segment", "--encoder", "vit_tiny14", "--side", "70", "--fast", "0", "56", "--classes", "5",
-             "--rounds", "3", "--seconds", "0.1"],
+            ["benchmarks.segment", "--encoder", "vit_tiny14", "--side", "70", "--long-side", "0", "56",
+             "--classes", "5", "--rounds", "3", "--seconds", "0.1"],
         ]  # fmt: skip
     batch, dtype = ("256", "bfloat16") if accelerator else ("16", "float32")
     common = ["--batch", batch, "--dtype", dtype]
@@ -179,7 +172,7 @@ def read_rows(paths: Iterable[Path]) -> list[Row]:
 
 
 def machine(row: Row) -> str:
-    """The key of a section: what was measured on."""
+    """The title of a page: what was measured on."""
     return (
         f"{row['device']}, {row['cores']} cores" if row["platform"] == "cpu" else f"{row['devices']} x {row['device']}"
     )
@@ -206,23 +199,23 @@ def against_targets(rows: Sequence[Row]) -> list[Row]:
     return out
 
 
-def section(rows: Sequence[Row]) -> str:
-    """Markdown of one machine."""
+def page(rows: Sequence[Row]) -> str:
+    """The page of one machine, in Markdown."""
     first = rows[0]
     versions = ", ".join(f"{k} {v}" for k, v in first["versions"].items())
     load = max(row.get("load", 0) for row in rows)
-    lines = [f"## {machine(first)}", "", f"{first['time'][:10]}, commit {first['commit']}; {versions}. "
+    lines = [f"# {machine(first)}", "", f"{first['time'][:10]}, commit {first['commit']}; {versions}. "
              f"Load average when a program ended: up to {load:g}.", ""]  # fmt: skip
     if judged := against_targets(rows):
-        lines += ["### Targets", "", *_markdown(judged, ("target", "goal", "measured", "met")), ""]
+        lines += ["## Targets", "", *_markdown(judged, ("target", "goal", "measured", "met")), ""]
     for benchmark, (title, columns) in TABLES.items():
         own = [row for row in rows if row["benchmark"] == benchmark]
         if not own:
             continue
-        lines += [f"### {title}", ""]
+        lines += [f"## {title}", ""]
         commands = list(dict.fromkeys(row["command"] for row in own if "command" in row))
         lines += [*(["```sh", *commands, "```", ""] if commands else []), *_markdown(own, columns), ""]
-    return "\n".join(lines)
+    return "\n".join(lines).rstrip() + "\n"
 
 
 def _markdown(rows: Sequence[Row], columns: Iterable[str]) -> list[str]:
@@ -240,27 +233,31 @@ def _cell(value: object) -> str:
     return str(value).replace("|", "\\|")
 
 
-def write_page(rows: Sequence[Row], page: Path = PAGE) -> None:
-    """Puts each machine's section into the page, in place of the one that it had."""
-    text = page.read_text() if page.exists() else INTRO
+def file_name(title: str) -> str:
+    """A page's file: the title in small letters, digits and hyphens, without what stands in brackets."""
+    plain = re.sub(r"\(.*?\)", "", title).lower()
+    return re.sub(r"[^a-z0-9]+", "-", plain).strip("-") + ".md"
+
+
+def write_pages(rows: Sequence[Row], folder: Path = PAGES) -> list[Path]:
+    """Writes a page for each machine, in place of the one that it had."""
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
     for name in dict.fromkeys(machine(row) for row in rows):
-        begin, end = f"<!-- machine: {name} -->", "<!-- end of machine -->"
-        new = f"{begin}\n{section([row for row in rows if machine(row) == name])}\n{end}"
-        old = re.compile(re.escape(begin) + r".*?" + re.escape(end), re.DOTALL)
-        text = old.sub(lambda _, new=new: new, text) if old.search(text) else f"{text.rstrip()}\n\n{new}\n"
-    page.parent.mkdir(parents=True, exist_ok=True)
-    page.write_text(text)
+        written.append(folder / file_name(name))
+        written[-1].write_text(page([row for row in rows if machine(row) == name]), encoding="utf-8")
+    return written
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="small sizes, and no page")
+    parser.add_argument("--quick", action="store_true", help="small sizes, and no pages")
     parser.add_argument("--budget", type=float, default=None, help="seconds for the choice of each peer's setting")
     parser.add_argument("--peer-python", default=None, help="interpreter of an environment with anomalib")
     parser.add_argument(
         "--rows", type=Path, nargs="+", default=None, help="JSONL files of rows to write up; nothing runs"
     )
-    parser.add_argument("--page", type=Path, default=PAGE)
+    parser.add_argument("--pages", type=Path, default=PAGES, help="folder of the machines' pages")
     args = parser.parse_args()
     if args.rows:
         rows = read_rows(args.rows)
@@ -272,8 +269,8 @@ def main() -> None:
     if judged := against_targets(rows):
         table("Targets", judged, ("target", "goal", "measured", "met"))
     if not args.quick:
-        write_page(rows, args.page)
-        print(f"wrote {args.page}")
+        for path in write_pages(rows, args.pages):
+            print(f"wrote {path}")
 
 
 def _accelerator() -> bool:

@@ -1,8 +1,8 @@
 """Segmenting whole images at full size and fast, beside PyTorch: speed alone (what it costs in mIoU needs data).
 
-    python -m benchmarks.segment --encoder dinov2_vits14 --side 518 --fast 0 392 378 --peer best
+    python -m benchmarks.segment --encoder dinov2_vits14 --side 518 --long-side 0 392 378 --peer best
 
-An image of `side` is resized to the `fast` side (0: not at all), goes through the network, and its logits are resized
+An image of `side` is resized to a long side (0: not at all), goes through the network, and its logits are resized
 back to probabilities at its own size (`jaxqc.semi.inference.whole_image`); 378 is what 384 rounds to. `vs_full` is the
 gain over the first of the sizes. The peer does the same with the same weights.
 """
@@ -72,9 +72,9 @@ def run(args: argparse.Namespace) -> list[Row]:
     candidates: dict[str, Candidate] = {}
     of: dict[str, tuple[str, int]] = {}
     compile_s: dict[int, float] = {}
-    for fast in args.fast:
-        size = fitting(args.side, args.side, side=fast)
-        program = jax.jit(lambda params, image, fast=fast: whole_image(network, params, image, side=fast))
+    for side in args.long_side:
+        size = fitting(args.side, args.side, side=side)
+        program = jax.jit(lambda params, image, side=side: whole_image(network, params, image, side=side))
         segment, compile_s[size[0]] = compile_timed(program, ready, pixels)
         own = {"jaxqc": Candidate(partial(segment, ready, pixels))}
         if args.peer != "off":
@@ -113,7 +113,9 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = arguments(__doc__.splitlines()[0])
     parser.add_argument("--encoder", choices=sorted(VITS), default="dinov2_vits14")
     parser.add_argument("--side", type=int, default=518, help="of the images")
-    parser.add_argument("--fast", type=int, nargs="+", default=[0, 392, 378], help="sides to shrink them to; 0 = not")
+    parser.add_argument(
+        "--long-side", type=int, nargs="+", default=[0, 392, 378], help="sides to shrink them to; 0 = not"
+    )
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--classes", type=int, default=40)
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")

@@ -3,7 +3,7 @@ baseline beside `tscarnet_sd900_cpu`, the same but for the model.
 
     jaxqc train --config minet_sd900_cpu --data DIR
 
-Where the figures are from: docs/results.md.
+Where the figures are from: docs/results/many_labels.md.
 """
 
 from dataclasses import replace

@@ -8,7 +8,7 @@ on one core, 1.9 points more than labelled images only (three seeds).
 Images are 160 pixels wide, the network is a ResNet-18 to layer 3, crops are of 64. Moving average and blur are scaled
 to a short run and small crops; a rate of 2e-4 learns slower than this one. Rare classes weigh more (`balance`): else
 unlabelled images teach the common ones at their cost. With a GPU: `mvpmatch_marketing`, which takes any set. Results:
-docs/few_labels.md.
+docs/results/few_labels.md.
 """
 
 from jaxqc.config import DataConfig, ModelConfig, OptimConfig, Phase, PhotometricConfig

@@ -7,7 +7,7 @@ reached a mean IoU of 75.8 % in 18 minutes on one core, 0.8 points more than lab
 
 The network is a ResNet-18 to layer 3. Moving average and blur are scaled to a short run and small crops; a rate of 2e-4
 learns slower than this one. There is no CutMix: without it both draws tried reached more. With a GPU:
-`mvpmatch_marketing`, which takes any set. Results: docs/few_labels.md.
+`mvpmatch_marketing`, which takes any set. Results: docs/results/few_labels.md.
 """
 
 from jaxqc.config import DataConfig, ModelConfig, OptimConfig, Phase, PhotometricConfig

@@ -5,7 +5,7 @@
 
 The published layout is split by protocol `seed` (270 + 30 a class); an index.csv brings its own split. The learning
 rate, weight decay, warm-up and clip are our reading where the paper is silent. Clip 10, not 1: at the start the stem's
-gradient has a norm of 28 to 112, and a bound of 1 stops learning. Results: docs/results.md.
+gradient has a norm of 28 to 112, and a bound of 1 stops learning. Results: docs/results/many_labels.md.
 """
 
 from jaxqc.config import AugmentConfig, ModelConfig, OptimConfig, Phase, TrainConfig

@@ -4,7 +4,7 @@ AdamW, small images first, 224 pixels at the end.
     jaxqc train --config tscarnet_sd900_cpu --data DIR
 
 Progressive sizes: an epoch at 96 px costs a fifth of one at 224. Crops stand in for the larger images' detail, and
-light photometric jitter for the many epochs over 729 images. Where the figures are from: docs/results.md.
+light photometric jitter for the many epochs over 729 images. Where the figures are from: docs/results/many_labels.md.
 """
 
 from jaxqc.config import AugmentConfig, ModelConfig, OptimConfig, Phase, TrainConfig

@@ -3,7 +3,8 @@ recipe `tscarnet_sd900_cpu` with ten times its epochs at 224.
 
     jaxqc train --config tscarnet_sd900_cpu_long --data DIR --out runs/long
 
-Most of it is reached after 50 of its 110 epochs (docs/results.md). The same command goes on with a run that was ended.
+Most of it is reached after 50 of its 110 epochs (docs/results/many_labels.md). The same command goes on with
+a run that was ended.
 """
 
 from dataclasses import replace

@@ -8,7 +8,7 @@ boards (a Gaussian per position: 0.949, gaussian_wood_synthetic), fitted in abou
 
 PatchCore, since knots may lie anywhere: rare at each position, they widen a Gaussian's tail there, while one bank of
 patches knows them all. The backbone has seen neither boards nor their defects (`synthetic-resnet18`,
-docs/shipped_weights.md). The settings were chosen on boards of another seed than the demo's; scripts/demo_wood.py shows
+docs/guide/weights.md). The settings were chosen on boards of another seed than the demo's; scripts/demo_wood.py shows
 what they find.
 """
 

@@ -29,7 +29,7 @@ class ModelConfig:
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Compute dtype; master weights, batch-norm statistics and the loss stay float32."""
     weights: str = ""
-    """The start of a saliency network's pretrained encoder, as its `start` takes it; "" = drawn at random."""
+    """Start of a saliency network's pretrained encoder, as its `start` takes it; "" = drawn at random."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class PhotometricConfig:
     contrast: float = 0.5
     saturation: float = 0.5
     hue: float = 0.25
-    """The hue turns by U(-x, x) of the whole circle; at most .5."""
+    """The hue turns by U(-x, x) of the whole circle; at most 0.5."""
     jitter: float = 0.8
     """Probability that the four above apply, in random order."""
     grey: float = 0.2
@@ -120,10 +120,10 @@ class OptimConfig:
     lr: float = 0.05
     momentum: float = 0.9
     nesterov: bool = True
-    """Whether `sgd` looks ahead; else its momentum is plain."""
+    """True: `sgd` looks ahead; else its momentum is plain."""
     weight_decay: float = 5e-4
     decay: Literal["kernels", "all"] = "kernels"
-    """What weight decay takes hold of: `kernels` leaves biases, norms and layer scales alone."""
+    """The reach of weight decay: `kernels` leaves biases, norms and layer scales alone."""
     warmup_epochs: float = 5.0
     schedule: Literal["poly", "cosine", "constant"] = "poly"
     power: float = 0.9
@@ -145,7 +145,7 @@ class TrainConfig:
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
     objective: Any = None
-    """Of a saliency network: its loss with its weights, a dataclass of `jaxqc.saliency.objectives` or such a one of the
+    """A saliency network's loss with its weights, a dataclass of `jaxqc.saliency.objectives` or such a one of the
     recipe's own; None = the network's."""
     phases: tuple[Phase, ...] = (Phase(epochs=200),)
     eval_size: int = 224

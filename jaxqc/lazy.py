@@ -1,4 +1,4 @@
-"""What is imported on first use: public names of a package (PEP 562) and functions, so that importing stays light."""
+"""Names imported on first use: public names of a package (PEP 562) and functions, so that importing stays light."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass

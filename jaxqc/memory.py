@@ -14,7 +14,7 @@ def use_huge_pages() -> None:
 
     XLA's CPU runtime takes its working memory anew in each call, page by page: 20 training steps of TSCARNet with 8
     images of 224 pixels took 6.5 million page faults, with huge pages 0.5 million and 12 to 22 % less time
-    (docs/throughput.md). Nothing happens where that changes nothing (no glibc from 2.35 on, or a kernel that gives
+    (docs/throughput). Nothing happens where that changes nothing (no glibc from 2.35 on, or a kernel that gives
     huge pages to all or to none) or where the user has set GLIBC_TUNABLES.
     """
     if TUNABLES in os.environ or not _on_request():

@@ -25,7 +25,7 @@ PLAIN = 0.5
 
 @dataclass(frozen=True)
 class Scored:
-    """What a model says of one image of its own size.
+    """A model's answer for one image of its own size.
 
     map: float [h w] in [0, 1]. mask: bool [h w], where the model decides itself which pixels are defective; else those
     from the threshold on. probabilities: [c], of the whole image, one a class. labels: int [h w], index of each pixel's
@@ -40,7 +40,7 @@ class Scored:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a model says of one image: the map and more at the image's size, the image's score in the model's own unit
+    """A model's answer for one image: the map and more at the image's size, the image's score in the model's own unit
     (higher is more defective), and whether the model calls the image as a whole defective."""
 
     scored: Scored
@@ -60,11 +60,11 @@ class Scorer:
     name: str
     """The network's or detector's."""
     classes: tuple[str, ...]
-    """Of defects, by the index that the answers' labels or probabilities use."""
+    """Classes of defects, by the index that the answers' labels or probabilities use."""
     threshold: float
-    """Of the answers' maps, where they bring no mask."""
+    """Threshold of the answers' maps, where they bring no mask."""
     how: str
-    """Where the threshold is from, in words."""
+    """Origin of the threshold, in words."""
     batch: int
     devices: int
     settings: Mapping[str, Any]

@@ -13,13 +13,21 @@ After `Method.prepare` the image is float32 and normalised and the mask float32 
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
 
-ArrayLike = jax.Array | np.ndarray
-"""An array of a device or of the host, as `Float[ArrayLike, "n h w c"]`: where NumPy's arrays may come in."""
+ArrayLike = jax.Array | np.ndarray | np.generic
+"""An array of a device or of the host, as in `Float[ArrayLike, "n h w c"]`: where NumPy's arrays may come in."""
+
+if TYPE_CHECKING:
+    Leaf = jax.Array
+else:
+    Leaf = ArrayLike | jax.ShapeDtypeStruct
+"""A leaf of a pytree that passes through JAX: an array, its copy on the host, or its shape (`jax.eval_shape`).
+
+A field `Int[Leaf, "... k"]` has more axes in front while the tree is spread over devices."""
 
 Batch = dict[str, jax.Array]
 """A dict of arrays that share their leading axis; see the module's table."""

@@ -15,7 +15,7 @@ TOLERANCE = {"float32": 1e-3, "bfloat16": 3e-2}
 
 @dataclass(frozen=True)
 class Verdict:
-    """How this machine compares. difference: largest of |map now - map then|, with and without folded batch norm."""
+    """The verdict on this machine. difference: largest of |map now - map then|, with and without folded batch norm."""
 
     path: str
     step: int
@@ -28,7 +28,7 @@ class Verdict:
 
     @property
     def ok(self) -> bool:
-        """Whether both graphs are within the tolerance (a NaN is not)."""
+        """True where both graphs are within the tolerance (a NaN is not)."""
         return self.difference <= self.tolerance and self.folded_difference <= self.tolerance
 
     def lines(self) -> list[str]:

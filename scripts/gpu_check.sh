@@ -12,7 +12,7 @@
 #   carry/wheels/*.whl        packages that are missing there (pip download --no-deps --only-binary=:all: ...)
 #   carry/sd-saliency-900/    the data set, for the training run
 #   carry/run.tgz             an earlier call's run.tgz, to go on with
-# Results go to $OUT (default build/gpu): environment.txt, summary.txt, log.txt, bench.jsonl, throughput.md, run.tgz.
+# Results go to $OUT (default build/gpu): environment.txt, summary.txt, log.txt, bench.jsonl, machines/, run.tgz.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
@@ -222,8 +222,8 @@ if wanted train && [ "$minutes" != 0 ]; then
 fi
 
 if [ -s "$out/bench.jsonl" ]; then
-  rm -f "$out/throughput.md"
-  "$python" -m benchmarks.run_all --rows "$out/bench.jsonl" --page "$out/throughput.md"
+  rm -rf "$out/machines"
+  "$python" -m benchmarks.run_all --rows "$out/bench.jsonl" --pages "$out/machines"
 fi
 printf '\n'
 cat "$out/summary.txt"

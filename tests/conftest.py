@@ -10,11 +10,11 @@ os.environ.setdefault("XLA_FLAGS", f"--xla_force_host_platform_device_count=8 {Q
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 # `make test-shapes`: every annotation of jaxqc, shapes and dtypes included, is checked at each call. The hook stands
-# before the first import of jaxqc. As in PEP 484, an int is taken where a float is asked for.
+# before the first import of jaxqc.
 if os.environ.get("JAXQC_SHAPES"):
-    from jaxtyping import install_import_hook
+    from tests.support.shapes import check_annotations
 
-    install_import_hook("jaxqc", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")
+    check_annotations("jaxqc")
 
 from pathlib import Path
 

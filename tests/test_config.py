@@ -88,7 +88,7 @@ def test_a_detector_is_chosen_by_name_and_its_fields_are_flags():
         with pytest.raises(UserError, match=words):
             override(FitConfig(), flags)
     for wrong in ("gaussian", Gaussian, None):
-        with pytest.raises(UserError, match="detector=.* is not a value of a dataclass such as Gaussian, PatchCore"):
+        with pytest.raises(UserError, match=r"detector=.* is not a value of a dataclass such as Gaussian, PatchCore"):
             validate(FitConfig(detector=wrong))
 
 
@@ -98,7 +98,7 @@ def test_a_recipe_from_before_detector_was_a_field_loads():
     del old["detector"]
     assert from_stored(old, "fit") == FitConfig(detector=PatchCore(width=7), seed=4)
     assert from_stored(to_dict(FitConfig(detector=Gaussian(3))), "fit").detector == Gaussian(3)
-    with pytest.raises(UserError, match="fit.detector: no detector 'padim'"):
+    with pytest.raises(UserError, match=r"fit\.detector: no detector 'padim'"):
         from_stored(old | {"method": "padim"}, "fit")
 
 

@@ -2,7 +2,6 @@
 
 import doctest
 import inspect
-from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -13,7 +12,8 @@ import pytest
 import jaxqc
 
 ROOT = Path(jaxqc.__file__).parent
-NAMESPACES = ("jaxqc", "jaxqc.nn", "jaxqc.models", "jaxqc.metrics", "jaxqc.anomaly", "jaxqc.semi")
+PACKAGES = ("jaxqc", *(f"jaxqc.{path.parent.name}" for path in sorted(ROOT.glob("*/__init__.py"))))
+NAMESPACES = [name for name in PACKAGES if hasattr(import_module(name), "__all__")]
 MODULES = sorted(
     ".".join(("jaxqc", *path.relative_to(ROOT).with_suffix("").parts)).removesuffix(".__init__")
     for path in ROOT.rglob("*.py")
@@ -27,34 +27,39 @@ def examples(thing: Any) -> int:
     return sum(len(test.examples) for test in found)
 
 
-def callables(module: ModuleType) -> Iterator[tuple[str, Any]]:
-    """The public functions and classes that a namespace names; of a module that it names, those defined there."""
-    for name in dir(module):
+def functions(module: ModuleType) -> dict[str, Any]:
+    """The public functions that a module defines."""
+    found = inspect.getmembers(module, inspect.isfunction)
+    return {name: f for name, f in found if f.__module__ == module.__name__ and not name.startswith("_")}
+
+
+def public(namespace: str) -> dict[str, Any]:
+    """The functions and classes that a namespace names; of a module among them, its functions."""
+    module, found = import_module(namespace), {}
+    for name in module.__all__:
         thing = getattr(module, name)
-        if name.startswith("_") or not getattr(thing, "__module__", thing.__name__ if inspect.ismodule(thing) else ""):
-            continue
         if inspect.ismodule(thing):
-            if thing.__name__.startswith("jaxqc.") and module.__name__ in NAMESPACES:
-                for inner, each in vars(thing).items():
-                    if not inner.startswith("_") and getattr(each, "__module__", "") == thing.__name__:
-                        yield f"{name}.{inner}", each
-        elif callable(thing) and thing.__module__.startswith("jaxqc."):
-            yield name, thing
+            found |= {f"{name}.{key}": function for key, function in functions(thing).items()}
+        elif callable(thing):
+            found[name] = thing
+    return found
 
 
 @pytest.mark.parametrize("name", MODULES)
 def test_examples_give_what_they_show(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
     report: list[str] = []
     runner = doctest.DocTestRunner()
     for test in doctest.DocTestFinder().find(import_module(name)):
+        place = tmp_path / test.name  # each example begins in an empty folder
+        place.mkdir()
+        monkeypatch.chdir(place)
         runner.run(test, out=report.append)
     assert runner.summarize(verbose=False).failed == 0, "".join(report)
 
 
 @pytest.mark.parametrize("namespace", NAMESPACES)
 def test_every_public_function_has_an_example(namespace: str) -> None:
-    lacking = [name for name, thing in callables(import_module(namespace)) if not examples(thing)]
+    lacking = [name for name, thing in public(namespace).items() if not examples(thing)]
     assert not lacking, f"{namespace}: no example of {', '.join(lacking)}"
 
 

@@ -17,7 +17,7 @@ from jaxqc.cli import main
 from jaxqc.errors import UserError
 from jaxqc.export.folder import FORMAT, landing, save_arrays
 from jaxqc.export.run import Exported, load
-from jaxqc.export.write import write
+from jaxqc.export.writing import write
 from jaxqc.training.checksums import SUMS, write_sums
 from jaxqc.verify import verify
 from tests.support.compile_cache import shared_cache
@@ -93,7 +93,7 @@ def test_all_outputs(models, opened):
     full, wanted = opened["segmentation"].predict_full(images), models["segmentation"].predict_full(images)
     np.testing.assert_allclose(full["probabilities"], wanted["map"], atol=1e-6)
     np.testing.assert_allclose(full["confidence"], wanted["confidence"], atol=1e-6)
-    with pytest.raises(UserError, match="tells no class"):
+    with pytest.raises(UserError, match="has no 'class'"):
         opened["anomaly"].predict(images, classes=True)
 
 
@@ -194,8 +194,8 @@ def test_a_run_is_no_export_and_an_export_no_run(tmp_path, copy):
         write(copy, tmp_path / "out")
     assert isinstance(jaxqc.load(copy), Exported)
     assert jaxqc.export.is_export(copy)
-    with pytest.raises(UserError, match="export"):
-        jaxqc.api.load(copy)
+    with pytest.raises(UserError, match="an export already"):
+        jaxqc.evaluate(copy, tmp_path)
 
 
 def test_verify_proves_an_export(copy, capsys):
@@ -216,7 +216,7 @@ def test_nothing_half_is_left(models, tmp_path, monkeypatch):
     (tmp_path / "taken" / "file").touch()
     with pytest.raises(UserError, match="there already"), landing(tmp_path / "taken"):
         pass
-    monkeypatch.setattr("jaxqc.export.write.save_json", full)
+    monkeypatch.setattr("jaxqc.export.writing.save_json", full)
     with pytest.raises(UserError, match="No space left"):
         write(models["anomaly"], tmp_path / "out", platforms=("cpu",))
     assert os.listdir(tmp_path) == ["taken"]

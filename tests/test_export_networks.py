@@ -17,7 +17,7 @@ from jaxqc.anomaly.recipe import BackboneConfig, FitConfig, FitDataConfig
 from jaxqc.anomaly.thresholds import Thresholds
 from jaxqc.config import ModelConfig, TrainConfig
 from jaxqc.errors import UserError
-from jaxqc.export.write import write
+from jaxqc.export.writing import write
 from jaxqc.models import build
 from jaxqc.models.resnet import build_backbone
 from jaxqc.models.segmenter import build_segmenter

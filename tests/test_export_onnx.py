@@ -16,7 +16,7 @@ import jaxqc
 from jaxqc.errors import UserError
 from jaxqc.export.graph import graph_of
 from jaxqc.export.onnx import run_onnx
-from jaxqc.export.write import write
+from jaxqc.export.writing import write
 from jaxqc.training.checksums import check_sums
 from tests.support.compile_cache import shared_cache
 from tests.support.tiny_models import SIDE, pictures, tiny_detector, tiny_saliency, tiny_segmentation

@@ -53,7 +53,7 @@ def test_another_output_is_outside(run, capsys):
 def test_other_versions_are_shown(run, capsys, monkeypatch):
     here = environment()
     there = {**here, "versions": {**here["versions"], "jax": "0.0.1"}}
-    monkeypatch.setattr("jaxqc.verify.environment", lambda: there)
+    monkeypatch.setattr("jaxqc.verdict.environment", lambda: there)
     assert main(["verify", str(run)]) == 0
     assert "0.0." in next(line for line in capsys.readouterr().out.splitlines() if "->" in line)
 

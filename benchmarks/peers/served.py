@@ -25,7 +25,7 @@ class Served:
             )
         except OSError as e:
             raise PeerError(f"{python}: {e.strerror}") from e
-        self.versions = self._read(f"{python}: anomalib cannot be imported; see docs/throughput.md for its environment")
+        self.versions = self._read(f"{python}: anomalib cannot be imported; see docs/throughput for its environment")
 
     def ask(self, **request: Any) -> dict[str, Any]:
         """Raises `PeerError` with the peer's own words where the work fails, or its process dies of it."""

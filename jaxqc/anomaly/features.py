@@ -57,7 +57,7 @@ def apply_function(
 def by_halves(apply: Callable[[Variables, Any], Any]) -> Callable[[Variables, Any], Any]:
     """A function of variables and a batch that, on CPU, takes the two halves of an even batch of four or more apart.
 
-    Both halves stand in one program, where the runtime works on them side by side (docs/throughput.md): fewer kernels
+    Both halves stand in one program, where the runtime works on them side by side (docs/throughput): fewer kernels
     have to be divided among the cores and waited for.
     """
 

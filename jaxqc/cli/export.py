@@ -11,7 +11,7 @@ EXAMPLES = """\
   jaxqc export --checkpoint runs/first --out exports/first
   jaxqc export --checkpoint runs/tiles --out exports/tiles --format onnx
   jaxqc export --checkpoint runs/few --out exports/few --height 480 --width 640 --batch 1 --platforms cpu
-docs/load_a_checkpoint.md tells how an export is used. jaxqc verify exports/first recomputes its golden outputs.
+docs/guide/export.md shows how an export is used. jaxqc verify exports/first recomputes its golden outputs.
 """
 
 
@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
         raise UserError("--size: stands for both --height and --width; give it or those")
     if args.format == "onnx":
         refuse_given(args, "goes with stablehlo; an ONNX graph is of no platform", "--platforms")
-    from jaxqc.export.write import write
+    from jaxqc.export.writing import write
     from jaxqc.training.cache import enable_compilation_cache
 
     enable_compilation_cache()

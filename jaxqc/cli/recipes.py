@@ -15,7 +15,7 @@ EXAMPLES = """\
   jaxqc recipes tscarnet_sd900
   jaxqc recipes tscarnet_sd900 --out mine.py"""
 WIDTH = 100
-"""Of the list, on a wider terminal."""
+"""Columns of the list, on a wider terminal."""
 
 
 def add(verbs: Any) -> Parser:

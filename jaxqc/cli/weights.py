@@ -26,7 +26,7 @@ def run(args: argparse.Namespace) -> int:
     if not args.names:
         refuse_given(args, "goes with names to download, and there is none", "--mirror")
         return _list()
-    entries = [known(name) for name in args.names]  # a misspelt name is told before anything is fetched
+    entries = [known(name) for name in args.names]  # a misspelt name is reported before anything is fetched
     for name, entry in zip(args.names, entries, strict=True):
         _get(name, entry, args.mirror, args.quiet)
     return 0
@@ -97,5 +97,5 @@ class _Bar:
         self._bar.stop()
 
     def update(self, done: int, total: int) -> None:
-        """Bytes here, and in all (0 = not told)."""
+        """Bytes here, and in all (0 = not known)."""
         self._bar.update(self._task, completed=done, total=total or None)

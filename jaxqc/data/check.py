@@ -120,8 +120,8 @@ def check_path(
     """
     dataset, found = scan_data(path, layout, keys)
     facts = _look(dataset, max_pixels, progress)
-    told = {(p.where, p.kind) for p in found}
-    found += [p for p in set_problems(dataset, facts) if (p.where, p.kind) not in told]
+    reported = {(p.where, p.kind) for p in found}
+    found += [p for p in set_problems(dataset, facts) if (p.where, p.kind) not in reported]
     shares: dict[str, list[float]] = defaultdict(list)
     for sample, fact in zip(dataset.samples, facts, strict=True):
         if fact.share is not None:

@@ -100,7 +100,7 @@ class ArrayDataset:
         return h.hexdigest()
 
     def moments(self) -> tuple[float, float]:
-        """Mean and standard deviation of all pixels in [0, 1] (SD-saliency-900's 729 training images: .439, .2085)."""
+        """Mean and standard deviation of all pixels in [0, 1] (SD-saliency-900, 729 training images: 0.439, 0.2085)."""
         # Image by image: numpy counts in a copy of eight bytes a pixel.
         histogram = sum(np.bincount(image.reshape(-1), minlength=256) for image in self.images)
         histogram = np.asarray(histogram, np.float64)

@@ -1,6 +1,6 @@
 """Decoding: an image or mask file of any common kind → uint8 pixels, or one `UserError` that names file and reason.
 
-The format is told by the file's first bytes, never by its name, and only the formats of `DECODERS` are opened: formats
+The format is known by the file's first bytes, never by its name, and only the formats of `DECODERS` are opened: formats
 that run other programs (EPS) are out of reach. Of animations and multi-page files the first page counts.
 """
 
@@ -32,7 +32,7 @@ from jaxqc.data.problems import printable
 from jaxqc.errors import UserError
 
 ORIENTATION = 0x0112
-"""The EXIF tag that tells how to turn an image upright; 5 to 8 exchange height and width."""
+"""The EXIF tag by which an image is turned upright; 5 to 8 exchange height and width."""
 
 MAX_PIXELS = 200_000_000
 """Most pixels an image may have by default (20,000 x 10,000): at 4 bytes each, 0.8 GB while it is being decoded."""
@@ -108,14 +108,14 @@ def read_size(path: str | Path, max_pixels: int = MAX_PIXELS) -> tuple[int, int]
         if im.format != "TIFF":
             turned = im.getexif().get(ORIENTATION, 1) >= 5
             return (width, height) if turned else (height, width)
-    # Pillow's versions differ in whether an undecoded TIFF tells the upright size.
+    # Pillow's versions differ in whether an undecoded TIFF gives the upright size.
     return read_image(path, max_pixels).shape[:2]
 
 
 def read_mask(path: str | Path, max_pixels: int = MAX_PIXELS, nonzero: bool = False) -> UInt8[np.ndarray, "h w"]:
     """Decodes a binary mask: 1 = defect, where the value is above 128 of 255 (a mask of only 0 and 1: where it is 1).
 
-    With `nonzero`, every value but 0 is defect (the values of such a mask tell kinds of defects apart). A file of 16
+    With `nonzero`, every value but 0 is defect (the values of such a mask distinguish kinds of defects). A file of 16
     bits that holds no value above 255 is read as one of 8. A mask with a colour palette holds indices: its palette is
     not looked at. Transparent pixels are background.
 

@@ -42,6 +42,7 @@ def normals(dataset: Dataset) -> Dataset:
     """The normal samples, in index order (possibly none).
 
     Examples:
+      >>> from pathlib import Path
       >>> samples = (Sample("a", Path("a.png"), label=0), Sample("b", Path("b.png"), label=1))
       >>> [sample.id for sample in normals(Dataset("tiny", ("good", "hole"), samples)).samples]
       ['a']
@@ -53,6 +54,7 @@ def defects(dataset: Dataset) -> Dataset:
     """The defective samples, in index order (possibly none).
 
     Examples:
+      >>> from pathlib import Path
       >>> samples = (Sample("a", Path("a.png"), label=0), Sample("b", Path("b.png"), label=1))
       >>> [sample.id for sample in defects(Dataset("tiny", ("good", "hole"), samples)).samples]
       ['b']

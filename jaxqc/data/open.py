@@ -56,7 +56,7 @@ def open_data(
     """The index of a data set; reads no pixels (of a TFDS set a few masks).
 
     Args:
-      path: a folder, or a record file. layout: as in `DataConfig`; `auto` tells them apart.
+      path: a folder, or a record file. layout: as in `DataConfig`; `auto` distinguishes them.
       skip_bad: let absent files pass, for the loader to skip and list.
       keys: for TFDS sets whose features do not have the usual names.
 

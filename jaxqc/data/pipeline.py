@@ -75,7 +75,7 @@ def _colour(image: np.ndarray) -> bool:
 class Loader(Iterator[HostBatch]):
     """An iterator of host batches with an exact position. Close it (or use `with`) when worker processes are used.
 
-    `step` is the number of the next batch; `steps_per_epoch` and `plan` tell the rest.
+    `step` is the number of the next batch; `steps_per_epoch` and `plan` give the rest.
     """
 
     def __init__(
@@ -159,7 +159,7 @@ class BatchSource(Protocol):
     def __len__(self) -> int: ...
 
     def digest(self) -> str:
-        """SHA-256 that tells it from any other set."""
+        """SHA-256 that distinguishes it from any other set."""
         ...
 
     def loader(

@@ -117,7 +117,7 @@ def write_splits(folder: str | Path, train: Dataset, test: Dataset) -> None:
 
 
 def read_splits(folder: str | Path, dataset: Dataset) -> tuple[Dataset, Dataset]:
-    """Inverse of `write_splits`. Train and test may share ids only where `noised.txt` tells of protocol `field`.
+    """Inverse of `write_splits`. Train and test may share ids only where `noised.txt` records protocol `field`.
 
     Raises:
       UserError: a list is absent, is malformed, names an unknown id, or train and test overlap.

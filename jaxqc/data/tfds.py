@@ -81,7 +81,7 @@ def open_tfds(
       foreground: mask values that mean defect, where the mask is not binary.
 
     Raises:
-      UserError: no prepared set there, a format without random access, or features that cannot be told apart.
+      UserError: no prepared set there, a format without random access, or features that cannot be distinguished.
     """
     folder = _folder(Path(path))
     info = _info(str(folder))

@@ -30,7 +30,7 @@ class LayeredBackbone:
     channels: dict[int, int]
 
     def lacks(self, config: FitConfig) -> str:
-        """Why a cell cannot be measured with it; "" if it can."""
+        """The reason why a cell cannot be measured with it; "" if it can."""
         if is_trained(config.ready):
             return f"{config.name} is trained on images; fit it by jaxqc fit"
         absent = [str(i) for i in config.backbone.layers if i not in self.layers]
@@ -57,7 +57,7 @@ def load_network(config: BackboneConfig) -> LayeredBackbone:
 class Features:
     """Layer features of samples: computed once and kept on disk, or computed anew each time where they take too much.
 
-    limit: most bytes on disk. done: told of images as they pass the backbone.
+    limit: most bytes on disk. done: takes images as they pass the backbone.
     """
 
     def __init__(

@@ -153,7 +153,7 @@ def describe(config: FitConfig) -> str:
 
 
 def key_of(config: FitConfig, digest: str, network: LayeredBackbone) -> str:
-    """What a row is found by: all that its numbers depend on."""
+    """The key of a row: all that its numbers depend on."""
     recipe = to_dict(config)
     for name in ("batch", "devices"):
         del recipe[name]

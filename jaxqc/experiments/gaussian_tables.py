@@ -22,7 +22,7 @@ COLUMNS = {
     "pixel_f1_max": "pixel F1",
     "au_pro": "AU-PRO",
 }
-"""What a table shows. F1 is the best over all thresholds, of images and of pixels: the paper does not say which it
+"""Columns of a table. F1 is the best over all thresholds, of images and of pixels: the paper does not say which it
 means, nor where its threshold is from."""
 
 Paper = tuple[float | None, float | None, float | None]
@@ -40,7 +40,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Tables:
-    """What the tables vary. weights: file or name of each backbone's weights. spade, patchcore: the other detectors."""
+    """Variations of the tables. weights: file or name of each backbone's. spade, patchcore: the other detectors."""
 
     base: FitConfig
     weights: Mapping[str, str]

@@ -113,7 +113,7 @@ def _write_lists(lists: Path, data: str | Path, cell: Cell) -> Splits:
 
 
 def measured(data: str | Path, folder: str | Path, batch: int) -> dict[str, dict[str, float]]:
-    """What `jaxqc evaluate` gives for a run's best checkpoint, each image at its own size: `metrics` of the test images
+    """Results of `jaxqc evaluate` for a run's best checkpoint, each image at its own size: `metrics` of the test images
     and `unlabeled` (see `run_cells`)."""
     model = load_segmentation(folder, "best", batch)
     parts = {"metrics": "val", "unlabeled": "unlabeled"}

@@ -9,6 +9,8 @@ __all__ = ["Exported", "is_export", "load", "write"]
 if TYPE_CHECKING:
     from jaxqc.export.folder import is_export
     from jaxqc.export.run import Exported, load
-    from jaxqc.export.write import write
+    from jaxqc.export.writing import write
 
-__getattr__, __dir__ = lazy_names(__name__, {"Exported": "run", "is_export": "folder", "load": "run", "write": "write"})
+__getattr__, __dir__ = lazy_names(
+    __name__, {"Exported": "run", "is_export": "folder", "load": "run", "write": "writing"}
+)

@@ -7,7 +7,7 @@ import numpy as np
 TOLERANCE = {"float32": 1e-4, "bfloat16": 3e-2}
 """Largest difference by compute dtype: of values in [0, 1] absolute, of others (distances, scores) relative to the
 largest one. Sums of another order explain some 1e-6; a twentieth of a grey level (1e-4) is below what any threshold on
-8-bit maps can tell."""
+8-bit maps can show."""
 SHARE = 1e-3
 """Largest share of pixels whose label or mask differs. A value at the threshold may fall to either side, and the
 opening of a mask passes that on to its neighbours."""

@@ -24,7 +24,7 @@ _SQUARE = np.ones((2, 2), np.uint8)
 
 @dataclass(frozen=True)
 class Regions:
-    """What a mask holds: every region's area and class, largest first, and the first of them in detail."""
+    """Regions of a mask: every region's area and class, largest first, and the first of them in detail."""
 
     height: int
     width: int

@@ -1,7 +1,7 @@
-"""What an inspection says: a defect, an image's finding, a lot's figures; frozen values that go to JSON and back.
+"""Results of an inspection: a defect, an image's finding, a lot's figures; frozen values that go to JSON and back.
 
 Coordinates are pixels of the original image, x to the right and y down, measured at pixel edges: the pixel in column j
-and row i covers [j, j + 1) x [i, i + 1). So a box is half-open, a lone first pixel has the centroid (.5, .5), and the
+and row i covers [j, j + 1) x [i, i + 1). So a box is half-open, a lone first pixel has the centroid (0.5, 0.5), and the
 area inside a polygon is about the number of its pixels.
 """
 
@@ -40,10 +40,10 @@ class Defect:
     width: float
     """The shorter side."""
     mean_score: float
-    """Of the map over the defect's pixels, in [0, 1]."""
+    """Mean of the map over the defect's pixels, in [0, 1]."""
     peak_score: float
     polygon: tuple[tuple[float, float], ...]
-    """Outline (x, y), open (the last point is not the first again), simplified; holes are not told."""
+    """Outline (x, y), open (the last point is not the first again), simplified; holes are not recorded."""
     area_mm2: float | None = None
     length_mm: float | None = None
     width_mm: float | None = None
@@ -65,12 +65,12 @@ class Defect:
 
 @dataclass(frozen=True)
 class Finding:
-    """What was found on one image."""
+    """The findings on one image."""
 
     image: str
     """Path or id, as the manifest names it."""
     sha256: str
-    """Of the image file's bytes, 64 hexadecimal digits."""
+    """Digest of the image file's bytes, 64 hexadecimal digits."""
     height: int
     width: int
     """Pixels."""

@@ -1,4 +1,4 @@
-"""What is to be inspected: a manifest (CSV or Parquet), a folder of images, or one image.
+"""Images to inspect: a manifest (CSV or Parquet), a folder of images, or one image.
 
 | column   | needed | meaning                                                            |
 |----------|--------|--------------------------------------------------------------------|
@@ -162,7 +162,7 @@ def _check(
 
 
 class _Seen(NamedTuple):
-    """Where an image stood first, and a lot, with its row."""
+    """The first place of an image, and of a lot, with its row."""
 
     images: dict[str, str]
     lots: dict[str, tuple[str, dict[str, str]]]

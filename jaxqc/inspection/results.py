@@ -1,4 +1,4 @@
-"""What an inspection leaves in its folder, beside the ledger.
+"""The files that an inspection leaves in its folder, beside the ledger.
 
 | file              | holds                                                                                         |
 |-------------------|-----------------------------------------------------------------------------------------------|
@@ -32,12 +32,12 @@ from jaxqc.training.record import environment
 
 LEDGER, GALLERY, REPORT = "ledger.sqlite", "gallery", "report.html"
 SHOWN = 20
-"""Problems that are told in full; the file has all."""
+"""Problems that are printed in full; the file has all."""
 
 
 @dataclass(frozen=True)
 class Inspection:
-    """What an inspection came to.
+    """The outcome of an inspection.
 
     new: images that this call brought into the ledger; known: those that were there (or were copies of others); bad:
     those that could not be inspected, each with its reason in `out / "problems.csv"`, the first few in `reasons`.
@@ -62,7 +62,7 @@ class Inspection:
 
 
 def claim_of(ledger: str, model: ModelInfo) -> dict[str, Any]:
-    """What marks a folder as one inspection's. ledger: its name, without a password."""
+    """The mark of a folder as one inspection's. ledger: its name, without a password."""
     weights, settings = model.details["weights_sha256"], model.details["settings"]
     return {"jaxqc": 1, "ledger": ledger, "model": model.digest, "weights": weights, "settings": settings}
 
@@ -151,7 +151,7 @@ def _sum(line: bytes) -> str:
 
 
 class Problems:
-    """`problems.csv`, written as problems come; a context manager. The first few are kept to be told.
+    """`problems.csv`, written as problems come; a context manager. The first few are kept to be printed.
 
     `errors`: images that were left out; `warnings` only deserve a look.
     """

@@ -31,7 +31,7 @@ class DefectRules:
 
 @dataclass(frozen=True)
 class ClassWeight:
-    """How much a class of defects counts in the severity; a class that is not named counts 1."""
+    """Weight of a class of defects in the severity; a class that is not named counts 1."""
 
     name: str
     weight: float = 1.0
@@ -69,7 +69,7 @@ class VerdictRules:
     reject_classes: tuple[str, ...] = ()
     """Classes of which one defect is enough to reject."""
     review_counts: bool = False
-    """Whether an image to be reviewed counts as defective in its lot; else only a rejected one does."""
+    """An image to be reviewed counts as defective in its lot; else only a rejected one does."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class LotRules:
     severe_share: float = 0.05
     """Risk is high where more than this share of the images is severe."""
     confidence: float = 0.95
-    """Of the interval of the defective share."""
+    """Confidence of the interval of the defective share."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ class GradeRules:
     lots: LotRules = field(default_factory=LotRules)
 
     def check(self, where: str) -> None:
-        """What no single field's type tells. Raises UserError."""
+        """Checks what no single field's type can. Raises UserError."""
         s, v, lots = self.severity, self.verdict, self.lots
         positive = {f"severity.{name}": getattr(s, name) for name in ("area_full", "count_full", "largest_full")}
         positive |= {"defects.smallest": self.defects.smallest, "defects.kept": self.defects.kept}
@@ -119,7 +119,7 @@ class GradeRules:
             raise UserError(f"{where}: lots.confidence={lots.confidence!r} must be between 0 and 1")
 
     def check_classes(self, classes: Sequence[str], where: str) -> None:
-        """Raises UserError where the rules name a class that the model does not tell."""
+        """Raises UserError where the rules name a class that the model does not know."""
         for kind, names in (
             ("severity.weights", tuple(w.name for w in self.severity.weights)),
             ("verdict.reject_classes", self.verdict.reject_classes),

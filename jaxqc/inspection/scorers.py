@@ -18,12 +18,12 @@ from jaxqc.scorer import Scorer
 
 
 def make_scorer(model: Any, threshold: float | None = None, devices: int = 0) -> Scorer:
-    """How a loaded model scores images.
+    """The scorer of a loaded model.
 
     Args:
       threshold: of the map, in (0, 1]; None takes the model's own: a saliency run's calibrated one (`PLAIN` where it
         has none), a detector's, a segmentation's most probable class. A detector's map has its calibrated threshold at
-        .5; another one moves that of the image's score by the same factor.
+        0.5; another one moves that of the image's score by the same factor.
       devices: how many take batches in turns; 0 = all there are.
 
     Raises:

@@ -33,7 +33,7 @@ from jaxqc.progress import Progress
 from jaxqc.scorer import Scored, Scorer
 
 THREADS = min(16, os.cpu_count() or 1)
-"""That judge."""
+"""Threads that judge."""
 
 
 @dataclass(frozen=True)
@@ -149,7 +149,7 @@ class Stream:
                 return
 
     def examine(self, line: Line, raw: Any) -> Judged:
-        """What the scorer gave → the finding."""
+        """The scorer's answer → the finding."""
         answer = self.scorer.answer(line.image.shape[0], line.image.shape[1], raw)
         scored, threshold = answer.scored, self.scorer.threshold
         try:
@@ -162,8 +162,8 @@ class Stream:
         return Judged(line, replace(scored, mask=regions.mask), finding)
 
     def keep(self, batch: Sequence[Judged]) -> None:
-        """What is told of a batch beside the ledger comes first: a crash may leave too much of that, which the next
-        call mends, but never too little."""
+        """Keeps a batch, first what stands beside the ledger: a crash may leave too much of that, which the next call
+        mends, but never too little."""
         findings, rows = [], []
         for one in batch:
             if isinstance(one.finding, UserError):

@@ -24,7 +24,7 @@ from jaxtyping import Array, Bool, Float, Int, Num
 from jaxqc.metrics import exact_counts, ranking
 from jaxqc.metrics.aupro import LIMIT
 from jaxqc.metrics.histogram import Edges, checked_edges, histogram, pixel_groups, region_groups
-from jaxqc.types import ArrayLike, Metrics
+from jaxqc.types import ArrayLike, Leaf, Metrics
 
 
 @struct.dataclass
@@ -37,13 +37,13 @@ class AnomalySums:
     edges: Edges = struct.field(pytree_node=False)
     pixels: exact_counts.Wide
     """[1 + kinds, bins, 4]: `histogram`'s columns."""
-    broken: Int[ArrayLike, "... k"]
+    broken: Int[Leaf, "... k"]
     """Images by kind whose map or score is not finite."""
-    count: Int[ArrayLike, "..."] | np.integer
+    count: Int[Leaf, "..."]
     """Images."""
-    scores: Float[ArrayLike, "... n"]
-    kinds: Int[ArrayLike, "... n"]
-    filled: Int[ArrayLike, "... n"]
+    scores: Float[Leaf, "... n"]
+    kinds: Int[Leaf, "... n"]
+    filled: Int[Leaf, "... n"]
     """Number of images in each slot: 1 where all is well."""
 
 
@@ -98,8 +98,9 @@ def update(
       (1.0, 1.0)
     """
     k, n = len(sums.broken), len(sums.filled)
+    maps, region_weight = jnp.asarray(maps), jnp.asarray(region_weight)
     truth, counted = jnp.asarray(masks) > 0.5, jnp.asarray(weight) > 0
-    score = (maps.max(axis=(1, 2)) if scores is None else scores).astype(jnp.float32)
+    score = jnp.asarray(maps.max(axis=(1, 2)) if scores is None else scores, jnp.float32)
     finite = jnp.isfinite(maps).all(axis=(1, 2)) & jnp.isfinite(score)
     if kind is None:
         kind = truth.any(axis=(1, 2)).astype(jnp.int32)

@@ -4,7 +4,7 @@ Definition: Bergmann et al., "The MVTec Anomaly Detection Dataset", IJCV 2021, s
 per-region overlap is the mean over all defect regions of the test set of the share of the region that is marked. So a
 defect pixel has the mass 1 / (its region's size), and the total mass is the number of regions. It is drawn over the
 false positive rate of *all* non-defect pixels of the test set, defect-free images included, and integrated up to a
-rate of .3. With these masses it is an area under a ROC curve, `ranking.area`, and cannot exceed 1.
+rate of 0.3. With these masses it is an area under a ROC curve, `ranking.area`, and cannot exceed 1.
 
 The streaming form with a bound of its error is in `anomaly.py`.
 """

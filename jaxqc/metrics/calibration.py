@@ -10,18 +10,18 @@ from flax import struct
 from jaxtyping import Float, Num
 
 from jaxqc.metrics.threshold import LEVELS, level_counts
-from jaxqc.types import ArrayLike, Metrics
+from jaxqc.types import ArrayLike, Leaf, Metrics
 
 
 @struct.dataclass
 class Levels:
     """Weighted sums over images of shares of their pixels; merging is addition. Every image counts alike."""
 
-    hits: Float[ArrayLike, "... 256"]
+    hits: Float[Leaf, "... 256"]
     """Defect pixels at or above each of the 256 levels."""
-    marked: Float[ArrayLike, "... 256"]
+    marked: Float[Leaf, "... 256"]
     """All pixels at or above it."""
-    defect: Float[ArrayLike, "..."] | np.floating
+    defect: Float[Leaf, "..."]
     """Defect pixels."""
 
 

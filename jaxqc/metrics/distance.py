@@ -34,8 +34,8 @@ def distance_transform(mask: Bool[Array, "b h w"]) -> tuple[Float[Array, "b h w"
 
     Examples:
       >>> distance, index = distance_transform(jnp.array([[[1, 0, 0], [0, 0, 0]]], bool))
-      >>> distance[0].round(3).tolist(), index[0].tolist()
-      ([[0.0, 1.0, 2.0], [1.0, 1.4140000343322754, 2.236000061035156]], [[0, 0, 0], [0, 0, 0]])
+      >>> (distance[0] ** 2).round(3).tolist(), index[0].tolist()
+      ([[0.0, 1.0, 4.0], [1.0, 2.0, 5.0]], [[0, 0, 0], [0, 0, 0]])
     """
     w = mask.shape[2]
     row = lax.broadcasted_iota(jnp.int32, mask.shape, 1)

@@ -20,8 +20,8 @@ def e_measure(counts: Counts) -> Float[Array, "b t"]:
     Examples:
       >>> from jaxqc.metrics.threshold import fixed_counts
       >>> truth = jnp.array([[[True, False, False, False]]])
-      >>> e_measure(fixed_counts(truth, truth)).round(3).tolist()  # n / (n - 1) with n = 4 pixels
-      [[1.3329999446868896]]
+      >>> round(float(e_measure(fixed_counts(truth, truth))[0, 0]), 3)  # n / (n - 1) with n = 4 pixels
+      1.333
     """
     n = counts.pixels
     hits, marked, defect = (c.astype(jnp.float32) for c in (counts.hits, counts.marked, counts.defect))

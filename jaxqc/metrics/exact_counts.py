@@ -7,7 +7,7 @@ from flax import struct
 from jaxtyping import Array, Int, UInt32
 
 from jaxqc.metrics.segmentation import WORD
-from jaxqc.types import ArrayLike
+from jaxqc.types import Leaf
 
 
 @struct.dataclass
@@ -17,8 +17,8 @@ class Wide:
     A sum by `psum` over up to 128 devices fits the low word, which the next `add` carries.
     """
 
-    low: Int[ArrayLike, "..."]
-    high: Int[ArrayLike, "..."]
+    low: Int[Leaf, "..."]
+    high: Int[Leaf, "..."]
 
 
 def zeros(shape: tuple[int, ...]) -> Wide:
@@ -59,9 +59,9 @@ def add(a: Wide, b: Wide) -> Wide:
     """The sum of both.
 
     Examples:
-      >>> one = Wide(jnp.array([2**24 - 1]), jnp.array([2**30]))
+      >>> one = Wide(jnp.array([2**24 - 1]), jnp.array([2**29]))
       >>> value(add(one, one)).tolist()
-      [36028797052518398]
+      [18014398543036414]
     """
     return carry(jax.tree.map(jnp.add, a, b))
 

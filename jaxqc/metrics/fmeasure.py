@@ -26,8 +26,8 @@ def f_measure(counts: Counts, beta2: float = 0.3) -> Float[Array, "b t"]:
     Examples:
       >>> from jaxqc.metrics.threshold import fixed_counts
       >>> truth = jnp.array([[[True, True, False, False]]])
-      >>> f_measure(fixed_counts(jnp.ones_like(truth), truth), beta2=1.0).round(3).tolist()  # precision 0.5, recall 1
-      [[0.6669999957084656]]
+      >>> round(float(f_measure(fixed_counts(jnp.ones_like(truth), truth), beta2=1.0)[0, 0]), 3)  # P 0.5, R 1
+      0.667
     """
     below = beta2 * counts.defect + counts.marked
     return (1 + beta2) * counts.hits / jnp.maximum(below, 1e-6)

@@ -12,13 +12,12 @@ device scores below 1.2e-38 in size tie with 0, as everywhere in XLA.
 
 from typing import Any, NamedTuple
 
-import numpy as np
 from jaxtyping import Bool, Float, Num
 
 from jaxqc.types import ArrayLike
 
 Values = Float[ArrayLike, " g"]
-Scalar = Float[ArrayLike, ""] | np.floating
+Scalar = Float[ArrayLike, ""]
 
 
 class Groups(NamedTuple):

@@ -9,7 +9,7 @@ The definitions are those of PySODMetrics 1.6, each with its source in its own f
 - A defect-free image scores 0 in F, weighted F and IoU whatever is predicted, as published: read S, E and MAE there.
 - E is divided by pixels − 1: a perfect map scores n / (n − 1).
 - A stretched grey level can lie exactly on a threshold. Here it lies there exactly; the tool's float64 rounding decides
-  either way, which can move one level of one image (up to .001 in its IoU, .0002 in its mean E and F).
+  either way, which can move one level of one image (up to 0.001 in its IoU, 0.0002 in its mean E and F).
 """
 
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ from jaxqc.metrics.emeasure import e_measure
 from jaxqc.metrics.fmeasure import f_measure, iou, weighted_f, weighted_precision_recall
 from jaxqc.metrics.structure import s_measure
 from jaxqc.metrics.threshold import LEVELS, adaptive_counts, fixed_counts, image_mean, level_counts
-from jaxqc.types import ArrayLike, Metrics
+from jaxqc.types import ArrayLike, Leaf, Metrics
 
 SCALARS = ("s_measure", "e_adaptive", "weighted_f", "weighted_f_03", "f_adaptive", "mae", "iou")
 CURVES = ("e", "f")
@@ -42,11 +42,11 @@ class SaliencySums:
     The leading axis is [1 + classes]: all images, then each class. float32 throughout.
     """
 
-    count: Float[ArrayLike, "... k"]
+    count: Float[Leaf, "... k"]
     """Sum of weights."""
-    scalars: dict[str, Float[ArrayLike, "... k"]]
+    scalars: dict[str, Float[Leaf, "... k"]]
     """One sum for each of `SCALARS`."""
-    curves: dict[str, Float[ArrayLike, "... k 256"]]
+    curves: dict[str, Float[Leaf, "... k 256"]]
     """The E- and the F-measure at each threshold of 256."""
 
 
@@ -144,8 +144,8 @@ def update(
     sums: SaliencySums,
     pred: Float[ArrayLike, "b h w"],
     mask: Num[ArrayLike, "b h w"] | Bool[ArrayLike, "b h w"],
-    label: Int[Array, " b"],
-    weight: Float[Array, " b"],
+    label: Int[ArrayLike, " b"],
+    weight: Float[ArrayLike, " b"],
     *,
     normalize: bool = True,
     quantize: bool = True,

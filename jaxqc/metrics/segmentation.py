@@ -8,7 +8,7 @@ import numpy as np
 from flax import struct
 from jaxtyping import Float, Int, UInt8
 
-from jaxqc.types import ArrayLike, Metrics
+from jaxqc.types import ArrayLike, Leaf, Metrics
 
 WORD = 24
 """Bits kept in the low word; the rest of int32 is room for `psum` over up to 128 devices before the next carry."""
@@ -21,8 +21,8 @@ class ConfusionSums:
     float32 would stop counting at 2**24 pixels and int32 at 2**31, which a thousand large images exceed.
     """
 
-    low: Int[ArrayLike, "... k k"]
-    high: Int[ArrayLike, "... k k"]
+    low: Int[Leaf, "... k k"]
+    high: Int[Leaf, "... k k"]
 
 
 def empty(num_classes: int) -> ConfusionSums:

@@ -11,7 +11,7 @@ EPS = 2.0**-52
 
 
 def s_measure(pred: Float[Array, "b h w"], truth: Bool[Array, "b h w"]) -> Float[Array, " b"]:
-    """S = max(0, .5 * object part + .5 * region part); without defect 1 − mean(pred), with nothing else mean(pred).
+    """S = max(0, 0.5 * object part + 0.5 * region part); without defect 1 − mean(pred), with nothing else mean(pred).
 
     Examples:
       >>> truth = jnp.zeros((1, 8, 8), bool).at[0, 2:5, 2:5].set(True)

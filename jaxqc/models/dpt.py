@@ -110,7 +110,7 @@ class DPT(nn.Module):
         for i in range(len(narrow) - 1, 0, -1):
             x = Fusion(self.dtype, name=f"fuse{i}")(x, narrow[i - 1], sizes[i - 1])
         x = nn.relu(Conv(self.features, dtype=self.dtype, kernel_init=weight_init, name="smooth")(x))
-        # float32 from here on: half precision cannot tell probabilities of .90 and .95 apart.
+        # float32 from here on: half precision cannot separate probabilities of 0.90 and 0.95.
         logits = Pointwise(self.classes, jnp.float32, self._start(), weight_init, name="logits")(x)
         return logits if size is None else resize_align_corners(logits, *size)
 

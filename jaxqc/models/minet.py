@@ -32,7 +32,7 @@ def check_sides(image: ArrayLike) -> None:
 
 
 def log_odds(probability: float) -> float:
-    """The logit of a probability, kept within ±6.9 (.001 to .999): the start of a mask head's bias.
+    """The logit of a probability, kept within ±6.9 (0.001 to 0.999): the start of a mask head's bias.
 
     Examples:
       >>> log_odds(0.5)

@@ -1,6 +1,6 @@
 """ResNets under the names of torchvision, timm and the authors' CBAM code → our variables, with a report, and back.
 
-Every variable of ours has exactly one name there (`torch_name`). A name beyond those is told, never dropped silently.
+Every variable of ours has exactly one name there (`torch_name`). A name beyond those is listed, never dropped silently.
 """
 
 from collections.abc import Mapping, Sequence

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxqc.nn.conv import Conv, ConvBN, Norm, Pointwise
+from jaxqc.types import ArrayLike
 
 REDUCTION = 16
 """Channels of a block over hidden units of its channel gate (section 5.1)."""
@@ -28,7 +29,7 @@ class ChannelAttention(nn.Module):
     reduction: int = 4
 
     @nn.compact
-    def __call__(self, x: jax.Array, strength: jax.Array | None = None) -> jax.Array:
+    def __call__(self, x: ArrayLike, strength: ArrayLike | None = None) -> jax.Array:
         channels = x.shape[-1]
         squeeze = Pointwise(max(1, channels // self.reduction), x.dtype, name="squeeze")
         excite = Pointwise(channels, x.dtype, name="excite")
@@ -49,7 +50,7 @@ class SpatialAttention(nn.Module):
     kernel_size: int = 7
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
+    def __call__(self, x: ArrayLike) -> jax.Array:
         pooled = jnp.stack([x.mean(-1), x.max(-1)], -1)
         return x * nn.sigmoid(Conv(1, self.kernel_size, x.dtype, name="conv")(pooled))
 
@@ -58,7 +59,7 @@ class CBAM(nn.Module):
     """Channel attention, then spatial attention: [n h w c] → [n h w c]. 2c²/16 + c + c/16 + 100 parameters and 2 more.
 
     The spatial gate is sigmoid(BN(conv 7x7 without bias over [max, mean])): order and batch norm as in the authors'
-    published code, whose checkpoints fit; their batch norm keeps .99 of its statistics a step.
+    published code, whose checkpoints fit; their batch norm keeps 0.99 of its statistics a step.
 
     The parameter `strength` [2] (channel, spatial) is ours: each factor is (1 − s) + s · gate. At s = 1 that is CBAM as
     published. At s = 0 the block is the identity, exactly and in every dtype, so that it can be put into a network
@@ -78,7 +79,7 @@ class CBAM(nn.Module):
     """Start of both strengths: 0 = identity."""
 
     @nn.compact
-    def __call__(self, x: Float[Array, "n h w c"], train: bool = False) -> Float[Array, "n h w c"]:
+    def __call__(self, x: Float[ArrayLike, "n h w c"], train: bool = False) -> Float[Array, "n h w c"]:
         strength = self.param("strength", nn.initializers.constant(self.strength), (2,)).astype(x.dtype)
         x = ChannelAttention(REDUCTION, name="channel")(x, strength[0])
         norm = dataclasses.replace(self.norm, momentum=0.99)
@@ -87,5 +88,5 @@ class CBAM(nn.Module):
         return x * _mixed(gate, strength[1])
 
 
-def _mixed(gate: jax.Array, strength: jax.Array | None) -> jax.Array:
+def _mixed(gate: jax.Array, strength: ArrayLike | None) -> jax.Array:
     return gate if strength is None else (1 - strength) + strength * gate

@@ -24,7 +24,7 @@ _KERNEL = np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]], np
 _OUTPUT = np.array([[1, 1, 1, 0], [0, 1, -1, -1]], np.float64)
 """B^T, G and A^T of F(2, 3): output = A^T [(G k G^T) * (B^T x B)] A, tile by tile."""
 
-# Where each way measured better (docs/throughput.md, beside the backbone).
+# Where each way measured better (docs/throughput, beside the backbone).
 _WINOGRAD_PIXELS, _WINOGRAD_ELEMENTS, _WINOGRAD_CHANNELS = 1_536, 1_700_000, 64
 _BLOCKED_PIXELS, _BLOCKED_CHANNELS, _BLOCK = 8_192, 32, 900
 _TINY = 4

@@ -11,19 +11,22 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from jaxqc.types import ArrayLike
+
 
 def resample_grid(
-    table: Float[Array, "g k d"], height: int, width: int, offset: float = 0.0, antialias: bool = False
+    table: Float[ArrayLike, "g k d"], height: int, width: int, offset: float = 0.0, antialias: bool = False
 ) -> Float[Array, "{height} {width} d"]:
     """The table at another grid size; the table itself where the size is its own.
 
     offset: added to `height` and `width` for the sampling scale alone. DINOv2 (arXiv 2304.07193) was trained and
-    published with .1, a guard against rounding that moves every sample by a little.
+    published with 0.1, a guard against rounding that moves every sample by a little.
 
     Examples:
       >>> resample_grid(jnp.ones((16, 16, 192)), 12, 20).shape
       (12, 20, 192)
     """
+    table = jnp.asarray(table)
     rows, columns = table.shape[:2]
     if (height, width) == (rows, columns):
         return table
@@ -39,8 +42,8 @@ def bicubic_matrix(n_in: int, n_out: int, scale: float, antialias: bool = False)
     float32, computed in float64; every row sums to 1.
 
     Examples:
-      >>> bicubic_matrix(4, 2, 0.5).round(3).tolist()
-      [[0.594, 0.5, -0.094, 0.0], [0.0, -0.094, 0.5, 0.594]]
+      >>> bicubic_matrix(3, 6, 2.0).sum(1).round(6).tolist()
+      [1.0, 1.0, 1.0, 1.0, 1.0, 1.0]
     """
     centre = (np.arange(n_out) + 0.5) / scale
     if antialias:

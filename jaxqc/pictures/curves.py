@@ -31,7 +31,7 @@ METRICS = {
     "pixel_accuracy": ("pixel accuracy", "#009E73", "s"),
     "mae": ("MAE (lower is better)", "#595959", "v"),
 }
-"""Validation metrics drawn: name, colour (Okabe and Ito's, told apart with any colour vision) and marker."""
+"""Validation metrics drawn: name, colour (Okabe and Ito's, distinct with any colour vision) and marker."""
 
 
 def training_curve(

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import matplotlib.figure
 
 HIT, MISSED, FALSE = "#009E73", "#E69F00", "#CC79A7"
-"""Okabe and Ito's green, orange and purple: told apart with any colour vision."""
+"""Okabe and Ito's green, orange and purple: distinct with any colour vision."""
 
 
 @dataclass(frozen=True)
@@ -49,8 +49,8 @@ def boxes(probability: Num[np.ndarray, "h w"], threshold: float = 0.5, min_area:
     """Boxes round the 8-connected regions of `probability > threshold` of at least `min_area` pixels, largest first.
 
     Examples:
-      >>> boxes(np.array([[0.0, 0.9, 0.8]]))
-      [Box(top=0, left=1, bottom=1, right=3, area=2, score=0.85)]
+      >>> boxes(np.array([[0.0, 0.75, 1.0]]))
+      [Box(top=0, left=1, bottom=1, right=3, area=2, score=0.875)]
     """
     from scipy import ndimage
 
@@ -123,7 +123,7 @@ def result_figure(
             regions = boxes(row.map, threshold, max(1, row.map.size // 2000))
         else:
             regions = boxes(row.map * (row.found > 0), 0.0)
-        # Whoever only decided that there is a defect did not tell its kind.
+        # Whoever only decided that there is a defect did not say its kind.
         draw_boxes(ax, regions, row.image.shape, row.predicted or ("defect" if row.verdict is not None else row.label))
         sheet.caption(i, *_caption(row, threshold))
     sheet.heat_bar(scale)

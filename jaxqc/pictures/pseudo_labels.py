@@ -20,7 +20,7 @@ Rows = Sequence[Mapping[str, Any]]
 
 
 def pseudo_label_curves(runs: Mapping[str, Rows], path: str | Path, title: str = "") -> "matplotlib.figure.Figure":
-    """Draws what the training rows of some runs tell of their pseudo-labels and writes it to `path`.
+    """Draws what the training rows of some runs record of their pseudo-labels and writes it to `path`.
 
     runs: rows of metrics.jsonl by the run's name; `tier{i}_share` is the share of valid pixels in tier i, and, where
     the unlabelled images have masks, `tier{i}_right` the share that lies in it and is right, so that their ratio is the

@@ -32,7 +32,7 @@ class Evaluation:
 
     metrics: `jaxqc.metrics.saliency.KEYS` overall and `CLASS/key` (NaN where a class has no image). counts: images
     overall (key "") and by class. per_image: rows of id, class and scores. unreadable: one line a file left out.
-    class_accuracy: share of images whose class the network tells, NaN where it tells none.
+    class_accuracy: share of images whose class the network gives, NaN where it gives none.
     """
 
     dataset: str
@@ -48,7 +48,7 @@ class Evaluation:
     about: dict[str, Any] = field(default_factory=dict)
     """The data's path, the checkpoint's step and record, and the versions and device of this evaluation."""
     folder: Path | None = None
-    """Where it was written."""
+    """The folder that it was written to."""
 
     def closing(self) -> str:
         """The line below the table: speed, and where the result was written."""

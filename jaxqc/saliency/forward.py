@@ -20,7 +20,7 @@ def infer(
     """`map` [n s s] in [0, 1], the logits `maps` as probabilities and, where the network has it, `class` [n k].
 
     On CPU a batch passes in chunks of `CHUNK` inside the compiled program: their activations stay in the cache, and a
-    call touches a quarter of the memory (a fifth more images/s at batch 16; docs/throughput.md). An exported graph
+    call touches a quarter of the memory (a fifth more images/s at batch 16; docs/throughput). An exported graph
     takes a batch that is left open whole.
     """
 

@@ -119,7 +119,7 @@ class Model:
 
     def predict_small(self, images: Sequence[UInt8[np.ndarray, "h w c"]], full: int = 0) -> dict[str, np.ndarray]:
         """Maps [n s s] of images of any sizes as the network gives them, at its own input size; and `class` where it
-        tells one. For callers that enlarge maps themselves, many at a time.
+        gives one. For callers that enlarge maps themselves, many at a time.
 
         One graph of the network is compiled for each `full`, to which the batch is filled up; of the images' sizes,
         only for the way down to the network's.

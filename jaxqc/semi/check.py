@@ -46,7 +46,7 @@ def check_splits(
     batch: int = 1,
     progress: Callable[[int, int], None] | None = None,
 ) -> SplitReport:
-    """Reads every mask and the size of every image. `progress` is told how many of how many are done.
+    """Reads every mask and the size of every image. `progress` takes the number done and the number in all.
 
     Raises:
       UserError: an image in two lists, fewer unlabelled images than a batch, a file that is missing or

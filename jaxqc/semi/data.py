@@ -56,6 +56,12 @@ def open_pairs(root: str | Path, group: str = "") -> Dataset:
 
     Raises:
       UserError: nothing there, an image without a mask, no such column.
+
+    Examples:
+      >>> from jaxqc.data.synthetic.plates import write_sd900
+      >>> dataset = open_pairs(write_sd900("steel", 3, size=32))
+      >>> len(dataset), dataset.classes
+      (3, ('In', 'Pa', 'Sc'))
     """
     root = Path(root)
     masks = next((root / name for name in MASKS if (root / name).is_dir()), None)
@@ -100,6 +106,12 @@ def manifest_of(root: str | Path, dataset: Dataset, file: str | Path = "") -> Ma
 
     Raises:
       UserError: none of the three, or a bad one.
+
+    Examples:
+      >>> from jaxqc.data.synthetic.plates import write_sd900
+      >>> folder = write_sd900("steel", 3, size=32)
+      >>> manifest_of(folder, open_pairs(folder)).classes
+      ('background', 'In', 'Pa', 'Sc')
     """
     root = Path(root)
     if file or any((root / name).is_file() for name in FILES):
@@ -120,7 +132,7 @@ def manifest_of(root: str | Path, dataset: Dataset, file: str | Path = "") -> Ma
 
 
 def parse_share(text: str, where: str) -> float:
-    """`1/16` or `.25` as a number. Raises UserError, naming `where`, for anything else.
+    """`1/16` or `0.25` as a number. Raises UserError, naming `where`, for anything else.
 
     Examples:
       >>> parse_share("1/16", "labeled")
@@ -129,7 +141,7 @@ def parse_share(text: str, where: str) -> float:
     try:
         return float(Fraction(text))
     except (ValueError, ZeroDivisionError) as e:
-        raise UserError(f"{where}: {text!r} is no share; give for example 1/16 or .25") from e
+        raise UserError(f"{where}: {text!r} is no share; give for example 1/16 or 0.25") from e
 
 
 def make_splits(
@@ -144,6 +156,12 @@ def make_splits(
 
     Raises:
       UserError: a share outside of (0, 1), or too few images for a part.
+
+    Examples:
+      >>> samples = tuple(Sample(str(i), Path(f"{i}.png"), Path(f"{i}_mask.png")) for i in range(20))
+      >>> splits = make_splits(Dataset("roads", (), samples), ".", labeled=0.25)
+      >>> {part: len(pairs) for part, pairs in splits.items()}
+      {'labeled': 4, 'unlabeled': 10, 'select': 2, 'val': 4}
     """
     for name, share in (("labeled", labeled), ("select", select), ("test", test)):
         if not 0 < share < 1:
@@ -196,7 +214,14 @@ def _spread(samples: Iterable[Sample], seed: int) -> list[Sample]:
 
 
 def write_splits(folder: str | Path, splits: Splits) -> None:
-    """Writes the four lists; each appears whole or not at all."""
+    """Writes the four lists; each appears whole or not at all.
+
+    Examples:
+      >>> pairs = {part: (Pair(f"{part}.png", f"{part}_mask.png"),) for part in PARTS}
+      >>> write_splits("lists", pairs)
+      >>> sorted(path.name for path in Path("lists").iterdir())
+      ['labeled.txt', 'select.txt', 'unlabeled.txt', 'val.txt']
+    """
     for name in PARTS:
         write_split(Path(folder, f"{name}.txt"), map(_line, splits[name]))
 
@@ -211,7 +236,13 @@ def read_splits(folder: str | Path) -> Splits:
 
 
 def read_list(file: str | Path) -> tuple[Pair, ...]:
-    """The pairs of one list. Raises `UserError` as `read_splits` does."""
+    """The pairs of one list. Raises `UserError` as `read_splits` does.
+
+    Examples:
+      >>> _ = Path("labeled.txt").write_text("a.png a_mask.png")
+      >>> read_list("labeled.txt")
+      (Pair(image='a.png', mask='a_mask.png'),)
+    """
     name = printable(file)
     try:
         lines = Path(file).read_text("utf-8-sig").splitlines()
@@ -250,7 +281,13 @@ def _relative(root: str | Path, path: Path) -> str:
 
 
 def overlaps(splits: Splits, root: str | Path = "") -> Sequence[tuple[str, str, str]]:
-    """(image, part, other part) for every image that stands in two lists, however its path (from `root`) is written."""
+    """(image, part, other part) for every image that stands in two lists, however its path (from `root`) is written.
+
+    Examples:
+      >>> pair = Pair("a.png", "a_mask.png")
+      >>> overlaps({"labeled": (pair,), "val": (pair,)})
+      [('a.png', 'labeled', 'val')]
+    """
     seen: dict[str, str] = {}
     found = []
     for part, pairs in splits.items():

@@ -14,7 +14,12 @@ RATE = 0.5
 
 
 def kept_whole(keys: Key[Array, " b"]) -> Bool[Array, " b"]:
-    """A random choice of floor(b / 2) samples that are not perturbed."""
+    """A random choice of floor(b / 2) samples that are not perturbed.
+
+    Examples:
+      >>> int(kept_whole(jax.random.split(jax.random.key(0), 5)).sum())
+      2
+    """
     draws = jax.vmap(jax.random.uniform)(keys)
     return jnp.argsort(jnp.argsort(draws)) < len(keys) // 2
 
@@ -48,6 +53,12 @@ def complementary_dropout(first: Any, second: Any, keys: Key[Array, " b"]) -> tu
     """The features of both strong views, each channel alive (and doubled) in exactly one of them.
 
     Features of as many channels share one mask, as UniMatch V2's four do.
+
+    Examples:
+      >>> keys = jax.random.split(jax.random.key(0), 2)
+      >>> first, second = complementary_dropout([jnp.ones((2, 1, 1, 8))], [jnp.ones((2, 1, 1, 8))], keys)
+      >>> sorted(set((first[0] + second[0]).ravel().tolist()))
+      [2.0]
     """
     masks = {c: complementary_masks(keys, c) for c in {x.shape[-1] for x in jax.tree.leaves(first)}}
     a, b = (jax.tree.map(lambda x, i=i: _spread(x, masks[x.shape[-1]][i]), f) for i, f in enumerate((first, second)))
@@ -55,7 +66,13 @@ def complementary_dropout(first: Any, second: Any, keys: Key[Array, " b"]) -> tu
 
 
 def channel_dropout(features: Any, keys: Key[Array, " b"]) -> Any:
-    """Whole channels set to 0 with probability one half, the others doubled; every feature has a mask of its own."""
+    """Whole channels set to 0 with probability one half, the others doubled; every feature has a mask of its own.
+
+    Examples:
+      >>> x = channel_dropout([jnp.ones((2, 4, 4, 64))], jax.random.split(jax.random.key(0), 2))[0]
+      >>> sorted(set(x.ravel().tolist()))
+      [0.0, 2.0]
+    """
     leaves, structure = jax.tree.flatten(features)
     own = [jax.vmap(jax.random.fold_in, (0, None))(keys, i) for i in range(len(leaves))]
     return structure.unflatten([_spread(x, channel_mask(key, x.shape[-1])) for x, key in zip(leaves, own, strict=True)])

@@ -46,7 +46,7 @@ class SegmentationEvaluation:
     about: dict[str, Any] = field(default_factory=dict)
     """The way images were taken, the checkpoint's step and record, and the versions and device of this evaluation."""
     folder: Path | None = None
-    """Where it was written."""
+    """The folder that it was written to."""
 
     @property
     def metrics(self) -> Metrics:

@@ -13,6 +13,8 @@ from flax import struct
 from jax import lax
 from jaxtyping import Array, Bool, DTypeLike, Float, Int, Key
 
+from jaxqc.types import Leaf
+
 Mix = Literal["logits", "probabilities"]
 BITS = jnp.uint16
 """The type that keeps bfloat16: XLA's CPU backend would slice it as float32 and convert the whole queue each step."""
@@ -27,8 +29,8 @@ class History:
     """
 
     params: Any
-    count: Int[Array, ""]
-    next: Int[Array, ""]
+    count: Int[Leaf, "..."]
+    next: Int[Leaf, "..."]
 
     @property
     def length(self) -> int:

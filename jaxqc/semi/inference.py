@@ -38,7 +38,7 @@ def whole_image(
     V2 does it; with it, which may shrink the image a lot, the way there is antialiased.
 
     Examples:
-      >>> network = lambda params, image: jnp.zeros((*image.shape[:3], 2))
+      >>> network = EncoderDecoder(lambda params, image: image, lambda params, image, size: jnp.zeros((1, *size, 2)))
       >>> whole_image(network, None, jnp.zeros((1, 30, 45, 3))).shape
       (1, 30, 45, 2)
     """
@@ -47,7 +47,12 @@ def whole_image(
 
 
 def fitted(image: Float[Array, "b h w 3"], multiple: int = PATCH, side: int = 0) -> Float[Array, "b s t 3"]:
-    """The first half of `whole_image`: what the network sees."""
+    """The first half of `whole_image`: what the network sees.
+
+    Examples:
+      >>> fitted(jnp.zeros((1, 30, 45, 3))).shape
+      (1, 28, 42, 3)
+    """
     height, width = image.shape[1:3]
     size = fitting(height, width, multiple, side)
     if size == (height, width):
@@ -58,7 +63,12 @@ def fitted(image: Float[Array, "b h w 3"], multiple: int = PATCH, side: int = 0)
 
 
 def restored(logits: Float[Array, "b s t k"], height: int, width: int) -> Float[Array, "b {height} {width} k"]:
-    """The second half of `whole_image`: probabilities at the image's own size."""
+    """The second half of `whole_image`: probabilities at the image's own size.
+
+    Examples:
+      >>> restored(jnp.zeros((1, 28, 42, 2)), 30, 45)[0, 0, 0].tolist()
+      [0.5, 0.5]
+    """
     logits = logits.astype(jnp.float32)
     if logits.shape[1:3] != (height, width):
         logits = resize_align_corners(logits, height, width)
@@ -66,7 +76,12 @@ def restored(logits: Float[Array, "b s t k"], height: int, width: int) -> Float[
 
 
 def slides(height: int, width: int, window: bool) -> bool:
-    """True where an image of this size goes through a sliding window, if that is asked for: no side is below one."""
+    """True where an image of this size goes through a sliding window, if that is asked for: no side is below one.
+
+    Examples:
+      >>> slides(480, 640, window=True), slides(1024, 2048, window=True)
+      (False, True)
+    """
     return window and min(height, width) >= WINDOW
 
 

@@ -34,7 +34,12 @@ Color = tuple[int, int, int]
 @dataclass(frozen=True)
 class Manifest:
     """classes: names by label. colors: one each, RGB. ignore: the mask value of pixels without a label; 255 always is
-    one. binary: patterns of mask paths (`*` any text) whose masks are of one class: defect that class, the rest 0."""
+    one. binary: patterns of mask paths (`*` any text) whose masks are of one class: defect that class, the rest 0.
+
+    Examples:
+      >>> Manifest(("sound", "crack")).check("a manifest").colors
+      ((0, 0, 0), (128, 0, 0))
+    """
 
     classes: tuple[str, ...]
     colors: tuple[Color, ...] = ()
@@ -102,7 +107,13 @@ def read_manifest(path: str | Path) -> Manifest:
 
 
 def write_manifest(file: str | Path, manifest: Manifest) -> None:
-    """Inverse of `read_manifest`; the file appears whole or not at all."""
+    """Inverse of `read_manifest`; the file appears whole or not at all.
+
+    Examples:
+      >>> write_manifest(Path("manifest.json"), Manifest(("sound", "crack"), palette(2)))
+      >>> read_manifest("manifest.json").colors
+      ((0, 0, 0), (128, 0, 0))
+    """
     rows = {"classes": manifest.classes, "colors": manifest.colors, "ignore": manifest.ignore}
     write_text(file, json.dumps(rows | {"binary": dict(manifest.binary)}, ensure_ascii=False) + "\n")
 

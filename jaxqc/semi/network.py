@@ -43,6 +43,12 @@ def make_network(config: SemiTrainConfig, classes: int, prior: tuple[float, ...]
 
     Raises:
       UserError: an unknown encoder, or a width that is not 1.
+
+    Examples:
+      >>> from jaxqc.config import ModelConfig
+      >>> network = make_network(SemiTrainConfig(model=ModelConfig("vit_tiny14")), classes=3)
+      >>> network.head.classes
+      3
     """
     if config.model.width != 1:
         raise UserError(f"model.width={config.model.width}: an encoder has the width of its name; leave it at 1")

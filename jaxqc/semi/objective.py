@@ -40,21 +40,43 @@ class Frozen:
 
 
 def init_frozen(config: SemiConfig, student: Any) -> Frozen:
-    """A teacher equal to the student and an empty queue, as far as the method has them."""
+    """A teacher equal to the student and an empty queue, as far as the method has them.
+
+    Examples:
+      >>> from jaxqc.semi.recipe import preset
+      >>> frozen = init_frozen(preset("mvpmatch"), {"kernel": jnp.ones(3)})
+      >>> frozen.teacher["kernel"].tolist(), frozen.history.length
+      ([1.0, 1.0, 1.0], 8)
+    """
     teacher = jax.tree.map(jnp.copy, student) if config.labels == "ema" else None
     queue = history.empty(student, config.history.length, config.history.dtype) if config.history.length else None
     return Frozen(teacher, queue)
 
 
 def after_step(config: SemiConfig, frozen: Frozen, student: Any, step: Int[Array, ""]) -> Frozen:
-    """The teacher moved towards the student that optimiser step number `step` (from 0) gave."""
+    """The teacher moved towards the student that optimiser step number `step` (from 0) gave.
+
+    Examples:
+      >>> from jaxqc.semi.recipe import preset
+      >>> config = preset("mvpmatch")
+      >>> frozen = init_frozen(config, {"kernel": jnp.zeros(1)})
+      >>> after_step(config, frozen, {"kernel": jnp.ones(1)}, jnp.int32(1)).teacher["kernel"].tolist()
+      [0.5]
+    """
     if frozen.teacher is None:
         return frozen
     return frozen.replace(teacher=ema.update(frozen.teacher, student, step, config.ema))  # type: ignore[attr-defined]
 
 
 def after_evaluation(frozen: Frozen, student: Any, improved: Bool[Array, ""] | bool) -> Frozen:
-    """The student pushed into the queue where the selection split's best mean IoU strictly improved."""
+    """The student pushed into the queue where the selection split's best mean IoU strictly improved.
+
+    Examples:
+      >>> from jaxqc.semi.recipe import preset
+      >>> frozen = init_frozen(preset("mvpmatch"), {"kernel": jnp.zeros(1)})
+      >>> int(after_evaluation(frozen, {"kernel": jnp.ones(1)}, improved=True).history.count)
+      1
+    """
     if frozen.history is None:
         return frozen
     return frozen.replace(history=history.push(frozen.history, student, improved))  # type: ignore[attr-defined]

@@ -162,7 +162,7 @@ class SemiDataConfig:
 REFERENCE_OPTIM = OptimConfig("adamw", lr=5e-6, weight_decay=0.01, warmup_epochs=0, schedule="poly", power=0.9, clip=0)
 """UniMatch V2's, for a batch of 16."""
 TIERS = TiersConfig((0.85, 0.90, 0.95), (0.1, 0.2, 0.7))
-"""MvpMatch's: τ_h = .95, τ_b = .05, so τ_m = τ_h − τ_b and τ_l = τ_h − 2 τ_b."""
+"""MvpMatch's: τ_h = 0.95, τ_b = 0.05, so τ_m = τ_h − τ_b and τ_l = τ_h − 2 τ_b."""
 HISTORY = HistoryConfig(length=8)
 
 PRESETS: dict[str, SemiConfig] = {
@@ -201,6 +201,10 @@ def preset(name: str, **changes: Any) -> SemiConfig:
     Raises:
       UserError: an unknown name (with a suggestion), a package that is missing or broken, or fields that do not go
         together.
+
+    Examples:
+      >>> preset("mvpmatch").history.length, preset("fixmatch").history.length
+      (8, 0)
     """
     config = dataclasses.replace(plugins.resolve("methods", name, PRESETS, field="method", want=SemiConfig), **changes)
     config.check(name)
@@ -244,8 +248,8 @@ class SemiTrainConfig(TrainConfig):
     lr_batch: int = 16
     """The batch that the learning rate is for; it is scaled by the batch of the first phase over this. 0 = not."""
     peak_tflops: float = 0.0
-    """TFLOP/s that one device can do in `model.dtype`, of its data sheet or measured: the log then tells which share of
-    it the model's FLOPs reach (MFU). 0 = not known."""
+    """TFLOP/s that one device can do in `model.dtype`, of its data sheet or measured: the log then records the
+    share of it that the model's FLOPs reach (MFU). 0 = not known."""
     long_side: int = 0
     """Long side in pixels of the images that the network sees when it is measured; 0 = their own."""
     window: bool = False

@@ -25,7 +25,7 @@ def tier_weight(
     Tier i is (bounds[i], bounds[i + 1]], the last one open above. With `cumulative` the tiers are nested: a pixel has
     the sum of the weights of all bounds it exceeds, so that the top one weighs 1 as in FixMatch.
 
-    confidence: float32 in [0, 1]; bfloat16 cannot tell .90 from .95. bounds: rising. weights: one a bound.
+    confidence: float32 in [0, 1]; bfloat16 cannot separate 0.90 from 0.95. bounds: rising. weights: one a bound.
 
     Examples:
       >>> tier_weight(jnp.array([0.5, 0.93, 0.99]), [0.9, 0.95], [0.5, 1.0]).tolist()

@@ -143,7 +143,7 @@ def encoder_weights(config: SemiTrainConfig) -> Weights | None:
 def make_method(
     config: SemiTrainConfig, manifest: Manifest, report: SplitReport | None = None, start: Weights | None = None
 ) -> SemiMethod:
-    """The method of a recipe for a data set. report: its labelled pixels tell where the head's bias starts.
+    """The method of a recipe for a data set. report: its labelled pixels give the start of the head's bias.
 
     Raises:
       UserError: crops that do not fit the encoder, weights of another one, or an attention that this machine lacks.

@@ -86,7 +86,7 @@ class Checkpoints:
             try:
                 self._orbax.close()
             except Exception as e:
-                if not self._failed_before:  # Orbax tells of a failed save once more
+                if not self._failed_before:  # Orbax reports a failed save once more
                     raise UserError(f"{self.folder}: closing the checkpoints failed ({_reason(e)})") from e
 
     def _finish(self, step: int, response: Any) -> None:

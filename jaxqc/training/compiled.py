@@ -7,7 +7,7 @@ from typing import Any
 import jax
 
 # LLVM's higher levels unroll short channel loops before they vectorise them: level 1 compiles TSCARNet's step in 16 %
-# less time and runs it 8 to 12 % faster (measured in turns on two cores; docs/throughput.md).
+# less time and runs it 8 to 12 % faster (measured in turns on two cores; docs/throughput).
 OPTIONS: dict[str, dict[str, Any]] = {"cpu": {"xla_backend_optimization_level": 1}}
 
 

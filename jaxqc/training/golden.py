@@ -22,7 +22,7 @@ GOLDEN_IMAGES = 2
 
 def write_golden(folder: Path, method: Method, dataset: ArrayDataset | Dataset, config: TrainConfig) -> Path:
     """golden.npz: `image` uint8 [n h w c], the best checkpoint's `map` float32 [n s s] (and `class` [n k]) for them,
-    `size` = s and `step`, so that another machine can tell how far off its own maps are."""
+    `size` = s and `step`, so that another machine can measure how far off its own maps are."""
     variables, _, meta = load_variables(folder, "best", type(config))  # in every process: Orbax reads in step
     path = folder / "golden.npz"
     if _golden_step(path) == meta["step"]:

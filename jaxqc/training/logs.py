@@ -12,7 +12,7 @@ from jaxqc.atomic import write_text
 from jaxqc.errors import UserError
 
 WALL_FIELDS = ("images_per_second", "model_tflops", "mfu", "seconds")
-"""Fields that tell of the machine's pace; everything else is equal in a resumed and an uninterrupted run."""
+"""Fields of the machine's pace; everything else is equal in a resumed and an uninterrupted run."""
 
 
 class RunLog:
@@ -64,7 +64,7 @@ class RunLog:
         try:
             self.sync()
         finally:
-            with contextlib.suppress(OSError):  # told already, by `write` or `sync`
+            with contextlib.suppress(OSError):  # reported already, by `write` or `sync`
                 self._board.close()
             with contextlib.suppress(OSError):
                 self._file.close()

@@ -76,7 +76,7 @@ def write_record(folder: Path, config: Any, meta: dict[str, Any] | None, classes
 
 
 def evaluation_folder(out: str | Path | None, run: str | Path | None, *names: str) -> Path | None:
-    """Where an evaluation goes: `out`, for "" `evaluation-NAMES` in the folder of the run, for None nowhere.
+    """Folder of an evaluation: `out`, for "" `evaluation-NAMES` in the folder of the run, for None nowhere.
 
     Raises:
       UserError: "" without a run's folder.

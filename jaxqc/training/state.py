@@ -7,9 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import struct
+from jaxtyping import Int
 
 from jaxqc.training.method import Method
 from jaxqc.training.optim import flatten
+from jaxqc.types import Leaf
 
 
 @struct.dataclass
@@ -24,11 +26,11 @@ class TrainState:
     frozen: collections that a step only reads (`Method.frozen`), or None; no checkpoint holds them.
     """
 
-    step: jax.Array
+    step: Int[Leaf, "..."]
     params: Any
     model_state: Any
     opt_state: Any
-    bad_steps: jax.Array
+    bad_steps: Int[Leaf, "..."]
     extra: Any = None
     frozen: Any = None
 

@@ -17,7 +17,7 @@ CHUNK = 1 << 20
 TIMEOUT = 30.0
 """Seconds without a byte after which a connection is given up."""
 Progress = Callable[[int, int], None]
-"""Takes bytes done and bytes in all (0 = not told)."""
+"""Takes bytes done and bytes in all (0 = not known)."""
 
 
 def sha256(path: Path) -> str:

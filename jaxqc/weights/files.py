@@ -89,7 +89,7 @@ def _read_torch(path: Path) -> dict[str, np.ndarray]:
         ) from e
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of old and foreign files: they are read, or told below
+            warnings.simplefilter("ignore")  # of old and foreign files: they are read, or reported below
             content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as e:
         raise UserError(f"{path}: holds more than tensors, which is never executed; save its state_dict alone") from e

@@ -1,4 +1,4 @@
-"""Weight files that are known to fit: where they come from, under which licence, and how to tell a sound copy."""
+"""Weight files that are known to fit: where they come from, under which licence, and the digest of a sound copy."""
 
 import os
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ class Known:
     url: str
     file: str
     digest: str
-    """First hexadecimal digits of its SHA-256, as far as its publisher tells them; "" = not told."""
+    """First hexadecimal digits of its SHA-256, as far as its publisher gives them; "" = not given."""
     licence: str
     about: str
     direct: bool = True

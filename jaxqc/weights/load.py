@@ -53,7 +53,7 @@ def load_weights(
     """Reads a file, or the cached one of a short name (`jaxqc.weights.known.KNOWN`).
 
     Args:
-      model: a name of `BACKBONES` or `VITS`; None where the file or the short name tells it. A plain file may be read
+      model: a name of `BACKBONES` or `VITS`; None where the file or the short name gives it. A plain file may be read
         as its `NAME_cbam`, whose gates then start as exact identity.
       layers: those needed, of which nothing may lack; None = all that is whole. head: the classifier is needed too.
         Both are of ResNets.

@@ -74,11 +74,11 @@ def test_the_folder_holds_everything(fitted, data, test_images):
         fit(fitted.model.config, data, fitted.folder)
 
 
-def test_one_call_loads_both_kinds_and_measuring_names_the_right_one(fitted, boards):
+def test_one_call_loads_any_kind_and_one_measures_it(fitted, boards):
     assert jaxqc.load(fitted.folder).thresholds == fitted.model.thresholds
     assert jaxqc.load(fitted.folder, batch=3).batch == 3
-    with pytest.raises(UserError, match=r"use jaxqc\.evaluate_detector"):
-        jaxqc.evaluate(fitted.folder, boards)
+    result = jaxqc.evaluate(fitted.folder, boards, progress=False)
+    assert result.metrics == jaxqc.evaluate_detector(fitted.model, boards, progress=False).metrics
 
 
 def test_an_images_score_is_its_own(fitted, test_images):

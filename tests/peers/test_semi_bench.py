@@ -51,7 +51,7 @@ def test_rows_of_a_step() -> None:
 
 @pytest.mark.slow
 def test_rows_of_images() -> None:
-    rows = segment.run(segment.parse([*QUICK.split(), "--side", "70", "--fast", "0", "42"]))
+    rows = segment.run(segment.parse([*QUICK.split(), "--side", "70", "--long-side", "0", "42"]))
     ours = [row for row in rows if row["name"] == "jaxqc"]
     assert [row["input"] for row in ours] == [70, 42]
     assert ours[0]["vs_full"] == 1

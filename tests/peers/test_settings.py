@@ -8,7 +8,6 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the peers need PyTorch (extra: peers)")
 
-from benchmarks import run_all
 from benchmarks.peers.settings import Setting, best_setting, inference_call, inference_settings, train_settings
 from benchmarks.peers.torch_minet import ConvBN, MINet
 from benchmarks.peers.training import parameter_groups, train_call
@@ -115,30 +114,3 @@ def test_weight_decay_is_for_kernels_only():
     assert (kernels["weight_decay"], rest["weight_decay"]) == (5e-4, 0)
     assert [p.ndim for p in kernels["params"]] == [4, 4]
     assert [p.ndim for p in rest["params"]] == [1, 1, 1]
-
-
-def row(device, rate, **more):
-    where = {"platform": "cpu", "device": device, "cores": 2, "devices": 1, "load": 0.5}
-    when = {"time": "2030-01-01T00:00:00", "commit": "abc", "versions": {"jax": "1"}}
-    what = {"benchmark": "inference", "model": "minet", "name": "jaxqc backbone, folded", "batch": 16}
-    return {**where, **when, **what, "images_per_s": rate, "vs_best": rate / 50, **more}
-
-
-def test_the_page_replaces_its_own_machine_alone(tmp_path):
-    page = tmp_path / "throughput.md"
-    run_all.write_page([row("first", 90.0), row("second", 33.0)], page)
-    page.write_text(page.read_text() + "\nA remark by hand.\n")
-    run_all.write_page([row("first", 120.0)], page)
-    text = page.read_text()
-    assert "| 120 |" in text.replace("  ", " ")
-    assert "90" not in text
-    assert "| 33 |" in text.replace("  ", " ")
-    assert text.count("<!-- machine: first, 2 cores -->") == 1
-    assert "A remark by hand." in text
-
-
-def test_targets_are_judged_by_the_best_row_that_fits():
-    rows = [row("cpu", 90.0), row("cpu", 110.0), row("cpu", 500.0, batch=4)]
-    judged = {r["target"]: r for r in run_all.against_targets(rows)}
-    assert [(r["measured"], r["met"]) for t, r in judged.items() if "batch 16" in t] == [(2.2, "yes")]
-    assert run_all.against_targets([row("cpu", 90.0)])[0]["met"] == "NO"

@@ -21,7 +21,7 @@ def to_float(image: UInt8[Array, "n h w c"]) -> Float[Array, "n h w 3"]:
 def fit_to_size(
     image: Float[Array, "n h w c"], mask: Float[Array, "n h w"], size: int
 ) -> tuple[Float[Array, "n {size} {size} c"], Float[Array, "n {size} {size}"]]:
-    """Whole images resized to a square (antialiased bilinear); masks are binarised again at .5.
+    """Whole images resized to a square (antialiased bilinear); masks are binarised again at 0.5.
 
     Examples:
       >>> image, mask = fit_to_size(jnp.ones((1, 4, 6, 3)), jnp.ones((1, 4, 6)), 2)

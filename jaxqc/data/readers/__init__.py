@@ -37,7 +37,7 @@ class Reader(NamedTuple):
     expected: str
     """The contents of such a folder, for messages."""
     guessed: Callable[[Path], bool] | bool = True
-    """When layout `auto` takes a folder: True = where `known`, False = never, or a stricter test."""
+    """The test by which layout `auto` takes a folder: True = where `known`, False = never, or a stricter test."""
     advised: bool = False
     """True where messages name it to somebody with images of their own."""
 
@@ -91,13 +91,13 @@ def layout_name(layout: str | Reader) -> str:
 
 
 def open_dataset(path: str | Path, layout: str | Reader = "auto") -> Dataset:
-    """Opens a data set on disk; reads no images (of KolektorSDD and KolektorSDD2 the masks, which tell the classes).
+    """Opens a data set on disk; reads no images (of KolektorSDD and KolektorSDD2 the masks, which give the classes).
 
     Args:
       path: the data set's folder (layout `folder`: also a single image); of a set with categories, one category's.
       layout: `sd900` = `Source Images/` and `Ground truth/`, class from the file name; `index` = `index.csv`;
         `folder` = images alone, for prediction; the other names of `READERS` = published anomaly-detection sets, each
-        told in its reader's file; `auto` tells by the names of folders and files.
+        described in its reader's file; `auto` decides by the names of folders and files.
 
     Raises:
       UserError: no such folder, no known layout in it, or anything wrong with its index.

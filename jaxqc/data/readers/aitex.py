@@ -3,7 +3,7 @@
 J. Silvestre-Blanes et al., "A public fabric database for defect detection methods and results", Autex Research Journal
 19(4), 2019: 245 images of 7 fabrics, 140 of them normal. A name is `NNNN_DDD_FF.png`: number, code of the defect (000 =
 none), code of the fabric; its mask is `NNNN_DDD_FF_mask.png`, and where there are several (`_mask1`, `_mask2`) the mask
-is their union. The published set lacks one mask (0100_025_08), which is told. No split is published: the defective
+is their union. The published set lacks one mask (0100_025_08), which is reported. No split is published: the defective
 images test here, and of the normal ones seven in ten train, drawn by name.
 """
 

@@ -1,4 +1,4 @@
-"""A data set told by `index.csv`: one row a sample, paths relative to the file.
+"""A data set listed by `index.csv`: one row a sample, paths relative to the file.
 
 | column | needed | meaning                                                         |
 |--------|--------|-----------------------------------------------------------------|

@@ -57,7 +57,7 @@ def scan_ksdd2(path: Path) -> tuple[Dataset, list[Problem]]:
 
 
 def _pairs(found: Gathering, folder: Path, ending: str, extension: str, split: str, **more: object) -> None:
-    """Images and masks that lie together, the masks told by the end of their name."""
+    """Images and masks that lie together, the masks known by the end of their name."""
     files = image_files(folder)
     masks = {f.stem.removesuffix(ending): f for f in files if f.stem.endswith(ending)}
     for file in files:

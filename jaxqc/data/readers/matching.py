@@ -13,7 +13,7 @@ from jaxqc.data.readers.folder import image_files
 from jaxqc.errors import UserError
 
 DEFECT = "defect"
-"""The class of defective samples where the data set does not tell kinds apart."""
+"""The class of defective samples where the data set does not distinguish kinds."""
 _ENDING = re.compile(r"[_-](mask|gt|label|ground_?truth)\d*$", re.IGNORECASE)
 
 
@@ -38,7 +38,7 @@ class Gathering:
         expected: str = "",
         **more: object,
     ) -> None:
-        """One image of class `kind` ("" = not known). `expected`: which mask to tell of where a defect has none.
+        """One image of class `kind` ("" = not known). `expected`: the mask to name where a defect has none.
 
         `more`: further fields of the `Sample`.
         """

@@ -2,7 +2,7 @@
 
 - `mvtec`: masks `NNN_mask.png` (any own data in this shape too). P. Bergmann et al., "MVTec AD - a comprehensive
   real-world dataset for unsupervised anomaly detection", CVPR 2019; 15 categories.
-- `loco`: also `validation/good`; masks are `NNN/*.png`, one a region, whose values tell the kind of defect: the mask is
+- `loco`: also `validation/good`; masks are `NNN/*.png`, one a region, whose values give the kind of defect: the mask is
   their union. P. Bergmann et al., "Beyond dents and scratches", IJCV 2022 (MVTec LOCO AD); 5 categories.
 - `btad`: `train/ok`, `test/ok`, `test/ko`, masks `ground_truth/ko/NNNN.png` or `.bmp`. P. Mishra et al., "VT-ADL", ISIE
   2021; 3 products.
@@ -64,5 +64,5 @@ def scan(path: Path, nonzero: bool = False) -> tuple[Dataset, list[Problem]]:
 
 
 def scan_loco(path: Path) -> tuple[Dataset, list[Problem]]:
-    """As `scan`, for masks whose values tell kinds of defects apart."""
+    """As `scan`, for masks whose values distinguish kinds of defects."""
     return scan(path, nonzero=True)

@@ -23,7 +23,7 @@ class Drawing:
     """A defect as laid on a board: its mask, and its change of values, v·keep + add."""
 
     mask: Bool[np.ndarray, "s s"]
-    keep: Float32[np.ndarray, "s s 3"]
+    keep: Float32[np.ndarray, "s s _"]
     add: Float32[np.ndarray, "s s 3"]
 
 

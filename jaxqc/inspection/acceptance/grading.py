@@ -152,7 +152,7 @@ def lot_figures(
         raise UserError(f"lot {lot!r}: no images")
     defective = verdicts.get("reject", 0) + (verdicts.get("review", 0) if rules.verdict.review_counts else 0)
     low, high = clopper_pearson(defective, n, lots.confidence)
-    # Rounded far below what anybody reads, so that a lot of images with q = .1 is grade A and not 89.999999999999.
+    # Rounded far below what anybody reads, so that a lot of images with q = 0.1 is grade A and not 89.999999999999.
     quality = round(100 * (1 - float(np.mean(severities))), 9)
     severe = float(np.mean(severities > lots.severe))
     grade = grade_of(quality, lots)

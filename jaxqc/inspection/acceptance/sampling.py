@@ -42,7 +42,7 @@ CODES: dict[Level, str] = {
 
 @dataclass(frozen=True)
 class Table:
-    """A master table. Cells are told by k = index of the letter + index of the AQL.
+    """A master table. Cells are numbered by k = index of the letter + index of the AQL.
 
     `sizes`: samples by letter. `zero`: k of acceptance number 0; `gap` cells without a plan follow, the first pointing
     up where `up`, the others down. `accept`: the numbers from k = zero + gap + 1 on; those after the `long`-th stand
@@ -75,14 +75,14 @@ class Plan:
     """A single sampling plan: inspect `size` items, accept the lot with `accept` nonconforming ones or fewer."""
 
     letter: str
-    """Of the plan itself; where an arrow led to it, not that of the lot size."""
+    """Code letter of the plan itself; where an arrow led to it, not that of the lot size."""
     size: int
     accept: int
     reject: int
     aql: float
     severity: Severity
     lot_size: int | None = None
-    """Of the lot the plan was asked for; None for a plan taken from the table by its letter."""
+    """Size of the lot that the plan was asked for; None for a plan taken from the table by its letter."""
 
     @property
     def all_items(self) -> bool:
@@ -142,7 +142,7 @@ def plan_of(letter: str, aql: float, severity: Severity = "normal") -> Plan:
 
 
 def draw(plan: Plan, seed: int) -> Int[np.ndarray, " n"]:
-    """Which items of the lot to take, sorted: a simple random sample without replacement (ISO 2859-1, 8.1).
+    """Items of the lot to take, sorted: a simple random sample without replacement (ISO 2859-1, 8.1).
 
     Raises:
       UserError: the plan was not asked for a lot (`plan_for`).
@@ -189,7 +189,7 @@ def acceptance_of_lot(plan: Plan, lot_size: int, nonconforming: int) -> float:
 
 
 def quality_at(plan: Plan, probability: float, model: Literal["auto", "binomial", "poisson"] = "auto") -> float:
-    """The quality that is accepted with this probability: .95 gives the producer's, .10 the consumer's risk quality.
+    """The quality that is accepted with this probability: 0.95 gives the producer's, 0.10 the consumer's risk quality.
 
     The inverse of `acceptance`, by the quantiles of the beta and gamma distributions.
     """

@@ -1,4 +1,4 @@
-"""How suppliers do over their lots: pass rate, p-chart, EWMA, stability, drift and rank; pure functions over counts."""
+"""Suppliers by their lots: pass rate, p-chart, EWMA, stability, drift and rank; pure functions over counts."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -53,16 +53,16 @@ class Supplier:
     high: float
     """Share of images not counted as defective, and its Clopper–Pearson interval."""
     stability: float | None
-    """`stability_index`; None where it cannot be told."""
+    """`stability_index`; None where it cannot be estimated."""
     trend: str
     """`worse` or `better` where the EWMA of the last lot lies outside its limits or `drift` is beyond `DRIFT`, else
     `steady`."""
     drift: float | None
-    """`drift_index`; None where it cannot be told."""
+    """`drift_index`; None where it cannot be estimated."""
     outside: int
     """Lots outside the p-chart's limits."""
     score: float
-    """(1 - weight) low + weight stability, in [0, 1]; `low` alone where stability cannot be told."""
+    """(1 - weight) low + weight stability, in [0, 1]; `low` alone where stability cannot be estimated."""
     rank: int
     """1 = best."""
 
@@ -105,10 +105,10 @@ def ewma(
 
 
 def stability_index(inspected: Counts, defective: Counts) -> float | None:
-    """How alike a supplier's lots are, in [0, 1]: min(1, (k - 1) / X²).
+    """Likeness of a supplier's lots, in [0, 1]: min(1, (k - 1) / X²).
 
     X² = sum n_i (p_i - p)² / (p (1 - p)) measures how much the k lots' shares differ; its mean is k - 1 where chance
-    alone makes them differ. So 1 = no more than chance, .25 = four times the variance of chance. None: fewer than two
+    alone makes them differ. So 1 = no more than chance, 0.25 = four times the variance of chance. None: fewer than two
     lots. Lots that are all without defects, or all defective, do not differ: 1.
     """
     if len(inspected) < 2:
@@ -126,7 +126,7 @@ def _dispersion(n: Float[np.ndarray, " k"], share: Float[np.ndarray, " k"], p: f
 
 
 def drift_index(inspected: Counts, defective: Counts) -> float | None:
-    """How surely the defective share rises (above 0) or falls from lot to lot, in standard deviations.
+    """Evidence that the defective share rises (above 0) or falls from lot to lot, in standard deviations.
 
     The Cochran–Armitage statistic for a trend over the lots' order, z = sum d_i (i - m) / sqrt(p (1 - p) S) with m the
     mean order of the images and S = sum n_i (i - m)², divided by the root of the lots' dispersion about that trend

@@ -16,13 +16,13 @@ STREAK = 5
 
 @dataclass(frozen=True)
 class Switching:
-    """Where a supplier's series of lots stands. Begins with normal inspection and a score of zero."""
+    """State of a supplier's series of lots. Begins with normal inspection and a score of zero."""
 
     severity: Severity = "normal"
     score: int = 0
     """Switching score, kept under normal inspection."""
     recent: tuple[bool, ...] = ()
-    """Whether each of the last lots, at most five, was accepted since this severity began."""
+    """Acceptance of each of the last lots, at most five, since this severity began."""
     refused: int = 0
     """Lots not accepted since tightened inspection began."""
     stopped: bool = False
@@ -31,7 +31,7 @@ class Switching:
 
 @dataclass(frozen=True)
 class Decision:
-    """What became of one lot, and why the inspection changed after it ("" = it did not)."""
+    """The decision on one lot, and why the inspection changed after it ("" = it did not)."""
 
     plan: Plan
     nonconforming: int

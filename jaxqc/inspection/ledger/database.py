@@ -1,4 +1,4 @@
-"""How the ledger reaches SQLite and PostgreSQL: connections, transactions that wait their turn, errors in one line."""
+"""The ledger's way to SQLite and PostgreSQL: connections, transactions that wait their turn, errors in one line."""
 
 import contextlib
 import os

@@ -73,7 +73,7 @@ def export_coco(ledger: Ledger, file: str | Path, model: str = "") -> tuple[int,
     with _whole([Path(file)]) as (temporary,), temporary.open("w", encoding="utf-8") as stream:
         info = {"description": "jaxqc ledger", "version": "1.0", "url": "", "contributor": "", "model": model}
         stream.write(f'{{"info": {json.dumps(info)}, "licenses": [], "images": [')
-        # Annotations go to a file of their own while the images are written: one pass, so both tell of one moment.
+        # Annotations go to a file of their own while the images are written: one pass, so both show one moment.
         with temporary.with_name(temporary.name + ".annotations").open("w+", encoding="utf-8") as side:
             Path(side.name).unlink()
             for entry in entries(ledger, model):

@@ -28,11 +28,11 @@ class Lot:
     model: str
     """Digest of the model whose findings count: the one asked for, else the last that inspected images of the lot."""
     images: int
-    """That this model inspected."""
+    """Number that this model inspected."""
     since: str
-    """When its first image was taken or, where the manifest gave no time, inspected; ISO 8601."""
+    """Time when its first image was taken or, where the manifest gave no time, inspected; ISO 8601."""
     suppliers: int
-    """How many suppliers its images name; more than one means that two suppliers share a lot id."""
+    """Number of suppliers that its images name; more than one means that two suppliers share a lot id."""
 
 
 def entries(
@@ -60,7 +60,7 @@ def lot_findings(ledger: Ledger, rules: GradeRules, model: str = "") -> Iterator
 
 
 def supplier_rows(found: Iterable[tuple[Lot, LotFinding]]) -> list[LotRow]:
-    """What `suppliers.summarise` takes, of `lot_findings`."""
+    """Rows for `suppliers.summarise`, from `lot_findings`."""
     return [LotRow(lot.supplier, lot.name, finding.images, finding.defective, lot.since) for lot, finding in found]
 
 
@@ -72,7 +72,7 @@ def verdicts(ledger: Ledger, lot: Lot) -> list[str]:
 
 
 def without_lot(ledger: Ledger, model: str = "") -> tuple[Counter[str], Counter[str]]:
-    """Of the images that have no lot: how many by verdict, and their defects by class.
+    """Images that have no lot: their number by verdict, and their defects by class.
 
     model: digest; "" = of each image the model that inspected it last.
     """

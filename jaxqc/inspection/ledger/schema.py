@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from jaxqc.errors import UserError
 
 VERSION = 1
-"""Of the tables below. It rises with every change that an older jaxqc could not read or would write wrongly."""
+"""Version of the tables below. It rises with every change that an older jaxqc could not read or would write wrongly."""
 PLACE = ("supplier", "product", "line", "machine")
 """Columns of a manifest that the ledger knows, beside `lot` and `time`; further ones go to `inspection_columns`."""
 
@@ -112,7 +112,7 @@ outcomes = sa.Table(
     _text("order_id"),
     sa.Column("lot", sa.Text, nullable=False, index=True),  # a name: outcomes may come before the lot's inspection
     *[_text(name) for name in ("supplier", "product", "line")],
-    sa.Column("returned", sa.Integer),  # 1, 0, or NULL where it is not told
+    sa.Column("returned", sa.Integer),  # 1, 0, or NULL where it is not given
     sa.Column("complained", sa.Integer),
     *_floats("rating", nullable=True),
     _text("time"),  # UTC, ISO 8601
@@ -120,7 +120,7 @@ outcomes = sa.Table(
 
 
 def check(connection: sa.Connection, name: str) -> bool:
-    """Whether the database holds a ledger that this jaxqc reads; False where it holds none.
+    """True where the database holds a ledger that this jaxqc reads; False where it holds none.
 
     Raises:
       UserError: another version's ledger, or tables of another program under our names.

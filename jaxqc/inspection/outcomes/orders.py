@@ -1,4 +1,4 @@
-"""What became of what was sold: orders returned, complained of and rated, from a CSV file into the ledger.
+"""Outcomes of what was sold: orders returned, complained of and rated, from a CSV file into the ledger.
 
 One row is one order (or one order's share of one lot). Columns, in any order: `lot` or `order` or both; one or more of
 `returned`, `complained` (yes or no, true or false, 1 or 0), `rating` (a number); optional `time` (ISO 8601),
@@ -32,7 +32,7 @@ YES, NO = ("yes", "y", "true", "1", "是"), ("no", "n", "false", "0", "否")
 
 @dataclass(frozen=True)
 class Imported:
-    """What a file brought."""
+    """The contents of a file, as imported."""
 
     new: int
     changed: int
@@ -41,13 +41,13 @@ class Imported:
     bad: tuple[str, ...]
     """The rows that were left out: line number and reason."""
     notes: tuple[str, ...]
-    """What deserves a look: columns that were not used, a file of returns alone."""
+    """Points that deserve a look: columns that were not used, a file of returns alone."""
 
 
 def import_outcomes(ledger: Ledger, file: str | Path) -> Imported:
     """Brings a CSV file's outcomes into the ledger; good rows are kept though others are bad.
 
-    Idempotent: an order (with its lot) is kept once, and a later file changes it. Rows without an order are told apart
+    Idempotent: an order (with its lot) is kept once, and a later file changes it. Rows without an order are set apart
     by all their values and by how often these stand in the file, so the same file, also when it has grown, adds only
     its new rows; but two files of different sales should have order ids.
 

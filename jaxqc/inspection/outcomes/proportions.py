@@ -79,9 +79,9 @@ def difference(
 
 
 def design_effect(cases: Sequence[float], totals: Sequence[float]) -> float:
-    """How much wider than binomial a proportion over clusters (lots) spreads; 1 or more (Rao and Scott, 1992).
+    """Spread of a proportion over clusters (lots) against the binomial one; 1 or more (Rao and Scott, 1992).
 
-    cases, totals: of each cluster. One cluster tells nothing of the spread: infinity. No or all cases: 1.
+    cases, totals: of each cluster. One cluster says nothing of the spread: infinity. No or all cases: 1.
     Cases and members divided by it are the effective numbers, which the other functions here take.
 
     Raises:
@@ -99,7 +99,7 @@ def design_effect(cases: Sequence[float], totals: Sequence[float]) -> float:
 
 
 def cases_needed(share: float, other: float, power: float = 0.8, confidence: float = 0.95) -> int:
-    """Members that each of two groups needs so that a test at `1 - confidence` (two-sided) tells the shares apart.
+    """Members that each of two groups needs so that a test at `1 - confidence` (two-sided) separates the shares.
 
     Normal approximation without continuity correction (Fleiss 1981, equation 3.14; R's `power.prop.test`).
 

@@ -1,4 +1,4 @@
-"""Do defects and grades tell of returns and complaints? Rates, relative risks, and a product line before and after.
+"""Defects and grades against returns and complaints: rates, relative risks, and a product line before and after.
 
 A lot's orders share its quality, so they are no independent sample: beside the usual interval each figure has one that
 takes the lots as clusters (`proportions.design_effect`). Every interval stands for itself; of twenty 95 % intervals one
@@ -160,7 +160,7 @@ def _compare(
 def _more(one: Group, other: Group) -> tuple[int, int]:
     """Orders that the groups lack to see the other's rate doubled (halved, from 50 % on); lots widen the need.
 
-    Where the other group has no case, half a case is taken, so that a need can be told.
+    Where the other group has no case, half a case is taken, so that a need can be given.
     """
     share = max(other.cases, 0.5) / max(other.orders, 1)
     share = min(share, 0.99)

@@ -13,13 +13,13 @@ from jaxqc.inspection.outcomes.proportions import Estimate, design_effect, wilso
 
 OUTCOMES = ("returned", "complained")
 ORDER_COLUMNS = ("order", "order_id")
-"""Further manifest columns that name the order an image's lot went to, for outcomes that tell only the order."""
+"""Further manifest columns that name the order an image's lot went to, for outcomes that name only the order."""
 CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True)
 class Sales:
-    """What is known of a lot's orders."""
+    """A lot's orders, as far as they are known."""
 
     lot: str | None
     """Name; None gathers the orders of which no lot is known."""
@@ -34,7 +34,7 @@ class Sales:
 
 @dataclass(frozen=True)
 class Group:
-    """An outcome over some lots: of `orders` that tell it, `cases` are yes."""
+    """An outcome over some lots: of `orders` that record it, `cases` are yes."""
 
     name: str
     lots: int
@@ -43,7 +43,7 @@ class Group:
     rate: Estimate | None
     """With Wilson's interval; None without orders."""
     spread: float
-    """Design effect of the lots; infinite for one lot, which tells nothing of it."""
+    """Design effect of the lots; infinite for one lot, which says nothing of it."""
     ratings: int
     rating: float | None
     """Mean of the `ratings` that were given."""
@@ -102,7 +102,7 @@ def _sales(lot: str | None, orders: int, ratings: int, rating_sum: float | None,
 
 
 def _clusters(outcome: str, sales: Sequence[Sales]) -> tuple[list[int], list[int]]:
-    """Cases and orders of each lot that tells the outcome; an order of no known lot is a cluster of its own."""
+    """Cases and orders of each lot that records the outcome; an order of no known lot is a cluster of its own."""
     cases: list[int] = []
     orders: list[int] = []
     for s in sales:

@@ -26,7 +26,7 @@ class Acceptance:
     chance: float
     """The probability that a random sample by this plan accepts a lot with as many defective images as this one."""
     change: str
-    """Why the inspection is another one from the next lot on; "" = it is not."""
+    """Reason for another inspection from the next lot on; "" = it is not."""
     after: str
     """The inspection of the next lot: normal, tightened, reduced or discontinued."""
 

@@ -76,7 +76,7 @@ class Curve:
     path: str
     producer: float
     consumer: float
-    """Shares nonconforming that are accepted with probability .95 and .10."""
+    """Shares nonconforming that are accepted with probability 0.95 and 0.10."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ def percent(share: float, step: float = 0.01) -> str:
 
 
 def control_chart(chart: Chart, lots: Sequence[LotView]) -> ControlChart:
-    """Of a supplier's lots in order of time."""
+    """The control chart of a supplier's lots in order of time."""
     n = len(chart.value)
     first = max(0, n - MOST_POINTS)
     value, low, high = chart.value[first:], chart.low[first:], chart.high[first:]
@@ -140,7 +140,7 @@ def control_chart(chart: Chart, lots: Sequence[LotView]) -> ControlChart:
 
 
 def characteristic(plans: Sequence[Plan], aql: float) -> Characteristic | None:
-    """Of up to four plans, in percent nonconforming (AQLs up to 10); None where there are none."""
+    """The curves of up to four plans, in percent nonconforming (AQLs up to 10); None where there are none."""
     if not plans or aql > 10:
         return None
     worst = min(1.0, max(quality_at(plan, 0.02) for plan in plans))

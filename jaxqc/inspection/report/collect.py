@@ -1,4 +1,4 @@
-"""What a report tells, gathered from a ledger and a gallery: lots with their pictures, suppliers, classes, models."""
+"""Contents of a report, gathered from a ledger and a gallery: lots with their pictures, suppliers, classes, models."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from jaxqc.inspection.rules import GradeRules
 MOST_LOTS = 2000
 """Lots that a page lists; the worst ones, where there are more."""
 PICTURE_BYTES = 16_000_000
-"""Of all the pictures in a page, before they become text, which takes a third more."""
+"""Bytes of all the pictures in a page, before they become text, which takes a third more."""
 MOST_PICTURES = 600
 
 
@@ -57,7 +57,7 @@ class ClassView:
 
 @dataclass(frozen=True)
 class Report:
-    """Everything that a page tells. `images`, `verdicts` and `classes` count images without a lot too."""
+    """Everything that a page shows. `images`, `verdicts` and `classes` count images without a lot too."""
 
     images: int
     verdicts: dict[str, int]

@@ -24,7 +24,7 @@ from jaxqc.inspection.ledger.rows import storable
 from jaxqc.inspection.report.layers import Layers, Outline, make_layers, read_layers
 
 VERSION = 1
-"""Of the JSON files; another version's pictures are not read, and go."""
+"""Version of the JSON files; another version's pictures are not read, and go."""
 REMEMBERED = 256
 """Lots whose order is in memory; that of others is read again from their folder."""
 ENDINGS = {"photo": ".jpg", "heat": ".heat.png", "mask": ".mask.png"}
@@ -32,7 +32,7 @@ ENDINGS = {"photo": ".jpg", "heat": ".heat.png", "mask": ".mask.png"}
 
 @dataclass(frozen=True)
 class Picture:
-    """One kept image. width, height: of the photo in pixels, in which `outline` is told too."""
+    """One kept image. width, height: of the photo in pixels, in which `outline` is given too."""
 
     lot: str
     finding: Finding

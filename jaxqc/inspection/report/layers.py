@@ -12,7 +12,7 @@ from jaxqc.inspection.defects import opencv
 LONGEST = 480
 """Longest side of a photo and a mask in pixels; no smaller image is enlarged."""
 HEAT_LONGEST = 240
-"""Of the heat, which is smooth."""
+"""Longest side of the heat, which is smooth."""
 LEVELS = 64
 """Steps of the heat's scale from 0 to 1."""
 OUTLINES = 200

@@ -126,7 +126,7 @@ def _drift(supplier: SupplierView) -> tuple[SupplierView, LotView | None]:
 
 
 def _picture(view: LotView, picture: Picture) -> dict[str, Any]:
-    """What the viewer's program knows of a picture."""
+    """The record of a picture for the viewer's program."""
     f = picture.finding
     return {
         "image": printable(f.image),
@@ -204,5 +204,5 @@ def _source(environment: "jinja2.Environment", name: str) -> str:
 
 
 def _digest(text: str) -> str:
-    """How a content security policy names an inline style or program."""
+    """Name of an inline style or program in a content security policy."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"

@@ -1,0 +1,76 @@
+"""Stand-ins for the names in the pages' commands: small data sets, and one trained, fitted or inspected folder each."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from jaxqc.anomaly.detectors import Gaussian
+from jaxqc.anomaly.fit import fit
+from jaxqc.anomaly.recipe import BackboneConfig, FitConfig, FitDataConfig
+from jaxqc.cli import main
+from jaxqc.config import Phase
+from jaxqc.data.readers import open_dataset
+from jaxqc.export.writing import write
+from jaxqc.semi.recipe import SemiDataConfig
+from jaxqc.semi.train import train_semi
+from tests.support.few_labels import recipe as recipe_of_few
+from tests.support.few_labels import use_tiny, write_images
+from tests.support.foreign_tfds import pets
+from tests.support.tiny_boards import make_boards, make_weights
+
+
+@pytest.fixture(scope="module")
+def foreign(tmp_path_factory) -> Path:
+    """A TFDS set of other origin."""
+    return pets(tmp_path_factory.mktemp("foreign"), np.random.default_rng(0))[0]
+
+
+@pytest.fixture(scope="module")
+def tiles(tmp_path_factory) -> tuple[Path, Path]:
+    """A data set in MVTec AD's layout and a fit to it."""
+    folder = tmp_path_factory.mktemp("normals")
+    boards, weights = make_boards(folder / "boards"), make_weights(folder / "resnet18.npz")
+    backbone = BackboneConfig("resnet18", str(weights), (1, 2))
+    config = FitConfig(
+        backbone=backbone, data=FitDataConfig(size=48), detector=Gaussian(channels=20), batch=8, devices=1
+    )
+    return boards, fit(config, open_dataset(boards), folder / "fit", progress=False).folder or folder
+
+
+@pytest.fixture(scope="module")
+def segments(tmp_path_factory) -> tuple[Path, Path, Path]:
+    """A segmentation set, lists of it, and a run on them."""
+    folder = tmp_path_factory.mktemp("segments")
+    data, lists = write_images(folder / "set", {"any": 24}), folder / "lists"
+    assert main(["data", "split", str(data), "--out", str(lists), "--quiet"]) == 0
+    few = recipe_of_few("supervised", phases=(Phase(1, 28, 4),), views=SemiDataConfig(splits=str(lists)))
+    with pytest.MonkeyPatch.context() as patch:
+        use_tiny(patch)
+        train_semi(few, data, folder / "run", progress=False)
+    return data, lists, folder / "run"
+
+
+@pytest.fixture(scope="module")
+def ledger(tiles, tmp_path_factory) -> Path:
+    """The ledger of an inspection of the unseen boards."""
+    folder = tmp_path_factory.mktemp("inspected") / "boards"
+    inspect = ["inspect", "--checkpoint", str(tiles[1]), "--images", str(tiles[0] / "test"), "--out", str(folder)]
+    assert main([*inspect, "--quiet"]) == 0
+    return folder / "ledger.sqlite"
+
+
+@pytest.fixture(scope="module")
+def returns(tmp_path_factory) -> Path:
+    """A file of orders, of a lot that the ledger has."""
+    file = tmp_path_factory.mktemp("returns") / "returns.csv"
+    file.write_text("order,lot,returned\n1,good,no\n2,good,yes\n")
+    return file
+
+
+@pytest.fixture(scope="module")
+def exported(run_folder, tmp_path_factory) -> Path:
+    """A StableHLO export of the finished run."""
+    folder = tmp_path_factory.mktemp("exported") / "first"
+    write(run_folder, folder, platforms=("cpu",))
+    return folder

@@ -1,0 +1,115 @@
+"""Every `jaxqc` command, example script and Python block of the pages: cheap ones run on tiny data, costly ones are
+parsed to the last flag."""
+
+import runpy
+import sys
+
+import pytest
+
+from jaxqc.anomaly.recipe import FitConfig
+from jaxqc.cli import main, parse
+from jaxqc.config import TrainConfig, load_config
+from jaxqc.overrides import override
+from jaxqc.weights.known import KNOWN
+from tests.support.few_labels import use_tiny
+from tests.support.pages import PAGES, ROOT, WORKED_EXAMPLES, blocks, programs, words
+from tests.support.tiny_run import plates, recipe, run_folder, tiny_network  # noqa: F401 - fixtures
+
+RUN = ("data check", "data records", "data split", "data synthetic", "data tfds", "evaluate", "export", "inspect",
+       "ledger export", "ledger import-outcomes", "ledger lots", "ledger outcomes", "predict", "recipes",
+       "verify")  # fmt: skip
+"""Verbs that are cheap enough to be run."""
+RECIPE_OF = {"train": TrainConfig, "fit": FitConfig}
+PLACEHOLDERS = {
+    "DIR": "plates", "runs/first": "run_folder", "runs/tscarnet_cpu": "run_folder", "runs/minet_cpu": "run_folder",
+    "runs/long": "run_folder", "FOREIGN": "foreign",
+    "NORMALS": "tiles.0", "NORMALS/test": "tiles.0/test", "BOARDS": "tiles.0", "BOARDS/test": "tiles.0/test",
+    "runs/tiles": "tiles.1",
+    "runs/boards": "tiles.1", "SEGMENTS": "segments.0", "splits/16": "segments.1", "runs/few": "segments.2",
+    "inspection/ledger.sqlite": "ledger", "quality.sqlite": "ledger", "returns.csv": "returns",
+    "exports/first": "exported",
+}  # fmt: skip
+"""A name in the pages → the fixture that stands in for it; `.N` is an element, `/` a file below."""
+MADE = {"--out": ("splits/16", "exports/first"), "data synthetic": ("DIR", "BOARDS")}
+"""Names that a command makes by itself, so that nothing stands in for them."""
+
+
+def stand_in(name: str, request: pytest.FixtureRequest) -> str:
+    """The path that a name in the pages stands for."""
+    place, _, below = PLACEHOLDERS[name].partition("/")
+    fixture, _, part = place.partition(".")
+    value = request.getfixturevalue(fixture)
+    value = value[int(part)] if part else value
+    return str(value / below if below else value)
+
+
+def with_stand_ins(verb: str, arguments: list[str], request: pytest.FixtureRequest) -> list[str]:
+    """The command's words with paths in the place of names."""
+    found = []
+    for i, word in enumerate(arguments):
+        made = MADE["--out"] if i and arguments[i - 1] == "--out" and "--check" not in arguments else ()
+        made += MADE.get(verb, ())
+        found.append(stand_in(word, request) if word in PLACEHOLDERS and word not in made else word)
+    return found
+
+
+def test_there_are_commands():
+    assert len(programs("jaxqc")) >= 50
+    assert {words(c)[0] for c in programs()} <= {"make", "jaxqc", "pip", "python", "bash", "sbatch", "source"}
+
+
+@pytest.mark.parametrize("command", programs("jaxqc"))
+def test_jaxqc_commands(command, request, tmp_path, monkeypatch, capsys):
+    """Training and fitting are parsed with their recipes, downloads and conversions parsed, the rest is run."""
+    _, *arguments = words(command)
+    monkeypatch.chdir(ROOT)
+    if "--help" in arguments:
+        with pytest.raises(SystemExit) as e:
+            main(arguments)
+        assert e.value.code == 0
+        return
+    args = parse(arguments)
+    if args.name in RECIPE_OF:
+        config = load_config(args.config, RECIPE_OF[args.name])
+        assert (override(config, args.flags) == config) == (not args.flags)
+        return
+    if args.name in ("weights", "convert"):
+        assert set(getattr(args, "names", [])) | {getattr(args, "file", "resnet18")} <= set(KNOWN)
+        return
+    assert args.name in RUN
+    if "onnx" in arguments or any("postgresql:" in word for word in arguments):
+        return  # another converter, a server: parsed alone
+    if {"SEGMENTS", "runs/few"} & set(arguments):
+        use_tiny(monkeypatch)
+    made = with_stand_ins(args.name, arguments, request)
+    monkeypatch.chdir(tmp_path)
+    assert main(made) == 0
+
+
+@pytest.mark.parametrize("command", [c for c in programs("python") if words(c)[1].startswith("examples/")])
+def test_examples_run(command, run_folder, plates, exported, monkeypatch, capsys):
+    """In this process, which knows the run's tiny network."""
+    _, script, *arguments = words(command)
+    if script == "examples/use_onnx.py":
+        assert (ROOT / script).is_file()  # tests/test_export_onnx.py runs it, where a converter is installed
+        return
+    names = {"runs/first": run_folder, "exports/first": exported}
+    names |= {"IMAGES": plates / "Source Images", "MASKS": plates / "Ground truth"}
+    monkeypatch.setattr(sys, "argv", [script, *(str(names.get(a, a)) for a in arguments)])
+    runpy.run_path(str(ROOT / script), run_name="__main__")
+    shown = capsys.readouterr().out
+    assert "30 images" in shown or "largest difference from the golden output" in shown
+
+
+def python_blocks() -> list[tuple[str, str]]:
+    """Page and text of every Python block; those of the worked examples have tests of their own."""
+    return [(n, b) for n, page in PAGES.items() if not n.startswith(WORKED_EXAMPLES) for b in blocks(page, "python")]
+
+
+@pytest.mark.parametrize(("name", "block"), python_blocks(), ids=lambda text: text.split("\n")[0][:40])
+def test_python_blocks_run(name, block, request, tmp_path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    for placeholder in PLACEHOLDERS:
+        if f'"{placeholder}"' in block:
+            block = block.replace(f'"{placeholder}"', repr(stand_in(placeholder, request)))
+    exec(compile(block, name, "exec"), {})
