@@ -88,3 +88,10 @@ def test_a_detector_that_no_folder_can_name_or_that_lacks_parts_is_refused_at_on
     line = refused(run([[*fit, "half.py"]], outside, outside / "site"))
     assert "OptimConfig has no states, embed, begin" in line
     assert not (outside / "local").exists()
+    (outside / "loose").mkdir()
+    (outside / "loose" / "acme_fre.py").write_text((outside / "site" / "acme_fre.py").read_text())
+    fit = ["fit", "--config", "holds.py", "--data", str(boards), "--out", "unregistered"]
+    done = run([fit, ["verify", "unregistered"]], outside, outside / "loose")
+    missing = 'does not register it; add the entry point NAME = "acme_fre:Fre" of the group jaxqc.detectors'
+    said = [line for line in done.stderr.splitlines() if missing in line]
+    assert [line.partition(":")[0] for line in said] == ["unregistered will not open", "jaxqc"]

@@ -124,8 +124,8 @@ def test_eight_devices_train_as_one_and_no_checkpoint_holds_the_teacher(recipe, 
 
 def test_wrong_settings_are_named(recipe):
     for changes, words in (
-        ({"batch": 0}, "detector.training.batch=0 must be above 0"),
-        ({"epochs": 0.0}, "detector.training.epochs"),
+        ({"batch": 0}, "detector.training: batch=0 must be above 0"),
+        ({"epochs": 0.0}, "detector.training: epochs=0.0"),
         ({"optim": replace(AUTHORS.optim, accumulate=3)}, "batch=32 is not a multiple of optim.accumulate"),
     ):
         with pytest.raises(UserError, match=words):
