@@ -57,6 +57,17 @@ def train(
 
     Raises:
       UserError: whatever is wrong with recipe, data or folder. SystemExit: 143 after SIGTERM, the state being saved.
+
+    Examples:
+      >>> from jaxqc.config import ModelConfig, OptimConfig, Phase
+      >>> from jaxqc.data.synthetic.plates import synthetic_arrays
+      >>> config = TrainConfig(
+      ...     model=ModelConfig("minet", width=0.25), optim=OptimConfig(warmup_epochs=0.0), devices=1,
+      ...     phases=(Phase(epochs=1, size=32, batch=4),), eval_size=32, eval_batch=2,
+      ... )
+      >>> result = train(config, synthetic_arrays(4, 32), "run", val=synthetic_arrays(2, 32, start=4), progress=False)
+      >>> result.step, (result.workdir / "checkpoints").is_dir()
+      (1, True)
     """
     config = config if isinstance(config, TrainConfig) else load_config(config)
     check_unused(config, "train")
@@ -84,6 +95,16 @@ def fit(
 
     Raises:
       UserError: whatever is wrong with recipe, weights, data or folder.
+
+    Examples:
+      >>> from jaxqc.anomaly.recipe import BackboneConfig, FitConfig, FitDataConfig
+      >>> from jaxqc.data.synthetic.boards import write_mvtec
+      >>> backbone = BackboneConfig("resnet18", weights="synthetic-resnet18", layers=(1,))
+      >>> boards = write_mvtec("boards", normals=4, defects=2, size=32)
+      >>> fitted = fit(FitConfig(backbone=backbone, data=FitDataConfig(size=32)), boards, "fit", progress=False)
+      >>> import numpy as np
+      >>> fitted.folder.name, fitted.model.predict(np.zeros((32, 32, 3), np.uint8)).shape
+      ('fit', (32, 32))
     """
     from jaxqc.anomaly.fit import fit as fit_and_calibrate
     from jaxqc.anomaly.recipe import FitConfig
@@ -136,6 +157,16 @@ def evaluate(
     Raises:
       UserError: no such model or data, an unknown split, an option of another kind, or not one sample that can be
         measured.
+
+    Examples:
+      >>> from jaxqc.anomaly.recipe import BackboneConfig, FitConfig, FitDataConfig
+      >>> from jaxqc.data.synthetic.boards import write_mvtec
+      >>> backbone = BackboneConfig("resnet18", weights="synthetic-resnet18", layers=(1,))
+      >>> boards = write_mvtec("boards", normals=4, defects=2, size=32)
+      >>> fitted = fit(FitConfig(backbone=backbone, data=FitDataConfig(size=32)), boards, "fit", progress=False)
+      >>> evaluation = evaluate("fit", boards, "measured", progress=False)
+      >>> "image_auroc" in evaluation.metrics, Path("measured/metrics.json").exists()
+      (True, True)
     """
     if isinstance(checkpoint, str | Path):
         run, checkpoint = checkpoint, load(checkpoint, which)
@@ -164,14 +195,40 @@ def evaluate_detector(
     worst: int = 10,
     progress: bool = True,
 ) -> "jaxqc.anomaly.evaluate.AnomalyEvaluation":
-    """`evaluate` of a detector."""
+    """`evaluate` of a detector.
+
+    Examples:
+      >>> from jaxqc.anomaly.recipe import BackboneConfig, FitConfig, FitDataConfig
+      >>> from jaxqc.data.synthetic.boards import write_mvtec
+      >>> backbone = BackboneConfig("resnet18", weights="synthetic-resnet18", layers=(1,))
+      >>> boards = write_mvtec("boards", normals=4, defects=2, size=32)
+      >>> fitted = fit(FitConfig(backbone=backbone, data=FitDataConfig(size=32)), boards, progress=False)
+      >>> "image_auroc" in evaluate_detector(fitted.model, boards, progress=False).metrics
+      True
+    """
     return evaluate(checkpoint, data, out, split=split, layout=layout, worst=worst, progress=progress)
 
 
 def evaluate_segmentation(
     checkpoint: Any, data: str | Path, out: str | Path | None = None, **options: Any
 ) -> "jaxqc.semi.evaluate.SegmentationEvaluation":
-    """`evaluate` of a segmentation network."""
+    """`evaluate` of a segmentation network.
+
+    Examples:
+      >>> import jax
+      >>> from jaxqc.config import ModelConfig
+      >>> from jaxqc.data.synthetic.plates import write_sd900
+      >>> from jaxqc.semi.model import Segmentation
+      >>> from jaxqc.semi.network import make_network
+      >>> from jaxqc.semi.recipe import SemiTrainConfig
+      >>> config = SemiTrainConfig(model=ModelConfig("vit_tiny14"), hidden=8)
+      >>> params = make_network(config, 4).init(jax.random.key(0), jax.numpy.zeros((1, 28, 28, 3)))["params"]
+      >>> meta = {"classes": ["background", "In", "Pa", "Sc"], "mean": [0.5] * 3, "std": [0.25] * 3}
+      >>> steel = write_sd900("steel", 3, size=32)
+      >>> evaluation = evaluate_segmentation(Segmentation(params, config, meta), steel, split="all", progress=False)
+      >>> evaluation.matrix.shape  # pixels by true and predicted class
+      (4, 4)
+    """
     return evaluate(checkpoint, data, out, **options)
 
 
@@ -200,6 +257,16 @@ def inspect(
 
     Raises:
       UserError: whatever is wrong with checkpoint, images, rules, ledger or folder. SystemExit: 143 after SIGTERM.
+
+    Examples:
+      >>> from jaxqc.anomaly.recipe import BackboneConfig, FitConfig, FitDataConfig
+      >>> from jaxqc.data.synthetic.boards import write_mvtec
+      >>> backbone = BackboneConfig("resnet18", weights="synthetic-resnet18", layers=(1,))
+      >>> boards = write_mvtec("boards", normals=4, defects=2, size=32)
+      >>> fitted = fit(FitConfig(backbone=backbone, data=FitDataConfig(size=32)), boards, "fit", progress=False)
+      >>> found = inspect("fit", "boards/test", "inspected", progress=False)
+      >>> found.new, found.report.exists()  # two defective boards, two without a defect
+      (4, True)
     """
     from jaxqc.inspection import run
     from jaxqc.inspection.rules import load_rules

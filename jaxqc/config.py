@@ -120,10 +120,10 @@ class OptimConfig:
     lr: float = 0.05
     momentum: float = 0.9
     nesterov: bool = True
-    """Whether `sgd` looks ahead; else its momentum is plain."""
+    """True: `sgd` looks ahead; else its momentum is plain."""
     weight_decay: float = 5e-4
     decay: Literal["kernels", "all"] = "kernels"
-    """What weight decay takes hold of: `kernels` leaves biases, norms and layer scales alone."""
+    """The reach of weight decay: `kernels` leaves biases, norms and layer scales alone."""
     warmup_epochs: float = 5.0
     schedule: Literal["poly", "cosine", "constant"] = "poly"
     power: float = 0.9

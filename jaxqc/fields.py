@@ -12,7 +12,7 @@ from jaxqc.errors import UserError, suggest
 
 Config = TypeVar("Config")
 CHOICE = "choice"
-"""Where a field's metadata has its `Choice`."""
+"""Key of a field's `Choice` in its metadata."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -131,6 +131,16 @@ def load(path: str | Path, which: str = "best", fold: bool = True, batch: int = 
 
     Raises:
       UserError: no such folder, or what it holds is absent, damaged or of another version.
+
+    Examples:
+      >>> from jaxqc import fit
+      >>> from jaxqc.anomaly.recipe import BackboneConfig, FitConfig, FitDataConfig
+      >>> from jaxqc.data.synthetic.boards import write_mvtec
+      >>> backbone = BackboneConfig("resnet18", weights="synthetic-resnet18", layers=(1,))
+      >>> boards = write_mvtec("boards", normals=4, defects=2, size=32)
+      >>> fitted = fit(FitConfig(backbone=backbone, data=FitDataConfig(size=32)), boards, "fit", progress=False)
+      >>> load("fit").outputs
+      ('map', 'score', 'mask', 'defective')
     """
     return kind_of(path).load(path, which, fold, batch)
 

@@ -55,7 +55,7 @@ class Progress:
 
     @property
     def rate(self) -> float:
-        """Work a second since the start, without what was passed over."""
+        """Amount done a second since the start, without what was passed over."""
         return (self.done - self._passed) / max(time.monotonic() - self._began, 1e-9)
 
     def add(self, n: int, passed: bool = False) -> None:

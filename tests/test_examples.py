@@ -12,7 +12,8 @@ import pytest
 import jaxqc
 
 ROOT = Path(jaxqc.__file__).parent
-NAMESPACES = ("jaxqc", "jaxqc.nn", "jaxqc.models", "jaxqc.metrics", "jaxqc.anomaly", "jaxqc.semi")
+PACKAGES = ("jaxqc", *(f"jaxqc.{path.parent.name}" for path in sorted(ROOT.glob("*/__init__.py"))))
+NAMESPACES = [name for name in PACKAGES if hasattr(import_module(name), "__all__")]
 MODULES = sorted(
     ".".join(("jaxqc", *path.relative_to(ROOT).with_suffix("").parts)).removesuffix(".__init__")
     for path in ROOT.rglob("*.py")

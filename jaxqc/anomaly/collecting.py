@@ -57,7 +57,7 @@ def load_batches(
 
 @dataclass(frozen=True)
 class Spread:
-    """How a fit lies on the devices: batches by image, collections and states by their leading axis."""
+    """The layout of a fit on the devices: batches by image, collections and states by their leading axis."""
 
     mesh: Mesh
 
@@ -67,7 +67,7 @@ class Spread:
         return self.mesh.devices.size
 
     def place(self, x: Any) -> NamedSharding:
-        """Where an array of a collection or state lies: positions (or samples) over the devices, small ones on all."""
+        """Place of an array of a collection or state: positions (or samples) over the devices, small ones on all."""
         whole = x.ndim < 2 or x.shape[0] % self.devices
         return NamedSharding(self.mesh, PartitionSpec() if whole else PartitionSpec(AXIS))
 

@@ -27,7 +27,7 @@ from jaxqc.training.record import environment, write_measures
 from jaxqc.types import Metrics
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    import rich.table
 
 COLUMNS = {
     "image_auroc": "image AUROC",
@@ -40,12 +40,12 @@ COLUMNS = {
     "pixel_ap": "pixel AP",
     "pixel_iou": "IoU",
 }
-"""What the table shows; F1, TPR, FPR and IoU are at the calibrated thresholds."""
+"""Columns of the table; F1, TPR, FPR and IoU are at the calibrated thresholds."""
 
 
 @dataclass(frozen=True)
 class AnomalyEvaluation:
-    """What a detector reached. metrics: as `jaxqc.metrics.anomaly.compute`, overall and `KIND/key`."""
+    """A detector's results. metrics: as `jaxqc.metrics.anomaly.compute`, overall and `KIND/key`."""
 
     dataset: str
     split: str
@@ -58,7 +58,7 @@ class AnomalyEvaluation:
     """From files to scores and maps, decoding included."""
     about: dict[str, Any] = field(default_factory=dict)
     folder: Path | None = None
-    """Where it was written."""
+    """The folder that it was written to."""
 
     def closing(self) -> str:
         """The line below the table: speed, and where the result was written."""
@@ -95,7 +95,7 @@ class AnomalyEvaluation:
         width = console.measure(table, options=console.options.update(max_width=1000)).maximum
         Console(width=max(console.width, width)).print(table)
 
-    def table(self) -> "Table":
+    def table(self) -> "rich.table.Table":
         """A rich table: a row for each kind that has images, one for their mean, one for all."""
         from rich import box
         from rich.table import Table

@@ -33,9 +33,9 @@ from jaxqc.types import Variables
 
 @dataclass(frozen=True)
 class Found:
-    """What a detector says of one image of its own size.
+    """A detector's answer for one image of its own size.
 
-    map: float32 [h w] in [0, 1]: the distance over twice the pixel threshold, so .5 is the threshold. score: the
+    map: float32 [h w] in [0, 1]: the distance over twice the pixel threshold, so 0.5 is the threshold. score: the
     image's, in the detector's own unit. mask: bool [h w], opened. defective: score at or above the image threshold.
     """
 

@@ -13,7 +13,7 @@ from jaxqc.fields import check_positive, check_seed, choices, chosen, from_dict
 
 @dataclass(frozen=True)
 class FitDataConfig:
-    """Which images are fitted, and how they reach the network."""
+    """The images that are fitted, and their way to the network."""
 
     layout: Any = "auto"
     """As `jaxqc.config.DataConfig.layout`."""
@@ -30,7 +30,7 @@ class FitDataConfig:
 
 @dataclass(frozen=True)
 class DecisionConfig:
-    """How scores become decisions."""
+    """The way from scores to decisions."""
 
     threshold: Literal["quantile", "f1"] = "quantile"
     """`quantile`: of held-out normals, by `false_alarm`. `f1`: the best F1 on the defective and normal images of split
@@ -71,7 +71,7 @@ class FitConfig:
         return self.detector if on is None else on(self.backbone)
 
     def check(self, where: str) -> None:
-        """What no single field's type tells. Raises UserError."""
+        """Checks what no single field's type can. Raises UserError."""
         check_seed(self.seed, where)
         check_positive({"batch": self.batch, "data.size": self.data.size}, where)
         for name, share in (("data.held_out", self.data.held_out), ("decision.false_alarm", self.decision.false_alarm)):

@@ -11,9 +11,9 @@ from jaxqc.metrics import ranking
 
 @dataclass(frozen=True)
 class Thresholds:
-    """What is called defective: an image from `image` on, a pixel from `pixel` on.
+    """The limits of what is called defective: an image from `image` on, a pixel from `pixel` on.
 
-    low, high: the range of the held-out normals' maps, which tells later measures where to put their bins.
+    low, high: the range of the held-out normals' maps, by which later measures place their bins.
     """
 
     image: float
@@ -32,6 +32,11 @@ def by_quantile(scores: Float[np.ndarray, " n"], peaks: Float[np.ndarray, " n"],
 
     Raises:
       UserError: no images.
+
+    Examples:
+      >>> scores = np.arange(1.0, 100.0)
+      >>> by_quantile(scores, scores, false_alarm=0.05).how
+      'quantile 0.95 of 99 held-out normal images'
     """
     n = len(scores)
     if n == 0:
@@ -51,6 +56,11 @@ def by_f1(scores: Float[np.ndarray, " n"], labels: Bool[np.ndarray, " n"], norma
 
     Raises:
       UserError: defective or normal images are missing.
+
+    Examples:
+      >>> scores = np.array([0.1, 0.9])
+      >>> by_f1(scores, np.array([False, True]), by_quantile(scores, scores, 0.5)).image
+      0.9
     """
     if labels.all() or not labels.any():
         raise UserError("threshold f1: needs normal and defective images in split val; use decision.threshold quantile")

@@ -109,7 +109,7 @@ def refuse_foreign(folder: Path, recipe: DetectorTrainConfig) -> None:
 
 
 def _unwritten(folder: Path) -> bool:
-    """Whether there is only what a process leaves that was killed before its first file was whole."""
+    """True where there is only what a process leaves that was killed before its first file was whole."""
     return all(path.name.startswith(".") and path.name.endswith(".part") for path in folder.iterdir())
 
 

@@ -9,7 +9,7 @@ import errno
 import os
 import sys
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from jaxqc.cli import convert, data, evaluate, export, fit, inspect, ledger, predict, recipes, train, verify, weights
 from jaxqc.cli.parser import Parser
@@ -20,6 +20,7 @@ USER_ERRNO = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS
               errno.EISDIR, errno.ENAMETOOLONG)  # fmt: skip
 
 
+@runtime_checkable
 class Verb(Protocol):
     """A module of this package. `kinds() -> tuple`, where it has that, gives one recipe of each kind it takes."""
 

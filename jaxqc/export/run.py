@@ -24,6 +24,18 @@ class Exported:
     `source`: the kind that was exported, as `jaxqc.kinds.KINDS` has it. `folder`: its own. `classes`, `thresholds`,
     `meta`: as meta.json has them. `height`, `width`: of the images that the graph takes, 0 = any (a detector's images
     are resized first, whatever their size).
+
+    Examples:
+      >>> from jaxqc import fit
+      >>> from jaxqc.anomaly.recipe import BackboneConfig, FitConfig, FitDataConfig
+      >>> from jaxqc.data.synthetic.boards import write_mvtec
+      >>> from jaxqc.export import write
+      >>> backbone = BackboneConfig("resnet18", weights="synthetic-resnet18", layers=(1,))
+      >>> boards = write_mvtec("boards", normals=4, defects=2, size=32)
+      >>> fitted = fit(FitConfig(backbone=backbone, data=FitDataConfig(size=32)), boards, progress=False)
+      >>> meta = write(fitted.model, "exported", platforms=("cpu",))
+      >>> load("exported").predict(np.zeros((2, 32, 32, 3), np.uint8)).shape
+      (2, 32, 32)
     """
 
     kind = "export"
@@ -154,6 +166,11 @@ def load(path: str | Path, batch: int = 16) -> Exported:
 
     Raises:
       UserError: no export there, a newer or damaged one, one of other platforms than this machine's, or an ONNX one.
+
+    Examples:
+      >>> load("nothing")
+      Traceback (most recent call last):
+      jaxqc.errors.UserError: nothing: no export there; make one with jaxqc export --checkpoint RUN --out nothing
     """
     contents = read(path)
     if contents.meta["graph"] == "onnx":

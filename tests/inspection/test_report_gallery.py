@@ -14,6 +14,7 @@ from jaxqc.inspection.report import Gallery, worst_figure
 from jaxqc.inspection.report import gallery as module
 from jaxqc.inspection.report.layers import HEAT_LONGEST, LONGEST, make_layers, read_layers
 from tests.support.ledger_makers import finding
+from tests.support.shapes import misfit
 
 pytest.importorskip("cv2", reason="the gallery's pictures need OpenCV: pip install 'jaxqc[inspect]'")
 
@@ -131,7 +132,7 @@ def test_what_cannot_be_sorted_or_named_is_refused(tmp_path, change):
 
 
 def test_sizes_must_agree(tmp_path):
-    with pytest.raises(ValueError, match="differ in size"):
+    with misfit("differ in size"):
         Gallery(tmp_path).offer(finding(1), "L", IMAGE, SCORES[1:], MASK)
     with pytest.raises(UserError, match="per_lot=0"):
         Gallery(tmp_path, 0)

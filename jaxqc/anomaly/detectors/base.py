@@ -9,7 +9,7 @@ gives the detector for a backbone (`BackboneConfig`), for one that has to know i
 """
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeGuard
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeGuard, runtime_checkable
 
 from jaxtyping import Array, Float, Int
 
@@ -19,11 +19,11 @@ from jaxqc.fields import check_positive
 from jaxqc.types import Variables
 
 if TYPE_CHECKING:
-    from jaxqc.anomaly.features import Backbone
-    from jaxqc.training.method import Method
+    import jaxqc.anomaly.features
+    import jaxqc.training.method
 
-Layers = tuple[Float[Array, "b h w c"], ...]
-"""Features of a batch, finest layer first."""
+Layers = tuple[Float[Array, "b _ _ _"], ...]
+"""Features [b h w c] of a batch, finest layer first."""
 Shapes = tuple[tuple[int, int, int], ...]
 """[h w c] of each layer."""
 Image = Float[Array, "b s s 3"] | None
@@ -32,6 +32,7 @@ Scored = tuple[Float[Array, "b size size"], Float[Array, " b"]]
 """Maps and image scores."""
 
 
+@runtime_checkable
 class Collecting(Protocol):
     """A detector that is fitted by one pass: embed, begin, collect, finish, score."""
 
@@ -65,6 +66,7 @@ class Collecting(Protocol):
         ...
 
 
+@runtime_checkable
 class Trained(Protocol):
     """A detector that `jaxqc.training.loop` trains, over the frozen backbone or the images themselves."""
 
@@ -75,11 +77,11 @@ class Trained(Protocol):
 
     @property
     def training(self) -> "TrainingConfig":
-        """How long, in what batches and by what optimiser."""
+        """Length, batches and optimiser of the training."""
         ...
 
-    def method(self, backbone: "Backbone", size: int) -> "Method":
-        """What the loop trains on square images of `size` pixels. Its metrics have the held-out `loss`."""
+    def method(self, backbone: "jaxqc.anomaly.features.Backbone", size: int) -> "jaxqc.training.method.Method":
+        """The method that the loop trains on square images of `size` pixels. Its metrics have the held-out `loss`."""
         ...
 
     def trained(self, variables: Variables) -> Any:
@@ -101,7 +103,7 @@ TRAINED = ("states", "training", "method", "trained", "embed", "score")
 
 
 def is_trained(detector: Any) -> TypeGuard[Trained]:
-    """Whether the one loop trains it."""
+    """True where the one loop trains it."""
     return hasattr(detector, "method")
 
 
@@ -145,7 +147,7 @@ class TrainingConfig:
     backend: Literal["pmap", "shard_map"] = "pmap"
 
     def check(self, where: str) -> None:
-        """What no single field's type tells. Raises UserError."""
+        """Checks what no single field's type can. Raises UserError."""
         positive = {"epochs": self.epochs, "batch": self.batch, "steps_per_call": self.steps_per_call}
         check_positive(positive | {"optim.lr": self.optim.lr, "optim.accumulate": self.optim.accumulate}, where)
         if self.batch % self.optim.accumulate:
@@ -153,5 +155,11 @@ class TrainingConfig:
 
 
 def shapes_of(layers: Layers) -> Shapes:
-    """[h w c] of each layer of a batch."""
+    """[h w c] of each layer of a batch.
+
+    Examples:
+      >>> import numpy as np
+      >>> shapes_of((np.zeros((1, 8, 8, 4)), np.zeros((1, 4, 4, 16))))
+      ((8, 8, 4), (4, 4, 16))
+    """
     return tuple((x.shape[1], x.shape[2], x.shape[3]) for x in layers)

@@ -31,13 +31,13 @@ class Gaussian:
     states = (gaussian.LowRank, gaussian.FullRank, pyramid.Pyramid)
 
     def check(self, where: str) -> None:
-        """What no single field's type tells. Raises UserError."""
+        """Checks what no single field's type can. Raises UserError."""
         check_seed(self.seed, where)
         check_positive({"eps": self.eps, "top": self.top, "block": self.block}, where)
 
     @property
     def advice(self) -> str:
-        """Where distances are not finite."""
+        """The way out where distances are not finite."""
         return (
             f"detector.eps={self.eps:g} is too small beside these features' variances in single precision: "
             "use a larger one"

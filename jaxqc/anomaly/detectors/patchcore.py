@@ -43,7 +43,7 @@ class PatchCore:
     states = (Bank,)
 
     def check(self, where: str) -> None:
-        """What no single field's type tells. Raises UserError."""
+        """Checks what no single field's type can. Raises UserError."""
         check_seed(self.seed, where)
         check_positive({"width": self.width, "coreset": self.coreset, "neighbours": self.neighbours}, where)
         if self.coreset > 1:
@@ -51,7 +51,7 @@ class PatchCore:
 
     @property
     def advice(self) -> str:
-        """Where distances are not finite."""
+        """The way out where distances are not finite."""
         return "so are the backbone's features: use other weights, or backbone.dtype float32"
 
     def embed(self, layers: Layers, image: Image) -> Float[Array, "b h w d"]:

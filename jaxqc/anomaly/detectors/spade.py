@@ -36,12 +36,12 @@ class Spade:
     states = (Gallery,)
 
     def check(self, where: str) -> None:
-        """What no single field's type tells. Raises UserError."""
+        """Checks what no single field's type can. Raises UserError."""
         check_positive({"images": self.images}, where)
 
     @property
     def advice(self) -> str:
-        """Where distances are not finite."""
+        """The way out where distances are not finite."""
         return "so are the backbone's features: use other weights, or backbone.dtype float32"
 
     def embed(self, layers: Layers, image: Image) -> Layers:

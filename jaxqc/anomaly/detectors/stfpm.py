@@ -17,8 +17,8 @@ from jaxqc.training.method import Logs, SingleNetwork
 from jaxqc.types import AXIS, Batch, Metrics, Variables
 
 if TYPE_CHECKING:
-    from jaxqc.anomaly.features import Backbone
-    from jaxqc.models.resnet import ResNet
+    import jaxqc.anomaly.features
+    import jaxqc.models.resnet
 
 OPTIM = OptimConfig(
     "sgd", lr=0.4, nesterov=False, weight_decay=1e-4, decay="all", warmup_epochs=0.0, schedule="constant", clip=0.0
@@ -51,12 +51,12 @@ class Stfpm:
     states = (Student,)
 
     def check(self, where: str) -> None:
-        """What no single field's type tells. Raises UserError."""
+        """Checks what no single field's type can. Raises UserError."""
         self.training.check(f"{where}.training")
 
     @property
     def advice(self) -> str:
-        """Where distances are not finite."""
+        """The way out where distances are not finite."""
         return "the training went astray: lower detector.training.optim.lr, or set detector.training.optim.clip"
 
     def on(self, backbone: BackboneConfig) -> "StudentTeacher":
@@ -77,21 +77,23 @@ class StudentTeacher:
     def training(self) -> TrainingConfig:
         return self.detector.training
 
-    def network(self, folded: bool = False, axis_name: str | None = None) -> "ResNet":
+    def network(self, folded: bool = False, axis_name: str | None = None) -> "jaxqc.models.resnet.ResNet":
         """A network of the backbone's architecture."""
         from jaxqc.models.resnet import build_backbone
 
         config = self.backbone
         return build_backbone(config.name, config.layers, dtype=config.dtype, folded=folded, axis_name=axis_name)
 
-    def features(self, network: "ResNet", variables: Variables, image: Float[Array, "b s s 3"], **how: Any) -> Any:
+    def features(
+        self, network: "jaxqc.models.resnet.ResNet", variables: Variables, image: Float[Array, "b s s 3"], **how: Any
+    ) -> Any:
         """The network's layers, finest first, float32; with `mutable` also its changed collections."""
         out: Any = network.apply(variables, image, **how)
         found, *changed = out if "mutable" in how else (out,)
         layers = tuple(found[name].astype(jnp.float32) for name in sorted(found))
         return (layers, *changed) if changed else layers
 
-    def method(self, backbone: "Backbone", size: int) -> "Imitation":
+    def method(self, backbone: "jaxqc.anomaly.features.Backbone", size: int) -> "Imitation":
         """The student's training beside `backbone`, the teacher."""
         return Imitation(self, backbone.variables, size)
 
@@ -113,7 +115,7 @@ class StudentTeacher:
         maps = self.maps(distances(teacher, student), size)
         return maps, image_score(maps)
 
-    def maps(self, layers: tuple[Float[Array, "b h w"], ...], size: int) -> Float[Array, "b size size"]:
+    def maps(self, layers: tuple[Float[Array, "b _ _"], ...], size: int) -> Float[Array, "b {size} {size}"]:
         """The layers' maps as one of the image's size."""
         finest = [resize(x[..., None], *layers[0].shape[1:]) for x in layers]
         if self.detector.fuse == "sum":
@@ -137,7 +139,7 @@ class Imitation(SingleNetwork):
     classes: tuple[str, ...] = ()
 
     @cached_property
-    def network(self) -> "ResNet":
+    def network(self) -> "jaxqc.models.resnet.ResNet":
         """The student as it trains: batch norm reduces over the mapped axis."""
         return self.pair.network(axis_name=AXIS)
 
@@ -190,7 +192,7 @@ class Imitation(SingleNetwork):
     def _taught(self, teacher: Variables, image: jax.Array) -> Layers:
         return self.pair.features(self.pair.network(folded=True), teacher, image)
 
-    def _distances(self, variables: Variables, image: jax.Array) -> tuple[Float[Array, "b h w"], ...]:
+    def _distances(self, variables: Variables, image: jax.Array) -> tuple[Float[Array, "b _ _"], ...]:
         own = {name: variables[name] for name in ("params", "batch_stats")}
         return distances(self._taught(variables["teacher"], image), self.pair.features(self.pair.network(), own, image))
 
@@ -201,7 +203,7 @@ def _seen(batch: Batch) -> Float[Array, "b s s 3"]:
     return normalised(batch["image"])
 
 
-def distances(teacher: Layers, student: Layers) -> tuple[Float[Array, "b h w"], ...]:
+def distances(teacher: Layers, student: Layers) -> tuple[Float[Array, "b _ _"], ...]:
     """|t/|t| - s/|s||^2 at each cell of each layer; a vector's length is taken as 1e-12 at least."""
     return tuple(jnp.square(_unit(t) - _unit(s)).sum(-1) for t, s in zip(teacher, student, strict=True))
 

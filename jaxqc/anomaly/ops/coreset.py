@@ -10,8 +10,13 @@ from jaxtyping import Array, Float, Int
 EXACT = lax.Precision.HIGHEST
 
 
-def project(key: jax.Array, x: Float[Array, "n d"], width: int = 128) -> Float[Array, "n width"]:
-    """Random Gaussian projection (Johnson-Lindenstrauss) that keeps distances; width 0 or >= d leaves x as it is."""
+def project(key: jax.Array, x: Float[Array, "n d"], width: int = 128) -> Float[Array, "n {width}"]:
+    """Random Gaussian projection (Johnson-Lindenstrauss) that keeps distances; width 0 or >= d leaves x as it is.
+
+    Examples:
+      >>> project(jax.random.key(0), jnp.ones((5, 256)), width=16).shape
+      (5, 16)
+    """
     if width <= 0 or width >= x.shape[1]:
         return x
     return jnp.matmul(x, jax.random.normal(key, (x.shape[1], width)) / width**0.5, precision=EXACT)
@@ -24,13 +29,17 @@ CANDIDATES = 256
 
 
 @partial(jax.jit, static_argnames="count")
-def greedy_coreset(x: Float[Array, "n d"], count: int, first: Int[Array, ""] | int) -> Int[Array, " count"]:
+def greedy_coreset(x: Float[Array, "n d"], count: int, first: Int[Array, ""] | int) -> Int[Array, "{count}"]:
     """Indices of `count` rows: `first`, then ever the row that is farthest from all chosen ones (the first of equals).
 
     Distances to the chosen only fall. So the `CANDIDATES` farthest rows stand for all as long as one of them stays
     farther than every other row was when they were taken: choices are made among them, and then up to `BATCH` chosen
     rows meet all rows in one matrix product, |x - c|^2 = |x|^2 - 2 x c + |c|^2, in place of a pass over x for each.
     The choice is that of the plain loop, up to rounding of distances that are nearly equal; no distance matrix exists.
+
+    Examples:
+      >>> greedy_coreset(jnp.array([[0.0], [1.0], [9.0]]), count=2, first=0).tolist()  # the farthest from the first
+      [0, 2]
     """
     # Centred, so that the norms that cancel in the expansion are small.
     x = x - x.mean(0)

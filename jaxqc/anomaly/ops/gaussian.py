@@ -61,7 +61,12 @@ Gaussian = LowRank | FullRank
 
 
 def empty(positions: int, channels: int, samples: int) -> Collected:
-    """What to collect `samples` samples in: the form that takes less memory."""
+    """An empty collection for `samples` samples, in the form that takes less memory.
+
+    Examples:
+      >>> type(empty(positions=4, channels=8, samples=3)).__name__, type(empty(4, 8, 100)).__name__
+      ('Samples', 'Moments')
+    """
     if samples <= channels:
         return Samples(jnp.zeros((positions, samples, channels)), jnp.zeros(samples, bool))
     mean = jnp.zeros((positions, channels))
@@ -69,7 +74,13 @@ def empty(positions: int, channels: int, samples: int) -> Collected:
 
 
 def collect(collected: Collected, features: Float[Array, "b P d"], number: Int[Array, " b"]) -> Collected:
-    """Takes up a batch. `number`: each sample's own number in 0..n-1; negative ones are padding and do not count."""
+    """Takes up a batch. `number`: each sample's own number in 0..n-1; negative ones are padding and do not count.
+
+    Examples:
+      >>> collected = collect(empty(1, 2, 3), jnp.ones((2, 1, 2)), jnp.array([0, -1]))  # -1: padding
+      >>> int(collected.total)
+      1
+    """
     if isinstance(collected, Samples):
         n = collected.seen.shape[0]
         at = jnp.where(number < 0, n, number)  # out of range: dropped
@@ -93,7 +104,13 @@ def _moments(features: Float[Array, "b P d"], weight: Float[Array, " b"]) -> Mom
 
 
 def merge(a: Collected, b: Collected) -> Collected:
-    """What two disjoint parts of the samples make together. Moments: Chan, Golub and LeVeque 1979, equation 1.5."""
+    """The union of two disjoint parts of the samples. Moments: Chan, Golub and LeVeque 1979, equation 1.5.
+
+    Examples:
+      >>> one = collect(empty(1, 2, 3), jnp.ones((2, 1, 2)), jnp.array([0, 1]))
+      >>> int(merge(one, one).total)
+      4
+    """
     if isinstance(a, Samples) and isinstance(b, Samples):
         return Samples(a.rows + b.rows, a.seen | b.seen)
     assert isinstance(a, Moments)
@@ -110,6 +127,12 @@ def finish(collected: Collected, eps: float = 0.01, block: int = 16) -> Gaussian
 
     eps: added to the variances. block: positions factored at a time, which bounds the memory that the fit takes beside
     its argument (about 3 block max(n, d)^2 numbers).
+
+    Examples:
+      >>> features = jnp.array([[[0.0]], [[2.0]]])  # two samples, one position, one channel
+      >>> state = finish(collect(empty(1, 1, 2), features, jnp.arange(2)), eps=0.0)
+      >>> float(state.mean[0, 0])
+      1.0
     """
     if isinstance(collected, Samples):
         mean, factor = _low_rank(collected.rows, eps, block)
@@ -144,7 +167,12 @@ def _whitener(scatter: Float[Array, "P d d"], count: jax.Array, eps: float, bloc
 
 
 def inverse_factor(matrix: Float[Array, "n n"]) -> Float[Array, "n n"]:
-    """L^-1 of a positive definite matrix L L'."""
+    """L^-1 of a positive definite matrix L L'.
+
+    Examples:
+      >>> inverse_factor(jnp.array([[4.0]])).tolist()
+      [[0.5]]
+    """
     lower = lax.linalg.cholesky(matrix)
     return lax.linalg.triangular_solve(lower, jnp.eye(matrix.shape[-1]), left_side=True, lower=True)
 
@@ -154,6 +182,12 @@ def distance(gaussian: Gaussian, features: Float[Array, "b P d"]) -> Float[Array
 
     The low-rank form takes what the samples span from |v|^2. For a sample that was fitted little is left of it, so that
     its distance is good to three digits only; that of unseen images is good to five.
+
+    Examples:
+      >>> features = jnp.array([[[0.0]], [[2.0]]])  # mean 1, variance 2
+      >>> state = finish(collect(empty(1, 1, 2), features, jnp.arange(2)), eps=0.0)
+      >>> round(float(distance(state, jnp.array([[[3.0]]]))[0, 0]), 3)  # 2 / sqrt(2)
+      1.414
     """
     # Positions first and images last: a product a position, whose large operand is read once and as it lies (on CPU a
     # fifth of the time of images first).

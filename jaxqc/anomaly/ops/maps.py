@@ -12,14 +12,25 @@ from jaxqc.nn.resizing import resize
 
 
 def gaussian_kernel(sigma: float, truncate: float = 4.0) -> np.ndarray:
-    """Weights of a sampled Gaussian out to `truncate` standard deviations, float32 [2 r + 1], sum 1."""
+    """Weights of a sampled Gaussian out to `truncate` standard deviations, float32 [2 r + 1], sum 1.
+
+    Examples:
+      >>> kernel = gaussian_kernel(1.0)
+      >>> len(kernel), round(float(kernel.sum()), 6)
+      (9, 1.0)
+    """
     radius = int(truncate * sigma + 0.5)
     weights = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2)
     return (weights / weights.sum()).astype(np.float32)
 
 
 def smooth(maps: Float[Array, "b h w"], sigma: float) -> Float[Array, "b h w"]:
-    """Gaussian filter, separable, edges mirrored (d c b a | a b c d | d c b a), as SciPy's `gaussian_filter` has it."""
+    """Gaussian filter, separable, edges mirrored (d c b a | a b c d | d c b a), as SciPy's `gaussian_filter` has it.
+
+    Examples:
+      >>> bool(jnp.allclose(smooth(jnp.ones((1, 8, 8)), sigma=2.0), 1))
+      True
+    """
     if sigma <= 0:
         return maps
     kernel = gaussian_kernel(sigma)
@@ -40,24 +51,46 @@ def _mirrored_filter(n: int, kernel: np.ndarray) -> np.ndarray:
     return matrix
 
 
-def distance_map(grid: Float[Array, "b h w"], height: int, width: int, sigma: float) -> Float[Array, "b height width"]:
-    """Grid distances brought to pixels (bilinear, half-pixel centres) and smoothed with `sigma` pixels."""
+def distance_map(
+    grid: Float[Array, "b h w"], height: int, width: int, sigma: float
+) -> Float[Array, "b {height} {width}"]:
+    """Grid distances brought to pixels (bilinear, half-pixel centres) and smoothed with `sigma` pixels.
+
+    Examples:
+      >>> distance_map(jnp.ones((1, 4, 4)), 16, 24, sigma=2.0).shape
+      (1, 16, 24)
+    """
     return smooth(resize(grid[..., None], height, width)[..., 0], sigma)
 
 
 def image_score(maps: Float[Array, "b h w"], top: int = 1) -> Float[Array, " b"]:
-    """The mean of the `top` largest pixels; 1 = the maximum, as in the paper."""
+    """The mean of the `top` largest pixels; 1 = the maximum, as in the paper.
+
+    Examples:
+      >>> image_score(jnp.array([[[1.0, 3.0], [2.0, 0.0]]]), top=2).tolist()
+      [2.5]
+    """
     flat = maps.reshape(maps.shape[0], -1)
     return flat.max(1) if top == 1 else lax.top_k(flat, top)[0].mean(1)
 
 
 def nearest_index(n_in: int, n_out: int) -> np.ndarray:
-    """For each of `n_out` cells the one of `n_in` cells that it lies in, int [n_out]."""
+    """For each of `n_out` cells the one of `n_in` cells that it lies in, int [n_out].
+
+    Examples:
+      >>> nearest_index(2, 4).tolist()
+      [0, 0, 1, 1]
+    """
     return (np.arange(n_out) * n_in) // n_out
 
 
-def take_nearest(x: Float[Array, "b h w c"], height: int, width: int) -> Float[Array, "b height width c"]:
-    """Nearest-neighbour resize of a feature grid (torch's `nearest`)."""
+def take_nearest(x: Float[Array, "b h w c"], height: int, width: int) -> Float[Array, "b {height} {width} c"]:
+    """Nearest-neighbour resize of a feature grid (torch's `nearest`).
+
+    Examples:
+      >>> take_nearest(jnp.arange(2.0).reshape(1, 1, 2, 1), 1, 4)[0, 0, :, 0].tolist()
+      [0.0, 0.0, 1.0, 1.0]
+    """
     if x.shape[1:3] == (height, width):
         return x
     if height % x.shape[1] == 0 and width % x.shape[2] == 0:  # a plain repetition: no gather
@@ -70,6 +103,10 @@ def channel_choice(key: jax.Array, channels: tuple[int, ...], count: int) -> tup
     """A seeded random choice of `count` of all layers' channels, as sorted indices within each layer.
 
     Drawn over the concatenation, so a layer's share is by its channels; count >= their sum, or 0, takes all.
+
+    Examples:
+      >>> [len(chosen) for chosen in channel_choice(jax.random.key(0), (4, 4), count=0)]  # 0 takes all
+      [4, 4]
     """
     total = sum(channels)
     if count <= 0 or count >= total:
@@ -81,14 +118,21 @@ def channel_choice(key: jax.Array, channels: tuple[int, ...], count: int) -> tup
 
 
 def choose_channels(
-    layers: tuple[Float[Array, "b h w c"], ...], choice: tuple[np.ndarray, ...]
-) -> tuple[Float[Array, "b h w d"], ...]:
-    """The chosen channels of every layer, each on its own grid; none of a layer are an array without channels."""
+    layers: tuple[Float[Array, "b _ _ _"], ...], choice: tuple[np.ndarray, ...]
+) -> tuple[Float[Array, "b _ _ _"], ...]:
+    """The chosen channels of every layer, each on its own grid; none of a layer are an array without channels.
+
+    Examples:
+      >>> layers = jnp.zeros((1, 4, 4, 8)), jnp.zeros((1, 2, 2, 8))
+      >>> chosen = choose_channels(layers, (np.array([0, 5]), np.array([], int)))
+      >>> [layer.shape for layer in chosen]
+      [(1, 4, 4, 2), (1, 2, 2, 0)]
+    """
     pairs = zip(layers, choice, strict=True)
     return tuple(x if len(index) == x.shape[-1] else x[..., index] for x, index in pairs)
 
 
-def on_finest(layers: tuple[Float[Array, "b h w d"], ...]) -> Float[Array, "b H W d"]:
+def on_finest(layers: tuple[Float[Array, "b _ _ _"], ...]) -> Float[Array, "b H W d"]:
     """All layers' channels on the grid of the first (finest) one, coarser ones repeated (nearest).
 
     To be called with chosen channels: the full concatenation (1,792 channels at 56 x 56 for ResNet-50's layers 1 to 3)
@@ -98,9 +142,14 @@ def on_finest(layers: tuple[Float[Array, "b h w d"], ...]) -> Float[Array, "b H 
     return jnp.concatenate([take_nearest(x, height, width) for x in layers if x.shape[-1]], -1)
 
 
-def pool_channels(x: Float[Array, "b h w c"], width: int) -> Float[Array, "b h w width"]:
+def pool_channels(x: Float[Array, "b h w c"], width: int) -> Float[Array, "b h w {width}"]:
     """Adaptive average pooling of the channel axis: output i is the mean of channels floor(i c / width) up to
-    ceil((i + 1) c / width); with width > c channels are repeated."""
+    ceil((i + 1) c / width); with width > c channels are repeated.
+
+    Examples:
+      >>> pool_channels(jnp.arange(4.0).reshape(1, 1, 1, 4), 2)[0, 0, 0].tolist()
+      [0.5, 2.5]
+    """
     c = x.shape[-1]
     if c == width:
         return x

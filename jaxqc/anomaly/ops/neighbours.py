@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Int
 
 EXACT = lax.Precision.HIGHEST
 OPEN_CHUNK = 128
-"""Where the number of queries is open; less is then wasted on a last chunk that is hardly filled."""
+"""Chunk where the number of queries is open: less is then wasted on a last one that is hardly filled."""
 
 
 @partial(jax.jit, static_argnames=("k", "chunk"))
@@ -23,6 +23,11 @@ def nearest(
 
     `chunk` queries are compared at a time, so the memory is chunk n numbers. The candidates come from the expansion
     |q|^2 - 2 q g + |g|^2; the distances given are then taken by differences, which do not cancel.
+
+    Examples:
+      >>> distance, index = nearest(jnp.array([[1.0]]), jnp.array([[5.0], [2.0], [0.5]]), k=2)
+      >>> distance.tolist(), index.tolist()
+      ([[0.5, 1.0]], [[2, 1]])
     """
     middle = gallery.mean(0)
     centred = gallery - middle
@@ -60,6 +65,12 @@ def patchcore_image_score(
 
     w = 1 - exp(s) / sum_m exp(|q - m|) over the `neighbours` bank rows m nearest to the patch's own neighbour;
     `neighbours` 1 leaves the plain maximum.
+
+    Examples:
+      >>> bank = jnp.array([[0.0], [1.0]])
+      >>> patches, apart, index = jnp.array([[[0.25], [3.0]]]), jnp.array([[0.25, 2.0]]), jnp.array([[0, 1]])
+      >>> patchcore_image_score(apart, patches, index, bank, neighbours=1).tolist()  # the maximum
+      [2.0]
     """
     top = distances.argmax(1)
     each = jnp.arange(distances.shape[0])

@@ -22,8 +22,8 @@ from jaxqc.anomaly.ops.maps import take_nearest
 
 Grid = tuple[int, int]
 """Height and width in cells."""
-Levels = tuple[Float[Array, "b h w d"], ...]
-"""The chosen channels of each layer that has any, on the layer's own grid."""
+Levels = tuple[Float[Array, "b _ _ _"], ...]
+"""The chosen channels [b h w d] of each layer that has any, on the layer's own grid."""
 
 
 class LevelSamples(NamedTuple):
@@ -43,7 +43,7 @@ class Pyramid(NamedTuple):
 
 
 def pays(grid: Grid, grids: tuple[Grid, ...], channels: tuple[int, ...], samples: int) -> bool:
-    """Whether this form takes less memory to fit than the flat one; n <= d is taken for granted.
+    """True where this form takes less memory to fit than the flat one; n <= d is taken for granted.
 
     grid: the finest. grids, channels: of each layer that has any.
     """
@@ -53,7 +53,7 @@ def pays(grid: Grid, grids: tuple[Grid, ...], channels: tuple[int, ...], samples
 
 
 def empty(grids: tuple[Grid, ...], channels: tuple[int, ...], samples: int) -> LevelSamples:
-    """What to collect `samples` samples in."""
+    """An empty collection for `samples` samples."""
     rows = tuple(jnp.zeros((h * w, samples, d)) for (h, w), d in zip(grids, channels, strict=True))
     return LevelSamples(rows, jnp.zeros(samples, bool))
 
@@ -76,7 +76,7 @@ def keep(collected: LevelSamples, used: Int[Array, " m"]) -> LevelSamples:
 
 
 def merge(a: LevelSamples, b: LevelSamples) -> LevelSamples:
-    """What two disjoint parts of the samples make together."""
+    """The union of two disjoint parts of the samples."""
     return LevelSamples(jax.tree.map(jnp.add, a.rows, b.rows), a.seen | b.seen)
 
 

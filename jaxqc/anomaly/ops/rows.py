@@ -14,7 +14,12 @@ class Rows(NamedTuple):
 
 
 def store(rows: Rows, batch: Any, number: Int[Array, " b"]) -> Rows:
-    """The rows with a batch of features, each at its sample's own number; negative ones are padding."""
+    """The rows with a batch of features, each at its sample's own number; negative ones are padding.
+
+    Examples:
+      >>> store(Rows(jnp.zeros((3, 1))), jnp.array([[7.0], [8.0]]), jnp.array([2, -1])).features.ravel().tolist()
+      [0.0, 0.0, 7.0]
+    """
 
     def put(kept: jax.Array, new: jax.Array) -> jax.Array:
         at = jnp.where(number < 0, kept.shape[0], number)  # out of range: dropped
@@ -24,5 +29,10 @@ def store(rows: Rows, batch: Any, number: Int[Array, " b"]) -> Rows:
 
 
 def keep(rows: Rows, used: Int[Array, " m"]) -> Rows:
-    """The rows of these samples alone."""
+    """The rows of these samples alone.
+
+    Examples:
+      >>> keep(Rows(jnp.arange(3.0)), jnp.array([2, 0])).features.tolist()
+      [2.0, 0.0]
+    """
     return Rows(jax.tree.map(lambda x: x[used], rows.features))

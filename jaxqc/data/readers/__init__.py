@@ -37,7 +37,7 @@ class Reader(NamedTuple):
     expected: str
     """The contents of such a folder, for messages."""
     guessed: Callable[[Path], bool] | bool = True
-    """When layout `auto` takes a folder: True = where `known`, False = never, or a stricter test."""
+    """The test by which layout `auto` takes a folder: True = where `known`, False = never, or a stricter test."""
     advised: bool = False
     """True where messages name it to somebody with images of their own."""
 

@@ -1,6 +1,6 @@
 """Objectives of the saliency networks: one file a network, a frozen dataclass whose fields are its weights."""
 
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 
@@ -9,6 +9,7 @@ from jaxqc.types import Batch
 Logs = dict[str, jax.Array]
 
 
+@runtime_checkable
 class Objective(Protocol):
     """A network's training loss: a frozen dataclass, so that its weights stand in the recipe.
 
