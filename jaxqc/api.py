@@ -90,7 +90,7 @@ def fit(
 
     Args:
       config: a `FitConfig`, or the name or path of a recipe. data: a data set or its path.
-      out: the fit's folder, new or empty; None keeps the model in memory.
+      out: the fit's folder, new or empty, or that of a fit whose training goes on; None keeps the model in memory.
       note: takes lines worth showing (weights, thresholds); None prints nothing.
 
     Raises:
