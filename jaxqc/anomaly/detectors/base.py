@@ -154,8 +154,8 @@ class TrainingConfig:
             raise UserError(f"{where}: batch={self.batch} is not a multiple of optim.accumulate")
 
 
-def shapes_of(layers: Layers) -> Shapes:
-    """[h w c] of each layer of a batch.
+def shapes_of(layers: tuple[Any, ...]) -> Shapes:
+    """[h w c] of each layer [b h w c] of a batch: of arrays, or of what `jax.eval_shape` gives.
 
     Examples:
       >>> import numpy as np
