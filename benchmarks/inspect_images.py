@@ -26,13 +26,13 @@ from benchmarks.lib.networks import CLASSES, MEAN, STD, chosen_config, model_arg
 from jaxqc.data.batches import decoded
 from jaxqc.data.decode import read_bytes
 from jaxqc.data.synthetic.plates import synthetic_arrays
+from jaxqc.inspection.inspect import inspect
 from jaxqc.inspection.ledger.rows import batched
 from jaxqc.inspection.ledger.store import open_ledger
 from jaxqc.inspection.manifest import read_manifest
 from jaxqc.inspection.report.gallery import Gallery
 from jaxqc.inspection.results import Findings, Problems
 from jaxqc.inspection.rules import GradeRules
-from jaxqc.inspection.run import inspect
 from jaxqc.inspection.scorers import info_of, make_scorer
 from jaxqc.inspection.stream import THREADS, Line, Stream
 from jaxqc.progress import Progress

@@ -90,7 +90,7 @@ def fit(
 
     Args:
       config: a `FitConfig`, or the name or path of a recipe. data: a data set or its path.
-      out: the fit's folder, new or empty; None keeps the model in memory.
+      out: the fit's folder, new or empty, or that of a fit whose training goes on; None keeps the model in memory.
       note: takes lines worth showing (weights, thresholds); None prints nothing.
 
     Raises:
@@ -253,7 +253,7 @@ def inspect(
 
     Args:
       checkpoint: a folder of a training run or a fit, or a loaded model. which, batch: as `load`.
-      rules: a config file of `GradeRules`, or such rules; the other arguments as `jaxqc.inspection.run.inspect`.
+      rules: a config file of `GradeRules`, or such rules; the other arguments as `jaxqc.inspection.inspect.inspect`.
 
     Raises:
       UserError: whatever is wrong with checkpoint, images, rules, ledger or folder. SystemExit: 143 after SIGTERM.
@@ -268,10 +268,22 @@ def inspect(
       >>> found.new, found.report.exists()  # two defective boards, two without a defect
       (4, True)
     """
-    from jaxqc.inspection import run
+    from jaxqc.inspection.inspect import inspect as inspect_images
     from jaxqc.inspection.rules import load_rules
 
     rules = load_rules(rules) if isinstance(rules, str | Path) else rules
     model = load(checkpoint, which, batch=batch) if isinstance(checkpoint, str | Path) else checkpoint
-    return run.inspect(model, images, out, rules=rules, ledger=ledger, mm_per_pixel=mm_per_pixel, threshold=threshold,
-                       devices=devices, worst=worst, aql=aql, progress=progress, note=note)  # fmt: skip
+    return inspect_images(
+        model,
+        images,
+        out,
+        rules=rules,
+        ledger=ledger,
+        mm_per_pixel=mm_per_pixel,
+        threshold=threshold,
+        devices=devices,
+        worst=worst,
+        aql=aql,
+        progress=progress,
+        note=note,
+    )

@@ -65,7 +65,7 @@ KINDS: Mapping[str, Kind] = {
     "export": Kind(
         "export",
         holds=Late("jaxqc.export.folder", "is_export"),
-        load=_single("jaxqc.export.run", "load"),
+        load=_single("jaxqc.export.exported", "load"),
         predict=_refuse,
         evaluate=_refuse,
         verify=Late("jaxqc.export.verify", "verify"),

@@ -79,10 +79,10 @@ def origin(kind: Kind, thing: Any, own: Mapping[str, Any]) -> str:
         if known is thing:
             return name
     homes = [
-        f"{module.__name__}:{name}"
-        for module in list(sys.modules.values())
+        f"{place}:{name}"
+        for place, module in list(sys.modules.items())
         for name, value in list(getattr(module, "__dict__", {}).items())
-        if value is thing and module.__name__ != "__main__"
+        if value is thing and place != "__main__"
     ]
     if not homes:
         raise UserError(
@@ -95,7 +95,10 @@ def origin(kind: Kind, thing: Any, own: Mapping[str, Any]) -> str:
 
 
 def _entries(kind: Kind) -> list[EntryPoint]:
-    return list(entry_points(group=f"jaxqc.{kind}"))
+    try:
+        return list(entry_points(group=f"jaxqc.{kind}"))
+    except Exception as e:  # of any installed package
+        raise UserError(f"the entry points of an installed package cannot be read ({type(e).__name__}: {e})") from e
 
 
 def _value(entry: EntryPoint) -> str:

@@ -179,7 +179,7 @@ fi
 if wanted semi; then
   if [ -n "$smoke" ]; then
     semi "tiny eager peer" --batch 2
-    bench "segment tiny" benchmarks.segment --encoder vit_tiny14 --side 70 --fast 0 56 --classes 5 --rounds 2 \
+    bench "segment tiny" benchmarks.segment --encoder vit_tiny14 --side 70 --long-side 0 56 --classes 5 --rounds 2 \
       --seconds 0.05
   else
     semi "B 518 16 + 16 best peer" --batch 16 --attention cudnn --peer best --budget $((limit / 3))

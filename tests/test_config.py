@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jaxqc.anomaly.recipe import FitConfig
+from jaxqc.anomaly.detectors import Gaussian, PatchCore
+from jaxqc.anomaly.recipe import FitConfig, from_stored
 from jaxqc.config import (
     AugmentConfig,
     DataConfig,
@@ -65,6 +66,40 @@ def test_flags_say_what_the_fields_say(lr, seed, name, flip, phases):
 @pytest.mark.parametrize("flags", ["--backbone.layers 1 2", "--backbone.layers 1,2", "--backbone.layers=1,2 --seed 3"])
 def test_lists_take_commas_or_spaces(flags):
     assert override(FitConfig(), flags.split()).backbone.layers == (1, 2)
+
+
+def test_a_detector_is_chosen_by_name_and_its_fields_are_flags():
+    config = override(FitConfig(), ["--detector.channels", "7", "--batch", "3"])
+    assert config == FitConfig(detector=Gaussian(channels=7), batch=3)
+    assert override(config, ["--method", "gaussian"]).detector == Gaussian(), "that class's defaults"
+    flags = ["--detector.coreset", "0.2", "--method=patchcore", "--seed", "1"]
+    assert override(config, flags) == FitConfig(detector=PatchCore(coreset=0.2), batch=3, seed=1)
+    trained = override(config, ["--method", "stfpm", "--detector.training.optim.lr", "0.1", "--detector.fuse", "sum"])
+    assert (trained.detector.fuse, trained.detector.training.optim.lr) == ("sum", 0.1)
+    assert not trained.detector.training.optim.nesterov
+    for flags, words in (
+        (["--method", "patchcor"], "did you mean 'patchcore'"),
+        (["--method"], "give a name; one of gaussian, "),
+        (["--gaussian.eps", "0.1"], r"--method gaussian --detector\.eps"),
+        (["--method", "patchcore", "--detector.channels", "3"], "unknown argument --detector.channels"),
+        (["--detector.eps", "0"], "detector: eps=0.0 must be above 0"),
+        (["--detector.eps", "x"], "detector.eps"),
+    ):
+        with pytest.raises(UserError, match=words):
+            override(FitConfig(), flags)
+    for wrong in ("gaussian", Gaussian, None):
+        with pytest.raises(UserError, match=r"detector=.* is not a value of a dataclass such as Gaussian, PatchCore"):
+            validate(FitConfig(detector=wrong))
+
+
+def test_a_recipe_from_before_detector_was_a_field_loads():
+    old = to_dict(FitConfig(seed=4))
+    old |= {"method": "patchcore", "gaussian": {"channels": 3}, "patchcore": {"width": 7}, "spade": {}}
+    del old["detector"]
+    assert from_stored(old, "fit") == FitConfig(detector=PatchCore(width=7), seed=4)
+    assert from_stored(to_dict(FitConfig(detector=Gaussian(3))), "fit").detector == Gaussian(3)
+    with pytest.raises(UserError, match=r"fit\.detector: no detector 'padim'"):
+        from_stored(old | {"method": "padim"}, "fit")
 
 
 def test_flags_reach_every_field():

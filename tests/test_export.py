@@ -15,8 +15,8 @@ import pytest
 import jaxqc
 from jaxqc.cli import main
 from jaxqc.errors import UserError
+from jaxqc.export.exported import Exported, load
 from jaxqc.export.folder import FORMAT, landing, save_arrays
-from jaxqc.export.run import Exported, load
 from jaxqc.export.writing import write
 from jaxqc.training.checksums import SUMS, write_sums
 from jaxqc.verify import verify

@@ -2,6 +2,8 @@
 
 import subprocess
 import sys
+import zipfile
+from pathlib import Path
 
 import pytest
 
@@ -63,6 +65,38 @@ assert not xla_bridge.backends_are_initialized()"""
     loaded = modules_after(code)
     assert "jax" in loaded
     assert not loaded & {"tensorflow", "torch", "matplotlib"}
+
+
+@pytest.mark.parametrize("name", ["saliency", "segmentation", "gaussian", "export"])
+def test_loading_a_model_imports_no_training(name, tmp_path):
+    """Neither the loop nor what only it needs; of an export no network either."""
+    with zipfile.ZipFile(Path(__file__).parent / "fixtures" / "old_folders.zip") as archive:
+        archive.extractall(tmp_path)
+    tiny = (
+        ""
+        if name != "segmentation"
+        else """
+import jaxqc.semi.model
+from tests.support.few_labels import Tiny
+jaxqc.semi.model.make_network = lambda config, classes: Tiny(classes)"""
+    )
+    code = f"""
+import numpy as np, jaxqc{tiny}
+model = jaxqc.load({str(tmp_path / name)!r})
+assert model.predict(np.zeros((1, 40, 48, 3), np.uint8)).shape == (1, 40, 48)"""
+    loaded = modules_after(code)
+    assert not loaded & {
+        "optax",
+        "grain",
+        "jaxqc.api",
+        "jaxqc.saliency.train",
+        "jaxqc.semi.train",
+        "jaxqc.semi.objective",
+    }
+    training = {module for module in loaded if module.startswith("jaxqc.training.")}
+    assert training <= {f"jaxqc.training.{module}" for module in ("checkpoint", "checksums", "method", "record")}
+    if name == "export":
+        assert not {module for module in loaded if module.startswith(("jaxqc.models", "jaxqc.nn", "flax"))}
 
 
 def test_public_names():

@@ -8,8 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from jaxqc.cli import parse
 from tests.support.few_labels import write_images
 from tests.support.outside import LONGEST, PAGES, install, modules, run
+from tests.support.pages import PAGES as TEXTS
+from tests.support.pages import WORKED_EXAMPLES, commands, words
 
 RECIPE = """
 from acme_unet import UNET
@@ -36,11 +39,12 @@ def through(checkpoint: str, images: str, data: str, *more: str) -> list[list[st
     ]
 
 
-def load(path: str, image: str) -> str:
-    """A piece of Python that loads a model and uses it, and prints the shape of what it gives."""
+def load(path: str, images: str) -> str:
+    """A piece of Python that loads a model, uses it on an image of a folder, and prints the shape of what it gives."""
     return (
-        "import jaxqc, numpy as np\nfrom PIL import Image\n"
-        f"found = jaxqc.load({path!r}).predict(np.asarray(Image.open({image!r}).convert('L')))\n"
+        "import jaxqc, numpy as np\nfrom pathlib import Path\nfrom PIL import Image\n"
+        f"image = next(file for file in sorted(Path({images!r}).rglob('*.*')) if file.is_file())\n"
+        f"found = jaxqc.load({path!r}).predict(np.asarray(Image.open(image).convert('L')))\n"
         "print('map', np.asarray(found).shape)\n"
     )
 
@@ -63,7 +67,16 @@ def test_an_example_is_short(page: str) -> None:
     code = modules(page)
     assert code
     for text in code.values():
-        assert len(text.splitlines()) <= LONGEST
+        assert sum(bool(line.strip()) for line in text.splitlines()) <= LONGEST
+
+
+def test_the_commands_of_the_examples_are_parsed() -> None:
+    found = [line for name, text in TEXTS.items() if name.startswith(WORKED_EXAMPLES) for line in commands(text)]
+    assert len(found) >= 8
+    for command in found:
+        program, *arguments = words(command)
+        assert program == "jaxqc"
+        assert parse(arguments).name == arguments[0] or arguments[:2] == ["data", "check"]
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +93,7 @@ def unet(tmp_path_factory) -> Path:
         [*train, "--objective.dice", "0.5", "--model.name", "unet"],  # the same run, by the registered name
         *through("run", "plates/Source Images", "plates"),
         ["export", "--checkpoint", "run", "--out", "graph", "--platforms", "cpu"],
-        load("run", "plates/Source Images/In_1.bmp"),
+        load("run", "plates/Source Images"),
     ]
     done = run(commands, folder, folder / "site")
     (folder / "out.txt").write_text(succeed(done))
@@ -91,6 +104,7 @@ def test_a_network_goes_through_every_verb(unet: Path) -> None:
     config = json.loads((unet / "run" / "config.json").read_text())
     assert config["model"]["name"] == "acme_unet:UNET"
     assert config["objective"] == {"class": "acme_unet:CrossEntropyAndDice", "cross_entropy": 1.0, "dice": 0.5}
+    assert json.loads((unet / "run" / "meta.json").read_text())["objective"] == config["objective"]
     rows = [json.loads(line) for line in (unet / "run" / "metrics.jsonl").read_text().splitlines()]
     losses = [row for row in rows if row["kind"] == "train"]
     assert {"loss_bce", "loss_dice"} <= set(losses[0])
@@ -104,7 +118,7 @@ def test_a_network_goes_through_every_verb(unet: Path) -> None:
 
 
 def test_an_export_needs_no_package(unet: Path) -> None:
-    done = run([["verify", "graph"], load("graph", "plates/Source Images/In_1.bmp")], unet)
+    done = run([["verify", "graph"], load("graph", "plates/Source Images")], unet)
     assert "map (48, 48)" in succeed(done)
 
 
@@ -158,7 +172,43 @@ def test_a_method_goes_through_every_verb(tmp_path: Path) -> None:
     commands = [
         *through("run", "data/images", "data"),
         ["export", "--checkpoint", "run", "--out", "graph", "--size", "32", "--platforms", "cpu"],
-        load("run", "data/images/val0.png"),
+        load("run", "data/images"),
     ]
     out = succeed(run(commands, tmp_path))
     assert "map (32, 32)" in out, "a run holds the method's fields: its package is not needed"
+
+
+SMALL = ["--data.layout", "auto", "--data.size", "32", "--batch", "4", "--devices", "1", *QUIET]
+TRAINED = ["--detector.width", "8", "--detector.training.epochs", "2", "--detector.training.batch", "4"]
+
+
+@pytest.fixture(scope="module")
+def boards(tmp_path_factory) -> Path:
+    """A folder with generated boards and the detectors' packages."""
+    folder = tmp_path_factory.mktemp("boards")
+    install("add_a_detector.md", folder / "site")
+    succeed(run([["data", "synthetic", "boards", "--kind", "wood", "--count", "24", "--size", "40"]], folder))
+    return folder
+
+
+@pytest.mark.parametrize(("name", "kind", "more"), [("fre", "Fre", ["--detector.components", "16"]),
+                                                    ("dfr", "Dfr", TRAINED)])  # fmt: skip
+def test_a_detector_goes_through_every_verb(boards: Path, name: str, kind: str, more: list[str]) -> None:
+    fit = ["fit", "--config", "wood_synthetic", "--data", "boards", *SMALL]
+    commands = [
+        [*fit, "--method", name, *more, "--out", name],
+        *through(name, "boards/test", "boards"),
+        ["export", "--checkpoint", name, "--out", f"{name}-graph", "--platforms", "cpu"],
+        load(name, "boards/train/good"),
+    ]
+    out = succeed(run(commands, boards, boards / "site"))
+    assert "map (40, 40)" in out
+    stored = json.loads((boards / name / "config.json").read_text())["detector"]
+    assert stored["name"] == f"acme_{name}:{kind}"
+    measured = json.loads((boards / f"{name}-measured" / "evaluation.json").read_text())
+    assert measured["images"][""] == 8
+    commands = [["verify", f"{name}-graph"], ["verify", name]]
+    done = run(commands, boards)
+    assert "golden" in done.stdout, "the export needs no package"
+    line = refused(done)
+    assert f"detector acme_{name}:{kind}: the package 'acme_{name}' is not installed" in line

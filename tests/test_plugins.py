@@ -119,6 +119,14 @@ def test_a_name_that_two_packages_register_is_refused(site):
     assert plugins.resolve("networks", "acme_d:BIG", OWN) == 2
 
 
+def test_a_malformed_entry_point_is_one_line(site):
+    install(site, "acme-a", "[jaxqc.networks]\nbig\n", acme_a="BIG = 1\n")
+    with pytest.raises(UserError, match="entry points of an installed package cannot be read") as caught:
+        plugins.resolve("networks", "big", OWN)
+    assert "\n" not in str(caught.value)
+    assert plugins.resolve("networks", "plain", OWN) == 1.5
+
+
 def test_a_thing_without_a_home_is_refused():
     with pytest.raises(UserError, match="a Thing of no module; assign it to a variable"):
         plugins.origin("networks", Thing(), OWN)

@@ -12,9 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.outside import install as install_page
+
 ROOT = Path(__file__).resolve().parents[1]
-TINY = ["--phases", '[{"epochs": 0.6, "size": 32, "batch": 8}]', "--model.width", "0.125", "--eval-size", "32",
-        "--eval-batch", "4", "--steps-per-call", "1"]  # fmt: skip
+TINY = ["--model.width", "0.125", "--optim.warmup-epochs", "0", "--eval-size", "32", "--eval-batch", "4",
+        "--steps-per-call", "1", "--phases", '[{"epochs": 0.6, "size": 32, "batch": 8}]']  # fmt: skip
 OFFLINE = re.compile(r"No matching distribution|Could not find a version|Connection|Temporary failure|No module named")
 
 
@@ -46,7 +48,7 @@ def wheel(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def program(wheel, tmp_path_factory) -> Path:
-    """`jaxqc` in a fresh environment: the wheel itself, and of this environment everything else."""
+    """`jaxqc` in a fresh environment: the wheel, the U-Net of the docs, and of this environment everything else."""
     place = tmp_path_factory.mktemp("installed")
     venv.create(place, with_pip=False)
     python = place / "bin" / "python"
@@ -56,6 +58,7 @@ def program(wheel, tmp_path_factory) -> Path:
     (packages / "others.pth").write_text("".join(f"{path}\n" for path in sorted(here)))
     install = (sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--no-deps", "--no-index", wheel)
     run(*install, cwd=place)
+    install_page("add_a_network.md", packages)
     where = "import jaxqc, importlib.util as u; print(jaxqc.__file__); assert not u.find_spec('benchmarks')"
     assert packages in Path(run(python, "-c", where, cwd=place).strip()).parents
     return place / "bin" / "jaxqc"
@@ -106,13 +109,14 @@ def way(program: Path, folder: Path, train: list[str], **env: str) -> None:
 
 
 def test_the_way_through_the_verbs(program, tmp_path):
+    """With a network that compiles in seconds."""
     quick = {"XLA_FLAGS": "--xla_backend_optimization_level=0", "JAX_PLATFORMS": "cpu", "JAXQC_CACHE": "off"}
-    way(program, tmp_path, TINY, **quick)
+    way(program, tmp_path, [*TINY, "--model.name", "unet"], **quick)
 
 
 @pytest.mark.slow
 def test_an_installation_with_every_dependency(wheel, tmp_path):
-    """As a user would: a fresh environment, dependencies by pip, the recipe as it is for a tenth of its epochs."""
+    """As a user would: a fresh environment, every dependency by pip, TSCARNet itself, XLA as it is in use."""
     venv.create(tmp_path / "env", with_pip=True)
     constraints = ("-c", ROOT / "constraints.txt")
     install = (
@@ -125,5 +129,4 @@ def test_an_installation_with_every_dependency(wheel, tmp_path):
         *constraints,
     )
     run(*install, cwd=tmp_path)
-    phases = ["--phases", '[{"epochs": 0.5, "size": 96, "batch": 8}]']
-    way(tmp_path / "env" / "bin" / "jaxqc", tmp_path, phases, JAX_PLATFORMS="cpu")
+    way(tmp_path / "env" / "bin" / "jaxqc", tmp_path, TINY, JAX_PLATFORMS="cpu")

@@ -1,1 +1,44 @@
-"""Normals only: detectors that learn from defect-free images; each collects, fits and scores as pure functions."""
+"""Normals only: detectors that learn from defect-free images; names are imported on first use.
+
+>>> from jaxqc import anomaly
+>>> sorted(anomaly.DETECTORS)
+['gaussian', 'patchcore', 'spade', 'stfpm']
+>>> anomaly.FitConfig(anomaly.PatchCore(coreset=0.01)).name
+'patchcore'
+"""
+
+from typing import TYPE_CHECKING
+
+from jaxqc.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from jaxqc.anomaly.detectors import DETECTORS, Gaussian, PatchCore, Spade, Stfpm
+    from jaxqc.anomaly.model import AnomalyModel
+    from jaxqc.anomaly.recipe import BackboneConfig, DecisionConfig, FitConfig, FitDataConfig
+    from jaxqc.anomaly.thresholds import Thresholds, by_f1, by_quantile
+
+__all__ = [
+    "DETECTORS",
+    "AnomalyModel",
+    "BackboneConfig",
+    "DecisionConfig",
+    "FitConfig",
+    "FitDataConfig",
+    "Gaussian",
+    "PatchCore",
+    "Spade",
+    "Stfpm",
+    "Thresholds",
+    "by_f1",
+    "by_quantile",
+]
+
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        **dict.fromkeys(("DETECTORS", "Gaussian", "PatchCore", "Spade", "Stfpm"), "detectors"),
+        "AnomalyModel": "model",
+        **dict.fromkeys(("BackboneConfig", "DecisionConfig", "FitConfig", "FitDataConfig"), "recipe"),
+        **dict.fromkeys(("Thresholds", "by_f1", "by_quantile"), "thresholds"),
+    },
+)

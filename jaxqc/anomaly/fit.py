@@ -14,7 +14,7 @@ from jaxqc.anomaly.collecting import collect_state, load_batches, spread_over
 from jaxqc.anomaly.detectors.base import Collecting, is_trained
 from jaxqc.anomaly.features import Backbone, load_backbone
 from jaxqc.anomaly.model import AnomalyModel, save, scaled
-from jaxqc.anomaly.recipe import FitConfig, FitDataConfig
+from jaxqc.anomaly.recipe import FitConfig, FitDataConfig, from_stored
 from jaxqc.anomaly.thresholds import Thresholds, by_f1, by_quantile
 from jaxqc.anomaly.training import train_state
 from jaxqc.data.crops import crops
@@ -78,7 +78,11 @@ def fit(
     folder, detector = None if out is None else Path(out), config.ready
     if folder is not None:
         refuse_occupied(folder, resumes=is_trained(detector))
-        to_dict(config)  # refuses a detector that no folder could name
+        stored = to_dict(config)  # refuses a detector that no folder could name
+        try:
+            from_stored(stored, "recipe")
+        except UserError as e:
+            note(f"{folder} will not open: {e}")
     if backbone is None:
         backbone = load_backbone(config.backbone)
         for line in backbone.report.lines() if backbone.report else ():

@@ -58,5 +58,6 @@ def run(args: argparse.Namespace) -> int:
         if math.isfinite(result.best.get("threshold", math.nan)):
             best += f"; threshold {result.best['threshold']:.3f} (F1 of the pixels {result.best['f1']:.3f})"
         print(f"{out}: {result.step} steps in {result.seconds:.0f} s{best}")
-        print(f"next: jaxqc evaluate --checkpoint {out} --data {args.data}")
+        if config.method != "classifier":  # a note has named its backbone's file
+            print(f"next: jaxqc evaluate --checkpoint {out} --data {args.data}")
     return 0

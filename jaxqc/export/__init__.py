@@ -7,10 +7,10 @@ from jaxqc.lazy import lazy_names
 __all__ = ["Exported", "is_export", "load", "write"]
 
 if TYPE_CHECKING:
+    from jaxqc.export.exported import Exported, load
     from jaxqc.export.folder import is_export
-    from jaxqc.export.run import Exported, load
     from jaxqc.export.writing import write
 
 __getattr__, __dir__ = lazy_names(
-    __name__, {"Exported": "run", "is_export": "folder", "load": "run", "write": "writing"}
+    __name__, {"Exported": "exported", "is_export": "folder", "load": "exported", "write": "writing"}
 )

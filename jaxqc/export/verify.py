@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxqc.export.run import load
+from jaxqc.export.exported import load
 from jaxqc.training.record import environment
 from jaxqc.verdict import TOLERANCE, Verdict
 

@@ -1,74 +1,42 @@
-"""Whole networks, one file each, and the dict of builders. Needs only jax, flax, numpy and einops."""
+"""Whole networks, one file each; names are imported on first use. Needs only jax, flax, numpy and einops.
 
-from collections.abc import Callable
+>>> from jaxqc import models
+>>> models.build("tscarnet", classes=3).__class__.__name__
+'TSCARNet'
+"""
 
-import flax.linen as nn
-import jax.numpy as jnp
+from typing import TYPE_CHECKING
 
-from jaxqc.errors import UserError, suggest
-from jaxqc.models.minet import MINet, scaled
-from jaxqc.models.tscarnet import TSCARNet
-from jaxqc.nn.conv import Norm
+from jaxqc.lazy import lazy_names
 
-Builder = Callable[[int, float, Norm, float], nn.Module]
-"""(classes, width, norm, foreground) → a network's module."""
+if TYPE_CHECKING:
+    from jaxqc.models.builders import BUILDERS, Builder, assemble, build
+    from jaxqc.models.dinov2 import VITS, build_vit
+    from jaxqc.models.pretrained import convert_state
+    from jaxqc.models.resnet import BACKBONES, build_backbone
+    from jaxqc.models.segmenter import build_segmenter, encoder_spec
 
-BUILDERS: dict[str, Builder] = {
-    "minet": lambda classes, width, norm, foreground: MINet(scaled(width), norm, foreground=foreground),
-    "tscarnet": lambda classes, width, norm, foreground: TSCARNet(classes, scaled(width), norm, foreground),
-}
+__all__ = [
+    "BACKBONES",
+    "BUILDERS",
+    "VITS",
+    "Builder",
+    "assemble",
+    "build",
+    "build_backbone",
+    "build_segmenter",
+    "build_vit",
+    "convert_state",
+    "encoder_spec",
+]
 
-
-def build(
-    name: str,
-    classes: int = 3,
-    width: float = 1.0,
-    dtype: str = "float32",
-    folded: bool = False,
-    axis_name: str | None = None,
-    foreground: float = 0.5,
-) -> nn.Module:
-    """A saliency network of this folder by name; arguments as of `assemble`.
-
-    Those of other packages, too: `jaxqc.saliency.networks.build`.
-
-    Raises:
-      UserError: unknown name or dtype, `classes` < 1 or `width` <= 0.
-
-    Examples:
-      >>> import jax
-      >>> network = build("minet", width=0.25)
-      >>> variables = jax.eval_shape(network.init, jax.random.key(0), jnp.zeros((1, 64, 64, 3)))
-      >>> jax.eval_shape(network.apply, variables, jnp.zeros((1, 64, 64, 3)))["map"].shape
-      (1, 64, 64)
-    """
-    if name not in BUILDERS:
-        raise UserError(f"model.name: {name!r} is not a model{suggest(name, BUILDERS)}")
-    return assemble(BUILDERS[name], classes, width, dtype, folded, axis_name, foreground)
-
-
-def assemble(
-    builder: Builder,
-    classes: int = 3,
-    width: float = 1.0,
-    dtype: str = "float32",
-    folded: bool = False,
-    axis_name: str | None = None,
-    foreground: float = 0.5,
-) -> nn.Module:
-    """A network's module by its builder.
-
-    Args:
-      classes: number of defect classes (TSCARNet's class-aware branches; MINet has none).
-      width: factor on every channel count. dtype: compute dtype; parameters stay float32.
-      folded: build for `jaxqc.nn.fold.fold_batch_norm` variables (inference only).
-      axis_name: mapped axis for synchronised batch norm. foreground: mean defect share, the mask heads' starting bias.
-
-    Raises:
-      UserError: unknown dtype, `classes` < 1 or `width` <= 0.
-    """
-    if dtype not in ("float32", "bfloat16"):
-        raise UserError(f"model.dtype: {dtype!r} is neither 'float32' nor 'bfloat16'")
-    if classes < 1 or width <= 0:
-        raise UserError(f"model: classes = {classes} and width = {width} must be positive")
-    return builder(classes, width, Norm(folded, axis_name, jnp.dtype(dtype)), foreground)
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        **dict.fromkeys(("BUILDERS", "Builder", "assemble", "build"), "builders"),
+        **dict.fromkeys(("VITS", "build_vit"), "dinov2"),
+        "convert_state": "pretrained",
+        **dict.fromkeys(("BACKBONES", "build_backbone"), "resnet"),
+        **dict.fromkeys(("build_segmenter", "encoder_spec"), "segmenter"),
+    },
+)

@@ -2,7 +2,6 @@
 
 import jax
 import jax.numpy as jnp
-import optax
 from jaxtyping import Array, Float, Int
 
 from jaxqc.nn.pool import max3x3, min3x3
@@ -10,11 +9,15 @@ from jaxqc.nn.pool import max3x3, min3x3
 
 def binary_cross_entropy(logits: Float[Array, "n h w"], target: Float[Array, "n h w"]) -> Float[Array, ""]:
     """Mean binary cross entropy from logits; targets may be soft."""
+    import optax
+
     return optax.sigmoid_binary_cross_entropy(logits, target).mean()
 
 
 def balanced_cross_entropy(logits: Float[Array, "n h w"], target: Float[Array, "n h w"]) -> Float[Array, ""]:
     """(mean over positives + mean over negatives) / 2 of each image, averaged; a side without pixels counts 0."""
+    import optax
+
     loss = optax.sigmoid_binary_cross_entropy(logits, target)
     positive = (loss * target).sum((1, 2)) / jnp.maximum(target.sum((1, 2)), 1)
     negative = (loss * (1 - target)).sum((1, 2)) / jnp.maximum((1 - target).sum((1, 2)), 1)
@@ -40,6 +43,8 @@ def boundary_loss(logits: Float[Array, "n h w"], target: Float[Array, "n h w"]) 
 
 def class_loss(logits: Float[Array, "n k"], label: Int[Array, " n"]) -> Float[Array, ""]:
     """Cross entropy averaged over all n images, to which those without a class (label −1) add 0."""
+    import optax
+
     known = label >= 0
     loss = optax.softmax_cross_entropy_with_integer_labels(logits, jnp.maximum(label, 0))
     return jnp.where(known, loss, 0.0).mean()

@@ -209,6 +209,10 @@ def load(path: str | Path, which: str = "best", fold: bool = True, batch: int = 
     if not Path(path).is_dir():
         raise UserError(f"{path}: no such run folder; give the --out folder of a training run")
     variables, config, meta = load_variables(path, which)
+    if config.method != "saliency":
+        raise UserError(
+            f"{path}: a run of method {config.method!r}, which leaves no maps; its backbone.npz is for fits"
+        )
     missing = [key for key in ("classes", "mean", "std") if key not in meta]
     if missing:
         raise UserError(f"{Path(path) / 'meta.json'}: lacks {', '.join(missing)}; copy the whole run folder")

@@ -131,7 +131,7 @@ def storable(config: TrainConfig) -> TrainConfig:
     objective = objective_of(config)
     plain = None
     if objective != find(config.model.name).objective:
-        plain = {"class": _class_name(objective), **to_dict(objective)}
+        plain = described(objective)
     model = dataclasses.replace(config.model, name=plugins.origin("networks", config.model.name, NETWORKS))
     data = dataclasses.replace(config.data, layout=layout_name(config.data.layout))
     return dataclasses.replace(config, model=model, data=data, objective=plain)
@@ -149,6 +149,11 @@ def start_of(config: TrainConfig) -> Variables | None:
     if network.start is None:
         raise UserError(f"model.weights={weights!r}: this network has no pretrained encoder; leave it out")
     return network.start(weights)
+
+
+def described(objective: Objective) -> dict[str, Any]:
+    """An objective's class and weights as plain values."""
+    return {"class": _class_name(objective), **to_dict(objective)}
 
 
 def _class_name(objective: Any) -> str:

@@ -15,7 +15,7 @@ from jaxqc.data.screening import usable
 from jaxqc.data.splits import apply_protocol, choose_protocol, write_splits
 from jaxqc.errors import UserError
 from jaxqc.saliency.method import make_method
-from jaxqc.saliency.networks import storable
+from jaxqc.saliency.networks import described, storable
 from jaxqc.training.checkpoint import steps_in
 from jaxqc.training.loop import RunResult, run
 from jaxqc.training.pixel_statistics import pixel_statistics
@@ -68,6 +68,7 @@ def train(
     meta: dict[str, Any] = {"mean": mean, "std": std, "foreground": foreground}
     if method.start is not None:
         meta["start"] = {"weights": config.model.weights, "sha256": weights_digest(method.start)}
+    meta["objective"] = described(method.objective)
     meta |= {"dataset": name, "train": len(data), "val": len(val), "skipped": list(skipped)}
     return run(method, storable(config), data, val, out, resume=resume, progress=progress, meta=meta)
 

@@ -1,5 +1,6 @@
 """The pages as a reader meets them: short README, sound links, one place for each figure, the house's style."""
 
+import pydoc
 import re
 import tomllib
 from pathlib import Path
@@ -11,6 +12,8 @@ from tests.support.pages import PAGES, ROOT, SITE, commands, prose, sentences
 README = PAGES["README.md"]
 MACHINES = "docs/throughput/machines/"
 """Generated pages."""
+GROUPS = ("jaxqc.networks", "jaxqc.detectors", "jaxqc.readers", "jaxqc.methods")
+"""Of entry points: no modules."""
 WRITTEN = [name for name in PAGES if not name.startswith(MACHINES)]
 
 
@@ -44,6 +47,15 @@ def test_links_and_pictures_exist(name):
         assert found.exists(), f"{name} links to {target}, which is not there"
         if anchor and name not in SITE:  # `make docs` checks the site's own
             assert anchor in [slug(h) for h in re.findall(r"^#+ (.*)", found.read_text(), re.MULTILINE)]
+
+
+@pytest.mark.parametrize("name", list(PAGES))
+def test_files_and_modules_that_pages_name_exist(name):
+    for path in re.findall(r"`((?:jaxqc|tests|scripts|configs|benchmarks|examples|docs)/[\w/.-]+\w)`", PAGES[name]):
+        assert (ROOT / path).exists(), f"{name} names {path}, which is not there"
+    for dotted in re.findall(r"`(jaxqc(?:\.\w+)+)`", PAGES[name]):
+        if dotted not in GROUPS:
+            assert pydoc.locate(dotted) is not None, f"{name} names {dotted}, which is not there"
 
 
 def slug(heading: str) -> str:

@@ -1,5 +1,6 @@
 """Where a ledger lies: other versions and programs, files, URLs and servers, locks, full disks, flat memory."""
 
+import gc
 import sqlite3
 import tracemalloc
 
@@ -125,6 +126,7 @@ def test_reading_takes_the_same_memory_for_ten_times_the_images(tmp_path):
         with open_ledger(tmp_path / f"{count}.sqlite") as ledger:
             ledger.add([finding(i) for i in range(count)], MODEL)
             list(entries(ledger, chunk=10))  # caches of statements
+            gc.collect()
             tracemalloc.start()
             assert sum(1 for _ in entries(ledger, chunk=10)) == count
             size = tracemalloc.get_traced_memory()[1]

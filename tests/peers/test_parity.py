@@ -1,6 +1,7 @@
 """The PyTorch peers compute what ours compute: same parameter counts, same outputs with shared weights, same loss."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -91,7 +92,7 @@ def test_losses_and_their_gradients_equal_ours(name):
     mask[0, 5:30, 20:50] = 1
     mask[1, 40:43, :] = 1  # the third has no defect at all
     label = np.array([2, 0, -1], np.int32)
-    batch = {"mask": mask, "label": label}
+    batch = {"mask": jnp.asarray(mask), "label": jnp.asarray(label)}
     if name == "minet":
         out = {key: rng.uniform(0, 1, mask.shape) for key in ("map", "map2", "map3", "map4", "map5")}
         ours = lambda out: MINetObjective()(out, batch)[0]
@@ -155,7 +156,7 @@ def test_the_training_step_has_our_loss_and_gradient(monkeypatch):
 
     def ours(params):
         out, state = module.apply({**variables, "params": params}, x, train=True, aux=True, mutable=["batch_stats"])
-        return TSCARNetObjective()(out, batch)[0], state["batch_stats"]
+        return TSCARNetObjective()(out, jax.tree.map(jnp.asarray, batch))[0], state["batch_stats"]
 
     with jax.enable_x64(True):
         run = jax.jit(jax.value_and_grad(ours, has_aux=True)).lower(variables["params"])

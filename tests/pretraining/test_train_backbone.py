@@ -1,5 +1,6 @@
 """A backbone trained as a classifier by the script, from folders and TFDS, from scratch and from weights."""
 
+import dataclasses
 import importlib.util
 from pathlib import Path
 
@@ -8,8 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from jaxqc import api
 from jaxqc.cli import main as jaxqc
+from jaxqc.config import DataConfig, load_config
 from jaxqc.data.classes import open_classes
+from jaxqc.data.dataset import Dataset
 from jaxqc.data.load import load_arrays
 from jaxqc.errors import UserError
 from jaxqc.models.pretrained import export_state
@@ -204,8 +208,30 @@ def test_mistakes_are_one_line(flags, message, folder, recipe, script, tmp_path,
     assert error.count("\n") == 1
 
 
-def test_a_backbones_recipe_is_refused_by_jaxqc_train(folder, recipe, tmp_path, capsys) -> None:
-    plates = tmp_path / "plates"
-    assert jaxqc(["data", "synthetic", str(plates), "--count", "12", "--size", "32"]) == 0
-    assert jaxqc(["train", "--config", str(recipe), "--data", str(plates), "--out", str(tmp_path / "run")]) == 2
-    assert "use scripts/train_backbone.py" in capsys.readouterr().err
+def test_jaxqc_train_trains_it_too(run, folder, recipe, tmp_path, capsys) -> None:
+    """The finished run goes on by the verb and by the API alike: they are one training."""
+    before = (run / FILE).read_bytes()
+    assert jaxqc(["train", "--config", str(recipe), "--data", str(folder), "--out", str(run), "--quiet"]) == 0
+    shown = capsys.readouterr()
+    assert f"{FILE}: tiny_cbam, trained on {folder.name} (24 images) from scratch" in shown.err
+    assert "24 steps" in shown.out
+    assert "next:" not in shown.out
+    result = api.train(recipe, folder, run, progress=False)
+    assert (result.step, (run / FILE).read_bytes()) == (24, before)
+    with pytest.raises(UserError, match="a run of method 'classifier', which has no maps"):
+        api.load(run)
+
+
+@pytest.mark.parametrize(
+    ("changes", "options", "message"),
+    [
+        ({}, {"val": Dataset("d", (), ())}, "val: goes with saliency, and this is classifier; leave it out"),
+        ({"data": DataConfig("mvtec")}, {}, "data.layout='mvtec' would go unused; a class is a folder of images"),
+        ({"data": DataConfig(foreground="1")}, {}, "data.foreground='1' would go unused"),
+        ({"method": "saliency"}, {"weights": "resnet18"}, "weights: goes with classifier, and this is saliency"),
+    ],
+)
+def test_what_would_go_unused_is_refused(changes, options, message, folder, recipe, tmp_path) -> None:
+    config = dataclasses.replace(load_config(recipe), **changes)
+    with pytest.raises(UserError, match=message):
+        api.train(config, folder, tmp_path / "run", progress=False, **options)

@@ -5,10 +5,20 @@ import re
 
 import pytest
 
-from jaxqc.config import PhotometricConfig
+from jaxqc.config import AugmentConfig, PhotometricConfig, TrainConfig
 from jaxqc.errors import UserError
-from jaxqc.fields import from_dict, to_dict, validate
-from jaxqc.semi.recipe import PRESETS, CutMixConfig, HistoryConfig, SemiConfig, SemiDataConfig, TiersConfig, preset
+from jaxqc.fields import check_unused, from_dict, to_dict, validate
+from jaxqc.overrides import override
+from jaxqc.semi.recipe import (
+    PRESETS,
+    CutMixConfig,
+    HistoryConfig,
+    SemiConfig,
+    SemiDataConfig,
+    SemiTrainConfig,
+    TiersConfig,
+    preset,
+)
 
 TABLE = {  # students, labels, views, perturbation, bounds, weights, queue, drawn
     "supervised": (1, "none", 0, "none", None, None, 0, None),
@@ -39,6 +49,31 @@ def test_presets_are_the_table() -> None:
         assert most is None or config.history.most == most
         assert validate(config, name) is config
         assert from_dict(to_dict(config), SemiConfig) == config
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--augment.noise", "0.1"], "augment.noise=0.1 would go unused; views.scale_min, .* change the images"),
+        (["--augment.no-flip-horizontal"], "augment.flip_horizontal=False would go unused"),
+        (["--data.protocol", "seed"], "data.protocol='seed' would go unused; the lists in views.splits"),
+        (["--data.skip-bad"], "data.skip_bad=True would go unused"),
+    ],
+)
+def test_fields_that_would_go_unused_are_refused(flags: list[str], message: str) -> None:
+    with pytest.raises(UserError, match=f"command line: {message}"):
+        override(SemiTrainConfig(), flags)
+    assert override(TrainConfig(), flags) != TrainConfig()  # where they are used
+
+
+def test_a_stored_recipe_loads_whatever_it_ignored() -> None:
+    """And by the names of its time: the long side was called `fast`."""
+    stored = to_dict(SemiTrainConfig(augment=AugmentConfig(noise=0.1), long_side=378))
+    stored["fast"] = stored.pop("long_side")
+    config = from_dict(stored, SemiTrainConfig)
+    assert (config.long_side, config.augment.noise) == (378, 0.1)
+    with pytest.raises(UserError, match="noise=0"):
+        check_unused(config)
 
 
 @pytest.mark.parametrize(

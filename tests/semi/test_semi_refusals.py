@@ -86,6 +86,6 @@ def test_an_image_alone_on_its_device_is_warned_of(data: Path, tmp_path: Path, m
         config = recipe(method, phases=(Phase(1, SIDE, 4),))
         config = dataclasses.replace(config, optim=dataclasses.replace(config.optim, accumulate=accumulate))
         said: list[str] = []
-        monkeypatch.setattr("jaxqc.semi.train.fit", lambda *_, **__: None)
+        monkeypatch.setattr("jaxqc.semi.train.run", lambda *_, **__: None)
         train_semi(config, data, tmp_path / "run", progress=False, note=said.append)
         assert any(line.startswith(lonely) for line in said) == warned

@@ -8,7 +8,7 @@ ROOT = Path(__file__).resolve().parents[2]
 OUTSIDE = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")
 SITE = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").rglob("*.md"))
 WORKED_EXAMPLES = "docs/develop/add_"
-"""Pages of this beginning are packages in small; tests/plugins build and run them from outside."""
+"""Pages of this beginning are packages in small; tests/test_outsiders.py builds and runs them from outside."""
 PAGES = {name: (ROOT / name).read_text(encoding="utf-8") for name in (*OUTSIDE, *SITE)}
 
 

@@ -119,3 +119,17 @@ def test_bad_schedules_are_named():
         make_schedule(OptimConfig(schedule="polly"), 10)
     with pytest.raises(UserError, match="warmup_epochs"):
         make_schedule(OptimConfig(), 10, 10)
+
+
+def test_plain_momentum_with_decay_of_everything_is_torchs(rng):
+    """SGD as STFPM's authors run it: v = m v + (g + d w); w = w - lr v, biases and norms too."""
+    start, grads = rng.normal(size=(3, 2)).astype(np.float32), list(rng.normal(size=(5, 3, 2)).astype(np.float32))
+    w, velocity = start.copy(), np.zeros_like(start)
+    for g in grads:
+        velocity = 0.9 * velocity + (g + 0.01 * w)
+        w = w - 0.1 * velocity
+    config = OptimConfig(name="sgd", lr=0.1, weight_decay=0.01, clip=0, nesterov=False, decay="all")
+    np.testing.assert_allclose(_run(config, grads, start), w, rtol=1e-5, atol=1e-6)
+    optimizer, vector = make_optimizer(config), jnp.ones(3)
+    exempt = optimizer.update(jnp.zeros(3), optimizer.init(vector), vector, mask=jnp.zeros(3))[0]
+    np.testing.assert_allclose(exempt, 0.01)

@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, UInt8
 
 from jaxqc.anomaly.detectors.base import BackboneConfig, Image, Layers, Scored, TrainingConfig
+from jaxqc.anomaly.detectors.image_loss import HeldOutLoss
 from jaxqc.anomaly.ops.maps import image_score, smooth
 from jaxqc.config import OptimConfig
 from jaxqc.nn.resizing import resize
-from jaxqc.training.method import Logs, SingleNetwork
-from jaxqc.types import AXIS, Batch, Metrics, Variables
+from jaxqc.training.method import Logs
+from jaxqc.types import AXIS, Batch, Variables
 
 if TYPE_CHECKING:
     import jaxqc.anomaly.features
@@ -25,8 +25,6 @@ OPTIM = OptimConfig(
 )
 AUTHORS = TrainingConfig(epochs=100.0, batch=32, optim=OPTIM)
 """The authors' training: plain momentum of 0.9 at a constant rate, no augmentation."""
-LARGEST = 2.0
-"""The squared distance of two unit vectors without a negative component is at most this."""
 
 
 class Student(NamedTuple):
@@ -127,8 +125,8 @@ class StudentTeacher:
 
 
 @dataclass(frozen=True, eq=False)
-class Imitation(SingleNetwork):
-    """The student's training as a `jaxqc.training.method.Method`; its metric is the held-out loss.
+class Imitation(HeldOutLoss):
+    """The student's training: batch norm reduces over all devices, and held-out images see its running statistics.
 
     teacher: the backbone's folded variables, on the host. size: side of the images in pixels.
     """
@@ -136,11 +134,10 @@ class Imitation(SingleNetwork):
     pair: StudentTeacher
     teacher: Variables
     size: int
-    classes: tuple[str, ...] = ()
 
     @cached_property
     def network(self) -> "jaxqc.models.resnet.ResNet":
-        """The student as it trains: batch norm reduces over the mapped axis."""
+        """The student as it trains."""
         return self.pair.network(axis_name=AXIS)
 
     def init(self, key: jax.Array) -> Variables:
@@ -151,56 +148,31 @@ class Imitation(SingleNetwork):
         """The teacher."""
         return {"teacher": dict(self.teacher)}
 
-    def prepare(self, batch: Batch, keys: jax.Array, size: int, train: bool) -> Batch:
-        """uint8 images of the fit's size, normalised as ImageNet's; nothing is augmented."""
-        return {**batch, "image": _seen(batch)}
-
     def loss(
         self, params: Any, model_state: Any, batch: Batch, key: jax.Array, extra: None = None
     ) -> tuple[jax.Array, tuple[Any, Logs]]:
         """Sum over layers of the mean over cells of |t/|t| - s/|s||^2 (equations 1 and 2; the authors' code has no
         factor of a half)."""
-        variables = {"params": params, "batch_stats": model_state["batch_stats"]}
-        student, changed = self.pair.features(
-            self.network, variables, batch["image"], train=True, mutable=["batch_stats"]
-        )
-        teacher = self._taught(model_state["teacher"], batch["image"])
-        return jnp.stack([x.mean() for x in distances(teacher, student)]).sum(), (changed, {})
+        variables, image = {"params": params, "batch_stats": model_state["batch_stats"]}, _seen(batch["image"])
+        student, changed = self.pair.features(self.network, variables, image, train=True, mutable=["batch_stats"])
+        apart = distances(self._taught(model_state["teacher"], image), student)
+        return jnp.stack([x.mean() for x in apart]).sum(), (changed, {})
 
-    def predict(self, variables: Variables, image: jax.Array) -> dict[str, jax.Array]:
-        """`map` [b s s]: the detector's, over its largest possible value."""
-        layers = self._distances(variables, image)
-        most = LARGEST * (len(layers) if self.pair.detector.fuse == "sum" else 1)
-        return {"map": self.pair.maps(layers, self.size) / most}
-
-    def init_metrics(self) -> dict[str, jax.Array]:
-        """Empty sums."""
-        return {"loss": jnp.zeros(()), "weight": jnp.zeros(())}
-
-    def update_metrics(
-        self, metrics: dict[str, jax.Array], variables: Variables, batch: Batch, size: int
-    ) -> dict[str, jax.Array]:
-        """Adds the loss of a batch of images, each by its weight."""
-        loss = jnp.stack([x.mean((1, 2)) for x in self._distances(variables, _seen(batch))]).sum(0)
-        weight = batch["weight"]
-        return {"loss": metrics["loss"] + (loss * weight).sum(), "weight": metrics["weight"] + weight.sum()}
-
-    def summarize(self, metrics: dict[str, jax.Array]) -> Metrics:
-        """`loss`: the mean over images."""
-        return {"loss": float(metrics["loss"] / np.maximum(metrics["weight"], 1))}
+    def losses(self, variables: Variables, images: UInt8[Array, "b s s c"]) -> Float[Array, " b"]:
+        """The same of each image."""
+        own, image = {name: variables[name] for name in ("params", "batch_stats")}, _seen(images)
+        student = self.pair.features(self.pair.network(), own, image)
+        apart = distances(self._taught(variables["teacher"], image), student)
+        return jnp.stack([x.mean((1, 2)) for x in apart]).sum(0)
 
     def _taught(self, teacher: Variables, image: jax.Array) -> Layers:
         return self.pair.features(self.pair.network(folded=True), teacher, image)
 
-    def _distances(self, variables: Variables, image: jax.Array) -> tuple[Float[Array, "b _ _"], ...]:
-        own = {name: variables[name] for name in ("params", "batch_stats")}
-        return distances(self._taught(variables["teacher"], image), self.pair.features(self.pair.network(), own, image))
 
-
-def _seen(batch: Batch) -> Float[Array, "b s s 3"]:
+def _seen(images: UInt8[Array, "b s s c"]) -> Float[Array, "b s s 3"]:
     from jaxqc.anomaly.features import normalised
 
-    return normalised(batch["image"])
+    return normalised(images)
 
 
 def distances(teacher: Layers, student: Layers) -> tuple[Float[Array, "b _ _"], ...]:

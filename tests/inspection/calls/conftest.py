@@ -5,7 +5,7 @@ import functools
 import pytest
 
 import jaxqc
-from jaxqc.inspection import run
+from jaxqc.inspection import inspect as module
 from tests.support.compile_cache import shared_cache
 from tests.support.inspect_models import BATCH, make_checkpoint, use_small_models, write_image
 from tests.support.tiny_boards import make_boards
@@ -22,7 +22,7 @@ def small_models(tmp_path_factory):
 def no_report(request, monkeypatch):
     """The page takes longer than all the rest; `test_the_report_is_written` has it."""
     if "report" not in request.node.name:
-        monkeypatch.setattr(run, "write_report", lambda *args, **more: None)
+        monkeypatch.setattr(module, "write_report", lambda *args, **more: None)
 
 
 @pytest.fixture(scope="module")

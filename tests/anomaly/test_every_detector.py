@@ -1,0 +1,144 @@
+"""Every entry of DETECTORS, from the fit to the export: a new one is tested by being in the dict."""
+
+import json
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jaxqc.export.run import load as load_export
+from jaxqc.export.write import write
+
+from jaxqc.anomaly.collecting import load_batches
+from jaxqc.anomaly.detectors import DETECTORS, Gaussian, PatchCore, Spade
+from jaxqc.anomaly.detectors.base import is_trained, lacks, shapes_of
+from jaxqc.anomaly.features import load_backbone
+from jaxqc.anomaly.fit import divide, fit
+from jaxqc.anomaly.model import load
+from jaxqc.anomaly.recipe import FitConfig
+from jaxqc.data.readers import open_dataset
+from jaxqc.errors import UserError
+from jaxqc.fields import from_dict, to_dict, validate
+from jaxqc.inspection.scorers import make_scorer
+from jaxqc.verify import verify
+
+QUICK: dict[str, Any] = {
+    "gaussian": Gaussian(channels=30),
+    "patchcore": PatchCore(width=48, coreset=0.05, projection=16),
+    "spade": Spade(images=4),
+}
+"""Settings for which the defaults would take too long here."""
+
+
+def quick(name: str) -> Any:
+    """A detector for tiny boards; one that is trained sees them a few times."""
+    detector = QUICK.get(name) or DETECTORS[name]()
+    training = getattr(detector, "training", None)
+    return replace(detector, training=replace(training, epochs=4.0, batch=4)) if training else detector
+
+
+@pytest.fixture(scope="module", params=list(DETECTORS))
+def fitted(request, recipe, boards, tmp_path_factory) -> SimpleNamespace:
+    """A fit with its folder, the images that calibrated it, and unseen images uint8 [12 s s 3]."""
+    folder = tmp_path_factory.mktemp("fits") / request.param
+    config = replace(recipe, detector=quick(request.param))
+    data = open_dataset(boards)
+    done = fit(config, data, folder, progress=False)
+    parts, _ = divide(data, config.data, config.seed)
+    images, held_out = (next(load_batches(p.samples, config.data.size, len(p), []))[0] for p in (
+        parts.test, parts.calibrate))  # fmt: skip
+    return SimpleNamespace(name=request.param, model=done.model, folder=folder, images=images, held_out=held_out)
+
+
+def test_maps_are_at_least_0_and_finite(fitted):
+    maps, scores, masks = fitted.model.score(fitted.images)
+    assert maps.shape == masks.shape == fitted.images.shape[:3]
+    assert scores.shape == (len(maps),)
+    assert np.isfinite(maps).all()
+    assert np.isfinite(scores).all()
+    assert maps.min() >= 0
+    assert maps.std() > 0
+
+
+def test_an_image_alone_scores_as_in_a_batch(fitted):
+    maps, scores, _ = fitted.model.score(fitted.images)
+    for i in (0, 7, 11):
+        alone_map, alone_score, _ = fitted.model.score(fitted.images[i : i + 1])
+        np.testing.assert_allclose(alone_map[0], maps[i], rtol=1e-5)
+        np.testing.assert_allclose(alone_score[0], scores[i], rtol=1e-5)
+
+
+def test_it_is_calibrated_on_held_out_normals(fitted):
+    maps, scores, _ = fitted.model.score(fitted.held_out)
+    thresholds = fitted.model.thresholds
+    assert len(fitted.held_out) == fitted.model.meta["calibrate"] == 17 - fitted.model.meta["fit"]
+    # With so few images the threshold lies just above the highest of them.
+    assert (scores < np.float32(thresholds.image)).all()
+    assert (maps < np.float32(thresholds.pixel)).all()
+    assert scores.max() == pytest.approx(thresholds.image, rel=1e-4)
+    assert maps.max() == pytest.approx(thresholds.pixel, rel=1e-4)
+
+
+def test_saved_and_loaded_it_gives_the_same(fitted):
+    again = load(fitted.folder)
+    assert type(again.state) is type(fitted.model.state)
+    assert again.config == fitted.model.config
+    for a, b in zip(again.score(fitted.images), fitted.model.score(fitted.images), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert verify(fitted.folder).difference == 0
+    assert json.loads((fitted.folder / "config.json").read_text())["detector"]["name"] == fitted.name
+
+
+def test_an_inspection_says_what_the_model_says(fitted):
+    sizes = [(30, 70), (64, 40), (48, 48)]
+    images = [np.random.default_rng(i).integers(0, 256, (*size, 3), np.uint8) for i, size in enumerate(sizes)]
+    scorer = make_scorer(fitted.model, devices=1)
+    raw = scorer.score([scorer.prepare(image) for image in images], 0)
+    assert scorer.name == fitted.name
+    for image, found, own in zip(images, raw, fitted.model.inspect(images), strict=True):
+        answer = scorer.answer(*image.shape[:2], found)
+        np.testing.assert_array_equal(answer.scored.map, own.map)
+        np.testing.assert_array_equal(answer.scored.mask, own.mask)
+        assert (answer.score, answer.defective) == (own.score, own.defective)
+
+
+def test_it_is_exported_or_refused_in_a_line(fitted, tmp_path):
+    refusal = ""
+    try:
+        write(fitted.model, tmp_path / "out", platforms=("cpu",))
+    except UserError as e:
+        refusal = str(e)
+    assert (tmp_path / "out").exists() == (refusal == "")
+    if refusal:
+        assert fitted.name in refusal
+    else:
+        exported = load_export(tmp_path / "out")
+        np.testing.assert_allclose(exported.predict(fitted.images), fitted.model.predict(fitted.images), atol=1e-3)
+
+
+@pytest.mark.parametrize("name", list(DETECTORS))
+def test_its_settings_are_stored_by_name_and_come_back(name, recipe):
+    config = replace(recipe, detector=quick(name))
+    assert config.name == name
+    assert from_dict(to_dict(config), type(config)) == config
+    assert not lacks(validate(config).ready)
+    assert all(hasattr(kind, "_fields") for kind in config.detector.states)
+
+
+@pytest.mark.parametrize("name", [name for name in DETECTORS if not is_trained(FitConfig(detector=quick(name)).ready)])
+def test_samples_that_were_never_seen_leave_no_trace(name, recipe, boards):
+    """The state of two samples of four is that of a collection of two."""
+    detector, backbone = replace(recipe, detector=quick(name)).ready, load_backbone(recipe.backbone)
+    images, _, _ = next(load_batches(open_dataset(boards).split("train").samples[:2], recipe.data.size, 2, []))
+    layers = backbone.apply(backbone.variables, images)
+    shapes, embedded = shapes_of(layers), detector.embed(layers, None)
+
+    def state(samples: int, number: list[int]) -> Any:
+        collected = detector.collect(detector.begin(shapes, samples), embedded, jnp.array(number))
+        return detector.finish(detector.drop(collected, jnp.array(number)), shapes)
+
+    for a, b in zip(jax.tree.leaves(state(4, [1, 3])), jax.tree.leaves(state(2, [0, 1])), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)

@@ -1,0 +1,63 @@
+"""A detector from outside as an object in a recipe, and the ways in which one cannot be stored by a name."""
+
+import json
+from pathlib import Path
+
+from tests.support.outside import install, run
+from tests.test_outsiders import refused, succeed
+
+RECIPE = """
+from jaxqc.anomaly.recipe import *
+{imports}
+
+def get_config():
+    return FitConfig(
+        {detector}backbone=BackboneConfig("resnet18", {weights!r}, (1,)),
+        data=FitDataConfig(size=48), batch=4, devices=1,
+    )
+"""
+LOCAL = """
+from dataclasses import dataclass
+from acme_fre import Fre
+
+@dataclass(frozen=True)
+class Mine(Fre):
+    pass
+"""
+
+
+def write_recipe(path: Path, weights: Path, imports: str = "", detector: str = "") -> None:
+    path.write_text(RECIPE.format(imports=imports, detector=detector, weights=str(weights)))
+
+
+def test_a_recipe_holds_a_detector_and_every_detector_must_be_named(boards, weights, tmp_path) -> None:
+    site = install("add_a_detector.md", tmp_path / "site")
+    write_recipe(tmp_path / "holds.py", weights, "from acme_fre import Fre", "detector=Fre(components=8), ")
+    write_recipe(tmp_path / "plain.py", weights)
+    data = ["--data", str(boards), "--quiet"]
+    commands = [
+        ["fit", "--config", "holds.py", "--out", "held", *data],
+        ["fit", "--config", "plain.py", "--method", "fre", "--detector.components", "8", "--out", "named", *data],
+        ["verify", "held"],
+    ]
+    assert "0.00e+00" in succeed(run(commands, tmp_path, site))
+    held, named = (json.loads((tmp_path / n / "config.json").read_text())["detector"] for n in ("held", "named"))
+    assert held == named == {"name": "acme_fre:Fre", "components": 8, "sigma": 4.0}
+
+    # Code that no installed package registers still fits, and is told at once that its folder will not open.
+    loose = tmp_path / "loose"
+    loose.mkdir()
+    (loose / "acme_fre.py").write_text((site / "acme_fre.py").read_text())
+    done = run([["fit", "--config", "holds.py", "--out", "unregistered", *data], ["verify", "unregistered"]],
+               tmp_path, loose)  # fmt: skip
+    missing = 'does not register it; add the entry point NAME = "acme_fre:Fre" of the group jaxqc.detectors'
+    said = [line.partition(":")[0] for line in done.stderr.splitlines() if missing in line]
+    assert said == ["unregistered will not open", "jaxqc"]
+
+    write_recipe(tmp_path / "local.py", weights, LOCAL, "detector=Mine(), ")
+    line = refused(run([["fit", "--config", "local.py", "--out", "local", *data]], tmp_path, site))
+    assert "detector: a type of no module" in line
+    write_recipe(tmp_path / "half.py", weights, "import acme_dfr", "detector=acme_dfr.ADAM, ")
+    line = refused(run([["fit", "--config", "half.py", "--out", "local", *data]], tmp_path, site))
+    assert "OptimConfig has no states, embed, begin" in line
+    assert not (tmp_path / "local").exists()
