@@ -16,17 +16,17 @@ from jaxtyping import Array, Float, Int
 from jaxqc.config import OptimConfig
 from jaxqc.errors import UserError
 from jaxqc.fields import check_positive
-from jaxqc.types import Variables
+from jaxqc.types import ArrayLike, Variables
 
 if TYPE_CHECKING:
     import jaxqc.anomaly.features
     import jaxqc.training.method
 
-Layers = tuple[Float[Array, "b _ _ _"], ...]
+Layers = tuple[Float[ArrayLike, "b _ _ _"], ...]
 """Features [b h w c] of a batch, finest layer first."""
 Shapes = tuple[tuple[int, int, int], ...]
 """[h w c] of each layer."""
-Image = Float[Array, "b s s 3"] | None
+Image = Float[ArrayLike, "b s s 3"] | None
 """The normalised images of a batch; None where only features are at hand (`jaxqc.experiments`)."""
 Scored = tuple[Float[Array, "b size size"], Float[Array, " b"]]
 """Maps and image scores."""
@@ -49,11 +49,11 @@ class Collecting(Protocol):
         """An empty collection for layers of these shapes and so many samples."""
         ...
 
-    def collect(self, collected: Any, embedded: Any, number: Int[Array, " b"]) -> Any:
+    def collect(self, collected: Any, embedded: Any, number: Int[ArrayLike, " b"]) -> Any:
         """The collection with a batch of embeddings, each with its sample's own number (-1 = padding)."""
         ...
 
-    def drop(self, collected: Any, used: Int[Array, " n"]) -> Any:
+    def drop(self, collected: Any, used: Int[ArrayLike, " n"]) -> Any:
         """The collection of these samples alone, where it keeps samples one by one: the others were never seen."""
         ...
 

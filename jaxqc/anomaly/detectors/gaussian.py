@@ -11,6 +11,7 @@ from jaxqc.anomaly.detectors.base import Image, Layers, Scored, Shapes, shapes_o
 from jaxqc.anomaly.ops import gaussian, pyramid
 from jaxqc.anomaly.ops.maps import channel_choice, choose_channels, distance_map, image_score, on_finest
 from jaxqc.fields import check_positive, check_seed
+from jaxqc.types import ArrayLike
 
 
 @dataclass(frozen=True)
@@ -59,12 +60,12 @@ class Gaussian:
             return pyramid.empty(grids, channels, samples)
         return gaussian.empty(height * width, sum(channels), samples)
 
-    def collect(self, collected: Any, embedded: Layers, number: Int[Array, " b"]) -> Any:
+    def collect(self, collected: Any, embedded: Layers, number: Int[ArrayLike, " b"]) -> Any:
         if isinstance(collected, pyramid.LevelSamples):
             return pyramid.collect(collected, _with_channels(embedded), number)
         return gaussian.collect(collected, _flat(embedded), number)
 
-    def drop(self, collected: Any, used: Int[Array, " n"]) -> Any:
+    def drop(self, collected: Any, used: Int[ArrayLike, " n"]) -> Any:
         if isinstance(collected, pyramid.LevelSamples):
             return pyramid.keep(collected, used)
         return gaussian.keep(collected, used)

@@ -16,6 +16,7 @@ from jaxqc.errors import UserError
 from jaxqc.fields import check_positive, check_seed
 from jaxqc.nn.pool import avg3x3
 from jaxqc.nn.resizing import resize
+from jaxqc.types import ArrayLike
 
 
 class Bank(NamedTuple):
@@ -64,10 +65,10 @@ class PatchCore:
         height, width, _ = shapes[0]
         return Rows(jnp.zeros((samples, height, width, self.width)))
 
-    def collect(self, collected: Rows, embedded: Float[Array, "b h w d"], number: Int[Array, " b"]) -> Rows:
+    def collect(self, collected: Rows, embedded: Float[ArrayLike, "b h w d"], number: Int[ArrayLike, " b"]) -> Rows:
         return store(collected, embedded, number)
 
-    def drop(self, collected: Rows, used: Int[Array, " n"]) -> Rows:
+    def drop(self, collected: Rows, used: Int[ArrayLike, " n"]) -> Rows:
         return keep(collected, used)
 
     def finish(self, collected: Rows, shapes: Shapes) -> Bank:
@@ -79,7 +80,7 @@ class PatchCore:
         first = jax.random.randint(first_key, (), 0, len(patches))
         return Bank(patches[greedy_coreset(project(projection_key, patches, self.projection), count, first)])
 
-    def score(self, state: Bank, embedded: Float[Array, "b h w d"], size: int) -> Scored:
+    def score(self, state: Bank, embedded: Float[ArrayLike, "b h w d"], size: int) -> Scored:
         b, height, width, d = embedded.shape
         patches = embedded.reshape(b, height * width, d)
         distances, index = nearest(patches.reshape(-1, d), state.bank)

@@ -13,6 +13,7 @@ from jaxqc.anomaly.ops.neighbours import nearest
 from jaxqc.anomaly.ops.rows import Rows, keep, store
 from jaxqc.fields import check_positive
 from jaxqc.nn.resizing import resize
+from jaxqc.types import ArrayLike
 
 
 class Gallery(NamedTuple):
@@ -51,10 +52,10 @@ class Spade:
     def begin(self, shapes: Shapes, samples: int) -> Rows:
         return Rows(tuple(jnp.zeros((samples, h * w, c)) for h, w, c in shapes))
 
-    def collect(self, collected: Rows, embedded: Layers, number: Int[Array, " b"]) -> Rows:
+    def collect(self, collected: Rows, embedded: Layers, number: Int[ArrayLike, " b"]) -> Rows:
         return store(collected, tuple(x.reshape(x.shape[0], -1, x.shape[-1]) for x in embedded), number)
 
-    def drop(self, collected: Rows, used: Int[Array, " n"]) -> Rows:
+    def drop(self, collected: Rows, used: Int[ArrayLike, " n"]) -> Rows:
         return keep(collected, used)
 
     def finish(self, collected: Rows, shapes: Shapes) -> Gallery:

@@ -7,16 +7,19 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Int
 
+from jaxqc.types import ArrayLike
+
 EXACT = lax.Precision.HIGHEST
 
 
-def project(key: jax.Array, x: Float[Array, "n d"], width: int = 128) -> Float[Array, "n {width}"]:
+def project(key: jax.Array, x: Float[ArrayLike, "n d"], width: int = 128) -> Float[Array, "n {width}"]:
     """Random Gaussian projection (Johnson-Lindenstrauss) that keeps distances; width 0 or >= d leaves x as it is.
 
     Examples:
       >>> project(jax.random.key(0), jnp.ones((5, 256)), width=16).shape
       (5, 16)
     """
+    x = jnp.asarray(x)
     if width <= 0 or width >= x.shape[1]:
         return x
     return jnp.matmul(x, jax.random.normal(key, (x.shape[1], width)) / width**0.5, precision=EXACT)
@@ -29,7 +32,7 @@ CANDIDATES = 256
 
 
 @partial(jax.jit, static_argnames="count")
-def greedy_coreset(x: Float[Array, "n d"], count: int, first: Int[Array, ""] | int) -> Int[Array, "{count}"]:
+def greedy_coreset(x: Float[ArrayLike, "n d"], count: int, first: Int[ArrayLike, ""] | int) -> Int[Array, "{count}"]:
     """Indices of `count` rows: `first`, then ever the row that is farthest from all chosen ones (the first of equals).
 
     Distances to the chosen only fall. So the `CANDIDATES` farthest rows stand for all as long as one of them stays

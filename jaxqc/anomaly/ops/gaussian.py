@@ -22,6 +22,8 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
+from jaxqc.types import ArrayLike
+
 EXACT = lax.Precision.HIGHEST
 """Statistics are never rounded to a tensor core's ten bits."""
 
@@ -73,7 +75,7 @@ def empty(positions: int, channels: int, samples: int) -> Collected:
     return Moments(jnp.zeros(()), mean, jnp.zeros((positions, channels, channels)))
 
 
-def collect(collected: Collected, features: Float[Array, "b P d"], number: Int[Array, " b"]) -> Collected:
+def collect(collected: Collected, features: Float[ArrayLike, "b P d"], number: Int[ArrayLike, " b"]) -> Collected:
     """Takes up a batch. `number`: each sample's own number in 0..n-1; negative ones are padding and do not count.
 
     Examples:
@@ -89,18 +91,18 @@ def collect(collected: Collected, features: Float[Array, "b P d"], number: Int[A
     return merge(collected, _moments(features, (number >= 0).astype(jnp.float32)))
 
 
-def keep(collected: Collected, used: Int[Array, " m"]) -> Collected:
+def keep(collected: Collected, used: Int[ArrayLike, " m"]) -> Collected:
     """The collection of these samples alone, where it keeps samples one by one; the others were never seen."""
     if isinstance(collected, Samples):
         return Samples(collected.rows[:, used], collected.seen[used])
     return collected
 
 
-def _moments(features: Float[Array, "b P d"], weight: Float[Array, " b"]) -> Moments:
+def _moments(features: Float[ArrayLike, "b P d"], weight: Float[ArrayLike, " b"]) -> Moments:
     count = weight.sum()
     mean = jnp.einsum("bpd,b->pd", features, weight, precision=EXACT) / jnp.maximum(count, 1)
     x = (features - mean) * weight[:, None, None]
-    return Moments(count, mean, jnp.einsum("bpd,bpe->pde", x, x, precision=EXACT))
+    return Moments(jnp.asarray(count), mean, jnp.einsum("bpd,bpe->pde", x, x, precision=EXACT))
 
 
 def merge(a: Collected, b: Collected) -> Collected:
@@ -141,7 +143,7 @@ def finish(collected: Collected, eps: float = 0.01, block: int = 16) -> Gaussian
 
 
 @partial(jax.jit, static_argnames="block", donate_argnums=0)
-def _low_rank(rows: Float[Array, "P n d"], eps: float, block: int) -> tuple[jax.Array, jax.Array]:
+def _low_rank(rows: Float[Array, "P n d"], eps: Float[Array, ""] | float, block: int) -> tuple[jax.Array, jax.Array]:
     n = rows.shape[1]
     # One sample has no covariance: then X = 0, and any divisor gives S = eps I.
     ridge = eps * max(n - 1, 1) * jnp.eye(n)
@@ -157,7 +159,7 @@ def _low_rank(rows: Float[Array, "P n d"], eps: float, block: int) -> tuple[jax.
 
 
 @partial(jax.jit, static_argnames="block", donate_argnums=0)
-def _whitener(scatter: Float[Array, "P d d"], count: jax.Array, eps: float, block: int) -> jax.Array:
+def _whitener(scatter: Float[Array, "P d d"], count: jax.Array, eps: Float[Array, ""] | float, block: int) -> jax.Array:
     identity = jnp.eye(scatter.shape[-1])
 
     def one(row: Float[Array, "d d"]) -> jax.Array:
@@ -166,7 +168,7 @@ def _whitener(scatter: Float[Array, "P d d"], count: jax.Array, eps: float, bloc
     return lax.map(one, scatter, batch_size=block)
 
 
-def inverse_factor(matrix: Float[Array, "n n"]) -> Float[Array, "n n"]:
+def inverse_factor(matrix: Float[ArrayLike, "n n"]) -> Float[Array, "n n"]:
     """L^-1 of a positive definite matrix L L'.
 
     Examples:
@@ -177,7 +179,7 @@ def inverse_factor(matrix: Float[Array, "n n"]) -> Float[Array, "n n"]:
     return lax.linalg.triangular_solve(lower, jnp.eye(matrix.shape[-1]), left_side=True, lower=True)
 
 
-def distance(gaussian: Gaussian, features: Float[Array, "b P d"]) -> Float[Array, "b P"]:
+def distance(gaussian: Gaussian, features: Float[ArrayLike, "b P d"]) -> Float[Array, "b P"]:
     """Mahalanobis distance of each position to its Gaussian (PaDiM, equation 2).
 
     The low-rank form takes what the samples span from |v|^2. For a sample that was fitted little is left of it, so that

@@ -9,6 +9,7 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from jaxqc.nn.resizing import resize
+from jaxqc.types import ArrayLike
 
 
 def gaussian_kernel(sigma: float, truncate: float = 4.0) -> np.ndarray:
@@ -24,13 +25,14 @@ def gaussian_kernel(sigma: float, truncate: float = 4.0) -> np.ndarray:
     return (weights / weights.sum()).astype(np.float32)
 
 
-def smooth(maps: Float[Array, "b h w"], sigma: float) -> Float[Array, "b h w"]:
+def smooth(maps: Float[ArrayLike, "b h w"], sigma: float) -> Float[Array, "b h w"]:
     """Gaussian filter, separable, edges mirrored (d c b a | a b c d | d c b a), as SciPy's `gaussian_filter` has it.
 
     Examples:
       >>> bool(jnp.allclose(smooth(jnp.ones((1, 8, 8)), sigma=2.0), 1))
       True
     """
+    maps = jnp.asarray(maps)
     if sigma <= 0:
         return maps
     kernel = gaussian_kernel(sigma)
@@ -52,7 +54,7 @@ def _mirrored_filter(n: int, kernel: np.ndarray) -> np.ndarray:
 
 
 def distance_map(
-    grid: Float[Array, "b h w"], height: int, width: int, sigma: float
+    grid: Float[ArrayLike, "b h w"], height: int, width: int, sigma: float
 ) -> Float[Array, "b {height} {width}"]:
     """Grid distances brought to pixels (bilinear, half-pixel centres) and smoothed with `sigma` pixels.
 
@@ -63,14 +65,14 @@ def distance_map(
     return smooth(resize(grid[..., None], height, width)[..., 0], sigma)
 
 
-def image_score(maps: Float[Array, "b h w"], top: int = 1) -> Float[Array, " b"]:
+def image_score(maps: Float[ArrayLike, "b h w"], top: int = 1) -> Float[Array, " b"]:
     """The mean of the `top` largest pixels; 1 = the maximum, as in the paper.
 
     Examples:
       >>> image_score(jnp.array([[[1.0, 3.0], [2.0, 0.0]]]), top=2).tolist()
       [2.5]
     """
-    flat = maps.reshape(maps.shape[0], -1)
+    flat = jnp.asarray(maps).reshape(maps.shape[0], -1)
     return flat.max(1) if top == 1 else lax.top_k(flat, top)[0].mean(1)
 
 
@@ -84,13 +86,14 @@ def nearest_index(n_in: int, n_out: int) -> np.ndarray:
     return (np.arange(n_out) * n_in) // n_out
 
 
-def take_nearest(x: Float[Array, "b h w c"], height: int, width: int) -> Float[Array, "b {height} {width} c"]:
+def take_nearest(x: Float[ArrayLike, "b h w c"], height: int, width: int) -> Float[Array, "b {height} {width} c"]:
     """Nearest-neighbour resize of a feature grid (torch's `nearest`).
 
     Examples:
       >>> take_nearest(jnp.arange(2.0).reshape(1, 1, 2, 1), 1, 4)[0, 0, :, 0].tolist()
       [0.0, 0.0, 1.0, 1.0]
     """
+    x = jnp.asarray(x)
     if x.shape[1:3] == (height, width):
         return x
     if height % x.shape[1] == 0 and width % x.shape[2] == 0:  # a plain repetition: no gather
@@ -118,7 +121,7 @@ def channel_choice(key: jax.Array, channels: tuple[int, ...], count: int) -> tup
 
 
 def choose_channels(
-    layers: tuple[Float[Array, "b _ _ _"], ...], choice: tuple[np.ndarray, ...]
+    layers: tuple[Float[ArrayLike, "b _ _ _"], ...], choice: tuple[np.ndarray, ...]
 ) -> tuple[Float[Array, "b _ _ _"], ...]:
     """The chosen channels of every layer, each on its own grid; none of a layer are an array without channels.
 
@@ -132,7 +135,7 @@ def choose_channels(
     return tuple(x if len(index) == x.shape[-1] else x[..., index] for x, index in pairs)
 
 
-def on_finest(layers: tuple[Float[Array, "b _ _ _"], ...]) -> Float[Array, "b H W d"]:
+def on_finest(layers: tuple[Float[ArrayLike, "b _ _ _"], ...]) -> Float[Array, "b H W d"]:
     """All layers' channels on the grid of the first (finest) one, coarser ones repeated (nearest).
 
     To be called with chosen channels: the full concatenation (1,792 channels at 56 x 56 for ResNet-50's layers 1 to 3)
@@ -142,7 +145,7 @@ def on_finest(layers: tuple[Float[Array, "b _ _ _"], ...]) -> Float[Array, "b H 
     return jnp.concatenate([take_nearest(x, height, width) for x in layers if x.shape[-1]], -1)
 
 
-def pool_channels(x: Float[Array, "b h w c"], width: int) -> Float[Array, "b h w {width}"]:
+def pool_channels(x: Float[ArrayLike, "b h w c"], width: int) -> Float[Array, "b h w {width}"]:
     """Adaptive average pooling of the channel axis: output i is the mean of channels floor(i c / width) up to
     ceil((i + 1) c / width); with width > c channels are repeated.
 
@@ -150,7 +153,7 @@ def pool_channels(x: Float[Array, "b h w c"], width: int) -> Float[Array, "b h w
       >>> pool_channels(jnp.arange(4.0).reshape(1, 1, 1, 4), 2)[0, 0, 0].tolist()
       [0.5, 2.5]
     """
-    c = x.shape[-1]
+    x, c = jnp.asarray(x), x.shape[-1]
     if c == width:
         return x
     start, stop = np.arange(width) * c // width, -(-(np.arange(1, width + 1) * c) // width)

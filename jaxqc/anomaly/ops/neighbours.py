@@ -10,6 +10,8 @@ from jax import lax
 from jax.export import is_symbolic_dim
 from jaxtyping import Array, Float, Int
 
+from jaxqc.types import ArrayLike
+
 EXACT = lax.Precision.HIGHEST
 OPEN_CHUNK = 128
 """Chunk where the number of queries is open: less is then wasted on a last one that is hardly filled."""
@@ -17,7 +19,7 @@ OPEN_CHUNK = 128
 
 @partial(jax.jit, static_argnames=("k", "chunk"))
 def nearest(
-    queries: Float[Array, "q d"], gallery: Float[Array, "n d"], k: int = 1, chunk: int = 1024
+    queries: Float[ArrayLike, "q d"], gallery: Float[ArrayLike, "n d"], k: int = 1, chunk: int = 1024
 ) -> tuple[Float[Array, "q k"], Int[Array, "q k"]]:
     """Euclidean distances to the `k` nearest gallery rows, ascending, and their indices.
 
@@ -55,10 +57,10 @@ def _open_map(one: Callable[[jax.Array], Any], queries: jax.Array, chunk: int) -
 
 
 def patchcore_image_score(
-    distances: Float[Array, "b P"],
-    queries: Float[Array, "b P d"],
-    index: Int[Array, "b P"],
-    bank: Float[Array, "n d"],
+    distances: Float[ArrayLike, "b P"],
+    queries: Float[ArrayLike, "b P d"],
+    index: Int[ArrayLike, "b P"],
+    bank: Float[ArrayLike, "n d"],
     neighbours: int = 9,
 ) -> Float[Array, " b"]:
     """PatchCore's image score (equation 7): the largest patch distance, weighted by how usual its neighbour is.
@@ -72,6 +74,8 @@ def patchcore_image_score(
       >>> patchcore_image_score(apart, patches, index, bank, neighbours=1).tolist()  # the maximum
       [2.0]
     """
+    distances, queries = jnp.asarray(distances), jnp.asarray(queries)
+    index, bank = jnp.asarray(index), jnp.asarray(bank)
     top = distances.argmax(1)
     each = jnp.arange(distances.shape[0])
     score = distances[each, top]

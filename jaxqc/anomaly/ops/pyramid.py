@@ -19,10 +19,11 @@ from jaxtyping import Array, Bool, Float, Int
 
 from jaxqc.anomaly.ops.gaussian import EXACT, inverse_factor
 from jaxqc.anomaly.ops.maps import take_nearest
+from jaxqc.types import ArrayLike
 
 Grid = tuple[int, int]
 """Height and width in cells."""
-Levels = tuple[Float[Array, "b _ _ _"], ...]
+Levels = tuple[Float[ArrayLike, "b _ _ _"], ...]
 """The chosen channels [b h w d] of each layer that has any, on the layer's own grid."""
 
 
@@ -58,7 +59,7 @@ def empty(grids: tuple[Grid, ...], channels: tuple[int, ...], samples: int) -> L
     return LevelSamples(rows, jnp.zeros(samples, bool))
 
 
-def collect(collected: LevelSamples, levels: Levels, number: Int[Array, " b"]) -> LevelSamples:
+def collect(collected: LevelSamples, levels: Levels, number: Int[ArrayLike, " b"]) -> LevelSamples:
     """Takes up a batch. `number`: each sample's own number in 0..n-1; negative ones are padding and do not count."""
     at = jnp.where(number < 0, collected.seen.shape[0], number)  # out of range: dropped
     put = lambda rows, x: rows.at[:, at].set(_cells(x), mode="drop")
@@ -66,11 +67,11 @@ def collect(collected: LevelSamples, levels: Levels, number: Int[Array, " b"]) -
     return LevelSamples(rows, collected.seen.at[at].set(True, mode="drop"))
 
 
-def _cells(x: Float[Array, "b h w d"]) -> Float[Array, "cells b d"]:
+def _cells(x: Float[ArrayLike, "b h w d"]) -> Float[Array, "cells b d"]:
     return jnp.swapaxes(x.reshape(x.shape[0], -1, x.shape[-1]), 0, 1)
 
 
-def keep(collected: LevelSamples, used: Int[Array, " m"]) -> LevelSamples:
+def keep(collected: LevelSamples, used: Int[ArrayLike, " m"]) -> LevelSamples:
     """The collection of these samples alone; the others were never seen."""
     return LevelSamples(tuple(rows[:, used] for rows in collected.rows), collected.seen[used])
 
@@ -117,7 +118,7 @@ def _inverse(gram: Float[Array, "P n n"], block: int) -> jax.Array:
     return lax.map(inverse_factor, gram, batch_size=block)
 
 
-def repeated(x: Float[Array, "c *rest"], own: Grid, grid: Grid) -> Float[Array, "P *rest"]:
+def repeated(x: Float[ArrayLike, "c *rest"], own: Grid, grid: Grid) -> Float[Array, "P *rest"]:
     """Values of a layer's cells at the positions of the finest grid that lie in them."""
     spread = take_nearest(x.reshape(1, *own, -1), *grid)
     return spread.reshape(grid[0] * grid[1], *x.shape[1:])

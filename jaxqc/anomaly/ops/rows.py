@@ -4,7 +4,9 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Int
+from jaxtyping import Int
+
+from jaxqc.types import ArrayLike
 
 
 class Rows(NamedTuple):
@@ -13,7 +15,7 @@ class Rows(NamedTuple):
     features: Any
 
 
-def store(rows: Rows, batch: Any, number: Int[Array, " b"]) -> Rows:
+def store(rows: Rows, batch: Any, number: Int[ArrayLike, " b"]) -> Rows:
     """The rows with a batch of features, each at its sample's own number; negative ones are padding.
 
     Examples:
@@ -21,14 +23,14 @@ def store(rows: Rows, batch: Any, number: Int[Array, " b"]) -> Rows:
       [0.0, 0.0, 7.0]
     """
 
-    def put(kept: jax.Array, new: jax.Array) -> jax.Array:
+    def put(kept: jax.Array, new: ArrayLike) -> jax.Array:
         at = jnp.where(number < 0, kept.shape[0], number)  # out of range: dropped
         return kept.at[at].set(new, mode="drop")
 
     return Rows(jax.tree.map(put, rows.features, batch))
 
 
-def keep(rows: Rows, used: Int[Array, " m"]) -> Rows:
+def keep(rows: Rows, used: Int[ArrayLike, " m"]) -> Rows:
     """The rows of these samples alone.
 
     Examples:
