@@ -15,21 +15,21 @@ LONGEST = 16
 """Passes of a loop that are written out: networks loop over layers of one shape."""
 
 
-def _stack(*arrays: jax.Array, axis: int) -> jax.Array:
+def _stack(*arrays: Any, axis: int) -> jax.Array:
     return lax.concatenate([lax.expand_dims(x, [axis]) for x in arrays], axis)
 
 
-def _unstack(array: jax.Array, *, axis: int) -> list[jax.Array]:
+def _unstack(array: Any, *, axis: int) -> list[jax.Array]:
     return [lax.index_in_dim(array, i, axis, keepdims=False) for i in range(array.shape[axis])]
 
 
-def _tile(array: jax.Array, *, reps: Sequence[int]) -> jax.Array:
+def _tile(array: Any, *, reps: Sequence[int]) -> jax.Array:
     for axis, count in enumerate(reps):
         array = lax.concatenate([array] * count, axis) if count > 1 else array
     return array
 
 
-def _pad(array: jax.Array, value: jax.Array, *, padding_config: Sequence[tuple[int, int, int]]) -> jax.Array:
+def _pad(array: Any, value: Any, *, padding_config: Sequence[tuple[int, int, int]]) -> jax.Array:
     if any(min(padding) < 0 or padding[2] for padding in padding_config):
         return lax.pad(array, value, padding_config)
     for axis, (low, high, _) in enumerate(padding_config):

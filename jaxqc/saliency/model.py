@@ -220,7 +220,8 @@ def load(path: str | Path, which: str = "best", fold: bool = True, batch: int = 
     return Model(variables, config, {**meta, "weights_sha256": weights_digest(variables)}, fold, batch)
 
 
-def _enlarge(maps: Float[Array, "n s t"], height: int, width: int) -> Float[Array, "n {height} {width}"]:
+def _enlarge(maps: Float[Array, "n s t"], height: Any, width: Any) -> Float[Array, "n {height} {width}"]:
+    """height, width: of the result; in an exported graph they may be left open."""
     if maps.shape[1:] == (height, width):
         return maps
     return jnp.clip(jax.image.resize(maps, (maps.shape[0], height, width), "linear"), 0.0, 1.0)
