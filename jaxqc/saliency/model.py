@@ -220,7 +220,7 @@ def load(path: str | Path, which: str = "best", fold: bool = True, batch: int = 
     return Model(variables, config, {**meta, "weights_sha256": weights_digest(variables)}, fold, batch)
 
 
-def _enlarge(maps: Float[Array, "n s t"], height: Any, width: Any) -> Float[Array, "n {height} {width}"]:
+def _enlarge(maps: Float[Array, "n s t"], height: Any, width: Any) -> Float[Array, "n _ _"]:
     """height, width: of the result; in an exported graph they may be left open."""
     if maps.shape[1:] == (height, width):
         return maps
