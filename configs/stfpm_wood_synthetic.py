@@ -1,5 +1,5 @@
-"""STFPM on generated boards, a student of the shipped backbone's features: image AUROC 0.862, pixel AUROC 0.955 on unseen
-boards (a Gaussian per position, gaussian_wood_synthetic: 0.907, 0.985), trained in under five minutes on one CPU core.
+"""STFPM on generated boards, a student of the shipped backbone's features: image AUROC 0.862 on unseen boards (a
+Gaussian per position, gaussian_wood_synthetic: 0.907), trained in under five minutes on one CPU core.
 
     jaxqc data synthetic boards --kind wood --count 300 --size 128
     jaxqc fit --config stfpm_wood_synthetic --data boards --out runs/stfpm
