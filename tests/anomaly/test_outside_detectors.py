@@ -1,8 +1,15 @@
 """A detector from outside as an object in a recipe, and the ways in which one cannot be stored by a name."""
 
 import json
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import pytest
+
+from jaxqc.anomaly.detectors import Spade
+from jaxqc.anomaly.fit import fit
+from jaxqc.data.readers import open_dataset
+from jaxqc.errors import UserError
 from tests.support.outside import install, run
 from tests.test_outsiders import refused, succeed
 
@@ -55,9 +62,21 @@ def test_a_recipe_holds_a_detector_and_every_detector_must_be_named(boards, weig
     assert said == ["unregistered will not open", "jaxqc"]
 
     write_recipe(tmp_path / "local.py", weights, LOCAL, "detector=Mine(), ")
-    line = refused(run([["fit", "--config", "local.py", "--out", "local", *data]], tmp_path, site))
-    assert "detector: a type of no module" in line
+    done = run([["fit", "--config", "local.py", "--out", "local", *data]], tmp_path, site)
+    succeed(done)
+    assert [line.partition(":")[0] for line in done.stderr.splitlines()][:1] == ["local will not open"]
+
     write_recipe(tmp_path / "half.py", weights, "import acme_dfr", "detector=acme_dfr.ADAM, ")
-    line = refused(run([["fit", "--config", "half.py", "--out", "local", *data]], tmp_path, site))
+    line = refused(run([["fit", "--config", "half.py", "--out", "half", *data]], tmp_path, site))
     assert "OptimConfig has no states, embed, begin" in line
-    assert not (tmp_path / "local").exists()
+    assert not (tmp_path / "half").exists()
+
+
+def test_a_class_that_no_module_has_is_refused_at_once(recipe, boards, tmp_path) -> None:
+    @dataclass(frozen=True)
+    class Here(Spade):
+        pass
+
+    with pytest.raises(UserError, match="detector: a type of no module"):
+        fit(replace(recipe, detector=Here()), open_dataset(boards), tmp_path / "fit", progress=False)
+    assert not (tmp_path / "fit").exists()
