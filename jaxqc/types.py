@@ -24,7 +24,7 @@ ArrayLike = jax.Array | np.ndarray | np.generic
 if TYPE_CHECKING:
     Leaf = jax.Array
 else:
-    Leaf = ArrayLike | jax.ShapeDtypeStruct
+    Leaf = ArrayLike | jax.ShapeDtypeStruct | jax.stages.ArgInfo
 """A leaf of a pytree that passes through JAX: an array, its copy on the host, or its shape (`jax.eval_shape`).
 
 A field `Int[Leaf, "... k"]` has more axes in front while the tree is spread over devices."""

@@ -26,7 +26,7 @@ from jaxqc.semi.manifest import IGNORE
 from jaxqc.semi.network import EncoderDecoder
 from jaxqc.semi.recipe import SemiConfig
 from jaxqc.semi.tiers import tier_of, tier_weight
-from jaxqc.types import Batch
+from jaxqc.types import ArrayLike, Batch
 
 Logs = dict[str, jax.Array]
 
@@ -121,7 +121,7 @@ def semi_loss(
     batch: Batch,
     key: Key[Array, ""],
     axis: str | None = None,
-    class_weights: Float[Array, " k"] | None = None,
+    class_weights: Float[ArrayLike, " k"] | None = None,
 ) -> tuple[Float[Array, ""], Logs]:
     """L = (L_x + L_u) / 2, L_u = L_multi + mu · L_prev (MvpMatch, equations 1 to 5); L_x alone without pseudo-labels.
 

@@ -16,7 +16,7 @@ from jaxtyping import Array, Float, Int
 from jaxqc.config import OptimConfig
 from jaxqc.errors import UserError
 from jaxqc.fields import check_positive
-from jaxqc.types import ArrayLike, Variables
+from jaxqc.types import ArrayLike, Leaf, Variables
 
 if TYPE_CHECKING:
     import jaxqc.anomaly.features
@@ -154,7 +154,7 @@ class TrainingConfig:
             raise UserError(f"{where}: batch={self.batch} is not a multiple of optim.accumulate")
 
 
-def shapes_of(layers: Layers) -> Shapes:
+def shapes_of(layers: tuple[Float[Leaf, "b _ _ _"], ...]) -> Shapes:
     """[h w c] of each layer of a batch.
 
     Examples:
