@@ -26,8 +26,8 @@ else:  # NumPy's scalars are arrays without axes, and a leaf may stand for its s
     Leaf = ArrayLike | jax.ShapeDtypeStruct | jax.stages.ArgInfo
 """`ArrayLike`: an array of a device or of the host, as in `Float[ArrayLike, "n h w c"]`.
 
-`Leaf`: a leaf of a pytree that passes through JAX. A field `Int[Leaf, "... k"]` has more axes in front while the tree is
-spread over devices.
+`Leaf`: a leaf of a pytree that passes through JAX. A field `Int[Leaf, "... k"]` has more axes in front while the tree
+is spread over devices.
 """
 
 Batch = dict[str, jax.Array]
