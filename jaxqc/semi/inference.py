@@ -54,6 +54,7 @@ def fitted(image: Float[ArrayLike, "b h w c"], multiple: int = PATCH, side: int 
       >>> fitted(jnp.zeros((1, 30, 45, 3))).shape
       (1, 28, 42, 3)
     """
+    image = jnp.asarray(image)
     height, width = image.shape[1:3]
     size = fitting(height, width, multiple, side)
     if size == (height, width):

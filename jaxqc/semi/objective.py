@@ -153,7 +153,7 @@ def _student_loss(
     batch: Batch,
     key: Key[Array, ""],
     axis: str | None,
-    class_weights: Array | None,
+    class_weights: ArrayLike | None,
 ) -> tuple[Float[Array, ""], Logs]:
     drop_key, draw_key = jax.random.split(key)
     x, strong, fed, own = _forward(config, network, params, batch, drop_key, axis)

@@ -154,7 +154,7 @@ class TrainingConfig:
             raise UserError(f"{where}: batch={self.batch} is not a multiple of optim.accumulate")
 
 
-def shapes_of(layers: tuple[Float[Leaf, "b _ _ _"], ...]) -> Shapes:
+def shapes_of(layers: Layers | tuple[Float[Leaf, "b _ _ _"], ...]) -> Shapes:
     """[h w c] of each layer of a batch.
 
     Examples:
