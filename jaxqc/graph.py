@@ -6,10 +6,12 @@ from typing import Any
 
 import jax
 import numpy as np
-from jaxtyping import Array, Num, UInt8
+from jaxtyping import Array, Num, Shaped, UInt8
 
-Weights = dict[str, Num[np.ndarray, "..."]]
-Outputs = dict[str, Num[Array, "n ..."]]
+from jaxqc.types import ArrayLike
+
+Weights = dict[str, Num[ArrayLike, "..."]]
+Outputs = dict[str, Shaped[Array, "n ..."]]
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ def named_graph(
     names = [jax.tree_util.keystr(path, simple=True, separator="/") for path, _ in leaves]
     weights = {name: np.asarray(leaf) for name, (_, leaf) in zip(names, leaves, strict=True)}
 
-    def named(weights: Weights, images: UInt8[Array, "n h w 3"]) -> Outputs:
+    def named(weights: Weights, images: UInt8[ArrayLike, "n h w 3"]) -> Outputs:
         return run(jax.tree.unflatten(structure, [weights[name] for name in names]), images)
 
     return Graph(kind, named, weights, height, width, about)

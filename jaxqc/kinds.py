@@ -39,11 +39,16 @@ class Kind:
     graph: Callable[..., Any]
 
 
-def _is_segmentation(folder: Path) -> bool:
+def _says(file: Path, key: str, value: str) -> bool:
+    """True where a JSON file is sound and has this value."""
     try:
-        return json.loads((folder / "config.json").read_text("utf-8"))["method"] == "semi"
+        return json.loads(file.read_text("utf-8"))[key] == value
     except (OSError, ValueError, KeyError, TypeError):
         return False
+
+
+UNFINISHED_FIT = "training of a detector"
+"""`kind` in meta.json of a fit that has yet to train its detector to the end."""
 
 
 def _single(module: str, name: str) -> Callable[[str | Path, str, bool, int], Any]:
@@ -74,7 +79,7 @@ KINDS: Mapping[str, Kind] = {
     ),
     "segmentation": Kind(
         "segmentation",
-        holds=_is_segmentation,
+        holds=lambda folder: _says(folder / "config.json", "method", "semi"),
         load=lambda path, which, fold, batch: Late("jaxqc.semi.model", "load_segmentation")(path, which, batch),
         predict=Late("jaxqc.semi.predict", "predict_folder"),
         evaluate=Late("jaxqc.semi.report", "evaluate"),
@@ -84,7 +89,7 @@ KINDS: Mapping[str, Kind] = {
     ),
     "anomaly": Kind(
         "anomaly",
-        holds=lambda folder: (folder / "state").is_dir(),
+        holds=lambda folder: (folder / "state").is_dir() or _says(folder / "meta.json", "kind", UNFINISHED_FIT),
         load=_single("jaxqc.anomaly.model", "load"),
         predict=Late("jaxqc.pictures.maps", "predict_folder"),
         evaluate=Late("jaxqc.anomaly.report", "evaluate"),

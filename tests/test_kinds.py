@@ -12,9 +12,12 @@ from jaxqc import export, kinds
 from jaxqc.cli import main
 from jaxqc.errors import UserError
 from jaxqc.export.graph import graph_of
+from jaxqc.graph import Graph
 from jaxqc.inspection.scorers import make_scorer
 from jaxqc.kinds import KINDS, Kind, kind_of
 from jaxqc.outputs import MEANINGS, OF_IMAGE
+from jaxqc.scorer import Scorer
+from jaxqc.verdict import Verdict
 from jaxqc.verify import verify
 from tests.support.compile_cache import shared_cache
 from tests.support.few_labels import write_images
@@ -206,6 +209,14 @@ def test_an_export_names_what_to_give_instead(use, folder_of, data, tmp_path):
         use(folder_of("export"), data["anomaly"], tmp_path / "out")
 
 
+def test_an_unfinished_fit_is_named(tmp_path):
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "meta.json").write_text(f'{{"kind": "{kinds.UNFINISHED_FIT}"}}')
+    assert kind_of(tmp_path).name == "anomaly"
+    with pytest.raises(UserError, match="an unfinished fit; the same jaxqc fit command goes on with it"):
+        jaxqc.load(tmp_path)
+
+
 def test_what_is_no_model_is_refused():
     with pytest.raises(UserError, match="dict is no trained model"):
         kind_of({})
@@ -221,15 +232,16 @@ class Constant:
 
 
 def test_a_new_kind_is_one_entry(tmp_path, monkeypatch):
+    scorer = Scorer("constant", ("defect",), 0.5, "as given", 2, 1, {}, {}, "", np.asarray, tuple, list, tuple)
     own = Kind(
         "constant",
         holds=lambda folder: (folder / "constant.txt").is_file(),
         load=lambda path, which, fold, batch: Constant(),
         predict=KINDS["anomaly"].predict,
         evaluate=lambda model, data, out, *, run, split, size, worst, progress: f"{split} of {data}",
-        verify=lambda path, tolerance: f"verified {path}",
-        scorer=lambda model, threshold, devices: "scorer",
-        graph=lambda model, height, width: "graph",
+        verify=lambda path, tolerance: Verdict(str(path), 0, 0.0, 0.0, 0.0, tolerance, {}, {"versions": {}}),
+        scorer=lambda model, threshold, devices: scorer,
+        graph=lambda model, height, width: Graph(model.kind, lambda weights, images: {}, {}, height, width),
     )
     monkeypatch.setattr(kinds, "KINDS", {"constant": own, **KINDS})
     folder = tmp_path / "run"
@@ -237,9 +249,9 @@ def test_a_new_kind_is_one_entry(tmp_path, monkeypatch):
     (folder / "constant.txt").touch()
     assert isinstance(jaxqc.load(folder), Constant)
     assert jaxqc.evaluate(folder, "data", split="all") == "all of data"
-    assert verify(folder) == f"verified {folder}"
-    assert make_scorer(Constant()) == "scorer"
-    assert graph_of(Constant(), 8, 8) == "graph"
+    assert verify(folder, 0.5).lines()[-1] == "OK: within the tolerance of 5e-01"
+    assert make_scorer(Constant()) is scorer
+    assert (graph_of(Constant(), 8, 6).kind, graph_of(Constant(), 8, 6).width) == ("constant", 6)
     write_image(tmp_path / "in" / "a.png", 1, True)
     arguments = ["--checkpoint", str(folder), "--images", str(tmp_path / "in"), "--out", str(tmp_path / "out")]
     assert main(["predict", *arguments, "--quiet"]) == 0

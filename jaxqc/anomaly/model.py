@@ -201,9 +201,11 @@ def load(path: str | Path, batch: int = 0) -> AnomalyModel:
     """The model of a fit's folder. batch: most images on the device at once; 0 takes the recipe's.
 
     Raises:
-      UserError: no fit there, or it is damaged.
+      UserError: no fit there, or it is damaged or not finished.
     """
     folder = Path(path)
+    if not (folder / "state").is_dir() and (folder / "checkpoints").is_dir():
+        raise UserError(f"{folder}: an unfinished fit; the same jaxqc fit command goes on with it")
     try:
         flat, record = read(folder / "state" / "0")
         meta = json.loads((folder / "meta.json").read_text("utf-8"))

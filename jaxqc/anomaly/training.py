@@ -14,6 +14,7 @@ from jaxqc.data.grouped import Parts
 from jaxqc.data.load import load_arrays
 from jaxqc.data.screening import usable
 from jaxqc.errors import UserError
+from jaxqc.kinds import UNFINISHED_FIT
 from jaxqc.training import loop
 from jaxqc.training.checkpoint import read, refuse_other_recipe, variables_of
 from jaxqc.training.checksums import DamagedError
@@ -80,7 +81,7 @@ def train_state(
     held_out, _ = _usable(parts.calibrate, config, recipe)
     bad += skipped
     method = detector.method(backbone, config.data.size)
-    meta = {"kind": "training of a detector", "weights": backbone.source}
+    meta = {"kind": UNFINISHED_FIT, "weights": backbone.source}
     done = loop.run(method, recipe, train, held_out, folder, progress=progress, meta=meta, proof=False)
     best = detector.training.keep == "best" and done.best_step > 0
     step = done.best_step if best else done.step

@@ -9,8 +9,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jaxqc.export.run import load as load_export
-from jaxqc.export.write import write
 
 from jaxqc.anomaly.collecting import load_batches
 from jaxqc.anomaly.detectors import DETECTORS, Gaussian, PatchCore, Spade
@@ -21,6 +19,8 @@ from jaxqc.anomaly.model import load
 from jaxqc.anomaly.recipe import FitConfig
 from jaxqc.data.readers import open_dataset
 from jaxqc.errors import UserError
+from jaxqc.export.exported import load as load_export
+from jaxqc.export.writing import write
 from jaxqc.fields import from_dict, to_dict, validate
 from jaxqc.inspection.scorers import make_scorer
 from jaxqc.verify import verify

@@ -14,6 +14,7 @@ from jaxqc.errors import UserError
 from jaxqc.semi.data import read_splits, write_splits
 from jaxqc.semi.manifest import Manifest, read_manifest, write_manifest
 from jaxqc.semi.train import make_method, train_semi
+from jaxqc.training.loop import RunResult
 from tests.support.few_labels import CLASSES, SIDE, recipe, use_tiny, write_images
 
 
@@ -86,6 +87,6 @@ def test_an_image_alone_on_its_device_is_warned_of(data: Path, tmp_path: Path, m
         config = recipe(method, phases=(Phase(1, SIDE, 4),))
         config = dataclasses.replace(config, optim=dataclasses.replace(config.optim, accumulate=accumulate))
         said: list[str] = []
-        monkeypatch.setattr("jaxqc.semi.train.run", lambda *_, **__: None)
+        monkeypatch.setattr("jaxqc.semi.train.run", lambda *_, **__: RunResult(tmp_path, 0, {}, {}, 0, 0.0))
         train_semi(config, data, tmp_path / "run", progress=False, note=said.append)
         assert any(line.startswith(lonely) for line in said) == warned

@@ -16,7 +16,7 @@ from jaxtyping import Array, Float, Int
 from jaxqc.config import OptimConfig
 from jaxqc.errors import UserError
 from jaxqc.fields import check_positive
-from jaxqc.types import ArrayLike, Leaf, Variables
+from jaxqc.types import ArrayLike, Variables
 
 if TYPE_CHECKING:
     import jaxqc.anomaly.features
@@ -154,8 +154,8 @@ class TrainingConfig:
             raise UserError(f"{where}: batch={self.batch} is not a multiple of optim.accumulate")
 
 
-def shapes_of(layers: Layers | tuple[Float[Leaf, "b _ _ _"], ...]) -> Shapes:
-    """[h w c] of each layer of a batch.
+def shapes_of(layers: tuple[Any, ...]) -> Shapes:
+    """[h w c] of each layer [b h w c] of a batch: of arrays, or of what `jax.eval_shape` gives.
 
     Examples:
       >>> import numpy as np
