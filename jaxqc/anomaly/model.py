@@ -58,8 +58,8 @@ class AnomalyModel:
       >>> boards = write_mvtec("boards", normals=4, defects=2, size=32)
       >>> model = fit(FitConfig(backbone=backbone, data=FitDataConfig(size=32)), boards, progress=False).model
       >>> found = model.predict(np.zeros((32, 48, 3), np.uint8), outputs=("map", "score"))
-      >>> found["map"].shape, found["score"].shape
-      ((32, 48), (1,))
+      >>> found["map"].shape, found["score"] > 0
+      ((32, 48), True)
     """
 
     classes: tuple[str, ...] = ("defect",)
