@@ -42,11 +42,9 @@ class Segmentation:
     Examples:
       >>> from jaxqc.config import ModelConfig
       >>> config = SemiTrainConfig(model=ModelConfig("vit_tiny14"), hidden=8)
-      >>> params = make_network(config, 2).init(jax.random.key(0), jnp.zeros((1, 28, 28, 3)))["params"]
       >>> meta = {"classes": ["background", "crack"], "mean": [0.5] * 3, "std": [0.25] * 3}
-      >>> found = Segmentation(params, config, meta).predict(np.zeros((32, 48, 3), np.uint8), outputs="probabilities")
-      >>> found["probabilities"].shape
-      (32, 48, 2)
+      >>> Segmentation({}, config, meta).outputs
+      ('label', 'confidence', 'probabilities', 'map', 'defect_class')
     """
 
     kind = "segmentation"
