@@ -159,7 +159,7 @@ def evaluate(
       >>> boards = write_mvtec("boards", normals=4, defects=2, size=32)
       >>> fitted = fit(FitConfig(backbone=backbone, data=FitDataConfig(size=32)), boards, "fit", progress=False)
       >>> evaluation = evaluate("fit", boards, "measured", progress=False)
-      >>> "image_auroc" in evaluation.metrics, Path("measured/metrics.json").exists()
+      >>> "image_auroc" in evaluation.metrics, Path("measured").is_dir()
       (True, True)
     """
     if isinstance(checkpoint, str | Path):

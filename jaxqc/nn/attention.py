@@ -90,4 +90,7 @@ class CBAM(nn.Module):
 
 
 def _mixed(gate: jax.Array, strength: ArrayLike | None) -> jax.Array:
-    return gate if strength is None else (1 - strength) + strength * gate
+    if strength is None:
+        return gate
+    strength = jnp.asarray(strength)
+    return (1 - strength) + strength * gate

@@ -182,5 +182,6 @@ def distances(teacher: Layers, student: Layers) -> tuple[Float[Array, "b _ _"], 
 
 def _unit(x: Float[ArrayLike, "b h w c"]) -> Float[Array, "b h w c"]:
     # The length's gradient at 0 is taken as 0, as is that of a length held at its least.
+    x = jnp.asarray(x)
     square = jnp.square(x).sum(-1, keepdims=True)
     return x / jnp.sqrt(jnp.maximum(square, 1e-24))
