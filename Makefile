@@ -21,7 +21,7 @@ test: $(VENV)/.installed
 
 # The same tests with every annotation of jaxqc checked at each call (jaxtyping and beartype).
 test-shapes: $(VENV)/.installed
-	JAXQC_SHAPES=1 $(BIN)/python -m pytest -m "not slow" --hypothesis-profile quick -n $(JOBS) --dist loadfile $(ARGS)
+	JAXQC_SHAPES=1 $(BIN)/python -m pytest -m "not slow and not misuse" --hypothesis-profile quick -n $(JOBS) --dist loadfile $(ARGS)
 
 # With XLA's own optimisations, which `make test` leaves out (tests/conftest.py).
 test-all: $(VENV)/.installed-peers

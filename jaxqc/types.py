@@ -18,16 +18,17 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
-ArrayLike = jax.Array | np.ndarray | np.generic
-"""An array of a device or of the host, as in `Float[ArrayLike, "n h w c"]`: where NumPy's arrays may come in."""
-
 if TYPE_CHECKING:
+    ArrayLike = jax.Array | np.ndarray
     Leaf = jax.Array
-else:
-    Leaf = ArrayLike | jax.ShapeDtypeStruct
-"""A leaf of a pytree that passes through JAX: an array, its copy on the host, or its shape (`jax.eval_shape`).
+else:  # NumPy's scalars are arrays without axes, and a leaf may stand for its shape (`jax.eval_shape`) alone.
+    ArrayLike = jax.Array | np.ndarray | np.generic
+    Leaf = ArrayLike | jax.ShapeDtypeStruct | jax.stages.ArgInfo
+"""`ArrayLike`: an array of a device or of the host, as in `Float[ArrayLike, "n h w c"]`.
 
-A field `Int[Leaf, "... k"]` has more axes in front while the tree is spread over devices."""
+`Leaf`: a leaf of a pytree that passes through JAX. A field `Int[Leaf, "... k"]` has more axes in front while the tree
+is spread over devices.
+"""
 
 Batch = dict[str, jax.Array]
 """A dict of arrays that share their leading axis; see the module's table."""

@@ -25,6 +25,12 @@ import pytest
 # The quick tests try the same examples each time; `make test-all` draws new ones.
 hypothesis.settings.register_profile("quick", derandomize=True)
 
+
+def pytest_configure(config: pytest.Config) -> None:
+    if os.environ.get("JAXQC_SHAPES"):  # beartype picks an item of a container at random, in strategies too
+        config.addinivalue_line("filterwarnings", "ignore:Do not use the `random` module inside strategies")
+
+
 SHARED = Path(os.environ.get("JAXQC_SHARED", Path(__file__).resolve().parents[2] / "shared"))
 
 

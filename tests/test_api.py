@@ -107,6 +107,7 @@ def test_one_graph_a_size_and_batch(run_folder, rng):
     assert model._apply._cache_size() == 1
 
 
+@pytest.mark.misuse
 @pytest.mark.parametrize(
     ("images", "message"),
     [

@@ -140,6 +140,7 @@ def test_bad_flags_are_one_line(flags, message):
     assert "\n" not in str(e.value)
 
 
+@pytest.mark.misuse
 @pytest.mark.parametrize(
     ("body", "message"),
     [

@@ -1,11 +1,12 @@
 """The examples of jaxqc's docstrings run and give what they show; every public function has one."""
 
+import dataclasses
 import doctest
 import inspect
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, get_origin
 
 import pytest
 
@@ -33,14 +34,19 @@ def functions(module: ModuleType) -> dict[str, Any]:
     return {name: f for name, f in found if f.__module__ == module.__name__ and not name.startswith("_")}
 
 
+def settings(thing: Any) -> bool:
+    """True for a dataclass that only holds values: its fields are described one by one."""
+    return dataclasses.is_dataclass(thing) and not any("__call__" in vars(base) for base in thing.__mro__)
+
+
 def public(namespace: str) -> dict[str, Any]:
-    """The functions and classes that a namespace names; of a module among them, its functions."""
+    """The functions and classes that a namespace names, without mere settings; of a module, its functions."""
     module, found = import_module(namespace), {}
     for name in module.__all__:
         thing = getattr(module, name)
         if inspect.ismodule(thing):
             found |= {f"{name}.{key}": function for key, function in functions(thing).items()}
-        elif callable(thing):
+        elif callable(thing) and get_origin(thing) is None and not settings(thing):
             found[name] = thing
     return found
 

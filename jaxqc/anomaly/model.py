@@ -49,6 +49,17 @@ class AnomalyModel:
     """State, backbone and thresholds of a fit, compiled once for its batch size.
 
     `size`: side in pixels at which the network sees an image. `classes`: `defect` alone.
+
+    Examples:
+      >>> from jaxqc import fit
+      >>> from jaxqc.anomaly.recipe import BackboneConfig, FitConfig, FitDataConfig
+      >>> from jaxqc.data.synthetic.boards import write_mvtec
+      >>> backbone = BackboneConfig("resnet18", weights="synthetic-resnet18", layers=(1,))
+      >>> boards = write_mvtec("boards", normals=4, defects=2, size=32)
+      >>> model = fit(FitConfig(backbone=backbone, data=FitDataConfig(size=32)), boards, progress=False).model
+      >>> found = model.predict(np.zeros((32, 48, 3), np.uint8), outputs=("map", "score"))
+      >>> found["map"].shape, found["score"] > 0
+      ((32, 48), True)
     """
 
     classes: tuple[str, ...] = ("defect",)

@@ -90,7 +90,7 @@ def scan_data(
       >>> from jaxqc.data.synthetic.boards import write_mvtec
       >>> dataset, problems = scan_data(write_mvtec("wood", normals=1, defects=1, size=32))
       >>> dataset.classes, problems
-      (('good', 'liquid'), [])
+      (('good', 'color'), [])
     """
     path = Path(path)
     if layout == "records" or (layout == "auto" and path.is_file()):

@@ -61,15 +61,9 @@ def write(
         cannot be written.
 
     Examples:
-      >>> from jaxqc import fit
-      >>> from jaxqc.anomaly.recipe import BackboneConfig, FitConfig, FitDataConfig
-      >>> from jaxqc.data.synthetic.boards import write_mvtec
-      >>> backbone = BackboneConfig("resnet18", weights="synthetic-resnet18", layers=(1,))
-      >>> boards = write_mvtec("boards", normals=4, defects=2, size=32)
-      >>> fitted = fit(FitConfig(backbone=backbone, data=FitDataConfig(size=32)), boards, progress=False)
-      >>> meta = write(fitted.model, "exported", platforms=("cpu",))
-      >>> meta["kind"], sorted(meta["outputs"])
-      ('anomaly', ['map', 'mask', 'score'])
+      >>> write("nothing", "exported")
+      Traceback (most recent call last):
+      jaxqc.errors.UserError: nothing: no such run folder; give the --out folder of a training run
     """
     if format not in GRAPHS:
         raise UserError(f"--format: {format!r}{suggest(format, GRAPHS)}")

@@ -102,8 +102,7 @@ def update(
     truth, counted = jnp.asarray(masks) > 0.5, jnp.asarray(weight) > 0
     score = jnp.asarray(maps.max(axis=(1, 2)) if scores is None else scores, jnp.float32)
     finite = jnp.isfinite(maps).all(axis=(1, 2)) & jnp.isfinite(score)
-    if kind is None:
-        kind = truth.any(axis=(1, 2)).astype(jnp.int32)
+    kind = truth.any(axis=(1, 2)).astype(jnp.int32) if kind is None else jnp.asarray(kind)
     if position is None:
         position = sums.count + jnp.cumsum(counted) - 1
     slot = jnp.where(counted & (position >= 0), position, n)  # n is no slot: dropped

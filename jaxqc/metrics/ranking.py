@@ -53,6 +53,7 @@ def tie_groups(
     The shape stays [n]: a group's masses stand at its last member, the others are 0.
 
     Examples:
+      >>> import numpy as np
       >>> groups = tie_groups(np.array([0.9, 0.1, 0.9]), np.array([1.0, 0.0, 0.0]), np.array([0.0, 1.0, 1.0]))
       >>> groups.positive.tolist(), groups.negative.tolist()
       ([0.0, 1.0, 0.0], [0.0, 1.0, 1.0])
@@ -80,6 +81,7 @@ def image_groups(
     """Groups of scores with labels (> 0 is positive) and weights (0 is padding, whatever its score is).
 
     Examples:
+      >>> import numpy as np
       >>> groups = image_groups(np.array([0.9, 0.1]), np.array([1, 0]), np.ones(2))
       >>> groups.threshold.tolist(), groups.positive.tolist()
       ([0.9, 0.1], [1.0, 0.0])
@@ -95,6 +97,7 @@ def area(groups: Groups, limit: float = 1.0) -> Scalar:
     Trapezoids, so ties count a half; linear between the two points around the limit. With limit 1 it is the AUROC.
 
     Examples:
+      >>> import numpy as np
       >>> groups = image_groups(np.array([0.9, 0.8, 0.3, 0.1]), np.array([1, 0, 1, 0]), np.ones(4))
       >>> float(area(groups))
       0.75
@@ -112,6 +115,7 @@ def area_bound(groups: Groups, limit: float = 1.0) -> Scalar:
     little more.
 
     Examples:
+      >>> import numpy as np
       >>> groups = Groups(np.array([0.5, 0.0]), np.array([2.0, 0.0]), np.array([1.0, 1.0]))  # one bin has a tie
       >>> float(area(groups)), float(area_bound(groups))
       (0.75, 0.25)
@@ -125,6 +129,7 @@ def average_precision(groups: Groups) -> Scalar:
     """Average precision, sum((R_k - R_{k-1}) P_k) over the distinct scores, without interpolation.
 
     Examples:
+      >>> import numpy as np
       >>> groups = image_groups(np.array([0.9, 0.8, 0.3, 0.1]), np.array([1, 0, 1, 0]), np.ones(4))
       >>> round(float(average_precision(groups)), 4)  # (1 + 2/3) / 2
       0.8333
@@ -141,6 +146,7 @@ def average_precision_bound(groups: Groups) -> Scalar:
     has precision (hits + k) / (hits + k + alarms), whose sum over k is bounded by the integral of 1 / x.
 
     Examples:
+      >>> import numpy as np
       >>> groups = Groups(np.array([0.5, 0.0]), np.array([2.0, 0.0]), np.array([0.0, 1.0]))  # no tie
       >>> float(average_precision_bound(groups))
       0.0
@@ -157,6 +163,7 @@ def f1_max(groups: Groups) -> tuple[Scalar, Scalar]:
     """The best F1 over all thresholds, and the highest threshold that gives it (mark scores >= it).
 
     Examples:
+      >>> import numpy as np
       >>> best, at = f1_max(image_groups(np.array([0.9, 0.8, 0.3]), np.array([1, 1, 0]), np.ones(3)))
       >>> float(best), float(at)
       (1.0, 0.8)
@@ -174,6 +181,7 @@ def f1_max_bound(groups: Groups) -> Scalar:
     """The most by which the `f1_max` of the scores themselves can be above the binned one; it is never below.
 
     Examples:
+      >>> import numpy as np
       >>> groups = Groups(np.array([0.5, 0.0]), np.array([2.0, 0.0]), np.array([0.0, 1.0]))  # no tie
       >>> float(f1_max_bound(groups))
       0.0
@@ -188,6 +196,7 @@ def rates(groups: Groups, threshold: float) -> Rates:
     """Rates at a threshold; exact for a histogram too where the threshold is one of its edges.
 
     Examples:
+      >>> import numpy as np
       >>> found = rates(image_groups(np.array([0.9, 0.8, 0.3]), np.array([1, 0, 1]), np.ones(3)), 0.5)
       >>> float(found.tpr), float(found.fpr), float(found.precision)
       (0.5, 1.0, 0.5)

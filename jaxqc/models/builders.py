@@ -66,6 +66,10 @@ def assemble(
 
     Raises:
       UserError: unknown dtype, `classes` < 1 or `width` <= 0.
+
+    Examples:
+      >>> assemble(BUILDERS["tscarnet"], classes=2, width=0.5).classes
+      2
     """
     if dtype not in ("float32", "bfloat16"):
         raise UserError(f"model.dtype: {dtype!r} is neither 'float32' nor 'bfloat16'")

@@ -99,7 +99,7 @@ class DPT(nn.Module):
     def __call__(
         self, features: Sequence[Float[ArrayLike, "n _ _ _"]], size: tuple[int, int] | None = None
     ) -> Float[Array, "n height width {self.classes}"]:
-        maps = [f.astype(self.dtype) for f in features]
+        maps = [jnp.asarray(f, self.dtype) for f in features]
         maps = self._reassembled(maps) if self.channels else maps
         narrow = [
             Conv(self.features, dtype=self.dtype, use_bias=False, kernel_init=weight_init, name=f"narrow{i}")(m)

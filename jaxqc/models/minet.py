@@ -87,7 +87,7 @@ class Encoder(nn.Module):
     norm: Norm = Norm()
 
     @nn.compact
-    def __call__(self, x: ArrayLike, train: bool = False) -> list[jax.Array]:
+    def __call__(self, x: jax.Array, train: bool = False) -> list[jax.Array]:
         x = ConvBN(self.widths[0], 2, self.norm, name="e1")(x, train)
         features = [x]
         for stage, (channels, depth) in enumerate(zip(self.widths[1:], DEPTHS[1:], strict=True), start=2):
@@ -144,7 +144,7 @@ class MINet(nn.Module):
     @nn.compact
     def __call__(self, image: ArrayLike, train: bool = False, aux: bool = False) -> dict[str, jax.Array]:
         check_sides(image)
-        features = Encoder(self.widths, self.norm, name="encoder")(image.astype(self.norm.dtype), train)
+        features = Encoder(self.widths, self.norm, name="encoder")(jnp.asarray(image, self.norm.dtype), train)
         prior = nn.initializers.constant(log_odds(self.foreground))
         maps: dict[str, jax.Array] = {}
         x = features[4]

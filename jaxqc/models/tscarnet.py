@@ -58,7 +58,7 @@ class TSCARNet(nn.Module):
         norm, bias = self.norm, log_odds(self.foreground)
         auxiliary = aux or self.is_initializing()
         side = lambda x, name: Pointwise(1, norm.dtype, nn.initializers.constant(bias), name=name)(x)[..., 0]
-        features = Encoder(self.widths, norm, name="encoder")(image.astype(norm.dtype), train)
+        features = Encoder(self.widths, norm, name="encoder")(jnp.asarray(image, norm.dtype), train)
 
         out: dict[str, jax.Array] = {}
         decoded: dict[int, jax.Array] = {}

@@ -30,7 +30,7 @@ class ChannelAttention(nn.Module):
 
     @nn.compact
     def __call__(self, x: ArrayLike, strength: ArrayLike | None = None) -> jax.Array:
-        channels = x.shape[-1]
+        x, channels = jnp.asarray(x), x.shape[-1]
         squeeze = Pointwise(max(1, channels // self.reduction), x.dtype, name="squeeze")
         excite = Pointwise(channels, x.dtype, name="excite")
         mlp = lambda v: excite(nn.relu(squeeze(v)))
@@ -51,6 +51,7 @@ class SpatialAttention(nn.Module):
 
     @nn.compact
     def __call__(self, x: ArrayLike) -> jax.Array:
+        x = jnp.asarray(x)
         pooled = jnp.stack([x.mean(-1), x.max(-1)], -1)
         return x * nn.sigmoid(Conv(1, self.kernel_size, x.dtype, name="conv")(pooled))
 
@@ -81,7 +82,7 @@ class CBAM(nn.Module):
     @nn.compact
     def __call__(self, x: Float[ArrayLike, "n h w c"], train: bool = False) -> Float[Array, "n h w c"]:
         strength = self.param("strength", nn.initializers.constant(self.strength), (2,)).astype(x.dtype)
-        x = ChannelAttention(REDUCTION, name="channel")(x, strength[0])
+        x = jnp.asarray(ChannelAttention(REDUCTION, name="channel")(x, strength[0]))
         norm = dataclasses.replace(self.norm, momentum=0.99)
         pooled = jnp.stack([x.max(-1), x.mean(-1)], -1)
         gate = nn.sigmoid(ConvBN(1, 1, norm, 7, None, name="spatial")(pooled, train))
@@ -89,4 +90,7 @@ class CBAM(nn.Module):
 
 
 def _mixed(gate: jax.Array, strength: ArrayLike | None) -> jax.Array:
-    return gate if strength is None else (1 - strength) + strength * gate
+    if strength is None:
+        return gate
+    strength = jnp.asarray(strength)
+    return (1 - strength) + strength * gate

@@ -197,6 +197,7 @@ def dense_conv(x: ArrayLike, kernel: ArrayLike, stride: int = 1) -> jax.Array:
       >>> dense_conv(jnp.ones((1, 8, 8, 3)), jnp.ones((7, 7, 3, 4)), stride=2).shape
       (1, 4, 4, 4)
     """
+    x, kernel = jnp.asarray(x), jnp.asarray(kernel)
     if kernel.shape[0] == 3:
         return conv3x3(x, kernel, stride)
     pad = (kernel.shape[0] // 2, kernel.shape[0] // 2)

@@ -60,7 +60,9 @@ def library(
       [[4.0, 6.0], [6.0, 9.0]]
     """
     strides, names = (stride, stride), ("NHWC", "HWIO", "NHWC")
-    return lax.conv_general_dilated(x, kernel, strides, ((1, 1), (1, 1)), dimension_numbers=names)
+    return lax.conv_general_dilated(
+        jnp.asarray(x), jnp.asarray(kernel), strides, ((1, 1), (1, 1)), dimension_numbers=names
+    )
 
 
 def by_columns(

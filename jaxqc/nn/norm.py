@@ -35,7 +35,7 @@ class BatchNorm(nn.Module):
 
     @nn.compact
     def __call__(self, x: ArrayLike, train: bool = False) -> jax.Array:
-        shape = (x.shape[-1],)
+        x, shape = jnp.asarray(x), (x.shape[-1],)
         scale = self.param("scale", nn.initializers.ones, shape)
         bias = self.param("bias", nn.initializers.zeros, shape)
         mean = self.variable("batch_stats", "mean", jnp.zeros, shape)

@@ -57,7 +57,7 @@ class Sheet:
         self.left, self.tall = MARGIN + CAPTION, tall
         self.figure: Figure = Figure(figsize=(self.width, self.height), dpi=DPI, facecolor="white")
         self._canvas = FigureCanvasAgg(self.figure)
-        self.axes: list[list[Axes]] = []
+        self.axes: list[list[matplotlib.axes.Axes]] = []
         for i in range(rows):
             bottom = self._row_top(i) - tall
             line = [self.figure.add_axes(self._share(self.left + j * (cell + GAP), bottom, cell, tall))

@@ -15,7 +15,7 @@ CHUNK = 4
 
 
 def infer(
-    network: nn.Module, variables: Variables, image: Float[Array, "n s s 3"], maps: tuple[str, ...] = ()
+    network: nn.Module, variables: Variables, image: Float[Array, "n s t 3"], maps: tuple[str, ...] = ()
 ) -> dict[str, Float[Array, "n ..."]]:
     """`map` [n s s] in [0, 1], the logits `maps` as probabilities and, where the network has it, `class` [n k].
 

@@ -54,7 +54,7 @@ class Model:
         self._apply = jax.jit(self.apply)
         self._enlarge = jax.jit(_enlarge, static_argnums=(1, 2))
 
-    def prepare(self, images: UInt8[Array, "n h w c"], size: int) -> Float[Array, "n s s 3"]:
+    def prepare(self, images: UInt8[Array, "n h w c"], size: int) -> Float[Array, "n s t 3"]:
         """Pixels → normalised network input, resized as in training (0: own size, padded to what the network takes)."""
         x, (n, h, w), multiple = to_float(images), images.shape[:3], self.entry.multiple
         if size:
@@ -63,7 +63,7 @@ class Model:
             x = jnp.pad(x, ((0, 0), (0, -h % multiple), (0, -w % multiple), (0, 0)), mode="edge")
         return (x - self.meta["mean"]) / self.meta["std"]
 
-    def apply(self, variables: Variables, x: Float[Array, "n s s 3"]) -> dict[str, Array]:
+    def apply(self, variables: Variables, x: Float[Array, "n s t 3"]) -> dict[str, Array]:
         """Network input → `map` [n s s] in [0, 1] and, where it has them, `class` probabilities [n k], coarse maps."""
         return infer(self._network, variables, x, self.entry.maps)
 

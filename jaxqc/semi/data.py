@@ -217,8 +217,7 @@ def write_splits(folder: str | Path, splits: Splits) -> None:
     """Writes the four lists; each appears whole or not at all.
 
     Examples:
-      >>> pairs = {part: (Pair(f"{part}.png", f"{part}_mask.png"),) for part in PARTS}
-      >>> write_splits("lists", pairs)
+      >>> write_splits("lists", dict.fromkeys(PARTS, (Pair("a.png", "a_mask.png"),)))
       >>> sorted(path.name for path in Path("lists").iterdir())
       ['labeled.txt', 'select.txt', 'unlabeled.txt', 'val.txt']
     """
@@ -231,18 +230,18 @@ def read_splits(folder: str | Path) -> Splits:
 
     Raises:
       UserError: a list is absent, malformed or empty, or holds an image twice.
+
+    Examples:
+      >>> pairs = (Pair("a.png", "a_mask.png"),)
+      >>> write_splits("lists", dict.fromkeys(PARTS, pairs))
+      >>> read_splits("lists")["val"]
+      (Pair(image='a.png', mask='a_mask.png'),)
     """
     return {name: read_list(Path(folder, f"{name}.txt")) for name in PARTS}
 
 
 def read_list(file: str | Path) -> tuple[Pair, ...]:
-    """The pairs of one list. Raises `UserError` as `read_splits` does.
-
-    Examples:
-      >>> _ = Path("labeled.txt").write_text("a.png a_mask.png")
-      >>> read_list("labeled.txt")
-      (Pair(image='a.png', mask='a_mask.png'),)
-    """
+    """The pairs of one list. Raises `UserError` as `read_splits` does."""
     name = printable(file)
     try:
         lines = Path(file).read_text("utf-8-sig").splitlines()

@@ -31,7 +31,7 @@ class Reader:
     root: Path
     manifest: Manifest
     pairs: tuple[Pair, ...]
-    kept: tuple[Decoded, ...] = field(default=(), repr=False)
+    kept: tuple[tuple[UInt8[np.ndarray, "_ _ _"], UInt8[np.ndarray, "_ _"]], ...] = field(default=(), repr=False)
 
     def read(self, number: int) -> Decoded:
         """Image [h w 1 or 3] and labels [h w], 255 = ignored, of pair `number`. Raises UserError naming the file."""
@@ -122,7 +122,9 @@ class Whole:
         return letterbox(image, labels, self.side) if self.side else (image, labels)
 
 
-def letterbox(image: UInt8[np.ndarray, "h w c"], labels: UInt8[np.ndarray, "h w"], side: int) -> Decoded:
+def letterbox(
+    image: UInt8[np.ndarray, "h w c"], labels: UInt8[np.ndarray, "h w"], side: int
+) -> tuple[UInt8[np.ndarray, "{side} {side} c"], UInt8[np.ndarray, "{side} {side}"]]:
     """Both with the long side scaled to `side` (labels by the nearest pixel), padded with 0 and 255 to a square."""
     height, width = labels.shape
     tall, wide = (max(1, round(x * side / max(height, width))) for x in (height, width))

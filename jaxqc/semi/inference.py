@@ -9,6 +9,7 @@ from jaxqc.data.crops import grid
 from jaxqc.errors import UserError
 from jaxqc.nn.resizing import resize_align_corners
 from jaxqc.semi.network import EncoderDecoder
+from jaxqc.types import ArrayLike
 
 PATCH = 14
 """Side of DINOv2's patches: both sides of its input are multiples of it."""
@@ -30,7 +31,7 @@ def fitting(height: int, width: int, multiple: int = PATCH, side: int = 0) -> tu
 
 
 def whole_image(
-    network: EncoderDecoder, params: object, image: Float[Array, "b h w 3"], multiple: int = PATCH, side: int = 0
+    network: EncoderDecoder, params: object, image: Float[ArrayLike, "b h w c"], multiple: int = PATCH, side: int = 0
 ) -> Float[Array, "b h w k"]:
     """Probabilities at the image's own size from one pass at `fitting(h, w, multiple, side)`.
 
@@ -46,13 +47,14 @@ def whole_image(
     return restored(network(params, fitted(image, multiple, side)), height, width)
 
 
-def fitted(image: Float[Array, "b h w 3"], multiple: int = PATCH, side: int = 0) -> Float[Array, "b s t 3"]:
+def fitted(image: Float[ArrayLike, "b h w c"], multiple: int = PATCH, side: int = 0) -> Float[Array, "b s t c"]:
     """The first half of `whole_image`: what the network sees.
 
     Examples:
       >>> fitted(jnp.zeros((1, 30, 45, 3))).shape
       (1, 28, 42, 3)
     """
+    image = jnp.asarray(image)
     height, width = image.shape[1:3]
     size = fitting(height, width, multiple, side)
     if size == (height, width):
@@ -88,7 +90,7 @@ def slides(height: int, width: int, window: bool) -> bool:
 def probabilities(
     network: EncoderDecoder,
     params: object,
-    image: Float[Array, "b h w 3"],
+    image: Float[ArrayLike, "b h w c"],
     multiple: int = PATCH,
     side: int = 0,
     window: bool = False,
@@ -103,7 +105,7 @@ def probabilities(
 def sliding_window(
     network: EncoderDecoder,
     params: object,
-    image: Float[Array, "b h w 3"],
+    image: Float[ArrayLike, "b h w c"],
     window: int = WINDOW,
     stride: int = STRIDE,
     multiple: int = PATCH,

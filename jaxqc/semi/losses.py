@@ -13,10 +13,13 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
 from jaxqc.semi.manifest import IGNORE
+from jaxqc.types import ArrayLike
 
 
 def pixel_cross_entropy(
-    logits: Float[Array, "*shape k"], label: Int[Array, "*shape"], class_weights: Float[Array, " k"] | None = None
+    logits: Float[ArrayLike, "*shape k"],
+    label: Int[ArrayLike, "*shape"],
+    class_weights: Float[ArrayLike, " k"] | None = None,
 ) -> Float[Array, "*shape"]:
     """Cross entropy of each pixel in float32; labels outside [0, k), such as 255, give 0 and no gradient.
 
@@ -26,6 +29,7 @@ def pixel_cross_entropy(
       >>> pixel_cross_entropy(jnp.zeros((1, 2)), jnp.array([255])).tolist()  # an ignored label
       [0.0]
     """
+    logits, label = jnp.asarray(logits), jnp.asarray(label)
     known = (label >= 0) & (label < logits.shape[-1])
     label = jnp.where(known, label, 0)
     loss = optax.softmax_cross_entropy_with_integer_labels(logits.astype(jnp.float32), label)
@@ -53,7 +57,7 @@ def balanced_weights(pixels: Sequence[float] | np.ndarray, power: float) -> Floa
 
 
 def masked_mean(
-    value: Float[Array, "*shape"], mask: Bool[Array, "*shape"], axis: str | None = None
+    value: Float[ArrayLike, "*shape"], mask: Bool[ArrayLike, "*shape"], axis: str | None = None
 ) -> Float[Array, ""]:
     """Sum of the values where `mask` holds over the number of such pixels; exactly 0 where there are none.
 
@@ -71,10 +75,10 @@ def masked_mean(
 
 
 def supervised_loss(
-    logits: Float[Array, "b h w k"],
-    label: Int[Array, "b h w"],
+    logits: Float[ArrayLike, "b h w k"],
+    label: Int[ArrayLike, "b h w"],
     axis: str | None = None,
-    class_weights: Float[Array, " k"] | None = None,
+    class_weights: Float[ArrayLike, " k"] | None = None,
 ) -> Float[Array, ""]:
     """L_x: mean cross entropy over the pixels that have a label; 0 where none has.
 
@@ -86,12 +90,12 @@ def supervised_loss(
 
 
 def ohem_loss(
-    logits: Float[Array, "b h w k"],
-    label: Int[Array, "b h w"],
+    logits: Float[ArrayLike, "b h w k"],
+    label: Int[ArrayLike, "b h w"],
     threshold: float = 0.7,
     min_kept: int = 200_000,
     axis: str | None = None,
-    class_weights: Float[Array, " k"] | None = None,
+    class_weights: Float[ArrayLike, " k"] | None = None,
 ) -> Float[Array, ""]:
     """L_x over hard pixels only: those to whose label the network gives at most `threshold`.
 
@@ -112,7 +116,7 @@ def ohem_loss(
     return masked_mean(pixel_cross_entropy(logits, label, class_weights), kept, axis)
 
 
-def pseudo_label(logits: Float[Array, "*shape k"]) -> tuple[Float[Array, "*shape"], Int[Array, "*shape"]]:
+def pseudo_label(logits: Float[ArrayLike, "*shape k"]) -> tuple[Float[Array, "*shape"], Int[Array, "*shape"]]:
     """Confidence (the highest probability, float32) and class (int32) of each pixel; no gradient passes.
 
     Examples:
@@ -125,12 +129,12 @@ def pseudo_label(logits: Float[Array, "*shape k"]) -> tuple[Float[Array, "*shape
 
 
 def unsupervised_loss(
-    logits: Float[Array, "b h w k"],
-    label: Int[Array, "b h w"],
-    weight: Float[Array, "b h w"],
-    valid: Bool[Array, "b h w"],
+    logits: Float[ArrayLike, "b h w k"],
+    label: Int[ArrayLike, "b h w"],
+    weight: Float[ArrayLike, "b h w"],
+    valid: Bool[ArrayLike, "b h w"],
     axis: str | None = None,
-    class_weights: Float[Array, " k"] | None = None,
+    class_weights: Float[ArrayLike, " k"] | None = None,
 ) -> Float[Array, ""]:
     """Σ weight · CE(logits, label) / number of valid pixels (MvpMatch, equations 1 and 3, of one view).
 

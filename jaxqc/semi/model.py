@@ -22,6 +22,7 @@ from jaxqc.semi.manifest import Color, palette
 from jaxqc.semi.network import halves_of, make_network
 from jaxqc.semi.recipe import SemiTrainConfig
 from jaxqc.training.checkpoint import load_variables
+from jaxqc.types import ArrayLike
 
 MAX_VALUES = 2**28
 """Most probabilities in one device batch (1 GiB): of 40 classes at 1,920 x 1,080 three images."""
@@ -37,6 +38,13 @@ class Segmentation:
     an image is taken unless a call says otherwise: at the long side that the selection images had. One graph is
     compiled for each size of the network's input and batch size, and two small ones (there and back) for each image
     size.
+
+    Examples:
+      >>> from jaxqc.config import ModelConfig
+      >>> config = SemiTrainConfig(model=ModelConfig("vit_tiny14"), hidden=8)
+      >>> meta = {"classes": ["background", "crack"], "mean": [0.5] * 3, "std": [0.25] * 3}
+      >>> Segmentation({}, config, meta).outputs
+      ('label', 'confidence', 'probabilities', 'map', 'defect_class')
     """
 
     kind = "segmentation"
@@ -67,7 +75,7 @@ class Segmentation:
         """True where class 0 stands for the absence of the others."""
         return self.classes[0].lower() == BACKGROUND
 
-    def normalize(self, images: UInt8[Array, "n h w c"]) -> Float[Array, "n h w 3"]:
+    def normalize(self, images: UInt8[ArrayLike, "n h w c"]) -> Float[Array, "n h w 3"]:
         """Pixels → what the network was trained on; grey becomes RGB."""
         mean, std = (jnp.asarray(self.meta[name], jnp.float32) for name in ("mean", "std"))
         return (to_float(images) - mean) / std
@@ -78,7 +86,7 @@ class Segmentation:
         return OUTPUTS if self.background and len(self.classes) > 1 else OUTPUTS[: -len(OF_DEFECTS)]
 
     def forward(
-        self, params: Any, images: UInt8[Array, "n h w c"], long_side: int = 0, window: bool = False
+        self, params: Any, images: UInt8[ArrayLike, "n h w c"], long_side: int = 0, window: bool = False
     ) -> Float[Array, "n h w k"]:
         """Raw images → probabilities at their own size. Pure: may be part of another graph."""
         return inference.probabilities(self._network, params, self.normalize(images), self._multiple, long_side, window)
@@ -234,6 +242,11 @@ def load_segmentation(path: str | Path, which: str = "best", batch: int = 16) ->
 
     Raises:
       UserError: no run folder there, or its checkpoint is absent, damaged or of another version.
+
+    Examples:
+      >>> load_segmentation("nothing")
+      Traceback (most recent call last):
+      jaxqc.errors.UserError: nothing: no such run folder; give the --out folder of a training run
     """
     if not Path(path).is_dir():
         raise UserError(f"{path}: no such run folder; give the --out folder of a training run")

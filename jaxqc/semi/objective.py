@@ -26,7 +26,7 @@ from jaxqc.semi.manifest import IGNORE
 from jaxqc.semi.network import EncoderDecoder
 from jaxqc.semi.recipe import SemiConfig
 from jaxqc.semi.tiers import tier_of, tier_weight
-from jaxqc.types import Batch
+from jaxqc.types import ArrayLike, Batch
 
 Logs = dict[str, jax.Array]
 
@@ -121,7 +121,7 @@ def semi_loss(
     batch: Batch,
     key: Key[Array, ""],
     axis: str | None = None,
-    class_weights: Float[Array, " k"] | None = None,
+    class_weights: Float[ArrayLike, " k"] | None = None,
 ) -> tuple[Float[Array, ""], Logs]:
     """L = (L_x + L_u) / 2, L_u = L_multi + mu · L_prev (MvpMatch, equations 1 to 5); L_x alone without pseudo-labels.
 
@@ -153,7 +153,7 @@ def _student_loss(
     batch: Batch,
     key: Key[Array, ""],
     axis: str | None,
-    class_weights: Array | None,
+    class_weights: ArrayLike | None,
 ) -> tuple[Float[Array, ""], Logs]:
     drop_key, draw_key = jax.random.split(key)
     x, strong, fed, own = _forward(config, network, params, batch, drop_key, axis)

@@ -171,17 +171,18 @@ def test_a_batch_is_its_images_with_or_without_threads():
             assert [r.defects for r in found] == [r.defects for r in alone]
 
 
+@pytest.mark.misuse
 @pytest.mark.parametrize(
-    ("image", "more", "message"),
+    ("given", "more", "message"),
     [
-        (Scored(np.ones((4, 4)), mask=np.ones((4, 5), bool)), {}, r"mask \(4, 5\) and map \(4, 4\) differ"),
-        (Scored(np.ones((4, 4)), labels=np.ones((2, 2), int)), {}, r"labels \(2, 2\) and map"),
-        (Scored(np.ones((4, 4)), labels=np.full((4, 4), 1)), {}, "labels reach 1, but there are 1 classes"),
-        (Scored(np.ones((4, 4))), {"classes": ("a", "b")}, "2 classes, but neither labels nor probabilities"),
-        (Scored(np.ones((4, 4)), probabilities=np.ones(3)), {"classes": ("a", "b")}, "3 probabilities for 2 classes"),
-        (Scored(np.ones((4, 4))), {"mm_per_pixel": 0.0}, r"mm_per_pixel=0\.0 must be above 0"),
+        (dict(mask=np.ones((4, 5), bool)), {}, r"mask \(4, 5\) and map \(4, 4\) differ"),
+        (dict(labels=np.ones((2, 2), int)), {}, r"labels \(2, 2\) and map"),
+        (dict(labels=np.full((4, 4), 1)), {}, "labels reach 1, but there are 1 classes"),
+        ({}, {"classes": ("a", "b")}, "2 classes, but neither labels nor probabilities"),
+        (dict(probabilities=np.ones(3)), {"classes": ("a", "b")}, "3 probabilities for 2 classes"),
+        ({}, {"mm_per_pixel": 0.0}, r"mm_per_pixel=0\.0 must be above 0"),
     ],
 )
-def test_wrong_inputs_are_refused(image, more, message):
+def test_wrong_inputs_are_refused(given, more, message):
     with pytest.raises(UserError, match=message):
-        find_regions(image, 0.5, RAW, **more)
+        find_regions(Scored(np.ones((4, 4)), **given), 0.5, RAW, **more)

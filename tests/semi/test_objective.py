@@ -240,5 +240,5 @@ def test_views_of_a_raw_batch(rng: np.random.Generator) -> None:
         expected = np.where(inside[i][..., None], np.asarray(out["weak"])[::-1], out["weak"])
         np.testing.assert_allclose(out["strong"][i], expected, atol=1e-6)
     assert (inside[0] != inside[1]).any()
-    supervised = objective.prepare(preset("supervised"), raw, keys, mean, std)
+    supervised = objective.prepare(preset("supervised"), jax.tree.map(jnp.asarray, raw), keys, mean, std)
     assert set(supervised) == {"image", "mask"}

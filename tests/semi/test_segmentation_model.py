@@ -176,6 +176,7 @@ def test_defect_map(model, rng):
         other.defect_map(image)
 
 
+@pytest.mark.misuse
 @pytest.mark.parametrize(
     ("images", "message"),
     [

@@ -105,6 +105,7 @@ def test_decay_leaves_the_batch_norm_of_scanned_layers_alone():
     assert float(decay_mask({"ls1": {"gamma": jnp.ones((2, 8))}})["ls1"]["gamma"].max()) == 0, "two students'"
 
 
+@pytest.mark.misuse
 @pytest.mark.parametrize(
     ("change", "words"),
     [({"name": "sgdd"}, "sgd"), ({"lr": float("nan")}, "optim.lr"), ({"clip": -1.0}, "optim.clip")],
@@ -114,6 +115,7 @@ def test_bad_optimiser_settings_are_named(change, words):
         make_optimizer(OptimConfig(**change))
 
 
+@pytest.mark.misuse
 def test_bad_schedules_are_named():
     with pytest.raises(UserError, match="did you mean 'poly'"):
         make_schedule(OptimConfig(schedule="polly"), 10)

@@ -58,7 +58,7 @@ class PatchCore:
     def embed(self, layers: Layers, image: Image) -> Float[Array, "b h w d"]:
         """A patch at each position of the first layer's grid, d = `width`."""
         height, width = layers[0].shape[1:3]
-        merged = [pool_channels(resize(avg3x3(x), height, width), self.width) for x in layers]
+        merged = [pool_channels(resize(avg3x3(jnp.asarray(x)), height, width), self.width) for x in layers]
         return pool_channels(jnp.concatenate(merged, -1), self.width)
 
     def begin(self, shapes: Shapes, samples: int) -> Rows:

@@ -14,7 +14,7 @@ from jaxqc.anomaly.ops.maps import image_score, smooth
 from jaxqc.config import OptimConfig
 from jaxqc.nn.resizing import resize
 from jaxqc.training.method import Logs
-from jaxqc.types import AXIS, Batch, Variables
+from jaxqc.types import AXIS, ArrayLike, Batch, Variables
 
 if TYPE_CHECKING:
     import jaxqc.anomaly.features
@@ -180,7 +180,8 @@ def distances(teacher: Layers, student: Layers) -> tuple[Float[Array, "b _ _"], 
     return tuple(jnp.square(_unit(t) - _unit(s)).sum(-1) for t, s in zip(teacher, student, strict=True))
 
 
-def _unit(x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
+def _unit(x: Float[ArrayLike, "b h w c"]) -> Float[Array, "b h w c"]:
     # The length's gradient at 0 is taken as 0, as is that of a length held at its least.
+    x = jnp.asarray(x)
     square = jnp.square(x).sum(-1, keepdims=True)
     return x / jnp.sqrt(jnp.maximum(square, 1e-24))

@@ -175,7 +175,7 @@ def inverse_factor(matrix: Float[ArrayLike, "n n"]) -> Float[Array, "n n"]:
       >>> inverse_factor(jnp.array([[4.0]])).tolist()
       [[0.5]]
     """
-    lower = lax.linalg.cholesky(matrix)
+    lower = lax.linalg.cholesky(jnp.asarray(matrix))
     return lax.linalg.triangular_solve(lower, jnp.eye(matrix.shape[-1]), left_side=True, lower=True)
 
 

@@ -62,7 +62,7 @@ def distance_map(
       >>> distance_map(jnp.ones((1, 4, 4)), 16, 24, sigma=2.0).shape
       (1, 16, 24)
     """
-    return smooth(resize(grid[..., None], height, width)[..., 0], sigma)
+    return smooth(resize(jnp.asarray(grid)[..., None], height, width)[..., 0], sigma)
 
 
 def image_score(maps: Float[ArrayLike, "b h w"], top: int = 1) -> Float[Array, " b"]:
@@ -131,7 +131,7 @@ def choose_channels(
       >>> [layer.shape for layer in chosen]
       [(1, 4, 4, 2), (1, 2, 2, 0)]
     """
-    pairs = zip(layers, choice, strict=True)
+    pairs = zip(map(jnp.asarray, layers), choice, strict=True)
     return tuple(x if len(index) == x.shape[-1] else x[..., index] for x, index in pairs)
 
 

@@ -31,6 +31,7 @@ def nearest(
       >>> distance.tolist(), index.tolist()
       ([[0.5, 1.0]], [[2, 1]])
     """
+    queries, gallery = jnp.asarray(queries), jnp.asarray(gallery)
     middle = gallery.mean(0)
     centred = gallery - middle
     norm = jnp.square(centred).sum(1)

@@ -5,16 +5,17 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, UInt8
 
 from jaxqc.config import AugmentConfig
+from jaxqc.types import ArrayLike
 
 
-def to_float(image: UInt8[Array, "n h w c"]) -> Float[Array, "n h w 3"]:
+def to_float(image: UInt8[ArrayLike, "n h w c"]) -> Float[Array, "n h w 3"]:
     """uint8 → float32 in [0, 1]; grey images are repeated over three channels.
 
     Examples:
       >>> to_float(jnp.full((1, 2, 2, 1), 255, jnp.uint8)).shape
       (1, 2, 2, 3)
     """
-    image = image.astype(jnp.float32) / 255.0
+    image = jnp.asarray(image).astype(jnp.float32) / 255.0
     return jnp.repeat(image, 3, -1) if image.shape[-1] == 1 else image
 
 

@@ -105,7 +105,7 @@ def open_dataset(path: str | Path, layout: str | Reader = "auto") -> Dataset:
     Examples:
       >>> from jaxqc.data.synthetic.boards import write_mvtec
       >>> open_dataset(write_mvtec("wood", normals=1, defects=1, size=32), "mvtec").classes
-      ('good', 'liquid')
+      ('good', 'color')
     """
     dataset, problems = scan_dataset(path, layout)
     refuse(problems, printable(path))

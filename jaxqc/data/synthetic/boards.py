@@ -152,7 +152,7 @@ def write_mvtec(
     Examples:
       >>> folder = write_mvtec("wood", normals=2, defects=1, size=32)
       >>> sorted(path.name for path in folder.iterdir())
-      ['ground_truth', 'license.txt', 'test', 'train']
+      ['ground_truth', 'synthetic.json', 'test', 'train']
     """
     from PIL import Image
 
