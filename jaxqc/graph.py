@@ -10,7 +10,7 @@ from jaxtyping import Array, Num, Shaped, UInt8
 
 from jaxqc.types import ArrayLike
 
-Weights = dict[str, Num[ArrayLike, "..."]]
+Weights = Mapping[str, Num[ArrayLike, "..."]]
 Outputs = dict[str, Shaped[Array, "n ..."]]
 
 

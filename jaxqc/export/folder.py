@@ -25,6 +25,7 @@ import numpy as np
 from jaxqc.data.problems import printable
 from jaxqc.errors import UserError
 from jaxqc.training.checksums import SUMS, DamagedError, check_sums, write_sums
+from jaxqc.types import ArrayLike
 
 FORMAT = 1
 """Version of the folder's layout. A change that an older reader would get wrong raises it."""
@@ -83,7 +84,7 @@ def landing(out: Path) -> Iterator[Path]:
         shutil.rmtree(part, ignore_errors=True)
 
 
-def save_arrays(file: Path, arrays: Mapping[str, np.ndarray]) -> None:
+def save_arrays(file: Path, arrays: Mapping[str, ArrayLike]) -> None:
     """An uncompressed .npz of plain arrays; names may hold slashes."""
     with file.open("wb") as f:
         np.savez(f, **arrays)  # type: ignore[reportArgumentType]
