@@ -1,6 +1,7 @@
 """Neighbours and coreset against plain NumPy and scikit-learn."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import given, settings
