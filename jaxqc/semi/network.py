@@ -23,7 +23,7 @@ class EncoderDecoder:
     encode: Callable[[Any, Array], Any]
     decode: Callable[[Any, Any, tuple[int, int]], Array]
 
-    def __call__(self, params: Any, image: Float[Array, "b h w 3"]) -> Float[Array, "b h w k"]:
+    def __call__(self, params: Any, image: Float[Array, "b h w c"]) -> Float[Array, "b h w k"]:
         """Logits at the image's size."""
         return self.decode(params, self.encode(params, image), (image.shape[1], image.shape[2]))
 
