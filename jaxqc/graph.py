@@ -35,7 +35,7 @@ def named_graph(
     """The graph of `run(tree, images)`, whose weights are the leaves of the pytree `tree` by their paths."""
     leaves, structure = jax.tree_util.tree_flatten_with_path(tree)
     names = [jax.tree_util.keystr(path, simple=True, separator="/") for path, _ in leaves]
-    weights = {name: np.asarray(leaf) for name, (_, leaf) in zip(names, leaves, strict=True)}
+    weights: Weights = {name: np.asarray(leaf) for name, (_, leaf) in zip(names, leaves, strict=True)}
 
     def named(weights: Weights, images: UInt8[ArrayLike, "n h w 3"]) -> Outputs:
         return run(jax.tree.unflatten(structure, [weights[name] for name in names]), images)

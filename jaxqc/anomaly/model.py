@@ -152,16 +152,15 @@ class AnomalyModel:
         array = isinstance(images, np.ndarray)
         stack, single = stack_of(images) if array else (images, False)
         each = self.inspect(list(stack))
-        found = {name: [getattr(one, name) for one in each] for name in names}
+        found: dict[str, Any] = {name: [getattr(one, name) for one in each] for name in names}
         for name, values in found.items():
             if single:
                 found[name] = values[0]
             elif name in OF_IMAGE:
                 found[name] = np.asarray(values, np.float32 if name == "score" else bool)
             elif array:
-                found[name] = (
-                    np.stack(values) if values else np.zeros(stack.shape[:3], bool if name == "mask" else np.float32)
-                )
+                none = np.zeros(np.shape(stack)[:3], bool if name == "mask" else np.float32)
+                found[name] = np.stack(values) if values else none
         return found["map"] if outputs is None else found
 
     def check_size(self, size: int | None) -> None:

@@ -83,7 +83,7 @@ def write(
         if format == "stablehlo":
             exported = stablehlo.lowered(graph, batch, platforms)
             stablehlo.save(exported, file)
-            save_arrays(part / WEIGHTS, graph.weights)
+            save_arrays(part / WEIGHTS, {name: np.asarray(value) for name, value in graph.weights.items()})
             outputs, found = stablehlo.outputs_of(exported), stablehlo.run(exported, graph, images, batch)
             meta["platforms"] = list(exported.platforms)
         else:

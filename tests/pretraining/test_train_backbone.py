@@ -218,7 +218,7 @@ def test_jaxqc_train_trains_it_too(run, folder, recipe, tmp_path, capsys) -> Non
     assert "next:" not in shown.out
     result = api.train(recipe, folder, run, progress=False)
     assert (result.step, (run / FILE).read_bytes()) == (24, before)
-    with pytest.raises(UserError, match="a run of method 'classifier', which has no maps"):
+    with pytest.raises(UserError, match="a run of method 'classifier', which leaves no maps"):
         api.load(run)
 
 
