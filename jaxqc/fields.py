@@ -90,7 +90,7 @@ def leaves(config: Any, prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
         if kind is Any and (value is None or is_config(type(value))):
             yield from () if value is None else leaves(value, f"{prefix}{name}.")
         elif is_config(kind):
-            if not isinstance(value, kind):
+            if not isinstance(value, kind):  # type: ignore[reportArgumentType]
                 raise UserError(f"{prefix}{name}={value!r} is not a {kind.__name__}")
             yield from leaves(value, f"{prefix}{name}.")
         elif whole:

@@ -152,7 +152,7 @@ class AnomalyModel:
         array = isinstance(images, np.ndarray)
         stack, single = stack_of(images) if array else (images, False)
         each = self.inspect(list(stack))
-        found = {name: [getattr(one, name) for one in each] for name in names}
+        found: dict[str, Any] = {name: [getattr(one, name) for one in each] for name in names}
         for name, values in found.items():
             if single:
                 found[name] = values[0]
