@@ -160,7 +160,9 @@ class AnomalyModel:
                 found[name] = np.asarray(values, np.float32 if name == "score" else bool)
             elif array:
                 found[name] = (
-                    np.stack(values) if values else np.zeros(stack.shape[:3], bool if name == "mask" else np.float32)
+                    np.stack(values)
+                    if values
+                    else np.zeros(np.shape(stack)[:3], bool if name == "mask" else np.float32)
                 )
         return found["map"] if outputs is None else found
 
