@@ -5,6 +5,7 @@ import dataclasses
 import math
 import shlex
 import sys
+from pathlib import Path
 from typing import Any
 
 import jax

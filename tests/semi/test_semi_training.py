@@ -89,7 +89,7 @@ def test_the_loaded_network_is_the_teacher(whole: Path) -> None:
 
 @pytest.mark.usefixtures("tiny")
 def test_resuming_is_bit_identical_with_models_in_the_queue(whole: Path, data: Path, tmp_path: Path) -> None:
-    plain = loop._Run._save
+    plain = loop._Sitting._save
 
     def dies(self: Any) -> None:
         plain(self)
@@ -98,7 +98,7 @@ def test_resuming_is_bit_identical_with_models_in_the_queue(whole: Path, data: P
             raise KeyboardInterrupt
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop._Run, "_save", dies)
+        patch.setattr(loop._Sitting, "_save", dies)
         with pytest.raises(KeyboardInterrupt):
             train_semi(recipe(), data, tmp_path / "run", progress=False)
     assert int(last(tmp_path / "run")["extra", "history", "count"]) > 0
@@ -162,7 +162,7 @@ def test_restores_onto_another_number_of_devices(whole: Path, data: Path, tmp_pa
     for step in steps_in(tmp_path / "run" / "checkpoints")[1:]:
         shutil.rmtree(tmp_path / "run" / "checkpoints" / str(step))
     taken: dict[int, Any] = {}
-    plain = loop._Run.restore
+    plain = loop._Sitting.restore
 
     def restore(self: Any) -> None:
         plain(self)
@@ -171,7 +171,7 @@ def test_restores_onto_another_number_of_devices(whole: Path, data: Path, tmp_pa
             raise KeyboardInterrupt
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop._Run, "restore", restore)
+        patch.setattr(loop._Sitting, "restore", restore)
         with pytest.raises(KeyboardInterrupt):
             train_semi(recipe(), data, tmp_path / "run", progress=False)
         train_semi(recipe(devices=2), data, tmp_path / "run", progress=False)

@@ -33,7 +33,7 @@ def tiny_saliency(patch: pytest.MonkeyPatch, size: int = SIDE) -> Model:
     return Model(random_variables(TinyNet(3), varied=True), config, meta)
 
 
-TINY = {
+DETECTORS = {
     "gaussian": Gaussian(channels=0, sigma=2.0),
     "patchcore": PatchCore(width=6, coreset=0.5, neighbours=3, sigma=2.0),
     "spade": Spade(images=3, sigma=2.0),
@@ -52,7 +52,7 @@ def tiny_detector(patch: pytest.MonkeyPatch, method: str = "gaussian") -> Anomal
     composed = lambda config, embed: lambda variables, images: embed(apply(variables, images), None)
     patch.setattr(jaxqc.anomaly.model, "apply_function", composed)
     config = FitConfig(
-        detector=TINY[method],
+        detector=DETECTORS[method],
         data=FitDataConfig(size=SIDE),
         decision=DecisionConfig(opening=1, smallest=4),
         batch=4,
