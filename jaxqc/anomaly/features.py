@@ -14,7 +14,7 @@ from jaxqc.anomaly.detectors.base import BackboneConfig, Image, Layers, Shapes, 
 from jaxqc.data.augment.geometry import to_float
 from jaxqc.models.pretrained import LoadReport
 from jaxqc.models.resnet import IMAGENET_MEAN, IMAGENET_STD, build_backbone
-from jaxqc.types import Variables
+from jaxqc.types import ArrayLike, Variables
 from jaxqc.weights.load import load_weights
 
 
@@ -65,7 +65,7 @@ def by_halves(apply: Callable[[Variables, Any], Any]) -> Callable[[Variables, An
         parts = [apply(variables, part) for part in jnp.split(batch, 2)]
         return jax.tree.map(lambda *x: jnp.concatenate(x), *parts)
 
-    def choose(variables: Variables, batch: jax.Array) -> Any:
+    def choose(variables: Variables, batch: ArrayLike) -> Any:
         n = batch.shape[0]
         if is_symbolic_dim(n) or n < 4 or n % 2:
             return apply(variables, batch)

@@ -14,7 +14,7 @@ from jaxqc.models.resnet import IMAGENET_MEAN, IMAGENET_STD, ResNet, build_backb
 from jaxqc.models.start import merged
 from jaxqc.training.method import Logs, SingleNetwork
 from jaxqc.training.state import from_host
-from jaxqc.types import AXIS, Batch, Metrics, Variables
+from jaxqc.types import AXIS, ArrayLike, Batch, Metrics, Variables
 
 SMOOTHING = 0.1
 """Share of a label that goes to all classes alike (arXiv 1512.00567, section 7)."""
@@ -93,7 +93,7 @@ class Classifier(SingleNetwork):
         new = {"images": 1.0, "top1": rank < 1, "top5": rank < 5, "cross_entropy": _cross_entropy(logits, label, 0.0)}
         return {name: metrics[name] + (value * weight).sum() for name, value in new.items()}
 
-    def summarize(self, metrics: dict[str, jax.Array]) -> Metrics:
+    def summarize(self, metrics: dict[str, ArrayLike]) -> Metrics:
         """`top1`, `top5` (shares) and `cross_entropy` (nats)."""
         n = np.maximum(metrics["images"], 1)
         return {name: float(metrics[name] / n) for name in ("top1", "top5", "cross_entropy")}

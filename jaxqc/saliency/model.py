@@ -117,7 +117,7 @@ class Model:
         maps, full = self._predict(images, self.size if size is None else size, None)
         return {**full, "map": maps}
 
-    def predict_small(self, images: Sequence[UInt8[np.ndarray, "h w c"]], full: int = 0) -> dict[str, np.ndarray]:
+    def predict_small(self, images: Sequence[UInt8[np.ndarray, "_ _ _"]], full: int = 0) -> dict[str, np.ndarray]:
         """Maps [n s s] of images of any sizes as the network gives them, at its own input size; and `class` where it
         gives one. For callers that enlarge maps themselves, many at a time.
 

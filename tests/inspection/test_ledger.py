@@ -58,6 +58,7 @@ def test_a_batch_with_the_same_image_twice_keeps_the_first(where):
         assert [entry.finding for entry in entries(ledger)] == [finding(1)]
 
 
+@pytest.mark.misuse  # they are no ints and floats, and come all the same
 def test_numpy_numbers_are_kept_as_numbers(where):
     one = finding(3, 1)
     part = dataclasses.replace(

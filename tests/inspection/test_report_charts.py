@@ -30,6 +30,7 @@ def points(path):
     return [tuple(map(float, pair.split())) for pair in path.strip("MZ").split("L")]
 
 
+@pytest.mark.misuse  # numbers stand for lots
 @pytest.mark.parametrize("k", [1, 2, 40, 100])
 def test_a_control_charts_points_are_its_values(rng, k):
     n = rng.integers(5, 50, k)
@@ -56,6 +57,7 @@ def test_a_control_charts_points_are_its_values(rng, k):
         assert tick.at == drawn.points[int(tick.text) - 1 - first].x
 
 
+@pytest.mark.misuse
 def test_charts_of_lots_without_defects_have_an_axis():
     for chart in (p_chart(np.array([5, 9]), np.array([0, 0])), ewma(np.array([5]), np.array([5]))):
         drawn = charts.control_chart(chart, [0, 1])
@@ -114,6 +116,7 @@ def test_samples_differ_from_lot_to_lot():
     assert len(counts) > 3
 
 
+@pytest.mark.misuse
 def test_paths_are_svgs():
     drawn = charts.control_chart(p_chart(np.array([5, 9, 4]), np.array([0, 2, 1])), [0, 1, 2])
     for path in (drawn.line, drawn.low, drawn.high, drawn.band):

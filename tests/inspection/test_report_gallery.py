@@ -118,6 +118,7 @@ def test_lots_of_any_name_stay_in_the_folder_and_apart(tmp_path):
     assert gallery.pictures("another") == []
 
 
+@pytest.mark.misuse  # NumPy's numbers in a finding
 def test_a_finding_comes_back_whole(tmp_path):
     gallery = Gallery(tmp_path)
     made, _ = offer(gallery, 5, severity=np.float32(0.5), score=np.float64(0.25))

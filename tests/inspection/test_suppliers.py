@@ -162,6 +162,6 @@ def test_lots_are_taken_in_their_order():
 )
 def test_impossible_counts_are_refused(n, d, more):
     with pytest.raises(UserError, match="control chart"):
-        p_chart(np.array(n), np.array(d), **more)
+        p_chart(np.array(n, int), np.array(d, int), **more)
     with pytest.raises(UserError):
         ewma(np.array([5]), np.array([1]), weight=0.0)

@@ -100,7 +100,7 @@ def test_a_recipe_may_hold_a_network_and_an_objective():
     ("changes", "message"),
     [
         ({"model": ModelConfig("tscarnett")}, r"model\.name: no network 'tscarnett' \(did you mean 'tscarnet'\?\)"),
-        ({"model": ModelConfig(Dot())}, "neither a network's name nor a"),
+        pytest.param({"model": ModelConfig(Dot())}, "neither a network's name nor a", marks=pytest.mark.misuse),
         ({"objective": 0.5}, "objective=0.5 is neither a name nor a thing"),
         ({"objective": "dice"}, "objective: 'dice' is no objective"),
         ({"objective": Distance}, "is no objective"),

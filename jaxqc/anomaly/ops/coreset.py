@@ -12,7 +12,7 @@ from jaxqc.types import ArrayLike
 EXACT = lax.Precision.HIGHEST
 
 
-def project(key: jax.Array, x: Float[ArrayLike, "n d"], width: int = 128) -> Float[Array, "n {width}"]:
+def project(key: jax.Array, x: Float[ArrayLike, "n d"], width: int = 128) -> Float[Array, "n _"]:
     """Random Gaussian projection (Johnson-Lindenstrauss) that keeps distances; width 0 or >= d leaves x as it is.
 
     Examples:

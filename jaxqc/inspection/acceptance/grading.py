@@ -117,9 +117,9 @@ def grade_lot(
         composition.update(f.composition)
     return lot_figures(
         lot,
-        np.array([f.severity for f in findings]),
-        np.array([f.area_ratio for f in findings]),
-        np.array([f.density for f in findings]),
+        np.array([f.severity for f in findings], np.float64),
+        np.array([f.area_ratio for f in findings], np.float64),
+        np.array([f.density for f in findings], np.float64),
         Counter(f.verdict for f in findings),
         composition,
         rules,

@@ -160,8 +160,8 @@ def one_step_tighter(plan: Plan) -> Plan | None:
 
 
 def acceptance(
-    plan: Plan, quality: float | Float[np.ndarray, " q"], model: Literal["auto", "binomial", "poisson"] = "auto"
-) -> Float[np.ndarray, " q"]:
+    plan: Plan, quality: float | Float[np.ndarray, "*q"], model: Literal["auto", "binomial", "poisson"] = "auto"
+) -> np.floating | Float[np.ndarray, "*q"]:
     """Operating characteristic: the probability that a lot from a process of this quality is accepted.
 
     quality: share nonconforming in [0, 1] (binomial), or nonconformities an item (Poisson; AQL per 100 items / 100).

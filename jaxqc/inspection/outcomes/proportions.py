@@ -8,6 +8,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from scipy.special import ndtri
 
 from jaxqc.errors import UserError
@@ -78,7 +79,7 @@ def difference(
     return Estimate(value, low, high)
 
 
-def design_effect(cases: Sequence[float], totals: Sequence[float]) -> float:
+def design_effect(cases: Sequence[float] | np.ndarray, totals: Sequence[float] | np.ndarray) -> float:
     """Spread of a proportion over clusters (lots) against the binomial one; 1 or more (Rao and Scott, 1992).
 
     cases, totals: of each cluster. One cluster says nothing of the spread: infinity. No or all cases: 1.
@@ -95,7 +96,7 @@ def design_effect(cases: Sequence[float], totals: Sequence[float]) -> float:
     if share in (0, 1):
         return 1.0
     between = m / (m - 1) * sum((a - share * b) ** 2 for a, b in zip(cases, totals, strict=True)) / n**2
-    return max(1.0, between * n / (share * (1 - share)))
+    return float(max(1.0, between * n / (share * (1 - share))))
 
 
 def cases_needed(share: float, other: float, power: float = 0.8, confidence: float = 0.95) -> int:

@@ -8,6 +8,8 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from jaxqc.inspection.acceptance.sampling import Level, Plan, acceptance_of_lot, draw, plan_for
 from jaxqc.inspection.acceptance.switching import Switching, inspect_lot
 
@@ -31,7 +33,7 @@ class Acceptance:
     """The inspection of the next lot: normal, tightened, reduced or discontinued."""
 
 
-def decide(lots: Iterable[tuple[str, Sequence[bool]]], aql: float = AQL) -> dict[str, Acceptance]:
+def decide(lots: Iterable[tuple[str, Sequence[bool] | np.ndarray]], aql: float = AQL) -> dict[str, Acceptance]:
     """The decisions on a supplier's lots, in order of time.
 
     lots: name, and whether each of its images is defective. A lot without a decision is left out: one of a single

@@ -80,7 +80,8 @@ def imitation(recipe):
 def test_the_training_loss_is_numpys_with_batch_statistics(imitation):
     backbone, pair, method, variables, images = imitation
     state = {k: v for k, v in variables.items() if k != "params"}
-    step = jax.vmap(lambda x: method.loss(variables["params"], state, {"image": x}, None), axis_name="devices")
+    loss_of = lambda x: method.loss(variables["params"], state, {"image": x}, jax.random.key(0))
+    step = jax.vmap(loss_of, axis_name="devices")
     loss, (changed, _) = step(images.reshape(2, 2, 48, 48, 3))  # two devices: statistics are of all four images
     plain = {name: variables[name] for name in ("params", "batch_stats")}
     seen = (images / 255 - np.array([0.485, 0.456, 0.406])) / np.array([0.229, 0.224, 0.225])
