@@ -61,7 +61,7 @@ def by_halves(apply: Callable[[Variables, Any], Any]) -> Callable[[Variables, An
     have to be divided among the cores and waited for.
     """
 
-    def halves(variables: Variables, batch: jax.Array) -> Any:
+    def halves(variables: Variables, batch: ArrayLike) -> Any:
         parts = [apply(variables, part) for part in jnp.split(batch, 2)]
         return jax.tree.map(lambda *x: jnp.concatenate(x), *parts)
 

@@ -50,7 +50,7 @@ class Classifier(SingleNetwork):
             return drawn
         return merged(drawn, from_host(dict(self.start)), "weights")
 
-    def normalize(self, image: jax.Array) -> jax.Array:
+    def normalize(self, image: ArrayLike) -> jax.Array:
         """RGB in [0, 1] → ImageNet's zero mean and unit deviation."""
         return (image - jnp.array(IMAGENET_MEAN)) / jnp.array(IMAGENET_STD)
 

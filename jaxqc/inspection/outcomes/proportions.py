@@ -88,7 +88,7 @@ def design_effect(cases: Sequence[float] | np.ndarray, totals: Sequence[float] |
     Raises:
       UserError: clusters without members, or more cases than members.
     """
-    n, x, m = sum(totals), sum(cases), len(totals)
+    n, x, m = float(sum(totals)), float(sum(cases)), len(totals)
     _check(x, n)
     if m < 2:
         return math.inf
