@@ -14,6 +14,7 @@ from jaxqc.training import state
 from jaxqc.training.parallel import make_parallel
 
 
+@pytest.mark.misuse  # the benchmark hands over a part of a method
 def test_the_steps_state_is_that_of_a_run():
     config = TrainConfig(
         model=ModelConfig(name="minet"), optim=OptimConfig(name="adamw"), phases=(Phase(epochs=1, size=32, batch=2),)
