@@ -21,7 +21,7 @@ from jaxqc.anomaly.detectors import Gaussian
 from jaxqc.anomaly.detectors.base import Layers, Shapes
 from jaxqc.anomaly.ops.maps import on_finest
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 BATCH = 10
 """Images whose features are taken up at a time."""
 ALL = Gaussian(channels=0)
@@ -62,7 +62,7 @@ def fit(batches: Any, n: int, about: Shapes, detector: Gaussian = ALL) -> Any:
 
 def fit_alone(n: int, d: int, grid: int) -> dict[str, float]:
     """One fit in a fresh process: bytes beyond what the libraries held before it, features included."""
-    code = "import json; from benchmarks import gaussian_fit as g; print(json.dumps(g.measured_alone({}, {}, {})))"
+    code = "import json; from benchmarks.lib import gaussian_fit as g; print(json.dumps(g.measured_alone({}, {}, {})))"
     line = [sys.executable, "-c", code.format(n, d, grid)]
     done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=True)
     return json.loads(done.stdout.splitlines()[-1])
