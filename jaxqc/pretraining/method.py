@@ -52,7 +52,7 @@ class Classifier(SingleNetwork):
 
     def normalize(self, image: ArrayLike) -> jax.Array:
         """RGB in [0, 1] → ImageNet's zero mean and unit deviation."""
-        return (image - jnp.array(IMAGENET_MEAN)) / jnp.array(IMAGENET_STD)
+        return (jnp.asarray(image) - jnp.array(IMAGENET_MEAN)) / jnp.array(IMAGENET_STD)
 
     def prepare(self, batch: Batch, keys: jax.Array, size: int, train: bool) -> Batch:
         """uint8 → normalised float32 at `size`; augmented when `train`."""
