@@ -46,7 +46,7 @@ def apply_function(
     layers = tuple(sorted(set(config.layers)))
     network = build_backbone(config.name, layers, dtype=config.dtype, folded=True)
 
-    def apply(variables: Variables, images: UInt8[Array, "b h w c"]) -> Any:
+    def apply(variables: Variables, images: UInt8[ArrayLike, "b h w c"]) -> Any:
         image = normalised(images)
         out: Any = network.apply(variables, image)
         return embed(tuple(out[f"layer{i}"].astype(jnp.float32) for i in layers), image)
@@ -74,7 +74,7 @@ def by_halves(apply: Callable[[Variables, Any], Any]) -> Callable[[Variables, An
     return choose
 
 
-def normalised(images: UInt8[Array, "b h w c"]) -> Float[Array, "b h w 3"]:
+def normalised(images: UInt8[ArrayLike, "b h w c"]) -> Float[Array, "b h w 3"]:
     """Pixels as networks trained on ImageNet expect them; grey images are repeated over three channels."""
     return (to_float(images) - jnp.asarray(IMAGENET_MEAN)) / jnp.asarray(IMAGENET_STD)
 
