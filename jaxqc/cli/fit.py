@@ -44,5 +44,8 @@ def run(args: argparse.Namespace) -> int:
     result = api.fit(config, args.data, out, progress=main_process and not args.quiet, note=note)
     if main_process:
         print(f"{out}: {config.name} fitted to {result.model.meta['fit']} normal images")
-        print(f"next: jaxqc evaluate --checkpoint {out} --data {args.data}")
+        verb = f"evaluate --checkpoint {out} --data {args.data}"
+        if not result.model.meta["test"]:
+            verb = f"inspect --checkpoint {out} --images DIR --out inspection"
+        print(f"next: jaxqc {verb}")
     return unreadable(result.skipped)

@@ -118,7 +118,7 @@ def check_path(
       >>> report.ok
       True
     """
-    dataset, found = scan_data(path, layout, keys)
+    dataset, found = scan_data(path, layout, keys, plain=True)
     facts = _look(dataset, max_pixels, progress)
     reported = {(p.where, p.kind) for p in found}
     found += [p for p in set_problems(dataset, facts) if (p.where, p.kind) not in reported]

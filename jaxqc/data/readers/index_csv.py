@@ -9,7 +9,8 @@
 | split  | no     | train, val, test or a name of your own                          |
 | group  | no     | samples of one object or shot: they belong into the same split  |
 
-Other columns are left alone. Classes that mean free of defects: `jaxqc.data.normals.NAMES`. UTF-8 (a byte-order mark is
+Other columns are left alone. Classes that mean free of defects: `jaxqc.data.normals.NAMES`. Paths
+may also be absolute, where they lie inside the folder. UTF-8 (a byte-order mark is
 allowed), commas, one header line.
 """
 
@@ -27,6 +28,7 @@ from jaxqc.errors import UserError
 FILE = "index.csv"
 REQUIRED = ("id", "image")
 OPTIONAL = ("cls", "mask", "split", "group")
+FILES = ("image", "mask")
 COLUMNS = "id,cls,image,mask,split"
 SPLITS = ("train", "val", "test")
 
@@ -46,6 +48,7 @@ def scan(path: Path) -> tuple[Dataset, list[Problem]]:
     seen: dict[str, int] = {}
     kept: list[dict[str, str]] = []
     for line, row in rows:
+        row |= {column: _from_folder(path, row[column]) for column in FILES}
         problem = _check_row(path, file, line, row, seen)
         if problem is not None:
             problems.append(problem)
@@ -89,6 +92,17 @@ def _rows(file: Path) -> list[tuple[int, dict[str, str]]]:
     return out
 
 
+def _from_folder(folder: Path, value: str) -> str:
+    """An absolute path that lies inside the folder, relative to it; any other path as it is."""
+    if not posixpath.isabs(value):
+        return value
+    for root in (os.path.abspath(folder), os.path.realpath(folder)):
+        inside = os.path.relpath(value, root)
+        if inside.split(os.sep)[0] != os.pardir:
+            return inside
+    return value
+
+
 def _check_row(path: Path, file: Path, line: int, row: dict[str, str], seen: dict[str, int]) -> Problem | None:
     """The row's first problem."""
     ident = printable(row["id"])
@@ -111,11 +125,11 @@ def _check_row(path: Path, file: Path, line: int, row: dict[str, str], seen: dic
     meant = difflib.get_close_matches(split.lower(), SPLITS, n=1, cutoff=0.7) if split.isalpha() else []
     if meant and split not in SPLITS:
         return problem("unknown-split", f"unknown split {split!r} (did you mean {meant[0]!r}?); rename it")
-    for column in ("image", "mask"):
+    for column in FILES:
         value = row[column]
         if posixpath.isabs(value) or posixpath.normpath(value).split("/")[0] == "..":
             return problem("outside", f"{column} {value!r} points outside the folder; use a path relative to {FILE}")
-    for column in ("image", "mask"):
+    for column in FILES:
         if row[column] and not os.path.isfile(path / row[column]):
             return problem("missing-file", f"{column}: no such file {printable(path / row[column])}")
     return None
