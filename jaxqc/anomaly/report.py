@@ -42,6 +42,7 @@ def evaluate(
     """
     model.check_size(size)
     options = model.config.data
+    where = str(data) if isinstance(data, str | Path) else None
     if isinstance(data, str | Path):
         data = open_data(data, layout_of(data, layout, options.layout), skip_bad=True)
     if split == "train":
@@ -55,10 +56,10 @@ def evaluate(
         account = account.plus("that cannot be cut into crops (without a mask)", uncut)
     else:
         raise UserError(f"split: {split!r}{suggest(split, ('test', 'train', 'all'))}")
-    folder = evaluation_folder(out, run, split)
+    folder = evaluation_folder(out, run, split, data=where or data.name)
     result = evaluate_detector(model, part, split, progress)
     account = replace(account, left_out={**account.left_out, **result.coverage.left_out})
-    result = replace(result, folder=folder, coverage=account)
+    result = replace(result, folder=folder, coverage=account, about={"data": where, **result.about})
     if folder is not None:
         write_evaluation(result, model, part, folder, worst)
     return result

@@ -2,6 +2,7 @@
 
 import csv
 import hashlib
+import itertools
 import json
 import platform
 import subprocess
@@ -75,17 +76,44 @@ def write_record(folder: Path, config: Any, meta: dict[str, Any] | None, classes
         raise UserError(f"{folder}: cannot write there ({e.strerror or e}); choose another folder") from e
 
 
-def evaluation_folder(out: str | Path | None, run: str | Path | None, *names: str) -> Path | None:
+def evaluation_folder(out: str | Path | None, run: str | Path | None, *names: str, data: str = "") -> Path | None:
     """Folder of an evaluation: `out`, for "" `evaluation-NAMES` in the folder of the run, for None nowhere.
 
+    data: the path or name of what is measured. A folder with an evaluation of other data is kept: for "" the name is
+    counted up (`evaluation-test-2`).
+
     Raises:
-      UserError: "" without a run's folder.
+      UserError: "" without a run's folder, or a folder `out` that holds the evaluation of other data.
     """
-    if out is None or out:
-        return None if out is None else Path(out)
+    if out is None:
+        return None
+    if out:
+        other = _evaluated(Path(out))
+        if _differ(other, data):
+            raise UserError(f"{out}: holds the evaluation of {other}; choose another --out, or remove it")
+        return Path(out)
     if run is None:
         raise UserError("out: '' is a folder in that of the run, which is not known here; give run= or a folder")
-    return Path(run) / "-".join(("evaluation", *names))
+    name = "-".join(("evaluation", *names))
+    places = (Path(run) / (name if n == 1 else f"{name}-{n}") for n in itertools.count(1))
+    return next(place for place in places if not _differ(_evaluated(place), data))
+
+
+def _evaluated(folder: Path) -> str:
+    """The data that the evaluation in a folder is of; "" for none, or where it does not say."""
+    try:
+        stored = json.loads((folder / "evaluation.json").read_text("utf-8"))
+        return str(stored.get("data") or stored.get("dataset") or "")
+    except (OSError, ValueError, AttributeError):
+        return ""
+
+
+def _differ(one: str, other: str) -> bool:
+    """True for two data sets; a name alone, of an older evaluation, is compared with the other's last part."""
+    if not one or not other or one == other:
+        return False
+    named = one == Path(one).name and one == Path(other).resolve().name
+    return not named and Path(one).resolve() != Path(other).resolve()
 
 
 def write_measures(out: Path, report: dict[str, Any], rows: Sequence[dict[str, Any]]) -> None:

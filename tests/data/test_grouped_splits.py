@@ -123,12 +123,13 @@ def test_published_validation_normals_calibrate() -> None:
 def test_good_images_alone_need_no_test_set_and_no_split() -> None:
     good = tuple(Sample(str(i), Path("a"), label=0, split="train") for i in range(6))
     plain = tuple(dataclasses.replace(s, label=-1, split="") for s in good)
-    for samples, classes in ((good, CLASSES), (plain, ()), (tuple(dataclasses.replace(s, split="") for s in good), CLASSES)):
+    unsplit = tuple(dataclasses.replace(s, split="") for s in good)
+    for samples, classes in ((good, CLASSES), (unsplit, CLASSES), (plain, ())):
         parts = one_class(Dataset("d", classes, samples), 0.2)
         assert [len(part) for part in (parts.fit, parts.calibrate, parts.test)] == [5, 1, 0]
         assert all(s.normal or s.label == 0 for s in parts.fit.samples)
     mixed = Dataset("d", CLASSES, (*plain, dataclasses.replace(plain[0], id="hole", label=1)))
-    with pytest.raises(UserError, match=r"needs normal .* found 6 of no class without a split, 1 defective without a split"):
+    with pytest.raises(UserError, match=r"needs normal .* found 6 of no class without a split, 1 defective without a"):
         one_class(mixed)
 
 
