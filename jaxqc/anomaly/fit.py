@@ -76,10 +76,10 @@ def without_defects(parts: Parts) -> tuple[str, ...]:
     if defective:
         return ()
     return (
-        f"{parts.fit.name}: no defective images to test on; the threshold rests on {len(parts.calibrate)} good images"
-        f" alone, held out by group from the {len(parts.fit)} that were fitted",
-        "not measured: the share of defects that it finds, and where. Test images in test/KIND, or another set"
-        " with jaxqc evaluate, measure both",
+        f"{parts.fit.name}: no defective images to test on; the threshold rests on good images alone:"
+        f" {len(parts.calibrate)} held out, {len(parts.fit)} fitted, no group in both",
+        "not measured: the share of defects that is found, and where; jaxqc evaluate --data measures both on defective"
+        " images in test/KIND, of this set or another",
     )
 
 

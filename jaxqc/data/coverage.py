@@ -2,8 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
-from types import MappingProxyType
+from dataclasses import dataclass, field
 from typing import Any
 
 from jaxqc.data.dataset import Dataset
@@ -14,7 +13,7 @@ class Coverage:
     """Images of a data set, and those that an evaluation does not measure, by reason."""
 
     total: int
-    left_out: Mapping[str, int] = MappingProxyType({})
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
     def line(self, measured: int) -> str:
         """The account in one line.

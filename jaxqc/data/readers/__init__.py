@@ -166,7 +166,7 @@ def _detect(path: Path, plain: bool) -> str:
             )
         raise UserError(
             f"{name}: images without masks: good for fit, predict and inspect (layout folder);"
-            f" to train, give a folder with {expected}"
+            f" to train or measure, give a folder with {expected}"
         )
     train = folders(path / "train") if (path / "train").is_dir() else []
     if train or any(folder.image_files(p) for p in folders(path)):
