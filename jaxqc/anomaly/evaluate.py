@@ -125,12 +125,13 @@ class AnomalyEvaluation:
         table = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
         for head in ("kind", "images", *COLUMNS.values()):
             table.add_column(head, no_wrap=True, justify="left" if head == "kind" else "right")
+        cell = lambda value: f"{value:.4f}" if math.isfinite(value) else "-"
         for name in (k for k in self.kinds if self.counts[k]):
             row = [self.metrics.get(f"{name}/{key}", math.nan) for key in COLUMNS]
-            table.add_row(name, str(self.counts[name]), *(f"{v:.4f}" for v in row))
+            table.add_row(name, str(self.counts[name]), *map(cell, row))
         if len(self.kinds) > 1:
-            table.add_row("mean of kinds", "", *(f"{self.mean_over_kinds(key):.4f}" for key in COLUMNS))
-        table.add_row("all", str(self.counts[""]), *(f"{self.metrics.get(key, math.nan):.4f}" for key in COLUMNS))
+            table.add_row("mean of kinds", "", *(cell(self.mean_over_kinds(key)) for key in COLUMNS))
+        table.add_row("all", str(self.counts[""]), *(cell(self.metrics.get(key, math.nan)) for key in COLUMNS))
         return table
 
 

@@ -30,7 +30,9 @@ def add(verbs: Any) -> Parser:
     parser.add_argument("--data", required=True, metavar="DIR", help="data set with masks, for a detector also without")
     add_layout(parser)
     add_keys(parser)
-    parser.add_argument("--protocol", choices=("index", "seed", "field"), help="default: the run's own")
+    parser.add_argument(
+        "--protocol", choices=("index", "seed", "field"), help="default: the run's own; of other data their split"
+    )
     parser.add_argument(
         "--split",
         choices=("test", "train", "all", "val", "select", "labeled", "unlabeled"),

@@ -60,6 +60,8 @@ def test_defects_without_masks_count_in_the_image_measures(model, boards, tested
     some = jaxqc.evaluate(model, tested, tmp_path / "some", progress=False)
     assert "1 of 6 defective images have no mask" in some.closing()
     assert not some.unreadable
+    with pytest.raises(UserError, match=r"some: holds the evaluation of .*tested; choose another --out, or remove it"):
+        jaxqc.evaluate(model, boards, tmp_path / "some", progress=False)
     for key, value in whole.metrics.items():
         if key.startswith(("image", "hole/image")):
             assert some.metrics[key] == value, key
@@ -94,11 +96,3 @@ def test_another_layout_than_that_of_the_fit(model, boards, tmp_path):
         result = jaxqc.evaluate(model, tmp_path, layout=layout, progress=False)
         assert "no defective images: false alarms (FPR) are measured alone" in result.closing()
         assert 0 <= result.metrics["image_fpr"] <= 1
-
-
-def test_an_evaluation_of_another_set_is_kept(fitted, boards, tested, tmp_path):
-    out, _ = fitted
-    folders = [jaxqc.evaluate(out, data, "", worst=0, progress=False).folder for data in (boards, tested, boards)]
-    assert [folder.name for folder in folders] == ["evaluation-test", "evaluation-test-2", "evaluation-test"]
-    with pytest.raises(UserError, match=r"evaluation-test: holds the evaluation of .*boards.*; choose another --out"):
-        jaxqc.evaluate(out, tested, out / "evaluation-test", progress=False)

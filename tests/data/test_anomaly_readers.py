@@ -130,6 +130,8 @@ def test_good_images_alone_in_every_shape(tmp_path: Path) -> None:
         for i in range(3):
             image(tmp_path / place / f"{i}.png")
     (tmp_path / "a/test").mkdir()
+    (tmp_path / "a/train/good/monday").mkdir()
+    (tmp_path / "a/train/good/0.png").rename(tmp_path / "a/train/good/monday/0.png")
     rows = "".join(f"{i},good,{tmp_path}/d/{i}.png,train\n" for i in range(3))  # absolute, yet inside
     (tmp_path / "index.csv").write_text(f"id,cls,image,split\n{rows}")
     for root, kinds in (("a", []), ("b", []), ("c", []), ("d", ["images-alone"]), (".", [])):

@@ -36,8 +36,8 @@ def scan(path: Path) -> tuple[Dataset, list[Problem]]:
         if folder == truth:
             continue
         masks = shared if flat else mask_table(truth / folder.name)
-        for file in image_files(folder):
-            ident = f"{folder.name}/{file.stem}"
+        for file in image_files(folder, recursive=True):
+            ident = file.relative_to(path).with_suffix("").as_posix()
             if means_normal(folder.name):
                 found.add(ident, file, NORMAL, "")
             else:

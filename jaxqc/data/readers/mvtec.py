@@ -46,7 +46,7 @@ def _kinds(path: Path, top: str) -> list[Path]:
 
 
 def scan(path: Path, nonzero: bool = False) -> tuple[Dataset, list[Problem]]:
-    """All images in the folders of the splits; the class is the folder's name, `good` whatever normal is called there.
+    """All images in the folders of the splits and below; the class is the folder's name, of normal ones `good`.
 
     `nonzero`: every mask value but 0 is defect. A set without a folder of masks has none, which is no problem of each
     image: detectors are fitted and images judged without.
@@ -60,10 +60,10 @@ def scan(path: Path, nonzero: bool = False) -> tuple[Dataset, list[Problem]]:
             normal = means_normal(folder.name)
             truth = path / TRUTH / folder.name
             masks = {} if normal else mask_table(truth)
-            for file in image_files(folder):
+            for file in image_files(folder, recursive=True):
                 place = f"{TRUTH}/{printable(folder.name)}/{file.stem}_mask.png"
                 kind = NORMAL if normal else printable(folder.name)
-                ident = f"{top}/{folder.name}/{file.stem}"
+                ident = file.relative_to(path).with_suffix("").as_posix()
                 found.add(ident, file, kind, split, masks.pop(file.stem, ()), place if masked else "", nonzero=nonzero)
             found.stray([file for files in masks.values() for file in files], f"{top}/{folder.name}")
     return found.finish()
