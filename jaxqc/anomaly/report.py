@@ -8,11 +8,11 @@ from jaxqc.anomaly.fit import cut, divide
 from jaxqc.anomaly.model import AnomalyModel
 from jaxqc.data.coverage import Coverage, coverage
 from jaxqc.data.dataset import Dataset
-from jaxqc.data.grouped import counted, tested
+from jaxqc.data.grouped import counted, good_alone, tested
 from jaxqc.data.open import layout_of, open_data
 from jaxqc.data.readers import Reader
 from jaxqc.errors import UserError, suggest
-from jaxqc.training.record import evaluation_folder
+from jaxqc.training.record import data_digest, evaluation_folder
 
 
 def evaluate(
@@ -49,7 +49,7 @@ def evaluate(
         part = divide(data, options, model.config.seed)[0].fit
         account = Coverage(len(data), {"not fitted": len(data) - len({s.image for s in part.samples})})
     elif split in ("test", "all"):
-        whole = data if split == "all" else _tested(data)
+        whole = data if split == "all" else _tested(data, model)
         part = cut(whole, options.crop)
         account = coverage(data, whole)
         uncut = len({s.image for s in whole.samples} - {s.image for s in part.samples})
@@ -65,12 +65,29 @@ def evaluate(
     return result
 
 
-def _tested(data: Dataset) -> Dataset:
-    """The samples to test on; all of them where no sample has a split. Raises UserError for none."""
-    part = tested(data) if any(sample.split for sample in data.samples) else data
-    if not len(part):
+def _tested(data: Dataset, model: AnomalyModel) -> Dataset:
+    """The samples to test on; all of them where no sample has a split, unless they are those of the fit.
+
+    Raises:
+      UserError: there are none.
+    """
+    unsplit = not any(sample.split for sample in data.samples)
+    part = data if unsplit else tested(data)
+    if not len(part) or (unsplit and _fitted(data, model)):
+        found = "it holds the images that were fitted" if len(part) else f"it has {counted(data)}"
         raise UserError(
-            f"{data.name}: nothing to test on (it has {counted(data)}); give test images in test/KIND or with split"
-            " 'test', or measure all with --split all"
+            f"{data.name}: nothing to test on ({found}); give test images in test/KIND or with split 'test', or measure"
+            " all with --split all"
         )
     return part
+
+
+def _fitted(data: Dataset, model: AnomalyModel) -> bool:
+    """True where good images alone are those of the fit, by their ids."""
+    if good_alone(data) is data:
+        return False
+    try:
+        fitted = divide(data, model.config.data, model.config.seed)[0].fit
+    except UserError:  # too few of them to have been fitted
+        return False
+    return data_digest(fitted) == model.meta.get("data_digest")

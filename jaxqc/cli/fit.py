@@ -19,7 +19,7 @@ Any field of the recipe is a flag:
 def add(verbs: Any) -> Parser:
     """Adds the verb's parser."""
     parser = add_verb(verbs, "fit", "Fit a detector to normal images and calibrate its threshold.", EXAMPLES)
-    add_recipe(parser, "data set with normal images in split train", "folder of the fit")
+    add_recipe(parser, "data set with normal images in split train, or a folder of them", "folder of the fit")
     return parser
 
 

@@ -47,10 +47,6 @@ def evaluate(
     own = model.config.data
     if split not in ("test", "train", "all"):
         raise UserError(f"split: {split!r}{suggest(split, ('test', 'train', 'all'))}")
-    if protocol and split == "all":
-        raise UserError(
-            f"protocol: {protocol!r} divides into train and test, and split 'all' takes every sample; drop one"
-        )
     where = str(data) if isinstance(data, str | Path) else None
     if isinstance(data, str | Path):
         data = open_data(data, layout_of(data, layout, own.layout), skip_bad=True, keys=keys or keys_of(own))
@@ -73,9 +69,11 @@ def chosen(
     counts, or where they have none all of them are for testing.
 
     Raises:
-      UserError: the data have no such side.
+      UserError: the data have no such side, or a protocol beside split `all`.
     """
     if split == "all":
+        if protocol:
+            raise UserError(f"protocol: {protocol!r} chooses a side, and split 'all' takes every sample; leave one out")
         return data, "none", split
     test = split == "test"
     lists = run / "splits" if run is not None and (run / "splits" / "test.txt").is_file() else None

@@ -88,32 +88,28 @@ def evaluation_folder(out: str | Path | None, run: str | Path | None, *names: st
     if out is None:
         return None
     if out:
-        other = _evaluated(Path(out))
-        if _differ(other, data):
+        if other := _of_other_data(Path(out), data):
             raise UserError(f"{out}: holds the evaluation of {other}; choose another --out, or remove it")
         return Path(out)
     if run is None:
         raise UserError("out: '' is a folder in that of the run, which is not known here; give run= or a folder")
     name = "-".join(("evaluation", *names))
     places = (Path(run) / (name if n == 1 else f"{name}-{n}") for n in itertools.count(1))
-    return next(place for place in places if not _differ(_evaluated(place), data))
+    return next(place for place in places if not _of_other_data(place, data))
 
 
-def _evaluated(folder: Path) -> str:
-    """The data that the evaluation in a folder is of; "" for none, or where it does not say."""
+def _of_other_data(folder: Path, data: str) -> str:
+    """The data that the evaluation in a folder is of, where they are other than `data`; else "".
+
+    An older evaluation names its data set without the path.
+    """
     try:
         stored = json.loads((folder / "evaluation.json").read_text("utf-8"))
-        return str(stored.get("data") or stored.get("dataset") or "")
+        path, name = (str(stored.get(key) or "") for key in ("data", "dataset"))
     except (OSError, ValueError, AttributeError):
         return ""
-
-
-def _differ(one: str, other: str) -> bool:
-    """True for two data sets; a name alone, of an older evaluation, is compared with the other's last part."""
-    if not one or not other or one == other:
-        return False
-    named = one == Path(one).name and one == Path(other).resolve().name
-    return not named and Path(one).resolve() != Path(other).resolve()
+    same = Path(path).resolve() == Path(data).resolve() if path else name in ("", Path(data).resolve().name)
+    return "" if same or not data else path or name
 
 
 def write_measures(out: Path, report: dict[str, Any], rows: Sequence[dict[str, Any]]) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 import jaxqc
 from jaxqc.anomaly.detectors import Gaussian
-from jaxqc.data.dataset import Dataset
+from jaxqc.data.dataset import Dataset, Sample
 from jaxqc.data.open import open_data
 from jaxqc.errors import UserError
 
@@ -42,6 +42,9 @@ def test_the_fit_says_what_good_images_leave_open(fitted, model, boards):
     assert json.loads((out / "meta.json").read_text())["test"] == 0
     with pytest.raises(UserError, match="to train or measure, give a folder with"):
         jaxqc.evaluate(model, boards / "train/good", progress=False)
+    own = tuple(Sample(f"{i:03}.png", boards / f"train/good/{i:03}.png", normal=True) for i in range(17))
+    with pytest.raises(UserError, match=r"nothing to test on \(it holds the images that were fitted\)"):
+        jaxqc.evaluate(model, Dataset("own", (), own), progress=False)
     with pytest.raises(UserError, match=r"nothing to test on \(it has 17 normal of split 'train'\)"):
         jaxqc.evaluate(model, Dataset("d", ("good", "hole"), open_data(boards).split("train").samples), progress=False)
 

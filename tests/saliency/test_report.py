@@ -9,7 +9,7 @@ from jaxqc.data.coverage import coverage
 from jaxqc.data.dataset import Dataset, Sample
 from jaxqc.data.splits import apply_protocol, write_splits
 from jaxqc.errors import UserError
-from jaxqc.saliency.report import chosen, evaluate
+from jaxqc.saliency.report import chosen
 
 CONFIG = TrainConfig(data=DataConfig(protocol="seed"))
 
@@ -65,9 +65,7 @@ def test_a_typed_protocol_is_taken(own: Dataset, run: Path) -> None:
         chosen(own, "test", "index", CONFIG, run)
 
 
-def test_a_protocol_beside_split_all_is_refused(own: Dataset) -> None:
-    class Untouched:
-        config = CONFIG
-
-    with pytest.raises(UserError, match="protocol: 'seed' divides into train and test, and split 'all' takes every"):
-        evaluate(Untouched(), own, split="all", protocol="seed")  # type: ignore[arg-type]
+def test_a_protocol_beside_split_all_is_refused(own: Dataset, run: Path) -> None:
+    assert chosen(own, "all", None, CONFIG, run) == (own, "none", "all")
+    with pytest.raises(UserError, match="protocol: 'seed' chooses a side, and split 'all' takes every sample"):
+        chosen(own, "all", "seed", CONFIG, run)

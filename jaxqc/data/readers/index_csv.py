@@ -96,8 +96,9 @@ def _from_folder(folder: Path, value: str) -> str:
     """An absolute path that lies inside the folder, relative to it; any other path as it is."""
     if not posixpath.isabs(value):
         return value
-    for root in (os.path.abspath(folder), os.path.realpath(folder)):
-        inside = os.path.relpath(value, root)
+    behind = os.path.join(os.path.realpath(os.path.dirname(value)), os.path.basename(value))  # links in its folders
+    for file, root in ((value, os.path.abspath(folder)), (behind, os.path.realpath(folder))):
+        inside = os.path.relpath(file, root)
         if inside.split(os.sep)[0] != os.pardir:
             return inside
     return value
