@@ -8,7 +8,7 @@ from jaxqc.anomaly.fit import cut, divide
 from jaxqc.anomaly.model import AnomalyModel
 from jaxqc.data.coverage import Coverage, coverage
 from jaxqc.data.dataset import Dataset
-from jaxqc.data.grouped import counted, good_alone, tested
+from jaxqc.data.grouped import counted, good_alone, side_to_test
 from jaxqc.data.open import layout_of, open_data
 from jaxqc.data.readers import Reader
 from jaxqc.errors import UserError, suggest
@@ -72,7 +72,7 @@ def _tested(data: Dataset, model: AnomalyModel) -> Dataset:
       UserError: there are none.
     """
     unsplit = not any(sample.split for sample in data.samples)
-    part = data if unsplit else tested(data)
+    part = data if unsplit else side_to_test(data)
     if not len(part) or (unsplit and _fitted(data, model)):
         found = "it holds the images that were fitted" if len(part) else f"it has {counted(data)}"
         raise UserError(

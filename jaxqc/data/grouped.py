@@ -86,7 +86,7 @@ def one_class(dataset: Dataset, share: float = CALIBRATION, seed: int = 0) -> Pa
     Raises:
       UserError: no normal training samples, or too few groups of them.
     """
-    dataset, test = good_alone(dataset), tested(dataset)
+    dataset, test = good_alone(dataset), side_to_test(dataset)
     published = _without(normals(dataset.split("val")), test) if len(dataset.split("test")) else dataset.split("test")
     train = _without(_without(normals(dataset.split("train")), test), published)
     if not len(train):
@@ -121,7 +121,7 @@ def good_alone(dataset: Dataset) -> Dataset:
     )
 
 
-def tested(dataset: Dataset) -> Dataset:
+def side_to_test(dataset: Dataset) -> Dataset:
     """The samples to test on by the split column: `test`, or `val` where there is no `test` (possibly none)."""
     test = dataset.split("test")
     return test if len(test) else dataset.split("val")
