@@ -9,6 +9,7 @@ from jaxqc.anomaly.model import AnomalyModel
 from jaxqc.data.coverage import Coverage, coverage
 from jaxqc.data.dataset import Dataset
 from jaxqc.data.grouped import counted, good_alone, side_to_test
+from jaxqc.data.load import without_absent_masks
 from jaxqc.data.open import layout_of, open_data
 from jaxqc.data.readers import Reader
 from jaxqc.errors import UserError, suggest
@@ -45,6 +46,7 @@ def evaluate(
     where = str(data) if isinstance(data, str | Path) else None
     if isinstance(data, str | Path):
         data = open_data(data, layout_of(data, layout, options.layout), skip_bad=True)
+    data = without_absent_masks(data)
     if split == "train":
         part = divide(data, options, model.config.seed)[0].fit
         account = Coverage(len(data), {"not fitted": len(data) - len({s.image for s in part.samples})})

@@ -15,7 +15,7 @@ from jaxqc.data.dataset import Dataset, Sample
 from jaxqc.data.decode import MAX_PIXELS, read_image
 from jaxqc.data.load import cut, in_threads, read_masks
 from jaxqc.data.open import Keys, scan_data
-from jaxqc.data.problems import Problem, printable
+from jaxqc.data.problems import MISSING, Problem, printable
 from jaxqc.data.readers import Reader
 from jaxqc.data.store import StoredSample
 from jaxqc.errors import UserError
@@ -140,10 +140,10 @@ def check_path(
 def check_dataset(dataset: Dataset, max_pixels: int = MAX_PIXELS, progress: Progress | None = None) -> list[Problem]:
     """Decodes every sample and returns all problems, in index order, those of the whole set last.
 
-    Errors: `missing-file`, `undecodable`, `bad-mask`, `size-mismatch`, `crop`, `duplicate-id`, `empty`. Warnings:
-    `tiny`, `constant`, `full-mask`, `defect-in-normal`, `empty-mask` (in a set with normal samples), `no-mask`,
-    `no-split`, `sizes`, `duplicate-pixels` (within a split), `duplicate-across-splits` and `group-across-splits` (the
-    test set would not be unseen).
+    Errors: `missing-file`, `missing-mask`, `undecodable`, `bad-mask`, `size-mismatch`, `crop`, `duplicate-id`, `empty`.
+    Warnings: `tiny`, `constant`, `full-mask`, `defect-in-normal`, `empty-mask` (in a set with normal samples),
+    `no-mask`, `no-split`, `sizes`, `duplicate-pixels` (within a split), `duplicate-across-splits` and
+    `group-across-splits` (the test set would not be unseen).
     """
     return set_problems(dataset, _look(dataset, max_pixels, progress))
 
@@ -195,7 +195,8 @@ def _decode(sample: Sample, max_pixels: int, add: Add) -> Decoded:
     masks = (sample.mask, *sample.more_masks)
     for file in (sample.image, *masks):
         if file is not None and not os.path.exists(file):
-            add("missing-file", f"{printable(file)}: no such file; add it or remove the sample")
+            kind = MISSING["image" if file == sample.image else "mask"]
+            add(kind, f"{printable(file)}: no such file; add it or remove the sample")
     if os.path.exists(sample.image):
         try:
             image = read_image(sample.image, max_pixels)

@@ -1,5 +1,6 @@
 """Loading: samples on disk → stacked uint8 arrays, decoded by threads; bad files refuse the set or are listed."""
 
+import dataclasses
 import functools
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -69,6 +70,22 @@ def has_mask(sample: Sample, dataset: Dataset) -> bool:
       False
     """
     return sample.mask is not None or is_normal(sample, dataset)
+
+
+def without_absent_masks(dataset: Dataset) -> Dataset:
+    """The same samples, where those whose mask files are absent have no mask.
+
+    Examples:
+      >>> hole = Sample("a", Path("a.png"), Path("nowhere.png"), label=0)
+      >>> without_absent_masks(Dataset("tiny", ("hole",), (hole,))).samples[0].mask is None
+      True
+    """
+    absent = lambda s: any(not (file and os.path.isfile(file)) for file in (s.mask, *s.more_masks))
+    samples = tuple(
+        s if isinstance(s, StoredSample) or not absent(s) else dataclasses.replace(s, mask=None, more_masks=())
+        for s in dataset.samples
+    )
+    return dataclasses.replace(dataset, samples=samples)
 
 
 def read_masks(sample: Sample, max_pixels: int = MAX_PIXELS) -> UInt8[np.ndarray, "h w"]:

@@ -20,6 +20,10 @@ class Problem:
     severity: Literal["error", "warning"] = "error"
 
 
+MISSING = {"image": "missing-file", "mask": "missing-mask"}
+"""Kind of the problem of a sample whose file is absent: without its mask it may still be used."""
+
+
 def printable(text: object) -> str:
     """Any string or path as text that every terminal and file takes (bytes that are not UTF-8 become `\\udcXX`)."""
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(text))

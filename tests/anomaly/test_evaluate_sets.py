@@ -99,3 +99,9 @@ def test_another_layout_than_that_of_the_fit(model, boards, tmp_path):
         result = jaxqc.evaluate(model, tmp_path, layout=layout, progress=False)
         assert "no defective images: false alarms (FPR) are measured alone" in result.closing()
         assert 0 <= result.metrics["image_fpr"] <= 1
+    (tmp_path / "index.csv").write_text(f"id,cls,image,split,mask\n{rows}".replace("0,good", "h,hole", 1).replace(
+        "000.png,test", "000.png,test,nowhere.png").replace("test\n", "test,\n"))  # fmt: skip
+    with pytest.raises(UserError, match=r"mask: no such file .*nowhere\.png"):
+        open_data(tmp_path)
+    assert len(open_data(tmp_path, masks=False)) == 6
+    assert jaxqc.evaluate(model, tmp_path, progress=False).unmasked == 1

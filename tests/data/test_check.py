@@ -53,7 +53,7 @@ def test_all_faults_in_one_pass(make_set: Make) -> None:
         ("undecodable", "In_1", "error"),
         ("undecodable", "In_2", "error"),
         ("undecodable", "In_4", "error"),
-        ("missing-file", "In_5", "error"),
+        ("missing-mask", "In_5", "error"),
         ("size-mismatch", "Pa_1", "error"),
         ("bad-mask", "Pa_2", "error"),
         ("full-mask", "Pa_3", "warning"),

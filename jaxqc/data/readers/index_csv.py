@@ -21,7 +21,7 @@ from pathlib import Path
 
 from jaxqc.data.dataset import Dataset, Sample
 from jaxqc.data.normals import means_normal
-from jaxqc.data.problems import Problem, printable
+from jaxqc.data.problems import MISSING, Problem, printable
 from jaxqc.data.readers.table import check_columns, read_csv, short_or_long
 from jaxqc.errors import UserError
 
@@ -52,7 +52,7 @@ def scan(path: Path) -> tuple[Dataset, list[Problem]]:
         problem = _check_row(path, file, line, row, seen)
         if problem is not None:
             problems.append(problem)
-        if problem is None or problem.kind == "missing-file":
+        if problem is None or problem.kind in MISSING.values():
             seen[row["id"]] = line
             kept.append(row)
     classes = tuple(sorted({row["cls"] for row in kept} - {""}))
@@ -132,5 +132,5 @@ def _check_row(path: Path, file: Path, line: int, row: dict[str, str], seen: dic
             return problem("outside", f"{column} {value!r} points outside the folder; use a path relative to {FILE}")
     for column in FILES:
         if row[column] and not os.path.isfile(path / row[column]):
-            return problem("missing-file", f"{column}: no such file {printable(path / row[column])}")
+            return problem(MISSING[column], f"{column}: no such file {printable(path / row[column])}")
     return None

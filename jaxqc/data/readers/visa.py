@@ -15,7 +15,7 @@ from pathlib import Path
 
 from jaxqc.data.dataset import Dataset
 from jaxqc.data.normals import NORMAL, means_normal
-from jaxqc.data.problems import Problem, printable
+from jaxqc.data.problems import MISSING, Problem, printable
 from jaxqc.data.readers.matching import Gathering
 from jaxqc.errors import UserError
 
@@ -65,7 +65,7 @@ def _add(found: Gathering, file: Path, line: int, row: dict[str, str]) -> None:
     for column, absent in (("image", image), *(("mask", mask) for mask in masks)):
         if not absent.is_file():
             message = f"{where}: {column}: no such file {printable(absent)}; add it or remove the row"
-            found.problems.append(Problem(printable(ident), "missing-file", message))
+            found.problems.append(Problem(printable(ident), MISSING[column], message))
     kind = NORMAL if normal else printable(row["label"])
     found.add(ident, image, kind, row["split"], masks, f"Data/Masks/Anomaly/{image.stem}.png", nonzero=True)
     return None
