@@ -9,11 +9,10 @@ import sqlalchemy as sa
 
 from jaxqc.inspection.ledger.schema import columns, inspections, lots, outcomes
 from jaxqc.inspection.ledger.store import Ledger
+from jaxqc.inspection.manifest import ORDERS
 from jaxqc.inspection.outcomes.proportions import Estimate, design_effect, wilson
 
 OUTCOMES = ("returned", "complained")
-ORDER_COLUMNS = ("order", "order_id")
-"""Further manifest columns that name the order an image's lot went to, for outcomes that name only the order."""
 CONFIDENCE = 0.95
 
 
@@ -58,7 +57,7 @@ def sales_by_lot(ledger: Ledger, product: str = "", line: str = "", since: str =
     named = (
         sa.select(columns.c.value.label("order_id"), sa.func.min(lots.c.name).label("lot"))
         .select_from(columns.join(inspections).join(lots))
-        .where(columns.c.name.in_(ORDER_COLUMNS))
+        .where(sa.func.replace(sa.func.lower(columns.c.name), " ", "_").in_(ORDERS))
         .group_by(columns.c.value)
         .having(sa.func.count(lots.c.id.distinct()) == 1)
         .subquery()
