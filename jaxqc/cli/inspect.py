@@ -5,7 +5,7 @@ import sys
 from typing import Any
 
 from jaxqc.cli.parser import Parser, add_verb
-from jaxqc.cli.shared import add_checkpoint, add_quiet, load_model, unreadable
+from jaxqc.cli.shared import add_checkpoint, add_quiet, load_model, unreadable, warned
 
 EXAMPLES = """\
   jaxqc inspect --checkpoint runs/first --images DIR --out inspected
@@ -62,4 +62,5 @@ def run(args: argparse.Namespace) -> int:
     known = f", {found.known} were there already or are copies" if found.known else ""
     print(f"{found.new} images into {found.ledger}{known}; {found.images_per_second:.1f} images/s")
     print(f"report: {found.report}")
+    warned(found.warnings, found.out / "problems.csv")
     return unreadable(found.reasons, found.bad, found.out / "problems.csv")

@@ -143,7 +143,8 @@ def _check(path: Path, table: Table, more: tuple[str, ...]) -> tuple[list[Item],
         seen.lots.setdefault(row["lot"], (found.where, row))
         time = _time(row["time"])
         if time is None and row["time"]:
-            message = f"{at}: time {row['time']!r} is not ISO 8601; write it as 2026-11-21T08:30"
+            way = "so it cannot order lots (they go by name then); write it as 2026-11-21T08:30"
+            message = f"{at}: time {row['time']!r} is not ISO 8601, {way}"
             problems.append(Problem(ident, "bad-time", message, "warning"))
         known = {name: row[name] for name in ("lot", "supplier", "product", "line", "machine")}
         items.append(Item(image, row["image"], **known, time=time, more={name: row[name] for name in more}))

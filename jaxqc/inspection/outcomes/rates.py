@@ -24,6 +24,8 @@ EXPECTED = 5
 ORDERS = 30
 """A before/after difference is shown where both windows have as many orders."""
 POWER = 0.8
+EXAMPLES = 3
+"""Lots that are named of those that did not match."""
 LEEWAY = 2
 """Days by which two windows may differ in length: a month of a leap year, a change of clocks."""
 
@@ -57,6 +59,10 @@ class OutcomeReport:
     groups: tuple[tuple[str, str, Group], ...]
     """(outcome, `grade` or `class` or `all`, the group)."""
     comparisons: tuple[Comparison, ...]
+    unmatched: tuple[str, ...] = ()
+    """Examples of lots that orders name and no inspection has, those of most orders first."""
+    inspected: tuple[str, ...] = ()
+    """Examples of inspected lots that no order names."""
 
 
 def outcome_report(ledger: Ledger, rules: GradeRules, model: str = "") -> OutcomeReport:
@@ -87,7 +93,17 @@ def outcome_report(ledger: Ledger, rules: GradeRules, model: str = "") -> Outcom
             groups.append((outcome, "class", having))
             comparisons.append(_risk(outcome, "class", having, without))
     total, unknown = sum(s.orders for s in sales), sum(s.orders for s in sales if s.lot is None)
-    return OutcomeReport(total, sum(s.orders for s in joined), unknown, tuple(groups), tuple(comparisons))
+    lost = sorted((s for s in sales if s.lot is not None and s.lot not in graded), key=lambda s: -s.orders)
+    named = {s.lot for s in joined}
+    return OutcomeReport(
+        total,
+        sum(s.orders for s in joined),
+        unknown,
+        tuple(groups),
+        tuple(comparisons),
+        unmatched=tuple(s.lot or "" for s in lost[:EXAMPLES]),
+        inspected=tuple(name for name in graded if name not in named)[:EXAMPLES],
+    )
 
 
 def before_after(
