@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -60,7 +61,7 @@ def test_mistakes_are_one_line_and_exit_2(arguments, message, capsys, tmp_path, 
 
 def test_a_path_that_is_not_there_is_one_line(capsys, monkeypatch):
     def absent(args):
-        open("nowhere/file")
+        Path("nowhere/file").read_text()
 
     monkeypatch.setattr(cli.recipes, "run", absent)
     assert main(["recipes"]) == 2

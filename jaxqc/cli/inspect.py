@@ -10,8 +10,9 @@ from jaxqc.cli.shared import add_checkpoint, add_quiet, load_model, unreadable, 
 EXAMPLES = """\
   jaxqc inspect --checkpoint runs/first --images DIR --out inspected
   jaxqc inspect --checkpoint runs/tiles --images lots.csv --out inspected --rules rules.py --mm-per-pixel .05
-A manifest (.csv, .parquet) has the columns `image` and `lot`, and any of `supplier`, `product`, `line`, `machine` and
-`time`; further ones are kept. In a folder, a subfolder is a lot. The same command again goes on where it ended.
+A manifest (.csv, .tsv, .txt, .parquet) has the columns `image` and `lot`, and any of `supplier`, `product`, `line`,
+`machine` and `time`; further ones are kept. In a folder, a subfolder is a lot. The same command again goes on where it
+ended. Warnings, such as times that were not read, are printed at the end, a line a kind.
 Exit code 1: done, but some files could not be inspected; OUT/problems.csv has them with the reasons.
 """
 

@@ -41,6 +41,7 @@ def test_separators_and_encodings(tmp_path, separator, encoding):
         ('image,"lot\nnumber"\n1,2\n', [("line 3", ("1", "2"))]),
         ('image,lot\n"=""007""",\'=1+1\n', [("line 2", ("007", "=1+1"))]),
         ("image,lot,,\n1,2,,\n", [("line 2", ("1", "2"))]),
+        ("image,lot\n1,2,\n", [("line 2", ("1", "2"))]),
         ('image,lot;12" pipe\n1,2\n', [("line 2", ("1", "2"))]),
         ("image,lot\n" + "x" * 200_000 + ",2", [("line 2", ("x" * 200_000, "2"))]),
         ("image,lot\n,\n \n", []),

@@ -51,8 +51,8 @@ def test_a_spreadsheet_s_ways_of_writing(ledger, tmp_path):
     assert sales["102"].told == {"returned": 1, "complained": 1}
     assert sales["101"].rating_sum == 4.5
     assert [note.partition("column ")[2] for note in notes] == [
-        "'complained': 1 cells hold 'NaN', taken as empty",
-        "'rating': 1 cells hold '#N/A', taken as empty",
+        "'complained': 1 cell holds 'NaN', taken as empty",
+        "'rating': 1 cell holds '#N/A', taken as empty",
         "'lot': numbers such as 101.0 are taken as 101; keep ids as text",
     ]
 

@@ -18,8 +18,8 @@ def test_warnings_are_summed_up_by_kind(tmp_path):
         problems.add(Problem("=x.png", "bad-time", "x", "warning"))
     own = f"{tmp_path}/lots.csv: "
     assert problems.summary() == (
-        f"{own}column 'lot': 1 cells hold 'NaN', taken as empty",
-        f"{own}column 'time': 1 cells hold 'n/a', taken as empty",
+        f"{own}column 'lot': 1 cell holds 'NaN', taken as empty",
+        f"{own}column 'time': 1 cell holds 'n/a', taken as empty",
         f"{own}column 'supplyer' is kept as it is; if it is the supplier, rename it 'supplier'",
         f"3 times: {own}line 2: time '1.11.2026' is not ISO 8601, so it cannot order lots (they go by name then); "
         "write it as 2026-11-21T08:30",

@@ -26,7 +26,8 @@ def emptied(table: Table, columns: Iterable[str], words: frozenset[str] = EMPTY)
         held = Counter(cell for cell in _cells(table, column) if cell.lower() in words)
         if held:
             shown = ", ".join(f"{printable(word)!r}" for word, _ in held.most_common(3))
-            note = f"column {column!r}: {held.total()} cells hold {shown}, taken as empty"
+            cells = "cell holds" if held.total() == 1 else "cells hold"
+            note = f"column {column!r}: {held.total()} {cells} {shown}, taken as empty"
             table = _changed(table, column, note, lambda cell: "" if cell.lower() in words else cell)
     return table
 

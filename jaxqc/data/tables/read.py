@@ -132,6 +132,8 @@ def _renamed(header: Sequence[str], known: Sequence[str], aliases: Mapping[str, 
 
 def _row(where: str, cells: Sequence[str], header: Sequence[str], separator: str) -> Row:
     fault = ""
+    while len(cells) > len(header) and not cells[-1].strip():  # a separator at the row's end
+        cells = cells[:-1]
     if len(cells) != len(header):
         sign = SEPARATORS.get(separator, separator)
         fault = f"{len(cells)} cells under {len(header)} columns; quote cells that hold a {sign}"
