@@ -21,7 +21,15 @@ _SHORTENED = re.compile(r"\d(?:[.,]\d+)?E\+\d+")
 
 
 def emptied(table: Table, columns: Iterable[str], words: frozenset[str] = EMPTY) -> Table:
-    """The table with "" for `words` in these columns, and a note for each column where there were any."""
+    """The table with "" for `words` in these columns, and a note for each column where there were any.
+
+    Examples:
+      >>> from jaxqc.data.tables.read import read_table
+      >>> _ = Path("lots.csv").write_text("lot,note\\nNaN,NaN\\n")
+      >>> table = emptied(read_table("lots.csv", ("lot",)), ("lot",))
+      >>> table.rows[0].cells, table.notes
+      (('', 'NaN'), ("lots.csv: column 'lot': 1 cell holds 'NaN', taken as empty",))
+    """
     for column in columns:
         held = Counter(cell for cell in _cells(table, column) if cell.lower() in words)
         if held:
@@ -35,6 +43,12 @@ def emptied(table: Table, columns: Iterable[str], words: frozenset[str] = EMPTY)
 def whole_ids(table: Table, columns: Iterable[str]) -> Table:
     """The table with 101 for 101.0 in columns of ids where every value ends so: programs write whole numbers as
     floating point in a column that has an empty cell. A note says so, and names long numbers that lost digits.
+
+    Examples:
+      >>> from jaxqc.data.tables.read import read_table
+      >>> _ = Path("lots.csv").write_text("lot,line\\n101.0,1.0\\n102.0,1.5\\n")
+      >>> [row.cells for row in whole_ids(read_table("lots.csv", ("lot",)), ("lot", "line")).rows]
+      [('101', '1.0'), ('102', '1.5')]
     """
     for column in columns:
         held = {cell for cell in _cells(table, column) if cell}

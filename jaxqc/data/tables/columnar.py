@@ -36,6 +36,6 @@ def _texts(column: Any) -> list[str]:
         column = column.cast(pa.string())
     try:
         values = column.to_pylist()
-    except (ValueError, OverflowError):
+    except (ValueError, OverflowError, KeyError):  # KeyError: a time zone that is not known here
         values = column.cast(pa.string()).to_pylist()
     return ["" if value is None or value != value else str(value).strip() for value in values]

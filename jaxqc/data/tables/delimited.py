@@ -14,7 +14,7 @@ from jaxqc.errors import UserError
 SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "vertical bar"}
 _NEWLINE = re.compile(r"\r\n|\r|\n")
 _BLANK = re.compile(r"(?:[ \t]*(?:\r\n|\r|\n))*")
-_NAMED = re.compile(r'"?sep=(.)"?[,;\t]*(?:\r\n|\r|\n)', re.IGNORECASE)
+_NAMED = re.compile(r'"?sep=([,;\t|])"?[,;\t]*(?:\r\n|\r|\n)', re.IGNORECASE)
 """The line by which spreadsheets name the separator."""
 _MARKS = (
     (b"\xef\xbb\xbf", "utf-8-sig"),
@@ -129,7 +129,10 @@ def _parse(text: str, separator: str, width: int | None) -> tuple[list[list[str]
         odd[row.number] = row.text
         return "skip"
 
-    names = [f"f{i}" for i in range(min(width or text.count(separator) + 1, _WIDEST))]
+    most = width or text.count(separator) + 1
+    if most > _WIDEST:
+        raise UserError(f"not CSV (more than {_WIDEST} columns)")
+    names = [f"f{i}" for i in range(most)]
     raw = text.encode("utf-8")
     try:
         table = csv.read_csv(

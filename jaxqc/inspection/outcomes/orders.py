@@ -137,7 +137,7 @@ def _yes(name: str, text: str) -> int | None:
 
 
 def _number(text: str, separator: str) -> float | None:
-    """Where commas separate no cells, one may stand before the decimals."""
+    """A finite number; its decimals may follow a comma where commas separate no cells."""
     try:
         value = float(text.replace(",", ".") if separator not in ("", ",") else text) if text else None
     except ValueError:
