@@ -76,6 +76,7 @@ def test_a_column_without_a_name_is_noted_where_it_holds_anything(tmp_path):
         ('image,lot\n1,2\n3,"4\n5,6\n', "line 3: not CSV .a quote is opened and never closed"),
         ('image,lot\n1\n2,"', "line 3: not CSV"),
         ("image,lot\n1,2\nGröße,3".encode("cp1252"), r"line 3: not UTF-8 \(byte 0xf6\); save it as UTF-8"),
+        ("image,lot\n".encode("utf-16-le"), "UTF-16 without a byte-order mark; save it as UTF-8"),
         (b"\xff\xfea", "not UTF-16, though its first bytes say so"),
     ],
 )

@@ -39,6 +39,8 @@ def decode(raw: bytes) -> str:
       'Lot\\tA'
     """
     encoding = next((name for mark, name in _MARKS if raw.startswith(mark)), "utf-8")
+    if encoding == "utf-8" and b"\0" in raw[:2]:
+        raise UserError("UTF-16 without a byte-order mark; save it as UTF-8 (spreadsheets: CSV UTF-8)")
     try:
         return raw.decode(encoding)
     except UnicodeDecodeError as e:
