@@ -100,7 +100,7 @@ def test_outcomes_from_file_to_report(file, tmp_path, capsys):
 def test_orders_of_no_inspected_lot_are_exit_1_with_examples(file, tmp_path, capsys):
     (tmp_path / "returns.csv").write_text("lot,order,returned\nlot 1.0,a,yes\nlot 2.0,b,no\nlot 1.0,c,no\n,d,no\n")
     assert main(["ledger", "import-outcomes", str(tmp_path / "returns.csv"), "--ledger", file]) == 0
-    capsys.readouterr()
+    assert "it names 'lot 1.0', 'lot 2.0', the ledger '[red]x" in capsys.readouterr().err
     out = tmp_path / "absent" / "outcomes.json"
     assert main(["ledger", "outcomes", "--ledger", file, "--json", str(out)]) == 1
     done = capsys.readouterr()

@@ -10,7 +10,8 @@ from jaxqc.errors import UserError
 def columns_of(file: Path) -> tuple[list[str], Iterator[tuple[int, list[str]]]]:
     """The columns' names, and the rows as (number from 1, cells); null and NaN are "".
 
-    Dates and times are ISO 8601; one that Python's calendar does not have (the years 1 to 9999) is a text that is none.
+    Dates and times are ISO 8601, with a zone in UTC. One outside of the years 1 to 9999, which Python has, is a
+    text that is no time.
 
     Raises:
       UserError: no readable Parquet file.
@@ -30,12 +31,14 @@ def _texts(column: Any) -> list[str]:
     import pyarrow as pa
 
     kind = column.type
-    if pa.types.is_timestamp(kind) and kind.unit == "ns":  # Python's times end at microseconds, pandas writes these
-        column = column.cast(pa.timestamp("us", kind.tz), safe=False)
+    if pa.types.is_timestamp(kind):
+        # Python's times end at microseconds, pandas writes nanoseconds; a zone may be one that is not known here.
+        unit = "us" if kind.unit == "ns" else kind.unit
+        column = column.cast(pa.timestamp(unit, kind.tz and "UTC"), safe=kind.unit != "ns")
     if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
         column = column.cast(pa.string())
     try:
         values = column.to_pylist()
-    except (ValueError, OverflowError, KeyError):  # KeyError: a time zone that is not known here
+    except (ValueError, OverflowError):
         values = column.cast(pa.string()).to_pylist()
     return ["" if value is None or value != value else str(value).strip() for value in values]

@@ -23,11 +23,13 @@ from jaxqc.data.tables.cells import emptied, whole_ids, yes_or_no
 from jaxqc.data.tables.read import Table, check_columns, plain_name, read_table
 from jaxqc.errors import UserError
 from jaxqc.inspection.ledger.rows import batched, storable
-from jaxqc.inspection.ledger.schema import outcomes
+from jaxqc.inspection.ledger.schema import lots, outcomes
 from jaxqc.inspection.ledger.store import CHUNK, Ledger
 
 COLUMNS = ("order", "lot", "returned", "complained", "rating", "time", "supplier", "product", "line")
 TOLD = ("returned", "complained", "rating")
+EXAMPLES = 3
+"""Lots that are named of those that did not match."""
 ALIASES = {f"{name}_id": name for name in COLUMNS}
 IDS = ("order", "lot", "supplier", "product", "line")
 
@@ -69,7 +71,7 @@ def import_outcomes(ledger: Ledger, file: str | Path) -> Imported:
         counts.update(ledger.database.write(lambda connection, some=some: _upsert(ledger, connection, some)))
     unused = [column for column in table.header if column not in COLUMNS]
     notes = [*table.notes, *(f"column {printable(column)!r} is not used{_hint(column)}" for column in unused)]
-    notes += [note for note in (_only_returns(table),) if note]
+    notes += [note for note in (_only_returns(table), _strangers(ledger, table)) if note]
     return Imported(counts["new"], counts["changed"], counts["same"], tuple(bad), tuple(notes))
 
 
@@ -166,6 +168,17 @@ def _only_returns(table: Table) -> str:
     if told != {True}:
         return ""
     return "every order in the file was returned: without the orders that were kept, rates mean nothing"
+
+
+def _strangers(ledger: Ledger, table: Table) -> str:
+    """A note where the file names lots and the ledger has none of them, with examples of both."""
+    named = dict.fromkeys(lot for _, cells in table.records() if (lot := cells.get("lot", "")))
+    with ledger.database.reading() as connection:
+        known = list(connection.scalars(sa.select(lots.c.name).order_by(lots.c.name)))
+    if not named or not known or not named.keys().isdisjoint(known):
+        return ""
+    both = (", ".join(f"'{printable(name)}'" for name in list(names)[:EXAMPLES]) for names in (named, known))
+    return "no lot of the file was inspected so far: it names {}, the ledger {}".format(*both)
 
 
 def _hint(column: str) -> str:

@@ -14,7 +14,7 @@ from jaxqc.errors import UserError
 from jaxqc.inspection.findings import GRADES, LotFinding
 from jaxqc.inspection.ledger.queries import lot_findings
 from jaxqc.inspection.ledger.store import Ledger
-from jaxqc.inspection.outcomes.orders import moment
+from jaxqc.inspection.outcomes.orders import EXAMPLES, moment
 from jaxqc.inspection.outcomes.proportions import Estimate, cases_needed, difference, relative_risk
 from jaxqc.inspection.outcomes.sales import CONFIDENCE, OUTCOMES, Group, group_of, sales_by_lot
 from jaxqc.inspection.rules import GradeRules
@@ -24,8 +24,6 @@ EXPECTED = 5
 ORDERS = 30
 """A before/after difference is shown where both windows have as many orders."""
 POWER = 0.8
-EXAMPLES = 3
-"""Lots that are named of those that did not match."""
 LEEWAY = 2
 """Days by which two windows may differ in length: a month of a leap year, a change of clocks."""
 
