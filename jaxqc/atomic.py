@@ -2,8 +2,12 @@
 
 import contextlib
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
+
+REMAINS = re.compile(r"\..+\.\d+\.part")
+"""Names of files that `whole_file` had yet to finish."""
 
 
 @contextlib.contextmanager
@@ -33,3 +37,21 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
     """A text, as UTF-8 with its newlines as they are, in a file that appears whole. Raises OSError."""
     with whole_file(path) as part:
         part.write_text(text, encoding="utf-8", newline="\n")
+
+
+def clear_remains(folder: str | os.PathLike[str]) -> tuple[Path, ...]:
+    """Removes what killed writes left in a folder and in its folders, and returns it; only one process may write there.
+
+    Folders that hold a file `.lock` are left alone: somebody else may be writing in them.
+
+    Examples:
+      >>> Path(".list.txt.4711.part").touch()
+      >>> [path.name for path in clear_remains(".")]
+      ['.list.txt.4711.part']
+    """
+    inner = [path for path in Path(folder).glob("*/") if not path.is_symlink() and not (path / ".lock").exists()]
+    found = [path for place in (Path(folder), *inner) for path in place.glob(".*.part") if REMAINS.fullmatch(path.name)]
+    for path in found:
+        with contextlib.suppress(OSError):
+            path.unlink()
+    return tuple(found)
