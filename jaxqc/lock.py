@@ -1,7 +1,7 @@
 """One program at a time in a folder of results: the lock that `train`, `fit`, `inspect`, `export` and `evaluate` take.
 
-The operating system holds it (`filelock`: flock, on Windows msvcrt), so it ends with its process, however that ends: the
-file that a killed one leaves is taken over. On NFS it works where the mount passes locks on (Linux does by default).
+The operating system holds it (`filelock`: flock, on Windows msvcrt), so it ends with its process, however that ends: a
+killed one's file is taken over. On NFS it works where the mount passes locks on (Linux does by default).
 """
 
 import contextlib
@@ -23,6 +23,8 @@ LOCK = ".lock"
 """In the folder: the lock's file, which says who holds it; gone when the folder is free."""
 MOMENT = 0.5
 """Seconds to wait for a holder that is leaving."""
+WRITING = 30.0
+"""Seconds to wait for a holder that writes what it has measured."""
 NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP)
 """Errors of a filesystem that has no locks."""
 

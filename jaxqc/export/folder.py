@@ -10,6 +10,7 @@ SHA256SUMS        of all of them, for `sha256sum -c`
 Nothing here needs JAX.
 """
 
+import glob
 import io
 import json
 import os
@@ -24,6 +25,7 @@ import numpy as np
 
 from jaxqc.data.problems import printable
 from jaxqc.errors import UserError
+from jaxqc.lock import LOCK, locked
 from jaxqc.training.checksums import SUMS, DamagedError, check_sums, write_sums
 from jaxqc.types import ArrayLike
 
@@ -67,17 +69,20 @@ def landing(out: Path) -> Iterator[Path]:
     """A new folder that becomes `out`, with its sums, when the block ends well; else nothing of it is left.
 
     Raises:
-      UserError: `out` is there and not empty, or it cannot be written.
+      UserError: `out` is there and not empty, another program is writing it, or it cannot be written.
     """
     name = printable(out)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(f"{name}: there already; choose another folder, or remove it first")
     part = out.with_name(f".{out.name}.part-{os.getpid()}")
     try:
-        part.mkdir(parents=True)
-        yield part
-        write_sums(part)
-        part.replace(out)
+        with locked(out):
+            if any(path.name != LOCK for path in out.iterdir()):
+                raise UserError(f"{name}: there already; choose another folder, or remove it first")
+            for remains in out.parent.glob(f".{glob.escape(out.name)}.part-*"):  # of killed exports
+                shutil.rmtree(remains, ignore_errors=True)
+            part.mkdir(parents=True)
+            yield part
+            write_sums(part)
+        part.replace(out)  # which does not replace a folder that another export has filled in this instant
     except OSError as e:
         raise UserError(f"{name}: cannot be written ({e.strerror or e}); make room there or choose another") from e
     finally:
@@ -108,8 +113,9 @@ def read(path: str | Path) -> Contents:
     try:
         if not (folder / SUMS).is_file():
             raise DamagedError(f"{SUMS} is missing")
-        check_sums(folder)
         graph = folder / GRAPHS[meta["graph"]]
+        read_here = (graph.name, META, GOLDEN, *[WEIGHTS] * (meta["graph"] == "stablehlo"))
+        check_sums(folder, read_here)
         weights = _arrays(folder / WEIGHTS) if meta["graph"] == "stablehlo" else {}
         golden = _arrays(folder / GOLDEN)
         if not graph.is_file():

@@ -9,6 +9,7 @@ from jaxqc.data.open import Keys, keys_of, open_data
 from jaxqc.data.readers import Reader
 from jaxqc.data.splits import apply_protocol, choose_protocol, read_splits
 from jaxqc.errors import UserError, suggest
+from jaxqc.lock import WRITING, locked
 from jaxqc.saliency.evaluate import Evaluation, evaluate_dataset, write_evaluation
 from jaxqc.saliency.model import Model
 from jaxqc.training.record import evaluation_folder
@@ -58,7 +59,8 @@ def evaluate(
     result = evaluate_dataset(model, part, protocol, split, size, progress)
     result = dataclasses.replace(result, about={"data": where, **result.about}, folder=folder)
     if folder is not None:
-        write_evaluation(result, model, part, folder, worst)
+        with locked(folder, wait=WRITING):
+            write_evaluation(result, model, part, folder, worst)
     return result
 
 

@@ -20,6 +20,7 @@ from jaxqc.config import TrainConfig
 from jaxqc.errors import UserError, suggest
 from jaxqc.fields import as_now, from_dict, to_dict
 from jaxqc.training.checksums import DamagedError, check_sums, write_sums
+from jaxqc.training.folder_sums import check_folder
 
 FORMAT = 1
 """Version of the checkpoint's layout."""
@@ -192,7 +193,7 @@ def load_variables(
     meta also has its `step` and, as `metrics`, the last evaluation up to then.
 
     Raises:
-      UserError: no such folder, no checkpoint in it, or a damaged one (the sound ones are named).
+      UserError: no such folder, no checkpoint in it, a damaged one (the sound ones are named), or another damaged file.
     """
     run = Path(run_dir)
     if which not in ("best", "last"):
@@ -209,10 +210,13 @@ def load_variables(
         last = "which='last', or " if others and others[-1] > step else ""
         offer = f"step {others[-1]} is there too ({last}a copy without {step})" if others else "no other"
         raise UserError(f"{path} is damaged ({e}); {offer}") from e
+    check_folder(run, record)
     meta_path = run / "meta.json"
     try:
         meta = json.loads(meta_path.read_text(encoding="utf-8")) if meta_path.is_file() else {}
-    except ValueError as e:
+        if not isinstance(meta, dict):
+            raise ValueError("no record")
+    except (OSError, ValueError) as e:
         raise UserError(f"{meta_path}: damaged ({e}); copy the whole run folder again") from e
     variables = variables_of(flat)
     config = from_dict(record["config"], kind, where=f"{path}: config")
