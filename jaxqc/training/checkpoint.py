@@ -20,7 +20,7 @@ from jaxqc.config import TrainConfig
 from jaxqc.errors import UserError, suggest
 from jaxqc.fields import as_now, from_dict, to_dict
 from jaxqc.training.checksums import DamagedError, check_sums, write_sums
-from jaxqc.training.folder_sums import check_folder
+from jaxqc.training.folder_sums import check_folder, check_promise, check_step
 
 FORMAT = 1
 """Version of the checkpoint's layout."""
@@ -133,6 +133,7 @@ def read(path: Path) -> tuple[Flat, dict[str, Any]]:
     from orbax.checkpoint import v1 as ocp
 
     # Before Orbax opens it: on a broken file its many readers each fail in their own way, and aloud.
+    check_step(path)
     check_sums(path)
     try:
         record = _record(path)
@@ -199,6 +200,7 @@ def load_variables(
     if which not in ("best", "last"):
         raise UserError(f"checkpoint: {which!r}{suggest(which, ('best', 'last'))}")
     steps = steps_in(run / "checkpoints")
+    check_folder(run)
     if not steps:
         raise UserError(f"{run}: no checkpoint there (a run folder holds checkpoints/STEP)")
     step = _best_step(run, steps) if which == "best" else steps[-1]
@@ -210,7 +212,7 @@ def load_variables(
         last = "which='last', or " if others and others[-1] > step else ""
         offer = f"step {others[-1]} is there too ({last}a copy without {step})" if others else "no other"
         raise UserError(f"{path} is damaged ({e}); {offer}") from e
-    check_folder(run, record)
+    check_promise(run, record)
     meta_path = run / "meta.json"
     try:
         meta = json.loads(meta_path.read_text(encoding="utf-8")) if meta_path.is_file() else {}

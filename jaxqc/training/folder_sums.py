@@ -104,15 +104,30 @@ def drop_sums(folder: Path) -> None:
     (folder / SUMS).unlink(missing_ok=True)
 
 
-def check_folder(folder: Path, record: dict[str, Any] | None = None) -> None:
+def check_promise(folder: Path, record: dict[str, Any]) -> None:
+    """Raises UserError where a folder's list is gone, which was there when this checkpoint's record was written."""
+    if PROMISE.items() <= record.items() and not (folder / SUMS).is_file():
+        raise UserError(_told(folder, DamagedError(f"{SUMS} is missing")))
+
+
+def check_step(path: Path) -> None:
+    """Raises DamagedError where the list of the checkpoint `path` is not the one that its run's folder has a sum of."""
+    folder = path.parent.parent
+    try:
+        lines = read_lines(folder)
+    except DamagedError:  # absent, or named by `check_folder`
+        return
+    name = (path / SUMS).relative_to(folder).as_posix()
+    check_lines(folder, tuple(line for line in lines if line[1] == name))
+
+
+def check_folder(folder: Path) -> None:
     """Compares the files that do not grow with the list, where there is one.
 
-    record: of a checkpoint there; it knows whether there has to be one.
-
     Raises:
-      UserError: a file is missing or altered, the list is damaged, or gone though the run had one.
+      UserError: a file is missing or altered, or the list is damaged.
     """
-    if not (folder / SUMS).is_file() and not (PROMISE.items() <= (record or {}).items()):
+    if not (folder / SUMS).is_file():
         return
     try:
         for kept in range(3):  # a run that goes on there may replace a file between a look at the list and one at it
@@ -127,8 +142,7 @@ def check_folder(folder: Path, record: dict[str, Any] | None = None) -> None:
 
 
 def _check_still(folder: Path, lines: Lines) -> None:
-    inner = lambda name: _part_of(name) in OWN_SUMS and (folder / name).parent.is_dir()  # else it was removed whole
-    check_lines(folder, tuple(line for line in lines if _part_of(line[1]) in STILL or inner(line[1])))
+    check_lines(folder, tuple(line for line in lines if _part_of(line[1]) in STILL))
     odd = next((name for _, name in lines if _part_of(name) not in (*STILL, *GROWING, *OWN_SUMS)), None)
     if odd is not None:
         raise DamagedError(f"{SUMS} is not whole: {odd!r} is no file of a run")

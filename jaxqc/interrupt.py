@@ -1,0 +1,99 @@
+"""Ctrl-C of the program: one line and exit code 130, however often it comes and whatever is going on.
+
+Python's own answer is an exception at any place. In a destructor or a callback it is printed and forgotten; a second one
+while the first is unwinding, or at the end of the process, is a traceback.
+"""
+
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+CODE = 130
+
+
+def ends_on_interrupt(program: Callable[[], int]) -> int:
+    """Runs a program (to be called in the main thread); its exit code.
+
+    The first Ctrl-C raises `KeyboardInterrupt`, and what is under way is ended in order: a checkpoint being written is
+    finished. Another one ends the process at once. Files appear whole or not at all, so that either loses nothing.
+    """
+    old = signal.signal(signal.SIGINT, _first)
+    try:
+        code = program()
+    except KeyboardInterrupt:  # while modules are imported
+        _say()
+        code = CODE
+    if code == CODE:
+        # Not by way of Python's end, which waits for threads that the interrupt may have left.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        _leave()
+    signal.signal(signal.SIGINT, old)
+    return code
+
+
+def was_interrupted(error: BaseException) -> bool:
+    """True where an exception came of a Ctrl-C: of another one in its course, as a loop that is found closed.
+
+    Examples:
+      >>> try:
+      ...     try:
+      ...         raise KeyboardInterrupt
+      ...     finally:
+      ...         raise RuntimeError("Event loop is closed")
+      ... except RuntimeError as error:
+      ...     was_interrupted(error)
+      True
+    """
+    return any(isinstance(one, KeyboardInterrupt) for one in causes(error))
+
+
+def causes(error: BaseException) -> list[BaseException]:
+    """An exception and those in whose course it came, the last first."""
+    found = [error]
+    while (earlier := found[-1].__cause__ or found[-1].__context__) is not None and earlier not in found:
+        found.append(earlier)
+    return found
+
+
+def _first(number: int, frame: FrameType | None) -> None:
+    signal.signal(signal.SIGINT, _second)
+    # What now fails in threads and destructors fails because of this.
+    logging.disable(logging.CRITICAL)
+    threading.excepthook = _silent
+    sys.unraisablehook = _unraisable
+    raise KeyboardInterrupt
+
+
+def _second(number: int, frame: FrameType | None) -> None:
+    _say()
+    _leave()
+
+
+def _say() -> None:
+    show_cursor = b"\x1b[?25h" if os.isatty(2) else b""  # a progress bar had hidden it
+    os.write(2, show_cursor + b"jaxqc: interrupted\n")
+
+
+def _leave() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except Exception:
+            continue
+    os._exit(CODE)
+
+
+def _silent(_: Any) -> None:
+    pass
+
+
+def _unraisable(failure: Any) -> None:
+    """Where Python could not raise the `KeyboardInterrupt` it would go on as if there had been none."""
+    if isinstance(failure.exc_value, KeyboardInterrupt):
+        _say()
+        _leave()
