@@ -1,7 +1,7 @@
 """Ctrl-C of the program: one line and exit code 130, however often it comes and whatever is going on.
 
-Python's own answer is an exception at any place. In a destructor or a callback it is printed and forgotten; a second one
-while the first is unwinding, or at the end of the process, is a traceback.
+Python's own answer is an exception at any place. In a destructor or a callback it is printed and forgotten; a second
+one while the first is unwinding, or at the end of the process, is a traceback.
 """
 
 import logging

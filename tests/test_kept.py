@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from PIL import Image
 from jaxqc import api
 from jaxqc.cli import main
 from jaxqc.data.open import open_data
+from jaxqc.lock import locked
 from jaxqc.training.folder_sums import kept_file
 from tests.support.tiny_run import plates, recipe, run_folder, tiny_network  # noqa: F401 - fixtures
 
@@ -36,6 +38,16 @@ def test_a_refused_call_leaves_the_split_lists(run, recipe, plates, capsys):
     assert train(run, recipe, plates, "--seed", "3") == 2
     assert train(run, recipe, plates, "--no-resume") == 2
     assert (run / "splits" / "test.txt").read_text() == before
+
+
+def test_two_programs_do_not_share_a_folder(run, recipe, plates, capsys):
+    with ThreadPoolExecutor(1) as another:
+        holding = locked(run)
+        another.submit(holding.__enter__).result()
+        assert train(run, recipe, plates) == 2
+        assert "in use by process" in capsys.readouterr().err
+        another.submit(holding.__exit__, None, None, None).result()
+    assert main(["verify", str(run)]) == 0
 
 
 def test_a_finished_run_keeps_its_golden_record_and_papers(run, recipe, plates):

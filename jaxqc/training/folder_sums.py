@@ -110,6 +110,13 @@ def check_promise(folder: Path, record: dict[str, Any]) -> None:
         raise UserError(_told(folder, DamagedError(f"{SUMS} is missing")))
 
 
+def unlisted(folder: Path) -> str:
+    """A line for people where a folder has no list, as those of earlier versions; else ""."""
+    if not folder.is_dir() or (folder / SUMS).is_file():
+        return ""
+    return f"{printable(folder)}: no {SUMS}, as in earlier versions; only its checkpoints are compared with their sums"
+
+
 def check_step(path: Path) -> None:
     """Raises DamagedError where the list of the checkpoint `path` is not the one that its run's folder has a sum of."""
     folder = path.parent.parent
@@ -163,8 +170,7 @@ def check_all(folder: Path) -> tuple[str, ...]:
     inside = {path.relative_to(folder).as_posix() for path in places[1:]}
     open_names = [name for names in found for name in names[1] if name not in inside]
     lines = [f"{sum(count for count, _ in found)} files are as they were written"]
-    without = [printable(place) for place in places if not (place / SUMS).is_file()]
-    lines += [f"{place}: no {SUMS}, as in earlier versions; only checkpoints were compared" for place in without]
+    lines += filter(None, map(unlisted, places))
     return (*lines, *[f"not covered by sums: {', '.join(map(printable, open_names))}"] * bool(open_names))
 
 
@@ -178,6 +184,8 @@ def _check_one(place: Path) -> tuple[int, list[str]]:
         check_lines(place, lines)
         if lines:
             _check_still(place, lines)
+        if any(_part_of(name) not in STILL for _, name in lines):  # no run is under way there
+            check_listed(lines, _names(place, (*GROWING[:2], *OWN_SUMS)))
         covered |= {name for _, name in lines}
         count += len({name for _, name in lines})
         for step in (f for kind in OWN_SUMS for f in sorted((place / kind).glob("*")) if (f / SUMS).is_file()):

@@ -13,7 +13,7 @@ import jaxqc
 from jaxqc.anomaly.collecting import load_batches
 from jaxqc.anomaly.detectors import Gaussian, PatchCore, Spade
 from jaxqc.anomaly.features import load_backbone
-from jaxqc.anomaly.fit import divide, fit
+from jaxqc.anomaly.fit import begin, divide, fit
 from jaxqc.anomaly.model import load
 from jaxqc.cli import main
 from jaxqc.data.readers import open_dataset
@@ -151,6 +151,41 @@ def test_unusable_files_refuse_or_are_left_out(recipe, boards, tmp_path):
     model = fit(configured(recipe, "gaussian", data=lenient), data, progress=False)
     assert len(model.skipped) == 1
     assert np.isfinite(model.model.score(np.zeros((1, 48, 48, 3), np.uint8))[1]).all()
+
+
+def left_by_a_killed_fit(folder):
+    for name in ("config.json", "meta.json", "golden.npz", "SHA256SUMS", ".lock", ".golden.npz.4711.part"):
+        folder.mkdir(exist_ok=True)
+        (folder / name).write_text('{"backbone": {}, "detector": {}, "decision": {}}')
+    (folder / "state" / "0.orbax-checkpoint-tmp").mkdir(parents=True)
+
+
+def test_a_killed_fit_begins_anew(recipe, data, tmp_path):
+    folder, notes = tmp_path / "fit", []
+    left_by_a_killed_fit(folder)
+    fit(configured(recipe, "full rank"), data, folder, progress=False, note=notes.append)
+    assert any("an earlier fit was ended before its end" in line for line in notes)
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "SHA256SUMS",
+        "config.json",
+        "golden.npz",
+        "meta.json",
+        "state",
+    ]
+    assert verify(folder).files == ("14 files are as they were written",)
+
+
+@pytest.mark.parametrize("name", ["statements.txt", "config.json.bak", "training", "golden.npz.txt", ".hidden"])
+def test_a_folder_with_anything_else_is_no_fits(tmp_path, name):
+    left_by_a_killed_fit(tmp_path)
+    (tmp_path / name).touch()
+    with pytest.raises(UserError, match=f"not empty .it holds {name}.; choose another --out"):
+        begin(tmp_path, False, print)
+    (tmp_path / name).unlink()
+    (tmp_path / "config.json").write_text('{"mine": true}')
+    with pytest.raises(UserError, match=r"it holds config\.json"):
+        begin(tmp_path, False, print)
+    assert (tmp_path / "state").is_dir()
 
 
 def test_the_verbs(recipe, boards, weights, tmp_path, capsys):
