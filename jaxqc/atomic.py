@@ -40,17 +40,21 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
 
 
 def clear_remains(folder: str | os.PathLike[str]) -> tuple[Path, ...]:
-    """Removes what killed writes left in a folder and in its folders, and returns it; only one process may write there.
+    """Removes what killed writes left in a folder and below it, and returns it; only one process may write there.
 
-    Folders that hold a file `.lock` are left alone: somebody else may be writing in them.
+    Folders below that hold a file `.lock` are left alone: somebody else may be writing in them.
 
     Examples:
       >>> Path(".list.txt.4711.part").touch()
       >>> [path.name for path in clear_remains(".")]
       ['.list.txt.4711.part']
     """
-    inner = [path for path in Path(folder).glob("*/") if not path.is_symlink() and not (path / ".lock").exists()]
-    found = [path for place in (Path(folder), *inner) for path in place.glob(".*.part") if REMAINS.fullmatch(path.name)]
+    found = []
+    for place, folders, files in os.walk(folder):
+        if ".lock" in files and place != os.fspath(folder):
+            folders.clear()
+            continue
+        found += [Path(place, name) for name in files if REMAINS.fullmatch(name)]
     for path in found:
         with contextlib.suppress(OSError):
             path.unlink()
