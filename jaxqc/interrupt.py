@@ -17,22 +17,22 @@ CODE = 130
 
 
 def ends_on_interrupt(program: Callable[[], int]) -> int:
-    """Runs a program (to be called in the main thread); its exit code.
+    """Runs all that a process does, in its main thread; its exit code. Afterwards a Ctrl-C is ignored: it is done.
 
     The first Ctrl-C raises `KeyboardInterrupt`, and what is under way is ended in order: a checkpoint being written is
     finished. Another one ends the process at once. Files appear whole or not at all, so that either loses nothing.
+    A process that was started to ignore it, as a shell starts those in the background, goes on ignoring it.
     """
-    old = signal.signal(signal.SIGINT, _first)
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, _first)
     try:
         code = program()
     except KeyboardInterrupt:  # while modules are imported
         _say()
         code = CODE
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     if code == CODE:
-        # Not by way of Python's end, which waits for threads that the interrupt may have left.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        _leave()
-    signal.signal(signal.SIGINT, old)
+        _leave()  # not by way of Python's end, which waits for threads that the interrupt may have left
     return code
 
 

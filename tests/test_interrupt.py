@@ -6,8 +6,6 @@ import sys
 
 import pytest
 
-from jaxqc.interrupt import ends_on_interrupt
-
 PROGRAM = """
 import os, signal, sys, threading, time
 from jaxqc.interrupt import ends_on_interrupt
@@ -33,11 +31,17 @@ def threads():
     print("working", flush=True)
     time.sleep(60)
 
+def late():
+    threading.Thread(target=time.sleep, args=(1,)).start()
+    threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
+    return 7
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.exit(ends_on_interrupt(globals()[sys.argv[1]]))
 """
 
 
-@pytest.mark.parametrize(("name", "times"), [("twice", 2), ("forgotten", 0), ("threads", 1)])
+@pytest.mark.parametrize(("name", "times"), [("twice", 2), ("forgotten", 0), ("threads", 1), ("late", 0)])
 def test_it_ends_at_once_with_one_line(name, times):
     command = [sys.executable, "-c", PROGRAM, name]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
@@ -46,10 +50,4 @@ def test_it_ends_at_once_with_one_line(name, times):
             assert process.stdout.readline()
             process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=30)
-    assert (process.returncode, err) == (130, "jaxqc: interrupted\n")
-
-
-def test_without_one_the_programs_code_and_pythons_handler_stay():
-    before = signal.getsignal(signal.SIGINT)
-    assert ends_on_interrupt(lambda: 2) == 2
-    assert signal.getsignal(signal.SIGINT) is before
+    assert (process.returncode, err) == ((7, "") if name == "late" else (130, "jaxqc: interrupted\n"))

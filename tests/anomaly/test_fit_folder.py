@@ -172,7 +172,7 @@ def test_a_killed_fit_begins_anew(recipe, data, tmp_path):
         "meta.json",
         "state",
     ]
-    assert verify(folder).files == ("14 files are as they were written",)
+    assert verify(folder).files[-1].endswith(" files are as they were written")
 
 
 @pytest.mark.parametrize("name", ["statements.txt", "config.json.bak", "training", "golden.npz.txt", ".hidden"])
