@@ -93,7 +93,7 @@ def _silent(_: Any) -> None:
 
 
 def _unraisable(failure: Any) -> None:
-    """Where Python could not raise the `KeyboardInterrupt` it would go on as if there had been none."""
+    """Ends the process where Python cannot raise the `KeyboardInterrupt`: it would go on as if there had been none."""
     if isinstance(failure.exc_value, KeyboardInterrupt):
         _say()
         _leave()

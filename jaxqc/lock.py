@@ -92,7 +92,7 @@ def _sign(file: Path) -> None:
 
 
 def _holder(file: Path) -> str:
-    """Who holds the lock, in words."""
+    """The holder of the lock, in words."""
     try:
         found = json.loads(file.read_text("utf-8"))
         return f"in use by process {found['pid']} on {found['host']} since {found['since']} ({found['command']})"

@@ -16,7 +16,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -73,12 +73,14 @@ def landing(out: Path) -> Iterator[Path]:
     """
     name = printable(out)
     part = out.with_name(f".{out.name}.part-{os.getpid()}")
+    stack = ExitStack()
     try:
         with locked(out):
             if any(path.name != LOCK for path in out.iterdir()):
                 raise UserError(f"{name}: there already; choose another folder, or remove it first")
             for remains in out.parent.glob(f".{glob.escape(out.name)}.part-*"):  # of killed exports
                 shutil.rmtree(remains, ignore_errors=True)
+            stack.callback(shutil.rmtree, part, ignore_errors=True)
             part.mkdir(parents=True)
             yield part
             write_sums(part)
@@ -86,7 +88,7 @@ def landing(out: Path) -> Iterator[Path]:
     except OSError as e:
         raise UserError(f"{name}: cannot be written ({e.strerror or e}); make room there or choose another") from e
     finally:
-        shutil.rmtree(part, ignore_errors=True)
+        stack.close()
 
 
 def save_arrays(file: Path, arrays: Mapping[str, ArrayLike]) -> None:

@@ -71,7 +71,7 @@ def kept_file(folder: Path, name: str) -> Iterator[Path]:
 
 
 def _listed(folder: Path) -> Lines:
-    """What is listed; of a folder without a list, its files as they are now."""
+    """The list; of a folder without one, its files as they are now."""
     if not (folder / SUMS).is_file():
         return sums_of(folder, _names(folder, STILL))
     try:

@@ -113,7 +113,7 @@ class _Sitting:
     """Logs of the steps since the last log line, so that a line is whole though a save falls within it."""
     seconds: float = 0.0
     logged: Mark | None = None
-    """Of metrics.jsonl when the checkpoint was saved from which this sitting goes on."""
+    """The state of metrics.jsonl when the checkpoint was saved from which this sitting goes on."""
 
     def __post_init__(self) -> None:
         config, method = self.config, self.method
