@@ -12,6 +12,7 @@ from PIL import Image
 from jaxqc import api
 from jaxqc.cli import main
 from jaxqc.data.open import open_data
+from jaxqc.errors import UserError
 from jaxqc.lock import locked
 from jaxqc.training.folder_sums import kept_file
 from tests.support.tiny_run import plates, recipe, run_folder, tiny_network  # noqa: F401 - fixtures
@@ -87,6 +88,8 @@ def test_a_damaged_meta_file_is_named(run, capsys):
     (run / "meta.json").write_text('{"classes": ')
     assert main(["verify", str(run)]) == 2
     assert "damaged (meta.json is not as it was saved)" in capsys.readouterr().err
+    with pytest.raises(UserError, match=r"damaged \(meta\.json is not as it was saved\)"):
+        api.load(run)
 
 
 def test_other_data_with_some_equal_ids_get_their_own_split(run, plates, tmp_path):

@@ -155,7 +155,7 @@ def begin(folder: Path, resumes: bool, note: Callable[[str], None]) -> None:
     if finished or foreign:
         holds = "it holds a finished fit" if finished else f"it holds {printable(foreign[0])}"
         raise UserError(f"{folder}: not empty ({holds}); choose another --out, or remove it")
-    old = [folder / name for name in UNFINISHED if name in left]
+    old = [folder / name for name in reversed(UNFINISHED) if name in left]  # last what other processes know it by
     if old and jax.process_index() == 0:
         note(f"{folder}: an earlier fit was ended before its end; it is made anew")
         for path in old:

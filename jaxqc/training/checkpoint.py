@@ -7,6 +7,7 @@ config.json         the recipe;  meta.json  classes, mean, std, data digest, ver
 
 import contextlib
 import json
+import logging
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -38,6 +39,7 @@ class Checkpoints:
     def __init__(self, folder: Path) -> None:
         from orbax.checkpoint import v1 as ocp
 
+        logging.getLogger("absl").addFilter(_is_news)
         self.folder, self.best_step = folder.resolve(), -1
         self._pending: tuple[int, Future[None]] | None = None
         self._finisher = ThreadPoolExecutor(1, "checkpoint")
@@ -103,6 +105,11 @@ class Checkpoints:
             f"{self.folder}: saving the checkpoint of step {step} failed ({_reason(error)}); {kept}; make room or mend "
             "the folder's permissions and run the same command again to go on"
         )
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """False for errors that Orbax both logs with their tracebacks and raises, so that we name them."""
+    return record.levelno < logging.ERROR or "orbax" not in record.pathname
 
 
 class _Keep:

@@ -15,6 +15,7 @@ import jax
 import numpy as np
 
 import jaxqc
+from jaxqc.atomic import whole_file, write_text
 from jaxqc.data.dataset import ArrayDataset, Dataset
 from jaxqc.errors import UserError
 from jaxqc.fields import to_dict
@@ -101,8 +102,8 @@ def evaluation_folder(out: str | Path | None, run: str | Path | None, *names: st
 def write_measures(out: Path, report: dict[str, Any], rows: Sequence[dict[str, Any]]) -> None:
     """`evaluation.json` and, a row an image, `per_image.csv` of an evaluation; OSError where they cannot be written."""
     out.mkdir(parents=True, exist_ok=True)
-    (out / "evaluation.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-    with open(out / "per_image.csv", "w", newline="", encoding="utf-8") as file:
+    write_text(out / "evaluation.json", json.dumps(report, indent=2) + "\n")
+    with whole_file(out / "per_image.csv") as part, open(part, "w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)

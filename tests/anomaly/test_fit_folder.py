@@ -173,6 +173,10 @@ def test_a_killed_fit_begins_anew(recipe, data, tmp_path):
         "state",
     ]
     assert verify(folder).files[-1].endswith(" files are as they were written")
+    meta = (folder / "meta.json").read_text()
+    (folder / "meta.json").write_text(meta.replace('"pixel": ', '"pixel": 1'))
+    with pytest.raises(UserError, match=r"damaged \(meta\.json is not as it was saved\)"):
+        load(folder)
 
 
 @pytest.mark.parametrize("name", ["statements.txt", "config.json.bak", "training", "golden.npz.txt", ".hidden"])
