@@ -1,6 +1,7 @@
 """Files that appear whole or not at all."""
 
 import contextlib
+import glob
 import os
 import re
 from collections.abc import Iterator
@@ -25,6 +26,26 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):
             part.unlink(missing_ok=True)
+
+
+def clear_remains_of(path: str | os.PathLike[str]) -> None:
+    """Removes what `whole_file` left of this file in processes of this machine that were killed."""
+    path = Path(path)
+    for part in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
+        pid = part.name.removesuffix(".part").rpartition(".")[2]
+        if REMAINS.fullmatch(part.name) and not _runs(int(pid)):
+            with contextlib.suppress(OSError):
+                part.unlink()
+
+
+def _runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:  # another user's
+        return True
+    return True
 
 
 def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:

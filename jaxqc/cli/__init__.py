@@ -86,7 +86,8 @@ def _told(error: BaseException) -> tuple[str, int]:
     if isinstance(error, UserError):
         return str(error), 2
     if isinstance(error, OSError) and error.errno in USER_ERRNO:
-        return f"{error.filename or 'disk'}: {error.strerror}", 2
+        room = "; make room and run the same command again" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
+        return f"{error.filename or 'disk'}: {error.strerror}{room}", 2
     full = next((words for one in causes(error) for words in DISK_FULL if words in str(one)), "")
     return f"{full}; make room and run the same command again" if full else "", 2
 
