@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from contextlib import redirect_stdout
 
 import numpy as np
 import pytest
@@ -233,6 +234,13 @@ def test_interrupt_is_130_and_full_disk_is_2(error, code, line, monkeypatch, cap
     monkeypatch.setattr(cli.verify, "run", fail)
     assert main(["verify", "x"]) == code
     assert one_line(capsys).startswith(f"jaxqc: {line}")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="a device of Linux")
+def test_output_onto_a_full_disk_is_one_line(capsys):
+    with open("/dev/full", "w") as full, redirect_stdout(full):
+        assert main(["recipes"]) == 2
+    assert one_line(capsys) == "jaxqc: disk: No space left on device; make room and run the same command again\n"
 
 
 def test_other_errors_keep_their_traceback(monkeypatch):

@@ -67,16 +67,27 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code; `argv` without the program's name, None = the process's own."""
     try:
         args = parse(list(sys.argv[1:] if argv is None else argv) or ["--help"])
-        return VERBS[args.name].run(args)
+        code = VERBS[args.name].run(args)
+        sys.stdout.flush()  # else it fails after this, where nobody catches it
+        return code
     except BrokenPipeError:  # the reader of our output went away, as `| head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _mute()
         return 141
     except (Exception, KeyboardInterrupt) as e:
         line, code = _told(e)
         if not line:
             raise
+        try:
+            sys.stdout.flush()
+        except OSError:  # its disk is the full one
+            _mute()
         print(f"jaxqc: {' '.join(line.split())}", file=sys.stderr)
         return code
+
+
+def _mute() -> None:
+    """Sends what is still to be printed nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _told(error: BaseException) -> tuple[str, int]:

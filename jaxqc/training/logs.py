@@ -42,9 +42,8 @@ class RunLog:
         self.notes: list[str] = []
         if start and not self.jsonl.is_file():
             self.notes.append(f"{printable(self.jsonl)}: absent; the rows up to step {start} are not there any more")
-        if mark is not None:
-            _check_mark(self.jsonl, mark, start)
-        self.rows = [row for row in read_rows(self.jsonl) if row["step"] <= start] if start else []
+        kept_bytes = None if mark is None else _check_mark(self.jsonl, mark, start)
+        self.rows = [row for row in read_rows(self.jsonl, kept_bytes) if row["step"] <= start] if start else []
         kept = "".join(json.dumps(row) + "\n" for row in self.rows)
         self._bytes, self._sum = len(kept.encode()), hashlib.sha256(kept.encode())
         try:
@@ -117,8 +116,10 @@ def average(logs: dict[str, list[float]]) -> dict[str, Any]:
     return {**means, "lr": logs["lr"][-1], "skipped": len(logs["bad"]) - len(good)}
 
 
-def read_rows(path: Path) -> list[dict[str, Any]]:
+def read_rows(path: Path, most: int | None = None) -> list[dict[str, Any]]:
     """The rows of a metrics.jsonl; [] where it is absent. A last line torn by a crash is left out.
+
+    most: bytes of the file to read; None takes all.
 
     Raises:
       UserError: it cannot be read, or a line before the last is no row.
@@ -126,7 +127,7 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     if not path.is_file():
         return []
     try:
-        lines = path.read_bytes().split(b"\n")
+        lines = path.read_bytes()[:most].split(b"\n")
     except OSError as e:
         raise UserError(f"{printable(path)}: cannot be read ({e.strerror or e})") from e
     rows = []
@@ -143,8 +144,8 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def _check_mark(file: Path, mark: Mark, start: int) -> None:
-    """Raises UserError where a file of rows does not begin with those that a mark stands for."""
+def _check_mark(file: Path, mark: Mark, start: int) -> int:
+    """The bytes that a mark stands for. Raises UserError where a file of rows does not begin with them."""
     try:
         kept = file.read_bytes()[: mark["bytes"]] if file.is_file() else None
     except OSError as e:
@@ -152,6 +153,7 @@ def _check_mark(file: Path, mark: Mark, start: int) -> None:
     if kept is not None and hashlib.sha256(kept).hexdigest() != mark["sha256"]:
         advice = "restore it from a copy, or remove it to go on without the rows up to there"
         raise UserError(f"{printable(file)}: damaged (not as it was at step {start}); {advice}")
+    return mark["bytes"]
 
 
 def append_row(path: Path, row: dict[str, Any]) -> None:
