@@ -20,7 +20,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from jaxqc.atomic import whole_file, write_text
+from jaxqc.atomic import write_text
 from jaxqc.data.problems import Problem, printable
 from jaxqc.errors import UserError
 from jaxqc.inspection.acceptance.suppliers import Supplier
@@ -210,5 +210,6 @@ def _table(file: Path, lines: Sequence[Mapping[str, Any]], empty: Sequence[str])
     writer = csv.DictWriter(text, list(lines[0]) if lines else empty)
     writer.writeheader()
     writer.writerows({k: printable(v) if isinstance(v, str) else v for k, v in line.items()} for line in lines)
-    with whole_file(file) as part:
-        part.write_text(text.getvalue(), "utf-8", newline="")
+    new = file.with_name(file.name + ".new")
+    new.write_text(text.getvalue(), "utf-8", newline="")
+    new.replace(file)
