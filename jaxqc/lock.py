@@ -14,8 +14,6 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from jaxqc.atomic import clear_remains
 from jaxqc.errors import UserError
 
@@ -52,6 +50,8 @@ def locked(
       >>> Path("runs").exists()
       False
     """
+    from filelock import FileLock, Timeout  # only where a folder is written
+
     folder = Path(folder)
     made = [path for path in (folder, *folder.parents) if not path.exists()]
     file = Path(os.path.realpath(folder)) / LOCK
