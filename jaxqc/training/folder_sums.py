@@ -100,8 +100,9 @@ def close_sums(folder: Path) -> None:
 
 
 def drop_sums(folder: Path) -> None:
-    """Removes the list of a folder that is begun anew."""
-    (folder / SUMS).unlink(missing_ok=True)
+    """Removes the list of a folder that is begun anew, if there is one."""
+    if (folder / SUMS).is_file():
+        (folder / SUMS).unlink()
 
 
 def check_promise(folder: Path, record: dict[str, Any]) -> None:
