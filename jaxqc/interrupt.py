@@ -10,7 +10,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
-from types import FrameType, TracebackType
+from types import FrameType
 from typing import Any
 
 CODE = 130
@@ -23,7 +23,7 @@ def ends_on_interrupt(program: Callable[[], int]) -> int:
     finished. Another one ends the process at once. Files appear whole or not at all, so that either loses nothing.
     A process that was started to ignore it, as a shell starts those in the background, goes on ignoring it.
     """
-    sys.excepthook = _printed
+    sys.unraisablehook = _unraised
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
         signal.signal(signal.SIGINT, _first)
     try:
@@ -61,20 +61,19 @@ def causes(error: BaseException) -> list[BaseException]:
     return found
 
 
-def _printed(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """Prints an exception that nobody caught; none of a thread of TensorStore's that finds the loop gone, for which the
-    call that waits for it has failed by then."""
-    elsewhere = threading.current_thread() is not threading.main_thread()
-    if not (elsewhere and isinstance(error, RuntimeError) and str(error) == "Event loop is closed"):
-        sys.__excepthook__(kind, error, trace)
+def _unraised(failure: Any) -> None:
+    """Prints an exception that Python cannot raise; none of a thread of TensorStore's that finds the loop gone, for
+    which the call that waited for it has failed by then."""
+    if not (isinstance(failure.exc_value, RuntimeError) and str(failure.exc_value) == "Event loop is closed"):
+        sys.__unraisablehook__(failure)
 
 
 def _first(number: int, frame: FrameType | None) -> None:
     signal.signal(signal.SIGINT, _second)
     # What now fails in threads and destructors fails because of this.
     logging.disable(logging.CRITICAL)
-    sys.excepthook = threading.excepthook = _silent
-    sys.unraisablehook = _unraisable
+    threading.excepthook = _silent
+    sys.unraisablehook = _interrupted
     raise KeyboardInterrupt
 
 
@@ -101,7 +100,7 @@ def _silent(*_: Any) -> None:
     pass
 
 
-def _unraisable(failure: Any) -> None:
+def _interrupted(failure: Any) -> None:
     """Ends the process where Python cannot raise the `KeyboardInterrupt`: it would go on as if there had been none."""
     if isinstance(failure.exc_value, KeyboardInterrupt):
         _say()
