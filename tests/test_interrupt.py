@@ -36,12 +36,19 @@ def late():
     threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
     return 7
 
+def echo():
+    class Loop:
+        def __del__(self):
+            raise RuntimeError("Event loop is closed")
+    Loop()
+    return 7
+
 signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.exit(ends_on_interrupt(globals()[sys.argv[1]]))
 """
 
 
-@pytest.mark.parametrize(("name", "times"), [("twice", 2), ("forgotten", 0), ("threads", 1), ("late", 0)])
+@pytest.mark.parametrize(("name", "times"), [("twice", 2), ("forgotten", 0), ("threads", 1), ("late", 0), ("echo", 0)])
 def test_it_ends_at_once_with_one_line(name, times):
     command = [sys.executable, "-c", PROGRAM, name]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
@@ -50,4 +57,4 @@ def test_it_ends_at_once_with_one_line(name, times):
             assert process.stdout.readline()
             process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=30)
-    assert (process.returncode, err) == ((7, "") if name == "late" else (130, "jaxqc: interrupted\n"))
+    assert (process.returncode, err) == ((7, "") if name in ("late", "echo") else (130, "jaxqc: interrupted\n"))
