@@ -81,7 +81,7 @@ def test_the_folder_holds_everything(fitted, data, test_images):
     assert meta["fit"] + meta["calibrate"] == 17
     assert len(meta["weights"]["sha256"]) == 64
     assert meta["thresholds"]["image"] == again.thresholds.image
-    with pytest.raises(UserError, match="not empty .it holds a finished fit"):
+    with pytest.raises(UserError, match=r"not empty \(it holds a finished fit\)"):
         fit(fitted.model.config, data, fitted.folder)
 
 
