@@ -11,6 +11,7 @@ from jaxqc.data.dataset import Dataset
 from jaxqc.data.open import open_data
 from jaxqc.data.readers import Reader
 from jaxqc.errors import UserError, suggest
+from jaxqc.lock import WRITING, locked
 from jaxqc.training.record import evaluation_folder
 
 
@@ -52,5 +53,6 @@ def evaluate(
     folder = evaluation_folder(out, run, split)
     result = replace(evaluate_detector(model, part, split, progress), folder=folder)
     if folder is not None:
-        write_evaluation(result, model, part, folder, worst)
+        with locked(folder, wait=WRITING):
+            write_evaluation(result, model, part, folder, worst)
     return result

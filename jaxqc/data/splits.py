@@ -172,13 +172,7 @@ def read_split(file: str | Path, dataset: Dataset) -> Dataset:
       >>> [sample.id for sample in read_split("test.txt", Dataset("tiny", (), samples)).samples]
       ['b']
     """
-    name = printable(file)
-    try:
-        lines = Path(file).read_text("utf-8-sig").splitlines()
-    except OSError as e:
-        raise UserError(f"{name}: cannot be read ({e.strerror}); give a list of ids, one a line") from e
-    except UnicodeDecodeError as e:
-        raise UserError(f"{name}: not UTF-8 (byte {e.start}); save it as UTF-8") from e
+    name, lines = printable(file), read_ids(file)
     known = {s.id: s for s in dataset.samples}
     chosen: dict[str, int] = {}
     for number, line in enumerate(lines, 1):
@@ -195,6 +189,25 @@ def read_split(file: str | Path, dataset: Dataset) -> Dataset:
     if not chosen:
         raise UserError(f"{name}: no ids in it; give one a line")
     return dataclasses.replace(dataset, samples=tuple(known[i] for i in chosen))
+
+
+def read_ids(file: str | Path) -> list[str]:
+    """The lines of a list, as they stand there.
+
+    Raises:
+      UserError: no such file, or not UTF-8.
+
+    Examples:
+      >>> write_split("test.txt", ["b"])
+      >>> read_ids("test.txt")
+      ['b']
+    """
+    try:
+        return Path(file).read_text("utf-8-sig").splitlines()
+    except OSError as e:
+        raise UserError(f"{printable(file)}: cannot be read ({e.strerror}); give a list of ids, one a line") from e
+    except UnicodeDecodeError as e:
+        raise UserError(f"{printable(file)}: not UTF-8 (byte {e.start}); save it as UTF-8") from e
 
 
 def _by_index(dataset: Dataset) -> tuple[Dataset, Dataset]:

@@ -31,6 +31,7 @@ from jaxqc.inspection.results import (
 from jaxqc.inspection.rules import GradeRules
 from jaxqc.inspection.scorers import info_of, make_scorer
 from jaxqc.inspection.stream import Stream
+from jaxqc.lock import locked
 from jaxqc.progress import Progress
 from jaxqc.training.stop import Sigterm
 
@@ -80,8 +81,9 @@ def inspect(
     rules.check_classes(scorer.classes, "rules")
     info = info_of(scorer, rules, mm_per_pixel)
     mine = claim_of(LEDGER if ledger is None else _name(ledger), info)
-    check_claim(out, mine)
     with ExitStack() as stack:
+        stack.enter_context(locked(out, note))
+        check_claim(out, mine)
         kept = stack.enter_context(open_ledger(out / LEDGER if ledger is None else ledger))
         claim(out, mine)
         findings = stack.enter_context(Findings(out / "findings.jsonl", kept, info.digest))

@@ -7,8 +7,9 @@ from jaxqc.config import TrainConfig
 from jaxqc.data.dataset import Dataset
 from jaxqc.data.open import Keys, keys_of, open_data
 from jaxqc.data.readers import Reader
-from jaxqc.data.splits import apply_protocol, choose_protocol, read_splits
+from jaxqc.data.splits import apply_protocol, choose_protocol, read_ids, read_splits
 from jaxqc.errors import UserError, suggest
+from jaxqc.lock import WRITING, locked
 from jaxqc.saliency.evaluate import Evaluation, evaluate_dataset, write_evaluation
 from jaxqc.saliency.model import Model
 from jaxqc.training.record import evaluation_folder
@@ -58,7 +59,8 @@ def evaluate(
     result = evaluate_dataset(model, part, protocol, split, size, progress)
     result = dataclasses.replace(result, about={"data": where, **result.about}, folder=folder)
     if folder is not None:
-        write_evaluation(result, model, part, folder, worst)
+        with locked(folder, wait=WRITING):
+            write_evaluation(result, model, part, folder, worst)
     return result
 
 
@@ -66,7 +68,7 @@ def _split(data: Dataset, protocol: str, config: TrainConfig, run: Path | None) 
     """The run's kept lists where `data` is what it was trained on, else the protocol anew."""
     lists = run / "splits" if run is not None else None
     if lists is not None and protocol == config.data.protocol and (lists / "test.txt").is_file():
-        kept = {i for part in ("train", "test") for i in (lists / f"{part}.txt").read_text("utf-8").splitlines()}
+        kept = {i for part in ("train", "test") for i in read_ids(lists / f"{part}.txt")}
         if kept <= {sample.id for sample in data.samples}:
             return read_splits(lists, data)
     return apply_protocol(data, protocol, config.seed)

@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from jaxqc.errors import UserError
 from jaxqc.inspection import stream
 from jaxqc.inspection.ledger.store import open_ledger
 from jaxqc.inspection.rules import GradeRules
+from jaxqc.lock import locked
 from tests.support.inspect_calls import RULES, in_ledger, inspect, like, lines_of
 from tests.support.inspect_models import write_image
 
@@ -34,6 +36,13 @@ def test_again_adds_nothing_and_more_images_only_themselves(network, images, tmp
     more = inspect(network, own, out)
     assert (more.new, more.known) == (1, 12)
     assert len(lines_of(out)) == len(in_ledger(more)) == 12
+
+
+def test_two_inspections_do_not_share_a_folder(network, images, tmp_path):
+    with locked(tmp_path), ThreadPoolExecutor(1) as another:
+        error = another.submit(inspect, network, images / "A", tmp_path).exception()
+    assert "in use by process" in str(error)
+    assert not list(tmp_path.iterdir())
 
 
 def test_lines_that_the_ledger_lacks_are_mended(network, images, tmp_path):
