@@ -99,7 +99,9 @@ def test_outcomes_from_file_to_report(file, tmp_path, capsys):
 
 def test_exports(file, tmp_path, capsys):
     assert main(["ledger", "export", "--ledger", file, "--out", str(tmp_path / "a")]) == 0
-    assert capsys.readouterr().out.split() == [str(tmp_path / "a" / f"{n}.parquet") for n in ("inspections", "defects")]
+    assert capsys.readouterr().out.split() == [
+        str(tmp_path / "a" / f"{n}.parquet") for n in ("inspections", "defects", "sightings")
+    ]
     assert main(["ledger", "export", "--ledger", file, "--out", str(tmp_path / "a"), "--format", "coco"]) == 0
     assert "31 images" in capsys.readouterr().out
     with open_ledger(file) as ledger:

@@ -9,7 +9,8 @@ import hashlib
 import json
 import math
 from collections import OrderedDict
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +103,16 @@ class Gallery:
             _remove(folder, gone[2])
             del kept[gone[2]]
         return True
+
+    def held(self) -> dict[str, Path]:
+        """The folder of each kept image, by SHA-256. A picture may by now belong to another lot than its folder's."""
+        return {path.stem: path.parent for path in sorted(self.folder.glob("*/*.json"))}
+
+    def of(self, lot: str, names: Mapping[str, str], held: Mapping[str, Path]) -> list[Picture]:
+        """The kept images that lie in a lot, the worst first. names: of its images, by SHA-256; held: as `held`."""
+        found = (_read(held[sha256], sha256) for sha256 in names)
+        own = [replace(p, lot=lot, finding=replace(p.finding, image=names[p.finding.sha256])) for p in found if p]
+        return sorted(own, key=lambda picture: _key(picture.finding))[: self.per_lot]
 
     def pictures(self, lot: str) -> list[Picture]:
         """The kept images of a lot, the worst first, as they lie on the disk now."""
