@@ -201,6 +201,8 @@ class Stream:
         for one in corrections:
             text = f"{printable(one.image)}: {one.column} was {printable(one.old)!r}, is {printable(one.new)!r} now"
             self.problems.add(Problem(printable(one.image), "corrected", text, "warning"))
+            if one.column == "lot":
+                self.gallery.move(one.sha256, one.old, one.new)
 
     def _bad(self, item: Item, kind: str, error: UserError, passed: bool = True) -> None:
         self.problems.add(Problem(printable(item.id), kind, str(error)))

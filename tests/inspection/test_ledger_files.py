@@ -96,6 +96,38 @@ def test_a_ledger_that_is_held_is_waited_for_aloud_and_given_up_in_the_end(lock,
         assert ledger.add([finding(1)], MODEL).new == 1
 
 
+def test_a_ledger_that_may_not_even_be_read_is_waited_for_too(tmp_path, monkeypatch):
+    monkeypatch.setattr(waiting, "WAIT", 0.2)
+    monkeypatch.setattr("jaxqc.inspection.ledger.database.SLICE", 0.05)
+    with open_ledger(tmp_path / "x.sqlite"):
+        pass
+    other = sqlite3.connect(tmp_path / "x.sqlite", isolation_level=None)
+    for command in ("PRAGMA locking_mode=EXCLUSIVE", "BEGIN IMMEDIATE", "CREATE TABLE more (x)"):
+        other.execute(command)
+    for create in (True, False):
+        with pytest.raises(UserError, match="another process still holds it after 0 s"):
+            open_ledger(tmp_path / "x.sqlite", create)
+    other.close()
+    with open_ledger(tmp_path / "x.sqlite", create=False) as ledger:
+        assert list(entries(ledger)) == []
+
+
+def test_a_table_that_another_session_holds_is_waited_for_aloud(postgres, monkeypatch):
+    import psycopg
+
+    for name, seconds in (("WAIT", 0.3), ("SPEAK", 0.1)):
+        monkeypatch.setattr(waiting, name, seconds)
+    monkeypatch.setattr("jaxqc.inspection.ledger.database.SLICE", 0.05)
+    where, notes = postgres.database(), []
+    with open_ledger(where, note=notes.append) as ledger:
+        with psycopg.connect(where) as other:
+            other.execute("LOCK TABLE models IN EXCLUSIVE MODE")
+            with pytest.raises(UserError, match="another session of the database still holds it"):
+                ledger.add([finding(1)], MODEL)
+        assert "waiting for another session of the database, which writes to it" in notes[0]
+        assert ledger.add([finding(1)], MODEL).new == 1
+
+
 def test_the_holder_of_a_file_is_named(tmp_path):
     file = tmp_path / "x.sqlite"
     file.touch()

@@ -115,6 +115,8 @@ def test_an_old_ledger_that_may_not_be_written_is_read_from_a_copy(postgres, tmp
     assert [note.rpartition(": ")[2][:18] for note in notes] == ["may not be written"]
     with pytest.raises(UserError, match="read-only transaction"):
         open_ledger(url)
+    with open_ledger(where, note=notes.append), open_ledger(url, create=False) as ledger:
+        check(ledger)
 
 
 def test_rows_that_refer_to_none_are_no_reason_to_lose_the_ledger(tmp_path):

@@ -31,16 +31,15 @@ def test_a_corrected_lot_is_taken_over_without_another_inspection(where):
     with open_ledger(where) as ledger:
         assert ledger.add([finding(1), finding(2)], MODEL, rows) == (2, [])
         assert ledger.add([finding(1), finding(2)], MODEL, rows) == (0, [])
-        image = finding(2).image
-        assert ledger.place([sighting(2, "C")]) == [Correction(image, "lot", "A", "C")]
+        change = lambda number, *words: Correction(finding(number).sha256, finding(number).image, *words)
+        assert ledger.place([sighting(2, "C")]) == [change(2, "lot", "A", "C")]
         assert {name: lot.images for name, lot in lots(ledger).items()} == {"A": 1, "C": 1}
         (moved,) = entries(ledger, lot="C")
         assert moved.row == {"lot": "C", "time": "2026-01-01"}  # supplier and order went with the lot
         assert ledger.place([sighting(2, "C", supplier="South")]) == []  # more is known, nothing corrected
-        assert ledger.place([sighting(2, "C", supplier="West")]) == [Correction(image, "supplier", "South", "West")]
+        assert ledger.place([sighting(2, "C", supplier="West")]) == [change(2, "supplier", "South", "West")]
         assert lots(ledger)["C"].supplier == "West"
-        assert ledger.add([finding(1)], OTHER, [{"lot": "C"}]).corrected == [
-            Correction(finding(1).image, "lot", "A", "C")]  # fmt: skip
+        assert ledger.add([finding(1)], OTHER, [{"lot": "C"}]).corrected == [change(1, "lot", "A", "C")]
         assert lots(ledger).keys() == {"C"}
 
 
@@ -60,7 +59,9 @@ def test_a_lot_that_was_not_known_is_filled_in_and_a_blank_takes_nothing_away(wh
 def test_a_path_that_was_not_known_is_learnt_and_other_paths_are_other_sightings(where):
     with open_ledger(where) as ledger:
         ledger.add([finding(1)], MODEL, [{"lot": "A"}])
-        assert ledger.place([sighting(1, "B", "/in/1.png")]) == [Correction(finding(1).image, "lot", "A", "B")]
+        assert ledger.place([sighting(1, "B", "/in/1.png")]) == [
+            Correction(finding(1).sha256, finding(1).image, "lot", "A", "B")
+        ]
         assert ledger.place([sighting(1, "A", "/other/1.png"), sighting(1, "A", "/other/copy.png")]) == []
         assert {name: (lot.images, lot.shared) for name, lot in lots(ledger).items()} == {"A": (1, 1), "B": (1, 1)}
         assert ledger.count()["sightings"] == 3
@@ -80,7 +81,8 @@ def test_a_picture_of_two_lots_counts_in_both_and_all_readers_see_it(where, tmp_
         assert Counter(verdicts(ledger, found["B"])) == Counter(p.verdict for p in pictures[:2])
         assert len(list(entries(ledger))) == 5
 
-        tables = [list(csv.DictReader(file.open())) for file in export_tables(ledger, tmp_path, "csv")]
+        files = export_tables(ledger, tmp_path, "csv")
+        tables = [list(csv.DictReader(file.read_text("utf-8").splitlines())) for file in files]
         assert [sorted(line["lot"] for line in tables[i]) for i in (0, 2)] == [list("AAABB")] * 2
         assert len(tables[1]) == sum(len(p.defects) for p in pictures)
         assert export_coco(ledger, tmp_path / "x.json") == (3, len(tables[1]))

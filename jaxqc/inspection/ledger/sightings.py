@@ -36,6 +36,7 @@ class Sighting:
 class Correction:
     """A sighting that said something else before: the first column that differs, the lot before all others."""
 
+    sha256: str
     image: str
     column: str
     old: str
@@ -113,7 +114,7 @@ def _change(
     stays = _STAYS if moved else names
     values = {name: row.get(name, "") or (known[name] if name in stays else "") for name in names}
     differ = [name for name in names if values[name] != known[name]]
-    corrected = [Correction(one.image, n, known[n], values[n]) for n in differ if known[n] and row.get(n)]
+    corrected = [Correction(one.sha256, one.image, n, known[n], values[n]) for n in differ if known[n] and row.get(n)]
     news: dict[str, Any] = {name: values[name] for name in differ if name != "lot"}
     news |= {"lot_id": ids[values["lot"]]} if moved else {}
     news |= {"path": one.path} if one.path not in (known["path"], one.image) else {}
