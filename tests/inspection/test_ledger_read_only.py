@@ -112,13 +112,14 @@ def test_no_ledger_and_no_rights_are_said_in_one_line(folder, monkeypatch):
 
 
 @pytest.mark.skipif(bool(WITHOUT_RIGHTS) and not shutil.which("setpriv"), reason="root may write everything")
-def test_without_any_right_to_write(folder):
+@pytest.mark.parametrize("mode", [0o444, 0o644])
+def test_without_any_right_to_write(mode, folder):
     fill(folder / "x.sqlite")
     code = (
         "import sys; from jaxqc.inspection.ledger.store import open_ledger;"
         "print(open_ledger(sys.argv[1], create=False).count()['inspections']); open_ledger(sys.argv[1])"
     )
-    (folder / "x.sqlite").chmod(0o444)
+    (folder / "x.sqlite").chmod(mode)
     folder.chmod(0o555)
     try:
         command = [*WITHOUT_RIGHTS, sys.executable, "-c", code, str(folder / "x.sqlite")]

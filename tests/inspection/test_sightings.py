@@ -39,6 +39,7 @@ def test_a_corrected_lot_is_taken_over_without_another_inspection(where):
         assert ledger.place([sighting(2, "C", supplier="South")]) == []  # more is known, nothing corrected
         assert ledger.place([sighting(2, "C", supplier="West")]) == [change(2, "supplier", "South", "West")]
         assert lots(ledger)["C"].supplier == "West"
+        assert [ledger.place([sighting(2, "C", order=x)]) for x in "889"] == [[], [], [change(2, "order", "8", "9")]]
         assert ledger.add([finding(1)], OTHER, [{"lot": "C"}]).corrected == [change(1, "lot", "A", "C")]
         assert lots(ledger).keys() == {"C"}
 

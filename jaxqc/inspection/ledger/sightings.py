@@ -121,6 +121,11 @@ def _change(
     if news:
         connection.execute(sa.update(sightings).where(sightings.c.id == known["id"]).values(**news))
     more = _more(row) if moved else known["more"] | _more(row)
+    corrected += [
+        Correction(one.sha256, one.image, n, old, more[n])
+        for n, old in known["more"].items()
+        if more.get(n, old) != old
+    ]
     if more != known["more"]:
         connection.execute(sa.delete(columns).where(columns.c.sighting_id == known["id"]))
         _further(connection, [(known["id"], more)])
