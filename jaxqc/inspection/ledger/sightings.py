@@ -18,7 +18,7 @@ from jaxqc.inspection.manifest import Item
 
 Insert = Callable[[sa.Table], Any]
 _STAYS = ("machine", "time")
-"""What is true of a picture in whichever lot it lies."""
+"""Columns that are true of a picture in whichever lot it lies."""
 
 
 @dataclass(frozen=True)

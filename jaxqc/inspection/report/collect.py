@@ -91,7 +91,7 @@ class Report:
 
 
 def collect(ledger: Ledger, gallery: Gallery, rules: GradeRules, model: str = "", aql: float = AQL) -> Report:
-    """Gathers a report. model: digest; "" = of each lot the model that inspected it last.
+    """Gathers a report. model: digest; "" = of each lot the model that inspected most of it, of several the last.
 
     Raises:
       UserError: what the ledger says; an AQL that ISO 2859-1 does not have.
