@@ -83,7 +83,7 @@ def seen(ledger: Ledger, model: str = "", chunk: int = CHUNK) -> Iterator[tuple[
 
 
 def lots_of(ledger: Ledger, sha256s: Iterable[str]) -> dict[str, dict[str, str]]:
-    """Of each picture, by SHA-256, the lots that hold it, with its name in each; "" = no lot."""
+    """Lots that hold each picture, by SHA-256, with its name in each; "" = no lot."""
     found: dict[str, dict[str, str]] = {}
     with ledger.database.reading() as connection:
         for some in batched(sha256s, CHUNK):

@@ -39,7 +39,7 @@ class Entry:
     """An image as it lies in one lot. `finding.defects` is empty where the query asked for none."""
 
     id: int
-    """Of the inspection: the same in each lot that holds the picture."""
+    """The inspection's: the same in each lot that holds the picture."""
     model: str
     """Digest."""
     finding: Finding
@@ -50,7 +50,7 @@ class Entry:
 
 
 class Kept(NamedTuple):
-    """What became of a batch."""
+    """The fate of a batch."""
 
     new: int
     """Images that this model had not inspected before."""
