@@ -47,7 +47,11 @@ def migrate(connection: sa.Connection, name: str) -> None:
       UserError: rows that refer to none: the ledger was damaged before; take it from a backup.
     """
     _, old, further = _first()
-    schema.metadata.create_all(connection, [sightings, columns])
+    if connection.dialect.name != "sqlite":  # an older jaxqc may be writing: no row of its may come in between
+        connection.execute(sa.DDL("LOCK TABLE inspections, inspection_columns IN ACCESS EXCLUSIVE MODE"))
+    schema.metadata.create_all(
+        connection, [sightings, columns], checkfirst=False
+    )  # one that is there is another program's
     _sightings(connection, old, further)
     further.drop(connection)
     if connection.dialect.name == "sqlite":
