@@ -11,9 +11,9 @@ EXAMPLES = """\
   jaxqc inspect --checkpoint runs/first --images DIR --out inspected
   jaxqc inspect --checkpoint runs/tiles --images lots.csv --out inspected --rules rules.py --mm-per-pixel .05
 A manifest (.csv, .parquet) has the columns `image` and `lot`, and any of `supplier`, `product`, `line`, `machine` and
-`time`; further ones are kept. In a folder, a subfolder is a lot. The same command again goes on where it ended. A
-corrected manifest moves its images to the lots that it names; a picture may lie in several lots.
+`time`; further ones are kept. In a folder, a subfolder is a lot. The same command again goes on where it ended.
 Exit code 1: done, but some files could not be inspected; OUT/problems.csv has them with the reasons.
+A corrected manifest moves its images to the lots that it names; a picture may lie in several lots.
 """
 
 

@@ -111,7 +111,7 @@ def _finish(stream: Stream, manifest: Delivery, out: Path, aql: float) -> Inspec
     problems, there = stream.problems, {lot.name for lot, _ in lots}
     found = Inspection(out, ledger.name, stream.info, stream.new, stream.known, problems.errors,
                        tuple(problems.first), lots, suppliers, stream.progress.rate,
-                       stream.corrected, tuple(sorted(names - there)))  # fmt: skip
+                       corrected=stream.corrected, empty=tuple(sorted(names - there)))  # fmt: skip
     write_results(found, rules)
     write_report(ledger, stream.gallery, out / REPORT, rules=rules, model=digest, title=manifest.name, aql=aql)
     return found

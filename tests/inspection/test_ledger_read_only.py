@@ -31,7 +31,7 @@ def folder(tmp_path, monkeypatch):
 
 def sealed(monkeypatch):
     """As if no right to write were there: root has it whatever the mode of a file."""
-    monkeypatch.setattr(opening.os, "access", lambda path, mode: False)
+    monkeypatch.setattr(opening.os, "access", lambda path, mode: mode == os.R_OK)
 
 
 def fill(file, count=5):
@@ -111,9 +111,12 @@ def test_no_ledger_and_no_rights_are_said_in_one_line(folder, monkeypatch):
         open_ledger(folder / "empty.sqlite", create=False)
 
 
+@pytest.mark.parametrize(
+    ("mode", "printed", "words"),
+    [(0o444, "5\n", "writable file in a writable folder"), (0o644, "5\n", "writable folder"), (0, "", "not be read")],
+)
 @pytest.mark.skipif(bool(WITHOUT_RIGHTS) and not shutil.which("setpriv"), reason="root may write everything")
-@pytest.mark.parametrize("mode", [0o444, 0o644])
-def test_without_any_right_to_write(mode, folder):
+def test_without_any_right_to_write(mode, printed, words, folder):
     fill(folder / "x.sqlite")
     code = (
         "import sys; from jaxqc.inspection.ledger.store import open_ledger;"
@@ -121,12 +124,11 @@ def test_without_any_right_to_write(mode, folder):
     )
     (folder / "x.sqlite").chmod(mode)
     folder.chmod(0o555)
+    command = [*WITHOUT_RIGHTS, sys.executable, "-c", code, str(folder / "x.sqlite")]
+    paths = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     try:
-        command = [*WITHOUT_RIGHTS, sys.executable, "-c", code, str(folder / "x.sqlite")]
-        done = subprocess.run(
-            command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-        )
+        done = subprocess.run(command, capture_output=True, text=True, env=paths)
     finally:
         folder.chmod(0o755)
-    assert done.stdout == "5\n"
-    assert "give a writable file in a writable folder" in done.stderr.splitlines()[-1]
+    assert done.stdout == printed
+    assert words in done.stderr.splitlines()[-1]

@@ -199,6 +199,8 @@ def _file(file: Path, create: bool) -> None:
         raise UserError(f"{file}: a folder; give a ledger's file")
     if not file.exists() and not create:
         raise UserError(f"{file}: no such ledger; `jaxqc inspect` makes one")
+    if file.exists() and not os.access(file, os.R_OK):
+        raise UserError(f"{file}: may not be read; ask for the right to, or give another ledger's file")
     file.parent.mkdir(parents=True, exist_ok=True)
 
 

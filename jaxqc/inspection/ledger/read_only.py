@@ -37,14 +37,13 @@ def source_of(file: Path) -> Source:
     """The way to read a file that may not be written.
 
     Where a WAL with content lies beside it, the file alone would lack the last batches. It is then read together with
-    the WAL where its index can be had; else both are copied.
+    the WAL where its index can be had; else both are copied. The same goes for a journal, which a crash left.
 
     Raises:
       UserError: no room for the copy, or a file that may not be read.
     """
     address = _address(file, "mode=ro")
-    wal = Path(f"{file}-wal")
-    if not wal.is_file() or not wal.stat().st_size:
+    if not any(path.is_file() and path.stat().st_size for path in _beside(file)):
         return Source(_address(file, "mode=ro", "immutable=1"), still=file)
     try:
         connection = sqlite3.connect(address, uri=True)
@@ -58,7 +57,7 @@ def source_of(file: Path) -> Source:
 
 
 def copy_of(file: Path) -> Source:
-    """A temporary copy of a file, with the WAL beside it.
+    """A temporary copy of a file, with the WAL or journal beside it.
 
     Raises:
       UserError: no room for it, or a file that may not be read.
@@ -66,9 +65,9 @@ def copy_of(file: Path) -> Source:
     source = empty_copy()
     assert source.folder
     try:
-        for ending in ("", "-wal"):
-            if os.path.exists(f"{file}{ending}"):
-                shutil.copyfile(f"{file}{ending}", source.folder / f"{_COPY}{ending}")
+        shutil.copyfile(file, source.folder / _COPY)
+        for path in filter(Path.is_file, _beside(file)):
+            shutil.copyfile(path, source.folder / path.name.replace(file.name, _COPY, 1))
     except OSError as e:
         source.remove()
         raise UserError(f"{file}: cannot be copied to {source.folder} to be read ({e.strerror or e})") from e
@@ -86,6 +85,11 @@ def empty_copy() -> Source:
     except OSError as e:
         raise UserError(f"{tempfile.gettempdir()}: no temporary folder can be made ({e.strerror or e})") from e
     return Source(_address(folder / _COPY), folder)
+
+
+def _beside(file: Path) -> list[Path]:
+    """The files in which SQLite keeps what has not reached a file, or must leave it."""
+    return [Path(f"{file}{ending}") for ending in ("-wal", "-journal")]
 
 
 def _address(file: Path, *options: str) -> str:
