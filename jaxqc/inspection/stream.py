@@ -140,7 +140,7 @@ class Stream:
             for item, result in some:
                 if isinstance(result, UserError):
                     self._bad(item, "unreadable", result)
-                elif result[0] in known | self.kept:
+                elif result[0] in known or result[0] in self.kept:
                     seen.append(sighting_of(item, result[0]))
                     self._pass()
                 elif result[0] in self.underway:

@@ -52,6 +52,10 @@ def tidy(seen: Iterable[Sighting]) -> list[Sighting]:
     """As both databases take them, each once, the last where one stands twice; sorted by picture.
 
     Sorted, so that two writers with common pictures never each wait for a row of the other's.
+
+    Examples:
+      >>> [one.row for one in tidy([Sighting("a1", "1.png", {"lot": "A"}), Sighting("a1", "1.png", {"lot": " B "})])]
+      [{'lot': 'B'}]
     """
     plain = (Sighting(s.sha256, storable(s.image), clean(s.row), storable(s.path or s.image)) for s in seen)
     return sorted({(s.sha256, s.path): s for s in plain}.values(), key=lambda one: one.sha256)
