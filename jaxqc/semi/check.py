@@ -12,7 +12,11 @@ from jaxqc.data.load import in_threads
 from jaxqc.data.problems import printable
 from jaxqc.errors import UserError
 from jaxqc.semi.data import PARTS, Pair, Splits, overlaps
-from jaxqc.semi.manifest import Manifest, read_labels
+from jaxqc.semi.labels import read_labels, refuse_unclear, trained_voids
+from jaxqc.semi.manifest import Manifest
+
+IGNORED = "no label"
+"""Name of the pixels that no class has."""
 
 
 @dataclass(frozen=True)
@@ -29,14 +33,24 @@ class SplitReport:
         return [name for name, n in zip(self.manifest.classes, self.pixels["labeled"][:-1], strict=True) if n == 0]
 
     def lines(self) -> list[str]:
-        """The report as text: a line a part, a line a class."""
+        """The report as text: a line a part, a line a class (of the pixels that have one), a line of those that do not.
+
+        Unlabelled images without a mask count as no pixels.
+        """
         counts = ", ".join(f"{name} {n}" for name, n in self.images.items())
         total = {name: max(1, int(p[:-1].sum())) for name, p in self.pixels.items()}
-        width = max(map(len, self.manifest.classes))
+        width = max(map(len, (IGNORED, *self.manifest.classes)))
         rows = [f"images: {counts}", f"{'share of pixels':{width}} " + " ".join(f"{p:>9}" for p in PARTS)]
         for i, name in enumerate(self.manifest.classes):
             rows.append(f"{name:{width}} " + " ".join(f"{self.pixels[p][i] / total[p]:9.4f}" for p in PARTS))
-        return rows + [f"no labelled image shows {name}" for name in self.absent]
+        if any(p[-1] for p in self.pixels.values()):
+            shares = " ".join(f"{self.pixels[p][-1] / max(1, self.pixels[p].sum()):9.4f}" for p in PARTS)
+            rows.append(f"{IGNORED:{width}} {shares}  of all pixels, left out above")
+        return rows + self.remarks()
+
+    def remarks(self) -> list[str]:
+        """Lines on what a training may stumble over: absent classes, and classes named as if they were none."""
+        return [*(f"no labelled image shows {name}" for name in self.absent), *trained_voids(self.manifest)]
 
 
 def check_splits(
@@ -51,7 +65,7 @@ def check_splits(
     Raises:
       UserError: an image in two lists, fewer unlabelled images than a batch, a file that is missing or
         unreadable, an image and a mask of different sizes, no mask where one is needed, a class that is not in the
-        manifest; each names the file.
+        manifest, each named by its file; masks whose 255 may be a class (`jaxqc.semi.labels.refuse_unclear`).
     """
     for image, part, other in overlaps(splits, root):
         raise UserError(f"{printable(image)}: in {part}.txt and in {other}.txt; remove it from one of them")
@@ -62,6 +76,7 @@ def check_splits(
     work = [(part, pair) for part in PARTS for pair in splits[part]]
     n = len(manifest.classes)
     pixels = {part: np.zeros(n + 1, np.int64) for part in PARTS}
+    each: list[np.ndarray] = []
 
     def count(item: tuple[str, Pair]) -> tuple[str, np.ndarray]:
         part, pair = item
@@ -76,8 +91,11 @@ def check_splits(
 
     for done, (part, counts) in enumerate(in_threads(count, work), 1):
         pixels[part] += counts
+        each.append(counts)
         if progress is not None:
             progress(done, len(work))
+    shares = [(int(c[-1]), int(c[0]), int(c[1:-1].sum())) for c in each]
+    refuse_unclear(manifest, shares, f"{printable(root)}: masks")
     return SplitReport(manifest, {part: len(splits[part]) for part in PARTS}, pixels)
 
 

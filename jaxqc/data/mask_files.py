@@ -1,0 +1,79 @@
+"""Mask files whose values are not what they look like: lossy compression, palettes that show another index as black."""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+NEAR = 8
+"""Grey values within which a pixel of a lossy mask still counts as 0 or 255."""
+
+
+def lossy(path: str | Path) -> str:
+    """`JPEG` or `WebP` where a file's compression changes its values, else "". Reads no pixels.
+
+    Raises:
+      OSError: the file cannot be read.
+
+    Examples:
+      >>> Image.new("L", (8, 8)).save("mask.jpg")
+      >>> lossy("mask.jpg")
+      'JPEG'
+    """
+    with open(path, "rb") as file:
+        start = file.read(12)
+        if start.startswith(b"\xff\xd8\xff"):
+            return "JPEG"
+        if not (start.startswith(b"RIFF") and start.endswith(b"WEBP")):
+            return ""
+        while len(head := file.read(8)) == 8:
+            if head.startswith(b"VP8 "):
+                return "WebP"
+            size = int.from_bytes(head[4:], "little")
+            file.seek(size + size % 2, 1)
+    return ""
+
+
+def binary_indices(im: Image.Image) -> np.ndarray:
+    """Indices of a mask with a colour palette, or 0 and 1 where the palette shows another index than 0 as black.
+
+    Quantizing a picture numbers its colours in any order: there black is the background, whatever its index is.
+
+    Examples:
+      >>> im = Image.fromarray(np.array([[0, 1]], np.uint8)).convert("P")
+      >>> im.putpalette([255, 0, 0, 0, 0, 0])
+      >>> binary_indices(im).tolist()
+      [[1, 0]]
+    """
+    values = np.array(im)
+    black = black_indices(im)
+    return (~np.isin(values, black)).astype(np.uint8) if len(black) else values
+
+
+def black_indices(im: Image.Image) -> list[int]:
+    """The indices that mean background in place of 0, by the palette's colours; [] where 0 does, or nothing says so.
+
+    Examples:
+      >>> im = Image.fromarray(np.array([[0, 1]], np.uint8)).convert("P")
+      >>> im.putpalette([0, 0, 0, 255, 0, 0])
+      >>> black_indices(im)
+      []
+    """
+    stored = np.array(im.getpalette("RGB"), np.uint8).reshape(-1, 3)
+    used = np.unique(np.array(im))
+    # A palette of two colours says what the other one is even where a mask shows one alone.
+    shown = np.union1d(used, [0, 1]) if len(stored) == 2 else used
+    if len(shown) != 2 or shown[-1] >= len(stored):
+        return []
+    dark = [int(i) for i in shown if not stored[i].any()]
+    return dark if len(dark) == 1 and dark != [0] else []
+
+
+def rounded(values: np.ndarray) -> int:
+    """Pixels of a decoded lossy mask that are neither near 0 nor near 255: noise, which the threshold decided.
+
+    Examples:
+      >>> rounded(np.array([0, 3, 90, 254], np.uint8))
+      1
+    """
+    return int(((values > NEAR) & (values < 255 - NEAR)).sum())
