@@ -4,15 +4,15 @@ import hashlib
 import os
 from collections import Counter, defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from jaxqc.data.consistency import Facts, class_name, set_problems
+from jaxqc.data.consistency import Facts, class_name, mask_problems, set_problems
 from jaxqc.data.dataset import Dataset, Sample
-from jaxqc.data.decode import MAX_PIXELS, read_image
+from jaxqc.data.decode import MAX_PIXELS, mask_remark, read_image
 from jaxqc.data.load import cut, in_threads, read_masks
 from jaxqc.data.open import Keys, scan_data
 from jaxqc.data.problems import Problem, printable
@@ -24,10 +24,24 @@ if TYPE_CHECKING:
     import rich.console
 
 Progress = Callable[[int, int], None]
+Read = Callable[[Sample, int], np.ndarray]
+"""A sample's mask, of at most so many pixels."""
 Add = Callable[[str, str], None]
 Decoded = tuple[np.ndarray | None, np.ndarray | None]
 TINY = 8
 """Images with a side below this many pixels are pointed out."""
+
+
+@dataclass(frozen=True)
+class LabelMaps:
+    """A set's masks as label maps. read: labels [h w] of a sample, 255 = none.
+
+    problems: of all masks together, by their pixels of each class and (last) of none; None = not read.
+    """
+
+    classes: tuple[str, ...]
+    read: Read
+    problems: Callable[[list[np.ndarray | None]], list[Problem]]
 
 
 @dataclass(frozen=True)
@@ -45,6 +59,8 @@ class DataReport:
     foreground: dict[str, float]
     """Mean share of defect pixels by class, over the readable masks."""
     problems: list[Problem]
+    labels: dict[str, dict[str, float]] = field(default_factory=dict)
+    """Of label maps: share of pixels by class (last those without one), in each split and in all."""
 
     @property
     def errors(self) -> list[Problem]:
@@ -77,7 +93,12 @@ class DataReport:
         sizes += ["..."] if len(self.sizes) > 5 else []
         kinds = ", ".join(f"{k} ({n})" for k, n in self.channels.items())
         head = f"{self.path}: {self.name}, {sum(self.counts.values())} samples"
-        parts = [Text(head), counts, Text(f"sizes: {', '.join(sizes) or '-'}; channels: {kinds or '-'}")]
+        parts = [
+            Text(head),
+            counts,
+            *self._label_table([*splits, "all"]),
+            Text(f"sizes: {', '.join(sizes) or '-'}; channels: {kinds or '-'}"),
+        ]
         if self.problems:
             problems = Table("severity", "kind", "where", "problem")
             for p in [*self.errors, *self.warnings][:limit]:
@@ -89,6 +110,15 @@ class DataReport:
         verdict = "no bad samples" if self.ok else "training refuses it (--skip-bad leaves bad samples out)"
         parts.append(Text(f"{len(self.errors)} errors, {len(self.warnings)} warnings: {verdict}"))
         return Group(*parts)
+
+    def _label_table(self, columns: list[str]) -> "list[rich.table.Table]":
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table("share of pixels", *columns)
+        for name, row in self.labels.items():
+            table.add_row(Text(printable(name)), *(f"{row[c]:.4f}" if c in row else "-" for c in columns))
+        return [table] if self.labels else []
 
     def text(self, width: int = 120, limit: int = 50) -> str:
         """`render` as plain text of `width` columns."""
@@ -119,9 +149,28 @@ def check_path(
       True
     """
     dataset, found = scan_data(path, layout, keys)
-    facts = _look(dataset, max_pixels, progress)
+    return report_of(path, dataset, found, max_pixels, progress)
+
+
+def report_of(
+    path: str | Path,
+    dataset: Dataset,
+    found: list[Problem],
+    max_pixels: int = MAX_PIXELS,
+    progress: Progress | None = None,
+    maps: LabelMaps | None = None,
+) -> DataReport:
+    """Checks an index whose reading `found` problems already; with `maps` its masks are label maps.
+
+    Examples:
+      >>> report_of("nowhere", Dataset("none", (), ()), []).ok
+      False
+    """
+    facts = _look(dataset, max_pixels, progress, maps)
+    found = [*found]
     reported = {(p.where, p.kind) for p in found}
     found += [p for p in set_problems(dataset, facts) if (p.where, p.kind) not in reported]
+    found += mask_problems(dataset, facts) if maps is None else maps.problems([f.labels for f in facts])
     shares: dict[str, list[float]] = defaultdict(list)
     for sample, fact in zip(dataset.samples, facts, strict=True):
         if fact.share is not None:
@@ -134,7 +183,18 @@ def check_path(
         channels=dict(Counter("grey" if f.channels == 1 else "colour" for f in facts if f.channels).most_common()),
         foreground={name: float(np.mean(v)) for name, v in shares.items()},
         problems=found,
+        labels={} if maps is None else _label_shares(dataset, facts, maps),
     )
+
+
+def _label_shares(dataset: Dataset, facts: list[Facts], maps: LabelMaps) -> dict[str, dict[str, float]]:
+    pixels: dict[str, np.ndarray] = defaultdict(lambda: np.zeros(len(maps.classes) + 1, np.int64))
+    for sample, fact in zip(dataset.samples, facts, strict=True):
+        if fact.labels is not None:
+            pixels[sample.split or "-"] += fact.labels
+            pixels["all"] += fact.labels
+    rows = (*maps.classes, *["no label"] * bool("all" in pixels and pixels["all"][-1]))
+    return {name: {s: float(n[i] / n.sum()) for s, n in pixels.items()} for i, name in enumerate(rows)}
 
 
 def check_dataset(dataset: Dataset, max_pixels: int = MAX_PIXELS, progress: Progress | None = None) -> list[Problem]:
@@ -148,22 +208,26 @@ def check_dataset(dataset: Dataset, max_pixels: int = MAX_PIXELS, progress: Prog
     return set_problems(dataset, _look(dataset, max_pixels, progress))
 
 
-def _look(dataset: Dataset, max_pixels: int, progress: Progress | None) -> list[Facts]:
+def _look(dataset: Dataset, max_pixels: int, progress: Progress | None, maps: LabelMaps | None = None) -> list[Facts]:
     facts: list[Facts] = []
-    for done, fact in enumerate(in_threads(lambda s: _look_at(s, max_pixels), dataset.samples), 1):
+    for done, fact in enumerate(in_threads(lambda s: _look_at(s, max_pixels, maps), dataset.samples), 1):
         facts.append(fact)
         if progress is not None:
             progress(done, len(dataset))
     return facts
 
 
-def _look_at(sample: Sample, max_pixels: int) -> Facts:
+def _look_at(sample: Sample, max_pixels: int, maps: LabelMaps | None = None) -> Facts:
     facts = Facts()
 
     def add(kind: str, message: str, severity: str = "error") -> None:
         facts.problems.append(Problem(sample.id, kind, message, "error" if severity == "error" else "warning"))
 
-    image, mask = _decode_stored(sample, add) if isinstance(sample, StoredSample) else _decode(sample, max_pixels, add)
+    image, mask = (
+        _decode_stored(sample, add)
+        if isinstance(sample, StoredSample)
+        else _decode(sample, max_pixels, add, read_masks if maps is None else maps.read)
+    )
     name = printable(sample.image)
     if image is not None and mask is not None and image.shape[:2] != mask.shape:
         sizes = f"the mask is {mask.shape[1]} x {mask.shape[0]} and its image {image.shape[1]} x {image.shape[0]}"
@@ -173,8 +237,11 @@ def _look_at(sample: Sample, max_pixels: int) -> Facts:
             image, mask = (a if a is None else cut(a, sample) for a in (image, mask))
         except UserError as e:
             add("crop", str(e))
-    if mask is not None:
+    if mask is not None and maps is not None:
+        facts.labels = np.bincount(np.minimum(mask, len(maps.classes)).ravel(), minlength=len(maps.classes) + 1)
+    elif mask is not None:
         facts.share = float(mask.mean())
+        _note_masks(sample, max_pixels, facts)
     elif sample.normal and image is not None:
         facts.share = 0.0
     if image is not None:
@@ -185,12 +252,21 @@ def _look_at(sample: Sample, max_pixels: int) -> Facts:
             add("tiny", f"{name}: only {facts.size} pixels; is it the right file?", "warning")
         elif image.min() == image.max():
             add("constant", f"{name}: every pixel is {image.min()}; is it the right file?", "warning")
-    if mask is not None and mask.all():
+    if facts.share == 1 and mask is not None:
         add("full-mask", f"{printable(sample.mask)}: every pixel is defect; is it inverted?", "warning")
     return facts
 
 
-def _decode(sample: Sample, max_pixels: int, add: Add) -> Decoded:
+def _note_masks(sample: Sample, max_pixels: int, facts: Facts) -> None:
+    """Notes what the values of sound masks were changed by: a lossy compression, a palette."""
+    for file in (sample.mask, *sample.more_masks):
+        if file is not None and not isinstance(sample, StoredSample):
+            remark = mask_remark(file, max_pixels)
+            facts.turned |= remark.turned
+            facts.lossy, facts.rounded = facts.lossy or remark.lossy, facts.rounded + remark.rounded
+
+
+def _decode(sample: Sample, max_pixels: int, add: Add, read: Read) -> Decoded:
     image = mask = None
     masks = (sample.mask, *sample.more_masks)
     for file in (sample.image, *masks):
@@ -203,7 +279,7 @@ def _decode(sample: Sample, max_pixels: int, add: Add) -> Decoded:
             add("undecodable", str(e))
     if all(file is not None and os.path.exists(file) for file in masks):
         try:
-            mask = read_masks(sample, max_pixels)
+            mask = read(sample, max_pixels)
         except UserError as e:
             add("bad-mask", str(e))
     return image, mask

@@ -28,7 +28,7 @@ from PIL import (
     WebPImagePlugin,
 )
 
-from jaxqc.data.mask_files import binary_indices, lossy
+from jaxqc.data.mask_files import MaskRemark, binary_indices, black_indices, lossy, rounded
 from jaxqc.data.problems import printable
 from jaxqc.errors import UserError
 
@@ -152,6 +152,14 @@ def read_mask(path: str | Path, max_pixels: int = MAX_PIXELS, nonzero: bool = Fa
             " save it with 255 = defect and 0 = background, or name the classes of a label map in manifest.json"
         )
     return (values > 128).astype(np.uint8)
+
+
+def mask_remark(path: str | Path, max_pixels: int = MAX_PIXELS) -> MaskRemark:
+    """Changes of the values of a mask file that `read_mask` takes. Raises `UserError` as it does."""
+    with _opened(path, max_pixels, load=False) as im:
+        if kind := lossy(path):
+            return MaskRemark(kind, rounded(np.array(im.convert("L"))))
+        return MaskRemark(turned=im.mode == "P" and not _grey_palette(im) and bool(black_indices(im)))
 
 
 def read_values(path: str | Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:

@@ -1,12 +1,22 @@
 """Mask files whose values are not what they look like: lossy compression, palettes that show another index as black."""
 
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 
 NEAR = 8
 """Grey values within which a pixel of a lossy mask still counts as 0 or 255."""
+
+
+class MaskRemark(NamedTuple):
+    """Changes of a binary mask's values. lossy: by a compression; rounded: pixels that are neither near 0 nor near 255;
+    turned: its palette shows another index than 0 as black."""
+
+    lossy: str = ""
+    rounded: int = 0
+    turned: bool = False
 
 
 def lossy(path: str | Path) -> str:

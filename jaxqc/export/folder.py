@@ -71,7 +71,7 @@ def landing(out: Path) -> Iterator[Path]:
     """
     name = printable(out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(f"{name}: there already; choose another folder, or remove it first")
+        raise UserError(f"{name}: there already; choose another --out, or remove it first")
     part = out.with_name(f".{out.name}.part-{os.getpid()}")
     try:
         part.mkdir(parents=True)

@@ -1,6 +1,7 @@
 """The check that split files, masks and manifest fit together; and the frequency of each class."""
 
-from collections.abc import Callable
+import posixpath
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from jaxqc.data.decode import MAX_PIXELS, read_image, read_size
 from jaxqc.data.load import in_threads
 from jaxqc.data.problems import printable
 from jaxqc.errors import UserError
-from jaxqc.semi.data import PARTS, Pair, Splits, overlaps
+from jaxqc.semi.data import PARTS, Pair, Splits
 from jaxqc.semi.labels import read_labels, refuse_unclear, trained_voids
 from jaxqc.semi.manifest import Manifest
 
@@ -71,7 +72,7 @@ def check_splits(
         raise UserError(f"{printable(image)}: in {part}.txt and in {other}.txt; remove it from one of them")
     if len(splits["unlabeled"]) < batch:
         raise UserError(
-            f"unlabeled.txt: {len(splits['unlabeled'])} images are fewer than a batch of {batch}; make it smaller"
+            f"unlabeled.txt: {len(splits['unlabeled'])} images are fewer than a batch of {batch}; lower it in --phases"
         )
     work = [(part, pair) for part in PARTS for pair in splits[part]]
     n = len(manifest.classes)
@@ -97,6 +98,25 @@ def check_splits(
     shares = [(int(c[-1]), int(c[0]), int(c[1:-1].sum())) for c in each]
     refuse_unclear(manifest, shares, f"{printable(root)}: masks")
     return SplitReport(manifest, {part: len(splits[part]) for part in PARTS}, pixels)
+
+
+def overlaps(splits: Splits, root: str | Path = "") -> Sequence[tuple[str, str, str]]:
+    """(image, part, other part) for every image that stands in two lists, however its path (from `root`) is written.
+
+    Examples:
+      >>> pair = Pair("a.png", "a_mask.png")
+      >>> overlaps({"labeled": (pair,), "val": (pair,)})
+      [('a.png', 'labeled', 'val')]
+    """
+    seen: dict[str, str] = {}
+    found = []
+    for part, pairs in splits.items():
+        for pair in pairs:
+            key = posixpath.normpath(Path(root, pair.image).as_posix())
+            if key in seen:
+                found.append((pair.image, seen[key], part))
+            seen.setdefault(key, part)
+    return found
 
 
 def read_pair(

@@ -72,7 +72,7 @@ def write_record(folder: Path, config: Any, meta: dict[str, Any] | None, classes
         write_text(folder / "config.json", json.dumps(to_dict(config), indent=2) + "\n")
         write_text(folder / "meta.json", json.dumps(full, indent=2) + "\n")
     except OSError as e:
-        raise UserError(f"{folder}: cannot write there ({e.strerror or e}); choose another folder") from e
+        raise UserError(f"{folder}: cannot write there ({e.strerror or e}); choose another --out") from e
 
 
 def evaluation_folder(out: str | Path | None, run: str | Path | None, *names: str) -> Path | None:

@@ -19,7 +19,7 @@ KINDS = (".npz", ".safetensors", *TORCH)
 META = "meta"
 """Name of the JSON record in a file of our own."""
 TYPES = {
-    **{"F64": np.dtype("f8"), "F32": np.dtype("f4"), "F16": np.dtype("f2"), "C64": np.dtype("c8")},
+    **{"F64": np.dtype("f8"), "F32": np.dtype("f4"), "F16": np.dtype("f2")},
     **{f"{kind}{8 * n}": np.dtype(f"{kind.lower()}{n}") for kind in "IU" for n in (1, 2, 4, 8)},
     **{"BOOL": np.dtype("?"), "BF16": np.dtype(ml_dtypes.bfloat16)},
     **{"F8_E4M3": np.dtype(ml_dtypes.float8_e4m3fn), "F8_E5M2": np.dtype(ml_dtypes.float8_e5m2)},
@@ -99,7 +99,7 @@ def _numbers(path: Path, name: str, array: Any) -> np.ndarray:
     """
     if isinstance(array, np.ndarray) and array.dtype == np.dtype("V2"):
         return array.view(ml_dtypes.bfloat16)
-    if not isinstance(array, np.ndarray) or (array.dtype.kind not in "biufc" and array.dtype not in TYPES.values()):
+    if not isinstance(array, np.ndarray) or (array.dtype.kind not in "biuf" and array.dtype not in TYPES.values()):
         shown = array.dtype if isinstance(array, np.ndarray) else type(array).__name__
         raise UserError(f"{path}: {name!r} holds no numbers ({shown}); save the weights as float32")
     return array

@@ -139,5 +139,5 @@ def _own(path: Path, arrays: dict[str, np.ndarray], meta: dict[str, Any]) -> dic
         node[last] = value
     try:
         return export_vit(tree) if meta["model"] in VITS else export_state(tree)
-    except (KeyError, IndexError, ValueError) as e:
+    except (KeyError, IndexError, ValueError, TypeError, AttributeError) as e:
         raise UserError(f"{path}: an array's name is not of a backbone ({e!r}); convert the weights again") from e

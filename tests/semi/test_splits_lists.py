@@ -15,14 +15,13 @@ from PIL import Image
 from jaxqc.cli import main
 from jaxqc.data.dataset import Dataset, Sample
 from jaxqc.errors import UserError
-from jaxqc.semi.check import check_splits, read_pair
+from jaxqc.semi.check import check_splits, overlaps, read_pair
 from jaxqc.semi.data import (
     PARTS,
     Pair,
     make_splits,
     manifest_of,
     open_pairs,
-    overlaps,
     read_list,
     read_splits,
     write_splits,
