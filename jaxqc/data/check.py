@@ -22,6 +22,7 @@ from jaxqc.errors import UserError
 
 if TYPE_CHECKING:
     import rich.console
+    import rich.table
 
 Progress = Callable[[int, int], None]
 Read = Callable[[Sample, int], np.ndarray]

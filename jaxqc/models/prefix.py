@@ -90,4 +90,4 @@ def find_encoder(
 def _same(arrays: Mapping[str, np.ndarray], names: Mapping[str, Shape], a: str, b: str) -> bool:
     """True where two prefixes hold the same values: either will do."""
     pairs = [(arrays.get(a + name), arrays.get(b + name)) for name in names]
-    return all((x is None) == (y is None) and (x is None or np.array_equal(x, y)) for x, y in pairs)
+    return all(x is y if x is None or y is None else np.array_equal(x, y) for x, y in pairs)

@@ -65,7 +65,9 @@ def make_legible(figure: "matplotlib.figure.Figure") -> None:
     for text in figure.findobj(Text):
         if isinstance(text, Text) and not (words := text.get_text()).isascii():
             text.set_text(legible(words))
-            text.set_fontfamily(families(words))
+            text.set_fontfamily(fonts := families(words))
+            if len(fonts) > 1:
+                text.set_fontweight("normal")  # few of the others have a bold face, which matplotlib would remark
 
 
 @cache

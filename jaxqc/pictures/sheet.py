@@ -84,17 +84,17 @@ class Sheet:
         renderer = self._canvas.get_renderer()
         room = (self.left - MARGIN - GAP) * DPI
         for k, line in enumerate(map(legible, lines)):
-            bad = wrong and line.startswith(("predicted", "called"))
+            bad, fonts = wrong and line.startswith(("predicted", "called")), families(line)
             text = self.figure.text(
                 MARGIN / self.width,
                 (self._row_top(row) - 0.02 - 0.165 * k) / self.height,
                 line,
                 fontsize=TEXT if k else TEXT + 0.5,
-                fontweight="bold" if k == 0 or bad else "normal",
+                fontweight="bold" if (k == 0 or bad) and len(fonts) == 1 else "normal",
                 color=WARNING if bad else (QUIET if k else INK),
                 va="top",
                 parse_math=False,
-                fontfamily=families(line),
+                fontfamily=fonts,
             )
             while len(line) > 1 and text.get_window_extent(renderer).width > room:
                 line = line[:-1]

@@ -1,5 +1,6 @@
 """The check of a set of label maps: what `jaxqc data check` prints of a folder with a manifest."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -22,7 +23,14 @@ def is_label_set(path: str | Path, layout: str = "auto") -> bool:
       >>> is_label_set("nowhere")
       False
     """
-    return layout == "auto" and any((Path(path) / name).is_file() for name in FILES)
+    file = next((f for name in FILES if (f := Path(path) / name).is_file()), None)
+    if layout != "auto" or file is None:
+        return False
+    try:
+        found = json.loads(file.read_text("utf-8-sig"))
+    except (OSError, ValueError):
+        return True  # reading it will say what is wrong
+    return isinstance(found, list) or (isinstance(found, dict) and "classes" in found)
 
 
 def check_label_maps(

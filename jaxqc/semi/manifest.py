@@ -172,8 +172,9 @@ def _without_void(manifest: Manifest, where: str) -> Manifest:
         ignore = IGNORE
     elif place == 0 and ignore is None and len(names) > 1:
         raise UserError(
-            f"{where}: classes begin with {names[0]!r}: has it the value 0 in the masks and {names[1]!r} 1? then add"
-            f' "ignore": 0; or has it 255 and {names[1]!r} 0? then take {names[0]!r} out of classes, "ignore": {IGNORE}'
+            f"{where}: classes begin with {names[0]!r}: has it the value 0 in the masks and {names[1]!r} 1? then write"
+            f' {{"classes": [...], "ignore": 0}}; or has it 255 and {names[1]!r} 0? then leave {names[0]!r} out and'
+            f' write "ignore": {IGNORE}'
         )
     else:
         ignore = place if ignore is None else ignore

@@ -70,14 +70,15 @@ def train_semi(
         raise UserError(
             "select.txt: no pixel of its masks has a class, so that nothing can choose a checkpoint by them"
         )
+    ignored = report.pixels["labeled"][-1] / max(1, report.pixels["labeled"].sum())
     shown = np.flatnonzero(report.pixels["labeled"][:-1])
     if len(shown) == 1:
-        left_out = report.pixels["labeled"][-1] / report.pixels["labeled"].sum()
         raise UserError(
-            f"labeled.txt: its masks show one class alone, {manifest.classes[shown[0]]!r} ({left_out:.2%} of the pixels"
+            f"labeled.txt: its masks show one class alone, {manifest.classes[shown[0]]!r} ({ignored:.2%} of the pixels"
             " have no label): nothing can be learned; mend manifest or masks, or make lists with a larger --labeled"
         )
-    for line in [*report.remarks(), *_lonely(config)]:
+    left_out = [f"labelled images: {ignored:.2%} of the pixels have no label and are left out"] * (ignored > 0)
+    for line in [*left_out, *report.remarks(), *_lonely(config)]:
         say(line)
     start = encoder_weights(config)
     method = make_method(config, manifest, report, start)

@@ -73,6 +73,9 @@ def _mended(path: Path, kind: str) -> Iterator[None]:
             yield
     except UserError:
         raise
+    except OSError as e:
+        reason = f"cannot be read ({e.strerror})" if e.strerror else f"not a sound {kind} ({str(e).splitlines()[0]})"
+        raise UserError(f"{path}: {reason}") from e
     except MemoryError as e:
         raise UserError(f"{path}: not a sound {kind}, or too large for this machine's memory") from e
     except Exception as e:

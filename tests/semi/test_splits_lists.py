@@ -201,7 +201,7 @@ def test_paths_with_spaces(tmp_path: Path) -> None:
         ({"classes": ["a", "b"], "color": []}, "unknown field 'color' (did you mean 'colors'?)"),
         ({"names": ["a", "b"]}, "no list of class names"),
         (["void", "a", "b"], "classes begin with 'void': has it the value 0 in the masks and 'a' 1?"),
-        ({"classes": ["ignore", "a", "b"]}, "or has it 255 and 'a' 0? then take 'ignore' out"),
+        ({"classes": ["ignore", "a", "b"]}, "or has it 255 and 'a' 0? then leave 'ignore' out"),
         (["a", "b", "void", "ignore"], "'void', 'ignore' are no classes"),
         ("{", "not JSON"),
     ],
