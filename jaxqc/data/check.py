@@ -12,7 +12,8 @@ import numpy as np
 
 from jaxqc.data.consistency import Facts, class_name, mask_problems, set_problems
 from jaxqc.data.dataset import Dataset, Sample
-from jaxqc.data.decode import MAX_PIXELS, mask_remark, read_image
+from jaxqc.data.decode import MAX_PIXELS, read_image
+from jaxqc.data.label_maps import LabelMaps, Read, label_shares, label_tables, note_masks
 from jaxqc.data.load import cut, in_threads, read_masks
 from jaxqc.data.open import Keys, scan_data
 from jaxqc.data.problems import Problem, printable
@@ -22,27 +23,12 @@ from jaxqc.errors import UserError
 
 if TYPE_CHECKING:
     import rich.console
-    import rich.table
 
 Progress = Callable[[int, int], None]
-Read = Callable[[Sample, int], np.ndarray]
-"""A sample's mask, of at most so many pixels."""
 Add = Callable[[str, str], None]
 Decoded = tuple[np.ndarray | None, np.ndarray | None]
 TINY = 8
 """Images with a side below this many pixels are pointed out."""
-
-
-@dataclass(frozen=True)
-class LabelMaps:
-    """A set's masks as label maps. read: labels [h w] of a sample, 255 = none.
-
-    problems: of all masks together, by their pixels of each class and (last) of none; None = not read.
-    """
-
-    classes: tuple[str, ...]
-    read: Read
-    problems: Callable[[list[np.ndarray | None]], list[Problem]]
 
 
 @dataclass(frozen=True)
@@ -97,7 +83,7 @@ class DataReport:
         parts = [
             Text(head),
             counts,
-            *self._label_table([*splits, "all"]),
+            *label_tables(self.labels, [*splits, "all"]),
             Text(f"sizes: {', '.join(sizes) or '-'}; channels: {kinds or '-'}"),
         ]
         if self.problems:
@@ -111,15 +97,6 @@ class DataReport:
         verdict = "no bad samples" if self.ok else "training refuses it (--skip-bad leaves bad samples out)"
         parts.append(Text(f"{len(self.errors)} errors, {len(self.warnings)} warnings: {verdict}"))
         return Group(*parts)
-
-    def _label_table(self, columns: list[str]) -> "list[rich.table.Table]":
-        from rich.table import Table
-        from rich.text import Text
-
-        table = Table("share of pixels", *columns)
-        for name, row in self.labels.items():
-            table.add_row(Text(printable(name)), *(f"{row[c]:.4f}" if c in row else "-" for c in columns))
-        return [table] if self.labels else []
 
     def text(self, width: int = 120, limit: int = 50) -> str:
         """`render` as plain text of `width` columns."""
@@ -184,18 +161,8 @@ def report_of(
         channels=dict(Counter("grey" if f.channels == 1 else "colour" for f in facts if f.channels).most_common()),
         foreground={name: float(np.mean(v)) for name, v in shares.items()},
         problems=found,
-        labels={} if maps is None else _label_shares(dataset, facts, maps),
+        labels={} if maps is None else label_shares(dataset, facts, maps.classes),
     )
-
-
-def _label_shares(dataset: Dataset, facts: list[Facts], maps: LabelMaps) -> dict[str, dict[str, float]]:
-    pixels: dict[str, np.ndarray] = defaultdict(lambda: np.zeros(len(maps.classes) + 1, np.int64))
-    for sample, fact in zip(dataset.samples, facts, strict=True):
-        if fact.labels is not None:
-            pixels[sample.split or "-"] += fact.labels
-            pixels["all"] += fact.labels
-    rows = (*maps.classes, *["no label"] * bool("all" in pixels and pixels["all"][-1]))
-    return {name: {s: float(n[i] / n.sum()) for s, n in pixels.items()} for i, name in enumerate(rows)}
 
 
 def check_dataset(dataset: Dataset, max_pixels: int = MAX_PIXELS, progress: Progress | None = None) -> list[Problem]:
@@ -242,7 +209,7 @@ def _look_at(sample: Sample, max_pixels: int, maps: LabelMaps | None = None) -> 
         facts.labels = np.bincount(np.minimum(mask, len(maps.classes)).ravel(), minlength=len(maps.classes) + 1)
     elif mask is not None:
         facts.share = float(mask.mean())
-        _note_masks(sample, max_pixels, facts)
+        note_masks(sample, max_pixels, facts)
     elif sample.normal and image is not None:
         facts.share = 0.0
     if image is not None:
@@ -256,15 +223,6 @@ def _look_at(sample: Sample, max_pixels: int, maps: LabelMaps | None = None) -> 
     if facts.share == 1 and mask is not None:
         add("full-mask", f"{printable(sample.mask)}: every pixel is defect; is it inverted?", "warning")
     return facts
-
-
-def _note_masks(sample: Sample, max_pixels: int, facts: Facts) -> None:
-    """Notes what the values of sound masks were changed by: a lossy compression, a palette."""
-    for file in (sample.mask, *sample.more_masks):
-        if file is not None and not isinstance(sample, StoredSample):
-            remark = mask_remark(file, max_pixels)
-            facts.turned |= remark.turned
-            facts.lossy, facts.rounded = facts.lossy or remark.lossy, facts.rounded + remark.rounded
 
 
 def _decode(sample: Sample, max_pixels: int, add: Add, read: Read) -> Decoded:

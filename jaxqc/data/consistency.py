@@ -27,6 +27,8 @@ class Facts:
     """Pixels of such a mask that are neither near 0 nor near 255."""
     turned: bool = False
     """A mask whose palette shows another index than 0 as black."""
+    classes: bool = False
+    """A mask with class numbers beside 255."""
 
 
 def set_problems(dataset: Dataset, facts: list[Facts]) -> list[Problem]:
@@ -68,6 +70,7 @@ def mask_problems(dataset: Dataset, facts: list[Facts]) -> list[Problem]:
     named = list(zip(dataset.samples, facts, strict=True))
     lossy = [(printable(s.mask), f) for s, f in named if f.lossy]
     turned = [printable(s.mask) for s, f in named if f.turned]
+    numbered = [printable(s.mask) for s, f in named if f.classes]
     out = []
     if lossy:
         pixels = sum(f.rounded for _, f in lossy)
@@ -76,6 +79,12 @@ def mask_problems(dataset: Dataset, facts: list[Facts]) -> list[Problem]:
             " of their pixels are neither near 0 nor near 255 and were rounded; save masks as PNG"
         )
         out.append(Problem(dataset.name, "lossy-mask", message, "warning"))
+    if numbered:
+        message = (
+            f"{len(numbered)} masks (the first: {numbered[0]}) hold small numbers beside 255, which alone was taken for"
+            " the defect; if they are label maps, name their classes in manifest.json"
+        )
+        out.append(Problem(dataset.name, "label-values", message, "warning"))
     if turned:
         message = (
             f"{len(turned)} masks (the first: {turned[0]}) have a palette that shows index 0 in a colour and another as"

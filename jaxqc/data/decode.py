@@ -28,7 +28,7 @@ from PIL import (
     WebPImagePlugin,
 )
 
-from jaxqc.data.mask_files import MaskRemark, binary_indices, black_indices, lossy, rounded
+from jaxqc.data.mask_files import binary_indices, lossy, palette_colors
 from jaxqc.data.problems import printable
 from jaxqc.errors import UserError
 
@@ -131,7 +131,7 @@ def read_mask(path: str | Path, max_pixels: int = MAX_PIXELS, nonzero: bool = Fa
     """
     with _opened(path, max_pixels) as im:
         palette = im.mode == "P" and not _grey_palette(im)
-        values = binary_indices(im) if palette else _channels(im, printable(path))
+        values = binary_indices(np.array(im), palette_colors(im)) if palette else _channels(im, printable(path))
     if nonzero and (kind := lossy(path)):
         raise UserError(f"{printable(path)}: {kind} changes values that distinguish defects; save it as PNG")
     if nonzero:
@@ -154,14 +154,6 @@ def read_mask(path: str | Path, max_pixels: int = MAX_PIXELS, nonzero: bool = Fa
     return (values > 128).astype(np.uint8)
 
 
-def mask_remark(path: str | Path, max_pixels: int = MAX_PIXELS) -> MaskRemark:
-    """Changes of the values of a mask file that `read_mask` takes. Raises `UserError` as it does."""
-    with _opened(path, max_pixels, load=False) as im:
-        if kind := lossy(path):
-            return MaskRemark(kind, rounded(np.array(im.convert("L"))))
-        return MaskRemark(turned=im.mode == "P" and not _grey_palette(im) and bool(black_indices(im)))
-
-
 def read_values(path: str | Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """The values of a label map as they are stored: [h w], uint8 or uint16, or [h w 3] uint8 of a map in colour.
 
@@ -173,23 +165,21 @@ def read_values(path: str | Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
       >>> read_values("labels.png").tolist()
       [[0, 3]]
     """
-    return read_indexed(path, max_pixels)[0]
+    with _opened(path, max_pixels) as im:
+        return np.array(im).astype(np.uint8) if im.mode in ("P", "1") else _channels(im, printable(path))
 
 
-def read_indexed(path: str | Path, max_pixels: int = MAX_PIXELS) -> tuple[np.ndarray, UInt8[np.ndarray, "n 3"] | None]:
-    """The values of a label map (`read_values`), and the colours of its palette where it has one that is not grey.
+def read_palette(path: str | Path, max_pixels: int = MAX_PIXELS) -> UInt8[np.ndarray, "n 3"] | None:
+    """The colours of a mask's palette by index; None where it has none, or a grey one. Decodes no pixels.
 
     Examples:
       >>> Image.fromarray(np.array([[0, 3]], np.uint8)).save("labels.png")
-      >>> read_indexed("labels.png")[1] is None
+      >>> read_palette("labels.png") is None
       True
     """
-    with _opened(path, max_pixels) as im:
-        if im.mode not in ("P", "1"):
-            return _channels(im, printable(path)), None
-        stored = np.array(im.getpalette("RGB"), np.uint8).reshape(-1, 3) if im.mode == "P" else None
-        coloured = stored is not None and not (stored == stored[:, :1]).all()
-        return np.array(im).astype(np.uint8), stored if coloured else None
+    with _opened(path, max_pixels, load=False) as im:
+        colors = palette_colors(im) if im.mode == "P" else np.zeros((0, 3), np.uint8)
+    return None if (colors == colors[:, :1]).all() else colors
 
 
 @contextmanager

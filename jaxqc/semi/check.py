@@ -9,15 +9,13 @@ import numpy as np
 from jaxtyping import Int, UInt8
 
 from jaxqc.data.decode import MAX_PIXELS, read_image, read_size
+from jaxqc.data.label_maps import NO_LABEL
 from jaxqc.data.load import in_threads
 from jaxqc.data.problems import printable
 from jaxqc.errors import UserError
 from jaxqc.semi.data import PARTS, Pair, Splits
 from jaxqc.semi.labels import read_labels, refuse_unclear, trained_voids
 from jaxqc.semi.manifest import Manifest
-
-IGNORED = "no label"
-"""Name of the pixels that no class has."""
 
 
 @dataclass(frozen=True)
@@ -40,13 +38,13 @@ class SplitReport:
         """
         counts = ", ".join(f"{name} {n}" for name, n in self.images.items())
         total = {name: max(1, int(p[:-1].sum())) for name, p in self.pixels.items()}
-        width = max(map(len, (IGNORED, *self.manifest.classes)))
+        width = max(map(len, (NO_LABEL, *self.manifest.classes)))
         rows = [f"images: {counts}", f"{'share of pixels':{width}} " + " ".join(f"{p:>9}" for p in PARTS)]
         for i, name in enumerate(self.manifest.classes):
             rows.append(f"{name:{width}} " + " ".join(f"{self.pixels[p][i] / total[p]:9.4f}" for p in PARTS))
         if any(p[-1] for p in self.pixels.values()):
             shares = " ".join(f"{self.pixels[p][-1] / max(1, self.pixels[p].sum()):9.4f}" for p in PARTS)
-            rows.append(f"{IGNORED:{width}} {shares}  of all pixels, left out above")
+            rows.append(f"{NO_LABEL:{width}} {shares}  of all pixels, left out above")
         return rows + self.remarks()
 
     def remarks(self) -> list[str]:

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxqc.data.check import DataReport, LabelMaps, report_of
+from jaxqc.data.check import DataReport, report_of
 from jaxqc.data.dataset import Sample
 from jaxqc.data.decode import MAX_PIXELS
+from jaxqc.data.label_maps import LabelMaps
 from jaxqc.data.problems import Problem, printable
 from jaxqc.errors import UserError
 from jaxqc.semi.data import manifest_of, scan_pairs
