@@ -47,7 +47,7 @@ class DataReport:
     """Mean share of defect pixels by class, over the readable masks."""
     problems: list[Problem]
     labels: dict[str, dict[str, float]] = field(default_factory=dict)
-    """Of label maps: share of pixels by class (last those without one), in each split and in all."""
+    """Share of pixels of label maps by class (last those without one), in each split and in all."""
 
     @property
     def errors(self) -> list[Problem]:

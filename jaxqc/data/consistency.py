@@ -20,7 +20,7 @@ class Facts:
     digest: bytes = b""
     share: float | None = None
     labels: np.ndarray | None = None
-    """Of a label map: pixels of each class and, last, of none."""
+    """Pixels of a label map by class and, last, those of none."""
     lossy: str = ""
     """Compression of a mask that changes values."""
     rounded: int = 0

@@ -1,7 +1,7 @@
 """Fonts of figures: the usual one, and installed ones for characters that it lacks, such as Chinese names."""
 
 import contextlib
-import logging
+import sys
 import unicodedata
 from functools import cache
 from typing import TYPE_CHECKING
@@ -35,7 +35,7 @@ def families(text: str) -> list[str]:
 
 
 def legible(text: str) -> str:
-    """A text with `?` for each character that no installed font has; that is logged once a script.
+    """A text with `?` for each character that no installed font has; that is printed once a script, on stderr.
 
     Examples:
       >>> legible("Größe 5 µm")
@@ -43,7 +43,7 @@ def legible(text: str) -> str:
     """
     lost = {c for c in text if not _usual(c) and not family_of(c)}
     for script in sorted({unicodedata.name(c, "unknown").split()[0] for c in lost}):
-        _log_once(script)
+        _print_once(script)
     return "".join("?" if c in lost else c for c in text)
 
 
@@ -114,10 +114,9 @@ def _characters(path: str) -> frozenset[int]:
 
 
 @cache
-def _log_once(script: str) -> None:
+def _print_once(script: str) -> None:
     package = "fonts-noto-cjk (Debian, Ubuntu) or google-noto-sans-cjk-fonts (Fedora)"
     package = package if script in EAST_ASIAN else "fonts-noto (Debian, Ubuntu) or google-noto-fonts-common (Fedora)"
     name = script if script in EAST_ASIAN else script.lower()
-    logging.getLogger(__name__).warning(
-        "figures: no installed font has %s characters, which become ?; install one that has, such as %s", name, package
-    )
+    line = f"figures: no installed font has {name} characters, which become ?; install one that has, such as {package}"
+    print(line, file=sys.stderr)

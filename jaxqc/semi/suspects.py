@@ -25,4 +25,4 @@ def suspects(miou: float, ignored: float, shown: int | None = None, loss: float 
     causes = [f"the masks show {shown} class alone, and {left_out}"] if shown == 1 else [f"in the masks {left_out}"]
     causes += ["see that no image is in the training too, as it is or as a copy"] * (shown != 1)
     lines = [f"mean IoU {miou:.4f} is a suspect: {'; '.join(causes)}"] if miou >= PERFECT else []
-    return lines + [f"loss {loss:.4f} is a suspect: {causes[0]}"] * (loss < NOTHING)
+    return lines + [f"loss {loss:.4f} is a suspect: {causes[0]}"] * bool(loss < NOTHING)

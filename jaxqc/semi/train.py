@@ -77,7 +77,7 @@ def train_semi(
             f"labeled.txt: its masks show one class alone, {manifest.classes[shown[0]]!r} ({ignored:.2%} of the pixels"
             " have no label): nothing can be learned; mend manifest or masks, or make lists with a larger --labeled"
         )
-    left_out = [f"labelled images: {ignored:.2%} of the pixels have no label and are left out"] * (ignored > 0)
+    left_out = [f"labelled images: {ignored:.2%} of the pixels have no label and are left out"] if ignored else []
     for line in [*left_out, *report.remarks(), *_lonely(config)]:
         say(line)
     start = encoder_weights(config)

@@ -1,6 +1,5 @@
 """Names in scripts that the usual font lacks: drawn with an installed font that has them, or replaced and said so."""
 
-import logging
 from pathlib import Path
 
 import numpy as np
@@ -42,7 +41,7 @@ def installed(monkeypatch: pytest.MonkeyPatch):
     """Makes these files the fonts of the system, beside those of matplotlib."""
     own = [e for e in font_manager.fontManager.ttflist if "matplotlib" in e.fname]
     monkeypatch.setattr(font_manager.fontManager, "ttflist", own)
-    caches = fonts.family_of, fonts._installed, fonts._log_once
+    caches = fonts.family_of, fonts._installed, fonts._print_once
 
     def install(*paths: Path) -> None:
         monkeypatch.setattr(font_manager, "findSystemFonts", lambda *_, **__: [str(path) for path in paths])
@@ -63,7 +62,7 @@ def draw(folder: Path) -> None:
     confusion_figure(np.array([[3, 1], [0, 2]]), ["good", NAME], folder / "confusion.png")
 
 
-def test_an_installed_font_draws_what_the_usual_one_lacks(installed, tmp_path: Path, caplog) -> None:
+def test_an_installed_font_draws_what_the_usual_one_lacks(installed, tmp_path: Path, caplog, capsys) -> None:
     other = font_with("\u4e00", tmp_path / "a.ttf", "Another")
     blank = font_with(NAME, tmp_path / "b.ttf", "Last Resort Two")
     damaged = tmp_path / "c.ttf"
@@ -73,14 +72,14 @@ def test_an_installed_font_draws_what_the_usual_one_lacks(installed, tmp_path: P
     assert fonts.drawable(NAME, "class 1") == NAME
     draw(tmp_path)
     assert not caplog.records
+    assert not capsys.readouterr().err
 
 
-def test_without_a_font_names_are_replaced_and_the_package_is_named_once(installed, tmp_path: Path, caplog) -> None:
-    with caplog.at_level(logging.WARNING):
-        assert fonts.drawable(f"a{NAME}") == "a??"
-        assert fonts.drawable(NAME, "class 1") == "class 1"
-        draw(tmp_path)
-    assert [r.getMessage() for r in caplog.records if r.name == "jaxqc.pictures.fonts"] == [
+def test_without_a_font_names_are_replaced_and_the_package_is_named_once(installed, tmp_path: Path, capsys) -> None:
+    assert fonts.drawable(f"a{NAME}") == "a??"
+    assert fonts.drawable(NAME, "class 1") == "class 1"
+    draw(tmp_path)
+    assert capsys.readouterr().err.splitlines() == [
         "figures: no installed font has CJK characters, which become ?; install one that has, such as fonts-noto-cjk"
         " (Debian, Ubuntu) or google-noto-sans-cjk-fonts (Fedora)"
     ]
