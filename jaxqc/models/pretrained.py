@@ -160,14 +160,15 @@ def convert_state(
       (True, ())
     """
     spec = backbone_spec(model)
-    place = find_encoder(_counted(arrays), [_wanted(model)], model, prefix)
+    shapes = _shapes(model)
+    place = find_encoder(_counted(arrays), [_wanted(shapes)], model, prefix)
     arrays, outside = place.split(_counted(arrays))
     below = f" below {place.prefix!r}" if place.prefix else ""
     gates = any(".cbam." in name for name in arrays)
     if gates and not spec.cbam:
         raise UserError(f"{model}: the file holds CBAM gates, without which the network is another; use {model}_cbam")
     classes = int(np.shape(arrays["fc.weight"])[0]) if "fc.weight" in arrays else 0
-    shapes = _shapes(model, classes or 1)
+    shapes = {path: (*shape[:-1], classes or 1) if _layer(path) == 5 else shape for path, shape in shapes.items()}
     needs = {path: _needed(path, arrays, gates) for path in shapes}
     lacks = {path: name for path, name in needs.items() if name and name not in arrays}
     missing: list[str] = []
@@ -219,18 +220,17 @@ def _counted(arrays: Arrays) -> dict[str, np.ndarray]:
     return {name: array for name, array in arrays.items() if not name.endswith("num_batches_tracked")}
 
 
-def _wanted(model: str) -> dict[str, Shape]:
-    """Names and shapes of the model's arrays in a file, with batch norm or with it folded; the head of any width."""
-    shapes = _shapes(model, 1)
+def _wanted(shapes: Mapping[Path, tuple[int, ...]]) -> dict[str, Shape]:
+    """Names and shapes of a model's arrays in a file, with batch norm or with it folded; the head of any width."""
     names: dict[str, Shape] = {f"{_conv(path)}.bias": shape for path, shape in shapes.items() if "bn" in path}
     for path, shape in shapes.items():
         names[torch_name(path)] = None if _layer(path) == 5 else to_torch(path, np.empty(shape, np.bool_)).shape
     return names
 
 
-def _shapes(model: str, classes: int) -> dict[Path, tuple[int, ...]]:
-    """Every variable of the whole model, from the stem on."""
-    network = build_backbone(model, LAYERS, classes)
+def _shapes(model: str) -> dict[Path, tuple[int, ...]]:
+    """Every variable of the whole model, from the stem on, with a head of one class."""
+    network = build_backbone(model, LAYERS, 1)
     shapes = jax.eval_shape(lambda: network.init(jax.random.key(0), jnp.zeros((1, 64, 64, 3))))
     leaves = jax.tree_util.tree_flatten_with_path(dict(shapes))[0]
     return {tuple(str(step.key) for step in path): leaf.shape for path, leaf in leaves}
