@@ -223,7 +223,9 @@ def calibrate(
     if decision.threshold == "quantile":
         return thresholds
     if labelled is None:
-        raise UserError("decision.threshold f1: the data have no labelled split 'val' beside 'test'; use quantile")
+        raise UserError(
+            "decision.threshold f1: no labelled split 'val' beside 'test'; set --decision.threshold quantile"
+        )
     found, labels = [], []
     for images, _, number in load_batches(labelled.samples, model.size, model.batch, bad):
         used = number >= 0

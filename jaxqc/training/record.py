@@ -83,7 +83,7 @@ def write_record(folder: Path, config: Any, meta: dict[str, Any] | None, classes
             with kept_file(folder, name) as part:
                 part.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8", newline="\n")
     except OSError as e:
-        raise UserError(f"{folder}: cannot write there ({e.strerror or e}); choose another folder") from e
+        raise UserError(f"{folder}: cannot write there ({e.strerror or e}); choose another --out") from e
 
 
 def evaluation_folder(out: str | Path | None, run: str | Path | None, *names: str) -> Path | None:
