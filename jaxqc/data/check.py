@@ -126,7 +126,7 @@ def check_path(
       >>> report.ok
       True
     """
-    dataset, found = scan_data(path, layout, keys)
+    dataset, found = scan_data(path, layout, keys, plain=True)
     return report_of(path, dataset, found, max_pixels, progress)
 
 
