@@ -69,7 +69,14 @@ def train(
     if config.method not in METHODS:
         raise UserError(f"method: {config.method!r}{suggest(config.method, METHODS)}")
     check_options(own, config.method, METHODS)
-    return METHODS[config.method](config, data, out, resume=resume, progress=progress, note=note, **own)
+    from jaxqc.training.checkpoint import steps_in
+    from jaxqc.training.folder_sums import check_folder
+    from jaxqc.training.record import alone_in
+
+    with alone_in(out, note):
+        if steps_in(Path(out) / "checkpoints"):
+            check_folder(Path(out))
+        return METHODS[config.method](config, data, out, resume=resume, progress=progress, note=note, **own)
 
 
 def fit(

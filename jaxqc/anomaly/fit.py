@@ -1,5 +1,7 @@
 """`jaxqc fit`: normal images → a fitted, calibrated detector in a folder of its own."""
 
+import json
+import shutil
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
@@ -17,22 +19,28 @@ from jaxqc.anomaly.model import AnomalyModel, save, scaled
 from jaxqc.anomaly.recipe import FitConfig, FitDataConfig, from_stored
 from jaxqc.anomaly.thresholds import Thresholds, by_f1, by_quantile
 from jaxqc.anomaly.training import train_state
+from jaxqc.atomic import REMAINS
 from jaxqc.data.crops import crops
 from jaxqc.data.dataset import Dataset
 from jaxqc.data.grouped import Parts, choose, good_alone, one_class
 from jaxqc.data.load import has_mask
 from jaxqc.data.normals import is_defective
+from jaxqc.data.problems import printable
 from jaxqc.errors import UserError
 from jaxqc.fields import to_dict
+from jaxqc.lock import LOCK
 from jaxqc.progress import Progress
 from jaxqc.training import record
 from jaxqc.training.cache import enable_compilation_cache
 from jaxqc.training.checkpoint import steps_in
+from jaxqc.training.checksums import SUMS
+from jaxqc.training.folder_sums import PROMISE, close_sums
+from jaxqc.training.golden import save_golden
 
 TRAINING = "training"
 """In a fit's folder: the run of a detector that is trained."""
-UNFINISHED = (TRAINING, "config.json", "meta.json", "golden.npz", "state")
-"""Beginnings of the names that a fit may leave behind when it is ended."""
+UNFINISHED = ("config.json", "meta.json", "golden.npz", SUMS, "state")
+"""Names of what a fit may leave behind when it is ended, beside its training; the next one writes them anew."""
 
 
 @dataclass(frozen=True)
@@ -99,9 +107,23 @@ def fit(
       UserError: what is wrong with data, weights or folder; a sample that cannot be used, unless `data.skip_bad`.
     """
     enable_compilation_cache()
-    folder, detector = None if out is None else Path(out), config.ready
+    if out is None:
+        return _fit(config, data, None, progress, backbone, note)
+    with record.alone_in(out, note):
+        return _fit(config, data, Path(out), progress, backbone, note)
+
+
+def _fit(
+    config: FitConfig,
+    data: Dataset,
+    folder: Path | None,
+    progress: bool,
+    backbone: Backbone | None,
+    note: Callable[[str], None],
+) -> Fitted:
+    detector = config.ready
     if folder is not None:
-        refuse_occupied(folder, resumes=is_trained(detector))
+        begin(folder, is_trained(detector), note)
         stored = to_dict(config)  # refuses a detector that no folder could name
         try:
             from_stored(stored, "recipe")
@@ -141,18 +163,46 @@ def fit(
     if jax.process_index() == 0:
         record.write_record(folder, config, meta, model.classes, digest)
         _write_golden(folder, model, parts)
-    save(folder, model, {"config": to_dict(config), "data": digest, "metrics": {}, "best": {"step": 0}})
+    save(folder, model, {"config": to_dict(config), "data": digest, "metrics": {}, "best": {"step": 0}, **PROMISE})
+    if jax.process_index() == 0:
+        close_sums(folder)
     return Fitted(model, folder, tuple(bad))
 
 
-def refuse_occupied(folder: Path, resumes: bool) -> None:
-    """Raises UserError where a folder holds a finished fit, or anything but an unfinished one that `resumes`."""
-    inside = [path.name.removeprefix(".") for path in folder.glob("*")]
+def begin(folder: Path, resumes: bool, note: Callable[[str], None]) -> None:
+    """Clears what a fit left that was ended; its training stays, where the new one `resumes` it.
+
+    Raises:
+      UserError: the folder holds a finished fit, a training that is not resumed, or anything else.
+    """
     finished = steps_in(folder / "state")
-    ours = TRAINING in inside and all(name.startswith(UNFINISHED) for name in inside)
-    if finished or (inside and not (resumes and ours)):
-        holds = " (it holds a finished fit)" if finished else ""
-        raise UserError(f"{folder}: not empty{holds}; choose another --out, or remove it")
+    names = (*UNFINISHED, LOCK, *[TRAINING] * resumes)
+    left = sorted(path.name for path in folder.glob("*") if not REMAINS.fullmatch(path.name))
+    foreign = [name for name in left if name not in names]
+    if not foreign and not _is_fits(folder):
+        foreign = [name for name in left if name in ("config.json", "meta.json")]
+    if finished or foreign:
+        holds = "it holds a finished fit" if finished else f"it holds {printable(foreign[0])}"
+        raise UserError(f"{folder}: not empty ({holds}); choose another --out, or remove it")
+    old = [folder / name for name in reversed(UNFINISHED) if name in left]  # last what other processes know it by
+    if old and jax.process_index() == 0:
+        note(f"{folder}: an earlier fit was ended before its end; it is made anew")
+        for path in old:
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+
+
+def _is_fits(folder: Path) -> bool:
+    """True where config.json, if there is one, is a fit's."""
+    try:
+        stored = json.loads((folder / "config.json").read_text("utf-8"))
+    except FileNotFoundError:
+        return not (folder / "meta.json").exists()
+    except (OSError, ValueError):
+        return False
+    return isinstance(stored, dict) and {"backbone", "detector", "decision"} <= stored.keys()
 
 
 def _collected(
@@ -202,7 +252,9 @@ def calibrate(
     if decision.threshold == "quantile":
         return thresholds
     if labelled is None:
-        raise UserError("decision.threshold f1: the data have no labelled split 'val' beside 'test'; use quantile")
+        raise UserError(
+            "decision.threshold f1: no labelled split 'val' beside 'test'; set --decision.threshold quantile"
+        )
     found, labels = [], []
     for images, _, number in load_batches(labelled.samples, model.size, model.batch, bad, unmasked=True):
         used = number >= 0
@@ -229,4 +281,4 @@ def _write_golden(folder: Path, model: AnomalyModel, parts: Parts) -> None:
     images, _, number = next(load_batches(parts.calibrate.samples[:2], model.size, 2, [], unmasked=True))
     images = images[number >= 0]
     arrays: dict[str, Any] = {"image": images, "map": scaled(model, images)}
-    np.savez_compressed(folder / "golden.npz", **arrays, size=np.int32(model.size), step=np.int32(0))
+    save_golden(folder, arrays | {"size": np.int32(model.size), "step": np.int32(0)})

@@ -13,6 +13,7 @@ from jaxqc.data.load import without_absent_masks
 from jaxqc.data.open import layout_of, open_data
 from jaxqc.data.readers import Reader
 from jaxqc.errors import UserError, suggest
+from jaxqc.lock import WRITING, locked
 from jaxqc.training.record import data_digest, evaluation_folder
 
 
@@ -63,7 +64,8 @@ def evaluate(
     account = replace(account, left_out={**account.left_out, **result.coverage.left_out})
     result = replace(result, folder=folder, coverage=account, about={"data": where, **result.about})
     if folder is not None:
-        write_evaluation(result, model, part, folder, worst)
+        with locked(folder, wait=WRITING):
+            write_evaluation(result, model, part, folder, worst)
     return result
 
 

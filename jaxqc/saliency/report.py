@@ -9,8 +9,9 @@ from jaxqc.data.dataset import Dataset
 from jaxqc.data.grouped import counted
 from jaxqc.data.open import Keys, keys_of, layout_of, open_data
 from jaxqc.data.readers import Reader
-from jaxqc.data.splits import apply_protocol, choose_protocol, read_splits
+from jaxqc.data.splits import apply_protocol, choose_protocol, read_ids, read_splits
 from jaxqc.errors import UserError, suggest
+from jaxqc.lock import WRITING, locked
 from jaxqc.saliency.evaluate import Evaluation, evaluate_dataset, write_evaluation
 from jaxqc.saliency.model import Model
 from jaxqc.training.record import evaluation_folder
@@ -56,7 +57,8 @@ def evaluate(
     about = {"data": where, **result.about}
     result = dataclasses.replace(result, about=about, folder=folder, coverage=coverage(data, part))
     if folder is not None:
-        write_evaluation(result, model, part, folder, worst)
+        with locked(folder, wait=WRITING):
+            write_evaluation(result, model, part, folder, worst)
     return result
 
 
@@ -83,7 +85,7 @@ def chosen(
     if kept is None and protocol is None:
         if not any(sample.split for sample in data.samples):
             if test:
-                trained = (lists / "train.txt").read_text("utf-8").splitlines() if lists is not None else []
+                trained = read_ids(lists / "train.txt") if lists is not None else []
                 common = len({*trained} & {sample.id for sample in data.samples})
                 return data, "none", "all" + (f" ({common} have the ids of training images)" if common else "")
             raise UserError(
@@ -99,7 +101,7 @@ def chosen(
 
 def _kept(lists: Path, data: Dataset) -> tuple[Dataset, Dataset] | None:
     """The run's kept halves, where `data` is what it was trained on."""
-    ids = {i for part in ("train", "test") for i in (lists / f"{part}.txt").read_text("utf-8").splitlines()}
+    ids = {i for part in ("train", "test") for i in read_ids(lists / f"{part}.txt")}
     return read_splits(lists, data) if ids <= {sample.id for sample in data.samples} else None
 
 

@@ -1,12 +1,12 @@
 """The record of a run: config.json and meta.json (data, versions, commit), and the digests in them."""
 
-import csv
+import contextlib
 import hashlib
 import itertools
 import json
 import platform
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,8 +17,11 @@ import numpy as np
 import jaxqc
 from jaxqc.atomic import write_text
 from jaxqc.data.dataset import ArrayDataset, Dataset
+from jaxqc.data.tables.write import write_table
 from jaxqc.errors import UserError
 from jaxqc.fields import to_dict
+from jaxqc.lock import locked
+from jaxqc.training.folder_sums import kept_file
 from jaxqc.version import __version__
 
 if TYPE_CHECKING:
@@ -65,15 +68,23 @@ def _commit() -> str | None:
     return done.stdout.strip() or None
 
 
+@contextlib.contextmanager
+def alone_in(folder: str | Path, note: Callable[[str], None] | None = None) -> Iterator[None]:
+    """Holds the folder of a run for all of its processes (`jaxqc.lock.locked`, by the first of them)."""
+    with locked(folder, note) if jax.process_index() == 0 else contextlib.nullcontext():
+        yield
+
+
 def write_record(folder: Path, config: Any, meta: dict[str, Any] | None, classes: Any, digest: str) -> None:
     """Writes config.json and meta.json; what the caller's `meta` says goes before what is found out here."""
     full = {"classes": list(classes), "data_digest": digest, **environment(), "seed": config.seed, **(meta or {})}
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        write_text(folder / "config.json", json.dumps(to_dict(config), indent=2) + "\n")
-        write_text(folder / "meta.json", json.dumps(full, indent=2) + "\n")
+        for name, values in (("config.json", to_dict(config)), ("meta.json", full)):
+            with kept_file(folder, name) as part:
+                part.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8", newline="\n")
     except OSError as e:
-        raise UserError(f"{folder}: cannot write there ({e.strerror or e}); choose another folder") from e
+        raise UserError(f"{folder}: cannot write there ({e.strerror or e}); choose another --out") from e
 
 
 def evaluation_folder(out: str | Path | None, run: str | Path | None, *names: str, data: str = "") -> Path | None:
@@ -115,8 +126,5 @@ def _of_other_data(folder: Path, data: str) -> str:
 def write_measures(out: Path, report: dict[str, Any], rows: Sequence[dict[str, Any]]) -> None:
     """`evaluation.json` and, a row an image, `per_image.csv` of an evaluation; OSError where they cannot be written."""
     out.mkdir(parents=True, exist_ok=True)
-    (out / "evaluation.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-    with open(out / "per_image.csv", "w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
+    write_text(out / "evaluation.json", json.dumps(report, indent=2) + "\n")
+    write_table(out / "per_image.csv", list(rows[0]), rows)
