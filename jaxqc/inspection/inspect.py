@@ -112,7 +112,7 @@ def _finish(stream: Stream, manifest: Delivery, out: Path, aql: float) -> Inspec
     suppliers = tuple(summarise(supplier_rows(lot_findings(ledger, rules))))
     problems, there = stream.problems, {lot.name for lot, _ in lots}
     found = Inspection(out, ledger.name, stream.info, stream.new, stream.known, problems.errors,
-                       tuple(problems.first), lots, suppliers, stream.progress.rate, problems.summary(),
+                       tuple(problems.first), lots, suppliers, stream.progress.rate, warnings=problems.summary(),
                        corrected=stream.corrected, empty=tuple(sorted(names - there)))  # fmt: skip
     write_results(found, rules)
     write_report(ledger, stream.gallery, out / REPORT, rules=rules, model=digest, title=manifest.name, aql=aql)

@@ -143,12 +143,14 @@ def test_parquet_of_every_type_is_text(tmp_path):
 
 def test_what_is_written_is_safe_in_spreadsheets_and_read_as_it_was(tmp_path):
     texts = ("=1+1", "+A1", "-x", "@SUM", "'=x", "-5", "+1e3", "a,b;c", 'say "x"', "合格", "'", "a-b", "")
-    rows = [{"lot": text, "image": -0.5} for text in texts]
-    write_table(tmp_path / "t.csv", KNOWN, rows)
+    rows = [{"lot": text, "image": -0.5, "=x": 1} for text in texts]
+    write_table(tmp_path / "t.csv", (*KNOWN, "=x"), rows)
     content = (tmp_path / "t.csv").read_bytes()
-    assert content.startswith(b"\xef\xbb\xbfimage,lot\r\n-0.5,'=1+1\r\n")
-    assert b"\r\n-0.5,-5\r\n-0.5,+1e3\r\n" in content
-    assert [row.cells for row in read_table(tmp_path / "t.csv", KNOWN).rows] == [("-0.5", text) for text in texts]
+    assert content.startswith(b"\xef\xbb\xbfimage,lot,'=x\r\n-0.5,'=1+1,1\r\n")
+    assert b"\r\n-0.5,-5,1\r\n-0.5,+1e3,1\r\n" in content
+    found = read_table(tmp_path / "t.csv", KNOWN)
+    assert found.header == (*KNOWN, "=x")
+    assert [row.cells for row in found.rows] == [("-0.5", text, "1") for text in texts]
 
 
 def test_the_mark_comes_with_the_first_text_that_needs_it(tmp_path):

@@ -90,7 +90,7 @@ def test_written_files_and_hostile_names(kept_run, squares, tmp_path, capsys):
 
 
 def rows_of(out):
-    with open(out / "per_image.csv", newline="", encoding="utf-8") as file:
+    with open(out / "per_image.csv", newline="", encoding="utf-8-sig") as file:
         return [{**row, "pixels": int(row["pixels"])} for row in csv.DictReader(file)]
 
 

@@ -78,7 +78,7 @@ def read_table(file: str | Path, known: Sequence[str], aliases: Mapping[str, str
             word = "line"
             score = lambda cells: len({*known} & {*_renamed([c.strip() for c in cells], known, aliases)})
             separator, header, rows = divide(decode(file.read_bytes()), score)
-        header = [cell.strip() for cell in header]
+        header = [_unshielded(cell) if separator else cell.strip() for cell in header]
         if not header:
             raise UserError(f"empty file; its first line must name the columns: {','.join(known)}")
         seen = _seen(header, separator)
