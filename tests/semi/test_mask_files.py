@@ -1,6 +1,7 @@
 """Mask files as people have them: bits, palettes, lossy ones, names like patterns, values of two readings."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from jaxqc.data.mask_files import lossy
 from jaxqc.errors import UserError
 from jaxqc.semi.check import check_splits
 from jaxqc.semi.data import PARTS, Pair, manifest_of
+from jaxqc.semi.evaluate import SegmentationEvaluation
 from jaxqc.semi.labels import read_labels, trained_voids
 from jaxqc.semi.manifest import Manifest, read_manifest, write_manifest
 from jaxqc.semi.suspects import suspects
@@ -125,6 +127,8 @@ def test_files_that_change_or_contradict_values_are_refused(tmp_path: Path) -> N
     Image.fromarray(labels * 255).save(tmp_path / "b.jpg", quality=60)
     as_binary = manifest_in(tmp_path, classes=["background", "pit"], binary={"b.*": "pit"})
     np.testing.assert_array_equal(read_labels(tmp_path, "b.jpg", as_binary), labels)
+    with pytest.raises(UserError, match=r"b\.jpg: JPEG changes values that distinguish defects"):
+        read_mask(tmp_path / "b.jpg", nonzero=True)
     turned = Image.fromarray(labels).convert("P")
     turned.putpalette([255, 0, 0, 0, 0, 0])
     turned.save(tmp_path / "turned.png")
@@ -141,3 +145,11 @@ def test_perfect_figures_are_said_to_be_suspects() -> None:
     )
     assert [line.split()[0] for line in suspects(1.0, 0.0, 2, 0.0)] == ["mean", "loss"]
     assert suspects(0.99, 0.0, 2, 0.01) == []
+
+
+def test_an_evaluation_gives_the_share_that_it_leaves_out() -> None:
+    matrix = np.array([[90, 0], [0, 0]])
+    result = SegmentationEvaluation("d", "val", ("a", "b"), matrix, [], (), 1.0, ignored=10)
+    assert result.to_json()["ignored"] == {"pixels": 10, "share": 0.1}
+    assert "1 class alone, and 10.00% of their pixels have no label" in result.closing().splitlines()[0]
+    assert replace(result, matrix=np.array([[80, 5], [5, 0]])).to_json()["suspects"] == []

@@ -68,6 +68,17 @@ def test_selection_masks_that_say_nothing_cannot_choose(data: Path, tmp_path: Pa
         train_semi(recipe(), data, tmp_path / "run", progress=False)
 
 
+def test_labelled_masks_of_one_class_teach_nothing(data: Path, tmp_path: Path) -> None:
+    for i in range(3):
+        labels = np.zeros((SIDE, SIDE), np.uint8)
+        labels[: SIDE // 2] = 255
+        Image.fromarray(labels).save(data / "masks" / f"labeled{i}.png")
+    stated = read_manifest(data)
+    write_manifest(data / "manifest.json", dataclasses.replace(stated, ignore=255))
+    with pytest.raises(UserError, match=r"labeled\.txt: its masks show one class alone, '.*' \(50\.00% of the pixels"):
+        train_semi(recipe(), data, tmp_path / "run", progress=False)
+
+
 def test_cudnn_where_it_cannot_be(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jax, "default_backend", lambda: "cpu")
     manifest = Manifest(CLASSES).check("here")
