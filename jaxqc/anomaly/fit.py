@@ -22,7 +22,8 @@ from jaxqc.anomaly.training import train_state
 from jaxqc.atomic import REMAINS
 from jaxqc.data.crops import crops
 from jaxqc.data.dataset import Dataset
-from jaxqc.data.grouped import Parts, choose, one_class
+from jaxqc.data.grouped import Parts, choose, good_alone, one_class
+from jaxqc.data.load import has_mask
 from jaxqc.data.normals import is_defective
 from jaxqc.data.problems import printable
 from jaxqc.errors import UserError
@@ -58,13 +59,36 @@ def divide(dataset: Dataset, config: FitDataConfig, seed: int) -> tuple[Parts, D
     Raises:
       UserError: no normal training images, too few groups, or fewer than `samples`.
     """
-    dataset = crops(dataset, config.crop) if config.crop else dataset
+    dataset = cut(good_alone(dataset), config.crop)
     parts = one_class(dataset, config.held_out, seed)
     if config.samples:
         parts = replace(parts, fit=choose(parts.fit, config.samples, seed))
     val = dataset.split("val")
     labelled = len(dataset.split("test")) and any(is_defective(s, val) for s in val.samples)
     return parts, val if labelled else None
+
+
+def cut(dataset: Dataset, side: int) -> Dataset:
+    """The data as the recipe takes them: in crops, where `side` is not 0, of the images that have a mask or are normal.
+
+    A defective image without a mask cannot be cut: its defect may lie in any of the crops.
+    """
+    if not side:
+        return dataset
+    return crops(replace(dataset, samples=tuple(s for s in dataset.samples if has_mask(s, dataset))), side)
+
+
+def without_defects(parts: Parts) -> tuple[str, ...]:
+    """Lines on the threshold and on what stays unmeasured, where there are no defective images to test on."""
+    defective = sum(is_defective(s, parts.test) for s in parts.test.samples)
+    if defective:
+        return ()
+    return (
+        f"{parts.fit.name}: no defective images to test on; the threshold rests on good images alone:"
+        f" {len(parts.calibrate)} held out, {len(parts.fit)} fitted, no group in both",
+        "not measured: the share of defects that is found, and where; jaxqc evaluate --data measures both on defective"
+        " images in test/KIND, of this set or another",
+    )
 
 
 def fit(
@@ -109,6 +133,8 @@ def _fit(
         backbone = load_backbone(config.backbone)
         for line in backbone.report.lines() if backbone.report else ():
             note(line)
+    if any(s.normal for s in good_alone(data).samples) and not data.classes:
+        note(f"{data.name}: {len(data)} images without a class, a mask or a split: all are taken as good")
     parts, labelled = divide(data, config.data, config.seed)
     bad: list[str] = []
     meta: dict[str, Any] = {"kind": "detector", "dataset": data.name}
@@ -125,7 +151,10 @@ def _fit(
     if is_trained(detector) and detector.training.keep == "best":
         thresholds = replace(thresholds, how=f"{thresholds.how}; their loss also chose the step of the training")
     note(f"thresholds: image {thresholds.image:.4g}, pixel {thresholds.pixel:.4g}; {thresholds.how}")
-    meta |= {"fit": used, "calibrate": len(parts.calibrate), "skipped": bad, "weights": backbone.source}
+    for line in without_defects(parts):
+        note(line)
+    meta |= {"fit": used, "calibrate": len(parts.calibrate), "test": len(parts.test), "skipped": bad}
+    meta |= {"weights": backbone.source}
     meta |= {"thresholds": asdict(thresholds)}
     model = AnomalyModel(config, state, backbone.variables, thresholds, meta)
     if folder is None:
@@ -207,7 +236,7 @@ def calibrate(
     """
     scores, peaks, decision = [], [], model.config.decision
     with Progress("calibrating", len(normals), progress) as counter:
-        for images, _, number in load_batches(normals.samples, model.size, model.batch, bad):
+        for images, _, number in load_batches(normals.samples, model.size, model.batch, bad, unmasked=True):
             used = number >= 0
             if used.any():
                 maps, score, _ = model.score(images[used])
@@ -223,9 +252,11 @@ def calibrate(
     if decision.threshold == "quantile":
         return thresholds
     if labelled is None:
-        raise UserError("decision.threshold f1: the data have no labelled split 'val' beside 'test'; use quantile")
+        raise UserError(
+            "decision.threshold f1: no labelled split 'val' beside 'test'; set --decision.threshold quantile"
+        )
     found, labels = [], []
-    for images, _, number in load_batches(labelled.samples, model.size, model.batch, bad):
+    for images, _, number in load_batches(labelled.samples, model.size, model.batch, bad, unmasked=True):
         used = number >= 0
         found.append(model.score(images[used])[1])
         labels.append(np.array([is_defective(labelled.samples[i], labelled) for i in number[used]], bool))
@@ -247,7 +278,7 @@ def _gathered(state: Any) -> Any:
 
 def _write_golden(folder: Path, model: AnomalyModel, parts: Parts) -> None:
     """Two calibration images with their maps, as this machine computes them, for `jaxqc verify`."""
-    images, _, number = next(load_batches(parts.calibrate.samples[:2], model.size, 2, []))
+    images, _, number = next(load_batches(parts.calibrate.samples[:2], model.size, 2, [], unmasked=True))
     images = images[number >= 0]
     arrays: dict[str, Any] = {"image": images, "map": scaled(model, images)}
     save_golden(folder, arrays | {"size": np.int32(model.size), "step": np.int32(0)})

@@ -18,7 +18,7 @@ from jaxqc.errors import UserError
 from jaxqc.interrupt import causes, was_interrupted
 
 USER_ERRNO = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST,
-              errno.EISDIR, errno.ENAMETOOLONG)  # fmt: skip
+              errno.EISDIR, errno.ENAMETOOLONG, errno.ENOENT)  # fmt: skip
 # Libraries that write by themselves have no OSError for it.
 DISK_FULL = ("No space left on device", "Disk quota exceeded", "database or disk is full", "File too large")
 

@@ -217,7 +217,7 @@ def _by_index(dataset: Dataset) -> tuple[Dataset, Dataset]:
         found = ", ".join(sorted({s.split or "none" for s in dataset.samples})) or "no samples"
         raise UserError(
             f"{dataset.name}: protocol 'index' needs samples with split 'train' and with 'val' or 'test'"
-            f" (found: {printable(found)}); use protocol 'seed' for a data set without a split"
+            f" (found: {printable(found)}); set --data.protocol seed for a data set without a split"
         )
     return train, test
 

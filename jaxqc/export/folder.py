@@ -77,7 +77,7 @@ def landing(out: Path) -> Iterator[Path]:
     try:
         with locked(out):
             if any(path.name != LOCK for path in out.iterdir()):
-                raise UserError(f"{name}: there already; choose another folder, or remove it first")
+                raise UserError(f"{name}: there already; choose another --out, or remove it first")
             for remains in out.parent.glob(f".{glob.escape(out.name)}.part-*"):  # of killed exports
                 shutil.rmtree(remains, ignore_errors=True)
             stack.callback(shutil.rmtree, part, ignore_errors=True)

@@ -58,7 +58,7 @@ def evaluate(
         usable = {row["id"] for row in result.per_image[: 4 * model.batch]}
         images = [part.read(pair)[0] for pair in part.pairs if pair.image in usable]
         result = replace(result, sizes=compare_sizes(model, images, sizes, mious))
-    folder = evaluation_folder(out, run, split)
+    folder = evaluation_folder(out, run, split, data=str(data))
     result = replace(result, about={"data": printable(data), **result.about}, folder=folder)
     if folder is not None:
         with locked(folder, wait=WRITING):

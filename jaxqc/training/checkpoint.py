@@ -50,7 +50,7 @@ class Checkpoints:
                 str(self.folder), preservation_policy=_Keep(self), cleanup_tmp_directories=True
             )
         except OSError as e:
-            raise UserError(f"{folder}: cannot hold checkpoints ({e.strerror or e}); choose another folder") from e
+            raise UserError(f"{folder}: cannot hold checkpoints ({e.strerror or e}); choose another --out") from e
 
     def save(self, step: int, state: Any, record: dict[str, Any], best_step: int) -> None:
         """Starts saving a host state (`Parallel.unreplicate`) and returns; the copy is already taken.
@@ -260,14 +260,14 @@ def refuse_other_recipe(path: Path, stored: dict[str, Any], config: TrainConfig)
     differ = [k for k in sorted(old.keys() | new.keys()) if old.get(k) != new.get(k)]
     if differ:
         what = "; ".join(f"{k} was {old.get(k)!r}, is {new.get(k)!r}" for k in differ)
-        raise UserError(f"{path}: another recipe's checkpoint ({what}); restore the recipe or choose another folder")
+        raise UserError(f"{path}: another recipe's checkpoint ({what}); restore the recipe or choose another --out")
 
 
 def _same_recipe(path: Path, record: dict[str, Any], config: TrainConfig, data: str) -> None:
     refuse_other_recipe(path, record["config"], config)
     if record["data"] != data:
         raise UserError(
-            f"{path}: trained on other data (digest {record['data'][:12]}, now {data[:12]}); choose another folder"
+            f"{path}: trained on other data (digest {record['data'][:12]}, now {data[:12]}); choose another --out"
         )
 
 

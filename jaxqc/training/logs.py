@@ -1,7 +1,6 @@
 """The run's records: metrics.jsonl (all of it), log.csv (the same as a table) and TensorBoard events under tb/."""
 
 import contextlib
-import csv
 import hashlib
 import json
 import math
@@ -9,8 +8,9 @@ import os
 from pathlib import Path
 from typing import Any, TypedDict
 
-from jaxqc.atomic import whole_file, write_text
+from jaxqc.atomic import write_text
 from jaxqc.data.problems import printable
+from jaxqc.data.tables.write import write_table
 from jaxqc.errors import UserError
 from jaxqc.training.folder_sums import close_sums, open_sums
 
@@ -102,10 +102,7 @@ class RunLog:
 
     def _write_csv(self) -> None:
         columns = list(dict.fromkeys(name for row in self.rows for name in row))
-        with whole_file(self.csv) as part, part.open("w", encoding="utf-8", newline="") as f:
-            writer = csv.DictWriter(f, columns, restval="", lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(self.rows)
+        write_table(self.csv, columns, self.rows, newline="\n")
 
 
 def average(logs: dict[str, list[float]]) -> dict[str, Any]:

@@ -73,7 +73,7 @@ def run(
     enable_compilation_cache()
     workdir = Path(workdir)
     if not resume and checkpoint.steps_in(workdir / "checkpoints"):
-        raise UserError(f"{workdir}: holds a run already; resume it or choose another folder")
+        raise UserError(f"{workdir}: holds a run already; go on with it (--resume) or choose another --out")
     sets = [] if val is None else [val] if isinstance(val, ArrayDataset | Dataset) else val
     sets = [part for part in sets if len(part)]
     if config.data.mode == "resident":
