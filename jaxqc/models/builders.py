@@ -1,4 +1,4 @@
-"""How a saliency network is built for a use: width, dtype, batch norm. Needs only jax, flax, numpy and einops."""
+"""Builders of a saliency network for a use: width, dtype, batch norm. Needs only jax, flax, numpy and einops."""
 
 from collections.abc import Callable
 
