@@ -92,14 +92,15 @@ def test_a_damaged_meta_file_is_named(run, capsys):
         api.load(run)
 
 
-def test_other_data_with_some_equal_ids_get_their_own_split(run, plates, tmp_path):
+def test_other_data_with_some_equal_ids_are_measured_whole_and_it_says_so(run, plates, tmp_path):
     other = Path(shutil.copytree(plates, tmp_path / "other"))
     names = sorted(p.stem for p in (other / "Source Images").iterdir())
     for folder, suffix in (("Source Images", ".bmp"), ("Ground truth", ".png")):
         for name in names[::3]:
             (other / folder / f"{name}{suffix}").rename(other / folder / f"{name}00{suffix}")
     result = api.evaluate(run, other, progress=False)
-    assert 0 < len(result.per_image) < 30
+    assert len(result.per_image) == 30
+    assert "have the ids of training images" in result.split
 
 
 def test_predict_replaces_no_source_image(run, tmp_path, capsys, monkeypatch):
