@@ -33,6 +33,7 @@ from jaxqc.inspection.results import (
 from jaxqc.inspection.rules import GradeRules
 from jaxqc.inspection.scorers import info_of, make_scorer
 from jaxqc.inspection.stream import Stream
+from jaxqc.lock import locked
 from jaxqc.progress import Progress
 from jaxqc.training.stop import Sigterm
 
@@ -83,8 +84,9 @@ def inspect(
     rules.check_classes(scorer.classes, "rules")
     info = info_of(scorer, rules, mm_per_pixel)
     mine = claim_of(LEDGER if ledger is None else _name(ledger), info)
-    check_claim(out, mine)
     with ExitStack() as stack:
+        stack.enter_context(locked(out, note))
+        check_claim(out, mine)
         kept = stack.enter_context(open_ledger(out / LEDGER if ledger is None else ledger, note=note))
         claim(out, mine)
         findings = stack.enter_context(Findings(out / "findings.jsonl", kept, info.digest))
@@ -112,7 +114,7 @@ def _finish(stream: Stream, manifest: Delivery, out: Path, aql: float) -> Inspec
     suppliers = tuple(summarise(supplier_rows(lot_findings(ledger, rules))))
     problems, there = stream.problems, {lot.name for lot, _ in lots}
     found = Inspection(out, ledger.name, stream.info, stream.new, stream.known, problems.errors,
-                       tuple(problems.first), lots, suppliers, stream.progress.rate,
+                       tuple(problems.first), lots, suppliers, stream.progress.rate, problems.summary(),
                        corrected=stream.corrected, empty=tuple(sorted(names - there)))  # fmt: skip
     write_results(found, rules)
     write_report(ledger, stream.gallery, out / REPORT, rules=rules, model=digest, title=manifest.name, aql=aql)

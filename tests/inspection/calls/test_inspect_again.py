@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from jaxqc.inspection.ledger.store import open_ledger
 from jaxqc.inspection.report import Gallery
 from jaxqc.inspection.report.collect import collect
 from jaxqc.inspection.rules import GradeRules
+from jaxqc.lock import locked
 from tests.support.inspect_calls import RULES, inspect, like, lines_of
 from tests.support.inspect_models import write_image
 
@@ -78,6 +80,13 @@ def test_a_corrected_manifest_moves_lots_and_pictures(network, folder, images, t
     assert {lot for lot, _ in shown(out)} == {"B", "C"}
     kept = [json.loads(file.read_text()) for file in (out / "gallery").glob("*/*.json")]
     assert sorted(about["lot"] for about in kept) == ["B", "B", "C", "C"]
+
+
+def test_two_inspections_do_not_share_a_folder(network, images, tmp_path):
+    with locked(tmp_path), ThreadPoolExecutor(1) as another:
+        error = another.submit(inspect, network, images / "A", tmp_path).exception()
+    assert "in use by process" in str(error)
+    assert not list(tmp_path.iterdir())
 
 
 def test_lines_that_the_ledger_lacks_are_mended(network, images, tmp_path):
