@@ -1,6 +1,7 @@
 """An inspection from a model and a manifest to lots, suppliers and files for people (the streaming: `stream`)."""
 
 import math
+import os
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
@@ -96,7 +97,8 @@ def inspect(
         counter = stack.enter_context(Progress("inspecting", len(manifest), progress))
         gallery = Gallery(out / GALLERY, worst)
         stop = stack.enter_context(Sigterm())
-        stream = Stream(scorer, rules, mm_per_pixel, info, kept, findings, problems, gallery, counter, stop.asked)
+        stream = Stream(scorer, rules, mm_per_pixel, info, kept, findings, problems, gallery, counter, stop.asked,
+                        root=_root(Path(images)))  # fmt: skip
         stream.run(manifest.items)
         if not stop.asked():
             return _finish(stream, manifest, out, aql)
@@ -117,6 +119,11 @@ def _finish(stream: Stream, manifest: Delivery, out: Path, aql: float) -> Inspec
     write_results(found, rules)
     write_report(ledger, stream.gallery, out / REPORT, rules=rules, model=digest, title=manifest.name, aql=aql)
     return found
+
+
+def _root(images: Path) -> str:
+    """Folder of a delivery: that of the images, or the manifest's."""
+    return os.path.abspath(images if images.is_dir() else images.parent)
 
 
 def _name(ledger: str | Path) -> str:

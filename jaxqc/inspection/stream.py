@@ -71,6 +71,8 @@ class Stream:
     gallery: Gallery
     progress: Progress
     asked_to_stop: Callable[[], bool] = lambda: False
+    root: str = ""
+    """Folder of the delivery."""
     new: int = 0
     known: int = 0
     corrected: int = 0
@@ -141,7 +143,7 @@ class Stream:
                 if isinstance(result, UserError):
                     self._bad(item, "unreadable", result)
                 elif result[0] in known or result[0] in self.kept:
-                    seen.append(sighting_of(item, result[0]))
+                    seen.append(sighting_of(item, result[0], self.root))
                     self._pass()
                 elif result[0] in self.underway:
                     self.underway[result[0]].append(item)
@@ -182,7 +184,7 @@ class Stream:
                 self.gallery.offer(one.finding, lot, one.line.image, one.scored.map, mask)
             findings.append(one.finding)
             rows.append(row_of(item))
-            seen += [sighting_of(each, sha256) for each in (item, *copies)]
+            seen += [sighting_of(each, sha256, self.root) for each in (item, *copies)]
             for _ in copies:
                 self._pass()
             self.progress.add(1)

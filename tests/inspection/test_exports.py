@@ -141,7 +141,7 @@ def test_pycocotools_loads_and_rasterises_it(ledger, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("kind", ["csv", "coco"])
-def test_exports_take_the_same_memory_for_eight_times_the_images(kind, tmp_path, monkeypatch):
+def test_exports_take_the_same_memory_for_eight_times_the_images(kind, usual_collector, tmp_path, monkeypatch):
     monkeypatch.setattr(exports, "entries", partial(queries.entries, chunk=10))
     monkeypatch.setattr(exports, "CHUNK", 10)
 

@@ -170,7 +170,7 @@ def test_a_full_disk_leaves_what_was_there(tmp_path):
         assert ledger.add([finding(i) for i in range(600)], MODEL).new == 580
 
 
-def test_reading_takes_the_same_memory_for_five_times_the_images(tmp_path):
+def test_reading_takes_the_same_memory_for_five_times_the_images(usual_collector, tmp_path):
     def peak(count):
         with open_ledger(tmp_path / f"{count}.sqlite") as ledger:
             ledger.add([finding(i) for i in range(count)], MODEL)

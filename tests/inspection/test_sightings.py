@@ -68,6 +68,20 @@ def test_a_path_that_was_not_known_is_learnt_and_other_paths_are_other_sightings
         assert ledger.count()["sightings"] == 3
 
 
+def test_a_file_that_was_moved_within_its_delivery_is_no_second_sighting(where, tmp_path):
+    seen = lambda lot, path: Sighting(finding(1).sha256, f"{lot}/1", {"lot": lot}, str(path), str(tmp_path))
+    paths = [tmp_path / lot / "1.png" for lot in "ABC"]
+    paths[1].parent.mkdir()
+    with open_ledger(where) as ledger:
+        ledger.add([finding(1)], MODEL, seen=[Sighting(finding(1).sha256, "1.png", {"lot": "X"}, "/gone/1.png")])
+        ledger.place([seen("A", paths[0])])  # renamed to B, and copied from there to C
+        paths[1].touch()
+        assert [(c.old, c.new) for c in ledger.place([seen("B", paths[1])])] == [("A", "B")]
+        assert ledger.place([seen("C", paths[2])]) == []
+        assert [e.finding.image for e in entries(ledger)] == ["1.png", "B/1", "C/1"]
+        assert {name: lot.images for name, lot in lots(ledger).items()} == {"B": 1, "C": 1, "X": 1}
+
+
 def test_a_picture_of_two_lots_counts_in_both_and_all_readers_see_it(where, tmp_path):
     shared = [i for i in range(12) if finding(i).defects][:2]
     pictures = [finding(i) for i in (*shared, 40)]

@@ -23,13 +23,17 @@ _STAYS = ("machine", "time")
 
 @dataclass(frozen=True)
 class Sighting:
-    """A picture in a delivery. path: absolute; "" where only the name is known."""
+    """A picture in a delivery. path: absolute; "" where only the name is known.
+
+    root: folder of the delivery; a picture whose file is gone from it, and which lies elsewhere now, was moved.
+    """
 
     sha256: str
     image: str
     """As the manifest names it."""
     row: Row = field(default_factory=dict)
     path: str = ""
+    root: str = ""
 
 
 @dataclass(frozen=True)
@@ -43,9 +47,9 @@ class Correction:
     new: str
 
 
-def sighting_of(item: Item, sha256: str) -> Sighting:
+def sighting_of(item: Item, sha256: str, root: str = "") -> Sighting:
     """The sighting of a manifest's entry. Links are not followed: two lots may link to one file."""
-    return Sighting(sha256, item.id, row_of(item), os.path.abspath(item.image))
+    return Sighting(sha256, item.id, row_of(item), os.path.abspath(item.image), root)
 
 
 def tidy(seen: Iterable[Sighting]) -> list[Sighting]:
@@ -57,7 +61,7 @@ def tidy(seen: Iterable[Sighting]) -> list[Sighting]:
       >>> [one.row for one in tidy([Sighting("a1", "1.png", {"lot": "A"}), Sighting("a1", "1.png", {"lot": " B "})])]
       [{'lot': 'B'}]
     """
-    plain = (Sighting(s.sha256, storable(s.image), clean(s.row), storable(s.path or s.image)) for s in seen)
+    plain = (Sighting(s.sha256, storable(s.image), clean(s.row), storable(s.path or s.image), s.root) for s in seen)
     return sorted({(s.sha256, s.path): s for s in plain}.values(), key=lambda one: one.sha256)
 
 
@@ -102,11 +106,12 @@ def _there(connection: sa.Connection, sums: Sequence[str]) -> dict[str, list[dic
 
 
 def _same(one: Sighting, there: Iterable[dict[str, Any]]) -> dict[str, Any] | None:
-    """The kept sighting of the same path or, where either's is not known, of the same name."""
-    there = list(there)
+    """The kept sighting of the same path, of a file that was moved or, where a path is not known, of the same name."""
+    there, root = list(there), os.path.join(one.root, "")
     exact = (known for known in there if known["path"] == one.path)
     nameless = (k for k in there if k["image"] == one.image and one.image in (one.path, k["path"]))
-    return next(exact, None) or next(nameless, None)
+    moved = (k for k in there if one.root and k["path"].startswith(root) and not os.path.lexists(k["path"]))
+    return next(exact, None) or next(nameless, None) or next(moved, None)
 
 
 def _change(
@@ -121,7 +126,7 @@ def _change(
     corrected = [Correction(one.sha256, one.image, n, known[n], values[n]) for n in differ if known[n] and row.get(n)]
     news: dict[str, Any] = {name: values[name] for name in differ if name != "lot"}
     news |= {"lot_id": ids[values["lot"]]} if moved else {}
-    news |= {"path": one.path} if one.path not in (known["path"], one.image) else {}
+    news |= {"path": one.path, "image": one.image} if one.path not in (known["path"], one.image) else {}
     if news:
         connection.execute(sa.update(sightings).where(sightings.c.id == known["id"]).values(**news))
     more = _more(row) if moved else known["more"] | _more(row)
@@ -134,7 +139,7 @@ def _change(
         connection.execute(sa.delete(columns).where(columns.c.sighting_id == known["id"]))
         _further(connection, [(known["id"], more)])
     # A later sighting of the same batch is compared with what is kept now.
-    known |= values | {"path": news.get("path", known["path"]), "more": more}
+    known |= values | {name: news.get(name, known[name]) for name in ("path", "image")} | {"more": more}
     return corrected[:1]
 
 
