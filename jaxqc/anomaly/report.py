@@ -7,10 +7,11 @@ from jaxqc.anomaly.evaluate import AnomalyEvaluation, evaluate_detector, write_e
 from jaxqc.anomaly.fit import divide
 from jaxqc.anomaly.model import AnomalyModel
 from jaxqc.data.crops import crops
-from jaxqc.data.dataset import Dataset
+from jaxqc.data.dataset import Dataset, with_span
 from jaxqc.data.open import open_data
 from jaxqc.data.readers import Reader
 from jaxqc.errors import UserError, suggest
+from jaxqc.fields import range_of
 from jaxqc.training.record import evaluation_folder
 
 
@@ -42,6 +43,7 @@ def evaluate(
     options = model.config.data
     if isinstance(data, str | Path):
         data = open_data(data, options.layout if layout == "auto" else layout, skip_bad=True)
+    data = with_span(data, range_of(options.range, "data.range"))
     if split == "all":
         part = crops(data, options.crop) if options.crop else data
     elif split in ("train", "test"):

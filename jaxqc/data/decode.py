@@ -25,6 +25,9 @@ ORIENTATION = 0x0112
 MAX_BYTES = 2**31
 """Most bytes of a file that is read at once (`read_bytes`): more than `MAX_PIXELS` in colour with 16 bits take."""
 
+Numbers = Callable[[Image.Image], np.ndarray | None]
+"""Of a decoded image, its values where these count and not the colours they stand for; None elsewhere."""
+
 
 def read_bytes(path: str | Path) -> tuple[str, bytes]:
     """An image file's SHA-256 and bytes, read once: what is decoded is what was summed, though a camera still writes.
@@ -144,18 +147,16 @@ def read_values(path: str | Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
       >>> read_values("labels.png").tolist()
       [[0, 3]]
     """
-    stored = values_of(path, max_pixels, lambda im: im.mode in ("P", "1"))
+    stored = values_of(path, max_pixels, lambda im: _array(im) if im.mode in ("P", "1") else None)
     if stored.values.dtype.kind != "f" and stored.values.ndim == 2:
         return _whole_numbers(stored.values, printable(path))
     return _eight_bits(stored, printable(path))
 
 
-def values_of(
-    path: str | Path, max_pixels: int = MAX_PIXELS, plain: Callable[[Image.Image], bool] = lambda image: False
-) -> Stored:
+def values_of(path: str | Path, max_pixels: int = MAX_PIXELS, numbers: Numbers = lambda image: None) -> Stored:
     """An image's values as they are stored, upright. Raises `UserError` as `read_image` does.
 
-    plain: of a decoded image, whether its numbers count and not the colours of its palette.
+    numbers: of a decoded image, its values where they count and not their colours; None elsewhere.
 
     Examples:
       >>> Image.fromarray(np.full((2, 3), 700, np.uint16)).save("deep.png")
@@ -163,7 +164,7 @@ def values_of(
       np.uint16(700)
     """
     with opened(path, max_pixels) as (file, image), one_large(image):
-        return _stored(file, image, printable(path), max_pixels, plain)
+        return _stored(file, image, printable(path), max_pixels, numbers)
 
 
 def _stored(
@@ -171,15 +172,16 @@ def _stored(
     image: Image.Image | None,
     name: str,
     max_pixels: int,
-    plain: Callable[[Image.Image], bool] = lambda image: False,
+    numbers: Numbers = lambda image: None,
 ) -> Stored:
     if image is None or is_deep(image):
         return read_png(image, file) if isinstance(image, PngImageFile) else read_tiff(file, name, max_pixels)
     tags = image.tag_v2 if isinstance(image, TiffImageFile) else None
     stated, notes = (None, ()) if tags is None else (stated_by(tags), remarks(tags))
     im, missing = loaded(image, file)
-    if plain(im):
-        return Stored(np.array(im).astype(np.uint8), notes=missing)
+    found = numbers(im)
+    if found is not None:
+        return Stored(found, notes=missing)
     if tags is not None and im.mode == "RGBA" and not tags.get(EXTRA_SAMPLES):
         im = im.convert("RGBX").convert("RGB")  # the fourth band is no transparency
     values = _channels(im, name)
@@ -190,7 +192,7 @@ def _stored(
 
 def _mask_values(path: str | Path, max_pixels: int) -> UInt8[np.ndarray, "h w *c"] | UInt16[np.ndarray, "h w"]:
     """A mask's values: small ones as they are stored, others scaled over the range that the file states."""
-    stored = values_of(path, max_pixels, lambda im: im.mode == "P" and not _grey_palette(im))
+    stored = values_of(path, max_pixels, lambda im: _array(im) if im.mode == "P" and not _grey_palette(im) else None)
     stands = not stored.inverted and (stored.stated is None or stored.values.max() <= 255)
     if stored.values.ndim == 2 and stored.values.dtype.kind != "f" and stands:
         return _whole_numbers(stored.values, printable(path))
@@ -208,6 +210,11 @@ def _whole_numbers(values: np.ndarray, name: str) -> UInt8[np.ndarray, "h w"] | 
 def _eight_bits(stored: Stored, name: str) -> UInt8[np.ndarray, "h w *c"]:
     pixels = scaled(stored, None, name).pixels
     return pixels if stored.values.ndim == 3 else pixels[..., 0]
+
+
+def _array(im: Image.Image) -> UInt8[np.ndarray, "h w"]:
+    """Indices, or 0 and 1 of one bit."""
+    return np.array(im).astype(np.uint8)
 
 
 def _grey_palette(im: Image.Image) -> bool:

@@ -100,7 +100,7 @@ def opened(
                     raise
                 image = decoder(io.BytesIO(without_remarks(file)))
             with image:
-                check_size(*image.size, max_pixels, name)
+                check_size(image.width, image.height, max_pixels, name)
                 count, of = _inside(image, file)
                 refuse_further(name, count, of)
                 yield file, image
@@ -261,7 +261,8 @@ def _views(image: JpegImagePlugin.JpegImageFile, file: BinaryIO) -> int:
 
 def _follows(image: PpmImagePlugin.PpmImageFile, file: BinaryIO) -> bool:
     """True where another image follows the one of a binary PNM file."""
-    codec, box, offset, args = image.tile[0]
+    tile: Any = image.tile[0]
+    codec, box, offset, args = tile
     raw, highest = args if isinstance(args, tuple) else (args, 255)
     width = box[2] * {"1;I": 0.125, "L": 1, "RGB": 3, "I;16B": 2}.get(str(raw), 0) * (2 if highest > 255 else 1)
     if codec not in ("raw", "ppm") or not width:

@@ -12,6 +12,7 @@ from jaxqc.data.dataset import Sample
 from jaxqc.data.decode import read_image
 from jaxqc.data.problems import printable
 from jaxqc.data.readers import open_dataset
+from jaxqc.data.stored import Range
 from jaxqc.errors import UserError
 from jaxqc.progress import Progress
 
@@ -36,6 +37,7 @@ def each_image(
     kind: Callable[[tuple[int, ...]], tuple[int, ...]] = lambda shape: shape,
     progress: bool = True,
     what: str = "map",
+    span: Range | None = None,
 ) -> FolderResult:
     """Predicts every image below `images` and writes `OUT/STEM.png` for each of `outs`, keeping subfolders.
 
@@ -46,7 +48,7 @@ def each_image(
       predict: uint8 images [h w c] of one kind → an answer each.
       write: takes the image, its answer and the file to write in each of `outs`.
       batch: most images in a call of `predict`. kind: of an image's shape; those that agree in it go together.
-      what: a result's name in messages.
+      what: a result's name in messages. span: as `jaxqc.data.decode.read_image`.
 
     Raises:
       UserError: no images there, two results of one name, one that would replace an image, or an unwritable file.
@@ -64,7 +66,7 @@ def each_image(
     written: list[Path] = []
 
     def readable() -> Iterator[tuple[tuple[int, ...], tuple[Sample, np.ndarray]]]:
-        for sample, result in decoded(dataset.samples, lambda s: read_image(s.image), 2 * batch):
+        for sample, result in decoded(dataset.samples, lambda s: read_image(s.image, span=span), 2 * batch):
             if isinstance(result, UserError):
                 unreadable.append(str(result))
                 counter.add(1)

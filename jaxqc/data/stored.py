@@ -40,25 +40,6 @@ class Decoded:
     """The largest value of 16 bits that were scaled by their type's range alone; None of all other files."""
 
 
-def range_of(values: Sequence[float], where: str) -> Range | None:
-    """The setting `data.range` as a pair: () → None, one value → from 0 to it.
-
-    Raises:
-      UserError: naming `where`, for more than two values, or a second one that is not above the first.
-
-    Examples:
-      >>> range_of((4095.0,), "data.range"), range_of((), "data.range")
-      ((0.0, 4095.0), None)
-    """
-    if not values:
-        return None
-    pair = (0.0, *values) if len(values) == 1 else tuple(values)
-    if len(pair) != 2 or not -np.inf < pair[0] < pair[1] < np.inf:
-        text = ",".join(f"{v:g}" for v in values)
-        raise UserError(f"{where}: {text} is no range; give the values of black and white, as 0,4095")
-    return pair[0], pair[1]
-
-
 def scaled(stored: Stored, given: Range | None, name: str) -> Decoded:
     """The image in 8 bits: values scaled over `given`, else the range that the file states, else its type's.
 

@@ -7,6 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from jaxqc.data.depth import dark_values
+from jaxqc.data.problems import Problem, printable
 from jaxqc.errors import UserError
 from jaxqc.inspection.acceptance.sampling import plan_for
 from jaxqc.inspection.acceptance.suppliers import summarise
@@ -89,6 +91,9 @@ def inspect(
         for problem in manifest.problems:
             problems.add(problem)
         note(f"{scorer.name} {info.digest[:12]}, threshold {scorer.threshold:.4g} ({scorer.how})")
+        for line in dark_values([item.image for item in manifest.items], scorer.span):
+            problems.add(Problem(printable(images), "dark-values", line, "warning"))
+            note(line)
         counter = stack.enter_context(Progress("inspecting", len(manifest), progress))
         gallery = Gallery(out / GALLERY, worst)
         stop = stack.enter_context(Sigterm())

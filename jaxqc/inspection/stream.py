@@ -121,7 +121,7 @@ class Stream:
     def decode(self, source: tuple[Item, str, bytes]) -> tuple[np.ndarray, np.ndarray]:
         """A file's bytes → its pixels, and what the scorer takes."""
         item, _, data = source
-        image = read_image(item.image, data=data)
+        image = read_image(item.image, data=data, span=self.scorer.span)
         self.largest = max(self.largest, image.shape[0] * image.shape[1])
         return image, self.scorer.prepare(image)
 

@@ -4,11 +4,12 @@ import dataclasses
 from pathlib import Path
 
 from jaxqc.config import TrainConfig
-from jaxqc.data.dataset import Dataset
+from jaxqc.data.dataset import Dataset, with_span
 from jaxqc.data.open import Keys, keys_of, open_data
 from jaxqc.data.readers import Reader
 from jaxqc.data.splits import apply_protocol, choose_protocol, read_splits
 from jaxqc.errors import UserError, suggest
+from jaxqc.fields import range_of
 from jaxqc.saliency.evaluate import Evaluation, evaluate_dataset, write_evaluation
 from jaxqc.saliency.model import Model
 from jaxqc.training.record import evaluation_folder
@@ -46,6 +47,7 @@ def evaluate(
     if isinstance(data, str | Path):
         layout = own.layout if layout == "auto" and own.layout != "records" else layout
         data = open_data(data, layout, skip_bad=True, keys=keys or keys_of(own))
+    data = with_span(data, range_of(own.range, "data.range"))
     if split == "all":
         part, protocol = data, "none"
     elif split in ("train", "test"):
