@@ -1,6 +1,7 @@
 """Decoding: an image or mask file of any common kind → uint8 pixels, or one `UserError` that names file and reason."""
 
 import hashlib
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
@@ -11,10 +12,11 @@ from PIL import Image
 from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
+from jaxqc.data.budget import AT_ONCE, decoding
 from jaxqc.data.deep import EXTRA_SAMPLES, is_deep, read_png, read_tiff, remarks, significant, stated_by
 from jaxqc.data.opening import DECODERS as DECODERS
 from jaxqc.data.opening import EXTENSIONS as EXTENSIONS
-from jaxqc.data.opening import MAX_PIXELS, loaded, mended, one_large, opened, regular
+from jaxqc.data.opening import MAX_PIXELS, first_tags, loaded, mended, opened, regular
 from jaxqc.data.problems import printable
 from jaxqc.data.stored import Decoded, Range, Stored, over_black, scaled
 from jaxqc.errors import UserError
@@ -78,8 +80,34 @@ def decode(
       >>> decode("deep.png").peak
       700
     """
-    with opened(path, max_pixels, data) as (file, image), one_large(image):
+    with opened(path, max_pixels, data) as (file, image), decoding(_area(image)):
         return scaled(_stored(file, image, printable(path), max_pixels), span, printable(path))
+
+
+def file_size(path: str | Path) -> int:
+    """Bytes of a file; 0 where it cannot be found."""
+    try:
+        return os.stat(path).st_size
+    except OSError:  # reading names the reason
+        return 0
+
+
+def pixel_count(path: str | Path, data: bytes | None = None) -> int:
+    """Height times width by the file's header alone; 0 where it cannot be read. data: as `read_image`.
+
+    Examples:
+      >>> Image.fromarray(np.zeros((2, 3), np.uint8)).save("grey.png")
+      >>> pixel_count("grey.png")
+      6
+    """
+    try:
+        with opened(path, MAX_PIXELS, data) as (file, image):
+            if image is not None:
+                return image.width * image.height
+            tags = first_tags(file)
+            return int(tags[256]) * int(tags[257])
+    except UserError:  # decoding names the reason
+        return 0
 
 
 def read_size(path: str | Path, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
@@ -163,8 +191,13 @@ def values_of(path: str | Path, max_pixels: int = MAX_PIXELS, numbers: Numbers =
       >>> values_of("deep.png").values.max()
       np.uint16(700)
     """
-    with opened(path, max_pixels) as (file, image), one_large(image):
+    with opened(path, max_pixels) as (file, image), decoding(_area(image)):
         return _stored(file, image, printable(path), max_pixels, numbers)
+
+
+def _area(image: Image.Image | None) -> int:
+    """Pixels of an image; the most where its size is not known yet."""
+    return AT_ONCE if image is None else image.width * image.height
 
 
 def _stored(

@@ -9,10 +9,9 @@ import io
 import math
 import os
 import stat
-import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -34,9 +33,6 @@ from jaxqc.errors import UserError
 
 MAX_PIXELS = 200_000_000
 """Most pixels an image may have by default (20,000 x 10,000): at 4 bytes each, 0.8 GB while it is being decoded."""
-
-LARGE = 2**24
-"""Images of more pixels (4,096 x 4,096) are decoded one at a time in a process."""
 
 DECODERS: tuple[tuple[bytes, Any], ...] = (
     (b"\x89PNG\r\n\x1a\n", PngImagePlugin.PngImageFile),
@@ -61,8 +57,6 @@ FILLS = (b"", b"\x55", b"\xaa", b"\xe7")
 """Bytes that may stand before it where no pixel is missing."""
 CRITICAL = (b"IHDR", b"PLTE", b"tRNS", b"sBIT", b"eXIf", b"acTL", b"fcTL", b"fdAT", b"IDAT", b"IEND")
 """The chunks of a PNG that its pixels and their place depend on."""
-
-_large = threading.Lock()
 
 
 def ignore_warnings() -> None:
@@ -140,11 +134,6 @@ def refuse_further(name: str, count: int, of: str) -> None:
             f"{name}: a file of {count} {of}, of which only one would be looked at; save each as a file of its own,"
             f" as ImageMagick does (magick FILE {of[:-1]}-%d.png)"
         )
-
-
-def one_large(image: Image.Image | None) -> AbstractContextManager[Any]:
-    """A context in which the process decodes no other image of more than `LARGE` pixels, where this may be one."""
-    return _large if image is None or image.width * image.height > LARGE else nullcontext()
 
 
 def regular(path: str | Path) -> os.stat_result:
