@@ -13,6 +13,7 @@ import numpy as np
 from jaxqc.anomaly.collecting import collect_state, load_batches, spread_over
 from jaxqc.anomaly.detectors.base import Collecting, is_trained
 from jaxqc.anomaly.features import Backbone, load_backbone
+from jaxqc.anomaly.footprint import memory_lines
 from jaxqc.anomaly.model import AnomalyModel, save, scaled
 from jaxqc.anomaly.recipe import FitConfig, FitDataConfig, from_stored
 from jaxqc.anomaly.thresholds import Thresholds, by_f1, by_quantile
@@ -88,6 +89,9 @@ def fit(
         for line in backbone.report.lines() if backbone.report else ():
             note(line)
     parts, labelled = divide(data, config.data, config.seed)
+    if not is_trained(detector):
+        for line in memory_lines(detector, backbone.shapes(config.data.size), len(parts.fit), config.batch):
+            note(line)
     bad: list[str] = []
     meta: dict[str, Any] = {"kind": "detector", "dataset": data.name}
     if is_trained(detector):

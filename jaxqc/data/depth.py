@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from jaxqc.data.stored import Range, far_below
 from jaxqc.errors import UserError
 from jaxqc.fields import range_of
 
+T = TypeVar("T")
 LOOKED_AT = 16
 """Most images whose values are looked at, evenly over the set."""
 
@@ -32,9 +33,19 @@ def dark_values(files: Sequence[Path], span: Range | None = None) -> tuple[str, 
     """
     if span is not None or not files:
         return ()
-    chosen = np.unique(np.linspace(0, len(files) - 1, min(len(files), LOOKED_AT)).astype(int))
-    line = far_below([_peak(files[i]) for i in chosen])
+    line = far_below([_peak(file) for file in spread(files, LOOKED_AT)])
     return (line,) if line else ()
+
+
+def spread(items: Sequence[T], most: int) -> list[T]:
+    """At most so many of the items, evenly over them.
+
+    Examples:
+      >>> spread(range(100), 3)
+      [0, 49, 99]
+    """
+    at = np.unique(np.linspace(0, len(items) - 1, min(len(items), most)).astype(int))
+    return [items[i] for i in at]
 
 
 def dark_samples(dataset: Dataset) -> tuple[str, ...]:

@@ -7,7 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from jaxqc.data.depth import dark_values
+from jaxqc.data.decode import pixel_count
+from jaxqc.data.depth import LOOKED_AT, dark_values, spread
 from jaxqc.data.problems import Problem, printable
 from jaxqc.errors import UserError
 from jaxqc.inspection.acceptance.sampling import plan_for
@@ -32,8 +33,10 @@ from jaxqc.inspection.results import (
 )
 from jaxqc.inspection.rules import GradeRules
 from jaxqc.inspection.scorers import info_of, make_scorer
-from jaxqc.inspection.stream import Stream
+from jaxqc.inspection.stream import Stream, memory_needed
+from jaxqc.memory import free_bytes, shortage
 from jaxqc.progress import Progress
+from jaxqc.scorer import Scorer
 from jaxqc.training.stop import Sigterm
 
 
@@ -94,6 +97,8 @@ def inspect(
         for line in dark_values([item.image for item in manifest.items], scorer.span):
             problems.add(Problem(printable(images), "dark-values", line, "warning"))
             note(line)
+        for line in _short_of_memory(manifest, scorer):
+            note(line)
         counter = stack.enter_context(Progress("inspecting", len(manifest), progress))
         gallery = Gallery(out / GALLERY, worst)
         stop = stack.enter_context(Sigterm())
@@ -117,6 +122,14 @@ def _finish(stream: Stream, manifest: Delivery, out: Path, aql: float) -> Inspec
     write_results(found, rules)
     write_report(ledger, stream.gallery, out / REPORT, rules=rules, model=digest, title=manifest.name, aql=aql)
     return found
+
+
+def _short_of_memory(manifest: Delivery, scorer: Scorer) -> tuple[str, ...]:
+    """A line where the images in flight will need more than is free, by the headers of some of them."""
+    counts = [pixel_count(item.image) for item in spread(manifest.items, LOOKED_AT)]
+    needed = memory_needed(max(counts, default=0), len(manifest), scorer.devices)
+    advice = "make the images smaller, or cut them into parts"
+    return shortage("this inspection", needed, free_bytes(), advice)
 
 
 def _name(ledger: str | Path) -> str:

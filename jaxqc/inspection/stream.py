@@ -34,6 +34,10 @@ from jaxqc.scorer import Scored, Scorer
 
 THREADS = min(16, os.cpu_count() or 1)
 """Threads that judge."""
+PROGRAM = 1.5e9
+"""Bytes that the program and a usual network take."""
+BYTES_A_PIXEL = 23
+"""Bytes that a pixel takes between its decoding and the ledger: of the image, its map and its regions."""
 MAX_BYTES = 2**28
 """Bytes of files that wait to be decoded; a larger file waits alone."""
 
@@ -188,6 +192,18 @@ class Stream:
     def _bad(self, item: Item, kind: str, error: UserError) -> None:
         self.problems.add(Problem(printable(item.id), kind, str(error)))
         self.progress.add(1, passed=True)
+
+
+def memory_needed(pixels: int, images: int, devices: int) -> float:
+    """Bytes of host memory that an inspection takes at most, by the pixels of its largest image (docs/guide/memory).
+
+    Examples:
+      >>> round(memory_needed(110_000_000, 6, 1) / 1e9, 1)
+      4.0
+    """
+    together = max(pixels, min(pixels * images, 3 * MAX_PIXELS * devices))
+    alone = pixels if pixels >= MAX_PIXELS else together
+    return PROGRAM + BYTES_A_PIXEL * alone
 
 
 def _pixels(line: Line) -> int:
