@@ -1,19 +1,24 @@
 """The command line, end to end on a tiny network: what it writes, what it says, and its exit codes."""
 
 import csv
+import io
 import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
+from contextlib import redirect_stdout
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from jaxqc import cli
+from jaxqc.__main__ import take_any_text
 from jaxqc.cli import main
+from jaxqc.errors import UserError
 from tests.support.tiny_run import plates, recipe, run_folder, tiny_network  # noqa: F401 - fixtures
 
 
@@ -54,6 +59,23 @@ def test_mistakes_are_one_line_and_exit_2(arguments, message, capsys, tmp_path, 
     assert main(arguments) == 2
     assert message in one_line(capsys)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_path_that_is_not_there_is_one_line(capsys, monkeypatch):
+    def absent(args):
+        Path("nowhere/file").read_text()
+
+    monkeypatch.setattr(cli.recipes, "run", absent)
+    assert main(["recipes"]) == 2
+    assert one_line(capsys) == "jaxqc: nowhere/file: No such file or directory\n"
+
+
+@pytest.mark.parametrize(("encoding", "shown"), [("ascii", b"a ? ?\n"), ("utf-8", "a — ?\n".encode())])
+def test_a_log_takes_what_its_encoding_has_not(encoding, shown):
+    stream = io.TextIOWrapper(io.BytesIO(), encoding)
+    take_any_text(stream)
+    print("a — \udcff", file=stream, flush=True)
+    assert stream.buffer.getvalue() == shown
 
 
 @pytest.mark.parametrize("verb", ["train", "evaluate", "predict", "inspect", "verify", "data check", "data synthetic"])
@@ -204,19 +226,41 @@ def test_records_are_packed_and_trained_on(plates, recipe, tmp_path, capsys):
     assert json.loads((run / "config.json").read_text())["data"]["mode"] == "stream"
 
 
-def test_interrupt_is_130_and_full_disk_is_2(monkeypatch, capsys):
-    def interrupt(args):
-        raise KeyboardInterrupt
+def in_course_of(first: BaseException, second: Exception) -> Exception:
+    """The second, raised while the first was handled."""
+    try:
+        try:
+            raise first
+        finally:
+            raise second
+    except Exception as error:
+        return error
 
-    def full(args):
-        raise OSError(28, "No space left on device", "runs/x")
 
-    monkeypatch.setattr(cli.verify, "run", interrupt)
-    assert main(["verify", "x"]) == 130
-    assert one_line(capsys) == "jaxqc: interrupted\n"
-    monkeypatch.setattr(cli.verify, "run", full)
-    assert main(["verify", "x"]) == 2
-    assert one_line(capsys) == "jaxqc: runs/x: No space left on device\n"
+@pytest.mark.parametrize(
+    ("error", "code", "line"),
+    [
+        (KeyboardInterrupt(), 130, "interrupted"),
+        (in_course_of(KeyboardInterrupt(), RuntimeError("Event loop is closed")), 130, "interrupted"),
+        (in_course_of(KeyboardInterrupt(), UserError("closing failed")), 130, "interrupted"),
+        (OSError(28, "No space left on device", "runs/x"), 2, "runs/x: No space left on device"),
+        (ValueError("UNKNOWN: [File: x] No space left on device"), 2, "No space left on device; make room and run"),
+    ],
+)
+def test_interrupt_is_130_and_full_disk_is_2(error, code, line, monkeypatch, capsys):
+    def fail(args):
+        raise error
+
+    monkeypatch.setattr(cli.verify, "run", fail)
+    assert main(["verify", "x"]) == code
+    assert one_line(capsys).startswith(f"jaxqc: {line}")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="a device of Linux")
+def test_output_onto_a_full_disk_is_one_line(capsys):
+    with open("/dev/full", "w") as full, redirect_stdout(full):
+        assert main(["recipes"]) == 2
+    assert one_line(capsys) == "jaxqc: disk: No space left on device; make room and run the same command again\n"
 
 
 def test_other_errors_keep_their_traceback(monkeypatch):

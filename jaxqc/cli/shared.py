@@ -65,11 +65,15 @@ def load_model(args: argparse.Namespace) -> Any:
     """The model of `--checkpoint`, `--which` and `--batch`."""
     from jaxqc import api
     from jaxqc.training.cache import enable_compilation_cache
+    from jaxqc.training.folder_sums import unlisted
 
     if args.batch < 1:
         raise UserError(f"--batch: {args.batch} must be 1 or more")
     enable_compilation_cache()
-    return api.load(args.checkpoint, args.which, batch=args.batch)
+    model = api.load(args.checkpoint, args.which, batch=args.batch)
+    if line := unlisted(Path(args.checkpoint)):
+        print(line, file=sys.stderr)
+    return model
 
 
 def add_window(parser: Parser) -> None:
@@ -112,6 +116,14 @@ def refuse_given(args: argparse.Namespace, reason: str, *flags: str) -> None:
     for flag in flags:
         if flag in args.given:
             raise UserError(f"{flag}: {reason}; leave it out")
+
+
+def warned(lines: Sequence[str], file: Path) -> None:
+    """Prints warnings, and the file that has each of them."""
+    for line in lines:
+        print(f"warning: {line}", file=sys.stderr)
+    if lines:
+        print(f"all warnings: {file}", file=sys.stderr)
 
 
 def unreadable(lines: Sequence[str], total: int | None = None, file: Path | None = None) -> int:

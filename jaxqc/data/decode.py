@@ -14,6 +14,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from jaxqc.data.budget import AT_ONCE, decoding
 from jaxqc.data.deep import EXTRA_SAMPLES, is_deep, read_png, read_tiff, remarks, significant, stated_by
+from jaxqc.data.mask_files import binary_indices, lossy, palette_colors
 from jaxqc.data.opening import DECODERS as DECODERS
 from jaxqc.data.opening import EXTENSIONS as EXTENSIONS
 from jaxqc.data.opening import MAX_PIXELS, first_tags, loaded, mended, opened, regular
@@ -131,8 +132,8 @@ def read_mask(path: str | Path, max_pixels: int = MAX_PIXELS, nonzero: bool = Fa
     """Decodes a binary mask: 1 = defect, where the value is above 128 of 255 (a mask of only 0 and 1: where it is 1).
 
     With `nonzero`, every value but 0 is defect (the values of such a mask distinguish kinds of defects). A file of 16
-    bits that holds no value above 255 is read as one of 8. A mask with a colour palette holds indices: its palette is
-    not looked at. Transparent pixels are background.
+    bits that holds no value above 255 is read as one of 8. A mask with a colour palette holds indices; where its
+    palette shows another of two indices than 0 as black, that one is background. Transparent pixels are background.
 
     Raises:
       UserError: as `read_image`; also a mask in colour, and one with values above 1 but none above 128 (class indices,
@@ -144,6 +145,8 @@ def read_mask(path: str | Path, max_pixels: int = MAX_PIXELS, nonzero: bool = Fa
       [[0, 1]]
     """
     values = _mask_values(path, max_pixels)
+    if nonzero and (kind := lossy(path)):
+        raise UserError(f"{printable(path)}: {kind} changes values that distinguish defects; save it as PNG")
     if nonzero:
         return (values.reshape(*values.shape[:2], -1) != 0).any(2).astype(np.uint8)
     if values.ndim == 3:
@@ -159,7 +162,7 @@ def read_mask(path: str | Path, max_pixels: int = MAX_PIXELS, nonzero: bool = Fa
         found = ", ".join(map(str, np.unique(values)[:6]))
         raise UserError(
             f"{printable(path)}: not a binary mask: no value above 128 (values {found}{', ...' * (peak > 6)});"
-            " save it with 255 = defect and 0 = background"
+            " save it with 255 = defect and 0 = background, or name the classes of a label map in manifest.json"
         )
     return (values > 128).astype(np.uint8)
 
@@ -167,8 +170,8 @@ def read_mask(path: str | Path, max_pixels: int = MAX_PIXELS, nonzero: bool = Fa
 def read_values(path: str | Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """The values of a label map as they are stored: [h w], uint8 or uint16, or [h w 3] uint8 of a map in colour.
 
-    A map with a colour palette holds indices: its palette is not looked at. One of a bit a pixel holds 0 and 1. Raises
-    `UserError` as `read_image` does.
+    A map with a colour palette holds indices. One of a bit a pixel holds 0 and 1. Raises `UserError` as `read_image`
+    does.
 
     Examples:
       >>> Image.fromarray(np.array([[0, 3]], np.uint8)).save("labels.png")
@@ -179,6 +182,19 @@ def read_values(path: str | Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     if stored.values.dtype.kind != "f" and stored.values.ndim == 2:
         return _whole_numbers(stored.values, printable(path))
     return _eight_bits(stored, printable(path))
+
+
+def read_palette(path: str | Path, max_pixels: int = MAX_PIXELS) -> UInt8[np.ndarray, "n 3"] | None:
+    """The colours of a mask's palette by index; None where it has none, or a grey one. Decodes no pixels.
+
+    Examples:
+      >>> Image.fromarray(np.array([[0, 3]], np.uint8)).save("labels.png")
+      >>> read_palette("labels.png") is None
+      True
+    """
+    with opened(path, max_pixels) as (_, im):
+        colors = palette_colors(im) if im is not None and im.mode == "P" else np.zeros((0, 3), np.uint8)
+    return None if (colors == colors[:, :1]).all() else colors
 
 
 def values_of(path: str | Path, max_pixels: int = MAX_PIXELS, numbers: Numbers = lambda image: None) -> Stored:
@@ -225,7 +241,7 @@ def _stored(
 
 def _mask_values(path: str | Path, max_pixels: int) -> UInt8[np.ndarray, "h w *c"] | UInt16[np.ndarray, "h w"]:
     """A mask's values: small ones as they are stored, others scaled over the range that the file states."""
-    stored = values_of(path, max_pixels, lambda im: _array(im) if im.mode == "P" and not _grey_palette(im) else None)
+    stored = values_of(path, max_pixels, _indices)
     stands = not stored.inverted and (stored.stated is None or stored.values.max() <= 255)
     if stored.values.ndim == 2 and stored.values.dtype.kind != "f" and stands:
         return _whole_numbers(stored.values, printable(path))
@@ -243,6 +259,11 @@ def _whole_numbers(values: np.ndarray, name: str) -> UInt8[np.ndarray, "h w"] | 
 def _eight_bits(stored: Stored, name: str) -> UInt8[np.ndarray, "h w *c"]:
     pixels = scaled(stored, None, name).pixels
     return pixels if stored.values.ndim == 3 else pixels[..., 0]
+
+
+def _indices(im: Image.Image) -> np.ndarray | None:
+    """Of a mask with a colour palette, its indices with 0 for what the palette shows as black."""
+    return binary_indices(_array(im), palette_colors(im)) if im.mode == "P" and not _grey_palette(im) else None
 
 
 def _array(im: Image.Image) -> UInt8[np.ndarray, "h w"]:

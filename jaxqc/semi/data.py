@@ -10,22 +10,23 @@
 Paths are relative to the data's folder, separated by a space as in UniMatch, or by a tab where a path has a space.
 """
 
-import csv
 import dataclasses
 import glob
 import posixpath
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from fractions import Fraction
 from pathlib import Path
 from typing import NamedTuple
 
 from jaxqc.data.dataset import Dataset, Sample
 from jaxqc.data.grouped import choose_groups, group_of
-from jaxqc.data.open import open_data
-from jaxqc.data.problems import printable
+from jaxqc.data.open import scan_data
+from jaxqc.data.problems import Problem, printable, refuse
 from jaxqc.data.readers import index_csv
 from jaxqc.data.readers.folder import image_files
 from jaxqc.data.splits import rank, write_split
+from jaxqc.data.tables.cells import emptied
+from jaxqc.data.tables.read import read_table
 from jaxqc.errors import UserError, suggest
 from jaxqc.semi.manifest import FILES, Manifest, read_manifest
 
@@ -64,15 +65,20 @@ def open_pairs(root: str | Path, group: str = "") -> Dataset:
       (3, ('In', 'Pa', 'Sc'))
     """
     root = Path(root)
-    masks = next((root / name for name in MASKS if (root / name).is_dir()), None)
-    if not (root / index_csv.FILE).is_file() and (root / "images").is_dir() and masks is not None:
-        dataset = _beside(root, masks)
-    else:
-        dataset = open_data(root)
+    dataset, problems = scan_pairs(root)
+    refuse(problems, printable(root))
     for sample in dataset.samples:
         if sample.mask is None:
             raise UserError(f"{printable(sample.image)}: no mask; a set to be split needs one for every image")
     return _grouped(dataset, root / index_csv.FILE, group) if group else dataset
+
+
+def scan_pairs(root: Path) -> tuple[Dataset, list[Problem]]:
+    """As `open_pairs`, but gives the problems of single samples back; refuses as it does where nothing is there."""
+    masks = next((root / name for name in MASKS if (root / name).is_dir()), None)
+    if not (root / index_csv.FILE).is_file() and (root / "images").is_dir() and masks is not None:
+        return _beside(root, masks), []
+    return scan_data(root)
 
 
 def _beside(root: Path, masks: Path) -> Dataset:
@@ -92,11 +98,10 @@ def _beside(root: Path, masks: Path) -> Dataset:
 def _grouped(dataset: Dataset, file: Path, column: str) -> Dataset:
     if not file.is_file():
         raise UserError(f"--group: {column!r} names a column of {index_csv.FILE}, but there is no {printable(file)}")
-    with file.open(encoding="utf-8-sig", newline="") as f:
-        rows = list(csv.DictReader(f))
-    if column not in rows[0]:
-        raise UserError(f"{printable(file)}: no column {column!r}{suggest(column, rows[0])}")
-    of = {row["id"].strip(): (row[column] or "").strip() for row in rows}
+    table = read_table(file, ("id", column))
+    if column not in table.header:
+        raise UserError(f"{printable(file)}: no column {column!r}{suggest(column, table.header)}")
+    of = {row["id"]: row.get(column, "") for _, row in emptied(table, (column,)).records()}
     return dataclasses.replace(dataset, samples=tuple(dataclasses.replace(s, group=of[s.id]) for s in dataset.samples))
 
 
@@ -277,22 +282,3 @@ def _line(pair: Pair) -> str:
 
 def _relative(root: str | Path, path: Path) -> str:
     return path.relative_to(root).as_posix()
-
-
-def overlaps(splits: Splits, root: str | Path = "") -> Sequence[tuple[str, str, str]]:
-    """(image, part, other part) for every image that stands in two lists, however its path (from `root`) is written.
-
-    Examples:
-      >>> pair = Pair("a.png", "a_mask.png")
-      >>> overlaps({"labeled": (pair,), "val": (pair,)})
-      [('a.png', 'labeled', 'val')]
-    """
-    seen: dict[str, str] = {}
-    found = []
-    for part, pairs in splits.items():
-        for pair in pairs:
-            key = posixpath.normpath(Path(root, pair.image).as_posix())
-            if key in seen:
-                found.append((pair.image, seen[key], part))
-            seen.setdefault(key, part)
-    return found

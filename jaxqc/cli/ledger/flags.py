@@ -6,6 +6,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+from jaxqc.atomic import write_text
 from jaxqc.cli.parser import Parser
 
 
@@ -29,14 +30,15 @@ def model_of(ledger: Any, start: str | None) -> str:
 def add_grading(parser: Parser) -> None:
     """`--rules`, `--model` and `--json`."""
     parser.add_argument("--rules", metavar="FILE", help="grading rules, a .py file (it is run: it is code)")
-    add_model(parser, "of each lot the one that inspected it last")
+    add_model(parser, "of each lot the one that inspected most of it, of several the last")
     parser.add_argument("--json", metavar="FILE", help="write the numbers there too")
 
 
 def write_json(file: str | None, value: Any) -> None:
-    """Writes the file of `--json`, where it is given."""
+    """Writes the file of `--json`, where it is given, and makes its folder."""
     if file is not None:
-        Path(file).write_text(json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n", "utf-8")
+        Path(file).parent.mkdir(parents=True, exist_ok=True)
+        write_text(file, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def plain(value: Any) -> Any:
