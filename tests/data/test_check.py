@@ -19,7 +19,6 @@ Make = Callable[..., Path]
 
 def test_a_sound_set(make_set: Make) -> None:
     report = check_path(make_set())
-    assert re.search(r"1 masks \(the first: .*m2\.png\) hold small numbers beside 255", found["label-values"])
     assert report.ok
     assert report.problems == []
     assert report.counts == {(c, s): 1 for c in ("In", "Pa", "Sc") for s in ("train", "val")}
@@ -131,7 +130,6 @@ def test_rendering_survives_hostile_names(make_set: Make) -> None:
 
 def test_real_data(sd900: Path) -> None:
     report = check_path(sd900)
-    assert re.search(r"1 masks \(the first: .*m2\.png\) hold small numbers beside 255", found["label-values"])
     assert report.ok
     assert report.counts == {(c, s): n for c in ("In", "Pa", "Sc") for s, n in (("train", 243), ("val", 27))}
     assert report.sizes == {"200 x 200": 810}
