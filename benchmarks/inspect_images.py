@@ -24,7 +24,6 @@ from benchmarks.lib.common import arguments, finish, in_turns, result
 from benchmarks.lib.machine import Row
 from benchmarks.lib.networks import CLASSES, MEAN, STD, chosen_config, model_arguments, random_variables, with_command
 from jaxqc.data.batches import decoded
-from jaxqc.data.decode import read_bytes
 from jaxqc.data.synthetic.plates import synthetic_arrays
 from jaxqc.inspection.inspect import inspect
 from jaxqc.inspection.ledger.rows import batched
@@ -34,7 +33,7 @@ from jaxqc.inspection.report.gallery import Gallery
 from jaxqc.inspection.results import Findings, Problems
 from jaxqc.inspection.rules import GradeRules
 from jaxqc.inspection.scorers import info_of, make_scorer
-from jaxqc.inspection.stream import THREADS, Line, Stream
+from jaxqc.inspection.stream import THREADS, Line, Stream, read_item
 from jaxqc.progress import Progress
 from jaxqc.saliency.model import Model
 
@@ -100,7 +99,7 @@ def stages(model: Any, images: Path, scratch: Path, stack: ExitStack) -> dict[st
         where.mkdir()
         return where
 
-    read = [(item, *found) for item, found in decoded(items, lambda item: read_bytes(item.image)) if found]
+    read = [(item, *found) for item, found in decoded(items, read_item) if found]
     first = stream(fresh(), stack)
     lines = [Line(source[0], source[1], *found) for source, found in decoded(read, first.decode)]
     groups = list(batched(lines, scorer.batch))
@@ -123,7 +122,7 @@ def stages(model: Any, images: Path, scratch: Path, stack: ExitStack) -> dict[st
                 own.keep(group)
 
     return {
-        "read": lambda: list(decoded(items, lambda item: read_bytes(item.image))),
+        "read": lambda: list(decoded(items, read_item)),
         "decode": lambda: list(decoded(read, first.decode)),
         "score": score,
         "judge": judge,

@@ -110,15 +110,22 @@ def fit(
     """
     from jaxqc.anomaly.fit import fit as fit_and_calibrate
     from jaxqc.anomaly.recipe import FitConfig
+    from jaxqc.data.dataset import with_span
+    from jaxqc.data.depth import dark_samples
     from jaxqc.data.open import open_data
     from jaxqc.data.readers import layout_name
+    from jaxqc.fields import range_of
 
     config = config if isinstance(config, FitConfig) else load_config(config, FitConfig)
     if isinstance(data, str | Path):
         data = open_data(data, config.data.layout, config.data.skip_bad, masks=False)
+    data = with_span(data, range_of(config.data.range, "data.range"))
+    note = note or (lambda text: None)
+    for line in dark_samples(data):
+        note(line)
     options = replace(config.data, layout=layout_name(config.data.layout))  # a folder names a reader
     config = replace(config, data=options)
-    return fit_and_calibrate(config, data, out, progress, note=note or (lambda text: None))
+    return fit_and_calibrate(config, data, out, progress, note=note)
 
 
 def evaluate(

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from jaxqc.errors import UserError, suggest
-from jaxqc.fields import Config, check_positive, check_seed, check_unused, classes, validate
+from jaxqc.fields import Config, check_positive, check_seed, check_unused, classes, range_of, validate
 from jaxqc.plugins import RECIPE
 from jaxqc.recipes import USES, find
 
@@ -50,6 +50,8 @@ class DataConfig:
     """grain worker processes (stream mode); 0 decodes in threads of this process."""
     skip_bad: bool = False
     """Leave out unreadable samples (listed in the log) instead of refusing to start."""
+    range: tuple[float, ...] = ()
+    """Values of black and white in images of more than 8 bits, such as 0,4095; () goes by the files."""
     image_key: str = ""
     """Layout `tfds`: the feature that is the image; "" finds it, as the two below, by kind and usual names."""
     mask_key: str = ""
@@ -173,6 +175,7 @@ class TrainConfig:
     def check(self, where: str) -> None:
         """Checks what no single field's type can. Raises UserError."""
         check_seed(self.seed, where)
+        range_of(self.data.range, f"{where}: data.range")
         positive = {"optim.lr": self.optim.lr, "model.width": self.model.width}
         if self.method != "semi":
             positive["eval_size"] = self.eval_size

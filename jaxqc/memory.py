@@ -1,4 +1,4 @@
-"""Huge pages for working memory on the CPU: a setting of glibc's that only the start of a process reads."""
+"""Working memory on the CPU: huge pages for it, how much is free, and a line where a run will need more."""
 
 import os
 import sys
@@ -7,6 +7,13 @@ from pathlib import Path
 TUNABLES = "GLIBC_TUNABLES"
 HUGE = "glibc.malloc.hugetlb=1"
 MODES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
+MEMINFO = Path("/proc/meminfo")
+GROUPS = (
+    (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")),
+    (Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"), Path("/sys/fs/cgroup/memory/memory.usage_in_bytes")),
+)
+"""Limit and use of a container, of either version of the kernel's groups."""
+GIB = 2**30
 
 
 def use_huge_pages() -> None:
@@ -32,3 +39,37 @@ def _on_request() -> bool:
         return name == "glibc" and recent and "[madvise]" in MODES.read_text()
     except (AttributeError, OSError, ValueError):  # another system
         return False
+
+
+def free_bytes() -> int | None:
+    """Memory that this process may still take, in bytes; None where the system does not say.
+
+    A container's limit counts as the machine's. Other programs may take some of it at any time.
+    """
+    found = []
+    try:
+        rows = dict(line.split(":", 1) for line in MEMINFO.read_text().splitlines())
+        found.append(int(rows["MemAvailable"].split()[0]) * 1024)
+    except (OSError, ValueError, KeyError, IndexError):  # another system
+        pass
+    for limit, used in GROUPS:
+        try:
+            found.append(max(0, int(limit.read_text()) - int(used.read_text())))
+        except (OSError, ValueError):  # no such group, or no limit ("max")
+            continue
+    return min(found, default=None)
+
+
+def shortage(what: str, needed: float, free: int | None, advice: str) -> tuple[str, ...]:
+    """A line where `needed` bytes exceed what is free; () where they do not, or nobody knows.
+
+    Examples:
+      >>> shortage("this fit", 3 * 2**30, 2**30, "lower --batch")
+      ('this fit needs about 3.0 GiB of memory and 1.0 GiB is free: it may be ended by the system; lower --batch',)
+      >>> shortage("this fit", 3 * 2**30, None, "lower --batch")
+      ()
+    """
+    if free is None or needed <= free:
+        return ()
+    about = f"{what} needs about {needed / GIB:.1f} GiB of memory and {free / GIB:.1f} GiB is free"
+    return (f"{about}: it may be ended by the system; {advice}",)

@@ -77,6 +77,8 @@ class Scorer:
     kind: Callable[[Sequence[int]], tuple[int, ...]]
     score: Callable[[Sequence[np.ndarray], int], Sequence[Any]]
     answer: Callable[[int, int, Any], Answer]
+    span: tuple[float, float] | None = None
+    """As `jaxqc.data.decode.read_image`."""
 
 
 def copies(model: Any, devices: Sequence[Any], *arrays: str) -> list[Any]:

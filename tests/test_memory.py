@@ -1,4 +1,4 @@
-"""Huge pages: the program starts anew once, as the same command, and only where that changes something."""
+"""Huge pages: the program starts anew once, as the same command, where that changes something. Free memory."""
 
 import os
 import subprocess
@@ -64,3 +64,18 @@ def test_arguments_survive():
     command = [sys.executable, "-c", SHOW, "two words", "--flag"]
     out = subprocess.run(command, env=env, capture_output=True, text=True, check=True, timeout=60).stdout
     assert out.strip() in {f"{tunables} ['-c', 'two words', '--flag']" for tunables in (memory.HUGE, None)}
+
+
+def test_a_container_limits_what_is_free(monkeypatch, tmp_path):
+    files = {name: tmp_path / name for name in ("meminfo", "limit", "used")}
+    monkeypatch.setattr(memory, "MEMINFO", files["meminfo"])
+    monkeypatch.setattr(memory, "GROUPS", ((files["limit"], files["used"]),))
+    assert memory.free_bytes() is None
+    files["meminfo"].write_text("MemTotal:  9000 kB\nMemAvailable:  5000 kB\n")
+    files["limit"].write_text("max\n")
+    files["used"].write_text("1000000\n")
+    assert memory.free_bytes() == 5_120_000
+    files["limit"].write_text("3000000\n")
+    assert memory.free_bytes() == 2_000_000
+    assert memory.shortage("it", 2_000_000, 2_000_000, "") == ()
+    assert "needs about 2.0 GiB" in memory.shortage("it", 2 * memory.GIB, 0, "make it smaller")[0]

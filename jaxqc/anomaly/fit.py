@@ -15,6 +15,7 @@ import numpy as np
 from jaxqc.anomaly.collecting import collect_state, load_batches, spread_over
 from jaxqc.anomaly.detectors.base import Collecting, is_trained
 from jaxqc.anomaly.features import Backbone, load_backbone
+from jaxqc.anomaly.footprint import memory_lines
 from jaxqc.anomaly.model import AnomalyModel, save, scaled
 from jaxqc.anomaly.recipe import FitConfig, FitDataConfig, from_stored
 from jaxqc.anomaly.thresholds import Thresholds, by_f1, by_quantile
@@ -136,6 +137,9 @@ def _fit(
     if any(s.normal for s in good_alone(data).samples) and not data.classes:
         note(f"{data.name}: {len(data)} images without a class, a mask or a split: all are taken as good")
     parts, labelled = divide(data, config.data, config.seed)
+    if not is_trained(detector):
+        for line in memory_lines(detector, backbone.shapes(config.data.size), len(parts.fit), config.batch):
+            note(line)
     bad: list[str] = []
     meta: dict[str, Any] = {"kind": "detector", "dataset": data.name}
     if is_trained(detector):

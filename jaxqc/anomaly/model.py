@@ -126,7 +126,8 @@ class AnomalyModel:
         mask: Bool[np.ndarray, "s s"],
     ) -> Found:
         """One image's part of `score`'s answer at the image's own size."""
-        scaled = np.clip(resize_map(values, height, width) / (2 * self.thresholds.pixel), 0, 1)
+        scaled = resize_map(values, height, width) / (2 * self.thresholds.pixel)
+        np.clip(scaled, 0, 1, out=scaled)  # in place: of a large image each copy counts
         decided = resize_map(mask.astype(np.float32), height, width) >= 0.5
         decided = without_specks(decided, self.config.decision.smallest)
         return Found(scaled, float(score), decided, bool(score >= np.float32(self.thresholds.image)))

@@ -8,7 +8,7 @@ from jaxqc.anomaly.detectors import DETECTORS, Gaussian
 from jaxqc.anomaly.detectors.base import BackboneConfig as BackboneConfig
 from jaxqc.anomaly.detectors.base import Detector, lacks
 from jaxqc.errors import UserError
-from jaxqc.fields import check_positive, check_seed, choices, chosen, from_dict
+from jaxqc.fields import check_positive, check_seed, choices, chosen, from_dict, range_of
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,8 @@ class FitDataConfig:
     held_out: float = 0.2
     """Share of the groups of normal training images that calibrate the threshold, where the data bring none."""
     skip_bad: bool = False
+    range: tuple[float, ...] = ()
+    """As `jaxqc.config.DataConfig.range`."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,7 @@ class FitConfig:
     def check(self, where: str) -> None:
         """Checks what no single field's type can. Raises UserError."""
         check_seed(self.seed, where)
+        range_of(self.data.range, f"{where}: data.range")
         check_positive({"batch": self.batch, "data.size": self.data.size}, where)
         for name, share in (("data.held_out", self.data.held_out), ("decision.false_alarm", self.decision.false_alarm)):
             if not 0 < share < 1:

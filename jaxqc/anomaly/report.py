@@ -7,12 +7,13 @@ from jaxqc.anomaly.evaluate import AnomalyEvaluation, evaluate_detector, write_e
 from jaxqc.anomaly.fit import cut, divide
 from jaxqc.anomaly.model import AnomalyModel
 from jaxqc.data.coverage import Coverage, coverage
-from jaxqc.data.dataset import Dataset
+from jaxqc.data.dataset import Dataset, with_span
 from jaxqc.data.grouped import counted, good_alone, side_to_test
 from jaxqc.data.load import without_absent_masks
 from jaxqc.data.open import layout_of, open_data
 from jaxqc.data.readers import Reader
 from jaxqc.errors import UserError, suggest
+from jaxqc.fields import range_of
 from jaxqc.lock import WRITING, locked
 from jaxqc.training.record import data_digest, evaluation_folder
 
@@ -48,6 +49,7 @@ def evaluate(
     if isinstance(data, str | Path):
         data = open_data(data, layout_of(data, layout, options.layout), skip_bad=True)
     data = without_absent_masks(data)
+    data = with_span(data, range_of(options.range, "data.range"))
     if split == "train":
         part = divide(data, options, model.config.seed)[0].fit
         account = Coverage(len(data), {"not fitted": len(data) - len({s.image for s in part.samples})})

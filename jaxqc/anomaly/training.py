@@ -43,7 +43,12 @@ def training_config(config: FitConfig, detector: Trained, frozen: str) -> Detect
         method="detector",
         model=ModelConfig(config.backbone.name, dtype=config.backbone.dtype),
         data=DataConfig(
-            config.data.layout, mode=own.mode, size=size, workers=own.workers, skip_bad=config.data.skip_bad
+            config.data.layout,
+            mode=own.mode,
+            size=size,
+            workers=own.workers,
+            skip_bad=config.data.skip_bad,
+            range=config.data.range,
         ),
         optim=own.optim,
         phases=(Phase(own.epochs, size, own.batch),),

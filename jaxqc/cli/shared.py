@@ -28,6 +28,22 @@ def add_keys(parser: Parser) -> None:
     parser.add_argument("--foreground", default="", metavar="VALUES", help="TFDS: mask values that are defects, as 1,3")
 
 
+def add_range(parser: Parser) -> None:
+    """`--range`."""
+    about = "values of black and white in images of more than 8 bits, as 0,4095 (default: by the files)"
+    parser.add_argument("--range", default="", metavar="LOW,HIGH", help=about)
+
+
+def span_of(args: argparse.Namespace) -> tuple[float, float] | None:
+    """The range from the command line. Raises UserError where it is none."""
+    from jaxqc.fields import range_of
+
+    try:
+        return range_of(tuple(float(part) for part in args.range.split(",") if part), "--range")
+    except ValueError as e:
+        raise UserError(f"--range: {args.range} is no range; give the values of black and white, as 0,4095") from e
+
+
 def keys(args: argparse.Namespace) -> Any:
     """A TFDS set's features from the command line; None where no flag names one."""
     from jaxqc.data.open import Keys, is_tfds, mask_values

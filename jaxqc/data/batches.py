@@ -13,14 +13,20 @@ T = TypeVar("T")
 
 
 def decoded(
-    samples: Iterable[S], decode: Callable[[S], T], ahead: int | Callable[[], int] = 64
+    samples: Iterable[S],
+    decode: Callable[[S], T],
+    ahead: int = 64,
+    weigh: Callable[[S], int] = lambda sample: 0,
+    heaviest: int = 1,
 ) -> Iterator[tuple[S, T | UserError]]:
     """`decode` over threads, in order; at most `ahead` results wait, so memory stays flat over any number of files.
 
-    A `UserError` is handed out in the item's place: one bad file never ends the run. `ahead` may be asked anew for
-    each item, where it depends on how large the items turn out to be.
+    A `UserError` is handed out in the item's place: one bad file never ends the run.
+
+    Args:
+      weigh: of an item before it is decoded. heaviest: what may be decoded and wait at once weighs less together; an
+        item that weighs as much alone is decoded alone.
     """
-    most = ahead if callable(ahead) else lambda: ahead
 
     def attempt(sample: S) -> T | UserError:
         try:
@@ -28,19 +34,42 @@ def decoded(
         except UserError as e:
             return e
 
-    waiting: deque[tuple[S, Future[T | UserError]]] = deque()
+    waiting: deque[tuple[S, int, Future[T | UserError]]] = deque()
     with ThreadPoolExecutor(min(16, (os.cpu_count() or 1) + 2), "decode") as pool:
         try:
             for sample in samples:
-                waiting.append((sample, pool.submit(attempt, sample)))
-                while len(waiting) >= max(1, most()):
-                    first, result = waiting.popleft()
+                weight = weigh(sample)
+                while waiting and weight + sum(w for _, w, _ in waiting) >= heaviest and weight:
+                    first, _, result = waiting.popleft()
+                    yield first, result.result()
+                waiting.append((sample, weight, pool.submit(attempt, sample)))
+                while len(waiting) >= max(1, ahead) or (waiting and waiting[0][1] >= heaviest):
+                    first, _, result = waiting.popleft()
                     yield first, result.result()
             while waiting:
-                first, result = waiting.popleft()
+                first, _, result = waiting.popleft()
                 yield first, result.result()
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def grouped(items: Iterable[T], most: int, weigh: Callable[[T], int], heaviest: int) -> Iterator[list[T]]:
+    """The items in lists of `most`, or of fewer as soon as they weigh `heaviest` together.
+
+    Examples:
+      >>> list(grouped([1, 1, 9, 1], 3, lambda item: item, 5))
+      [[1, 1, 9], [1]]
+    """
+    some: list[T] = []
+    weight = 0
+    for item in items:
+        some.append(item)
+        weight += weigh(item)
+        if len(some) == most or weight >= heaviest:
+            yield some
+            some, weight = [], 0
+    if some:
+        yield some
 
 
 def by_size(

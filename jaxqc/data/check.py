@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from jaxqc.data.consistency import Facts, class_name, mask_problems, set_problems
-from jaxqc.data.dataset import Dataset, Sample
-from jaxqc.data.decode import MAX_PIXELS, read_image
+from jaxqc.data.dataset import Dataset, Sample, with_span
+from jaxqc.data.decode import MAX_PIXELS, decode
 from jaxqc.data.label_maps import LabelMaps, Read, label_shares, label_tables, note_masks
 from jaxqc.data.load import cut, in_threads, read_masks
 from jaxqc.data.open import Keys, scan_data
 from jaxqc.data.problems import MISSING, Problem, printable
 from jaxqc.data.readers import Reader
 from jaxqc.data.store import StoredSample
+from jaxqc.data.stored import Decoded, Range
 from jaxqc.errors import UserError
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 Progress = Callable[[int, int], None]
 Add = Callable[[str, str], None]
-Decoded = tuple[np.ndarray | None, np.ndarray | None]
+Pair = tuple[Decoded | None, np.ndarray | None]
 TINY = 8
 """Images with a side below this many pixels are pointed out."""
 
@@ -114,8 +115,11 @@ def check_path(
     max_pixels: int = MAX_PIXELS,
     progress: Progress | None = None,
     keys: Keys | None = None,
+    span: Range | None = None,
 ) -> DataReport:
     """Opens the data set at `path` (layouts and keys as `open_data`) and checks everything in it.
+
+    span: the values that mean black and white in images of more than 8 bits; None goes by the files.
 
     Raises:
       UserError: no data set there, or an index that cannot be read at all.
@@ -127,7 +131,7 @@ def check_path(
       True
     """
     dataset, found = scan_data(path, layout, keys, plain=True)
-    return report_of(path, dataset, found, max_pixels, progress)
+    return report_of(path, with_span(dataset, span), found, max_pixels, progress)
 
 
 def report_of(
@@ -169,9 +173,10 @@ def check_dataset(dataset: Dataset, max_pixels: int = MAX_PIXELS, progress: Prog
     """Decodes every sample and returns all problems, in index order, those of the whole set last.
 
     Errors: `missing-file`, `missing-mask`, `undecodable`, `bad-mask`, `size-mismatch`, `crop`, `duplicate-id`, `empty`.
-    Warnings: `tiny`, `constant`, `full-mask`, `defect-in-normal`, `empty-mask` (in a set with normal samples),
-    `no-mask`, `no-split`, `sizes`, `duplicate-pixels` (within a split), `duplicate-across-splits` and
-    `group-across-splits` (the test set would not be unseen).
+    Warnings: `as-decoded` (parts of a file that are not used), `dark-values` (12 bits in 16), `tiny`, `constant`,
+    `full-mask`, `defect-in-normal`, `empty-mask` (in a set with normal samples), `no-mask`, `no-split`, `sizes`,
+    `duplicate-pixels` (within a split), `duplicate-across-splits` and `group-across-splits` (the test set would not be
+    unseen).
     """
     return set_problems(dataset, _look(dataset, max_pixels, progress))
 
@@ -191,12 +196,16 @@ def _look_at(sample: Sample, max_pixels: int, maps: LabelMaps | None = None) -> 
     def add(kind: str, message: str, severity: str = "error") -> None:
         facts.problems.append(Problem(sample.id, kind, message, "error" if severity == "error" else "warning"))
 
-    image, mask = (
+    read, mask = (
         _decode_stored(sample, add)
         if isinstance(sample, StoredSample)
         else _decode(sample, max_pixels, add, read_masks if maps is None else maps.read)
     )
-    name = printable(sample.image)
+    name, image = printable(sample.image), None
+    if read is not None:
+        image, facts.peak = read.pixels, read.peak
+        for note in read.notes:
+            add("as-decoded", f"{name}: {note}", "warning")
     if image is not None and mask is not None and image.shape[:2] != mask.shape:
         sizes = f"the mask is {mask.shape[1]} x {mask.shape[0]} and its image {image.shape[1]} x {image.shape[0]}"
         add("size-mismatch", f"{printable(sample.mask)}: {sizes}; save both at one size")
@@ -225,7 +234,7 @@ def _look_at(sample: Sample, max_pixels: int, maps: LabelMaps | None = None) -> 
     return facts
 
 
-def _decode(sample: Sample, max_pixels: int, add: Add, read: Read) -> Decoded:
+def _decode(sample: Sample, max_pixels: int, add: Add, read: Read) -> Pair:
     image = mask = None
     masks = (sample.mask, *sample.more_masks)
     for file in (sample.image, *masks):
@@ -234,7 +243,7 @@ def _decode(sample: Sample, max_pixels: int, add: Add, read: Read) -> Decoded:
             add(kind, f"{printable(file)}: no such file; add it or remove the sample")
     if os.path.exists(sample.image):
         try:
-            image = read_image(sample.image, max_pixels)
+            image = decode(sample.image, max_pixels, span=sample.span)
         except UserError as e:
             add("undecodable", str(e))
     if all(file is not None and os.path.exists(file) for file in masks):
@@ -245,12 +254,13 @@ def _decode(sample: Sample, max_pixels: int, add: Add, read: Read) -> Decoded:
     return image, mask
 
 
-def _decode_stored(sample: StoredSample, add: Add) -> Decoded:
+def _decode_stored(sample: StoredSample, add: Add) -> Pair:
     """From a record file or a TFDS set; one without masks gives only its image's place in the index."""
     if sample.mask is None:
         return None, None
     try:
-        return sample.read()
+        image, mask = sample.read()
+        return Decoded(image), mask
     except UserError as e:
         add("undecodable", str(e))
         return None, None

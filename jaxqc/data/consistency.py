@@ -8,6 +8,7 @@ import numpy as np
 from jaxqc.data.dataset import Dataset, Sample
 from jaxqc.data.normals import is_normal
 from jaxqc.data.problems import Problem, printable
+from jaxqc.data.stored import far_below
 
 
 @dataclass
@@ -19,6 +20,8 @@ class Facts:
     channels: int = 0
     digest: bytes = b""
     share: float | None = None
+    peak: int | None = None
+    """As `jaxqc.data.stored.Decoded.peak`."""
     labels: np.ndarray | None = None
     """Pixels of a label map by class and, last, those of none."""
     lossy: str = ""
@@ -58,6 +61,8 @@ def set_problems(dataset: Dataset, facts: list[Facts]) -> list[Problem]:
         if 0 < len(without) < len(samples):
             message = f"{len(without)} of {len(samples)} samples (the first: {without[0]!r}) have {what}"
             out.append(Problem(dataset.name, kind, message, "warning"))
+    if dark := far_below([f.peak for f in facts]):
+        out.append(Problem(dataset.name, "dark-values", dark, "warning"))
     sizes = {f.size for f in facts if f.size}
     if len(sizes) > 1:
         message = f"{len(sizes)} different image sizes; training needs data.size to resize them"

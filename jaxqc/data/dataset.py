@@ -29,6 +29,8 @@ class Sample:
     """True: every mask value but 0 means defect (masks that hold the defect's kind); else those above 128."""
     crop: tuple[int, int, int, int] | None = None
     """The part of the files that is the sample, in pixels: top, left, height, width. None = all of them."""
+    span: tuple[float, float] | None = None
+    """The values that mean black and white in an image of more than 8 bits; None goes by the file."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,18 @@ class Dataset:
     def split(self, name: str) -> "Dataset":
         """The samples of one split, in index order (possibly none)."""
         return dataclasses.replace(self, samples=tuple(s for s in self.samples if s.split == name))
+
+
+def with_span(dataset: Dataset, span: tuple[float, float] | None) -> Dataset:
+    """The samples with values of black and white of their own; None leaves them as they are.
+
+    Examples:
+      >>> with_span(Dataset("tiny", (), (Sample("a", Path("a.png")),)), (0, 4095)).samples[0].span
+      (0, 4095)
+    """
+    if span is None:
+        return dataset
+    return dataclasses.replace(dataset, samples=tuple(dataclasses.replace(s, span=span) for s in dataset.samples))
 
 
 @dataclass(frozen=True)

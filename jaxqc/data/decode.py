@@ -1,63 +1,35 @@
-"""Decoding: an image or mask file of any common kind → uint8 pixels, or one `UserError` that names file and reason.
-
-The format is known by the file's first bytes, never by its name, and only the formats of `DECODERS` are opened: formats
-that run other programs (EPS) are out of reach. Of animations and multi-page files the first page counts.
-"""
+"""Decoding: an image or mask file of any common kind → uint8 pixels, or one `UserError` that names file and reason."""
 
 import hashlib
-import io
 import os
-import stat
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import BinaryIO
 
 import numpy as np
-from jaxtyping import UInt8
-from PIL import (
-    BmpImagePlugin,
-    GifImagePlugin,
-    Image,
-    ImageOps,
-    Jpeg2KImagePlugin,
-    JpegImagePlugin,
-    PngImagePlugin,
-    PpmImagePlugin,
-    TiffImagePlugin,
-    WebPImagePlugin,
-)
+from jaxtyping import UInt8, UInt16
+from PIL import Image
+from PIL.PngImagePlugin import PngImageFile
+from PIL.TiffImagePlugin import TiffImageFile
 
+from jaxqc.data.budget import AT_ONCE, decoding
+from jaxqc.data.deep import EXTRA_SAMPLES, is_deep, read_png, read_tiff, remarks, significant, stated_by
 from jaxqc.data.mask_files import binary_indices, lossy, palette_colors
+from jaxqc.data.opening import DECODERS as DECODERS
+from jaxqc.data.opening import EXTENSIONS as EXTENSIONS
+from jaxqc.data.opening import MAX_PIXELS, first_tags, loaded, mended, opened, regular
 from jaxqc.data.problems import printable
+from jaxqc.data.stored import Decoded, Range, Stored, over_black, scaled
 from jaxqc.errors import UserError
 
 ORIENTATION = 0x0112
 """The EXIF tag by which an image is turned upright; 5 to 8 exchange height and width."""
 
-MAX_PIXELS = 200_000_000
-"""Most pixels an image may have by default (20,000 x 10,000): at 4 bytes each, 0.8 GB while it is being decoded."""
-
 MAX_BYTES = 2**31
 """Most bytes of a file that is read at once (`read_bytes`): more than `MAX_PIXELS` in colour with 16 bits take."""
 
-DECODERS: tuple[tuple[bytes, Any], ...] = (
-    (b"\x89PNG\r\n\x1a\n", PngImagePlugin.PngImageFile),
-    (b"\xff\xd8\xff", JpegImagePlugin.JpegImageFile),
-    (b"BM", BmpImagePlugin.BmpImageFile),
-    (b"II*\0", TiffImagePlugin.TiffImageFile),
-    (b"MM\0*", TiffImagePlugin.TiffImageFile),
-    (b"GIF8", GifImagePlugin.GifImageFile),
-    (b"RIFF", WebPImagePlugin.WebPImageFile),
-    (b"\0\0\0\x0cjP  \r\n\x87\n", Jpeg2KImagePlugin.Jpeg2KImageFile),
-    (b"\xff\x4f\xff\x51", Jpeg2KImagePlugin.Jpeg2KImageFile),
-    *((b"P%d" % i, PpmImagePlugin.PpmImageFile) for i in range(1, 7)),
-)
-EXTENSIONS = frozenset(
-    {".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".dib", ".tif", ".tiff", ".gif", ".webp", ".jp2"}
-    | {".j2k", ".jpx", ".pgm", ".ppm", ".pbm", ".pnm"}
-)
-"""File name endings (lower case) by which a folder's images are found; what a file really is, its bytes say."""
+Numbers = Callable[[Image.Image], np.ndarray | None]
+"""Of a decoded image, its values where these count and not the colours they stand for; None elsewhere."""
 
 
 def read_bytes(path: str | Path) -> tuple[str, bytes]:
@@ -66,34 +38,77 @@ def read_bytes(path: str | Path) -> tuple[str, bytes]:
     Raises:
       UserError: no such file, not a regular one, not to be read, or above `MAX_BYTES`.
     """
-    with _mended(printable(path)):
-        size = _regular(path).st_size
+    with mended(printable(path)):
+        size = regular(path).st_size
         if size > MAX_BYTES:
             raise UserError(f"{printable(path)}: {size:,} bytes is above the limit of {MAX_BYTES:,}; make it smaller")
         data = Path(path).read_bytes()
     return hashlib.sha256(data).hexdigest(), data
 
 
-def read_image(path: str | Path, max_pixels: int = MAX_PIXELS, data: bytes | None = None) -> UInt8[np.ndarray, "h w c"]:
+def read_image(
+    path: str | Path, max_pixels: int = MAX_PIXELS, data: bytes | None = None, span: Range | None = None
+) -> UInt8[np.ndarray, "h w c"]:
     """Decodes an image as it is meant to be seen: EXIF rotation applied, transparency composited over black.
 
     Grey images (1 bit, 8 bit, 16 bit, grey palettes) have c = 1; all others (RGB, CMYK, YCbCr, colour palettes) c = 3.
-    16-bit values are scaled by 255/65535 and rounded, floating-point values in [0, 1] by 255.
-    data: the file's bytes, where they are read already (`read_bytes`).
+    16-bit values are scaled by 255/65535 and rounded, floating-point values in [0, 1] by 255; where the file states
+    another range of its values (12 bits of 16), by that.
+
+    Args:
+      data: the file's bytes, where they are read already (`read_bytes`).
+      span: the values that mean black and white in files of more than 8 bits; None goes by the file.
 
     Raises:
-      UserError: no such file, not an image, damaged, more than `max_pixels`, or pixels without a stated range.
+      UserError: no such file, not an image, damaged, more than `max_pixels`, several pages or frames, or pixels
+        without a stated range.
 
     Examples:
       >>> Image.fromarray(np.full((2, 3), 7, np.uint8)).save("grey.png")
       >>> read_image("grey.png").shape
       (2, 3, 1)
     """
-    with _opened(path, max_pixels, data=data) as im:
-        pixels = _channels(im, printable(path))
-        if pixels.dtype != np.uint8:
-            pixels = ((pixels.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8)
-        return pixels.reshape(*pixels.shape[:2], -1)
+    return decode(path, max_pixels, data, span).pixels
+
+
+def decode(
+    path: str | Path, max_pixels: int = MAX_PIXELS, data: bytes | None = None, span: Range | None = None
+) -> Decoded:
+    """As `read_image`, with notes on what was left out or assumed.
+
+    Examples:
+      >>> Image.fromarray(np.full((2, 3), 700, np.uint16)).save("deep.png")
+      >>> decode("deep.png").peak
+      700
+    """
+    with opened(path, max_pixels, data) as (file, image), decoding(_area(image)):
+        return scaled(_stored(file, image, printable(path), max_pixels), span, printable(path))
+
+
+def file_size(path: str | Path) -> int:
+    """Bytes of a file; 0 where it cannot be found."""
+    try:
+        return os.stat(path).st_size
+    except OSError:  # reading names the reason
+        return 0
+
+
+def pixel_count(path: str | Path, data: bytes | None = None) -> int:
+    """Height times width by the file's header alone; 0 where it cannot be read. data: as `read_image`.
+
+    Examples:
+      >>> Image.fromarray(np.zeros((2, 3), np.uint8)).save("grey.png")
+      >>> pixel_count("grey.png")
+      6
+    """
+    try:
+        with opened(path, MAX_PIXELS, data) as (file, image):
+            if image is not None:
+                return image.width * image.height
+            tags = first_tags(file)
+            return int(tags[256]) * int(tags[257])
+    except UserError:  # decoding names the reason
+        return 0
 
 
 def read_size(path: str | Path, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
@@ -104,13 +119,13 @@ def read_size(path: str | Path, max_pixels: int = MAX_PIXELS) -> tuple[int, int]
       >>> read_size("grey.png")
       (2, 3)
     """
-    with _opened(path, max_pixels, load=False) as im:
-        width, height = im.size
-        if im.format != "TIFF":
+    with opened(path, max_pixels) as (_, im):
+        if im is not None and im.format != "TIFF":
+            width, height = im.size
             turned = im.getexif().get(ORIENTATION, 1) >= 5
             return (width, height) if turned else (height, width)
     # Pillow's versions differ in whether an undecoded TIFF gives the upright size.
-    return read_image(path, max_pixels).shape[:2]
+    return values_of(path, max_pixels).values.shape[:2]
 
 
 def read_mask(path: str | Path, max_pixels: int = MAX_PIXELS, nonzero: bool = False) -> UInt8[np.ndarray, "h w"]:
@@ -129,9 +144,7 @@ def read_mask(path: str | Path, max_pixels: int = MAX_PIXELS, nonzero: bool = Fa
       >>> read_mask("mask.png").tolist()
       [[0, 1]]
     """
-    with _opened(path, max_pixels) as im:
-        palette = im.mode == "P" and not _grey_palette(im)
-        values = binary_indices(np.array(im), palette_colors(im)) if palette else _channels(im, printable(path))
+    values = _mask_values(path, max_pixels)
     if nonzero and (kind := lossy(path)):
         raise UserError(f"{printable(path)}: {kind} changes values that distinguish defects; save it as PNG")
     if nonzero:
@@ -165,8 +178,10 @@ def read_values(path: str | Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
       >>> read_values("labels.png").tolist()
       [[0, 3]]
     """
-    with _opened(path, max_pixels) as im:
-        return np.array(im).astype(np.uint8) if im.mode in ("P", "1") else _channels(im, printable(path))
+    stored = values_of(path, max_pixels, lambda im: _array(im) if im.mode in ("P", "1") else None)
+    if stored.values.dtype.kind != "f" and stored.values.ndim == 2:
+        return _whole_numbers(stored.values, printable(path))
+    return _eight_bits(stored, printable(path))
 
 
 def read_palette(path: str | Path, max_pixels: int = MAX_PIXELS) -> UInt8[np.ndarray, "n 3"] | None:
@@ -177,78 +192,83 @@ def read_palette(path: str | Path, max_pixels: int = MAX_PIXELS) -> UInt8[np.nda
       >>> read_palette("labels.png") is None
       True
     """
-    with _opened(path, max_pixels, load=False) as im:
-        colors = palette_colors(im) if im.mode == "P" else np.zeros((0, 3), np.uint8)
+    with opened(path, max_pixels) as (_, im):
+        colors = palette_colors(im) if im is not None and im.mode == "P" else np.zeros((0, 3), np.uint8)
     return None if (colors == colors[:, :1]).all() else colors
 
 
-@contextmanager
-def _opened(path: str | Path, max_pixels: int, load: bool = True, data: bytes | None = None) -> Iterator[Image.Image]:
-    """The decoded, upright Pillow image (without `load` as it lies there, undecoded).
+def values_of(path: str | Path, max_pixels: int = MAX_PIXELS, numbers: Numbers = lambda image: None) -> Stored:
+    """An image's values as they are stored, upright. Raises `UserError` as `read_image` does.
 
-    Whatever goes wrong inside the block becomes a `UserError`.
+    numbers: of a decoded image, its values where they count and not their colours; None elsewhere.
+
+    Examples:
+      >>> Image.fromarray(np.full((2, 3), 700, np.uint16)).save("deep.png")
+      >>> values_of("deep.png").values.max()
+      np.uint16(700)
     """
-    name = printable(path)
-    with _mended(name):
-        if data is None:
-            _regular(path)
-        # Without the file's name Pillow does not map it into memory: a mapped TIFF that is to be rotated comes out
-        # scrambled (seen in Pillow 13.0), and a file cut short while it is mapped would end the process.
-        with open(path, "rb") if data is None else io.BytesIO(data) as file, _decoder(file, name)(file) as im:
-            width, height = im.size
-            if width * height > max_pixels:
-                raise UserError(
-                    f"{name}: {width} x {height} pixels is above the limit of {max_pixels:,}, which guards against"
-                    " decompression bombs; make it smaller or raise max_pixels"
-                )
-            if load:
-                im.load()
-                ImageOps.exif_transpose(im, in_place=True)
-            yield im
+    with opened(path, max_pixels) as (file, image), decoding(_area(image)):
+        return _stored(file, image, printable(path), max_pixels, numbers)
 
 
-def _regular(path: str | Path) -> os.stat_result:
-    """The status of a regular file: a named pipe would block for ever and a device may never end."""
-    found = os.stat(path)
-    if not stat.S_ISREG(found.st_mode):
-        raise UserError(f"{printable(path)}: not a regular file; give an image file")
-    return found
+def _area(image: Image.Image | None) -> int:
+    """Pixels of an image; the most where its size is not known yet."""
+    return AT_ONCE if image is None else image.width * image.height
 
 
-@contextmanager
-def _mended(name: str) -> Iterator[None]:
-    """Errors of reading and decoding the file as one `UserError` that names it."""
-    try:
-        yield
-    except UserError:
-        raise
-    except FileNotFoundError as e:
-        raise UserError(f"{name}: no such file") from e
-    except MemoryError as e:
-        raise UserError(f"{name}: too little memory to decode it; make it smaller") from e
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as e:
-        # Pillow's TIFF reader has a limit of its own, which `max_pixels` does not raise.
-        raise UserError(f"{name}: {printable(e)}; make it smaller or save it as PNG") from e
-    except OSError as e:
-        reason = e.strerror or str(e)
-        raise UserError(f"{name}: cannot be read ({printable(reason)}); replace or remove the file") from e
-    except Exception as e:  # damaged files make the decoders raise nearly anything: struct.error, KeyError, ...
-        reason = printable(str(e) or type(e).__name__)
-        raise UserError(f"{name}: damaged image ({reason}); replace or remove the file") from e
+def _stored(
+    file: BinaryIO,
+    image: Image.Image | None,
+    name: str,
+    max_pixels: int,
+    numbers: Numbers = lambda image: None,
+) -> Stored:
+    if image is None or is_deep(image):
+        return read_png(image, file) if isinstance(image, PngImageFile) else read_tiff(file, name, max_pixels)
+    tags = image.tag_v2 if isinstance(image, TiffImageFile) else None
+    stated, notes = (None, ()) if tags is None else (stated_by(tags), remarks(tags))
+    im, missing = loaded(image, file)
+    found = numbers(im)
+    if found is not None:
+        return Stored(found, notes=missing)
+    if tags is not None and im.mode == "RGBA" and not tags.get(EXTRA_SAMPLES):
+        im = im.convert("RGBX").convert("RGB")  # the fourth band is no transparency
+    values = _channels(im, name)
+    if values.dtype == np.uint16 and tags is None and image.format == "PNG":
+        stated = significant(values, file)
+    return Stored(values, stated, notes + missing)
 
 
-def _decoder(file: Any, name: str) -> Any:
-    """Pillow's image class for the file's first bytes. Called directly, so that `max_pixels` alone is the limit."""
-    start = file.read(12)
-    file.seek(0)
-    if not start:
-        raise UserError(f"{name}: empty file (0 bytes); replace or remove it")
-    for magic, decoder in DECODERS:
-        if start.startswith(magic):
-            return decoder
-    raise UserError(
-        f"{name}: not an image (begins with {start[:8]!r}); give PNG, JPEG, BMP, TIFF, GIF, WebP, JPEG 2000 or PNM"
-    )
+def _mask_values(path: str | Path, max_pixels: int) -> UInt8[np.ndarray, "h w *c"] | UInt16[np.ndarray, "h w"]:
+    """A mask's values: small ones as they are stored, others scaled over the range that the file states."""
+    stored = values_of(path, max_pixels, _indices)
+    stands = not stored.inverted and (stored.stated is None or stored.values.max() <= 255)
+    if stored.values.ndim == 2 and stored.values.dtype.kind != "f" and stands:
+        return _whole_numbers(stored.values, printable(path))
+    return _eight_bits(stored, printable(path))
+
+
+def _whole_numbers(values: np.ndarray, name: str) -> UInt8[np.ndarray, "h w"] | UInt16[np.ndarray, "h w"]:
+    if values.dtype in (np.uint8, np.uint16):
+        return values
+    if values.min() < 0 or values.max() > 65535:
+        raise UserError(f"{name}: values from {values.min()} to {values.max()} are no labels; save it with 8 bits")
+    return values.astype(np.uint16)
+
+
+def _eight_bits(stored: Stored, name: str) -> UInt8[np.ndarray, "h w *c"]:
+    pixels = scaled(stored, None, name).pixels
+    return pixels if stored.values.ndim == 3 else pixels[..., 0]
+
+
+def _indices(im: Image.Image) -> np.ndarray | None:
+    """Of a mask with a colour palette, its indices with 0 for what the palette shows as black."""
+    return binary_indices(_array(im), palette_colors(im)) if im.mode == "P" and not _grey_palette(im) else None
+
+
+def _array(im: Image.Image) -> UInt8[np.ndarray, "h w"]:
+    """Indices, or 0 and 1 of one bit."""
+    return np.array(im).astype(np.uint8)
 
 
 def _grey_palette(im: Image.Image) -> bool:
@@ -261,24 +281,13 @@ def _grey_palette(im: Image.Image) -> bool:
 
 
 def _channels(im: Image.Image, name: str) -> np.ndarray:
-    """[h w] or [h w 3], uint8 or (16 bits a pixel) uint16."""
+    """[h w] or [h w 3]: uint8, uint16 (16 bits a pixel) or float32."""
     mode = im.mode
-    if mode.startswith("I;16"):
-        return np.array(im).astype(np.uint16)
-    if mode == "I":
-        values = np.array(im)
-        # PNG and PNM promise 16 bits; a 32-bit TIFF promises nothing.
-        if im.format not in ("PNG", "PPM") or values.min() < 0 or values.max() > 65535:
-            raise UserError(f"{name}: 32-bit pixels have no stated range; save it with 8 or 16 bits")
-        return values.astype(np.uint16)
-    if mode == "F":
-        values = np.array(im)
-        if not (values.min() >= 0 and values.max() <= 1):  # also refuses NaN
-            raise UserError(f"{name}: floating-point pixels outside [0, 1]; save it with 8 or 16 bits")
-        return np.rint(values * 255).astype(np.uint8)
+    if mode == "F" or mode.startswith("I"):
+        return np.array(im).astype(np.float32 if mode == "F" else np.uint16)
     grey = mode in ("1", "L", "LA", "La") or (mode == "P" and _grey_palette(im))
     if im.has_transparency_data:
-        pixels = np.array(im.convert("RGBA")).astype(np.uint16)
-        solid = ((pixels[..., :3] * pixels[..., 3:] + 127) // 255).astype(np.uint8)
+        pixels = np.array(im.convert("RGBA"))
+        solid = over_black(pixels[..., :3], pixels[..., 3], False)
         return solid[..., 0] if grey else solid
     return np.array(im.convert("L" if grey else "RGB"))

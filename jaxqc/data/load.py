@@ -18,6 +18,7 @@ from jaxqc.data.problems import Problem, printable, refuse
 from jaxqc.data.resizing import resize_image, resize_mask
 from jaxqc.data.splits import salt_and_pepper
 from jaxqc.data.store import StoredSample
+from jaxqc.data.stored import Range
 from jaxqc.errors import UserError
 
 S = TypeVar("S")
@@ -48,7 +49,7 @@ def load_sample(sample: Sample, size: int = 0, max_pixels: int = MAX_PIXELS, unm
         image, mask = sample.read()
     else:
         read = read_image if sample.crop is None else _read_whole
-        image = read(sample.image, max_pixels)
+        image = read(sample.image, max_pixels, span=sample.span)
         mask = np.zeros(image.shape[:2], np.uint8) if sample.mask is None else read_masks(sample, max_pixels)
     if image.shape[:2] != mask.shape:
         raise UserError(
@@ -125,14 +126,14 @@ def cut(array: np.ndarray, sample: Sample) -> np.ndarray:
     return array[top : top + height, left : left + width]
 
 
-def _read_whole(path: Path, max_pixels: int) -> UInt8[np.ndarray, "h w c"]:
+def _read_whole(path: Path, max_pixels: int, span: Range | None) -> UInt8[np.ndarray, "h w c"]:
     """As `read_image`, keeping the last few: the crops of an image follow each other."""
-    return _kept(path, os.stat(path).st_mtime_ns if path.exists() else 0, max_pixels)
+    return _kept(path, os.stat(path).st_mtime_ns if path.exists() else 0, max_pixels, span)
 
 
 @functools.lru_cache(maxsize=16)
-def _kept(path: Path, _: int, max_pixels: int) -> UInt8[np.ndarray, "h w c"]:
-    image = read_image(path, max_pixels)
+def _kept(path: Path, _: int, max_pixels: int, span: Range | None) -> UInt8[np.ndarray, "h w c"]:
+    image = read_image(path, max_pixels, span=span)
     image.flags.writeable = False
     return image
 

@@ -8,10 +8,12 @@ from typing import TypeVar
 import numpy as np
 
 from jaxqc.data.batches import by_size, decoded
+from jaxqc.data.batching import MAX_PIXELS
 from jaxqc.data.dataset import Sample
-from jaxqc.data.decode import read_image
+from jaxqc.data.decode import pixel_count, read_image
 from jaxqc.data.problems import printable
 from jaxqc.data.readers import open_dataset
+from jaxqc.data.stored import Range
 from jaxqc.errors import UserError
 from jaxqc.progress import Progress
 
@@ -36,6 +38,7 @@ def each_image(
     kind: Callable[[tuple[int, ...]], tuple[int, ...]] = lambda shape: shape,
     progress: bool = True,
     what: str = "map",
+    span: Range | None = None,
 ) -> FolderResult:
     """Predicts every image below `images` and writes `OUT/STEM.png` for each of `outs`, keeping subfolders.
 
@@ -46,7 +49,7 @@ def each_image(
       predict: uint8 images [h w c] of one kind → an answer each.
       write: takes the image, its answer and the file to write in each of `outs`.
       batch: most images in a call of `predict`. kind: of an image's shape; those that agree in it go together.
-      what: a result's name in messages.
+      what: a result's name in messages. span: as `jaxqc.data.decode.read_image`.
 
     Raises:
       UserError: no images there, two results of one name, one that would replace an image, or an unwritable file.
@@ -64,7 +67,11 @@ def each_image(
     written: list[Path] = []
 
     def readable() -> Iterator[tuple[tuple[int, ...], tuple[Sample, np.ndarray]]]:
-        for sample, result in decoded(dataset.samples, lambda s: read_image(s.image), 2 * batch):
+        sized = decoded(dataset.samples, lambda s: pixel_count(s.image), 2 * batch)
+        # An image of more than a batch's pixels goes alone.
+        weigh = lambda pair: pair[1] if pair[1] < MAX_PIXELS else 2 * MAX_PIXELS
+        read = lambda pair: read_image(pair[0].image, span=span)
+        for (sample, _), result in decoded(sized, read, 2 * batch, weigh, 2 * MAX_PIXELS):
             if isinstance(result, UserError):
                 unreadable.append(str(result))
                 counter.add(1)
@@ -73,9 +80,11 @@ def each_image(
 
     with Progress("predicting", len(dataset), progress) as counter:
         full = False
-        for group in by_size(readable(), batch, 2 * batch):
+        pixels = lambda pair: pair[1].shape[0] * pair[1].shape[1]
+        for group in by_size(readable(), batch, 2 * batch, pixels, MAX_PIXELS):
             full |= len(group) == batch
-            pad = batch - len(group) if full else 0  # a remainder reuses the graph of full batches
+            # A remainder reuses the graph of full batches; a batch of few large images has one of its own.
+            pad = batch - len(group) if full and sum(map(pixels, group)) < MAX_PIXELS else 0
             found = predict([image for _, image in group] + [group[-1][1]] * pad)[: len(group)]
             for (sample, image), answer in zip(group, found, strict=True):
                 files = [of[sample.image] for of in targets]

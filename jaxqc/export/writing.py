@@ -127,6 +127,7 @@ def _about(model: Any, graph: Graph, format: str) -> dict[str, Any]:
         "graph": format,
         **graph.about,
         "classes": list(model.classes),
+        "range": list(model.config.data.range),
         "weights": weights,
         "checkpoint": source,
         **environment(),

@@ -8,6 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from jaxqc.data.decode import pixel_count
+from jaxqc.data.depth import LOOKED_AT, dark_values, spread
+from jaxqc.data.problems import Problem, printable
 from jaxqc.errors import UserError
 from jaxqc.inspection.acceptance.sampling import plan_for
 from jaxqc.inspection.acceptance.suppliers import summarise
@@ -32,9 +35,11 @@ from jaxqc.inspection.results import (
 )
 from jaxqc.inspection.rules import GradeRules
 from jaxqc.inspection.scorers import info_of, make_scorer
-from jaxqc.inspection.stream import Stream
+from jaxqc.inspection.stream import Stream, memory_needed
 from jaxqc.lock import locked
+from jaxqc.memory import free_bytes, shortage
 from jaxqc.progress import Progress
+from jaxqc.scorer import Scorer
 from jaxqc.training.stop import Sigterm
 
 
@@ -94,6 +99,11 @@ def inspect(
         for problem in manifest.problems:
             problems.add(problem)
         note(f"{scorer.name} {info.digest[:12]}, threshold {scorer.threshold:.4g} ({scorer.how})")
+        for line in dark_values([item.image for item in manifest.items], scorer.span):
+            problems.add(Problem(printable(images), "dark-values", line, "warning"))
+            note(line)
+        for line in _short_of_memory(manifest, scorer):
+            note(line)
         counter = stack.enter_context(Progress("inspecting", len(manifest), progress))
         gallery = Gallery(out / GALLERY, worst)
         stop = stack.enter_context(Sigterm())
@@ -124,6 +134,14 @@ def _finish(stream: Stream, manifest: Delivery, out: Path, aql: float) -> Inspec
 def _root(images: Path) -> str:
     """Folder of a delivery: that of the images, or the manifest's."""
     return os.path.abspath(images if images.is_dir() else images.parent)
+
+
+def _short_of_memory(manifest: Delivery, scorer: Scorer) -> tuple[str, ...]:
+    """A line where the images in flight will need more than is free, by the headers of some of them."""
+    counts = [pixel_count(item.image) for item in spread(manifest.items, LOOKED_AT)]
+    needed = memory_needed(max(counts, default=0), len(manifest), scorer.devices)
+    advice = "make the images smaller, or cut them into parts"
+    return shortage("this inspection", needed, free_bytes(), advice)
 
 
 def _name(ledger: str | Path) -> str:

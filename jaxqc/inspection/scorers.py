@@ -5,11 +5,12 @@ What the kinds have in common; each kind's scorer stands beside its model (`jaxq
 
 import hashlib
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import jax
 
+from jaxqc.data.depth import range_of_model
 from jaxqc.errors import UserError
 from jaxqc.inspection.ledger.store import ModelInfo
 from jaxqc.inspection.rules import GradeRules
@@ -36,7 +37,9 @@ def make_scorer(model: Any, threshold: float | None = None, devices: int = 0) ->
     if not 0 <= devices <= len(there):
         raise UserError(f"--devices: {devices} asked for, {len(there)} there; 0 takes all")
     chosen = there[: devices or len(there)]
-    return kind_of(model).scorer(model, threshold, chosen)
+    scorer = kind_of(model).scorer(model, threshold, chosen)
+    span = range_of_model(model)
+    return replace(scorer, span=span, settings={**scorer.settings, "range": span}) if span else scorer
 
 
 def info_of(scorer: Scorer, rules: GradeRules, mm_per_pixel: float | None) -> ModelInfo:

@@ -15,15 +15,15 @@ from typing import Any
 
 import numpy as np
 
-from jaxqc.data.batches import by_size, decoded
+from jaxqc.data.batches import by_size, decoded, grouped
 from jaxqc.data.batching import MAX_PIXELS
-from jaxqc.data.decode import read_bytes, read_image
+from jaxqc.data.decode import file_size, pixel_count, read_bytes, read_image
 from jaxqc.data.problems import Problem, printable
 from jaxqc.errors import UserError
 from jaxqc.inspection.acceptance.grading import judge
 from jaxqc.inspection.defects import find_regions
 from jaxqc.inspection.findings import Finding
-from jaxqc.inspection.ledger.rows import batched, check, row_of
+from jaxqc.inspection.ledger.rows import check, row_of
 from jaxqc.inspection.ledger.sightings import Correction, Sighting, sighting_of
 from jaxqc.inspection.ledger.store import Ledger, ModelInfo
 from jaxqc.inspection.manifest import Item
@@ -35,6 +35,12 @@ from jaxqc.scorer import Scored, Scorer
 
 THREADS = min(16, os.cpu_count() or 1)
 """Threads that judge."""
+PROGRAM = 1.5e9
+"""Bytes that the program and a usual network take."""
+BYTES_A_PIXEL = 23
+"""Bytes that a pixel takes between its decoding and the ledger: of the image, its map and its regions."""
+MAX_BYTES = 2**28
+"""Bytes of files that wait to be decoded; a larger file waits alone."""
 
 
 @dataclass(frozen=True)
@@ -77,8 +83,6 @@ class Stream:
     known: int = 0
     corrected: int = 0
     """Images that lay in another lot before, or of which the delivery says something else now."""
-    largest: int = 1
-    """Pixels of the largest image so far."""
     underway: dict[str, list[Item]] = field(default_factory=dict)
     """Sums of the images between the ledger's answer and the ledger, with the copies that wait for their result."""
     kept: set[str] = field(default_factory=set)
@@ -89,6 +93,7 @@ class Stream:
         devices, batch = self.scorer.devices, self.scorer.batch
         scoring: deque[tuple[list[Line], Future[Sequence[Any]]]] = deque()
         judging: deque[list[Future[Judged]]] = deque()
+        held: deque[int] = deque()  # pixels of each group, those that are judged first
         with ExitStack() as stack:
             pools = [ThreadPoolExecutor(1, f"device{i}") for i in range(devices)]
             judges = ThreadPoolExecutor(THREADS, "judge")
@@ -102,40 +107,46 @@ class Stream:
                     judging.append([judges.submit(self.examine, line, raw) for line, raw in pairs])
                 while len(judging) > most_judging:
                     self.keep([one.result() for one in judging.popleft()])
+                    held.popleft()
 
             lines = ((self.scorer.kind(line.image.shape), line) for line in self._lines(items))
-            pixels = lambda line: line.image.shape[0] * line.image.shape[1]
-            for number, group in enumerate(by_size(lines, batch, 2 * batch, pixels, MAX_PIXELS)):
+            for number, group in enumerate(by_size(lines, batch, 2 * batch, _pixels, MAX_PIXELS)):
                 device = number % devices
                 prepared = [line.prepared for line in group]
                 scoring.append((group, pools[device].submit(self.scorer.score, prepared, device)))
                 # Each device has one batch to work on and one to go on with.
+                held.append(sum(map(_pixels, group)))
                 advance(2 * devices, devices)
+                while held and (sum(held) > 3 * MAX_PIXELS * devices or _pixels(group[0]) >= MAX_PIXELS):
+                    advance(len(scoring) - (not judging), max(0, len(judging) - 1))
                 if self.asked_to_stop():
                     break
             advance(0, 0)
 
     def _lines(self, items: Sequence[Item]) -> Iterator[Line]:
         """The images that are to be scored, decoded; what cannot be is written down."""
-        ahead = lambda: min(2 * self.scorer.batch * self.scorer.devices, 2 * MAX_PIXELS // self.largest)
-        for (item, sha256, _), result in decoded(self._fresh(items), self.decode, ahead):
+        ahead = 2 * self.scorer.batch * self.scorer.devices
+        # An image of more than a batch's pixels goes alone.
+        weigh = lambda source: source[3] if source[3] < MAX_PIXELS else 2 * MAX_PIXELS
+        for (item, sha256, *_), result in decoded(self._fresh(items), self.decode, ahead, weigh, 2 * MAX_PIXELS):
             if isinstance(result, UserError):
                 for one in (item, *self.underway.pop(sha256, ())):
                     self._bad(one, "undecodable", result)
             else:
                 yield Line(item, sha256, *result)
 
-    def decode(self, source: tuple[Item, str, bytes]) -> tuple[np.ndarray, np.ndarray]:
+    def decode(self, source: tuple[Item, str, bytes, int]) -> tuple[np.ndarray, np.ndarray]:
         """A file's bytes → its pixels, and what the scorer takes."""
-        item, _, data = source
-        image = read_image(item.image, data=data)
-        self.largest = max(self.largest, image.shape[0] * image.shape[1])
+        item, _, data, _ = source
+        image = read_image(item.image, data=data, span=self.scorer.span)
         return image, self.scorer.prepare(image)
 
-    def _fresh(self, items: Sequence[Item]) -> Iterator[tuple[Item, str, bytes]]:
-        """Files whose images the ledger lacks, with their sums and bytes."""
+    def _fresh(self, items: Sequence[Item]) -> Iterator[tuple[Item, str, bytes, int]]:
+        """Files whose images the ledger lacks, with their sums, bytes and pixels."""
         batch = self.scorer.batch
-        for some in batched(decoded(items, lambda item: read_bytes(item.image), batch), batch):
+        files = decoded(items, read_item, batch, lambda item: file_size(item.image), MAX_BYTES)
+        length = lambda pair: 0 if isinstance(pair[1], UserError) else len(pair[1][1])
+        for some in grouped(files, batch, length, MAX_BYTES):
             sums = [result[0] for _, result in some if not isinstance(result, UserError)]
             self.kept.clear()
             known, seen = self.ledger.has(sums, self.info.digest), list[Sighting]()
@@ -209,3 +220,25 @@ class Stream:
     def _bad(self, item: Item, kind: str, error: UserError, passed: bool = True) -> None:
         self.problems.add(Problem(printable(item.id), kind, str(error)))
         self.progress.add(1, passed=passed)
+
+
+def memory_needed(pixels: int, images: int, devices: int) -> float:
+    """Bytes of host memory that an inspection takes at most, by the pixels of its largest image (docs/guide/memory).
+
+    Examples:
+      >>> round(memory_needed(110_000_000, 6, 1) / 1e9, 1)
+      4.0
+    """
+    together = max(pixels, min(pixels * images, 3 * MAX_PIXELS * devices))
+    alone = pixels if pixels >= MAX_PIXELS else together
+    return PROGRAM + BYTES_A_PIXEL * alone
+
+
+def _pixels(line: Line) -> int:
+    return line.image.shape[0] * line.image.shape[1]
+
+
+def read_item(item: Item) -> tuple[str, bytes, int]:
+    """A file's sum, bytes and pixels."""
+    sha256, data = read_bytes(item.image)
+    return sha256, data, pixel_count(item.image, data)

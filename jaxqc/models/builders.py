@@ -1,8 +1,4 @@
-<<<<<<< HEAD
 """A saliency network's module by its builder: width, dtype, batch norm. Needs only jax, flax, numpy and einops."""
-=======
-"""Builders of a saliency network for a use: width, dtype, batch norm. Needs only jax, flax, numpy and einops."""
->>>>>>> folder_of_run
 
 from collections.abc import Callable
 

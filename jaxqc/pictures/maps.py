@@ -6,6 +6,7 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
+from jaxqc.data.depth import range_of_model
 from jaxqc.data.predict_folder import FolderResult, each_image
 
 
@@ -37,4 +38,4 @@ def predict_folder(
 
     predict = lambda group: model.predict(group, size=size)
     kind = lambda shape: () if model.mixes_sizes else shape
-    return each_image(images, [out], predict, write, model.batch, kind, progress)
+    return each_image(images, [out], predict, write, model.batch, kind, progress, span=range_of_model(model))

@@ -10,9 +10,11 @@ import jax
 
 from jaxqc.config import TrainConfig
 from jaxqc.data.classes import open_classes
+from jaxqc.data.dataset import with_span
 from jaxqc.data.load import load_arrays
 from jaxqc.data.splits import apply_protocol, choose_protocol, write_splits
 from jaxqc.errors import UserError
+from jaxqc.fields import range_of
 from jaxqc.models.pretrained import LoadReport, flatten
 from jaxqc.models.resnet import LAYERS, backbone_spec
 from jaxqc.pretraining.method import Classifier
@@ -71,6 +73,7 @@ def train_backbone(
         raise UserError(f"model.width={config.model.width}: a backbone has the width of its name; leave it at 1")
     options = config.data
     dataset = open_classes(data, options.image_key, options.label_key)
+    dataset = with_span(dataset, range_of(options.range, "data.range"))
     options = dataclasses.replace(options, protocol=choose_protocol(dataset, options.protocol))
     config = dataclasses.replace(config, data=options)
     train, val = apply_protocol(dataset, options.protocol, config.seed)

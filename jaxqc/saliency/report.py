@@ -5,12 +5,13 @@ from pathlib import Path
 
 from jaxqc.config import TrainConfig
 from jaxqc.data.coverage import coverage
-from jaxqc.data.dataset import Dataset
+from jaxqc.data.dataset import Dataset, with_span
 from jaxqc.data.grouped import counted
 from jaxqc.data.open import Keys, keys_of, layout_of, open_data
 from jaxqc.data.readers import Reader
 from jaxqc.data.splits import apply_protocol, choose_protocol, read_ids, read_splits
 from jaxqc.errors import UserError, suggest
+from jaxqc.fields import range_of
 from jaxqc.lock import WRITING, locked
 from jaxqc.saliency.evaluate import Evaluation, evaluate_dataset, write_evaluation
 from jaxqc.saliency.model import Model
@@ -51,6 +52,7 @@ def evaluate(
     where = str(data) if isinstance(data, str | Path) else None
     if isinstance(data, str | Path):
         data = open_data(data, layout_of(data, layout, own.layout), skip_bad=True, keys=keys or keys_of(own))
+    data = with_span(data, range_of(own.range, "data.range"))
     part, protocol, named = chosen(data, split, protocol, model.config, None if run is None else Path(run))
     folder = evaluation_folder(out, run, protocol, split, data=where or data.name)
     result = evaluate_dataset(model, part, protocol, named, size, progress)

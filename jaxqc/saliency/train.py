@@ -8,12 +8,14 @@ from typing import Any
 import jax
 
 from jaxqc.config import TrainConfig
-from jaxqc.data.dataset import ArrayDataset, Dataset
+from jaxqc.data.dataset import ArrayDataset, Dataset, with_span
+from jaxqc.data.depth import dark_samples
 from jaxqc.data.load import load_arrays
 from jaxqc.data.open import keys_of, open_data
 from jaxqc.data.screening import usable
 from jaxqc.data.splits import apply_protocol, choose_protocol, write_splits
 from jaxqc.errors import UserError
+from jaxqc.fields import range_of
 from jaxqc.saliency.method import make_method
 from jaxqc.saliency.networks import described, storable
 from jaxqc.training.checkpoint import steps_in
@@ -45,6 +47,10 @@ def train(
     options = config.data
     if isinstance(data, str | Path):
         data = open_data(data, options.layout, options.skip_bad, keys_of(options))
+    if isinstance(data, Dataset):
+        data = with_span(data, range_of(options.range, "data.range"))
+        for line in dark_samples(data):
+            note(line)
     if val is None:
         if isinstance(data, ArrayDataset):
             raise UserError("train: arrays have no protocol to split them; give val= as well")

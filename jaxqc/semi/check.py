@@ -118,14 +118,18 @@ def overlaps(splits: Splits, root: str | Path = "") -> Sequence[tuple[str, str, 
 
 
 def read_pair(
-    root: str | Path, pair: Pair, manifest: Manifest, max_pixels: int = MAX_PIXELS
+    root: str | Path,
+    pair: Pair,
+    manifest: Manifest,
+    max_pixels: int = MAX_PIXELS,
+    span: tuple[float, float] | None = None,
 ) -> tuple[UInt8[np.ndarray, "h w c"], UInt8[np.ndarray, "h w"]]:
-    """The image and its label map (all 255 where it has none).
+    """The image and its label map (all 255 where it has none). span: as `jaxqc.data.decode.read_image`.
 
     Raises:
       UserError: as `check_splits`, of this pair.
     """
-    image = read_image(Path(root, pair.image), max_pixels)
+    image = read_image(Path(root, pair.image), max_pixels, span=span)
     if not pair.mask:
         return image, np.full(image.shape[:2], 255, np.uint8)
     labels = read_labels(root, pair.mask, manifest, max_pixels)

@@ -31,13 +31,15 @@ class Part:
     pairs: tuple[Pair, ...]
     manifest: Manifest
     labels: UInt8[np.ndarray, " 256"]
+    span: tuple[float, float] | None = None
+    """As `jaxqc.data.decode.read_image`."""
 
     def __len__(self) -> int:
         return len(self.pairs)
 
     def read(self, pair: Pair) -> tuple[UInt8[np.ndarray, "h w c"], UInt8[np.ndarray, "h w"]]:
         """An image and its label map, in the network's labels. Raises `UserError` as `jaxqc.semi.check.read_pair`."""
-        image, labels = read_pair(self.root, pair, self.manifest)
+        image, labels = read_pair(self.root, pair, self.manifest, span=self.span)
         return image, self.labels[labels]
 
 

@@ -32,10 +32,14 @@ class Reader:
     manifest: Manifest
     pairs: tuple[Pair, ...]
     kept: tuple[tuple[UInt8[np.ndarray, "_ _ _"], UInt8[np.ndarray, "_ _"]], ...] = field(default=(), repr=False)
+    span: tuple[float, float] | None = None
+    """As `jaxqc.data.decode.read_image`."""
 
     def read(self, number: int) -> Decoded:
         """Image [h w 1 or 3] and labels [h w], 255 = ignored, of pair `number`. Raises UserError naming the file."""
-        return self.kept[number] if self.kept else read_pair(self.root, self.pairs[number], self.manifest, MAX_PIXELS)
+        if self.kept:
+            return self.kept[number]
+        return read_pair(self.root, self.pairs[number], self.manifest, MAX_PIXELS, self.span)
 
     def in_memory(self) -> "Reader":
         """The same with all of its pixels decoded."""
@@ -154,7 +158,9 @@ def _sizes(reader: Reader) -> Sequence[tuple[int, ...]]:
     return list(in_threads(lambda pair: read_size(reader.root / pair.image), reader.pairs))
 
 
-def readers(splits: Splits, root: Path, manifest: Manifest, resident: bool) -> dict[str, Reader]:
-    """One for each part but the test images, which no run looks at."""
-    out = {part: Reader(root, manifest, splits[part]) for part in ("labeled", "unlabeled", "select")}
+def readers(
+    splits: Splits, root: Path, manifest: Manifest, resident: bool, span: tuple[float, float] | None = None
+) -> dict[str, Reader]:
+    """One for each part but the test images, which no run looks at. span: as `jaxqc.data.decode.read_image`."""
+    out = {part: Reader(root, manifest, splits[part], span=span) for part in ("labeled", "unlabeled", "select")}
     return {part: reader.in_memory() for part, reader in out.items()} if resident else out

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from jaxqc.data.problems import printable
 from jaxqc.errors import UserError
+from jaxqc.fields import range_of
 from jaxqc.lock import WRITING, locked
 from jaxqc.semi.compare import checked_sizes, compare_sizes
 from jaxqc.semi.evaluate import SegmentationEvaluation, evaluate_part
@@ -46,6 +47,7 @@ def evaluate(
         raise UserError("data: a segmentation network is measured on a folder; give its path")
     split = "val" if split == "test" else split
     part = part_of(data, split, model.classes, run, splits)
+    part = replace(part, span=range_of(model.config.data.range, "data.range"))
     if sizes:
         checked_sizes(sizes)
         if size is not None or window is not None:

@@ -13,8 +13,10 @@ import numpy as np
 from jaxtyping import Array, Key
 
 from jaxqc.config import TrainConfig
+from jaxqc.data.depth import dark_values
 from jaxqc.data.problems import printable
 from jaxqc.errors import UserError
+from jaxqc.fields import range_of
 from jaxqc.models.dinov2 import VITS
 from jaxqc.models.resnet import LAYERS
 from jaxqc.models.segmenter import encoder_spec, with_encoder
@@ -85,7 +87,10 @@ def train_semi(
     if jax.process_index() == 0 and not started:
         write_splits(out / LISTS, splits)
         write_manifest(out / LISTS / FILES[0], manifest)
-    parts = feed.readers(splits, root, manifest, config.data.mode == "resident")
+    span = range_of(config.data.range, "data.range")
+    for line in dark_values([root / pair.image for part in splits.values() for pair in part], span):
+        say(line)
+    parts = feed.readers(splits, root, manifest, config.data.mode == "resident", span)
     views = config.views
     train = feed.ViewSet(
         parts["labeled"],

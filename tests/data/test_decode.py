@@ -119,7 +119,7 @@ def test_floating_point_needs_the_unit_range(tmp_path: Path) -> None:
     for bad in (values * 300, values - 1, values * np.nan):
         with pytest.raises(UserError, match=r"bad\.tif: floating-point"):
             read_image(save(tmp_path / "bad.tif", bad))
-    with pytest.raises(UserError, match=r"int\.tif: 32-bit"):
+    with pytest.raises(UserError, match=r"int\.tif: signed 32-bit"):
         read_image(save(tmp_path / "int.tif", np.array([[1, 2]], np.int32)))
 
 

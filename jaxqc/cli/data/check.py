@@ -4,7 +4,7 @@ import argparse
 from typing import Any
 
 from jaxqc.cli.parser import Parser, add_verb
-from jaxqc.cli.shared import add_keys, add_layout, keys
+from jaxqc.cli.shared import add_keys, add_layout, add_range, keys, span_of
 
 EXAMPLES = """\
   jaxqc data check DIR
@@ -18,6 +18,7 @@ def add(verbs: Any) -> Parser:
     parser.add_argument("data", metavar="DIR")
     add_layout(parser)
     add_keys(parser)
+    add_range(parser)
     return parser
 
 
@@ -31,8 +32,8 @@ def run(args: argparse.Namespace) -> int:
 
     with Progress("checking", 0, every=2.0) as counter:
         if is_label_set(args.data, args.layout) and keys(args) is None:
-            report = check_label_maps(args.data, progress=counter.reach)
+            report = check_label_maps(args.data, progress=counter.reach, span=span_of(args))
         else:
-            report = check_path(args.data, args.layout, progress=counter.reach, keys=keys(args))
+            report = check_path(args.data, args.layout, progress=counter.reach, keys=keys(args), span=span_of(args))
     Console().print(report.render())
     return 0 if report.ok else 1

@@ -13,6 +13,7 @@ from jaxqc import api
 from jaxqc.anomaly.model import AnomalyModel
 from jaxqc.cli import main
 from jaxqc.errors import UserError
+from jaxqc.inspection import stream
 from jaxqc.inspection.rules import ClassWeight, GradeRules, SeverityRules, VerdictRules
 from jaxqc.inspection.scorers import make_scorer
 from tests.support.inspect_calls import RULES, in_ledger, inspect, like, lines_of
@@ -75,6 +76,31 @@ def test_several_devices_find_the_same(kind, devices, images, folder_of, tmp_pat
     findings = [{name: e.finding for name, e in in_ledger(r).items()} for r in (one, many)]
     assert findings[0] == findings[1]
     assert one.lots[0][1] == many.lots[0][1]
+
+
+def test_large_images_go_alone(network, images, tmp_path, monkeypatch):
+    """With a limit below every image, no second one is decoded before the first is in the ledger."""
+    kept, ahead = [0], []
+    decode, keep = stream.Stream.decode, stream.Stream.keep
+
+    def counted(self, source):
+        ahead.append(len(ahead) - kept[0])
+        return decode(self, source)
+
+    def keeping(self, batch):
+        keep(self, batch)
+        kept[0] += len(batch)
+
+    monkeypatch.setattr(stream.Stream, "decode", counted)
+    monkeypatch.setattr(stream.Stream, "keep", keeping)
+    together = {name: e.finding for name, e in in_ledger(inspect(network, images, tmp_path / "one")).items()}
+    assert max(ahead) > 0
+    kept[0], ahead[:] = 0, []
+    monkeypatch.setattr(stream, "MAX_PIXELS", 1)
+    monkeypatch.setattr(stream, "MAX_BYTES", 1)
+    alone = inspect(network, images, tmp_path / "two")
+    assert ahead == [0] * 11
+    assert {name: e.finding for name, e in in_ledger(alone).items()} == together
 
 
 def test_a_ledger_is_shared_by_folders_and_models(every, network, images, tmp_path):
