@@ -182,7 +182,7 @@ def read_split(file: str | Path, dataset: Dataset) -> Dataset:
     known = {s.id: s for s in dataset.samples}
     chosen: dict[str, int] = {}
     for number, line in enumerate(lines, 1):
-        ident = line.strip()
+        ident = line.strip(" \t")  # other spaces may belong to the id
         where = f"{name}: line {number}: id {ident!r}"
         if not ident:
             continue

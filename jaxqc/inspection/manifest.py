@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from jaxqc.data.problems import Problem, printable
+from jaxqc.data.problems import Problem, one_line, printable, spaced_alike
 from jaxqc.data.readers import folder
 from jaxqc.data.readers.table import check_columns, read_csv, short_or_long
 from jaxqc.errors import UserError
@@ -101,9 +101,9 @@ def read_manifest(path: str | Path) -> Delivery:
 
 def _plain(path: Path) -> Delivery:
     found = folder.scan(path)
-    own = printable(path.resolve().name)
+    own = printable(one_line(path.resolve().name))
     parts = [(s, Path(s.image).relative_to(path).parts if path.is_dir() else (s.image.name,)) for s in found.samples]
-    items = (Item(s.image, s.id, printable(p[0]) if len(p) > 1 else own) for s, p in parts)
+    items = (Item(s.image, s.id, printable(one_line(p[0])) if len(p) > 1 else own) for s, p in parts)
     return Delivery(found.name, tuple(items))
 
 
@@ -144,6 +144,7 @@ def _check(
     seen = _Seen({}, {})
     for where, wrong, cells in rows:
         row = {name: _text(cells.get(name)) for name in (*KNOWN, *more)}
+        row |= {name: one_line(row[name]) for name in KNOWN if name != "image"}
         ident, at = printable(row["image"] or where), f"{printable(path)}: {where}"
         image = path.parent / row["image"]
         fault = ("malformed-row", wrong) if wrong else _fault(image, row, seen)
@@ -151,7 +152,8 @@ def _check(
             problems.append(Problem(ident, fault[0], f"{at}: {fault[1]}"))
             continue
         seen.images[os.path.normpath(image)] = where
-        seen.lots.setdefault(row["lot"], (where, row))
+        first = seen.lots.setdefault(row["lot"], (where, row))[1]
+        row |= {name: first[name] for name in ("supplier", "product")}  # spelt alike but for their spaces
         time = _time(cells.get("time"))
         if time is None and row["time"]:
             message = f"{at}: time {row['time']!r} is not ISO 8601; write it as 2026-11-21T08:30"
@@ -170,9 +172,9 @@ class _Seen(NamedTuple):
 
 def _fault(image: Path, row: dict[str, str], seen: _Seen) -> tuple[str, str] | None:
     """Kind and message of what keeps a row out."""
-    for column, value in row.items():
-        if printable(value) != value:
-            return "malformed-row", f"control characters in column {printable(column)!r}; remove them"
+    for column in KNOWN:
+        if printable(row[column]) != row[column]:
+            return "malformed-row", f"control characters in column {column!r}; remove them"
     for column in REQUIRED:
         if not row[column]:
             return "malformed-row", f"column {column!r} is empty; fill it"
@@ -183,9 +185,9 @@ def _fault(image: Path, row: dict[str, str], seen: _Seen) -> tuple[str, str] | N
         return "missing-file", f"image: no such file {printable(image)}"
     where, first = seen.lots.get(row["lot"], ("", row))
     for column in ("supplier", "product"):
-        if row[column] != first[column]:
-            told = f"{column} {row[column]!r}, on {where} {first[column]!r}"
-            return "mixed-lot", f"lot {row['lot']!r} has {told}; correct one"
+        if spaced_alike(row[column]) != spaced_alike(first[column]):
+            told = f"{column} '{row[column]}', on {where} '{first[column]}'"
+            return "mixed-lot", f"lot '{row['lot']}' has {told}; correct one"
     return None
 
 

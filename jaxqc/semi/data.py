@@ -22,7 +22,7 @@ from typing import NamedTuple
 from jaxqc.data.dataset import Dataset, Sample
 from jaxqc.data.grouped import choose_groups, group_of
 from jaxqc.data.open import open_data
-from jaxqc.data.problems import printable
+from jaxqc.data.problems import one_line, printable
 from jaxqc.data.readers import index_csv
 from jaxqc.data.readers.folder import image_files
 from jaxqc.data.splits import rank, write_split
@@ -96,7 +96,7 @@ def _grouped(dataset: Dataset, file: Path, column: str) -> Dataset:
         rows = list(csv.DictReader(f))
     if column not in rows[0]:
         raise UserError(f"{printable(file)}: no column {column!r}{suggest(column, rows[0])}")
-    of = {row["id"].strip(): (row[column] or "").strip() for row in rows}
+    of = {one_line(row["id"]): (row[column] or "").strip() for row in rows}
     return dataclasses.replace(dataset, samples=tuple(dataclasses.replace(s, group=of[s.id]) for s in dataset.samples))
 
 

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from jaxqc.data.dataset import Dataset, Sample
 from jaxqc.data.normals import means_normal
-from jaxqc.data.problems import Problem, printable
+from jaxqc.data.problems import Problem, one_line, printable
 from jaxqc.data.readers.table import check_columns, read_csv, short_or_long
 from jaxqc.errors import UserError
 
@@ -82,6 +82,7 @@ def _rows(file: Path) -> list[tuple[int, dict[str, str]]]:
     out: list[tuple[int, dict[str, str]]] = []
     for line, cells in lines:
         row = dict.fromkeys(known, "") | {h: c for h, c in zip(header, cells, strict=False) if h in known}
+        row |= {name: one_line(row[name]) for name in ("id", "cls", "split", "group")}
         wrong = short_or_long(cells, header)
         out.append((line, row | {"error": wrong} if wrong else row))
     if not out:

@@ -18,7 +18,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from jaxqc.data.problems import printable
+from jaxqc.data.problems import one_line, printable
 from jaxqc.data.readers.table import check_columns, read_csv, short_or_long
 from jaxqc.errors import UserError
 from jaxqc.inspection.ledger.rows import batched, storable
@@ -101,7 +101,7 @@ def _row(cells: Mapping[str, str]) -> dict[str, Any]:
     Raises:
       UserError: neither lot nor order, no outcome, or a value of another kind.
     """
-    text = {name: storable(cells.get(name, "")) for name in ("order", "lot", "supplier", "product", "line")}
+    text = {name: storable(one_line(cells.get(name, ""))) for name in ("order", "lot", "supplier", "product", "line")}
     if not text["lot"] and not text["order"]:
         raise UserError("neither lot nor order")
     row: dict[str, Any] = {"order_id": text.pop("order"), **text, "time": moment(cells.get("time", ""))}
