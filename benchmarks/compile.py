@@ -30,8 +30,8 @@ def build_program(args: argparse.Namespace) -> dict[str, float]:
     if args.only == "inference":
         import numpy as np
 
-        from jaxqc.models import build
         from jaxqc.saliency.model import Model
+        from jaxqc.saliency.networks import build
 
         config = chosen_config(args)
         variables = random_variables(build(config.model.name, len(CLASSES), config.model.width))

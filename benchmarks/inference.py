@@ -43,9 +43,9 @@ from jaxqc.data.batches import decoded
 from jaxqc.data.decode import read_image
 from jaxqc.data.synthetic.plates import synthetic_arrays, write_sd900
 from jaxqc.memory import use_huge_pages
-from jaxqc.models import build
 from jaxqc.pictures.figures import boxes
 from jaxqc.saliency.model import Model
+from jaxqc.saliency.networks import build
 
 COLUMNS = ("name", "batch", "dtype", "images_per_s", "ms", "spread", "mfu", "p50_ms", "p99_ms", "vs_reference",
            "vs_eager", "vs_best")  # fmt: skip

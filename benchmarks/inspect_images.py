@@ -52,7 +52,7 @@ def write_images(folder: Path, count: int, side: int) -> None:
 
 def network(args: argparse.Namespace) -> Model:
     """A saliency network with random weights."""
-    from jaxqc.models import build
+    from jaxqc.saliency.networks import build
 
     config = chosen_config(args)
     variables = random_variables(build(config.model.name, len(CLASSES), config.model.width))

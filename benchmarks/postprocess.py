@@ -122,7 +122,7 @@ def candidates(maps: list[np.ndarray], pool: ThreadPoolExecutor) -> dict[str, Ca
 def scoring(args: argparse.Namespace, batch: int, folder: Path) -> Candidate:
     """uint8 images to maps on the host, with random weights."""
     from benchmarks.inference import our_candidates
-    from jaxqc.models import build
+    from jaxqc.saliency.networks import build
 
     config = chosen_config(args)
     variables = random_variables(build(config.model.name, len(CLASSES), config.model.width))

@@ -40,7 +40,7 @@ def main() -> int:
     began = time.monotonic()
 
     enable_compilation_cache()
-    told, reports = True, {}
+    ranked, reports = True, {}
     try:
         for kind in args.kinds:
             model = jaxqc.load(args.out / PARTS[kind], batch=8)
@@ -52,16 +52,16 @@ def main() -> int:
             found = jaxqc.inspect(model, manifest, out)
             show_lots(found.lots)
             show_suppliers(found.suppliers)
-            told &= [supplier.supplier for supplier in found.suppliers] == [STEADY, DRIFTING]
+            ranked &= [supplier.supplier for supplier in found.suppliers] == [STEADY, DRIFTING]
             reports[kind] = found.report
     except UserError as e:
         print(f"demo: {e}", file=sys.stderr)
         return 2
 
-    print(f"{DRIFTING} ranked behind {STEADY}: {told}; {time.monotonic() - began:.0f} s in all")
+    print(f"{DRIFTING} ranked behind {STEADY}: {ranked}; {time.monotonic() - began:.0f} s in all")
     for kind, report in reversed(reports.items()):
         print(f"report on {kind}: {report}")
-    return 0 if told else 1
+    return 0 if ranked else 1
 
 
 def say(text: str) -> None:

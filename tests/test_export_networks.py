@@ -18,11 +18,11 @@ from jaxqc.anomaly.thresholds import Thresholds
 from jaxqc.config import ModelConfig, TrainConfig
 from jaxqc.errors import UserError
 from jaxqc.export.writing import write
-from jaxqc.models import build
 from jaxqc.models.resnet import build_backbone
 from jaxqc.models.segmenter import build_segmenter
 from jaxqc.nn.fold import fold_batch_norm
 from jaxqc.saliency.model import Model
+from jaxqc.saliency.networks import build
 from jaxqc.semi.model import Segmentation
 from jaxqc.semi.recipe import SemiTrainConfig
 from tests.support.tiny_models import pictures

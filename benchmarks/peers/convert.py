@@ -18,7 +18,7 @@ from benchmarks.peers.torch_tscarnet import TSCARNet
 
 
 def peer(name: str, classes: int = 3) -> nn.Module:
-    """The peer of `jaxqc.models.build(name, classes)`, freshly initialised."""
+    """The peer of `jaxqc.saliency.networks.build(name, classes)`, freshly initialised."""
     if name == "minet":
         return MINet()
     if name == "tscarnet":

@@ -27,7 +27,7 @@ def by_quantile(scores: Float[np.ndarray, " n"], peaks: Float[np.ndarray, " n"],
     """The thresholds that `false_alarm` of held-out normal images reach: of their scores, and of their maps' maxima.
 
     The quantile is the (n + 1)(1 - rate)-th smallest value, so that a new normal image, exchangeable with these, is
-    called defective at most at that rate (split conformal prediction); where they are too few to tell it, the largest
+    called defective at most at that rate (split conformal prediction); where they are too few for that, the largest
     value is taken and `how` says so.
 
     Raises:
@@ -44,7 +44,7 @@ def by_quantile(scores: Float[np.ndarray, " n"], peaks: Float[np.ndarray, " n"],
     rank = int(np.ceil((n + 1) * (1 - false_alarm)))
     how = f"quantile {1 - false_alarm:g} of {n} held-out normal images"
     if rank > n:
-        how += f" (their maximum: {int(np.ceil(1 / false_alarm)) - 1} images would tell the quantile)"
+        how += f" (their maximum: {int(np.ceil(1 / false_alarm)) - 1} images would give the quantile)"
     at = min(rank, n) - 1
     # A pixel or image is marked from the threshold on, and the calibrating one itself is not.
     above = lambda values: float(np.nextafter(np.sort(values.astype(np.float32))[at], np.float32(np.inf)))

@@ -1,8 +1,8 @@
 """Whole networks, one file each; names are imported on first use. Needs only jax, flax, numpy and einops.
 
 >>> from jaxqc import models
->>> models.build("tscarnet", classes=3).__class__.__name__
-'TSCARNet'
+>>> models.build_backbone("resnet18", (1, 2)).__class__.__name__
+'ResNet'
 """
 
 from typing import TYPE_CHECKING
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from jaxqc.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from jaxqc.models.builders import BUILDERS, Builder, assemble, build
+    from jaxqc.models.builders import Builder, assemble
     from jaxqc.models.dinov2 import VITS, build_vit
     from jaxqc.models.pretrained import convert_state
     from jaxqc.models.resnet import BACKBONES, build_backbone
@@ -18,11 +18,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BACKBONES",
-    "BUILDERS",
     "VITS",
     "Builder",
     "assemble",
-    "build",
     "build_backbone",
     "build_segmenter",
     "build_vit",
@@ -33,7 +31,7 @@ __all__ = [
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
-        **dict.fromkeys(("BUILDERS", "Builder", "assemble", "build"), "builders"),
+        **dict.fromkeys(("Builder", "assemble"), "builders"),
         **dict.fromkeys(("VITS", "build_vit"), "dinov2"),
         "convert_state": "pretrained",
         **dict.fromkeys(("BACKBONES", "build_backbone"), "resnet"),

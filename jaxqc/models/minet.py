@@ -158,3 +158,13 @@ class MINet(nn.Module):
                 side = nn.sigmoid(Pointwise(1, self.norm.dtype, prior, name=f"side{k}")(dropped).astype(jnp.float32))
                 maps["map" if k == 1 else f"map{k}"] = resize_align_corners(side, *image.shape[1:3])[..., 0]
         return maps
+
+
+def minet(classes: int, width: float, norm: Norm, foreground: float) -> MINet:
+    """MINet as a builder (`jaxqc.models.Builder`); it has no branches for `classes`.
+
+    Examples:
+      >>> minet(3, 0.25, Norm(), 0.02).widths
+      (4, 8, 16, 24, 32)
+    """
+    return MINet(scaled(width), norm, foreground=foreground)

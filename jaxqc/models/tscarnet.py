@@ -92,3 +92,13 @@ class TSCARNet(nn.Module):
         out["final"] = Head(norm, bias, name="head")(x, train)
         out = {name: value.astype(jnp.float32) for name, value in out.items() if aux or name[0] not in "bdr"}
         return {"map": nn.sigmoid(out["final"]), **out}
+
+
+def tscarnet(classes: int, width: float, norm: Norm, foreground: float) -> TSCARNet:
+    """TSCARNet as a builder (`jaxqc.models.Builder`).
+
+    Examples:
+      >>> tscarnet(2, 0.5, Norm(), 0.02).classes
+      2
+    """
+    return TSCARNet(classes, scaled(width), norm, foreground)

@@ -15,7 +15,9 @@ from jaxqc.config import TrainConfig
 from jaxqc.data.readers import layout_name
 from jaxqc.errors import UserError
 from jaxqc.fields import from_dict, to_dict
-from jaxqc.models import BUILDERS, Builder, assemble
+from jaxqc.models import Builder, assemble
+from jaxqc.models.minet import minet
+from jaxqc.models.tscarnet import tscarnet
 from jaxqc.overrides import override
 from jaxqc.saliency.objectives import Objective, is_objective
 from jaxqc.saliency.objectives.minet import MINetObjective
@@ -42,8 +44,8 @@ class Network(NamedTuple):
 
 
 NETWORKS: dict[str, Network] = {
-    "minet": Network(BUILDERS["minet"], MINetObjective(), multiple=32),
-    "tscarnet": Network(BUILDERS["tscarnet"], TSCARNetObjective(), multiple=32, maps=("m1", "m2", "m3")),
+    "minet": Network(minet, MINetObjective(), multiple=32),
+    "tscarnet": Network(tscarnet, TSCARNetObjective(), multiple=32, maps=("m1", "m2", "m3")),
 }
 
 
@@ -73,6 +75,13 @@ def build(
 
     Raises:
       UserError: as `find`; an unknown dtype, `classes` < 1 or `width` <= 0.
+
+    Examples:
+      >>> import jax, jax.numpy as jnp
+      >>> network = build("minet", width=0.25)
+      >>> variables = jax.eval_shape(network.init, jax.random.key(0), jnp.zeros((1, 64, 64, 3)))
+      >>> jax.eval_shape(network.apply, variables, jnp.zeros((1, 64, 64, 3)))["map"].shape
+      (1, 64, 64)
     """
     return assemble(find(name).build, classes, width, dtype, folded, axis_name, foreground)
 

@@ -26,19 +26,19 @@ def make_scorer(model: Model, threshold: float | None, devices: Sequence[Any]) -
     defects = [i for i, name in enumerate(model.classes) if not means_normal(name)]
     each = copies(model, devices, "variables")
     side = jax.ShapeDtypeStruct((1, model.size, model.size, 3), np.float32)
-    tells = bool(defects) and "class" in jax.eval_shape(model.apply, model.variables, side)
+    named = bool(defects) and "class" in jax.eval_shape(model.apply, model.variables, side)
 
     def score(images: Sequence[np.ndarray], device: int) -> Sequence[Any]:
         with on_device(devices, device):
             out = each[device].predict_small(images, model.batch)
-        kinds = out["class"][:, defects] if tells else [None] * len(images)
+        kinds = out["class"][:, defects] if named else [None] * len(images)
         return list(zip(out["map"], kinds, strict=True))
 
     def answer(height: int, width: int, raw: Any) -> Answer:
         values = np.clip(resize_map(raw[0], height, width), 0.0, 1.0)
         return Answer(Scored(values, probabilities=raw[1]), float(values.max()), False)
 
-    classes = tuple(model.classes[i] for i in defects) if tells else (UNKNOWN,)
+    classes = tuple(model.classes[i] for i in defects) if named else (UNKNOWN,)
     name = model.config.model.name
     weights = model.meta.get("weights_sha256") or weights_digest(model.variables)
     how, at = (found, own) if threshold is None else ("as given", threshold)

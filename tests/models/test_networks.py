@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from jaxqc.errors import UserError
-from jaxqc.models import BUILDERS, build
 from jaxqc.nn.conv import Norm
 from jaxqc.nn.fold import fold_batch_norm
+from jaxqc.saliency.networks import NETWORKS, build
 
 # Counts from the layer tables (MINet: arXiv 2405.16096; TSCARNet: our reading of the paper's modules).
 MINET = {"encoder": 216_512, "decoder": 60_736, "side": 229}
@@ -108,7 +108,7 @@ def test_folded_gives_the_same_outputs(name: str) -> None:
 @pytest.mark.parametrize("name", ["minet", pytest.param("tscarnet", marks=pytest.mark.slow)])
 def test_folding_is_exact_but_for_rounding(name: str) -> None:
     """In float64 nothing is left of the difference but the rounding of the outputs, which stay float32."""
-    network = lambda folded: BUILDERS[name](3, 1.0, Norm(folded, dtype=jnp.float64), 0.5)
+    network = lambda folded: NETWORKS[name].build(3, 1.0, Norm(folded, dtype=jnp.float64), 0.5)
     with jax.enable_x64(True):
         variables = jax.tree.map(np.float64, random_variables(name))
         image = jax.random.normal(jax.random.key(1), (1, 32, 32, 3), jnp.float64)

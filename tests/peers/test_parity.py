@@ -11,10 +11,10 @@ from benchmarks.lib.networks import random_variables
 from benchmarks.peers.convert import convert, peer
 from benchmarks.peers.losses_torch import LOSSES
 from benchmarks.peers.torch_minet import ScaleMix, count_parameters, fold, set_mixing
-from jaxqc.models import build
 from jaxqc.models.tscarnet import TSCARNet
 from jaxqc.nn import depthwise
 from jaxqc.nn.conv import Norm
+from jaxqc.saliency.networks import build
 from jaxqc.saliency.objectives.minet import MINetObjective
 from jaxqc.saliency.objectives.tscarnet import TSCARNetObjective
 

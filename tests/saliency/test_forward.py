@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from benchmarks.lib.networks import random_variables
-from jaxqc.models import build
 from jaxqc.saliency.forward import CHUNK, infer
+from jaxqc.saliency.networks import build
 
 SIDE = 32
 

@@ -2,7 +2,7 @@
 
 A texture is a scalar pattern in [0, 1] that mixes two colours of one tint. Marks lie on a random texture and are named
 by what they are, and whether they are darker, lighter or of another hue. A class is a pattern (a texture or a mark) and
-a tint, so that features must tell both: a network that is asked for patterns alone learns to overlook colour. No steel
+a tint, so that features must see both: a network that is asked for patterns alone learns to overlook colour. No steel
 plate and no wooden board is among them, nor any defect of theirs: detectors meet those for the first time.
 
 Item `index` of `seed` depends on nothing else; patterns take turns, tints are drawn.
