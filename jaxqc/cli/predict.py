@@ -1,6 +1,7 @@
 """`jaxqc predict`: defect maps or label maps of a folder."""
 
 import argparse
+import sys
 from typing import Any
 
 from jaxqc.cli.parser import Parser, add_verb
@@ -37,4 +38,6 @@ def run(args: argparse.Namespace) -> int:
     own = {name: getattr(args, name) for name in ("overlays", "window") if getattr(args, name)}
     result = kind.predict(model, args.images, out, size=args.size, progress=not args.quiet, **own)
     print(f"{len(result.written)} maps in {out}, {result.images_per_second:.1f} images/s")
+    for line in result.notes:
+        print(line, file=sys.stderr)
     return unreadable(result.unreadable)

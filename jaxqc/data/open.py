@@ -1,11 +1,11 @@
 """Opening a data set by its path, of any layout: image folders, `index.csv`, a record file, a prepared TFDS set."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from jaxqc.config import DataConfig
 from jaxqc.data.dataset import Dataset
-from jaxqc.data.problems import Problem, printable, refuse
+from jaxqc.data.problems import Problem, lines, printable, refuse
 from jaxqc.data.readers import Reader, scan_dataset
 from jaxqc.errors import UserError
 
@@ -72,8 +72,9 @@ def open_data(
     dataset, problems = scan_data(path, layout, keys)
     if skip_bad:
         problems = [p for p in problems if p.kind not in ("missing-file", "missing-mask")]
-    refuse(problems, printable(path))
-    return dataset
+    if layout != "folder":  # there, a problem is of what stands beside the samples
+        refuse(problems, printable(path))
+    return replace(dataset, warnings=lines(problems))
 
 
 def is_tfds(path: str | Path, layout: str | Reader = "auto") -> bool:

@@ -68,6 +68,12 @@ def _escaped(c: str) -> bool:
     return not c.isprintable() and (unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") or c in _TURNING)
 
 
+def lines(problems: Sequence[Problem], most: int = 20) -> tuple[str, ...]:
+    """The messages of the first problems, and how many more there are."""
+    more = (f"and {len(problems) - most} more: `jaxqc data check` lists them all",) if len(problems) > most else ()
+    return tuple(problem.message for problem in problems[:most]) + more
+
+
 def refuse(problems: Sequence[Problem], name: str) -> None:
     """Raises `UserError` with the first error among `problems`, and how many more there are."""
     errors = [p for p in problems if p.severity == "error"]

@@ -17,7 +17,7 @@ in the folder itself by the folder's.
 import datetime
 import difflib
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -63,11 +63,12 @@ class Delivery:
         return len(self.items)
 
 
-def read_manifest(path: str | Path) -> Delivery:
-    """Reads a manifest, a folder of images or the path of one image; opens no image.
+def read_manifest(path: str | Path, without: Sequence[Path] = ()) -> Delivery:
+    """Reads a manifest, a folder of images or the path of one image; decodes no image.
 
     A row is left out, and its problem listed, where it is malformed, its file is absent, its image stood before, or its
     lot stood before with another supplier or product. A time that cannot be read is listed as a warning and left out.
+    Of a folder, every entry is an item or part of a problem, but for those in the resolved folders `without`.
 
     Raises:
       UserError: nothing there, a file of another kind, an unreadable or empty one, or a required column is missing.
@@ -75,7 +76,7 @@ def read_manifest(path: str | Path) -> Delivery:
     path = Path(path)
     ending = path.suffix.lower()
     if path.is_dir() or (path.is_file() and ending in folder.EXTENSIONS):
-        return _plain(path)
+        return _plain(path, without)
     name = printable(path)
     if not path.is_file():
         raise UserError(f"{name}: no such file or folder; give a folder of images, or a manifest (.csv, .parquet)")
@@ -99,12 +100,12 @@ def read_manifest(path: str | Path) -> Delivery:
     return Delivery(printable(stem), tuple(items), tuple(problems), more)
 
 
-def _plain(path: Path) -> Delivery:
-    found = folder.scan(path)
+def _plain(path: Path, without: Sequence[Path]) -> Delivery:
+    found, problems = folder.scan(path, without)
     own = printable(one_line(path.resolve().name))
     parts = [(s, Path(s.image).relative_to(path).parts if path.is_dir() else (s.image.name,)) for s in found.samples]
     items = (Item(s.image, s.id, printable(one_line(p[0])) if len(p) > 1 else own) for s, p in parts)
-    return Delivery(found.name, tuple(items))
+    return Delivery(found.name, tuple(items), tuple(problems))
 
 
 def _parquet(path: Path) -> tuple[list[str], Iterable[tuple[str, str, dict[str, Any]]]]:

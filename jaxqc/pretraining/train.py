@@ -38,7 +38,7 @@ def train(
     """`train_backbone` as one of `jaxqc.api.METHODS`. note: takes lines worth showing; None prints nothing."""
     if not isinstance(data, str | Path):
         raise UserError("train: a classifier takes a folder of classes or a TFDS set; give its path")
-    result, trained = train_backbone(config, data, out, weights, resume, progress)
+    result, trained = train_backbone(config, data, out, weights, resume, progress, note)
     if note is not None and jax.process_index() == 0:
         note(f"{Path(out) / FILE}: {trained.model}, {trained.source}")
     return result
@@ -51,6 +51,7 @@ def train_backbone(
     weights: str | Path | None = None,
     resume: bool = True,
     progress: bool = True,
+    note: Callable[[str], None] | None = None,
 ) -> tuple[RunResult, Weights]:
     """Trains `config.model.name` (one of `BACKBONES`) as a classifier and writes `OUT/backbone.npz`.
 
@@ -58,6 +59,7 @@ def train_backbone(
       data: folders of classes or a TFDS set (`jaxqc.data.classes`), split as `config.data.protocol` says.
       weights: a file or short name to start from. A plain one in a CBAM network leaves its gates at exact identity, to
         be opened by training; from scratch they start as published. Its head is taken where the classes are as many.
+      note: takes lines on what of the folder is not used; None prints nothing.
 
     Raises:
       UserError: whatever is wrong with recipe, data, weights or folder.
@@ -70,6 +72,8 @@ def train_backbone(
         raise UserError(f"model.width={config.model.width}: a backbone has the width of its name; leave it at 1")
     options = config.data
     dataset = open_classes(data, options.image_key, options.label_key)
+    for line in dataset.warnings if note is not None else ():
+        note(line)
     options = dataclasses.replace(options, protocol=choose_protocol(dataset, options.protocol))
     config = dataclasses.replace(config, data=options)
     train, val = apply_protocol(dataset, options.protocol, config.seed)

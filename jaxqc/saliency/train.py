@@ -45,6 +45,8 @@ def train(
     options = config.data
     if isinstance(data, str | Path):
         data = open_data(data, options.layout, options.skip_bad, keys_of(options))
+        for line in data.warnings:
+            note(line)
     if val is None:
         if isinstance(data, ArrayDataset):
             raise UserError("train: arrays have no protocol to split them; give val= as well")

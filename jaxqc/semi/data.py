@@ -22,9 +22,9 @@ from typing import NamedTuple
 from jaxqc.data.dataset import Dataset, Sample
 from jaxqc.data.grouped import choose_groups, group_of
 from jaxqc.data.open import open_data
-from jaxqc.data.problems import one_line, printable
+from jaxqc.data.problems import lines, one_line, printable
 from jaxqc.data.readers import index_csv
-from jaxqc.data.readers.folder import image_files
+from jaxqc.data.readers.folder import image_files, unused
 from jaxqc.data.splits import rank, write_split
 from jaxqc.errors import UserError, suggest
 from jaxqc.semi.manifest import FILES, Manifest, read_manifest
@@ -86,7 +86,8 @@ def _beside(root: Path, masks: Path) -> Dataset:
         samples.append(Sample(name.as_posix(), file, found[name], split=part))
     if not samples:
         raise UserError(f"{printable(root / 'images')}: no images in it")
-    return Dataset(printable(root.name), (), tuple(samples))
+    dataset = Dataset(printable(root.name), (), tuple(samples))
+    return dataclasses.replace(dataset, warnings=lines(unused(root, dataset, ())))
 
 
 def _grouped(dataset: Dataset, file: Path, column: str) -> Dataset:

@@ -4,13 +4,14 @@ A new one is a file and a line of `READERS`; outside of this package it is an en
 or a `Reader` in a recipe (docs/develop/add_a_reader.md).
 """
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 from jaxqc import plugins
 from jaxqc.data.dataset import Dataset
-from jaxqc.data.problems import Problem, printable, refuse
+from jaxqc.data.problems import Problem, lines, printable, refuse
 from jaxqc.data.readers import (
     aitex,
     fabric,
@@ -24,6 +25,7 @@ from jaxqc.data.readers import (
     sd900,
     visa,
 )
+from jaxqc.data.walk import subfolders
 from jaxqc.errors import UserError, suggest
 
 
@@ -108,8 +110,9 @@ def open_dataset(path: str | Path, layout: str | Reader = "auto") -> Dataset:
       ('good', 'color')
     """
     dataset, problems = scan_dataset(path, layout)
-    refuse(problems, printable(path))
-    return dataset
+    if layout != "folder":  # there, a problem is of what stands beside the samples
+        refuse(problems, printable(path))
+    return dataclasses.replace(dataset, warnings=lines(problems))
 
 
 def scan_dataset(path: str | Path, layout: str | Reader = "auto") -> tuple[Dataset, list[Problem]]:
@@ -124,7 +127,7 @@ def scan_dataset(path: str | Path, layout: str | Reader = "auto") -> tuple[Datas
         if layout == "folder":
             if not path.exists():
                 raise UserError(f"{printable(path)}: no such file or folder{_near(path)}")
-            return folder.scan(path), []
+            return folder.scan(path)
         if not path.is_dir():
             what = "not a folder" if path.exists() else "no such folder"
             raise UserError(f"{printable(path)}: {what}{_near(path)}; give the data set's folder")
@@ -133,7 +136,8 @@ def scan_dataset(path: str | Path, layout: str | Reader = "auto") -> tuple[Datas
             _refuse_above(path, reader.known)
             named = f" (layout {layout})" if isinstance(layout, str) else ""
             raise UserError(f"{printable(path)}: expected {reader.expected}{named}")
-        return reader.scan(path)
+        dataset, problems = reader.scan(path)
+        return dataset, [*problems, *folder.unused(path, dataset, problems)]
     except OSError as e:
         raise UserError(f"{printable(e.filename or path)}: cannot be read ({e.strerror or e})") from e
 
@@ -171,7 +175,7 @@ def _guessed(reader: Reader, path: Path) -> bool:
 
 def _refuse_above(path: Path, known: Callable[[Path], bool]) -> None:
     """Raises where data sets lie one level down: the folder above the one meant, or a set with categories."""
-    below = [p for p in sorted(path.iterdir()) if p.is_dir() and known(p)]
+    below = [p for p in subfolders(path) if known(p)]
     if len(below) == 1:
         raise UserError(f"{printable(path)}: no data set here, but one level down; give {printable(below[0])}")
     if below:

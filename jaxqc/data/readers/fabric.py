@@ -15,7 +15,8 @@ from jaxqc.data.grouped import propose_split
 from jaxqc.data.normals import NORMAL
 from jaxqc.data.problems import Problem, printable
 from jaxqc.data.readers.folder import image_files
-from jaxqc.data.readers.matching import Gathering, folders, mask_table, named, normal_folder
+from jaxqc.data.readers.matching import Gathering, mask_table, named, normal_folder
+from jaxqc.data.walk import subfolders
 
 TRUTH = "ground_truth"
 TRAIN_SHARE = 0.6
@@ -30,9 +31,9 @@ def scan(path: Path) -> tuple[Dataset, list[Problem]]:
     """Pairs images and masks by kind and name. Raises `UserError` where there are no images."""
     found = Gathering(path)
     truth, normal = named(path, TRUTH) or path / TRUTH, normal_folder(path)
-    flat = not any(image_files(p) for p in folders(truth))
+    flat = not any(image_files(p) for p in subfolders(truth))
     shared = mask_table(truth) if flat else {}
-    for folder in folders(path):
+    for folder in subfolders(path):
         if folder == truth:
             continue
         masks = shared if flat else mask_table(truth / folder.name)
