@@ -108,8 +108,9 @@ def fit(
     config = config if isinstance(config, FitConfig) else load_config(config, FitConfig)
     if isinstance(data, str | Path):
         data = open_data(data, config.data.layout, config.data.skip_bad)
-        for line in data.warnings if note is not None else ():
-            note(line)
+        if note is not None:
+            for line in data.warnings:
+                note(line)
     options = replace(config.data, layout=layout_name(config.data.layout))  # a folder names a reader
     config = replace(config, data=options)
     return fit_and_calibrate(config, data, out, progress, note=note or (lambda text: None))

@@ -72,8 +72,9 @@ def train_backbone(
         raise UserError(f"model.width={config.model.width}: a backbone has the width of its name; leave it at 1")
     options = config.data
     dataset = open_classes(data, options.image_key, options.label_key)
-    for line in dataset.warnings if note is not None else ():
-        note(line)
+    if note is not None:
+        for line in dataset.warnings:
+            note(line)
     options = dataclasses.replace(options, protocol=choose_protocol(dataset, options.protocol))
     config = dataclasses.replace(config, data=options)
     train, val = apply_protocol(dataset, options.protocol, config.seed)

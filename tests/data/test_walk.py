@@ -102,6 +102,8 @@ def test_files_of_a_delivery_are_used_or_named(tmp_path: Path) -> None:
     left = {"d.tif.bak", "e.png~", ".f.png", "g.heic", "lot.zip"}
     for name in used | left:
         image(root / name)
+    (root / "lot2").write_text("../set/lot\n")  # as git and archives leave a link where there are none
+    left.add("lot2")
     beside = {
         "Thumbs.db": b"\xd0\xcf",
         ".DS_Store": b"\0",

@@ -5,7 +5,7 @@
 | ending of `EXTENSIONS`, also in capitals     | an image                                    |
 | no ending, begins as an image                | an image                                    |
 | another ending or hidden, begins as an image | left out and named: half a file or a copy   |
-| ending of `FOREIGN`                          | left out and named: it may hold images      |
+| ending of `FOREIGN`, or the text of a link   | left out and named: it may hold images      |
 | any other, and hidden folders                | left out, counted on one line               |
 """
 
@@ -25,9 +25,9 @@ from jaxqc.errors import UserError
 FOREIGN = frozenset((
     ".heic", ".heif", ".avif", ".jxl", ".jxr", ".wdp", ".j2c", ".jpf", ".psd", ".exr", ".hdr", ".pcx", ".tga", ".raw",
     ".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf", ".dcm", ".npy", ".fits", ".svs", ".czi", ".nd2",
-    ".lif", ".mp4", ".avi", ".mov", ".mkv", ".wmv", ".zip", ".rar", ".7z", ".tar", ".gz", ".tgz", ".bz2", ".xz",
+    ".lif", ".mp4", ".avi", ".mov", ".mkv", ".wmv", ".zip", ".rar", ".7z", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".lnk",
 ))  # fmt: skip
-"""Endings of image formats that are not read, of videos and of archives."""
+"""Endings of image formats that are not read, of videos, archives and shortcuts."""
 NAMED = 4
 """Files of the one line that are named."""
 
@@ -124,11 +124,25 @@ def _fault(file: Path, ending: str) -> str:
     """The reason why a file that may be an image is left out; "" for one that is none, or has no ending."""
     hidden = file.name.startswith(".")
     if ending in FOREIGN and not hidden:
-        return f"{printable(file)}: files with the ending {ending} are not read; save its images as PNG or TIFF"
+        return f"{printable(file)}: files with the ending {ending} are not read; give its images as PNG or TIFF files"
     if (ending or hidden) and begins_as_image(file):
         way = "its name begins with a dot" if hidden else f"its ending is '{printable(ending)}'"
         return f"{printable(file)}: begins as an image but {way}; rename it to have it used, or remove it"
+    if target := "" if hidden else _link_as_text(file):
+        return (
+            f"{printable(file)}: a link that became text ({printable(target)}); make it a link, or copy what it names"
+        )
     return ""
+
+
+def _link_as_text(file: Path) -> str:
+    """The path that is all of a file's text, where something lies there: archives keep links so, and git elsewhere."""
+    try:
+        with file.open(encoding="utf-8") as stream:
+            text = stream.read(4096).strip()
+    except (OSError, UnicodeDecodeError):
+        return ""
+    return text if text.strip("./\\") and "\n" not in text and os.path.exists(file.parent / text) else ""
 
 
 def begins_as_image(file: Path) -> bool:
