@@ -72,8 +72,7 @@ def open_data(
     dataset, problems = scan_data(path, layout, keys)
     if skip_bad:
         problems = [p for p in problems if p.kind not in ("missing-file", "missing-mask")]
-    if layout != "folder":  # there, a problem is of what stands beside the samples
-        refuse(problems, printable(path))
+    refuse(problems, printable(path))
     return replace(dataset, warnings=lines(problems))
 
 

@@ -14,6 +14,9 @@ _TURNING = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 _BLANKS = "".join(chr(c) for c in range(0x3001) if chr(c).isspace()) + "\u200b\u200e\u200f\u2060\ufeff" + _TURNING
 """All spaces, and the marks without width that a paste leaves at the ends of a cell."""
 
+BESIDE = frozenset({"broken-link", "not-a-file", "unreadable-folder", "not-inspected"})
+"""Kinds of entries that lie in a folder beside its samples: none of them ends a run."""
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -75,8 +78,8 @@ def lines(problems: Sequence[Problem], most: int = 20) -> tuple[str, ...]:
 
 
 def refuse(problems: Sequence[Problem], name: str) -> None:
-    """Raises `UserError` with the first error among `problems`, and how many more there are."""
-    errors = [p for p in problems if p.severity == "error"]
+    """Raises `UserError` with the first error among `problems` but those of `BESIDE`, and how many more there are."""
+    errors = [p for p in problems if p.severity == "error" and p.kind not in BESIDE]
     if len(errors) == 1:
         raise UserError(errors[0].message)
     if errors:

@@ -96,7 +96,7 @@ def walk(root: Path, recursive: bool = True) -> Walk:
     return Walk(tuple(files), tuple(entered.values()), tuple(again), tuple(hidden), tuple(problems))
 
 
-def subfolders(path: Path) -> list[Path]:
+def folders(path: Path) -> list[Path]:
     """The folders in a folder, sorted, without hidden ones; none where it cannot be read."""
     try:
         return sorted(p for p in path.iterdir() if not p.name.startswith(".") and os.path.isdir(p))

@@ -25,7 +25,7 @@ from jaxqc.data.readers import (
     sd900,
     visa,
 )
-from jaxqc.data.walk import subfolders
+from jaxqc.data.walk import folders
 from jaxqc.errors import UserError, suggest
 
 
@@ -110,8 +110,7 @@ def open_dataset(path: str | Path, layout: str | Reader = "auto") -> Dataset:
       ('good', 'color')
     """
     dataset, problems = scan_dataset(path, layout)
-    if layout != "folder":  # there, a problem is of what stands beside the samples
-        refuse(problems, printable(path))
+    refuse(problems, printable(path))
     return dataclasses.replace(dataset, warnings=lines(problems))
 
 
@@ -175,7 +174,7 @@ def _guessed(reader: Reader, path: Path) -> bool:
 
 def _refuse_above(path: Path, known: Callable[[Path], bool]) -> None:
     """Raises where data sets lie one level down: the folder above the one meant, or a set with categories."""
-    below = [p for p in subfolders(path) if known(p)]
+    below = [p for p in folders(path) if known(p)]
     if len(below) == 1:
         raise UserError(f"{printable(path)}: no data set here, but one level down; give {printable(below[0])}")
     if below:

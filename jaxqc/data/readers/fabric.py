@@ -15,8 +15,7 @@ from jaxqc.data.grouped import propose_split
 from jaxqc.data.normals import NORMAL
 from jaxqc.data.problems import Problem, printable
 from jaxqc.data.readers.folder import image_files
-from jaxqc.data.readers.matching import Gathering, mask_table, named, normal_folder
-from jaxqc.data.walk import subfolders
+from jaxqc.data.readers.matching import Gathering, folders, mask_table, named, normal_folder
 
 TRUTH = "ground_truth"
 TRAIN_SHARE = 0.6
@@ -31,9 +30,9 @@ def scan(path: Path) -> tuple[Dataset, list[Problem]]:
     """Pairs images and masks by kind and name. Raises `UserError` where there are no images."""
     found = Gathering(path)
     truth, normal = named(path, TRUTH) or path / TRUTH, normal_folder(path)
-    flat = not any(image_files(p) for p in subfolders(truth))
+    flat = not any(image_files(p) for p in folders(truth))
     shared = mask_table(truth) if flat else {}
-    for folder in subfolders(path):
+    for folder in folders(path):
         if folder == truth:
             continue
         masks = shared if flat else mask_table(truth / folder.name)

@@ -18,8 +18,7 @@ from jaxqc.data.grouped import propose_split
 from jaxqc.data.normals import NORMAL
 from jaxqc.data.problems import Problem
 from jaxqc.data.readers.folder import image_files
-from jaxqc.data.readers.matching import DEFECT, Gathering
-from jaxqc.data.walk import subfolders
+from jaxqc.data.readers.matching import DEFECT, Gathering, folders
 
 _BOARD = re.compile(r"kos\d+")
 TRAIN_SHARE = 0.5
@@ -28,7 +27,7 @@ TRAIN_SHARE = 0.5
 
 def is_ksdd(path: Path) -> bool:
     """True where the folder holds commutators."""
-    return path.is_dir() and any(_BOARD.fullmatch(p.name) for p in subfolders(path))
+    return path.is_dir() and any(_BOARD.fullmatch(p.name) for p in folders(path))
 
 
 def is_ksdd2(path: Path) -> bool:
@@ -40,7 +39,7 @@ def is_ksdd2(path: Path) -> bool:
 def scan_ksdd(path: Path) -> tuple[Dataset, list[Problem]]:
     """Reads masks, no images. The group of a sample is its commutator. Raises `UserError` where there are no images."""
     found = Gathering(path)
-    for board in subfolders(path):
+    for board in folders(path):
         if _BOARD.fullmatch(board.name):
             _pairs(found, board, "_label", ".bmp", "", group=board.name)
     found.judge()

@@ -16,8 +16,7 @@ from jaxqc.data.grouped import propose_split
 from jaxqc.data.normals import means_normal
 from jaxqc.data.problems import Problem, printable
 from jaxqc.data.readers.folder import image_files
-from jaxqc.data.readers.matching import Gathering
-from jaxqc.data.walk import subfolders
+from jaxqc.data.readers.matching import Gathering, folders
 
 PREFIX = "MT_"
 NORMAL = "Free"
@@ -29,14 +28,14 @@ _NUMBER = re.compile(r"exp\d+_num_(\d+)")
 
 def is_mt(path: Path) -> bool:
     """True where the folder holds the folders of the classes."""
-    return path.is_dir() and any(p.name.startswith(PREFIX) and (p / "Imgs").is_dir() for p in subfolders(path))
+    return path.is_dir() and any(p.name.startswith(PREFIX) and (p / "Imgs").is_dir() for p in folders(path))
 
 
 def scan(path: Path) -> tuple[Dataset, list[Problem]]:
     """Classes are the folders' names without `MT_`, sorted. Raises `UserError` where there are no images."""
     found = Gathering(path, NORMAL)
     kinds = set()
-    for folder in subfolders(path):
+    for folder in folders(path):
         if not folder.name.startswith(PREFIX) or not (folder / "Imgs").is_dir():
             continue
         name = printable(folder.name.removeprefix(PREFIX))

@@ -10,7 +10,7 @@ from jaxqc.data.load import in_threads, read_masks
 from jaxqc.data.normals import NORMAL, means_normal
 from jaxqc.data.problems import Problem, printable, refuse
 from jaxqc.data.readers.folder import image_files
-from jaxqc.data.walk import subfolders
+from jaxqc.data.walk import folders
 from jaxqc.errors import UserError
 
 DEFECT = "defect"
@@ -98,7 +98,7 @@ def mask_table(folder: Path) -> dict[str, list[Path]]:
     if folder.is_dir():
         for file in image_files(folder):
             table.setdefault(_ENDING.sub("", file.stem), []).append(file)
-        for inner in subfolders(folder):
+        for inner in folders(folder):
             table.setdefault(inner.name, []).extend(image_files(inner))
     return {name: files for name, files in table.items() if files}
 
@@ -106,12 +106,12 @@ def mask_table(folder: Path) -> dict[str, list[Path]]:
 def named(path: Path, *names: str) -> Path | None:
     """The folder in `path` that has one of the names, whatever their case, spaces, `_` and `-`."""
     wanted = {_plain(name) for name in names}
-    return next((p for p in subfolders(path) if _plain(p.name) in wanted), None) if path.is_dir() else None
+    return next((p for p in folders(path) if _plain(p.name) in wanted), None) if path.is_dir() else None
 
 
 def normal_folder(path: Path) -> Path | None:
     """The folder in `path` whose name says that nothing is wrong with what it holds."""
-    return next((p for p in subfolders(path) if means_normal(p.name)), None) if path.is_dir() else None
+    return next((p for p in folders(path) if means_normal(p.name)), None) if path.is_dir() else None
 
 
 def _plain(name: str) -> str:

@@ -18,8 +18,7 @@ from jaxqc.data.dataset import Dataset
 from jaxqc.data.normals import NORMAL, means_normal
 from jaxqc.data.problems import Problem, printable
 from jaxqc.data.readers.folder import image_files
-from jaxqc.data.readers.matching import Gathering, mask_table, normal_folder
-from jaxqc.data.walk import subfolders
+from jaxqc.data.readers.matching import Gathering, folders, mask_table, normal_folder
 
 TRUTH = "ground_truth"
 SPLITS = {"train": "train", "validation": "val", "val": "val", "test": "test"}
@@ -51,7 +50,7 @@ def scan(path: Path, nonzero: bool = False) -> tuple[Dataset, list[Problem]]:
     """
     found = Gathering(path)
     for top, split in SPLITS.items():
-        for folder in subfolders(path / top) if (path / top).is_dir() else ():
+        for folder in folders(path / top) if (path / top).is_dir() else ():
             normal = means_normal(folder.name)
             truth = path / TRUTH / folder.name
             masks = {} if normal else mask_table(truth)

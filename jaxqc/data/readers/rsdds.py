@@ -16,8 +16,7 @@ from jaxqc.data.grouped import propose_split
 from jaxqc.data.normals import NORMAL
 from jaxqc.data.problems import Problem
 from jaxqc.data.readers.folder import image_files
-from jaxqc.data.readers.matching import DEFECT, Gathering, mask_table, named
-from jaxqc.data.walk import subfolders
+from jaxqc.data.readers.matching import DEFECT, Gathering, folders, mask_table, named
 
 IMAGES, TRUTH = "Rail surface images", "GroundTruth"
 TRAIN_SHARE = 0.5
@@ -48,6 +47,6 @@ def scan(path: Path) -> tuple[Dataset, list[Problem]]:
 def _folders(path: Path) -> tuple[Path, Path] | None:
     truth, images = named(path, TRUTH), named(path, IMAGES)
     if truth is not None and images is None:
-        others = [p for p in subfolders(path) if p != truth and image_files(p)]
+        others = [p for p in folders(path) if p != truth and image_files(p)]
         images = others[0] if len(others) == 1 else None
     return (images, truth) if images and truth else None
