@@ -48,7 +48,7 @@ def printable(text: object) -> str:
 def one_line(text: str) -> str:
     """A name as it is kept and compared: no blanks at its ends, and a line break or tab in it is one space.
 
-    Other spaces stay as they are: see `spaced_alike` for names that differ in them alone.
+    Other spaces stay as they are: see `seen_alike` for names that differ in them alone.
 
     Examples:
       >>> one_line("North \\nSteel\u3000")
@@ -57,13 +57,15 @@ def one_line(text: str) -> str:
     return _BREAK.sub(" ", text).strip(_BLANKS)
 
 
-def spaced_alike(text: str) -> str:
-    """A name with every run of spaces as a single one: equal for names that the eye cannot distinguish.
+def seen_alike(text: str) -> str:
+    """A key that is equal for names that the eye cannot distinguish: they differ in kinds of spaces, in marks without
+    width, or in whether an accent is a letter's part.
 
     Examples:
-      >>> spaced_alike("North\u00a0Steel")
+      >>> seen_alike("North\u00a0 Steel\u200d")
       'North Steel'
     """
+    text = "".join(c for c in unicodedata.normalize("NFC", text) if unicodedata.category(c) != "Cf")
     return " ".join(text.split())
 
 

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from jaxqc.data.problems import Problem, one_line, printable, spaced_alike
+from jaxqc.data.problems import Problem, one_line, printable, seen_alike
 from jaxqc.data.readers import folder
 from jaxqc.data.readers.table import check_columns, read_csv, short_or_long
 from jaxqc.errors import UserError
@@ -154,7 +154,7 @@ def _check(
             continue
         seen.images[os.path.normpath(image)] = where
         first = seen.lots.setdefault(row["lot"], (where, row))[1]
-        row |= {name: first[name] for name in ("supplier", "product")}  # spelt alike but for their spaces
+        row |= {name: first[name] for name in ("supplier", "product")}  # they look alike
         time = _time(cells.get("time"))
         if time is None and row["time"]:
             message = f"{at}: time {row['time']!r} is not ISO 8601; write it as 2026-11-21T08:30"
@@ -186,7 +186,7 @@ def _fault(image: Path, row: dict[str, str], seen: _Seen) -> tuple[str, str] | N
         return "missing-file", f"image: no such file {printable(image)}"
     where, first = seen.lots.get(row["lot"], ("", row))
     for column in ("supplier", "product"):
-        if spaced_alike(row[column]) != spaced_alike(first[column]):
+        if seen_alike(row[column]) != seen_alike(first[column]):
             told = f"{column} '{row[column]}', on {where} '{first[column]}'"
             return "mixed-lot", f"lot '{row['lot']}' has {told}; correct one"
     return None

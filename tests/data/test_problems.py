@@ -2,7 +2,7 @@
 
 import pytest
 
-from jaxqc.data.problems import one_line, printable, spaced_alike
+from jaxqc.data.problems import one_line, printable, seen_alike
 
 SPACES = "\u00a0\u1680\u2002\u2009\u202f\u205f\u3000"
 
@@ -27,5 +27,6 @@ def test_a_broken_line_is_one_name(text: str) -> None:
 
 @pytest.mark.parametrize("space", SPACES)
 def test_names_that_look_alike(space: str) -> None:
-    assert spaced_alike(f"L{space}7") == "L 7"
+    assert seen_alike(f"L{space}{space}7\u200d") == "L 7"
+    assert seen_alike("Gro\u0308\u00dfe") == "Gr\u00f6\u00dfe"
     assert one_line(f"{space}L7{space}") == "L7"
