@@ -75,7 +75,7 @@ def read_manifest(path: str | Path, without: Sequence[Path] = ()) -> Delivery:
     """
     path = Path(path)
     ending = path.suffix.lower()
-    if path.is_dir() or (path.is_file() and ending in folder.EXTENSIONS):
+    if path.is_dir() or folder.is_image(path):
         return _plain(path, without)
     name = printable(path)
     if not path.is_file():

@@ -105,13 +105,13 @@ def _divide(root: Path, found: Walk, own: Container[Path] = ()) -> tuple[list[Pa
     problems = [*found.problems]
     for file in (*found.files, *found.hidden):
         hidden, ending = file.name.startswith("."), _extension(file.name)
-        if not hidden and ending in EXTENSIONS:
+        if not hidden and ending in EXTENSIONS:  # not opened before it is its turn
             images.append(file)
         elif file.parent in own:
             continue
         elif fault := _fault(file, ending):
             problems.append(Problem(printable(file.relative_to(root).as_posix()), "not-inspected", fault))
-        elif not hidden and not ending and begins_as_image(file):
+        elif is_image(file):
             images.append(file)
         else:
             others.append(file)
@@ -143,6 +143,19 @@ def _link_as_text(file: Path) -> str:
     except (OSError, UnicodeDecodeError):
         return ""
     return text if text.strip("./\\") and "\n" not in text and os.path.exists(file.parent / text) else ""
+
+
+def is_image(file: Path) -> bool:
+    """True for a file with an image's ending, or without an ending and with an image's first bytes; not a hidden one.
+
+    Examples:
+      >>> Path("a.PNG").touch()
+      >>> is_image(Path("a.PNG")), is_image(Path("b.png"))
+      (True, False)
+    """
+    ending = _extension(file.name)
+    known = ending in EXTENSIONS or (not ending and begins_as_image(file))
+    return known and file.is_file() and not file.name.startswith(".")
 
 
 def begins_as_image(file: Path) -> bool:
