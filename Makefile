@@ -8,6 +8,7 @@ PYTHON ?= $(shell for p in python3.11 python3 python3.12 python3.13 python3.14; 
 BIN = $(VENV)/bin
 # Tests compile many small programs: two processes use two cores better than one process's threads do.
 JOBS ?= 2
+DIST = --dist loadfile --no-loadscope-reorder
 
 .PHONY: demo test test-shapes test-all lint docs docs-serve bench env clean
 
@@ -17,15 +18,15 @@ demo: $(VENV)/.installed
 	$(BIN)/python scripts/demo_lots.py --out demo
 
 test: $(VENV)/.installed
-	$(BIN)/python -m pytest -m "not slow" --hypothesis-profile quick -n $(JOBS) --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -m "not slow" --hypothesis-profile quick -n $(JOBS) $(DIST) $(ARGS)
 
 # The same tests with every annotation of jaxqc checked at each call (jaxtyping and beartype).
 test-shapes: $(VENV)/.installed
-	JAXQC_SHAPES=1 $(BIN)/python -m pytest -m "not slow and not misuse" --hypothesis-profile quick -n $(JOBS) --dist loadfile $(ARGS)
+	JAXQC_SHAPES=1 $(BIN)/python -m pytest -m "not slow and not misuse" --hypothesis-profile quick -n $(JOBS) $(DIST) $(ARGS)
 
 # With XLA's own optimisations, which `make test` leaves out (tests/conftest.py).
 test-all: $(VENV)/.installed-peers
-	XLA_FLAGS=--xla_force_host_platform_device_count=8 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
+	XLA_FLAGS=--xla_force_host_platform_device_count=8 $(BIN)/python -m pytest -n $(JOBS) $(DIST) $(ARGS)
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .

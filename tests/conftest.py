@@ -1,13 +1,20 @@
 """Shared fixtures: eight simulated CPU devices for all tests, and the optional real data."""
 
+import gc
 import os
 
-# Tests compile many programs and run each a few times: at LLVM level 1 that takes a quarter less. (Level 0 is quicker
-# still, but JAX 0.10.2 gives infinities for finite gradients of a block of attention there.)
-# `make test-all` runs them as they are in use.
-QUICK = "--xla_backend_optimization_level=1"
+# Tests compile many programs and run each a few times: at LLVM level 1 that takes a quarter less, without its costly
+# passes and in one piece another fifth. (Level 0 is quicker still, but JAX 0.10.2 gives infinities for finite gradients
+# of a block of attention there.) `make test-all` runs them as they are in use.
+QUICK = (
+    "--xla_backend_optimization_level=1 --xla_llvm_disable_expensive_passes=true "
+    "--xla_cpu_parallel_codegen_split_count=1"
+)
 os.environ.setdefault("XLA_FLAGS", f"--xla_force_host_platform_device_count=8 {QUICK}")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
+# Traced programs are many small objects that stay: looking for garbage among them took a tenth of the time.
+gc.set_threshold(100_000, 50, 50)
 
 # `make test-shapes`: every annotation of jaxqc, shapes and dtypes included, is checked at each call. The hook stands
 # before the first import of jaxqc.
@@ -24,6 +31,14 @@ import pytest
 
 # The quick tests try the same examples each time; `make test-all` draws new ones.
 hypothesis.settings.register_profile("quick", derandomize=True)
+
+
+LONGEST = ("test_outsiders.py", "test_demo.py", "test_wheel.py", "test_train_backbone.py", "test_fit_processes.py")
+"""Files whose few tests take long: they begin first, so that no process ends alone with one of them."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.path.name not in LONGEST)
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -152,6 +152,7 @@ def test_data_without_classes_train_and_evaluate(recipe, tmp_path, plates):
     assert len(result.per_image) == 4
 
 
+@pytest.mark.slow
 def test_streams_of_grey_and_colour_files_end_well(recipe, tmp_path, plates):
     data = tmp_path / "mixed"
     shutil.copytree(plates, data)

@@ -4,7 +4,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from jaxqc.models.minet import WIDTHS, DecoderStage, Encoder, check_sides, decoder_widths, log_odds
+from jaxqc.models.minet import WIDTHS, DecoderStage, Encoder, check_sides, decoder_widths, log_odds, scaled
 from jaxqc.models.tscarnet_blocks import (
     BoundaryAttention,
     ClassAwareSeparation,

@@ -131,7 +131,7 @@ def test_reading_takes_the_same_memory_for_ten_times_the_images(tmp_path):
             tracemalloc.stop()
         return size
 
-    sizes = peak(400), peak(4000)  # garbage that waits for the collector is in both
+    sizes = peak(200), peak(2000)  # garbage that waits for the collector is in both
     assert sizes[1] < 2 * sizes[0]
 
 

@@ -17,7 +17,9 @@ from jaxqc.nn.resizing import resize_align_corners
 from tests.support.tiny_segmenters import TINY, drawn, picture, small_resnet, tiny
 
 
-@pytest.mark.parametrize("network", [tiny(), small_resnet()], ids=["transformer", "resnet"])
+@pytest.mark.parametrize(
+    "network", [tiny(), pytest.param(small_resnet(), marks=pytest.mark.slow)], ids=["transformer", "resnet"]
+)
 def test_the_halves_apart_are_the_whole(network: Segmenter) -> None:
     variables = drawn(network)
     image = picture(2, 56, 70)
@@ -37,6 +39,7 @@ def test_the_halves_apart_are_the_whole(network: Segmenter) -> None:
     np.testing.assert_allclose(resize_align_corners(small, 56, 70), whole, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_features_may_be_masked_and_shared_between_heads() -> None:
     network = tiny()
     first, second = drawn(network), drawn(network, 1)
@@ -106,6 +109,7 @@ def test_the_prior_starts_the_last_bias() -> None:
     np.testing.assert_array_equal(plain, 0)
 
 
+@pytest.mark.slow
 def test_bfloat16_gives_float32_logits() -> None:
     exact, half = tiny(), Segmenter(ViT(TINY, dtype=jnp.bfloat16), DPT(5, 16, (8, 16, 24, 32), dtype=jnp.bfloat16))
     variables, image = drawn(exact), picture(1, 56, 42)

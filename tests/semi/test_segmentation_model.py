@@ -158,6 +158,7 @@ def test_a_real_network_of_the_recipe(name, squares, tmp_path, rng, monkeypatch)
     np.testing.assert_allclose(model.predict_full(image)["map"], jax.nn.softmax(expected), atol=1e-4)
 
 
+@pytest.mark.slow
 def test_what_a_gpu_trained_by_cudnn_is_used_anywhere(rng, monkeypatch):
     monkeypatch.setattr("jaxqc.semi.model.make_network", network_.make_network)
     monkeypatch.setitem(VITS, "vit_micro14", ViTSpec(192, 4, 3, (0, 1, 2, 3), grid=4))
