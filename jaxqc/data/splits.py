@@ -179,7 +179,9 @@ def read_split(file: str | Path, dataset: Dataset) -> Dataset:
         raise UserError(f"{name}: cannot be read ({e.strerror}); give a list of ids, one a line") from e
     except UnicodeDecodeError as e:
         raise UserError(f"{name}: not UTF-8 (byte {e.start}); save it as UTF-8") from e
-    known = {s.id: s for s in dataset.samples}
+    # Lists of older runs hold an unusual space as its escape.
+    escaped = lambda ident: "".join(c if c.isprintable() else repr(c)[1:-1] for c in ident)
+    known = {escaped(s.id): s for s in dataset.samples} | {s.id: s for s in dataset.samples}
     chosen: dict[str, int] = {}
     for number, line in enumerate(lines, 1):
         ident = line.strip(" \t")  # other spaces may belong to the id

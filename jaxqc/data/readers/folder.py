@@ -23,9 +23,10 @@ from jaxqc.data.walk import Walk, walk
 from jaxqc.errors import UserError
 
 FOREIGN = frozenset((
-    ".heic", ".heif", ".avif", ".jxl", ".jxr", ".wdp", ".j2c", ".jpf", ".psd", ".exr", ".hdr", ".pcx", ".tga", ".raw",
-    ".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf", ".dcm", ".npy", ".fits", ".svs", ".czi", ".nd2",
-    ".lif", ".mp4", ".avi", ".mov", ".mkv", ".wmv", ".zip", ".rar", ".7z", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".lnk",
+    ".heic", ".heif", ".hif", ".avif", ".jxl", ".jxr", ".wdp", ".psd", ".exr", ".hdr", ".pcx", ".tga", ".pam", ".pfm",
+    ".raw", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf", ".dcm", ".npy", ".npz", ".mat", ".h5",
+    ".hdf5", ".fits", ".svs", ".czi", ".nd2", ".lif", ".mp4", ".avi", ".mov", ".mkv", ".wmv", ".zip", ".rar", ".7z",
+    ".tar", ".gz", ".tgz", ".bz2", ".xz", ".lnk",
 ))  # fmt: skip
 """Endings of image formats that are not read, of videos, archives and shortcuts."""
 NAMED = 4
