@@ -1,7 +1,6 @@
 """`jaxqc predict`: defect maps or label maps of a folder."""
 
 import argparse
-import sys
 from typing import Any
 
 from jaxqc.cli.parser import Parser, add_verb
@@ -11,6 +10,7 @@ from jaxqc.cli.shared import (
     add_window,
     check_given,
     load_model,
+    print_notes,
     unreadable,
 )
 
@@ -38,6 +38,5 @@ def run(args: argparse.Namespace) -> int:
     own = {name: getattr(args, name) for name in ("overlays", "window") if getattr(args, name)}
     result = kind.predict(model, args.images, out, size=args.size, progress=not args.quiet, **own)
     print(f"{len(result.written)} maps in {out}, {result.images_per_second:.1f} images/s")
-    for line in result.notes:
-        print(line, file=sys.stderr)
+    print_notes(result.notes)
     return unreadable(result.unreadable)
