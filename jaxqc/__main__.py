@@ -1,6 +1,8 @@
 """`python -m jaxqc` is the `jaxqc` command."""
 
+import io
 import sys
+from typing import TextIO
 
 from jaxqc.memory import use_huge_pages
 
@@ -8,9 +10,17 @@ from jaxqc.memory import use_huge_pages
 def run() -> int:
     """The command as a program of its own; its exit code."""
     use_huge_pages()
+    for stream in (sys.stdout, sys.stderr):
+        take_any_text(stream)
     from jaxqc.cli import main
 
     return main()
+
+
+def take_any_text(stream: TextIO) -> None:
+    """Lets a stream replace what its encoding has not, where it would raise: a log in ASCII ends no work."""
+    if isinstance(stream, io.TextIOWrapper) and stream.errors in ("strict", "surrogateescape"):
+        stream.reconfigure(errors="replace")
 
 
 if __name__ == "__main__":

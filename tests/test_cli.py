@@ -1,18 +1,21 @@
 """The command line, end to end on a tiny network: what it writes, what it says, and its exit codes."""
 
 import csv
+import io
 import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from jaxqc import cli
+from jaxqc.__main__ import take_any_text
 from jaxqc.cli import main
 from tests.support.tiny_run import plates, recipe, run_folder, tiny_network  # noqa: F401 - fixtures
 
@@ -54,6 +57,23 @@ def test_mistakes_are_one_line_and_exit_2(arguments, message, capsys, tmp_path, 
     assert main(arguments) == 2
     assert message in one_line(capsys)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_path_that_is_not_there_is_one_line(capsys, monkeypatch):
+    def absent(args):
+        Path("nowhere/file").read_text()
+
+    monkeypatch.setattr(cli.recipes, "run", absent)
+    assert main(["recipes"]) == 2
+    assert one_line(capsys) == "jaxqc: nowhere/file: No such file or directory\n"
+
+
+@pytest.mark.parametrize(("encoding", "shown"), [("ascii", b"a ? ?\n"), ("utf-8", "a — ?\n".encode())])
+def test_a_log_takes_what_its_encoding_has_not(encoding, shown):
+    stream = io.TextIOWrapper(io.BytesIO(), encoding)
+    take_any_text(stream)
+    print("a — \udcff", file=stream, flush=True)
+    assert stream.buffer.getvalue() == shown
 
 
 @pytest.mark.parametrize("verb", ["train", "evaluate", "predict", "inspect", "verify", "data check", "data synthetic"])

@@ -17,7 +17,7 @@ from jaxqc.cli.recipe_flags import choice_flags, fields_of, recipe_flags, shown,
 from jaxqc.errors import UserError
 
 USER_ERRNO = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST,
-              errno.EISDIR, errno.ENAMETOOLONG)  # fmt: skip
+              errno.EISDIR, errno.ENAMETOOLONG, errno.ENOENT)  # fmt: skip
 
 
 @runtime_checkable

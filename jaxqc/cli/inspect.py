@@ -5,13 +5,14 @@ import sys
 from typing import Any
 
 from jaxqc.cli.parser import Parser, add_verb
-from jaxqc.cli.shared import add_checkpoint, add_quiet, load_model, unreadable
+from jaxqc.cli.shared import add_checkpoint, add_quiet, load_model, unreadable, warned
 
 EXAMPLES = """\
   jaxqc inspect --checkpoint runs/first --images DIR --out inspected
   jaxqc inspect --checkpoint runs/tiles --images lots.csv --out inspected --rules rules.py --mm-per-pixel .05
-A manifest (.csv, .parquet) has the columns `image` and `lot`, and any of `supplier`, `product`, `line`, `machine` and
-`time`; further ones are kept. In a folder, a subfolder is a lot. The same command again goes on where it ended.
+A manifest (.csv, .tsv, .txt, .parquet) has the columns `image` and `lot`, and any of `supplier`, `product`, `line`,
+`machine` and `time`; further ones are kept. In a folder, a subfolder is a lot. The same command again goes on where it
+ended. Warnings, such as times that were not read, are printed at the end, a line a kind.
 Exit code 1: done, but some files could not be inspected; OUT/problems.csv has them with the reasons.
 """
 
@@ -62,4 +63,5 @@ def run(args: argparse.Namespace) -> int:
     known = f", {found.known} were there already or are copies" if found.known else ""
     print(f"{found.new} images into {found.ledger}{known}; {found.images_per_second:.1f} images/s")
     print(f"report: {found.report}")
+    warned(found.warnings, found.out / "problems.csv")
     return unreadable(found.reasons, found.bad, found.out / "problems.csv")

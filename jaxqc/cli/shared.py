@@ -98,6 +98,14 @@ def refuse_given(args: argparse.Namespace, reason: str, *flags: str) -> None:
             raise UserError(f"{flag}: {reason}; leave it out")
 
 
+def warned(lines: Sequence[str], file: Path) -> None:
+    """Prints warnings, and the file that has each of them."""
+    for line in lines:
+        print(f"warning: {line}", file=sys.stderr)
+    if lines:
+        print(f"all warnings: {file}", file=sys.stderr)
+
+
 def unreadable(lines: Sequence[str], total: int | None = None, file: Path | None = None) -> int:
     """Lists files that could not be used; the exit code. total: how many there are, where `file` has more of them."""
     total = len(lines) if total is None else total

@@ -108,7 +108,7 @@ def _finish(stream: Stream, manifest: Delivery, out: Path, aql: float) -> Inspec
     suppliers = tuple(summarise(supplier_rows(lot_findings(ledger, rules))))
     problems = stream.problems
     found = Inspection(out, ledger.name, stream.info, stream.new, stream.known, problems.errors,
-                       tuple(problems.first), lots, suppliers, stream.progress.rate)  # fmt: skip
+                       tuple(problems.first), lots, suppliers, stream.progress.rate, problems.summary())  # fmt: skip
     write_results(found, rules)
     write_report(ledger, stream.gallery, out / REPORT, rules=rules, model=digest, title=manifest.name, aql=aql)
     return found

@@ -10,28 +10,30 @@
 | machine  | no     | machine                                                            |
 | time     | no     | ISO 8601, such as 2026-11-21T08:30; without a zone it is UTC       |
 
-Further columns are kept as text. In a plain folder, the images of a subfolder are a lot by its name, and those that lie
-in the folder itself by the folder's.
+Further columns are kept as text. What else is taken in a table: `jaxqc.data.tables`. In a plain folder, the images of a
+subfolder are a lot by its name, and those that lie in the folder itself by the folder's.
 """
 
 import datetime
 import difflib
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from jaxqc.data.problems import Problem, one_line, printable, seen_alike
 from jaxqc.data.readers import folder
-from jaxqc.data.readers.table import check_columns, read_csv, short_or_long
+from jaxqc.data.tables.cells import emptied, local_path, path_hint, whole_ids
+from jaxqc.data.tables.read import ENDINGS, Table, check_columns, plain_name, read_table
 from jaxqc.errors import UserError
 
 REQUIRED = ("image", "lot")
 OPTIONAL = ("supplier", "product", "line", "machine", "time")
 KNOWN = (*REQUIRED, *OPTIONAL)
-COLUMNS = ",".join(KNOWN)
-PARQUET = (".parquet", ".pq")
+ORDERS = ("order", "order_id")
+"""Further columns that name the order an image's lot went to, for outcomes that name only the order."""
+ALIASES = {"lot_id": "lot"}
 
 
 @dataclass(frozen=True)
@@ -80,19 +82,17 @@ def read_manifest(path: str | Path, without: Sequence[Path] = ()) -> Delivery:
     name = printable(path)
     if not path.is_file():
         raise UserError(f"{name}: no such file or folder; give a folder of images, or a manifest (.csv, .parquet)")
-    if ending == ".csv":
-        header, lines = read_csv(path, COLUMNS)
-        rows: Iterable[tuple[str, str, dict[str, Any]]] = (
-            (f"line {n}", short_or_long(cells, header), dict(zip(header, cells, strict=False))) for n, cells in lines
-        )
-    elif ending in PARQUET:
-        header, rows = _parquet(path)
-    else:
-        raise UserError(f"{name}: not a manifest; its name must end in .csv, .parquet or .pq")
-    check_columns(name, header, REQUIRED, KNOWN, COLUMNS)
-    more = tuple(c for c in dict.fromkeys(header) if c not in KNOWN)
-    items, problems = _check(path, rows, more)
-    problems = [*_misspelt(name, header, more), *problems]
+    if ending not in ENDINGS:
+        way = "; save the sheet as CSV (UTF-8)" if ending in (".xlsx", ".xls", ".ods") else ""
+        raise UserError(f"{name}: not a manifest; its name must end in {', '.join(ENDINGS)}{way}")
+    table = read_table(path, KNOWN, ALIASES)
+    check_columns(table, REQUIRED, KNOWN)
+    more = _further(table)
+    ids = ("lot", "supplier", "product", "line", "machine", *(c for c in more if plain_name(c) in ORDERS))
+    table = whole_ids(emptied(table, (*ids, "time", "image")), ids)
+    items, problems = _check(path, table, more)
+    notes = [Problem(name, "table", note, "warning") for note in table.notes]
+    problems = [*notes, *_misspelt(table, more), *problems]
     if not items and not any(p.severity == "error" for p in problems):
         raise UserError(f"{name}: no rows below the header; add one line an image")
     # Many are called just manifest.csv; then the folder's name says more.
@@ -108,56 +108,46 @@ def _plain(path: Path, without: Sequence[Path]) -> Delivery:
     return Delivery(found.name, tuple(items), tuple(problems))
 
 
-def _parquet(path: Path) -> tuple[list[str], Iterable[tuple[str, str, dict[str, Any]]]]:
-    """Columns, and the rows one by one with their number."""
-    import pyarrow as pa
-    from pyarrow import parquet
-
-    try:
-        table = parquet.read_table(path)
-        # Python's times end at microseconds, pandas writes nanoseconds.
-        for i, kind in enumerate(table.schema.types):
-            if pa.types.is_timestamp(kind):
-                column = table.column(i).cast(pa.timestamp("us", kind.tz), safe=False)
-                table = table.set_column(i, table.schema.names[i], column)
-        rows = table.to_pylist()
-    except (pa.ArrowException, OSError, ValueError) as e:
-        raise UserError(f"{printable(path)}: not a readable Parquet file ({printable(e)})") from e
-    return list(table.schema.names), ((f"row {i + 1}", "", row) for i, row in enumerate(rows))
+def _further(table: Table) -> tuple[str, ...]:
+    """The columns that are kept as text. Raises UserError where two have one name."""
+    for column in table.header:
+        if table.header.count(column) > 1:
+            raise UserError(f"{table.name}: column {column!r} stands twice in the header {table.seen}; rename one")
+    return tuple(c for c in table.header if c not in KNOWN)
 
 
-def _misspelt(name: str, header: list[str], more: tuple[str, ...]) -> list[Problem]:
+def _misspelt(table: Table, more: tuple[str, ...]) -> list[Problem]:
     """Warnings of further columns that may be meant for known ones that are absent."""
     found = []
     for column in more:
         meant = difflib.get_close_matches(column.lower(), OPTIONAL, n=1, cutoff=0.7)
-        if meant and meant[0] not in header:
-            message = f"{name}: column {column!r} is kept as it is; if it is the {meant[0]}, rename it {meant[0]!r}"
-            found.append(Problem(name, "unknown-column", message, "warning"))
+        if meant and meant[0] not in table.header:
+            message = f"column {column!r} is kept as it is; if it is the {meant[0]}, rename it {meant[0]!r}"
+            found.append(Problem(table.name, "unknown-column", f"{table.name}: {message}", "warning"))
     return found
 
 
-def _check(
-    path: Path, rows: Iterable[tuple[str, str, dict[str, Any]]], more: tuple[str, ...]
-) -> tuple[list[Item], list[Problem]]:
+def _check(path: Path, table: Table, more: tuple[str, ...]) -> tuple[list[Item], list[Problem]]:
     items: list[Item] = []
     problems: list[Problem] = []
     seen = _Seen({}, {})
-    for where, wrong, cells in rows:
-        row = {name: _text(cells.get(name)) for name in (*KNOWN, *more)}
-        row |= {name: one_line(row[name]) for name in KNOWN if name != "image"}
-        ident, at = printable(row["image"] or where), f"{printable(path)}: {where}"
+    for found, cells in table.records():
+        row = {name: cells.get(name, "") for name in (*KNOWN, *more)}
+        row["image"] = local_path(path.parent, row["image"])
+        row |= {name: one_line(row[name]) for name in row if name in KNOWN[1:] or plain_name(name) in ORDERS}
+        ident, at = printable(row["image"] or found.where), f"{table.name}: {found.where}"
         image = path.parent / row["image"]
-        fault = ("malformed-row", wrong) if wrong else _fault(image, row, seen)
+        fault = ("malformed-row", found.fault) if found.fault else _fault(image, row, seen)
         if fault:
             problems.append(Problem(ident, fault[0], f"{at}: {fault[1]}"))
             continue
-        seen.images[os.path.normpath(image)] = where
-        first = seen.lots.setdefault(row["lot"], (where, row))[1]
+        seen.images[os.path.normpath(image)] = found.where
+        first = seen.lots.setdefault(row["lot"], (found.where, row))[1]
         row |= {name: first[name] for name in ("supplier", "product")}  # they look alike
-        time = _time(cells.get("time"))
+        time = _time(row["time"])
         if time is None and row["time"]:
-            message = f"{at}: time {row['time']!r} is not ISO 8601; write it as 2026-11-21T08:30"
+            way = "so it cannot order lots (they go by name then); write it as 2026-11-21T08:30"
+            message = f"{at}: time {row['time']!r} is not ISO 8601, {way}"
             problems.append(Problem(ident, "bad-time", message, "warning"))
         known = {name: row[name] for name in ("lot", "supplier", "product", "line", "machine")}
         items.append(Item(image, row["image"], **known, time=time, more={name: row[name] for name in more}))
@@ -183,7 +173,7 @@ def _fault(image: Path, row: dict[str, str], seen: _Seen) -> tuple[str, str] | N
     if before:
         return "duplicate-image", f"image {row['image']!r} already stands on {before}; keep one"
     if not os.path.isfile(image):
-        return "missing-file", f"image: no such file {printable(image)}"
+        return "missing-file", f"image: no such file {printable(image)}{path_hint(row['image'])}"
     where, first = seen.lots.get(row["lot"], ("", row))
     for column in ("supplier", "product"):
         if seen_alike(row[column]) != seen_alike(first[column]):
@@ -192,18 +182,9 @@ def _fault(image: Path, row: dict[str, str], seen: _Seen) -> tuple[str, str] | N
     return None
 
 
-def _text(value: Any) -> str:
-    return "" if value is None else str(value).strip()
-
-
-def _time(value: Any) -> datetime.datetime | None:
+def _time(text: str) -> datetime.datetime | None:
     try:
-        if isinstance(value, str):
-            value = datetime.datetime.fromisoformat(value)
-        elif isinstance(value, datetime.date) and not isinstance(value, datetime.datetime):
-            value = datetime.datetime.combine(value, datetime.time())
-        if not isinstance(value, datetime.datetime):
-            return None
+        value = datetime.datetime.fromisoformat(text)
         return value.astimezone(datetime.UTC) if value.tzinfo else value.replace(tzinfo=datetime.UTC)
     except (ValueError, OverflowError):
         return None

@@ -11,8 +11,6 @@
 | `summary.json`    | at the end, all of it: the model, the rules, the counts, lots and suppliers                    |
 """
 
-import csv
-import io
 import itertools
 import json
 from collections.abc import Mapping, Sequence
@@ -22,6 +20,7 @@ from typing import Any
 
 from jaxqc.atomic import write_text
 from jaxqc.data.problems import Problem, printable
+from jaxqc.data.tables.write import TableFile, write_table
 from jaxqc.errors import UserError
 from jaxqc.inspection.acceptance.suppliers import Supplier
 from jaxqc.inspection.findings import Finding, LotFinding
@@ -54,6 +53,8 @@ class Inspection:
     lots: tuple[tuple[Lot, LotFinding], ...]
     suppliers: tuple[Supplier, ...]
     images_per_second: float
+    warnings: tuple[str, ...] = ()
+    """A line for each kind of warning: how often, and the first one's words; `problems.csv` has all."""
 
     @property
     def report(self) -> Path:
@@ -153,29 +154,38 @@ def _sum(line: bytes) -> str:
 class Problems:
     """`problems.csv`, written as problems come; a context manager. The first few are kept to be printed.
 
-    `errors`: images that were left out; `warnings` only deserve a look.
+    `errors`: images that were left out; `warnings` only deserve a look, and `warned` has their number and the first
+    one's words by kind.
     """
 
     def __init__(self, file: Path) -> None:
         self.file, self.errors, self.warnings, self.first = file, 0, 0, list[str]()
-        self._stream = file.open("w", encoding="utf-8", newline="")
-        self._writer = csv.writer(self._stream)
-        self._writer.writerow(("image", "kind", "severity", "message"))
+        self.warned: dict[str, tuple[int, str]] = {}
+        self._table = TableFile(file, ("image", "kind", "severity", "message"))
 
     def add(self, problem: Problem) -> None:
         """Writes and counts one."""
-        self._writer.writerow([printable(x) for x in (problem.where, problem.kind, problem.severity, problem.message)])
-        self._stream.flush()
+        line = {"image": problem.where, "kind": problem.kind, "severity": problem.severity, "message": problem.message}
+        self._table.put([{name: printable(text) for name, text in line.items()}])
         self.errors += problem.severity == "error"
         self.warnings += problem.severity == "warning"
+        if problem.severity == "warning":
+            # Notes on a table differ from each other; of other kinds the first stands for all.
+            kind = problem.message if problem.kind == "table" else problem.kind
+            count, first = self.warned.get(kind, (0, problem.message))
+            self.warned[kind] = count + 1, first
         if problem.severity == "error" and len(self.first) < SHOWN:
             self.first.append(problem.message)
+
+    def summary(self) -> tuple[str, ...]:
+        """A line for each kind of warning."""
+        return tuple(f"{count} times: {text}" if count > 1 else text for count, text in self.warned.values())
 
     def __enter__(self) -> "Problems":
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._stream.close()
+        self._table.__exit__()
 
 
 def write_results(found: Inspection, rules: GradeRules) -> None:
@@ -198,6 +208,7 @@ def to_json(found: Inspection, rules: GradeRules) -> dict[str, Any]:
         "rules": asdict(rules),
         "images": {"new": found.new, "known": found.known, "bad": found.bad},
         "images_per_second": round(found.images_per_second, 2),
+        "warnings": list(found.warnings),
         "lots": [{"line": lot.line, "since": lot.since, **f.to_dict()} for lot, f in found.lots],
         "suppliers": [asdict(s) for s in found.suppliers],
         "made_with": environment(),
@@ -206,10 +217,5 @@ def to_json(found: Inspection, rules: GradeRules) -> dict[str, Any]:
 
 def _table(file: Path, lines: Sequence[Mapping[str, Any]], empty: Sequence[str]) -> None:
     """empty: the header where there are no lines."""
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, list(lines[0]) if lines else empty)
-    writer.writeheader()
-    writer.writerows({k: printable(v) if isinstance(v, str) else v for k, v in line.items()} for line in lines)
-    new = file.with_name(file.name + ".new")
-    new.write_text(text.getvalue(), "utf-8", newline="")
-    new.replace(file)
+    shown = ({k: printable(v) if isinstance(v, str) else v for k, v in line.items()} for line in lines)
+    write_table(file, list(lines[0]) if lines else empty, shown)

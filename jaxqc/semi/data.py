@@ -10,7 +10,6 @@
 Paths are relative to the data's folder, separated by a space as in UniMatch, or by a tab where a path has a space.
 """
 
-import csv
 import dataclasses
 import glob
 import posixpath
@@ -26,6 +25,8 @@ from jaxqc.data.problems import lines, one_line, printable
 from jaxqc.data.readers import index_csv
 from jaxqc.data.readers.folder import image_files, unused
 from jaxqc.data.splits import rank, write_split
+from jaxqc.data.tables.cells import emptied
+from jaxqc.data.tables.read import read_table
 from jaxqc.errors import UserError, suggest
 from jaxqc.semi.manifest import FILES, Manifest, read_manifest
 
@@ -93,11 +94,10 @@ def _beside(root: Path, masks: Path) -> Dataset:
 def _grouped(dataset: Dataset, file: Path, column: str) -> Dataset:
     if not file.is_file():
         raise UserError(f"--group: {column!r} names a column of {index_csv.FILE}, but there is no {printable(file)}")
-    with file.open(encoding="utf-8-sig", newline="") as f:
-        rows = list(csv.DictReader(f))
-    if column not in rows[0]:
-        raise UserError(f"{printable(file)}: no column {column!r}{suggest(column, rows[0])}")
-    of = {one_line(row["id"]): (row[column] or "").strip() for row in rows}
+    table = read_table(file, ("id", column))
+    if column not in table.header:
+        raise UserError(f"{printable(file)}: no column {column!r}{suggest(column, table.header)}")
+    of = {one_line(row["id"]): row.get(column, "") for _, row in emptied(table, (column,)).records()}
     return dataclasses.replace(dataset, samples=tuple(dataclasses.replace(s, group=of[s.id]) for s in dataset.samples))
 
 

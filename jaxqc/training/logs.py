@@ -1,7 +1,6 @@
 """The run's records: metrics.jsonl (all of it), log.csv (the same as a table) and TensorBoard events under tb/."""
 
 import contextlib
-import csv
 import json
 import math
 import os
@@ -9,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxqc.atomic import write_text
+from jaxqc.data.tables.write import write_table
 from jaxqc.errors import UserError
 
 WALL_FIELDS = ("images_per_second", "model_tflops", "mfu", "seconds")
@@ -71,12 +71,7 @@ class RunLog:
 
     def _write_csv(self) -> None:
         columns = list(dict.fromkeys(name for row in self.rows for name in row))
-        new = self.csv.with_suffix(".csv.new")
-        with new.open("w", encoding="utf-8", newline="") as f:
-            writer = csv.DictWriter(f, columns, restval="", lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(self.rows)
-        new.replace(self.csv)
+        write_table(self.csv, columns, self.rows, newline="\n")
 
 
 def average(logs: dict[str, list[float]]) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """The record of a run: config.json and meta.json (data, versions, commit), and the digests in them."""
 
-import csv
 import hashlib
 import json
 import platform
@@ -16,6 +15,7 @@ import numpy as np
 import jaxqc
 from jaxqc.atomic import write_text
 from jaxqc.data.dataset import ArrayDataset, Dataset
+from jaxqc.data.tables.write import write_table
 from jaxqc.errors import UserError
 from jaxqc.fields import to_dict
 from jaxqc.version import __version__
@@ -92,7 +92,4 @@ def write_measures(out: Path, report: dict[str, Any], rows: Sequence[dict[str, A
     """`evaluation.json` and, a row an image, `per_image.csv` of an evaluation; OSError where they cannot be written."""
     out.mkdir(parents=True, exist_ok=True)
     (out / "evaluation.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-    with open(out / "per_image.csv", "w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
+    write_table(out / "per_image.csv", list(rows[0]), rows)

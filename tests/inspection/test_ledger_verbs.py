@@ -97,6 +97,22 @@ def test_outcomes_from_file_to_report(file, tmp_path, capsys):
     assert change["estimate"]["low"] <= 0 <= change["estimate"]["high"]
 
 
+def test_orders_of_no_inspected_lot_are_exit_1_with_examples(file, tmp_path, capsys):
+    (tmp_path / "returns.csv").write_text("lot,order,returned\nlot 1.0,a,yes\nlot 2.0,b,no\nlot 1.0,c,no\n,d,no\n")
+    assert main(["ledger", "import-outcomes", str(tmp_path / "returns.csv"), "--ledger", file]) == 0
+    assert "it names 'lot 1.0', 'lot 2.0', the ledger '[red]x" in capsys.readouterr().err
+    out = tmp_path / "absent" / "outcomes.json"
+    assert main(["ledger", "outcomes", "--ledger", file, "--json", str(out)]) == 1
+    done = capsys.readouterr()
+    assert "0 of 4 orders are of inspected lots; of 1 the lot is not known." in done.out
+    assert done.err.splitlines() == [
+        "lots of orders that were not inspected: 'lot 1.0', 'lot 2.0'; inspected ones: "
+        "'[red]x[/red] <b>\\x1b[31m', 'lot 0', 'lot 1'",
+        "orders without a lot: 'd'; orders that manifests name: none: give the manifest a column 'order'",
+    ]
+    assert json.loads(out.read_text())["unmatched"] == ["lot 1.0", "lot 2.0"]
+
+
 def test_exports(file, tmp_path, capsys):
     assert main(["ledger", "export", "--ledger", file, "--out", str(tmp_path / "a")]) == 0
     assert capsys.readouterr().out.split() == [str(tmp_path / "a" / f"{n}.parquet") for n in ("inspections", "defects")]

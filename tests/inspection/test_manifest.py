@@ -65,6 +65,15 @@ def test_a_parquet_manifest_says_the_same(root):
     columns["time"] = pa.array([datetime.date(2026, 11, 21)] * 3)
     parquet.write_table(pa.table(columns), root / "lots.parquet")
     assert read_manifest(root / "lots.parquet").items[0].time == datetime.datetime(2026, 11, 21, tzinfo=UTC)
+    columns["time"] = pa.array([10**9, None, 0], pa.int32()).cast(pa.date32())
+    parquet.write_table(pa.table(columns | {"lot": [1.0, 1.0, 2.0]}), root / "lots.parquet")
+    found = read_manifest(root / "lots.parquet")
+    assert [(i.lot, i.time) for i in found.items] == [
+        ("1", None),
+        ("1", None),
+        ("2", datetime.datetime(1970, 1, 1, tzinfo=UTC)),
+    ]
+    assert [p.kind for p in found.problems] == ["table", "bad-time"]
     columns["time"] = pa.array([at] * 3, pa.timestamp("ms", "Europe/Berlin"))
     parquet.write_table(pa.table(columns), root / "lots.parquet")
     assert read_manifest(root / "lots.parquet").items[0].time == at.replace(tzinfo=UTC)
@@ -136,6 +145,25 @@ def test_folders_are_lots_by_their_own_names(root):
         (root / name).mkdir()
         (root / name / "d.png").write_bytes(b"")
     assert {i.lot for i in read_manifest(root).items} >= {"外\u3000销", "L\u00a07"}
+
+
+def test_a_spreadsheet_s_ways_of_writing(root):
+    """Semicolons, capitals, blanks, backslashes, words for nothing, and numbers made floating point."""
+    text = "Image ; LOT ID;Supplier;Order ID\na.png;101.0;None;7.0\nsub\\b.png;101.0;;\nc.png;;NULL;8.0\n"
+    (root / "lots.txt").write_text(text)
+    found = read_manifest(root / "lots.txt")
+    assert [(i.id, i.lot, i.supplier, i.more) for i in found.items] == [
+        ("a.png", "101", "", {"Order ID": "7"}),
+        ("sub/b.png", "101", "", {"Order ID": ""}),
+    ]
+    assert [(p.kind, p.severity) for p in found.problems] == [*[("table", "warning")] * 3, ("malformed-row", "error")]
+    (root / "lots.csv").write_text("image,lot,coil,coil\na.png,L1,A,B\n")
+    with pytest.raises(UserError, match="column 'coil' stands twice in the header"):
+        read_manifest(root / "lots.csv")
+    (root / "lots.csv").write_text("image,lot\nD:\\img\\a.png,L1\nno\\a.png,L1\n")
+    messages = [p.message for p in read_manifest(root / "lots.csv").problems]
+    assert messages[0].endswith("a path of another machine: write it relative to the table")
+    assert messages[1].endswith("neither with its backslashes nor with slashes for them")
 
 
 @pytest.mark.parametrize("time", ["21.11.2026", "yesterday", "2026-13-01", "2026-11-21 25:00"])

@@ -41,6 +41,22 @@ def test_a_file_comes_in_once_and_a_late_return_changes_it(ledger, tmp_path):
     assert sales[None].orders == 1
 
 
+def test_a_spreadsheet_s_ways_of_writing(ledger, tmp_path):
+    """As pandas and a German spreadsheet write: whole numbers as floating point, words for nothing, decimal commas."""
+    text = "Lot ID;Returned;complained;rating\n101.0;1.0;0.0;4,5\n102.0;0.0;NaN;\n102.0;;1.0;#N/A\n"
+    counts, bad, notes = bring(ledger, tmp_path, text)
+    assert (counts, bad) == ((3, 0, 0), [])
+    sales = {s.lot: s for s in sales_by_lot(ledger)}
+    assert sales["101"].cases == {"returned": 1, "complained": 0}
+    assert sales["102"].told == {"returned": 1, "complained": 1}
+    assert sales["101"].rating_sum == 4.5
+    assert [note.partition("column ")[2] for note in notes] == [
+        "'complained': 1 cell holds 'NaN', taken as empty",
+        "'rating': 1 cell holds '#N/A', taken as empty",
+        "'lot': numbers such as 101.0 are taken as 101; keep ids as text",
+    ]
+
+
 def test_rows_without_an_order_count_as_often_as_they_stand(ledger, tmp_path):
     rows = ["L1,no", "L1,no", "L1,yes", "L2,no"]
     text = "\n".join(["lot,returned", *rows])
@@ -89,7 +105,7 @@ def test_bad_rows_are_listed_by_line_and_the_good_ones_kept(ledger, tmp_path):
         ("order,rating\n\xff".encode("latin1"), "line 2: not UTF-8"),
         ("returned\nyes\n", "no column 'lot' or 'order'"),
         ("lot,time\nL1,2026-01-01\n", "no column of returned, complained, rating"),
-        ("lot,lot_id,returned\na,b,yes\n", "column 'lot' stands twice"),
+        ("lot,Lot,returned\na,b,yes\n", "column 'lot' stands twice"),
     ],
 )
 def test_files_that_cannot_be_used(ledger, tmp_path, text, words):

@@ -6,6 +6,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+from jaxqc.atomic import write_text
 from jaxqc.cli.parser import Parser
 
 
@@ -34,9 +35,10 @@ def add_grading(parser: Parser) -> None:
 
 
 def write_json(file: str | None, value: Any) -> None:
-    """Writes the file of `--json`, where it is given."""
+    """Writes the file of `--json`, where it is given, and makes its folder."""
     if file is not None:
-        Path(file).write_text(json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n", "utf-8")
+        Path(file).parent.mkdir(parents=True, exist_ok=True)
+        write_text(file, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def plain(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""`jaxqc ledger import-outcomes`: returns, complaints and ratings from a CSV file into the ledger."""
+"""`jaxqc ledger import-outcomes`: returns, complaints and ratings from a table into the ledger."""
 
 import argparse
 import sys
@@ -22,7 +22,7 @@ def add(verbs: Any) -> Parser:
     """Adds the verb's parser."""
     text = "Bring returns, complaints and ratings of orders in."
     parser = add_verb(verbs, "import-outcomes", text, EXAMPLES)
-    parser.add_argument("file", metavar="FILE", help="a CSV file, UTF-8")
+    parser.add_argument("file", metavar="FILE", help="a table: CSV (any separator, UTF-8) or Parquet")
     add_ledger(parser)
     return parser
 

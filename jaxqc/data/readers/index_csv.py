@@ -9,8 +9,8 @@
 | split  | no     | train, val, test or a name of your own                          |
 | group  | no     | samples of one object or shot: they belong into the same split  |
 
-Other columns are left alone. Classes that mean free of defects: `jaxqc.data.normals.NAMES`. UTF-8 (a byte-order mark is
-allowed), commas, one header line.
+Other columns are left alone. Classes that mean free of defects: `jaxqc.data.normals.NAMES`. Separators and encodings:
+`jaxqc.data.tables.read`.
 """
 
 import difflib
@@ -21,7 +21,8 @@ from pathlib import Path
 from jaxqc.data.dataset import Dataset, Sample
 from jaxqc.data.normals import means_normal
 from jaxqc.data.problems import Problem, one_line, printable
-from jaxqc.data.readers.table import check_columns, read_csv, short_or_long
+from jaxqc.data.tables.cells import EMPTY, emptied, local_path, path_hint
+from jaxqc.data.tables.read import Row, check_columns, read_table
 from jaxqc.errors import UserError
 
 FILE = "index.csv"
@@ -38,19 +39,21 @@ def scan(path: Path) -> tuple[Dataset, list[Problem]]:
     repeats an id or points outside the folder is left out. Classes are the names in use, sorted.
 
     Raises:
-      UserError: the file cannot be read as UTF-8 CSV, lacks a column, or holds no rows.
+      UserError: the file cannot be read as CSV, lacks a column, or holds no rows.
     """
     file = path / FILE
-    rows = _rows(file)
-    problems: list[Problem] = []
-    seen: dict[str, int] = {}
+    rows, notes = _rows(file)
+    problems = [Problem(FILE, "table", note, "warning") for note in notes]
+    seen: dict[str, str] = {}
     kept: list[dict[str, str]] = []
-    for line, row in rows:
-        problem = _check_row(path, file, line, row, seen)
+    for found, row in rows:
+        row |= {column: local_path(path, row[column]) for column in ("image", "mask")}
+        row |= {column: one_line(row[column]) for column in ("id", "cls", "split", "group")}
+        problem = _check_row(path, file, found, row, seen)
         if problem is not None:
             problems.append(problem)
         if problem is None or problem.kind == "missing-file":
-            seen[row["id"]] = line
+            seen[row["id"]] = found.where
             kept.append(row)
     classes = tuple(sorted({row["cls"] for row in kept} - {""}))
     number = {name: i for i, name in enumerate(classes)} | {"": -1}
@@ -69,37 +72,35 @@ def scan(path: Path) -> tuple[Dataset, list[Problem]]:
     return Dataset(printable(path.resolve().name), classes, samples), problems
 
 
-def _rows(file: Path) -> list[tuple[int, dict[str, str]]]:
-    """(line number, the known columns, stripped); a row with too few or too many cells has the key `error`."""
-    name, known = printable(file), (*REQUIRED, *OPTIONAL)
-    header, lines = read_csv(file, COLUMNS)
-    check_columns(name, header, REQUIRED, known, COLUMNS)
+def _rows(file: Path) -> tuple[list[tuple[Row, dict[str, str]]], tuple[str, ...]]:
+    """The rows with their known columns, and notes on the table."""
+    known = (*REQUIRED, *OPTIONAL)
+    table = read_table(file, known)
+    check_columns(table, REQUIRED, COLUMNS.split(","))
     # A misspelt optional column would silently train without masks or classes.
-    for column in set(header) - {*known}:
+    for column in {*table.header} - {*known}:
         meant = difflib.get_close_matches(column.lower(), OPTIONAL, n=1, cutoff=0.7)
-        if meant and meant[0] not in header:
-            raise UserError(f"{name}: unknown column {column!r} (did you mean {meant[0]!r}?); rename it")
-    out: list[tuple[int, dict[str, str]]] = []
-    for line, cells in lines:
-        row = dict.fromkeys(known, "") | {h: c for h, c in zip(header, cells, strict=False) if h in known}
-        row |= {name: one_line(row[name]) for name in ("id", "cls", "split", "group")}
-        wrong = short_or_long(cells, header)
-        out.append((line, row | {"error": wrong} if wrong else row))
-    if not out:
-        raise UserError(f"{name}: no rows below the header; add one line a sample")
-    return out
+        if meant and meant[0] not in table.header:
+            raise UserError(f"{table.name}: unknown column {column!r} (did you mean {meant[0]!r}?); rename it")
+    if not table.rows:
+        raise UserError(f"{table.name}: no rows below the header; add one line a sample")
+    # A class may be called none: it is one of the names of good images.
+    table = emptied(emptied(table, ("mask", "split", "group")), ("cls",), EMPTY - {"none"})
+    rows = [(row, dict.fromkeys(known, "") | {k: v for k, v in cells.items() if k in known})
+            for row, cells in table.records()]  # fmt: skip
+    return rows, table.notes
 
 
-def _check_row(path: Path, file: Path, line: int, row: dict[str, str], seen: dict[str, int]) -> Problem | None:
+def _check_row(path: Path, file: Path, found: Row, row: dict[str, str], seen: dict[str, str]) -> Problem | None:
     """The row's first problem."""
     ident = printable(row["id"])
-    where = f"{printable(file)}: line {line} (id {row['id']!r})"
+    where = f"{printable(file)}: {found.where} (id {row['id']!r})"
 
     def problem(kind: str, message: str) -> Problem:
-        return Problem(ident or f"{FILE}:{line}", kind, f"{where}: {message}")
+        return Problem(ident or f"{FILE}: {found.where}", kind, f"{where}: {message}")
 
-    if "error" in row:
-        return problem("malformed-row", row["error"])
+    if found.fault:
+        return problem("malformed-row", found.fault)
     for column, value in row.items():
         if printable(value) != value:
             return problem("malformed-row", f"control characters in column {column!r}; remove them")
@@ -107,7 +108,7 @@ def _check_row(path: Path, file: Path, line: int, row: dict[str, str], seen: dic
         if not row[column]:
             return problem("malformed-row", f"column {column!r} is empty; fill it")
     if row["id"] in seen:
-        return problem("duplicate-id", f"the id already stands on line {seen[row['id']]}; ids must be unique")
+        return problem("duplicate-id", f"the id already stands on {seen[row['id']]}; ids must be unique")
     split = row["split"]
     meant = difflib.get_close_matches(split.lower(), SPLITS, n=1, cutoff=0.7) if split.isalpha() else []
     if meant and split not in SPLITS:
@@ -118,5 +119,7 @@ def _check_row(path: Path, file: Path, line: int, row: dict[str, str], seen: dic
             return problem("outside", f"{column} {value!r} points outside the folder; use a path relative to {FILE}")
     for column in ("image", "mask"):
         if row[column] and not os.path.isfile(path / row[column]):
-            return problem("missing-file", f"{column}: no such file {printable(path / row[column])}")
+            return problem(
+                "missing-file", f"{column}: no such file {printable(path / row[column])}{path_hint(row[column])}"
+            )
     return None

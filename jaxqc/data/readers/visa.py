@@ -8,7 +8,6 @@ Y. Zou et al., "SPot-the-Difference self-supervised pre-training for anomaly det
 objects.
 """
 
-import csv
 import os
 import posixpath
 from pathlib import Path
@@ -17,6 +16,7 @@ from jaxqc.data.dataset import Dataset
 from jaxqc.data.normals import NORMAL, means_normal
 from jaxqc.data.problems import Problem, printable
 from jaxqc.data.readers.matching import Gathering
+from jaxqc.data.tables.read import check_columns, read_table
 from jaxqc.errors import UserError
 
 CSV = "split_csv/1cls.csv"
@@ -39,19 +39,19 @@ def scan(path: Path) -> tuple[Dataset, list[Problem]]:
     path = Path(os.path.abspath(path))
     file = path.parent / CSV
     found = Gathering(path)
-    for line, row in _rows(file):
+    for where, row in _rows(file):
         if row["object"] == path.name:
-            _add(found, file, line, row)
+            _add(found, file, where, row)
     if not found.problems and not found:
         raise UserError(f"{printable(file)}: no row of the object {path.name!r}; give one of its objects' folders")
     return found.finish()
 
 
-def _add(found: Gathering, file: Path, line: int, row: dict[str, str]) -> None:
-    root, where = found.root.parent, f"{printable(file)}: line {line}"
+def _add(found: Gathering, file: Path, line: str, row: dict[str, str]) -> None:
+    root, where = found.root.parent, f"{printable(file)}: {line}"
 
     def problem(kind: str, message: str) -> None:
-        found.problems.append(Problem(f"{CSV}:{line}", kind, f"{where}: {message}"))
+        found.problems.append(Problem(f"{CSV}: {line}", kind, f"{where}: {message}"))
 
     for column in ("image", "mask"):
         value = row[column]
@@ -71,22 +71,10 @@ def _add(found: Gathering, file: Path, line: int, row: dict[str, str]) -> None:
     return None
 
 
-def _rows(file: Path) -> list[tuple[int, dict[str, str]]]:
-    """(line number, the five columns, stripped)."""
-    name = printable(file)
-    try:
-        with file.open(encoding="utf-8-sig", newline="") as lines:
-            reader = csv.DictReader(lines, strict=True)
-            header = [c.strip() for c in reader.fieldnames or ()]
-            for column in COLUMNS:
-                if column not in header:
-                    shown = printable(",".join(header)[:120])
-                    raise UserError(
-                        f"{name}: no column {column!r} in the header '{shown}'; expected {','.join(COLUMNS)}"
-                    )
-            reader.fieldnames = header
-            return [(reader.line_num, {c: (row[c] or "").strip() for c in COLUMNS}) for row in reader]
-    except FileNotFoundError as e:
-        raise UserError(f"{name}: no such file; it lies beside the objects' folders where VisA is unpacked") from e
-    except (UnicodeDecodeError, csv.Error) as e:
-        raise UserError(f"{name}: not UTF-8 CSV ({printable(e)}); take the published file") from e
+def _rows(file: Path) -> list[tuple[str, dict[str, str]]]:
+    """(line, the five columns)."""
+    if not file.is_file():
+        raise UserError(f"{printable(file)}: no such file; it lies beside the objects' folders where VisA is unpacked")
+    table = read_table(file, COLUMNS)
+    check_columns(table, COLUMNS, COLUMNS)
+    return [(row.where, dict.fromkeys(COLUMNS, "") | cells) for row, cells in table.records()]

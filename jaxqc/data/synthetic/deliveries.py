@@ -1,6 +1,5 @@
 """Generated deliveries: lots of two suppliers, one of whom drifts, as images and a manifest."""
 
-import csv
 import datetime
 import shutil
 from collections.abc import Callable
@@ -11,6 +10,7 @@ import numpy as np
 
 from jaxqc.data.normals import NORMAL
 from jaxqc.data.synthetic import boards, plates
+from jaxqc.data.tables.write import write_table
 from jaxqc.errors import UserError
 
 STEADY, DRIFTING = "Aldermoor", "Tamar"
@@ -90,6 +90,5 @@ def write_lots(
                 )
                 index += 1
     manifest = folder / "manifest.csv"
-    with open(manifest, "w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows([header, *rows])
+    write_table(manifest, header, (dict(zip(header, row, strict=True)) for row in rows))
     return manifest

@@ -4,12 +4,12 @@ A file appears whole or not at all. Times are text, ISO 8601. Boxes of the table
 """
 
 import contextlib
-import csv
 import json
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
+from jaxqc.data.tables.write import TableFile
 from jaxqc.errors import UserError
 from jaxqc.inspection.findings import Defect
 from jaxqc.inspection.ledger.queries import column_names, entries
@@ -154,10 +154,8 @@ Put = Callable[[list[dict[str, Any]]], None]
 
 @contextlib.contextmanager
 def _csv(file: Path, kinds: Mapping[str, type]) -> Iterator[Put]:
-    with file.open("w", encoding="utf-8", newline="") as stream:
-        writer = csv.DictWriter(stream, list(kinds))
-        writer.writeheader()
-        yield writer.writerows
+    with TableFile(file, list(kinds)) as table:
+        yield table.put
 
 
 @contextlib.contextmanager

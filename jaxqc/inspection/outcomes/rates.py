@@ -14,7 +14,7 @@ from jaxqc.errors import UserError
 from jaxqc.inspection.findings import GRADES, LotFinding
 from jaxqc.inspection.ledger.queries import lot_findings
 from jaxqc.inspection.ledger.store import Ledger
-from jaxqc.inspection.outcomes.orders import moment
+from jaxqc.inspection.outcomes.orders import EXAMPLES, moment
 from jaxqc.inspection.outcomes.proportions import Estimate, cases_needed, difference, relative_risk
 from jaxqc.inspection.outcomes.sales import CONFIDENCE, OUTCOMES, Group, group_of, sales_by_lot, under_names
 from jaxqc.inspection.rules import GradeRules
@@ -57,6 +57,10 @@ class OutcomeReport:
     groups: tuple[tuple[str, str, Group], ...]
     """(outcome, `grade` or `class` or `all`, the group)."""
     comparisons: tuple[Comparison, ...]
+    unmatched: tuple[str, ...] = ()
+    """Examples of lots that orders name and no inspection has, those of most orders first."""
+    inspected: tuple[str, ...] = ()
+    """Examples of inspected lots that no order names."""
 
 
 def outcome_report(ledger: Ledger, rules: GradeRules, model: str = "") -> OutcomeReport:
@@ -87,7 +91,17 @@ def outcome_report(ledger: Ledger, rules: GradeRules, model: str = "") -> Outcom
             groups.append((outcome, "class", having))
             comparisons.append(_risk(outcome, "class", having, without))
     total, unknown = sum(s.orders for s in sales), sum(s.orders for s in sales if s.lot is None)
-    return OutcomeReport(total, sum(s.orders for s in joined), unknown, tuple(groups), tuple(comparisons))
+    lost = sorted((s for s in sales if s.lot is not None and s.lot not in graded), key=lambda s: -s.orders)
+    named = {s.lot for s in joined}
+    return OutcomeReport(
+        total,
+        sum(s.orders for s in joined),
+        unknown,
+        tuple(groups),
+        tuple(comparisons),
+        unmatched=tuple(s.lot or "" for s in lost[:EXAMPLES]),
+        inspected=tuple(name for name in graded if name not in named)[:EXAMPLES],
+    )
 
 
 def before_after(

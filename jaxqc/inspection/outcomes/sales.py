@@ -10,11 +10,10 @@ import sqlalchemy as sa
 from jaxqc.data.problems import seen_alike
 from jaxqc.inspection.ledger.schema import columns, inspections, lots, outcomes
 from jaxqc.inspection.ledger.store import Ledger
+from jaxqc.inspection.manifest import ORDERS
 from jaxqc.inspection.outcomes.proportions import Estimate, design_effect, wilson
 
 OUTCOMES = ("returned", "complained")
-ORDER_COLUMNS = ("order", "order_id")
-"""Further manifest columns that name the order an image's lot went to, for outcomes that name only the order."""
 CONFIDENCE = 0.95
 
 
@@ -59,7 +58,7 @@ def sales_by_lot(ledger: Ledger, product: str = "", line: str = "", since: str =
     named = (
         sa.select(columns.c.value.label("order_id"), sa.func.min(lots.c.name).label("lot"))
         .select_from(columns.join(inspections).join(lots))
-        .where(columns.c.name.in_(ORDER_COLUMNS))
+        .where(_names_order())
         .group_by(columns.c.value)
         .having(sa.func.count(lots.c.id.distinct()) == 1)
         .subquery()
@@ -102,6 +101,20 @@ def under_names(sales: Iterable[Sales], names: Collection[str]) -> list[Sales]:
 def _sum(lot: str | None, a: Sales, b: Sales) -> Sales:
     told, cases = ({name: x[name] + y[name] for name in x} for x, y in ((a.told, b.told), (a.cases, b.cases)))
     return Sales(lot, a.orders + b.orders, told, cases, a.ratings + b.ratings, a.rating_sum + b.rating_sum)
+
+
+def order_examples(ledger: Ledger, count: int = 3) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Some orders that name no lot, and some that the manifests' columns name: they join where they are equal."""
+    o = outcomes.c
+    asked = sa.select(o.order_id).where((o.lot == "") & (o.order_id != "")).distinct().limit(count)
+    named = sa.select(columns.c.value).where(_names_order() & (columns.c.value != "")).distinct().limit(count)
+    with ledger.database.reading() as connection:
+        return tuple(connection.scalars(asked)), tuple(connection.scalars(named))
+
+
+def _names_order() -> sa.ColumnElement[bool]:
+    """True for a manifest's column of orders, as manifests may name it."""
+    return sa.func.replace(sa.func.lower(columns.c.name), " ", "_").in_(ORDERS)
 
 
 def group_of(outcome: str, name: str, sales: Iterable[Sales]) -> Group:
