@@ -17,6 +17,6 @@ def get_config() -> FitConfig:
     """The recipe."""
     return FitConfig(
         backbone=BackboneConfig("resnet50_cbam", layers=(1, 2, 3)),
-        data=FitDataConfig(layout="mvtec", size=224, crop=224, samples=50),
+        data=FitDataConfig(size=224, crop=224, samples=50),
         detector=Gaussian(channels=550, eps=0.01, sigma=4.0),
     )

@@ -17,6 +17,6 @@ def get_config() -> FitConfig:
     return FitConfig(
         detector=Gaussian(channels=100, eps=0.1, sigma=3.0, top=100),
         backbone=BackboneConfig("resnet18", weights="synthetic-resnet18", layers=(1, 2)),
-        data=FitDataConfig(layout="mvtec", size=128),
+        data=FitDataConfig(size=128),
         decision=DecisionConfig(false_alarm=0.05, opening=1, smallest=9),
     )

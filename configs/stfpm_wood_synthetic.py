@@ -21,6 +21,6 @@ def get_config() -> FitConfig:
     return FitConfig(
         detector=Stfpm(training=replace(AUTHORS, epochs=40.0, batch=16)),
         backbone=BackboneConfig("resnet18", weights="synthetic-resnet18", layers=(1, 2)),
-        data=FitDataConfig(layout="mvtec", size=128),
+        data=FitDataConfig(size=128),
         decision=DecisionConfig(false_alarm=0.05, opening=1, smallest=9),
     )

@@ -20,7 +20,7 @@ def get_config() -> FitConfig:
     """The recipe."""
     return FitConfig(
         backbone=BackboneConfig("resnet18", weights="synthetic-resnet18", layers=(1, 2)),
-        data=FitDataConfig(layout="mvtec", size=128),
+        data=FitDataConfig(size=128),
         detector=PatchCore(width=192, coreset=0.02, sigma=2.0),
         decision=DecisionConfig(false_alarm=0.05, opening=1, smallest=9),
     )

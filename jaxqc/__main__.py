@@ -4,11 +4,16 @@ import io
 import sys
 from typing import TextIO
 
+from jaxqc.interrupt import ends_on_interrupt
 from jaxqc.memory import use_huge_pages
 
 
 def run() -> int:
     """The command as a program of its own; its exit code."""
+    return ends_on_interrupt(_command)
+
+
+def _command() -> int:
     use_huge_pages()
     for stream in (sys.stdout, sys.stderr):
         take_any_text(stream)

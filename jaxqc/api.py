@@ -69,7 +69,14 @@ def train(
     if config.method not in METHODS:
         raise UserError(f"method: {config.method!r}{suggest(config.method, METHODS)}")
     check_options(own, config.method, METHODS)
-    return METHODS[config.method](config, data, out, resume=resume, progress=progress, note=note, **own)
+    from jaxqc.training.checkpoint import steps_in
+    from jaxqc.training.folder_sums import check_folder
+    from jaxqc.training.record import alone_in
+
+    with alone_in(out, note):
+        if steps_in(Path(out) / "checkpoints"):
+            check_folder(Path(out))
+        return METHODS[config.method](config, data, out, resume=resume, progress=progress, note=note, **own)
 
 
 def fit(
@@ -83,7 +90,8 @@ def fit(
     """Fits a detector to the normal images of split `train` and calibrates its thresholds on held-out normals.
 
     Args:
-      config: a `FitConfig`, or the name or path of a recipe. data: a data set or its path.
+      config: a `FitConfig`, or the name or path of a recipe.
+      data: a data set or its path. Good images alone will do, also as a plain folder of them; masks are not needed.
       out: the fit's folder, new or empty, or that of a fit whose training goes on; None keeps the model in memory.
       note: takes lines worth showing (weights, thresholds); None prints nothing.
 
@@ -107,7 +115,7 @@ def fit(
 
     config = config if isinstance(config, FitConfig) else load_config(config, FitConfig)
     if isinstance(data, str | Path):
-        data = open_data(data, config.data.layout, config.data.skip_bad)
+        data = open_data(data, config.data.layout, config.data.skip_bad, masks=False)
         if note is not None:
             for line in data.warnings:
                 note(line)
@@ -128,7 +136,7 @@ def evaluate(
     worst: int = 10,
     progress: bool = True,
     protocol: str | None = None,
-    layout: "str | jaxqc.data.readers.Reader" = "auto",
+    layout: "str | jaxqc.data.readers.Reader | None" = None,
     keys: "jaxqc.data.open.Keys | None" = None,
     splits: str | Path = "",
     window: bool | None = None,
@@ -144,7 +152,8 @@ def evaluate(
       split: `test`, `train` or `all`; of a segmentation network `test` (or `val`), `select`, `labeled`, `unlabeled` or
         `all`.
       size: of the network's input (`predict`). worst: number of worst cases to draw.
-      protocol, layout, keys: of a saliency network (`jaxqc.saliency.report.evaluate`); `layout` of a detector, too.
+      protocol, layout, keys: of a saliency network (`jaxqc.saliency.report.evaluate`); `layout` of a detector, too:
+        None takes the model's own where the folder has it, `auto` goes by the folder alone.
       splits, window, sizes: of a segmentation network (`jaxqc.semi.report.evaluate`).
 
     Returns:
@@ -169,7 +178,7 @@ def evaluate(
         run, checkpoint = checkpoint, load(checkpoint, which)
     kind = kind_of(checkpoint)
     given = {"protocol": protocol, "layout": layout, "keys": keys, "splits": splits, "window": window, "sizes": sizes}
-    own = only_taken(kind, "evaluate", {k: v for k, v in given.items() if v not in (None, "", "auto", ())})
+    own = only_taken(kind, "evaluate", {k: v for k, v in given.items() if v not in (None, "", ())})
     return kind.evaluate(
         checkpoint,
         data,
@@ -188,7 +197,7 @@ def evaluate_detector(
     data: "str | Path | jaxqc.data.dataset.Dataset",
     out: str | Path | None = None,
     split: str = "test",
-    layout: "str | jaxqc.data.readers.Reader" = "auto",
+    layout: "str | jaxqc.data.readers.Reader | None" = None,
     worst: int = 10,
     progress: bool = True,
 ) -> "jaxqc.anomaly.evaluate.AnomalyEvaluation":

@@ -1,9 +1,14 @@
 """Files that appear whole or not at all."""
 
 import contextlib
+import glob
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
+
+REMAINS = re.compile(r"\..+\.\d+\.part")
+"""Names of files that `whole_file` had yet to finish."""
 
 
 @contextlib.contextmanager
@@ -23,6 +28,26 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
             part.unlink(missing_ok=True)
 
 
+def clear_remains_of(path: str | os.PathLike[str]) -> None:
+    """Removes what `whole_file` left of this file in processes of this machine that were killed."""
+    path = Path(path)
+    for part in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
+        pid = part.name.removesuffix(".part").rpartition(".")[2]
+        if REMAINS.fullmatch(part.name) and not _runs(int(pid)):
+            with contextlib.suppress(OSError):
+                part.unlink()
+
+
+def _runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:  # another user's
+        return True
+    return True
+
+
 def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
     """A file that appears whole. Raises OSError."""
     with whole_file(path) as part:
@@ -33,3 +58,25 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
     """A text, as UTF-8 with its newlines as they are, in a file that appears whole. Raises OSError."""
     with whole_file(path) as part:
         part.write_text(text, encoding="utf-8", newline="\n")
+
+
+def clear_remains(folder: str | os.PathLike[str]) -> tuple[Path, ...]:
+    """Removes what killed writes left in a folder and below it, and returns it; only one process may write there.
+
+    Folders below that hold a file `.lock` are left alone: somebody else may be writing in them.
+
+    Examples:
+      >>> Path(".list.txt.4711.part").touch()
+      >>> [path.name for path in clear_remains(".")]
+      ['.list.txt.4711.part']
+    """
+    found = []
+    for place, folders, files in os.walk(folder):
+        if ".lock" in files and place != os.fspath(folder):
+            folders.clear()
+            continue
+        found += [Path(place, name) for name in files if REMAINS.fullmatch(name)]
+    for path in found:
+        with contextlib.suppress(OSError):
+            path.unlink()
+    return tuple(found)

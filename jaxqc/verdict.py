@@ -25,6 +25,8 @@ class Verdict:
     tolerance: float
     then: dict[str, Any]
     now: dict[str, Any]
+    files: tuple[str, ...] = ()
+    """Lines on the files of the folder: how many are as they were, and which were not compared."""
 
     @property
     def ok(self) -> bool:
@@ -38,6 +40,7 @@ class Verdict:
         for name in names:
             old, new = (e.get(name) or e.get("versions", {}).get(name, "unknown") for e in (self.then, self.now))
             rows.append(f"  {name:17} {old}" + ("" if old == new else f"  ->  {new}"))
+        rows += [f"  {line}" for line in self.files]
         rows.append(f"  largest difference {self.difference:.2e} (folded {self.folded_difference:.2e})")
         rows.append(f"  mean difference    {self.mean_difference:.2e}")
         word = "OK: within" if self.ok else "FAILED: outside"

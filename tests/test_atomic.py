@@ -1,11 +1,12 @@
 """A file appears whole or not at all, whoever else writes it."""
 
+import os
 import subprocess
 import sys
 
 import pytest
 
-from jaxqc.atomic import whole_file, write_bytes, write_text
+from jaxqc.atomic import clear_remains_of, whole_file, write_bytes, write_text
 
 
 def test_the_new_takes_the_olds_place_and_nothing_else_stays(tmp_path):
@@ -47,6 +48,16 @@ def test_a_folder_in_its_place_is_an_error_and_stays(tmp_path):
     with pytest.raises(IsADirectoryError):
         write_text(tmp_path / "list.txt", "new")
     assert [p.name for p in tmp_path.rglob("*")] == ["list.txt", "inside"]
+
+
+def test_remains_of_processes_that_are_gone_are_cleared(tmp_path):
+    gone, mine, other = (tmp_path / f".[a].txt.{x}.part" for x in (2**22 + 1, os.getpid(), "x"))
+    for file in (gone, mine, other):
+        file.touch()
+    clear_remains_of(tmp_path / "[a].txt")
+    assert not gone.exists()
+    assert mine.exists()
+    assert other.exists()
 
 
 def test_processes_that_write_at_once_do_not_meet(tmp_path):

@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from PIL import Image
 from jaxqc import cli
 from jaxqc.__main__ import take_any_text
 from jaxqc.cli import main
+from jaxqc.errors import UserError
 from tests.support.tiny_run import plates, recipe, run_folder, tiny_network  # noqa: F401 - fixtures
 
 
@@ -224,19 +226,41 @@ def test_records_are_packed_and_trained_on(plates, recipe, tmp_path, capsys):
     assert json.loads((run / "config.json").read_text())["data"]["mode"] == "stream"
 
 
-def test_interrupt_is_130_and_full_disk_is_2(monkeypatch, capsys):
-    def interrupt(args):
-        raise KeyboardInterrupt
+def in_course_of(first: BaseException, second: Exception) -> Exception:
+    """The second, raised while the first was handled."""
+    try:
+        try:
+            raise first
+        finally:
+            raise second
+    except Exception as error:
+        return error
 
-    def full(args):
-        raise OSError(28, "No space left on device", "runs/x")
 
-    monkeypatch.setattr(cli.verify, "run", interrupt)
-    assert main(["verify", "x"]) == 130
-    assert one_line(capsys) == "jaxqc: interrupted\n"
-    monkeypatch.setattr(cli.verify, "run", full)
-    assert main(["verify", "x"]) == 2
-    assert one_line(capsys) == "jaxqc: runs/x: No space left on device\n"
+@pytest.mark.parametrize(
+    ("error", "code", "line"),
+    [
+        (KeyboardInterrupt(), 130, "interrupted"),
+        (in_course_of(KeyboardInterrupt(), RuntimeError("Event loop is closed")), 130, "interrupted"),
+        (in_course_of(KeyboardInterrupt(), UserError("closing failed")), 130, "interrupted"),
+        (OSError(28, "No space left on device", "runs/x"), 2, "runs/x: No space left on device"),
+        (ValueError("UNKNOWN: [File: x] No space left on device"), 2, "No space left on device; make room and run"),
+    ],
+)
+def test_interrupt_is_130_and_full_disk_is_2(error, code, line, monkeypatch, capsys):
+    def fail(args):
+        raise error
+
+    monkeypatch.setattr(cli.verify, "run", fail)
+    assert main(["verify", "x"]) == code
+    assert one_line(capsys).startswith(f"jaxqc: {line}")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="a device of Linux")
+def test_output_onto_a_full_disk_is_one_line(capsys):
+    with open("/dev/full", "w") as full, redirect_stdout(full):
+        assert main(["recipes"]) == 2
+    assert one_line(capsys) == "jaxqc: disk: No space left on device; make room and run the same command again\n"
 
 
 def test_other_errors_keep_their_traceback(monkeypatch):

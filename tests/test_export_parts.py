@@ -1,5 +1,9 @@
 """What an export is made of and needs no export to test: parity, flags, a function written out flat."""
 
+import contextlib
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,6 +12,8 @@ from jax import lax
 
 from jaxqc.cli import main
 from jaxqc.config import ModelConfig
+from jaxqc.errors import UserError
+from jaxqc.export.folder import landing, read, save_arrays, save_json
 from jaxqc.export.graph import graph_of
 from jaxqc.export.inline import inlined
 from jaxqc.export.parity import differences, outside
@@ -15,6 +21,48 @@ from jaxqc.models.dinov2 import VITS, ViTSpec
 from jaxqc.semi.model import Segmentation
 from jaxqc.semi.network import make_network
 from jaxqc.semi.recipe import SemiTrainConfig
+
+
+@pytest.fixture
+def export(tmp_path) -> Path:
+    """A folder with all that an export has, though no graph that runs."""
+    meta = {"export_format": 1, "kind": "saliency", "graph": "stablehlo", "classes": ["crack"], "input": {},
+            "outputs": {}, "thresholds": {}}  # fmt: skip
+    (tmp_path / f".first.part-{2**22}").mkdir()  # of a killed one
+    with landing(tmp_path / "first") as part:
+        (part / "model.stablehlo").write_bytes(b"graph")
+        save_arrays(part / "weights.npz", {"kernel": np.ones(1)})
+        save_arrays(part / "golden.npz", {"image": np.ones(1)})
+        save_json(part / "meta.json", meta)
+    return tmp_path / "first"
+
+
+def test_an_export_lands_alone_and_is_not_replaced(export):
+    assert [path.name for path in export.parent.iterdir()] == ["first"]
+    assert not (export / ".lock").exists()
+    with pytest.raises(UserError, match="there already"), landing(export):
+        pass
+    with landing(export.parent / "second"), ThreadPoolExecutor(1) as another:
+        error = another.submit(landing(export.parent / "second").__enter__).exception()
+    assert "in use by process" in str(error)
+
+
+@pytest.mark.parametrize("name", ["model.stablehlo", "meta.json", "SHA256SUMS"])
+def test_every_altered_bit_of_an_export_is_refused(export, name):
+    sound = (export / name).read_bytes()
+    assert read(export).meta["classes"] == ["crack"]
+    passed = []
+    for bit in range(8 * len(sound)):
+        damaged = bytearray(sound)
+        damaged[bit // 8] ^= 1 << bit % 8
+        (export / name).write_bytes(damaged)
+        with contextlib.suppress(UserError):
+            read(export)
+            passed.append(bit)
+    assert not passed
+    (export / name).write_bytes(b"")
+    with pytest.raises(UserError, match="damaged"):
+        read(export)
 
 
 def test_parity_counts_numbers_and_labels():

@@ -96,7 +96,8 @@ assert model.{use}"""
         "jaxqc.semi.objective",
     }
     training = {module for module in loaded if module.startswith("jaxqc.training.")}
-    assert training <= {f"jaxqc.training.{module}" for module in ("checkpoint", "checksums", "method", "record")}
+    needed = ("checkpoint", "checksums", "folder_sums", "method", "record")
+    assert training <= {f"jaxqc.training.{module}" for module in needed}
     if name == "export":
         assert not {module for module in loaded if module.startswith(("jaxqc.models", "jaxqc.nn", "flax"))}
 

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +12,22 @@ from PIL import Image
 from jaxqc import api
 from jaxqc.cli import main
 from jaxqc.data.open import open_data
+from jaxqc.errors import UserError
+from jaxqc.lock import locked
+from jaxqc.training.folder_sums import kept_file
 from tests.support.tiny_run import plates, recipe, run_folder, tiny_network  # noqa: F401 - fixtures
 
 
 @pytest.fixture
 def run(run_folder, tmp_path) -> Path:
     return Path(shutil.copytree(run_folder, tmp_path / "run"))
+
+
+def rewrite(run: Path, **changes) -> None:
+    """meta.json with other values, as the run itself would write it."""
+    values = json.loads((run / "meta.json").read_text()) | changes
+    with kept_file(run, "meta.json") as part:
+        part.write_text(json.dumps(values))
 
 
 def train(run: Path, recipe: Path, data: Path, *more: str) -> int:
@@ -30,20 +41,32 @@ def test_a_refused_call_leaves_the_split_lists(run, recipe, plates, capsys):
     assert (run / "splits" / "test.txt").read_text() == before
 
 
+def test_two_programs_do_not_share_a_folder(run, recipe, plates, capsys):
+    with ThreadPoolExecutor(1) as another:
+        holding = locked(run)
+        another.submit(holding.__enter__).result()
+        assert train(run, recipe, plates) == 2
+        assert "in use by process" in capsys.readouterr().err
+        another.submit(holding.__exit__, None, None, None).result()
+    assert main(["verify", str(run)]) == 0
+
+
 def test_a_finished_run_keeps_its_golden_record_and_papers(run, recipe, plates):
-    golden, papers = (run / "golden.npz").read_bytes(), (run / "meta.json").read_text()
-    marked = json.dumps(json.loads(papers) | {"git_commit": "another"})
-    (run / "meta.json").write_text(marked)
+    rewrite(run, git_commit="another")
+    golden, marked = (run / "golden.npz").read_bytes(), (run / "meta.json").read_text()
     assert train(run, recipe, plates) == 0
     assert (run / "golden.npz").read_bytes() == golden
     assert (run / "meta.json").read_text() == marked
     (run / "golden.npz").unlink()
+    assert train(run, recipe, plates) == 2
+    (run / "SHA256SUMS").unlink()  # as a run of before had it
     assert train(run, recipe, plates) == 0
     assert (run / "golden.npz").is_file()
+    assert main(["verify", str(run)]) == 0
 
 
 def test_checkpoints_carry_seed_versions_and_device(run):
-    (run / "meta.json").write_text(json.dumps(json.loads((run / "meta.json").read_text()) | {"versions": {}}))
+    rewrite(run, versions={})
     meta = api.load(run).meta
     assert meta["seed"] == 0
     assert meta["versions"]["jax"]
@@ -64,7 +87,9 @@ def test_a_run_with_damaged_checkpoints_only_is_refused_every_time(run, recipe, 
 def test_a_damaged_meta_file_is_named(run, capsys):
     (run / "meta.json").write_text('{"classes": ')
     assert main(["verify", str(run)]) == 2
-    assert "meta.json: damaged" in capsys.readouterr().err
+    assert "damaged (meta.json is not as it was saved)" in capsys.readouterr().err
+    with pytest.raises(UserError, match=r"damaged \(meta\.json is not as it was saved\)"):
+        api.load(run)
 
 
 def test_other_data_with_some_equal_ids_get_their_own_split(run, plates, tmp_path):

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import jaxqc
-from jaxqc.inspection.ledger.queries import lot_findings
+from jaxqc.inspection.ledger.queries import entries, lot_findings
 from jaxqc.inspection.ledger.store import open_ledger
 from jaxqc.inspection.rules import GradeRules
 from jaxqc.verify import verify
@@ -52,9 +52,22 @@ def test_the_long_side_of_a_run_of_few_labels_is_kept(old, monkeypatch):
 
 
 def test_a_ledger_opens_and_its_lots_are_graded(old):
-    with open_ledger(str(old / "ledger.sqlite"), create=False) as ledger:
-        lots = {lot.name: finding.images for lot, finding in lot_findings(ledger, GradeRules())}
-    assert lots == LOTS
+    notes: list[str] = []
+    for _ in range(2):  # with its tables of then, which are changed, and with those of now
+        with open_ledger(str(old / "ledger.sqlite"), create=False, note=notes.append) as ledger:
+            lots = {lot.name: finding.images for lot, finding in lot_findings(ledger, GradeRules())}
+            assert {(entry.row["lot"], entry.finding.image.split("/")[0]) for entry in entries(ledger)} == {
+                (name, name) for name in LOTS}  # fmt: skip
+            assert ledger.count() == {
+                "models": 1,
+                "lots": 5,
+                "inspections": 16,
+                "sightings": 16,
+                "defects": 6,
+                "outcomes": 0,
+            }
+        assert lots == LOTS
+    assert len(notes) == 1
 
 
 LOTS = {"color": 2, "good": 8, "hole": 2, "liquid": 2, "scratch": 2}

@@ -7,6 +7,7 @@ import pytest
 
 from jaxqc.cli import main
 from jaxqc.errors import UserError
+from jaxqc.training.folder_sums import kept_file
 from jaxqc.training.record import environment
 from jaxqc.verify import verify
 from tests.support.tiny_run import plates, recipe, run_folder, tiny_network  # noqa: F401 - fixtures
@@ -21,7 +22,8 @@ def run(run_folder, tmp_path):
 def rewrite(run, **changes):
     with np.load(run / "golden.npz") as archive:
         values = {**archive, **changes}
-    np.savez(run / "golden.npz", **{k: v for k, v in values.items() if v is not None})
+    with kept_file(run, "golden.npz") as part, part.open("wb") as file:
+        np.savez(file, **{k: v for k, v in values.items() if v is not None})
 
 
 def test_the_machine_that_trained_agrees_with_itself(run_folder, capsys):
@@ -70,8 +72,14 @@ def test_bad_records_are_told(run, tmp_path):
     rewrite(run, image=None)
     with pytest.raises(UserError, match="lacks"):
         verify(run)
+    rewrite(run, image=image[:0], map=np.zeros((0, 4, 4), np.float32))
+    with pytest.raises(UserError, match="nothing to compare"):
+        verify(run)
     (run / "golden.npz").write_bytes(b"PK\3\4 and then nothing")
-    with pytest.raises(UserError, match="damaged"):
+    with pytest.raises(UserError, match=r"damaged \(golden\.npz is not as it was saved\)"):
+        verify(run)
+    (run / "SHA256SUMS").unlink()
+    with pytest.raises(UserError, match=r"golden\.npz: damaged"):
         verify(run)
     (run / "golden.npz").unlink()
     with pytest.raises(UserError, match="no golden record"):

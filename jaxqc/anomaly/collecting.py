@@ -24,12 +24,17 @@ Loaded = tuple[UInt8[np.ndarray, "b s s 3"], UInt8[np.ndarray, "b s s"], Int[np.
 
 
 def load_batches(
-    samples: Sequence[Sample], size: int, batch: int, bad: list[str], part: tuple[int, int] = (0, 1)
+    samples: Sequence[Sample],
+    size: int,
+    batch: int,
+    bad: list[str],
+    part: tuple[int, int] = (0, 1),
+    unmasked: bool = False,
 ) -> Iterator[Loaded]:
     """Whole batches of RGB images and masks, resized, the last one padded; decoded ahead in threads.
 
     bad: takes a line for each file that cannot be used; such samples are left out. part: (index, count) of a process:
-    it reads its share of every batch.
+    it reads its share of every batch. unmasked: as of `load_sample`.
     """
     index, count = part
     own = [(i, s) for i, s in enumerate(samples) if i % count == index]
@@ -39,7 +44,7 @@ def load_batches(
         return images, masks, np.full(batch, -1, np.int32)
 
     out, filled, given = empty(), 0, 0
-    for (i, _), result in decoded(own, lambda pair: load_sample(pair[1], size), 2 * batch):
+    for (i, _), result in decoded(own, lambda pair: load_sample(pair[1], size, unmasked=unmasked), 2 * batch):
         if isinstance(result, UserError):
             bad.append(str(result))
             continue
@@ -120,7 +125,8 @@ def collect_state(
     call = jax.jit(step, donate_argnums=0, out_shardings=jax.tree.map(lambda x: x.sharding, collected))
     here = batch * spread.devices // jax.process_count()
     used: list[int] = []
-    for images, _, number in load_batches(samples, size, here, bad, (jax.process_index(), jax.process_count())):
+    part = jax.process_index(), jax.process_count()
+    for images, _, number in load_batches(samples, size, here, bad, part, unmasked=True):
         collected = call(collected, variables, spread.by_image(images), spread.by_image(number))
         used += number[number >= 0].tolist()
         done(int((number >= 0).sum()))

@@ -4,7 +4,7 @@ Maps and masks are compared at the network's size, masks resized to it; threshol
 """
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +14,11 @@ import numpy as np
 from jaxqc.anomaly.collecting import load_batches
 from jaxqc.anomaly.model import AnomalyModel
 from jaxqc.anomaly.thresholds import Thresholds
+from jaxqc.data.coverage import Coverage
 from jaxqc.data.dataset import Dataset, Sample
-from jaxqc.data.load import load_sample
-from jaxqc.data.normals import is_defective, means_normal
+from jaxqc.data.load import has_mask, load_sample
+from jaxqc.data.normals import is_defective, is_normal, means_normal
+from jaxqc.data.readers.matching import DEFECT
 from jaxqc.errors import UserError
 from jaxqc.metrics import anomaly as metrics
 from jaxqc.metrics.aupro import region_weights
@@ -45,7 +47,11 @@ COLUMNS = {
 
 @dataclass(frozen=True)
 class AnomalyEvaluation:
-    """A detector's results. metrics: as `jaxqc.metrics.anomaly.compute`, overall and `KIND/key`."""
+    """A detector's results. metrics: as `jaxqc.metrics.anomaly.compute`, overall and `KIND/key`.
+
+    coverage: what of the data was measured. unmasked: defective images without a mask, which are in the image measures
+    alone.
+    """
 
     dataset: str
     split: str
@@ -59,10 +65,23 @@ class AnomalyEvaluation:
     about: dict[str, Any] = field(default_factory=dict)
     folder: Path | None = None
     """The folder that it was written to."""
+    coverage: Coverage = field(default_factory=lambda: Coverage(0))
+    measured: int = 0
+    """Images that were measured, however many crops each was cut into."""
+    unmasked: int = 0
 
     def closing(self) -> str:
-        """The line below the table: speed, and where the result was written."""
-        return f"{self.images_per_second:.1f} images/s from files; written to {self.folder}"
+        """The lines below the table: what was measured, speed, and where the result was written."""
+        lines = [self.coverage.plus("that cannot be read", len(self.unreadable)).line(self.measured)]
+        if self.unmasked:
+            defective = self.counts[""] - self.counts["good"]
+            lines.append(
+                f"{self.unmasked} of {defective} defective images have no mask: in the image measures alone, and left"
+                " out of the pixel ones"
+            )
+        if self.counts[""] == self.counts["good"]:
+            lines.append("no defective images: false alarms (FPR) are measured alone")
+        return "\n".join([*lines, f"{self.images_per_second:.1f} images/s from files; written to {self.folder}"])
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for a JSON file; NaN becomes null."""
@@ -71,6 +90,8 @@ class AnomalyEvaluation:
             "dataset": self.dataset,
             "split": self.split,
             "images": self.counts,
+            **self.coverage.to_json(),
+            "defects_without_mask": self.unmasked,
             "unreadable": list(self.unreadable),
             "metrics": finite,
             "images_per_second": round(self.images_per_second, 2),
@@ -104,23 +125,28 @@ class AnomalyEvaluation:
         table = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
         for head in ("kind", "images", *COLUMNS.values()):
             table.add_column(head, no_wrap=True, justify="left" if head == "kind" else "right")
+        cell = lambda value: f"{value:.4f}" if math.isfinite(value) else "-"
         for name in (k for k in self.kinds if self.counts[k]):
             row = [self.metrics.get(f"{name}/{key}", math.nan) for key in COLUMNS]
-            table.add_row(name, str(self.counts[name]), *(f"{v:.4f}" for v in row))
+            table.add_row(name, str(self.counts[name]), *map(cell, row))
         if len(self.kinds) > 1:
-            table.add_row("mean of kinds", "", *(f"{self.mean_over_kinds(key):.4f}" for key in COLUMNS))
-        table.add_row("all", str(self.counts[""]), *(f"{self.metrics.get(key, math.nan):.4f}" for key in COLUMNS))
+            table.add_row("mean of kinds", "", *(cell(self.mean_over_kinds(key)) for key in COLUMNS))
+        table.add_row("all", str(self.counts[""]), *(cell(self.metrics.get(key, math.nan)) for key in COLUMNS))
         return table
 
 
 def kinds_of(dataset: Dataset) -> tuple[str, ...]:
-    """The kinds of defect: all classes but those that mean normal."""
-    return tuple(name for name in dataset.classes if not means_normal(name))
+    """The kinds of defect: all classes but those that mean normal, and `defect` where a mask alone would show one."""
+    kinds = [name for name in dataset.classes if not means_normal(name)]
+    unnamed = any(s.label < 0 and s.mask is not None and not s.normal for s in dataset.samples)
+    return (*kinds, DEFECT) if unnamed and DEFECT not in kinds else tuple(kinds)
 
 
-def kind_of(sample: Sample, dataset: Dataset) -> str:
-    """The sample's kind of defect, or `good`."""
-    return dataset.classes[sample.label] if is_defective(sample, dataset) else "good"
+def kind_of(sample: Sample, dataset: Dataset, mask: np.ndarray) -> str:
+    """The sample's kind of defect, or `good`; of one without a class its mask decides."""
+    if is_defective(sample, dataset):
+        return dataset.classes[sample.label]
+    return DEFECT if not is_normal(sample, dataset) and mask.any() else "good"
 
 
 def bin_edges(thresholds: Thresholds) -> Edges:
@@ -130,26 +156,33 @@ def bin_edges(thresholds: Thresholds) -> Edges:
 
 
 def evaluate_detector(model: AnomalyModel, dataset: Dataset, split: str, progress: bool = True) -> AnomalyEvaluation:
-    """Scores and measures every sample that is known to be normal or defective.
+    """Scores and measures every sample that is known to be normal or defective, by its class or its mask.
+
+    Defective ones without a mask are in the image measures alone.
 
     Raises:
       UserError: not one sample could be measured.
     """
+    judged = tuple(s for s in dataset.samples if s.label >= 0 or has_mask(s, dataset))
+    account = Coverage(len(dataset)).plus("without a class and a mask", len(dataset) - len(judged))
+    dataset = replace(dataset, samples=judged)
     kinds, thresholds = kinds_of(dataset), model.thresholds
     number_of = {name: 1 + i for i, name in enumerate(kinds)}
     sums = metrics.empty(bin_edges(thresholds), len(dataset), len(kinds))
     add = jax.jit(metrics.update)
     unreadable: list[str] = []
     rows: list[dict[str, Any]] = []
+    seen: list[Sample] = []
     counts = dict.fromkeys(("", *kinds, "good"), 0)
     with Progress("evaluating", len(dataset), progress) as counter:
-        for images, masks, at in load_batches(dataset.samples, model.size, model.batch, unreadable):
+        for images, masks, at in load_batches(dataset.samples, model.size, model.batch, unreadable, unmasked=True):
             maps, scores, marked = model.score(images)
             used = at >= 0
             kind = np.zeros(len(at), np.int32)
             for i in np.flatnonzero(used):
                 sample = dataset.samples[at[i]]
-                name = kind_of(sample, dataset)
+                name = kind_of(sample, dataset, masks[i])
+                seen.append(sample)
                 kind[i] = number_of.get(name, 0)
                 counts[name] += 1
                 counts[""] += 1
@@ -160,13 +193,26 @@ def evaluate_detector(model: AnomalyModel, dataset: Dataset, split: str, progres
                 )  # fmt: skip
             regions, _ = region_weights(masks > 0, [dataset.samples[i].id if i >= 0 else "" for i in at])
             weight = used.astype(np.float32)
-            sums = add(sums, maps, masks, regions, weight, scores=scores, kind=kind, position=at)
+            masked = np.array([i >= 0 and has_mask(dataset.samples[i], dataset) for i in at], bool)
+            sums = add(sums, maps, masks, regions, weight, scores=scores, kind=kind, position=at, masked=masked)
             counter.add(int(used.sum()))
     if not rows:
-        raise UserError(f"{dataset.name}: none of its {len(dataset)} samples can be measured: {unreadable[0]}")
+        raise UserError(f"{dataset.name}: {account.line(0)}" + (f"; the first: {unreadable[0]}" if unreadable else ""))
     found = metrics.compute(sums, kinds, image_threshold=thresholds.image, pixel_threshold=thresholds.pixel)
     about = {"checkpoint": model.meta, "evaluated_with": environment()}
-    return AnomalyEvaluation(dataset.name, split, found, counts, rows, tuple(unreadable), counter.rate, about)
+    return AnomalyEvaluation(
+        dataset.name,
+        split,
+        found,
+        counts,
+        rows,
+        tuple(unreadable),
+        counter.rate,
+        about,
+        coverage=account,
+        measured=len({sample.image for sample in seen}) if any(s.crop for s in seen) else len(seen),
+        unmasked=sum(not has_mask(sample, dataset) for sample in seen),
+    )
 
 
 def write_evaluation(
@@ -200,10 +246,13 @@ def draw(model: AnomalyModel, dataset: Dataset, rows: list[dict[str, Any]], path
     from jaxqc.pictures.figures import Row, result_figure
 
     samples = {s.id: s for s in dataset.samples}
-    pairs = [load_sample(samples[row["id"]]) for row in rows]
+    pairs = [load_sample(samples[row["id"]], unmasked=True) for row in rows]
+    truths = [
+        mask if has_mask(samples[row["id"]], dataset) else None for row, (_, mask) in zip(rows, pairs, strict=True)
+    ]
     found = model.inspect([image for image, _ in pairs])
     pictures = []
-    for row, (image, mask), f in zip(rows, pairs, found, strict=True):
+    for row, (image, _), mask, f in zip(rows, pairs, truths, found, strict=True):
         pictures.append(Row(row["id"], image, f.map, mask, label=row["kind"], verdict=f.defective, found=f.mask))
     if pictures:
         result_figure(pictures, path, scale="distance / (2 threshold)")

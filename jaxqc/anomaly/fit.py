@@ -1,5 +1,7 @@
 """`jaxqc fit`: normal images → a fitted, calibrated detector in a folder of its own."""
 
+import json
+import shutil
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
@@ -17,21 +19,28 @@ from jaxqc.anomaly.model import AnomalyModel, save, scaled
 from jaxqc.anomaly.recipe import FitConfig, FitDataConfig, from_stored
 from jaxqc.anomaly.thresholds import Thresholds, by_f1, by_quantile
 from jaxqc.anomaly.training import train_state
+from jaxqc.atomic import REMAINS
 from jaxqc.data.crops import crops
 from jaxqc.data.dataset import Dataset
-from jaxqc.data.grouped import Parts, choose, one_class
+from jaxqc.data.grouped import Parts, choose, good_alone, one_class
+from jaxqc.data.load import has_mask
 from jaxqc.data.normals import is_defective
+from jaxqc.data.problems import printable
 from jaxqc.errors import UserError
 from jaxqc.fields import to_dict
+from jaxqc.lock import LOCK
 from jaxqc.progress import Progress
 from jaxqc.training import record
 from jaxqc.training.cache import enable_compilation_cache
 from jaxqc.training.checkpoint import steps_in
+from jaxqc.training.checksums import SUMS
+from jaxqc.training.folder_sums import PROMISE, close_sums
+from jaxqc.training.golden import save_golden
 
 TRAINING = "training"
 """In a fit's folder: the run of a detector that is trained."""
-UNFINISHED = (TRAINING, "config.json", "meta.json", "golden.npz", "state")
-"""Beginnings of the names that a fit may leave behind when it is ended."""
+UNFINISHED = ("config.json", "meta.json", "golden.npz", SUMS, "state")
+"""Names of what a fit may leave behind when it is ended, beside its training; the next one writes them anew."""
 
 
 @dataclass(frozen=True)
@@ -50,13 +59,36 @@ def divide(dataset: Dataset, config: FitDataConfig, seed: int) -> tuple[Parts, D
     Raises:
       UserError: no normal training images, too few groups, or fewer than `samples`.
     """
-    dataset = crops(dataset, config.crop) if config.crop else dataset
+    dataset = cut(good_alone(dataset), config.crop)
     parts = one_class(dataset, config.held_out, seed)
     if config.samples:
         parts = replace(parts, fit=choose(parts.fit, config.samples, seed))
     val = dataset.split("val")
     labelled = len(dataset.split("test")) and any(is_defective(s, val) for s in val.samples)
     return parts, val if labelled else None
+
+
+def cut(dataset: Dataset, side: int) -> Dataset:
+    """The data as the recipe takes them: in crops, where `side` is not 0, of the images that have a mask or are normal.
+
+    A defective image without a mask cannot be cut: its defect may lie in any of the crops.
+    """
+    if not side:
+        return dataset
+    return crops(replace(dataset, samples=tuple(s for s in dataset.samples if has_mask(s, dataset))), side)
+
+
+def without_defects(parts: Parts) -> tuple[str, ...]:
+    """Lines on the threshold and on what stays unmeasured, where there are no defective images to test on."""
+    defective = sum(is_defective(s, parts.test) for s in parts.test.samples)
+    if defective:
+        return ()
+    return (
+        f"{parts.fit.name}: no defective images to test on; the threshold rests on good images alone:"
+        f" {len(parts.calibrate)} held out, {len(parts.fit)} fitted, no group in both",
+        "not measured: the share of defects that is found, and where; jaxqc evaluate --data measures both on defective"
+        " images in test/KIND, of this set or another",
+    )
 
 
 def fit(
@@ -75,9 +107,23 @@ def fit(
       UserError: what is wrong with data, weights or folder; a sample that cannot be used, unless `data.skip_bad`.
     """
     enable_compilation_cache()
-    folder, detector = None if out is None else Path(out), config.ready
+    if out is None:
+        return _fit(config, data, None, progress, backbone, note)
+    with record.alone_in(out, note):
+        return _fit(config, data, Path(out), progress, backbone, note)
+
+
+def _fit(
+    config: FitConfig,
+    data: Dataset,
+    folder: Path | None,
+    progress: bool,
+    backbone: Backbone | None,
+    note: Callable[[str], None],
+) -> Fitted:
+    detector = config.ready
     if folder is not None:
-        refuse_occupied(folder, resumes=is_trained(detector))
+        begin(folder, is_trained(detector), note)
         stored = to_dict(config)  # refuses a detector that no folder could name
         try:
             from_stored(stored, "recipe")
@@ -87,6 +133,8 @@ def fit(
         backbone = load_backbone(config.backbone)
         for line in backbone.report.lines() if backbone.report else ():
             note(line)
+    if any(s.normal for s in good_alone(data).samples) and not data.classes:
+        note(f"{data.name}: {len(data)} images without a class, a mask or a split: all are taken as good")
     parts, labelled = divide(data, config.data, config.seed)
     bad: list[str] = []
     meta: dict[str, Any] = {"kind": "detector", "dataset": data.name}
@@ -103,7 +151,10 @@ def fit(
     if is_trained(detector) and detector.training.keep == "best":
         thresholds = replace(thresholds, how=f"{thresholds.how}; their loss also chose the step of the training")
     note(f"thresholds: image {thresholds.image:.4g}, pixel {thresholds.pixel:.4g}; {thresholds.how}")
-    meta |= {"fit": used, "calibrate": len(parts.calibrate), "skipped": bad, "weights": backbone.source}
+    for line in without_defects(parts):
+        note(line)
+    meta |= {"fit": used, "calibrate": len(parts.calibrate), "test": len(parts.test), "skipped": bad}
+    meta |= {"weights": backbone.source}
     meta |= {"thresholds": asdict(thresholds)}
     model = AnomalyModel(config, state, backbone.variables, thresholds, meta)
     if folder is None:
@@ -112,18 +163,46 @@ def fit(
     if jax.process_index() == 0:
         record.write_record(folder, config, meta, model.classes, digest)
         _write_golden(folder, model, parts)
-    save(folder, model, {"config": to_dict(config), "data": digest, "metrics": {}, "best": {"step": 0}})
+    save(folder, model, {"config": to_dict(config), "data": digest, "metrics": {}, "best": {"step": 0}, **PROMISE})
+    if jax.process_index() == 0:
+        close_sums(folder)
     return Fitted(model, folder, tuple(bad))
 
 
-def refuse_occupied(folder: Path, resumes: bool) -> None:
-    """Raises UserError where a folder holds a finished fit, or anything but an unfinished one that `resumes`."""
-    inside = [path.name.removeprefix(".") for path in folder.glob("*")]
+def begin(folder: Path, resumes: bool, note: Callable[[str], None]) -> None:
+    """Clears what a fit left that was ended; its training stays, where the new one `resumes` it.
+
+    Raises:
+      UserError: the folder holds a finished fit, a training that is not resumed, or anything else.
+    """
     finished = steps_in(folder / "state")
-    ours = TRAINING in inside and all(name.startswith(UNFINISHED) for name in inside)
-    if finished or (inside and not (resumes and ours)):
-        holds = " (it holds a finished fit)" if finished else ""
-        raise UserError(f"{folder}: not empty{holds}; choose another --out, or remove it")
+    names = (*UNFINISHED, LOCK, *[TRAINING] * resumes)
+    left = sorted(path.name for path in folder.glob("*") if not REMAINS.fullmatch(path.name))
+    foreign = [name for name in left if name not in names]
+    if not foreign and not _is_fits(folder):
+        foreign = [name for name in left if name in ("config.json", "meta.json")]
+    if finished or foreign:
+        holds = "it holds a finished fit" if finished else f"it holds {printable(foreign[0])}"
+        raise UserError(f"{folder}: not empty ({holds}); choose another --out, or remove it")
+    old = [folder / name for name in reversed(UNFINISHED) if name in left]  # last what other processes know it by
+    if old and jax.process_index() == 0:
+        note(f"{folder}: an earlier fit was ended before its end; it is made anew")
+        for path in old:
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+
+
+def _is_fits(folder: Path) -> bool:
+    """True where config.json, if there is one, is a fit's."""
+    try:
+        stored = json.loads((folder / "config.json").read_text("utf-8"))
+    except FileNotFoundError:
+        return not (folder / "meta.json").exists()
+    except (OSError, ValueError):
+        return False
+    return isinstance(stored, dict) and {"backbone", "detector", "decision"} <= stored.keys()
 
 
 def _collected(
@@ -157,7 +236,7 @@ def calibrate(
     """
     scores, peaks, decision = [], [], model.config.decision
     with Progress("calibrating", len(normals), progress) as counter:
-        for images, _, number in load_batches(normals.samples, model.size, model.batch, bad):
+        for images, _, number in load_batches(normals.samples, model.size, model.batch, bad, unmasked=True):
             used = number >= 0
             if used.any():
                 maps, score, _ = model.score(images[used])
@@ -173,9 +252,11 @@ def calibrate(
     if decision.threshold == "quantile":
         return thresholds
     if labelled is None:
-        raise UserError("decision.threshold f1: the data have no labelled split 'val' beside 'test'; use quantile")
+        raise UserError(
+            "decision.threshold f1: no labelled split 'val' beside 'test'; set --decision.threshold quantile"
+        )
     found, labels = [], []
-    for images, _, number in load_batches(labelled.samples, model.size, model.batch, bad):
+    for images, _, number in load_batches(labelled.samples, model.size, model.batch, bad, unmasked=True):
         used = number >= 0
         found.append(model.score(images[used])[1])
         labels.append(np.array([is_defective(labelled.samples[i], labelled) for i in number[used]], bool))
@@ -197,7 +278,7 @@ def _gathered(state: Any) -> Any:
 
 def _write_golden(folder: Path, model: AnomalyModel, parts: Parts) -> None:
     """Two calibration images with their maps, as this machine computes them, for `jaxqc verify`."""
-    images, _, number = next(load_batches(parts.calibrate.samples[:2], model.size, 2, []))
+    images, _, number = next(load_batches(parts.calibrate.samples[:2], model.size, 2, [], unmasked=True))
     images = images[number >= 0]
     arrays: dict[str, Any] = {"image": images, "map": scaled(model, images)}
-    np.savez_compressed(folder / "golden.npz", **arrays, size=np.int32(model.size), step=np.int32(0))
+    save_golden(folder, arrays | {"size": np.int32(model.size), "step": np.int32(0)})

@@ -28,6 +28,7 @@ from jaxqc.metrics.regions import opened, without_specks
 from jaxqc.outputs import OF_IMAGE, Outputs, chosen
 from jaxqc.training.checkpoint import Checkpoints, read
 from jaxqc.training.checksums import DamagedError
+from jaxqc.training.folder_sums import check_folder, check_promise
 from jaxqc.types import Variables
 
 
@@ -206,11 +207,15 @@ def load(path: str | Path, batch: int = 0) -> AnomalyModel:
     if not (folder / "state").is_dir() and (folder / "checkpoints").is_dir():
         raise UserError(f"{folder}: an unfinished fit; the same jaxqc fit command goes on with it")
     try:
+        check_folder(folder)
         flat, record = read(folder / "state" / "0")
+        check_promise(folder, record)
         meta = json.loads((folder / "meta.json").read_text("utf-8"))
         config = from_stored(record["config"], f"{folder}: config")
         config = replace(config, batch=batch or config.batch)
         thresholds = Thresholds(**meta["thresholds"])
+    except UserError:
+        raise
     except (DamagedError, OSError, ValueError, KeyError, TypeError) as e:
         raise UserError(f"{folder}: damaged ({e}); fit again, or copy the whole folder again") from e
     tree = traverse_util.unflatten_dict(flat)

@@ -4,14 +4,16 @@ from dataclasses import replace
 from pathlib import Path
 
 from jaxqc.anomaly.evaluate import AnomalyEvaluation, evaluate_detector, write_evaluation
-from jaxqc.anomaly.fit import divide
+from jaxqc.anomaly.fit import cut, divide
 from jaxqc.anomaly.model import AnomalyModel
-from jaxqc.data.crops import crops
+from jaxqc.data.coverage import Coverage, coverage
 from jaxqc.data.dataset import Dataset
-from jaxqc.data.open import open_data
+from jaxqc.data.grouped import counted, good_alone, side_to_test
+from jaxqc.data.open import layout_of, open_data
 from jaxqc.data.readers import Reader
 from jaxqc.errors import UserError, suggest
-from jaxqc.training.record import evaluation_folder
+from jaxqc.lock import WRITING, locked
+from jaxqc.training.record import data_digest, evaluation_folder
 
 
 def evaluate(
@@ -24,15 +26,16 @@ def evaluate(
     size: int | None = None,
     worst: int = 10,
     progress: bool = True,
-    layout: str | Reader = "auto",
+    layout: str | Reader | None = None,
 ) -> AnomalyEvaluation:
     """Measures a fitted detector, and writes the result below `out` where it is given.
 
     Args:
-      data: a data set or its path; `layout` as in `DataConfig`. Images are cut into crops as for the fit.
+      data: a data set or its path, which needs nothing for training. Images are cut into crops as for the fit.
+      layout: as in `DataConfig`; None = that of the fit where the folder has it, else `auto`.
       out: a folder; "" = `evaluation-SPLIT` in `run`, the fit's folder.
-      split: `test` is the data's test split (`val` where there is none), `train` the normal images that were fitted,
-        `all` every sample.
+      split: `test` is the data's test split (`val` where there is none, every sample where no sample has a split),
+        `train` the normal images that were fitted, `all` every sample.
       size: None, or the one that the detector was fitted at. worst: number of wrong decisions to draw.
 
     Raises:
@@ -40,17 +43,53 @@ def evaluate(
     """
     model.check_size(size)
     options = model.config.data
+    where = str(data) if isinstance(data, str | Path) else None
     if isinstance(data, str | Path):
-        data = open_data(data, options.layout if layout == "auto" else layout, skip_bad=True)
-    if split == "all":
-        part = crops(data, options.crop) if options.crop else data
-    elif split in ("train", "test"):
-        parts, _ = divide(data, options, model.config.seed)
-        part = parts.test if split == "test" else parts.fit
+        data = open_data(data, layout_of(data, layout, options.layout), skip_bad=True)
+    if split == "train":
+        part = divide(data, options, model.config.seed)[0].fit
+        account = Coverage(len(data), {"not fitted": len(data) - len({s.image for s in part.samples})})
+    elif split in ("test", "all"):
+        whole = data if split == "all" else _tested(data, model)
+        part = cut(whole, options.crop)
+        account = coverage(data, whole)
+        uncut = len({s.image for s in whole.samples} - {s.image for s in part.samples})
+        account = account.plus("that cannot be cut into crops (without a mask)", uncut)
     else:
         raise UserError(f"split: {split!r}{suggest(split, ('test', 'train', 'all'))}")
-    folder = evaluation_folder(out, run, split)
-    result = replace(evaluate_detector(model, part, split, progress), folder=folder)
+    folder = evaluation_folder(out, run, split, data=where or data.name)
+    result = evaluate_detector(model, part, split, progress)
+    account = replace(account, left_out={**account.left_out, **result.coverage.left_out})
+    result = replace(result, folder=folder, coverage=account, about={"data": where, **result.about})
     if folder is not None:
-        write_evaluation(result, model, part, folder, worst)
+        with locked(folder, wait=WRITING):
+            write_evaluation(result, model, part, folder, worst)
     return result
+
+
+def _tested(data: Dataset, model: AnomalyModel) -> Dataset:
+    """The samples to test on; all of them where no sample has a split, unless they are those of the fit.
+
+    Raises:
+      UserError: there are none.
+    """
+    unsplit = not any(sample.split for sample in data.samples)
+    part = data if unsplit else side_to_test(data)
+    if not len(part) or (unsplit and _fitted(data, model)):
+        found = "it holds the images that were fitted" if len(part) else f"it has {counted(data)}"
+        raise UserError(
+            f"{data.name}: nothing to test on ({found}); give test images in test/KIND or with split 'test', or measure"
+            " all with --split all"
+        )
+    return part
+
+
+def _fitted(data: Dataset, model: AnomalyModel) -> bool:
+    """True where good images alone are those of the fit, by their ids."""
+    if good_alone(data) is data:
+        return False
+    try:
+        fitted = divide(data, model.config.data, model.config.seed)[0].fit
+    except UserError:  # too few of them to have been fitted
+        return False
+    return data_digest(fitted) == model.meta.get("data_digest")

@@ -63,7 +63,7 @@ def by_f1(scores: Float[np.ndarray, " n"], labels: Bool[np.ndarray, " n"], norma
       0.9
     """
     if labels.all() or not labels.any():
-        raise UserError("threshold f1: needs normal and defective images in split val; use decision.threshold quantile")
+        raise UserError("threshold f1: needs normal and defective images in val; set --decision.threshold quantile")
     best, at = ranking.f1_max(ranking.image_groups(scores.astype(np.float64), labels, np.ones(len(labels), bool)))
     how = f"largest F1 ({float(best):.3f}) on {len(labels)} labelled validation images; pixels: {normal.how}"
     return Thresholds(float(at), normal.pixel, how, normal.low, normal.high)

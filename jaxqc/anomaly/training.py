@@ -8,6 +8,7 @@ from typing import Any
 from jaxqc.anomaly.detectors.base import Trained, TrainingConfig
 from jaxqc.anomaly.features import Backbone
 from jaxqc.anomaly.recipe import FitConfig
+from jaxqc.atomic import REMAINS
 from jaxqc.config import DataConfig, ModelConfig, Phase, TrainConfig
 from jaxqc.data.dataset import ArrayDataset, Dataset
 from jaxqc.data.grouped import Parts
@@ -16,8 +17,9 @@ from jaxqc.data.screening import usable
 from jaxqc.errors import UserError
 from jaxqc.kinds import UNFINISHED_FIT
 from jaxqc.training import loop
-from jaxqc.training.checkpoint import read, refuse_other_recipe, variables_of
+from jaxqc.training.checkpoint import read, refuse_other_recipe, steps_in, variables_of
 from jaxqc.training.checksums import DamagedError
+from jaxqc.training.folder_sums import check_folder
 from jaxqc.training.record import weights_digest
 
 
@@ -77,6 +79,8 @@ def train_state(
     """
     recipe = training_config(config, detector, weights_digest(backbone.variables))
     refuse_foreign(folder, recipe)
+    if steps_in(folder / "checkpoints"):
+        check_folder(folder)
     train, skipped = _usable(parts.fit, config, recipe)
     held_out, _ = _usable(parts.calibrate, config, recipe)
     bad += skipped
@@ -111,7 +115,7 @@ def refuse_foreign(folder: Path, recipe: DetectorTrainConfig) -> None:
 
 def _unwritten(folder: Path) -> bool:
     """True where there is only what a process leaves that was killed before its first file was whole."""
-    return all(path.name.startswith(".") and path.name.endswith(".part") for path in folder.iterdir())
+    return all(REMAINS.fullmatch(path.name) for path in folder.iterdir())
 
 
 def _usable(

@@ -15,9 +15,12 @@ from jaxqc.cli import convert, data, evaluate, export, fit, inspect, ledger, pre
 from jaxqc.cli.parser import Parser
 from jaxqc.cli.recipe_flags import choice_flags, fields_of, recipe_flags, shown, shown_choices
 from jaxqc.errors import UserError
+from jaxqc.interrupt import causes, was_interrupted
 
 USER_ERRNO = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST,
               errno.EISDIR, errno.ENAMETOOLONG, errno.ENOENT)  # fmt: skip
+# Libraries that write by themselves have no OSError for it.
+DISK_FULL = ("No space left on device", "Disk quota exceeded", "database or disk is full", "File too large")
 
 
 @runtime_checkable
@@ -64,21 +67,40 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code; `argv` without the program's name, None = the process's own."""
     try:
         args = parse(list(sys.argv[1:] if argv is None else argv) or ["--help"])
-        return VERBS[args.name].run(args)
-    except UserError as e:
-        print(f"jaxqc: {' '.join(str(e).split())}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("jaxqc: interrupted", file=sys.stderr)
-        return 130
+        code = VERBS[args.name].run(args)
+        sys.stdout.flush()  # else it fails after this, where nobody catches it
+        return code
     except BrokenPipeError:  # the reader of our output went away, as `| head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _mute()
         return 141
-    except OSError as e:
-        if e.errno not in USER_ERRNO:
+    except (Exception, KeyboardInterrupt) as e:
+        line, code = _told(e)
+        if not line:
             raise
-        print(f"jaxqc: {e.filename or 'disk'}: {e.strerror}", file=sys.stderr)
-        return 2
+        try:
+            sys.stdout.flush()
+        except OSError:  # its disk is the full one
+            _mute()
+        print(f"jaxqc: {' '.join(line.split())}", file=sys.stderr)
+        return code
+
+
+def _mute() -> None:
+    """Sends what is still to be printed nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _told(error: BaseException) -> tuple[str, int]:
+    """The line for the user and the exit code; "" where it is none of theirs."""
+    if was_interrupted(error):
+        return "interrupted", 130
+    if isinstance(error, UserError):
+        return str(error), 2
+    if isinstance(error, OSError) and error.errno in USER_ERRNO:
+        room = "; make room and run the same command again" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
+        return f"{error.filename or 'disk'}: {error.strerror}{room}", 2
+    full = next((words for one in causes(error) for words in DISK_FULL if words in str(one)), "")
+    return f"{full}; make room and run the same command again" if full else "", 2
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:

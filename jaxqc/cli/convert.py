@@ -22,6 +22,7 @@ def add(verbs: Any) -> Parser:
     add("out", metavar="OUT", help="the .npz to write")
     add("--model", metavar="NAME", help="resnet18, resnet50_cbam, dinov2_vits14, ...")
     add("--layers", metavar="LIST", help="layers that are needed, as 1,2,3 (default: all whole ones)")
+    add("--prefix", metavar="TEXT", help="the encoder's names begin so (default: where most of it stands)")
     add("--head", action="store_true", help="take the classifier too")
     add("--seed", type=int, default=0, help="draws what lies behind gates that the file does not bring")
     return parser
@@ -36,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(f"{out}: our own format ends in .npz")
     if out.exists() and Path(args.file).exists() and out.samefile(args.file):
         raise UserError(f"{out}: would replace its source; choose another name")
-    read = load_weights(args.file, args.model, layers_of(args.layers), args.head, args.seed)
+    read = load_weights(args.file, args.model, layers_of(args.layers), args.head, args.seed, args.prefix)
     save_weights(out, read)
     print("\n".join(read.report.lines()))
     print(f"source {read.source}, SHA-256 {read.sha256}\nwritten to {out}")

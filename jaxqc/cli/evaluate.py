@@ -27,10 +27,12 @@ def add(verbs: Any) -> Parser:
     text = "Measure a trained network or fitted detector: metrics per class and overall, worst cases as pictures."
     parser = add_verb(verbs, "evaluate", text, EXAMPLES)
     add_checkpoint(parser)
-    parser.add_argument("--data", required=True, metavar="DIR", help="data set with masks")
+    parser.add_argument("--data", required=True, metavar="DIR", help="data set with masks, for a detector also without")
     add_layout(parser)
     add_keys(parser)
-    parser.add_argument("--protocol", choices=("index", "seed", "field"), help="default: the run's own")
+    parser.add_argument(
+        "--protocol", choices=("index", "seed", "field"), help="default: the run's own; of other data their split"
+    )
     parser.add_argument(
         "--split",
         choices=("test", "train", "all", "val", "select", "labeled", "unlabeled"),
@@ -67,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
         worst=args.worst,
         progress=not args.quiet,
         protocol=args.protocol,
-        layout=args.layout,
+        layout=args.layout if "--layout" in args.given else None,
         keys=keys(args),
         splits=args.splits,
         window=args.window or None,

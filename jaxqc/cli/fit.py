@@ -19,7 +19,7 @@ Any field of the recipe is a flag:
 def add(verbs: Any) -> Parser:
     """Adds the verb's parser."""
     parser = add_verb(verbs, "fit", "Fit a detector to normal images and calibrate its threshold.", EXAMPLES)
-    add_recipe(parser, "data set with normal images in split train", "folder of the fit")
+    add_recipe(parser, "data set with normal images in split train, or a folder of them", "folder of the fit")
     return parser
 
 
@@ -44,5 +44,8 @@ def run(args: argparse.Namespace) -> int:
     result = api.fit(config, args.data, out, progress=main_process and not args.quiet, note=note)
     if main_process:
         print(f"{out}: {config.name} fitted to {result.model.meta['fit']} normal images")
-        print(f"next: jaxqc evaluate --checkpoint {out} --data {args.data}")
+        verb = f"evaluate --checkpoint {out} --data {args.data}"
+        if not result.model.meta["test"]:
+            verb = f"inspect --checkpoint {out} --images DIR --out inspection"
+        print(f"next: jaxqc {verb}")
     return unreadable(result.skipped)

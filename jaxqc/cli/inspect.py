@@ -14,6 +14,7 @@ A manifest (.csv, .tsv, .txt, .parquet) has the columns `image` and `lot`, and a
 `machine` and `time`; further ones are kept. In a folder, a subfolder is a lot. The same command again goes on where it
 ended. Warnings, such as times that were not read, are printed at the end, a line a kind.
 Exit code 1: done, but some files could not be inspected; OUT/problems.csv has them with the reasons.
+A corrected manifest moves its images to the lots that it names; a picture may lie in several lots.
 """
 
 
@@ -40,6 +41,7 @@ def add(verbs: Any) -> Parser:
 def run(args: argparse.Namespace) -> int:
     """Inspects, prints lots and suppliers, and lists files that could not be used."""
     from jaxqc import api
+    from jaxqc.data.problems import printable
     from jaxqc.inspection.rules import load_rules
     from jaxqc.inspection.tables import show_lots, show_suppliers
 
@@ -62,6 +64,11 @@ def run(args: argparse.Namespace) -> int:
     show_suppliers(found.suppliers)
     known = f", {found.known} were there already or are copies" if found.known else ""
     print(f"{found.new} images into {found.ledger}{known}; {found.images_per_second:.1f} images/s")
+    if found.corrected:
+        print(f"{found.corrected} images lay in another lot, or were described otherwise, before: corrected;"
+              f" {found.out / 'problems.csv'} has them")  # fmt: skip
+    for lot in found.empty:
+        print(f"note: of lot {printable(lot)!r} no image could be inspected", file=sys.stderr)
     print(f"report: {found.report}")
     warned(found.warnings, found.out / "problems.csv")
     return unreadable(found.reasons, found.bad, found.out / "problems.csv")

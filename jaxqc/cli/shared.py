@@ -49,11 +49,15 @@ def load_model(args: argparse.Namespace) -> Any:
     """The model of `--checkpoint`, `--which` and `--batch`."""
     from jaxqc import api
     from jaxqc.training.cache import enable_compilation_cache
+    from jaxqc.training.folder_sums import unlisted
 
     if args.batch < 1:
         raise UserError(f"--batch: {args.batch} must be 1 or more")
     enable_compilation_cache()
-    return api.load(args.checkpoint, args.which, batch=args.batch)
+    model = api.load(args.checkpoint, args.which, batch=args.batch)
+    if line := unlisted(Path(args.checkpoint)):
+        print(line, file=sys.stderr)
+    return model
 
 
 def add_window(parser: Parser) -> None:

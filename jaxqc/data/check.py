@@ -4,15 +4,16 @@ import hashlib
 import os
 from collections import Counter, defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from jaxqc.data.consistency import Facts, class_name, set_problems
+from jaxqc.data.consistency import Facts, class_name, mask_problems, set_problems
 from jaxqc.data.dataset import Dataset, Sample
 from jaxqc.data.decode import MAX_PIXELS, read_image
+from jaxqc.data.label_maps import LabelMaps, Read, label_shares, label_tables, note_masks
 from jaxqc.data.load import cut, in_threads, read_masks
 from jaxqc.data.open import Keys, scan_data
 from jaxqc.data.problems import Problem, printable
@@ -45,6 +46,8 @@ class DataReport:
     foreground: dict[str, float]
     """Mean share of defect pixels by class, over the readable masks."""
     problems: list[Problem]
+    labels: dict[str, dict[str, float]] = field(default_factory=dict)
+    """Share of pixels of label maps by class (last those without one), in each split and in all."""
 
     @property
     def errors(self) -> list[Problem]:
@@ -77,7 +80,12 @@ class DataReport:
         sizes += ["..."] if len(self.sizes) > 5 else []
         kinds = ", ".join(f"{k} ({n})" for k, n in self.channels.items())
         head = f"{self.path}: {self.name}, {sum(self.counts.values())} samples"
-        parts = [Text(head), counts, Text(f"sizes: {', '.join(sizes) or '-'}; channels: {kinds or '-'}")]
+        parts = [
+            Text(head),
+            counts,
+            *label_tables(self.labels, [*splits, "all"]),
+            Text(f"sizes: {', '.join(sizes) or '-'}; channels: {kinds or '-'}"),
+        ]
         if self.problems:
             problems = Table("severity", "kind", "where", "problem")
             for p in [*self.errors, *self.warnings][:limit]:
@@ -118,10 +126,29 @@ def check_path(
       >>> report.ok
       True
     """
-    dataset, found = scan_data(path, layout, keys)
-    facts = _look(dataset, max_pixels, progress)
+    dataset, found = scan_data(path, layout, keys, plain=True)
+    return report_of(path, dataset, found, max_pixels, progress)
+
+
+def report_of(
+    path: str | Path,
+    dataset: Dataset,
+    found: list[Problem],
+    max_pixels: int = MAX_PIXELS,
+    progress: Progress | None = None,
+    maps: LabelMaps | None = None,
+) -> DataReport:
+    """Checks an index whose reading `found` problems already; with `maps` its masks are label maps.
+
+    Examples:
+      >>> report_of("nowhere", Dataset("none", (), ()), []).ok
+      False
+    """
+    facts = _look(dataset, max_pixels, progress, maps)
+    found = [*found]
     reported = {(p.where, p.kind) for p in found}
     found += [p for p in set_problems(dataset, facts) if (p.where, p.kind) not in reported]
+    found += mask_problems(dataset, facts) if maps is None else maps.problems([f.labels for f in facts])
     shares: dict[str, list[float]] = defaultdict(list)
     for sample, fact in zip(dataset.samples, facts, strict=True):
         if fact.share is not None:
@@ -134,6 +161,7 @@ def check_path(
         channels=dict(Counter("grey" if f.channels == 1 else "colour" for f in facts if f.channels).most_common()),
         foreground={name: float(np.mean(v)) for name, v in shares.items()},
         problems=found,
+        labels={} if maps is None else label_shares(dataset, facts, maps.classes),
     )
 
 
@@ -148,22 +176,26 @@ def check_dataset(dataset: Dataset, max_pixels: int = MAX_PIXELS, progress: Prog
     return set_problems(dataset, _look(dataset, max_pixels, progress))
 
 
-def _look(dataset: Dataset, max_pixels: int, progress: Progress | None) -> list[Facts]:
+def _look(dataset: Dataset, max_pixels: int, progress: Progress | None, maps: LabelMaps | None = None) -> list[Facts]:
     facts: list[Facts] = []
-    for done, fact in enumerate(in_threads(lambda s: _look_at(s, max_pixels), dataset.samples), 1):
+    for done, fact in enumerate(in_threads(lambda s: _look_at(s, max_pixels, maps), dataset.samples), 1):
         facts.append(fact)
         if progress is not None:
             progress(done, len(dataset))
     return facts
 
 
-def _look_at(sample: Sample, max_pixels: int) -> Facts:
+def _look_at(sample: Sample, max_pixels: int, maps: LabelMaps | None = None) -> Facts:
     facts = Facts()
 
     def add(kind: str, message: str, severity: str = "error") -> None:
         facts.problems.append(Problem(sample.id, kind, message, "error" if severity == "error" else "warning"))
 
-    image, mask = _decode_stored(sample, add) if isinstance(sample, StoredSample) else _decode(sample, max_pixels, add)
+    image, mask = (
+        _decode_stored(sample, add)
+        if isinstance(sample, StoredSample)
+        else _decode(sample, max_pixels, add, read_masks if maps is None else maps.read)
+    )
     name = printable(sample.image)
     if image is not None and mask is not None and image.shape[:2] != mask.shape:
         sizes = f"the mask is {mask.shape[1]} x {mask.shape[0]} and its image {image.shape[1]} x {image.shape[0]}"
@@ -173,8 +205,11 @@ def _look_at(sample: Sample, max_pixels: int) -> Facts:
             image, mask = (a if a is None else cut(a, sample) for a in (image, mask))
         except UserError as e:
             add("crop", str(e))
-    if mask is not None:
+    if mask is not None and maps is not None:
+        facts.labels = np.bincount(np.minimum(mask, len(maps.classes)).ravel(), minlength=len(maps.classes) + 1)
+    elif mask is not None:
         facts.share = float(mask.mean())
+        note_masks(sample, max_pixels, facts)
     elif sample.normal and image is not None:
         facts.share = 0.0
     if image is not None:
@@ -185,12 +220,12 @@ def _look_at(sample: Sample, max_pixels: int) -> Facts:
             add("tiny", f"{name}: only {facts.size} pixels; is it the right file?", "warning")
         elif image.min() == image.max():
             add("constant", f"{name}: every pixel is {image.min()}; is it the right file?", "warning")
-    if mask is not None and mask.all():
+    if facts.share == 1 and mask is not None:
         add("full-mask", f"{printable(sample.mask)}: every pixel is defect; is it inverted?", "warning")
     return facts
 
 
-def _decode(sample: Sample, max_pixels: int, add: Add) -> Decoded:
+def _decode(sample: Sample, max_pixels: int, add: Add, read: Read) -> Decoded:
     image = mask = None
     masks = (sample.mask, *sample.more_masks)
     for file in (sample.image, *masks):
@@ -203,7 +238,7 @@ def _decode(sample: Sample, max_pixels: int, add: Add) -> Decoded:
             add("undecodable", str(e))
     if all(file is not None and os.path.exists(file) for file in masks):
         try:
-            mask = read_masks(sample, max_pixels)
+            mask = read(sample, max_pixels)
         except UserError as e:
             add("bad-mask", str(e))
     return image, mask

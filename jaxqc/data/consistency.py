@@ -3,6 +3,8 @@
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from jaxqc.data.dataset import Dataset, Sample
 from jaxqc.data.normals import is_normal
 from jaxqc.data.problems import Problem, printable
@@ -17,6 +19,16 @@ class Facts:
     channels: int = 0
     digest: bytes = b""
     share: float | None = None
+    labels: np.ndarray | None = None
+    """Pixels of a label map by class and, last, those of none."""
+    lossy: str = ""
+    """Compression of a mask that changes values."""
+    rounded: int = 0
+    """Pixels of such a mask that are neither near 0 nor near 255."""
+    turned: bool = False
+    """A mask whose palette shows another index than 0 as black."""
+    classes: bool = False
+    """A mask with class numbers beside 255."""
 
 
 def set_problems(dataset: Dataset, facts: list[Facts]) -> list[Problem]:
@@ -50,6 +62,35 @@ def set_problems(dataset: Dataset, facts: list[Facts]) -> list[Problem]:
     if len(sizes) > 1:
         message = f"{len(sizes)} different image sizes; training needs data.size to resize them"
         out.append(Problem(dataset.name, "sizes", message, "warning"))
+    return out
+
+
+def mask_problems(dataset: Dataset, facts: list[Facts]) -> list[Problem]:
+    """Warnings of binary masks whose values are not taken as they stand in the file: one for each kind."""
+    named = list(zip(dataset.samples, facts, strict=True))
+    lossy = [(printable(s.mask), f) for s, f in named if f.lossy]
+    turned = [printable(s.mask) for s, f in named if f.turned]
+    numbered = [printable(s.mask) for s, f in named if f.classes]
+    out = []
+    if lossy:
+        pixels = sum(f.rounded for _, f in lossy)
+        message = (
+            f"{len(lossy)} masks (the first: {lossy[0][0]}) are {lossy[0][1].lossy}, which changes values: {pixels}"
+            " of their pixels are neither near 0 nor near 255 and were rounded; save masks as PNG"
+        )
+        out.append(Problem(dataset.name, "lossy-mask", message, "warning"))
+    if numbered:
+        message = (
+            f"{len(numbered)} masks (the first: {numbered[0]}) hold small numbers beside 255, which alone was taken for"
+            " the defect; if they are label maps, name their classes in manifest.json"
+        )
+        out.append(Problem(dataset.name, "label-values", message, "warning"))
+    if turned:
+        message = (
+            f"{len(turned)} masks (the first: {turned[0]}) have a palette that shows index 0 in a colour and another as"
+            " black: black was taken for the background; save masks as grey, 255 = defect"
+        )
+        out.append(Problem(dataset.name, "palette-reversed", message, "warning"))
     return out
 
 

@@ -28,6 +28,7 @@ from PIL import (
     WebPImagePlugin,
 )
 
+from jaxqc.data.mask_files import binary_indices, lossy, palette_colors
 from jaxqc.data.problems import printable
 from jaxqc.errors import UserError
 
@@ -116,8 +117,8 @@ def read_mask(path: str | Path, max_pixels: int = MAX_PIXELS, nonzero: bool = Fa
     """Decodes a binary mask: 1 = defect, where the value is above 128 of 255 (a mask of only 0 and 1: where it is 1).
 
     With `nonzero`, every value but 0 is defect (the values of such a mask distinguish kinds of defects). A file of 16
-    bits that holds no value above 255 is read as one of 8. A mask with a colour palette holds indices: its palette is
-    not looked at. Transparent pixels are background.
+    bits that holds no value above 255 is read as one of 8. A mask with a colour palette holds indices; where its
+    palette shows another of two indices than 0 as black, that one is background. Transparent pixels are background.
 
     Raises:
       UserError: as `read_image`; also a mask in colour, and one with values above 1 but none above 128 (class indices,
@@ -130,7 +131,9 @@ def read_mask(path: str | Path, max_pixels: int = MAX_PIXELS, nonzero: bool = Fa
     """
     with _opened(path, max_pixels) as im:
         palette = im.mode == "P" and not _grey_palette(im)
-        values = np.array(im) if palette else _channels(im, printable(path))
+        values = binary_indices(np.array(im), palette_colors(im)) if palette else _channels(im, printable(path))
+    if nonzero and (kind := lossy(path)):
+        raise UserError(f"{printable(path)}: {kind} changes values that distinguish defects; save it as PNG")
     if nonzero:
         return (values.reshape(*values.shape[:2], -1) != 0).any(2).astype(np.uint8)
     if values.ndim == 3:
@@ -146,7 +149,7 @@ def read_mask(path: str | Path, max_pixels: int = MAX_PIXELS, nonzero: bool = Fa
         found = ", ".join(map(str, np.unique(values)[:6]))
         raise UserError(
             f"{printable(path)}: not a binary mask: no value above 128 (values {found}{', ...' * (peak > 6)});"
-            " save it with 255 = defect and 0 = background"
+            " save it with 255 = defect and 0 = background, or name the classes of a label map in manifest.json"
         )
     return (values > 128).astype(np.uint8)
 
@@ -154,8 +157,8 @@ def read_mask(path: str | Path, max_pixels: int = MAX_PIXELS, nonzero: bool = Fa
 def read_values(path: str | Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """The values of a label map as they are stored: [h w], uint8 or uint16, or [h w 3] uint8 of a map in colour.
 
-    A map with a colour palette holds indices: its palette is not looked at. One of a bit a pixel holds 0 and 1. Raises
-    `UserError` as `read_image` does.
+    A map with a colour palette holds indices. One of a bit a pixel holds 0 and 1. Raises `UserError` as `read_image`
+    does.
 
     Examples:
       >>> Image.fromarray(np.array([[0, 3]], np.uint8)).save("labels.png")
@@ -164,6 +167,19 @@ def read_values(path: str | Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """
     with _opened(path, max_pixels) as im:
         return np.array(im).astype(np.uint8) if im.mode in ("P", "1") else _channels(im, printable(path))
+
+
+def read_palette(path: str | Path, max_pixels: int = MAX_PIXELS) -> UInt8[np.ndarray, "n 3"] | None:
+    """The colours of a mask's palette by index; None where it has none, or a grey one. Decodes no pixels.
+
+    Examples:
+      >>> Image.fromarray(np.array([[0, 3]], np.uint8)).save("labels.png")
+      >>> read_palette("labels.png") is None
+      True
+    """
+    with _opened(path, max_pixels, load=False) as im:
+        colors = palette_colors(im) if im.mode == "P" else np.zeros((0, 3), np.uint8)
+    return None if (colors == colors[:, :1]).all() else colors
 
 
 @contextmanager

@@ -6,11 +6,12 @@ ranking of `jaxqc.data.splits`: not from the order of the index, nor from how ma
 """
 
 import dataclasses
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from jaxqc.data.dataset import Dataset, Sample
-from jaxqc.data.normals import is_defective, is_normal, normals
+from jaxqc.data.normals import SHOWN, is_defective, is_normal, normals
 from jaxqc.data.problems import printable
 from jaxqc.data.splits import rank
 from jaxqc.errors import UserError
@@ -28,7 +29,7 @@ class Parts:
     calibrate: Dataset
     """Normal samples only, unseen by `fit`."""
     test: Dataset
-    """Normal and defective samples."""
+    """Normal and defective samples; none where the data are good images alone."""
 
 
 def group_of(sample: Sample) -> str:
@@ -79,19 +80,20 @@ def one_class(dataset: Dataset, share: float = CALIBRATION, seed: int = 0) -> Pa
 
     The threshold is calibrated on the normals of a published `val` beside a `test`; where there is none, on `share` of
     the training groups, held out by `hold_out`. Left out are defective training samples (KolektorSDD2 has them) and
-    normal ones of which the group is also in the test set, or in the published `val`.
+    normal ones of which the group is also in the test set, or in the published `val`. Good images alone (`good_alone`)
+    are all for training.
 
     Raises:
-      UserError: no normal training samples or too few groups of them, or nothing to test on.
+      UserError: no normal training samples, or too few groups of them.
     """
-    test = dataset.split("test")
-    published = _without(normals(dataset.split("val")), test) if len(test) else dataset.split("test")
-    test = test if len(test) else dataset.split("val")
+    dataset, test = good_alone(dataset), side_to_test(dataset)
+    published = _without(normals(dataset.split("val")), test) if len(dataset.split("test")) else dataset.split("test")
     train = _without(_without(normals(dataset.split("train")), test), published)
-    if not len(train) or not len(test):
+    if not len(train):
         raise UserError(
-            f"{dataset.name}: needs normal samples (class good, Free, ...) with split 'train' and others, of other"
-            " groups, with split 'test' or 'val'; name them in an index.csv, or give a set in a published layout"
+            f"{dataset.name}: needs normal samples with split 'train', of groups that are not in split 'test' or 'val';"
+            f" found {counted(dataset)}. Name their class ({SHOWN}) and split in an index.csv, or give a folder"
+            " train/good"
         )
     if len(published):
         return Parts(train, published, test)
@@ -99,13 +101,60 @@ def one_class(dataset: Dataset, share: float = CALIBRATION, seed: int = 0) -> Pa
     return Parts(train.split("train"), train.split("val"), test)
 
 
+def good_alone(dataset: Dataset) -> Dataset:
+    """A set in which nothing says otherwise, as normal samples of split `train`; any other set as it is.
+
+    These are sets of normal samples without a split, and sets without any class, mask or split: plain folders.
+
+    Examples:
+      >>> from pathlib import Path
+      >>> alone = good_alone(Dataset("images", (), (Sample("a", Path("a.png")), Sample("b", Path("b.png")))))
+      >>> [(sample.normal, sample.split) for sample in alone.samples]
+      [(True, 'train'), (True, 'train')]
+    """
+    samples = dataset.samples
+    unknown = not dataset.classes and all(s.label < 0 and s.mask is None and not s.normal for s in samples)
+    if any(s.split for s in samples) or not (unknown or all(is_normal(s, dataset) for s in samples)):
+        return dataset
+    return dataclasses.replace(
+        dataset, samples=tuple(dataclasses.replace(s, normal=True, split="train") for s in samples)
+    )
+
+
+def side_to_test(dataset: Dataset) -> Dataset:
+    """The samples to test on by the split column: `test`, or `val` where there is no `test` (possibly none)."""
+    test = dataset.split("test")
+    return test if len(test) else dataset.split("val")
+
+
+def counted(dataset: Dataset) -> str:
+    """The samples by split and by what is known of them, for messages.
+
+    Examples:
+      >>> from pathlib import Path
+      >>> samples = Sample("a", Path("a.png"), label=0, split="test"), Sample("b", Path("b.png"))
+      >>> counted(Dataset("d", ("good",), samples))
+      "1 normal of split 'test', 1 of no class without a split"
+    """
+    kinds = Counter(
+        ("normal" if is_normal(s, dataset) else "defective" if is_defective(s, dataset) else "of no class", s.split)
+        for s in dataset.samples
+    )
+    said = (
+        f"{n} {kind} " + (f"of split {split!r}" if split else "without a split") for (kind, split), n in kinds.items()
+    )
+    return ", ".join(said) or "no samples"
+
+
 def propose_split(dataset: Dataset, share: float, seed: int = 0, mixed: bool = False) -> Dataset:
     """Gives the samples of a set that comes without a split the splits `train` and `test`, whole groups each.
 
     Groups with a defect are for testing, and `share` of the others train; with `mixed` (where every group has a defect)
-    the share is one of all groups, and their defective samples are in split `train` too. Where there are too few groups
-    to choose from, nothing trains.
+    the share is one of all groups, and their defective samples are in split `train` too. Normal samples alone all
+    train. Where there are otherwise too few groups to choose from, nothing trains.
     """
+    if all(is_normal(s, dataset) and not s.split for s in dataset.samples):
+        return good_alone(dataset)
     defective = {group_of(s) for s in dataset.samples if is_defective(s, dataset)}
     normal = {group_of(s) for s in dataset.samples if is_normal(s, dataset)}
     candidates = normal | defective if mixed else normal - defective

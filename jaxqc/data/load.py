@@ -12,6 +12,7 @@ from jaxtyping import UInt8
 
 from jaxqc.data.dataset import ArrayDataset, Dataset, Sample
 from jaxqc.data.decode import MAX_PIXELS, read_image, read_mask
+from jaxqc.data.normals import is_normal
 from jaxqc.data.problems import Problem, printable, refuse
 from jaxqc.data.resizing import resize_image, resize_mask
 from jaxqc.data.splits import salt_and_pepper
@@ -23,8 +24,10 @@ T = TypeVar("T")
 Pair = tuple[UInt8[np.ndarray, "h w c"], UInt8[np.ndarray, "h w"]]
 
 
-def load_sample(sample: Sample, size: int = 0, max_pixels: int = MAX_PIXELS) -> Pair:
+def load_sample(sample: Sample, size: int = 0, max_pixels: int = MAX_PIXELS, unmasked: bool = False) -> Pair:
     """One sample's image and mask ({0, 1}), cropped, resized to `size` x `size` (0 keeps them), with noise applied.
+
+    unmasked: give zeros where there is no mask, for callers that know which samples have none (`has_mask`).
 
     Raises:
       UserError: a file cannot be decoded, there is no mask though the sample is not normal, or it is not of the
@@ -38,7 +41,7 @@ def load_sample(sample: Sample, size: int = 0, max_pixels: int = MAX_PIXELS) -> 
       >>> image.shape, mask.shape
       ((16, 16, 3), (16, 16))
     """
-    if sample.mask is None and (isinstance(sample, StoredSample) or not sample.normal):
+    if not unmasked and sample.mask is None and (isinstance(sample, StoredSample) or not sample.normal):
         raise UserError(f"{printable(sample.image)}: no mask for {sample.id!r}; add one (all zero = no defect)")
     if isinstance(sample, StoredSample):
         image, mask = sample.read()
@@ -56,6 +59,16 @@ def load_sample(sample: Sample, size: int = 0, max_pixels: int = MAX_PIXELS) -> 
     if sample.noise:
         image = salt_and_pepper(image, sample.id, sample.noise)
     return (resize_image(image, size), resize_mask(mask, size)) if size else (image, mask)
+
+
+def has_mask(sample: Sample, dataset: Dataset) -> bool:
+    """True where it is known which of the sample's pixels are defect: it has a mask, or is normal.
+
+    Examples:
+      >>> has_mask(Sample("a", Path("a.png"), label=0), Dataset("tiny", ("hole",), ()))
+      False
+    """
+    return sample.mask is not None or is_normal(sample, dataset)
 
 
 def read_masks(sample: Sample, max_pixels: int = MAX_PIXELS) -> UInt8[np.ndarray, "h w"]:

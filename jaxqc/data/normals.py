@@ -7,25 +7,63 @@ and without that word is neither: nobody has looked at it.
 
 import dataclasses
 import re
+import unicodedata
 
 from jaxqc.data.dataset import Dataset, Sample
 
 NORMAL = "good"
 """The class of normal samples in the readers of anomaly-detection sets, MVTec AD's own name."""
 NAMES = frozenset(
-    {"good", "ok", "free", "normal", "nodefect", "nodefects", "nondefective", "defectfree", "faultfree", "anomalyfree"}
+    {
+        *("good", "ok", "okay", "free", "normal", "normals", "clean", "pass", "passed", "none", "flawless", "intact"),
+        *("nodefect", "nodefects", "noanomaly", "noanomalies", "nofault", "nofaults", "nondefective", "undamaged"),
+        *("defectfree", "faultfree", "anomalyfree", "flawfree", "defectless", "conforming", "acceptable", "accepted"),
+        *(
+            "正常",
+            "正常品",
+            "正常样本",
+            "正常樣本",
+            "正常件",
+            "合格",
+            "合格品",
+            "良品",
+            "良好",
+            "好品",
+            "正品",
+            "优良",
+            "優良",
+        ),
+        *(
+            "无缺陷",
+            "無缺陷",
+            "无瑕疵",
+            "無瑕疵",
+            "无异常",
+            "無異常",
+            "无不良",
+            "無不良",
+            "欠陥なし",
+            "異常なし",
+            "정상",
+            "양품",
+        ),
+    }
 )
 """Class names that mean normal, in small letters without spaces, `_` and `-`."""
+SHOWN = "good, ok, normal, pass, clean, none, defect_free, 正常, 合格, 良品, 无缺陷, ..."
+"""Some of them, for messages."""
 
 
 def means_normal(name: str) -> bool:
-    """True where a class or folder name says that nothing is wrong (`good`, `Free`, `defect-free`, ...).
+    """True where a class or folder name says that nothing is wrong (`good`, `Free`, `defect-free`, `正常`, ...).
+
+    Capitals, spaces, `_`, `-` and full-width letters do not matter.
 
     Examples:
-      >>> means_normal("defect-free"), means_normal("scratch")
-      (True, False)
+      >>> means_normal("defect-free"), means_normal("scratch"), means_normal("正常")
+      (True, False, True)
     """
-    return re.sub(r"[\s_-]+", "", name.casefold()) in NAMES
+    return re.sub(r"[\s_-]+", "", unicodedata.normalize("NFKC", name).casefold()) in NAMES
 
 
 def is_normal(sample: Sample, dataset: Dataset) -> bool:

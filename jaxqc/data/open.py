@@ -6,7 +6,7 @@ from pathlib import Path
 from jaxqc.config import DataConfig
 from jaxqc.data.dataset import Dataset
 from jaxqc.data.problems import Problem, lines, printable, refuse
-from jaxqc.data.readers import Reader, scan_dataset
+from jaxqc.data.readers import TFDS_FILE, Reader, reader_of, scan_dataset
 from jaxqc.errors import UserError
 
 
@@ -51,7 +51,11 @@ def mask_values(text: str, where: str) -> tuple[int, ...]:
 
 
 def open_data(
-    path: str | Path, layout: str | Reader = "auto", skip_bad: bool = False, keys: Keys | None = None
+    path: str | Path,
+    layout: str | Reader = "auto",
+    skip_bad: bool = False,
+    keys: Keys | None = None,
+    masks: bool = True,
 ) -> Dataset:
     """The index of a data set; reads no pixels (of a TFDS set a few masks).
 
@@ -59,6 +63,7 @@ def open_data(
       path: a folder, or a record file. layout: as in `DataConfig`; `auto` distinguishes them.
       skip_bad: let absent files pass, for the loader to skip and list.
       keys: for TFDS sets whose features do not have the usual names.
+      masks: False where none are read: they may be absent, and so may classes (a folder of images and nothing else).
 
     Raises:
       UserError: nothing there, or nothing that the layout describes.
@@ -69,22 +74,42 @@ def open_data(
       >>> len(dataset), dataset.samples[0].split
       (6, 'train')
     """
-    dataset, problems = scan_data(path, layout, keys)
-    if skip_bad:
-        problems = [p for p in problems if p.kind not in ("missing-file", "missing-mask")]
+    dataset, problems = scan_data(path, layout, keys, plain=not masks)
+    passed = (*(("missing-file",) if skip_bad else ()), *(("missing-mask",) if skip_bad or not masks else ()))
+    problems = [p for p in problems if p.kind not in passed]
     refuse(problems, printable(path))
     return replace(dataset, warnings=lines(problems))
 
 
 def is_tfds(path: str | Path, layout: str | Reader = "auto") -> bool:
     """True: a prepared TFDS set, by its layout or its file `dataset_info.json`."""
-    return layout == "tfds" or (layout == "auto" and (Path(path) / "dataset_info.json").is_file())
+    return layout == "tfds" or (layout == "auto" and (Path(path) / TFDS_FILE).is_file())
+
+
+def layout_of(path: str | Path, layout: str | Reader | None, own: str | Reader) -> str | Reader:
+    """The layout by which a trained model's data are opened: the one asked for; for None the model's `own`, where the
+    folder has it, else `auto`.
+
+    Examples:
+      >>> from jaxqc.data.synthetic.boards import write_mvtec
+      >>> boards = write_mvtec("wood", normals=1, defects=1, size=32)
+      >>> layout_of(boards, None, "mvtec"), layout_of(boards, None, "index"), layout_of(boards, "auto", "mvtec")
+      ('mvtec', 'auto', 'auto')
+    """
+    if layout is not None:
+        return layout
+    if own == "tfds":  # which may be named by a folder above
+        prepared = any(next(Path(path).glob(f"{above}{TFDS_FILE}"), None) for above in ("", "*/", "*/*/"))
+        return "tfds" if prepared else "auto"
+    if own in ("auto", "folder", "records"):
+        return "auto"
+    return own if Path(path).is_dir() and reader_of(own).known(Path(path)) else "auto"
 
 
 def scan_data(
-    path: str | Path, layout: str | Reader = "auto", keys: Keys | None = None
+    path: str | Path, layout: str | Reader = "auto", keys: Keys | None = None, plain: bool = False
 ) -> tuple[Dataset, list[Problem]]:
-    """As `open_data`, but gives the problems of single samples back instead of refusing.
+    """As `open_data`, but gives the problems of single samples back instead of refusing. plain: see `scan_dataset`.
 
     Examples:
       >>> from jaxqc.data.synthetic.boards import write_mvtec
@@ -102,4 +127,4 @@ def scan_data(
 
         keys = keys or Keys()
         return open_tfds(path, keys.image, keys.mask, keys.label, keys.foreground), []
-    return scan_dataset(path, layout)
+    return scan_dataset(path, layout, plain)

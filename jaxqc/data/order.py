@@ -61,7 +61,7 @@ class BatchOrder:
             raise UserError(f"batch: {self.batch} cannot be cut into {count} equal parts, one a process")
         if not self.pad and self.samples < self.batch:
             raise UserError(
-                f"batch: {self.batch} is more than the {self.samples} samples of an epoch; choose a smaller one"
+                f"batch: {self.batch} is more than the {self.samples} samples of an epoch; lower it in --phases"
             )
 
     @property

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
-from jaxqc.atomic import whole_file
+from jaxqc.atomic import clear_remains_of, whole_file
 from jaxqc.data.dataset import ArrayDataset, Dataset
 from jaxqc.data.pipeline import eval_batches
 from jaxqc.data.problems import printable
@@ -91,6 +91,7 @@ def write_records(
         if path.is_dir():
             raise IsADirectoryError(f"a folder; give a file, as {path.name}/train{SUFFIX}")
         path.parent.mkdir(parents=True, exist_ok=True)
+        clear_remains_of(path)
         with whole_file(path) as part:
             with tempfile.TemporaryFile(dir=path.parent) as masks, eval_batches(dataset, 16, size) as batches:
                 writer = ArrayRecordWriter(str(part), _WRITE)

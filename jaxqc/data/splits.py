@@ -172,13 +172,7 @@ def read_split(file: str | Path, dataset: Dataset) -> Dataset:
       >>> [sample.id for sample in read_split("test.txt", Dataset("tiny", (), samples)).samples]
       ['b']
     """
-    name = printable(file)
-    try:
-        lines = Path(file).read_text("utf-8-sig").splitlines()
-    except OSError as e:
-        raise UserError(f"{name}: cannot be read ({e.strerror}); give a list of ids, one a line") from e
-    except UnicodeDecodeError as e:
-        raise UserError(f"{name}: not UTF-8 (byte {e.start}); save it as UTF-8") from e
+    name, lines = printable(file), read_ids(file)
     # Lists of older runs hold an unusual space as its escape.
     escaped = lambda ident: "".join(c if c.isprintable() else repr(c)[1:-1] for c in ident)
     known = {escaped(s.id): s for s in dataset.samples} | {s.id: s for s in dataset.samples}
@@ -199,6 +193,25 @@ def read_split(file: str | Path, dataset: Dataset) -> Dataset:
     return dataclasses.replace(dataset, samples=tuple(known[i] for i in chosen))
 
 
+def read_ids(file: str | Path) -> list[str]:
+    """The lines of a list, as they stand there.
+
+    Raises:
+      UserError: no such file, or not UTF-8.
+
+    Examples:
+      >>> write_split("test.txt", ["b"])
+      >>> read_ids("test.txt")
+      ['b']
+    """
+    try:
+        return Path(file).read_text("utf-8-sig").splitlines()
+    except OSError as e:
+        raise UserError(f"{printable(file)}: cannot be read ({e.strerror}); give a list of ids, one a line") from e
+    except UnicodeDecodeError as e:
+        raise UserError(f"{printable(file)}: not UTF-8 (byte {e.start}); save it as UTF-8") from e
+
+
 def _by_index(dataset: Dataset) -> tuple[Dataset, Dataset]:
     train, test = dataset.split("train"), dataset.split("val")
     test = test if len(test) else dataset.split("test")
@@ -206,7 +219,7 @@ def _by_index(dataset: Dataset) -> tuple[Dataset, Dataset]:
         found = ", ".join(sorted({s.split or "none" for s in dataset.samples})) or "no samples"
         raise UserError(
             f"{dataset.name}: protocol 'index' needs samples with split 'train' and with 'val' or 'test'"
-            f" (found: {printable(found)}); use protocol 'seed' for a data set without a split"
+            f" (found: {printable(found)}); set --data.protocol seed for a data set without a split"
         )
     return train, test
 

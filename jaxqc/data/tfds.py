@@ -164,10 +164,14 @@ def _choose(folder: Path, what: str, given: str, found: list[str], usual: tuple[
     if named or len(found) == 1:
         return (named or found)[0]
     if found:
-        raise UserError(f"{printable(folder)}: several features could be the {what}: {', '.join(found)}; name one")
+        raise UserError(f"{printable(folder)}: any of {', '.join(found)} could be the {what}; name one{_flag(what)}")
     if needed:
-        raise UserError(f"{printable(folder)}: no feature that could be the {what}; name it")
+        raise UserError(f"{printable(folder)}: no feature that could be the {what}; name it{_flag(what)}")
     return ""
+
+
+def _flag(what: str) -> str:
+    return f" by --{what}-key, of a recipe --data.{what}-key"
 
 
 def _binary(mask: np.ndarray) -> bool:
@@ -177,7 +181,7 @@ def _binary(mask: np.ndarray) -> bool:
 
 def _ask(where: str, key: str, values: np.ndarray) -> str:
     shown = ", ".join(map(str, values[:8])) + (", ..." if len(values) > 8 else "")
-    return f"{where}: {key} has values {shown}; give foreground=, the values that mean defect"
+    return f"{where}: {key} has values {shown}; name those of defects by --foreground, in a recipe --data.foreground"
 
 
 def _folder(path: Path) -> Path:

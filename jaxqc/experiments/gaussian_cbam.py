@@ -71,7 +71,8 @@ def _tested(test: Dataset, thresholds: Thresholds, scored: Iterator[Any]) -> dic
     sums = metrics.empty(bin_edges(thresholds), len(test), len(kinds))
     add = jax.jit(metrics.update)
     for (maps, scores), masks, at in scored:
-        kind = [0 if i < 0 else (("good", *kinds).index(kind_of(test.samples[i], test))) for i in at]
+        names = ("good", *kinds)
+        kind = [0 if i < 0 else names.index(kind_of(test.samples[i], test, m)) for i, m in zip(at, masks, strict=True)]
         regions, _ = region_weights(masks > 0, [test.samples[i].id if i >= 0 else "" for i in at])
         weight = (at >= 0).astype(np.float32)
         sums = add(sums, maps, masks, regions, weight, scores=scores, kind=np.array(kind, np.int32), position=at)

@@ -10,12 +10,13 @@ SHA256SUMS        of all of them, for `sha256sum -c`
 Nothing here needs JAX.
 """
 
+import glob
 import io
 import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ import numpy as np
 
 from jaxqc.data.problems import printable
 from jaxqc.errors import UserError
+from jaxqc.lock import LOCK, locked
 from jaxqc.training.checksums import SUMS, DamagedError, check_sums, write_sums
 from jaxqc.types import ArrayLike
 
@@ -67,21 +69,26 @@ def landing(out: Path) -> Iterator[Path]:
     """A new folder that becomes `out`, with its sums, when the block ends well; else nothing of it is left.
 
     Raises:
-      UserError: `out` is there and not empty, or it cannot be written.
+      UserError: `out` is there and not empty, another program is writing it, or it cannot be written.
     """
     name = printable(out)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(f"{name}: there already; choose another folder, or remove it first")
     part = out.with_name(f".{out.name}.part-{os.getpid()}")
+    stack = ExitStack()
     try:
-        part.mkdir(parents=True)
-        yield part
-        write_sums(part)
-        part.replace(out)
+        with locked(out):
+            if any(path.name != LOCK for path in out.iterdir()):
+                raise UserError(f"{name}: there already; choose another --out, or remove it first")
+            for remains in out.parent.glob(f".{glob.escape(out.name)}.part-*"):  # of killed exports
+                shutil.rmtree(remains, ignore_errors=True)
+            stack.callback(shutil.rmtree, part, ignore_errors=True)
+            part.mkdir(parents=True)
+            yield part
+            write_sums(part)
+        part.replace(out)  # which does not replace a folder that another export has filled in this instant
     except OSError as e:
         raise UserError(f"{name}: cannot be written ({e.strerror or e}); make room there or choose another") from e
     finally:
-        shutil.rmtree(part, ignore_errors=True)
+        stack.close()
 
 
 def save_arrays(file: Path, arrays: Mapping[str, ArrayLike]) -> None:
@@ -108,8 +115,9 @@ def read(path: str | Path) -> Contents:
     try:
         if not (folder / SUMS).is_file():
             raise DamagedError(f"{SUMS} is missing")
-        check_sums(folder)
         graph = folder / GRAPHS[meta["graph"]]
+        read_here = (graph.name, META, GOLDEN, *[WEIGHTS] * (meta["graph"] == "stablehlo"))
+        check_sums(folder, read_here)
         weights = _arrays(folder / WEIGHTS) if meta["graph"] == "stablehlo" else {}
         golden = _arrays(folder / GOLDEN)
         if not graph.is_file():

@@ -11,6 +11,7 @@ from jaxqc.errors import UserError
 from jaxqc.inspection.acceptance.sampling import plan_for
 from jaxqc.inspection.acceptance.suppliers import summarise
 from jaxqc.inspection.ledger.queries import lot_findings, supplier_rows
+from jaxqc.inspection.ledger.rows import storable
 from jaxqc.inspection.ledger.store import open_ledger
 from jaxqc.inspection.manifest import Delivery, read_manifest
 from jaxqc.inspection.report.acceptance import AQL
@@ -31,6 +32,7 @@ from jaxqc.inspection.results import (
 from jaxqc.inspection.rules import GradeRules
 from jaxqc.inspection.scorers import info_of, make_scorer
 from jaxqc.inspection.stream import Stream
+from jaxqc.lock import locked
 from jaxqc.progress import Progress
 from jaxqc.training.stop import Sigterm
 
@@ -53,7 +55,8 @@ def inspect(
     """Inspects every image that the ledger does not have yet, and grades the lots.
 
     The same call again goes on where it ended: what the ledger has, by the file's SHA-256 and the model's digest, is
-    passed over. Killed at any moment, it loses the batches in flight.
+    passed over. Killed at any moment, it loses the batches in flight. What the delivery says of an image's lot,
+    supplier or time counts, also where the image is not inspected again; a picture may lie in several lots.
 
     Args:
       images: a manifest (`jaxqc.inspection.manifest`), a folder, or one image.
@@ -80,9 +83,10 @@ def inspect(
     rules.check_classes(scorer.classes, "rules")
     info = info_of(scorer, rules, mm_per_pixel)
     mine = claim_of(LEDGER if ledger is None else _name(ledger), info)
-    check_claim(out, mine)
     with ExitStack() as stack:
-        kept = stack.enter_context(open_ledger(out / LEDGER if ledger is None else ledger))
+        stack.enter_context(locked(out, note))
+        check_claim(out, mine)
+        kept = stack.enter_context(open_ledger(out / LEDGER if ledger is None else ledger, note=note))
         claim(out, mine)
         findings = stack.enter_context(Findings(out / "findings.jsonl", kept, info.digest))
         problems = stack.enter_context(Problems(out / "problems.csv"))
@@ -102,13 +106,14 @@ def inspect(
 
 def _finish(stream: Stream, manifest: Delivery, out: Path, aql: float) -> Inspection:
     """Lots, suppliers and the files at the end."""
-    names = {item.lot for item in manifest.items}
+    names = {storable(item.lot).strip() for item in manifest.items}
     ledger, rules, digest = stream.ledger, stream.rules, stream.info.digest
     lots = tuple((lot, figures) for lot, figures in lot_findings(ledger, rules, digest) if lot.name in names)
     suppliers = tuple(summarise(supplier_rows(lot_findings(ledger, rules))))
-    problems = stream.problems
+    problems, there = stream.problems, {lot.name for lot, _ in lots}
     found = Inspection(out, ledger.name, stream.info, stream.new, stream.known, problems.errors,
-                       tuple(problems.first), lots, suppliers, stream.progress.rate, problems.summary())  # fmt: skip
+                       tuple(problems.first), lots, suppliers, stream.progress.rate, problems.summary(),
+                       corrected=stream.corrected, empty=tuple(sorted(names - there)))  # fmt: skip
     write_results(found, rules)
     write_report(ledger, stream.gallery, out / REPORT, rules=rules, model=digest, title=manifest.name, aql=aql)
     return found

@@ -3,8 +3,8 @@
 | file              | holds                                                                                         |
 |-------------------|-----------------------------------------------------------------------------------------------|
 | `inspection.json` | which model, settings and ledger: the same folder goes on with these and no others            |
-| `findings.jsonl`  | a line an image, as it comes: its finding, and as `manifest` its row there                     |
-| `problems.csv`    | of the last call: what could not be inspected, and why                                         |
+| `findings.jsonl`  | a line an image, when it is inspected: its finding, and as `manifest` its row there and then   |
+| `problems.csv`    | of the last call: what could not be inspected, and why; which lots were corrected              |
 | `lots.csv`        | at the end, a line a lot: figures, grade and risk                                              |
 | `suppliers.csv`   | at the end, a line a supplier, the best first                                                  |
 | `report.html`     | at the end, the page for people; `gallery` has its pictures                                    |
@@ -40,7 +40,8 @@ class Inspection:
 
     new: images that this call brought into the ledger; known: those that were there (or were copies of others); bad:
     those that could not be inspected, each with its reason in `out / "problems.csv"`, the first few in `reasons`.
-    lots: those of the manifest, by name; suppliers: all of the ledger's, best first.
+    lots: those of the manifest, by name; suppliers: all of the ledger's, best first. corrected: images that lay in
+    another lot before, or of which something else was said; empty: lots of the manifest without an inspected image.
     """
 
     out: Path
@@ -55,6 +56,8 @@ class Inspection:
     images_per_second: float
     warnings: tuple[str, ...] = ()
     """A line for each kind of warning: how often, and the first one's words; `problems.csv` has all."""
+    corrected: int = 0
+    empty: tuple[str, ...] = ()
 
     @property
     def report(self) -> Path:
@@ -207,6 +210,8 @@ def to_json(found: Inspection, rules: GradeRules) -> dict[str, Any]:
         "model": {"digest": found.model.digest, "name": found.model.name, **found.model.details},
         "rules": asdict(rules),
         "images": {"new": found.new, "known": found.known, "bad": found.bad},
+        "corrected": found.corrected,
+        "lots_without_images": list(found.empty),
         "images_per_second": round(found.images_per_second, 2),
         "warnings": list(found.warnings),
         "lots": [{"line": lot.line, "since": lot.since, **f.to_dict()} for lot, f in found.lots],

@@ -24,6 +24,7 @@ from jaxqc.inspection.acceptance.grading import judge
 from jaxqc.inspection.defects import find_regions
 from jaxqc.inspection.findings import Finding
 from jaxqc.inspection.ledger.rows import batched, check, row_of
+from jaxqc.inspection.ledger.sightings import Correction, Sighting, sighting_of
 from jaxqc.inspection.ledger.store import Ledger, ModelInfo
 from jaxqc.inspection.manifest import Item
 from jaxqc.inspection.report.gallery import Gallery
@@ -72,10 +73,14 @@ class Stream:
     asked_to_stop: Callable[[], bool] = lambda: False
     new: int = 0
     known: int = 0
+    corrected: int = 0
+    """Images that lay in another lot before, or of which the delivery says something else now."""
     largest: int = 1
     """Pixels of the largest image so far."""
-    underway: set[str] = field(default_factory=set)
-    """Sums of the images between the ledger's answer and the ledger."""
+    underway: dict[str, list[Item]] = field(default_factory=dict)
+    """Sums of the images between the ledger's answer and the ledger, with the copies that wait for their result."""
+    kept: set[str] = field(default_factory=set)
+    """Sums that reached the ledger since it answered last."""
 
     def run(self, items: Sequence[Item]) -> None:
         """All of the images, or those up to where it is asked to stop; what is begun is ended."""
@@ -113,8 +118,8 @@ class Stream:
         ahead = lambda: min(2 * self.scorer.batch * self.scorer.devices, 2 * MAX_PIXELS // self.largest)
         for (item, sha256, _), result in decoded(self._fresh(items), self.decode, ahead):
             if isinstance(result, UserError):
-                self._bad(item, "undecodable", result)
-                self.underway.discard(sha256)
+                for one in (item, *self.underway.pop(sha256, ())):
+                    self._bad(one, "undecodable", result)
             else:
                 yield Line(item, sha256, *result)
 
@@ -130,21 +135,20 @@ class Stream:
         batch = self.scorer.batch
         for some in batched(decoded(items, lambda item: read_bytes(item.image), batch), batch):
             sums = [result[0] for _, result in some if not isinstance(result, UserError)]
-            seen = set(self.underway)  # before the ledger is asked: none may slip in between
-            known, placed = self.ledger.has(sums, self.info.digest), {}
+            self.kept.clear()
+            known, seen = self.ledger.has(sums, self.info.digest), list[Sighting]()
             for item, result in some:
                 if isinstance(result, UserError):
                     self._bad(item, "unreadable", result)
-                elif result[0] in known or result[0] in seen:
-                    placed |= {result[0]: row_of(item)} if result[0] in known else {}
-                    self.known += 1
-                    self.progress.add(1, passed=True)
+                elif result[0] in known or result[0] in self.kept:
+                    seen.append(sighting_of(item, result[0]))
+                    self._pass()
+                elif result[0] in self.underway:
+                    self.underway[result[0]].append(item)
                 else:
-                    seen.add(result[0])
-                    self.underway.add(result[0])
+                    self.underway[result[0]] = []
                     yield item, *result
-            if placed:
-                self.ledger.place(placed, self.info.digest)
+            self._note_corrected(self.ledger.place(seen))
             if self.asked_to_stop():
                 return
 
@@ -164,20 +168,42 @@ class Stream:
     def keep(self, batch: Sequence[Judged]) -> None:
         """Keeps a batch, first what stands beside the ledger: a crash may leave too much of that, which the next call
         mends, but never too little."""
-        findings, rows = [], []
+        findings, rows, seen = [], [], list[Sighting]()
         for one in batch:
+            item, sha256 = one.line.item, one.line.sha256
+            copies = self.underway.pop(sha256, [])
             if isinstance(one.finding, UserError):
-                self.problems.add(Problem(printable(one.line.item.id), "not-judged", str(one.finding)))
-            else:
-                mask: Any = one.scored.mask
-                self.gallery.offer(one.finding, one.line.item.lot, one.line.image, one.scored.map, mask)
-                findings.append(one.finding)
-                rows.append(row_of(one.line.item))
+                self._bad(item, "not-judged", one.finding, passed=False)
+                for copy in copies:
+                    self._bad(copy, "not-judged", one.finding)
+                continue
+            mask: Any = one.scored.mask
+            for lot in dict.fromkeys((item.lot, *(copy.lot for copy in copies))):
+                self.gallery.offer(one.finding, lot, one.line.image, one.scored.map, mask)
+            findings.append(one.finding)
+            rows.append(row_of(item))
+            seen += [sighting_of(each, sha256) for each in (item, *copies)]
+            for _ in copies:
+                self._pass()
+            self.progress.add(1)
         self.findings.add(findings, rows)
-        self.new += self.ledger.add(findings, self.info, rows)
-        self.underway -= {one.line.sha256 for one in batch}
-        self.progress.add(len(batch))
+        done = self.ledger.add(findings, self.info, seen=seen)
+        self.new += done.new
+        self.kept |= {finding.sha256 for finding in findings}
+        self._note_corrected(done.corrected)
 
-    def _bad(self, item: Item, kind: str, error: UserError) -> None:
-        self.problems.add(Problem(printable(item.id), kind, str(error)))
+    def _pass(self) -> None:
+        self.known += 1
         self.progress.add(1, passed=True)
+
+    def _note_corrected(self, corrections: Sequence[Correction]) -> None:
+        self.corrected += len(corrections)
+        for one in corrections:
+            text = f"{printable(one.image)}: {one.column} was {printable(one.old)!r}, is {printable(one.new)!r} now"
+            self.problems.add(Problem(printable(one.image), "corrected", text, "warning"))
+            if one.column == "lot":
+                self.gallery.move(one.sha256, one.old, one.new)
+
+    def _bad(self, item: Item, kind: str, error: UserError, passed: bool = True) -> None:
+        self.problems.add(Problem(printable(item.id), kind, str(error)))
+        self.progress.add(1, passed=passed)

@@ -13,7 +13,7 @@ _SUPPLIERS = ("rank", "supplier", "lots", "images", "passed % (95 %)", "stabilit
 
 
 def show_lots(found: Sequence[tuple[Any, Any]]) -> None:
-    """A table of `queries.lot_findings`, and a note where suppliers share a lot id."""
+    """A table of `queries.lot_findings`, and notes where suppliers share a lot id or lots share pictures."""
     lines = [
         (lot.name, lot.supplier, lot.product, lot.line, f.images,
          " / ".join(str(f.verdicts[v]) for v in VERDICTS), interval(f.fraction, f.low, f.high, 100),
@@ -26,6 +26,11 @@ def show_lots(found: Sequence[tuple[Any, Any]]) -> None:
             name = printable(lot.name)
             print(f"note: the images of lot '{name}' name {lot.suppliers} suppliers; lot ids must differ",
                   file=sys.stderr)  # fmt: skip
+    sharing = [f"{lot.name!r} {lot.shared} of {f.images}" for lot, f in found if lot.shared]
+    if sharing:
+        more = f" and {len(sharing) - 5} more lots" if len(sharing) > 5 else ""
+        print(f"note: pictures that lie in other lots too count in each: {', '.join(sharing[:5])}{more}",
+              file=sys.stderr)  # fmt: skip
 
 
 def show_suppliers(suppliers: Sequence[Any]) -> None:

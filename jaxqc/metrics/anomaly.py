@@ -79,6 +79,7 @@ def update(
     scores: Float[ArrayLike, " b"] | None = None,
     kind: Int[ArrayLike, " b"] | None = None,
     position: Int[ArrayLike, " b"] | None = None,
+    masked: Bool[ArrayLike, " b"] | None = None,
 ) -> AnomalySums:
     """Adds a batch. Pure: call it inside `jit`, `pmap` or `shard_map`.
 
@@ -88,6 +89,7 @@ def update(
     scores: of the images; their maps' maxima if not given. kind: 0 = normal, 1 + i = the i-th kind of defect; if not
     given, 1 where the mask has a defect. position: of the images in the test set, each once; if not given, they follow
     those that `sums` has. Sums that begin apart and merge later, on devices too, need positions.
+    masked: False leaves an image, whose mask is not known, out of the pixels' measures; all are in if not given.
 
     Examples:
       >>> from jaxqc.metrics.aupro import region_weights
@@ -110,7 +112,8 @@ def update(
     def put(values: Array) -> Array:
         return jnp.zeros(n, values.dtype).at[slot].add(values)
 
-    counts = histogram(maps, truth, region_weight, counted, sums.edges)
+    measurable = counted if masked is None else counted & jnp.asarray(masked)
+    counts = histogram(maps, truth, region_weight, measurable, sums.edges)
     added = AnomalySums(
         edges=sums.edges,
         pixels=exact_counts.segment_sum(counts, kind, k),

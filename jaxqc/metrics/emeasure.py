@@ -15,13 +15,14 @@ def e_measure(counts: Counts) -> Float[Array, "b t"]:
     (alignment + 1)² / 4. As both are binary there are four kinds of pixel only, so counts suffice (no map is built).
     Without defect the score is the share left unmarked, with nothing but defect the share marked.
 
-    The sum is divided by pixels − 1 as published, so that a perfect map scores n / (n − 1), a little above 1.
+    The paper divides the sum by the pixels n, the authors' code and the tools after it by n − 1, which lifts a perfect
+    map to n / (n − 1). Here it is n − 1, as in published tables, and the score at most 1.
 
     Examples:
       >>> from jaxqc.metrics.threshold import fixed_counts
       >>> truth = jnp.array([[[True, False, False, False]]])
-      >>> round(float(e_measure(fixed_counts(truth, truth))[0, 0]), 3)  # n / (n - 1) with n = 4 pixels
-      1.333
+      >>> float(e_measure(fixed_counts(truth, truth))[0, 0])
+      1.0
     """
     n = counts.pixels
     hits, marked, defect = (c.astype(jnp.float32) for c in (counts.hits, counts.marked, counts.defect))
@@ -40,4 +41,4 @@ def e_measure(counts: Counts) -> Float[Array, "b t"]:
         + (n - marked - defect + hits) * score(pred_zero, true_zero)
     )
     total = jnp.where(defect == 0, n - marked, jnp.where(defect == n, marked, aligned))
-    return total / max(n - 1, 1)
+    return jnp.minimum(total / max(n - 1, 1), 1)

@@ -19,7 +19,7 @@ HALF_DISTANCE = 5.0
 
 
 def f_measure(counts: Counts, beta2: float = 0.3) -> Float[Array, "b t"]:
-    """F-measure of every binarised map, (1 + beta²) P R / (beta² P + R); 0 where nothing is hit.
+    """F-measure of every binarised map, (1 + beta²) P R / (beta² P + R); 0 where nothing is hit, or there is no defect.
 
     With P = hits / marked and R = hits / defect it reduces to one fraction of counts.
 

@@ -71,7 +71,8 @@ def histogram(
       >>> histogram(maps, truth, truth.astype(jnp.float32), jnp.ones(1, bool), (0.5,))[0, :, :2].tolist()
       [[1, 0], [0, 1]]
     """
-    values = jnp.asarray(edges, jnp.float32)
+    # Known values would be folded by the compiler into constants of the maps' size, step by step: seconds of its time.
+    values = lax.optimization_barrier(jnp.asarray(edges, jnp.float32))
     index = jnp.searchsorted(values, maps.astype(jnp.float32), side="right", method="scan_unrolled")
     mass = jnp.where(truth, region_weight, 0).astype(jnp.float32) * COARSE_UNIT
     coarse = jnp.floor(mass)

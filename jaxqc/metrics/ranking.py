@@ -30,7 +30,7 @@ class Groups(NamedTuple):
 
 
 class Rates(NamedTuple):
-    """Rates of marking all scores >= one threshold; NaN where nothing is there to divide by."""
+    """Rates of marking all scores >= one threshold; NaN where nothing is there to divide by, or no positive to find."""
 
     tpr: Scalar
     """Marked positives of all positives: recall, sensitivity."""
@@ -213,8 +213,8 @@ def rates(groups: Groups, threshold: float) -> Rates:
         tpr=share(hits, positives),
         fpr=share(alarms, negatives),
         precision=share(hits, hits + alarms),
-        iou=share(hits, positives + alarms),
-        f1=share(2 * hits, positives + hits + alarms),
+        iou=share(hits, xp.where(positives == 0, 0, positives + alarms)),
+        f1=share(2 * hits, xp.where(positives == 0, 0, positives + hits + alarms)),
     )
 
 

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxqc.errors import UserError
+from jaxqc.models.prefix import Shape, find_encoder
 from jaxqc.models.resnet import LAYERS, backbone_spec, build_backbone, checked_layers
 from jaxqc.types import Variables
 
@@ -46,12 +47,19 @@ class LoadReport:
     """Classes of the classifier head; 0 = left out."""
     parts: str = ""
     """The parts read, in words; "" = stem, layers and head of a ResNet."""
+    prefix: str = ""
+    """Beginning of the names that were read, which all other names here are without; those outside keep theirs."""
+    others: tuple[tuple[str, int], ...] = ()
+    """Prefixes of further encoders in the file, and how many of their arrays would fit."""
 
     def lines(self) -> list[str]:
         """For people to read."""
         layers = ",".join(map(str, self.layers)) or "none"
         head = f", a head of {self.classes} classes" if self.classes else ""
-        text = [f"{self.model}: {self.used} arrays read: {self.parts or f'stem, layers {layers}{head}'}"]
+        below = f" below {self.prefix!r}" if self.prefix else ""
+        text = [f"{self.model}: {self.used} arrays read{below}: {self.parts or f'stem, layers {layers}{head}'}"]
+        for prefix, n in self.others:
+            text.append(f"another encoder of the file, not read: {n} arrays below {prefix!r} (--prefix chooses)")
         if self.folded:
             text.append("batch norm was folded into the convolutions already; ours is neutral")
         if self.identity:
@@ -122,21 +130,27 @@ def flatten(variables: Variables) -> dict[Path, np.ndarray]:
 
 
 def convert_state(
-    arrays: Arrays, model: str, layers: Sequence[int] | None = None, head: bool = False, seed: int = 0
+    arrays: Arrays,
+    model: str,
+    layers: Sequence[int] | None = None,
+    head: bool = False,
+    seed: int = 0,
+    prefix: str | None = None,
 ) -> tuple[dict[str, Any], LoadReport]:
     """A state dict of numpy arrays → float32 `{"params", "batch_stats"}` of `build_backbone(model, layers)`, a report.
 
     Args:
-      arrays: their names may share a prefix (`module.`, `backbone.`). Where a convolution has a bias and no batch norm,
-        batch norm was folded into it, and ours becomes neutral.
+      arrays: the names needed may have a prefix (`module.`, `backbone.`), and others stand beside them. Where a
+        convolution has a bias and no batch norm, batch norm was folded into it, and ours becomes neutral.
       layers: those that are needed; the file must be whole up to the deepest. None: all that is whole, from the first.
       head: the classifier and all four layers are needed too.
       seed: for the weights behind CBAM gates that the file does not bring. Their strength is 0, so that they say
         nothing until they are trained.
+      prefix: of the encoder's names; None = the one below which most of what is needed stands.
 
     Raises:
-      UserError: an array that is needed lacks, or has another shape, or is not finite; or the file brings CBAM gates,
-        for which `model` has no place.
+      UserError: an array that is needed lacks, or has another shape, or is not finite; the file brings CBAM gates,
+        for which `model` has no place; or two encoders fit alike.
 
     Examples:
       >>> network = build_backbone("resnet18", (1,))
@@ -145,12 +159,16 @@ def convert_state(
       >>> sorted(read["params"]) == sorted(variables["params"]), report.unused
       (True, ())
     """
-    spec, arrays = backbone_spec(model), _stripped(arrays)
+    spec = backbone_spec(model)
+    shapes = _shapes(model)
+    place = find_encoder(_counted(arrays), [_wanted(shapes)], model, prefix)
+    arrays, outside = place.split(_counted(arrays))
+    below = f" below {place.prefix!r}" if place.prefix else ""
     gates = any(".cbam." in name for name in arrays)
     if gates and not spec.cbam:
         raise UserError(f"{model}: the file holds CBAM gates, without which the network is another; use {model}_cbam")
     classes = int(np.shape(arrays["fc.weight"])[0]) if "fc.weight" in arrays else 0
-    shapes = _shapes(model, classes or 1)
+    shapes = {path: (*shape[:-1], classes or 1) if _layer(path) == 5 else shape for path, shape in shapes.items()}
     needs = {path: _needed(path, arrays, gates) for path in shapes}
     lacks = {path: name for path, name in needs.items() if name and name not in arrays}
     missing: list[str] = []
@@ -165,7 +183,7 @@ def convert_state(
     deepest = 5 if head else max(chosen, default=1)
     lacking = [name for path, name in lacks.items() if _layer(path) <= deepest]
     if lacking:
-        raise UserError(f"{model}: the file lacks {len(lacking)} arrays that are needed: {listed(lacking)}")
+        raise UserError(f"{model}: the file lacks {len(lacking)} arrays that are needed{below}: {listed(lacking)}")
 
     rng, used = np.random.default_rng(seed), set()
     variables: dict[str, Any] = {}
@@ -185,26 +203,34 @@ def convert_state(
         model=model,
         layers=chosen,
         used=len(used),
-        unused=tuple(name for name in left if name not in known),
+        unused=(*(name for name in left if name not in known), *outside),
         missing=tuple(missing),
         beyond=tuple(name for name in left if name in known),
         folded=any("bn" in path and needs[path] == _conv(path) + ".bias" for path in shapes),
         identity=spec.cbam and not gates,
         classes=classes if head else 0,
+        prefix=place.prefix,
+        others=place.others,
     )
     return variables, report
 
 
-def _stripped(arrays: Arrays) -> dict[str, np.ndarray]:
-    """Names without the prefix that the stem's has, and without counters of batches."""
-    stems = [name for name in arrays if name.endswith("conv1.weight") and "layer" not in name]
-    prefix = min(stems, key=len).removesuffix("conv1.weight") if stems else ""
-    return {n.removeprefix(prefix): a for n, a in arrays.items() if not n.endswith("num_batches_tracked")}
+def _counted(arrays: Arrays) -> dict[str, np.ndarray]:
+    """All but the counters of batches, which no variable of ours holds."""
+    return {name: array for name, array in arrays.items() if not name.endswith("num_batches_tracked")}
 
 
-def _shapes(model: str, classes: int) -> dict[Path, tuple[int, ...]]:
-    """Every variable of the whole model, from the stem on."""
-    network = build_backbone(model, LAYERS, classes)
+def _wanted(shapes: Mapping[Path, tuple[int, ...]]) -> dict[str, Shape]:
+    """Names and shapes of a model's arrays in a file, with batch norm or with it folded; the head of any width."""
+    names: dict[str, Shape] = {f"{_conv(path)}.bias": shape for path, shape in shapes.items() if "bn" in path}
+    for path, shape in shapes.items():
+        names[torch_name(path)] = None if _layer(path) == 5 else to_torch(path, np.empty(shape, np.bool_)).shape
+    return names
+
+
+def _shapes(model: str) -> dict[Path, tuple[int, ...]]:
+    """Every variable of the whole model, from the stem on, with a head of one class."""
+    network = build_backbone(model, LAYERS, 1)
     shapes = jax.eval_shape(lambda: network.init(jax.random.key(0), jnp.zeros((1, 64, 64, 3))))
     leaves = jax.tree_util.tree_flatten_with_path(dict(shapes))[0]
     return {tuple(str(step.key) for step in path): leaf.shape for path, leaf in leaves}

@@ -1,6 +1,7 @@
 """DINOv2 under its publishers' names and under those of Hugging Face → our variables, with a report, and back."""
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -9,6 +10,7 @@ import numpy as np
 
 from jaxqc.errors import UserError
 from jaxqc.models.dinov2 import PATCH, VITS, build_vit, vit_spec
+from jaxqc.models.prefix import Shape, find_encoder
 from jaxqc.models.pretrained import Arrays, LoadReport, Path, flatten, listed, put
 from jaxqc.types import Variables
 
@@ -48,17 +50,17 @@ def file_names(path: Path, hugging_face: bool = False) -> tuple[str, ...]:
     return tuple(name.replace("qkv", part) for part in parts)
 
 
-def convert_vit(arrays: Arrays, model: str) -> tuple[dict[str, Any], LoadReport]:
+def convert_vit(arrays: Arrays, model: str, prefix: str | None = None) -> tuple[dict[str, Any], LoadReport]:
     """A state dict of numpy arrays → float32 `{"params"}` of `build_vit(model)`, and a report.
 
     Args:
       arrays: by the publishers' names (`blocks.0.attn.qkv.weight`; timm's are equal for models without registers) or
-        Hugging Face's (`encoder.layer.0.attention.attention.query.weight`); they may share a prefix (`module.`,
-        `dinov2.`).
+        Hugging Face's (`encoder.layer.0.attention.attention.query.weight`); they may have a prefix (`module.`,
+        `dinov2.`), and others stand beside them. prefix: as `jaxqc.models.pretrained.convert_state` takes it.
 
     Raises:
-      UserError: an array lacks, or has another shape, or is not finite; or the file brings register tokens, for which
-        `model` has no place.
+      UserError: an array lacks, or has another shape, or is not finite; the file brings register tokens, for which
+        `model` has no place; or two encoders fit alike.
 
     Examples:
       >>> drawn = {"params": {}}
@@ -68,16 +70,17 @@ def convert_vit(arrays: Arrays, model: str) -> tuple[dict[str, Any], LoadReport]
       >>> report.parts, report.missing
       ('8 blocks of width 192', ())
     """
-    spec, arrays = vit_spec(model), _stripped(arrays)
-    theirs = any(name.startswith("embeddings.") for name in arrays)
+    spec, shapes = vit_spec(model), vit_shapes(model)
+    place = find_encoder(arrays, [_wanted(shapes, False), _wanted(shapes, True)], model, prefix)
+    arrays, outside = place.split(arrays)
+    below = f" below {place.prefix!r}" if place.prefix else ""
     if not spec.registers and any(name.endswith("register_tokens") for name in arrays):
         other = f"use {model}_reg" if f"{model}_reg" in VITS else "choose a model with registers"
         raise UserError(f"{model}: the file holds register tokens, without which the network is another; {other}")
-    shapes = vit_shapes(model)
-    names = {path: file_names(path, theirs) for path in shapes}
+    names = {path: file_names(path, bool(place.style)) for path in shapes}
     lacking = [n for path, parts in names.items() for n in parts if n not in arrays and path[-1] not in _OPTIONAL]
     if lacking:
-        raise UserError(f"{model}: the file lacks {len(lacking)} arrays that are needed: {listed(lacking)}")
+        raise UserError(f"{model}: the file lacks {len(lacking)} arrays that are needed{below}: {listed(lacking)}")
     variables: dict[str, Any] = {}
     for path, shape in shapes.items():
         if names[path][0] in arrays:
@@ -89,9 +92,11 @@ def convert_vit(arrays: Arrays, model: str) -> tuple[dict[str, Any], LoadReport]
         model=model,
         layers=(),
         used=len(used & set(arrays)),
-        unused=tuple(name for name in arrays if name not in used),
+        unused=(*(name for name in arrays if name not in used), *outside),
         missing=tuple(name for parts in names.values() for name in parts if name not in arrays),
         parts=f"{spec.depth} blocks of width {spec.width}" + (f", {spec.registers} registers" * bool(spec.registers)),
+        prefix=place.prefix,
+        others=place.others,
     )
     return variables, report
 
@@ -121,11 +126,20 @@ def vit_shapes(model: str) -> dict[Path, tuple[int, ...]]:
     return {tuple(str(step.key) for step in path): leaf.shape for path, leaf in leaves}
 
 
-def _stripped(arrays: Arrays) -> dict[str, np.ndarray]:
-    """Names without the prefix that the class token's has."""
-    token = min((name for name in arrays if name.endswith("cls_token")), key=len, default="")
-    prefix = token.removesuffix("cls_token").removesuffix("embeddings.")
-    return {name.removeprefix(prefix): value for name, value in arrays.items()}
+def _wanted(shapes: Mapping[Path, tuple[int, ...]], hugging_face: bool) -> dict[str, Shape]:
+    """Names and shapes of the model's arrays in a file."""
+    return {
+        name: _part_shape(path, shape, len(names))
+        for path, shape in shapes.items()
+        for names in [file_names(path, hugging_face)]
+        for name in names
+    }
+
+
+def _part_shape(path: Path, shape: tuple[int, ...], parts: int) -> tuple[int, ...]:
+    """The shape of one of the arrays that make a variable, in a file's layout."""
+    whole = _to_torch(path, np.empty(shape, np.bool_)).shape
+    return (whole[0] // parts, *whole[1:])
 
 
 def _to_torch(path: Path, value: np.ndarray) -> np.ndarray:
@@ -136,9 +150,7 @@ def _to_torch(path: Path, value: np.ndarray) -> np.ndarray:
 
 
 def _fitted(model: str, arrays: Arrays, names: tuple[str, ...], path: Path, shape: tuple[int, ...]) -> np.ndarray:
-    whole = _to_torch(path, np.empty(shape, np.bool_)).shape
-    expected = (whole[0] // len(names), *whole[1:])
-    parts = []
+    expected, parts = _part_shape(path, shape, len(names)), []
     for name in names:
         value = np.asarray(arrays[name])
         if value.shape != expected:

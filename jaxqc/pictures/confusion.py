@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Int
+from rich.cells import cell_len
 
-from jaxqc.pictures.legend import drawable
+from jaxqc.pictures.fonts import drawable, families
 from jaxqc.pictures.sheet import DPI, INK, MARGIN, QUIET, TEXT, save
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def confusion_figure(
         raise ValueError(f"matrix {matrix.shape} of {k} classes")
     names = [_short(drawable(name, f"class {i}")) for i, name in enumerate(classes)]
     square = max(0.36, WIDE / k) if k <= FEW else 0.2
-    room = MARGIN + max(len(name) for name in names) * 0.62 * TEXT / 72 + 0.12
+    room = MARGIN + max(cell_len(name) for name in names) * 0.62 * TEXT / 72 + 0.12
     side, right = square * k, 0.6
     width, height = 0.2 + room + side + right, room + side + 0.45
     figure = Figure(figsize=(width, height), dpi=DPI, facecolor="white")
@@ -54,8 +55,9 @@ def confusion_figure(
     share = np.divide(matrix, total, out=np.full((k, k), np.nan), where=total > 0)
     ax.set_facecolor("0.88")
     ax.imshow(share, cmap="Blues", vmin=0, vmax=1, interpolation="nearest")
-    ax.set_xticks(range(k), names, rotation=90, fontsize=TEXT, parse_math=False)
-    ax.set_yticks(range(k), names, fontsize=TEXT, parse_math=False)
+    fonts = families("".join(names))
+    ax.set_xticks(range(k), names, rotation=90, fontsize=TEXT, parse_math=False, fontfamily=fonts)
+    ax.set_yticks(range(k), names, fontsize=TEXT, parse_math=False, fontfamily=fonts)
     ax.tick_params(length=0, pad=3, labelcolor=INK)
     ax.set_xticks(np.arange(1, k) - 0.5, minor=True)
     ax.set_yticks(np.arange(1, k) - 0.5, minor=True)

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from jaxtyping import UInt8
+from rich.cells import cell_len
 
-from jaxqc.data.problems import printable
+from jaxqc.pictures.fonts import drawable, families
 from jaxqc.pictures.sheet import INK, QUIET, TEXT
 
 if TYPE_CHECKING:
@@ -27,22 +28,6 @@ class Entry(NamedTuple):
 
     name: str
     color: Color | None
-
-
-def drawable(text: str, otherwise: str = "") -> str:
-    """Text that the font can draw on one line: what it lacks becomes `?`, and all of it `otherwise` where nothing
-    else is left."""
-    known = _glyphs()
-    shown = "".join(c if ord(c) in known else "?" for c in printable(text))
-    return shown if not otherwise or any(c.isalnum() for c in shown) else otherwise
-
-
-@lru_cache(maxsize=1)
-def _glyphs() -> frozenset[int]:
-    from matplotlib.font_manager import findfont
-    from matplotlib.ft2font import FT2Font
-
-    return frozenset(FT2Font(findfont("DejaVu Sans")).get_charmap())
 
 
 def legend_entries(
@@ -90,7 +75,7 @@ def draw_legend(
         figure.add_artist(box)
         text = figure.text(
             (x + SQUARE + SPACE) / across, y / high, entry.name, fontsize=TEXT, color=INK, va="center_baseline",
-            parse_math=False,
+            parse_math=False, fontfamily=families(entry.name),
         )  # fmt: skip
         room, name = (pitch - SQUARE - 2 * SPACE) * figure.dpi, entry.name
         while len(name) > 1 and text.get_window_extent(renderer).width > room:
@@ -126,7 +111,7 @@ def _strip(entries: tuple[Entry, ...], width: int) -> np.ndarray:
 
 def _layout(entries: Sequence[Entry], width: float) -> tuple[int, float]:
     """Number of columns, and inches from one to the next."""
-    longest = max((len(entry.name) for entry in entries), default=1)
+    longest = max((cell_len(entry.name) for entry in entries), default=1)
     name = min(WIDEST, 0.62 * TEXT / 72 * longest + 0.05)
     columns = max(1, min(len(entries) or 1, int(width / (SQUARE + 2 * SPACE + name))))
     return columns, min(width / columns, SQUARE + 3 * SPACE + name)

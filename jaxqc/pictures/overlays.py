@@ -12,7 +12,8 @@ import numpy as np
 from jaxtyping import UInt8
 
 from jaxqc.pictures.figures import grey_to_rgb
-from jaxqc.pictures.legend import Color, Entry, draw_legend, drawable, legend_entries, legend_height, legend_strip
+from jaxqc.pictures.fonts import drawable
+from jaxqc.pictures.legend import Color, Entry, draw_legend, legend_entries, legend_height, legend_strip
 from jaxqc.pictures.sheet import CAPTION, GAP, MARGIN, WARNING, Sheet, show
 
 if TYPE_CHECKING:

@@ -9,6 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from rich.cells import cell_len
+
+from jaxqc.pictures.fonts import families, legible, make_legible
 
 if TYPE_CHECKING:
     import matplotlib.axes
@@ -80,17 +83,18 @@ class Sheet:
         """Lines of text beside a row, the first in bold; with `wrong` the line on the prediction is marked."""
         renderer = self._canvas.get_renderer()
         room = (self.left - MARGIN - GAP) * DPI
-        for k, line in enumerate(lines):
-            bad = wrong and line.startswith(("predicted", "called"))
+        for k, line in enumerate(map(legible, lines)):
+            bad, fonts = wrong and line.startswith(("predicted", "called")), families(line)
             text = self.figure.text(
                 MARGIN / self.width,
                 (self._row_top(row) - 0.02 - 0.165 * k) / self.height,
                 line,
                 fontsize=TEXT if k else TEXT + 0.5,
-                fontweight="bold" if k == 0 or bad else "normal",
+                fontweight="bold" if (k == 0 or bad) and len(fonts) == 1 else "normal",
                 color=WARNING if bad else (QUIET if k else INK),
                 va="top",
                 parse_math=False,
+                fontfamily=fonts,
             )
             while len(line) > 1 and text.get_window_extent(renderer).width > room:
                 line = line[:-1]
@@ -128,6 +132,7 @@ class Sheet:
 def save(figure: "matplotlib.figure.Figure", path: str | Path) -> "matplotlib.figure.Figure":
     """Writes a figure in the format that the path's ending names, without a date or version inside."""
     Path(path).parent.mkdir(parents=True, exist_ok=True)
+    make_legible(figure)
     if Path(path).suffix.lower() in ("", ".png"):
         figure.savefig(path, metadata={"Software": None})
     else:
@@ -149,7 +154,7 @@ def draw_boxes(ax: "matplotlib.axes.Axes", found: Sequence[Box], shape: Sequence
 
     height, width = shape[:2]
     pixel = width / CELL / 72  # image pixels to a point
-    tag = ((0.68 * len(name) * 6 + 3) * pixel, 8.5 * pixel)
+    tag = ((0.68 * cell_len(name) * 6 + 3) * pixel, 8.5 * pixel)
     # Half a line outside the region, so that the line does not hide what it shows.
     outlines = [
         (

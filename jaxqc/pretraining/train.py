@@ -17,6 +17,7 @@ from jaxqc.models.pretrained import LoadReport, flatten
 from jaxqc.models.resnet import LAYERS, backbone_spec
 from jaxqc.pretraining.method import Classifier
 from jaxqc.training.checkpoint import load_variables, steps_in
+from jaxqc.training.folder_sums import kept_file
 from jaxqc.training.loop import RunResult, run
 from jaxqc.types import Variables
 from jaxqc.weights.load import Weights, load_weights, save_weights
@@ -96,7 +97,10 @@ def train_backbone(
     source = f"trained on {dataset.name} ({len(train)} images) {origin}"
     trained = Weights(config.model.name, LAYERS, best, report, source, digest(best))
     if jax.process_index() == 0:
-        save_weights(out / FILE, trained)
+        with kept_file(out, FILE) as part:
+            whole = part.with_suffix(".npz")  # its name says its format
+            save_weights(whole, trained)
+            whole.replace(part)
     return result, trained
 
 

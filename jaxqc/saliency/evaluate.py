@@ -13,6 +13,7 @@ import jax
 import numpy as np
 
 from jaxqc.data.batches import by_size, decoded
+from jaxqc.data.coverage import Coverage
 from jaxqc.data.dataset import Dataset, Sample
 from jaxqc.data.load import load_sample
 from jaxqc.errors import UserError
@@ -32,7 +33,8 @@ class Evaluation:
 
     metrics: `jaxqc.metrics.saliency.KEYS` overall and `CLASS/key` (NaN where a class has no image). counts: images
     overall (key "") and by class. per_image: rows of id, class and scores. unreadable: one line a file left out.
-    class_accuracy: share of images whose class the network gives, NaN where it gives none.
+    class_accuracy: share of images whose class the network gives, NaN where it gives none. coverage: what of the data
+    was measured. normal: images without a defect, which only S, E, MAE and the false alarms take in.
     """
 
     dataset: str
@@ -49,10 +51,19 @@ class Evaluation:
     """The data's path, the checkpoint's step and record, and the versions and device of this evaluation."""
     folder: Path | None = None
     """The folder that it was written to."""
+    coverage: Coverage = field(default_factory=lambda: Coverage(0))
+    normal: int = 0
 
     def closing(self) -> str:
-        """The line below the table: speed, and where the result was written."""
-        return f"{self.images_per_second:.1f} images/s; written to {self.folder}"
+        """The lines below the table: what was measured, false alarms, speed, and where the result was written."""
+        lines = [self.coverage.plus("that cannot be used", len(self.unreadable)).line(self.counts[""])]
+        if self.normal:
+            images, area = (100 * self.metrics[key] for key in metrics.FALSE_ALARMS)
+            lines.append(
+                f"without a defect: {self.normal} images, {images:.1f} % of them marked somewhere, {area:.2f} % of"
+                f" their area; F, wF and IoU are averaged over the {self.counts[''] - self.normal} with a defect alone"
+            )
+        return "\n".join([*lines, f"{self.images_per_second:.1f} images/s; written to {self.folder}"])
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for a JSON file; NaN becomes null."""
@@ -62,6 +73,9 @@ class Evaluation:
             "protocol": self.protocol,
             "split": self.split,
             "images": self.counts[""],
+            **self.coverage.to_json(),
+            "images_without_defect": self.normal,
+            **{key: _finite(self.metrics.get(key, math.nan)) for key in metrics.FALSE_ALARMS},
             "unreadable": list(self.unreadable),
             "network_input": self.size,
             "overall": {key: _finite(self.metrics[key]) for key in metrics.KEYS},
@@ -100,7 +114,9 @@ class Evaluation:
             if not self.counts[name]:
                 continue
             values = [self.metrics[f"{name}/{key}" if name else key] for key in metrics.KEYS]
-            table.add_row(name or "all", str(self.counts[name]), *(f"{v:.4f}" for v in values))
+            table.add_row(
+                name or "all", str(self.counts[name]), *(f"{v:.4f}" if math.isfinite(v) else "-" for v in values)
+            )
         return table
 
 
@@ -139,7 +155,7 @@ def evaluate_dataset(
     counts = dict.fromkeys(("", *dataset.classes), 0)
     unreadable: list[str] = []
     rows: list[dict[str, Any]] = []
-    told = right = 0
+    told = right = normal = 0
     number = [model.classes.index(name) if name in model.classes else -1 for name in dataset.classes]
 
     def readable() -> Iterator[tuple[tuple[int, ...], tuple[Sample, np.ndarray, np.ndarray]]]:
@@ -163,6 +179,7 @@ def evaluate_dataset(
             weight = np.asarray([1.0] * len(group) + [0.0] * pad, np.float32)
             sums, scores = _measure(sums, found["map"], masks, labels, weight)
             scores = {key: np.asarray(value) for key, value in scores.items()}
+            normal += sum(not mask.any() for _, _, mask in group)
             for i, (sample, _, _) in enumerate(group):
                 name = dataset.classes[sample.label] if sample.label >= 0 else ""
                 row: dict[str, Any] = {"id": sample.id, "class": name}
@@ -171,7 +188,7 @@ def evaluate_dataset(
                     if sample.label >= 0 and number[sample.label] >= 0:
                         told += 1
                         right += row["predicted"] == name
-                rows.append(row | {key: float(value[i]) for key, value in scores.items()})
+                rows.append(row | {key: _or_none(float(value[i])) for key, value in scores.items()})
                 counts[""] += 1
                 if name:
                     counts[name] += 1
@@ -192,6 +209,8 @@ def evaluate_dataset(
         images_per_second=counter.rate,
         size=model.size if size is None else size,
         about=about,
+        coverage=Coverage(len(dataset)),
+        normal=normal,
     )
 
 
@@ -227,6 +246,11 @@ def _draw_worst(result: Evaluation, model: Model, dataset: Dataset, folder: Path
     maps = model.predict_full([image for image, _ in pairs], size=result.size)["map"]
     images, masks = [image for image, _ in pairs], [mask for _, mask in pairs]
     worst_cases([row["id"] for row in rows], images, masks, list(maps), [r["s_measure"] for r in rows], folder, worst)
+
+
+def _or_none(value: float) -> float | None:
+    """A score for a table, whose cell stays empty where there is nothing to score."""
+    return value if math.isfinite(value) else None
 
 
 def _finite(value: float) -> float | None:

@@ -1,6 +1,7 @@
 """The check that split files, masks and manifest fit together; and the frequency of each class."""
 
-from collections.abc import Callable
+import posixpath
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,11 +9,13 @@ import numpy as np
 from jaxtyping import Int, UInt8
 
 from jaxqc.data.decode import MAX_PIXELS, read_image, read_size
+from jaxqc.data.label_maps import NO_LABEL
 from jaxqc.data.load import in_threads
 from jaxqc.data.problems import printable
 from jaxqc.errors import UserError
-from jaxqc.semi.data import PARTS, Pair, Splits, overlaps
-from jaxqc.semi.manifest import Manifest, read_labels
+from jaxqc.semi.data import PARTS, Pair, Splits
+from jaxqc.semi.labels import read_labels, refuse_unclear, trained_voids
+from jaxqc.semi.manifest import Manifest
 
 
 @dataclass(frozen=True)
@@ -29,14 +32,24 @@ class SplitReport:
         return [name for name, n in zip(self.manifest.classes, self.pixels["labeled"][:-1], strict=True) if n == 0]
 
     def lines(self) -> list[str]:
-        """The report as text: a line a part, a line a class."""
+        """The report as text: a line a part, a line a class (of the pixels that have one), a line of those that do not.
+
+        Unlabelled images without a mask count as no pixels.
+        """
         counts = ", ".join(f"{name} {n}" for name, n in self.images.items())
         total = {name: max(1, int(p[:-1].sum())) for name, p in self.pixels.items()}
-        width = max(map(len, self.manifest.classes))
+        width = max(map(len, (NO_LABEL, *self.manifest.classes)))
         rows = [f"images: {counts}", f"{'share of pixels':{width}} " + " ".join(f"{p:>9}" for p in PARTS)]
         for i, name in enumerate(self.manifest.classes):
             rows.append(f"{name:{width}} " + " ".join(f"{self.pixels[p][i] / total[p]:9.4f}" for p in PARTS))
-        return rows + [f"no labelled image shows {name}" for name in self.absent]
+        if any(p[-1] for p in self.pixels.values()):
+            shares = " ".join(f"{self.pixels[p][-1] / max(1, self.pixels[p].sum()):9.4f}" for p in PARTS)
+            rows.append(f"{NO_LABEL:{width}} {shares}  of all pixels, left out above")
+        return rows + self.remarks()
+
+    def remarks(self) -> list[str]:
+        """Lines on what a training may stumble over: absent classes, and classes named as if they were none."""
+        return [*(f"no labelled image shows {name}" for name in self.absent), *trained_voids(self.manifest)]
 
 
 def check_splits(
@@ -51,17 +64,18 @@ def check_splits(
     Raises:
       UserError: an image in two lists, fewer unlabelled images than a batch, a file that is missing or
         unreadable, an image and a mask of different sizes, no mask where one is needed, a class that is not in the
-        manifest; each names the file.
+        manifest, each named by its file; masks whose 255 may be a class (`jaxqc.semi.labels.refuse_unclear`).
     """
     for image, part, other in overlaps(splits, root):
         raise UserError(f"{printable(image)}: in {part}.txt and in {other}.txt; remove it from one of them")
     if len(splits["unlabeled"]) < batch:
         raise UserError(
-            f"unlabeled.txt: {len(splits['unlabeled'])} images are fewer than a batch of {batch}; make it smaller"
+            f"unlabeled.txt: {len(splits['unlabeled'])} images are fewer than a batch of {batch}; lower it in --phases"
         )
     work = [(part, pair) for part in PARTS for pair in splits[part]]
     n = len(manifest.classes)
     pixels = {part: np.zeros(n + 1, np.int64) for part in PARTS}
+    each: list[np.ndarray] = []
 
     def count(item: tuple[str, Pair]) -> tuple[str, np.ndarray]:
         part, pair = item
@@ -76,9 +90,31 @@ def check_splits(
 
     for done, (part, counts) in enumerate(in_threads(count, work), 1):
         pixels[part] += counts
+        each.append(counts)
         if progress is not None:
             progress(done, len(work))
+    shares = [(int(c[-1]), int(c[0]), int(c[1:-1].sum())) for c in each]
+    refuse_unclear(manifest, shares, f"{printable(root)}: masks")
     return SplitReport(manifest, {part: len(splits[part]) for part in PARTS}, pixels)
+
+
+def overlaps(splits: Splits, root: str | Path = "") -> Sequence[tuple[str, str, str]]:
+    """(image, part, other part) for every image that stands in two lists, however its path (from `root`) is written.
+
+    Examples:
+      >>> pair = Pair("a.png", "a_mask.png")
+      >>> overlaps({"labeled": (pair,), "val": (pair,)})
+      [('a.png', 'labeled', 'val')]
+    """
+    seen: dict[str, str] = {}
+    found = []
+    for part, pairs in splits.items():
+        for pair in pairs:
+            key = posixpath.normpath(Path(root, pair.image).as_posix())
+            if key in seen:
+                found.append((pair.image, seen[key], part))
+            seen.setdefault(key, part)
+    return found
 
 
 def read_pair(

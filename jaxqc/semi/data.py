@@ -13,15 +13,15 @@ Paths are relative to the data's folder, separated by a space as in UniMatch, or
 import dataclasses
 import glob
 import posixpath
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from fractions import Fraction
 from pathlib import Path
 from typing import NamedTuple
 
 from jaxqc.data.dataset import Dataset, Sample
 from jaxqc.data.grouped import choose_groups, group_of
-from jaxqc.data.open import open_data
-from jaxqc.data.problems import lines, one_line, printable
+from jaxqc.data.open import scan_data
+from jaxqc.data.problems import Problem, lines, one_line, printable, refuse
 from jaxqc.data.readers import index_csv
 from jaxqc.data.readers.folder import image_files, unused
 from jaxqc.data.splits import rank, write_split
@@ -65,15 +65,22 @@ def open_pairs(root: str | Path, group: str = "") -> Dataset:
       (3, ('In', 'Pa', 'Sc'))
     """
     root = Path(root)
-    masks = next((root / name for name in MASKS if (root / name).is_dir()), None)
-    if not (root / index_csv.FILE).is_file() and (root / "images").is_dir() and masks is not None:
-        dataset = _beside(root, masks)
-    else:
-        dataset = open_data(root)
+    dataset, problems = scan_pairs(root)
+    refuse(problems, printable(root))
+    dataset = dataclasses.replace(dataset, warnings=lines(problems))
     for sample in dataset.samples:
         if sample.mask is None:
             raise UserError(f"{printable(sample.image)}: no mask; a set to be split needs one for every image")
     return _grouped(dataset, root / index_csv.FILE, group) if group else dataset
+
+
+def scan_pairs(root: Path) -> tuple[Dataset, list[Problem]]:
+    """As `open_pairs`, but gives the problems of single samples back; refuses as it does where nothing is there."""
+    masks = next((root / name for name in MASKS if (root / name).is_dir()), None)
+    if not (root / index_csv.FILE).is_file() and (root / "images").is_dir() and masks is not None:
+        dataset = _beside(root, masks)
+        return dataset, unused(root, dataset, ())
+    return scan_data(root)
 
 
 def _beside(root: Path, masks: Path) -> Dataset:
@@ -87,8 +94,7 @@ def _beside(root: Path, masks: Path) -> Dataset:
         samples.append(Sample(name.as_posix(), file, found[name], split=part))
     if not samples:
         raise UserError(f"{printable(root / 'images')}: no images in it")
-    dataset = Dataset(printable(root.name), (), tuple(samples))
-    return dataclasses.replace(dataset, warnings=lines(unused(root, dataset, ())))
+    return Dataset(printable(root.name), (), tuple(samples))
 
 
 def _grouped(dataset: Dataset, file: Path, column: str) -> Dataset:
@@ -278,22 +284,3 @@ def _line(pair: Pair) -> str:
 
 def _relative(root: str | Path, path: Path) -> str:
     return path.relative_to(root).as_posix()
-
-
-def overlaps(splits: Splits, root: str | Path = "") -> Sequence[tuple[str, str, str]]:
-    """(image, part, other part) for every image that stands in two lists, however its path (from `root`) is written.
-
-    Examples:
-      >>> pair = Pair("a.png", "a_mask.png")
-      >>> overlaps({"labeled": (pair,), "val": (pair,)})
-      [('a.png', 'labeled', 'val')]
-    """
-    seen: dict[str, str] = {}
-    found = []
-    for part, pairs in splits.items():
-        for pair in pairs:
-            key = posixpath.normpath(Path(root, pair.image).as_posix())
-            if key in seen:
-                found.append((pair.image, seen[key], part))
-            seen.setdefault(key, part)
-    return found

@@ -16,7 +16,10 @@ from jaxqc.progress import Progress
 from jaxqc.semi.compare import SizeRow, sizes_table
 from jaxqc.semi.data import Pair
 from jaxqc.semi.evaluation_set import Part
+from jaxqc.semi.labels import refuse_unclear
+from jaxqc.semi.manifest import IGNORE
 from jaxqc.semi.model import Segmentation
+from jaxqc.semi.suspects import suspects
 from jaxqc.training.record import environment
 from jaxqc.types import Metrics
 
@@ -43,6 +46,8 @@ class SegmentationEvaluation:
     """`size` and `window` of the call; None = as the run has it."""
     sizes: tuple[SizeRow, ...] = ()
     """The network's speed and mIoU, where they were compared at several sizes of its input."""
+    ignored: int = 0
+    """Pixels without a label, which no measure counts."""
     about: dict[str, Any] = field(default_factory=dict)
     """The way images were taken, the checkpoint's step and record, and the versions and device of this evaluation."""
     folder: Path | None = None
@@ -52,6 +57,16 @@ class SegmentationEvaluation:
     def metrics(self) -> Metrics:
         """`miou`, `pixel_accuracy` and `CLASS/iou`."""
         return segmentation.measures(self.matrix, self.classes)
+
+    @property
+    def ignored_share(self) -> float:
+        """The share of the masks' pixels that have no label."""
+        return self.ignored / max(1, self.ignored + int(self.matrix.sum()))
+
+    def suspects(self) -> list[str]:
+        """Lines on figures too good to be true."""
+        seen = int(np.count_nonzero(self.matrix.sum(1)))
+        return suspects(self.metrics["miou"], self.ignored_share, seen)
 
     def by_class(self) -> dict[str, dict[str, float]]:
         """Measures of each class: its IoU, the share of its pixels that were found, the share of what was called it
@@ -75,6 +90,8 @@ class SegmentationEvaluation:
             "overall": {key: _finite(found[key]) for key in ("miou", "pixel_accuracy")},
             "by_class": {n: {k: _finite(v) for k, v in row.items()} for n, row in self.by_class().items()},
             "confusion": self.matrix.tolist(),
+            "ignored": {"pixels": self.ignored, "share": round(self.ignored_share, 6)},
+            "suspects": self.suspects(),
             "images_per_second": round(self.images_per_second, 2),
             **({"sizes": [row.to_json() for row in self.sizes]} if self.sizes else {}),
             **self.about,
@@ -90,9 +107,10 @@ class SegmentationEvaluation:
             Console(width=max(console.width, width)).print(table)
 
     def closing(self) -> str:
-        """The line below the tables: lists, speed, and where the result was written."""
+        """The lines below the tables: suspects; lists, speed, and where the result was written."""
         lists = f"lists of {self.about['lists']}; " if "lists" in self.about else ""
-        return f"{lists}{self.images_per_second:.1f} images/s from files; written to {self.folder}"
+        line = f"{lists}{self.images_per_second:.1f} images/s from files; written to {self.folder}"
+        return "\n".join([*self.suspects(), line])
 
     def table(self) -> "rich.table.Table":
         """A rich table: a row a class, and the mean IoU and pixel accuracy of all."""
@@ -110,6 +128,8 @@ class SegmentationEvaluation:
         table.add_section()
         table.add_row("mean IoU", "", f"{self.metrics['miou']:.4f}")
         table.add_row("pixel accuracy", "", f"{self.metrics['pixel_accuracy']:.4f}")
+        if self.ignored:
+            table.add_row("no label, of all pixels", f"{self.ignored_share:.4f}")
         return table
 
 
@@ -121,9 +141,10 @@ def evaluate_part(
     size, window: as `Segmentation.predict` takes them.
 
     Raises:
-      UserError: not one image could be measured.
+      UserError: not one image could be measured, or 255 in the masks may be a class.
     """
     k = len(model.classes)
+    shares: list[tuple[int, int, int]] = []
     total = np.zeros((k, k), np.int64)
     unreadable: list[str] = []
     rows: list[dict[str, Any]] = []
@@ -149,11 +170,14 @@ def evaluate_part(
             for (pair, _, truth), labels in zip(group, found, strict=False):
                 matrix = segmentation.count(labels, truth, k)
                 total += matrix
+                ignored, first = (int((truth == value).sum()) for value in (IGNORE, part.labels[0]))
+                shares.append((ignored, first, truth.size - ignored - first))
                 rows.append(_row(pair, truth, matrix, model.classes))
             counter.add(len(group))
     if not total.any():
         reason = f"; the first: {unreadable[0]}" if unreadable else "; their masks are ignored everywhere"
         raise UserError(f"{part.name}: none of its {len(part)} images can be measured{reason}")
+    refuse_unclear(part.manifest, shares, f"{printable(part.root)}: masks")
     place = {pair.image: i for i, pair in enumerate(part.pairs)}
     rows.sort(key=lambda row: place[row["id"]])
     about = {
@@ -163,8 +187,9 @@ def evaluate_part(
         "evaluated_with": environment(),
     }
     return SegmentationEvaluation(
-        part.name, part.split, model.classes, total, rows, tuple(unreadable), counter.rate, (size, window), about=about
-    )
+        part.name, part.split, model.classes, total, rows, tuple(unreadable), counter.rate, (size, window),
+        ignored=sum(row[0] for row in shares), about=about,
+    )  # fmt: skip
 
 
 def _row(pair: Pair, truth: np.ndarray, matrix: np.ndarray, classes: tuple[str, ...]) -> dict[str, Any]:

@@ -107,13 +107,13 @@ def _indexed(root: Path, split: str) -> tuple[Pair, ...]:
     """All images of data without lists, or those that their index keeps for a test."""
     if split not in ("val", "all"):
         raise UserError(
-            f"{printable(root)}: no {split}.txt there; make the lists with `jaxqc data split`, or name theirs"
+            f"{printable(root)}: no {split}.txt there; make lists with `jaxqc data split`, or name theirs by --splits"
         )
     samples = open_pairs(root).samples
     if split == "val":
         samples = tuple(s for s in samples if s.split in ("val", "test"))
         if not samples:
-            raise UserError(f"{printable(root)}: no val.txt there, nor a split of its own; measure all (split 'all')")
+            raise UserError(f"{printable(root)}: no val.txt there, nor a split of its own; measure all: --split all")
     relative = lambda path: path.relative_to(root).as_posix() if path else ""
     return tuple(Pair(relative(s.image), relative(s.mask)) for s in samples)
 

@@ -1,22 +1,18 @@
-"""The meaning of a segmentation set's labels: class names, colours, the ignored value, and the way masks are read.
+"""The meaning of a segmentation set's labels: class names, colours, the ignored value, as a JSON file says it.
 
-A manifest is a JSON file: `{"classes": ["sky", ...], "colors": [[128, 128, 128], ...], "ignore": 255, "binary":
-{"masks/In_*": "inclusion"}}`. Only `classes` is needed. It may also be a plain list of names, whose last one then
-stands for the ignored value where it is called unlabelled, void or ignore.
+A manifest is `{"classes": ["sky", ...], "colors": [[128, 128, 128], ...], "ignore": 255, "binary": {"masks/In_*":
+"inclusion"}}`. Only `classes` is needed; it may also be a plain list of names. A name such as void, unlabelled or
+ignore is no class: its place is the ignored value, where `ignore` says nothing else. As the first name it is refused
+without `ignore`: some tools give it the value 0, others 255. labelme's `__ignore__` is always 255.
 """
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from jaxtyping import UInt8
-
 from jaxqc.atomic import write_text
-from jaxqc.data.decode import MAX_PIXELS, read_mask, read_values
 from jaxqc.data.problems import printable
 from jaxqc.errors import UserError, suggest
 
@@ -24,17 +20,22 @@ IGNORE = 255
 """Label of pixels that no loss and no measure counts."""
 FILES = ("manifest.json", "classes.json")
 """Names under which a folder's manifest is found."""
-FIELDS = ("classes", "colors", "ignore", "binary")
-VOID = frozenset({"unlabelled", "unlabeled", "void", "ignore", "ignored"})
-"""Names, in lower case, of what is not a class."""
+FIELDS = ("classes", "colors", "ignore", "ignore_color", "binary")
+VOID = frozenset({"unlabelled", "unlabeled", "void", "ignore", "ignored", "ignore label", "don't care", "dontcare"})
+"""Names, in lower case and without outer underscores, of what is not a class."""
+LABELME = "__ignore__"
+"""labelme's first name, which stands for -1: 255 in its label maps."""
 
 Color = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """classes: names by label. colors: one each, RGB. ignore: the mask value of pixels without a label; 255 always is
-    one. binary: patterns of mask paths (`*` any text) whose masks are of one class: defect that class, the rest 0.
+    """classes: names by label. colors: one each, RGB. binary: patterns of mask paths (`*` any text) whose masks are of
+    one class: defect that class, the rest 0.
+
+    ignore: the mask value of pixels without a label, None = not stated; 255 is one besides. Classes have the values 0,
+    1, ... without this one. ignore_color: the colour of such pixels in masks in colour.
 
     Examples:
       >>> Manifest(("sound", "crack")).check("a manifest").colors
@@ -43,8 +44,19 @@ class Manifest:
 
     classes: tuple[str, ...]
     colors: tuple[Color, ...] = ()
-    ignore: int = IGNORE
+    ignore: int | None = None
     binary: Mapping[str, str] = field(default_factory=dict)
+    ignore_color: Color | None = None
+
+    @property
+    def values(self) -> tuple[int, ...]:
+        """The mask value of each class.
+
+        Examples:
+          >>> Manifest(("sound", "crack"), ignore=0).values
+          (1, 2)
+        """
+        return tuple(i for i in range(len(self.classes) + 1) if i != self.ignore)[: len(self.classes)]
 
     def check(self, where: str) -> "Manifest":
         """The manifest, with a palette where it has no colours.
@@ -58,15 +70,17 @@ class Manifest:
         for i, name in enumerate(self.classes):
             if name in self.classes[:i]:
                 raise UserError(f"{where}: class {name!r} stands twice in classes; rename one")
-        if not n <= self.ignore <= 65535:
-            raise UserError(f"{where}: ignore={self.ignore} must be {n} or more: values below it are classes")
+        if self.ignore is not None and not 0 <= self.ignore <= 65535:
+            raise UserError(f"{where}: ignore={self.ignore} is no value of a mask; give 0 to 65535")
         colors = self.colors or palette(n)
         if len(colors) != n or len(set(colors)) != n:
             raise UserError(f"{where}: {len(set(colors))} different colours for {n} classes; give each class its own")
+        if self.ignore_color in colors:
+            raise UserError(f"{where}: ignore_color={list(self.ignore_color or ())} is a class's colour; give another")
         for pattern, name in self.binary.items():
             if name not in self.classes:
                 raise UserError(f"{where}: binary {pattern!r}: unknown class {name!r}{suggest(name, self.classes)}")
-        return Manifest(self.classes, colors, self.ignore, self.binary)
+        return replace(self, colors=colors)
 
 
 def palette(n: int) -> tuple[Color, ...]:
@@ -114,16 +128,14 @@ def write_manifest(file: str | Path, manifest: Manifest) -> None:
       >>> read_manifest("manifest.json").colors
       ((0, 0, 0), (128, 0, 0))
     """
-    rows = {"classes": manifest.classes, "colors": manifest.colors, "ignore": manifest.ignore}
-    write_text(file, json.dumps(rows | {"binary": dict(manifest.binary)}, ensure_ascii=False) + "\n")
+    rows: dict[str, Any] = {"classes": manifest.classes, "colors": manifest.colors, "binary": dict(manifest.binary)}
+    stated = {"ignore": manifest.ignore, "ignore_color": manifest.ignore_color}
+    rows |= {key: value for key, value in stated.items() if value is not None}
+    write_text(file, json.dumps(rows, ensure_ascii=False) + "\n")
 
 
 def _parsed(found: Any, name: str) -> Manifest:
-    if isinstance(found, list):
-        void = [i for i, x in enumerate(found) if isinstance(x, str) and x.lower() in VOID]
-        if void and void != [len(found) - 1]:
-            raise UserError(f"{name}: {found[void[0]]!r} is not the last name; write it as the field 'ignore' instead")
-        found = {"classes": found[:-1], "ignore": len(found) - 1} if void else {"classes": found}
+    found = {"classes": found} if isinstance(found, list) else found
     if not isinstance(found, dict) or not _strings(found.get("classes")):
         raise UserError(f"{name}: no list of class names; write {{'classes': ['sky', 'road', ...]}}")
     for key in found:
@@ -132,12 +144,55 @@ def _parsed(found: Any, name: str) -> Manifest:
     colors = found.get("colors", [])
     if not isinstance(colors, list) or not all(_color(c) for c in colors):
         raise UserError(f"{name}: colors must be a list of [red, green, blue], each 0 to 255")
-    ignore, binary = found.get("ignore", IGNORE), found.get("binary", {})
-    if type(ignore) is not int:
+    if found.get("ignore_color") is not None and not _color(found["ignore_color"]):
+        raise UserError(f"{name}: ignore_color must be [red, green, blue], each 0 to 255")
+    ignore, binary = found.get("ignore"), found.get("binary", {})
+    if ignore is not None and type(ignore) is not int:
         raise UserError(f"{name}: ignore={ignore!r} is not a whole number")
     if not isinstance(binary, dict) or not _strings(list(binary.values())):
         raise UserError(f"{name}: binary must map patterns of mask paths to class names")
-    return Manifest(tuple(found["classes"]), tuple(tuple(c) for c in colors), ignore, binary)
+    shown = found.get("ignore_color")
+    manifest = Manifest(
+        tuple(found["classes"]), tuple(tuple(c) for c in colors), ignore, binary, shown and tuple(shown)
+    )
+    return _without_void(manifest, name)
+
+
+def _without_void(manifest: Manifest, where: str) -> Manifest:
+    """The manifest without a name that is no class, where its place (or `ignore`) says which value that has."""
+    names, ignore = manifest.classes, manifest.ignore
+    at = [i for i, name in enumerate(names) if is_void(name)]
+    if not at or (ignore is not None and ignore not in at and names[at[0]] != LABELME):
+        return manifest  # by the file's word another value is ignored
+    if len(at) > 1:
+        listed = ", ".join(repr(names[i]) for i in at)
+        raise UserError(f"{where}: {listed} are no classes, but only one value can be ignored; rename or remove some")
+    place = at[0]
+    if names[place] == LABELME and place == 0 and ignore in (None, IGNORE):
+        ignore = IGNORE
+    elif place == 0 and ignore is None and len(names) > 1:
+        raise UserError(
+            f"{where}: classes begin with {names[0]!r}: has it the value 0 in the masks and {names[1]!r} 1? then write"
+            f' {{"classes": [...], "ignore": 0}}; or has it 255 and {names[1]!r} 0? then leave {names[0]!r} out and'
+            f' write "ignore": {IGNORE}'
+        )
+    else:
+        ignore = place if ignore is None else ignore
+    without = lambda values: tuple(v for i, v in enumerate(values) if i != place)
+    full = len(manifest.colors) == len(names)
+    color = manifest.colors[place] if full and manifest.ignore_color is None else manifest.ignore_color
+    colors = without(manifest.colors) if full else manifest.colors
+    return replace(manifest, classes=without(names), colors=colors, ignore=ignore, ignore_color=color)
+
+
+def is_void(name: str) -> bool:
+    """True: a name of what is not a class, such as void or unlabelled.
+
+    Examples:
+      >>> is_void("__ignore__"), is_void("sky")
+      (True, False)
+    """
+    return name.lower().strip("_ ").replace("_", " ") in VOID
 
 
 def _strings(value: Any) -> bool:
@@ -146,49 +201,3 @@ def _strings(value: Any) -> bool:
 
 def _color(value: Any) -> bool:
     return isinstance(value, list) and len(value) == 3 and all(type(x) is int and 0 <= x <= 255 for x in value)
-
-
-def read_labels(
-    root: str | Path, mask: str, manifest: Manifest, max_pixels: int = MAX_PIXELS
-) -> UInt8[np.ndarray, "h w"]:
-    """The label map of a mask file, `mask` relative to `root`: classes, and 255 where nothing is said.
-
-    A grey or palette mask holds the labels, one in colour the manifest's colours, and one that a pattern of `binary`
-    matches the pixels of that class.
-
-    Raises:
-      UserError: as `jaxqc.data.decode.read_mask`; also a value or colour that the manifest does not have.
-    """
-    path, name, n = Path(root, mask), printable(Path(root, mask)), len(manifest.classes)
-    for pattern, of in manifest.binary.items():
-        if fnmatchcase(mask, pattern):
-            return read_mask(path, max_pixels) * np.uint8(manifest.classes.index(of))
-    values = read_values(path, max_pixels)
-    if values.ndim == 3:
-        return _by_color(values, manifest, name)
-    table = np.full(65536, n, np.uint16)
-    table[:n] = np.arange(n)
-    table[[IGNORE, manifest.ignore]] = IGNORE
-    labels = table[values]
-    if (labels == n).any():
-        unknown = [int(v) for v in np.unique(values[labels == n])]
-        some = ", ".join(map(str, unknown[:6])) + ", ..." * (len(unknown) > 6)
-        raise UserError(
-            f"{name}: class {some} is not in the manifest, which has 0 to {n - 1} and ignores"
-            f" {manifest.ignore}; add its name there or mend the mask"
-        )
-    return labels.astype(np.uint8)
-
-
-def _by_color(values: np.ndarray, manifest: Manifest, name: str) -> np.ndarray:
-    code = lambda rgb: (rgb[..., 0].astype(np.int32) << 16) | (rgb[..., 1].astype(np.int32) << 8) | rgb[..., 2]
-    known, found = code(np.array(manifest.colors)), code(values)
-    order = np.argsort(known)
-    at = order[np.minimum(np.searchsorted(known[order], found), len(known) - 1)]
-    wrong = known[at] != found
-    if wrong.any():
-        color = tuple(int(c) for c in values[wrong][0])
-        raise UserError(
-            f"{name}: colour {color} is not in the manifest; add it there or save the mask as class numbers"
-        )
-    return at.astype(np.uint8)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from jaxqc.data.problems import printable
 from jaxqc.errors import UserError
+from jaxqc.lock import WRITING, locked
 from jaxqc.semi.compare import checked_sizes, compare_sizes
 from jaxqc.semi.evaluate import SegmentationEvaluation, evaluate_part
 from jaxqc.semi.evaluation_set import Part, part_of
@@ -57,10 +58,11 @@ def evaluate(
         usable = {row["id"] for row in result.per_image[: 4 * model.batch]}
         images = [part.read(pair)[0] for pair in part.pairs if pair.image in usable]
         result = replace(result, sizes=compare_sizes(model, images, sizes, mious))
-    folder = evaluation_folder(out, run, split)
+    folder = evaluation_folder(out, run, split, data=str(data))
     result = replace(result, about={"data": printable(data), **result.about}, folder=folder)
     if folder is not None:
-        write_evaluation(result, model, part, folder, worst)
+        with locked(folder, wait=WRITING):
+            write_evaluation(result, model, part, folder, worst)
     return result
 
 

@@ -1,7 +1,8 @@
 """From images of which few have labels to a segmentation run: lists, network and start, then the one loop."""
 
+import math
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +22,13 @@ from jaxqc.semi import feed
 from jaxqc.semi.check import SplitReport, check_splits
 from jaxqc.semi.data import Splits, read_list, read_splits, write_splits
 from jaxqc.semi.losses import balanced_weights
-from jaxqc.semi.manifest import FILES, Manifest, read_manifest, write_manifest
+from jaxqc.semi.manifest import FILES, IGNORE, Manifest, read_manifest, write_manifest
 from jaxqc.semi.method import SemiMethod
 from jaxqc.semi.network import halves_of, make_network
 from jaxqc.semi.recipe import SemiTrainConfig
+from jaxqc.semi.suspects import suspects
 from jaxqc.training.checkpoint import steps_in
+from jaxqc.training.logs import read_rows
 from jaxqc.training.loop import RunResult, run
 from jaxqc.training.state import from_host
 from jaxqc.weights.load import Weights, load_weights
@@ -67,7 +70,15 @@ def train_semi(
         raise UserError(
             "select.txt: no pixel of its masks has a class, so that nothing can choose a checkpoint by them"
         )
-    for line in [*(f"no labelled image shows {name}" for name in report.absent), *_lonely(config)]:
+    ignored = report.pixels["labeled"][-1] / max(1, report.pixels["labeled"].sum())
+    shown = np.flatnonzero(report.pixels["labeled"][:-1])
+    if len(shown) == 1:
+        raise UserError(
+            f"labeled.txt: its masks show one class alone, {manifest.classes[shown[0]]!r} ({ignored:.2%} of the pixels"
+            " have no label): nothing can be learned; mend manifest or masks, or make lists with a larger --labeled"
+        )
+    left_out = [f"labelled images: {ignored:.2%} of the pixels have no label and are left out"] if ignored else []
+    for line in [*left_out, *report.remarks(), *_lonely(config)]:
         say(line)
     start = encoder_weights(config)
     method = make_method(config, manifest, report, start)
@@ -85,8 +96,16 @@ def train_semi(
     )
     val = feed.whole_images(parts["select"], printable(root.name), config.eval_size)
     meta: dict[str, Any] = {**asdict(manifest), "mean": method.mean, "std": method.std, "dataset": printable(root.name)}
+    meta["ignore"] = IGNORE if manifest.ignore is None else manifest.ignore
     meta |= {"images": report.images, "start": start.meta() if start else "drawn at random"}
-    return run(method, config, train, val, out, resume=resume, progress=progress, meta=meta)
+    result = run(method, config, train, val, out, resume=resume, progress=progress, meta=meta)
+    select = report.pixels["select"]
+    losses = [row.get("loss") for row in read_rows(out / "metrics.jsonl") if row.get("kind") == "train"]
+    last = math.nan if not losses or losses[-1] is None else losses[-1]
+    seen = int(np.count_nonzero(select[:-1]))
+    for line in suspects(result.metrics.get("miou", math.nan), select[-1] / select.sum(), seen, last):
+        say(line)
+    return result
 
 
 def _same_lists(folder: Path, splits: Splits, manifest: Manifest) -> None:
@@ -99,10 +118,15 @@ def _same_lists(folder: Path, splits: Splits, manifest: Manifest) -> None:
         raise UserError(
             f"select.txt: not as in {where}, with which this run began; put that back or choose another --out"
         )
-    if read_manifest(folder) != manifest:
+    if _ignoring(read_manifest(folder)) != _ignoring(manifest):
         raise UserError(
             f"manifest: not as in {where}, with which this run began; put that back or choose another --out"
         )
+
+
+def _ignoring(manifest: Manifest) -> Manifest:
+    """The manifest with its ignored value stated, as runs of earlier versions have it."""
+    return manifest if manifest.ignore is not None else replace(manifest, ignore=IGNORE)
 
 
 def _lonely(config: SemiTrainConfig) -> list[str]:

@@ -7,6 +7,7 @@ config.json         the recipe;  meta.json  classes, mean, std, data digest, ver
 
 import contextlib
 import json
+import logging
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -20,6 +21,7 @@ from jaxqc.config import TrainConfig
 from jaxqc.errors import UserError, suggest
 from jaxqc.fields import as_now, from_dict, to_dict
 from jaxqc.training.checksums import DamagedError, check_sums, write_sums
+from jaxqc.training.folder_sums import check_folder, check_promise, check_step
 
 FORMAT = 1
 """Version of the checkpoint's layout."""
@@ -37,6 +39,7 @@ class Checkpoints:
     def __init__(self, folder: Path) -> None:
         from orbax.checkpoint import v1 as ocp
 
+        logging.getLogger("absl").addFilter(_is_news)
         self.folder, self.best_step = folder.resolve(), -1
         self._pending: tuple[int, Future[None]] | None = None
         self._finisher = ThreadPoolExecutor(1, "checkpoint")
@@ -47,7 +50,7 @@ class Checkpoints:
                 str(self.folder), preservation_policy=_Keep(self), cleanup_tmp_directories=True
             )
         except OSError as e:
-            raise UserError(f"{folder}: cannot hold checkpoints ({e.strerror or e}); choose another folder") from e
+            raise UserError(f"{folder}: cannot hold checkpoints ({e.strerror or e}); choose another --out") from e
 
     def save(self, step: int, state: Any, record: dict[str, Any], best_step: int) -> None:
         """Starts saving a host state (`Parallel.unreplicate`) and returns; the copy is already taken.
@@ -104,6 +107,11 @@ class Checkpoints:
         )
 
 
+def _is_news(record: logging.LogRecord) -> bool:
+    """False for errors that Orbax both logs with their tracebacks and raises, so that we name them."""
+    return record.levelno < logging.ERROR or "orbax" not in record.pathname
+
+
 class _Keep:
     """Orbax preservation policy: the two latest (one may prove damaged) and the best."""
 
@@ -132,6 +140,7 @@ def read(path: Path) -> tuple[Flat, dict[str, Any]]:
     from orbax.checkpoint import v1 as ocp
 
     # Before Orbax opens it: on a broken file its many readers each fail in their own way, and aloud.
+    check_step(path)
     check_sums(path)
     try:
         record = _record(path)
@@ -192,12 +201,13 @@ def load_variables(
     meta also has its `step` and, as `metrics`, the last evaluation up to then.
 
     Raises:
-      UserError: no such folder, no checkpoint in it, or a damaged one (the sound ones are named).
+      UserError: no such folder, no checkpoint in it, a damaged one (the sound ones are named), or another damaged file.
     """
     run = Path(run_dir)
     if which not in ("best", "last"):
         raise UserError(f"checkpoint: {which!r}{suggest(which, ('best', 'last'))}")
     steps = steps_in(run / "checkpoints")
+    check_folder(run)
     if not steps:
         raise UserError(f"{run}: no checkpoint there (a run folder holds checkpoints/STEP)")
     step = _best_step(run, steps) if which == "best" else steps[-1]
@@ -209,10 +219,13 @@ def load_variables(
         last = "which='last', or " if others and others[-1] > step else ""
         offer = f"step {others[-1]} is there too ({last}a copy without {step})" if others else "no other"
         raise UserError(f"{path} is damaged ({e}); {offer}") from e
+    check_promise(run, record)
     meta_path = run / "meta.json"
     try:
         meta = json.loads(meta_path.read_text(encoding="utf-8")) if meta_path.is_file() else {}
-    except ValueError as e:
+        if not isinstance(meta, dict):
+            raise ValueError("no record")
+    except (OSError, ValueError) as e:
         raise UserError(f"{meta_path}: damaged ({e}); copy the whole run folder again") from e
     variables = variables_of(flat)
     config = from_dict(record["config"], kind, where=f"{path}: config")
@@ -247,14 +260,14 @@ def refuse_other_recipe(path: Path, stored: dict[str, Any], config: TrainConfig)
     differ = [k for k in sorted(old.keys() | new.keys()) if old.get(k) != new.get(k)]
     if differ:
         what = "; ".join(f"{k} was {old.get(k)!r}, is {new.get(k)!r}" for k in differ)
-        raise UserError(f"{path}: another recipe's checkpoint ({what}); restore the recipe or choose another folder")
+        raise UserError(f"{path}: another recipe's checkpoint ({what}); restore the recipe or choose another --out")
 
 
 def _same_recipe(path: Path, record: dict[str, Any], config: TrainConfig, data: str) -> None:
     refuse_other_recipe(path, record["config"], config)
     if record["data"] != data:
         raise UserError(
-            f"{path}: trained on other data (digest {record['data'][:12]}, now {data[:12]}); choose another folder"
+            f"{path}: trained on other data (digest {record['data'][:12]}, now {data[:12]}); choose another --out"
         )
 
 

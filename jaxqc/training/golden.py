@@ -3,18 +3,17 @@
 import io
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import jax
 import numpy as np
 
-from jaxqc.atomic import whole_file
 from jaxqc.config import TrainConfig
 from jaxqc.data.dataset import ArrayDataset, Dataset
 from jaxqc.data.pipeline import eval_batches
 from jaxqc.errors import UserError
 from jaxqc.training.checkpoint import load_variables
 from jaxqc.training.evaluate import predict_maps
+from jaxqc.training.folder_sums import kept_file
 from jaxqc.training.method import Method
 
 GOLDEN_IMAGES = 2
@@ -33,16 +32,25 @@ def write_golden(folder: Path, method: Method, dataset: ArrayDataset | Dataset, 
     arrays: dict[str, Any] = {k: out[k] for k in ("map", "class") if k in out}
     arrays |= {"image": images, "size": np.int32(config.eval_size), "step": np.int32(meta["step"])}
     if jax.process_index() == 0:
-        with whole_file(path) as part, part.open("wb") as file:
-            np.savez_compressed(file, **arrays)
+        save_golden(folder, arrays)
     return path
+
+
+def save_golden(folder: Path, arrays: dict[str, Any]) -> None:
+    """Writes golden.npz. Raises UserError where it cannot be written."""
+    try:
+        with kept_file(folder, "golden.npz") as part, part.open("wb") as file:
+            np.savez_compressed(file, **arrays)
+    except OSError as e:
+        advice = "make room and run the same command again"
+        raise UserError(f"{folder / 'golden.npz'}: cannot be written ({e.strerror or e}); {advice}") from e
 
 
 def _golden_step(path: Path) -> int | None:
     try:
-        with np.load(path) as kept:
+        with np.load(io.BytesIO(path.read_bytes())) as kept:
             return int(kept["step"])
-    except (OSError, ValueError, KeyError, BadZipFile):  # absent or damaged
+    except Exception:  # absent, or a damaged archive, which raises BadZipFile, ValueError, EOFError, zlib.error ...
         return None
 
 
@@ -67,4 +75,7 @@ def read_golden(path: Path) -> dict[str, np.ndarray]:
         raise UserError(f"{file}: damaged ({type(e).__name__}: {e}); restore it from a copy") from e
     if golden["image"].dtype != np.uint8 or golden["image"].ndim != 4 or golden["map"].ndim not in (3, 4):
         raise UserError(f"{file}: image {golden['image'].shape} and map {golden['map'].shape} are no golden record")
+    if not golden["image"].size or not golden["map"].size or len(golden["image"]) != len(golden["map"]):
+        shapes = f"image {golden['image'].shape} and map {golden['map'].shape}"
+        raise UserError(f"{file}: {shapes}: nothing to compare; copy the whole folder again")
     return golden

@@ -17,11 +17,11 @@ from jaxqc.data.pipeline import BatchSource
 from jaxqc.errors import UserError, suggest
 from jaxqc.fields import to_dict
 from jaxqc.progress import Progress
-from jaxqc.training import checkpoint, golden, plan, record, state
+from jaxqc.training import checkpoint, folder_sums, golden, plan, record, state
 from jaxqc.training.cache import enable_compilation_cache
 from jaxqc.training.evaluate import make_evaluate
 from jaxqc.training.feed import Fetch, Resident, Stream, in_memory
-from jaxqc.training.logs import RunLog, average
+from jaxqc.training.logs import Mark, RunLog, average
 from jaxqc.training.method import Method
 from jaxqc.training.optim import make_optimizer, make_schedule
 from jaxqc.training.parallel import Parallel, make_parallel
@@ -73,7 +73,7 @@ def run(
     enable_compilation_cache()
     workdir = Path(workdir)
     if not resume and checkpoint.steps_in(workdir / "checkpoints"):
-        raise UserError(f"{workdir}: holds a run already; resume it or choose another folder")
+        raise UserError(f"{workdir}: holds a run already; go on with it (--resume) or choose another --out")
     sets = [] if val is None else [val] if isinstance(val, ArrayDataset | Dataset) else val
     sets = [part for part in sets if len(part)]
     if config.data.mode == "resident":
@@ -82,8 +82,11 @@ def run(
     parallel = make_parallel(config.backend, config.devices)
     sitting = _Sitting(method, config, train, sets, workdir, parallel)
     sitting.restore()
-    if jax.process_index() == 0 and (sitting.step < sitting.total or not (workdir / "meta.json").is_file()):
-        record.write_record(workdir, config, meta, method.classes, sitting.digest)
+    if jax.process_index() == 0:
+        if not sitting.step:
+            folder_sums.drop_sums(workdir)  # of a run that was killed before its first checkpoint
+        if sitting.step < sitting.total or not (workdir / "meta.json").is_file():
+            record.write_record(workdir, config, meta, method.classes, sitting.digest)
     sitting.train(progress)
     shown = sets[0] if sets else train
     if proof and not isinstance(shown, BatchSource):
@@ -109,6 +112,8 @@ class _Sitting:
     partial: dict[str, list[float]] = field(default_factory=dict)
     """Logs of the steps since the last log line, so that a line is whole though a save falls within it."""
     seconds: float = 0.0
+    logged: Mark | None = None
+    """The state of metrics.jsonl when the checkpoint was saved from which this sitting goes on."""
 
     def __post_init__(self) -> None:
         config, method = self.config, self.method
@@ -142,7 +147,7 @@ class _Sitting:
         else:
             host, kept = found
             self.step, self.metrics, self.best = kept["step"], kept["metrics"], kept["best"]
-            self.partial, self.seconds = kept["partial"], kept["seconds"]
+            self.partial, self.seconds, self.logged = kept["partial"], kept["seconds"], kept.get("log")
             self.notes.append(f"resumed at step {self.step} of {self.total}")
         self.state = self.parallel.replicate(replace(host, frozen=self.method.frozen()))
 
@@ -159,7 +164,8 @@ class _Sitting:
         self.remember = parallel.map(
             lambda s, better: replace(s, extra=method.after_evaluation(s.extra, s.params, better)), donate=(0,)
         )
-        self.log = RunLog(self.workdir, self.step) if main else None
+        self.log = RunLog(self.workdir, self.step, self.logged) if main else None
+        self.notes += self.log.notes if self.log else ()
         self.saves = checkpoint.Checkpoints(self.folder)
         self.began = self.marked = time.monotonic()
         self.before, self.spent = self.seconds, (0, 0.0)
@@ -278,6 +284,7 @@ class _Sitting:
             self.log.sync()
         kept = {"config": to_dict(self.config), "data": self.digest, "metrics": self.metrics, "best": self.best}
         kept |= {"partial": self.partial, "seconds": self._elapsed(), "environment": self.environment}
+        kept |= folder_sums.PROMISE | ({"log": self.log.mark()} if self.log else {})
         state = self.parallel.unreplicate(replace(self.state, frozen=None))
         self.saves.save(self.step, state, kept, self.best["step"])
         self.marked = time.monotonic()

@@ -22,8 +22,8 @@ def pixel_statistics(train: Dataset | ArrayDataset, run: Path | None) -> tuple[f
         try:
             kept = json.loads((run / "meta.json").read_text("utf-8"))
             return float(kept["mean"]), float(kept["std"]), float(kept["foreground"])
-        except (ValueError, KeyError, TypeError) as e:
-            raise UserError(f"{printable(run / 'meta.json')}: damaged ({e!r}); choose another folder") from e
+        except (OSError, ValueError, KeyError, TypeError) as e:
+            raise UserError(f"{printable(run / 'meta.json')}: damaged ({e!r}); choose another --out") from e
     if isinstance(train, Dataset):
         chosen = np.unique(np.linspace(0, len(train) - 1, min(len(train), STATISTICS_SAMPLES)).astype(int))
 

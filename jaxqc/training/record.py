@@ -1,10 +1,12 @@
 """The record of a run: config.json and meta.json (data, versions, commit), and the digests in them."""
 
+import contextlib
 import hashlib
+import itertools
 import json
 import platform
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +20,8 @@ from jaxqc.data.dataset import ArrayDataset, Dataset
 from jaxqc.data.tables.write import write_table
 from jaxqc.errors import UserError
 from jaxqc.fields import to_dict
+from jaxqc.lock import locked
+from jaxqc.training.folder_sums import kept_file
 from jaxqc.version import __version__
 
 if TYPE_CHECKING:
@@ -64,32 +68,63 @@ def _commit() -> str | None:
     return done.stdout.strip() or None
 
 
+@contextlib.contextmanager
+def alone_in(folder: str | Path, note: Callable[[str], None] | None = None) -> Iterator[None]:
+    """Holds the folder of a run for all of its processes (`jaxqc.lock.locked`, by the first of them)."""
+    with locked(folder, note) if jax.process_index() == 0 else contextlib.nullcontext():
+        yield
+
+
 def write_record(folder: Path, config: Any, meta: dict[str, Any] | None, classes: Any, digest: str) -> None:
     """Writes config.json and meta.json; what the caller's `meta` says goes before what is found out here."""
     full = {"classes": list(classes), "data_digest": digest, **environment(), "seed": config.seed, **(meta or {})}
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        write_text(folder / "config.json", json.dumps(to_dict(config), indent=2) + "\n")
-        write_text(folder / "meta.json", json.dumps(full, indent=2) + "\n")
+        for name, values in (("config.json", to_dict(config)), ("meta.json", full)):
+            with kept_file(folder, name) as part:
+                part.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8", newline="\n")
     except OSError as e:
-        raise UserError(f"{folder}: cannot write there ({e.strerror or e}); choose another folder") from e
+        raise UserError(f"{folder}: cannot write there ({e.strerror or e}); choose another --out") from e
 
 
-def evaluation_folder(out: str | Path | None, run: str | Path | None, *names: str) -> Path | None:
+def evaluation_folder(out: str | Path | None, run: str | Path | None, *names: str, data: str = "") -> Path | None:
     """Folder of an evaluation: `out`, for "" `evaluation-NAMES` in the folder of the run, for None nowhere.
 
+    data: the path or name of what is measured. A folder with an evaluation of other data is kept: for "" the name is
+    counted up (`evaluation-test-2`).
+
     Raises:
-      UserError: "" without a run's folder.
+      UserError: "" without a run's folder, or a folder `out` that holds the evaluation of other data.
     """
-    if out is None or out:
-        return None if out is None else Path(out)
+    if out is None:
+        return None
+    if out:
+        if other := _of_other_data(Path(out), data):
+            raise UserError(f"{out}: holds the evaluation of {other}; choose another --out, or remove it")
+        return Path(out)
     if run is None:
         raise UserError("out: '' is a folder in that of the run, which is not known here; give run= or a folder")
-    return Path(run) / "-".join(("evaluation", *names))
+    name = "-".join(("evaluation", *names))
+    places = (Path(run) / (name if n == 1 else f"{name}-{n}") for n in itertools.count(1))
+    return next(place for place in places if not _of_other_data(place, data))
+
+
+def _of_other_data(folder: Path, data: str) -> str:
+    """The data that the evaluation in a folder is of, where they are other than `data`; else "".
+
+    An older evaluation names its data set without the path.
+    """
+    try:
+        stored = json.loads((folder / "evaluation.json").read_text("utf-8"))
+        path, name = (str(stored.get(key) or "") for key in ("data", "dataset"))
+    except (OSError, ValueError, AttributeError):
+        return ""
+    same = Path(path).resolve() == Path(data).resolve() if path else name in ("", Path(data).resolve().name)
+    return "" if same or not data else path or name
 
 
 def write_measures(out: Path, report: dict[str, Any], rows: Sequence[dict[str, Any]]) -> None:
     """`evaluation.json` and, a row an image, `per_image.csv` of an evaluation; OSError where they cannot be written."""
     out.mkdir(parents=True, exist_ok=True)
-    (out / "evaluation.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    write_text(out / "evaluation.json", json.dumps(report, indent=2) + "\n")
     write_table(out / "per_image.csv", list(rows[0]), rows)

@@ -3,11 +3,12 @@
 import json
 import pickle
 import warnings
-import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 
 from jaxqc.atomic import whole_file
@@ -17,7 +18,13 @@ TORCH = (".pth", ".pt", ".bin", ".ckpt", ".tar")
 KINDS = (".npz", ".safetensors", *TORCH)
 META = "meta"
 """Name of the JSON record in a file of our own."""
-_WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "ema")
+TYPES = {
+    **{"F64": np.dtype("f8"), "F32": np.dtype("f4"), "F16": np.dtype("f2")},
+    **{f"{kind}{8 * n}": np.dtype(f"{kind.lower()}{n}") for kind in "IU" for n in (1, 2, 4, 8)},
+    **{"BOOL": np.dtype("?"), "BF16": np.dtype(ml_dtypes.bfloat16)},
+    **{"F8_E4M3": np.dtype(ml_dtypes.float8_e4m3fn), "F8_E5M2": np.dtype(ml_dtypes.float8_e5m2)},
+}
+"""NumPy's type of each kind of number in .safetensors, those of a byte or two by JAX's own library."""
 
 
 def read_arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any] | None]:
@@ -57,26 +64,63 @@ def write_own(path: Path, arrays: Mapping[str, np.ndarray], meta: Mapping[str, A
         np.savez(file, **{META: np.array(json.dumps(dict(meta)))}, **arrays)  # type: ignore[reportArgumentType]
 
 
-def _read_npz(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any] | None]:
+@contextmanager
+def _mended(path: Path, kind: str) -> Iterator[None]:
+    """Whatever reading raises, as one `UserError`: on damaged bytes the libraries raise nearly anything."""
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of old and foreign files: they are read, or reported below
+            yield
+    except UserError:
+        raise
+    except OSError as e:
+        reason = f"cannot be read ({e.strerror})" if e.strerror else f"not a sound {kind} ({str(e).splitlines()[0]})"
+        raise UserError(f"{path}: {reason}") from e
+    except MemoryError as e:
+        raise UserError(f"{path}: not a sound {kind}, or too large for this machine's memory") from e
+    except Exception as e:
+        reason = (str(e) or type(e).__name__).splitlines()[0][:200]
+        raise UserError(f"{path}: not a sound {kind} ({reason})") from e
+
+
+def _read_npz(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any] | None]:
+    with _mended(path, ".npz of plain arrays"):
+        # Of a damaged file that it opened itself, NumPy leaves the handle open.
+        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         meta = json.loads(str(arrays.pop(META))) if META in arrays else None
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as e:
-        raise UserError(f"{path}: not a sound .npz of plain arrays ({e})") from e
-    return arrays, meta
+        if not (meta is None or isinstance(meta, dict)):
+            raise ValueError(f"its {META!r} is no record")
+    return {name: _numbers(path, name, array) for name, array in arrays.items()}, meta
+
+
+def _numbers(path: Path, name: str, array: Any) -> np.ndarray:
+    """An array of numbers; one of the two bytes of bfloat16, which NumPy stores without a name, as these.
+
+    Raises:
+      UserError: text, dates, records, or anything but an array.
+    """
+    if isinstance(array, np.ndarray) and array.dtype == np.dtype("V2"):
+        return array.view(ml_dtypes.bfloat16)
+    if not isinstance(array, np.ndarray) or (array.dtype.kind not in "biuf" and array.dtype not in TYPES.values()):
+        shown = array.dtype if isinstance(array, np.ndarray) else type(array).__name__
+        raise UserError(f"{path}: {name!r} holds no numbers ({shown}); save the weights as float32")
+    return array
 
 
 def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
     try:
-        from safetensors import SafetensorError
-        from safetensors.numpy import load_file
+        from safetensors import deserialize
     except ImportError as e:
         raise UserError(f"{path}: reading .safetensors needs the extra `convert`: pip install 'jaxqc[convert]'") from e
-    try:
-        return load_file(path)
-    except (SafetensorError, OSError, KeyError, ValueError) as e:
-        raise UserError(f"{path}: not a sound .safetensors ({e})") from e
+    arrays = {}
+    with _mended(path, ".safetensors"):
+        for name, found in deserialize(path.read_bytes()):
+            if found["dtype"] not in TYPES:
+                raise UserError(f"{path}: {name!r} is of type {found['dtype']}, which NumPy lacks; save it as F32")
+            # A copy: what deserialize gives may be read only.
+            arrays[name] = np.frombuffer(bytearray(found["data"]), TYPES[found["dtype"]]).reshape(found["shape"])
+    return arrays
 
 
 def _read_torch(path: Path) -> dict[str, np.ndarray]:
@@ -87,25 +131,32 @@ def _read_torch(path: Path) -> dict[str, np.ndarray]:
         raise UserError(
             f"{path}: reading {kind} needs PyTorch, the extra `convert`: pip install 'jaxqc[convert]'"
         ) from e
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of old and foreign files: they are read, or reported below
+    with _mended(path, "file of PyTorch's"):
+        try:
             content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as e:
-        raise UserError(f"{path}: holds more than tensors, which is never executed; save its state_dict alone") from e
-    except (OSError, RuntimeError, EOFError, ValueError) as e:
-        raise UserError(f"{path}: not a sound file of PyTorch's ({str(e).splitlines()[0]})") from e
-    tensors = _tensors(content, torch.Tensor)
-    if not tensors:
-        raise UserError(f"{path}: holds no state dict (tensors by name, or those under one of {', '.join(_WRAPPERS)})")
-    return {name: tensor.detach().to(torch.float32).numpy() for name, tensor in tensors.items()}
+        except pickle.UnpicklingError as e:
+            if "global" not in str(e).lower():
+                raise
+            raise UserError(
+                f"{path}: holds more than tensors, which is never executed; save its state_dict alone"
+            ) from e
+        tensors = dict(_tensors(content, torch.Tensor))
+        if not tensors:
+            raise UserError(f"{path}: holds no state dict (tensors by name, perhaps in others: {{'state_dict': ...}})")
+        return {name: _array(path, name, tensor, torch) for name, tensor in tensors.items()}
 
 
-def _tensors(content: Any, kind: type) -> dict[str, Any]:
-    """The mapping of names to tensors: what the content holds under a usual name, or the content itself."""
-    if not isinstance(content, Mapping):
-        return {}
-    for name in _WRAPPERS:
-        if inner := _tensors(content.get(name), kind):
-            return inner
-    return {str(name): value for name, value in content.items() if isinstance(value, kind)}
+def _array(path: Path, name: str, tensor: Any, torch: Any) -> np.ndarray:
+    tensor = tensor.dequantize() if tensor.is_quantized else tensor
+    if tensor.is_complex() or tensor.layout != torch.strided:
+        raise UserError(f"{path}: {name!r} is complex or sparse ({tensor.dtype}, {tensor.layout}); save it as float32")
+    return tensor.detach().to(torch.float32).numpy()
+
+
+def _tensors(content: Any, kind: type, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Every tensor in nested mappings by its dotted name, but for an optimizer's, which are no weights."""
+    for name, value in content.items() if isinstance(content, Mapping) else ():
+        if isinstance(value, kind):
+            yield f"{prefix}{name}", value
+        elif not str(name).startswith("optim"):
+            yield from _tensors(value, kind, f"{prefix}{name}.")

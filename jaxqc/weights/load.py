@@ -48,7 +48,12 @@ class Weights:
 
 
 def load_weights(
-    source: str | Path, model: str | None = None, layers: Sequence[int] | None = None, head: bool = False, seed: int = 0
+    source: str | Path,
+    model: str | None = None,
+    layers: Sequence[int] | None = None,
+    head: bool = False,
+    seed: int = 0,
+    prefix: str | None = None,
 ) -> Weights:
     """Reads a file, or the cached one of a short name (`jaxqc.weights.known.KNOWN`).
 
@@ -58,6 +63,7 @@ def load_weights(
       layers: those needed, of which nothing may lack; None = all that is whole. head: the classifier is needed too.
         Both are of ResNets.
       seed: draws the weights behind gates that the file does not bring.
+      prefix: of the encoder's names in a file of several; None = the one below which most of what is needed stands.
 
     Raises:
       UserError: no such file, a damaged or foreign one, or one that does not fit; it names file and array.
@@ -77,7 +83,7 @@ def load_weights(
     if model is None:
         raise UserError(f"{path}: tells no model; name one, such as resnet50 (--model)")
     try:
-        variables, report = _converted(arrays, model, layers, head, seed)
+        variables, report = _converted(arrays, model, layers, head, seed, prefix)
     except UserError as e:
         raise UserError(f"{path}: {e}") from e
     name, digest = (str(meta["source"]), str(meta["sha256"])) if meta else (path.name, sha256(path))
@@ -85,15 +91,20 @@ def load_weights(
 
 
 def _converted(
-    arrays: dict[str, np.ndarray], model: str, layers: Sequence[int] | None, head: bool, seed: int
+    arrays: dict[str, np.ndarray],
+    model: str,
+    layers: Sequence[int] | None,
+    head: bool,
+    seed: int,
+    prefix: str | None,
 ) -> tuple[dict[str, Any], LoadReport]:
     if model in VITS:
         if layers is not None or head:
             raise UserError(f"{model}: is read whole; layers and head are of ResNets")
-        return convert_vit(arrays, model)
+        return convert_vit(arrays, model, prefix)
     if model not in BACKBONES:
         raise UserError(f"model {model!r} is not one{suggest(model, [*BACKBONES, *VITS])}")
-    return convert_state(arrays, model, layers, head, seed)
+    return convert_state(arrays, model, layers, head, seed, prefix)
 
 
 def save_weights(path: str | Path, weights: Weights) -> None:
@@ -128,5 +139,5 @@ def _own(path: Path, arrays: dict[str, np.ndarray], meta: dict[str, Any]) -> dic
         node[last] = value
     try:
         return export_vit(tree) if meta["model"] in VITS else export_state(tree)
-    except (KeyError, IndexError, ValueError) as e:
+    except (KeyError, IndexError, ValueError, TypeError, AttributeError) as e:
         raise UserError(f"{path}: an array's name is not of a backbone ({e!r}); convert the weights again") from e

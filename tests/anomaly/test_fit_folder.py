@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 import shutil
 
 import numpy as np
@@ -13,11 +14,12 @@ import jaxqc
 from jaxqc.anomaly.collecting import load_batches
 from jaxqc.anomaly.detectors import Gaussian, PatchCore, Spade
 from jaxqc.anomaly.features import load_backbone
-from jaxqc.anomaly.fit import divide, fit
+from jaxqc.anomaly.fit import begin, divide, fit
 from jaxqc.anomaly.model import load
 from jaxqc.cli import main
 from jaxqc.data.readers import open_dataset
 from jaxqc.errors import UserError
+from jaxqc.training.folder_sums import check_all
 from jaxqc.verify import verify
 
 SETTINGS = {
@@ -45,9 +47,18 @@ def test_images(recipe, data):
     return images
 
 
+def left_by_a_killed_fit(folder):
+    for name in ("config.json", "meta.json", "golden.npz", "SHA256SUMS", ".lock", ".golden.npz.4711.part"):
+        folder.mkdir(exist_ok=True)
+        (folder / name).write_text('{"backbone": {}, "detector": {}, "decision": {}}')
+    (folder / "state" / "0.orbax-checkpoint-tmp").mkdir(parents=True)
+
+
 @pytest.fixture(scope="module", params=sorted(SETTINGS))
 def fitted(request, recipe, data, tmp_path_factory):
+    """A fit in the folder of one that was killed."""
     out = tmp_path_factory.mktemp("fits") / request.param.replace(" ", "_")
+    left_by_a_killed_fit(out)
     return fit(configured(recipe, request.param), data, out, progress=False)
 
 
@@ -70,8 +81,18 @@ def test_the_folder_holds_everything(fitted, data, test_images):
     assert meta["fit"] + meta["calibrate"] == 17
     assert len(meta["weights"]["sha256"]) == 64
     assert meta["thresholds"]["image"] == again.thresholds.image
-    with pytest.raises(UserError, match="not empty"):
+    with pytest.raises(UserError, match=r"not empty \(it holds a finished fit\)"):
         fit(fitted.model.config, data, fitted.folder)
+
+
+def test_nothing_is_left_of_the_killed_one_and_no_altered_file_is_read(fitted, tmp_path):
+    names = ["SHA256SUMS", "config.json", "golden.npz", "meta.json", "state"]
+    assert sorted(path.name for path in fitted.folder.iterdir()) == names
+    assert re.fullmatch(r"\d+ files are as they were written", "; ".join(check_all(fitted.folder)))
+    copy = shutil.copytree(fitted.folder, tmp_path / "copy")
+    (copy / "meta.json").write_text((copy / "meta.json").read_text().replace('"pixel": ', '"pixel": 1'))
+    with pytest.raises(UserError, match=r"damaged \(meta\.json is not as it was saved\)"):
+        load(copy)
 
 
 def test_one_call_loads_any_kind_and_one_measures_it(fitted, boards):
@@ -151,6 +172,19 @@ def test_unusable_files_refuse_or_are_left_out(recipe, boards, tmp_path):
     model = fit(configured(recipe, "gaussian", data=lenient), data, progress=False)
     assert len(model.skipped) == 1
     assert np.isfinite(model.model.score(np.zeros((1, 48, 48, 3), np.uint8))[1]).all()
+
+
+@pytest.mark.parametrize("name", ["statements.txt", "config.json.bak", "training", "golden.npz.txt", ".hidden"])
+def test_a_folder_with_anything_else_is_no_fits(tmp_path, name):
+    left_by_a_killed_fit(tmp_path)
+    (tmp_path / name).touch()
+    with pytest.raises(UserError, match=f"not empty .it holds {name}.; choose another --out"):
+        begin(tmp_path, False, print)
+    (tmp_path / name).unlink()
+    (tmp_path / "config.json").write_text('{"mine": true}')
+    with pytest.raises(UserError, match=r"it holds config\.json"):
+        begin(tmp_path, False, print)
+    assert (tmp_path / "state").is_dir()
 
 
 def test_the_verbs(recipe, boards, weights, tmp_path, capsys):

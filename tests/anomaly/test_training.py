@@ -90,7 +90,7 @@ def test_other_recipes_data_and_folders_are_refused(killed, recipe, boards, weig
     refused(replace(same, detector=Stfpm(fuse="sum", training=short)), "fit.detector.fuse was 'product', is 'sum'")
     refused(replace(same, detector=Stfpm(training=replace(short, epochs=13.0))), "phases was .*12.0")
     refused(replace(same, seed=1), "seed was 0, is 1")
-    refused(replace(same, detector=Gaussian(channels=30)), "not empty; choose another --out")
+    refused(replace(same, detector=Gaussian(channels=30)), r"not empty \(it holds training\); choose another")
     other = np.load(weights)
     np.savez(tmp_path / "other.npz", **{k: v * 1.5 if v.ndim == 4 else v for k, v in other.items()})
     refused(replace(same, backbone=replace(same.backbone, weights=str(tmp_path / "other.npz"))), "frozen was ")

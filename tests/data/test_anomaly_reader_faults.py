@@ -171,9 +171,21 @@ def test_a_set_with_categories(layout: str, tmp_path: Path) -> None:
         message = r"root: 2 data sets one level down, each to be opened by itself: bottle, wood; give one, as .*bottle$"
         with pytest.raises(UserError, match=message):
             open_dataset(root, layout)
-        if layout != "fabric":
-            with pytest.raises(UserError, match=message):
-                open_dataset(root)
+        with pytest.raises(UserError, match=message):
+            open_dataset(root)
+        two = "2 data sets two levels down, each to be opened by itself: root/bottle, root/wood"
+        with pytest.raises(UserError, match=two):
+            open_dataset(tmp_path)
+
+
+def test_the_folder_above_a_prepared_tfds_set(tmp_path: Path) -> None:
+    version = tmp_path / "sets/steel/1.0.0"
+    version.mkdir(parents=True)
+    (version / "dataset_info.json").write_text("{}")
+    with pytest.raises(UserError, match=r"no data set here, but one level down; give .*steel/1\.0\.0$"):
+        open_data(tmp_path / "sets/steel")
+    with pytest.raises(UserError, match=r"no data set here, but two levels down; give .*steel/1\.0\.0$"):
+        open_data(tmp_path / "sets")
 
 
 @pytest.mark.parametrize("layout", sorted(TREES))

@@ -10,10 +10,12 @@ from jaxqc.data.check import check_path
 from jaxqc.data.grouped import group_of, one_class
 from jaxqc.data.load import load_arrays, load_sample
 from jaxqc.data.normals import defects, is_normal, normals
+from jaxqc.data.open import open_data
 from jaxqc.data.pipeline import eval_batches
 from jaxqc.data.readers import LAYOUTS, open_dataset, scan_dataset
 from jaxqc.data.records import write_records
-from tests.support.anomaly_trees import SIZE, TREES
+from jaxqc.errors import UserError
+from tests.support.anomaly_trees import SIZE, TREES, image
 
 DEFECT = 16
 """Pixels of one square."""
@@ -98,8 +100,6 @@ def test_no_group_is_in_two_splits(layout: str, root: Path) -> None:
 
 
 def test_auto_tells_the_shape(layout: str, root: Path) -> None:
-    if layout == "fabric":
-        pytest.skip("its layout is our assumption, so it is asked for by name")
     assert open_dataset(root) == open_dataset(root, layout)
 
 
@@ -123,6 +123,42 @@ def test_arrays_batches_and_records_agree(layout: str, root: Path, tmp_path: Pat
     np.testing.assert_array_equal(load_arrays(packed, size=8).masks, arrays.masks)
     # the class's name still tells which are normal
     assert [s.id for s in normals(packed).samples] == [s.id for s in normals(dataset).samples]
+
+
+def test_good_images_alone_in_every_shape(tmp_path: Path) -> None:
+    for place in ("a/train/good", "b/train/正常", "c/OK", "d"):
+        for i in range(3):
+            image(tmp_path / place / f"{i}.png")
+    (tmp_path / "a/test").mkdir()
+    (tmp_path / "a/train/good/monday").mkdir()
+    (tmp_path / "a/train/good/0.png").rename(tmp_path / "a/train/good/monday/0.png")
+    rows = "".join(f"{i},good,{tmp_path}/d/{i}.png,train\n" for i in range(3))  # absolute, yet inside
+    (tmp_path / "index.csv").write_text(f"id,cls,image,split\n{rows}")
+    for root, kinds in (("a", []), ("b", []), ("c", []), ("d", ["images-alone"]), (".", ["unused-images"])):
+        report = check_path(tmp_path / root)
+        assert report.ok, root
+        assert [p.kind for p in report.problems] == kinds, root
+        parts = one_class(open_data(tmp_path / root, masks=False), 0.5)
+        assert [len(parts.fit), len(parts.calibrate), len(parts.test)] == [1, 2, 0], root
+    with pytest.raises(UserError, match="images without masks: good for fit, predict and inspect"):
+        open_data(tmp_path / "d")  # training asks for masks
+    image(tmp_path / "e/train/佳品/0.png")
+    with pytest.raises(
+        UserError, match=r"e/train: of its folders \(佳品\) none is named as good images are \(good, ok,"
+    ):
+        open_data(tmp_path / "e")
+    image(tmp_path / "d/bad/0.png")
+    with pytest.raises(UserError, match="images here and in folders below"):
+        open_data(tmp_path / "d", masks=False)
+    assert len(open_data(tmp_path / "d", "folder", masks=False)) == 4
+
+
+def test_test_images_alone_and_no_masks(tmp_path: Path) -> None:
+    for place in ("test/ok/0.png", "test/hole/0.png", "test/hole/1.png"):
+        image(tmp_path / "set" / place)
+    report = check_path(tmp_path / "set")
+    assert report.counts == {("good", "test"): 1, ("hole", "test"): 2}
+    assert [(p.kind, p.severity) for p in report.problems if p.kind != "duplicate-pixels"] == [("no-mask", "warning")]
 
 
 def test_normals_survive_an_own_index(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """The check finds every planted fault in one pass, counts what is there, and renders it anywhere."""
 
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,6 +19,7 @@ Make = Callable[..., Path]
 
 def test_a_sound_set(make_set: Make) -> None:
     report = check_path(make_set())
+    assert re.search(r"1 masks \(the first: .*m2\.png\) hold small numbers beside 255", found["label-values"])
     assert report.ok
     assert report.problems == []
     assert report.counts == {(c, s): 1 for c in ("In", "Pa", "Sc") for s in ("train", "val")}
@@ -130,8 +132,32 @@ def test_rendering_survives_hostile_names(make_set: Make) -> None:
 
 def test_real_data(sd900: Path) -> None:
     report = check_path(sd900)
+    assert re.search(r"1 masks \(the first: .*m2\.png\) hold small numbers beside 255", found["label-values"])
     assert report.ok
     assert report.counts == {(c, s): n for c in ("In", "Pa", "Sc") for s, n in (("train", 243), ("val", 27))}
     assert report.sizes == {"200 x 200": 810}
     # Two images of the set are equal to the last pixel.
     assert [(p.kind, p.where) for p in report.problems] == [("duplicate-pixels", "Pa_101")]
+
+
+def test_masks_whose_values_a_file_changes_are_named(tmp_path: Path) -> None:
+    """A reversed palette is read by its colours, a JPEG by its nearer value; both are said, with a count."""
+    mask = np.zeros((32, 32), np.uint8)
+    mask[:8, :8] = 1
+    turned = Image.fromarray(1 - mask).convert("P")
+    turned.putpalette([255, 0, 0, 0, 0, 0])
+    turned.save(tmp_path / "m0.png")
+    Image.fromarray(np.roll(mask, 3, (0, 1)) * 255).save(tmp_path / "m1.jpg", quality=20)
+    Image.fromarray(np.where(mask, 255, 0).astype(np.uint8) + np.roll(mask, 16, 1)).save(tmp_path / "m2.png")
+    rows = ["id,cls,image,mask,split"]
+    for i, name in enumerate(("m0.png", "m1.jpg", "m2.png")):
+        Image.fromarray(np.random.default_rng(i).integers(0, 256, (32, 32), np.uint8)).save(tmp_path / f"i{i}.png")
+        rows.append(f"{i},spot,i{i}.png,{name},train")
+    (tmp_path / "index.csv").write_text("\n".join(rows))
+    report = check_path(tmp_path)
+    assert report.foreground["spot"] == pytest.approx(1 / 16, abs=0.005)
+    found = {p.kind: p.message for p in report.warnings}
+    assert "index 0 in a colour and another as black: black was taken" in found["palette-reversed"]
+    assert re.search(r"m1\.jpg\) are JPEG, which changes values: [1-9]\d* of their pixels", found["lossy-mask"])
+    assert re.search(r"1 masks \(the first: .*m2\.png\) hold small numbers beside 255", found["label-values"])
+    assert report.ok

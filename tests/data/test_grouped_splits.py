@@ -71,7 +71,6 @@ def test_one_class_parts_are_apart(dataset: Dataset, share: float, seed: int) ->
     fit, calibrate, test = (groups(p) for p in (parts.fit, parts.calibrate, parts.test))
     assert fit
     assert calibrate
-    assert test
     assert not fit & calibrate
     assert not (fit | calibrate) & test
     for part in (parts.fit, parts.calibrate):
@@ -118,8 +117,19 @@ def test_published_validation_normals_calibrate() -> None:
         ["2"],
         ["4", "5"],
     ]
-    with pytest.raises(UserError, match="needs normal samples"):
-        one_class(Dataset("d", CLASSES, samples[:2]))
+
+
+def test_good_images_alone_need_no_test_set_and_no_split() -> None:
+    good = tuple(Sample(str(i), Path("a"), label=0, split="train") for i in range(6))
+    plain = tuple(dataclasses.replace(s, label=-1, split="") for s in good)
+    unsplit = tuple(dataclasses.replace(s, split="") for s in good)
+    for samples, classes in ((good, CLASSES), (unsplit, CLASSES), (plain, ())):
+        parts = one_class(Dataset("d", classes, samples), 0.2)
+        assert [len(part) for part in (parts.fit, parts.calibrate, parts.test)] == [5, 1, 0]
+        assert all(s.normal or s.label == 0 for s in parts.fit.samples)
+    mixed = Dataset("d", CLASSES, (*plain, dataclasses.replace(plain[0], id="hole", label=1)))
+    with pytest.raises(UserError, match=r"needs normal .* found 6 of no class without a split, 1 defective without a"):
+        one_class(mixed)
 
 
 @given(dataset=datasets(), seed=st.integers(0, 9))
@@ -130,9 +140,28 @@ def test_choices_are_nested(dataset: Dataset, seed: int) -> None:
 
 
 def test_names_that_mean_normal() -> None:
-    for name in ("good", "Good", "Free", "OK", "NORMAL", "no_defect", "defect-free", "Defect Free", "anomaly-free"):
+    for name in (
+        "good",
+        "Good",
+        "Free",
+        "OK",
+        "NORMAL",
+        "no_defect",
+        "defect-free",
+        "Defect Free",
+        "anomaly-free",
+        "正常",
+        "合格",
+        "良品",
+        "无缺陷",
+        "none",
+        "pass",
+        "clean",
+        "no_anomaly",
+        "ＯＫ",
+    ):
         assert means_normal(name), name
-    for name in ("", "bad", "ko", "not good", "abnormal", "defect", "NG", "okay?", "no"):
+    for name in ("", "bad", "ko", "not good", "abnormal", "defect", "NG", "okay?", "no", "不合格", "异常", "不良"):
         assert not means_normal(name), name
 
 

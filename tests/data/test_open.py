@@ -62,7 +62,7 @@ def test_feature_names_from_the_command_line(
 ) -> None:
     folder, _ = pets(tmp_path, rng)
     assert main(["data", "check", str(folder)]) == 2
-    assert "give foreground=" in capsys.readouterr().err
+    assert "name those of defects by --foreground" in capsys.readouterr().err
     keys = ["--mask-key", "segmentation_mask", "--label-key", "species", "--foreground", "1,3"]
     assert main(["data", "check", str(folder), *keys]) == 0
     assert "9 samples" in capsys.readouterr().out

@@ -112,7 +112,7 @@ def test_detection_says_what_it_found(make_set: Make, tmp_path: Path) -> None:
         open_dataset(root.with_name("sett"))
     with pytest.raises(UserError, match=r"one level down; give .*/set$"):
         open_dataset(root.parent)
-    with pytest.raises(UserError, match="images without masks: good for predict only"):
+    with pytest.raises(UserError, match="images without masks: good for fit, predict and inspect"):
         open_dataset(root / "Source Images")
     with pytest.raises(UserError, match="not a folder"):
         open_dataset(root / "Source Images" / "In_1.bmp")

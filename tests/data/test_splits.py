@@ -95,7 +95,7 @@ def test_index_protocol(sd900: Path) -> None:
 
 
 def test_protocols_that_cannot_be_applied() -> None:
-    with pytest.raises(UserError, match=r"needs samples with split 'train'.*\(found: none\); use protocol 'seed'"):
+    with pytest.raises(UserError, match=r"needs samples with split 'train'.*\(found: none\); set --data.protocol seed"):
         apply_protocol(make(3), "index")
     with pytest.raises(UserError, match=r"unknown 'feild' \(did you mean 'field'"):
         apply_protocol(make(3), "feild")

@@ -56,16 +56,17 @@ def test_parquet(ledger, tmp_path):
     from pyarrow import parquet
 
     files = export_tables(ledger, tmp_path / "out", "parquet")
-    assert [file.name for file in files] == ["inspections.parquet", "defects.parquet"]
-    images, parts = (parquet.read_table(file).to_pylist() for file in files)
+    assert [file.name for file in files] == ["inspections.parquet", "defects.parquet", "sightings.parquet"]
+    images, parts, places = (parquet.read_table(file).to_pylist() for file in files)
     check_tables(images, parts)
     assert {x["mm_per_pixel"] for x in images} == {None, 0.1}
-    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["defects.parquet", "inspections.parquet"]
+    assert [(p["path"], p["lot"], p["shift"]) for p in places] == [(x["image"], x["lot"], x["shift"]) for x in images]
+    assert sorted((tmp_path / "out").iterdir()) == sorted(files)
 
 
 def test_csv(ledger, tmp_path):
     files = export_tables(ledger, tmp_path, "csv")
-    images, parts = map(rows_of, files)
+    images, parts, _ = map(rows_of, files)
     check_tables(images, parts)
     assert {x["mm_per_pixel"] for x in images} == {"", "0.1"}
 
@@ -73,8 +74,7 @@ def test_csv(ledger, tmp_path):
 def test_one_models_findings(ledger, tmp_path):
     ledger.add([finding(i, 1) for i in range(3)], OTHER)
     files = export_tables(ledger, tmp_path, "csv", OTHER.digest)
-    images, parts = map(rows_of, files)
-    assert (len(images), len(parts)) == (3, 3)
+    assert [len(rows_of(file)) for file in files] == [3, 3, 3]
     with pytest.raises(UserError, match="has 2 models; COCO holds one's findings: name one"):
         export_coco(ledger, tmp_path / "x.json")
     assert export_coco(ledger, tmp_path / "x.json", OTHER.digest) == (3, 3)
@@ -85,7 +85,7 @@ def test_an_empty_ledger_gives_tables_without_rows(tmp_path):
 
     with open_ledger(tmp_path / "empty.sqlite") as empty:
         files = export_tables(empty, tmp_path, "parquet")
-        assert [parquet.read_table(file).num_rows for file in files] == [0, 0]
+        assert [parquet.read_table(file).num_rows for file in files] == [0, 0, 0]
         with pytest.raises(UserError, match="has 0 models"):
             export_coco(empty, tmp_path / "x.json")
     with pytest.raises(UserError, match="format: 'xml'; one of parquet, csv"):
@@ -97,7 +97,8 @@ def test_a_broken_export_leaves_the_old_files(ledger, tmp_path, monkeypatch):
     monkeypatch.setattr(exports, "_defect_lines", lambda entry: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         export_tables(ledger, tmp_path / "out", "csv")
-    assert [f.read_bytes() for f in sorted((tmp_path / "out").iterdir(), reverse=True)] == old
+    assert len(old) == len(list((tmp_path / "out").iterdir()))
+    assert [(tmp_path / "out" / f"{name}.csv").read_bytes() for name in ("inspections", "defects", "sightings")] == old
 
 
 # pycocotools 2.0.11 was built against an older numpy protocol; numpy takes its masks all the same.

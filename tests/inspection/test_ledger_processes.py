@@ -45,7 +45,9 @@ def whole_batches(where):
         assert not ask(half)
         assert not ask("SELECT 1 FROM defects WHERE inspection_id NOT IN (SELECT id FROM inspections)")
         assert not ask("SELECT sha256 FROM inspections GROUP BY sha256 HAVING count(*) > 1")
-        present = {name for (name,) in ask("SELECT image FROM inspections")}
+        present = {
+            name for (name,) in ask("SELECT image FROM sightings WHERE sha256 IN (SELECT sha256 FROM inspections)")
+        }
     numbers = set()
     for number in range(BATCHES):
         here = sum(f"images/{i:06d}.png" in present for i in batch(number))
@@ -142,6 +144,6 @@ def test_a_server_that_dies_in_between_is_an_error_in_one_line(postgres):
         finally:
             postgres.start()
         # The same open ledger goes on with a new connection.
-        assert ledger.add([finding(i) for i in range(16)], MODEL) == 8
+        assert ledger.add([finding(i) for i in range(16)], MODEL).new == 8
     with open_ledger(url) as ledger:
         assert ledger.count()["inspections"] == 16

@@ -115,7 +115,9 @@ def test_orders_of_no_inspected_lot_are_exit_1_with_examples(file, tmp_path, cap
 
 def test_exports(file, tmp_path, capsys):
     assert main(["ledger", "export", "--ledger", file, "--out", str(tmp_path / "a")]) == 0
-    assert capsys.readouterr().out.split() == [str(tmp_path / "a" / f"{n}.parquet") for n in ("inspections", "defects")]
+    assert capsys.readouterr().out.split() == [
+        str(tmp_path / "a" / f"{n}.parquet") for n in ("inspections", "defects", "sightings")
+    ]
     assert main(["ledger", "export", "--ledger", file, "--out", str(tmp_path / "a"), "--format", "coco"]) == 0
     assert "31 images" in capsys.readouterr().out
     with open_ledger(file) as ledger:

@@ -13,6 +13,7 @@ from jaxqc.errors import UserError
 from jaxqc.inspection.acceptance.suppliers import summarise
 from jaxqc.inspection.ledger.queries import lot_findings, supplier_rows
 from jaxqc.inspection.ledger.rows import storable
+from jaxqc.inspection.ledger.sightings import Sighting
 from jaxqc.inspection.ledger.store import ModelInfo, open_ledger
 from jaxqc.inspection.report import Gallery, write_report
 from jaxqc.inspection.report import collect as collecting
@@ -97,6 +98,10 @@ def test_one_image(ledger, gallery, tmp_path):
     assert page.text.count("Line 4") == 2  # title and heading
     assert len(page.of("button", **{"class": "shot"})) == 1
     assert "No sampling plan" in page.text  # of a single item
+    ledger.place([Sighting(finding(7).sha256, "again.png", {"lot": "other"}, "/other/again.png")])
+    page = write(ledger, gallery, tmp_path)
+    assert "1 picture lies in more than one lot: counted in each; lot 0 has 1, other has 1." in page.text
+    assert len(page.of("button", **{"class": "shot"})) == 2
 
 
 def test_numbers_are_the_ledgers(ledger, gallery, tmp_path):

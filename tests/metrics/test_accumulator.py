@@ -45,10 +45,11 @@ def assert_same(a: saliency.SaliencySums, b: saliency.SaliencySums) -> None:
 @given(levels, truths)
 def test_range(pred: np.ndarray, mask: np.ndarray) -> None:
     for key, value in each(pred / np.float32(255), mask).items():
-        top = PIXELS / (PIXELS - 1) if key.startswith("e_") else 1  # E divides by pixels - 1
-        assert np.isfinite(value).all(), key
-        assert (np.asarray(value) >= 0).all(), key
-        assert (np.asarray(value) <= top + 1e-5).all(), key
+        value = np.asarray(value)
+        assert (np.isfinite(value) == (mask.any(axis=(1, 2)) | (key not in saliency.OF_DEFECTS))).all(), key
+        value = value[np.isfinite(value)]
+        assert (value >= 0).all(), key
+        assert (value <= 1).all(), key
 
 
 @quick
@@ -57,11 +58,11 @@ def test_the_truth_itself_is_perfect(mask: np.ndarray) -> None:
     result = {k: np.asarray(v) for k, v in each(mask.astype(np.float32), mask).items()}
     np.testing.assert_allclose(result["s_measure"], 1, atol=1e-5)
     np.testing.assert_allclose(result["mae"], 0, atol=1e-7)
-    np.testing.assert_allclose(result["e_max"], PIXELS / (PIXELS - 1), rtol=1e-5)
+    np.testing.assert_allclose(result["e_max"], 1, rtol=1e-5)
     some = mask.any(axis=(1, 2))
-    np.testing.assert_allclose(result["e_adaptive"][some], PIXELS / (PIXELS - 1), rtol=1e-5)
+    np.testing.assert_allclose(result["e_adaptive"][some], 1, rtol=1e-5)
     for key in ("weighted_f", "weighted_f_03", "f_adaptive", "f_max", "iou"):
-        np.testing.assert_allclose(result[key], some, atol=1e-5, err_msg=key)
+        np.testing.assert_allclose(result[key], np.where(some, 1, np.nan), atol=1e-5, err_msg=key)
 
 
 @quick
@@ -99,8 +100,23 @@ def test_averages_are_over_images_and_classes() -> None:
     values = [each(batch[0], batch[1]) for batch in batches]
     single = {key: np.concatenate([v[key] for v in values]) for key in saliency.KEYS}
     for prefix, members in [("", slice(None)), *((f"{c}/", label == i) for i, c in enumerate(CLASSES))]:
-        for key in (*saliency.SCALARS, "e_mean", "f_mean"):
+        for key in {*saliency.SCALARS, "e_mean", "f_mean"} - {*saliency.FALSE_ALARMS}:
             assert result[prefix + key] == pytest.approx(single[key][members].mean(), abs=1e-5), prefix + key
+
+
+def test_images_without_a_defect_have_figures_of_their_own() -> None:
+    """Two good images, one of them marked in 6 of 42 pixels, move S, E and MAE, but no F and no IoU."""
+    pred, mask, label, weight = batch_of(4)
+    only = saliency.compute(add(saliency.empty(3), pred, mask, label, np.array([1, 1, 0, 0], np.float32)), CLASSES)
+    mask[2:], pred[2:] = 0, 0.1
+    pred[3, 0] = 0.9
+    result = saliency.compute(add(saliency.empty(3), pred, mask, label, weight), CLASSES)
+    for key in saliency.KEYS:
+        assert (result[key] == only[key]) == (key in saliency.OF_DEFECTS), key
+    assert result["false_alarm_images"] == 0.5
+    assert result["false_alarm_area"] == pytest.approx(6 / PIXELS / 2)
+    assert result["e_max"] <= 1
+    assert not set(saliency.FALSE_ALARMS) & set(only)
 
 
 def test_best_threshold_is_that_of_the_average_curve() -> None:

@@ -272,3 +272,10 @@ def test_streaming_equals_sorting_on_larger_maps() -> None:
         assert 0.5 < exact < 0.99
         assert result[key] == pytest.approx(exact, abs=5e-4)
         assert abs(result[key] - exact) <= result[f"{key}_bound"] < 5e-3
+
+
+def test_edges_are_no_constants_that_a_compiler_can_fold() -> None:
+    """Looking up known values at known places would fill constants of the maps' size while it compiles."""
+    args = np.zeros((1, 4, 4), np.float32), np.zeros((1, 4, 4), bool), np.zeros((1, 4, 4), np.float32), np.ones(1, bool)
+    program = jax.make_jaxpr(lambda *a: histogram.histogram(*a, LEVELS))(*args)
+    assert any(equation.primitive.name == "optimization_barrier" for equation in program.eqns)

@@ -62,8 +62,8 @@ def test_rates_equal_counting(scores: np.ndarray, labels: np.ndarray, weight: np
         "tpr": (hit, hit + missed),
         "fpr": (alarm, alarm + passed),
         "precision": (hit, hit + alarm),
-        "iou": (hit, hit + alarm + missed),
-        "f1": (2 * hit, 2 * hit + alarm + missed),
+        "iou": (hit, (hit + missed > 0) * (hit + alarm + missed)),
+        "f1": (2 * hit, (hit + missed > 0) * (2 * hit + alarm + missed)),
     }
     for name, (a, b) in pairs.items():
         expected = a / b if b else np.nan

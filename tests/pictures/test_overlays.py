@@ -5,7 +5,8 @@ import pytest
 from PIL import Image
 
 from jaxqc.pictures.confusion import confusion_figure
-from jaxqc.pictures.legend import WIDEST, Entry, draw_legend, drawable, legend_entries, legend_height, legend_strip
+from jaxqc.pictures.fonts import drawable
+from jaxqc.pictures.legend import WIDEST, Entry, draw_legend, legend_entries, legend_height, legend_strip
 from jaxqc.pictures.overlays import WRONG, LabelRow, colorize, errors, label_sheet, overlay_labels, with_legend
 from jaxqc.semi.manifest import palette
 from tests.support.shapes import misfit

@@ -13,7 +13,8 @@ from jaxqc.cli import main
 from jaxqc.errors import UserError
 from jaxqc.semi.data import read_list
 from jaxqc.semi.evaluation_set import part_of
-from jaxqc.semi.manifest import Manifest, read_labels, read_manifest, write_manifest
+from jaxqc.semi.labels import read_labels
+from jaxqc.semi.manifest import Manifest, read_manifest, write_manifest
 from jaxqc.semi.model import load_segmentation
 from jaxqc.verify import verify
 from tests.support.kept_run import CLASSES, COLORS, PARTS, kept_run, make_data, small_network, squares  # noqa: F401 - fixtures

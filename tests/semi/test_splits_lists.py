@@ -15,19 +15,19 @@ from PIL import Image
 from jaxqc.cli import main
 from jaxqc.data.dataset import Dataset, Sample
 from jaxqc.errors import UserError
-from jaxqc.semi.check import check_splits, read_pair
+from jaxqc.semi.check import check_splits, overlaps, read_pair
 from jaxqc.semi.data import (
     PARTS,
     Pair,
     make_splits,
     manifest_of,
     open_pairs,
-    overlaps,
     read_list,
     read_splits,
     write_splits,
 )
-from jaxqc.semi.manifest import Manifest, palette, read_labels, read_manifest, write_manifest
+from jaxqc.semi.labels import read_labels
+from jaxqc.semi.manifest import Manifest, palette, read_manifest, write_manifest
 
 NAMES = ("sky", "road", "car")
 
@@ -191,14 +191,18 @@ def test_paths_with_spaces(tmp_path: Path) -> None:
     [
         ({"classes": ["a"]}, "1 classes; give 2 to 254"),
         ({"classes": ["a", "a"]}, "'a' stands twice"),
-        ({"classes": ["a", "b"], "ignore": 1}, "ignore=1 must be 2 or more"),
+        ({"classes": ["a", "b"], "ignore": -1}, "ignore=-1 is no value of a mask"),
+        ({"classes": ["a", "b"], "ignore_color": [0, 0, 0]}, "ignore_color=[0, 0, 0] is a class's colour"),
+        ({"classes": ["a", "b"], "ignore_color": 3}, "ignore_color must be [red, green, blue]"),
         ({"classes": ["a", "b"], "ignore": "255"}, "not a whole number"),
         ({"classes": ["a", "b"], "colors": [[0, 0, 0]]}, "1 different colours for 2 classes"),
         ({"classes": ["a", "b"], "colors": [[0, 0, 300], [1, 1, 1]]}, "each 0 to 255"),
         ({"classes": ["a", "b"], "binary": {"m*": "B"}}, "unknown class 'B' (known: a, b)"),
         ({"classes": ["a", "b"], "color": []}, "unknown field 'color' (did you mean 'colors'?)"),
         ({"names": ["a", "b"]}, "no list of class names"),
-        (["void", "a", "b"], "'void' is not the last name"),
+        (["void", "a", "b"], "classes begin with 'void': has it the value 0 in the masks and 'a' 1?"),
+        ({"classes": ["ignore", "a", "b"]}, "or has it 255 and 'a' 0? then leave 'ignore' out"),
+        (["a", "b", "void", "ignore"], "'void', 'ignore' are no classes"),
         ("{", "not JSON"),
     ],
 )

@@ -223,6 +223,7 @@ def test_a_full_disk_is_a_clear_error_and_leaves_the_earlier_checkpoints(tmp_pat
     command = [sys.executable, "-c", FULL_DISK, str(tmp_path / "c"), root]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, env={**os.environ}, check=False)
     assert "USER ERROR" in done.stdout, done.stderr[-2000:]
+    assert "Traceback" not in done.stderr
     assert "saving the checkpoint of step 2 failed" in done.stdout
     assert "checkpoints 1 are intact" in done.stdout
     assert checkpoint.steps_in(tmp_path / "c") == [1]

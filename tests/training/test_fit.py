@@ -88,7 +88,7 @@ def test_it_learns_and_says_what_it_reached(whole):
 def test_the_run_folder_is_complete(whole):
     folder, _ = whole
     assert sorted(p.name for p in folder.iterdir()) == [
-        "checkpoints", "config.json", "golden.npz", "log.csv", "meta.json", "metrics.jsonl", "tb",
+        "SHA256SUMS", "checkpoints", "config.json", "golden.npz", "log.csv", "meta.json", "metrics.jsonl", "tb",
     ]  # fmt: skip
     meta = json.loads((folder / "meta.json").read_text())
     assert meta["data_digest"] == TRAIN.digest()

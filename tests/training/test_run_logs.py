@@ -46,6 +46,37 @@ def test_a_torn_last_line_is_left_out_and_another_is_an_error(tmp_path):
         read_rows(path)
 
 
+def test_rows_are_those_that_the_checkpoint_knows(tmp_path):
+    log = RunLog(tmp_path)
+    log.write(row(4, loss=0.1 + 0.2))
+    mark = log.mark()
+    log.write(row(8, loss=0.5))
+    log.close()
+    path = tmp_path / "metrics.jsonl"
+    sound = path.read_bytes()
+    assert mark["bytes"] == sound.index(b"\n") + 1
+    for damaged in (sound.replace(b"0.3", b"0.4"), sound[: mark["bytes"] - 4], b"", b"\xff" + sound[1:]):
+        path.write_bytes(damaged)
+        with pytest.raises(UserError, match=r"metrics\.jsonl: damaged \(not as it was at step 4\); restore it"):
+            RunLog(tmp_path, 4, mark)
+    path.write_bytes(sound[: mark["bytes"]] + b"no row, but none that is kept\n\n" + sound[mark["bytes"] :])
+    log = RunLog(tmp_path, 4, mark)
+    assert (log.rows, log.mark(), log.notes) == ([row(4, loss=0.1 + 0.2)], mark, [])
+    log.close()
+    path.unlink()
+    log = RunLog(tmp_path, 4, mark)
+    assert log.rows == []
+    assert "absent; the rows up to step 4" in log.notes[0]
+    log.close()
+
+
+@pytest.mark.parametrize("line", [b"\xff", b"7", b'{"loss": 1}', b'{"step": "x"}', b"[" * 100_000])
+def test_a_line_that_is_no_row_is_named(tmp_path, line):
+    (tmp_path / "metrics.jsonl").write_bytes(b'{"step": 1}\n' + line + b'\n{"step": 2}\n')
+    with pytest.raises(UserError, match="line 2 is no row"):
+        read_rows(tmp_path / "metrics.jsonl")
+
+
 def test_averages_leave_skipped_steps_out():
     logs = {"loss": [1.0, float("nan"), 3.0], "lr": [0.1, 0.2, 0.3], "bad": [0.0, 1.0, 0.0]}
     assert average(logs) == {"loss": 2.0, "lr": 0.3, "skipped": 1}

@@ -27,8 +27,12 @@ def run(args: argparse.Namespace) -> int:
 
     from jaxqc.data.check import check_path
     from jaxqc.progress import Progress
+    from jaxqc.semi.check_maps import check_label_maps, is_label_set
 
     with Progress("checking", 0, every=2.0) as counter:
-        report = check_path(args.data, args.layout, progress=counter.reach, keys=keys(args))
+        if is_label_set(args.data, args.layout) and keys(args) is None:
+            report = check_label_maps(args.data, progress=counter.reach)
+        else:
+            report = check_path(args.data, args.layout, progress=counter.reach, keys=keys(args))
     Console().print(report.render())
     return 0 if report.ok else 1

@@ -30,7 +30,7 @@ def model_of(ledger: Any, start: str | None) -> str:
 def add_grading(parser: Parser) -> None:
     """`--rules`, `--model` and `--json`."""
     parser.add_argument("--rules", metavar="FILE", help="grading rules, a .py file (it is run: it is code)")
-    add_model(parser, "of each lot the one that inspected it last")
+    add_model(parser, "of each lot the one that inspected most of it, of several the last")
     parser.add_argument("--json", metavar="FILE", help="write the numbers there too")
 
 

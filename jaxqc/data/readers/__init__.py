@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from jaxqc import plugins
 from jaxqc.data.dataset import Dataset
+from jaxqc.data.normals import SHOWN
 from jaxqc.data.problems import Problem, lines, printable, refuse
 from jaxqc.data.readers import (
     aitex,
@@ -68,10 +69,12 @@ READERS: dict[str, Reader] = {
     "rsdds": Reader(rsdds.has_truth, rsdds.scan, f"the folders '{rsdds.IMAGES}' and '{rsdds.TRUTH}'", rsdds.is_rsdds),
     "aitex": Reader(aitex.is_aitex, aitex.scan, f"{aitex.IMAGES}, {aitex.MASKS}, {aitex.NORMALS}/FABRIC"),
     "nanotwice": Reader(nanotwice.is_nanotwice, nanotwice.scan, "Normal, Anomalous/images, Anomalous/gt"),
-    "fabric": Reader(fabric.is_fabric, fabric.scan, "defect-free, a folder a KIND, ground_truth/KIND", False),
+    "fabric": Reader(fabric.is_fabric, fabric.scan, "defect-free (or good), a folder a KIND, ground_truth/KIND"),
 }
 """By layout, in the order in which `auto` tries them."""
 LAYOUTS = ("auto", "folder", *READERS)
+TFDS_FILE = "dataset_info.json"
+"""A file that every prepared TFDS set has."""
 
 
 def reader_of(layout: str | Reader) -> Reader:
@@ -114,8 +117,10 @@ def open_dataset(path: str | Path, layout: str | Reader = "auto") -> Dataset:
     return dataclasses.replace(dataset, warnings=lines(problems))
 
 
-def scan_dataset(path: str | Path, layout: str | Reader = "auto") -> tuple[Dataset, list[Problem]]:
+def scan_dataset(path: str | Path, layout: str | Reader = "auto", plain: bool = False) -> tuple[Dataset, list[Problem]]:
     """As `open_dataset`, but gives the problems of single samples back instead of refusing.
+
+    plain: let `auto` take a folder of images without any other folder as layout `folder`.
 
     Raises:
       UserError: no such folder, no known layout in it, or an index that cannot be read at all.
@@ -123,6 +128,10 @@ def scan_dataset(path: str | Path, layout: str | Reader = "auto") -> tuple[Datas
     path = Path(path)
     reader = None if layout in ("auto", "folder") else reader_of(layout)
     try:
+        if layout == "auto" and plain and _is_plain(path):
+            dataset, problems = scan_dataset(path, "folder")
+            message = f"{len(dataset)} images without masks and classes: fit takes all as normal, training refuses them"
+            return dataset, [*problems, Problem(printable(path), "images-alone", message, "warning")]
         if layout == "folder":
             if not path.exists():
                 raise UserError(f"{printable(path)}: no such file or folder{_near(path)}")
@@ -130,7 +139,7 @@ def scan_dataset(path: str | Path, layout: str | Reader = "auto") -> tuple[Datas
         if not path.is_dir():
             what = "not a folder" if path.exists() else "no such folder"
             raise UserError(f"{printable(path)}: {what}{_near(path)}; give the data set's folder")
-        reader = reader or READERS[_detect(path)]
+        reader = reader or READERS[_detect(path, plain)]
         if not reader.known(path):
             _refuse_above(path, reader.known)
             named = f" (layout {layout})" if isinstance(layout, str) else ""
@@ -141,20 +150,32 @@ def scan_dataset(path: str | Path, layout: str | Reader = "auto") -> tuple[Datas
         raise UserError(f"{printable(e.filename or path)}: cannot be read ({e.strerror or e})") from e
 
 
-def _detect(path: Path) -> str:
+def _detect(path: Path, plain: bool) -> str:
     layout = _known(path)
     if layout:
         return layout
     name = printable(path)
     expected = " or ".join(f"{r.expected} (layout {x})" for x, r in READERS.items() if r.advised)
     entries = sorted(path.iterdir())
-    _refuse_above(path, lambda below: bool(_known(below)))
+    _refuse_above(path, lambda below: bool(_known(below)) or (below / TFDS_FILE).is_file())
     if not entries:
         raise UserError(f"{name}: empty folder; give one with {expected}")
     if folder.image_files(path):
+        if plain:
+            raise UserError(
+                f"{name}: images here and in folders below; give a folder of good images alone, or take all of them as"
+                " good by layout folder"
+            )
         raise UserError(
-            f"{name}: images without masks: good for predict only (layout folder);"
-            f" to train, give a folder with {expected}"
+            f"{name}: images without masks: good for fit, predict and inspect (layout folder);"
+            f" to train or measure, give a folder with {expected}"
+        )
+    train = folders(path / "train") if (path / "train").is_dir() else []
+    if train or any(folder.image_files(p) for p in folders(path)):
+        names = ", ".join(printable(p.name) for p in (train or folders(path))[:6])
+        raise UserError(
+            f"{name}{'/train' if train else ''}: of its folders ({names}) none is named as good images are ({SHOWN});"
+            f" rename that folder, or take all images below as they are by layout folder; or expected {expected}"
         )
     holds = ", ".join(printable(p.name) for p in entries[:4]) + (", ..." if len(entries) > 4 else "")
     raise UserError(
@@ -172,17 +193,26 @@ def _guessed(reader: Reader, path: Path) -> bool:
     return reader.guessed(path) if callable(reader.guessed) else reader.guessed and reader.known(path)
 
 
+def _is_plain(path: Path) -> bool:
+    """True where a folder of no known layout holds images, and no folder in it does."""
+    if not path.is_dir() or _known(path) or not (here := folder.image_files(path)):
+        return False
+    return len(folder.image_files(path, recursive=True)) == len(here)
+
+
 def _refuse_above(path: Path, known: Callable[[Path], bool]) -> None:
-    """Raises where data sets lie one level down: the folder above the one meant, or a set with categories."""
-    below = [p for p in folders(path) if known(p)]
-    if len(below) == 1:
-        raise UserError(f"{printable(path)}: no data set here, but one level down; give {printable(below[0])}")
-    if below:
-        names = ", ".join(printable(p.name) for p in below)
-        raise UserError(
-            f"{printable(path)}: {len(below)} data sets one level down, each to be opened by itself: {names};"
-            f" give one, as {printable(below[0])}"
-        )
+    """Raises where data sets lie one or two levels down: a folder above the one meant, or a set with categories."""
+    inside = folders(path)
+    for level, places in (("one level", inside), ("two levels", [p for place in inside for p in folders(place)])):
+        below = [p for p in places if known(p)]
+        if len(below) == 1:
+            raise UserError(f"{printable(path)}: no data set here, but {level} down; give {printable(below[0])}")
+        if below:
+            names = ", ".join(printable(p.relative_to(path)) for p in below)
+            raise UserError(
+                f"{printable(path)}: {len(below)} data sets {level} down, each to be opened by itself: {names};"
+                f" give one, as {printable(below[0])}"
+            )
 
 
 def _near(path: Path) -> str:

@@ -9,8 +9,8 @@
 | split  | no     | train, val, test or a name of your own                          |
 | group  | no     | samples of one object or shot: they belong into the same split  |
 
-Other columns are left alone. Classes that mean free of defects: `jaxqc.data.normals.NAMES`. Separators and encodings:
-`jaxqc.data.tables.read`.
+Other columns are left alone. Classes that mean free of defects: `jaxqc.data.normals.NAMES`. Paths may also be
+absolute, where they lie inside the folder. Separators and encodings: `jaxqc.data.tables.read`.
 """
 
 import difflib
@@ -28,6 +28,7 @@ from jaxqc.errors import UserError
 FILE = "index.csv"
 REQUIRED = ("id", "image")
 OPTIONAL = ("cls", "mask", "split", "group")
+FILES = ("image", "mask")
 COLUMNS = "id,cls,image,mask,split"
 SPLITS = ("train", "val", "test")
 
@@ -47,7 +48,7 @@ def scan(path: Path) -> tuple[Dataset, list[Problem]]:
     seen: dict[str, str] = {}
     kept: list[dict[str, str]] = []
     for found, row in rows:
-        row |= {column: local_path(path, row[column]) for column in ("image", "mask")}
+        row |= {column: _from_folder(path, local_path(path, row[column])) for column in FILES}
         row |= {column: one_line(row[column]) for column in ("id", "cls", "split", "group")}
         problem = _check_row(path, file, found, row, seen)
         if problem is not None:
@@ -91,6 +92,18 @@ def _rows(file: Path) -> tuple[list[tuple[Row, dict[str, str]]], tuple[str, ...]
     return rows, table.notes
 
 
+def _from_folder(folder: Path, value: str) -> str:
+    """An absolute path that lies inside the folder, relative to it; any other path as it is."""
+    if not posixpath.isabs(value):
+        return value
+    behind = os.path.join(os.path.realpath(os.path.dirname(value)), os.path.basename(value))  # links in its folders
+    for file, root in ((value, os.path.abspath(folder)), (behind, os.path.realpath(folder))):
+        inside = os.path.relpath(file, root)
+        if inside.split(os.sep)[0] != os.pardir:
+            return inside
+    return value
+
+
 def _check_row(path: Path, file: Path, found: Row, row: dict[str, str], seen: dict[str, str]) -> Problem | None:
     """The row's first problem."""
     ident = printable(row["id"])
@@ -113,11 +126,11 @@ def _check_row(path: Path, file: Path, found: Row, row: dict[str, str], seen: di
     meant = difflib.get_close_matches(split.lower(), SPLITS, n=1, cutoff=0.7) if split.isalpha() else []
     if meant and split not in SPLITS:
         return problem("unknown-split", f"unknown split {split!r} (did you mean {meant[0]!r}?); rename it")
-    for column in ("image", "mask"):
+    for column in FILES:
         value = row[column]
         if posixpath.isabs(value) or posixpath.normpath(value).split("/")[0] == "..":
             return problem("outside", f"{column} {value!r} points outside the folder; use a path relative to {FILE}")
-    for column in ("image", "mask"):
+    for column in FILES:
         if row[column] and not os.path.isfile(path / row[column]):
             return problem(
                 "missing-file", f"{column}: no such file {printable(path / row[column])}{path_hint(row[column])}"

@@ -39,7 +39,8 @@ class Gathering:
         expected: str = "",
         **more: object,
     ) -> None:
-        """One image of class `kind` ("" = not known). `expected`: the mask to name where a defect has none.
+        """One image of class `kind` ("" = not known). `expected`: the mask to name where a defect has none; "" =
+        none is expected.
 
         `more`: further fields of the `Sample`.
         """
@@ -51,7 +52,7 @@ class Gathering:
             return
         sample = Sample(ident, image, next(iter(masks), None), split=split, more_masks=masks[1:])
         sample = dataclasses.replace(sample, normal=kind == self.normal, **more)
-        if not masks and not sample.normal:
+        if not masks and not sample.normal and expected:
             message = f"{printable(image)}: no mask '{printable(expected)}'; add it or remove the image"
             self.problems.append(Problem(ident, "missing-mask", message))
         self._samples[ident] = (sample, kind)

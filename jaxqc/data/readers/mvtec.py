@@ -1,7 +1,8 @@
 """The shape that MVTec AD made common: `train/good`, `test/<kind>`, `ground_truth/<kind>`; a folder is one category.
 
-- `mvtec`: masks `NNN_mask.png` (any own data in this shape too). P. Bergmann et al., "MVTec AD - a comprehensive
-  real-world dataset for unsupervised anomaly detection", CVPR 2019; 15 categories.
+- `mvtec`: masks `NNN_mask.png` (any own data in this shape too: good images alone, test images alone, or no masks at
+  all). P. Bergmann et al., "MVTec AD - a comprehensive real-world dataset for unsupervised anomaly detection", CVPR
+  2019; 15 categories.
 - `loco`: also `validation/good`; masks are `NNN/*.png`, one a region, whose values give the kind of defect: the mask is
   their union. P. Bergmann et al., "Beyond dents and scratches", IJCV 2022 (MVTec LOCO AD); 5 categories.
 - `btad`: `train/ok`, `test/ok`, `test/ko`, masks `ground_truth/ko/NNNN.png` or `.bmp`. P. Mishra et al., "VT-ADL", ISIE
@@ -26,8 +27,8 @@ SPLITS = {"train": "train", "validation": "val", "val": "val", "test": "test"}
 
 
 def is_mvtec(path: Path) -> bool:
-    """True where the folder has normal samples for training, and a test folder."""
-    return normal_folder(path / "train") is not None and (path / "test").is_dir()
+    """True where the folder has normal samples for training, or nothing for it and test images in folders of kinds."""
+    return normal_folder(path / "train") is not None or (not _kinds(path, "train") and bool(_kinds(path, "test")))
 
 
 def is_loco(path: Path) -> bool:
@@ -40,25 +41,30 @@ def is_btad(path: Path) -> bool:
     return is_mvtec(path) and (path / "train" / "ok").is_dir()
 
 
-def scan(path: Path, nonzero: bool = False) -> tuple[Dataset, list[Problem]]:
-    """All images in the folders of the splits; the class is the folder's name, `good` whatever normal is called there.
+def _kinds(path: Path, top: str) -> list[Path]:
+    return folders(path / top) if (path / top).is_dir() else []
 
-    `nonzero`: every mask value but 0 is defect.
+
+def scan(path: Path, nonzero: bool = False) -> tuple[Dataset, list[Problem]]:
+    """All images in the folders of the splits and below; the class is the folder's name, of normal ones `good`.
+
+    `nonzero`: every mask value but 0 is defect. A set without a folder of masks has none, which is no problem of each
+    image: detectors are fitted and images judged without.
 
     Raises:
       UserError: no images.
     """
-    found = Gathering(path)
+    found, masked = Gathering(path), (path / TRUTH).is_dir()
     for top, split in SPLITS.items():
-        for folder in folders(path / top) if (path / top).is_dir() else ():
+        for folder in _kinds(path, top):
             normal = means_normal(folder.name)
             truth = path / TRUTH / folder.name
             masks = {} if normal else mask_table(truth)
-            for file in image_files(folder):
+            for file in image_files(folder, recursive=True):
                 place = f"{TRUTH}/{printable(folder.name)}/{file.stem}_mask.png"
                 kind = NORMAL if normal else printable(folder.name)
-                ident = f"{top}/{folder.name}/{file.stem}"
-                found.add(ident, file, kind, split, masks.pop(file.stem, ()), place, nonzero=nonzero)
+                ident = file.relative_to(path).with_suffix("").as_posix()
+                found.add(ident, file, kind, split, masks.pop(file.stem, ()), place if masked else "", nonzero=nonzero)
             found.stray([file for files in masks.values() for file in files], f"{top}/{folder.name}")
     return found.finish()
 

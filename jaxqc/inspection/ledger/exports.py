@@ -1,4 +1,4 @@
-"""The ledger as files for others: Parquet or CSV tables of images and defects, and COCO instances; flat memory.
+"""The ledger as files for others: Parquet or CSV tables of images, defects and sightings, and COCO; flat memory.
 
 A file appears whole or not at all. Times are text, ISO 8601. Boxes of the tables are x0, y0, x1, y1, half-open.
 """
@@ -12,15 +12,16 @@ from typing import IO, Any
 from jaxqc.data.tables.write import TableFile
 from jaxqc.errors import UserError
 from jaxqc.inspection.findings import Defect
-from jaxqc.inspection.ledger.queries import column_names, entries
-from jaxqc.inspection.ledger.rows import batched, defect_rows
+from jaxqc.inspection.ledger.queries import column_names, entries, seen
+from jaxqc.inspection.ledger.rows import CHUNK, batched, defect_rows
 from jaxqc.inspection.ledger.schema import PLACE
-from jaxqc.inspection.ledger.store import CHUNK, Entry, Ledger
+from jaxqc.inspection.ledger.store import Entry, Ledger
 
 _TEXT = ("sha256", "model", "image", "lot", *PLACE, "time", "inspected", "verdict")
 _WHOLE = ("height", "width", "count")
 _REAL = ("score", "area_ratio", "density", "severity", "mm_per_pixel", "density_m2")
 _JSON = ("composition", "class_area")
+_SEEN_TEXT = ("sha256", "image", "path", "lot", *PLACE, "time", "seen")
 _DEFECT_TEXT = ("sha256", "model", "class_name")
 _DEFECT_WHOLE = ("number", "x0", "y0", "x1", "y1", "area")
 _DEFECT_REAL = ("probability", "centroid_x", "centroid_y", "length", "width", "mean_score", "peak_score",
@@ -28,10 +29,12 @@ _DEFECT_REAL = ("probability", "centroid_x", "centroid_y", "length", "width", "m
 
 
 def export_tables(ledger: Ledger, out: str | Path, kind: str, model: str = "") -> list[Path]:
-    """Writes `inspections` and `defects` as .parquet or .csv into the folder `out`; returns the files.
+    """Writes `inspections`, `defects` and `sightings` as .parquet or .csv into the folder `out`; returns the files.
 
-    A defect's `sha256` and `model` name its image. Composition, areas by class and polygons are JSON text. Further
-    manifest columns keep their names, or become `manifest.NAME` where the table has such a column of its own.
+    `inspections` has a line for each model, picture and lot that holds it; `sightings` one for each path, with the time
+    when it was first seen. A defect's `sha256` and `model` name its picture, which has its defects once. Composition,
+    areas by class and polygons are JSON text. Further manifest columns keep their names, or become `manifest.NAME`
+    where the table has such a column of its own.
 
     Raises:
       UserError: another `kind`, or a folder that cannot be written.
@@ -45,21 +48,32 @@ def export_tables(ledger: Ledger, out: str | Path, kind: str, model: str = "") -
     images |= {name: str for name in names.values()}
     parts = {name: str for name in _DEFECT_TEXT} | {name: int for name in _DEFECT_WHOLE}
     parts |= {name: float for name in _DEFECT_REAL} | {"polygon": str}
-    files = [Path(out) / f"inspections.{kind}", Path(out) / f"defects.{kind}"]
+    places = {name: str for name in _SEEN_TEXT}
+    further = _named(column_names(ledger), places)
+    places |= {name: str for name in further.values()}
+    files = [Path(out) / f"{name}.{kind}" for name in ("inspections", "defects", "sightings")]
     with _whole(files) as temporary, contextlib.ExitStack() as stack:
         put_image = stack.enter_context(writers[kind](temporary[0], images))
         put_defect = stack.enter_context(writers[kind](temporary[1], parts))
+        put_seen = stack.enter_context(writers[kind](temporary[2], places))
+        last = -1
         for some in batched(entries(ledger, model), CHUNK):
             put_image([_image_line(entry, names) for entry in some])
-            put_defect([line for entry in some for line in _defect_lines(entry)])
+            before = [last, *(entry.id for entry in some)]
+            new = [entry for entry, ident in zip(some, before, strict=False) if entry.id != ident]
+            put_defect([line for entry in new for line in _defect_lines(entry)])
+            last = some[-1].id
+        for some in batched(seen(ledger, model), CHUNK):
+            put_seen([own | {shown: more.get(name, "") for name, shown in further.items()} for own, more in some])
     return files
 
 
 def export_coco(ledger: Ledger, file: str | Path, model: str = "") -> tuple[int, int]:
     """Writes one model's findings as COCO instances; returns the numbers of images and annotations.
 
-    model: digest; "" = the ledger's only one. Categories are sorted by name, from 1. `bbox` is x, y, width, height;
-    `segmentation` the defect's polygon (its box where the outline has no area); `score` its probability.
+    model: digest; "" = the ledger's only one. A picture in several lots stands once, by its first name. Categories are
+    sorted by name, from 1. `bbox` is x, y, width, height; `segmentation` the defect's polygon (its box where the
+    outline has no area); `score` its probability.
 
     Raises:
       UserError: several models and none named, no model, or a file that cannot be written.
@@ -76,8 +90,11 @@ def export_coco(ledger: Ledger, file: str | Path, model: str = "") -> tuple[int,
         # Annotations go to a file of their own while the images are written: one pass, so both show one moment.
         with temporary.with_name(temporary.name + ".annotations").open("w+", encoding="utf-8") as side:
             Path(side.name).unlink()
+            last = -1
             for entry in entries(ledger, model):
-                f = entry.finding
+                if entry.id == last:
+                    continue
+                last, f = entry.id, entry.finding
                 image = {"id": entry.id, "file_name": f.image, "width": f.width, "height": f.height}
                 _item(stream, counts[0], image)
                 counts[0] += 1

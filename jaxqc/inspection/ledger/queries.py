@@ -1,5 +1,10 @@
-"""Reading the ledger: images with their defects in chunks, lots with their grades, counts by class; flat memory."""
+"""Reading the ledger: images with their defects in chunks, lots with their grades, counts by class; flat memory.
 
+A lot's images are the pictures that its sightings name. Each counts once in a lot, under however many paths it lies
+there, and once in every lot that holds it.
+"""
+
+import itertools
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -11,9 +16,9 @@ import sqlalchemy as sa
 from jaxqc.inspection.acceptance.grading import lot_figures
 from jaxqc.inspection.acceptance.suppliers import LotRow
 from jaxqc.inspection.findings import Defect, LotFinding
-from jaxqc.inspection.ledger.rows import defect_of, finding_of
-from jaxqc.inspection.ledger.schema import PLACE, columns, defects, inspections, lots, models
-from jaxqc.inspection.ledger.store import CHUNK, Entry, Ledger
+from jaxqc.inspection.ledger.rows import CHUNK, batched, defect_of, finding_of
+from jaxqc.inspection.ledger.schema import PLACE, columns, defects, inspections, lots, models, sightings
+from jaxqc.inspection.ledger.store import Entry, Ledger
 from jaxqc.inspection.rules import GradeRules
 
 
@@ -26,21 +31,24 @@ class Lot:
     product: str
     line: str
     model: str
-    """Digest of the model whose findings count: the one asked for, else the last that inspected images of the lot."""
+    """Digest of the model whose findings count: the one asked for, else the one that inspected most of the lot's
+    images, of several the last."""
     images: int
     """Number that this model inspected."""
     since: str
-    """Time when its first image was taken or, where the manifest gave no time, inspected; ISO 8601."""
+    """Time when its first image was taken or, where the manifest gave no time, first seen; ISO 8601."""
     suppliers: int
     """Number of suppliers that its images name; more than one means that two suppliers share a lot id."""
+    shared: int = 0
+    """Number of its images that lie in other lots too."""
 
 
 def entries(
     ledger: Ledger, model: str = "", lot: str | None = None, with_defects: bool = True, chunk: int = CHUNK
 ) -> Iterator[Entry]:
-    """The images, batch after batch as they came, all at one moment; `chunk` at a time are in memory.
+    """The images of each lot, batch after batch as they were inspected, all at one moment; `chunk` at a time in memory.
 
-    model: digest; "" = all. lot: name; None = all.
+    A picture in several lots comes once for each, one after another. model: digest; "" = all. lot: name; None = all.
     """
     with ledger.database.reading() as connection:
         yield from _entries(connection, model, lot, with_defects, chunk)
@@ -50,6 +58,44 @@ def column_names(ledger: Ledger) -> list[str]:
     """The further manifest columns that any image has, sorted."""
     with ledger.database.reading() as connection:
         return sorted(connection.scalars(sa.select(columns.c.name).distinct()))
+
+
+def seen(ledger: Ledger, model: str = "", chunk: int = CHUNK) -> Iterator[tuple[dict[str, str], dict[str, str]]]:
+    """All sightings, each with its further columns; `chunk` at a time in memory.
+
+    model: digest; only of pictures that it inspected.
+    """
+    query = sa.select(sightings, lots.c.name.label("lot")).select_from(sightings.outerjoin(lots))
+    if model:
+        query = query.where(sightings.c.sha256.in_(_only(sa.select(inspections.c.sha256), model, None)))
+    last = -1
+    with ledger.database.reading() as connection:
+        while (
+            lines := connection.execute(query.where(sightings.c.id > last).order_by(sightings.c.id).limit(chunk))
+            .mappings()
+            .all()
+        ):
+            last = lines[-1]["id"]
+            further = _further(connection, [line["id"] for line in lines])
+            for line in lines:
+                own = {n: line[n] for n in ("sha256", "image", "path", *PLACE, "time", "seen")}
+                yield own | {"lot": line["lot"] or ""}, further.get(line["id"], {})
+
+
+def lots_of(ledger: Ledger, sha256s: Iterable[str]) -> dict[str, dict[str, str]]:
+    """Lots that hold each picture, by SHA-256, with its name in each; "" = no lot."""
+    found: dict[str, dict[str, str]] = {}
+    with ledger.database.reading() as connection:
+        for some in batched(sha256s, CHUNK):
+            for line in _sighted(connection, some, None):
+                found.setdefault(line["sha256"], {}).setdefault(line["lot"] or "", line["image"])
+    return found
+
+
+def shared_pictures(ledger: Ledger) -> int:
+    """Number of pictures that lie in more than one lot."""
+    with ledger.database.reading() as connection:
+        return connection.scalar(sa.select(sa.func.count()).select_from(_in_several().subquery())) or 0
 
 
 def lot_findings(ledger: Ledger, rules: GradeRules, model: str = "") -> Iterator[tuple[Lot, LotFinding]]:
@@ -77,7 +123,8 @@ def without_lot(ledger: Ledger, model: str = "") -> tuple[Counter[str], Counter[
     model: digest; "" = of each image the model that inspected it last.
     """
     c = inspections.c
-    last = _only(sa.select(sa.func.max(c.id)).where(c.lot_id.is_(None)).group_by(c.sha256), model, None)
+    placed = sa.exists().where((sightings.c.sha256 == c.sha256) & sightings.c.lot_id.is_not(None))
+    last = _only(sa.select(sa.func.max(c.id)).where(~placed).group_by(c.sha256), model, None)
     by_verdict: Counter[str] = Counter()
     composition: Counter[str] = Counter()
     with ledger.database.reading() as connection:
@@ -95,13 +142,13 @@ def _only(query: Any, model: str, lot: str | None) -> Any:
             inspections.c.model_id == sa.select(models.c.id).where(models.c.digest == model).scalar_subquery()
         )
     if lot is not None:
-        query = query.where(inspections.c.lot_id == sa.select(lots.c.id).where(lots.c.name == lot).scalar_subquery())
+        ident = sa.select(lots.c.id).where(lots.c.name == lot).scalar_subquery()
+        query = query.where(inspections.c.sha256.in_(sa.select(sightings.c.sha256).where(sightings.c.lot_id == ident)))
     return query
 
 
 def _entries(connection: sa.Connection, model: str, lot: str | None, with_defects: bool, chunk: int) -> Iterator[Entry]:
-    joined = inspections.join(models).outerjoin(lots)
-    query = sa.select(inspections, models.c.digest, lots.c.name.label("lot")).select_from(joined)
+    query = sa.select(inspections, models.c.digest).select_from(inspections.join(models))
     query = _only(query, model, lot).order_by(inspections.c.id).limit(chunk)
     last = -1
     while lines := connection.execute(query.where(inspections.c.id > last)).mappings().all():
@@ -113,29 +160,65 @@ def _entries(connection: sa.Connection, model: str, lot: str | None, with_defect
             of = sa.select(defects).where(defects.c.inspection_id.in_(ids))
             for part in connection.execute(of.order_by(defects.c.inspection_id, defects.c.number)).mappings():
                 parts.setdefault(part["inspection_id"], []).append(defect_of(part))
-        further: dict[int, dict[str, str]] = {}
-        of = sa.select(columns).where(columns.c.inspection_id.in_(ids))
-        for ident, name, value in connection.execute(of.order_by(columns.c.inspection_id, columns.c.name)):
-            further.setdefault(ident, {})[name] = value
+        places: dict[str, list[Any]] = {}
+        for one in _sighted(connection, sorted({line["sha256"] for line in lines}), lot):
+            places.setdefault(one["sha256"], []).append(one)
+        further = _further(connection, [one["id"] for some in places.values() for one in some])
         for line in lines:
-            row = {name: line[name] for name in ("lot", "time", *PLACE) if line[name]}
-            finding = finding_of(line, parts.get(line["id"], ()))
-            yield Entry(line["id"], line["digest"], finding, line["inspected"], row | further.get(line["id"], {}))
+            for one in places.get(line["sha256"], ()):
+                row = {name: one[name] for name in ("lot", "time", *PLACE) if one[name]}
+                finding = finding_of(line, one["image"], parts.get(line["id"], ()))
+                yield Entry(line["id"], line["digest"], finding, line["inspected"], row | further.get(one["id"], {}))
+
+
+def _sighted(connection: sa.Connection, sha256s: list[str], lot: str | None) -> Iterator[Any]:
+    """The first sighting of each picture in each lot; one without a lot only where the picture lies in none."""
+    s = sightings.c
+    query = sa.select(sightings, lots.c.name.label("lot")).select_from(sightings.outerjoin(lots))
+    query = query.where(s.sha256.in_(sha256s)).order_by(s.sha256, s.lot_id.is_(None), s.id)
+    query = query if lot is None else query.where(lots.c.name == lot)
+    for _, same in itertools.groupby(connection.execute(query).mappings(), lambda line: line["sha256"]):
+        there: set[int] = set()
+        for line in same:
+            if line["lot_id"] not in there and (line["lot_id"] or not there):
+                yield line
+            there.add(line["lot_id"])
+
+
+def _further(connection: sa.Connection, ids: list[int]) -> dict[int, dict[str, str]]:
+    """The further columns of sightings."""
+    found: dict[int, dict[str, str]] = {}
+    for some in batched(ids, CHUNK):
+        of = sa.select(columns).where(columns.c.sighting_id.in_(some))
+        for ident, name, value in connection.execute(of.order_by(columns.c.sighting_id, columns.c.name)):
+            found.setdefault(ident, {})[name] = value
+    return found
+
+
+def _in_several() -> sa.Select[Any]:
+    """The SHA-256 of pictures that lie in more than one lot."""
+    s = sightings.c
+    return sa.select(s.sha256).group_by(s.sha256).having(sa.func.count(s.lot_id.distinct()) > 1)
 
 
 def _lots(connection: sa.Connection, model: str) -> list[Lot]:
-    when = sa.func.min(sa.case((inspections.c.time != "", inspections.c.time), else_=inspections.c.inspected))
-    told = sa.func.count(sa.func.nullif(inspections.c.supplier, "").distinct())
-    last = sa.func.max(inspections.c.id)
+    s, several = sightings.c, _in_several().subquery()
+    time = sa.func.min(sa.func.coalesce(sa.func.nullif(s.time, ""), s.seen)).label("time")
+    own = sa.select(s.lot_id, s.sha256, time).where(s.lot_id.is_not(None)).group_by(s.lot_id, s.sha256).subquery()
+    told = sa.select(sa.func.count(sa.func.nullif(s.supplier, "").distinct())).where(s.lot_id == lots.c.id)
     query = (
-        sa.select(lots, models.c.digest, sa.func.count().label("images"), when.label("since"), told.label("told"))
-        .select_from(inspections.join(lots).join(models))
+        sa.select(lots, models.c.digest, sa.func.count().label("images"), sa.func.min(own.c.time).label("since"),
+                  told.scalar_subquery().label("told"), sa.func.count(several.c.sha256).label("shared"))
+        .select_from(
+            inspections.join(own, own.c.sha256 == inspections.c.sha256).join(lots, lots.c.id == own.c.lot_id)
+            .join(models).outerjoin(several, several.c.sha256 == own.c.sha256)
+        )
         .group_by(*lots.c, models.c.digest)
-        .order_by(lots.c.name, last)
-    )
+        .order_by(lots.c.name, sa.func.count(), sa.func.max(inspections.c.id))
+    )  # fmt: skip
     newest = {line["name"]: line for line in connection.execute(_only(query, model, None)).mappings()}
     return [
-        Lot(*(r[k] for k in ("name", "supplier", "product", "line", "digest", "images", "since", "told")))
+        Lot(*(r[k] for k in ("name", "supplier", "product", "line", "digest", "images", "since", "told", "shared")))
         for r in newest.values()
     ]
 

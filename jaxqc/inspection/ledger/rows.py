@@ -13,7 +13,9 @@ from jaxqc.inspection.manifest import Item
 Row = Mapping[str, str]
 """An image's manifest row, column name → text: lot, supplier, product, line, machine, time, and any further ones."""
 OWN = ("image", "lot", "time", *PLACE)
-"""Columns of a row that do not go to `inspection_columns`."""
+"""Columns of a row that do not go to `sighting_columns`."""
+CHUNK = 500
+"""Rows that a query takes or gives at a time: what memory holds, whatever the ledger's size."""
 
 _BY_CLASS = ("composition", "class_area")
 _SCORES = ("score", "area_ratio", "density", "severity")
@@ -54,15 +56,13 @@ def check(finding: Finding) -> None:
             raise UserError(f"{storable(finding.image)}: {where}{name} {value} is no finite number; it is not kept")
 
 
-def image_row(finding: Finding, row: Row) -> dict[str, Any]:
-    """An image's own row, without the ids of its model and lot. `row` is clean."""
+def inspection_row(finding: Finding) -> dict[str, Any]:
+    """An inspection's own row, without the id of its model."""
     # int() and float(): numpy's numbers would reach SQLite as bytes.
     return {
         "sha256": finding.sha256,
-        "image": storable(finding.image),
         "verdict": finding.verdict,
         "kept": len(finding.defects),
-        **{name: row.get(name, "") for name in ("time", *PLACE)},
         **{name: int(getattr(finding, name)) for name in ("height", "width", "count")},
         **{name: float(getattr(finding, name)) for name in _SCORES},
         **{name: _maybe(getattr(finding, name)) for name in ("mm_per_pixel", "density_m2")},
@@ -103,7 +103,7 @@ def defect_of(line: Mapping[Any, Any]) -> Defect:
     )
 
 
-def finding_of(line: Mapping[Any, Any], parts: Iterable[Defect] = ()) -> Finding:
-    """A finding of its row and its defects."""
-    same = ("image", "sha256", "height", "width", "verdict", "count", "mm_per_pixel", "density_m2")
-    return Finding(defects=tuple(parts), **{name: line[name] for name in (*same, *_SCORES, *_BY_CLASS)})
+def finding_of(line: Mapping[Any, Any], image: str, parts: Iterable[Defect] = ()) -> Finding:
+    """A finding of its row and its defects, with the image's name in one sighting."""
+    same = ("sha256", "height", "width", "verdict", "count", "mm_per_pixel", "density_m2")
+    return Finding(image=image, defects=tuple(parts), **{name: line[name] for name in (*same, *_SCORES, *_BY_CLASS)})

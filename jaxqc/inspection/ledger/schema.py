@@ -1,6 +1,8 @@
 """The ledger's tables, the same on SQLite and PostgreSQL, and the check of their version.
 
-A lot's supplier, product and line are the first that any of its images brought; each image keeps its own as well.
+An inspection is of bytes by a model. A sighting is of bytes in a delivery: under which path, in which lot. So the same
+picture may lie in several lots, and a lot is corrected without another inspection. A lot's supplier, product and line
+are the last that any of its images brought; each sighting keeps its own as well.
 """
 
 from typing import Any
@@ -9,10 +11,10 @@ import sqlalchemy as sa
 
 from jaxqc.errors import UserError
 
-VERSION = 1
+VERSION = 2
 """Version of the tables below. It rises with every change that an older jaxqc could not read or would write wrongly."""
 PLACE = ("supplier", "product", "line", "machine")
-"""Columns of a manifest that the ledger knows, beside `lot` and `time`; further ones go to `inspection_columns`."""
+"""Columns of a manifest that the ledger knows, beside `lot` and `time`; further ones go to `sighting_columns`."""
 
 metadata = sa.MetaData()
 _KEY = sa.BigInteger().with_variant(sa.Integer, "sqlite")  # SQLite numbers only INTEGER keys by itself
@@ -68,10 +70,6 @@ inspections = sa.Table(
     _key(),
     sa.Column("sha256", sa.String(64), nullable=False),
     _to("model", nullable=False),
-    _to("lot", nullable=True, index=True),
-    sa.Column("image", sa.Text, nullable=False),
-    *[_text(name) for name in PLACE],
-    _text("time"),
     sa.Column("inspected", sa.Text, nullable=False),  # UTC, ISO 8601
     *_numbers(sa.Integer, "height", "width"),
     sa.Column("verdict", sa.String(8), nullable=False),
@@ -96,13 +94,27 @@ defects = sa.Table(
     *_floats("area_mm2", "length_mm", "width_mm", nullable=True),
     sa.Column("polygon", sa.JSON, nullable=False),
 )
-columns = sa.Table(
-    "inspection_columns",
+sightings = sa.Table(
+    "sightings",
     metadata,
-    _to("inspection", primary_key=True),
+    _key(),
+    sa.Column("sha256", sa.String(64), nullable=False),
+    sa.Column("path", sa.Text, nullable=False),  # absolute; the image's name where only that is known
+    sa.Column("image", sa.Text, nullable=False),  # as the manifest names it
+    _to("lot", nullable=True),
+    *[_text(name) for name in PLACE],
+    _text("time"),
+    sa.Column("seen", sa.Text, nullable=False),  # first, UTC, ISO 8601
+    sa.UniqueConstraint("sha256", "path"),
+    sa.Index("sightings_by_lot", "lot_id", "sha256"),
+)
+columns = sa.Table(
+    "sighting_columns",
+    metadata,
+    _to("sighting", primary_key=True),
     sa.Column("name", sa.Text, primary_key=True),
     sa.Column("value", sa.Text, nullable=False),
-    sa.Index("inspection_columns_by_value", "name", "value"),
+    sa.Index("sighting_columns_by_value", "name", "value"),
 )
 outcomes = sa.Table(
     "outcomes",
@@ -119,44 +131,29 @@ outcomes = sa.Table(
 )
 
 
-def check(connection: sa.Connection, name: str) -> bool:
-    """True where the database holds a ledger that this jaxqc reads; False where it holds none.
+def check(connection: sa.Connection, name: str) -> int:
+    """Returns the version of the ledger that the database holds; 0 where it holds none.
 
     Raises:
-      UserError: another version's ledger, or tables of another program under our names.
+      UserError: a version that this jaxqc cannot read, or tables of another program under our names.
     """
     present = set(sa.inspect(connection).get_table_names())
     if versions.name not in present:
         foreign = sorted(present & set(metadata.tables))
         if foreign:
             raise UserError(f"{name}: table {foreign[0]!r} is another program's; give a database or schema of its own")
-        return False
+        return 0
     found = connection.execute(sa.select(versions.c.version, versions.c.written_by)).all()
     version, author = max(found) if found else (0, "?")
-    if version != VERSION:
-        raise UserError(f"{name}: schema {version} of jaxqc {author}; this jaxqc reads {VERSION}. {_way(version)}")
-    return True
+    if not 1 <= version <= VERSION:
+        way = "It is newer: install that jaxqc or a later one; nothing was changed"
+        way = way if version > VERSION else "No jaxqc wrote such a one; take it from a backup"
+        raise UserError(f"{name}: schema {version} of jaxqc {author}; this jaxqc reads 1 to {VERSION}. {way}")
+    return version
 
 
-def prepare(connection: sa.Connection, name: str) -> None:
-    """Makes the tables in a database that has no ledger yet.
+def sign(connection: sa.Connection) -> None:
+    """Records that the tables are now those of `VERSION`."""
+    from jaxqc.version import __version__
 
-    Call inside a transaction that no other process shares: two that open a new ledger at once must take turns.
-
-    Raises:
-      UserError: as `check`.
-    """
-    if not check(connection, name):
-        from jaxqc.version import __version__
-
-        metadata.create_all(connection)
-        connection.execute(sa.insert(versions).values(version=VERSION, written_by=__version__))
-
-
-def _way(version: int) -> str:
-    if version > VERSION:
-        return "It is newer: install that jaxqc or a later one; nothing was changed"
-    return (
-        "It is older: `jaxqc ledger export` of the jaxqc that wrote it saves what is in it; inspect the images again"
-        " into a new ledger, and import the outcomes' files again"
-    )
+    connection.execute(sa.insert(versions).values(version=VERSION, written_by=__version__))

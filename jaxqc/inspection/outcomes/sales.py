@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from jaxqc.data.problems import seen_alike
-from jaxqc.inspection.ledger.schema import columns, inspections, lots, outcomes
+from jaxqc.inspection.ledger.schema import columns, lots, outcomes, sightings
 from jaxqc.inspection.ledger.store import Ledger
 from jaxqc.inspection.manifest import ORDERS
 from jaxqc.inspection.outcomes.proportions import Estimate, design_effect, wilson
@@ -57,7 +57,7 @@ def sales_by_lot(ledger: Ledger, product: str = "", line: str = "", since: str =
     o = outcomes.c
     named = (
         sa.select(columns.c.value.label("order_id"), sa.func.min(lots.c.name).label("lot"))
-        .select_from(columns.join(inspections).join(lots))
+        .select_from(columns.join(sightings).join(lots))
         .where(_names_order())
         .group_by(columns.c.value)
         .having(sa.func.count(lots.c.id.distinct()) == 1)

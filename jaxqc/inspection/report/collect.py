@@ -8,7 +8,15 @@ import numpy as np
 
 from jaxqc.inspection.acceptance.suppliers import Chart, Supplier, ewma, p_chart, summarise
 from jaxqc.inspection.findings import RISKS, VERDICTS, LotFinding
-from jaxqc.inspection.ledger.queries import Lot, lot_findings, supplier_rows, verdicts, without_lot
+from jaxqc.inspection.ledger.queries import (
+    Lot,
+    lot_findings,
+    lots_of,
+    shared_pictures,
+    supplier_rows,
+    verdicts,
+    without_lot,
+)
 from jaxqc.inspection.ledger.store import Ledger, ModelInfo
 from jaxqc.inspection.report.acceptance import AQL, Acceptance, decide
 from jaxqc.inspection.report.gallery import Gallery, Picture
@@ -57,7 +65,8 @@ class ClassView:
 
 @dataclass(frozen=True)
 class Report:
-    """Everything that a page shows. `images`, `verdicts` and `classes` count images without a lot too."""
+    """Everything that a page shows. `images`, `verdicts` and `classes` count images without a lot too, and a picture
+    in each lot that holds it."""
 
     images: int
     verdicts: dict[str, int]
@@ -69,6 +78,8 @@ class Report:
     loose: LotView | None
     """Pictures of images without a lot; their lot has no figures that would mean anything."""
     loose_images: int
+    shared: int
+    """Pictures that lie in more than one lot."""
     suppliers: list[SupplierView]
     classes: list[ClassView]
     models: list[ModelInfo]
@@ -80,7 +91,7 @@ class Report:
 
 
 def collect(ledger: Ledger, gallery: Gallery, rules: GradeRules, model: str = "", aql: float = AQL) -> Report:
-    """Gathers a report. model: digest; "" = of each lot the model that inspected it last.
+    """Gathers a report. model: digest; "" = of each lot the model that inspected most of it, of several the last.
 
     Raises:
       UserError: what the ledger says; an AQL that ISO 2859-1 does not have.
@@ -111,6 +122,7 @@ def collect(ledger: Ledger, gallery: Gallery, rules: GradeRules, model: str = ""
         at_risk={risk: sum(view.figures.risk == risk for view in views) for risk in RISKS},
         loose=loose,
         loose_images=loose_verdicts.total(),
+        shared=shared_pictures(ledger),
         suppliers=suppliers,
         classes=_classes(views, loose_classes),
         models=[m for m in ledger.models() if m.digest in used or (loose and not model)],
@@ -167,9 +179,14 @@ def _choose(views: Sequence[LotView], gallery: Gallery, ledger: Ledger, model: s
     because another has many.
     """
     of_lot: list[list[Picture]] = []
+    held = gallery.held()
+    names: dict[str, dict[str, str]] = {}
+    for sha256, places in lots_of(ledger, held).items():
+        for lot, image in places.items():
+            names.setdefault(lot, {})[sha256] = image
     most = max(1, 4 * MOST_PICTURES // max(1, len(views)))  # no more in memory than might be shown
     for view in views:
-        pictures = gallery.pictures(view.lot.name)
+        pictures = gallery.of(view.lot.name, names.get(view.lot.name, {}), held)
         digest = model or view.lot.model
         if digest:
             there = ledger.has([picture.finding.sha256 for picture in pictures], digest)

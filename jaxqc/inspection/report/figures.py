@@ -25,7 +25,7 @@ def worst_figure(
       UserError: the lots have no pictures.
     """
     from jaxqc.pictures.figures import Row, result_figure
-    from jaxqc.pictures.legend import drawable
+    from jaxqc.pictures.fonts import drawable
 
     found = [picture for lot in dict.fromkeys(lots) for picture in gallery.pictures(lot)]
     found.sort(key=lambda p: (-p.finding.severity, -p.finding.score, p.finding.sha256))

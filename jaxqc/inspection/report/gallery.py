@@ -9,7 +9,8 @@ import hashlib
 import json
 import math
 from collections import OrderedDict
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -97,11 +98,41 @@ class Gallery:
             _write(folder, finding, lot, layers)
         except OSError as e:
             raise UserError(f"{printable(folder)}: no picture can be kept there ({e.strerror or e})") from e
-        kept[finding.sha256] = key
-        for gone in sorted(kept.values())[self.per_lot :]:
-            _remove(folder, gone[2])
-            del kept[gone[2]]
+        self._keep(lot, key)
         return True
+
+    def move(self, sha256: str, old: str, new: str) -> None:
+        """Hands a kept image on to the lot that it belongs to now; nothing where it is not kept.
+
+        Raises:
+          UserError: a folder that cannot be written.
+        """
+        old, new = _name(old), _name(new)
+        key = self._order(old).pop(sha256, None)
+        if key is None or sha256 in self._order(new):
+            return
+        source, target = self._folder(old), self._folder(new)
+        record = f"{sha256}.json"
+        try:
+            about = json.loads((source / record).read_bytes()) | {"lot": new}
+            target.mkdir(parents=True, exist_ok=True)
+            (source / record).unlink()
+            for ending in ENDINGS.values():
+                (source / f"{sha256}{ending}").replace(target / f"{sha256}{ending}")
+            write_bytes(target / record, json.dumps(about).encode())
+        except OSError as e:
+            raise UserError(f"{printable(target)}: no picture can be kept there ({e.strerror or e})") from e
+        self._keep(new, key)
+
+    def held(self) -> dict[str, Path]:
+        """The folder of each kept image, by SHA-256. A picture may by now belong to another lot than its folder's."""
+        return {path.stem: path.parent for path in sorted(self.folder.glob("*/*.json"))}
+
+    def of(self, lot: str, names: Mapping[str, str], held: Mapping[str, Path]) -> list[Picture]:
+        """The kept images that lie in a lot, the worst first. names: of its images, by SHA-256; held: as `held`."""
+        found = (_read(held[sha256], sha256) for sha256 in names)
+        own = [replace(p, lot=lot, finding=replace(p.finding, image=names[p.finding.sha256])) for p in found if p]
+        return sorted(own, key=lambda picture: _key(picture.finding))[: self.per_lot]
 
     def pictures(self, lot: str) -> list[Picture]:
         """The kept images of a lot, the worst first, as they lie on the disk now."""
@@ -110,6 +141,14 @@ class Gallery:
         found = [_read(folder, path.stem) for path in sorted(folder.glob("*.json"))]
         same = [picture for picture in found if picture is not None and picture.lot == lot]
         return sorted(same, key=lambda picture: _key(picture.finding))[: self.per_lot]
+
+    def _keep(self, lot: str, key: _Key) -> None:
+        """Counts an image as kept; what there is no room for then goes."""
+        kept = self._order(lot)
+        kept[key[2]] = key
+        for gone in sorted(kept.values())[self.per_lot :]:
+            _remove(self._folder(lot), gone[2])
+            del kept[gone[2]]
 
     def _folder(self, lot: str) -> Path:
         return self.folder / hashlib.sha256(lot.encode()).hexdigest()[:24]

@@ -51,7 +51,7 @@ def write_report(
     """Writes the report of a ledger and a gallery; it appears whole or not at all. Returns its path.
 
     Args:
-      model: digest, or the beginning of one that the ledger has; None = of each lot the model that inspected it last.
+      model: digest, or the beginning of one that the ledger has; None = of each lot the one that inspected most of it.
       title: of the page. aql: acceptance quality limit of the sampling plans, percent nonconforming.
 
     Raises:

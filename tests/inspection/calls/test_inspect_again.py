@@ -7,6 +7,8 @@ import os
 import shutil
 import signal
 import zlib
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,8 +20,11 @@ from jaxqc.cli import main
 from jaxqc.errors import UserError
 from jaxqc.inspection import stream
 from jaxqc.inspection.ledger.store import open_ledger
+from jaxqc.inspection.report import Gallery
+from jaxqc.inspection.report.collect import collect
 from jaxqc.inspection.rules import GradeRules
-from tests.support.inspect_calls import RULES, in_ledger, inspect, like, lines_of
+from jaxqc.lock import locked
+from tests.support.inspect_calls import RULES, inspect, like, lines_of
 from tests.support.inspect_models import write_image
 
 
@@ -31,9 +36,57 @@ def test_again_adds_nothing_and_more_images_only_themselves(network, images, tmp
     assert again.lots == first.lots
     write_image(own / "B" / "more.png", 400, True)
     shutil.copy(own / "A/0.png", own / "A/copy.png")
+    (own / "C").mkdir()
+    for name in ("0.png", "more.png"):  # one is there, the other on its way
+        shutil.copy(own / ("A" if name == "0.png" else "B") / name, own / "C")
     more = inspect(network, own, out)
-    assert (more.new, more.known) == (1, 12)
-    assert len(lines_of(out)) == len(in_ledger(more)) == 12
+    assert (more.new, more.known) == (1, 14)
+    assert len(lines_of(out)) == 12
+    assert {lot.name: (lot.images, lot.shared) for lot, _ in more.lots} == {"A": (6, 1), "B": (6, 1), "C": (2, 2)}
+    assert shown(out) >= {("A", "A/0.png"), ("C", "C/0.png"), ("B", "B/more.png"), ("C", "C/more.png")}
+
+
+def shown(out):
+    """Lots and names of the pictures that a report has."""
+    with open_ledger(out / "ledger.sqlite", create=False) as ledger:
+        views = collect(ledger, Gallery(out / "gallery"), RULES).lots
+    return {(view.lot.name, picture.finding.image) for view in views for picture in view.pictures}
+
+
+def test_a_corrected_manifest_moves_lots_and_pictures(network, folder, images, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(api, "load", lambda *args, **more: network)
+    manifest, out = tmp_path / "lots.csv", tmp_path / "out"
+    arguments = ["--checkpoint", str(folder), "--images", str(manifest), "--out", str(out), "--devices", "1", "--quiet"]
+    lines = lambda lots: "".join(f"{images}/A/{i}.png,{lot}\n" for i, lot in enumerate(lots))
+    printed = []
+    for lots in ("AABB", "ACBB", "ACBB"):
+        manifest.write_text("image,lot\n" + lines(lots))
+        assert main(["inspect", *arguments]) == 0
+        printed.append(capsys.readouterr().out)
+    assert "1 images lay in another lot" in printed[1]
+    assert "another lot" not in printed[0] + printed[2]
+    manifest.write_text("image,lot\n" + lines("CCBB") + f"{tmp_path}/bad.png,D\n{tmp_path}/copy.png,D\n")
+    for name in ("bad", "copy"):
+        (tmp_path / f"{name}.png").write_text("no image")
+    assert main(["inspect", *arguments]) == 1
+    assert "of lot 'D' no image could be inspected" in capsys.readouterr().err
+    with open(out / "problems.csv") as file:
+        found = {Path(row["image"]).stem: (row["kind"], row["message"]) for row in csv.DictReader(file)}
+    assert {name: kind for name, (kind, _) in found.items()} == {
+        "0": "corrected", "bad": "undecodable", "copy": "undecodable"}  # fmt: skip
+    assert found["0"][1].endswith("A/0.png: lot was 'A', is 'C' now")
+    with open(out / "lots.csv") as file:
+        assert {row["lot"]: row["images"] for row in csv.DictReader(file)} == {"B": "2", "C": "2"}
+    assert {lot for lot, _ in shown(out)} == {"B", "C"}
+    kept = [json.loads(file.read_text()) for file in (out / "gallery").glob("*/*.json")]
+    assert sorted(about["lot"] for about in kept) == ["B", "B", "C", "C"]
+
+
+def test_two_inspections_do_not_share_a_folder(network, images, tmp_path):
+    with locked(tmp_path), ThreadPoolExecutor(1) as another:
+        error = another.submit(inspect, network, images / "A", tmp_path).exception()
+    assert "in use by process" in str(error)
+    assert not list(tmp_path.iterdir())
 
 
 def test_lines_that_the_ledger_lacks_are_mended(network, images, tmp_path):
@@ -193,11 +246,11 @@ def test_an_error_of_the_ledger_loses_no_more_than_the_batch(network, images, tm
 
     real, calls = Ledger.add, []
 
-    def add(self, findings, model, rows=None):
+    def add(self, findings, model, **more):
         calls.append(len(findings))
         if len(calls) == 3:
             raise UserError("database or disk is full")
-        return real(self, findings, model, rows)
+        return real(self, findings, model, **more)
 
     monkeypatch.setattr(Ledger, "add", add)
     with pytest.raises(UserError, match="disk is full"):

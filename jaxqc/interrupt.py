@@ -1,0 +1,107 @@
+"""Ctrl-C of the program: one line and exit code 130, however often it comes and whatever is going on.
+
+Python's own answer is an exception at any place. In a destructor or a callback it is printed and forgotten; a second
+one while the first is unwinding, or at the end of the process, is a traceback.
+"""
+
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+CODE = 130
+
+
+def ends_on_interrupt(program: Callable[[], int]) -> int:
+    """Runs all that a process does, in its main thread; its exit code. Afterwards a Ctrl-C is ignored: it is done.
+
+    The first Ctrl-C raises `KeyboardInterrupt`, and what is under way is ended in order: a checkpoint being written is
+    finished. Another one ends the process at once. Files appear whole or not at all, so that either loses nothing.
+    A process that was started to ignore it, as a shell starts those in the background, goes on ignoring it.
+    """
+    sys.unraisablehook = _unraised
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, _first)
+    try:
+        code = program()
+    except KeyboardInterrupt:  # while modules are imported
+        _say()
+        code = CODE
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if code == CODE:
+        _leave()  # not by way of Python's end, which waits for threads that the interrupt may have left
+    return code
+
+
+def was_interrupted(error: BaseException) -> bool:
+    """True where an exception came of a Ctrl-C: of another one in its course, as a loop that is found closed.
+
+    Examples:
+      >>> try:
+      ...     try:
+      ...         raise KeyboardInterrupt
+      ...     finally:
+      ...         raise RuntimeError("Event loop is closed")
+      ... except RuntimeError as error:
+      ...     was_interrupted(error)
+      True
+    """
+    return any(isinstance(one, KeyboardInterrupt) for one in causes(error))
+
+
+def causes(error: BaseException) -> list[BaseException]:
+    """An exception and those in whose course it came, the last first."""
+    found = [error]
+    while (earlier := found[-1].__cause__ or found[-1].__context__) is not None and earlier not in found:
+        found.append(earlier)
+    return found
+
+
+def _unraised(failure: Any) -> None:
+    """Prints an exception that Python cannot raise; none of a thread of TensorStore's that finds the loop gone, for
+    which the call that waited for it has failed by then."""
+    if not (isinstance(failure.exc_value, RuntimeError) and str(failure.exc_value) == "Event loop is closed"):
+        sys.__unraisablehook__(failure)
+
+
+def _first(number: int, frame: FrameType | None) -> None:
+    signal.signal(signal.SIGINT, _second)
+    # What now fails in threads and destructors fails because of this.
+    logging.disable(logging.CRITICAL)
+    threading.excepthook = _silent
+    sys.unraisablehook = _interrupted
+    raise KeyboardInterrupt
+
+
+def _second(number: int, frame: FrameType | None) -> None:
+    _say()
+    _leave()
+
+
+def _say() -> None:
+    show_cursor = b"\x1b[?25h" if os.isatty(2) else b""  # a progress bar had hidden it
+    os.write(2, show_cursor + b"jaxqc: interrupted\n")
+
+
+def _leave() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except Exception:
+            continue
+    os._exit(CODE)
+
+
+def _silent(*_: Any) -> None:
+    pass
+
+
+def _interrupted(failure: Any) -> None:
+    """Ends the process where Python cannot raise the `KeyboardInterrupt`: it would go on as if there had been none."""
+    if isinstance(failure.exc_value, KeyboardInterrupt):
+        _say()
+        _leave()

@@ -1,0 +1,60 @@
+"""Ctrl-C, once, twice or in a destructor: one line and 130."""
+
+import signal
+import subprocess
+import sys
+
+import pytest
+
+PROGRAM = """
+import os, signal, sys, threading, time
+from jaxqc.interrupt import ends_on_interrupt
+
+def twice():
+    try:
+        print("working", flush=True)
+        time.sleep(60)
+    finally:
+        print("cleaning up", flush=True)
+        time.sleep(60)
+
+def forgotten():
+    class Thing:
+        def __del__(self):
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(1)
+    Thing()
+    time.sleep(60)
+
+def threads():
+    threading.Thread(target=time.sleep, args=(60,)).start()
+    print("working", flush=True)
+    time.sleep(60)
+
+def late():
+    threading.Thread(target=time.sleep, args=(1,)).start()
+    threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
+    return 7
+
+def echo():
+    class Loop:
+        def __del__(self):
+            raise RuntimeError("Event loop is closed")
+    Loop()
+    return 7
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.exit(ends_on_interrupt(globals()[sys.argv[1]]))
+"""
+
+
+@pytest.mark.parametrize(("name", "times"), [("twice", 2), ("forgotten", 0), ("threads", 1), ("late", 0), ("echo", 0)])
+def test_it_ends_at_once_with_one_line(name, times):
+    command = [sys.executable, "-c", PROGRAM, name]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        for _ in range(times):
+            assert process.stdout.readline()
+            process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=30)
+    assert (process.returncode, err) == ((7, "") if name in ("late", "echo") else (130, "jaxqc: interrupted\n"))
