@@ -134,3 +134,10 @@ def test_every_page_is_in_the_navigation():
     config = (ROOT / "mkdocs.yml").read_text()
     for name in SITE:
         assert f"{Path(name).relative_to('docs')}\n" in config, f"{name}: add it to mkdocs.yml"
+
+
+def test_every_rule_of_reliability_names_a_test_that_is_there():
+    named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", PAGES["docs/develop/reliability.md"])
+    assert len(named) >= 45
+    for file, test in named:
+        assert re.search(rf"^def {test}\(", (ROOT / file).read_text("utf-8"), re.MULTILINE), f"{file}::{test}"
