@@ -119,9 +119,9 @@ def fit(
     config = config if isinstance(config, FitConfig) else load_config(config, FitConfig)
     if isinstance(data, str | Path):
         data = open_data(data, config.data.layout, config.data.skip_bad, masks=False)
-    data = with_span(data, range_of(config.data.range, "data.range"))
     note = note or (lambda text: None)
-    for line in dark_samples(data):
+    data = with_span(data, range_of(config.data.range, "data.range"))
+    for line in (*data.warnings, *dark_samples(data)):
         note(line)
     options = replace(config.data, layout=layout_name(config.data.layout))  # a folder names a reader
     config = replace(config, data=options)

@@ -10,6 +10,7 @@ from jaxqc.cli.shared import (
     add_window,
     check_given,
     load_model,
+    print_notes,
     unreadable,
 )
 
@@ -37,4 +38,5 @@ def run(args: argparse.Namespace) -> int:
     own = {name: getattr(args, name) for name in ("overlays", "window") if getattr(args, name)}
     result = kind.predict(model, args.images, out, size=args.size, progress=not args.quiet, **own)
     print(f"{len(result.written)} maps in {out}, {result.images_per_second:.1f} images/s")
+    print_notes(result.notes)
     return unreadable(result.unreadable)

@@ -136,3 +136,9 @@ def unreadable(lines: Sequence[str], total: int | None = None, file: Path | None
         if file is not None:
             print(f"all of them: {file}", file=sys.stderr)
     return 1 if total else 0
+
+
+def print_notes(lines: Sequence[str]) -> None:
+    """Prints lines that deserve a look on stderr."""
+    for line in lines:
+        print(line, file=sys.stderr)

@@ -4,10 +4,11 @@ import dataclasses
 from pathlib import Path
 
 from jaxqc.data.dataset import Dataset, Sample
-from jaxqc.data.problems import printable
-from jaxqc.data.readers.folder import image_files
+from jaxqc.data.problems import lines, printable
+from jaxqc.data.readers.folder import images_of, unused
 from jaxqc.data.store import StoredSample
 from jaxqc.data.tfds import TfdsStore, open_tfds
+from jaxqc.data.walk import walk
 from jaxqc.errors import UserError
 
 SPLITS = {"train": "train", "val": "val", "validation": "val", "test": "test"}
@@ -52,20 +53,29 @@ def _of_folders(path: Path) -> Dataset:
     splits = {name: path / name for name in SPLITS if (path / name).is_dir()}
     if "train" not in splits:
         splits = {"": path}
-    classes = [p.name for p in _folders(splits.get("train", path))]
+    placed = {name: _by_class(folder) for name, folder in splits.items()}
+    classes = sorted(placed.get("train", placed.get("", {})))
     samples: list[Sample] = []
     for name, folder in splits.items():
-        for place in _folders(folder):
-            if place.name not in classes:
-                raise UserError(f"{printable(place)}: class {place.name!r} is not in {printable(splits['train'])}")
-            for file in image_files(place, recursive=True):
+        for place, files in sorted(placed[name].items()):
+            if place not in classes:
+                given = printable(folder / place)
+                raise UserError(f"{given}: class '{printable(place)}' is not in {printable(splits['train'])}")
+            for file in files:
                 id_ = printable(file.relative_to(path).as_posix())
-                label = classes.index(place.name)
+                label = classes.index(place)
                 samples.append(Sample(id_, file, label=label, split=SPLITS.get(name, ""), normal=True))
     if not samples:
         raise UserError(f"{printable(path)}: no images in folders of classes (CLASS/IMAGE or train/CLASS/IMAGE)")
-    return Dataset(printable(path.name), tuple(map(printable, classes)), tuple(samples))
+    dataset = Dataset(printable(path.name), tuple(map(printable, classes)), tuple(samples))
+    return dataclasses.replace(dataset, warnings=lines(unused(path, dataset, ())))
 
 
-def _folders(path: Path) -> list[Path]:
-    return sorted(p for p in path.iterdir() if p.is_dir() and not p.name.startswith("."))
+def _by_class(folder: Path) -> dict[str, list[Path]]:
+    """The images below each folder in `folder`; a link to one that is there already, or above, is no class."""
+    found = walk(folder)
+    files: dict[str, list[Path]] = {place.name: [] for place in found.folders if place.parent == folder != place}
+    for file in images_of(found):
+        if file.parent != folder:
+            files[file.relative_to(folder).parts[0]].append(file)
+    return files

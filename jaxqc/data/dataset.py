@@ -46,6 +46,8 @@ class Dataset:
     name: str
     classes: tuple[str, ...]
     samples: tuple[Sample, ...]
+    warnings: tuple[str, ...] = ()
+    """Lines on what its folder holds beside the samples and what else deserves a look."""
 
     def __len__(self) -> int:
         return len(self.samples)

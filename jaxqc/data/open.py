@@ -1,11 +1,11 @@
 """Opening a data set by its path, of any layout: image folders, `index.csv`, a record file, a prepared TFDS set."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from jaxqc.config import DataConfig
 from jaxqc.data.dataset import Dataset
-from jaxqc.data.problems import Problem, printable, refuse
+from jaxqc.data.problems import Problem, lines, printable, refuse
 from jaxqc.data.readers import TFDS_FILE, Reader, reader_of, scan_dataset
 from jaxqc.errors import UserError
 
@@ -78,7 +78,7 @@ def open_data(
     passed = (*(("missing-file",) if skip_bad else ()), *(("missing-mask",) if skip_bad or not masks else ()))
     problems = [p for p in problems if p.kind not in passed]
     refuse(problems, printable(path))
-    return dataset
+    return replace(dataset, warnings=lines(problems))
 
 
 def is_tfds(path: str | Path, layout: str | Reader = "auto") -> bool:

@@ -12,7 +12,7 @@ from jaxqc.data.batching import MAX_PIXELS
 from jaxqc.data.dataset import Sample
 from jaxqc.data.decode import pixel_count, read_image
 from jaxqc.data.problems import printable
-from jaxqc.data.readers import open_dataset
+from jaxqc.data.readers import scan_dataset
 from jaxqc.data.stored import Range
 from jaxqc.errors import UserError
 from jaxqc.progress import Progress
@@ -27,6 +27,8 @@ class FolderResult:
     written: tuple[Path, ...]
     unreadable: tuple[str, ...]
     images_per_second: float
+    notes: tuple[str, ...] = ()
+    """Lines on what stands beside the images and is none."""
 
 
 def each_image(
@@ -54,16 +56,16 @@ def each_image(
     Raises:
       UserError: no images there, two results of one name, one that would replace an image, or an unwritable file.
     """
-    dataset = open_dataset(images, layout="folder")
     root = Path(images).resolve()
     below = [out for out in (Path(out).resolve() for out in outs) if out != root and out.is_relative_to(root)]
+    dataset, problems = scan_dataset(images, layout="folder")
     kept = tuple(s for s in dataset.samples if not any(s.image.resolve().is_relative_to(out) for out in below))
     if not kept:
         given = " and ".join(printable(out) for out in outs)
         raise UserError(f"{printable(images)}: all images are below {given}, where results go; give another folder")
     dataset = replace(dataset, samples=kept)
     targets = [_targets(dataset.samples, Path(images), Path(out), what) for out in outs]
-    unreadable: list[str] = []
+    unreadable = [problem.message for problem in problems if problem.severity == "error"]
     written: list[Path] = []
 
     def readable() -> Iterator[tuple[tuple[int, ...], tuple[Sample, np.ndarray]]]:
@@ -96,7 +98,8 @@ def each_image(
                     raise UserError(f"{printable(files[0])}: cannot be written ({e.strerror or e})") from e
                 written.append(files[0])
             counter.add(len(group))
-    return FolderResult(tuple(written), tuple(unreadable), counter.rate)
+    notes = tuple(problem.message for problem in problems if problem.severity == "warning")
+    return FolderResult(tuple(written), tuple(unreadable), counter.rate, notes)
 
 
 def _targets(samples: tuple[Sample, ...], root: Path, out: Path, what: str) -> dict[Path, Path]:

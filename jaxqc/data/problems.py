@@ -1,10 +1,21 @@
 """Problems of a data set: one record a finding, and the rule by which a list of findings stops the run."""
 
+import re
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from jaxqc.errors import UserError
+
+_BREAK = re.compile(r"\s*[\t\n\v\f\r\x85\u2028\u2029]\s*")
+_TURNING = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+"""Marks that show text in another order than it has."""
+_BLANKS = "".join(chr(c) for c in range(0x3001) if chr(c).isspace()) + "\u200b\u200e\u200f\u2060\ufeff" + _TURNING
+"""All spaces, and the marks without width that a paste leaves at the ends of a cell."""
+
+BESIDE = frozenset({"broken-link", "not-a-file", "unreadable-folder", "not-inspected"})
+"""Kinds of entries that lie in a folder beside its samples: none of them ends a run."""
 
 
 @dataclass(frozen=True)
@@ -25,13 +36,56 @@ MISSING = {"image": "missing-file", "mask": "missing-mask"}
 
 
 def printable(text: object) -> str:
-    """Any string or path as text that every terminal and file takes (bytes that are not UTF-8 become `\\udcXX`)."""
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(text))
+    """Any string or path as one line of text that every terminal and file takes.
+
+    Control characters, line breaks, bytes that are not UTF-8 and marks that turn the direction of writing become
+    escapes (`\\n`, `\\udcXX`). Spaces of every script, joiners and private letters belong to a name and stay.
+
+    Examples:
+      >>> printable("coil\u30007") == "coil\u30007", printable("coil\\n7")
+      (True, 'coil\\\\n7')
+    """
+    text = str(text)
+    return text if text.isprintable() else "".join(repr(c)[1:-1] if _escaped(c) else c for c in text)
+
+
+def one_line(text: str) -> str:
+    """A name as it is kept and compared: no blanks at its ends, and a line break or tab in it is one space.
+
+    Other spaces stay as they are: see `seen_alike` for names that differ in them alone.
+
+    Examples:
+      >>> one_line("North \\nSteel\u3000")
+      'North Steel'
+    """
+    return _BREAK.sub(" ", text).strip(_BLANKS)
+
+
+def seen_alike(text: str) -> str:
+    """A key that is equal for names that the eye cannot distinguish: they differ in kinds of spaces, in marks without
+    width, or in whether an accent is a letter's part.
+
+    Examples:
+      >>> seen_alike("North\u00a0 Steel\u200d")
+      'North Steel'
+    """
+    text = "".join(c for c in unicodedata.normalize("NFC", text) if unicodedata.category(c) != "Cf")
+    return " ".join(text.split())
+
+
+def _escaped(c: str) -> bool:
+    return not c.isprintable() and (unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") or c in _TURNING)
+
+
+def lines(problems: Sequence[Problem], most: int = 20) -> tuple[str, ...]:
+    """The messages of the first problems, and how many more there are."""
+    more = (f"and {len(problems) - most} more: `jaxqc data check` lists them all",) if len(problems) > most else ()
+    return tuple(problem.message for problem in problems[:most]) + more
 
 
 def refuse(problems: Sequence[Problem], name: str) -> None:
-    """Raises `UserError` with the first error among `problems`, and how many more there are."""
-    errors = [p for p in problems if p.severity == "error"]
+    """Raises `UserError` with the first error among `problems` but those of `BESIDE`, and how many more there are."""
+    errors = [p for p in problems if p.severity == "error" and p.kind not in BESIDE]
     if len(errors) == 1:
         raise UserError(errors[0].message)
     if errors:

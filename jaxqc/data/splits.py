@@ -173,10 +173,12 @@ def read_split(file: str | Path, dataset: Dataset) -> Dataset:
       ['b']
     """
     name, lines = printable(file), read_ids(file)
-    known = {s.id: s for s in dataset.samples}
+    # Lists of older runs hold an unusual space as its escape.
+    escaped = lambda ident: "".join(c if c.isprintable() else repr(c)[1:-1] for c in ident)
+    known = {escaped(s.id): s for s in dataset.samples} | {s.id: s for s in dataset.samples}
     chosen: dict[str, int] = {}
     for number, line in enumerate(lines, 1):
-        ident = line.strip()
+        ident = line.strip(" \t")  # other spaces may belong to the id
         where = f"{name}: line {number}: id {ident!r}"
         if not ident:
             continue

@@ -84,7 +84,7 @@ def inspect(
     if worst < 1:
         raise UserError(f"--worst: {worst} must be 1 or more")
     plan_for(1000, aql)  # refuses an AQL that the standard does not have now rather than at the end
-    manifest = _without_pictures(read_manifest(images), out)
+    manifest = _without_pictures(read_manifest(images, _own(Path(images), out)), out)
     scorer = make_scorer(model, threshold, devices)
     rules.check_classes(scorer.classes, "rules")
     info = info_of(scorer, rules, mm_per_pixel)
@@ -148,6 +148,12 @@ def _name(ledger: str | Path) -> str:
     """A ledger's name for a later call to compare; of a URL without what may hold a password."""
     scheme, found, rest = str(ledger).partition("://")
     return f"{scheme}://{rest.partition('?')[0].rpartition('@')[2]}" if found else str(Path(ledger).resolve())
+
+
+def _own(images: Path, out: Path) -> list[Path]:
+    """The resolved folders of results; where the results lie among the images, only that of their pictures."""
+    place = out.resolve()
+    return [place / GALLERY if place in (images.resolve(), *images.resolve().parents) else place]
 
 
 def _without_pictures(manifest: Delivery, out: Path) -> Delivery:

@@ -17,12 +17,12 @@ subfolder are a lot by its name, and those that lie in the folder itself by the 
 import datetime
 import difflib
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from jaxqc.data.problems import Problem, printable
+from jaxqc.data.problems import Problem, one_line, printable, seen_alike
 from jaxqc.data.readers import folder
 from jaxqc.data.tables.cells import emptied, local_path, path_hint, whole_ids
 from jaxqc.data.tables.read import ENDINGS, Table, check_columns, plain_name, read_table
@@ -65,19 +65,20 @@ class Delivery:
         return len(self.items)
 
 
-def read_manifest(path: str | Path) -> Delivery:
-    """Reads a manifest, a folder of images or the path of one image; opens no image.
+def read_manifest(path: str | Path, without: Sequence[Path] = ()) -> Delivery:
+    """Reads a manifest, a folder of images or the path of one image; decodes no image.
 
     A row is left out, and its problem listed, where it is malformed, its file is absent, its image stood before, or its
     lot stood before with another supplier or product. A time that cannot be read is listed as a warning and left out.
+    Of a folder, every entry is an item or part of a problem, but for those in the resolved folders `without`.
 
     Raises:
       UserError: nothing there, a file of another kind, an unreadable or empty one, or a required column is missing.
     """
     path = Path(path)
     ending = path.suffix.lower()
-    if path.is_dir() or (path.is_file() and ending in folder.EXTENSIONS):
-        return _plain(path)
+    if path.is_dir() or folder.is_image(path):
+        return _plain(path, without)
     name = printable(path)
     if not path.is_file():
         raise UserError(f"{name}: no such file or folder; give a folder of images, or a manifest (.csv, .parquet)")
@@ -99,12 +100,12 @@ def read_manifest(path: str | Path) -> Delivery:
     return Delivery(printable(stem), tuple(items), tuple(problems), more)
 
 
-def _plain(path: Path) -> Delivery:
-    found = folder.scan(path)
-    own = printable(path.resolve().name)
+def _plain(path: Path, without: Sequence[Path]) -> Delivery:
+    found, problems = folder.scan(path, without)
+    own = printable(one_line(path.resolve().name))
     parts = [(s, Path(s.image).relative_to(path).parts if path.is_dir() else (s.image.name,)) for s in found.samples]
-    items = (Item(s.image, s.id, printable(p[0]) if len(p) > 1 else own) for s, p in parts)
-    return Delivery(found.name, tuple(items))
+    items = (Item(s.image, s.id, printable(one_line(p[0])) if len(p) > 1 else own) for s, p in parts)
+    return Delivery(found.name, tuple(items), tuple(problems))
 
 
 def _further(table: Table) -> tuple[str, ...]:
@@ -133,6 +134,7 @@ def _check(path: Path, table: Table, more: tuple[str, ...]) -> tuple[list[Item],
     for found, cells in table.records():
         row = {name: cells.get(name, "") for name in (*KNOWN, *more)}
         row["image"] = local_path(path.parent, row["image"])
+        row |= {name: one_line(row[name]) for name in row if name in KNOWN[1:] or plain_name(name) in ORDERS}
         ident, at = printable(row["image"] or found.where), f"{table.name}: {found.where}"
         image = path.parent / row["image"]
         fault = ("malformed-row", found.fault) if found.fault else _fault(image, row, seen)
@@ -140,7 +142,8 @@ def _check(path: Path, table: Table, more: tuple[str, ...]) -> tuple[list[Item],
             problems.append(Problem(ident, fault[0], f"{at}: {fault[1]}"))
             continue
         seen.images[os.path.normpath(image)] = found.where
-        seen.lots.setdefault(row["lot"], (found.where, row))
+        first = seen.lots.setdefault(row["lot"], (found.where, row))[1]
+        row |= {name: first[name] for name in ("supplier", "product")}  # they look alike
         time = _time(row["time"])
         if time is None and row["time"]:
             way = "so it cannot order lots (they go by name then); write it as 2026-11-21T08:30"
@@ -160,9 +163,9 @@ class _Seen(NamedTuple):
 
 def _fault(image: Path, row: dict[str, str], seen: _Seen) -> tuple[str, str] | None:
     """Kind and message of what keeps a row out."""
-    for column, value in row.items():
-        if printable(value) != value:
-            return "malformed-row", f"control characters in column {printable(column)!r}; remove them"
+    for column in KNOWN:
+        if printable(row[column]) != row[column]:
+            return "malformed-row", f"control characters in column {column!r}; remove them"
     for column in REQUIRED:
         if not row[column]:
             return "malformed-row", f"column {column!r} is empty; fill it"
@@ -173,9 +176,9 @@ def _fault(image: Path, row: dict[str, str], seen: _Seen) -> tuple[str, str] | N
         return "missing-file", f"image: no such file {printable(image)}{path_hint(row['image'])}"
     where, first = seen.lots.get(row["lot"], ("", row))
     for column in ("supplier", "product"):
-        if row[column] != first[column]:
-            told = f"{column} {row[column]!r}, on {where} {first[column]!r}"
-            return "mixed-lot", f"lot {row['lot']!r} has {told}; correct one"
+        if seen_alike(row[column]) != seen_alike(first[column]):
+            told = f"{column} '{row[column]}', on {where} '{first[column]}'"
+            return "mixed-lot", f"lot '{row['lot']}' has {told}; correct one"
     return None
 
 

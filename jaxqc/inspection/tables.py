@@ -4,6 +4,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from jaxqc.data.problems import printable
 from jaxqc.inspection.findings import VERDICTS
 
 _LOTS = ("lot", "supplier", "product", "line", "images", "pass / review / reject", "defective % (95 %)", "Q", "grade",
@@ -22,7 +23,8 @@ def show_lots(found: Sequence[tuple[Any, Any]]) -> None:
     show(_LOTS, lines, "Lots")
     for lot, _ in found:
         if lot.suppliers > 1:
-            print(f"note: the images of lot {lot.name!r} name {lot.suppliers} suppliers; lot ids must differ",
+            name = printable(lot.name)
+            print(f"note: the images of lot '{name}' name {lot.suppliers} suppliers; lot ids must differ",
                   file=sys.stderr)  # fmt: skip
     sharing = [f"{lot.name!r} {lot.shared} of {f.images}" for lot, f in found if lot.shared]
     if sharing:
@@ -55,8 +57,6 @@ def show(columns: Sequence[str], lines: Sequence[Sequence[Any]], title: str) -> 
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
-
-    from jaxqc.data.problems import printable
 
     console = Console()
     console = console if console.is_terminal else Console(width=200)

@@ -41,7 +41,7 @@ def train(
     """`train_backbone` as one of `jaxqc.api.METHODS`. note: takes lines worth showing; None prints nothing."""
     if not isinstance(data, str | Path):
         raise UserError("train: a classifier takes a folder of classes or a TFDS set; give its path")
-    result, trained = train_backbone(config, data, out, weights, resume, progress)
+    result, trained = train_backbone(config, data, out, weights, resume, progress, note)
     if note is not None and jax.process_index() == 0:
         note(f"{Path(out) / FILE}: {trained.model}, {trained.source}")
     return result
@@ -54,6 +54,7 @@ def train_backbone(
     weights: str | Path | None = None,
     resume: bool = True,
     progress: bool = True,
+    note: Callable[[str], None] | None = None,
 ) -> tuple[RunResult, Weights]:
     """Trains `config.model.name` (one of `BACKBONES`) as a classifier and writes `OUT/backbone.npz`.
 
@@ -61,6 +62,7 @@ def train_backbone(
       data: folders of classes or a TFDS set (`jaxqc.data.classes`), split as `config.data.protocol` says.
       weights: a file or short name to start from. A plain one in a CBAM network leaves its gates at exact identity, to
         be opened by training; from scratch they start as published. Its head is taken where the classes are as many.
+      note: takes lines on what of the folder is not used; None prints nothing.
 
     Raises:
       UserError: whatever is wrong with recipe, data, weights or folder.
@@ -73,6 +75,9 @@ def train_backbone(
         raise UserError(f"model.width={config.model.width}: a backbone has the width of its name; leave it at 1")
     options = config.data
     dataset = open_classes(data, options.image_key, options.label_key)
+    if note is not None:
+        for line in dataset.warnings:
+            note(line)
     dataset = with_span(dataset, range_of(options.range, "data.range"))
     options = dataclasses.replace(options, protocol=choose_protocol(dataset, options.protocol))
     config = dataclasses.replace(config, data=options)

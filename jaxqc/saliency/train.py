@@ -49,7 +49,7 @@ def train(
         data = open_data(data, options.layout, options.skip_bad, keys_of(options))
     if isinstance(data, Dataset):
         data = with_span(data, range_of(options.range, "data.range"))
-        for line in dark_samples(data):
+        for line in (*data.warnings, *dark_samples(data)):
             note(line)
     if val is None:
         if isinstance(data, ArrayDataset):

@@ -21,9 +21,9 @@ from typing import NamedTuple
 from jaxqc.data.dataset import Dataset, Sample
 from jaxqc.data.grouped import choose_groups, group_of
 from jaxqc.data.open import scan_data
-from jaxqc.data.problems import Problem, printable, refuse
+from jaxqc.data.problems import Problem, lines, one_line, printable, refuse
 from jaxqc.data.readers import index_csv
-from jaxqc.data.readers.folder import image_files
+from jaxqc.data.readers.folder import image_files, unused
 from jaxqc.data.splits import rank, write_split
 from jaxqc.data.tables.cells import emptied
 from jaxqc.data.tables.read import read_table
@@ -67,6 +67,7 @@ def open_pairs(root: str | Path, group: str = "") -> Dataset:
     root = Path(root)
     dataset, problems = scan_pairs(root)
     refuse(problems, printable(root))
+    dataset = dataclasses.replace(dataset, warnings=lines(problems))
     for sample in dataset.samples:
         if sample.mask is None:
             raise UserError(f"{printable(sample.image)}: no mask; a set to be split needs one for every image")
@@ -77,7 +78,8 @@ def scan_pairs(root: Path) -> tuple[Dataset, list[Problem]]:
     """As `open_pairs`, but gives the problems of single samples back; refuses as it does where nothing is there."""
     masks = next((root / name for name in MASKS if (root / name).is_dir()), None)
     if not (root / index_csv.FILE).is_file() and (root / "images").is_dir() and masks is not None:
-        return _beside(root, masks), []
+        dataset = _beside(root, masks)
+        return dataset, unused(root, dataset, ())
     return scan_data(root)
 
 
@@ -101,7 +103,7 @@ def _grouped(dataset: Dataset, file: Path, column: str) -> Dataset:
     table = read_table(file, ("id", column))
     if column not in table.header:
         raise UserError(f"{printable(file)}: no column {column!r}{suggest(column, table.header)}")
-    of = {row["id"]: row.get(column, "") for _, row in emptied(table, (column,)).records()}
+    of = {one_line(row["id"]): row.get(column, "") for _, row in emptied(table, (column,)).records()}
     return dataclasses.replace(dataset, samples=tuple(dataclasses.replace(s, group=of[s.id]) for s in dataset.samples))
 
 

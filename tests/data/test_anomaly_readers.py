@@ -134,7 +134,7 @@ def test_good_images_alone_in_every_shape(tmp_path: Path) -> None:
     (tmp_path / "a/train/good/0.png").rename(tmp_path / "a/train/good/monday/0.png")
     rows = "".join(f"{i},good,{tmp_path}/d/{i}.png,train\n" for i in range(3))  # absolute, yet inside
     (tmp_path / "index.csv").write_text(f"id,cls,image,split\n{rows}")
-    for root, kinds in (("a", []), ("b", []), ("c", []), ("d", ["images-alone"]), (".", [])):
+    for root, kinds in (("a", []), ("b", []), ("c", []), ("d", ["images-alone"]), (".", ["unused-images"])):
         report = check_path(tmp_path / root)
         assert report.ok, root
         assert [p.kind for p in report.problems] == kinds, root

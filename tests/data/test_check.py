@@ -65,14 +65,15 @@ def test_all_faults_in_one_pass(make_set: Make) -> None:
         ("duplicate-id", "Sc_6", "error"),
         ("no-split", "set", "warning"),
         ("sizes", "set", "warning"),
+        ("unused-images", "set", "warning"),
     }
-    assert len(report.problems) == 14
+    assert len(report.problems) == 15
     assert not report.ok
     duplicate = next(p for p in report.problems if p.where == "Pa_4")
     assert "Pa_4 (train), Pa_5 (train), Sc_1 (val); and their classes differ: Pa, Sc" in duplicate.message
     text = report.text(limit=3)
-    assert "... and 11 more" in text
-    assert "8 errors, 6 warnings: training refuses it (--skip-bad leaves bad samples out)" in text
+    assert "... and 12 more" in text
+    assert "8 errors, 7 warnings: training refuses it (--skip-bad leaves bad samples out)" in text
 
 
 def test_what_the_check_calls_sound_loads(make_set: Make) -> None:

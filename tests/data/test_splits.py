@@ -113,6 +113,15 @@ def test_split_files_round_trip(tmp_path: Path) -> None:
     assert sorted(p.name for p in (tmp_path / "splits").iterdir()) == ["test.txt", "train.txt"]
 
 
+def test_split_files_hold_the_spaces_of_ids_and_once_held_their_escapes(tmp_path: Path) -> None:
+    ids = ("外\u30001/a", "b\u00a0", "c")
+    dataset = Dataset("set", (), tuple(Sample(i, Path(f"{i}.png")) for i in ids))
+    write_split(tmp_path / "new.txt", dataset)
+    (tmp_path / "old.txt").write_text("外\\u30001/a\nb\\xa0\nc\n", "utf-8")
+    for name in ("new.txt", "old.txt"):
+        assert tuple(s.id for s in read_split(tmp_path / name, dataset).samples) == ids
+
+
 def test_split_files_keep_their_order_and_take_spreadsheet_endings(tmp_path: Path) -> None:
     file = tmp_path / "s.txt"
     file.write_bytes(b"\xef\xbb\xbfSc_2\r\n\r\n In_1 \r\n")

@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet
 
+from jaxqc.data.problems import printable
 from jaxqc.errors import UserError
 from jaxqc.inspection.manifest import Item, read_manifest
 
@@ -107,7 +108,7 @@ def test_a_folder_and_an_image(root):
         (",L1,North,coil,1,M7,,", "malformed-row", "column 'image' is empty"),
         ("d.png,L1,North,coil", "malformed-row", "4 cells under 8 columns"),
         ("d.png,L1,North,coil,1,M7,,x,y", "malformed-row", "9 cells under 8 columns"),
-        ("d.png,L1,North,coil,1,M7,,\x07", "malformed-row", "control characters in column 'shift'"),
+        ("d.png,L1,North,coil,1,M\x077,,", "malformed-row", "control characters in column 'machine'"),
     ],
 )
 def test_bad_rows_are_listed_and_left_out(root, line, kind, message):
@@ -120,6 +121,30 @@ def test_bad_rows_are_listed_and_left_out(root, line, kind, message):
     assert (problem.kind, problem.severity) == (kind, "error")
     assert re.search(message, problem.message)
     assert "lots.csv: line 5" in problem.message
+
+
+def test_spaces_and_line_breaks_of_a_spreadsheet_are_no_control_characters(root):
+    file = write(root, [
+        "a.png,L\u30001,North\u00a0Steel,coil,1,M7,,early",
+        'sub/b.png,L\u30001 ,North Steel,coil,1,"M\r\n7",,"bent\nat \x07 the\u2028edge"',
+        "c.png,\ufeffL\u200d2\u3000,\u200eSouth\u202f,coil,2,M8,,",
+    ])  # fmt: skip
+    manifest = read_manifest(file)
+    assert manifest.problems == ()
+    assert [(i.lot, i.supplier) for i in manifest.items] == [
+        ("L\u30001", "North\u00a0Steel"),
+        ("L\u30001", "North\u00a0Steel"),
+        ("L\u200d2", "South"),
+    ]
+    assert manifest.items[1].machine == "M 7"
+    assert manifest.items[1].more["shift"] == "bent\nat \x07 the\u2028edge"
+
+
+def test_folders_are_lots_by_their_own_names(root):
+    for name in ("外\u3000销", "L\u00a07 "):
+        (root / name).mkdir()
+        (root / name / "d.png").write_bytes(b"")
+    assert {i.lot for i in read_manifest(root).items} >= {"外\u3000销", "L\u00a07"}
 
 
 def test_a_spreadsheet_s_ways_of_writing(root):
@@ -201,5 +226,5 @@ def test_any_text_gives_items_problems_or_a_user_error(root, header, body):
         assert "\n" not in str(e)  # noqa: PT017
         return
     assert len(manifest) + len(manifest.problems) > 0
-    assert all(p.message.isprintable() for p in manifest.problems)
+    assert all(printable(p.message) == p.message for p in manifest.problems)
     assert len({i.image for i in manifest.items}) == len(manifest)

@@ -4,7 +4,7 @@ import argparse
 from typing import Any
 
 from jaxqc.cli.parser import Parser, add_verb
-from jaxqc.cli.shared import add_keys, add_layout, keys
+from jaxqc.cli.shared import add_keys, add_layout, keys, print_notes
 
 EXAMPLES = """\
   jaxqc data records DIR steel.array_record
@@ -27,6 +27,8 @@ def run(args: argparse.Namespace) -> int:
     from jaxqc.data.open import open_data
     from jaxqc.data.records import write_records
 
-    dataset = write_records(open_data(args.data, args.layout, keys=keys(args)), args.out, args.size)
+    dataset = open_data(args.data, args.layout, keys=keys(args))
+    print_notes(dataset.warnings)
+    dataset = write_records(dataset, args.out, args.size)
     print(f"{len(dataset)} samples in {args.out}")
     return 0

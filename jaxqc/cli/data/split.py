@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxqc.cli.parser import Parser, add_verb
-from jaxqc.cli.shared import add_quiet, refuse_given
+from jaxqc.cli.shared import add_quiet, print_notes, refuse_given
 
 EXAMPLES = """\
   jaxqc data split DIR --out splits/16 --labeled 1/16 --seed 0
@@ -46,6 +46,7 @@ def run(args: argparse.Namespace) -> int:
     else:
         shares = [parse_share(getattr(args, name), f"--{name}") for name in ("labeled", "select", "test")]
         dataset = open_pairs(args.data, args.group)
+        print_notes(dataset.warnings)
         splits = make_splits(dataset, args.data, *shares, seed=args.seed)
         manifest = manifest_of(args.data, dataset, args.manifest)
     with Progress("checking", 0, enabled=not args.quiet, every=2.0) as counter:

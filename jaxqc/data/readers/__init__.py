@@ -4,6 +4,7 @@ A new one is a file and a line of `READERS`; outside of this package it is an en
 or a `Reader` in a recipe (docs/develop/add_a_reader.md).
 """
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -11,7 +12,7 @@ from typing import NamedTuple
 from jaxqc import plugins
 from jaxqc.data.dataset import Dataset
 from jaxqc.data.normals import SHOWN
-from jaxqc.data.problems import Problem, printable, refuse
+from jaxqc.data.problems import Problem, lines, printable, refuse
 from jaxqc.data.readers import (
     aitex,
     fabric,
@@ -25,7 +26,7 @@ from jaxqc.data.readers import (
     sd900,
     visa,
 )
-from jaxqc.data.readers.matching import folders
+from jaxqc.data.walk import folders
 from jaxqc.errors import UserError, suggest
 
 
@@ -113,7 +114,7 @@ def open_dataset(path: str | Path, layout: str | Reader = "auto") -> Dataset:
     """
     dataset, problems = scan_dataset(path, layout)
     refuse(problems, printable(path))
-    return dataset
+    return dataclasses.replace(dataset, warnings=lines(problems))
 
 
 def scan_dataset(path: str | Path, layout: str | Reader = "auto", plain: bool = False) -> tuple[Dataset, list[Problem]]:
@@ -134,7 +135,7 @@ def scan_dataset(path: str | Path, layout: str | Reader = "auto", plain: bool = 
         if layout == "folder":
             if not path.exists():
                 raise UserError(f"{printable(path)}: no such file or folder{_near(path)}")
-            return folder.scan(path), []
+            return folder.scan(path)
         if not path.is_dir():
             what = "not a folder" if path.exists() else "no such folder"
             raise UserError(f"{printable(path)}: {what}{_near(path)}; give the data set's folder")
@@ -143,7 +144,8 @@ def scan_dataset(path: str | Path, layout: str | Reader = "auto", plain: bool = 
             _refuse_above(path, reader.known)
             named = f" (layout {layout})" if isinstance(layout, str) else ""
             raise UserError(f"{printable(path)}: expected {reader.expected}{named}")
-        return reader.scan(path)
+        dataset, problems = reader.scan(path)
+        return dataset, [*problems, *folder.unused(path, dataset, problems)]
     except OSError as e:
         raise UserError(f"{printable(e.filename or path)}: cannot be read ({e.strerror or e})") from e
 
@@ -200,8 +202,9 @@ def _is_plain(path: Path) -> bool:
 
 def _refuse_above(path: Path, known: Callable[[Path], bool]) -> None:
     """Raises where data sets lie one or two levels down: a folder above the one meant, or a set with categories."""
-    for level, pattern in (("one level", "*"), ("two levels", "*/*")):
-        below = [p for p in sorted(path.glob(pattern)) if p.is_dir() and known(p)]
+    inside = folders(path)
+    for level, places in (("one level", inside), ("two levels", [p for place in inside for p in folders(place)])):
+        below = [p for p in places if known(p)]
         if len(below) == 1:
             raise UserError(f"{printable(path)}: no data set here, but {level} down; give {printable(below[0])}")
         if below:

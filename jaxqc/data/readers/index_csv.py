@@ -20,7 +20,7 @@ from pathlib import Path
 
 from jaxqc.data.dataset import Dataset, Sample
 from jaxqc.data.normals import means_normal
-from jaxqc.data.problems import MISSING, Problem, printable
+from jaxqc.data.problems import MISSING, Problem, one_line, printable
 from jaxqc.data.tables.cells import EMPTY, emptied, local_path, path_hint
 from jaxqc.data.tables.read import Row, check_columns, read_table
 from jaxqc.errors import UserError
@@ -49,6 +49,7 @@ def scan(path: Path) -> tuple[Dataset, list[Problem]]:
     kept: list[dict[str, str]] = []
     for found, row in rows:
         row |= {column: _from_folder(path, local_path(path, row[column])) for column in FILES}
+        row |= {column: one_line(row[column]) for column in ("id", "cls", "split", "group")}
         problem = _check_row(path, file, found, row, seen)
         if problem is not None:
             problems.append(problem)

@@ -10,6 +10,7 @@ from jaxqc.data.load import in_threads, read_masks
 from jaxqc.data.normals import NORMAL, means_normal
 from jaxqc.data.problems import Problem, printable, refuse
 from jaxqc.data.readers.folder import image_files
+from jaxqc.data.walk import folders
 from jaxqc.errors import UserError
 
 DEFECT = "defect"
@@ -101,11 +102,6 @@ def mask_table(folder: Path) -> dict[str, list[Path]]:
         for inner in folders(folder):
             table.setdefault(inner.name, []).extend(image_files(inner))
     return {name: files for name, files in table.items() if files}
-
-
-def folders(path: Path) -> list[Path]:
-    """The folders in a folder, sorted, without hidden ones."""
-    return sorted(p for p in path.iterdir() if p.is_dir() and not p.name.startswith("."))
 
 
 def named(path: Path, *names: str) -> Path | None:

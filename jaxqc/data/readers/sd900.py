@@ -13,6 +13,7 @@ from jaxqc.data.dataset import Dataset, Sample
 from jaxqc.data.normals import means_normal
 from jaxqc.data.problems import Problem, printable
 from jaxqc.data.readers.folder import image_files
+from jaxqc.data.walk import folders as folders_in
 from jaxqc.errors import UserError
 
 CLASSES = ("In", "Pa", "Sc")
@@ -22,7 +23,7 @@ _NAME = re.compile(r"(In|Pa|Sc|Free)(?![A-Za-z])")
 
 def folders(path: Path) -> tuple[Path, Path] | None:
     """The image and the mask folder, whatever the case of their names; None where one is absent."""
-    by_name = {p.name.casefold(): p for p in path.iterdir() if p.is_dir()}
+    by_name = {p.name.casefold(): p for p in folders_in(path)}
     images, masks = by_name.get(IMAGES.casefold()), by_name.get(MASKS.casefold())
     return (images, masks) if images and masks else None
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from jaxqc.data.problems import printable
+from jaxqc.data.problems import one_line, printable, seen_alike
 from jaxqc.data.tables.cells import emptied, whole_ids, yes_or_no
 from jaxqc.data.tables.read import Table, check_columns, plain_name, read_table
 from jaxqc.errors import UserError
@@ -104,7 +104,7 @@ def _row(cells: Mapping[str, str], separator: str) -> dict[str, Any]:
     Raises:
       UserError: neither lot nor order, no outcome, or a value of another kind.
     """
-    text = {name: storable(cells.get(name, "")) for name in IDS}
+    text = {name: storable(one_line(cells.get(name, ""))) for name in IDS}
     if not text["lot"] and not text["order"]:
         raise UserError("neither lot nor order")
     row: dict[str, Any] = {"order_id": text.pop("order"), **text, "time": moment(cells.get("time", ""))}
@@ -175,7 +175,7 @@ def _strangers(ledger: Ledger, table: Table) -> str:
     named = dict.fromkeys(lot for _, cells in table.records() if (lot := cells.get("lot", "")))
     with ledger.database.reading() as connection:
         known = list(connection.scalars(sa.select(lots.c.name).order_by(lots.c.name)))
-    if not named or not known or not named.keys().isdisjoint(known):
+    if not named or not known or not {*map(seen_alike, named)}.isdisjoint(map(seen_alike, known)):
         return ""
     both = (", ".join(f"'{printable(name)}'" for name in list(names)[:EXAMPLES]) for names in (named, known))
     return "no lot of the file was inspected so far: it names {}, the ledger {}".format(*both)

@@ -16,7 +16,7 @@ from jaxqc.inspection.ledger.queries import lot_findings
 from jaxqc.inspection.ledger.store import Ledger
 from jaxqc.inspection.outcomes.orders import EXAMPLES, moment
 from jaxqc.inspection.outcomes.proportions import Estimate, cases_needed, difference, relative_risk
-from jaxqc.inspection.outcomes.sales import CONFIDENCE, OUTCOMES, Group, group_of, sales_by_lot
+from jaxqc.inspection.outcomes.sales import CONFIDENCE, OUTCOMES, Group, group_of, sales_by_lot, under_names
 from jaxqc.inspection.rules import GradeRules
 
 EXPECTED = 5
@@ -69,7 +69,7 @@ def outcome_report(ledger: Ledger, rules: GradeRules, model: str = "") -> Outcom
     Grades are compared with the best one that has orders; a class's lots with the lots without it.
     """
     graded = {lot.name: finding for lot, finding in lot_findings(ledger, rules, model)}
-    sales = sales_by_lot(ledger)
+    sales = under_names(sales_by_lot(ledger), graded)
     joined = [s for s in sales if s.lot in graded]
     groups: list[tuple[str, str, Group]] = []
     comparisons: list[Comparison] = []

@@ -1,12 +1,13 @@
 """The orders of each lot, and an outcome's rate over a group of lots."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import sqlalchemy as sa
 
+from jaxqc.data.problems import seen_alike
 from jaxqc.inspection.ledger.schema import columns, lots, outcomes, sightings
 from jaxqc.inspection.ledger.store import Ledger
 from jaxqc.inspection.manifest import ORDERS
@@ -75,6 +76,31 @@ def sales_by_lot(ledger: Ledger, product: str = "", line: str = "", since: str =
         query = query.where((o.time >= since) & (o.time < until))
     with ledger.database.reading() as connection:
         return [_sales(*row) for row in connection.execute(query)]
+
+
+def under_names(sales: Iterable[Sales], names: Collection[str]) -> list[Sales]:
+    """Sales under the names of inspected lots: a lot that only looks like one of them (`seen_alike`) is that one.
+
+    Examples:
+      >>> zero = {"returned": 0, "complained": 0}
+      >>> found = under_names([Sales("L\u00a07", 2, zero, zero, 0, 0.0), Sales("L 7", 1, zero, zero, 0, 0.0)], ["L 7"])
+      >>> [(s.lot, s.orders) for s in found]
+      [('L 7', 3)]
+    """
+    alike: dict[str, set[str]] = {}
+    for name in names:
+        alike.setdefault(seen_alike(name), set()).add(name)
+    out: dict[str | None, Sales] = {}
+    for s in sales:
+        meant = alike.get(seen_alike(s.lot), set()) if s.lot is not None and s.lot not in names else set()
+        lot = next(iter(meant)) if len(meant) == 1 else s.lot
+        out[lot] = _sum(lot, s, out[lot]) if lot in out else replace(s, lot=lot)
+    return list(out.values())
+
+
+def _sum(lot: str | None, a: Sales, b: Sales) -> Sales:
+    told, cases = ({name: x[name] + y[name] for name in x} for x, y in ((a.told, b.told), (a.cases, b.cases)))
+    return Sales(lot, a.orders + b.orders, told, cases, a.ratings + b.ratings, a.rating_sum + b.rating_sum)
 
 
 def order_examples(ledger: Ledger, count: int = 3) -> tuple[tuple[str, ...], tuple[str, ...]]:

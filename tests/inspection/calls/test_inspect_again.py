@@ -139,7 +139,7 @@ def spoil(folder):
     (folder / "nowhere.png").symlink_to(folder / "gone.png")
     os.mkfifo(folder / "pipe.png")
     return {"truncated": "image file is truncated", "empty": "0 bytes", "text": "not an image", "bomb": "30000 x 30000",
-            "nowhere": "no such file", "pipe": "not a regular file"}  # fmt: skip
+            "nowhere": "a link to nothing", "pipe": "a named pipe"}  # fmt: skip
 
 
 def test_bad_files_are_written_down_and_the_others_inspected(network, folder, images, tmp_path, capsys, monkeypatch):
