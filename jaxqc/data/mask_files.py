@@ -91,7 +91,7 @@ def like_classes(values: np.ndarray) -> bool:
       (True, False)
     """
     found = np.flatnonzero(np.bincount(values.ravel(), minlength=256))
-    return found[-1] == 255 and 1 in found and not bool(((found > MOST_CLASSES) & (found < 255)).any())
+    return bool(found[-1] == 255 and 1 in found and not ((found > MOST_CLASSES) & (found < 255)).any())
 
 
 def rounded(values: np.ndarray) -> int:
