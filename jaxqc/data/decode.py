@@ -4,7 +4,6 @@ import hashlib
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 from jaxtyping import UInt8, UInt16
@@ -17,7 +16,7 @@ from jaxqc.data.deep import EXTRA_SAMPLES, is_deep, read_png, read_tiff, remarks
 from jaxqc.data.mask_files import binary_indices, lossy, palette_colors
 from jaxqc.data.opening import DECODERS as DECODERS
 from jaxqc.data.opening import EXTENSIONS as EXTENSIONS
-from jaxqc.data.opening import MAX_PIXELS, first_tags, loaded, mended, opened, regular
+from jaxqc.data.opening import MAX_PIXELS, File, first_tags, loaded, mended, opened, regular
 from jaxqc.data.problems import printable
 from jaxqc.data.stored import Decoded, Range, Stored, over_black, scaled
 from jaxqc.errors import UserError
@@ -217,7 +216,7 @@ def _area(image: Image.Image | None) -> int:
 
 
 def _stored(
-    file: BinaryIO,
+    file: File,
     image: Image.Image | None,
     name: str,
     max_pixels: int,

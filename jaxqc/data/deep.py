@@ -5,12 +5,12 @@ OpenCV decodes them where it has the bands for it, tifffile the rest of the TIFF
 
 import io
 import logging
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from PIL import Image, PngImagePlugin, TiffImagePlugin
 
-from jaxqc.data.opening import check_size, first_tags, pages, png_chunks, refuse_further, whole, without_remarks
+from jaxqc.data.opening import File, check_size, first_tags, pages, png_chunks, refuse_further, whole, without_remarks
 from jaxqc.data.stored import Range, Stored, over_black
 from jaxqc.errors import UserError
 
@@ -41,7 +41,7 @@ def is_deep(image: Image.Image) -> bool:
     return _bits(tags)[0] > 8 and lossy
 
 
-def read_png(image: PngImagePlugin.PngImageFile, file: BinaryIO) -> Stored:
+def read_png(image: PngImagePlugin.PngImageFile, file: File) -> Stored:
     """A PNG of 16 bits and more than one channel, as it is stored."""
     values = _opencv(without_remarks(file), image.size, np.dtype(np.uint16))
     if values is None:
@@ -53,7 +53,7 @@ def read_png(image: PngImagePlugin.PngImageFile, file: BinaryIO) -> Stored:
     return Stored(upright(values, image.getexif().get(274, 1)), significant(values, file))
 
 
-def significant(values: np.ndarray, file: BinaryIO) -> Range | None:
+def significant(values: np.ndarray, file: File) -> Range | None:
     """The range of a 16-bit PNG that says that fewer bits of it are significant (chunk sBIT) and holds no more.
 
     The specification wants such values scaled up to 16 bits. They are then multiples of a power of two where they are
@@ -83,7 +83,7 @@ def stated_by(tags: Tags) -> Range | None:
     return (0.0, float(max(full))) if full and bits > 8 else None
 
 
-def read_tiff(file: BinaryIO, name: str, max_pixels: int) -> Stored:
+def read_tiff(file: File, name: str, max_pixels: int) -> Stored:
     """A TIFF that `is_deep` or that Pillow does not open, as it is stored.
 
     Raises:

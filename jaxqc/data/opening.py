@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from PIL import (
     BmpImagePlugin,
@@ -30,6 +30,9 @@ from PIL import (
 
 from jaxqc.data.problems import printable
 from jaxqc.errors import UserError
+
+File = io.BytesIO | io.BufferedReader
+"""An open image file, or its bytes."""
 
 MAX_PIXELS = 200_000_000
 """Most pixels an image may have by default (20,000 x 10,000): at 4 bytes each, 0.8 GB while it is being decoded."""
@@ -68,9 +71,7 @@ ignore_warnings()
 
 
 @contextmanager
-def opened(
-    path: str | Path, max_pixels: int, data: bytes | None = None
-) -> Iterator[tuple[BinaryIO, Image.Image | None]]:
+def opened(path: str | Path, max_pixels: int, data: bytes | None = None) -> Iterator[tuple[File, Image.Image | None]]:
     """The open file and its image as it lies there, not yet decoded (`loaded`).
 
     The image is None where the file is a TIFF of a kind that Pillow does not decode. Whatever goes wrong inside the
@@ -100,7 +101,7 @@ def opened(
                 yield file, image
 
 
-def loaded(image: Image.Image, file: BinaryIO) -> tuple[Image.Image, tuple[str, ...]]:
+def loaded(image: Image.Image, file: File) -> tuple[Image.Image, tuple[str, ...]]:
     """The image decoded and upright, and a line where the file lacks its end."""
     notes: tuple[str, ...] = ()
     try:
@@ -166,7 +167,7 @@ def mended(name: str) -> Iterator[None]:
         raise UserError(f"{name}: damaged image ({reason}); replace or remove the file") from e
 
 
-def png_chunks(file: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
+def png_chunks(file: File) -> Iterator[tuple[bytes, int, int]]:
     """Kind, place and length, all of it, of each chunk of a PNG."""
     at = 8
     while True:
@@ -179,19 +180,19 @@ def png_chunks(file: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
         at += length
 
 
-def whole(file: BinaryIO) -> bytes:
+def whole(file: File) -> bytes:
     """All bytes of an open file."""
     file.seek(0)
     return file.read()
 
 
-def without_remarks(file: BinaryIO) -> bytes:
+def without_remarks(file: File) -> bytes:
     """A PNG without its texts, colour profile and other chunks that do not touch the pixels."""
     data = memoryview(whole(file))
     return b"".join([data[:8], *(data[at : at + n] for kind, at, n in png_chunks(file) if kind in CRITICAL)])
 
 
-def _decoder(file: BinaryIO, name: str) -> Any:
+def _decoder(file: File, name: str) -> Any:
     """Pillow's image class for the file's first bytes. Called directly, so that `max_pixels` alone is the limit."""
     start = file.read(12)
     file.seek(0)
@@ -205,7 +206,7 @@ def _decoder(file: BinaryIO, name: str) -> Any:
     )
 
 
-def _inside(image: Image.Image, file: BinaryIO) -> tuple[int, str]:
+def _inside(image: Image.Image, file: File) -> tuple[int, str]:
     """The number of full images in the file, and the format's word for them."""
     if isinstance(image, TiffImagePlugin.TiffImageFile):
         return (pages(file), "pages") if image.tag_v2.next else (1, "pages")
@@ -216,7 +217,7 @@ def _inside(image: Image.Image, file: BinaryIO) -> tuple[int, str]:
     return getattr(image, "n_frames", 1), "frames"
 
 
-def pages(file: BinaryIO) -> int:
+def pages(file: File) -> int:
     """The number of a TIFF's pages: the first and those after it that are no thumbnails, smaller copies or masks."""
     tags, seen, count = first_tags(file), set[int](), 1
     while tags.next and tags.next not in seen:
@@ -227,7 +228,7 @@ def pages(file: BinaryIO) -> int:
     return count
 
 
-def first_tags(file: BinaryIO) -> TiffImagePlugin.ImageFileDirectory_v2:
+def first_tags(file: File) -> TiffImagePlugin.ImageFileDirectory_v2:
     """The tags of a TIFF's first page."""
     file.seek(0)
     head = file.read(8)
@@ -237,7 +238,7 @@ def first_tags(file: BinaryIO) -> TiffImagePlugin.ImageFileDirectory_v2:
     return tags
 
 
-def _views(image: JpegImagePlugin.JpegImageFile, file: BinaryIO) -> int:
+def _views(image: JpegImagePlugin.JpegImageFile, file: File) -> int:
     """The number of images of the first one's size in a JPEG with an index (others are previews and gain maps)."""
     try:
         entries = (JpegImagePlugin._getmp(image) or {}).get(0xB002, ())
@@ -248,7 +249,7 @@ def _views(image: JpegImagePlugin.JpegImageFile, file: BinaryIO) -> int:
     return 1 + sum(other.size == image.size for other in others)
 
 
-def _follows(image: PpmImagePlugin.PpmImageFile, file: BinaryIO) -> bool:
+def _follows(image: PpmImagePlugin.PpmImageFile, file: File) -> bool:
     """True where another image follows the one of a binary PNM file."""
     tile: Any = image.tile[0]
     codec, box, offset, args = tile
@@ -260,7 +261,7 @@ def _follows(image: PpmImagePlugin.PpmImageFile, file: BinaryIO) -> bool:
     return file.read(2) in [magic for magic, decoder in DECODERS if decoder is PpmImagePlugin.PpmImageFile]
 
 
-def _without_end(file: BinaryIO) -> Image.Image:
+def _without_end(file: File) -> Image.Image:
     """A decoded JPEG that lacks its end marker alone. Raises OSError where it lacks pixels too.
 
     A decoder fills up what is missing with zero bits, without a word. Other bits before the end marker are read as
