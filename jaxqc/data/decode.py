@@ -28,7 +28,7 @@ MAX_BYTES = 2**31
 """Most bytes of a file that is read at once (`read_bytes`): more than `MAX_PIXELS` in colour with 16 bits take."""
 
 Numbers = Callable[[Image.Image], np.ndarray | None]
-"""Of a decoded image, its values where these count and not the colours they stand for; None elsewhere."""
+"""(decoded image) → its values where these count and not the colours they stand for; None elsewhere."""
 
 
 def read_bytes(path: str | Path) -> tuple[str, bytes]:
@@ -261,7 +261,7 @@ def _eight_bits(stored: Stored, name: str) -> UInt8[np.ndarray, "h w *c"]:
 
 
 def _indices(im: Image.Image) -> np.ndarray | None:
-    """Of a mask with a colour palette, its indices with 0 for what the palette shows as black."""
+    """Indices of a mask with a colour palette, with 0 for what the palette shows as black; None of other images."""
     return binary_indices(_array(im), palette_colors(im)) if im.mode == "P" and not _grey_palette(im) else None
 
 
