@@ -15,7 +15,7 @@ from jaxqc.data.pipeline import eval_batches
 from jaxqc.data.readers import LAYOUTS, open_dataset, scan_dataset
 from jaxqc.data.records import write_records
 from jaxqc.errors import UserError
-from tests.support.anomaly_trees import SIZE, TREES, image
+from tests.support.anomaly_trees import SIZE, TREES, image, mask
 
 DEFECT = 16
 """Pixels of one square."""
@@ -159,6 +159,29 @@ def test_test_images_alone_and_no_masks(tmp_path: Path) -> None:
     report = check_path(tmp_path / "set")
     assert report.counts == {("good", "test"): 1, ("hole", "test"): 2}
     assert [(p.kind, p.severity) for p in report.problems if p.kind != "duplicate-pixels"] == [("no-mask", "warning")]
+
+
+@pytest.mark.parametrize(("above", "truth"), [("test/", "ground_truth"), ("", "ground_truth"), ("", "masks")])
+def test_images_in_inner_folders_have_masks_of_their_own(above: str, truth: str, tmp_path: Path) -> None:
+    image(tmp_path / above / "good/0.png")
+    image(tmp_path / above / "good/1.png")
+    for inner, name in (("a", "0"), ("b/c", "0"), ("b", "1"), ("", "0")):
+        image(tmp_path / above / "hole" / inner / f"{name}.png")
+        mask(tmp_path / truth / "hole" / inner / f"{name}_mask.png")
+    image(tmp_path / above / "hole/b/2.png")
+    mask(tmp_path / truth / "hole/2.png")
+    report = check_path(tmp_path)
+    assert report.problems == []
+    found = {s.id: s.mask for s in open_data(tmp_path).samples if s.mask}
+    want = {"a/0": "a/0_mask", "b/c/0": "b/c/0_mask", "b/1": "b/1_mask", "0": "0_mask", "b/2": "2"}
+    assert found == {f"{above}hole/{i}": tmp_path / truth / f"hole/{m}.png" for i, m in want.items()}
+
+
+def test_folders_of_images_and_masks_are_no_kinds(tmp_path: Path) -> None:
+    image(tmp_path / "test/images/0.png")
+    mask(tmp_path / "test/masks/0.png")
+    with pytest.raises(UserError, match=r"of its folders|no data set known here"):
+        open_data(tmp_path)
 
 
 def test_normals_survive_an_own_index(tmp_path: Path) -> None:

@@ -2,7 +2,8 @@
 
 import dataclasses
 import re
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Container, Iterable
 from pathlib import Path
 
 from jaxqc.data.dataset import Dataset, Sample
@@ -93,15 +94,39 @@ class Gathering:
         return Dataset(printable(self.root.resolve().name), names, samples), self.problems
 
 
-def mask_table(folder: Path) -> dict[str, list[Path]]:
-    """The masks in a folder by the name of their image: `000_mask.png`, `000_GT.png`, `000.png`, or all of `000/`."""
+def mask_table(folder: Path, without: Container[str] = ()) -> dict[str, list[Path]]:
+    """The masks in a folder by the name of their image: `000_mask.png`, `000_GT.png`, `000.png`, or all of `000/`.
+
+    without: names of inner folders that are not those of images.
+    """
     table: dict[str, list[Path]] = {}
     if folder.is_dir():
         for file in image_files(folder):
             table.setdefault(_ENDING.sub("", file.stem), []).append(file)
-        for inner in folders(folder):
+        for inner in (inner for inner in folders(folder) if inner.name not in without):
             table.setdefault(inner.name, []).extend(image_files(inner))
     return {name: files for name, files in table.items() if files}
+
+
+def paired(folder: Path, truth: Path, without: bool = False) -> tuple[list[tuple[Path, list[Path]]], list[Path]]:
+    """The images in a folder and below it, each with its masks in `truth`, and the masks that are left.
+
+    The masks of an image in an inner folder lie in one of that name, or in `truth` itself where no other image below
+    the folder has its name. without: leave all masks out, as of normal images.
+    """
+    places = {file: file.parent.relative_to(folder) for file in image_files(folder, recursive=True)}
+    if without:
+        return [(file, []) for file in places], []
+    inner = {Path()}.union(*({place, *place.parents} for place in places.values()))
+    tables = {place: mask_table(truth / place, {p.name for p in inner if p.parent == place != p}) for place in inner}
+    names = Counter(file.stem for file in places)
+    pairs = []
+    for file, place in places.items():
+        masks = tables[place].pop(file.stem, [])
+        if not masks and names[file.stem] == 1:
+            masks = tables[Path()].pop(file.stem, [])
+        pairs.append((file, masks))
+    return pairs, [file for table in tables.values() for masks in table.values() for file in masks]
 
 
 def named(path: Path, *names: str) -> Path | None:

@@ -18,8 +18,7 @@ from pathlib import Path
 from jaxqc.data.dataset import Dataset
 from jaxqc.data.normals import NORMAL, means_normal
 from jaxqc.data.problems import Problem, printable
-from jaxqc.data.readers.folder import image_files
-from jaxqc.data.readers.matching import Gathering, folders, mask_table, normal_folder
+from jaxqc.data.readers.matching import Gathering, folders, named, normal_folder, paired
 
 TRUTH = "ground_truth"
 SPLITS = {"train": "train", "validation": "val", "val": "val", "test": "test"}
@@ -27,8 +26,13 @@ SPLITS = {"train": "train", "validation": "val", "val": "val", "test": "test"}
 
 
 def is_mvtec(path: Path) -> bool:
-    """True where the folder has normal samples for training, or nothing for it and test images in folders of kinds."""
-    return normal_folder(path / "train") is not None or (not _kinds(path, "train") and bool(_kinds(path, "test")))
+    """True where the folder has normal samples for training, or nothing for it and test images in folders of kinds.
+
+    Folders called images and masks are none of kinds.
+    """
+    if normal_folder(path / "train") is not None:
+        return True
+    return not _kinds(path, "train") and bool(_kinds(path, "test")) and not named(path / "test", "images", "masks")
 
 
 def is_loco(path: Path) -> bool:
@@ -58,14 +62,13 @@ def scan(path: Path, nonzero: bool = False) -> tuple[Dataset, list[Problem]]:
     for top, split in SPLITS.items():
         for folder in _kinds(path, top):
             normal = means_normal(folder.name)
-            truth = path / TRUTH / folder.name
-            masks = {} if normal else mask_table(truth)
-            for file in image_files(folder, recursive=True):
+            pairs, left = paired(folder, path / TRUTH / folder.name, without=normal)
+            for file, masks in pairs:
                 place = f"{TRUTH}/{printable(folder.name)}/{file.stem}_mask.png"
                 kind = NORMAL if normal else printable(folder.name)
                 ident = file.relative_to(path).with_suffix("").as_posix()
-                found.add(ident, file, kind, split, masks.pop(file.stem, ()), place if masked else "", nonzero=nonzero)
-            found.stray([file for files in masks.values() for file in files], f"{top}/{folder.name}")
+                found.add(ident, file, kind, split, masks, place if masked else "", nonzero=nonzero)
+            found.stray(left, f"{top}/{folder.name}")
     return found.finish()
 
 
