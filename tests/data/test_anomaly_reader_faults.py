@@ -128,6 +128,7 @@ def rewrite(change: Callable[[str], str], tmp_path: Path) -> Path:
     [
         (lambda t: "", r"1cls\.csv: empty file; its first line must name the columns: object,split"),
         (lambda t: t.replace("label", "lable", 1), r"no column 'label' in the header 'object,split,lable,image,mask'"),
+        (lambda t: t.replace(".JPG,", ".JPG,,x", 1), r"line 2: 6 cells under 5 columns; quote cells that hold a comma"),
         (lambda t: t.replace("candle,", "candles,"), r"no row of the object 'candle'"),
         (lambda t: t.replace("candle,train", "candle,tran", 1), r"line 2: needs an image, a label and the split"),
         (lambda t: t.replace("candle/Data", "../candle/Data", 1), r"line 2: image '\.\./candle.*lies outside"),

@@ -16,7 +16,7 @@ from jaxqc.data.dataset import Dataset
 from jaxqc.data.normals import NORMAL, means_normal
 from jaxqc.data.problems import MISSING, Problem, printable
 from jaxqc.data.readers.matching import Gathering
-from jaxqc.data.tables.read import check_columns, read_table
+from jaxqc.data.tables.read import Row, check_columns, read_table
 from jaxqc.errors import UserError
 
 CSV = "split_csv/1cls.csv"
@@ -39,20 +39,22 @@ def scan(path: Path) -> tuple[Dataset, list[Problem]]:
     path = Path(os.path.abspath(path))
     file = path.parent / CSV
     found = Gathering(path)
-    for where, row in _rows(file):
+    for read, row in _rows(file):
         if row["object"] == path.name:
-            _add(found, file, where, row)
+            _add(found, file, read, row)
     if not found.problems and not found:
         raise UserError(f"{printable(file)}: no row of the object {path.name!r}; give one of its objects' folders")
     return found.finish()
 
 
-def _add(found: Gathering, file: Path, line: str, row: dict[str, str]) -> None:
-    root, where = found.root.parent, f"{printable(file)}: {line}"
+def _add(found: Gathering, file: Path, read: Row, row: dict[str, str]) -> None:
+    root, where = found.root.parent, f"{printable(file)}: {read.where}"
 
     def problem(kind: str, message: str) -> None:
-        found.problems.append(Problem(f"{CSV}: {line}", kind, f"{where}: {message}"))
+        found.problems.append(Problem(f"{CSV}: {read.where}", kind, f"{where}: {message}"))
 
+    if read.fault:
+        return problem("malformed-row", read.fault)
     for column in ("image", "mask"):
         value = row[column]
         if value and not posixpath.normpath(value).startswith(f"{found.root.name}/"):
@@ -71,10 +73,10 @@ def _add(found: Gathering, file: Path, line: str, row: dict[str, str]) -> None:
     return None
 
 
-def _rows(file: Path) -> list[tuple[str, dict[str, str]]]:
-    """(line, the five columns)."""
+def _rows(file: Path) -> list[tuple[Row, dict[str, str]]]:
+    """(row, its five columns)."""
     if not file.is_file():
         raise UserError(f"{printable(file)}: no such file; it lies beside the objects' folders where VisA is unpacked")
     table = read_table(file, COLUMNS)
     check_columns(table, COLUMNS, COLUMNS)
-    return [(row.where, dict.fromkeys(COLUMNS, "") | cells) for row, cells in table.records()]
+    return [(row, dict.fromkeys(COLUMNS, "") | cells) for row, cells in table.records()]
