@@ -118,7 +118,10 @@ def read_size(path: str | Path, max_pixels: int = MAX_PIXELS) -> tuple[int, int]
       >>> read_size("grey.png")
       (2, 3)
     """
-    with opened(path, max_pixels) as (_, im):
+    with opened(path, max_pixels) as (file, im):
+        if isinstance(im, PngImageFile):
+            with decoding(_area(im)):  # where a PNG keeps its EXIF block is known only behind its pixels
+                return loaded(im, file)[0].size[::-1]
         if im is not None and im.format != "TIFF":
             width, height = im.size
             turned = im.getexif().get(ORIENTATION, 1) >= 5
@@ -166,34 +169,30 @@ def read_mask(path: str | Path, max_pixels: int = MAX_PIXELS, nonzero: bool = Fa
     return (values > 128).astype(np.uint8)
 
 
-def read_values(path: str | Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
-    """The values of a label map as they are stored: [h w], uint8 or uint16, or [h w 3] uint8 of a map in colour.
+def read_values(path: str | Path, max_pixels: int = MAX_PIXELS) -> tuple[np.ndarray, UInt8[np.ndarray, "n 3"] | None]:
+    """The values of a label map as they are stored, and its palette's colours by index, None where it shows only greys.
 
-    A map with a colour palette holds indices. One of a bit a pixel holds 0 and 1. Raises `UserError` as `read_image`
-    does.
+    Values are [h w], uint8 or uint16, or [h w 3] uint8 of a map in colour. A map with a colour palette holds indices.
+    One of a bit a pixel holds 0 and 1. Raises `UserError` as `read_image` does.
 
     Examples:
       >>> Image.fromarray(np.array([[0, 3]], np.uint8)).save("labels.png")
-      >>> read_values("labels.png").tolist()
-      [[0, 3]]
+      >>> values, palette = read_values("labels.png")
+      >>> values.tolist(), palette is None
+      ([[0, 3]], True)
     """
-    stored = values_of(path, max_pixels, lambda im: _array(im) if im.mode in ("P", "1") else None)
+    colors = np.zeros((0, 3), np.uint8)
+
+    def numbers(im: Image.Image) -> np.ndarray | None:
+        nonlocal colors
+        colors = palette_colors(im) if im.mode == "P" else colors
+        return _array(im) if im.mode in ("P", "1") else None
+
+    stored, name = values_of(path, max_pixels, numbers), printable(path)
+    shown = None if (colors == colors[:, :1]).all() else colors
     if stored.values.dtype.kind != "f" and stored.values.ndim == 2:
-        return _whole_numbers(stored.values, printable(path))
-    return _eight_bits(stored, printable(path))
-
-
-def read_palette(path: str | Path, max_pixels: int = MAX_PIXELS) -> UInt8[np.ndarray, "n 3"] | None:
-    """The colours of a mask's palette by index; None where it has none, or a grey one. Decodes no pixels.
-
-    Examples:
-      >>> Image.fromarray(np.array([[0, 3]], np.uint8)).save("labels.png")
-      >>> read_palette("labels.png") is None
-      True
-    """
-    with opened(path, max_pixels) as (_, im):
-        colors = palette_colors(im) if im is not None and im.mode == "P" else np.zeros((0, 3), np.uint8)
-    return None if (colors == colors[:, :1]).all() else colors
+        return _whole_numbers(stored.values, name), shown
+    return _eight_bits(stored, name), shown
 
 
 def values_of(path: str | Path, max_pixels: int = MAX_PIXELS, numbers: Numbers = lambda image: None) -> Stored:

@@ -20,6 +20,8 @@ EXTRA_SAMPLES = 338
 
 ALPHA = (1, 2, 999)
 """The kinds of a TIFF's extra sample that are a transparency: premultiplied, straight, and Corel Draw's."""
+TURNING = (b"eXIf", b"tEXt", b"zTXt", b"iTXt")
+"""The chunks of a PNG that may hold its orientation."""
 KINDS = {1: "u", 2: "i", 3: "f"}
 """NumPy's letter of a TIFF's sample format."""
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB = 0, 1, 2
@@ -43,14 +45,25 @@ def is_deep(image: Image.Image) -> bool:
 
 def read_png(image: PngImagePlugin.PngImageFile, file: File) -> Stored:
     """A PNG of 16 bits and more than one channel, as it is stored."""
-    values = _opencv(without_remarks(file), image.size, np.dtype(np.uint16))
+    plain = without_remarks(file)
+    values = _opencv(plain, image.size, np.dtype(np.uint16))
     if values is None:
         raise OSError("image file is truncated")
     raw = str(image.tile[0].args)
     if raw.startswith(("RGBA", "LA")):
         values = over_black(values[..., :3], values[..., 3], False)
     values = values[..., 0] if raw.startswith("LA") else values
-    return Stored(upright(values, image.getexif().get(274, 1)), significant(values, file))
+    return Stored(upright(values, _orientation(image, file, plain)), significant(values, file))
+
+
+def _orientation(image: PngImagePlugin.PngImageFile, file: File, plain: bytes) -> int:
+    """The EXIF orientation of a PNG. plain: the file without its remarks, for one whose remarks cannot be read."""
+    if not any(kind in TURNING for kind, _, _ in png_chunks(file)):
+        return 1  # Pillow would decode all pixels to find out
+    try:
+        return image.getexif().get(274, 1)
+    except (SyntaxError, ValueError):
+        return PngImagePlugin.PngImageFile(io.BytesIO(plain)).getexif().get(274, 1)
 
 
 def significant(values: np.ndarray, file: File) -> Range | None:

@@ -10,7 +10,7 @@ import numpy as np
 
 from jaxqc.data.consistency import Facts
 from jaxqc.data.dataset import Dataset, Sample
-from jaxqc.data.decode import MAX_PIXELS, read_image, read_palette, read_values
+from jaxqc.data.decode import MAX_PIXELS, read_image, read_values
 from jaxqc.data.mask_files import MaskRemark, black_indices, like_classes, lossy, rounded
 from jaxqc.data.problems import Problem, printable
 from jaxqc.data.store import StoredSample
@@ -74,7 +74,7 @@ def mask_remark(path: str | Path, max_pixels: int = MAX_PIXELS) -> MaskRemark:
     """
     if kind := lossy(path):
         return MaskRemark(kind, rounded(read_image(path, max_pixels)))
-    values, colors = read_values(path, max_pixels), read_palette(path, max_pixels)
+    values, colors = read_values(path, max_pixels)
     if values.ndim == 3 or values.dtype != np.uint8:
         return MaskRemark()
     if colors is not None:

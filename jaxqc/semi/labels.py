@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8
 
-from jaxqc.data.decode import MAX_PIXELS, read_mask, read_palette, read_values
+from jaxqc.data.decode import MAX_PIXELS, read_mask, read_values
 from jaxqc.data.mask_files import lossy
 from jaxqc.data.problems import printable
 from jaxqc.errors import UserError
@@ -36,7 +36,7 @@ def read_labels(
     for pattern, of in manifest.binary.items():
         if fnmatchcase(mask, pattern):
             return read_mask(path, max_pixels) * np.uint8(manifest.classes.index(of))
-    values, shown = read_values(path, max_pixels), read_palette(path, max_pixels)
+    values, shown = read_values(path, max_pixels)
     if kind := lossy(path):
         raise UserError(
             f"{name}: {kind} changes the values of a label map; save it as PNG, or, where it shows one class alone,"

@@ -6,6 +6,7 @@ import warnings
 import zlib
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin, TiffImagePlugin
@@ -76,6 +77,16 @@ def test_a_png_with_large_remarks(tmp_path: Path) -> None:
     late = struct.pack(">I", 4) + b"tEXt" + b"a\0bc" + struct.pack(">I", zlib.crc32(b"tEXta\0bc") ^ 1)
     (tmp_path / "late.png").write_bytes(data[:-12] + late + data[-12:])  # after the pixels, with a wrong sum
     assert (read_image(tmp_path / "late.png") == 10).all()
+    body = b"zTXt" + b"a\0\0" + zlib.compress(bytes(3_000_000))
+    late = struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))
+    SHOTS[0].save(tmp_path / "plain.png")
+    data = (tmp_path / "plain.png").read_bytes()
+    (tmp_path / "late.png").write_bytes(data[:-12] + late + data[-12:])  # too large for Pillow
+    assert (read_image(tmp_path / "late.png") == 10).all()
+    assert read_size(tmp_path / "late.png") == (9, 12)
+    deep = cv2.imencode(".png", np.full((9, 12, 3), 257 * 10, np.uint16))[1].tobytes()
+    (tmp_path / "deep.png").write_bytes(deep[:-12] + late + deep[-12:])
+    assert (read_image(tmp_path / "deep.png") == 10).all()
 
 
 @pytest.mark.parametrize("progressive", [False, True])
