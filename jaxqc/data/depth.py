@@ -29,7 +29,7 @@ def dark_values(files: Sequence[Path], span: Range | None = None) -> tuple[str, 
       >>> from PIL import Image
       >>> Image.fromarray(np.full((2, 3), 700, np.uint16)).save("deep.png")
       >>> dark_values([Path("deep.png")])[0].partition(";")[2]
-      ' for a camera of 10 bits give --data.range 0,1023'
+      ' for a camera of 10 bits fit or train with --data.range 0,1023'
     """
     if span is not None or not files:
         return ()

@@ -54,7 +54,8 @@ def scaled(stored: Stored, given: Range | None, name: str) -> Decoded:
     """
     values, notes = stored.values, stored.notes
     if values.dtype == np.uint8:
-        return Decoded(values.reshape(*values.shape[:2], -1), notes)
+        pixels = 255 - values if stored.inverted else values
+        return Decoded(pixels.reshape(*pixels.shape[:2], -1), notes)
     low, high = values.min(), values.max()
     span = given or stored.stated
     if span and not given and high > span[1]:
@@ -65,16 +66,16 @@ def scaled(stored: Stored, given: Range | None, name: str) -> Decoded:
     if span is None:
         signed = "signed " if kind == "i" else ""
         raise UserError(
-            f"{name}: {signed}{bits}-bit pixels have no stated range; give --data.range, as 0,4095, or save it"
-            " with 8 or 16 unsigned bits"
+            f"{name}: {signed}{bits}-bit pixels have no stated range; fit or train with --data.range, as 0,4095, or"
+            " save it with 8 or 16 unsigned bits"
         )
     if not (low >= span[0] and high <= span[1]):  # also refuses NaN
         if kind == "f" and bare:
-            advice = "floating-point pixels outside [0, 1]; give --data.range, or save it with 8 or 16 bits"
-            raise UserError(f"{name}: {advice}")
+            advice = "fit or train with --data.range, or save it with 8 or 16 bits"
+            raise UserError(f"{name}: floating-point pixels outside [0, 1]; {advice}")
         raise UserError(
-            f"{name}: values from {low} to {high} go beyond the range {span[0]:g} to {span[1]:g}; give a wider"
-            " --data.range"
+            f"{name}: values from {low} to {high} go beyond the range {span[0]:g} to {span[1]:g}; fit or train"
+            " with a wider --data.range"
         )
     deep = values.dtype == np.uint16
     if deep:
@@ -117,7 +118,7 @@ def far_below(peaks: Sequence[int | None]) -> str:
     top = 2 ** max(8, int(highest).bit_length()) - 1
     return (
         f"{len(deep)} images hold 16-bit values of at most {highest}, {highest / 655.35:.1f} % of the range: they come"
-        f" out nearly black; for a camera of {top.bit_length()} bits give --data.range 0,{top}"
+        f" out nearly black; for a camera of {top.bit_length()} bits fit or train with --data.range 0,{top}"
     )
 
 

@@ -36,7 +36,7 @@ def test_the_set_is_warned_of_and_the_setting_mends_it(camera: Path) -> None:
     dark = [p.message for p in report.warnings if p.kind == "dark-values"]
     assert len(dark) == 1
     assert "6 images hold 16-bit values of at most 40" in dark[0]
-    assert "for a camera of 12 bits give --data.range 0,4095" in dark[0]
+    assert "for a camera of 12 bits fit or train with --data.range 0,4095" in dark[0]
     assert not check_path(camera, span=(0, 4095)).problems
 
     dataset = open_dataset(camera)
