@@ -24,7 +24,7 @@ from jaxqc.atomic import REMAINS
 from jaxqc.data.crops import crops
 from jaxqc.data.dataset import Dataset
 from jaxqc.data.grouped import Parts, choose, good_alone, one_class
-from jaxqc.data.load import has_mask
+from jaxqc.data.load import has_mask, without_absent_masks
 from jaxqc.data.normals import is_defective
 from jaxqc.data.problems import printable
 from jaxqc.errors import UserError
@@ -136,7 +136,7 @@ def _fit(
             note(line)
     if any(s.normal for s in good_alone(data).samples) and not data.classes:
         note(f"{data.name}: {len(data)} images without a class, a mask or a split: all are taken as good")
-    parts, labelled = divide(data, config.data, config.seed)
+    parts, labelled = divide(without_absent_masks(data), config.data, config.seed)
     if not is_trained(detector):
         for line in memory_lines(detector, backbone.shapes(config.data.size), len(parts.fit), config.batch):
             note(line)
