@@ -143,10 +143,13 @@ def kinds_of(dataset: Dataset) -> tuple[str, ...]:
 
 
 def kind_of(sample: Sample, dataset: Dataset, mask: np.ndarray) -> str:
-    """The sample's kind of defect, or `good`; of one without a class its mask decides."""
+    """The sample's kind of defect, or `good`; of one without a class its mask decides. mask: at the network's size."""
     if is_defective(sample, dataset):
         return dataset.classes[sample.label]
-    return DEFECT if not is_normal(sample, dataset) and mask.any() else "good"
+    if is_normal(sample, dataset):
+        return "good"
+    # A small defect may be gone at the network's size.
+    return DEFECT if mask.any() or load_sample(sample)[1].any() else "good"
 
 
 def bin_edges(thresholds: Thresholds) -> Edges:

@@ -4,10 +4,13 @@ import dataclasses
 import json
 import shutil
 
+import numpy as np
 import pytest
+from PIL import Image
 
 import jaxqc
 from jaxqc.anomaly.detectors import Gaussian
+from jaxqc.anomaly.evaluate import kind_of
 from jaxqc.data.dataset import Dataset, Sample
 from jaxqc.data.open import open_data
 from jaxqc.errors import UserError
@@ -89,6 +92,17 @@ def test_images_without_a_class_are_judged_by_their_masks(model, boards):
     result = jaxqc.evaluate(model, Dataset("bare", (), bare), progress=False)
     assert result.counts == {"": 10, "defect": 6, "good": 4}
     assert result.closing().startswith("10 of 12 images measured; left out: 2 without a class and a mask")
+
+
+def test_a_defect_that_is_gone_at_the_networks_size_is_one(tmp_path):
+    defect = np.zeros((64, 64), np.uint8)
+    defect[3, 3] = 255
+    for name, pixels in (("mask", defect), ("clean", 0 * defect), ("image", defect)):
+        Image.fromarray(pixels).save(tmp_path / f"{name}.png")
+    small = np.zeros((8, 8), np.uint8)
+    for name, kind in (("mask", "defect"), ("clean", "good")):
+        sample = Sample("a", tmp_path / "image.png", tmp_path / f"{name}.png")
+        assert kind_of(sample, Dataset("bare", (), (sample,)), small) == kind
 
 
 def test_another_layout_than_that_of_the_fit(model, boards, tmp_path):
