@@ -86,7 +86,7 @@ def train_semi(
     method = make_method(config, manifest, report, start)
     if jax.process_index() == 0 and not started:
         write_splits(out / LISTS, splits)
-        write_manifest(out / LISTS / FILES[0], manifest)
+        write_manifest(out / LISTS / FILES[0], _ignoring(manifest))
     span = range_of(config.data.range, "data.range")
     for line in dark_values([root / pair.image for part in splits.values() for pair in part], span):
         say(line)
@@ -100,9 +100,9 @@ def train_semi(
         views.flip,
     )
     val = feed.whole_images(parts["select"], printable(root.name), config.eval_size)
-    meta: dict[str, Any] = {**asdict(manifest), "mean": method.mean, "std": method.std, "dataset": printable(root.name)}
-    meta["ignore"] = IGNORE if manifest.ignore is None else manifest.ignore
-    meta |= {"images": report.images, "start": start.meta() if start else "drawn at random"}
+    meta: dict[str, Any] = {**asdict(_ignoring(manifest)), "mean": method.mean, "std": method.std}
+    meta |= {"dataset": printable(root.name), "images": report.images}
+    meta |= {"start": start.meta() if start else "drawn at random"}
     result = run(method, config, train, val, out, resume=resume, progress=progress, meta=meta)
     select = report.pixels["select"]
     losses = [row.get("loss") for row in read_rows(out / "metrics.jsonl") if row.get("kind") == "train"]
@@ -130,7 +130,7 @@ def _same_lists(folder: Path, splits: Splits, manifest: Manifest) -> None:
 
 
 def _ignoring(manifest: Manifest) -> Manifest:
-    """The manifest with its ignored value stated, as runs of earlier versions have it."""
+    """The manifest with its ignored value stated: what all masks of a run together made clear, a part may not."""
     return manifest if manifest.ignore is not None else replace(manifest, ignore=IGNORE)
 
 

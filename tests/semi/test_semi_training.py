@@ -18,7 +18,7 @@ from PIL import Image
 from jaxqc.config import Phase
 from jaxqc.semi.data import Pair
 from jaxqc.semi.feed import Reader, whole_images
-from jaxqc.semi.manifest import Manifest
+from jaxqc.semi.manifest import Manifest, read_manifest
 from jaxqc.semi.recipe import SemiDataConfig, SemiTrainConfig
 from jaxqc.semi.train import train_semi
 from jaxqc.training import loop
@@ -68,6 +68,8 @@ def test_a_run_keeps_its_teacher_queue_lists_and_logs(whole: Path, data: Path) -
     assert any(not np.array_equal(t, s) for t, s in zip(teacher, student, strict=True))
     for name in ("labeled.txt", "unlabeled.txt", "select.txt", "val.txt"):
         assert (whole / "splits" / name).read_text() == (data / name).read_text()
+    assert read_manifest(data).ignore is None
+    assert read_manifest(whole / "splits").ignore == 255  # a part of the masks alone may leave it open
     trained = [row for row in rows(whole) if row["kind"] == "train"]
     assert {"loss_x", "loss_u", "loss_prev", "drawn", "tier1_share", "tier3_right"} <= trained[-1].keys()
     line = read_rows(whole / "metrics.jsonl")[0]
