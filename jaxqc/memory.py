@@ -54,10 +54,21 @@ def free_bytes() -> int | None:
         pass
     for limit, used in GROUPS:
         try:
-            found.append(max(0, int(limit.read_text()) - int(used.read_text())))
+            taken = int(used.read_text()) - _cached(used.with_name("memory.stat"))
+            found.append(max(0, int(limit.read_text()) - taken))
         except (OSError, ValueError):  # no such group, or no limit ("max")
             continue
     return min(found, default=None)
+
+
+def _cached(stat: Path) -> int:
+    """Bytes of a container's memory that hold pages of files, which the kernel gives back when they are asked for."""
+    try:
+        rows = dict(line.split() for line in stat.read_text().splitlines())
+        total = "total_" if "total_inactive_file" in rows else ""  # groups of version 1 count those below apart
+        return sum(int(rows[f"{total}{kind}_file"]) for kind in ("inactive", "active"))
+    except (OSError, ValueError, KeyError):
+        return 0
 
 
 def shortage(what: str, needed: float, free: int | None, advice: str) -> tuple[str, ...]:

@@ -77,5 +77,9 @@ def test_a_container_limits_what_is_free(monkeypatch, tmp_path):
     assert memory.free_bytes() == 5_120_000
     files["limit"].write_text("3000000\n")
     assert memory.free_bytes() == 2_000_000
+    for total in ("", "total_"):  # what was read from files can be had back
+        rows = f"anon 1\n{total}inactive_file 300000\n{total}active_file 200000\n"
+        (tmp_path / "memory.stat").write_text(rows)
+        assert memory.free_bytes() == 2_500_000
     assert memory.shortage("it", 2_000_000, 2_000_000, "") == ()
     assert "needs about 2.0 GiB" in memory.shortage("it", 2 * memory.GIB, 0, "make it smaller")[0]
