@@ -31,7 +31,9 @@ def is_label_set(path: str | Path, layout: str = "auto") -> bool:
         found = json.loads(file.read_text("utf-8-sig"))
     except (OSError, ValueError):
         return True  # reading it will say what is wrong
-    return isinstance(found, list) or (isinstance(found, dict) and "classes" in found)
+    if isinstance(found, dict):
+        return "classes" in found
+    return isinstance(found, list) and all(isinstance(name, str) for name in found)  # others list files, as records
 
 
 def check_label_maps(

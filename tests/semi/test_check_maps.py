@@ -36,6 +36,8 @@ def test_a_sound_set_is_found_sound_with_the_shares_of_its_classes(label_set: Pa
     assert report.labels["scale"] == {"train": 0.125, "test": 0.125, "all": 0.125}
     assert "pit             | 0.0625 | 0.0625" in report.text().replace("│", "|").replace("┃", "|")
     assert not is_label_set(label_set, "mvtec")
+    (label_set / "manifest.json").write_text('[{"file": "i0.png"}]')  # some other program's
+    assert not is_label_set(label_set)
 
 
 def test_faults_of_label_maps_are_listed(label_set: Path) -> None:
