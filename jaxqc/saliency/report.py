@@ -95,6 +95,7 @@ def chosen(
             )
         protocol = "index"
     assert protocol is not None
+    protocol = choose_protocol(data, protocol)
     if kept is None and protocol == "index":
         return _by_index(data, split), protocol, split
     part = (kept or apply_protocol(data, protocol, config.seed))[test]

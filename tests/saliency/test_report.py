@@ -61,6 +61,7 @@ def test_a_typed_protocol_is_taken(own: Dataset, run: Path) -> None:
     plain = Dataset("plain", ("In",), samples("other", 10))
     part, protocol, _ = chosen(plain, "test", "seed", CONFIG, run)
     assert (len(part), protocol) == (1, "seed")
+    assert chosen(plain, "test", "auto", CONFIG, run) == (part, "seed", "test")
     with pytest.raises(UserError, match="protocol 'index' needs samples with split 'val' or 'test'"):
         chosen(own, "test", "index", CONFIG, run)
 
