@@ -102,13 +102,14 @@ def mask_problems(dataset: Dataset, facts: list[Facts]) -> list[Problem]:
 def _contradictions(dataset: Dataset, facts: list[Facts]) -> list[Problem]:
     """Normal samples with defect pixels and, in a set that has normal ones, defective samples without."""
     ordinary = [is_normal(sample, dataset) for sample in dataset.samples]
+    some = any(ordinary)
     out = []
     for sample, fact, normal in zip(dataset.samples, facts, ordinary, strict=True):
         mask = printable(sample.mask)
         if normal and fact.share:
             message = f"{mask}: defect pixels in a normal sample; empty the mask or give the sample another class"
             out.append(Problem(sample.id, "defect-in-normal", message, "warning"))
-        elif any(ordinary) and not normal and sample.label >= 0 and fact.share == 0:
+        elif some and not normal and sample.label >= 0 and fact.share == 0:
             message = (
                 f"{mask}: no defect pixels in a sample of class {class_name(dataset, sample)!r}; is the mask right?"
             )

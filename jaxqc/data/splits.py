@@ -174,7 +174,9 @@ def read_split(file: str | Path, dataset: Dataset) -> Dataset:
     """
     name, lines = printable(file), read_ids(file)
     # Lists of older runs hold an unusual space as its escape.
-    escaped = lambda ident: "".join(c if c.isprintable() else repr(c)[1:-1] for c in ident)
+    escaped = lambda ident: (
+        ident if ident.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in ident)
+    )
     known = {escaped(s.id): s for s in dataset.samples} | {s.id: s for s in dataset.samples}
     chosen: dict[str, int] = {}
     for number, line in enumerate(lines, 1):
