@@ -121,7 +121,8 @@ def read_size(path: str | Path, max_pixels: int = MAX_PIXELS) -> tuple[int, int]
     with opened(path, max_pixels) as (file, im):
         if isinstance(im, PngImageFile):
             with decoding(_area(im)):  # where a PNG keeps its EXIF block is known only behind its pixels
-                return loaded(im, file)[0].size[::-1]
+                width, height = loaded(im, file)[0].size
+                return height, width
         if im is not None and im.format != "TIFF":
             width, height = im.size
             turned = im.getexif().get(ORIENTATION, 1) >= 5
