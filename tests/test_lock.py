@@ -61,6 +61,15 @@ def test_the_second_comer_is_told_who_holds_it_and_the_same_may_enter_again(tmp_
     assert not (tmp_path / "runs").exists(), "what stayed empty is gone"
 
 
+def test_the_lock_names_the_command_without_a_password(tmp_path, monkeypatch):
+    url = "postgresql://ann:se:c?r/et@host/quality?password=secret"
+    monkeypatch.setattr("sys.argv", ["/bin/jaxqc", "inspect", "--ledger", url, f"--also={url}", "--out", "a@b"])
+    with locked(tmp_path):
+        held = json.loads((tmp_path / LOCK).read_text())
+    short = "postgresql://host/quality"
+    assert held["command"] == f"jaxqc inspect --ledger {short} --also={short} --out a@b"
+
+
 def test_a_killed_holder_is_named_while_it_lives_and_then_taken_over(tmp_path):
     (tmp_path / "kept.txt").touch()
     process = subprocess.Popen([sys.executable, "-c", HOLDER, tmp_path], stdout=subprocess.PIPE, cwd=Path.cwd())

@@ -36,7 +36,7 @@ from jaxqc.inspection.results import (
 from jaxqc.inspection.rules import GradeRules
 from jaxqc.inspection.scorers import info_of, make_scorer
 from jaxqc.inspection.stream import Stream, memory_needed
-from jaxqc.lock import locked
+from jaxqc.lock import locked, without_login
 from jaxqc.memory import free_bytes, shortage
 from jaxqc.progress import Progress
 from jaxqc.scorer import Scorer
@@ -146,8 +146,7 @@ def _short_of_memory(manifest: Delivery, scorer: Scorer) -> tuple[str, ...]:
 
 def _name(ledger: str | Path) -> str:
     """A ledger's name for a later call to compare; of a URL without what may hold a password."""
-    scheme, found, rest = str(ledger).partition("://")
-    return f"{scheme}://{rest.partition('?')[0].rpartition('@')[2]}" if found else str(Path(ledger).resolve())
+    return without_login(str(ledger)) if "://" in str(ledger) else str(Path(ledger).resolve())
 
 
 def _own(images: Path, out: Path) -> list[Path]:
