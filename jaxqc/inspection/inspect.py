@@ -118,7 +118,7 @@ def inspect(
 
 def _finish(stream: Stream, manifest: Delivery, out: Path, aql: float) -> Inspection:
     """Lots, suppliers and the files at the end."""
-    names = {storable(item.lot).strip() for item in manifest.items}
+    names = {storable(lot).strip() for lot in (*manifest.lots, *(item.lot for item in manifest.items))}
     ledger, rules, digest = stream.ledger, stream.rules, stream.info.digest
     lots = tuple((lot, figures) for lot, figures in lot_findings(ledger, rules, digest) if lot.name in names)
     suppliers = tuple(summarise(supplier_rows(lot_findings(ledger, rules))))
