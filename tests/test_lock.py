@@ -89,14 +89,14 @@ def test_remains_of_killed_writes_are_cleared_and_nothing_else(tmp_path):
     theirs = tmp_path / "evaluation"
     for folder in (tmp_path, tmp_path / "splits", theirs):
         folder.mkdir(exist_ok=True)
-        for name in (".meta.json.4711.part", "film.part", ".notes.part"):
+        for name in (".meta.json.4194305.part", "film.part", ".notes.part"):
             (folder / name).touch()
     (theirs / LOCK).touch()
     with locked(tmp_path):
         left = sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.part"))
     assert left == sorted(
         [f"{folder}{name}" for folder in ("", "splits/", "evaluation/") for name in ("film.part", ".notes.part")]
-        + ["evaluation/.meta.json.4711.part"]
+        + ["evaluation/.meta.json.4194305.part"]
     )
 
 
