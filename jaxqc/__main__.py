@@ -2,7 +2,6 @@
 
 import io
 import sys
-from typing import TextIO
 
 from jaxqc.interrupt import ends_on_interrupt
 from jaxqc.memory import use_huge_pages
@@ -22,7 +21,7 @@ def _command() -> int:
     return main()
 
 
-def take_any_text(stream: TextIO) -> None:
+def take_any_text(stream: object) -> None:
     """Lets a stream replace what its encoding has not, where it would raise: a log in ASCII ends no work."""
     if isinstance(stream, io.TextIOWrapper) and stream.errors in ("strict", "surrogateescape"):
         stream.reconfigure(errors="replace")

@@ -97,7 +97,8 @@ def test_all_outputs(models, opened):
         opened["anomaly"].predict(images, classes=True)
 
 
-@pytest.mark.parametrize("method", ["patchcore", pytest.param("spade", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["patchcore", "spade"])
 def test_neighbours_take_an_open_batch(method, tmp_path, monkeypatch):
     model = tiny_detector(monkeypatch, method)
     write(model, tmp_path / "out", platforms=("cpu",))

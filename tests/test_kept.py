@@ -205,6 +205,7 @@ def test_streams_refuse_bad_files_at_the_start_or_skip_them(recipe, tmp_path, pl
     assert f"skipped {second.stem}" in told
 
 
+@pytest.mark.slow
 def test_statistics_are_not_taken_from_a_run_that_never_began(recipe, tmp_path, plates):
     out = tmp_path / "out"
     out.mkdir()

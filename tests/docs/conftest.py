@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from jaxqc.anomaly.detectors import Gaussian
 from jaxqc.anomaly.fit import fit
@@ -24,6 +25,15 @@ from tests.support.tiny_boards import make_boards, make_weights
 def foreign(tmp_path_factory) -> Path:
     """A TFDS set of other origin."""
     return pets(tmp_path_factory.mktemp("foreign"), np.random.default_rng(0))[0]
+
+
+@pytest.fixture(scope="module")
+def camera(tmp_path_factory) -> Path:
+    """A folder of images in which 12 bits stand in 16."""
+    folder = tmp_path_factory.mktemp("camera")
+    for i, image in enumerate(np.random.default_rng(0).integers(0, 4096, (3, 32, 32), np.uint16)):
+        Image.fromarray(image).save(folder / f"{i}.png")
+    return folder
 
 
 @pytest.fixture(scope="module")

@@ -22,7 +22,7 @@ RUN = ("data check", "data records", "data split", "data synthetic", "data tfds"
 RECIPE_OF = {"train": TrainConfig, "fit": FitConfig}
 PLACEHOLDERS = {
     "DIR": "plates", "runs/first": "run_folder", "runs/tscarnet_cpu": "run_folder", "runs/minet_cpu": "run_folder",
-    "runs/long": "run_folder", "FOREIGN": "foreign",
+    "runs/long": "run_folder", "FOREIGN": "foreign", "CAMERA": "camera",
     "NORMALS": "tiles.0", "NORMALS/test": "tiles.0/test", "BOARDS": "tiles.0", "BOARDS/test": "tiles.0/test",
     "runs/tiles": "tiles.1",
     "runs/boards": "tiles.1", "SEGMENTS": "segments.0", "splits/16": "segments.1", "runs/few": "segments.2",

@@ -105,7 +105,8 @@ def test_folded_gives_the_same_outputs(name: str) -> None:
         np.testing.assert_allclose(folded[key], value, rtol=1e-5, atol=1e-5 * max(1, np.abs(value).max()), err_msg=key)
 
 
-@pytest.mark.parametrize("name", ["minet", pytest.param("tscarnet", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["minet", "tscarnet"])
 def test_folding_is_exact_but_for_rounding(name: str) -> None:
     """In float64 nothing is left of the difference but the rounding of the outputs, which stay float32."""
     network = lambda folded: NETWORKS[name].build(3, 1.0, Norm(folded, dtype=jnp.float64), 0.5)

@@ -7,20 +7,18 @@ import pytest
 from benchmarks.lib.networks import random_variables
 from jaxqc.saliency.forward import CHUNK, infer
 from jaxqc.saliency.networks import build
+from tests.support.tiny_run import TinyNet
 
 SIDE = 32
 
 
-@pytest.fixture(scope="module")
-def network_and_variables():
-    network = build("tscarnet", 3, 0.25)
+@pytest.fixture(scope="module", params=["tiny", pytest.param("tscarnet", marks=pytest.mark.slow)])
+def network_and_variables(request):
+    network = TinyNet(3) if request.param == "tiny" else build("tscarnet", 3, 0.25)
     return network, random_variables(network, varied=True)
 
 
-@pytest.mark.parametrize(
-    "n",
-    [pytest.param(CHUNK - 1, marks=pytest.mark.slow), pytest.param(2 * CHUNK, marks=pytest.mark.slow), 2 * CHUNK + 1],
-)
+@pytest.mark.parametrize("n", [CHUNK - 1, 2 * CHUNK, 2 * CHUNK + 1])
 def test_chunks_equal_single_images(network_and_variables, n):
     network, variables = network_and_variables
     image = jax.random.normal(jax.random.key(2), (n, SIDE, SIDE, 3))

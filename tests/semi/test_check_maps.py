@@ -43,7 +43,7 @@ def test_faults_of_label_maps_are_listed(label_set: Path) -> None:
     Image.fromarray(np.zeros((8, 8), np.uint8)).save(label_set / "m2.png")
     (label_set / "m3.png").unlink()
     found = {(p.where, p.kind): p.message for p in check_label_maps(label_set).errors}
-    assert {kind for _, kind in found} >= {"bad-mask", "size-mismatch", "missing-file"}
+    assert {kind for _, kind in found} >= {"bad-mask", "size-mismatch", "missing-mask"}
     assert "class 9 is not in the manifest, which has 0 to 2" in found["1", "bad-mask"]
     for i in range(6):
         Image.fromarray(np.repeat(np.array([[0, 255]], np.uint8), 8, 1).repeat(16, 0)).save(label_set / f"m{i}.png")

@@ -116,6 +116,7 @@ def test_a_detector_takes_the_form_that_needs_less(grids, samples, form):
     assert isinstance(Gaussian(channels=0).begin(shapes, samples), form)
 
 
+@pytest.mark.slow
 def test_a_detector_gives_the_same_maps_by_either_form(monkeypatch):
     x, probe = levels(8), levels(3, seed=1)
     shapes = tuple(y.shape[1:] for y in x)
