@@ -32,13 +32,24 @@ def clear_remains_of(path: str | os.PathLike[str]) -> None:
     """Removes what `whole_file` left of this file in processes of this machine that were killed."""
     path = Path(path)
     for part in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
-        pid = part.name.removesuffix(".part").rpartition(".")[2]
-        if REMAINS.fullmatch(part.name) and not _runs(int(pid)):
+        if REMAINS.fullmatch(part.name) and not _runs(_writer(part.name)):
             with contextlib.suppress(OSError):
                 part.unlink()
 
 
+def _writer(name: str) -> int:
+    """The process that began a part."""
+    return int(name.removesuffix(".part").rpartition(".")[2])
+
+
+def _is_left(name: str) -> bool:
+    # This process has begun none yet: of its number, as in the next run of a container, was a killed one.
+    return _writer(name) == os.getpid() or not _runs(_writer(name))
+
+
 def _runs(pid: int) -> bool:
+    if os.name == "nt":  # where this signal is Ctrl-C, and a file that is being written cannot be removed
+        return False
     try:
         os.kill(pid, 0)
     except (ProcessLookupError, OverflowError):
@@ -61,21 +72,22 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
 
 
 def clear_remains(folder: str | os.PathLike[str]) -> tuple[Path, ...]:
-    """Removes what killed writes left in a folder and below it, and returns it; only one process may write there.
+    """Removes what killed writes left in a folder and below it, and returns it; to be called under its lock.
 
-    Folders below that hold a file `.lock` are left alone: somebody else may be writing in them.
+    Programs that take no lock may be writing there, as `predict` into a run's folder: what other processes of this
+    machine have begun stays while they run. So do folders below that hold a file `.lock`, which are somebody else's.
 
     Examples:
-      >>> Path(".list.txt.4711.part").touch()
+      >>> Path(".list.txt.4194305.part").touch()
       >>> [path.name for path in clear_remains(".")]
-      ['.list.txt.4711.part']
+      ['.list.txt.4194305.part']
     """
     found = []
     for place, folders, files in os.walk(folder):
         if ".lock" in files and place != os.fspath(folder):
             folders.clear()
             continue
-        found += [Path(place, name) for name in files if REMAINS.fullmatch(name)]
+        found += [Path(place, name) for name in files if REMAINS.fullmatch(name) and _is_left(name)]
     for path in found:
         with contextlib.suppress(OSError):
             path.unlink()

@@ -8,6 +8,7 @@ import contextlib
 import errno
 import json
 import os
+import re
 import socket
 import sys
 import time
@@ -23,6 +24,7 @@ MOMENT = 0.5
 """Seconds to wait for a holder that is leaving."""
 WRITING = 30.0
 """Seconds to wait for a holder that writes what it has measured."""
+_LOGIN = re.compile(r"(?<=://)(?:[^:/]*(?::[^@]*)?@)?([^?]*).*", re.DOTALL)
 NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP)
 """Errors of a filesystem that has no locks."""
 
@@ -64,7 +66,7 @@ def locked(
         raise UserError(f"{folder}: {_holder(file)}; wait until it ends, or choose another --out") from None
     except OSError as e:
         if e.errno not in NO_LOCKS:
-            raise UserError(f"{folder}: cannot write there ({e.strerror or e}); choose another folder") from e
+            raise UserError(f"{folder}: cannot write there ({e.strerror or e}); choose another --out") from e
         (note or _on_stderr)(f"{folder}: its filesystem has no locks; see that no other program writes there")
     if not held:
         _sign(file)
@@ -82,10 +84,22 @@ def locked(
                 path.rmdir()
 
 
+def without_login(text: str) -> str:
+    """A URL without user, password and options, which may hold secrets; any other text as it is.
+
+    Examples:
+      >>> without_login("--ledger=postgresql://ann:secret@host/quality?sslkey=k"), without_login("lots.csv")
+      ('--ledger=postgresql://host/quality', 'lots.csv')
+    """
+    return _LOGIN.sub(r"\1", text, count=1)
+
+
 def _sign(file: Path) -> None:
     """Writes who holds the lock. Nothing depends on it, so a full disk is no reason to stop."""
     began = time.strftime("%Y-%m-%d %H:%M:%S")
-    command = " ".join(["jaxqc", *sys.argv[1:]]) if Path(sys.argv[0]).stem in ("jaxqc", "__main__") else sys.argv[0]
+    command = sys.argv[0]
+    if Path(command).stem in ("jaxqc", "__main__"):
+        command = " ".join(["jaxqc", *map(without_login, sys.argv[1:])])
     mine = {"pid": os.getpid(), "host": socket.gethostname(), "since": began, "command": command}
     with contextlib.suppress(OSError):
         file.write_text(json.dumps(mine) + "\n", "utf-8", errors="backslashreplace")

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from jaxqc.atomic import clear_remains_of, whole_file, write_bytes, write_text
+from jaxqc.atomic import clear_remains, clear_remains_of, whole_file, write_bytes, write_text
 
 
 def test_the_new_takes_the_olds_place_and_nothing_else_stays(tmp_path):
@@ -58,6 +58,10 @@ def test_remains_of_processes_that_are_gone_are_cleared(tmp_path):
     assert not gone.exists()
     assert mine.exists()
     assert other.exists()
+    theirs = tmp_path / f".[a].txt.{os.getppid()}.part"
+    theirs.touch()
+    assert clear_remains(tmp_path) == (mine,)
+    assert theirs.exists(), "another program writes there without a lock"
 
 
 def test_processes_that_write_at_once_do_not_meet(tmp_path):

@@ -61,6 +61,15 @@ def test_the_second_comer_is_told_who_holds_it_and_the_same_may_enter_again(tmp_
     assert not (tmp_path / "runs").exists(), "what stayed empty is gone"
 
 
+def test_the_lock_names_the_command_without_a_password(tmp_path, monkeypatch):
+    url = "postgresql://ann:se:c?r/et@host/quality?password=secret"
+    monkeypatch.setattr("sys.argv", ["/bin/jaxqc", "inspect", "--ledger", url, f"--also={url}", "--out", "a@b"])
+    with locked(tmp_path):
+        held = json.loads((tmp_path / LOCK).read_text())
+    short = "postgresql://host/quality"
+    assert held["command"] == f"jaxqc inspect --ledger {short} --also={short} --out a@b"
+
+
 def test_a_killed_holder_is_named_while_it_lives_and_then_taken_over(tmp_path):
     (tmp_path / "kept.txt").touch()
     process = subprocess.Popen([sys.executable, "-c", HOLDER, tmp_path], stdout=subprocess.PIPE, cwd=Path.cwd())
@@ -80,14 +89,14 @@ def test_remains_of_killed_writes_are_cleared_and_nothing_else(tmp_path):
     theirs = tmp_path / "evaluation"
     for folder in (tmp_path, tmp_path / "splits", theirs):
         folder.mkdir(exist_ok=True)
-        for name in (".meta.json.4711.part", "film.part", ".notes.part"):
+        for name in (".meta.json.4194305.part", "film.part", ".notes.part"):
             (folder / name).touch()
     (theirs / LOCK).touch()
     with locked(tmp_path):
         left = sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.part"))
     assert left == sorted(
         [f"{folder}{name}" for folder in ("", "splits/", "evaluation/") for name in ("film.part", ".notes.part")]
-        + ["evaluation/.meta.json.4711.part"]
+        + ["evaluation/.meta.json.4194305.part"]
     )
 
 

@@ -14,8 +14,7 @@ from jaxqc.data.open import layout_of, open_data
 from jaxqc.data.readers import Reader
 from jaxqc.errors import UserError, suggest
 from jaxqc.fields import range_of
-from jaxqc.lock import WRITING, locked
-from jaxqc.training.record import data_digest, evaluation_folder
+from jaxqc.training.record import data_digest, evaluation_place
 
 
 def evaluate(
@@ -61,12 +60,12 @@ def evaluate(
         account = account.plus("that cannot be cut into crops (without a mask)", uncut)
     else:
         raise UserError(f"split: {split!r}{suggest(split, ('test', 'train', 'all'))}")
-    folder = evaluation_folder(out, run, split, data=where or data.name)
+    place = evaluation_place(out, run, split, data=where or data.name)
     result = evaluate_detector(model, part, split, progress)
     account = replace(account, left_out={**account.left_out, **result.coverage.left_out})
-    result = replace(result, folder=folder, coverage=account, about={"data": where, **result.about})
-    if folder is not None:
-        with locked(folder, wait=WRITING):
+    with place() as folder:
+        result = replace(result, folder=folder, coverage=account, about={"data": where, **result.about})
+        if folder is not None:
             write_evaluation(result, model, part, folder, worst)
     return result
 

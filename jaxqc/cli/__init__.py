@@ -74,7 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         _mute()
         return 141
     except (Exception, KeyboardInterrupt) as e:
-        line, code = _told(e)
+        line, code = _line_of(e)
         if not line:
             raise
         try:
@@ -90,7 +90,7 @@ def _mute() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _told(error: BaseException) -> tuple[str, int]:
+def _line_of(error: BaseException) -> tuple[str, int]:
     """The line for the user and the exit code; "" where it is none of theirs."""
     if was_interrupted(error):
         return "interrupted", 130

@@ -42,6 +42,7 @@ def run(args: argparse.Namespace) -> int:
     """Inspects, prints lots and suppliers, and lists files that could not be used."""
     from jaxqc import api
     from jaxqc.data.problems import printable
+    from jaxqc.inspection.results import SHOWN
     from jaxqc.inspection.rules import load_rules
     from jaxqc.inspection.tables import show_lots, show_suppliers
 
@@ -67,8 +68,11 @@ def run(args: argparse.Namespace) -> int:
     if found.corrected:
         print(f"{found.corrected} images lay in another lot, or were described otherwise, before: corrected;"
               f" {found.out / 'problems.csv'} has them")  # fmt: skip
-    for lot in found.empty:
+    for lot in found.empty[:SHOWN]:
         print(f"note: of lot {printable(lot)!r} no image could be inspected", file=sys.stderr)
+    if len(found.empty) > SHOWN:
+        more = f"note: nor of {len(found.empty) - SHOWN} more lots; lots_without_images in {found.out / 'summary.json'}"
+        print(f"{more} has all", file=sys.stderr)
     print(f"report: {found.report}")
     warned(found.warnings, found.out / "problems.csv")
     return unreadable(found.reasons, found.bad, found.out / "problems.csv")

@@ -36,7 +36,7 @@ from jaxqc.inspection.results import (
 from jaxqc.inspection.rules import GradeRules
 from jaxqc.inspection.scorers import info_of, make_scorer
 from jaxqc.inspection.stream import Stream, memory_needed
-from jaxqc.lock import locked
+from jaxqc.lock import locked, without_login
 from jaxqc.memory import free_bytes, shortage
 from jaxqc.progress import Progress
 from jaxqc.scorer import Scorer
@@ -118,7 +118,7 @@ def inspect(
 
 def _finish(stream: Stream, manifest: Delivery, out: Path, aql: float) -> Inspection:
     """Lots, suppliers and the files at the end."""
-    names = {storable(item.lot).strip() for item in manifest.items}
+    names = {storable(lot).strip() for lot in (*manifest.lots, *(item.lot for item in manifest.items))}
     ledger, rules, digest = stream.ledger, stream.rules, stream.info.digest
     lots = tuple((lot, figures) for lot, figures in lot_findings(ledger, rules, digest) if lot.name in names)
     suppliers = tuple(summarise(supplier_rows(lot_findings(ledger, rules))))
@@ -146,8 +146,7 @@ def _short_of_memory(manifest: Delivery, scorer: Scorer) -> tuple[str, ...]:
 
 def _name(ledger: str | Path) -> str:
     """A ledger's name for a later call to compare; of a URL without what may hold a password."""
-    scheme, found, rest = str(ledger).partition("://")
-    return f"{scheme}://{rest.partition('?')[0].rpartition('@')[2]}" if found else str(Path(ledger).resolve())
+    return without_login(str(ledger)) if "://" in str(ledger) else str(Path(ledger).resolve())
 
 
 def _own(images: Path, out: Path) -> list[Path]:

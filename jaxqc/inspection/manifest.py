@@ -54,12 +54,16 @@ class Item:
 
 @dataclass(frozen=True)
 class Delivery:
-    """The images that can be tried, in the manifest's order, what is wrong with others, and the further columns."""
+    """The images that can be tried, in the manifest's order, what is wrong with others, and the further columns.
+
+    lots: also those of rows that are left out.
+    """
 
     name: str
     items: tuple[Item, ...]
     problems: tuple[Problem, ...] = ()
     columns: tuple[str, ...] = ()
+    lots: frozenset[str] = frozenset()
 
     def __len__(self) -> int:
         return len(self.items)
@@ -90,14 +94,14 @@ def read_manifest(path: str | Path, without: Sequence[Path] = ()) -> Delivery:
     more = _further(table)
     ids = ("lot", "supplier", "product", "line", "machine", *(c for c in more if plain_name(c) in ORDERS))
     table = whole_ids(emptied(table, (*ids, "time", "image")), ids)
-    items, problems = _check(path, table, more)
+    items, problems, lots = _check(path, table, more)
     notes = [Problem(name, "table", note, "warning") for note in table.notes]
     problems = [*notes, *_misspelt(table, more), *problems]
     if not items and not any(p.severity == "error" for p in problems):
         raise UserError(f"{name}: no rows below the header; add one line an image")
     # Many are called just manifest.csv; then the folder's name says more.
     stem = path.resolve().parent.name if path.stem.lower() == "manifest" else path.stem
-    return Delivery(printable(stem), tuple(items), tuple(problems), more)
+    return Delivery(printable(stem), tuple(items), tuple(problems), more, lots)
 
 
 def _plain(path: Path, without: Sequence[Path]) -> Delivery:
@@ -127,14 +131,18 @@ def _misspelt(table: Table, more: tuple[str, ...]) -> list[Problem]:
     return found
 
 
-def _check(path: Path, table: Table, more: tuple[str, ...]) -> tuple[list[Item], list[Problem]]:
+def _check(path: Path, table: Table, more: tuple[str, ...]) -> tuple[list[Item], list[Problem], frozenset[str]]:
+    """The images, the problems, and the lots of all rows that are divided as the header is."""
     items: list[Item] = []
+    lots: set[str] = set()
     problems: list[Problem] = []
     seen = _Seen({}, {})
     for found, cells in table.records():
         row = {name: cells.get(name, "") for name in (*KNOWN, *more)}
         row["image"] = local_path(path.parent, row["image"])
         row |= {name: one_line(row[name]) for name in row if name in KNOWN[1:] or plain_name(name) in ORDERS}
+        if row["lot"] and not found.fault:
+            lots.add(printable(row["lot"]))
         ident, at = printable(row["image"] or found.where), f"{table.name}: {found.where}"
         image = path.parent / row["image"]
         fault = ("malformed-row", found.fault) if found.fault else _fault(image, row, seen)
@@ -151,7 +159,7 @@ def _check(path: Path, table: Table, more: tuple[str, ...]) -> tuple[list[Item],
             problems.append(Problem(ident, "bad-time", message, "warning"))
         known = {name: row[name] for name in ("lot", "supplier", "product", "line", "machine")}
         items.append(Item(image, row["image"], **known, time=time, more={name: row[name] for name in more}))
-    return items, problems
+    return items, problems, frozenset(lots)
 
 
 class _Seen(NamedTuple):

@@ -12,10 +12,9 @@ from jaxqc.data.readers import Reader
 from jaxqc.data.splits import apply_protocol, choose_protocol, read_ids, read_splits
 from jaxqc.errors import UserError, suggest
 from jaxqc.fields import range_of
-from jaxqc.lock import WRITING, locked
 from jaxqc.saliency.evaluate import Evaluation, evaluate_dataset, write_evaluation
 from jaxqc.saliency.model import Model
-from jaxqc.training.record import evaluation_folder
+from jaxqc.training.record import evaluation_place
 
 
 def evaluate(
@@ -54,12 +53,12 @@ def evaluate(
         data = open_data(data, layout_of(data, layout, own.layout), skip_bad=True, keys=keys or keys_of(own))
     data = with_span(data, range_of(own.range, "data.range"))
     part, protocol, named = chosen(data, split, protocol, model.config, None if run is None else Path(run))
-    folder = evaluation_folder(out, run, protocol, split, data=where or data.name)
+    place = evaluation_place(out, run, protocol, split, data=where or data.name)
     result = evaluate_dataset(model, part, protocol, named, size, progress)
     about = {"data": where, **result.about}
-    result = dataclasses.replace(result, about=about, folder=folder, coverage=coverage(data, part))
-    if folder is not None:
-        with locked(folder, wait=WRITING):
+    with place() as folder:
+        result = dataclasses.replace(result, about=about, folder=folder, coverage=coverage(data, part))
+        if folder is not None:
             write_evaluation(result, model, part, folder, worst)
     return result
 

@@ -6,12 +6,11 @@ from pathlib import Path
 from jaxqc.data.problems import printable
 from jaxqc.errors import UserError
 from jaxqc.fields import range_of
-from jaxqc.lock import WRITING, locked
 from jaxqc.semi.compare import checked_sizes, compare_sizes
 from jaxqc.semi.evaluate import SegmentationEvaluation, evaluate_part
 from jaxqc.semi.evaluation_set import Part, part_of
 from jaxqc.semi.model import Segmentation
-from jaxqc.training.record import evaluation_folder, write_measures
+from jaxqc.training.record import evaluation_place, write_measures
 
 
 def evaluate(
@@ -53,6 +52,7 @@ def evaluate(
         if size is not None or window is not None:
             raise UserError("--sizes: takes the place of --size and --window; give one of them")
         size = sizes[0]
+    place = evaluation_place(out, run, split, data=str(data))
     result = evaluate_part(model, part, size, window, progress)
     if sizes:
         others = [evaluate_part(model, part, other, None, progress) for other in sizes[1:]]
@@ -60,10 +60,9 @@ def evaluate(
         usable = {row["id"] for row in result.per_image[: 4 * model.batch]}
         images = [part.read(pair)[0] for pair in part.pairs if pair.image in usable]
         result = replace(result, sizes=compare_sizes(model, images, sizes, mious))
-    folder = evaluation_folder(out, run, split, data=str(data))
-    result = replace(result, about={"data": printable(data), **result.about}, folder=folder)
-    if folder is not None:
-        with locked(folder, wait=WRITING):
+    with place() as folder:
+        result = replace(result, about={"data": printable(data), **result.about}, folder=folder)
+        if folder is not None:
             write_evaluation(result, model, part, folder, worst)
     return result
 

@@ -77,10 +77,10 @@ def _listed(folder: Path) -> Lines:
     try:
         return read_lines(folder)
     except DamagedError as e:
-        raise UserError(_told(folder, e)) from e
+        raise UserError(_damaged(folder, e)) from e
 
 
-def _told(folder: Path, error: DamagedError) -> str:
+def _damaged(folder: Path, error: DamagedError) -> str:
     return f"{printable(folder)}: damaged ({error}); copy the whole folder again"
 
 
@@ -108,7 +108,7 @@ def drop_sums(folder: Path) -> None:
 def check_promise(folder: Path, record: dict[str, Any]) -> None:
     """Raises UserError where a folder's list is gone, which was there when this checkpoint's record was written."""
     if PROMISE.items() <= record.items() and not (folder / SUMS).is_file():
-        raise UserError(_told(folder, DamagedError(f"{SUMS} is missing")))
+        raise UserError(_damaged(folder, DamagedError(f"{SUMS} is missing")))
 
 
 def unlisted(folder: Path) -> str:
@@ -146,7 +146,7 @@ def check_folder(folder: Path) -> None:
                 if kept == 2 or lines == read_lines(folder):
                     raise
     except DamagedError as e:
-        raise UserError(_told(folder, e)) from e
+        raise UserError(_damaged(folder, e)) from e
 
 
 def _check_still(folder: Path, lines: Lines) -> None:
@@ -195,6 +195,6 @@ def _check_one(place: Path) -> tuple[int, list[str]]:
             covered |= {f"{inside}/{name}" for name in (SUMS, *names)}
             count += len(names)
     except DamagedError as e:
-        raise UserError(_told(place, e)) from e
+        raise UserError(_damaged(place, e)) from e
     rest = {_part_of(name) for name in every_file(place) if name not in covered and name != ".lock"}
     return count, sorted(rest) if lines else []

@@ -7,6 +7,7 @@ import json
 import platform
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +21,7 @@ from jaxqc.data.dataset import ArrayDataset, Dataset
 from jaxqc.data.tables.write import write_table
 from jaxqc.errors import UserError
 from jaxqc.fields import to_dict
-from jaxqc.lock import locked
+from jaxqc.lock import WRITING, locked
 from jaxqc.training.folder_sums import kept_file
 from jaxqc.version import __version__
 
@@ -107,6 +108,31 @@ def evaluation_folder(out: str | Path | None, run: str | Path | None, *names: st
     name = "-".join(("evaluation", *names))
     places = (Path(run) / (name if n == 1 else f"{name}-{n}") for n in itertools.count(1))
     return next(place for place in places if not _of_other_data(place, data))
+
+
+def evaluation_place(
+    out: str | Path | None, run: str | Path | None, *names: str, data: str = ""
+) -> Callable[[], contextlib.AbstractContextManager[Path | None]]:
+    """A context manager that holds the folder of an evaluation, chosen as by `evaluation_folder`.
+
+    It is entered here already: what could not be written is refused before anything is measured.
+
+    Raises:
+      UserError: as `evaluation_folder`; or the folder is in use, or cannot be written.
+    """
+    choose = partial(evaluation_folder, out, run, *names, data=data)
+
+    @contextlib.contextmanager
+    def held(note: Callable[[str], None] | None = None) -> Iterator[Path | None]:
+        while (folder := choose()) is not None:
+            with locked(folder, note, WRITING):
+                if choose() == folder:  # else an evaluation of other data was written there meanwhile
+                    yield folder
+                    return
+        yield None
+
+    with held(lambda line: None):  # the line comes when it is written
+        return held
 
 
 def _of_other_data(folder: Path, data: str) -> str:

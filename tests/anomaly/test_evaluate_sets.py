@@ -52,6 +52,13 @@ def test_the_fit_says_what_good_images_leave_open(fitted, model, boards):
         jaxqc.evaluate(model, Dataset("d", ("good", "hole"), open_data(boards).split("train").samples), progress=False)
 
 
+def test_a_folder_that_cannot_be_written_is_refused_before_anything_is_measured(model, boards, tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setattr("jaxqc.anomaly.report.evaluate_detector", None)
+    with pytest.raises(UserError, match=r"file/out: cannot write there .*; choose another --out"):
+        jaxqc.evaluate(model, boards, tmp_path / "file/out", progress=False)
+
+
 def test_test_images_alone_are_measured(model, boards, tested):
     alone, whole = (jaxqc.evaluate(model, data, progress=False) for data in (tested, boards))
     assert alone.metrics == whole.metrics

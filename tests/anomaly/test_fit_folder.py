@@ -48,7 +48,7 @@ def test_images(recipe, data):
 
 
 def left_by_a_killed_fit(folder):
-    for name in ("config.json", "meta.json", "golden.npz", "SHA256SUMS", ".lock", ".golden.npz.4711.part"):
+    for name in ("config.json", "meta.json", "golden.npz", "SHA256SUMS", ".lock", ".golden.npz.4194305.part"):
         folder.mkdir(exist_ok=True)
         (folder / name).write_text('{"backbone": {}, "detector": {}, "decision": {}}')
     (folder / "state" / "0.orbax-checkpoint-tmp").mkdir(parents=True)

@@ -1,5 +1,7 @@
 """Ledgers whose file, folder or mount may not be written: read with all that was kept, and never written."""
 
+import contextlib
+import itertools
 import os
 import shutil
 import sqlite3
@@ -91,6 +93,27 @@ def test_an_old_ledger_is_read_from_a_copy(folder, monkeypatch):
     assert "are read from a temporary copy" in notes[0]
 
 
+def test_a_file_that_is_written_while_it_is_copied_is_copied_again(folder, monkeypatch):
+    file, copy, copied = folder / "x.sqlite", shutil.copyfile, []
+    fill(file)
+
+    def copyfile(source, target):
+        copy(source, target)
+        copied.append(source)
+        fill(file, 9)  # all of it is there from the first time on
+
+    monkeypatch.setattr(read_only.shutil, "copyfile", copyfile)
+    source = read_only.copy_of(file)
+    with contextlib.closing(sqlite3.connect(source.address, uri=True)) as connection:
+        assert connection.execute("SELECT count(*) FROM inspections").fetchone() == (9,)
+    assert copied == [file, file]
+    source.remove()
+    stamps = itertools.count()
+    monkeypatch.setattr(read_only, "_stamp", lambda file: next(stamps))
+    with pytest.raises(UserError, match="was written whenever it was copied"):
+        read_only.copy_of(file)
+
+
 def test_a_write_by_another_in_between_is_noticed(folder, monkeypatch):
     file = folder / "x.sqlite"
     fill(file)
@@ -102,6 +125,14 @@ def test_a_write_by_another_in_between_is_noticed(folder, monkeypatch):
             other.add([finding(i) for i in range(5, 9)], MODEL)
         with pytest.raises(UserError, match="was written while it was read"):
             list(reader)
+        with pytest.raises(UserError, match="was written while"):
+            _read_what_looks_damaged(ledger, file)
+
+
+def _read_what_looks_damaged(ledger, file):
+    with ledger.database.reading() as connection:
+        fill(file, 10)
+        connection.exec_driver_sql("SELECT what FROM a_torn_page")
 
 
 def test_no_ledger_and_no_rights_are_said_in_one_line(folder, monkeypatch):

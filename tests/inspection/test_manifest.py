@@ -46,6 +46,13 @@ def test_a_csv_manifest(root):
     assert (third.time, third.more) == (None, {"shift": "late"})
 
 
+def test_lots_of_rows_that_are_left_out_are_known(root):
+    lines = (*LINES, "gone.png,L3,,,,,,", "a.png,L4,,,,,,", "c.png,L5,too,many,cells,in,this,row,of,it")
+    manifest = read_manifest(write(root, lines))
+    assert {item.lot for item in manifest.items} == {"L1", "L2"}
+    assert manifest.lots == {"L1", "L2", "L3", "L4"}
+
+
 def test_a_parquet_manifest_says_the_same(root):
 
     at = datetime.datetime(2026, 11, 21, 8, 30)

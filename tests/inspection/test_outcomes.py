@@ -126,7 +126,7 @@ def test_what_deserves_a_look_is_noted(ledger, tmp_path):
 def test_an_order_finds_its_lot_through_the_manifest_whenever_that_comes(ledger, tmp_path):
     bring(ledger, tmp_path, "order,returned\n77,yes\n78,no\n79,no\n")
     assert {s.lot: s.orders for s in sales_by_lot(ledger)} == {None: 3}
-    rows = [{"lot": "L1", "order": "77"}, {"lot": "L1", "order": "77"},
+    rows = [{"lot": "L1", "Order-ID": "77"}, {"lot": "L1", "order\nid": "77"},
             {"lot": "L1", "order": "78"}, {"lot": "L2", "order": "78"}]  # fmt: skip
     ledger.add([finding(i) for i in range(4)], MODEL, rows)
     # 78 went out with two lots, 79 is in no manifest: their lot is not known.

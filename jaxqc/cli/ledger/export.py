@@ -15,7 +15,9 @@ EXAMPLES = """\
 
 def add(verbs: Any) -> Parser:
     """Adds the verb's parser."""
-    parser = add_verb(verbs, "export", "Write images and defects as Parquet, CSV or COCO instances.", EXAMPLES)
+    parser = add_verb(
+        verbs, "export", "Write images, defects and sightings as Parquet or CSV, or COCO instances.", EXAMPLES
+    )
     add_ledger(parser)
     parser.add_argument("--out", required=True, metavar="DIR", help="folder of the files")
     formats = ("parquet", "csv", "coco")

@@ -98,8 +98,16 @@ class Database:
           UserError: what the database says, in one line.
         """
         stamp = self.source.stamp() if self.source else None
-        with self._begun() as connection, self._mended():
-            yield connection
+        try:
+            with self._begun() as connection, self._mended():
+                yield connection
+        except UserError:  # such as a file that looks damaged
+            self._check_unchanged(stamp)
+            raise
+        self._check_unchanged(stamp)
+
+    def _check_unchanged(self, stamp: tuple[int, int] | None) -> None:
+        """Raises UserError where a file that no lock can be had on was written since."""
         if self.source and self.source.stamp() != stamp:
             raise UserError(f"{self.name}: was written while it was read without a lock; read it again")
 

@@ -205,10 +205,10 @@ def _lots(connection: sa.Connection, model: str) -> list[Lot]:
     s, several = sightings.c, _in_several().subquery()
     time = sa.func.min(sa.func.coalesce(sa.func.nullif(s.time, ""), s.seen)).label("time")
     own = sa.select(s.lot_id, s.sha256, time).where(s.lot_id.is_not(None)).group_by(s.lot_id, s.sha256).subquery()
-    told = sa.select(sa.func.count(sa.func.nullif(s.supplier, "").distinct())).where(s.lot_id == lots.c.id)
+    named = sa.select(sa.func.count(sa.func.nullif(s.supplier, "").distinct())).where(s.lot_id == lots.c.id)
     query = (
         sa.select(lots, models.c.digest, sa.func.count().label("images"), sa.func.min(own.c.time).label("since"),
-                  told.scalar_subquery().label("told"), sa.func.count(several.c.sha256).label("shared"))
+                  named.scalar_subquery().label("named"), sa.func.count(several.c.sha256).label("shared"))
         .select_from(
             inspections.join(own, own.c.sha256 == inspections.c.sha256).join(lots, lots.c.id == own.c.lot_id)
             .join(models).outerjoin(several, several.c.sha256 == own.c.sha256)
@@ -218,7 +218,7 @@ def _lots(connection: sa.Connection, model: str) -> list[Lot]:
     )  # fmt: skip
     newest = {line["name"]: line for line in connection.execute(_only(query, model, None)).mappings()}
     return [
-        Lot(*(r[k] for k in ("name", "supplier", "product", "line", "digest", "images", "since", "told", "shared")))
+        Lot(*(r[k] for k in ("name", "supplier", "product", "line", "digest", "images", "since", "named", "shared")))
         for r in newest.values()
     ]
 

@@ -11,6 +11,8 @@ from urllib.parse import quote
 from jaxqc.errors import UserError
 
 _COPY = "copy.sqlite"
+_TRIES = 5
+"""Copies that are begun of a file which another process writes."""
 
 
 @dataclass(frozen=True)
@@ -24,8 +26,7 @@ class Source:
 
     def stamp(self) -> tuple[int, int]:
         """Time and size of `still`, which a writer changes."""
-        found = self.still.stat() if self.still else None
-        return (found.st_mtime_ns, found.st_size) if found else (0, 0)
+        return _stamp(self.still) if self.still else (0, 0)
 
     def remove(self) -> None:
         """Removes the copy."""
@@ -60,18 +61,24 @@ def copy_of(file: Path) -> Source:
     """A temporary copy of a file, with the WAL or journal beside it.
 
     Raises:
-      UserError: no room for it, or a file that may not be read.
+      UserError: no room for it, a file that may not be read, or one that is written all the time.
     """
-    source = empty_copy()
-    assert source.folder
-    try:
-        shutil.copyfile(file, source.folder / _COPY)
-        for path in filter(Path.is_file, _beside(file)):
-            shutil.copyfile(path, source.folder / path.name.replace(file.name, _COPY, 1))
-    except OSError as e:
+    for _ in range(_TRIES):
+        source = empty_copy()
+        assert source.folder
+        try:
+            before = _stamp(file)
+            shutil.copyfile(file, source.folder / _COPY)
+            for path in filter(Path.is_file, _beside(file)):
+                shutil.copyfile(path, source.folder / path.name.replace(file.name, _COPY, 1))
+            # A WAL may grow meanwhile. What was moved out of it into the file would be in neither copy.
+            if _stamp(file) == before:
+                return source
+        except OSError as e:
+            source.remove()
+            raise UserError(f"{file}: cannot be copied to {source.folder} to be read ({e.strerror or e})") from e
         source.remove()
-        raise UserError(f"{file}: cannot be copied to {source.folder} to be read ({e.strerror or e})") from e
-    return source
+    raise UserError(f"{file}: was written whenever it was copied to be read; try again when its writer has ended")
 
 
 def empty_copy() -> Source:
@@ -85,6 +92,11 @@ def empty_copy() -> Source:
     except OSError as e:
         raise UserError(f"{tempfile.gettempdir()}: no temporary folder can be made ({e.strerror or e})") from e
     return Source(_address(folder / _COPY), folder)
+
+
+def _stamp(file: Path) -> tuple[int, int]:
+    found = file.stat()
+    return found.st_mtime_ns, found.st_size
 
 
 def _beside(file: Path) -> list[Path]:

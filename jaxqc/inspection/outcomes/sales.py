@@ -8,6 +8,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from jaxqc.data.problems import seen_alike
+from jaxqc.data.tables.read import plain_name
+from jaxqc.inspection.ledger.queries import column_names
 from jaxqc.inspection.ledger.schema import columns, lots, outcomes, sightings
 from jaxqc.inspection.ledger.store import Ledger
 from jaxqc.inspection.manifest import ORDERS
@@ -58,7 +60,7 @@ def sales_by_lot(ledger: Ledger, product: str = "", line: str = "", since: str =
     named = (
         sa.select(columns.c.value.label("order_id"), sa.func.min(lots.c.name).label("lot"))
         .select_from(columns.join(sightings).join(lots))
-        .where(_names_order())
+        .where(_names_order(ledger))
         .group_by(columns.c.value)
         .having(sa.func.count(lots.c.id.distinct()) == 1)
         .subquery()
@@ -107,14 +109,14 @@ def order_examples(ledger: Ledger, count: int = 3) -> tuple[tuple[str, ...], tup
     """Some orders that name no lot, and some that the manifests' columns name: they join where they are equal."""
     o = outcomes.c
     asked = sa.select(o.order_id).where((o.lot == "") & (o.order_id != "")).distinct().limit(count)
-    named = sa.select(columns.c.value).where(_names_order() & (columns.c.value != "")).distinct().limit(count)
+    named = sa.select(columns.c.value).where(_names_order(ledger) & (columns.c.value != "")).distinct().limit(count)
     with ledger.database.reading() as connection:
         return tuple(connection.scalars(asked)), tuple(connection.scalars(named))
 
 
-def _names_order() -> sa.ColumnElement[bool]:
+def _names_order(ledger: Ledger) -> sa.ColumnElement[bool]:
     """True for a manifest's column of orders, as manifests may name it."""
-    return sa.func.replace(sa.func.lower(columns.c.name), " ", "_").in_(ORDERS)
+    return columns.c.name.in_([name for name in column_names(ledger) if plain_name(name) in ORDERS])
 
 
 def group_of(outcome: str, name: str, sales: Iterable[Sales]) -> Group:

@@ -65,15 +65,17 @@ def test_a_corrected_manifest_moves_lots_and_pictures(network, folder, images, t
         printed.append(capsys.readouterr().out)
     assert "1 images lay in another lot" in printed[1]
     assert "another lot" not in printed[0] + printed[2]
-    manifest.write_text("image,lot\n" + lines("CCBB") + f"{tmp_path}/bad.png,D\n{tmp_path}/copy.png,D\n")
+    manifest.write_text("image,lot\n" + lines("CCBB") + f"{tmp_path}/bad.png,D\n{tmp_path}/copy.png,D\ngone.png,E\n")
     for name in ("bad", "copy"):
         (tmp_path / f"{name}.png").write_text("no image")
     assert main(["inspect", *arguments]) == 1
-    assert "of lot 'D' no image could be inspected" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "of lot 'D' no image could be inspected" in said
+    assert "of lot 'E' no image could be inspected" in said
     with open(out / "problems.csv") as file:
         found = {Path(row["image"]).stem: (row["kind"], row["message"]) for row in csv.DictReader(file)}
     assert {name: kind for name, (kind, _) in found.items()} == {
-        "0": "corrected", "bad": "undecodable", "copy": "undecodable"}  # fmt: skip
+        "0": "corrected", "bad": "undecodable", "copy": "undecodable", "gone": "missing-file"}  # fmt: skip
     assert found["0"][1].endswith("A/0.png: lot was 'A', is 'C' now")
     with open(out / "lots.csv") as file:
         assert {row["lot"]: row["images"] for row in csv.DictReader(file)} == {"B": "2", "C": "2"}
