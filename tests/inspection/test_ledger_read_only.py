@@ -23,7 +23,7 @@ WITHOUT_RIGHTS = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """Of a ledger, and a place for temporary copies beside it."""
+    """A ledger's folder, and a place for temporary copies beside it."""
     (tmp_path / "kept").mkdir()
     (tmp_path / "temporary").mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
@@ -71,7 +71,7 @@ def test_what_only_the_wal_holds_is_read_too(folder, tmp_path, monkeypatch):
 
 
 def _refuse_once(connect):
-    """Of the driver's connections, the first cannot be made."""
+    """A driver whose first connection cannot be made."""
     refused = []
 
     def attempt(*args, **more):

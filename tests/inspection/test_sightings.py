@@ -1,4 +1,4 @@
-"""Where a delivery held a picture: corrections, pictures of several lots, copies, names without a path; all readers."""
+"""Sightings, the places where deliveries held a picture: corrections, several lots, copies, names without a path."""
 
 import csv
 from collections import Counter

@@ -31,7 +31,7 @@ def write(folder: Path, name: str, text: str) -> None:
 
 @pytest.fixture
 def run(tmp_path) -> Path:
-    """What a run of two checkpoints leaves, but for the weights."""
+    """The files that a run of two checkpoints leaves, but for the weights."""
     folder = tmp_path / "run"
     (folder / "splits").mkdir(parents=True)
     (folder / "splits" / "train.txt").write_text("a\nb\n")
