@@ -16,6 +16,8 @@ import jax
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
+from jaxqc.error_rates import ErrorRates
+
 Image = UInt8[np.ndarray, "h w c"]
 UNKNOWN = "defect"
 """Class of a defect where the model has no classes of defects."""
@@ -79,6 +81,8 @@ class Scorer:
     answer: Callable[[int, int, Any], Answer]
     span: tuple[float, float] | None = None
     """As `jaxqc.data.decode.read_image`."""
+    rates: ErrorRates | None = None
+    """Misses and false alarms; None = not measured."""
 
 
 def copies(model: Any, devices: Sequence[Any], *arrays: str) -> list[Any]:

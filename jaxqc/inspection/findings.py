@@ -18,6 +18,8 @@ Risk = Literal["low", "medium", "high"]
 VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 GRADES: tuple[Grade, ...] = get_args(Grade)
 RISKS: tuple[Risk, ...] = get_args(Risk)
+Action = Literal["accept", "review", "refuse"]
+ACTIONS: tuple[Action, ...] = get_args(Action)
 
 T = TypeVar("T")
 
@@ -112,6 +114,30 @@ class Finding:
 
 
 @dataclass(frozen=True)
+class Share:
+    """A lot's defective share, corrected for the model's misses and false alarms, with its interval."""
+
+    estimate: float
+    low: float
+    high: float
+    origin: str
+    """As `jaxqc.error_rates.ErrorRates.origin`."""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """The decision on a lot that costs least."""
+
+    action: Action
+    more: int
+    """Pieces that people should look at first; 0 unless `action` is `review`."""
+    cost: Mapping[str, float]
+    """Expected cost of each action, in the rules' unit."""
+    why: str
+    """One sentence."""
+
+
+@dataclass(frozen=True)
 class LotFinding:
     """The figures of a lot's images (`grading.grade_lot`)."""
 
@@ -139,6 +165,19 @@ class LotFinding:
     """Defects by class name."""
     supplier: str = ""
     product: str = ""
+    pieces: int = 0
+    """Pieces that its images show; what is counted in shares, intervals, plans and charts."""
+    rejected: int = 0
+    """Pieces rejected, by the model or by people."""
+    waiting: int = 0
+    """Pieces that wait for people's review."""
+    share: Share | None = None
+    """None where the model's misses have not been measured."""
+    decision: Decision | None = None
+    reasons: tuple[str, ...] = ()
+    """Rules that decided grade and risk, in words."""
+    copies: int = 0
+    """Its images that are copies of another one, in it or in another lot."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -153,7 +192,8 @@ class LotFinding:
         """
         _one_of(values, "grade", GRADES)
         _one_of(values, "risk", RISKS)
-        return _build(cls, values, verdicts=dict, composition=dict)
+        return _build(cls, values, verdicts=dict, composition=dict, reasons=tuple,
+                      share=lambda v: v and Share(**v), decision=lambda v: v and Decision(**v))  # fmt: skip
 
 
 def _plain(value: Any) -> Any:
