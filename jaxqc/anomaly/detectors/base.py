@@ -118,7 +118,7 @@ class BackboneConfig:
     """The frozen feature network."""
 
     name: str = "resnet50_cbam"
-    """A key of `jaxqc.models.resnet.BACKBONES`."""
+    """One of `jaxqc.models.backbones.backbone_names`."""
     weights: str = ""
     """A file (`.npz`, `.safetensors`, `.pth`) or a name that `jaxqc weights` lists; "" = that of the backbone."""
     layers: tuple[int, ...] = (1, 2, 3)
