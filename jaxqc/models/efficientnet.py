@@ -20,7 +20,7 @@ from jaxqc.nn.conv import DepthwiseBN, Norm, PointwiseBN, kernel_init, normalize
 from jaxqc.types import ArrayLike
 
 EPSILON = 1e-3
-"""Of its batch norms."""
+"""Epsilon of its batch norms."""
 STEM = 32
 # Kernel, stride, expansion, channels and blocks of each stage of size 0.
 _STAGES = (

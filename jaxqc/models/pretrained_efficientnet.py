@@ -70,11 +70,7 @@ def convert_lite(
     arrays = {name: array for name, array in arrays.items() if not name.endswith("num_batches_tracked")}
     sizes = {path: to_file(path, np.empty(shape, np.bool_)).shape for path, shape in shapes.items()}
     wanted: list[dict[str, Shape]] = [
-        {
-            file_name(path, blocks, timm): to_file(path, np.empty(shape, np.bool_)).shape
-            for path, shape in shapes.items()
-        }
-        for timm in (False, True)
+        {file_name(path, blocks, timm): size for path, size in sizes.items()} for timm in (False, True)
     ]
     place = find_encoder(arrays, wanted, model, prefix)
     arrays, outside = place.split(arrays)
