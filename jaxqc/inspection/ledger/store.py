@@ -147,7 +147,7 @@ class Ledger:
 
     def count(self) -> dict[str, int]:
         """Rows of each table."""
-        tables = [models, lots, inspections, sightings, defects, schema.outcomes]
+        tables = [models, lots, inspections, sightings, defects, schema.outcomes, schema.reviews, schema.uninspected]
         with self.database.reading() as connection:
             return {t.name: connection.scalar(sa.select(sa.func.count()).select_from(t)) or 0 for t in tables}
 
