@@ -2,7 +2,8 @@
 
 An inspection is of bytes by a model. A sighting is of bytes in a delivery: under which path, in which lot. So the same
 picture may lie in several lots, and a lot is corrected without another inspection. A lot's supplier, product and line
-are the last that any of its images brought; each sighting keeps its own as well.
+are the last that any of its images brought; each sighting keeps its own as well. A review is a person's verdict on
+bytes, whatever model inspected them: an event, never changed, of which the latest counts (`reviews`).
 """
 
 from typing import Any
@@ -128,6 +129,17 @@ outcomes = sa.Table(
     sa.Column("complained", sa.Integer),
     *_floats("rating", nullable=True),
     _text("time"),  # UTC, ISO 8601
+)
+
+reviews = sa.Table(
+    "reviews",
+    metadata,
+    _key(),
+    sa.Column("sha256", sa.String(64), nullable=False),
+    sa.Column("verdict", sa.String(8), nullable=False),  # pass, reject; undone takes back what was said before
+    *[_text(name) for name in ("class_name", "person", "note")],
+    sa.Column("time", sa.Text, nullable=False),  # UTC, ISO 8601
+    sa.Index("reviews_by_sha256", "sha256"),
 )
 
 
