@@ -2,8 +2,9 @@
 
 An inspection is of bytes by a model. A sighting is of bytes in a delivery: under which path, in which lot. So the same
 picture may lie in several lots, and a lot is corrected without another inspection. A lot's supplier, product and line
-are the last that any of its images brought; each sighting keeps its own as well. What people say of a picture, and
-what could not be inspected, stands in tables of its own.
+are the last that any of its images brought; each sighting keeps its own as well. A review is a person's verdict on
+bytes, whatever model inspected them: an event, never changed, of which the latest counts (`reviews`). What could not be
+inspected stands in `uninspected`, until the same delivery is inspected again or another one mends the file.
 """
 
 from typing import Any
@@ -137,15 +138,6 @@ outcomes = sa.Table(
     *_floats("rating", nullable=True),
     _text("time"),  # UTC, ISO 8601
 )
-reviews = sa.Table(
-    "reviews",
-    metadata,
-    _key(),
-    sa.Column("sha256", sa.String(64), nullable=False, index=True),
-    sa.Column("verdict", sa.String(8), nullable=False),  # a person's: pass or reject; a picture's last row counts
-    *[_text(name) for name in ("class_name", "person", "note")],
-    sa.Column("time", sa.Text, nullable=False),  # UTC, ISO 8601
-)
 uninspected = sa.Table(
     "uninspected",
     metadata,
@@ -156,6 +148,16 @@ uninspected = sa.Table(
     _text("lot"),  # a name: a lot without any picture has no row in `lots`
     *[sa.Column(name, sa.Text, nullable=False) for name in ("kind", "message")],
     sa.Column("seen", sa.Text, nullable=False),  # last, UTC, ISO 8601
+)
+reviews = sa.Table(
+    "reviews",
+    metadata,
+    _key(),
+    sa.Column("sha256", sa.String(64), nullable=False),
+    sa.Column("verdict", sa.String(8), nullable=False),  # pass, reject; undone takes back what was said before
+    *[_text(name) for name in ("class_name", "person", "note")],
+    sa.Column("time", sa.Text, nullable=False),  # UTC, ISO 8601
+    sa.Index("reviews_by_sha256", "sha256"),
 )
 
 
