@@ -157,7 +157,7 @@ def _entries(connection: sa.Connection, model: str, lot: str | None, with_defect
                 parts.setdefault(part["inspection_id"], []).append(defect_of(part))
         places: dict[str, list[Any]] = {}
         sums = sorted({line["sha256"] for line in lines})
-        said = people_on(connection, sums)
+        said, names = people_on(connection, sums), _names(connection, sums)
         for one in _sighted(connection, sums, lot):
             places.setdefault(one["sha256"], []).append(one)
         further = _further(connection, [one["id"] for some in places.values() for one in some])
@@ -165,8 +165,15 @@ def _entries(connection: sa.Connection, model: str, lot: str | None, with_defect
             for one in places.get(line["sha256"], ()):
                 row = {name: one[name] for name in ("lot", "time", "piece", *PLACE) if one[name]}
                 finding = finding_of(line, one["image"], parts.get(line["id"], ()))
-                yield Entry(line["id"], line["digest"], finding, line["inspected"],
-                            row | further.get(one["id"], {}), said.get(line["sha256"], {}))  # fmt: skip
+                yield Entry(
+                    line["id"],
+                    line["digest"],
+                    finding,
+                    line["inspected"],
+                    row | further.get(one["id"], {}),
+                    said.get(line["sha256"], {}),
+                    max(0, names.get(line["sha256"], 0) - 1),
+                )
 
 
 def _sighted(connection: sa.Connection, sha256s: list[str], lot: str | None) -> Iterator[Any]:
@@ -181,6 +188,13 @@ def _sighted(connection: sa.Connection, sha256s: list[str], lot: str | None) -> 
             if line["lot_id"] not in there and (line["lot_id"] or not there):
                 yield line
             there.add(line["lot_id"])
+
+
+def _names(connection: sa.Connection, sha256s: list[str]) -> Counter[str]:
+    """Number of names that each picture has in lots."""
+    s = sightings.c
+    named = sa.select(s.sha256, s.lot_id, s.image).where(s.sha256.in_(sha256s), s.lot_id.is_not(None)).distinct()
+    return Counter(connection.scalars(named))
 
 
 def _further(connection: sa.Connection, ids: list[int]) -> dict[int, dict[str, str]]:
