@@ -19,6 +19,7 @@ from jaxqc import api
 from jaxqc.cli import main
 from jaxqc.errors import UserError
 from jaxqc.inspection import stream
+from jaxqc.inspection.ledger.listings import listings
 from jaxqc.inspection.ledger.store import open_ledger
 from jaxqc.inspection.report import Gallery
 from jaxqc.inspection.report.collect import collect
@@ -82,6 +83,22 @@ def test_a_corrected_manifest_moves_lots_and_pictures(network, folder, images, t
     assert {lot for lot, _ in shown(out)} == {"B", "C"}
     kept = [json.loads(file.read_text()) for file in (out / "gallery").glob("*/*.json")]
     assert sorted(about["lot"] for about in kept) == ["B", "B", "C", "C"]
+    with open_ledger(out / "ledger.sqlite", create=False) as ledger:
+        assert {lot: found.words() for lot, found in listings(ledger).items()} == {
+            **{lot: "2 images listed, 2 inspected" for lot in "BC"},
+            "D": "2 images listed, 0 inspected, 2 broken",
+            "E": "1 image listed, 0 inspected, 1 missing",
+        }
+    # Its folder's name says less than the manifest did; the rule on names is new.
+    arguments[3] = str(images / "A")
+    assert main(["inspect", *arguments, "--piece", "^[45]"]) == 0
+    said = capsys.readouterr().err
+    assert "4 times: 0.png: lot 'C' of its manifest stays; its folder says 'A'" in said
+    assert "4 of 6 file names do not match and are pieces of their own, such as '0.png', '1.png', '2.png'" in said
+    assert "6 images show 6 pieces" in said
+    with open(out / "lots.csv") as file:
+        assert {row["lot"]: (row["images"], row["pieces"]) for row in csv.DictReader(file)} == {
+            lot: ("2", "2") for lot in "ABC"}  # fmt: skip
 
 
 def test_two_inspections_do_not_share_a_folder(network, images, tmp_path):
