@@ -111,6 +111,11 @@ def test_copies_are_listed_with_their_places_and_alarm_where_they_show_other_pie
         ("lots", True, [("A", "3", "3.png"), ("B", "9", "9.png")]),
         ("files", False, [("A", "", "x.png"), ("A", "", "y.png")]),
     ]
+    assert [copy.words() for copy in found] == [
+        "one photo shows pieces '1' and '2' of lot 'A' (1.png, 2.png): not all of them were seen",
+        "one photo lies in lots 'A' (3.png) and 'B' (9.png)",
+        "one picture has 2 names in lot 'A' (x.png, y.png) and counts once",
+    ]
     assert found[0].suppliers == ("North",)
     assert found[1].suppliers == ("North", "South")  # the lot's, where the image names none
     assert copies(ledger, "none") == []
@@ -163,4 +168,5 @@ def test_the_order_of_lots_is_known_from_the_manifest_s_times_alone(ledger):
     ledger.add([picture(i) for i in range(3)], MODEL, seen=[
         seen(0, "A"), seen(1, "B"), seen(2, "B", time="2999-01-01T00:00:00+00:00")])  # fmt: skip
     assert {name: lot.timed for name, (lot, _) in lots(ledger).items()} == {"A": False, "B": True}
+    assert [row.when for row in supplier_rows(lots(ledger).values())] == [None, "2999-01-01T00:00:00+00:00"]
     assert lots(ledger)["B"][0].since == "2999-01-01T00:00:00+00:00"  # not the moment when another image was seen

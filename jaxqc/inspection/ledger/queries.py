@@ -6,13 +6,13 @@ there, and once in every lot that holds it. What is graded are the pieces that t
 
 import itertools
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 
-from jaxqc.error_rates import ORIGINS, ErrorRates
+from jaxqc.error_rates import ErrorRates, best
 from jaxqc.inspection.acceptance.grading import lot_figures
 from jaxqc.inspection.acceptance.suppliers import LotRow
 from jaxqc.inspection.findings import Defect, LotFinding
@@ -106,14 +106,16 @@ def shared_pictures(ledger: Ledger) -> int:
 def lot_findings(ledger: Ledger, rules: GradeRules, model: str = "") -> Iterator[tuple[Lot, LotFinding]]:
     """Each lot with its figures, grade and risk by these rules; one lot's numbers are in memory."""
     with ledger.database.reading() as connection:
-        rates = {m.digest: _rates(m.details) for m in connection.execute(sa.select(models))}
+        counted = {m.digest: m.details.get("error_rates", ()) for m in connection.execute(sa.select(models))}
+        rates = {digest: best(ErrorRates.from_dict(one) for one in some) for digest, some in counted.items()}
         for lot in _lots(connection, model):
             yield lot, _figures(connection, lot, rules, rates[lot.model])
 
 
 def supplier_rows(found: Iterable[tuple[Lot, LotFinding]]) -> list[LotRow]:
-    """Rows for `suppliers.summarise`, from `lot_findings`."""
-    return [LotRow(lot.supplier, lot.name, finding.pieces, finding.defective, lot.since) for lot, finding in found]
+    """Rows for `suppliers.summarise`, from `lot_findings`; the order of lots is only that of the manifest's times."""
+    when = lambda lot: lot.since if lot.timed else None
+    return [LotRow(lot.supplier, lot.name, f.pieces, f.defective, when(lot)) for lot, f in found]
 
 
 def verdicts(ledger: Ledger, lot: Lot) -> list[str]:
@@ -245,9 +247,3 @@ def _figures(connection: sa.Connection, lot: Lot, rules: GradeRules, rates: Erro
     return lot_figures(lot.name, pieces.severities, pieces.verdicts, images.ratios, images.densities,
                        images.composition, rules, rates=rates, called=pieces.called, judged=pieces.judged,
                        supplier=lot.supplier, product=lot.product, copies=lot.shared + lot.again)  # fmt: skip
-
-
-def _rates(details: Mapping[str, Any]) -> ErrorRates | None:
-    """The most telling of a model's error rates."""
-    found = [ErrorRates.from_dict(one) for one in details.get("error_rates", ())]
-    return min(found, key=lambda one: (not one.defective, ORIGINS.index(one.origin)), default=None)

@@ -44,6 +44,8 @@ def test_again_adds_nothing_and_more_images_only_themselves(network, images, tmp
     assert (more.new, more.known) == (1, 14)
     assert len(lines_of(out)) == 12
     assert {lot.name: (lot.images, lot.shared) for lot, _ in more.lots} == {"A": (6, 1), "B": (6, 1), "C": (2, 2)}
+    assert [line for line in more.warnings if "photo" in line or "picture" in line] == [
+        "2 times: one photo lies in lots 'A' (A/0.png, A/copy.png) and 'C' (C/0.png)"]  # fmt: skip
     assert shown(out) >= {("A", "A/0.png"), ("C", "C/0.png"), ("B", "B/more.png"), ("C", "C/more.png")}
 
 
@@ -71,6 +73,7 @@ def test_a_corrected_manifest_moves_lots_and_pictures(network, folder, images, t
         (tmp_path / f"{name}.png").write_text("no image")
     assert main(["inspect", *arguments]) == 1
     said = capsys.readouterr().err
+    assert "note: lot" not in said
     assert "of lot 'D' no image could be inspected" in said
     assert "of lot 'E' no image could be inspected" in said
     with open(out / "problems.csv") as file:
