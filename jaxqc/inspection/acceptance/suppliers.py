@@ -46,13 +46,19 @@ class Supplier:
     """The figures of one supplier (`summarise`)."""
 
     supplier: str
+    """Name of the supplier."""
     lots: int
+    """Lots of the supplier."""
     inspected: int
+    """Pieces of all lots."""
     defective: float
+    """Pieces counted as defective."""
     pass_rate: float
+    """Share of pieces not counted as defective."""
     low: float
+    """Lower limit of the pass rate's Clopper–Pearson interval."""
     high: float
-    """Share of pieces not counted as defective, and its Clopper–Pearson interval."""
+    """Upper limit of the pass rate's Clopper–Pearson interval."""
     stability: float | None
     """`stability_index`; None where it cannot be estimated."""
     trend: str
