@@ -59,7 +59,8 @@ function defectRow(defect, i, box) {
   const area = mm ? `${defect.area_mm2.toFixed(1)} mm²` : `${defect.area} px`;
   const name = element("td");
   name.append(element("bdi", defect.name));
-  row.append(element("td", i + 1, "n"), name, element("td", percent(defect.probability, 0), "n"), element("td", area, "n"),
+  const sure = defect.probability === null ? "" : percent(defect.probability, 0);
+  row.append(element("td", i + 1, "n"), name, element("td", sure, "n certainty"), element("td", area, "n"),
     element("td", size, "n"), element("td", `${defect.mean.toFixed(2)} (peak ${defect.peak.toFixed(2)})`, "n"));
   const light = (on) => box?.classList.toggle("lit", on);
   for (const name of ["mouseenter", "focus"]) row.addEventListener(name, () => light(true));
@@ -86,7 +87,10 @@ function show(shot) {
   facts.replaceChildren(shot.querySelector(".verdict").cloneNode(true),
     ` · severity ${about.severity.toFixed(2)} · score ${about.score} · ${about.count} defect${about.count === 1 ? "" : "s"} on ${percent(about.ratio, 2)} of ${about.width}\u00a0×\u00a0${about.height}\u00a0px`);
   const tbody = viewer.querySelector(".parts tbody");
+  // A share of pixels is no probability, and many models have neither: the column has the name that the model gives it.
+  viewer.querySelector("th.certainty").textContent = about.certainty;
   tbody.replaceChildren(...about.defects.map((d, i) => defectRow(d, i, boxes[i])));
+  for (const cell of viewer.querySelectorAll(".certainty")) cell.hidden = !about.certainty;
   viewer.querySelector(".parts").hidden = !about.defects.length;
   const rest = about.count - about.defects.length;
   $("viewer-rest").textContent = !about.count ? "No defect was found." : rest ? `${rest} smaller one${rest === 1 ? "" : "s"} not listed.` : "";
