@@ -107,7 +107,7 @@ def lot_findings(ledger: Ledger, rules: GradeRules, model: str = "") -> Iterator
 
 def supplier_rows(found: Iterable[tuple[Lot, LotFinding]]) -> list[LotRow]:
     """Rows for `suppliers.summarise`, from `lot_findings`."""
-    return [LotRow(lot.supplier, lot.name, finding.images, finding.defective, lot.since) for lot, finding in found]
+    return [LotRow(lot.supplier, lot.name, finding.pieces, finding.defective, lot.since) for lot, finding in found]
 
 
 def verdicts(ledger: Ledger, lot: Lot) -> list[str]:
@@ -227,12 +227,12 @@ def _figures(connection: sa.Connection, lot: Lot, rules: GradeRules) -> LotFindi
     c = inspections.c
     query = sa.select(c.severity, c.area_ratio, c.density, c.verdict, c.composition).order_by(c.id)
     numbers: list[tuple[float, float, float]] = []
-    verdicts: Counter[str] = Counter()
+    verdicts: list[str] = []
     composition: Counter[str] = Counter()
     for line in connection.execute(_only(query, lot.model, lot.name)).yield_per(CHUNK):
         numbers.append((line.severity, line.area_ratio, line.density))
-        verdicts[line.verdict] += 1
+        verdicts.append(line.verdict)
         composition.update(line.composition)
     severities, ratios, densities = np.array(numbers, np.float64).T
-    return lot_figures(lot.name, severities, ratios, densities, verdicts, composition, rules, supplier=lot.supplier,
+    return lot_figures(lot.name, severities, verdicts, ratios, densities, composition, rules, supplier=lot.supplier,
                        product=lot.product)  # fmt: skip

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -137,7 +137,7 @@ def collect(
       UserError: what the ledger says; an AQL that ISO 2859-1 does not have; a lot that the ledger does not have.
     """
     found = list(lot_findings(ledger, rules, model))
-    views = [LotView(0, lot, _counted(figures)) for lot, figures in found]
+    views = [LotView(0, lot, figures) for lot, figures in found]
     # The switching rules look at all lots of a supplier, also at those that the report leaves out.
     for supplier in _suppliers(views, rules):
         _decide(ledger, supplier, rules, aql)
@@ -180,13 +180,6 @@ def _worst_first(view: LotView) -> tuple[int, float, float, str]:
     return -RISKS.index(f.risk), -(f.share.estimate if f.share else f.fraction), f.quality, view.lot.name
 
 
-def _counted(figures: LotFinding) -> LotFinding:
-    if figures.pieces:
-        return figures
-    v = figures.verdicts
-    return replace(figures, pieces=figures.images, rejected=v["reject"], waiting=v["review"])
-
-
 def _chosen(views: list[LotView], names: Sequence[str], ledger: str) -> list[LotView]:
     known = {view.lot.name for view in views}
     for name in names:
@@ -209,7 +202,7 @@ def _outcomes(ledger: Ledger, found: Sequence[tuple[Lot, LotFinding]]) -> Outcom
 
 
 def _defective(ledger: Ledger, lot: Lot, rules: GradeRules) -> list[bool]:
-    counted = ("reject", "review") if rules.verdict.review_counts else ("reject",)
+    counted = ("reject", "review") if rules.verdict.review_counts or rules.lots.review_weight > 0 else ("reject",)
     return [verdict in counted for verdict in verdicts(ledger, lot)]
 
 
@@ -219,7 +212,7 @@ def _suppliers(views: Sequence[LotView], rules: GradeRules) -> list[SupplierView
     for figures in summarise(rows, rules.lots.confidence):
         own = [view for view in views if view.lot.supplier == figures.supplier]
         own.sort(key=lambda view: (view.lot.since, view.lot.name))
-        n = np.array([view.figures.images for view in own])
+        n = np.array([view.figures.pieces for view in own])
         d = np.array([view.figures.defective for view in own])
         out.append(SupplierView(figures, own, p_chart(n, d), ewma(n, d)))
     return out
