@@ -38,6 +38,8 @@ def environment() -> "jinja2.Environment":
     made.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "allow_nan": False}
     made.filters |= {
         "pct": lambda share, digits=1: f"{100 * share:.{digits}f} %",
+        "span": span,
+        "sentence": sentence,
         "many": lambda n: Markup(many(n)),
         "cost": lambda value: f"{value:.0f}" if value >= COSTLY else f"{value:.3g}",
         "when": lambda text: text[:16].replace("T", " "),
@@ -59,6 +61,26 @@ def many(n: float) -> str:
     """
     text = f"{n:,.0f}" if float(n).is_integer() else f"{n:,.1f}"
     return text.replace(",", "\u202f") if n >= 10_000 else text.replace(",", "")
+
+
+def span(low: float, high: float, digits: int = 1) -> str:
+    """An interval of shares as text.
+
+    Examples:
+      >>> span(0.106, 0.293)
+      '10.6 to 29.3 %'
+    """
+    return f"{100 * low:.{digits}f} to {100 * high:.{digits}f} %"
+
+
+def sentence(text: str) -> str:
+    """A reason as a sentence of its own.
+
+    Examples:
+      >>> sentence("grade D: half of the pieces are defective")
+      'Grade D: half of the pieces are defective.'
+    """
+    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) or not text else ".")
 
 
 def plural(n: int, one: str, several: str = "") -> str:
