@@ -48,6 +48,8 @@ class Entry:
     """UTC, ISO 8601."""
     row: dict[str, str]
     """lot, supplier, product, line, machine, time, piece and the further columns: those that are known."""
+    review: Mapping[str, str] = field(default_factory=dict)
+    """A person's verdict that counts, with class_name, person, note and time; {} where there is none."""
 
 
 class Kept(NamedTuple):
