@@ -10,16 +10,18 @@ from jaxqc.data.problems import printable
 from jaxqc.errors import UserError, suggest
 from jaxqc.inspection.acceptance.suppliers import Chart, Supplier, ewma, p_chart, summarise
 from jaxqc.inspection.findings import RISKS, LotFinding
+from jaxqc.inspection.ledger.copies import Copy, copies
+from jaxqc.inspection.ledger.listings import Listing, left_out, listings, without_images
 from jaxqc.inspection.ledger.queries import (
     Lot,
     lot_findings,
     lots_of,
-    shared_pictures,
     supplier_rows,
     verdicts,
     without_lot,
 )
 from jaxqc.inspection.ledger.store import Ledger
+from jaxqc.inspection.manifest import LeftOut
 from jaxqc.inspection.outcomes.rates import OutcomeReport, report_of
 from jaxqc.inspection.report.acceptance import AQL, Acceptance, decide
 from jaxqc.inspection.report.gallery import Gallery, Picture
@@ -43,6 +45,7 @@ class LotView:
     acceptance: Acceptance | None = None
     stopped: bool = False
     """Sampling was discontinued before it: all of it is to be inspected."""
+    listing: Listing | None = None
     pictures: list[Picture] = field(default_factory=list)
     kept: int = 0
     """Pictures of it that are worth showing; not all of them may be in `pictures`."""
@@ -91,8 +94,14 @@ class Report:
     loose: LotView | None
     """Pictures of images without a lot; their lot has no figures that would mean anything."""
     loose_images: int
-    shared: int
-    """Pictures that lie in more than one lot."""
+    copies: list[Copy]
+    """Pictures that stand in several places, the most alarming first."""
+    lost: list[LeftOut]
+    """Entries of deliveries that could not be inspected."""
+    listings: dict[str, Listing]
+    """What deliveries listed, by lot; "" = entries without one."""
+    unseen: list[str]
+    """Lots of which no image could be inspected."""
     suppliers: list[SupplierView]
     classes: list[ClassView]
     cards: list[ModelCard]
@@ -151,6 +160,10 @@ def collect(
     used = {view.lot.model for view in views} | ({model} if model else set())
     every = bool(loose) and not model
     cards = [model_card(m, rules.lots.confidence) for m in ledger.models() if m.digest in used or every]
+    wanted = lambda *names: not lots or not {*names}.isdisjoint(lots)
+    listed = {name: one for name, one in listings(ledger).items() if wanted(name)}
+    for view in views:
+        view.listing = listed.get(view.lot.name)
     count = lambda verdict, name: loose_verdicts[verdict] + sum(getattr(view.figures, name) for view in views)
     return Report(
         images=loose_verdicts.total() + sum(view.figures.images for view in views),
@@ -160,7 +173,10 @@ def collect(
         every_lot=views,
         loose=loose,
         loose_images=loose_verdicts.total(),
-        shared=shared_pictures(ledger),
+        copies=[c for c in copies(ledger, model) if wanted(*(place.lot for place in c.places))],
+        lost=[entry for entry in left_out(ledger) if wanted(entry.lot)],
+        listings=listed,
+        unseen=without_images(listed.values()),
         suppliers=_suppliers(views, rules),
         classes=_classes(views, loose_classes),
         cards=cards,

@@ -4,11 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from jaxqc.error_rates import ORIGINS, ErrorRates
-from jaxqc.errors import UserError
-from jaxqc.inspection.acceptance.grading import clopper_pearson
+from jaxqc.error_rates import ORIGINS, ErrorRates, best
+from jaxqc.inspection.acceptance.misses import measured
 from jaxqc.inspection.ledger.store import ModelInfo
-from jaxqc.inspection.report.templating import flat, many, plural, value_text
+from jaxqc.inspection.report.templating import flat, many, plural, span, value_text
 
 COUNTS = {"fit": "Fitted on", "train": "Trained on"}
 """Detail that counts the images a model was made from, and the words for it."""
@@ -33,19 +32,16 @@ class ModelCard:
 
 
 def rates_of(details: Mapping[str, Any]) -> ErrorRates | None:
-    """A model's misses and false alarms as its details hold them; None where none are there, or not readable ones.
+    """The most telling of a model's misses and false alarms; None where none are there.
 
     Examples:
-      >>> rates_of({"error_rates": {"found": 9, "defective": 10, "false": 0, "good": 5, "origin": "labelled images"}}).tpr
+      >>> rates_of({"error_rates": [ErrorRates(9, 10, 0, 5, "labelled images").to_dict()]}).tpr
       0.9
       >>> rates_of({}) is None
       True
     """
-    found = details.get("error_rates")
-    try:
-        return ErrorRates.from_dict(found) if isinstance(found, Mapping) else None
-    except (UserError, TypeError):
-        return None
+    found = details.get("error_rates", ())
+    return best(ErrorRates.from_dict(one) for one in found) if isinstance(found, list) else None
 
 
 def proved(rates: ErrorRates | None) -> bool:
@@ -55,7 +51,7 @@ def proved(rates: ErrorRates | None) -> bool:
       >>> proved(None), proved(ErrorRates(9, 10, 0, 5, "pasted defects")), proved(ErrorRates(9, 10, 0, 5, "labelled images"))
       (False, False, True)
     """
-    return rates is not None and rates.defective > 0 and rates.good > 0 and rates.origin != ORIGINS[-1]
+    return rates is not None and measured(rates) and rates.origin != ORIGINS[-1]
 
 
 def certainty(details: Mapping[str, Any]) -> str:
@@ -136,17 +132,18 @@ def _rates(rates: ErrorRates | None, confidence: float) -> list[tuple[str, str]]
         return [("Misses", "Not measured."), ("False alarms", "Not measured.")]
     where = f"measured on {rates.origin}{f' ({rates.data})' if rates.data else ''}"
 
-    def line(count: int, total: int, what: str) -> str:
+    def line(count: int, total: int, what: str, limits: tuple[float, float]) -> str:
         if not total:
             return "Not measured."
-        low, high = clopper_pearson(count, total, confidence)
-        share = f"{100 * count / total:.1f} %; {100 * confidence:g} % interval {100 * low:.1f} to {100 * high:.1f} %"
+        share = f"{100 * count / total:.1f} %; {100 * confidence:g} % interval {span(*limits)}"
         return f"{many(count)} of {many(total)} {what} ({share}), {where}."
 
-    missed = line(rates.defective - rates.found, rates.defective, "defective images passed")
+    low, high = rates.interval("tpr", confidence)
+    missed = line(rates.defective - rates.found, rates.defective, "defective images passed", (1 - high, 1 - low))
     if rates.origin == ORIGINS[-1] and rates.defective:
         missed += " Real defects may be missed more often."
-    return [("Misses", missed), ("False alarms", line(rates.false, rates.good, "good images were called"))]
+    alarms = line(rates.false, rates.good, "good images were called defective", rates.interval("fpr", confidence))
+    return [("Misses", missed), ("False alarms", alarms)]
 
 
 def _unmeasured(rates: ErrorRates | None, metrics: bool) -> tuple[str, ...]:

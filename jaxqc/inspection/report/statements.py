@@ -1,17 +1,20 @@
 """The top of a report: what must be known before anything else is read, a sentence each, the gravest first."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from jaxqc.inspection.acceptance.misses import statement
+from jaxqc.error_rates import statement
 from jaxqc.inspection.report.collect import LotView, Report, SupplierView
 from jaxqc.inspection.report.model_card import proved, rates_of
-from jaxqc.inspection.report.templating import many, plural
+from jaxqc.inspection.report.templating import many, plural, sentence
 
 Level = Literal["alarm", "warning", "note"]
 MANY_WAIT, SOME_WAIT = 0.5, 0.2
 """Shares of pieces that wait for review: from the first on the page begins with it, from the second on it is said."""
+
+FOUND = 0.5
+"""The lower limit of the share of defective images found below which the page warns."""
 
 
 @dataclass(frozen=True)
@@ -55,10 +58,15 @@ def _misses(report: Report) -> list[Statement]:
     out = []
     for card in report.cards:
         rates = rates_of(card.info.details)
-        whose = f"Model {card.info.name or card.info.digest[:12]}: " if len(report.cards) > 1 else ""
-        level: Level = "note" if proved(rates) else "alarm"
-        head = "Misses" if rates is not None and rates.defective else "Misses not measured"
-        out.append(Statement(level, head, whose + statement(rates, report.rules.lots.confidence)))
+        text = statement(rates, report.rules.lots.confidence)
+        text = f"it {text}" if text.startswith("finds") else text
+        if len(report.cards) > 1:
+            text = f"model {card.info.name or card.info.digest[:12]}: {text}"
+        # A model that was measured may still miss much: that is a warning where the interval reaches half.
+        sure = rates is not None and proved(rates)
+        level: Level = "alarm" if not sure else "warning" if rates.interval("tpr")[0] < FOUND else "note"
+        head = "Misses are counted in" if sure else "No all-clear"
+        out.append(Statement(level, head, sentence(text)))
     return out
 
 
@@ -80,11 +88,37 @@ def _lots(report: Report) -> list[Statement]:
 
 
 def _copies(report: Report) -> list[Statement]:
-    return []
+    out = []
+    again = [copy for copy in report.copies if copy.alarm]
+    if again:
+        pieces = sum(copy.kind == "pieces" for copy in again)
+        parts = [f"{many(n)} {where}" for n, where in (
+            (pieces, "for several pieces of one lot"), (len(again) - pieces, "in several lots")) if n]  # fmt: skip
+        text = f"{plural(len(again), 'photo')} used again: {' and '.join(parts)}. A photo shows one piece, so some were never seen."
+        names = {place.lot for copy in again for place in copy.places}
+        lots = tuple(view for view in report.every_lot if view.lot.name in names)
+        out.append(Statement("alarm", "Copied photos", text, lots))
+    if len(report.copies) > len(again):
+        text = f"{plural(len(report.copies) - len(again), 'picture')} under several names in one lot, each counted once."
+        out.append(Statement("note", "Copies", text))
+    return out
 
 
 def _lost(report: Report) -> list[Statement]:
-    return []
+    lists = report.listings.values()
+    missing, broken, other = (sum(getattr(one, name) for one in lists) for name in ("missing", "broken", "other"))
+    out = []
+    if missing or broken or other:
+        kinds = ((missing, "missing"), (broken, "broken"), (other, "left out for other reasons"))
+        parts = ", ".join(f"{many(n)} {name}" for n, name in kinds if n)
+        text = f"{plural(sum(one.listed for one in lists), 'image')} listed: {parts}. None of them is counted below."
+        lots = tuple(v for v in report.every_lot if v.listing and not v.listing.complete)
+        out.append(Statement("alarm", "Not inspected", text, lots))
+    if report.unseen:
+        names = ", ".join(report.unseen[:6]) + (f" and {len(report.unseen) - 6} more" if report.unseen[6:] else "")
+        text = f"{plural(len(report.unseen), 'lot')} of which no image could be inspected: {names}."
+        out.append(Statement("alarm", "Lots not seen", text))
+    return out
 
 
 def _suppliers(report: Report) -> list[Statement]:
@@ -120,8 +154,3 @@ def _loose(report: Report) -> list[Statement]:
         text = f"{plural(report.loose_images, 'image')} without a lot: counted below, not graded."
         out.append(Statement("note", "No lot", text))
     return out
-
-
-def shown(lots: Sequence[LotView], most: int = 6) -> tuple[Sequence[LotView], int]:
-    """The lots that a statement links, and the number of the others."""
-    return lots[:most], max(0, len(lots) - most)
