@@ -17,7 +17,6 @@ from jaxqc.inspection.ledger.queries import (
     lot_findings,
     lots_of,
     supplier_rows,
-    verdicts,
     without_lot,
 )
 from jaxqc.inspection.ledger.store import Ledger
@@ -149,7 +148,7 @@ def collect(
     views = [LotView(0, lot, figures) for lot, figures in found]
     # The switching rules look at all lots of a supplier, also at those that the report leaves out.
     for supplier in _suppliers(views, rules):
-        _decide(ledger, supplier, rules, aql)
+        _decide(supplier, aql)
     views = sorted(_chosen(views, lots, ledger.name), key=_worst_first)
     for number, view in enumerate(views, 1):
         view.number = number
@@ -204,9 +203,10 @@ def _chosen(views: list[LotView], names: Sequence[str], ledger: str) -> list[Lot
     return [view for view in views if not names or view.lot.name in names]
 
 
-def _decide(ledger: Ledger, supplier: SupplierView, rules: GradeRules, aql: float) -> None:
+def _decide(supplier: SupplierView, aql: float) -> None:
     """Gives each of a supplier's lots what ISO 2859-1 says of it."""
-    decisions = decide(((view.lot.name, _defective(ledger, view.lot, rules)) for view in supplier.lots), aql)
+    ordered = supplier.figures.trend != "unknown"
+    decisions = decide([view.figures for view in supplier.lots], aql, ordered=ordered)
     stopped = False
     for view in supplier.lots:
         view.acceptance, view.stopped = decisions.get(view.lot.name), stopped
