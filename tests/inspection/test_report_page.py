@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import re
-from html.parser import HTMLParser
 
 import numpy as np
 import pytest
@@ -19,6 +18,7 @@ from jaxqc.inspection.report import Gallery, write_report
 from jaxqc.inspection.report import collect as collecting
 from jaxqc.inspection.rules import GradeRules, LotRules
 from tests.support.ledger_makers import MODEL, OTHER, finding, row
+from tests.support.report_pages import Page
 
 pytest.importorskip("cv2", reason="the gallery's pictures need OpenCV: pip install 'jaxqc[inspect]'")
 pytest.importorskip("jinja2", reason="the report needs Jinja2: pip install 'jaxqc[inspect]'")
@@ -27,37 +27,6 @@ RULES = GradeRules()
 SIDE = 200
 IMAGE = np.full((SIDE, SIDE, 1), 90, np.uint8)
 SCORES = np.linspace(0, 1, SIDE * SIDE, dtype=np.float32).reshape(SIDE, SIDE)
-
-
-class Page(HTMLParser):
-    """Tags with their attributes, and the text, of a page."""
-
-    def __init__(self, text):
-        super().__init__(convert_charrefs=True)
-        self.tags, self.parts, self.data = [], [], ""
-        self.inside = ""
-        self.feed(text)
-        self.close()
-        self.text = " ".join(" ".join(self.parts).split())
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-        if tag in ("script", "style"):
-            self.inside = tag
-            self.is_data = dict(attrs).get("type") == "application/json"
-
-    def handle_endtag(self, tag):
-        if tag == self.inside:
-            self.inside = ""
-
-    def handle_data(self, data):
-        if not self.inside:
-            self.parts.append(data)
-        elif self.inside == "script" and self.is_data:
-            self.data += data
-
-    def of(self, tag, **wanted):
-        return [a for t, a in self.tags if t == tag and all(a.get(k) == v for k, v in wanted.items())]
 
 
 @pytest.fixture
@@ -100,7 +69,7 @@ def test_one_image(ledger, gallery, tmp_path):
     assert "No sampling plan" in page.text  # of a single item
     ledger.place([Sighting(finding(7).sha256, "again.png", {"lot": "other"}, "/other/again.png")])
     page = write(ledger, gallery, tmp_path)
-    assert "1 picture lies in more than one lot: counted in each; lot 0 has 1, other has 1." in page.text
+    assert "1 photo used again: 1 in several lots. A photo shows one piece, so some were never seen." in page.text
     assert len(page.of("button", **{"class": "shot"})) == 2
 
 

@@ -217,11 +217,6 @@ def _outcomes(ledger: Ledger, found: Sequence[tuple[Lot, LotFinding]]) -> Outcom
     return report_of(ledger, found) if ledger.count()["outcomes"] else None
 
 
-def _defective(ledger: Ledger, lot: Lot, rules: GradeRules) -> list[bool]:
-    counted = ("reject", "review") if rules.verdict.review_counts or rules.lots.review_weight > 0 else ("reject",)
-    return [verdict in counted for verdict in verdicts(ledger, lot)]
-
-
 def _suppliers(views: Sequence[LotView], rules: GradeRules) -> list[SupplierView]:
     rows = supplier_rows([(view.lot, view.figures) for view in views])
     out = []

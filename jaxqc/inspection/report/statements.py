@@ -75,7 +75,7 @@ def _lots(report: Report) -> list[Statement]:
         ("alarm", "Refuse", "refusing {} costs least, by the rules' costs", lambda v: v.action == "refuse"),
         ("warning", "Look first", "people should look at more pieces of {} before it is decided",
          lambda v: v.action == "review"),
-        ("alarm", "High risk", "{} of high risk", lambda v: v.figures.risk == "high"),
+        ("alarm", "High risk", "the risk is high for {}", lambda v: v.figures.risk == "high"),
     ]  # fmt: skip
     out = []
     for level, head, words, fits in kinds:
