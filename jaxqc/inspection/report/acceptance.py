@@ -18,7 +18,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from jaxqc.inspection.acceptance.ratings import PASTED, UNKNOWN, percent
+from jaxqc.error_rates import UNMEASURED
+from jaxqc.inspection.acceptance.ratings import PASTED, percent
 from jaxqc.inspection.acceptance.sampling import Level, Plan, acceptance_of_lot, plan_for
 from jaxqc.inspection.acceptance.switching import Switching, follow
 from jaxqc.inspection.findings import LotFinding
@@ -99,9 +100,9 @@ def conclude(lot: LotFinding, plan: Plan, chance: float) -> tuple[Conclusion, st
         waiting = f"with the {lot.waiting} pieces that wait for review"
         return "not decided", f"{waiting} more than {plan.accept} may be defective"
     if lot.share is None:
-        return "not decided", UNKNOWN
-    if lot.share.origin == PASTED:
-        return "not decided", "the model's misses have been measured on pasted defects only"
+        return "not decided", UNMEASURED
+    if lot.share.origin == "pasted defects":
+        return "not decided", PASTED
     if chance < 0.5:
         missed = f"with those that the model misses {percent(lot.share.estimate)} are probably defective"
         return "not decided", f"{missed}; {odds}"
