@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from jaxqc.error_rates import ErrorRates
 from jaxqc.errors import UserError
@@ -45,6 +45,24 @@ class Looked:
 
 
 NOBODY = Looked()
+
+
+def looked_at(
+    called: Bool[np.ndarray, " n"], judged: Bool[np.ndarray, " n"], defective: Bool[np.ndarray, " n"]
+) -> Looked:
+    """Counts over a lot's pieces: those that the model calls, those that people judged, and found defective.
+
+    Examples:
+      >>> looked_at(np.array([True, True, False]), np.array([True, False, True]), np.array([False, True, False]))
+      Looked(confirmed=0, cleared=1, missed=0, sound=1)
+    """
+    count = lambda where: int(np.sum(where & judged))
+    return Looked(
+        confirmed=count(called & defective),
+        cleared=count(called & ~defective),
+        missed=count(~called & defective),
+        sound=count(~called & ~defective),
+    )
 
 
 @dataclass(frozen=True)
@@ -128,7 +146,7 @@ def posterior(
     model that may be no better than chance. Then only people's looks say anything.
 
     Args:
-      called: pieces that count as defective, after people's verdicts; those that wait may count in part.
+      called: pieces that are rejected or wait for review, after people's verdicts.
       pieces: all of the lot's. rates: measured on images, both of them.
       views: images a piece, on the average. One of them shows the defect, and each of the others is called as a good
         image is; so a piece of several views is more often called than an image, defective or good.
