@@ -25,13 +25,15 @@ from jaxqc.inspection.report.acceptance import AQL
 from jaxqc.inspection.report.collect import LotView, Report, SupplierView, collect
 from jaxqc.inspection.report.gallery import Gallery, Picture
 from jaxqc.inspection.report.layers import heat_stops
+from jaxqc.inspection.report.records import heat_uri, legend, picture_facts, sheet_uri
+from jaxqc.inspection.report.review_list import review_list
 from jaxqc.inspection.rules import GradeRules
 
 if TYPE_CHECKING:
     import jinja2
 
-STYLES = ("tokens.css", "page.css", "pictures.css")
-PROGRAMS = ("page.js", "lots.js", "viewer.js")
+STYLES = ("tokens.css", "page.css", "pictures.css", "viewer.css", "review.css")
+PROGRAMS = ("page.js", "lots.js", "viewer.js", "zoom.js", "review.js")
 MOST_CHARTS = 24
 """Suppliers whose control charts are drawn: those that drift first, then by rank, the worst first."""
 MOST_DEFECTS = 24
@@ -60,12 +62,15 @@ def write_report(
     digest = "" if model is None else model if len(model) == 64 else ledger.model(model)
     environment = _environment()
     report = collect(ledger, gallery, rules, digest, aql)
+    review = review_list(ledger, report, gallery.thumbnails.held(), digest)
     path = Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with whole_file(path) as part, part.open("w", encoding="utf-8", newline="\n") as stream:
             # A piece at a time: the pictures are never in memory together.
-            stream.writelines(environment.get_template("page.html").generate(_values(report, environment, title)))
+            stream.writelines(
+                environment.get_template("page.html").generate(_values(report, environment, title), review=review)
+            )
     except OSError as e:
         raise UserError(f"{printable(path)}: the report cannot be written ({e.strerror or e})") from e
     return path
@@ -81,6 +86,7 @@ def _values(report: Report, environment: "jinja2.Environment", title: str) -> di
     views = [*report.lots, *([report.loose] if report.loose else [])]
     drawn = sorted(report.suppliers, key=lambda s: (s.figures.trend != "worse", -s.figures.rank))[:MOST_CHARTS]
     plans = _plans(report.lots)
+    pictures = [_picture(view, picture) for view in views for picture in view.pictures]
     return {
         "report": report,
         "title": title or "Inspection report",
@@ -97,7 +103,10 @@ def _values(report: Report, environment: "jinja2.Environment", title: str) -> di
         "characteristic": charts.characteristic([plan for plan, _ in plans], report.aql),
         "scale": charts.nice(max((view.figures.high for view in report.lots), default=0.0))[1],
         "floor": 1 - math.ceil(10 * max((1 - s.figures.low for s in report.suppliers), default=1.0)) / 10,
-        "pictures": [_picture(view, picture) for view in views for picture in view.pictures],
+        "pictures": pictures,
+        "heat_legend": legend(pictures),
+        "heat_uri": heat_uri,
+        "sheet_uri": sheet_uri,
         "drifting": [_drift(s) for s in report.suppliers if s.figures.trend == "worse"],
         "heat_stops": heat_stops(),
         "rules": _flat(asdict(report.rules)),
@@ -138,6 +147,7 @@ def _picture(view: LotView, picture: Picture) -> dict[str, Any]:
         "count": f.count,
         "height": f.height,
         "width": f.width,
+        **picture_facts(picture),
         "defects": [
             {
                 "name": printable(d.class_name), "probability": d.probability, "box": d.box, "area": d.area,
