@@ -56,6 +56,9 @@ def test_every_colour_has_two_themes():
         "gap",
         "wide",
         "aspect",
+        "zoom",
+        "tall",
+        "fit",
     }  # not of a theme
 
 

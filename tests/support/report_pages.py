@@ -18,7 +18,7 @@ class Page(HTMLParser):
         self.tags.append((tag, dict(attrs)))
         if tag in ("script", "style"):
             self.inside = tag
-            self.is_data = dict(attrs).get("type") == "application/json"
+            self.is_data = dict(attrs).get("id") == "data"
 
     def handle_endtag(self, tag):
         if tag == self.inside:

@@ -31,6 +31,8 @@ MOST_LOTS = 2000
 """Lots that a page lists; the worst ones, where there are more."""
 PICTURE_BYTES = 16_000_000
 """Bytes of all the pictures in a page, before they become text, which takes a third more."""
+SHEET_BYTES = 6_000_000
+"""Those of them that crops of defects may take; pictures come with theirs, the worst first."""
 MOST_PICTURES = 600
 
 
@@ -273,13 +275,17 @@ def _choose(views: Sequence[LotView], gallery: Gallery, ledger: Ledger, model: s
         pictures = [p for p in pictures if p.finding.count or p.finding.verdict != "pass"] or pictures[:2]
         view.kept = len(pictures)
         of_lot.append(pictures[:most])
-    size = shown = 0
+    size = shown = sheets = 0
     for rank in range(max(map(len, of_lot), default=0)):
         for view, pictures in zip(views, of_lot, strict=True):
             if rank >= len(pictures) or len(view.pictures) < rank:
                 continue
-            bytes_ = sum(path.stat().st_size for path in (pictures[rank].photo, pictures[rank].heat))
-            if shown < MOST_PICTURES and size + bytes_ <= PICTURE_BYTES:
-                view.pictures.append(pictures[rank])
-                size, shown = size + bytes_, shown + 1
+            picture, room = pictures[rank], PICTURE_BYTES - size - pictures[rank].size()
+            if shown < MOST_PICTURES and room >= 0:
+                picture = (
+                    picture if picture.sheet_size() <= min(SHEET_BYTES - sheets, room) else picture.without_sheet()
+                )
+                view.pictures.append(picture)
+                sheets += picture.sheet_size()
+                size, shown = size + picture.size() + picture.sheet_size(), shown + 1
     return size, shown, sum(view.kept for view in views)

@@ -23,12 +23,14 @@ from jaxqc.inspection.report.collect import LotView, Report, SupplierView, colle
 from jaxqc.inspection.report.gallery import Gallery, Picture
 from jaxqc.inspection.report.layers import heat_stops
 from jaxqc.inspection.report.model_card import certainty
+from jaxqc.inspection.report.records import heat_uri, legend, picture_facts, sheet_uri
+from jaxqc.inspection.report.review_list import review_list
 from jaxqc.inspection.report.statements import statements
 from jaxqc.inspection.report.templating import digest, environment, flat, source
 from jaxqc.inspection.rules import GradeRules
 
-STYLES = ("tokens.css", "page.css", "pictures.css")
-PROGRAMS = ("page.js", "lots.js", "viewer.js")
+STYLES = ("tokens.css", "page.css", "pictures.css", "viewer.css", "review.css")
+PROGRAMS = ("page.js", "lots.js", "viewer.js", "zoom.js", "review.js")
 MOST_CHARTS = 24
 """Suppliers whose control charts are drawn: those that drift first, then by rank, the worst first."""
 MOST_DEFECTS = 24
@@ -57,15 +59,16 @@ def write_report(
     Raises:
       UserError: an unknown model, lot or AQL; what the ledger says; a file that cannot be written; no Jinja2.
     """
-    digest = "" if model is None else model if len(model) == 64 else ledger.model(model)
+    whose = "" if model is None else model if len(model) == 64 else ledger.model(model)
     template = environment().get_template("page.html")
-    report = collect(ledger, gallery, rules, digest, aql, lots)
+    report = collect(ledger, gallery, rules, whose, aql, lots)
+    review = review_list(ledger, report, gallery.thumbnails.held() if gallery else {}, whose)
     path = Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with whole_file(path) as part, part.open("w", encoding="utf-8", newline="\n") as stream:
             # A piece at a time: the pictures are never in memory together.
-            stream.writelines(template.generate(_values(report, title, gallery is not None)))
+            stream.writelines(template.generate(_values(report, title, gallery is not None), review=review))
     except OSError as e:
         raise UserError(f"{printable(path)}: the report cannot be written ({e.strerror or e})") from e
     return path
@@ -82,6 +85,7 @@ def _values(report: Report, title: str, gallery: bool) -> dict[str, Any]:
     plans = _plans(report.lots)
     named = {card.info.digest: certainty(card.info.details) for card in report.cards}
     certain = [(view, named.get(view.lot.model, "")) for view in views]
+    pictures = [_picture(view, picture, sure) for view, sure in certain for picture in view.pictures]
     return {
         "report": report,
         "proved": report.proved,
@@ -101,7 +105,10 @@ def _values(report: Report, title: str, gallery: bool) -> dict[str, Any]:
         "characteristic": charts.characteristic([plan for plan, _ in plans], report.aql),
         "scale": charts.nice(max(map(_highest, report.lots), default=0.0))[1],
         "floor": 1 - math.ceil(10 * max((1 - s.figures.low for s in report.suppliers), default=1.0)) / 10,
-        "pictures": [_picture(view, picture, sure) for view, sure in certain for picture in view.pictures],
+        "pictures": pictures,
+        "heat_legend": legend(pictures),
+        "heat_uri": heat_uri,
+        "sheet_uri": sheet_uri,
         "heat_stops": heat_stops(),
         "rules": flat(asdict(report.rules)),
     }
@@ -143,6 +150,7 @@ def _picture(view: LotView, picture: Picture, sure: str) -> dict[str, Any]:
         "height": f.height,
         "width": f.width,
         "certainty": sure,
+        **picture_facts(picture),
         "defects": [
             {
                 "name": printable(d.class_name), "probability": d.probability if sure else None, "box": d.box,

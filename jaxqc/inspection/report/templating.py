@@ -46,7 +46,6 @@ def environment() -> "jinja2.Environment":
         "flat": flat,
         "value": value_text,
         "photo": lambda p: Markup("data:image/jpeg;base64," + base64.b64encode(p.photo.read_bytes()).decode()),
-        "heat": lambda p: Markup("data:image/png;base64," + base64.b64encode(p.heat.read_bytes()).decode()),
         "outline": lambda p: Markup("".join("M" + "L".join(f"{x:g} {y:g}" for x, y in o) + "Z" for o in p.outline)),
     }
     return made
