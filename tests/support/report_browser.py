@@ -15,6 +15,12 @@ FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-
          "--disable-background-networking", "--disable-component-update", "--disable-dev-shm-usage",
          "--hide-scrollbars", "--force-device-scale-factor=1")  # fmt: skip
 WIDTHS = (360, 390, 1024, 1600)
+CUT_OFF = """
+return [...document.querySelectorAll('#lot-table *, .say, .words *')].filter((e) => e.clientWidth
+  && e.scrollWidth > e.clientWidth + 1 && getComputedStyle(e).display !== 'inline' && !e.closest('.unseen, svg'))
+  .map((e) => e.outerHTML.slice(0, 200))
+"""
+"""Boxes of the lots, the statements and the model cards that are wider inside than outside."""
 
 
 def missing():

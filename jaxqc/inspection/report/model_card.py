@@ -48,8 +48,8 @@ def proved(rates: ErrorRates | None) -> bool:
     """True where misses and false alarms were measured on real images: only then may a page show anything in green.
 
     Examples:
-      >>> proved(None), proved(ErrorRates(9, 10, 0, 5, "pasted defects")), proved(ErrorRates(9, 10, 0, 5, "labelled images"))
-      (False, False, True)
+      >>> [proved(ErrorRates(9, 10, 0, 5, origin)) for origin in ("pasted defects", "labelled images")], proved(None)
+      ([False, True], False)
     """
     return rates is not None and measured(rates) and rates.origin != ORIGINS[-1]
 
@@ -115,7 +115,8 @@ def _made(details: Mapping[str, Any]) -> tuple[str, str]:
         number = f"{plural(counts[0], 'image')} of "
     else:
         number = f"{value_text(images)} images of " if isinstance(images, Mapping) and images else ""
-    held = [f"{many(details[name])} more were {why}" for name, why in HELD.items() if isinstance(details.get(name), int)]
+    kept = {name: details[name] for name in HELD if isinstance(details.get(name), int)}
+    held = [f"{many(n)} more were {HELD[name]}" for name, n in kept.items()]
     return term, f"{number}{data}{when}." + "".join(f" {text}." for text in held)
 
 
@@ -149,7 +150,8 @@ def _rates(rates: ErrorRates | None, confidence: float) -> list[tuple[str, str]]
 def _unmeasured(rates: ErrorRates | None, metrics: bool) -> tuple[str, ...]:
     out = []
     if rates is None or not rates.defective:
-        out.append("Defective images: nobody knows how many it misses. `jaxqc evaluate` on labelled images measures it.")
+        out.append("Defective images: nobody knows how many it misses. "
+                   "`jaxqc evaluate` on labelled images measures it.")  # fmt: skip
     elif rates.origin == ORIGINS[-1]:
         out.append("Real defects: those that it was tried on were pasted into good images.")
     if rates is None or not rates.good:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from jaxqc.error_rates import statement
-from jaxqc.inspection.report.collect import LotView, Report, SupplierView
+from jaxqc.inspection.report.contents import LotView, Report, SupplierView
 from jaxqc.inspection.report.model_card import proved, rates_of
 from jaxqc.inspection.report.templating import many, plural, sentence
 
@@ -94,12 +94,14 @@ def _copies(report: Report) -> list[Statement]:
         pieces = sum(copy.kind == "pieces" for copy in again)
         parts = [f"{many(n)} {where}" for n, where in (
             (pieces, "for several pieces of one lot"), (len(again) - pieces, "in several lots")) if n]  # fmt: skip
-        text = f"{plural(len(again), 'photo')} used again: {' and '.join(parts)}. A photo shows one piece, so some were never seen."
+        text = f"{plural(len(again), 'photo')} used again: {' and '.join(parts)}. "
+        text += "A photo shows one piece, so some were never seen."
         names = {place.lot for copy in again for place in copy.places}
         lots = tuple(view for view in report.every_lot if view.lot.name in names)
         out.append(Statement("alarm", "Copied photos", text, lots))
     if len(report.copies) > len(again):
-        text = f"{plural(len(report.copies) - len(again), 'picture')} under several names in one lot, each counted once."
+        others = plural(len(report.copies) - len(again), "picture")
+        text = f"{others} under several names in one lot, each counted once."
         out.append(Statement("note", "Copies", text))
     return out
 
