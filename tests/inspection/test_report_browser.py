@@ -16,7 +16,7 @@ pytest.importorskip("jinja2", reason="the report needs Jinja2: pip install 'jaxq
 pytestmark = pytest.mark.skipif(bool(missing()), reason=missing())
 
 SIDE = 200
-SECTIONS = ("lots", "suppliers", "defects", "sampling", "pictures", "review", "model")
+SECTIONS = ("lots", "suppliers", "defects", "sampling", "delivery", "outcomes", "pictures", "review", "model")
 
 
 def make(folder, numbers, name="", model=MODEL, per_lot=12):
@@ -182,9 +182,9 @@ def test_filters_and_sorting(browser, page):
     assert browser.run("return document.querySelector('th[data-key=name]').getAttribute('aria-sort')") == "ascending"
     browser.run("document.querySelector('th[data-key=name] button').click()")
     assert browser.run(shown) == sorted(all_lots, reverse=True)
-    browser.run("document.querySelector('th[data-key=quality] button').click()")
-    quality = browser.run("return [...document.querySelectorAll('#lot-table tbody tr')].map(r => +r.dataset.quality)")
-    assert quality == sorted(quality)
+    browser.run("document.querySelector('th[data-key=share] button').click()")
+    share = browser.run("return [...document.querySelectorAll('#lot-table tbody tr')].map(r => +r.dataset.share)")
+    assert share == sorted(share, reverse=True)
     quiet(browser, page)
 
 
@@ -210,12 +210,21 @@ def test_light_dark_and_the_button(browser, page):
     quiet(browser, page)
 
 
+CUT_OFF = """
+return [...document.querySelectorAll('#lot-table *, .say, .words *')]
+  .filter((e) => e.clientWidth && e.scrollWidth > e.clientWidth + 1 && getComputedStyle(e).display !== 'inline' && !e.closest('.unseen, svg'))
+  .map((e) => e.outerHTML.slice(0, 200))
+"""
+"""Boxes of the lots, the statements and the card that are wider inside than outside."""
+
+
 def test_every_width_without_sideways_scrolling(browser, page, tmp_path):
     long = make(tmp_path, range(12), "Extraordinarily_long_name_without_any_break_" * 4)
     for path in (page, long):
         for width in WIDTHS:
             browser.open(path, width)
             assert browser.run("return document.scrollingElement.scrollWidth") <= width
+            assert browser.run(CUT_OFF) == []
             browser.run("document.querySelector('.shot').click()")
             assert browser.run("const v = document.querySelector('#viewer'); return v.scrollWidth <= v.clientWidth")
             small = browser.run(
@@ -239,6 +248,17 @@ def test_controls_have_names(browser, page):
     assert browser.run("return document.querySelectorAll('h1').length") == 1
     levels = browser.run("return [...document.querySelectorAll('main h2, main h3')].map(h => +h.tagName[1])")
     assert levels[0] == 2
+
+
+def test_wide_tables_scroll_by_themselves_with_their_names_kept(browser, page):
+    browser.open(page, 390)
+    browser.run("for (const region of document.querySelectorAll('.pinned')) region.scrollLeft = 1e6")
+    names = "const t = document.querySelector('.suppliers'), r = t.closest('.pinned').getBoundingClientRect();"
+    kept = browser.run(names + "return [...t.querySelectorAll('tbody th')].map(h => h.getBoundingClientRect().left - r.left)")
+    assert kept
+    assert all(0 <= left <= 2 for left in kept)
+    assert browser.run("return [...document.querySelectorAll('.pinned')].every(r => r.tabIndex === 0 && r.role === 'region')")
+    assert browser.run("return document.querySelector('.suppliers').closest('.pinned').scrollLeft") > 0
 
 
 EVIL = "</script><img src=x onerror=window.broken=1>\"'><svg onload=window.broken=1>&amp;{{7*7}}${7*7}\u202e😀"

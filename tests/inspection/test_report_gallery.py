@@ -250,7 +250,7 @@ def test_crops_hold_the_defects_at_full_resolution(rng):
         if crop.factor > 1:
             assert (w, h) == (320, round((y1 - y0) / crop.factor))
             part = np.asarray(Image.fromarray(part.astype(np.uint8)).resize((w, h), Image.Resampling.BOX), float)
-        assert np.corrcoef(pixels[y : y + h, x : x + w].ravel(), part.ravel())[0, 1] > 0.97
+        assert np.corrcoef(pixels[y : y + h, x : x + w].ravel(), part.ravel())[0, 1] > 0.95
     assert taken.max() == 1
     assert make_crops(image[:400, :480], boxes[:1]) == (b"", crops_of_photo(boxes[:1], 400, 480))
     assert len(make_crops(image, [(k, k, k + 5, k + 5) for k in range(90)])[1]) == MOST_CROPS

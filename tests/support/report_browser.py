@@ -1,6 +1,6 @@
 """A headless Chromium for the report's tests, and pictures of a page by hand; nothing of it reaches a network.
 
-By hand:  python tests/inspection/report_browser.py report.html FOLDER  writes FOLDER/WIDTH-THEME.png
+By hand:  python tests/support/report_browser.py report.html FOLDER  writes FOLDER/WIDTH-THEME.png
 """
 
 import base64
@@ -14,7 +14,7 @@ from pathlib import Path
 FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
          "--disable-background-networking", "--disable-component-update", "--disable-dev-shm-usage",
          "--hide-scrollbars", "--force-device-scale-factor=1")  # fmt: skip
-WIDTHS = (360, 800, 1600)
+WIDTHS = (360, 390, 1024, 1600)
 
 
 def missing():

@@ -6,20 +6,25 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from jaxqc.data.problems import printable
+from jaxqc.errors import UserError, suggest
 from jaxqc.inspection.acceptance.suppliers import Chart, Supplier, ewma, p_chart, summarise
-from jaxqc.inspection.findings import RISKS, VERDICTS, LotFinding
+from jaxqc.inspection.findings import RISKS, LotFinding
+from jaxqc.inspection.ledger.copies import Copy, copies
+from jaxqc.inspection.ledger.listings import Listing, left_out, listings, without_images
 from jaxqc.inspection.ledger.queries import (
     Lot,
     lot_findings,
     lots_of,
-    shared_pictures,
     supplier_rows,
-    verdicts,
     without_lot,
 )
-from jaxqc.inspection.ledger.store import Ledger, ModelInfo
+from jaxqc.inspection.ledger.store import Ledger
+from jaxqc.inspection.manifest import LeftOut
+from jaxqc.inspection.outcomes.rates import OutcomeReport, report_of
 from jaxqc.inspection.report.acceptance import AQL, Acceptance, decide
 from jaxqc.inspection.report.gallery import Gallery, Picture
+from jaxqc.inspection.report.model_card import ModelCard, model_card, proved, rates_of
 from jaxqc.inspection.rules import GradeRules
 
 MOST_LOTS = 2000
@@ -41,9 +46,20 @@ class LotView:
     acceptance: Acceptance | None = None
     stopped: bool = False
     """Sampling was discontinued before it: all of it is to be inspected."""
+    listing: Listing | None = None
     pictures: list[Picture] = field(default_factory=list)
     kept: int = 0
     """Pictures of it that are worth showing; not all of them may be in `pictures`."""
+
+    @property
+    def passed(self) -> int:
+        """Pieces that are neither rejected nor wait for review."""
+        return self.figures.pieces - self.figures.rejected - self.figures.waiting
+
+    @property
+    def action(self) -> str:
+        """The action that costs least (`Decision.action`); "" where nothing could be decided."""
+        return self.figures.decision.action if self.figures.decision else ""
 
 
 @dataclass(frozen=True)
@@ -67,78 +83,140 @@ class ClassView:
 
 @dataclass(frozen=True)
 class Report:
-    """Everything that a page shows. `images`, `verdicts` and `classes` count images without a lot too, and a picture
-    in each lot that holds it."""
+    """Everything that a page shows. Counts of images, pieces and classes hold images without a lot too, each as a piece
+    of its own, and a picture in each lot that holds it."""
 
     images: int
-    verdicts: dict[str, int]
-    lots: list[LotView]
-    """The worst first; at most `MOST_LOTS`."""
-    all_lots: int
-    at_risk: dict[str, int]
-    """All lots by risk."""
+    pieces: int
+    rejected: int
+    waiting: int
+    every_lot: list[LotView]
+    """The worst first."""
     loose: LotView | None
     """Pictures of images without a lot; their lot has no figures that would mean anything."""
     loose_images: int
-    shared: int
-    """Pictures that lie in more than one lot."""
+    copies: list[Copy]
+    """Pictures that stand in several places, the most alarming first."""
+    lost: list[LeftOut]
+    """Entries of deliveries that could not be inspected."""
+    listings: dict[str, Listing]
+    """What deliveries listed, by lot; "" = entries without one."""
+    unseen: list[str]
+    """Lots of which no image could be inspected."""
     suppliers: list[SupplierView]
     classes: list[ClassView]
-    models: list[ModelInfo]
+    cards: list[ModelCard]
+    """Of the models whose findings count."""
+    proved: bool
+    """All of these models' misses were measured on real defects; else the page shows nothing in green."""
+    outcomes: OutcomeReport | None
+    """None where no outcomes were imported."""
+    chosen: tuple[str, ...]
+    """Lots that the report was asked for; () = all."""
     rules: GradeRules
     aql: float
     picture_bytes: int
     pictures: int
     kept: int
 
+    @property
+    def all_lots(self) -> int:
+        return len(self.every_lot)
 
-def collect(ledger: Ledger, gallery: Gallery, rules: GradeRules, model: str = "", aql: float = AQL) -> Report:
-    """Gathers a report. model: digest; "" = of each lot the model that inspected most of it, of several the last.
+    @property
+    def lots(self) -> list[LotView]:
+        """Those that the page lists, at most `MOST_LOTS`."""
+        return self.every_lot[:MOST_LOTS]
+
+
+def collect(
+    ledger: Ledger,
+    gallery: Gallery | None,
+    rules: GradeRules,
+    model: str = "",
+    aql: float = AQL,
+    lots: Sequence[str] = (),
+) -> Report:
+    """Gathers a report.
+
+    Args:
+      gallery: None = no pictures. model: digest; "" = of each lot the model that inspected most of it, of several the
+        last. lots: names; () = all, and the images without a lot.
 
     Raises:
-      UserError: what the ledger says; an AQL that ISO 2859-1 does not have.
+      UserError: what the ledger says; an AQL that ISO 2859-1 does not have; a lot that the ledger does not have.
     """
     found = list(lot_findings(ledger, rules, model))
-    order = sorted(found, key=lambda pair: (-RISKS.index(pair[1].risk), pair[1].quality, pair[0].name))
-    views = [LotView(i, lot, figures) for i, (lot, figures) in enumerate(order, 1)]
-    suppliers = _suppliers(views, rules)
-    for supplier in suppliers:
-        flags = ((view.lot.name, _defective(ledger, view.lot, rules)) for view in supplier.lots)
-        decisions = decide(flags, aql)
-        stopped = False
-        for view in supplier.lots:
-            view.acceptance, view.stopped = decisions.get(view.lot.name), stopped
-            stopped = stopped or (view.acceptance is not None and view.acceptance.after == "discontinued")
-    loose_verdicts, loose_classes = without_lot(ledger, model)
+    views = [LotView(0, lot, figures) for lot, figures in found]
+    # The switching rules look at all lots of a supplier, also at those that the report leaves out.
+    for supplier in _suppliers(views, rules):
+        _decide(supplier, aql)
+    views = sorted(_chosen(views, lots, ledger.name), key=_worst_first)
+    for number, view in enumerate(views, 1):
+        view.number = number
+    loose_verdicts, loose_classes = (Counter[str](), Counter[str]()) if lots else without_lot(ledger, model)
     loose = _loose(loose_verdicts.total())
-    size, shown, kept = _choose([*views[:MOST_LOTS], *([loose] if loose else [])], gallery, ledger, model)
-    counted = Counter(loose_verdicts)
-    for view in views:
-        counted.update(view.figures.verdicts)
+    shown = [*views[:MOST_LOTS], *([loose] if loose else [])]
+    size, pictures, kept = (0, 0, 0) if gallery is None else _choose(shown, gallery, ledger, model)
     used = {view.lot.model for view in views} | ({model} if model else set())
+    every = bool(loose) and not model
+    cards = [model_card(m, rules.lots.confidence) for m in ledger.models() if m.digest in used or every]
+    wanted = lambda *names: not lots or not {*names}.isdisjoint(lots)
+    listed = {name: one for name, one in listings(ledger).items() if wanted(name)}
+    for view in views:
+        view.listing = listed.get(view.lot.name)
+    count = lambda verdict, name: loose_verdicts[verdict] + sum(getattr(view.figures, name) for view in views)
     return Report(
-        images=counted.total(),
-        verdicts={v: counted[v] for v in VERDICTS},
-        lots=views[:MOST_LOTS],
-        all_lots=len(views),
-        at_risk={risk: sum(view.figures.risk == risk for view in views) for risk in RISKS},
+        images=loose_verdicts.total() + sum(view.figures.images for view in views),
+        pieces=loose_verdicts.total() + sum(view.figures.pieces for view in views),
+        rejected=count("reject", "rejected"),
+        waiting=count("review", "waiting"),
+        every_lot=views,
         loose=loose,
         loose_images=loose_verdicts.total(),
-        shared=shared_pictures(ledger),
-        suppliers=suppliers,
+        copies=[c for c in copies(ledger, model) if wanted(*(place.lot for place in c.places))],
+        lost=[entry for entry in left_out(ledger) if wanted(entry.lot)],
+        listings=listed,
+        unseen=without_images(listed.values()),
+        suppliers=_suppliers(views, rules),
         classes=_classes(views, loose_classes),
-        models=[m for m in ledger.models() if m.digest in used or (loose and not model)],
+        cards=cards,
+        proved=bool(cards) and all(proved(rates_of(card.info.details)) for card in cards),
+        outcomes=_outcomes(ledger, [(view.lot, view.figures) for view in views]),
+        chosen=tuple(lots),
         rules=rules,
         aql=aql,
         picture_bytes=size,
-        pictures=shown,
+        pictures=pictures,
         kept=kept,
     )
 
 
-def _defective(ledger: Ledger, lot: Lot, rules: GradeRules) -> list[bool]:
-    counted = ("reject", "review") if rules.verdict.review_counts else ("reject",)
-    return [verdict in counted for verdict in verdicts(ledger, lot)]
+def _worst_first(view: LotView) -> tuple[int, float, float, str]:
+    f = view.figures
+    return -RISKS.index(f.risk), -(f.share.estimate if f.share else f.fraction), f.quality, view.lot.name
+
+
+def _chosen(views: list[LotView], names: Sequence[str], ledger: str) -> list[LotView]:
+    known = {view.lot.name for view in views}
+    for name in names:
+        if name not in known:
+            raise UserError(f"--lot: {ledger} has no inspected lot {printable(name)!r}{suggest(name, known)}")
+    return [view for view in views if not names or view.lot.name in names]
+
+
+def _decide(supplier: SupplierView, aql: float) -> None:
+    """Gives each of a supplier's lots what ISO 2859-1 says of it."""
+    ordered = supplier.figures.trend != "unknown"
+    decisions = decide([view.figures for view in supplier.lots], aql, ordered=ordered)
+    stopped = False
+    for view in supplier.lots:
+        view.acceptance, view.stopped = decisions.get(view.lot.name), stopped
+        stopped = stopped or (view.acceptance is not None and view.acceptance.after == "discontinued")
+
+
+def _outcomes(ledger: Ledger, found: Sequence[tuple[Lot, LotFinding]]) -> OutcomeReport | None:
+    return report_of(ledger, found) if ledger.count()["outcomes"] else None
 
 
 def _suppliers(views: Sequence[LotView], rules: GradeRules) -> list[SupplierView]:
@@ -147,7 +225,7 @@ def _suppliers(views: Sequence[LotView], rules: GradeRules) -> list[SupplierView
     for figures in summarise(rows, rules.lots.confidence):
         own = [view for view in views if view.lot.supplier == figures.supplier]
         own.sort(key=lambda view: (view.lot.since, view.lot.name))
-        n = np.array([view.figures.images for view in own])
+        n = np.array([view.figures.pieces for view in own])
         d = np.array([view.figures.defective for view in own])
         out.append(SupplierView(figures, own, p_chart(n, d), ewma(n, d)))
     return out
@@ -170,7 +248,7 @@ def _loose(images: int) -> LotView | None:
     """A view for the pictures of images without a lot."""
     if not images:
         return None
-    nothing = LotFinding("", images, 0, 0.0, 0.0, 1.0, 0.95, 0.0, 0.0, 0.0, 100.0, 0.0, "A", "low")
+    nothing = LotFinding("", images, 0, 0.0, 0.0, 1.0, 0.95, 0.0, 0.0, 0.0, 100.0, 0.0, "D", "medium")
     return LotView(0, Lot("", "", "", "", "", images, "", 0), nothing)
 
 

@@ -101,7 +101,8 @@ function defectRow(defect, i, box, about) {
   button.addEventListener("click", () => zoomTo(about.crops[i]?.slice(5) ?? defect.box));
   crop.append(button);
   name.append(element("bdi", defect.name));
-  row.append(element("td", i + 1, "n"), crop, name, element("td", percent(defect.probability, 0), "n"), element("td", area, "n"),
+  const sure = defect.probability === null ? "" : percent(defect.probability, 0);
+  row.append(element("td", i + 1, "n"), crop, name, element("td", sure, "n certainty"), element("td", area, "n"),
     element("td", size, "n"), element("td", `${defect.mean.toFixed(2)} (peak ${defect.peak.toFixed(2)})`, "n"));
   const light = (on) => box?.classList.toggle("lit", on);
   for (const name of ["mouseenter", "focusin"]) row.addEventListener(name, () => light(true));
@@ -134,6 +135,9 @@ function show(shot, from) {
   const rows = about.defects.map((d, i) => defectRow(d, i, boxes[i], about));
   viewer.querySelector(".parts tbody").replaceChildren(...rows);
   drawCrops(shot, about, stack, rows);
+  // A share of pixels is no probability, and many models have neither: the column has the name that the model gives it.
+  viewer.querySelector("th.certainty").textContent = about.certainty;
+  for (const cell of viewer.querySelectorAll(".certainty")) cell.hidden = !about.certainty;
   viewer.querySelector(".parts").hidden = !about.defects.length;
   const rest = about.count - about.defects.length;
   const missing = !about.count ? "No defect was found." : rest ? `${rest} smaller one${rest === 1 ? "" : "s"} not listed.` : "";
