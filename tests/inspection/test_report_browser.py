@@ -9,21 +9,14 @@ from jaxqc.inspection.ledger.store import ModelInfo, open_ledger
 from jaxqc.inspection.report import Gallery, write_report
 from jaxqc.inspection.rules import GradeRules
 from tests.support.ledger_makers import MODEL, finding, row
-from tests.support.report_browser import CUT_OFF, WIDTHS, Browser, missing
+from tests.support.report_browser import CUT_OFF, WIDTHS, missing
 
 pytest.importorskip("cv2", reason="the gallery's pictures need OpenCV: pip install 'jaxqc[inspect]'")
 pytest.importorskip("jinja2", reason="the report needs Jinja2: pip install 'jaxqc[inspect]'")
 pytestmark = pytest.mark.skipif(bool(missing()), reason=missing())
 
 SIDE = 200
-SECTIONS = ("lots", "suppliers", "defects", "sampling", "delivery", "outcomes", "pictures", "model")
-
-
-@pytest.fixture(scope="module")
-def browser():
-    made = Browser()
-    yield made
-    made.close()
+SECTIONS = ("lots", "suppliers", "defects", "sampling", "delivery", "outcomes", "pictures", "review", "model")
 
 
 def make(folder, numbers, name="", model=MODEL, per_lot=12):

@@ -56,9 +56,6 @@ def test_every_colour_has_two_themes():
         "gap",
         "wide",
         "aspect",
-        "zoom",
-        "tall",
-        "fit",
     }  # not of a theme
 
 

@@ -27,7 +27,7 @@ def drawn(shape, seed):
     h, w = shape
     y, x = np.mgrid[:h, :w]
     image = 120 + 25 * np.sin(x / 9) * np.cos(y / 13) + rng.normal(0, 8, shape)
-    size_y, size_x = max(2, h // 14), max(2, w // 14)
+    size_y, size_x = max(6, h // 14), max(6, w // 14)
     scores = np.full(shape, 0.12, np.float32)
     for top, left in ((0, 0), (0, w - size_x), (h - size_y, 0), (h - size_y, w - size_x), (h // 2, w // 2)):
         scores[top : top + size_y, left : left + size_x] = 0.9

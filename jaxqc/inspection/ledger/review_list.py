@@ -25,8 +25,8 @@ class Unreviewed(NamedTuple):
     """Digest of the model that called it `review`."""
     score: float
     severity: float
-    count: int
-    """Defects that the model found."""
+    defects: int
+    """Number that the model found."""
 
 
 def unreviewed(ledger: Ledger, model: str = "") -> Iterator[Unreviewed]:

@@ -95,4 +95,4 @@ def make_crops(image: UInt8[np.ndarray, "h w *c"], boxes: Sequence[Sequence[int]
     for part, crop in zip(parts, crops, strict=True):
         x, y, w, h = crop.place
         sheet[y : y + h, x : x + w] = part
-    return jpeg(sheet, 88), tuple(crops)
+    return jpeg(sheet, 88, fine=True), tuple(crops)

@@ -1,7 +1,7 @@
 """The worst images of each lot, kept in a folder while an inspection runs: whoever comes back to it goes on with it.
 
-A lot has a folder of its own, named by a hash, since a lot's name may hold anything; in it lie the files of each picture
-(`picture_files`), named by the image's SHA-256.
+A lot has a folder of its own, named by a hash, since a lot's name may hold anything. In it lie the files of each
+picture (`picture_files`), named by the image's SHA-256.
 """
 
 import hashlib

@@ -33,7 +33,7 @@ class Layers(NamedTuple):
     photo: bytes
     """JPEG, grey or RGB."""
     heat: bytes
-    """PNG with a palette of `LEVELS` colours and opacities; levels below the threshold's cannot be seen."""
+    """PNG with a palette: `LEVELS` colours that cannot be seen, for what is below the threshold, and the same seen."""
     mask: bytes
     """PNG of one bit, white where the mask is."""
     outline: tuple[Outline, ...]
@@ -62,9 +62,7 @@ def make_layers(
     above = _holds_any(cv2, _holds_any(cv2, scores >= threshold, (width, height)), smooth)
     values = np.clip(np.nan_to_num(np.asarray(scores, np.float32)), 0, 1)
     levels = np.round(shrunk(cv2, values, smooth) * (LEVELS - 1)).astype(np.uint8)
-    first = _first_seen(threshold)
-    levels = np.where(above, np.maximum(levels, first), np.minimum(levels, first - 1)).astype(np.uint8)
-    return Layers(width, height, jpeg(small), _heat(levels, first), _bits(decided), _outlines(cv2, decided))
+    return Layers(width, height, jpeg(small), _heat(levels, above), _bits(decided), _outlines(cv2, decided))
 
 
 def read_layers(photo: bytes, heat: bytes, mask: bytes) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -75,7 +73,7 @@ def read_layers(photo: bytes, heat: bytes, mask: bytes) -> tuple[np.ndarray, np.
         picture = np.asarray(opened.convert("RGB"))
     height, width = picture.shape[:2]
     with Image.open(io.BytesIO(heat)) as opened:
-        levels = np.asarray(opened)
+        levels = np.asarray(opened) % LEVELS
     with Image.open(io.BytesIO(mask)) as opened:
         decided = np.asarray(opened.convert("L")) > 0
     # A program that opens the file may have packed its palette's levels in fewer bits; PIL gives bytes again.
@@ -88,31 +86,26 @@ def heat_from(heat: bytes, threshold: float) -> bytes:
     from PIL import Image
 
     with Image.open(io.BytesIO(heat)) as opened:
-        levels = np.asarray(opened)
-    return _heat(levels, _first_seen(threshold))
+        levels = np.asarray(opened) % LEVELS
+    return _heat(levels, levels >= math.ceil(threshold * (LEVELS - 1)))
 
 
-def _first_seen(threshold: float) -> int:
-    """The level from which the heat is seen."""
-    return min(LEVELS - 1, max(1, math.ceil(threshold * (LEVELS - 1))))
-
-
-@lru_cache(maxsize=LEVELS)
-def _palette(first: int) -> tuple[bytes, bytes]:
-    """Colours of the heat's levels, those of `pictures.figures`, and their opacities: none before level `first`."""
+@lru_cache(maxsize=1)
+def _palette() -> tuple[bytes, bytes]:
+    """Colours of the heat's levels, those of `pictures.figures`, twice, and their opacities: first none."""
     from matplotlib import colormaps
 
     from jaxqc.pictures.sheet import HEAT
 
     p = np.linspace(0, 1, LEVELS)
-    colors = np.asarray(colormaps[HEAT](0.35 + 0.6 * p))[:, :3]
-    opacity = np.where(np.arange(LEVELS) < first, 0.0, FAINTEST + (STRONGEST - FAINTEST) * p)
+    colors = np.tile(np.asarray(colormaps[HEAT](0.35 + 0.6 * p))[:, :3], (2, 1))
+    opacity = np.concatenate([np.zeros(LEVELS), FAINTEST + (STRONGEST - FAINTEST) * p])
     return np.round(colors * 255).astype(np.uint8).tobytes(), np.round(opacity * 255).astype(np.uint8).tobytes()
 
 
 def heat_stops(count: int = 9) -> list[tuple[float, str]]:
     """The heat's colours as a gradient's stops: offset in [0, 1], and #rrggbb."""
-    colors = np.frombuffer(_palette(1)[0], np.uint8).reshape(LEVELS, 3)
+    colors = np.frombuffer(_palette()[0], np.uint8).reshape(2 * LEVELS, 3)
     at = np.linspace(0, LEVELS - 1, count).round().astype(int)
     return [(round(float(i) / (LEVELS - 1), 3), f"#{colors[i].tobytes().hex()}") for i in at]
 
@@ -140,20 +133,20 @@ def _holds_any(cv2: Any, flags: Bool[np.ndarray, "h w"], size: tuple[int, int]) 
     return shrunk(cv2, np.where(flags, np.uint8(255), np.uint8(0)), size) > 0
 
 
-def jpeg(image: UInt8[np.ndarray, "h w *c"], quality: int = 82) -> bytes:
-    """An image, grey [h w] or RGB [h w 3], as a JPEG file."""
+def jpeg(image: UInt8[np.ndarray, "h w *c"], quality: int = 82, fine: bool = False) -> bytes:
+    """An image, grey [h w] or RGB [h w 3], as a JPEG file. fine: colours have a value for each pixel, not for four."""
     from PIL import Image
 
     out = io.BytesIO()
-    Image.fromarray(image).save(out, "JPEG", quality=quality, optimize=True)
+    Image.fromarray(image).save(out, "JPEG", quality=quality, optimize=True, subsampling=0 if fine else 2)
     return out.getvalue()
 
 
-def _heat(levels: UInt8[np.ndarray, "h w"], first: int) -> bytes:
+def _heat(levels: UInt8[np.ndarray, "h w"], seen: Bool[np.ndarray, "h w"]) -> bytes:
     from PIL import Image
 
-    colors, opacity = _palette(first)
-    picture = Image.fromarray(levels)
+    colors, opacity = _palette()
+    picture = Image.fromarray(levels + np.uint8(LEVELS) * seen)
     picture = picture.convert("L")
     picture.putpalette(colors)
     out = io.BytesIO()

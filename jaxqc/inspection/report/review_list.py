@@ -65,5 +65,15 @@ def _numbers(views: list[LotView]) -> dict[tuple[str, str], int]:
 def _row(
     one: Unreviewed, lots: Mapping[str, int], numbers: Mapping[tuple[str, str], int], thumbnails: Mapping[str, int]
 ) -> list[Any]:
-    return [one.sha256, printable(one.image), lots[one.lot], printable(one.piece), float(f"{one.score:.4g}"),
-            round(one.severity, 3), one.count, numbers.get((one.sha256, one.lot)), thumbnails.get(one.sha256)]  # fmt: skip
+    score, severity = float(f"{one.score:.4g}"), round(one.severity, 3)
+    places = numbers.get((one.sha256, one.lot)), thumbnails.get(one.sha256)
+    return [
+        one.sha256,
+        printable(one.image),
+        lots[one.lot],
+        printable(one.piece),
+        score,
+        severity,
+        one.defects,
+        *places,
+    ]

@@ -36,11 +36,14 @@ function walk(key) {
   return true;
 }
 
-// The names of the boxes: their letters keep their size at any zoom, and all of them lie within the picture.
-function placeNames(stack, about) {
+// The boxes and their names, at any zoom as exact as it shows: letters keep their size, and all lies within the picture.
+function placeBoxes(stack, about) {
   const svg = stack.querySelector("svg"), { width, height } = svg.viewBox.baseVal, boxes = [...svg.querySelectorAll(".box")];
   const size = 12.5 * width / (stack.clientWidth || width), room = width - 0.4 * size;
+  const line = 0.06 * size, within = (value, most) => Math.max(line, Math.min(value, most - line));
   boxes.forEach((box, i) => {
+    const [x0, y0, x1, y1] = about.defects[i].box.map((value, k) => within(value * (k % 2 ? height / about.height : width / about.width), k % 2 ? height : width));
+    for (const [key, value] of Object.entries({ x: x0, y: y0, width: Math.max(line, x1 - x0), height: Math.max(line, y1 - y0) })) box.setAttribute(key, value.toFixed(3));
     let name = svg.querySelectorAll(".box-name")[i];
     if (!name) {
       name = document.createElementNS(SVG, "text");
@@ -52,12 +55,11 @@ function placeNames(stack, about) {
     if (name.getComputedTextLength() > room) name.textContent = i + 1;
     const long = name.getComputedTextLength();
     if (long > room) name.setAttribute("font-size", (size * room / long).toFixed(2));
-    const x = Math.max(0.2 * size, Math.min(+box.getAttribute("x"), width - Math.min(long, room) - 0.2 * size));
-    const y = Math.min(height - 0.3 * size, Math.max(size, +box.getAttribute("y") - size / 3));
+    const x = Math.max(0.2 * size, Math.min(x0, width - Math.min(long, room) - 0.2 * size));
+    const y = Math.min(height - 0.3 * size, Math.max(size, y0 - size / 3));
     name.setAttribute("x", x.toFixed(2));
     name.setAttribute("y", Math.max(y, Math.min(size, height)).toFixed(2));
   });
-  return boxes;
 }
 
 // A canvas with a crop: [x, y, width, height, factor] of its source, which is decoded by then.

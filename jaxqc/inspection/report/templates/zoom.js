@@ -24,7 +24,7 @@ function zoom(to, x, y) {
   $("viewer-zoom").textContent = `${(100 * stack.clientWidth / zoomed.about.width).toFixed(0)} %`;
   $("zoom-out").setAttribute("aria-disabled", String(zoomed.now <= 1));
   $("zoom-in").setAttribute("aria-disabled", String(zoomed.now >= zoomed.most));
-  placeNames(stack, zoomed.about);
+  placeBoxes(stack, zoomed.about);
 }
 
 // Shows a part of the image, x0, y0, x1, y1 in its pixels, as large as the frame allows.
