@@ -21,6 +21,7 @@ from jaxqc.inspection.ledger.queries import (
 from jaxqc.inspection.ledger.store import Ledger
 from jaxqc.inspection.outcomes.rates import OutcomeReport, report_of
 from jaxqc.inspection.report.acceptance import AQL, decide
+from jaxqc.inspection.report.contents import ClassView, LotView, Report, SupplierView
 from jaxqc.inspection.report.gallery import Gallery, Picture
 from jaxqc.inspection.report.model_card import model_card, proved, rates_of
 from jaxqc.inspection.rules import GradeRules

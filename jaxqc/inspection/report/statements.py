@@ -59,7 +59,7 @@ def _misses(report: Report) -> list[Statement]:
     for card in report.cards:
         rates = rates_of(card.info.details)
         text = statement(rates, report.rules.lots.confidence)
-        text = f"it {text}" if text.startswith("finds") else text
+        text = f"the model {text}" if text.startswith("finds") else text
         if len(report.cards) > 1:
             text = f"model {card.info.name or card.info.digest[:12]}: {text}"
         # A model that was measured may still miss much: that is a warning where the interval reaches half.
