@@ -22,7 +22,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from jaxqc.data.problems import Problem, one_line, printable, seen_alike
 from jaxqc.data.readers import folder
@@ -37,7 +37,7 @@ ORDERS = ("order", "order_id")
 """Further columns that name the order an image's lot went to, for outcomes that name only the order."""
 ALIASES = {"lot_id": "lot", "piece_id": "piece"}
 Source = Literal["manifest", "folder"]
-"""Where a lot comes from: a row that names it, or the name of a folder, which is a guess."""
+"""A lot's origin: a row that names it, or the name of a folder, which is a guess."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Item:
     piece: str = ""
     """Id within the lot; "" = the image is a piece of its own."""
     source: Source = "manifest"
-    """Of `lot`."""
+    """The origin of `lot`."""
 
 
 class LeftOut(NamedTuple):
@@ -207,7 +207,7 @@ def _check(path: Path, table: Table, more: tuple[str, ...]) -> tuple[list[Item],
             way = "so it cannot order lots (they go by name then); write it as 2026-11-21T08:30"
             message = f"{at}: time {row['time']!r} is not ISO 8601, {way}"
             problems.append(Problem(ident, "bad-time", message, "warning"))
-        known = {name: row[name] for name in ("lot", "supplier", "product", "line", "machine", "piece")}
+        known: dict[str, Any] = {n: row[n] for n in ("lot", "supplier", "product", "line", "machine", "piece")}
         items.append(Item(image, row["image"], **known, time=time, more={name: row[name] for name in more}))
     return items, problems, left_out
 

@@ -234,10 +234,12 @@ def _lots(connection: sa.Connection, model: str) -> list[Lot]:
         .order_by(lots.c.name, sa.func.count(), sa.func.max(inspections.c.id))
     )  # fmt: skip
     newest = {line["name"]: line for line in connection.execute(only(query, model, None)).mappings()}
+    same = {"name": "name", "supplier": "supplier", "product": "product", "line": "line", "model": "digest",
+            "images": "images", "suppliers": "named", "shared": "shared"}  # fmt: skip
     return [
-        Lot(*(r[k] for k in ("name", "supplier", "product", "line", "digest", "images")), r["taken"] or r["seen"],
-            r["named"], r["shared"], int(r["again"]), r["taken"] is not None)
-        for r in newest.values()
+        Lot(**{field: line[column] for field, column in same.items()}, since=line["taken"] or line["seen"],
+            again=int(line["again"]), timed=line["taken"] is not None)
+        for line in newest.values()
     ]  # fmt: skip
 
 
