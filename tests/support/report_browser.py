@@ -98,7 +98,9 @@ class Browser:
                 asked[about["url"]] = about["url"]
             elif name == "Network.loadingFailed" and about.get("blockedReason") == "csp":
                 stopped.add(about["requestId"])  # never sent, and the console tells of it
-        return console, [url for key, url in asked.items() if key not in stopped and not url.startswith(("data:", "chrome:"))]
+        return console, [
+            url for key, url in asked.items() if key not in stopped and not url.startswith(("data:", "chrome:"))
+        ]
 
     def press(self, *keys):
         """Keys as a person presses them, one after the other, on whatever has the focus."""
