@@ -14,6 +14,7 @@ import sqlalchemy as sa
 
 from jaxqc.error_rates import ErrorRates, best
 from jaxqc.inspection.acceptance.grading import lot_figures
+from jaxqc.inspection.acceptance.sampling import AQL
 from jaxqc.inspection.acceptance.suppliers import LotRow
 from jaxqc.inspection.findings import Defect, LotFinding
 from jaxqc.inspection.ledger.lot_images import lot_images, only, people_on
@@ -103,13 +104,18 @@ def shared_pictures(ledger: Ledger) -> int:
         return connection.scalar(sa.select(sa.func.count()).select_from(_in_several().subquery())) or 0
 
 
-def lot_findings(ledger: Ledger, rules: GradeRules, model: str = "") -> Iterator[tuple[Lot, LotFinding]]:
-    """Each lot with its figures, grade and risk by these rules; one lot's numbers are in memory."""
+def lot_findings(
+    ledger: Ledger, rules: GradeRules, model: str = "", *, aql: float = AQL
+) -> Iterator[tuple[Lot, LotFinding]]:
+    """Each lot with its figures, grade and risk by these rules; one lot's numbers are in memory.
+
+    aql: of the plan of ISO 2859-1 that the lot's decision keeps within, percent.
+    """
     with ledger.database.reading() as connection:
         counted = {m.digest: m.details.get("error_rates", ()) for m in connection.execute(sa.select(models))}
         rates = {digest: best(ErrorRates.from_dict(one) for one in some) for digest, some in counted.items()}
         for lot in _lots(connection, model):
-            yield lot, _figures(connection, lot, rules, rates[lot.model])
+            yield lot, _figures(connection, lot, rules, rates[lot.model], aql)
 
 
 def supplier_rows(found: Iterable[tuple[Lot, LotFinding]]) -> list[LotRow]:
@@ -243,9 +249,11 @@ def _lots(connection: sa.Connection, model: str) -> list[Lot]:
     ]  # fmt: skip
 
 
-def _figures(connection: sa.Connection, lot: Lot, rules: GradeRules, rates: ErrorRates | None) -> LotFinding:
+def _figures(
+    connection: sa.Connection, lot: Lot, rules: GradeRules, rates: ErrorRates | None, aql: float
+) -> LotFinding:
     images = lot_images(connection, lot.model, lot.name)
     pieces = images.pieces(rules.verdict.reject)
     return lot_figures(lot.name, pieces.severities, pieces.verdicts, images.ratios, images.densities,
                        images.composition, rules, rates=rates, called=pieces.called, judged=pieces.judged,
-                       supplier=lot.supplier, product=lot.product, copies=lot.shared + lot.again)  # fmt: skip
+                       supplier=lot.supplier, product=lot.product, copies=lot.shared + lot.again, aql=aql)  # fmt: skip
