@@ -10,7 +10,7 @@ from jaxqc.inspection.acceptance.misses import CHANCE, Looked, by_chance, correc
 from jaxqc.inspection.findings import Share
 
 PASTED = "misses were measured on pasted defects only; real ones may be missed more often"
-"""What the share of a model lacks that was measured on nothing else."""
+"""The lack of a model that was measured on nothing else."""
 
 
 @dataclass(frozen=True)

@@ -105,11 +105,11 @@ def shared_pictures(ledger: Ledger) -> int:
 
 
 def lot_findings(
-    ledger: Ledger, rules: GradeRules, model: str = "", *, aql: float = AQL
+    ledger: Ledger, rules: GradeRules, model: str = "", aql: float = AQL
 ) -> Iterator[tuple[Lot, LotFinding]]:
     """Each lot with its figures, grade and risk by these rules; one lot's numbers are in memory.
 
-    aql: of the plan of ISO 2859-1 that the lot's decision keeps within, percent.
+    aql: as `jaxqc.inspection.acceptance.grading.lot_figures`.
     """
     with ledger.database.reading() as connection:
         counted = {m.digest: m.details.get("error_rates", ()) for m in connection.execute(sa.select(models))}
@@ -122,12 +122,6 @@ def supplier_rows(found: Iterable[tuple[Lot, LotFinding]]) -> list[LotRow]:
     """Rows for `suppliers.summarise`, from `lot_findings`; the order of lots is only that of the manifest's times."""
     when = lambda lot: lot.since if lot.timed else None
     return [LotRow(lot.supplier, lot.name, f.pieces, f.defective, when(lot)) for lot, f in found]
-
-
-def verdicts(ledger: Ledger, lot: Lot) -> list[str]:
-    """The verdict on each piece of a lot, in an order that says nothing of quality: that of the images' SHA-256."""
-    with ledger.database.reading() as connection:
-        return list(lot_images(connection, lot.model, lot.name, False).pieces(0.0).verdicts)
 
 
 def without_lot(ledger: Ledger, model: str = "") -> tuple[Counter[str], Counter[str]]:
@@ -255,5 +249,5 @@ def _figures(
     images = lot_images(connection, lot.model, lot.name)
     pieces = images.pieces(rules.verdict.reject)
     return lot_figures(lot.name, pieces.severities, pieces.verdicts, images.ratios, images.densities,
-                       images.composition, rules, rates=rates, called=pieces.called, judged=pieces.judged,
-                       supplier=lot.supplier, product=lot.product, copies=lot.shared + lot.again, aql=aql)  # fmt: skip
+                       images.composition, rules, rates=rates, called=pieces.called, judged=pieces.judged, aql=aql,
+                       supplier=lot.supplier, product=lot.product, copies=lot.shared + lot.again)  # fmt: skip

@@ -52,7 +52,7 @@ def collect(
     Raises:
       UserError: what the ledger says; an AQL that ISO 2859-1 does not have; a lot that the ledger does not have.
     """
-    found = list(lot_findings(ledger, rules, model, aql=aql))
+    found = list(lot_findings(ledger, rules, model, aql))
     views = [LotView(0, lot, figures) for lot, figures in found]
     # The switching rules look at all lots of a supplier, also at those that the report leaves out.
     for supplier in _suppliers(views, rules):

@@ -151,14 +151,14 @@ def _unmeasured(rates: ErrorRates | None, metrics: bool) -> tuple[str, ...]:
     out = []
     if rates is None or not rates.defective:
         out.append("Defective images: nobody knows how many it misses. "
-                   "`jaxqc evaluate` on labelled images measures it.")  # fmt: skip
+                   "jaxqc evaluate on labelled images measures it.")  # fmt: skip
     elif rates.origin == ORIGINS[-1]:
         out.append("Real defects: those that it was tried on were pasted into good images.")
     if rates is None or not rates.good:
         out.append("Good images that it has not seen: nobody knows how many it calls.")
     if rates is not None and rates.origin != ORIGINS[0]:
         out.append("The lots of this report: no person's verdicts on them have been counted. "
-                   "`jaxqc review`, then `jaxqc calibrate`, does so.")  # fmt: skip
+                   "jaxqc review, then jaxqc calibrate, does so.")  # fmt: skip
     if not metrics:
         out.append("Metrics of maps and masks: none are kept with it.")
     return tuple(out)
