@@ -105,7 +105,7 @@ def show_columns(columns: Sequence[Column], title: str, width: int | None = None
 
 
 def _first(found: Sequence[tuple[Any, LotFinding]]) -> list[str]:
-    """What a reader must know before the figures."""
+    """Lines that a reader must know before the figures."""
     pieces, waiting = (sum(getattr(f, name) for _, f in found) for name in ("pieces", "waiting"))
     lines = []
     if pieces and 2 * waiting >= pieces:

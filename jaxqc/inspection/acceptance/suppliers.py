@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from jaxqc.error_rates import clopper_pearson
 from jaxqc.errors import UserError
-from jaxqc.inspection.acceptance.grading import clopper_pearson
 
 Counts = Int[np.ndarray, " k"] | Float[np.ndarray, " k"]
 DRIFT = 3.0

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 
 from jaxqc.error_rates import ErrorRates, best
 from jaxqc.inspection.acceptance.grading import lot_figures
+from jaxqc.inspection.acceptance.sampling import AQL
 from jaxqc.inspection.acceptance.suppliers import LotRow
 from jaxqc.inspection.findings import Defect, LotFinding
 from jaxqc.inspection.ledger.lot_images import lot_images, only, people_on
@@ -103,25 +104,24 @@ def shared_pictures(ledger: Ledger) -> int:
         return connection.scalar(sa.select(sa.func.count()).select_from(_in_several().subquery())) or 0
 
 
-def lot_findings(ledger: Ledger, rules: GradeRules, model: str = "") -> Iterator[tuple[Lot, LotFinding]]:
-    """Each lot with its figures, grade and risk by these rules; one lot's numbers are in memory."""
+def lot_findings(
+    ledger: Ledger, rules: GradeRules, model: str = "", aql: float = AQL
+) -> Iterator[tuple[Lot, LotFinding]]:
+    """Each lot with its figures, grade and risk by these rules; one lot's numbers are in memory.
+
+    aql: as `jaxqc.inspection.acceptance.grading.lot_figures`.
+    """
     with ledger.database.reading() as connection:
         counted = {m.digest: m.details.get("error_rates", ()) for m in connection.execute(sa.select(models))}
         rates = {digest: best(ErrorRates.from_dict(one) for one in some) for digest, some in counted.items()}
         for lot in _lots(connection, model):
-            yield lot, _figures(connection, lot, rules, rates[lot.model])
+            yield lot, _figures(connection, lot, rules, rates[lot.model], aql)
 
 
 def supplier_rows(found: Iterable[tuple[Lot, LotFinding]]) -> list[LotRow]:
     """Rows for `suppliers.summarise`, from `lot_findings`; the order of lots is only that of the manifest's times."""
     when = lambda lot: lot.since if lot.timed else None
     return [LotRow(lot.supplier, lot.name, f.pieces, f.defective, when(lot)) for lot, f in found]
-
-
-def verdicts(ledger: Ledger, lot: Lot) -> list[str]:
-    """The verdict on each piece of a lot, in an order that says nothing of quality: that of the images' SHA-256."""
-    with ledger.database.reading() as connection:
-        return list(lot_images(connection, lot.model, lot.name, False).pieces(0.0).verdicts)
 
 
 def without_lot(ledger: Ledger, model: str = "") -> tuple[Counter[str], Counter[str]]:
@@ -243,9 +243,11 @@ def _lots(connection: sa.Connection, model: str) -> list[Lot]:
     ]  # fmt: skip
 
 
-def _figures(connection: sa.Connection, lot: Lot, rules: GradeRules, rates: ErrorRates | None) -> LotFinding:
+def _figures(
+    connection: sa.Connection, lot: Lot, rules: GradeRules, rates: ErrorRates | None, aql: float
+) -> LotFinding:
     images = lot_images(connection, lot.model, lot.name)
     pieces = images.pieces(rules.verdict.reject)
     return lot_figures(lot.name, pieces.severities, pieces.verdicts, images.ratios, images.densities,
-                       images.composition, rules, rates=rates, called=pieces.called, judged=pieces.judged,
+                       images.composition, rules, rates=rates, called=pieces.called, judged=pieces.judged, aql=aql,
                        supplier=lot.supplier, product=lot.product, copies=lot.shared + lot.again)  # fmt: skip
