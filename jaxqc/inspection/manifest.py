@@ -199,7 +199,7 @@ def _check(path: Path, table: Table, more: tuple[str, ...]) -> tuple[list[Item],
             lot, file = ("", "") if found.fault else (printable(row["lot"]), row["image"] and os.path.abspath(image))
             left_out.append(LeftOut(file, ident, lot, fault[0], problems[-1].message))
             continue
-        seen.images[os.path.normpath(image)] = found.where
+        seen.images[os.path.normpath(image)] = found.where, row
         first = seen.lots.setdefault(row["lot"], (found.where, row))[1]
         row |= {name: first[name] for name in ("supplier", "product")}  # they look alike
         time = _time(row["time"])
@@ -215,7 +215,7 @@ def _check(path: Path, table: Table, more: tuple[str, ...]) -> tuple[list[Item],
 class _Seen(NamedTuple):
     """The first place of an image, and of a lot, with its row."""
 
-    images: dict[str, str]
+    images: dict[str, tuple[str, dict[str, str]]]
     lots: dict[str, tuple[str, dict[str, str]]]
 
 
@@ -227,9 +227,13 @@ def _fault(image: Path, row: dict[str, str], seen: _Seen) -> tuple[str, str] | N
     for column in REQUIRED:
         if not row[column]:
             return "malformed-row", f"column {column!r} is empty; fill it"
-    before = seen.images.get(os.path.normpath(image))
-    if before:
-        return "duplicate-image", f"image {row['image']!r} already stands on {before}; keep one"
+    if os.path.normpath(image) in seen.images:
+        before, first = seen.images[os.path.normpath(image)]
+        message = f"image {row['image']!r} already stands on {before}"
+        other = (row["lot"], row["piece"]) != (first["lot"], first["piece"])
+        piece = f"piece '{first['piece']}' of " if first["piece"] else ""
+        shown = f" for {piece}lot '{first['lot']}', and a photo shows one piece" if other else ""
+        return "duplicate-image", f"{message}{shown}; keep one"
     if not os.path.isfile(image):
         return "missing-file", f"image: no such file {printable(image)}{path_hint(row['image'])}"
     where, first = seen.lots.get(row["lot"], ("", row))
