@@ -58,6 +58,7 @@ VERBS: dict[str, Verb] = {
     "ledger import-outcomes": ledger.import_outcomes,
     "ledger outcomes": ledger.outcomes,
     "ledger lots": ledger.lots,
+    "ledger report": ledger.report,
     "ledger export": ledger.export,
     "export": export,
 }

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from jaxqc.error_rates import clopper_pearson
 from jaxqc.errors import UserError
-from jaxqc.inspection.acceptance.grading import clopper_pearson
 
 Counts = Int[np.ndarray, " k"] | Float[np.ndarray, " k"]
 DRIFT = 3.0
@@ -162,7 +162,7 @@ def in_order(rows: Sequence[LotRow]) -> bool:
       False
     """
     times = [row.when for row in rows]
-    return not any(when in (None, "") for when in times) and len(set(times)) == len(times)
+    return not any(when is None or when == "" for when in times) and len(set(times)) == len(times)
 
 
 def summarise(rows: Sequence[LotRow], confidence: float = 0.95, weight: float = 0.25) -> list[Supplier]:
@@ -179,7 +179,7 @@ def summarise(rows: Sequence[LotRow], confidence: float = 0.95, weight: float = 
     found = []
     for name, own in by_name.items():
         ordered = in_order(own)
-        own.sort(key=lambda row: row.when if ordered else row.lot)
+        own.sort(key=lambda row: (row.when or 0) if ordered else row.lot)
         n = np.array([row.inspected for row in own])
         d = np.array([row.defective for row in own])
         chart, average = p_chart(n, d), ewma(n, d)
