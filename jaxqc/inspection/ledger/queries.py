@@ -98,12 +98,6 @@ def lots_of(ledger: Ledger, sha256s: Iterable[str]) -> dict[str, dict[str, str]]
     return found
 
 
-def shared_pictures(ledger: Ledger) -> int:
-    """Number of pictures that lie in more than one lot."""
-    with ledger.database.reading() as connection:
-        return connection.scalar(sa.select(sa.func.count()).select_from(_in_several().subquery())) or 0
-
-
 def lot_findings(
     ledger: Ledger, rules: GradeRules, model: str = "", aql: float = AQL
 ) -> Iterator[tuple[Lot, LotFinding]]:
@@ -122,6 +116,12 @@ def supplier_rows(found: Iterable[tuple[Lot, LotFinding]]) -> list[LotRow]:
     """Rows for `suppliers.summarise`, from `lot_findings`; the order of lots is only that of the manifest's times."""
     when = lambda lot: lot.since if lot.timed else None
     return [LotRow(lot.supplier, lot.name, f.pieces, f.defective, when(lot)) for lot, f in found]
+
+
+def verdicts(ledger: Ledger, lot: Lot) -> list[str]:
+    """The verdict on each piece of a lot, in an order that says nothing of quality: that of the images' SHA-256."""
+    with ledger.database.reading() as connection:
+        return list(lot_images(connection, lot.model, lot.name, False).pieces(0.0).verdicts)
 
 
 def without_lot(ledger: Ledger, model: str = "") -> tuple[Counter[str], Counter[str]]:
