@@ -63,9 +63,10 @@ def _misses(report: Report) -> list[Statement]:
         if len(report.cards) > 1:
             text = f"model {card.info.name or card.info.digest[:12]}: {text}"
         # A model that was measured may still miss much: that is a warning where the interval reaches half.
-        sure = rates is not None and proved(rates)
-        level: Level = "alarm" if not sure else "warning" if rates.interval("tpr")[0] < FOUND else "note"
-        head = "Misses are counted in" if sure else "No all-clear"
+        level: Level = "alarm"
+        if rates is not None and proved(rates):
+            level = "warning" if rates.interval("tpr")[0] < FOUND else "note"
+        head = "No all-clear" if level == "alarm" else "Misses are counted in"
         out.append(Statement(level, head, sentence(text)))
     return out
 
@@ -73,9 +74,9 @@ def _misses(report: Report) -> list[Statement]:
 def _lots(report: Report) -> list[Statement]:
     kinds: list[tuple[Level, str, str, Callable[[LotView], bool]]] = [
         ("alarm", "Refuse", "refusing {} costs least, by the rules' costs", lambda v: v.action == "refuse"),
-        ("warning", "Look first", "people should look at more pieces of {} before it is decided",
-         lambda v: v.action == "review"),
         ("alarm", "High risk", "the risk is high for {}", lambda v: v.figures.risk == "high"),
+        ("warning", "Look first", "people should look at more pieces of {} before these are decided",
+         lambda v: v.action == "review"),
     ]  # fmt: skip
     out = []
     for level, head, words, fits in kinds:
