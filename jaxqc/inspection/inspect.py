@@ -92,7 +92,7 @@ def inspect(
     plan_for(1000, aql)  # refuses an AQL that the standard does not have now rather than at the end
     manifest = _without_pictures(read_manifest(images, _own(Path(images), out)), out)
     manifest = manifest if piece is None else with_pieces(manifest, piece)
-    scorer = make_scorer(model, threshold, devices)
+    scorer = make_scorer(model, threshold, devices, rules, note)
     rules.check_classes(scorer.classes, "rules")
     info = info_of(scorer, rules, mm_per_pixel)
     mine = claim_of(LEDGER if ledger is None else _name(ledger), info)
@@ -101,6 +101,7 @@ def inspect(
         check_claim(out, mine)
         kept = stack.enter_context(open_ledger(out / LEDGER if ledger is None else ledger, note=note))
         claim(out, mine)
+        kept.refresh(info)
         findings = stack.enter_context(Findings(out / "findings.jsonl", kept, info.digest))
         problems = stack.enter_context(Problems(out / "problems.csv"))
         for problem in manifest.problems:
@@ -130,7 +131,7 @@ def _finish(stream: Stream, manifest: Delivery, out: Path, aql: float) -> Inspec
     """Lots, suppliers and the files at the end."""
     names = {storable(lot).strip() for lot in manifest.lots}.union(*stream.guesses.values())
     ledger, rules, digest = stream.ledger, stream.rules, stream.info.digest
-    lots = tuple((lot, figures) for lot, figures in lot_findings(ledger, rules, digest) if lot.name in names)
+    lots = tuple((lot, figures) for lot, figures in lot_findings(ledger, rules, digest, aql) if lot.name in names)
     suppliers = tuple(summarise(supplier_rows(lot_findings(ledger, rules))))
     problems, there = stream.problems, {lot.name for lot, _ in lots}
     for copy in copies(ledger, digest):

@@ -39,7 +39,7 @@ def test_every_verb_helps_with_examples(verb, capsys):
         (["outcomes", "--ledger", "x", "--product", "strip"], "give --before and --after too"),
         (["import-outcomes", "nowhere.csv", "--ledger", "FILE"], "nowhere.csv: cannot be read"),
         (["lots", "--ledger", "FILE", "--rules", "no.py"], "--rules: no file no.py"),
-        (["report", "--ledger", "FILE", "--out", "x.html", "--lot", "lot 9"], "no inspected lot 'lot 9' (did you mean 'lot "),
+        (["report", "--ledger", "FILE", "--out", "x.html", "--lot", "lot 9"], "no inspected lot 'lot 9' (did you mean"),
         (["report", "--ledger", "FILE", "--out", "x.html", "--gallery", "no"], "--gallery: no: no such folder"),
         (["report", "--ledger", "FILE", "--out", "x.html", "--aql", "3"], "AQL"),
         (["report", "--ledger", "FILE", "--out", "."], "--out: . is a folder"),

@@ -48,7 +48,7 @@ def test_conclusions(pieces, rejected, waiting, rates, conclusion, why):
 def test_missed_pieces_keep_a_lot_from_being_accepted():
     """1 rejected of 50 is allowed, but where one of ten defective pieces is found, ten of them are in the lot."""
     blind = ErrorRates(10, 100, 0, 500, "labelled images")
-    seeing, hidden = (concluded(lot(50, 1, rates=rates), aql=4.0)["0"] for rates in (SURE, blind))
+    seeing, hidden = (concluded(lot(50, 1, rates=rates, aql=4.0), aql=4.0)["0"] for rates in (SURE, blind))
     assert (hidden.plan.size, hidden.plan.accept) == (13, 1)
     assert (seeing.conclusion, hidden.conclusion) == ("accepted", "not decided")
     assert hidden.chance == pytest.approx(stats.hypergeom.cdf(1, 50, 10, 13))

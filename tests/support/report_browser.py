@@ -15,6 +15,13 @@ FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-
          "--disable-background-networking", "--disable-component-update", "--disable-dev-shm-usage",
          "--hide-scrollbars", "--force-device-scale-factor=1")  # fmt: skip
 WIDTHS = (360, 390, 1024, 1600)
+CUT_OFF = """
+return [...document.querySelectorAll('#lot-table *, .say, .words *')].filter((e) => e.clientWidth
+  && e.scrollWidth > e.clientWidth + 1 && getComputedStyle(e).display !== 'inline' && !e.closest('.unseen, svg')
+  && getComputedStyle(e.closest('thead') ?? e).clipPath === 'none')
+  .map((e) => e.outerHTML.slice(0, 200))
+"""
+"""Boxes of the lots, the statements and the model cards that are wider inside than outside."""
 
 
 def missing():
@@ -91,7 +98,9 @@ class Browser:
                 asked[about["url"]] = about["url"]
             elif name == "Network.loadingFailed" and about.get("blockedReason") == "csp":
                 stopped.add(about["requestId"])  # never sent, and the console tells of it
-        return console, [url for key, url in asked.items() if key not in stopped and not url.startswith("data:")]
+        return console, [
+            url for key, url in asked.items() if key not in stopped and not url.startswith(("data:", "chrome:"))
+        ]
 
     def press(self, *keys):
         """Keys as a person presses them, one after the other, on whatever has the focus."""

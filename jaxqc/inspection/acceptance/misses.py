@@ -172,7 +172,7 @@ def posterior(
     else:
         prior = np.where(tpr > fpr, prior, 0.0)
     low, high = 0.0, 1.0
-    for _ in range(4):  # ever closer around the shares that are probable
+    while True:  # ever closer around the shares that are probable
         share = np.linspace(low, high, POINTS)
         log = _log_likelihood(share, tpr, fpr, max(unseen, 0.0), max(passed, 0.0), looked)
         top = float(log.max())
@@ -180,10 +180,9 @@ def posterior(
         near = np.flatnonzero(weight.sum(1) > math.exp(-FAR) * weight.sum(1).max())
         first, last = max(near[0] - 1, 0), min(near[-1] + 1, POINTS - 1)
         if last - first > POINTS // 2:
-            break
+            weight[[0, -1]] *= 0.5
+            return Posterior(share, tpr, fpr, weight / weight.sum())
         low, high = float(share[first]), float(share[last])
-    weight[[0, -1]] *= 0.5
-    return Posterior(share, tpr, fpr, weight / weight.sum())
 
 
 def corrected_share(

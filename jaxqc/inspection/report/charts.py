@@ -11,7 +11,7 @@ import numpy as np
 
 from jaxqc.inspection.acceptance.sampling import Plan, acceptance, quality_at
 from jaxqc.inspection.acceptance.suppliers import Chart
-from jaxqc.inspection.report.collect import LotView
+from jaxqc.inspection.report.contents import LotView
 
 WIDE, HIGH = 400.0, 230.0
 LEFT, RIGHT, TOP, BOTTOM = 46.0, 44.0, 14.0, 42.0

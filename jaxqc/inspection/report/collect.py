@@ -2,16 +2,15 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
 
 from jaxqc.data.problems import printable
 from jaxqc.errors import UserError, suggest
-from jaxqc.inspection.acceptance.suppliers import Chart, Supplier, ewma, p_chart, summarise
+from jaxqc.inspection.acceptance.suppliers import ewma, p_chart, summarise
 from jaxqc.inspection.findings import RISKS, LotFinding
-from jaxqc.inspection.ledger.copies import Copy, copies
-from jaxqc.inspection.ledger.listings import Listing, left_out, listings, without_images
+from jaxqc.inspection.ledger.copies import copies
+from jaxqc.inspection.ledger.listings import left_out, listings, without_images
 from jaxqc.inspection.ledger.queries import (
     Lot,
     lot_findings,
@@ -20,11 +19,11 @@ from jaxqc.inspection.ledger.queries import (
     without_lot,
 )
 from jaxqc.inspection.ledger.store import Ledger
-from jaxqc.inspection.manifest import LeftOut
 from jaxqc.inspection.outcomes.rates import OutcomeReport, report_of
-from jaxqc.inspection.report.acceptance import AQL, Acceptance, decide
+from jaxqc.inspection.report.acceptance import AQL, decide
+from jaxqc.inspection.report.contents import ClassView, LotView, Report, SupplierView
 from jaxqc.inspection.report.gallery import Gallery, Picture
-from jaxqc.inspection.report.model_card import ModelCard, model_card, proved, rates_of
+from jaxqc.inspection.report.model_card import model_card, proved, rates_of
 from jaxqc.inspection.rules import GradeRules
 
 MOST_LOTS = 2000
@@ -34,99 +33,6 @@ PICTURE_BYTES = 16_000_000
 SHEET_BYTES = 6_000_000
 """Those of them that crops of defects may take; pictures come with theirs, the worst first."""
 MOST_PICTURES = 600
-
-
-@dataclass
-class LotView:
-    """A lot as the page shows it. `number`: its place on the page from 1 on, the worst lot first."""
-
-    number: int
-    lot: Lot
-    figures: LotFinding
-    acceptance: Acceptance | None = None
-    stopped: bool = False
-    """Sampling was discontinued before it: all of it is to be inspected."""
-    listing: Listing | None = None
-    pictures: list[Picture] = field(default_factory=list)
-    kept: int = 0
-    """Pictures of it that are worth showing; not all of them may be in `pictures`."""
-
-    @property
-    def passed(self) -> int:
-        """Pieces that are neither rejected nor wait for review."""
-        return self.figures.pieces - self.figures.rejected - self.figures.waiting
-
-    @property
-    def action(self) -> str:
-        """The action that costs least (`Decision.action`); "" where nothing could be decided."""
-        return self.figures.decision.action if self.figures.decision else ""
-
-
-@dataclass(frozen=True)
-class SupplierView:
-    """A supplier with its control charts; `lots` in order of time, as the charts are."""
-
-    figures: Supplier
-    lots: list[LotView]
-    p: Chart
-    ewma: Chart
-
-
-@dataclass(frozen=True)
-class ClassView:
-    """A class of defects: how many there are, and on 100 images of each supplier."""
-
-    name: str
-    defects: int
-    per_hundred: dict[str, float]
-
-
-@dataclass(frozen=True)
-class Report:
-    """Everything that a page shows. Counts of images, pieces and classes hold images without a lot too, each as a piece
-    of its own, and a picture in each lot that holds it."""
-
-    images: int
-    pieces: int
-    rejected: int
-    waiting: int
-    every_lot: list[LotView]
-    """The worst first."""
-    loose: LotView | None
-    """Pictures of images without a lot; their lot has no figures that would mean anything."""
-    loose_images: int
-    copies: list[Copy]
-    """Pictures that stand in several places, the most alarming first."""
-    lost: list[LeftOut]
-    """Entries of deliveries that could not be inspected."""
-    listings: dict[str, Listing]
-    """What deliveries listed, by lot; "" = entries without one."""
-    unseen: list[str]
-    """Lots of which no image could be inspected."""
-    suppliers: list[SupplierView]
-    classes: list[ClassView]
-    cards: list[ModelCard]
-    """Of the models whose findings count."""
-    proved: bool
-    """All of these models' misses were measured on real defects; else the page shows nothing in green."""
-    outcomes: OutcomeReport | None
-    """None where no outcomes were imported."""
-    chosen: tuple[str, ...]
-    """Lots that the report was asked for; () = all."""
-    rules: GradeRules
-    aql: float
-    picture_bytes: int
-    pictures: int
-    kept: int
-
-    @property
-    def all_lots(self) -> int:
-        return len(self.every_lot)
-
-    @property
-    def lots(self) -> list[LotView]:
-        """Those that the page lists, at most `MOST_LOTS`."""
-        return self.every_lot[:MOST_LOTS]
 
 
 def collect(
@@ -146,7 +52,7 @@ def collect(
     Raises:
       UserError: what the ledger says; an AQL that ISO 2859-1 does not have; a lot that the ledger does not have.
     """
-    found = list(lot_findings(ledger, rules, model))
+    found = list(lot_findings(ledger, rules, model, aql))
     views = [LotView(0, lot, figures) for lot, figures in found]
     # The switching rules look at all lots of a supplier, also at those that the report leaves out.
     for supplier in _suppliers(views, rules):
@@ -172,6 +78,7 @@ def collect(
         rejected=count("reject", "rejected"),
         waiting=count("review", "waiting"),
         every_lot=views,
+        lots=views[:MOST_LOTS],
         loose=loose,
         loose_images=loose_verdicts.total(),
         copies=[c for c in copies(ledger, model) if wanted(*(place.lot for place in c.places))],

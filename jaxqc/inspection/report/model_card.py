@@ -12,8 +12,9 @@ from jaxqc.inspection.report.templating import flat, many, plural, span, value_t
 COUNTS = {"fit": "Fitted on", "train": "Trained on"}
 """Detail that counts the images a model was made from, and the words for it."""
 HELD = {"calibrate": "held out to set the threshold", "val": "held out to choose the checkpoint"}
-WORDED = {*COUNTS, *HELD, "images", "dataset", "date", "threshold", "threshold_is", "classes", "metrics", "error_rates"}
-"""Details that the card's sentences hold; the others are folded away."""
+NESTED = ("metrics", "images", "error_rates", "classes", "evaluated")
+WORDED = {*COUNTS, *HELD, *NESTED, "dataset", "date", "threshold", "threshold_is"}
+"""Details that the card's sentences hold; the others are folded away. `NESTED` ones are no single values."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,8 @@ class ModelCard:
     """(term, sentence)."""
     metrics: tuple[tuple[str, str], ...]
     """Measured ones by name."""
+    measured_on: str
+    """"" where it is not recorded."""
     unmeasured: tuple[str, ...]
     """What it has not been measured on, a sentence each."""
     folded: tuple[tuple[str, Any], ...]
@@ -48,8 +51,8 @@ def proved(rates: ErrorRates | None) -> bool:
     """True where misses and false alarms were measured on real images: only then may a page show anything in green.
 
     Examples:
-      >>> proved(None), proved(ErrorRates(9, 10, 0, 5, "pasted defects")), proved(ErrorRates(9, 10, 0, 5, "labelled images"))
-      (False, False, True)
+      >>> [proved(ErrorRates(9, 10, 0, 5, origin)) for origin in ("pasted defects", "labelled images")], proved(None)
+      ([False, True], False)
     """
     return rates is not None and measured(rates) and rates.origin != ORIGINS[-1]
 
@@ -80,6 +83,7 @@ def model_card(info: ModelInfo, confidence: float = 0.95) -> ModelCard:
         info,
         lines=(_what(details), _made(details), _threshold(details), *_rates(rates, confidence)),
         metrics=tuple(named),
+        measured_on=_evaluated(details),
         unmeasured=_unmeasured(rates, bool(named)),
         folded=tuple((name, value) for name, value in flat(details) if name.split(".")[0] not in _worded(details)),
     )
@@ -87,8 +91,7 @@ def model_card(info: ModelInfo, confidence: float = 0.95) -> ModelCard:
 
 def _worded(details: Mapping[str, Any]) -> set[str]:
     """Names of the details that sentences hold; one of another shape than they read stays among the folded."""
-    return {name for name in WORDED if name in details and (name in ("metrics", "images", "error_rates", "classes")
-            or not isinstance(details[name], Mapping | list))}  # fmt: skip
+    return {name for name in WORDED & {*details} if name in NESTED or not isinstance(details[name], Mapping | list)}
 
 
 def _what(details: Mapping[str, Any]) -> tuple[str, str]:
@@ -115,7 +118,8 @@ def _made(details: Mapping[str, Any]) -> tuple[str, str]:
         number = f"{plural(counts[0], 'image')} of "
     else:
         number = f"{value_text(images)} images of " if isinstance(images, Mapping) and images else ""
-    held = [f"{many(details[name])} more were {why}" for name, why in HELD.items() if isinstance(details.get(name), int)]
+    kept = {name: details[name] for name in HELD if isinstance(details.get(name), int)}
+    held = [f"{many(n)} more were {HELD[name]}" for name, n in kept.items()]
     return term, f"{number}{data}{when}." + "".join(f" {text}." for text in held)
 
 
@@ -125,6 +129,13 @@ def _threshold(details: Mapping[str, Any]) -> tuple[str, str]:
         return "Threshold", "Not recorded."
     number = f"{value:.4g}" if isinstance(value, int | float) else value_text(value)
     return "Threshold", f"{number} of the defect map, from 0 to 1{f': {how}' if how else ''}."
+
+
+def _evaluated(details: Mapping[str, Any]) -> str:
+    found = details.get("evaluated")
+    if not isinstance(found, Mapping) or not {"data", "split", "images"} <= {*found}:
+        return ""
+    return f"on {many(found['images'])} images of {found['data']} ({found['split']})"
 
 
 def _rates(rates: ErrorRates | None, confidence: float) -> list[tuple[str, str]]:
@@ -149,14 +160,15 @@ def _rates(rates: ErrorRates | None, confidence: float) -> list[tuple[str, str]]
 def _unmeasured(rates: ErrorRates | None, metrics: bool) -> tuple[str, ...]:
     out = []
     if rates is None or not rates.defective:
-        out.append("Defective images: nobody knows how many it misses. `jaxqc evaluate` on labelled images measures it.")
+        out.append("Defective images: nobody knows how many it misses. "
+                   "jaxqc evaluate on labelled images measures it.")  # fmt: skip
     elif rates.origin == ORIGINS[-1]:
         out.append("Real defects: those that it was tried on were pasted into good images.")
     if rates is None or not rates.good:
         out.append("Good images that it has not seen: nobody knows how many it calls.")
     if rates is not None and rates.origin != ORIGINS[0]:
         out.append("The lots of this report: no person's verdicts on them have been counted. "
-                   "`jaxqc review`, then `jaxqc calibrate`, does so.")  # fmt: skip
+                   "jaxqc review, then jaxqc calibrate, does so.")  # fmt: skip
     if not metrics:
         out.append("Metrics of maps and masks: none are kept with it.")
     return tuple(out)

@@ -19,7 +19,8 @@ from jaxqc.inspection.findings import GRADES, RISKS
 from jaxqc.inspection.ledger.store import Ledger
 from jaxqc.inspection.report import charts
 from jaxqc.inspection.report.acceptance import AQL
-from jaxqc.inspection.report.collect import LotView, Report, SupplierView, collect
+from jaxqc.inspection.report.collect import collect
+from jaxqc.inspection.report.contents import LotView, Report, SupplierView
 from jaxqc.inspection.report.gallery import Gallery, Picture
 from jaxqc.inspection.report.layers import heat_stops
 from jaxqc.inspection.report.model_card import certainty
@@ -154,9 +155,9 @@ def _picture(view: LotView, picture: Picture, sure: str) -> dict[str, Any]:
         "defects": [
             {
                 "name": printable(d.class_name), "probability": d.probability if sure else None, "box": d.box,
-                "area": d.area, "length": round(d.length, 1), "breadth": round(d.width, 1), "mean": round(d.mean_score, 3),
-                "peak": round(d.peak_score, 3), "area_mm2": d.area_mm2, "length_mm": d.length_mm,
-                "breadth_mm": d.width_mm,
+                "area": d.area, "length": round(d.length, 1), "breadth": round(d.width, 1),
+                "mean": round(d.mean_score, 3), "peak": round(d.peak_score, 3), "area_mm2": d.area_mm2,
+                "length_mm": d.length_mm, "breadth_mm": d.width_mm,
             }
             for d in f.defects[:MOST_DEFECTS]
         ],

@@ -11,7 +11,7 @@ from typing import Any
 from jaxqc.data.problems import printable
 from jaxqc.inspection.ledger.review_list import Unreviewed, unreviewed
 from jaxqc.inspection.ledger.store import Ledger
-from jaxqc.inspection.report.collect import LotView, Report
+from jaxqc.inspection.report.contents import LotView, Report
 
 THUMBNAIL_BYTES = 6_000_000
 """Bytes of all the thumbnails in a page, before they become text, which takes a third more."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from jaxqc.error_rates import statement
-from jaxqc.inspection.report.collect import LotView, Report, SupplierView
+from jaxqc.inspection.report.contents import LotView, Report, SupplierView
 from jaxqc.inspection.report.model_card import proved, rates_of
 from jaxqc.inspection.report.templating import many, plural, sentence
 
@@ -59,13 +59,14 @@ def _misses(report: Report) -> list[Statement]:
     for card in report.cards:
         rates = rates_of(card.info.details)
         text = statement(rates, report.rules.lots.confidence)
-        text = f"it {text}" if text.startswith("finds") else text
+        text = f"the model {text}" if text.startswith("finds") else text
         if len(report.cards) > 1:
             text = f"model {card.info.name or card.info.digest[:12]}: {text}"
         # A model that was measured may still miss much: that is a warning where the interval reaches half.
-        sure = rates is not None and proved(rates)
-        level: Level = "alarm" if not sure else "warning" if rates.interval("tpr")[0] < FOUND else "note"
-        head = "Misses are counted in" if sure else "No all-clear"
+        level: Level = "alarm"
+        if rates is not None and proved(rates):
+            level = "warning" if rates.interval("tpr")[0] < FOUND else "note"
+        head = "No all-clear" if level == "alarm" else "Misses are counted in"
         out.append(Statement(level, head, sentence(text)))
     return out
 
@@ -73,9 +74,9 @@ def _misses(report: Report) -> list[Statement]:
 def _lots(report: Report) -> list[Statement]:
     kinds: list[tuple[Level, str, str, Callable[[LotView], bool]]] = [
         ("alarm", "Refuse", "refusing {} costs least, by the rules' costs", lambda v: v.action == "refuse"),
-        ("warning", "Look first", "people should look at more pieces of {} before it is decided",
-         lambda v: v.action == "review"),
         ("alarm", "High risk", "the risk is high for {}", lambda v: v.figures.risk == "high"),
+        ("warning", "Look first", "people should look at more pieces of {} before these are decided",
+         lambda v: v.action == "review"),
     ]  # fmt: skip
     out = []
     for level, head, words, fits in kinds:
@@ -94,12 +95,14 @@ def _copies(report: Report) -> list[Statement]:
         pieces = sum(copy.kind == "pieces" for copy in again)
         parts = [f"{many(n)} {where}" for n, where in (
             (pieces, "for several pieces of one lot"), (len(again) - pieces, "in several lots")) if n]  # fmt: skip
-        text = f"{plural(len(again), 'photo')} used again: {' and '.join(parts)}. A photo shows one piece, so some were never seen."
+        text = f"{plural(len(again), 'photo')} used again: {' and '.join(parts)}. "
+        text += "A photo shows one piece, so some were never seen."
         names = {place.lot for copy in again for place in copy.places}
         lots = tuple(view for view in report.every_lot if view.lot.name in names)
         out.append(Statement("alarm", "Copied photos", text, lots))
     if len(report.copies) > len(again):
-        text = f"{plural(len(report.copies) - len(again), 'picture')} under several names in one lot, each counted once."
+        others = plural(len(report.copies) - len(again), "picture")
+        text = f"{others} under several names in one lot, each counted once."
         out.append(Statement("note", "Copies", text))
     return out
 
