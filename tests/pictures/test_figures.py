@@ -107,7 +107,7 @@ def test_panels_do_not_overlap(tmp_path):
 
 @pytest.mark.parametrize("shape", [(630, 250), (300, 2000), (200, 200)])
 def test_tags_hold_their_names_whatever_the_shape_beside_others(tmp_path, shape):
-    """A portrait image in a square panel is narrower than the panel: a tag as wide as its text is more of its pixels."""
+    """A portrait image in a square panel is narrower than it: a tag as wide as its text is more of its pixels."""
     square = Row("square", np.zeros((200, 200), np.uint8), np.zeros((200, 200), np.float32))
     scores = np.zeros(shape, np.float32)
     scores[shape[0] // 2 : shape[0] // 2 + 20, shape[1] // 2 : shape[1] // 2 + 20] = 1
