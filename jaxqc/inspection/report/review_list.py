@@ -16,8 +16,8 @@ from jaxqc.inspection.report.contents import LotView, Report
 THUMBNAIL_BYTES = 6_000_000
 """Bytes of all the thumbnails in a page, before they become text, which takes a third more."""
 COLUMNS = ("sha256", "image", "lot", "piece", "score", "severity", "count", "picture", "thumbnail")
-"""A row's values. lot: its place in the list of lots. picture: its number on the page, or null. thumbnail: its place in the
-list of thumbnails, or null."""
+"""A row's values. lot: its place in the list of lots. picture: its number on the page, or null. thumbnail: its place in
+the list of thumbnails, or null."""
 
 
 def review_list(ledger: Ledger, report: Report, thumbnails: Mapping[str, Path], model: str = "") -> dict[str, Any]:
