@@ -2,8 +2,8 @@
 
 They show what a detector finds where no defective image is at hand; of real defects it may find fewer. As in
 `plate_defects` a defect is a level function f (> 0 inside), here in pixels: the mask is f > 0, and the blend is one
-half on the outline. Contrast is in units of the image's own noise round the place, so that one number means the same on a
-dull surface and on a lively one. The forms are modelled on cracks of castings and ceramics; the numbers are ours.
+half on the outline. Contrast is in units of the image's own noise round the place, so that one number means the same
+on a dull surface and on a lively one. The forms are modelled on cracks of castings and ceramics; the numbers are ours.
 """
 
 from collections.abc import Callable
