@@ -172,7 +172,7 @@ def _fit(
     digest = record.data_digest(parts.fit)
     if jax.process_index() == 0:
         most = min(config.pasted, max(LEAST_PASTED, used))  # so that it takes about as long as the fit at most
-        pasting = find_pasted(model, parts.calibrate, calibration, most, bad, progress)
+        pasting = find_pasted(model, parts.calibrate, calibration, most, [], progress)  # bad ones are named
         for line in pasting.lines():
             note(line)
         meta["pasted"] = to_meta(pasting)
