@@ -92,7 +92,7 @@ def without_defects(parts: Parts) -> tuple[str, ...]:
     return (
         f"{parts.fit.name}: no defective images to test on; the threshold rests on good images alone:"
         f" {len(parts.calibrate)} held out, {len(parts.fit)} fitted, no group in both",
-        "not measured: the share of defects that is found, and where; jaxqc evaluate --data measures both on defective"
+        "not measured: the share of real defects that is found, and where; jaxqc evaluate --data measures both on defective"
         " images in test/KIND, of this set or another",
     )
 
