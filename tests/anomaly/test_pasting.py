@@ -1,5 +1,6 @@
 """Counting pasted defects: found where they are plain, not where they are not there; words and picture."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -48,6 +49,13 @@ def test_parts_are_what_is_promised_and_images_keep_their_own_size(counted):
     assert (promise.pieces, promise.images, promise.called) == (10, 30, 0)
     assert counted.calibration.side == 64
     assert counted.calibration.places.max() < 1 < 1.6 * counted.calibration.places.max()
+
+
+def test_the_one_piece_that_lifts_the_thresholds_is_named(counted):
+    calibration = counted.calibration
+    assert calibration.lines() == calibration.promise.lines()
+    odd = replace(calibration, scores=np.where(np.arange(10) == 4, 2.0 * calibration.scores.max(), calibration.scores))
+    assert f"{counted.folder / '12.png'}: of all held-out pieces the farthest from normal" in odd.lines()[-1]
 
 
 def test_large_defects_of_plain_contrast_are_found_and_small_ones_are_not(counted):
