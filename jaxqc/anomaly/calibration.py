@@ -1,6 +1,6 @@
 """Calibration: held-out good images through the way of an inspection to thresholds, and to what these promise."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
@@ -142,7 +142,7 @@ def calibrate(
     return Calibration(thresholds, promise, *pieces, side, tuple(names.values()))
 
 
-def _judged(model: AnomalyModel, labelled: Dataset, bad: list[str]) -> Sequence[np.ndarray]:
+def _judged(model: AnomalyModel, labelled: Dataset, bad: list[str]) -> tuple[np.ndarray, np.ndarray]:
     """Scores and labels (True = defective) of the images that can be used."""
     rows = [(one.score, is_defective(one.job, labelled)) for one in scored(model, labelled.samples, load_image, bad)]
     return np.array([s for s, _ in rows], np.float32), np.array([d for _, d in rows], bool)

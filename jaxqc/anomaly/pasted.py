@@ -140,7 +140,7 @@ def find_pasted(
     with Progress("pasting defects", each * len(kinds), progress) as counter:
         for one in scored(model, _jobs(normals.samples, calibration.side, each, model.config.seed), _Job.image, bad):
             opened = opened_levels(one.values, decision.opening)
-            called = one.score >= np.float32(thresholds.image)
+            called = bool(one.score >= np.float32(thresholds.image))
             called = called or has_defect(opened, thresholds.pixel, one.height, one.width, decision)
             count = kinds[one.job.kind, one.job.size]
             count[0] += called

@@ -66,7 +66,12 @@ def _good_side(ax: "matplotlib.axes.Axes", good: np.ndarray, pasted: np.ndarray,
             weights = np.full(len(values), 100 / len(values))
             style = {"histtype": "stepfilled", "alpha": 0.55} if filled else {"histtype": "step", "linewidth": 1.5}
             ax.hist(
-                np.clip(values, edges[0], edges[-1] - 1e-9), edges, weights=weights, label=name, color=colour, **style
+                np.clip(values, edges[0], edges[-1] - 1e-9),
+                edges.tolist(),
+                weights=weights,
+                label=name,
+                color=colour,
+                **style,
             )
     ax.axvline(1, color=INK, linewidth=1.2)
     ax.annotate("called from here on", (1, 1), xycoords=("data", "axes fraction"), xytext=(4, -2),
