@@ -81,7 +81,7 @@ class Report:
     lost: list[LeftOut]
     """Entries of deliveries that could not be inspected."""
     listings: dict[str, Listing]
-    """What deliveries listed, by lot; "" = entries without one."""
+    """Counts of what deliveries listed, by lot; "" = entries without one."""
     unseen: list[str]
     """Lots of which no image could be inspected."""
     suppliers: list[SupplierView]
