@@ -87,7 +87,7 @@ class Report:
     suppliers: list[SupplierView]
     classes: list[ClassView]
     cards: list[ModelCard]
-    """Of the models whose findings count."""
+    """The models whose findings count."""
     proved: bool
     """All of these models' misses were measured on real defects; else the page shows nothing in green."""
     outcomes: OutcomeReport | None
