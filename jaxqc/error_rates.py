@@ -14,7 +14,7 @@ FILE = "error_rates.json"
 """In the folder of a run or a fit. Like an evaluation it comes later than the folder's sums, and none covers it."""
 Origin = Literal["people's verdicts", "labelled images", "pasted defects"]
 ORIGINS: tuple[Origin, ...] = get_args(Origin)
-"""Where counts come from, the most telling first. Of pasted defects more may be found than of real ones."""
+"""Origins of counts, the most telling first. Of pasted defects more may be found than of real ones."""
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ def grade_of(found: Evidence, rules: LotRules) -> tuple[Grade, tuple[str, ...]]:
       ('B', ('grade B: 1.5 % of the pieces count as defective, at most 4 %',))
     """
     limits: tuple[tuple[Grade, float], ...] = (("A", rules.a), ("B", rules.b), ("C", rules.c))
-    by_share = next(((grade, most) for grade, most in limits if found.share <= most), None)
+    by_share = next((limit for limit in limits if found.share <= limit[1]), None)
     share = f"{percent(found.share)} of the pieces count as defective"
     if found.corrected:
         called = f"{are(found.called, found.pieces)} rejected or waiting for review"
