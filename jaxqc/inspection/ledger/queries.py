@@ -98,12 +98,6 @@ def lots_of(ledger: Ledger, sha256s: Iterable[str]) -> dict[str, dict[str, str]]
     return found
 
 
-def shared_pictures(ledger: Ledger) -> int:
-    """Number of pictures that lie in more than one lot."""
-    with ledger.database.reading() as connection:
-        return connection.scalar(sa.select(sa.func.count()).select_from(_in_several().subquery())) or 0
-
-
 def lot_findings(
     ledger: Ledger, rules: GradeRules, model: str = "", aql: float = AQL
 ) -> Iterator[tuple[Lot, LotFinding]]:
