@@ -124,7 +124,8 @@ def result_figure(
         else:
             regions = boxes(row.map * (row.found > 0), 0.0)
         # Whoever only decided that there is a defect did not say its kind.
-        draw_boxes(ax, regions, row.image.shape, row.predicted or ("defect" if row.verdict is not None else row.label))
+        name = row.predicted or ("defect" if row.verdict is not None else row.label)
+        draw_boxes(ax, regions, row.image.shape, sheet.panel, name)
         sheet.caption(i, *_caption(row, threshold))
     sheet.heat_bar(scale)
     return sheet.save(path)

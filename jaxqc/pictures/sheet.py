@@ -58,6 +58,7 @@ class Sheet:
         self.width = MARGIN + CAPTION + len(columns) * (cell + GAP) - GAP + MARGIN
         self.height = MARGIN + TITLE + rows * (tall + GAP) - GAP + foot
         self.left, self.tall = MARGIN + CAPTION, tall
+        self.panel = (cell, tall)
         self.figure: Figure = Figure(figsize=(self.width, self.height), dpi=DPI, facecolor="white")
         self._canvas = FigureCanvasAgg(self.figure)
         self.axes: list[list[matplotlib.axes.Axes]] = []
@@ -148,12 +149,17 @@ def show(ax: "matplotlib.axes.Axes", picture: Any, cmap: str | None = None) -> N
         ax.imshow(np.asarray(picture, np.float32), cmap=cmap, vmin=0, vmax=1, interpolation="nearest")
 
 
-def draw_boxes(ax: "matplotlib.axes.Axes", found: Sequence[Box], shape: Sequence[int], name: str = "") -> None:
-    """Rectangles on an image of `shape`, each with a tag `name` where one fits without covering another box or tag."""
+def draw_boxes(
+    ax: "matplotlib.axes.Axes", found: Sequence[Box], shape: Sequence[int], panel: tuple[float, float], name: str = ""
+) -> None:
+    """Rectangles on an image of `shape`, each with a tag `name` where one fits without covering another box or tag.
+
+    panel: width and height in inches of the panel that the image is fitted into.
+    """
     from matplotlib.patches import Rectangle
 
     height, width = shape[:2]
-    pixel = width / CELL / 72  # image pixels to a point
+    pixel = max(width / panel[0], height / panel[1]) / 72  # image pixels to a point; a narrow image has the height
     tag = ((0.68 * cell_len(name) * 6 + 3) * pixel, 8.5 * pixel)
     # Half a line outside the region, so that the line does not hide what it shows.
     outlines = [

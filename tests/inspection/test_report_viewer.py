@@ -1,12 +1,12 @@
 """Pictures of odd shapes, the viewer's zoom and crops, and the list of what waits for review, in a real browser."""
 
 import base64
-import csv
 import hashlib
 
 import numpy as np
 import pytest
 
+from jaxqc.data.tables.read import read_table
 from jaxqc.inspection.ledger.review_list import Unreviewed
 from jaxqc.inspection.ledger.store import open_ledger
 from jaxqc.inspection.report import Gallery, write_report
@@ -58,7 +58,7 @@ def test_pictures_boxes_and_names_are_whole_whatever_the_shape(browser, shapes, 
         "Promise.all([...document.images].filter(i => i.src).map(i => i.decode())).then(() => d())"
     )
     outside, cards, boxes = browser.run(OUTSIDE, ".shot .stack", ".box, .heat", 0.01)
-    assert (outside, cards, boxes) == ([], 12, 60)
+    assert (outside, cards, boxes) == ([], 6, 30)
     assert browser.run("return document.scrollingElement.scrollWidth") <= width
     for shot in range(cards):
         browser.run(f"document.querySelectorAll('.shot')[{shot}].click()")
@@ -148,11 +148,28 @@ def test_zoom_and_pan_by_keys_wheel_and_buttons(browser, shapes):
     assert console == []
 
 
+def test_a_picture_of_the_list_opens_and_the_focus_comes_back(browser, shapes):
+    browser.open(shapes, 1024)
+    browser.run("document.querySelectorAll('#review-table .thumb')[1].focus()")
+    name = browser.run("return document.querySelectorAll('#review-table [data-label=Image]')[1].textContent")
+    browser.press("ENTER")
+    assert browser.run("return document.querySelector('#viewer-title').textContent") == name
+    browser.press("ARROW_RIGHT", "ESCAPE")
+    browser.drawn()
+    row = "return document.activeElement.closest('tr').sectionRowIndex"
+    assert browser.run(row) == 1
+    assert browser.run(FOCUS) == "thumb"
+    browser.press("r")
+    assert browser.run("return document.querySelectorAll('#review-table [aria-pressed=true]').length") == 1
+    assert browser.run(row) == 2
+    browser.press("ARROW_UP", "u")  # an unsaved verdict would hold the next page back
+
+
 def waiting(n):
     sha256 = hashlib.sha256(f"w{n}".encode()).hexdigest()
     name = f'part "{n}",\n{n}.png' if n == 7 else f"part {n}.png"
     return Unreviewed(
-        sha256, name, f"lot {n % 40}", f"P{n // 2}", MODEL.digest, (n * 7919 % 20000) / 20000, 1 - n / 20000, 1
+        sha256, name, f"lot {n % 40}", f"=P{n}", MODEL.digest, (n * 7919 % 20000) / 20000, 1 - n / 20000, 1
     )
 
 
@@ -203,7 +220,7 @@ def test_a_long_list_is_paged_sorted_filtered_and_marked(browser, long_list, tmp
     assert browser.run("return document.activeElement.dataset.say") == "pass"
     stops = browser.run("return document.querySelectorAll('#review-table tbody [tabindex=\"0\"]').length")
     assert stops == 3  # the row and its two buttons, not all fifty
-    browser.run("document.querySelector('#review-person').value = 'Ana, QA'")
+    browser.run("document.querySelector('#review-person').value = 'Åna, QA'")
     browser.cdp("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(tmp_path))
     browser.run("document.querySelector('#review-download').click()")
     file = tmp_path / "review.csv"
@@ -211,13 +228,16 @@ def test_a_long_list_is_paged_sorted_filtered_and_marked(browser, long_list, tmp
         if file.exists() and file.stat().st_size:
             break
         browser.drawn(50)
-    with file.open(newline="", encoding="utf-8") as stream:
-        lines = list(csv.DictReader(stream))
+    assert file.read_bytes().startswith(b"\xef\xbb\xbfsha256,")  # the name is not ASCII
+    assert b",'=P47," in file.read_bytes()  # no spreadsheet computes it
+    table = read_table(file, ("sha256",))
+    lines = [cells for _, cells in table.records()]
+    assert lines[1]["piece"] == "=P47"
     assert list(lines[0]) == ["sha256", "image", "lot", "piece", "verdict", "class", "person", "note", "time"]
     assert [line["sha256"] for line in lines] == [waiting(n).sha256 for n in range(7, 20_000, 40)]
     assert [line["verdict"] for line in lines[:5]] == ["pass", "reject", "", "", ""]
     assert lines[0]["image"] == 'part "7",\\n7.png'
-    assert (lines[0]["person"], lines[2]["person"], lines[2]["time"]) == ("Ana, QA", "", "")
+    assert (lines[0]["person"], lines[2]["person"], lines[2]["time"]) == ("Åna, QA", "", "")
     assert lines[0]["time"].endswith("+00:00")
     console, asked = browser.logs()
     assert console == []

@@ -105,6 +105,22 @@ def test_panels_do_not_overlap(tmp_path):
             assert a.x1 <= b.x0 + 1e-9 or b.x1 <= a.x0 + 1e-9 or a.y1 <= b.y0 + 1e-9 or b.y1 <= a.y0 + 1e-9
 
 
+@pytest.mark.parametrize("shape", [(630, 250), (300, 2000), (200, 200)])
+def test_tags_hold_their_names_whatever_the_shape_beside_others(tmp_path, shape):
+    """A portrait image in a square panel is narrower than it: a tag as wide as its text is more of its pixels."""
+    square = Row("square", np.zeros((200, 200), np.uint8), np.zeros((200, 200), np.float32))
+    scores = np.zeros(shape, np.float32)
+    scores[shape[0] // 2 : shape[0] // 2 + 20, shape[1] // 2 : shape[1] // 2 + 20] = 1
+    odd = Row("odd", np.zeros(shape, np.uint8), scores, predicted="crack")
+    figure = result_figure([square, odd, square], tmp_path / "tags.png", threshold=0.5)
+    (text,) = [t for ax in figure.axes for t in ax.texts if t.get_text() == "crack"]
+    assert text.axes is not None
+    tag = text.axes.patches[-1].get_window_extent()
+    letters = text.get_window_extent()
+    assert tag.x0 <= letters.x0 < letters.x1 <= tag.x1
+    assert text.axes.get_window_extent().x0 - 1 <= tag.x0 < tag.x1 <= text.axes.get_window_extent().x1 + 1
+
+
 def test_texts_stay_on_the_sheet(tmp_path):
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 

@@ -146,6 +146,8 @@ function reviewList() {
   }
 
   const FIELDS = ["sha256", "image", "lot", "piece", "verdict", "class", "person", "note", "time"];
+  // A spreadsheet would compute such a text; `jaxqc.data.tables` reads it back without the apostrophe.
+  const shielded = (text) => (/^'*[=+\-@\t\r]/.test(text) && Number.isNaN(Number(text)) ? `'${text}` : text);
   const quoted = (text) => (/[",\r\n]|^\s|\s$/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
   function csv() {
     const person = $("review-person").value.trim(), seen = new Set(), lines = [FIELDS.join(",")];
@@ -154,9 +156,11 @@ function reviewList() {
       if (seen.has(sha256)) continue; // a picture in several lots has one verdict
       seen.add(sha256);
       const own = [sha256, row[COLUMNS.image], lots[row[COLUMNS.lot]], row[COLUMNS.piece], one?.verdict ?? "", "", one ? person : "", "", one?.time ?? ""];
-      lines.push(own.map(quoted).join(","));
+      lines.push(own.map(shielded).map(quoted).join(","));
     }
-    return { text: `${lines.join("\r\n")}\r\n`, pictures: seen.size };
+    const text = `${lines.join("\r\n")}\r\n`;
+    // Without the mark a spreadsheet takes what is not ASCII for a local encoding.
+    return { text: (/[^\x00-\x7f]/.test(text) ? "\ufeff" : "") + text, pictures: seen.size };
   }
   const done = (text) => { $("review-done").textContent = text; };
   const words = (n) => `${n} picture${n === 1 ? "" : "s"}, ${said.size} marked`;
@@ -167,7 +171,7 @@ function reviewList() {
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 60000);
     saved = true;
-    done(`review.csv: ${words(pictures)}. Next: jaxqc review --in review.csv`);
+    done(`review.csv: ${words(pictures)}. Next: jaxqc review --ledger LEDGER --in review.csv`);
   });
   $("review-copy").addEventListener("click", async () => {
     const { text, pictures } = csv();

@@ -27,12 +27,12 @@ function zoom(to, x, y) {
   placeBoxes(stack, zoomed.about);
 }
 
-// Shows a part of the image, x0, y0, x1, y1 in its pixels, as large as the frame allows.
+// Shows a part of the image, x0, y0, x1, y1 in its pixels, with some of what is round it.
 function zoomTo([x0, y0, x1, y1]) {
   const frame = $("viewer-frame"), stack = $("viewer-stack"), { width, height } = zoomed.about;
   zoom(1);
   const wide = (x1 - x0) / width * stack.clientWidth, tall = (y1 - y0) / height * stack.clientHeight;
-  zoom(0.9 * Math.min(frame.clientWidth / wide, frame.clientHeight / tall));
+  zoom(0.7 * Math.min(frame.clientWidth / wide, frame.clientHeight / tall));
   const out = frame.getBoundingClientRect(), box = stack.getBoundingClientRect();
   frame.scrollLeft += box.left + (x0 + x1) / 2 / width * box.width - out.left - out.width / 2;
   frame.scrollTop += box.top + (y0 + y1) / 2 / height * box.height - out.top - out.height / 2;
