@@ -48,7 +48,7 @@ def grade_of(found: Evidence, rules: LotRules) -> tuple[Grade, tuple[str, ...]]:
         rated.append(("C" if many else "B", f"{are(found.severe, found.pieces)} severe"))
     if found.called >= rules.called_share * found.pieces:
         rated.append(("C", f"{are(found.called, found.pieces)} rejected or waiting for review"))
-    worst = max((g for g, _ in rated), key=GRADES.index)
+    worst = GRADES[max(GRADES.index(g) for g, _ in rated)]
     return worst, tuple(f"grade {worst}: {why}" for g, why in rated if g == worst)
 
 
