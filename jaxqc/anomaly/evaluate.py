@@ -72,7 +72,7 @@ class AnomalyEvaluation:
     """Images that were measured, however many crops each was cut into."""
     unmasked: int = 0
     images: tuple[Labelled, ...] = field(default=(), repr=False)
-    """What was measured, as whole images."""
+    """Those measured, as whole images."""
     misses: Misses = field(default_factory=Misses)
 
     def closing(self) -> str:

@@ -56,7 +56,7 @@ class Evaluation:
     coverage: Coverage = field(default_factory=lambda: Coverage(0))
     normal: int = 0
     images: tuple[Labelled, ...] = field(default=(), repr=False)
-    """What was measured, as whole images."""
+    """Those measured, as whole images."""
     misses: Misses = field(default_factory=Misses)
 
     def closing(self) -> str:

@@ -56,7 +56,7 @@ class SegmentationEvaluation:
     folder: Path | None = None
     """The folder that it was written to."""
     images: tuple[Labelled, ...] = field(default=(), repr=False)
-    """What was measured; an image without a labelled pixel is not there."""
+    """Those measured; an image without a labelled pixel is not there."""
     misses: Misses = field(default_factory=Misses)
 
     @property

@@ -68,6 +68,14 @@ def count_misses(
     Args:
       count: None counts nothing. data: name of the data set, and of what is measured of it.
       trained: images that the model was trained on. tuned: images that chose its threshold, or what `on` says.
+
+    Examples:
+      >>> from jaxqc.data.dataset import Sample
+      >>> images = [Labelled(Sample(name, Path(name)), defective=False) for name in ("a.png", "b.png", "c.png")]
+      >>> count = lambda images, data: Counted(ErrorRates(0, 0, 1, len(images), "labelled images", data), "")
+      >>> found = count_misses(count, images, "steel", trained={Path("a.png")}, tuned={Path("b.png")})
+      >>> found.rates.good, found.rates.data
+      (2, 'steel (1 of them chose the threshold)')
     """
     if count is None:
         return Misses()
@@ -94,6 +102,13 @@ def kept_in(
     """Writes rates and metrics into a model's folder, with a line where they cannot be kept there.
 
     run: the folder; None = not known. data, split, images: of the evaluation.
+
+    Examples:
+      >>> misses = Misses(ErrorRates(9, 10, 0, 20, "labelled images"), weights="w")
+      >>> kept_in(".", misses, "steel", "test", 30, {"image_auroc": 0.98}).lines
+      ('kept in . for inspections',)
+      >>> measured_card(".")["metrics"]
+      {'image_auroc': 0.98}
     """
     if run is None or misses.rates is None:
         return misses
@@ -108,7 +123,7 @@ def kept_in(
 
 
 def measured_card(run: str | Path) -> dict[str, Any]:
-    """What `keep_measured` wrote last; nothing where there is none, or it is damaged: these are words for people."""
+    """The card that `kept_in` wrote last; nothing where there is none, or it is damaged: these are words for people."""
     try:
         found = json.loads((Path(run) / MEASURED).read_text("utf-8"))
     except (OSError, ValueError):

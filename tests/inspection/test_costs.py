@@ -61,6 +61,8 @@ def test_decisions_that_anybody_can_judge():
     barred = decided(100, 50, 0, sure, barred="50 rejected, and the plan allows 3")
     assert barred.action != "accept"
     assert barred.why.startswith("50 rejected, and the plan allows 3; ")
+    nothing_left = decided(10, 8, 0, sure, looked=Looked(confirmed=8, cleared=2), barred="8 rejected")
+    assert (nothing_left.action, nothing_left.more) == ("refuse", 0)
     weak = ErrorRates(18, 50, 3, 146, "labelled images")  # passes two of three defects
     assert decided(196, 90, 0, weak).action == "refuse"
     some = decided(196, 12, 4, weak)

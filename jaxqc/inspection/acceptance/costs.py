@@ -1,4 +1,4 @@
-"""What a lot's decision costs: accept it, let people look at more pieces first, or refuse it.
+"""Costs of a lot's decision: accept it, let people look at more pieces first, or refuse it.
 
 Model. Every piece has been inspected by the model, and costs are counted from there:
 
@@ -7,7 +7,7 @@ Model. Every piece has been inspected by the model, and costs are counted from t
   unseen, each good one costs `refused`.
 - Refuse: whatever nobody found good goes back, each good piece costs `refused`, and the lot `lot`.
 - Review n more: people look at all those that wait and then at passed ones, taken at random. A look costs `look` and
-  tells the truth. Then the rest of the passed is accepted, refused or looked at to the last piece, whatever is cheapest
+  shows the truth. Then the rest of the passed is accepted, refused or looked at to the last piece, whatever is cheapest
   by what was found. n is that of the least expected cost
   (a preposterior analysis: Raiffa and Schlaifer, Applied Statistical Decision Theory, 1961). What the looks at waiting
   pieces say of the passed ones is not counted, so that the cost of a review is rather too high.
@@ -110,8 +110,8 @@ def decide(
         why = "the model's misses have not been measured, so no cost of accepting is known; people have to look"
         return Decision("review", more, {}, why)
     cost, more, then = _costs(posterior, passed, waiting, costs)
-    actions: tuple[Action, ...] = ("review", "refuse") if barred else ("accept", "review", "refuse")
-    action = min(actions, key=lambda name: cost[name])
+    actions: tuple[Action, ...] = ("review", "refuse") if more else ("refuse",)
+    action = min(actions if barred else ("accept", *actions), key=lambda name: cost[name])
     if action == "accept" and rates.origin == "pasted defects":
         more = waiting + min(passed, _enough(costs, confidence, looked.sound))
         if more:

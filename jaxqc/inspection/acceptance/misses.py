@@ -67,7 +67,7 @@ def looked_at(
 
 @dataclass(frozen=True)
 class Posterior:
-    """What is known of a lot's defective share and of the model's rates together.
+    """All that is known of a lot's defective share and of the model's rates together.
 
     share: grid of shares [k]. tpr, fpr: nodes [m], of a piece. weight: probability of each share with each node [k m].
     """
@@ -132,7 +132,7 @@ class Posterior:
 
 
 def measured(rates: ErrorRates | None) -> bool:
-    """True where both rates are known: without good images there is no telling false alarms from defective pieces, and
+    """True where both rates are known: without good images false alarms cannot be set apart from defective pieces, and
     without defective ones nothing is known of the misses."""
     return rates is not None and rates.defective > 0 and rates.good > 0
 
@@ -140,7 +140,7 @@ def measured(rates: ErrorRates | None) -> bool:
 def posterior(
     called: float, pieces: int, rates: ErrorRates, *, views: float = 1.0, looked: Looked = NOBODY
 ) -> Posterior:
-    """What a lot's called pieces say of its defective share.
+    """All that a lot's called pieces say of its defective share.
 
     A model calls defective images more often than good ones: rates with TPR <= FPR are left out, and the calls of a
     model that may be no better than chance. Then only people's looks say anything.
