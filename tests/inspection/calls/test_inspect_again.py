@@ -18,7 +18,7 @@ pytest.importorskip("cv2", reason="jaxqc[inspect] (OpenCV) is not installed")
 from jaxqc import api
 from jaxqc.cli import main
 from jaxqc.errors import UserError
-from jaxqc.inspection import stream
+from jaxqc.inspection import scorers, stream
 from jaxqc.inspection.ledger.listings import listings
 from jaxqc.inspection.ledger.store import open_ledger
 from jaxqc.inspection.report import Gallery
@@ -195,14 +195,14 @@ def test_only_bad_files_is_no_crash(network, tmp_path):
 
 
 def test_a_map_that_is_not_finite_is_a_problem_of_its_image(network, images, tmp_path, monkeypatch):
-    real = stream.find_regions
+    real = scorers.find_regions
 
     def spoiled(scored, *rest):
         if scored.map.shape == (64, 80):
             raise UserError("broken")
         return real(scored, *rest)
 
-    monkeypatch.setattr(stream, "find_regions", spoiled)
+    monkeypatch.setattr(scorers, "find_regions", spoiled)
     result = inspect(network, images, tmp_path)
     assert (result.new, result.bad, set(result.reasons)) == (6, 5, {"broken"})
 
