@@ -43,7 +43,7 @@ class Gallery:
         self.folder = Path(folder)
         self.per_lot = per_lot
         self.thumbnails = Thumbnails(self.folder / "thumbnails")
-        """Of images that wait for review, kept or not."""
+        """Those of images that wait for review, kept or not."""
         self._kept: OrderedDict[str, dict[str, _Key]] = OrderedDict()
 
     def offer(

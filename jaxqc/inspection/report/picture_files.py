@@ -38,11 +38,11 @@ class Picture:
     mask: Path
     outline: tuple[Outline, ...]
     threshold: float | None = None
-    """Of the map, below which the heat is transparent; None where an older jaxqc kept the picture."""
+    """The map's, below which the heat is transparent; None where an older jaxqc kept the picture."""
     sheet: Path | None = None
     """File of the crops; None where they are parts of the photo, or where there are none."""
     crops: tuple[Crop, ...] = ()
-    """Of the finding's first defects, in their order."""
+    """Those of the finding's first defects, in their order."""
 
     def arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """As `layers.read_layers`."""

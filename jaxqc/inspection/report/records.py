@@ -1,4 +1,4 @@
-"""What the page's viewer takes of a kept picture: crops, threshold and a note as plain values, files as addresses."""
+"""A kept picture for the page's viewer: crops, threshold and a note as plain values, files as addresses."""
 
 import base64
 from typing import TYPE_CHECKING, Any

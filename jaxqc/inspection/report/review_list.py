@@ -16,12 +16,12 @@ from jaxqc.inspection.report.contents import LotView, Report
 THUMBNAIL_BYTES = 6_000_000
 """Bytes of all the thumbnails in a page, before they become text, which takes a third more."""
 COLUMNS = ("sha256", "image", "lot", "piece", "score", "severity", "count", "picture", "thumbnail")
-"""Of a row. lot: its place in the list of lots. picture: its number on the page, or null. thumbnail: its place in the
-list of thumbnails, or null."""
+"""A row's values. lot: its place in the list of lots. picture: its number on the page, or null. thumbnail: its place in
+the list of thumbnails, or null."""
 
 
 def review_list(ledger: Ledger, report: Report, thumbnails: Mapping[str, Path], model: str = "") -> dict[str, Any]:
-    """What waits for review, as plain values for JSON.
+    """All that waits for review, as plain values for JSON.
 
     Keys: rows (`COLUMNS`, the most severe first), lots (names), thumbnails (JPEG as base64), waiting (pictures, each
     counted once), bare (those of them without a photo or thumbnail on the page).
