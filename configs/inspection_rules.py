@@ -10,9 +10,11 @@ A class that hurts more than others gets a weight, and one that must never pass 
     verdict=VerdictRules(reject_classes=("Inclusion",)),
 
 A lot's grade and risk follow from its share of defective pieces. A piece that waits for review counts as defective
-until somebody has cleared it; `review_weight=0.5` counts two such pieces as one.
+until somebody has cleared it; `review_weight=0.5` counts two such pieces as one. `costs` turn the share into accept,
+review more or refuse (docs/guide/misses.md).
 """
 
+from jaxqc.inspection.acceptance.costs import CostRules
 from jaxqc.inspection.rules import DefectRules, GradeRules, LotRules, SeverityRules, VerdictRules
 
 
@@ -25,4 +27,5 @@ def get_config() -> GradeRules:
         verdict=VerdictRules(review=0.0, reject=0.2),
         lots=LotRules(a=0.01, b=0.04, c=0.10, tolerated=0.10, severe=0.6, severe_share=0.05, confidence=0.95,
                       review_weight=1.0, called_share=0.5),
+        costs=CostRules(missed=50.0, refused=1.5, lot=0.0, look=1.0),
     )  # fmt: skip

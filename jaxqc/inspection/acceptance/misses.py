@@ -91,8 +91,8 @@ class Posterior:
         if not 0 < i < len(density) - 1:
             return float(self.share[i])
         before, top, after = density[i - 1 : i + 2].tolist()
-        step = float(self.share[1] - self.share[0])
-        return float(self.share[i]) + 0.5 * step * (before - after) / (before - 2 * top + after)
+        step, bend = float(self.share[1] - self.share[0]), before - 2 * top + after
+        return float(self.share[i]) + (0.5 * step * (before - after) / bend if bend else 0.0)
 
     def quantile(self, q: float) -> float:
         """The share that the true one is below with probability q."""
