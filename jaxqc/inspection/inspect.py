@@ -137,7 +137,7 @@ def _finish(stream: Stream, manifest: Delivery, out: Path, aql: float) -> Inspec
     for copy in copies(ledger, digest):
         if not names.isdisjoint(copy.by_lot()):
             where = printable(copy.places[0].image)
-            problems.add(Problem(where, "copied-photo" if copy.alarm else "copy", copy.words(), "warning"))
+            problems.add(Problem(where, f"copy-{copy.kind}", copy.words(), "warning"))
     incomplete = tuple(
         f"{printable(name)!r}: {one.words()}"
         for name, one in listings(ledger).items()

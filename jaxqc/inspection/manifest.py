@@ -72,6 +72,8 @@ class LeftOut(NamedTuple):
     kind: str
     """As `jaxqc.data.problems.Problem.kind`."""
     message: str
+    source: Source = "manifest"
+    """The origin of `lot`."""
 
 
 @dataclass(frozen=True)
@@ -139,7 +141,7 @@ def _plain(path: Path, without: Sequence[Path]) -> Delivery:
     # An unreadable folder is a lot by its own name.
     below = lambda p: (*Path(p.where).parts, *("",) * (p.kind == "unreadable-folder"))
     left_out = (
-        LeftOut(os.path.abspath(path / p.where), p.where, lot(below(p)), p.kind, p.message)
+        LeftOut(os.path.abspath(path / p.where), p.where, lot(below(p)), p.kind, p.message, "folder")
         for p in problems
         if p.severity == "error"
     )

@@ -231,7 +231,7 @@ class Stream:
     def _bad(self, item: Item, kind: str, error: UserError, passed: bool = True) -> None:
         self.problems.add(Problem(printable(item.id), kind, str(error)))
         path = printable(os.path.abspath(item.image))
-        self.left_out.append(LeftOut(path, printable(item.id), item.lot, kind, str(error)))
+        self.left_out.append(LeftOut(path, printable(item.id), item.lot, kind, str(error), item.source))
         self.progress.add(1, passed=passed)
 
 

@@ -143,9 +143,16 @@ def test_what_was_left_out_is_kept_by_lot_until_it_is_mended(ledger):
     ledger.leave_out("/in/second.csv", [bad("gone.png", "C", "unreadable")])
     assert [(one.lot, one.kind) for one in left_out(ledger)] == [
         ("", "malformed-row"), ("A", "missing-file"), ("C", "unreadable")]  # fmt: skip
+    guessed = bad("gone.png", "in", "undecodable", "/C/gone.png")._replace(source="folder")
+    cut = bad("2.png", "in", "undecodable", "/A/2.png")._replace(source="folder")  # was inspected, and is damaged now
+    for _ in range(2):
+        ledger.leave_out("/in", [guessed, cut, guessed._replace(path="/new.png")])
+        assert [(one.lot, one.kind) for one in left_out(ledger)][1:] == [
+            ("A", "undecodable"), ("A", "missing-file"), ("C", "undecodable"), ("in", "undecodable")]  # fmt: skip
+    ledger.leave_out("/in", [])
     ledger.leave_out("/in/lots.csv", [])
     assert listings(ledger)["A"].complete
-    assert [one.lot for one in left_out(ledger)] == ["C"]
+    assert left_out(ledger) == []
 
 
 def test_a_folder_s_guess_never_replaces_a_manifest_s_lot(ledger):

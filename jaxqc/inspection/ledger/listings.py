@@ -72,7 +72,7 @@ def listings(ledger: Ledger) -> dict[str, Listing]:
 def left_out(ledger: Ledger) -> list[LeftOut]:
     """All entries that could not be inspected and were not mended since, by lot and name."""
     u = uninspected.c
-    query = sa.select(u.path, u.image, u.lot, u.kind, u.message).order_by(u.lot, u.image, u.id)
+    query = sa.select(u.path, u.image, u.lot, u.kind, u.message, u.source).order_by(u.lot, u.image, u.id)
     with ledger.database.reading() as connection:
         return [LeftOut(*line) for line in connection.execute(query)]
 

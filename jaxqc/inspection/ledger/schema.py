@@ -146,7 +146,7 @@ uninspected = sa.Table(
     sa.Column("path", sa.Text, nullable=False, index=True),  # absolute, of the file; empty where the row names none
     _text("image"),  # as the delivery names it
     _text("lot"),  # a name: a lot without any picture has no row in `lots`
-    *[sa.Column(name, sa.Text, nullable=False) for name in ("kind", "message")],
+    *[sa.Column(name, sa.Text, nullable=False) for name in ("source", "kind", "message")],
     sa.Column("seen", sa.Text, nullable=False),  # last, UTC, ISO 8601
 )
 reviews = sa.Table(
