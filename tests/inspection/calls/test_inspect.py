@@ -226,13 +226,18 @@ def test_a_run_that_is_already_loaded_and_a_model_in_memory(network, folder, ima
 
 
 def test_the_report_is_written(network, images, tmp_path):
-    result = inspect(network, images, tmp_path, worst=3)
+    unsure = GradeRules(RULES.defects, verdict=VerdictRules(reject=1.0))
+    result = inspect(network, images, tmp_path, worst=3, rules=unsure)
     page = result.report.read_text()
     assert page.count("data:image/jpeg") >= 4
     kept = [json.loads(file.read_text()) for file in (tmp_path / "gallery").glob("*/*.json")]
     assert sorted(about["lot"] for about in kept) == ["A"] * 3 + ["B"] * 3
     holes = {about["finding"]["image"] for about in kept if about["finding"]["count"]}
     assert {"A/0.png", "A/1.png"} <= holes
+    assert {about["threshold"] for about in kept} == {result.model.details["threshold"]}
+    waiting = {e.finding.sha256 for e in in_ledger(result).values() if e.finding.verdict == "review"}
+    assert {file.stem for file in (tmp_path / "gallery" / "thumbnails").iterdir()} == waiting
+    assert waiting
     for more, message in (({"worst": 0}, "--worst"), ({"aql": 1.1}, "AQL")):
         with pytest.raises(UserError, match=message):
             inspect(network, images, tmp_path / "no", **more)
