@@ -141,7 +141,7 @@ def test_missing_broken_and_copied_files_are_in_the_report(ledger, tmp_path):
                   Sighting(again, "y.png", {"lot": "lot 1", "piece": "8"}, "/d/y.png")])  # fmt: skip
     page = write(ledger, tmp_path)
     assert "Copied photos 1 photo used again: 1 for several pieces of one lot." in page.text
-    assert "35 images listed: 2 missing, 1 broken. None of them is counted below." in page.text
+    assert "35 images listed: 2 missing, 1 broken. Those are counted nowhere below." in page.text
     assert "1 lot of which no image could be inspected: lot 9." in page.text
     assert "b.png lot 1 undecodable a JPEG that ends <b>early</b>" in page.text
     assert "1 missing, 1 broken" in page.text

@@ -44,16 +44,19 @@ def run(args: argparse.Namespace) -> int:
 
     aql = AQL if args.aql is None else args.aql
     plan_for(1000, aql)  # refuses an AQL that the standard does not have before a long ledger is read
-    if Path(args.out).is_dir():
-        raise UserError(f"--out: {printable(args.out)} is a folder; give the page's file, as report.html")
-    gallery = args.gallery
-    if gallery is not None and not Path(gallery).is_dir():
-        raise UserError(f"--gallery: {printable(gallery)}: no such folder; an inspection keeps it as OUT/gallery")
+    out = Path(args.out)
+    if out.is_dir():
+        raise UserError(f"--out: {printable(out)} is a folder; give the page's file, as report.html")
+    gallery = None if args.gallery is None else Gallery(args.gallery)
+    if gallery is not None and not gallery.held():
+        where = printable(args.gallery)
+        raise UserError(f"--gallery: {where} holds no pictures; an inspection keeps them in OUT/gallery")
     rules = load_rules(args.rules)
     with open_ledger(args.ledger, create=False) as ledger:
-        page = write_report(ledger, None if gallery is None else Gallery(gallery), args.out, rules=rules,
-                            model=model_of(ledger, args.model) or None, title=args.title or _title(ledger.name),
-                            aql=aql, lots=args.lot)  # fmt: skip
+        if ledger.database.file == out.absolute() or (out.exists() and ledger.database.file == out.resolve()):
+            raise UserError(f"--out: {printable(out)} is the ledger itself; give the page's file, as report.html")
+        page = write_report(ledger, gallery, out, rules=rules, model=model_of(ledger, args.model) or None,
+                            title=args.title or _title(ledger.name), aql=aql, lots=args.lot)  # fmt: skip
     print(f"report: {printable(page)}")
     return 0
 

@@ -81,13 +81,13 @@ class Report:
     lost: list[LeftOut]
     """Entries of deliveries that could not be inspected."""
     listings: dict[str, Listing]
-    """What deliveries listed, by lot; "" = entries without one."""
+    """Counts of what deliveries listed, by lot; "" = entries without one."""
     unseen: list[str]
     """Lots of which no image could be inspected."""
     suppliers: list[SupplierView]
     classes: list[ClassView]
     cards: list[ModelCard]
-    """Of the models whose findings count."""
+    """The models whose findings count."""
     proved: bool
     """All of these models' misses were measured on real defects; else the page shows nothing in green."""
     outcomes: OutcomeReport | None

@@ -29,7 +29,7 @@ class ModelCard:
     measured_on: str
     """"" where it is not recorded."""
     unmeasured: tuple[str, ...]
-    """What it has not been measured on, a sentence each."""
+    """Things that it has not been measured on, a sentence each."""
     folded: tuple[tuple[str, Any], ...]
     """(dotted name, value): digests, settings, versions."""
 

@@ -1,6 +1,6 @@
 """The top of a report: what must be known before anything else is read, a sentence each, the gravest first."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -46,12 +46,13 @@ def _waiting(report: Report) -> Statement | None:
     if share < SOME_WAIT:
         return None
     text = f"{many(report.waiting)} of {plural(report.pieces, 'piece')} ({100 * share:.0f} %) wait for review."
-    worst = sorted((v for v in report.lots if v.figures.waiting), key=lambda v: -v.figures.waiting / v.figures.pieces)
+    by_lot = {view.number: view.figures.waiting / view.figures.pieces for view in report.every_lot}
+    worst = sorted((v for v in report.every_lot if by_lot[v.number] >= SOME_WAIT), key=lambda v: -by_lot[v.number])
     if share >= MANY_WAIT:
         half = "Half of the pieces wait for review" if share < 0.55 else "Most pieces wait for review"
         more = " Grades and decisions below count them as the rules say, and change once people have looked at them."
-        return Statement("alarm", half, text + more, tuple(worst))
-    return Statement("warning", "Waiting for review", text, tuple(worst))
+        return Statement("alarm", half, text + more, _named(report, worst))
+    return Statement("warning", "Waiting for review", text, _named(report, worst))
 
 
 def _misses(report: Report) -> list[Statement]:
@@ -80,12 +81,17 @@ def _lots(report: Report) -> list[Statement]:
     ]  # fmt: skip
     out = []
     for level, head, words, fits in kinds:
-        found = tuple(view for view in report.every_lot if fits(view))
+        found = [view for view in report.every_lot if fits(view)]
         if found:
             number = f"{many(len(found))} of {plural(report.all_lots, 'lot')}"
             text = words.format(number)
-            out.append(Statement(level, head, text[0].upper() + text[1:] + ".", found))
+            out.append(Statement(level, head, sentence(text), _named(report, found)))
     return out
+
+
+def _named(report: Report, lots: Sequence[LotView]) -> tuple[LotView, ...]:
+    """The lots to name: none where all are meant and they are many."""
+    return () if len(lots) == report.all_lots > 3 else tuple(lots)
 
 
 def _copies(report: Report) -> list[Statement]:
@@ -114,7 +120,7 @@ def _lost(report: Report) -> list[Statement]:
     if missing or broken or other:
         kinds = ((missing, "missing"), (broken, "broken"), (other, "left out for other reasons"))
         parts = ", ".join(f"{many(n)} {name}" for n, name in kinds if n)
-        text = f"{plural(sum(one.listed for one in lists), 'image')} listed: {parts}. None of them is counted below."
+        text = f"{plural(sum(one.listed for one in lists), 'image')} listed: {parts}. Those are counted nowhere below."
         lots = tuple(v for v in report.every_lot if v.listing and not v.listing.complete)
         out.append(Statement("alarm", "Not inspected", text, lots))
     if report.unseen:

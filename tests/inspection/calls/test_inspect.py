@@ -66,6 +66,9 @@ def test_the_maps_are_those_of_predict(every, images):
     for image, values in zip(pixels, expected, strict=True):
         answer = scorer.answer(*image.shape[:2], scorer.score([scorer.prepare(image)], 0)[0])
         np.testing.assert_allclose(answer.scored.map, values, atol=2e-6)
+        # What a defect's probability is has a name where the model has such a figure, and only there.
+        known = answer.scored.probabilities is not None or answer.scored.labels is not None
+        assert bool(scorer.probability_is) == known
 
 
 @pytest.mark.parametrize(("kind", "devices"), [("network", 2), *(pytest.param(kind, 8, marks=slow) for kind in KINDS)])
