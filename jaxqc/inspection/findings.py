@@ -139,28 +139,28 @@ class Decision:
 
 @dataclass(frozen=True)
 class LotFinding:
-    """The figures of a lot's images (`grading.grade_lot`)."""
+    """The figures of a lot's pieces and images (`grading.lot_figures`)."""
 
     lot: str
     images: int
-    defective: int
-    """Images that the rules count as defective."""
+    defective: float
+    """Pieces rejected, and those that wait for review by their weight (`LotRules.review_weight`)."""
     fraction: float
     low: float
     high: float
-    """Defective share and its Clopper–Pearson interval."""
+    """Share of pieces so counted, not corrected for misses, and its Clopper–Pearson interval."""
     confidence: float
     mean_area_ratio: float
     p95_area_ratio: float
     mean_density: float
     quality: float
-    """Q = 100 (1 - mean severity)"""
+    """Q = 100 (1 - mean severity of the pieces): a description; no grade comes from it."""
     severe: float
-    """Share of images above the rules' severe q."""
+    """Share of pieces not passed whose worst view's q is above the rules' severe one."""
     grade: Grade
     risk: Risk
     verdicts: Mapping[str, int] = field(default_factory=dict)
-    """Images by verdict, all three named."""
+    """Pieces by verdict, all three named."""
     composition: Mapping[str, int] = field(default_factory=dict)
     """Defects by class name."""
     supplier: str = ""

@@ -45,7 +45,8 @@ def make_scorer(model: Any, threshold: float | None = None, devices: int = 0) ->
 def info_of(scorer: Scorer, rules: GradeRules, mm_per_pixel: float | None) -> ModelInfo:
     """The model as the ledger knows it. Its digest is that of the weights and of every setting that the findings
     depend on: with another threshold, rule or scale the same images are inspected anew."""
-    found = {name: value for name, value in asdict(rules).items() if name != "lots"}  # lots are graded when asked
+    # The others grade lots, which is done when it is asked for.
+    found = {name: value for name, value in asdict(rules).items() if name in ("defects", "severity", "verdict")}
     settings = {**scorer.settings, "rules": found, "mm_per_pixel": mm_per_pixel}
     text = json.dumps({"weights": scorer.weights, **settings}, sort_keys=True)
     details = {**scorer.about, "threshold": scorer.threshold, "threshold_is": scorer.how}

@@ -26,7 +26,7 @@ from jaxqc.inspection.findings import Finding
 from jaxqc.inspection.ledger.rows import check, row_of
 from jaxqc.inspection.ledger.sightings import Correction, Sighting, sighting_of
 from jaxqc.inspection.ledger.store import Ledger, ModelInfo
-from jaxqc.inspection.manifest import Item
+from jaxqc.inspection.manifest import Item, LeftOut
 from jaxqc.inspection.report.gallery import Gallery
 from jaxqc.inspection.results import Findings, Problems
 from jaxqc.inspection.rules import GradeRules
@@ -83,6 +83,10 @@ class Stream:
     known: int = 0
     corrected: int = 0
     """Images that lay in another lot before, or of which the delivery says something else now."""
+    left_out: list[LeftOut] = field(default_factory=list)
+    """Images that could not be inspected."""
+    guesses: dict[str, set[str]] = field(default_factory=dict)
+    """Folders' names that were no lots, since a manifest had named others, with these."""
     underway: dict[str, list[Item]] = field(default_factory=dict)
     """Sums of the images between the ledger's answer and the ledger, with the copies that wait for their result."""
     kept: set[str] = field(default_factory=set)
@@ -210,15 +214,25 @@ class Stream:
         self.progress.add(1, passed=True)
 
     def _note_corrected(self, corrections: Sequence[Correction]) -> None:
-        self.corrected += len(corrections)
+        self.corrected += sum(one.made for one in corrections)
         for one in corrections:
-            text = f"{printable(one.image)}: {one.column} was {printable(one.old)!r}, is {printable(one.new)!r} now"
-            self.problems.add(Problem(printable(one.image), "corrected", text, "warning"))
-            if one.column == "lot":
+            image, old, new = printable(one.image), printable(one.old), printable(one.new)
+            kind, text = "corrected", f"{image}: {one.column} was {old!r}, is {new!r} now"
+            if not one.made:
+                kind, text = "kept", f"{image}: {one.column} {old!r} of its manifest stays; its folder says {new!r}"
+            self.problems.add(Problem(image, kind, text, "warning"))
+            if one.column != "lot":
+                continue
+            if one.made:
                 self.gallery.move(one.sha256, one.old, one.new)
+            else:
+                self.guesses.setdefault(one.new, set()).add(one.old)
+                self.gallery.move(one.sha256, one.new, one.old)
 
     def _bad(self, item: Item, kind: str, error: UserError, passed: bool = True) -> None:
         self.problems.add(Problem(printable(item.id), kind, str(error)))
+        path = printable(os.path.abspath(item.image))
+        self.left_out.append(LeftOut(path, printable(item.id), item.lot, kind, str(error)))
         self.progress.add(1, passed=passed)
 
 

@@ -9,19 +9,19 @@ from jaxtyping import Bool, Float, Int
 from jaxqc.errors import UserError
 from jaxqc.inspection.acceptance.grading import clopper_pearson
 
-Counts = Int[np.ndarray, " k"]
+Counts = Int[np.ndarray, " k"] | Float[np.ndarray, " k"]
 DRIFT = 3.0
 """Standard deviations of `drift_index` from which a supplier's lots are said to grow worse or better."""
 
 
 @dataclass(frozen=True)
 class LotRow:
-    """One lot's counts. `when` orders the lots of a supplier: any sortable value, such as a time."""
+    """One lot's counts of pieces. `when` orders the lots of a supplier: any sortable value, such as a time."""
 
     supplier: str
     lot: str
     inspected: int
-    defective: int
+    defective: float
     when: float | str = ""
 
 
@@ -47,7 +47,7 @@ class Supplier:
     supplier: str
     lots: int
     inspected: int
-    defective: int
+    defective: float
     pass_rate: float
     low: float
     high: float
@@ -162,7 +162,7 @@ def summarise(rows: Sequence[LotRow], confidence: float = 0.95, weight: float = 
         n = np.array([row.inspected for row in own])
         d = np.array([row.defective for row in own])
         chart, average = p_chart(n, d), ewma(n, d)
-        total, bad = int(n.sum()), int(d.sum())
+        total, bad = int(n.sum()), float(d.sum())
         worst, best = clopper_pearson(bad, total, confidence)
         stability = stability_index(n, d)
         low = 1 - best

@@ -86,14 +86,16 @@ def add(ledger: Ledger, events: Sequence[Review]) -> Added:
     return ledger.database.write(work) if lines else Added(0, 0, ())
 
 
-def latest() -> sa.Select[Any]:
+def latest(pictures: Any = None) -> sa.Select[Any]:
     """The verdicts that count: sha256, verdict, class_name, person, note, time, a row for each picture that has one.
 
-    Of a picture's events the one of the last time counts, of equal times the one that came last.
+    Of a picture's events the one of the last time counts, of equal times the one that came last. pictures: a query or
+    list of SHA-256; None = all.
     """
     c = reviews.c
     place = sa.func.row_number().over(partition_by=c.sha256, order_by=(c.time.desc(), c.id.desc())).label("place")
-    ordered = sa.select(*(c[name] for name in _SHOWN), place).subquery()
+    events = sa.select(*(c[name] for name in _SHOWN), place)
+    ordered = (events if pictures is None else events.where(c.sha256.in_(pictures))).subquery()
     query = sa.select(*(ordered.c[name] for name in _SHOWN))
     return query.where(ordered.c.place == 1, ordered.c.verdict != "undone")
 

@@ -135,7 +135,7 @@ def collect(ledger: Ledger, gallery: Gallery, rules: GradeRules, model: str = ""
 
 
 def _defective(ledger: Ledger, lot: Lot, rules: GradeRules) -> list[bool]:
-    counted = ("reject", "review") if rules.verdict.review_counts else ("reject",)
+    counted = ("reject", "review") if rules.verdict.review_counts or rules.lots.review_weight > 0 else ("reject",)
     return [verdict in counted for verdict in verdicts(ledger, lot)]
 
 
@@ -145,7 +145,7 @@ def _suppliers(views: Sequence[LotView], rules: GradeRules) -> list[SupplierView
     for figures in summarise(rows, rules.lots.confidence):
         own = [view for view in views if view.lot.supplier == figures.supplier]
         own.sort(key=lambda view: (view.lot.since, view.lot.name))
-        n = np.array([view.figures.images for view in own])
+        n = np.array([view.figures.pieces for view in own])
         d = np.array([view.figures.defective for view in own])
         out.append(SupplierView(figures, own, p_chart(n, d), ewma(n, d)))
     return out

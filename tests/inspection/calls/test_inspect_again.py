@@ -113,8 +113,10 @@ def test_another_setting_needs_another_folder(network, images, tmp_path):
         with pytest.raises(UserError, match=name):
             inspect(network, images / "A", out, **more)
     # How lots are graded changes no finding.
-    for a, grade in ((before.lots[0][1].quality - 0.01, "A"), (before.lots[0][1].quality + 0.01, "B")):
-        lots = dataclasses.replace(RULES.lots, a=a)
+    share = before.lots[0][1].fraction
+    assert 0 < share < 1
+    for b, grade in ((share, "B"), (share - 0.01, "C")):
+        lots = dataclasses.replace(RULES.lots, b=b, c=share + 0.01, called_share=1.0)
         after = inspect(network, images / "A", out, rules=dataclasses.replace(RULES, lots=lots))
         assert (after.known, after.lots[0][1].grade) == (6, grade)
 
