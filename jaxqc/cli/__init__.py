@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol, runtime_checkable
 
 from jaxqc.cli import (
+    calibrate,
     convert,
     data,
     evaluate,
@@ -61,6 +62,7 @@ VERBS: dict[str, Verb] = {
     "predict": predict,
     "inspect": inspect,
     "review": review,
+    "calibrate": calibrate,
     "verify": verify,
     "recipes": recipes,
     "weights": weights,

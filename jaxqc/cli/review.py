@@ -70,7 +70,7 @@ def _write(args: argparse.Namespace, ledger: Any) -> int:
     from jaxqc.inspection.reviewing.tables import write_waiting
     from jaxqc.inspection.reviewing.waiting import pictures, sample, waits
 
-    found = pictures(ledger, model_of(ledger, args.model), args.lot)
+    found = pictures(ledger, _digests(ledger, args), args.lot)
     waiting = [picture for picture in found if waits(picture)]
     passed = sample(found, "pass", args.sample, args.seed)
     rejected = sample(found, "reject", args.sample_rejected, args.seed)
@@ -122,7 +122,7 @@ def _ask(args: argparse.Namespace, ledger: Any) -> int:
     from jaxqc.inspection.reviewing.asking import ask_each
     from jaxqc.inspection.reviewing.waiting import pictures, waits
 
-    found = pictures(ledger, model_of(ledger, args.model), args.lot)
+    found = pictures(ledger, _digests(ledger, args), args.lot)
     waiting = [picture for picture in found if waits(picture)]
     if not waiting:
         print("nothing waits for review")
@@ -131,6 +131,10 @@ def _ask(args: argparse.Namespace, ledger: Any) -> int:
         done, skipped = ask_each(waiting, input, lambda event: keep(ledger, [event]), print, args.person)
         print(f"{done} of {len(waiting)} reviewed, {skipped} skipped, {len(waiting) - done - skipped} not shown")
     return 0
+
+
+def _digests(ledger: Any, args: argparse.Namespace) -> tuple[str, ...]:
+    return (model_of(ledger, args.model),) if args.model else ()
 
 
 @contextmanager

@@ -4,7 +4,7 @@ Of a picture's inspections the last counts, of all models or of the one that is 
 """
 
 import random
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,18 +45,19 @@ class Picture:
     """People's verdict that counts."""
 
 
-def pictures(ledger: Ledger, model: str = "", lot: str | None = None) -> list[Picture]:
+def pictures(ledger: Ledger, digests: Collection[str] = (), lot: str | None = None) -> list[Picture]:
     """Every inspected picture, once, the worst first: by severity, of equal ones by score.
 
-    model: digest; "" = of each picture the model that inspected it last. lot: its pictures alone.
+    digests: of the models whose findings count; none = all; of several of them the one that inspected it last counts.
+    lot: its pictures alone.
 
     Raises:
       UserError: no such lot.
     """
     c, said = inspections.c, reviews.latest().subquery()
-    last = sa.select(sa.func.max(c.id)).group_by(c.sha256)
-    if model:
-        last = last.join(models).where(models.c.digest == model)
+    last = sa.select(sa.func.max(c.id)).select_from(inspections).group_by(c.sha256)
+    if digests:
+        last = last.join(models).where(models.c.digest.in_(digests))
     texts = [said.c[name].label(f"said_{name}") for name in ("verdict", "class_name", "person", "note", "time")]
     query = sa.select(c.sha256, models.c.digest, c.verdict, c.score, c.severity, c.count, c.composition, *texts)
     query = query.select_from(inspections.join(models).outerjoin(said, said.c.sha256 == c.sha256))

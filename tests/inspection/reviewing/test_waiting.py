@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import itertools
+import re
 
 import pytest
 
@@ -45,7 +46,7 @@ def test_what_waits_is_what_the_model_was_unsure_of_and_nobody_judged(there):
     # Another model saw it later and has no doubt.
     there.add([dataclasses.replace(expected[1], verdict="reject")], OTHER, [None])
     assert expected[1].sha256 not in {p.sha256 for p in waiting()}
-    assert expected[1].sha256 in {p.sha256 for p in waiting(model=MODEL.digest)}
+    assert expected[1].sha256 in {p.sha256 for p in waiting(digests=[MODEL.digest])}
     with pytest.raises(UserError, match=r"--lot: .* has no lot 'L9'"):
         waiting(lot="L9")
 
@@ -95,6 +96,7 @@ def test_a_table_goes_out_and_comes_back(ending, file, tmp_path, capsys):
     assert main(command) == 1
     done = capsys.readouterr()
     assert done.out.startswith("3 verdicts kept, 0 were there already, 20 rows not reviewed\n")
+    assert re.search(r"^lot lot \d: .*waiting \d -> \d", done.out, re.MULTILINE)
     assert "line 5: unknown verdict 'perhaps'; write pass (ok, good, 合格) or reject" in done.err
     assert "line 27: another verdict on this picture stands on line 2; keep one" in done.err
     assert "line 28: note 'see me' without a verdict" in done.err
