@@ -74,6 +74,10 @@ def run(args: argparse.Namespace) -> int:
     if found.corrected:
         print(f"{found.corrected} images lay in another lot, or were described otherwise, before: corrected;"
               f" {found.out / 'problems.csv'} has them")  # fmt: skip
+    for line in found.incomplete[:SHOWN]:
+        print(f"note: lot {line}", file=sys.stderr)
+    if len(found.incomplete) > SHOWN:
+        print(f"note: {len(found.incomplete) - SHOWN} more lots are incomplete; the report has all", file=sys.stderr)
     for lot in found.empty[:SHOWN]:
         print(f"note: of lot {printable(lot)!r} no image could be inspected", file=sys.stderr)
     if len(found.empty) > SHOWN:

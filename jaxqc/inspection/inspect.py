@@ -14,6 +14,8 @@ from jaxqc.data.problems import Problem, printable
 from jaxqc.errors import UserError
 from jaxqc.inspection.acceptance.sampling import plan_for
 from jaxqc.inspection.acceptance.suppliers import summarise
+from jaxqc.inspection.ledger.copies import copies
+from jaxqc.inspection.ledger.listings import listings
 from jaxqc.inspection.ledger.queries import lot_findings, supplier_rows
 from jaxqc.inspection.ledger.rows import storable
 from jaxqc.inspection.ledger.store import open_ledger
@@ -131,9 +133,19 @@ def _finish(stream: Stream, manifest: Delivery, out: Path, aql: float) -> Inspec
     lots = tuple((lot, figures) for lot, figures in lot_findings(ledger, rules, digest) if lot.name in names)
     suppliers = tuple(summarise(supplier_rows(lot_findings(ledger, rules))))
     problems, there = stream.problems, {lot.name for lot, _ in lots}
+    for copy in copies(ledger, digest):
+        if not names.isdisjoint(copy.by_lot()):
+            where = printable(copy.places[0].image)
+            problems.add(Problem(where, "copied-photo" if copy.alarm else "copy", copy.words(), "warning"))
+    incomplete = tuple(
+        f"{printable(name)!r}: {one.words()}"
+        for name, one in listings(ledger).items()
+        if name in there and not one.complete
+    )
     found = Inspection(out, ledger.name, stream.info, stream.new, stream.known, problems.errors,
                        tuple(problems.first), lots, suppliers, stream.progress.rate, warnings=problems.summary(),
-                       corrected=stream.corrected, empty=tuple(sorted(names - there - {*stream.guesses})))  # fmt: skip
+                       corrected=stream.corrected, empty=tuple(sorted(names - there - {*stream.guesses})),
+                       incomplete=incomplete)  # fmt: skip
     write_results(found, rules)
     write_report(ledger, stream.gallery, out / REPORT, rules=rules, model=digest, title=manifest.name, aql=aql)
     return found

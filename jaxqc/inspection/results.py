@@ -41,7 +41,8 @@ class Inspection:
     new: images that this call brought into the ledger; known: those that were there (or were copies of others); bad:
     those that could not be inspected, each with its reason in `out / "problems.csv"`, the first few in `reasons`.
     lots: those of the manifest, by name; suppliers: all of the ledger's, best first. corrected: images that lay in
-    another lot before, or of which something else was said; empty: lots of the manifest without an inspected image.
+    another lot before, or of which something else was said; empty: lots of the manifest without an inspected image;
+    incomplete: a line for each other lot of which not all that was listed is inspected.
     """
 
     out: Path
@@ -58,6 +59,7 @@ class Inspection:
     """A line for each kind of warning: how often, and the first one's words; `problems.csv` has all."""
     corrected: int = 0
     empty: tuple[str, ...] = ()
+    incomplete: tuple[str, ...] = ()
 
     @property
     def report(self) -> Path:

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,8 +9,8 @@ from jaxtyping import Bool, Float
 
 from jaxqc.error_rates import ErrorRates
 from jaxqc.errors import UserError
-from jaxqc.inspection.acceptance.ratings import Evidence, grade_of, risk_of
-from jaxqc.inspection.findings import VERDICTS, Finding, LotFinding, Verdict
+from jaxqc.inspection.acceptance.ratings import Evidence, grade_of, lot_share, risk_of
+from jaxqc.inspection.findings import VERDICTS, Finding, LotFinding, Share, Verdict
 from jaxqc.inspection.rules import GradeRules, SeverityRules, VerdictRules
 
 if TYPE_CHECKING:
@@ -163,12 +162,20 @@ def lot_figures(
     # Rounded far below what anybody reads, so that a share that is a limit by its counts is not 1e-17 above it.
     defective = round(rejected + weight * waiting, 9)
     low, high = clopper_pearson(defective, n, lots.confidence)
-    passed = np.array([v == "pass" for v in verdicts])
-    severe = int(np.sum((severities > lots.severe) & ~passed))
-    share = None
-    found = Evidence(n, rejected + waiting, severe, defective / n, low, high, "")
-    if share is not None:
-        found = replace(found, share=share.estimate, low=share.low, high=share.high, origin=share.origin)
+    not_passed = np.array([v != "pass" for v in verdicts])
+    severe = int(np.sum((severities > lots.severe) & not_passed))
+    share, lack = lot_share(
+        rejected,
+        waiting,
+        not_passed if called is None else called,
+        np.zeros(n, bool) if judged is None else judged,
+        not_passed,
+        len(ratios),
+        rates,
+        lots.confidence,
+    )
+    best = share or Share(defective / n, low, high, "")
+    found = Evidence(n, rejected + waiting, severe, best.estimate, best.low, best.high, lack, share is not None)
     grade, grade_reasons = grade_of(found, lots)
     risk, risk_reasons = risk_of(found, grade, lots)
     return LotFinding(

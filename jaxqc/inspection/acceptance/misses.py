@@ -64,6 +64,18 @@ class Posterior:
         """Expected share."""
         return float(self.share @ self.weight.sum(1))
 
+    @property
+    def mode(self) -> float:
+        """The most probable share: the vertex of the parabola through the highest point and its neighbours."""
+        density = self.weight.sum(1)
+        density[[0, -1]] *= 2
+        i = int(density.argmax())
+        if not 0 < i < len(density) - 1:
+            return float(self.share[i])
+        before, top, after = density[i - 1 : i + 2].tolist()
+        step = float(self.share[1] - self.share[0])
+        return float(self.share[i]) + 0.5 * step * (before - after) / (before - 2 * top + after)
+
     def quantile(self, q: float) -> float:
         """The share that the true one is below with probability q."""
         density = self.weight.sum(1)
@@ -168,8 +180,8 @@ def corrected_share(
     """The corrected share with its interval; None where misses or false alarms have not been measured.
 
     The estimate is Rogan and Gladen's, cut to [0, 1]: where fewer are called than false alarms alone would be, 0. Where
-    people have looked, or where the model may be no better than chance, it is the posterior's mean: of the latter 0.5
-    in nearly [0, 1]. The interval is `Posterior.interval`, widened where the estimate lies outside.
+    people have looked it is the posterior's mode, so that a piece that they clear never raises it. Where the model may
+    be no better than chance it is the posterior's mean: 0.5 in nearly [0, 1]. The interval is `Posterior.interval`, widened where the estimate lies outside.
 
     Args: as `posterior`. confidence: of the interval, in (0, 1).
 
@@ -187,7 +199,7 @@ def corrected_share(
         return None
     found = posterior(called, pieces, rates, views=views, looked=looked)
     low, high = found.interval(confidence)
-    estimate = found.mean
+    estimate = found.mean if by_chance(rates) > CHANCE else found.mode
     if looked == NOBODY and by_chance(rates) <= CHANCE:
         tpr, fpr = _of_piece(rates.tpr, rates.fpr, views)
         estimate = min(1.0, max(0.0, (called / pieces - fpr) / (tpr - fpr)))

@@ -8,12 +8,13 @@ and is not found.
 """
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import sqlalchemy as sa
 
+from jaxqc.data.problems import printable
 from jaxqc.inspection.ledger.lot_images import only
 from jaxqc.inspection.ledger.schema import inspections, lots, sightings
 from jaxqc.inspection.ledger.store import Ledger
@@ -64,6 +65,25 @@ class Copy:
         """Those that are named, sorted."""
         return tuple(sorted({place.supplier for place in self.places if place.supplier}))
 
+    def words(self) -> str:
+        """One line for people.
+
+        Examples:
+          >>> Copy("f0", (Place("A", "", "7", "7.png"), Place("A", "", "8", "8.png"))).words()
+          "one photo shows pieces '7' and '8' of lot 'A' (7.png, 8.png): not all of them were seen"
+          >>> Copy("f0", (Place("A", "", "", "7.png"), Place("B", "", "", "7.png"))).words()
+          "one photo lies in lots 'A' (7.png) and 'B' (7.png)"
+        """
+        lots = self.by_lot()
+        named = {lot: ", ".join(printable(place.image) for place in own) for lot, own in lots.items()}
+        lot, own = max(lots.items(), key=lambda item: len({place.piece for place in item[1] if place.piece}))
+        if self.kind == "pieces":
+            pieces = _listed(sorted({place.piece for place in own if place.piece}))
+            return f"one photo shows pieces {pieces} of lot '{lot}' ({named[lot]}): not all of them were seen"
+        if self.kind == "lots":
+            return f"one photo lies in lots {_listed(lots, named)}"
+        return f"one picture has {len(own)} names in lot '{lot}' ({named[lot]}) and counts once"
+
     def by_lot(self) -> dict[str, tuple[Place, ...]]:
         """The places in each lot."""
         return {lot: tuple(own) for lot, own in itertools.groupby(self.places, lambda place: place.lot)}
@@ -87,6 +107,12 @@ def copies(ledger: Ledger, model: str = "") -> list[Copy]:
     found = [Copy(sha256, _places(list(own))) for sha256, own in itertools.groupby(lines, lambda line: line.sha256)]
     order: Sequence[Kind] = ("pieces", "lots", "files")
     return sorted(found, key=lambda copy: (order.index(copy.kind), copy.places[0].lot, copy.places[0].image))
+
+
+def _listed(names: Iterable[str], more: Mapping[str, str] | None = None) -> str:
+    """'7', '8' and '9', each with what `more` has of it."""
+    texts = [f"'{printable(name)}'" + (f" ({more[name]})" if more else "") for name in names]
+    return " and ".join(filter(None, (", ".join(texts[:-1]), texts[-1])))
 
 
 def _places(lines: Sequence[Any]) -> tuple[Place, ...]:

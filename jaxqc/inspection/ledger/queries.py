@@ -6,13 +6,13 @@ there, and once in every lot that holds it. What is graded are the pieces that t
 
 import itertools
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 
-from jaxqc.error_rates import ORIGINS, ErrorRates
+from jaxqc.error_rates import ErrorRates, best
 from jaxqc.inspection.acceptance.grading import lot_figures
 from jaxqc.inspection.acceptance.suppliers import LotRow
 from jaxqc.inspection.findings import Defect, LotFinding
@@ -106,20 +106,22 @@ def shared_pictures(ledger: Ledger) -> int:
 def lot_findings(ledger: Ledger, rules: GradeRules, model: str = "") -> Iterator[tuple[Lot, LotFinding]]:
     """Each lot with its figures, grade and risk by these rules; one lot's numbers are in memory."""
     with ledger.database.reading() as connection:
-        rates = {m.digest: _rates(m.details) for m in connection.execute(sa.select(models))}
+        counted = {m.digest: m.details.get("error_rates", ()) for m in connection.execute(sa.select(models))}
+        rates = {digest: best(ErrorRates.from_dict(one) for one in some) for digest, some in counted.items()}
         for lot in _lots(connection, model):
             yield lot, _figures(connection, lot, rules, rates[lot.model])
 
 
 def supplier_rows(found: Iterable[tuple[Lot, LotFinding]]) -> list[LotRow]:
-    """Rows for `suppliers.summarise`, from `lot_findings`."""
-    return [LotRow(lot.supplier, lot.name, finding.pieces, finding.defective, lot.since) for lot, finding in found]
+    """Rows for `suppliers.summarise`, from `lot_findings`; the order of lots is only that of the manifest's times."""
+    when = lambda lot: lot.since if lot.timed else None
+    return [LotRow(lot.supplier, lot.name, f.pieces, f.defective, when(lot)) for lot, f in found]
 
 
 def verdicts(ledger: Ledger, lot: Lot) -> list[str]:
     """The verdict on each piece of a lot, in an order that says nothing of quality: that of the images' SHA-256."""
     with ledger.database.reading() as connection:
-        return list(lot_images(connection, lot.model, lot.name).pieces(0.0).verdicts)
+        return list(lot_images(connection, lot.model, lot.name, False).pieces(0.0).verdicts)
 
 
 def without_lot(ledger: Ledger, model: str = "") -> tuple[Counter[str], Counter[str]]:
@@ -157,7 +159,7 @@ def _entries(connection: sa.Connection, model: str, lot: str | None, with_defect
                 parts.setdefault(part["inspection_id"], []).append(defect_of(part))
         places: dict[str, list[Any]] = {}
         sums = sorted({line["sha256"] for line in lines})
-        said = people_on(connection, sums)
+        said, names = people_on(connection, sums), _names(connection, sums)
         for one in _sighted(connection, sums, lot):
             places.setdefault(one["sha256"], []).append(one)
         further = _further(connection, [one["id"] for some in places.values() for one in some])
@@ -165,8 +167,15 @@ def _entries(connection: sa.Connection, model: str, lot: str | None, with_defect
             for one in places.get(line["sha256"], ()):
                 row = {name: one[name] for name in ("lot", "time", "piece", *PLACE) if one[name]}
                 finding = finding_of(line, one["image"], parts.get(line["id"], ()))
-                yield Entry(line["id"], line["digest"], finding, line["inspected"],
-                            row | further.get(one["id"], {}), said.get(line["sha256"], {}))  # fmt: skip
+                yield Entry(
+                    line["id"],
+                    line["digest"],
+                    finding,
+                    line["inspected"],
+                    row | further.get(one["id"], {}),
+                    said.get(line["sha256"], {}),
+                    max(0, names.get(line["sha256"], 0) - 1),
+                )
 
 
 def _sighted(connection: sa.Connection, sha256s: list[str], lot: str | None) -> Iterator[Any]:
@@ -181,6 +190,13 @@ def _sighted(connection: sa.Connection, sha256s: list[str], lot: str | None) -> 
             if line["lot_id"] not in there and (line["lot_id"] or not there):
                 yield line
             there.add(line["lot_id"])
+
+
+def _names(connection: sa.Connection, sha256s: list[str]) -> Counter[str]:
+    """Number of names that each picture has in lots."""
+    s = sightings.c
+    named = sa.select(s.sha256, s.lot_id, s.image).where(s.sha256.in_(sha256s), s.lot_id.is_not(None)).distinct()
+    return Counter(connection.scalars(named))
 
 
 def _further(connection: sa.Connection, ids: list[int]) -> dict[int, dict[str, str]]:
@@ -231,9 +247,3 @@ def _figures(connection: sa.Connection, lot: Lot, rules: GradeRules, rates: Erro
     return lot_figures(lot.name, pieces.severities, pieces.verdicts, images.ratios, images.densities,
                        images.composition, rules, rates=rates, called=pieces.called, judged=pieces.judged,
                        supplier=lot.supplier, product=lot.product, copies=lot.shared + lot.again)  # fmt: skip
-
-
-def _rates(details: Mapping[str, Any]) -> ErrorRates | None:
-    """The most telling of a model's error rates."""
-    found = [ErrorRates.from_dict(one) for one in details.get("error_rates", ())]
-    return min(found, key=lambda one: (not one.defective, ORIGINS.index(one.origin)), default=None)

@@ -50,6 +50,8 @@ class Entry:
     """lot, supplier, product, line, machine, time, piece and the further columns: those that are known."""
     review: Mapping[str, str] = field(default_factory=dict)
     """A person's verdict that counts, with class_name, person, note and time; {} where there is none."""
+    copies: int = 0
+    """Further names of the picture, in all lots."""
 
 
 class Kept(NamedTuple):

@@ -14,7 +14,6 @@ from jaxqc.inspection.ledger.queries import (
     lots_of,
     shared_pictures,
     supplier_rows,
-    verdicts,
     without_lot,
 )
 from jaxqc.inspection.ledger.store import Ledger, ModelInfo
@@ -101,8 +100,8 @@ def collect(ledger: Ledger, gallery: Gallery, rules: GradeRules, model: str = ""
     views = [LotView(i, lot, figures) for i, (lot, figures) in enumerate(order, 1)]
     suppliers = _suppliers(views, rules)
     for supplier in suppliers:
-        flags = ((view.lot.name, _defective(ledger, view.lot, rules)) for view in supplier.lots)
-        decisions = decide(flags, aql)
+        ordered = supplier.figures.trend != "unknown"
+        decisions = decide([view.figures for view in supplier.lots], aql, ordered=ordered)
         stopped = False
         for view in supplier.lots:
             view.acceptance, view.stopped = decisions.get(view.lot.name), stopped
@@ -132,11 +131,6 @@ def collect(ledger: Ledger, gallery: Gallery, rules: GradeRules, model: str = ""
         pictures=shown,
         kept=kept,
     )
-
-
-def _defective(ledger: Ledger, lot: Lot, rules: GradeRules) -> list[bool]:
-    counted = ("reject", "review") if rules.verdict.review_counts or rules.lots.review_weight > 0 else ("reject",)
-    return [verdict in counted for verdict in verdicts(ledger, lot)]
 
 
 def _suppliers(views: Sequence[LotView], rules: GradeRules) -> list[SupplierView]:
