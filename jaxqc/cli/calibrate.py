@@ -32,6 +32,7 @@ def add(verbs: Any) -> Parser:
     add = parser.add_argument
     add("--out", metavar="DIR", help="copy of the model's folder to write to (default: the folder itself)")
     add("--false-alarm", type=float, metavar="X", help=f"share of good pictures called (default: recipe's, or {USUAL})")
+    add("--rules", metavar="FILE", help="rules of the inspection, a .py file (it is run: it is code)")
     add("--rates-only", action="store_true", help="leave the thresholds as they are")
     add("--batch", type=int, default=16, metavar="N", help="images on a device at once")
     add_quiet(parser)
@@ -40,29 +41,32 @@ def add(verbs: Any) -> Parser:
 
 def run(args: argparse.Namespace) -> int:
     """Measures, writes, and prints what changed."""
-    from jaxqc import error_rates
+    from jaxqc.error_rates import statement
     from jaxqc.inspection.ledger.store import open_ledger
-    from jaxqc.inspection.reviewing import calibrate, printed
-    from jaxqc.inspection.scorers import make_scorer
+    from jaxqc.inspection.reviewing.calibrate import calibrate
+    from jaxqc.inspection.reviewing.keeping import refresh, write
+    from jaxqc.inspection.reviewing.printed import lines, notes
+    from jaxqc.inspection.rules import load_rules
+    from jaxqc.inspection.scorers import calling, make_scorer
 
     if args.rates_only:
         refuse_given(args, "the thresholds stay", "--false-alarm")
-    out = Path(args.out or args.checkpoint)
+    source, out, rules = Path(args.checkpoint), Path(args.out or args.checkpoint), load_rules(args.rules)
     if args.out and out.exists():
-        raise UserError(
-            f"--out: {out} is there already; choose another, or leave it out to write to the model's folder"
-        )
+        raise UserError(f"--out: {out} is there already; choose another, or leave it out to write to --checkpoint")
+    say = lambda line: print(f"note: {line}", file=sys.stderr)
     model = load_model(args)
     scorer = make_scorer(model, devices=1)
     usual = scorer.settings.get("decision", {}).get("false_alarm", USUAL)
     rate = None if args.rates_only else usual if args.false_alarm is None else args.false_alarm
     with open_ledger(args.ledger, create=False) as ledger:
-        found = calibrate.calibrate(model, scorer, ledger, rate, not args.quiet)
-        calibrate.write(Path(args.checkpoint), out, found, scorer.weights, ledger.name)
-    for line in printed.lines(found):
+        found = calibrate(model, scorer, ledger, rate, rules=rules, progress=not args.quiet)
+        write(source, out, found, scorer, rules, ledger.name, args.which)
+        refresh(ledger, found, calling(scorer, rules), say)
+    for line in lines(found):
         print(line)
-    for line in printed.notes(found):
-        print(f"note: {line}", file=sys.stderr)
-    print(error_rates.statement(found.after))
+    for line in notes(found):
+        say(line)
+    print(statement(found.after))
     print(f"written to {out}")
     return 0

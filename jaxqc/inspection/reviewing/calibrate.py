@@ -1,8 +1,6 @@
 """A model calibrated anew by people's verdicts on pictures that it inspected: its error rates, and its thresholds."""
 
-import datetime
 import json
-import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,7 +11,7 @@ from jaxtyping import Float
 
 from jaxqc.data.decode import read_bytes, read_image
 from jaxqc.data.problems import printable
-from jaxqc.error_rates import ErrorRates, keep, kept
+from jaxqc.error_rates import ErrorRates
 from jaxqc.errors import UserError
 from jaxqc.inspection.findings import VERDICTS
 from jaxqc.inspection.ledger.rows import batched
@@ -21,14 +19,11 @@ from jaxqc.inspection.ledger.store import Ledger, ModelInfo
 from jaxqc.inspection.reviewing.rates import CELLS, Stratum, measured
 from jaxqc.inspection.reviewing.thresholds import Moved, factor_for
 from jaxqc.inspection.reviewing.waiting import Picture, pictures
+from jaxqc.inspection.rules import GradeRules
+from jaxqc.inspection.scorers import NEUTRAL
 from jaxqc.kinds import kind_of
-from jaxqc.lock import LOCK
 from jaxqc.progress import Progress
 from jaxqc.scorer import Scorer
-from jaxqc.training import moved as folder_moved
-
-BESIDES = ("rules", "mm_per_pixel")
-"""Settings of a model in the ledger that are not the model's own."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +31,7 @@ class Calibration:
     """People's verdicts on what a model inspected, and what follows."""
 
     digests: tuple[str, ...]
-    """The model's in the ledger, with all rules that it inspected by."""
+    """The model's in the ledger: at these thresholds and rules, with any scale."""
     strata: Mapping[str, Stratum]
     """By the model's verdict, at its thresholds up to now."""
     before: ErrorRates
@@ -64,6 +59,8 @@ def calibrate(
     scorer: Scorer,
     ledger: Ledger,
     false_alarm: float | None,
+    *,
+    rules: GradeRules,
     progress: bool = True,
 ) -> Calibration:
     """The rates of a model by people's verdicts, and the factor on its thresholds that brings its false alarms to a
@@ -72,11 +69,12 @@ def calibrate(
     Args:
       scorer: the model's, without a threshold of the call's own.
       false_alarm: share of good pictures that may be called; None leaves the thresholds as they are.
+      rules: of the inspection.
 
     Raises:
       UserError: the ledger has no inspection by this model at these thresholds, or no person's verdict on one.
     """
-    digests = same_model(ledger.models(), scorer, ledger.name)
+    digests = same_model(ledger.models(), scorer, rules, ledger.name)
     found = pictures(ledger, digests)
     reviewed = [picture for picture in found if picture.said]
     if not reviewed:
@@ -113,44 +111,33 @@ def calibrate(
     return Calibration(digests, strata, before, after, moved, "", shares, tuple(left_out))
 
 
-def same_model(models: Sequence[ModelInfo], scorer: Scorer, ledger: str) -> tuple[str, ...]:
-    """Digests under which the ledger has this model at its present thresholds, by whatever rules.
+def same_model(models: Sequence[ModelInfo], scorer: Scorer, rules: GradeRules, ledger: str) -> tuple[str, ...]:
+    """Digests under which the ledger has this model's verdicts at its present thresholds, by these rules.
 
     Raises:
       UserError: none.
     """
-    own = json.loads(json.dumps(dict(scorer.settings)))
+    own = {"settings": json.loads(json.dumps(dict(scorer.settings))), "rules": _calling(asdict(rules))}
     weights = [m for m in models if m.details.get("weights_sha256") == scorer.weights]
-    settings = lambda m: {k: v for k, v in m.details.get("settings", {}).items() if k not in BESIDES}
-    same = tuple(m.digest for m in weights if settings(m) == own)
+    same = tuple(m.digest for m in weights if _said_by(m) == own)
     if not same:
-        why = "at other thresholds or settings only" if weights else "nothing"
+        why = "with other thresholds or rules only (--rules names those of an inspection)" if weights else "nothing"
         known = ", ".join(f"{m.digest[:12]} {m.name}".strip() for m in models) or "none"
         raise UserError(f"{printable(ledger)}: this model inspected {why}; inspect with it first (it has: {known})")
     return same
 
 
-def write(source: Path, out: Path, found: Calibration, weights: str, ledger: str) -> None:
-    """Keeps rates and moved thresholds in a model's folder, or in a copy of it; the former ones stay, named.
+def _said_by(model: ModelInfo) -> dict[str, Any]:
+    """What a model of the ledger called images by."""
+    settings = {k: v for k, v in model.details.get("settings", {}).items() if k not in ("rules", "mm_per_pixel")}
+    return {"settings": settings, "rules": _calling(model.details.get("settings", {}).get("rules", {}))}
 
-    source: the model's folder. out: the same, or the copy to make. weights: their SHA-256. ledger: its name.
 
-    Raises:
-      UserError: the folder is damaged. OSError: it cannot be written.
-    """
-    if out != source:
-        shutil.copytree(source, out, ignore=shutil.ignore_patterns(LOCK))
-    if found.moved is not None:
-        former = folder_moved.moved(out)
-        more = {
-            "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            "ledger": printable(ledger),
-            "times_the_former": found.moved.factor,
-            "rates_at_the_former": [asdict(rates) for rates in (found.before, *kept(out))],
-        }
-        factor = found.moved.factor * (former.factor if former else 1.0)
-        folder_moved.keep(out, folder_moved.Moved(factor, f"people's verdicts: {found.moved.how}", weights, more))
-    keep(out, found.after)
+def _calling(rules: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """The rules that may change a verdict, as JSON has them."""
+    groups = {name: value for name, value in rules.items() if NEUTRAL.get(name) != ()}
+    left = {name: {k: v for k, v in group.items() if k not in NEUTRAL.get(name, ())} for name, group in groups.items()}
+    return json.loads(json.dumps(left))
 
 
 def _stratum(found: Sequence[Picture], verdict: str) -> Stratum:

@@ -1,27 +1,31 @@
-"""`jaxqc calibrate`, from an inspection and people's verdicts to moved thresholds that the next inspection uses."""
+"""`jaxqc calibrate`, from an inspection and people's verdicts to thresholds that the next inspection uses."""
 
 import json
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import jaxqc
 from jaxqc.cli import main
+from jaxqc.data.decode import read_image
 from jaxqc.error_rates import kept
-from jaxqc.errors import UserError
 from jaxqc.inspection import inspect as module
+from jaxqc.inspection.ledger.queries import lot_findings
 from jaxqc.inspection.ledger.reviews import Review, add
 from jaxqc.inspection.ledger.store import open_ledger
-from jaxqc.inspection.reviewing.calibrate import calibrate, same_model
 from jaxqc.inspection.reviewing.waiting import pictures
 from jaxqc.inspection.rules import GradeRules
 from jaxqc.inspection.scorers import make_scorer
-from jaxqc.kinds import KINDS, kind_of
+from jaxqc.kinds import kind_of
 from jaxqc.training import moved
 from jaxqc.verify import verify
 from tests.support.compile_cache import shared_cache
 from tests.support.inspect_models import BATCH, make_checkpoint, use_small_models, write_image
 from tests.support.tiny_boards import SIDE, make_boards
+
+HOLES, ALL = 8, 24
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -34,11 +38,36 @@ def small_models(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def images(tmp_path_factory):
-    """24 images, of which the first 8 have a hole."""
+    """Images of one lot, of which the first have a hole."""
     folder = tmp_path_factory.mktemp("images") / "L1"
-    for i in range(24):
-        write_image(folder / f"{i:02}.png", 500 + i, i < 8, SIDE, SIDE)
+    for i in range(ALL):
+        write_image(folder / f"{i:02}.png", 500 + i, i < HOLES, SIDE, SIDE)
     return folder.parent
+
+
+@pytest.fixture(scope="module")
+def boards(tmp_path_factory):
+    return make_boards(tmp_path_factory.mktemp("boards"))
+
+
+@pytest.fixture(params=["network", "gaussian", "segmentation"], scope="module")
+def kind(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def original(kind, boards, images, tmp_path_factory):
+    """A model's folder, and its inspection's ledger."""
+    folder = make_checkpoint(kind, tmp_path_factory.mktemp(kind), boards)
+    return folder, inspected(folder, images, tmp_path_factory.mktemp("inspected") / "out")
+
+
+@pytest.fixture
+def folder(original, tmp_path):
+    """A copy of them for one test."""
+    shutil.copytree(original[0], tmp_path / "run")
+    shutil.copy(original[1], tmp_path / "ledger.sqlite")
+    return tmp_path / "run"
 
 
 def inspected(folder, images, out):
@@ -47,41 +76,105 @@ def inspected(folder, images, out):
     return str(done.ledger)
 
 
-def judged(ledger, keep=lambda picture: True):
+def holed(picture):
+    return int(Path(picture.image).stem) < HOLES
+
+
+def judge(ledger, chosen=lambda picture: True):
     """People who see right judge these pictures."""
     with open_ledger(ledger, create=False) as there:
-        words = {p.sha256: "reject" if int(p.image[-6:-4]) < 8 else "pass" for p in pictures(there) if keep(p)}
-        add(there, [Review(sha256, word, person="Li") for sha256, word in words.items()])
-        return {p.sha256: p for p in pictures(there)}
+        found = [p for p in pictures(there) if chosen(p)]
+        add(there, [Review(p.sha256, "reject" if holed(p) else "pass", person="Li") for p in found])
 
 
-@pytest.fixture(params=["network", "gaussian"], scope="module")
-def folder(request, tmp_path_factory):
-    out = tmp_path_factory.mktemp(request.param)
-    return make_checkpoint(request.param, out, make_boards(tmp_path_factory.mktemp("boards")))
-
-
-def test_limits_are_where_an_inspection_changes_its_verdict(folder, images, tmp_path):
-    model = jaxqc.load(folder, batch=BATCH)
-    ledger = inspected(folder, images, tmp_path / "as_it_is")
+def calls(ledger):
+    """How many pictures with and without a hole are called."""
     with open_ledger(ledger) as there:
-        found = pictures(there)
-    from jaxqc.data.decode import read_image
+        called = [holed(p) for p in pictures(there) if p.verdict != "pass"]
+    return called.count(True), called.count(False)
 
-    limits = kind_of(model).limits(model, [read_image(p.path) for p in found])
+
+def run(folder, *more):
+    ledger = folder.parent / "ledger.sqlite"
+    return main(["calibrate", "--checkpoint", str(folder), "--ledger", str(ledger), "--quiet", *more])
+
+
+def test_limits_are_where_an_inspection_changes_its_verdict(folder, kind, images, tmp_path):
+    model = jaxqc.load(folder, batch=BATCH)
+    limits = kind_of(model).limits
+    if kind == "segmentation":
+        assert limits is None
+        return
+    with open_ledger(tmp_path / "ledger.sqlite") as there:
+        found = pictures(there)
+    limits = limits(model, [read_image(p.path) for p in found])
     assert [limit >= 1 for limit in limits] == [p.verdict != "pass" for p in found]
     ordered = np.sort(limits)  # the network's holes are all alike
     factor = float(ordered[-4:-2].mean() if ordered[-4] < ordered[-3] else ordered[7:9].mean())
-    copy = tmp_path / "moved"
-    main(["calibrate", "--checkpoint", str(folder), "--ledger", ledger, "--out", str(copy)])  # nobody judged: no copy
-    assert not copy.exists()
-    import shutil
+    moved.keep(folder, moved.Moved(factor, "for a test", make_scorer(model).weights))
+    with open_ledger(inspected(folder, images, tmp_path / "again")) as there:
+        now = {p.sha256: p.verdict != "pass" for p in pictures(there)}
+    assert now == {p.sha256: limit >= factor for p, limit in zip(found, limits, strict=True)}
 
-    shutil.copytree(folder, copy)
-    weights = make_scorer(model).weights
-    moved.keep(copy, moved.Moved(factor, "for a test", weights))
-    with open_ledger(inspected(copy, images, tmp_path / "again")) as there:
-        now = {p.sha256: p.verdict for p in pictures(there)}
-    expected = {p.sha256: limit >= factor for p, limit in zip(found, limits, strict=True)}
-    if factor * make_scorer(model).threshold <= 1:
-        assert {sha256: verdict != "pass" for sha256, verdict in now.items()} == expected
+
+def test_thresholds_by_people_hold_at_the_next_inspection(folder, kind, images, tmp_path, capsys):
+    before = calls(tmp_path / "ledger.sqlite")
+    judge(tmp_path / "ledger.sqlite")
+    copy = tmp_path / "copy"
+    assert run(folder, "--out", str(copy), "--false-alarm", ".2") == 0
+    text = capsys.readouterr().out
+    assert not (folder / "thresholds.json").exists()
+    assert not kept(folder)
+    with open_ledger(tmp_path / "ledger.sqlite") as there:
+        [(_, lot)] = lot_findings(there, GradeRules())
+    assert lot.share is not None
+    assert lot.share.origin == "people's verdicts"
+    again = inspected(copy, images, tmp_path / "again")
+    now = calls(again)
+    rates = jaxqc.load(copy, batch=BATCH).rates
+    newest = rates[0]
+    assert (newest.found, newest.false) == now
+    assert (newest.defective, newest.good) == (HOLES, ALL - HOLES)
+    if kind == "segmentation":
+        assert "thresholds stay: a segmentation model has none" in text
+        assert now == before
+        return
+    # The 14th of 16: (16 + 1) * 0.8 = 13.6.
+    assert now[1] == 2
+    assert "thresholds times" in text
+    assert "at most 0.2 of good pictures called, by 16 that people passed" in text
+    [record] = json.loads((copy / "thresholds.json").read_text())
+    former = record["more"]["rates_at_the_former"][0]
+    assert (former["found"], former["false"]) == before
+    assert make_scorer(jaxqc.load(copy, batch=BATCH)).how == record["how"]
+    if kind == "gaussian":
+        assert verify(copy).ok
+    # From there the same rate changes nothing, and every record stays.
+    shutil.copy(again, copy.parent / "ledger.sqlite")
+    judge(copy.parent / "ledger.sqlite")
+    assert run(copy, "--false-alarm", ".2") == 0
+    first, second = json.loads((copy / "thresholds.json").read_text())
+    assert first == record
+    assert second["more"]["times_the_former"] == pytest.approx(1, abs=1e-6)
+
+
+def test_of_passed_pictures_that_nobody_saw_no_misses_are_claimed(folder, kind, tmp_path, capsys):
+    ledger = tmp_path / "ledger.sqlite"
+    assert run(folder) == 2
+    assert "no person has judged a picture that this model inspected" in capsys.readouterr().err
+    judge(ledger, lambda picture: picture.verdict != "pass")
+    assert run(folder, "--rates-only") == 0
+    done = capsys.readouterr()
+    assert "misses cannot be measured: nobody has looked at passed pictures" in done.err
+    assert "this model's misses have not been measured" in done.out
+    assert [rates.defective for rates in kept(folder)] == [0]
+    assert not (folder / "thresholds.json").exists()
+    judge(ledger)
+    with open_ledger(ledger) as there:  # as if the delivery had been moved
+        there.database.write(lambda c: c.exec_driver_sql("UPDATE sightings SET path = path || '.gone'"))
+    assert run(folder) == 0
+    done = capsys.readouterr()
+    assert "thresholds stay: " in done.out
+    if kind != "segmentation":
+        assert f"{ALL} reviewed pictures could not be scored again" in done.err
+    assert kept(folder)[0].defective == HOLES
