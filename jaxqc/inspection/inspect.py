@@ -92,7 +92,7 @@ def inspect(
     plan_for(1000, aql)  # refuses an AQL that the standard does not have now rather than at the end
     manifest = _without_pictures(read_manifest(images, _own(Path(images), out)), out)
     manifest = manifest if piece is None else with_pieces(manifest, piece)
-    scorer = make_scorer(model, threshold, devices)
+    scorer = make_scorer(model, threshold, devices, rules, note)
     rules.check_classes(scorer.classes, "rules")
     info = info_of(scorer, rules, mm_per_pixel)
     mine = claim_of(LEDGER if ledger is None else _name(ledger), info)
@@ -101,6 +101,7 @@ def inspect(
         check_claim(out, mine)
         kept = stack.enter_context(open_ledger(out / LEDGER if ledger is None else ledger, note=note))
         claim(out, mine)
+        kept.refresh(info)
         findings = stack.enter_context(Findings(out / "findings.jsonl", kept, info.digest))
         problems = stack.enter_context(Problems(out / "problems.csv"))
         for problem in manifest.problems:

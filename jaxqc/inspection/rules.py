@@ -12,6 +12,7 @@ from pathlib import Path
 from jaxqc.config import load_config
 from jaxqc.errors import UserError, suggest
 from jaxqc.fields import check_positive
+from jaxqc.inspection.acceptance.costs import CostRules
 from jaxqc.metrics.regions import OPENING, SMALLEST
 from jaxqc.recipes import find
 
@@ -111,10 +112,12 @@ class GradeRules:
     severity: SeverityRules = field(default_factory=SeverityRules)
     verdict: VerdictRules = field(default_factory=VerdictRules)
     lots: LotRules = field(default_factory=LotRules)
+    costs: CostRules = field(default_factory=CostRules)
 
     def check(self, where: str) -> None:
         """Checks what no single field's type can. Raises UserError."""
         s, v, lots = self.severity, self.verdict, self.lots
+        self.costs.check(where)
         positive = {f"severity.{name}": getattr(s, name) for name in ("area_full", "count_full", "largest_full")}
         positive |= {"defects.smallest": self.defects.smallest, "defects.kept": self.defects.kept}
         check_positive(positive, where)

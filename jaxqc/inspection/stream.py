@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -20,8 +20,6 @@ from jaxqc.data.batching import MAX_PIXELS
 from jaxqc.data.decode import file_size, pixel_count, read_bytes, read_image
 from jaxqc.data.problems import Problem, printable
 from jaxqc.errors import UserError
-from jaxqc.inspection.acceptance.grading import judge
-from jaxqc.inspection.defects import find_regions
 from jaxqc.inspection.findings import Finding
 from jaxqc.inspection.ledger.rows import check, row_of
 from jaxqc.inspection.ledger.sightings import Correction, Sighting, sighting_of
@@ -30,6 +28,7 @@ from jaxqc.inspection.manifest import Item, LeftOut
 from jaxqc.inspection.report.gallery import Gallery
 from jaxqc.inspection.results import Findings, Problems
 from jaxqc.inspection.rules import GradeRules
+from jaxqc.inspection.scorers import finding_of
 from jaxqc.progress import Progress
 from jaxqc.scorer import Scored, Scorer
 
@@ -172,15 +171,13 @@ class Stream:
     def examine(self, line: Line, raw: Any) -> Judged:
         """The scorer's answer → the finding."""
         answer = self.scorer.answer(line.image.shape[0], line.image.shape[1], raw)
-        scored, threshold = answer.scored, self.scorer.threshold
         try:
-            regions = find_regions(scored, threshold, self.rules.defects, self.scorer.classes, self.mm_per_pixel)
-            finding = judge(regions, self.rules, image=line.item.id, sha256=line.sha256, score=answer.score,
-                            called_defective=answer.defective)  # fmt: skip
+            scored, finding = finding_of(self.scorer, self.rules, answer, image=line.item.id, sha256=line.sha256,
+                                         mm_per_pixel=self.mm_per_pixel)  # fmt: skip
             check(finding)
         except UserError as e:
-            return Judged(line, scored, e)
-        return Judged(line, replace(scored, mask=regions.mask), finding)
+            return Judged(line, answer.scored, e)
+        return Judged(line, scored, finding)
 
     def keep(self, batch: Sequence[Judged]) -> None:
         """Keeps a batch, first what stands beside the ledger: a crash may leave too much of that, which the next call

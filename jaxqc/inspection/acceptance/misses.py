@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from jaxqc.error_rates import ErrorRates
 from jaxqc.errors import UserError
@@ -45,6 +45,24 @@ class Looked:
 
 
 NOBODY = Looked()
+
+
+def looked_at(
+    called: Bool[np.ndarray, " n"], judged: Bool[np.ndarray, " n"], defective: Bool[np.ndarray, " n"]
+) -> Looked:
+    """Counts over a lot's pieces: those that the model calls, those that people judged, and found defective.
+
+    Examples:
+      >>> looked_at(np.array([True, True, False]), np.array([True, False, True]), np.array([False, True, False]))
+      Looked(confirmed=0, cleared=1, missed=0, sound=1)
+    """
+    count = lambda where: int(np.sum(where & judged))
+    return Looked(
+        confirmed=count(called & defective),
+        cleared=count(called & ~defective),
+        missed=count(~called & defective),
+        sound=count(~called & ~defective),
+    )
 
 
 @dataclass(frozen=True)
@@ -128,7 +146,7 @@ def posterior(
     model that may be no better than chance. Then only people's looks say anything.
 
     Args:
-      called: pieces that count as defective, after people's verdicts; those that wait may count in part.
+      called: pieces that are rejected or wait for review, after people's verdicts.
       pieces: all of the lot's. rates: measured on images, both of them.
       views: images a piece, on the average. One of them shows the defect, and each of the others is called as a good
         image is; so a piece of several views is more often called than an image, defective or good.
@@ -154,7 +172,7 @@ def posterior(
     else:
         prior = np.where(tpr > fpr, prior, 0.0)
     low, high = 0.0, 1.0
-    for _ in range(4):  # ever closer around the shares that are probable
+    while True:  # ever closer around the shares that are probable
         share = np.linspace(low, high, POINTS)
         log = _log_likelihood(share, tpr, fpr, max(unseen, 0.0), max(passed, 0.0), looked)
         top = float(log.max())
@@ -162,10 +180,9 @@ def posterior(
         near = np.flatnonzero(weight.sum(1) > math.exp(-FAR) * weight.sum(1).max())
         first, last = max(near[0] - 1, 0), min(near[-1] + 1, POINTS - 1)
         if last - first > POINTS // 2:
-            break
+            weight[[0, -1]] *= 0.5
+            return Posterior(share, tpr, fpr, weight / weight.sum())
         low, high = float(share[first]), float(share[last])
-    weight[[0, -1]] *= 0.5
-    return Posterior(share, tpr, fpr, weight / weight.sum())
 
 
 def corrected_share(

@@ -116,6 +116,14 @@ class Ledger:
 
         return self.database.write(work) if batch or sorted_seen else Kept(0, [])
 
+    def refresh(self, model: ModelInfo) -> None:
+        """Brings a known model's details up to date, as where its misses were measured after it had inspected."""
+        where, details = models.c.digest == model.digest, dict(model.details)
+        with self.database.reading() as connection:
+            old = connection.scalar(sa.select(models.c.details).where(where))
+        if old is not None and old != details:
+            self.database.write(lambda c: c.execute(sa.update(models).where(where).values(details=details)))
+
     def has(self, sha256s: Iterable[str], model: str) -> set[str]:
         """Those of the images that the model with this digest has inspected."""
         found: set[str] = set()
