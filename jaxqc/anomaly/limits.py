@@ -17,6 +17,6 @@ def limits(model: AnomalyModel, images: Sequence[np.ndarray]) -> Float[np.ndarra
     if not images:
         return np.zeros(0)
     maps, scores, _ = model.score(np.stack([model.shrunk(image) for image in images]))
-    sizes = [image.shape[:2] for image in images]
+    sizes = [(image.shape[0], image.shape[1]) for image in images]
     levels = [call_level(values, *size, model.config.decision) for values, size in zip(maps, sizes, strict=True)]
     return np.maximum(np.asarray(levels) / model.thresholds.pixel, scores / model.thresholds.image)

@@ -124,15 +124,14 @@ def test_thresholds_by_people_hold_at_the_next_inspection(folder, kind, images, 
     assert run(folder, "--out", str(copy), "--false-alarm", ".2") == 0
     text = capsys.readouterr().out
     assert not (folder / "thresholds.json").exists()
-    assert not kept(folder)
+    assert "people's verdicts" not in {rates.origin for rates in kept(folder)}
     with open_ledger(tmp_path / "ledger.sqlite") as there:
         [(_, lot)] = lot_findings(there, GradeRules())
     assert lot.share is not None
     assert lot.share.origin == "people's verdicts"
     again = inspected(copy, images, tmp_path / "again")
     now = calls(again)
-    rates = jaxqc.load(copy, batch=BATCH).rates
-    newest = rates[0]
+    newest = make_scorer(jaxqc.load(copy, batch=BATCH)).rates
     assert (newest.found, newest.false) == now
     assert (newest.defective, newest.good) == (HOLES, ALL - HOLES)
     if kind == "segmentation":
@@ -143,6 +142,7 @@ def test_thresholds_by_people_hold_at_the_next_inspection(folder, kind, images, 
     assert now[1] == 2
     assert "thresholds times" in text
     assert "at most 0.2 of good pictures called, by 16 that people passed" in text
+    assert all(rates.holds_for for rates in kept(copy))  # those of pasted defects hold for the former thresholds
     [record] = json.loads((copy / "thresholds.json").read_text())
     former = record["more"]["rates_at_the_former"][0]
     assert (former["found"], former["false"]) == before
@@ -167,7 +167,7 @@ def test_of_passed_pictures_that_nobody_saw_no_misses_are_claimed(folder, kind, 
     done = capsys.readouterr()
     assert "misses cannot be measured: nobody has looked at passed pictures" in done.err
     assert "this model's misses have not been measured" in done.out
-    assert [rates.defective for rates in kept(folder)] == [0]
+    assert [rates.defective for rates in kept(folder) if rates.origin == "people's verdicts"] == [0]
     assert not (folder / "thresholds.json").exists()
     judge(ledger)
     with open_ledger(ledger) as there:  # as if the delivery had been moved
@@ -177,4 +177,4 @@ def test_of_passed_pictures_that_nobody_saw_no_misses_are_claimed(folder, kind, 
     assert "thresholds stay: " in done.out
     if kind != "segmentation":
         assert f"{ALL} reviewed pictures could not be scored again" in done.err
-    assert kept(folder)[0].defective == HOLES
+    assert (kept(folder)[0].origin, kept(folder)[0].defective) == ("people's verdicts", HOLES)
