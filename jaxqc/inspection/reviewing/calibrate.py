@@ -17,7 +17,7 @@ from jaxqc.inspection.findings import VERDICTS
 from jaxqc.inspection.ledger.rows import batched
 from jaxqc.inspection.ledger.store import Ledger, ModelInfo
 from jaxqc.inspection.reviewing.rates import CELLS, Stratum, measured
-from jaxqc.inspection.reviewing.thresholds import Moved, factor_for
+from jaxqc.inspection.reviewing.thresholds import ABOVE, Moved, factor_for, for_misses
 from jaxqc.inspection.reviewing.waiting import Picture, pictures
 from jaxqc.inspection.rules import GradeRules
 from jaxqc.inspection.scorers import NEUTRAL
@@ -105,6 +105,14 @@ def calibrate(
     if moved.factor < 1 and not passed_seen:
         return stays("they could be lower, but nobody has looked at passed pictures; review --sample N brings some",
                      tuple(left_out))  # fmt: skip
+    if abs(moved.factor - 1) < 10 * ABOVE:
+        return stays(f"at them {false_alarm:g} of good pictures are called", tuple(left_out))
+    if moved.factor < 1:
+        misses = [one.limit for one in judged if one.picture.verdict == "pass" and one not in good]
+        moved = for_misses(moved, np.array(misses, np.float64))
+        if moved is None:
+            return stays(f"at most {false_alarm:g} of good pictures are called as it is, and lower ones that keep it "
+                         "would find no miss that people saw", tuple(left_out))  # fmt: skip
     factor = moved.factor
     after = measured(_strata_at(found, judged, factor), before.data)
     shares = (share, _share(found, judged, factor))

@@ -8,6 +8,9 @@ from jaxtyping import Float
 
 from jaxqc.errors import UserError
 
+ABOVE = 1e-6
+"""Part by which a threshold is above the picture that sets it, which is not called then: scores are float32."""
+
 
 @dataclass(frozen=True)
 class Moved:
@@ -24,7 +27,7 @@ def factor_for(limits: Float[np.ndarray, " n"], weights: Float[np.ndarray, " n"]
     is exchangeable with these (weighted split conformal prediction; with equal weights that of `jaxqc fit`).
 
     Args:
-      limits: of each good picture that people judged, the factor from which on it is not called.
+      limits: of each good picture that people judged, the largest factor at which it is called.
       weights: how many good pictures each stands for.
       false_alarm: in (0, 1).
 
@@ -49,6 +52,25 @@ def factor_for(limits: Float[np.ndarray, " n"], weights: Float[np.ndarray, " n"]
     if most / (total + most) > false_alarm:
         needed = math.ceil(1 / false_alarm) - 1
         how += f" (above all of them: they stand for {total / most:.0f}, and {needed} would give the rate)"
-    elif first == len(limits):
-        at, how = 0.0, f"{how} (any threshold does)"
-    return Moved(float(np.nextafter(at, np.inf)), how)
+    return Moved(at * (1 + ABOVE), how)
+
+
+def for_misses(lower: Moved, misses: Float[np.ndarray, " n"]) -> Moved | None:
+    """A factor below 1, no lower than it takes to call the misses that it can; None where it calls none of them.
+
+    Good pictures may leave room for a threshold far below, but a threshold also draws the outlines of defects.
+
+    Args:
+      lower: the smallest factor that keeps the false-alarm rate. misses: limits of defective pictures that the model
+        passed.
+
+    Examples:
+      >>> for_misses(Moved(0.2, "5 %"), np.array([0.1, 0.7, 0.9])).factor < 0.7
+      True
+      >>> for_misses(Moved(0.2, "5 %"), np.array([0.1]))
+    """
+    within = misses[misses >= lower.factor]
+    if not len(within):
+        return None
+    how = f"{lower.how}; lowered for {len(within)} of {len(misses)} misses that they saw"
+    return Moved(max(lower.factor, float(within.min()) * (1 - ABOVE)), how)

@@ -8,7 +8,7 @@ from jaxqc.error_rates import ErrorRates
 from jaxqc.errors import UserError
 from jaxqc.inspection.reviewing import rates as module
 from jaxqc.inspection.reviewing.rates import Stratum, measured
-from jaxqc.inspection.reviewing.thresholds import factor_for
+from jaxqc.inspection.reviewing.thresholds import Moved, factor_for, for_misses
 
 PEOPLE = "people's verdicts"
 
@@ -77,7 +77,7 @@ def test_the_intervals_cover_the_truth_though_people_see_what_the_model_doubts(m
 def test_the_factor_is_the_conformal_quantile_where_all_count_alike():
     limits = np.random.default_rng(0).permutation(np.arange(1, 100) / 50)
     moved = factor_for(limits, np.ones(99), 0.1)
-    assert moved.factor == np.nextafter(90 / 50, np.inf)  # the 90th of 99: (99 + 1) * 0.9
+    assert moved.factor == pytest.approx(90 / 50, rel=2e-6)  # the 90th of 99: (99 + 1) * 0.9
     assert (limits >= moved.factor).sum() == 9
     few = factor_for(limits[:4], np.ones(4), 0.1)
     assert few.factor > limits[:4].max()
@@ -86,6 +86,15 @@ def test_the_factor_is_the_conformal_quantile_where_all_count_alike():
         factor_for(limits, np.ones(99), 0.0)
     with pytest.raises(UserError, match="people passed none"):
         factor_for(limits[:0], limits[:0], 0.1)
+
+
+def test_thresholds_are_lowered_for_misses_alone():
+    lower = Moved(0.4, "at most 5 %")
+    assert for_misses(lower, np.array([])) is None
+    assert for_misses(lower, np.array([0.1, 0.39])) is None
+    found = for_misses(lower, np.array([0.1, 0.6, 0.8]))
+    assert 0.4 < found.factor < 0.6 < found.factor * 1.00001  # the miss itself is called
+    assert found.how == "at most 5 %; lowered for 2 of 3 misses that they saw"
 
 
 def test_the_rate_holds_for_new_pictures_though_people_saw_mostly_doubtful_ones():
