@@ -12,8 +12,9 @@ from jaxtyping import Array, Float, UInt8
 
 from jaxqc.anomaly.detectors.base import BackboneConfig, Image, Layers, Shapes, shapes_of
 from jaxqc.data.augment.geometry import to_float
+from jaxqc.models.backbones import build
 from jaxqc.models.pretrained import LoadReport
-from jaxqc.models.resnet import IMAGENET_MEAN, IMAGENET_STD, build_backbone
+from jaxqc.models.resnet import IMAGENET_MEAN, IMAGENET_STD
 from jaxqc.types import ArrayLike, Variables
 from jaxqc.weights.load import load_weights
 
@@ -44,7 +45,7 @@ def apply_function(
     where they are smaller than whole layers.
     """
     layers = tuple(sorted(set(config.layers)))
-    network = build_backbone(config.name, layers, dtype=config.dtype, folded=True)
+    network = build(config.name, layers, dtype=config.dtype, folded=True)
 
     def apply(variables: Variables, images: UInt8[ArrayLike, "b h w c"]) -> Any:
         image = normalised(images)

@@ -16,7 +16,7 @@ class FitDataConfig:
     """The images that are fitted, and their way to the network."""
 
     layout: Any = "auto"
-    """As `jaxqc.config.DataConfig.layout`."""
+    """The data set's layout on disk; `auto` goes by its folders and files (`jaxqc.config.DataConfig.layout`)."""
     size: int = 224
     """Side in pixels to which images are resized."""
     crop: int = 0
@@ -26,8 +26,9 @@ class FitDataConfig:
     held_out: float = 0.2
     """Share of the groups of normal training images that calibrate the threshold, where the data bring none."""
     skip_bad: bool = False
+    """Leave out images that cannot be read (listed at the end) instead of refusing."""
     range: tuple[float, ...] = ()
-    """As `jaxqc.config.DataConfig.range`."""
+    """Values of black and white in images of more than 8 bits, such as 0,4095; () goes by the files."""
 
 
 @dataclass(frozen=True)

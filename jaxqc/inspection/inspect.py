@@ -131,7 +131,7 @@ def _finish(stream: Stream, manifest: Delivery, out: Path, aql: float) -> Inspec
     """Lots, suppliers and the files at the end."""
     names = {storable(lot).strip() for lot in manifest.lots}.union(*stream.guesses.values())
     ledger, rules, digest = stream.ledger, stream.rules, stream.info.digest
-    lots = tuple((lot, figures) for lot, figures in lot_findings(ledger, rules, digest) if lot.name in names)
+    lots = tuple((lot, figures) for lot, figures in lot_findings(ledger, rules, digest, aql) if lot.name in names)
     suppliers = tuple(summarise(supplier_rows(lot_findings(ledger, rules))))
     problems, there = stream.problems, {lot.name for lot, _ in lots}
     for copy in copies(ledger, digest):

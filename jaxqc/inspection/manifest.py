@@ -22,7 +22,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from jaxqc.data.problems import Problem, one_line, printable, seen_alike
 from jaxqc.data.readers import folder
@@ -37,7 +37,7 @@ ORDERS = ("order", "order_id")
 """Further columns that name the order an image's lot went to, for outcomes that name only the order."""
 ALIASES = {"lot_id": "lot", "piece_id": "piece"}
 Source = Literal["manifest", "folder"]
-"""Where a lot comes from: a row that names it, or the name of a folder, which is a guess."""
+"""A lot's origin: a row that names it, or the name of a folder, which is a guess."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Item:
     piece: str = ""
     """Id within the lot; "" = the image is a piece of its own."""
     source: Source = "manifest"
-    """Of `lot`."""
+    """The origin of `lot`."""
 
 
 class LeftOut(NamedTuple):
@@ -199,7 +199,7 @@ def _check(path: Path, table: Table, more: tuple[str, ...]) -> tuple[list[Item],
             lot, file = ("", "") if found.fault else (printable(row["lot"]), row["image"] and os.path.abspath(image))
             left_out.append(LeftOut(file, ident, lot, fault[0], problems[-1].message))
             continue
-        seen.images[os.path.normpath(image)] = found.where
+        seen.images[os.path.normpath(image)] = found.where, row
         first = seen.lots.setdefault(row["lot"], (found.where, row))[1]
         row |= {name: first[name] for name in ("supplier", "product")}  # they look alike
         time = _time(row["time"])
@@ -207,7 +207,7 @@ def _check(path: Path, table: Table, more: tuple[str, ...]) -> tuple[list[Item],
             way = "so it cannot order lots (they go by name then); write it as 2026-11-21T08:30"
             message = f"{at}: time {row['time']!r} is not ISO 8601, {way}"
             problems.append(Problem(ident, "bad-time", message, "warning"))
-        known = {name: row[name] for name in ("lot", "supplier", "product", "line", "machine", "piece")}
+        known: dict[str, Any] = {n: row[n] for n in ("lot", "supplier", "product", "line", "machine", "piece")}
         items.append(Item(image, row["image"], **known, time=time, more={name: row[name] for name in more}))
     return items, problems, left_out
 
@@ -215,7 +215,7 @@ def _check(path: Path, table: Table, more: tuple[str, ...]) -> tuple[list[Item],
 class _Seen(NamedTuple):
     """The first place of an image, and of a lot, with its row."""
 
-    images: dict[str, str]
+    images: dict[str, tuple[str, dict[str, str]]]
     lots: dict[str, tuple[str, dict[str, str]]]
 
 
@@ -227,9 +227,13 @@ def _fault(image: Path, row: dict[str, str], seen: _Seen) -> tuple[str, str] | N
     for column in REQUIRED:
         if not row[column]:
             return "malformed-row", f"column {column!r} is empty; fill it"
-    before = seen.images.get(os.path.normpath(image))
-    if before:
-        return "duplicate-image", f"image {row['image']!r} already stands on {before}; keep one"
+    if os.path.normpath(image) in seen.images:
+        before, first = seen.images[os.path.normpath(image)]
+        message = f"image {row['image']!r} already stands on {before}"
+        other = (row["lot"], row["piece"]) != (first["lot"], first["piece"])
+        piece = f"piece '{first['piece']}' of " if first["piece"] else ""
+        shown = f" for {piece}lot '{first['lot']}', and a photo shows one piece" if other else ""
+        return "duplicate-image", f"{message}{shown}; keep one"
     if not os.path.isfile(image):
         return "missing-file", f"image: no such file {printable(image)}{path_hint(row['image'])}"
     where, first = seen.lots.get(row["lot"], ("", row))

@@ -71,7 +71,7 @@ class VerdictRules:
     reject_classes: tuple[str, ...] = ()
     """Classes of which one defect is enough to reject."""
     review_counts: bool = False
-    """Of older rule files: True is `LotRules.review_weight` 1, False leaves it to that. Kept, as a model's digest in
+    """A field of older rule files: True is `LotRules.review_weight` 1, False leaves it to that. Kept, as a digest in
     the ledger covers the fields of this class."""
 
 

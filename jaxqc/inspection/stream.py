@@ -193,7 +193,9 @@ class Stream:
                 continue
             mask: Any = one.scored.mask
             for lot in dict.fromkeys((item.lot, *(copy.lot for copy in copies))):
-                self.gallery.offer(one.finding, lot, one.line.image, one.scored.map, mask)
+                self.gallery.offer(one.finding, lot, one.line.image, one.scored.map, mask, self.scorer.threshold)
+            if one.finding.verdict == "review":
+                self.gallery.thumbnails.offer(sha256, one.line.image)
             findings.append(one.finding)
             rows.append(row_of(item))
             seen += [sighting_of(each, sha256, self.root) for each in (item, *copies)]

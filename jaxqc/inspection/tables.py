@@ -105,7 +105,7 @@ def show_columns(columns: Sequence[Column], title: str, width: int | None = None
 
 
 def _first(found: Sequence[tuple[Any, LotFinding]]) -> list[str]:
-    """What a reader must know before the figures."""
+    """Lines that a reader must know before the figures."""
     pieces, waiting = (sum(getattr(f, name) for _, f in found) for name in ("pieces", "waiting"))
     lines = []
     if pieces and 2 * waiting >= pieces:
@@ -124,8 +124,8 @@ def _share(_: Any, f: LotFinding) -> tuple[str, ...]:
 
 
 def _stacked(value: float, low: float, high: float) -> tuple[str, str]:
-    value, low, high = (f"{100 * v:.{1 if v >= 0.1 else 2}f}" for v in (value, low, high))
-    return value, f"{low} to {high}"
+    shown, *ends = (f"{100 * v:.{1 if v >= 0.1 else 2}f}" for v in (value, low, high))
+    return shown, " to ".join(ends)
 
 
 def _decision(f: LotFinding) -> str:

@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from jaxqc.config import load_config
+from jaxqc.error_rates import clopper_pearson
 from jaxqc.errors import UserError
 from jaxqc.fields import from_dict, to_dict, validate
-from jaxqc.inspection.acceptance.grading import clopper_pearson, grade_lot, judge, severity, verdict
+from jaxqc.inspection.acceptance.grading import grade_lot, judge, severity, verdict
 from jaxqc.inspection.defects import Regions
 from jaxqc.inspection.findings import Finding
 from jaxqc.inspection.rules import ClassWeight, DefectRules, GradeRules, LotRules, SeverityRules, VerdictRules

@@ -196,6 +196,8 @@ def test_pieces_are_ids_within_their_lots(root):
     assert [p.kind for p in manifest.problems] == ["table", "piece-in-several-lots"]
     assert "1 piece id stands in several lots ('1' in 'L1' and 'L2'): a piece in each" in manifest.problems[1].message
     misspelt = read_manifest(write(root, ["a.png,L1,1"], "image,lot,peice"))
+    twice = read_manifest(write(root, ["a.png,L1,1", "a.png,L1,2"], "image,lot,piece"))
+    assert "line 2 for piece '1' of lot 'L1', and a photo shows one piece; keep one" in twice.problems[0].message
     assert "if it is the piece, rename it 'piece'" in misspelt.problems[0].message
 
 

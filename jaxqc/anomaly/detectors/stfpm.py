@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, UInt8
@@ -18,7 +19,6 @@ from jaxqc.types import AXIS, ArrayLike, Batch, Variables
 
 if TYPE_CHECKING:
     import jaxqc.anomaly.features
-    import jaxqc.models.resnet
 
 OPTIM = OptimConfig(
     "sgd", lr=0.4, nesterov=False, weight_decay=1e-4, decay="all", warmup_epochs=0.0, schedule="constant", clip=0.0
@@ -37,13 +37,14 @@ class Student(NamedTuple):
 class Stfpm:
     """Squared distance of normalised features of a teacher, the backbone, and a student of the same architecture.
 
-    fuse: how the layers' maps, brought to the finest grid, become one. `product`, the authors' choice, is large only
-    where all layers differ; it is given as the geometric mean, of the same order and of the layers' own unit. `sum` is
-    large where any does. sigma: of the map's smoothing in pixels, 0 = none. The image's score is the map's maximum.
+    The layers' maps are brought to the finest grid. `product`, the authors' choice, is given as the geometric mean, of
+    the same order and of the layers' own unit. The image's score is the map's maximum.
     """
 
     fuse: Literal["product", "sum"] = "product"
+    """The way from the layers' maps to one: `product`, large where all differ, or `sum`, where any does."""
     sigma: float = 0.0
+    """Standard deviation of the map's smoothing, in pixels; 0 = none."""
     training: TrainingConfig = AUTHORS
 
     states = (Student,)
@@ -75,16 +76,14 @@ class StudentTeacher:
     def training(self) -> TrainingConfig:
         return self.detector.training
 
-    def network(self, folded: bool = False, axis_name: str | None = None) -> "jaxqc.models.resnet.ResNet":
+    def network(self, folded: bool = False, axis_name: str | None = None) -> nn.Module:
         """A network of the backbone's architecture."""
-        from jaxqc.models.resnet import build_backbone
+        from jaxqc.models.backbones import build
 
         config = self.backbone
-        return build_backbone(config.name, config.layers, dtype=config.dtype, folded=folded, axis_name=axis_name)
+        return build(config.name, config.layers, dtype=config.dtype, folded=folded, axis_name=axis_name)
 
-    def features(
-        self, network: "jaxqc.models.resnet.ResNet", variables: Variables, image: Float[Array, "b s s 3"], **how: Any
-    ) -> Any:
+    def features(self, network: nn.Module, variables: Variables, image: Float[Array, "b s s 3"], **how: Any) -> Any:
         """The network's layers, finest first, float32; with `mutable` also its changed collections."""
         out: Any = network.apply(variables, image, **how)
         found, *changed = out if "mutable" in how else (out,)
@@ -97,9 +96,10 @@ class StudentTeacher:
 
     def trained(self, variables: Variables) -> Student:
         """The student with its batch norm folded."""
+        from jaxqc.models.backbones import family
         from jaxqc.nn.fold import fold_batch_norm
 
-        return Student(fold_batch_norm(variables)["params"])
+        return Student(fold_batch_norm(variables, family(self.backbone.name).epsilon)["params"])
 
     def embed(self, layers: Layers, image: Image) -> tuple[Layers, Image]:
         """The teacher's features and what the student sees."""
@@ -136,7 +136,7 @@ class Imitation(HeldOutLoss):
     size: int
 
     @cached_property
-    def network(self) -> "jaxqc.models.resnet.ResNet":
+    def network(self) -> nn.Module:
         """The student as it trains."""
         return self.pair.network(axis_name=AXIS)
 

@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Bool, Float
 
-from jaxqc.error_rates import ErrorRates
+from jaxqc.error_rates import ErrorRates, clopper_pearson
 from jaxqc.errors import UserError
-from jaxqc.inspection.acceptance.ratings import Evidence, grade_of, lot_share, risk_of
+from jaxqc.inspection.acceptance.actions import decision_on
+from jaxqc.inspection.acceptance.ratings import Evidence, grade_of, risk_of
+from jaxqc.inspection.acceptance.sampling import AQL
+from jaxqc.inspection.acceptance.shares import Judged, lot_share
 from jaxqc.inspection.findings import VERDICTS, Finding, LotFinding, Share, Verdict
 from jaxqc.inspection.rules import GradeRules, SeverityRules, VerdictRules
 
@@ -80,19 +83,6 @@ def judge(
     )
 
 
-def clopper_pearson(count: float, total: float, confidence: float) -> tuple[float, float]:
-    """The exact interval of a share, by quantiles of the beta distribution (Clopper and Pearson, Biometrika 1934).
-
-    Counts may be fractional, where one that waits for review counts in part.
-    """
-    from scipy import special
-
-    half = (1 - confidence) / 2
-    low = float(special.betaincinv(count, total - count + 1, half)) if count > 0 else 0.0
-    high = float(special.betaincinv(count + 1, total - count, 1 - half)) if count < total else 1.0
-    return low, high
-
-
 def grade_lot(
     lot: str,
     findings: Sequence[Finding],
@@ -136,6 +126,7 @@ def lot_figures(
     rates: ErrorRates | None = None,
     called: Bool[np.ndarray, " n"] | None = None,
     judged: Bool[np.ndarray, " n"] | None = None,
+    aql: float = AQL,
     supplier: str = "",
     product: str = "",
     copies: int = 0,
@@ -149,6 +140,7 @@ def lot_figures(
       rates: the model's misses and false alarms; None = not measured.
       called: pieces that the model itself calls, whatever people said; None = those whose verdict is not `pass`.
       judged: pieces whose verdict is people's; None = none of them.
+      aql: of the plan of ISO 2859-1, percent; with more rejected pieces than it allows a lot is not accepted.
 
     Raises:
       UserError: no images.
@@ -164,20 +156,14 @@ def lot_figures(
     low, high = clopper_pearson(defective, n, lots.confidence)
     not_passed = np.array([v != "pass" for v in verdicts])
     severe = int(np.sum((severities > lots.severe) & not_passed))
-    share, lack = lot_share(
-        rejected,
-        waiting,
-        not_passed if called is None else called,
-        np.zeros(n, bool) if judged is None else judged,
-        not_passed,
-        len(ratios),
-        rates,
-        lots.confidence,
-    )
+    seen = np.zeros(n, bool) if judged is None else judged
+    pieces = Judged(rejected, waiting, not_passed if called is None else called, seen, not_passed, len(ratios))
+    share, lack = lot_share(pieces, rates, lots.confidence)
     best = share or Share(defective / n, low, high, "")
     found = Evidence(n, rejected + waiting, severe, best.estimate, best.low, best.high, lack, share is not None)
     grade, grade_reasons = grade_of(found, lots)
     risk, risk_reasons = risk_of(found, grade, lots)
+    decision = decision_on(pieces, risk, rates, rules.costs, lots.confidence, aql)
     return LotFinding(
         lot=lot,
         images=len(ratios),
@@ -201,6 +187,7 @@ def lot_figures(
         rejected=rejected,
         waiting=waiting,
         share=share,
+        decision=decision,
         reasons=(*grade_reasons, *risk_reasons),
         copies=copies,
     )

@@ -3,15 +3,8 @@
 import math
 from dataclasses import dataclass
 
-import numpy as np
-from jaxtyping import Bool
-
-from jaxqc.error_rates import UNMEASURED, ErrorRates
-from jaxqc.inspection.acceptance.misses import CHANCE, Looked, by_chance, corrected_share
-from jaxqc.inspection.findings import GRADES, Grade, Risk, Share
+from jaxqc.inspection.findings import GRADES, Grade, Risk
 from jaxqc.inspection.rules import LotRules
-
-PASTED = "misses were measured on pasted defects only; real ones may be missed more often"
 
 
 @dataclass(frozen=True)
@@ -33,52 +26,6 @@ class Evidence:
     """`share` is corrected for misses and false alarms."""
 
 
-def lot_share(
-    rejected: int,
-    waiting: int,
-    called: Bool[np.ndarray, " n"],
-    judged: Bool[np.ndarray, " n"],
-    defective: Bool[np.ndarray, " n"],
-    images: int,
-    rates: ErrorRates | None,
-    confidence: float,
-) -> tuple[Share | None, str]:
-    """A lot's share corrected for misses and false alarms, and what it lacks, as `Evidence.lack`.
-
-    Args:
-      rejected, waiting: pieces. images: all of the lot's, which show them.
-      called: by the model. judged: by people. defective: rejected, where judged.
-
-    Examples:
-      >>> nobody = np.zeros(200, bool)
-      >>> rates = ErrorRates(found=45, defective=50, false=2, good=100, origin="labelled images")
-      >>> share, lack = lot_share(12, 0, np.arange(200) < 12, nobody, nobody, 200, rates, 0.95)
-      >>> round(share.estimate, 3), lack
-      (0.045, '')
-    """
-    n = len(called)
-    if judged.all():
-        from jaxqc.inspection.acceptance.grading import clopper_pearson
-
-        return Share(rejected / n, *clopper_pearson(rejected, n, confidence), "people's verdicts"), ""
-    if rates is None or not rates.defective:
-        return None, UNMEASURED
-    if not rates.good:
-        return None, "this model's false alarms have not been measured"
-    if by_chance(rates) > CHANCE:
-        counts = f"{rates.found} of {rates.defective} defective images and {rates.false} of {rates.good} good ones"
-        return None, f"it called {counts}: that may be chance"
-    looked = Looked(
-        confirmed=int(np.sum(judged & called & defective)),
-        cleared=int(np.sum(judged & called & ~defective)),
-        missed=int(np.sum(judged & ~called & defective)),
-        sound=int(np.sum(judged & ~called & ~defective)),
-    )
-    views = max(1.0, images / n)
-    share = corrected_share(rejected + waiting, n, rates, confidence, views=views, looked=looked)
-    return share, PASTED if rates.origin == "pasted defects" else ""
-
-
 def grade_of(found: Evidence, rules: LotRules) -> tuple[Grade, tuple[str, ...]]:
     """The grade of a lot, and the rules that decided it.
 
@@ -87,10 +34,10 @@ def grade_of(found: Evidence, rules: LotRules) -> tuple[Grade, tuple[str, ...]]:
       ('B', ('grade B: 1.5 % of the pieces count as defective, at most 4 %',))
     """
     limits: tuple[tuple[Grade, float], ...] = (("A", rules.a), ("B", rules.b), ("C", rules.c))
-    by_share = next(((grade, most) for grade, most in limits if found.share <= most), None)
+    by_share = next((limit for limit in limits if found.share <= limit[1]), None)
     share = f"{percent(found.share)} of the pieces count as defective"
     if found.corrected:
-        called = f"{_are(found.called, found.pieces)} rejected or waiting for review"
+        called = f"{are(found.called, found.pieces)} rejected or waiting for review"
         share = f"{called}; corrected for misses and false alarms {percent(found.share)} are defective"
     if by_share is None:
         return "D", (f"grade D: {share}, more than {percent(rules.c)}",)
@@ -98,9 +45,9 @@ def grade_of(found: Evidence, rules: LotRules) -> tuple[Grade, tuple[str, ...]]:
     rated: list[tuple[Grade, str]] = [(grade, f"{share}, at most {percent(most)}")]
     if found.severe:
         many = found.severe > rules.severe_share * found.pieces
-        rated.append(("C" if many else "B", f"{_are(found.severe, found.pieces)} severe"))
+        rated.append(("C" if many else "B", f"{are(found.severe, found.pieces)} severe"))
     if found.called >= rules.called_share * found.pieces:
-        rated.append(("C", f"{_are(found.called, found.pieces)} rejected or waiting for review"))
+        rated.append(("C", f"{are(found.called, found.pieces)} rejected or waiting for review"))
     worst = max((g for g, _ in rated), key=GRADES.index)
     return worst, tuple(f"grade {worst}: {why}" for g, why in rated if g == worst)
 
@@ -118,7 +65,7 @@ def risk_of(found: Evidence, grade: Grade, rules: LotRules) -> tuple[Risk, tuple
     if found.low > rules.b:
         high.append(f"at least {percent(found.low)} of the pieces are defective, more than {percent(rules.b)}")
     if found.severe > rules.severe_share * found.pieces:
-        high.append(f"{_are(found.severe, found.pieces)} severe, more than {percent(rules.severe_share)}")
+        high.append(f"{are(found.severe, found.pieces)} severe, more than {percent(rules.severe_share)}")
     if high:
         return "high", tuple(f"risk high: {why}" for why in high)
     if found.lack:
@@ -126,9 +73,9 @@ def risk_of(found: Evidence, grade: Grade, rules: LotRules) -> tuple[Risk, tuple
     if found.high > rules.tolerated:
         medium.append(_too_wide(found, rules))
     if found.severe:
-        medium.append(f"{_are(found.severe, found.pieces)} severe")
+        medium.append(f"{are(found.severe, found.pieces)} severe")
     if found.called >= rules.called_share * found.pieces:
-        medium.append(f"{_are(found.called, found.pieces)} rejected or waiting for review")
+        medium.append(f"{are(found.called, found.pieces)} rejected or waiting for review")
     if grade == "C" and not medium:
         medium.append("grade C")
     if medium:
@@ -163,5 +110,6 @@ def _too_wide(found: Evidence, rules: LotRules) -> str:
     return text
 
 
-def _are(count: int, pieces: int) -> str:
+def are(count: int, pieces: int) -> str:
+    """A count of pieces as the beginning of a sentence: "1 of 1000 pieces is"."""
     return f"{count} of {pieces} pieces {'is' if count == 1 else 'are'}"

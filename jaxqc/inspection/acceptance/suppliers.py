@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from jaxqc.error_rates import clopper_pearson
 from jaxqc.errors import UserError
-from jaxqc.inspection.acceptance.grading import clopper_pearson
 
 Counts = Int[np.ndarray, " k"] | Float[np.ndarray, " k"]
 DRIFT = 3.0
@@ -46,13 +46,19 @@ class Supplier:
     """The figures of one supplier (`summarise`)."""
 
     supplier: str
+    """Name of the supplier."""
     lots: int
+    """Lots of the supplier."""
     inspected: int
+    """Pieces of all lots."""
     defective: float
+    """Pieces counted as defective."""
     pass_rate: float
+    """Share of pieces not counted as defective."""
     low: float
+    """Lower limit of the pass rate's Clopper–Pearson interval."""
     high: float
-    """Share of pieces not counted as defective, and its Clopper–Pearson interval."""
+    """Upper limit of the pass rate's Clopper–Pearson interval."""
     stability: float | None
     """`stability_index`; None where it cannot be estimated."""
     trend: str
@@ -156,7 +162,7 @@ def in_order(rows: Sequence[LotRow]) -> bool:
       False
     """
     times = [row.when for row in rows]
-    return not any(when in (None, "") for when in times) and len(set(times)) == len(times)
+    return not any(when is None or when == "" for when in times) and len(set(times)) == len(times)
 
 
 def summarise(rows: Sequence[LotRow], confidence: float = 0.95, weight: float = 0.25) -> list[Supplier]:
@@ -173,7 +179,7 @@ def summarise(rows: Sequence[LotRow], confidence: float = 0.95, weight: float = 
     found = []
     for name, own in by_name.items():
         ordered = in_order(own)
-        own.sort(key=lambda row: row.when if ordered else row.lot)
+        own.sort(key=lambda row: (row.when or 0) if ordered else row.lot)
         n = np.array([row.inspected for row in own])
         d = np.array([row.defective for row in own])
         chart, average = p_chart(n, d), ewma(n, d)

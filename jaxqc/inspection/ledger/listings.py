@@ -55,7 +55,7 @@ class Listing:
 
 
 def listings(ledger: Ledger) -> dict[str, Listing]:
-    """Of each lot, by name: also of those without any inspected image, and "" for entries without a lot."""
+    """Each lot's, by name: also those of lots without any inspected image, and "" for entries without a lot."""
     s, u = sightings.c, uninspected.c
     files = sa.select(s.lot_id, s.sha256, sa.func.count(s.image.distinct()).label("names"))
     files = files.where(s.lot_id.is_not(None)).group_by(s.lot_id, s.sha256).subquery()

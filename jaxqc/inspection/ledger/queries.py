@@ -14,6 +14,7 @@ import sqlalchemy as sa
 
 from jaxqc.error_rates import ErrorRates, best
 from jaxqc.inspection.acceptance.grading import lot_figures
+from jaxqc.inspection.acceptance.sampling import AQL
 from jaxqc.inspection.acceptance.suppliers import LotRow
 from jaxqc.inspection.findings import Defect, LotFinding
 from jaxqc.inspection.ledger.lot_images import lot_images, only, people_on
@@ -103,13 +104,18 @@ def shared_pictures(ledger: Ledger) -> int:
         return connection.scalar(sa.select(sa.func.count()).select_from(_in_several().subquery())) or 0
 
 
-def lot_findings(ledger: Ledger, rules: GradeRules, model: str = "") -> Iterator[tuple[Lot, LotFinding]]:
-    """Each lot with its figures, grade and risk by these rules; one lot's numbers are in memory."""
+def lot_findings(
+    ledger: Ledger, rules: GradeRules, model: str = "", aql: float = AQL
+) -> Iterator[tuple[Lot, LotFinding]]:
+    """Each lot with its figures, grade and risk by these rules; one lot's numbers are in memory.
+
+    aql: as `jaxqc.inspection.acceptance.grading.lot_figures`.
+    """
     with ledger.database.reading() as connection:
         counted = {m.digest: m.details.get("error_rates", ()) for m in connection.execute(sa.select(models))}
         rates = {digest: best(ErrorRates.from_dict(one) for one in some) for digest, some in counted.items()}
         for lot in _lots(connection, model):
-            yield lot, _figures(connection, lot, rules, rates[lot.model])
+            yield lot, _figures(connection, lot, rules, rates[lot.model], aql)
 
 
 def supplier_rows(found: Iterable[tuple[Lot, LotFinding]]) -> list[LotRow]:
@@ -234,16 +240,20 @@ def _lots(connection: sa.Connection, model: str) -> list[Lot]:
         .order_by(lots.c.name, sa.func.count(), sa.func.max(inspections.c.id))
     )  # fmt: skip
     newest = {line["name"]: line for line in connection.execute(only(query, model, None)).mappings()}
+    same = {"name": "name", "supplier": "supplier", "product": "product", "line": "line", "model": "digest",
+            "images": "images", "suppliers": "named", "shared": "shared"}  # fmt: skip
     return [
-        Lot(*(r[k] for k in ("name", "supplier", "product", "line", "digest", "images")), r["taken"] or r["seen"],
-            r["named"], r["shared"], int(r["again"]), r["taken"] is not None)
-        for r in newest.values()
+        Lot(**{field: line[column] for field, column in same.items()}, since=line["taken"] or line["seen"],
+            again=int(line["again"]), timed=line["taken"] is not None)
+        for line in newest.values()
     ]  # fmt: skip
 
 
-def _figures(connection: sa.Connection, lot: Lot, rules: GradeRules, rates: ErrorRates | None) -> LotFinding:
+def _figures(
+    connection: sa.Connection, lot: Lot, rules: GradeRules, rates: ErrorRates | None, aql: float
+) -> LotFinding:
     images = lot_images(connection, lot.model, lot.name)
     pieces = images.pieces(rules.verdict.reject)
     return lot_figures(lot.name, pieces.severities, pieces.verdicts, images.ratios, images.densities,
-                       images.composition, rules, rates=rates, called=pieces.called, judged=pieces.judged,
+                       images.composition, rules, rates=rates, called=pieces.called, judged=pieces.judged, aql=aql,
                        supplier=lot.supplier, product=lot.product, copies=lot.shared + lot.again)  # fmt: skip

@@ -96,7 +96,7 @@ def latest(pictures: Any = None) -> sa.SelectBase:
     place = sa.func.row_number().over(partition_by=c.sha256, order_by=(c.time.desc(), c.id.desc())).label("place")
     events = sa.select(*(c[name] for name in _SHOWN), place)
     ordered = (events if pictures is None else events.where(c.sha256.in_(pictures))).subquery()
-    query = sa.select(*(ordered.c[name] for name in _SHOWN))
+    query: Any = sa.select(*(ordered.c[name] for name in _SHOWN))
     return query.where(ordered.c.place == 1, ordered.c.verdict != "undone")
 
 

@@ -37,7 +37,7 @@ class Sighting:
     path: str = ""
     root: str = ""
     source: Source = "manifest"
-    """Of the row's lot."""
+    """The origin of the row's lot."""
 
 
 @dataclass(frozen=True)

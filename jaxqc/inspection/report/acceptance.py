@@ -6,7 +6,8 @@ standard would ask of a sample, and how probably it would accept a lot like this
 | conclusion    | where                                                                                              |
 |---------------|----------------------------------------------------------------------------------------------------|
 | `accepted`    | rejected and waiting pieces together are at most Ac, misses have been measured on labelled images   |
-|               | or by people, the plan would more likely accept than refuse such a lot, and its risk is not high    |
+|               | or by people, the plan would more likely accept than refuse such a lot, its risk is not high, and   |
+|               | accepting it costs least (`acceptance.actions`)                                                    |
 | `refused`     | more than Ac pieces are rejected, and the plan would more likely refuse than accept such a lot      |
 | `not decided` | else; people look at pieces first, or measure the model's misses                                    |
 
@@ -19,13 +20,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 from jaxqc.error_rates import UNMEASURED
-from jaxqc.inspection.acceptance.ratings import PASTED, percent
-from jaxqc.inspection.acceptance.sampling import Level, Plan, acceptance_of_lot, plan_for
+from jaxqc.inspection.acceptance.ratings import percent
+from jaxqc.inspection.acceptance.sampling import AQL, LEVEL, Plan, acceptance_of_lot, plan_for
+from jaxqc.inspection.acceptance.shares import PASTED
 from jaxqc.inspection.acceptance.switching import Switching, follow
 from jaxqc.inspection.findings import LotFinding
 
-AQL = 1.0
-LEVEL: Level = "II"
 Conclusion = Literal["accepted", "refused", "not decided"]
 
 
@@ -108,4 +108,6 @@ def conclude(lot: LotFinding, plan: Plan, chance: float) -> tuple[Conclusion, st
         return "not decided", f"{missed}; {odds}"
     if lot.risk == "high":
         return "not decided", "its risk is high"
+    if lot.decision is not None and lot.decision.action != "accept":
+        return "not decided", lot.decision.why
     return "accepted", f"{many}; {odds}"
