@@ -92,8 +92,8 @@ def without_defects(parts: Parts) -> tuple[str, ...]:
     return (
         f"{parts.fit.name}: no defective images to test on; the threshold rests on good images alone:"
         f" {len(parts.calibrate)} held out, {len(parts.fit)} fitted, no group in both",
-        "not measured: the share of defects that is found, and where; jaxqc evaluate --data measures both on defective"
-        " images in test/KIND, of this set or another",
+        "not measured: the share of real defects that is found, and where; jaxqc evaluate --data measures both on"
+        " defective images in test/KIND, of this set or another",
     )
 
 
@@ -161,7 +161,7 @@ def _fit(
     if is_trained(detector) and detector.training.keep == "best":
         thresholds = replace(thresholds, how=f"{thresholds.how}; their loss also chose the step of the training")
     note(f"thresholds: image {thresholds.image:.4g}, pixel {thresholds.pixel:.4g}; {thresholds.how}")
-    for line in (*calibration.promise.lines(), *without_defects(parts)):
+    for line in (*calibration.lines(), *without_defects(parts)):
         note(line)
     meta |= {"fit": used, "calibrate": len(parts.calibrate), "test": len(parts.test), "skipped": bad}
     meta |= {"weights": backbone.source}
@@ -172,7 +172,7 @@ def _fit(
     digest = record.data_digest(parts.fit)
     if jax.process_index() == 0:
         most = min(config.pasted, max(LEAST_PASTED, used))  # so that it takes about as long as the fit at most
-        pasting = find_pasted(model, parts.calibrate, calibration, most, bad, progress)
+        pasting = find_pasted(model, parts.calibrate, calibration, most, [], progress)  # bad ones are named
         for line in pasting.lines():
             note(line)
         meta["pasted"] = to_meta(pasting)

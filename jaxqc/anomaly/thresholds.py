@@ -10,8 +10,10 @@ from jaxtyping import Bool, Float
 from jaxqc.errors import UserError
 from jaxqc.metrics import ranking
 
-MIDDLE, UPPER = 0.5, 0.84
-"""Quantiles that bring scores and levels to one scale: the median, and about a deviation above it."""
+MIDDLE, UPPER, FEW_UPPER = 0.5, 0.84, 0.75
+"""Quantiles that bring scores and levels to one scale: the median, about a deviation above it, the upper quartile."""
+FEW = 20
+"""Pieces below which the distance of two quantiles is too uncertain to be the unit; then it is the upper quartile."""
 
 
 @dataclass(frozen=True)
@@ -46,12 +48,13 @@ def by_quantile(
 ) -> Thresholds:
     """The two thresholds by which at most `false_alarm` of good pieces are called, by either of them.
 
-    The thresholds move together along one scale, on which scores and levels are alike: distance from the median over
-    that to an upper quantile. A piece's place is the larger of its two. The threshold is the (n + 1)(1 - rate)-th
-    smallest place, so that a new good piece, exchangeable with these, is called at most at that rate (split conformal
-    prediction). Where they are too few for that, the largest is taken and `how` says so.
+    The thresholds move together, along a scale on which scores and levels are alike: distance from the median over that
+    of an upper quantile (of `FEW` pieces the value over the upper quartile). A piece's place is the larger of its two.
+    The threshold is the (n + 1)(1 - rate)-th smallest place, so that a new good piece, exchangeable with these, is
+    called at most at that rate (split conformal prediction). Where they are too few for that, the largest is taken and
+    `how` says so.
 
-    Median and quantile would be a little other ones with the new piece among the n + 1. The largest thresholds over its
+    The quantiles would be a little other ones with the new piece among the n + 1. The largest thresholds over its
     possible ranks are taken, so that the rate holds for any number of pieces and not only for many.
 
     Args:
@@ -100,24 +103,24 @@ def of_pieces(
 
 
 def _jointly(scores: np.ndarray, levels: np.ndarray, rank: int) -> tuple[float, float]:
-    """Values of score and level that the piece of that rank reaches, on the scale that both share."""
+    """Score and level that the piece of that rank reaches on the scale that both share."""
     values = [np.asarray(v, np.float64) for v in (scores, levels)]
-    found = [_on_one_scale(values, scales, rank) for scales in itertools.product(*map(_scales, values))]
+    found = []
+    for scales in itertools.product(*map(_scales, values)):
+        places = np.max([(v - low) / unit for v, (low, unit) in zip(values, scales, strict=True)], 0)
+        place = float(np.sort(places)[rank - 1])
+        found.append([low + place * unit for low, unit in scales])
     score, level = (max(one) for one in zip(*found, strict=True))
     return score, level
 
 
-def _on_one_scale(values: list[np.ndarray], scales: Sequence[tuple[float, float]], rank: int) -> list[float]:
-    place = np.sort(np.max([(v - low) / unit for v, (low, unit) in zip(values, scales, strict=True)], 0))[rank - 1]
-    return [low + float(place) * unit for low, unit in scales]
-
-
 def _scales(values: np.ndarray) -> list[tuple[float, float]]:
-    """Median and unit, as they are with one more value above, between or below the two quantiles."""
+    """Origin and unit, as they are with one more value above, between or below the quantiles that make them."""
     ordered, n = np.sort(values), len(values)
-    middle, upper = (min(int(np.ceil(q * (n + 1))), n) - 1 for q in (MIDDLE, UPPER))
-    ranks = {(middle, upper), (middle, max(upper - 1, 0)), (max(middle - 1, 0), max(upper - 1, 0))}
-    pairs = [(float(ordered[a]), float(ordered[b])) for a, b in sorted(ranks)]
+    at = lambda q, below: float(ordered[max(min(int(np.ceil(q * (n + 1))), n) - 1 - below, 0)])
+    if n < FEW:
+        return [(0.0, max(at(FEW_UPPER, below), 1e-12)) for below in (0, 1)]
+    pairs = [(at(MIDDLE, low), at(UPPER, high)) for low, high in ((0, 0), (0, 1), (1, 1))]
     return [(low, max(high - low, 1e-3 * abs(low), 1e-12)) for low, high in pairs]
 
 
