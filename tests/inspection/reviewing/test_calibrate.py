@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import sqlalchemy as sa
 
 import jaxqc
 from jaxqc.cli import main
@@ -14,6 +15,7 @@ from jaxqc.error_rates import kept
 from jaxqc.inspection import inspect as module
 from jaxqc.inspection.ledger.queries import lot_findings
 from jaxqc.inspection.ledger.reviews import Review, add
+from jaxqc.inspection.ledger.schema import inspections
 from jaxqc.inspection.ledger.store import open_ledger
 from jaxqc.inspection.reviewing.waiting import pictures
 from jaxqc.inspection.rules import GradeRules
@@ -167,6 +169,10 @@ def test_of_passed_pictures_that_nobody_saw_no_misses_are_claimed(folder, kind, 
     ledger = tmp_path / "ledger.sqlite"
     assert run(folder) == 2
     assert "no person has judged a picture that this model inspected" in capsys.readouterr().err
+    with open_ledger(ledger) as there:  # as if the model had passed every picture but the holes
+        sound = [p.sha256 for p in pictures(there) if not holed(p)]
+        passed = sa.update(inspections).where(inspections.c.sha256.in_(sound)).values(verdict="pass")
+        there.database.write(lambda connection: connection.execute(passed))
     judge(ledger, lambda picture: picture.verdict != "pass")
     assert run(folder, "--rates-only") == 0
     done = capsys.readouterr()
