@@ -1,4 +1,4 @@
-"""How far a detector's thresholds are from calling an image otherwise."""
+"""The distance of a detector's thresholds from another call on an image."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,7 @@ from jaxqc.anomaly.model import AnomalyModel
 
 
 def limits(model: AnomalyModel, images: Sequence[np.ndarray]) -> Float[np.ndarray, " n"]:
-    """Of each image the largest factor on the image and the pixel threshold at which it is called, by the usual rules.
+    """The largest factor on both thresholds at which each image is called, by the usual rules.
 
     images: uint8 [h w c] of any sizes.
     """

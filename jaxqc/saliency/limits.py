@@ -1,4 +1,4 @@
-"""How far a network's threshold is from calling an image otherwise."""
+"""The distance of a network's threshold from another call on an image."""
 
 from bisect import bisect_left
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from jaxqc.scorer import PLAIN
 
 
 def limits(model: Model, images: Sequence[np.ndarray]) -> Float[np.ndarray, " n"]:
-    """Of each image the largest factor on the map's threshold at which it is called, by the usual rules.
+    """The largest factor on the map's threshold at which each image is called, by the usual rules.
 
     images: uint8 [h w c] of any sizes.
     """

@@ -86,7 +86,7 @@ def add(ledger: Ledger, events: Sequence[Review]) -> Added:
     return ledger.database.write(work) if lines else Added(0, 0, ())
 
 
-def latest(pictures: Any = None) -> sa.SelectBase:
+def latest(pictures: Any = None) -> sa.Select[Any]:
     """The verdicts that count: sha256, verdict, class_name, person, note, time, a row for each picture that has one.
 
     Of a picture's events the one of the last time counts, of equal times the one that came last. pictures: a query or

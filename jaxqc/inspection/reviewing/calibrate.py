@@ -136,7 +136,7 @@ def same_model(models: Sequence[ModelInfo], scorer: Scorer, rules: GradeRules, l
 
 
 def _said_by(model: ModelInfo) -> dict[str, Any]:
-    """What a model of the ledger called images by."""
+    """The settings and rules by which a model of the ledger called images."""
     settings = {k: v for k, v in model.details.get("settings", {}).items() if k not in ("rules", "mm_per_pixel")}
     return {"settings": settings, "rules": _calling(model.details.get("settings", {}).get("rules", {}))}
 
@@ -189,7 +189,7 @@ def _called(one: Judged, factor: float) -> bool:
 
 
 def _weights(found: Sequence[Picture], judged: Sequence[Judged]) -> dict[str, float]:
-    """How many pictures with the model's verdict each judged one stands for."""
+    """Number of pictures with the same verdict of the model's that each judged one stands for."""
     count = lambda those, verdict: sum(picture.verdict == verdict for picture in those)
     seen = [one.picture for one in judged]
     return {v: count(found, v) / count(seen, v) for v in VERDICTS if count(seen, v)}

@@ -134,7 +134,7 @@ def _line(why: str, picture: Picture) -> dict[str, Any]:
 
 
 def _parsed(table: Table, person: str) -> Iterator[tuple[str, Review | UserError | None]]:
-    """Of each row its line and verdict, None where it is not filled in, or the reason why it cannot be used."""
+    """Each row's line and verdict, None where it is not filled in, or the reason why it cannot be used."""
     seen: dict[str, tuple[str, Review]] = {}
     for row, cells in table.records():
         try:

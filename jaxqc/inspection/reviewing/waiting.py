@@ -36,7 +36,7 @@ class Picture:
     image: str = ""
     """As a manifest names it."""
     path: str = ""
-    """Where the file was last seen."""
+    """The file's, where it was last seen."""
     lots: tuple[str, ...] = ()
     """All that hold it."""
     piece: str = ""
