@@ -82,6 +82,6 @@ def described(picture: Picture) -> list[str]:
     place += f", piece {printable(picture.piece)}" if picture.piece else ""
     place += f", supplier {printable(picture.supplier)}" if picture.supplier else ""
     classes = ", ".join(f"{printable(name)} {n}" for name, n in sorted(picture.composition.items()))
-    found = f"{picture.count} defects ({classes})" if classes else f"{picture.count} defects"
+    found = f"{picture.count} defect{'s' * (picture.count != 1)}" + (f" ({classes})" if classes else "")
     seen = f"{picture.verdict} by the model: score {picture.score:.4g}, severity {picture.severity:.3f}, {found}"
     return [place, printable(picture.path or picture.image), seen]
