@@ -30,6 +30,8 @@ class Kind:
     verify: (folder, tolerance) → `jaxqc.verdict.Verdict`.
     scorer: (model, threshold, devices) → `jaxqc.scorer.Scorer`, for inspections.
     graph: (model, height, width) → `jaxqc.graph.Graph`, for exports.
+    limits: (model, images) → of each image the largest factor on the model's thresholds at which it is called; None = a
+      kind without thresholds.
     """
 
     name: str
@@ -40,6 +42,7 @@ class Kind:
     verify: Callable[[str | Path, float | None], Any]
     scorer: Callable[..., Any]
     graph: Callable[..., Any]
+    limits: Callable[..., Any] | None = None
 
 
 def _says(file: Path, key: str, value: str) -> bool:
@@ -99,6 +102,7 @@ KINDS: Mapping[str, Kind] = {
         verify=Late("jaxqc.anomaly.verify", "verify"),
         scorer=Late("jaxqc.anomaly.scorer", "make_scorer"),
         graph=Late("jaxqc.anomaly.graph", "graph"),
+        limits=Late("jaxqc.anomaly.limits", "limits"),
     ),
     "saliency": Kind(
         "saliency",
@@ -109,6 +113,7 @@ KINDS: Mapping[str, Kind] = {
         verify=Late("jaxqc.saliency.verify", "verify"),
         scorer=Late("jaxqc.saliency.scorer", "make_scorer"),
         graph=Late("jaxqc.saliency.graph", "graph"),
+        limits=Late("jaxqc.saliency.limits", "limits"),
     ),
 }
 """By name, in the order in which a folder is tried. The last takes any that no other holds; its `load` names what is

@@ -2,6 +2,7 @@
 
 state/0/      an Orbax checkpoint: the detector's state and the backbone's folded variables, with the record
 config.json   the recipe;  meta.json  thresholds, classes, weights' digest, data digest, versions
+thresholds.json  where they were moved later (`jaxqc.training.moved`)
 golden.npz    two images with their maps and scores, for `jaxqc verify`
 """
 
@@ -31,6 +32,7 @@ from jaxqc.outputs import OF_IMAGE, Outputs, chosen
 from jaxqc.training.checkpoint import Checkpoints, read
 from jaxqc.training.checksums import DamagedError
 from jaxqc.training.folder_sums import check_folder, check_promise
+from jaxqc.training.moved import moved
 from jaxqc.types import Variables
 
 
@@ -217,7 +219,10 @@ def load(path: str | Path, batch: int = 0) -> AnomalyModel:
         meta = json.loads((folder / "meta.json").read_text("utf-8"))
         config = from_stored(record["config"], f"{folder}: config")
         config = replace(config, batch=batch or config.batch)
-        thresholds = Thresholds(**meta["thresholds"])
+        thresholds, now = Thresholds(**meta["thresholds"]), moved(folder)
+        if now:
+            image, pixel = thresholds.image * now.factor, thresholds.pixel * now.factor
+            thresholds = replace(thresholds, image=image, pixel=pixel, how=now.how)
     except UserError:
         raise
     except (DamagedError, OSError, ValueError, KeyError, TypeError) as e:

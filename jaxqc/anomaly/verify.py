@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from jaxqc.anomaly.model import load, scaled
+from jaxqc.anomaly.thresholds import Thresholds
 from jaxqc.training.golden import read_golden
 from jaxqc.verdict import Verdict, verdict_of
 
@@ -19,5 +20,6 @@ def verify(path: str | Path, tolerance: float | None = None) -> Verdict:
     """
     golden = read_golden(Path(path))
     model = load(path)
+    model.thresholds = Thresholds(**model.meta["thresholds"])  # those of the golden maps, wherever they are now
     found, expected = scaled(model, golden["image"]), golden["map"].astype(np.float32)
     return verdict_of(path, found, expected, model.config.backbone.dtype, model.meta, tolerance, maker="detector")

@@ -11,7 +11,22 @@ import sys
 from collections.abc import Sequence
 from typing import Any, Protocol, runtime_checkable
 
-from jaxqc.cli import convert, data, evaluate, export, fit, inspect, ledger, predict, recipes, train, verify, weights
+from jaxqc.cli import (
+    calibrate,
+    convert,
+    data,
+    evaluate,
+    export,
+    fit,
+    inspect,
+    ledger,
+    predict,
+    recipes,
+    review,
+    train,
+    verify,
+    weights,
+)
 from jaxqc.cli.parser import Parser
 from jaxqc.cli.recipe_flags import choice_flags, fields_of, recipe_flags, shown, shown_choices
 from jaxqc.errors import UserError
@@ -46,6 +61,8 @@ VERBS: dict[str, Verb] = {
     "evaluate": evaluate,
     "predict": predict,
     "inspect": inspect,
+    "review": review,
+    "calibrate": calibrate,
     "verify": verify,
     "recipes": recipes,
     "weights": weights,

@@ -19,7 +19,9 @@ from jaxqc.nn.fold import fold_batch_norm
 from jaxqc.outputs import Outputs, chosen
 from jaxqc.saliency.forward import infer
 from jaxqc.saliency.networks import build, find
+from jaxqc.scorer import PLAIN
 from jaxqc.training.checkpoint import load_variables
+from jaxqc.training.moved import moved
 from jaxqc.training.record import weights_digest
 from jaxqc.types import Variables
 
@@ -220,7 +222,11 @@ def load(path: str | Path, which: str = "best", fold: bool = True, batch: int = 
     if missing:
         raise UserError(f"{Path(path) / 'meta.json'}: lacks {', '.join(missing)}; copy the whole run folder")
     # Of the variables as they were saved: what folding makes of them may differ in a last digit between machines.
-    return Model(variables, config, {**meta, "weights_sha256": weights_digest(variables)}, fold, batch)
+    meta, now = {**meta, "weights_sha256": weights_digest(variables)}, moved(path)
+    if now and now.weights == meta["weights_sha256"]:
+        at = min(1.0, meta["metrics"].get("threshold", PLAIN) * now.factor)
+        meta |= {"metrics": {**meta["metrics"], "threshold": at}, "threshold_is": now.how}
+    return Model(variables, config, meta, fold, batch)
 
 
 def _enlarge(maps: Float[Array, "n s t"], height: Any, width: Any) -> Float[Array, "n _ _"]:

@@ -20,7 +20,9 @@ def make_scorer(model: Model, threshold: float | None, devices: Sequence[Any]) -
     """
     measured = card(model)["metrics"]
     own, found = measured.get("threshold", PLAIN), "not calibrated"
-    if "threshold" in measured:
+    if "threshold_is" in model.meta:
+        found = model.meta["threshold_is"]
+    elif "threshold" in measured:
         found = f"largest F1 of pixels ({measured['f1']:.3f}) on the run's validation images"
     # A class of normal images is no class of defects.
     defects = [i for i, name in enumerate(model.classes) if not means_normal(name)]

@@ -3,7 +3,7 @@
 | files                                                         | listed                         | compared            |
 |---------------------------------------------------------------|--------------------------------|---------------------|
 | config.json, meta.json, golden.npz, backbone.npz,             | as soon as they are written    | on load, by verify  |
-| promise.png, splits/                                          |                                |                     |
+| promise.png, thresholds.json, splits/                         |                                |                     |
 | metrics.jsonl, log.csv, tb/                                   | while no run is going on there | by verify           |
 | lists of checkpoints/STEP and state/0, each of its own folder | while no run is going on there | on load, by verify  |
 
@@ -35,7 +35,7 @@ from jaxqc.training.checksums import (
 
 PICTURE = "promise.png"
 """In a fit's folder: what its thresholds promise."""
-STILL = ("config.json", "meta.json", "golden.npz", "backbone.npz", PICTURE, "splits")
+STILL = ("config.json", "meta.json", "golden.npz", "backbone.npz", PICTURE, "thresholds.json", "splits")
 GROWING = ("metrics.jsonl", "log.csv", "tb")
 OWN_SUMS = ("checkpoints", "state")
 """Folders of folders that each have a list of their own."""

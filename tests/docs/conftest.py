@@ -1,5 +1,6 @@
 """Stand-ins for the names in the pages' commands: small data sets, and one trained, fitted or inspected folder each."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,9 @@ from jaxqc.cli import main
 from jaxqc.config import Phase
 from jaxqc.data.readers import open_dataset
 from jaxqc.export.writing import write
+from jaxqc.inspection.ledger.reviews import Review, add
+from jaxqc.inspection.ledger.store import open_ledger
+from jaxqc.inspection.reviewing.waiting import pictures
 from jaxqc.semi.recipe import SemiDataConfig
 from jaxqc.semi.train import train_semi
 from tests.support.few_labels import recipe as recipe_of_few
@@ -68,6 +72,25 @@ def ledger(tiles, tmp_path_factory) -> Path:
     inspect = ["inspect", "--checkpoint", str(tiles[1]), "--images", str(tiles[0] / "test"), "--out", str(folder)]
     assert main([*inspect, "--quiet"]) == 0
     return folder / "ledger.sqlite"
+
+
+@pytest.fixture
+def waiting(ledger, tmp_path) -> Path:
+    """The table of a review, filled in."""
+    file = tmp_path / "filled.csv"
+    assert main(["review", "--ledger", str(ledger), "--out", str(file), "--all"]) == 0
+    file.write_text(file.read_text().replace(",,,,\n", ",ok,,,\n", 1))
+    return file
+
+
+@pytest.fixture
+def reviewed(ledger, tmp_path) -> Path:
+    """The ledger with a person's verdict on every picture, by the folders' names."""
+    copy = Path(shutil.copy(ledger, tmp_path / "reviewed.sqlite"))
+    with open_ledger(copy) as there:
+        verdict = lambda picture: "pass" if "good" in picture.lots else "reject"
+        add(there, [Review(picture.sha256, verdict(picture)) for picture in pictures(there)])
+    return copy
 
 
 @pytest.fixture(scope="module")

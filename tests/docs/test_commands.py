@@ -15,9 +15,9 @@ from tests.support.few_labels import use_tiny
 from tests.support.pages import PAGES, ROOT, WORKED_EXAMPLES, blocks, programs, words
 from tests.support.tiny_run import plates, recipe, run_folder, tiny_network  # noqa: F401 - fixtures
 
-RUN = ("data check", "data records", "data split", "data synthetic", "data tfds", "evaluate", "export", "inspect",
-       "ledger export", "ledger import-outcomes", "ledger lots", "ledger outcomes", "ledger report", "predict",
-       "recipes", "verify")  # fmt: skip
+RUN = ("calibrate", "data check", "data records", "data split", "data synthetic", "data tfds", "evaluate", "export",
+       "inspect", "ledger export", "ledger import-outcomes", "ledger lots", "ledger outcomes", "ledger report",
+       "predict", "recipes", "review", "verify")  # fmt: skip
 """Verbs that are cheap enough to be run."""
 RECIPE_OF = {"train": TrainConfig, "fit": FitConfig}
 PLACEHOLDERS = {
@@ -27,10 +27,10 @@ PLACEHOLDERS = {
     "runs/tiles": "tiles.1",
     "runs/boards": "tiles.1", "SEGMENTS": "segments.0", "splits/16": "segments.1", "runs/few": "segments.2",
     "inspection/ledger.sqlite": "ledger", "quality.sqlite": "ledger", "returns.csv": "returns",
-    "exports/first": "exported",
+    "exports/first": "exported", "reviewed.sqlite": "reviewed", "waiting.csv": "waiting",
 }  # fmt: skip
 """A name in the pages → the fixture that stands in for it; `.N` is an element, `/` a file below."""
-MADE = {"--out": ("splits/16", "exports/first"), "data synthetic": ("DIR", "BOARDS")}
+MADE = {"--out": ("splits/16", "exports/first", "waiting.csv"), "data synthetic": ("DIR", "BOARDS")}
 """Names that a command makes by itself, so that nothing stands in for them."""
 
 
