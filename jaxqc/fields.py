@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import types
 import typing
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, TypeVar
@@ -75,6 +76,21 @@ def item_of(hint: Any) -> Any:
     return typing.get_args(hint)[0] if typing.get_origin(hint) is tuple else None
 
 
+def several(hint: Any) -> tuple[Any, ...]:
+    """The types of a field that may be a number or a fixed tuple of numbers, as `int | tuple[int, int]`; else ()."""
+    return typing.get_args(hint) if isinstance(hint, types.UnionType) else ()
+
+
+def _is_one_of(value: Any, hint: Any) -> bool:
+    """True where a value is a number of one of `several` types, or a tuple of one of them."""
+    for kind in several(hint):
+        parts = typing.get_args(kind)
+        whole = isinstance(value, tuple) and len(value) == len(parts)
+        if (parts and whole and all(type(v) is p for v, p in zip(value, parts, strict=True))) or type(value) is kind:
+            return True
+    return False
+
+
 def leaves(config: Any, prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
     """Every plain field as (dotted name, type, value); a tuple of configurations is numbered: `phases.0.epochs`.
 
@@ -124,6 +140,10 @@ def validate(config: Config, where: str = "config") -> Config:
             choices = typing.get_args(kind)
             if value not in choices:
                 raise UserError(f"{where}: {name}={value!r}{suggest(str(value), choices)}")
+            continue
+        if several(kind):
+            if not _is_one_of(value, kind):
+                raise UserError(f"{where}: {name}={value!r} is neither one number nor two, as 640,256")
             continue
         if (item := item_of(kind)) is not None:
             if not isinstance(value, tuple) or not all(type(v) is item for v in value):
@@ -236,6 +256,8 @@ def from_dict(values: Mapping[str, Any], kind: type[Config], where: str = "confi
             value = from_dict({k: v for k, v in value.items() if k != "name"}, found, f"{where}.{key}")
         elif key in nested:
             value = from_dict(value, nested[key], f"{where}.{key}")
+        elif several(hints[key]) and isinstance(value, list):
+            value = tuple(value)
         elif item is not None and isinstance(value, list | tuple):
             value = tuple(
                 from_dict(v, item, f"{where}.{key}[{i}]") if is_config(item) else v for i, v in enumerate(value)

@@ -285,4 +285,4 @@ def _write_golden(folder: Path, model: AnomalyModel, parts: Parts) -> None:
     images, _, number = next(load_batches(parts.calibrate.samples[:2], model.size, 2, [], unmasked=True))
     images = images[number >= 0]
     arrays: dict[str, Any] = {"image": images, "map": scaled(model, images)}
-    save_golden(folder, arrays | {"size": np.int32(model.size), "step": np.int32(0)})
+    save_golden(folder, arrays | {"size": np.asarray(model.size, np.int32), "step": np.int32(0)})

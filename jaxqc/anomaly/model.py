@@ -22,7 +22,7 @@ from jaxqc.anomaly.features import apply_function
 from jaxqc.anomaly.recipe import FitConfig, from_stored
 from jaxqc.anomaly.thresholds import Thresholds
 from jaxqc.data.batching import Images, stack_of
-from jaxqc.data.resizing import resize_image, resize_map
+from jaxqc.data.resizing import Size, named, resize_image, resize_map, sides
 from jaxqc.errors import UserError
 from jaxqc.metrics.regions import opened, without_specks
 from jaxqc.outputs import OF_IMAGE, Outputs, chosen
@@ -49,7 +49,7 @@ class Found:
 class AnomalyModel:
     """State, backbone and thresholds of a fit, compiled once for its batch size.
 
-    `size`: side in pixels at which the network sees an image. `classes`: `defect` alone.
+    `size`: pixels at which the network sees an image, as of `FitDataConfig`. `classes`: `defect` alone.
 
     Examples:
       >>> from jaxqc import fit
@@ -82,14 +82,14 @@ class AnomalyModel:
         self._call = jax.jit(partial(self.forward))
 
     def forward(
-        self, state: Any, variables: Variables, pixel: Float[Array, ""], images: UInt8[Array, "b s s c"]
-    ) -> tuple[Float[Array, "b s s"], Float[Array, " b"], Bool[Array, "b s s"]]:
+        self, state: Any, variables: Variables, pixel: Float[Array, ""], images: UInt8[Array, "b h w c"]
+    ) -> tuple[Float[Array, "b h w"], Float[Array, " b"], Bool[Array, "b h w"]]:
         """uint8 images of the network's size → distances, image scores and opened masks: one graph, to be jitted."""
         maps, scores = self._detector.score(state, self._embed(variables, images), self.size)
         return maps, scores, opened(maps >= pixel, self.config.decision.opening)
 
-    def score(self, images: UInt8[np.ndarray, "n s s c"]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Distances [n s s], scores [n] and masks [n s s] of images that have the network's size already."""
+    def score(self, images: UInt8[np.ndarray, "n h w c"]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Distances [n h w], scores [n] and masks [n h w] of images that have the network's size already."""
         parts = []
         for start in range(0, len(images), self.batch):
             part = images[start : start + self.batch]
@@ -98,7 +98,7 @@ class AnomalyModel:
             out = self._call(self.state, self.variables, np.float32(self.thresholds.pixel), padded)
             parts.append([np.asarray(x)[: len(part)] for x in out])
         if not parts:
-            empty = np.zeros((0, self.size, self.size), np.float32)
+            empty = np.zeros((0, *sides(self.size)), np.float32)
             return empty, np.zeros(0, np.float32), empty.astype(bool)
         return tuple(np.concatenate(x) for x in zip(*parts, strict=True))  # type: ignore[return-value]
 
@@ -108,7 +108,7 @@ class AnomalyModel:
         answers = self.score(np.stack(small) if small else np.zeros((0, 1, 1, 3), np.uint8))
         return [self.found(*image.shape[:2], *answer) for image, *answer in zip(images, *answers, strict=True)]
 
-    def shrunk(self, image: np.ndarray, name: str = "image") -> UInt8[np.ndarray, "s s 3"]:
+    def shrunk(self, image: np.ndarray, name: str = "image") -> UInt8[np.ndarray, "h w 3"]:
         """An image of any size as `score` takes it.
 
         Raises:
@@ -121,9 +121,9 @@ class AnomalyModel:
         self,
         height: int,
         width: int,
-        values: Float[np.ndarray, "s s"],
+        values: Float[np.ndarray, "s t"],
         score: float | np.floating[Any],
-        mask: Bool[np.ndarray, "s s"],
+        mask: Bool[np.ndarray, "s t"],
     ) -> Found:
         """One image's part of `score`'s answer at the image's own size."""
         scaled = resize_map(values, height, width) / (2 * self.thresholds.pixel)
@@ -132,7 +132,7 @@ class AnomalyModel:
         decided = without_specks(decided, self.config.decision.smallest)
         return Found(scaled, float(score), decided, bool(score >= np.float32(self.thresholds.image)))
 
-    def predict(self, images: Images, *, size: int | None = None, outputs: Outputs = None) -> Any:
+    def predict(self, images: Images, *, size: Size | None = None, outputs: Outputs = None) -> Any:
         """Maps in [0, 1], each at its image's own size (0.5 = the threshold); or the outputs that are named.
 
         Args:
@@ -165,13 +165,13 @@ class AnomalyModel:
                 found[name] = np.stack(values) if values else none
         return found["map"] if outputs is None else found
 
-    def check_size(self, size: int | None) -> None:
+    def check_size(self, size: Size | None) -> None:
         """Raises UserError for a size that is not the one of the fit; None is."""
         if size not in (None, self.size):
-            raise UserError(f"--size: {size}; this detector was fitted at {self.size} pixels and has no other size")
+            raise UserError(f"--size: {size}; this detector was fitted at {named(self.size)} pixels and has no other size")
 
 
-def scaled(model: AnomalyModel, images: UInt8[np.ndarray, "n s s c"]) -> Float[np.ndarray, "n s s"]:
+def scaled(model: AnomalyModel, images: UInt8[np.ndarray, "n h w c"]) -> Float[np.ndarray, "n h w"]:
     """Maps over twice the pixel threshold, of images of the network's size; not clipped."""
     return model.score(images)[0] / np.float32(2 * model.thresholds.pixel)
 
@@ -221,7 +221,7 @@ def load(path: str | Path, batch: int = 0) -> AnomalyModel:
         raise UserError(f"{folder}: damaged ({e}); fit again, or copy the whole folder again") from e
     tree = traverse_util.unflatten_dict(flat)
     state = _state(tree["state"], record.get("state"), config.detector.states, folder)
-    return AnomalyModel(config, state, tree["backbone"], thresholds, meta)
+    return AnomalyModel(config, state, tree.get("backbone", {}), thresholds, meta)
 
 
 def _state(fields: dict[str, Any], name: str | None, states: Sequence[Any], folder: Path) -> Any:

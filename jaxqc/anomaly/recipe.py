@@ -6,7 +6,8 @@ from typing import Any, Literal
 
 from jaxqc.anomaly.detectors import DETECTORS, Gaussian
 from jaxqc.anomaly.detectors.base import BackboneConfig as BackboneConfig
-from jaxqc.anomaly.detectors.base import Detector, lacks
+from jaxqc.anomaly.detectors.base import Detector, is_trained, lacks
+from jaxqc.data.resizing import sides
 from jaxqc.errors import UserError
 from jaxqc.fields import check_positive, check_seed, choices, chosen, from_dict, range_of
 
@@ -17,8 +18,8 @@ class FitDataConfig:
 
     layout: Any = "auto"
     """As `jaxqc.config.DataConfig.layout`."""
-    size: int = 224
-    """Side in pixels to which images are resized."""
+    size: int | tuple[int, int] = 224
+    """Pixels to which images are resized: the side of a square, or height and width (640,256), which keep a shape."""
     crop: int = 0
     """Cut images into squares of this side first (the paper: 224 of 1,024); 0 = whole images."""
     samples: int = 0
@@ -76,7 +77,7 @@ class FitConfig:
         """Checks what no single field's type can. Raises UserError."""
         check_seed(self.seed, where)
         range_of(self.data.range, f"{where}: data.range")
-        check_positive({"batch": self.batch, "data.size": self.data.size}, where)
+        check_positive({"batch": self.batch, "data.size": min(sides(self.data.size))}, where)
         for name, share in (("data.held_out", self.data.held_out), ("decision.false_alarm", self.decision.false_alarm)):
             if not 0 < share < 1:
                 raise UserError(f"{where}: {name}={share!r} must be between 0 and 1")
@@ -85,6 +86,8 @@ class FitConfig:
         check = getattr(self.detector, "check", None)
         if check is not None:
             check(f"{where}: detector")
+        if is_trained(self.ready) and not isinstance(self.data.size, int):
+            raise UserError(f"{where}: data.size={self.data.size!r}: {self.name} trains on squares; give one side")
         if absent := lacks(self.ready):
             kind = type(self.detector).__name__
             raise UserError(f"{where}: detector: {kind} has no {', '.join(absent)} (jaxqc.anomaly.detectors.base)")
