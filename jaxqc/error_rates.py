@@ -9,7 +9,7 @@ from jaxqc.errors import UserError, suggest
 
 Origin = Literal["people's verdicts", "labelled images", "pasted defects"]
 ORIGINS: tuple[Origin, ...] = get_args(Origin)
-"""Where counts come from, the most telling first. Of pasted defects more may be found than of real ones."""
+"""Origins of counts, the most telling first. Of pasted defects more may be found than of real ones."""
 
 
 @dataclass(frozen=True)

@@ -15,11 +15,11 @@ from jaxqc.anomaly.ops.filters import filter_layers
 from jaxqc.data.augment.geometry import to_float
 from jaxqc.data.resizing import Size, sides
 from jaxqc.errors import UserError
+from jaxqc.models.backbones import build
 from jaxqc.models.pretrained import LoadReport
-from jaxqc.models.resnet import IMAGENET_MEAN, IMAGENET_STD, build_backbone
+from jaxqc.models.resnet import IMAGENET_MEAN, IMAGENET_STD
 from jaxqc.types import ArrayLike, Variables
 from jaxqc.weights.load import load_weights
-
 
 FIXED: dict[str, Callable[..., dict[str, Any]]] = {"filters": filter_layers}
 """Backbones without weights, by name: (images in grey levels [b h w 3], layers) → features by `layerN`."""
@@ -52,12 +52,12 @@ def apply_function(
     """
     layers = tuple(sorted(set(config.layers)))
     fixed = FIXED.get(config.name)
-    network = None if fixed else build_backbone(config.name, layers, dtype=config.dtype, folded=True)
+    network: Any = None if fixed else build(config.name, layers, dtype=config.dtype, folded=True)
 
     def apply(variables: Variables, images: UInt8[ArrayLike, "b h w c"]) -> Any:
         image = normalised(images)
-        if network is None:
-            out: Any = fixed(255 * jnp.broadcast_to(to_float(images), image.shape), layers)  # type: ignore[misc]
+        if fixed:
+            out = fixed(255 * jnp.broadcast_to(to_float(images), image.shape), layers)
         else:
             out = network.apply(variables, image)
         return embed(tuple(out[f"layer{i}"].astype(jnp.float32) for i in layers), image)

@@ -7,7 +7,7 @@ from typing import Any
 from jaxqc.cli.parser import Parser, add_verb
 from jaxqc.cli.shared import add_quiet, refuse_given
 from jaxqc.errors import UserError
-from jaxqc.weights.known import KNOWN, SHIPPED, Known, by_hand, cache_folder, known, shipped
+from jaxqc.weights.known import INSTALLED, KNOWN, SHIPPED, Known, by_hand, cache_folder, installed, known, shipped
 
 
 def add(verbs: Any) -> Parser:
@@ -26,6 +26,9 @@ def run(args: argparse.Namespace) -> int:
     if not args.names:
         refuse_given(args, "goes with names to download, and there is none", "--mirror")
         return _list()
+    for name in (name for name in args.names if name in INSTALLED):
+        print(f"{name}: {installed(name)}\nSHA-256 {INSTALLED[name].digest}")
+    args.names = [name for name in args.names if name not in INSTALLED]
     entries = [known(name) for name in args.names]  # a misspelt name is reported before anything is fetched
     for name, entry in zip(args.names, entries, strict=True):
         _get(name, entry, args.mirror, args.quiet)
@@ -38,6 +41,10 @@ def _list() -> int:
     console, folder = Console(), cache_folder()
     for name in SHIPPED:
         console.print(f"{name}  [shipped]  {shipped(name)}", markup=False, soft_wrap=True)
+    for name, entry in INSTALLED.items():
+        place = entry.find()
+        console.print(f"{name}  [{place or 'absent'}]  ImageNet-1k by Google, Apache-2.0", markup=False, soft_wrap=True)
+        console.print(f"    pip install 'jaxqc[backbones]', or {entry.project} alone", markup=False, soft_wrap=True)
     for name, entry in KNOWN.items():
         here = "here" if (folder / entry.file).is_file() else "absent"
         digest = f"SHA-256 {entry.digest}..." if entry.digest else "SHA-256 not published"

@@ -259,15 +259,25 @@ def _needed(path: Path, arrays: Arrays, gates: bool) -> str:
 
 
 def _fitted(model: str, name: str, value: np.ndarray, path: Path, shape: tuple[int, ...]) -> np.ndarray:
-    expected = to_torch(path, np.empty(shape, np.bool_)).shape
-    if value.shape != expected:
-        raise UserError(f"{name}: shape {value.shape} in the file, {expected} in {model}; is it of another model?")
-    value = value.astype(np.float32)
-    if not np.isfinite(value).all():
-        raise UserError(f"{name}: holds values that are not finite; the file is damaged")
+    value = fitted(model, name, value, to_torch(path, np.empty(shape, np.bool_)).shape)
     if path[-1] == "kernel":
         value = value.transpose(2, 3, 1, 0) if len(shape) == 4 else value.reshape(shape[::-1]).T
     return np.ascontiguousarray(value)
+
+
+def fitted(model: str, name: str, value: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """A file's array as float32. Raises `UserError` where it has another shape or is not finite.
+
+    Examples:
+      >>> fitted("resnet18", "bn1.bias", np.ones(2), (2,)).dtype
+      dtype('float32')
+    """
+    if value.shape != shape:
+        raise UserError(f"{name}: shape {value.shape} in the file, {shape} in {model}; is it of another model?")
+    value = value.astype(np.float32)
+    if not np.isfinite(value).all():
+        raise UserError(f"{name}: holds values that are not finite; the file is damaged")
+    return value
 
 
 def _start(path: Path, shape: tuple[int, ...], gates: bool, rng: np.random.Generator) -> np.ndarray:

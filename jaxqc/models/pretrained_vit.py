@@ -11,7 +11,7 @@ import numpy as np
 from jaxqc.errors import UserError
 from jaxqc.models.dinov2 import PATCH, VITS, build_vit, vit_spec
 from jaxqc.models.prefix import Shape, find_encoder
-from jaxqc.models.pretrained import Arrays, LoadReport, Path, flatten, listed, put
+from jaxqc.models.pretrained import Arrays, LoadReport, Path, fitted, flatten, listed, put
 from jaxqc.types import Variables
 
 _FIELDS = {"kernel": "weight", "scale": "weight"}
@@ -150,15 +150,8 @@ def _to_torch(path: Path, value: np.ndarray) -> np.ndarray:
 
 
 def _fitted(model: str, arrays: Arrays, names: tuple[str, ...], path: Path, shape: tuple[int, ...]) -> np.ndarray:
-    expected, parts = _part_shape(path, shape, len(names)), []
-    for name in names:
-        value = np.asarray(arrays[name])
-        if value.shape != expected:
-            raise UserError(f"{name}: shape {value.shape} in the file, {expected} in {model}; is it of another model?")
-        value = value.astype(np.float32)
-        if not np.isfinite(value).all():
-            raise UserError(f"{name}: holds values that are not finite; the file is damaged")
-        parts.append(value)
+    expected = _part_shape(path, shape, len(names))
+    parts = [fitted(model, name, np.asarray(arrays[name]), expected) for name in names]
     value = np.concatenate(parts) if len(parts) > 1 else parts[0]
     if path[-1] == "kernel":
         value = value.transpose(2, 3, 1, 0) if len(shape) == 4 else value.T

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxqc.nn.conv3x3 import conv3x3
-from jaxqc.nn.depthwise import depthwise_conv
+from jaxqc.nn.depthwise import Padding, depthwise_conv
 from jaxqc.nn.norm import BatchNorm
 from jaxqc.types import ArrayLike
 
@@ -104,7 +104,9 @@ class PointwiseBN(nn.Module):
 
 
 class DepthwiseBN(nn.Module):
-    """Depthwise 3x3 without bias, padded by its dilation, + batch norm + ReLU. 11·c parameters.
+    """Depthwise k x k without bias + batch norm + activation. k²·c + 2c parameters.
+
+    padding: as `jaxqc.nn.depthwise.depthwise_conv`.
 
     Examples:
       >>> y, _ = DepthwiseBN(stride=2).init_with_output(jax.random.key(0), jnp.ones((1, 8, 8, 3)))
@@ -116,11 +118,14 @@ class DepthwiseBN(nn.Module):
     dilation: int = 1
     norm: Norm = Norm()
     act: Activation = nn.relu
+    kernel_size: int = 3
+    padding: Padding = "symmetric"
 
     @nn.compact
     def __call__(self, x: ArrayLike, train: bool = False) -> jax.Array:
-        kernel = self.param("kernel", depthwise_init, (3, 3, x.shape[-1])).astype(self.norm.dtype)
-        y = depthwise_conv(x.astype(self.norm.dtype), kernel, self.stride, self.dilation)
+        shape = (self.kernel_size, self.kernel_size, x.shape[-1])
+        kernel = self.param("kernel", depthwise_init, shape).astype(self.norm.dtype)
+        y = depthwise_conv(x.astype(self.norm.dtype), kernel, self.stride, self.dilation, padding=self.padding)
         return normalize(self, y, self.norm, train, self.act)
 
 

@@ -7,7 +7,7 @@ one reduction a tap when left to autodiff, is a scan over row blocks that keeps 
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +18,9 @@ from jaxtyping import Array, Float
 from jaxqc.types import ArrayLike
 
 Implementation = Literal["auto", "shift", "library"]
+Padding = Literal["symmetric", "same"]
+"""`symmetric`: `dilation * (k // 2)` on every side, as in PyTorch. `same`: as little as the stride needs, the odd pixel
+below and to the right, as in TensorFlow. At stride 1 they are equal."""
 Pair = tuple[int, int]
 
 # Elements of one weight-gradient block: a block of x, of g and one partial sum per tap should share a core's L2 cache.
@@ -30,8 +33,9 @@ def depthwise_conv(
     stride: int = 1,
     dilation: int = 1,
     implementation: Implementation = "auto",
+    padding: Padding = "symmetric",
 ) -> Float[Array, "n ho wo c"]:
-    """Convolves every channel with its own kernel, padded by `dilation * (k // 2)` on every side (odd kernels).
+    """Convolves every channel with its own odd kernel; the output has ceil(h / stride) rows, whatever the padding.
 
     Equal to `lax.conv_general_dilated(..., feature_group_count=c)` in value and gradient; cross-correlation, as in
     every deep-learning library. `auto` takes `shift` where the program is compiled for CPU and `library` elsewhere.
@@ -42,24 +46,42 @@ def depthwise_conv(
       [[4.0, 6.0, 4.0], [6.0, 9.0, 6.0], [4.0, 6.0, 4.0]]
       >>> depthwise_conv(x, jnp.ones((3, 3, 2)), stride=2).shape
       (1, 2, 2, 2)
+      >>> depthwise_conv(x[:, :2, :2], jnp.ones((3, 3, 2)), stride=2, padding="same")[0, 0, 0].tolist()
+      [4.0, 4.0]
     """
-    return _conv(jnp.asarray(x), jnp.asarray(kernel), stride, dilation, implementation)
+    return _conv(jnp.asarray(x), jnp.asarray(kernel), Steps(stride, dilation, padding), implementation)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
-def _conv(x: jax.Array, kernel: jax.Array, stride: int, dilation: int, implementation: Implementation) -> jax.Array:
-    shift = partial(_shift_conv, stride=stride, dilation=dilation)
-    library = partial(_library_conv, stride=stride, dilation=dilation)
+class Steps(NamedTuple):
+    """The geometry of a convolution, beside its kernel."""
+
+    stride: int
+    dilation: int
+    padding: Padding
+
+    def pads(self, shape: tuple[int, ...], kernel_shape: tuple[int, ...]) -> tuple[Pair, Pair]:
+        """Rows above and below, columns before and behind, for an image [n h w c]."""
+        return self._pads(shape[1], kernel_shape[0]), self._pads(shape[2], kernel_shape[1])
+
+    def _pads(self, size: int, k: int) -> Pair:
+        if self.padding == "symmetric":
+            return self.dilation * (k // 2), self.dilation * (k // 2)
+        whole = max((_out(size, self.stride) - 1) * self.stride + self.dilation * (k - 1) + 1 - size, 0)
+        return whole // 2, whole - whole // 2
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def _conv(x: jax.Array, kernel: jax.Array, steps: Steps, implementation: Implementation) -> jax.Array:
+    shift, library = partial(_shift_conv, steps=steps), partial(_library_conv, steps=steps)
     return _choose(implementation, shift, library)(x, kernel)
 
 
-def _forward(x: jax.Array, kernel: jax.Array, stride: int, dilation: int, implementation: Implementation):
-    return _conv(x, kernel, stride, dilation, implementation), (x, kernel)
+def _forward(x: jax.Array, kernel: jax.Array, steps: Steps, implementation: Implementation):
+    return _conv(x, kernel, steps, implementation), (x, kernel)
 
 
-def _backward(stride: int, dilation: int, implementation: Implementation, residuals: Any, g: jax.Array):
-    shift = partial(_shift_gradients, stride=stride, dilation=dilation)
-    library = partial(_library_gradients, stride=stride, dilation=dilation)
+def _backward(steps: Steps, implementation: Implementation, residuals: Any, g: jax.Array):
+    shift, library = partial(_shift_gradients, steps=steps), partial(_library_gradients, steps=steps)
     return _choose(implementation, shift, library)(*residuals, g)
 
 
@@ -73,26 +95,20 @@ def _choose(implementation: Implementation, shift: Callable[..., Any], library: 
     return {"shift": shift, "library": library}[implementation]
 
 
-def _library_conv(x: jax.Array, kernel: jax.Array, stride: int, dilation: int) -> jax.Array:
-    kh, kw, channels = kernel.shape
+def _library_conv(x: jax.Array, kernel: jax.Array, steps: Steps) -> jax.Array:
     return lax.conv_general_dilated(
         x,
         kernel[:, :, None, :],
-        window_strides=(stride, stride),
-        padding=_padding(kh, kw, dilation),
-        rhs_dilation=(dilation, dilation),
+        window_strides=(steps.stride, steps.stride),
+        padding=steps.pads(x.shape, kernel.shape),
+        rhs_dilation=(steps.dilation, steps.dilation),
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
-        feature_group_count=channels,
+        feature_group_count=kernel.shape[2],
     )
 
 
-def _padding(kh: int, kw: int, dilation: int) -> tuple[Pair, Pair]:
-    vertical, horizontal = dilation * (kh // 2), dilation * (kw // 2)
-    return (vertical, vertical), (horizontal, horizontal)
-
-
-def _pad(x: jax.Array, kernel_shape: tuple[int, ...], dilation: int) -> jax.Array:
-    vertical, horizontal = _padding(kernel_shape[0], kernel_shape[1], dilation)
+def _pad(x: jax.Array, kernel_shape: tuple[int, ...], steps: Steps) -> jax.Array:
+    vertical, horizontal = steps.pads(x.shape, kernel_shape)
     return jnp.pad(x, ((0, 0), vertical, horizontal, (0, 0)))
 
 
@@ -118,38 +134,40 @@ def _window(padded: jax.Array, top: int, left: int, out: Pair, stride: int, n: i
     return lax.slice(padded, (0, top, left, 0), (n, bottom, right, c), (1, stride, stride, 1))
 
 
-def _library_gradients(x: jax.Array, kernel: jax.Array, g: jax.Array, stride: int, dilation: int):
-    return jax.vjp(partial(_library_conv, stride=stride, dilation=dilation), x, kernel)[1](g)
+def _library_gradients(x: jax.Array, kernel: jax.Array, g: jax.Array, steps: Steps):
+    return jax.vjp(partial(_library_conv, steps=steps), x, kernel)[1](g)
 
 
-@partial(jax.jit, static_argnames=("stride", "dilation"))
-def _shift_conv(x: jax.Array, kernel: jax.Array, stride: int, dilation: int) -> jax.Array:
-    out = _out(x.shape[1], stride), _out(x.shape[2], stride)
-    return _multiply_add(_pad(x, kernel.shape, dilation), kernel, out, stride, dilation)
+@partial(jax.jit, static_argnames="steps")
+def _shift_conv(x: jax.Array, kernel: jax.Array, steps: Steps) -> jax.Array:
+    out = _out(x.shape[1], steps.stride), _out(x.shape[2], steps.stride)
+    return _multiply_add(_pad(x, kernel.shape, steps), kernel, out, steps.stride, steps.dilation)
 
 
-@partial(jax.jit, static_argnames=("stride", "dilation"))
-def _shift_gradients(x: jax.Array, kernel: jax.Array, g: jax.Array, stride: int, dilation: int):
-    return _input_gradient(g, kernel, x.shape, stride, dilation), _weight_gradient(x, g, kernel, stride, dilation)
+@partial(jax.jit, static_argnames="steps")
+def _shift_gradients(x: jax.Array, kernel: jax.Array, g: jax.Array, steps: Steps):
+    return _input_gradient(g, kernel, x.shape, steps), _weight_gradient(x, g, kernel, steps)
 
 
-def _input_gradient(g: jax.Array, kernel: jax.Array, shape: tuple[int, ...], stride: int, dilation: int) -> jax.Array:
+def _input_gradient(g: jax.Array, kernel: jax.Array, shape: tuple[int, ...], steps: Steps) -> jax.Array:
     """The convolution's transpose: the same multiply-adds with the kernel turned round."""
+    stride, dilation = steps.stride, steps.dilation
     if stride == 1:
-        return _multiply_add(_pad(g, kernel.shape, dilation), kernel[::-1, ::-1], (shape[1], shape[2]), 1, dilation)
+        return _multiply_add(_pad(g, kernel.shape, steps), kernel[::-1, ::-1], (shape[1], shape[2]), 1, dilation)
     zeros = jnp.zeros(shape, g.dtype)
     out = _out(shape[1], stride), _out(shape[2], stride)
     transpose = jax.linear_transpose(
-        lambda a: _multiply_add(_pad(a, kernel.shape, dilation), kernel, out, stride, dilation), zeros
+        lambda a: _multiply_add(_pad(a, kernel.shape, steps), kernel, out, stride, dilation), zeros
     )
     return transpose(g)[0]
 
 
-def _weight_gradient(x: jax.Array, g: jax.Array, kernel: jax.Array, stride: int, dilation: int) -> jax.Array:
+def _weight_gradient(x: jax.Array, g: jax.Array, kernel: jax.Array, steps: Steps) -> jax.Array:
     """dL/dkernel[i, j, c] = sum of x shifted by tap (i, j) times g, accumulated block by block in float32."""
     kh, kw, c = kernel.shape
     n, ho, wo, _ = g.shape
-    padded = _pad(x, kernel.shape, dilation)
+    stride, dilation = steps.stride, steps.dilation
+    padded = _pad(x, kernel.shape, steps)
     rows = max(r for r in range(1, ho + 1) if ho % r == 0 and (r * wo * c <= _BLOCK or r == 1))
     images = (
         max(m for m in range(1, n + 1) if n % m == 0 and (m * ho * wo * c <= _BLOCK or m == 1)) if rows == ho else 1

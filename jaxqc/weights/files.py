@@ -13,6 +13,7 @@ import numpy as np
 
 from jaxqc.atomic import whole_file
 from jaxqc.errors import UserError
+from jaxqc.weights.legacy_torch import is_legacy, read_legacy
 
 TORCH = (".pth", ".pt", ".bin", ".ckpt", ".tar")
 KINDS = (".npz", ".safetensors", *TORCH)
@@ -30,7 +31,8 @@ TYPES = {
 def read_arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any] | None]:
     """Arrays by name, and the record where the file is one of our own (`write_own`), else None.
 
-    No pickle is ever executed: `.npz` is read without it, `.pth` by PyTorch's weights-only loading.
+    No pickle is ever executed: `.npz` is read without it, `.pth` by PyTorch's weights-only loading, or where it is of
+    before 2020 without PyTorch.
 
     Raises:
       UserError: an unknown kind of file, a damaged one, one that holds more than arrays, or a library that is missing.
@@ -124,6 +126,9 @@ def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
 
 
 def _read_torch(path: Path) -> dict[str, np.ndarray]:
+    if is_legacy(path):
+        with _mended(path, "file of PyTorch's"):
+            return {name: array.astype(np.float32) for name, array in read_legacy(path).items()}
     try:
         import torch  # pyright: ignore[reportMissingImports]
     except ImportError as e:

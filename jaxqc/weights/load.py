@@ -8,16 +8,16 @@ from typing import Any
 import numpy as np
 
 from jaxqc.errors import UserError, suggest
+from jaxqc.models.backbones import backbone_names, family
 from jaxqc.models.dinov2 import VITS
-from jaxqc.models.pretrained import LoadReport, convert_state, export_state, flatten
+from jaxqc.models.pretrained import LoadReport, flatten
 from jaxqc.models.pretrained_vit import convert_vit, export_vit
-from jaxqc.models.resnet import BACKBONES
 from jaxqc.nn.fold import fold_batch_norm
 from jaxqc.types import Variables
 from jaxqc.version import __version__
 from jaxqc.weights.download import sha256
 from jaxqc.weights.files import read_arrays, write_own
-from jaxqc.weights.known import KNOWN, locate
+from jaxqc.weights.known import locate, model_of
 
 FORMAT = "jaxqc backbone 1"
 
@@ -26,7 +26,7 @@ FORMAT = "jaxqc backbone 1"
 class Weights:
     """A backbone's variables and where they are from.
 
-    variables: `{"params", "batch_stats"}`, float32, of `build_backbone(model, layers, classes)`, or `{"params"}` of
+    variables: `{"params", "batch_stats"}`, float32, of `jaxqc.models.backbones.build`, or `{"params"}` of
       `jaxqc.models.dinov2.build_vit(model)`, which is read whole and has no layers.
     source, sha256: name and digest of the file that they were first read from (through our own format, that one's).
     """
@@ -39,8 +39,8 @@ class Weights:
     sha256: str
 
     def folded(self) -> Variables:
-        """`{"params"}` with batch norm inside the kernels, for `build_backbone(..., folded=True)`."""
-        return fold_batch_norm(self.variables)
+        """`{"params"}` with batch norm inside the kernels, for a network that is built with `folded=True`."""
+        return fold_batch_norm(self.variables, family(self.model).epsilon)
 
     def meta(self) -> dict[str, Any]:
         """The part that a checkpoint keeps."""
@@ -58,8 +58,8 @@ def load_weights(
     """Reads a file, or the cached one of a short name (`jaxqc.weights.known.KNOWN`).
 
     Args:
-      model: a name of `BACKBONES` or `VITS`; None where the file or the short name gives it. A plain file may be read
-        as its `NAME_cbam`, whose gates then start as exact identity.
+      model: a name of `backbone_names` or `VITS`; None where the file or the short name gives it. A plain file may be
+        read as its `NAME_cbam`, whose gates then start as exact identity.
       layers: those needed, of which nothing may lack; None = all that is whole. head: the classifier is needed too.
         Both are of ResNets.
       seed: draws the weights behind gates that the file does not bring.
@@ -79,7 +79,7 @@ def load_weights(
     if own:
         arrays = _own(path, arrays, meta or {})
     if model is None:
-        model = str((meta or {})["model"]) if own else KNOWN[str(source)].model if str(source) in KNOWN else None
+        model = str((meta or {})["model"]) if own else model_of(str(source))
     if model is None:
         raise UserError(f"{path}: tells no model; name one, such as resnet50 (--model)")
     try:
@@ -102,9 +102,9 @@ def _converted(
         if layers is not None or head:
             raise UserError(f"{model}: is read whole; layers and head are of ResNets")
         return convert_vit(arrays, model, prefix)
-    if model not in BACKBONES:
-        raise UserError(f"model {model!r} is not one{suggest(model, [*BACKBONES, *VITS])}")
-    return convert_state(arrays, model, layers, head, seed, prefix)
+    if model not in (names := backbone_names()):
+        raise UserError(f"model {model!r} is not one{suggest(model, [*names, *VITS])}")
+    return family(model).convert(arrays, model, layers, head, seed, prefix)
 
 
 def save_weights(path: str | Path, weights: Weights) -> None:
@@ -138,6 +138,6 @@ def _own(path: Path, arrays: dict[str, np.ndarray], meta: dict[str, Any]) -> dic
             node = node.setdefault(step, {})
         node[last] = value
     try:
-        return export_vit(tree) if meta["model"] in VITS else export_state(tree)
+        return export_vit(tree) if meta["model"] in VITS else family(meta["model"]).export(tree, meta["model"])
     except (KeyError, IndexError, ValueError, TypeError, AttributeError) as e:
         raise UserError(f"{path}: an array's name is not of a backbone ({e!r}); convert the weights again") from e

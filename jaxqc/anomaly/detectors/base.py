@@ -119,7 +119,7 @@ class BackboneConfig:
     """The frozen feature network."""
 
     name: str = "resnet50_cbam"
-    """A key of `jaxqc.models.resnet.BACKBONES`, or `filters`: fixed ones for lines, blobs and grain, without weights."""
+    """One of `jaxqc.models.backbones.backbone_names`, or `filters`: fixed ones for lines and grain, without weights."""
     weights: str = ""
     """A file (`.npz`, `.safetensors`, `.pth`) or a name that `jaxqc weights` lists; "" = that of the backbone."""
     layers: tuple[int, ...] = (1, 2, 3)

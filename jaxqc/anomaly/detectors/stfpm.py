@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, UInt8
@@ -19,7 +20,6 @@ from jaxqc.types import AXIS, ArrayLike, Batch, Variables
 
 if TYPE_CHECKING:
     import jaxqc.anomaly.features
-    import jaxqc.models.resnet
 
 OPTIM = OptimConfig(
     "sgd", lr=0.4, nesterov=False, weight_decay=1e-4, decay="all", warmup_epochs=0.0, schedule="constant", clip=0.0
@@ -76,16 +76,14 @@ class StudentTeacher:
     def training(self) -> TrainingConfig:
         return self.detector.training
 
-    def network(self, folded: bool = False, axis_name: str | None = None) -> "jaxqc.models.resnet.ResNet":
+    def network(self, folded: bool = False, axis_name: str | None = None) -> nn.Module:
         """A network of the backbone's architecture."""
-        from jaxqc.models.resnet import build_backbone
+        from jaxqc.models.backbones import build
 
         config = self.backbone
-        return build_backbone(config.name, config.layers, dtype=config.dtype, folded=folded, axis_name=axis_name)
+        return build(config.name, config.layers, dtype=config.dtype, folded=folded, axis_name=axis_name)
 
-    def features(
-        self, network: "jaxqc.models.resnet.ResNet", variables: Variables, image: Float[Array, "b s s 3"], **how: Any
-    ) -> Any:
+    def features(self, network: nn.Module, variables: Variables, image: Float[Array, "b s s 3"], **how: Any) -> Any:
         """The network's layers, finest first, float32; with `mutable` also its changed collections."""
         out: Any = network.apply(variables, image, **how)
         found, *changed = out if "mutable" in how else (out,)
@@ -98,9 +96,10 @@ class StudentTeacher:
 
     def trained(self, variables: Variables) -> Student:
         """The student with its batch norm folded."""
+        from jaxqc.models.backbones import family
         from jaxqc.nn.fold import fold_batch_norm
 
-        return Student(fold_batch_norm(variables)["params"])
+        return Student(fold_batch_norm(variables, family(self.backbone.name).epsilon)["params"])
 
     def embed(self, layers: Layers, image: Image) -> tuple[Layers, Image]:
         """The teacher's features and what the student sees."""
@@ -137,7 +136,7 @@ class Imitation(HeldOutLoss):
     size: int
 
     @cached_property
-    def network(self) -> "jaxqc.models.resnet.ResNet":
+    def network(self) -> nn.Module:
         """The student as it trains."""
         return self.pair.network(axis_name=AXIS)
 
