@@ -1,12 +1,17 @@
 """A model's misses and false alarms, as counted: they go with it from its folder to every lot that it grades."""
 
 import dataclasses
-from collections.abc import Mapping
+import json
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, get_args
 
+from jaxqc.atomic import write_text
 from jaxqc.errors import UserError, suggest
 
+FILE = "error_rates.json"
+"""In the folder of a run or a fit. Like an evaluation it comes later than the folder's sums, and none covers it."""
 Origin = Literal["people's verdicts", "labelled images", "pasted defects"]
 ORIGINS: tuple[Origin, ...] = get_args(Origin)
 """Origins of counts, the most telling first. Of pasted defects more may be found than of real ones."""
@@ -35,6 +40,8 @@ class ErrorRates:
     origin: Origin
     data: str = ""
     """Name of the data set, or of the ledger."""
+    holds_for: str = ""
+    """Digest of the weights, thresholds and rules that called the images; "" = those that the model has by itself."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.found <= self.defective or not 0 <= self.false <= self.good:
@@ -52,6 +59,22 @@ class ErrorRates:
         """Share of good images that are called; NaN where there are none."""
         return self.false / self.good if self.good else float("nan")
 
+    def interval(self, of: Literal["tpr", "fpr"], confidence: float = 0.95) -> tuple[float, float]:
+        """The exact interval of a rate (Clopper and Pearson, Biometrika 1934); [0, 1] where it is not measured.
+
+        Examples:
+          >>> rates = ErrorRates(found=18, defective=50, false=3, good=146, origin="labelled images")
+          >>> [round(limit, 3) for limit in rates.interval("tpr")]
+          [0.229, 0.508]
+        """
+        from scipy import special
+
+        count, total = (self.found, self.defective) if of == "tpr" else (self.false, self.good)
+        half = (1 - confidence) / 2
+        low = float(special.betaincinv(count, total - count + 1, half)) if count else 0.0
+        high = float(special.betaincinv(count + 1, total - count, 1 - half)) if count < total else 1.0
+        return low, high
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         return dataclasses.asdict(self)
@@ -67,3 +90,96 @@ class ErrorRates:
             return cls(**values)
         except TypeError as e:
             raise UserError(f"error rates: {e}") from e
+
+
+def best(rates: Iterable[ErrorRates]) -> ErrorRates | None:
+    """The most telling rates by their origin (`ORIGINS`) that measured the misses, else those that measured false
+    alarms alone; the first of an origin."""
+    ordered = sorted(rates, key=lambda r: (not r.defective, not r.good, ORIGINS.index(r.origin)))
+    return ordered[0] if ordered else None
+
+
+def kept(folder: str | Path) -> list[ErrorRates]:
+    """The rates in a model's folder, the newest first; none where there are none.
+
+    Raises:
+      UserError: the file is damaged.
+    """
+    file = Path(folder) / FILE
+    try:
+        return [ErrorRates.from_dict(values) for values in json.loads(file.read_text("utf-8"))]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except (OSError, ValueError, TypeError, UserError) as e:
+        raise UserError(f"{file}: damaged ({e}); remove it, and measure again with jaxqc evaluate") from e
+
+
+def keep(folder: str | Path, rates: ErrorRates) -> None:
+    """Writes rates into a model's folder; they take the place of those of the same origin that hold for the same.
+
+    Raises:
+      UserError: the folder cannot be written, or what it has is damaged.
+
+    Examples:
+      >>> keep(".", ErrorRates(found=18, defective=50, false=3, good=146, origin="labelled images"))
+      >>> keep(".", ErrorRates(found=20, defective=50, false=3, good=146, origin="labelled images"))
+      >>> [rates.tpr for rates in kept(".")]
+      [0.4]
+    """
+    others = [old for old in kept(folder) if (old.origin, old.holds_for) != (rates.origin, rates.holds_for)]
+    text = json.dumps([one.to_dict() for one in (rates, *others)], indent=2) + "\n"
+    try:
+        write_text(Path(folder) / FILE, text)
+    except OSError as e:
+        raise UserError(f"{Path(folder) / FILE}: cannot be written ({e.strerror or e})") from e
+
+
+UNMEASURED = "this model's misses have not been measured"
+"""Beginning of the statement on a model whose misses are unknown."""
+
+
+def statement(rates: ErrorRates | None, confidence: float = 0.95) -> str:
+    """A sentence or two for people on how much of what is defective a model finds, with intervals.
+
+    Examples:
+      >>> statement(ErrorRates(18, 50, 3, 146, "labelled images")).partition(",")[0]
+      'finds 36 % (23 to 51 %) of defective images'
+      >>> print(statement(None))
+      this model's misses have not been measured: nobody knows how many defective images it passes
+    """
+    of = "" if rates is None or not rates.data else f" of {rates.data}"
+    alarms = "" if rates is None or not rates.good else f"calls {_rate(rates, 'fpr', confidence)} of good ones"
+    if rates is None or not rates.defective:
+        known = f"; it {alarms.replace('good ones', 'good images')}, {rates.good}{of}" if rates and alarms else ""
+        return f"{UNMEASURED}: nobody knows how many defective images it passes{known}"
+    finds = f"finds {_rate(rates, 'tpr', confidence)} of defective images"
+    counts = str(rates.defective) + (f" and {rates.good}" if rates.good else "")
+    unknown = "" if rates.good else "; its false alarms have not been measured"
+    if rates.origin == "pasted defects":
+        finds = finds.replace("of defective images", "of them").replace("finds", "it finds")
+        tail = f"; {counts} images{of}{unknown}"
+        return (
+            "measured on pasted defects only; real ones may be missed more often: "
+            + ", ".join(filter(None, (finds, alarms.replace("good ones", "good images"))))
+            + tail
+        )
+    kind = "labelled images" if rates.origin == "labelled images" else "images that people judged"
+    return ", ".join(filter(None, (finds, alarms))) + f"; {counts} {kind}{of}{unknown}"
+
+
+def _rate(rates: ErrorRates, of: Literal["tpr", "fpr"], confidence: float) -> str:
+    """A rate in percent with its interval, to two significant digits."""
+    low, high = rates.interval(of, confidence)
+    value = rates.tpr if of == "tpr" else rates.fpr
+    return f"{percent(value)} % ({percent(low)} to {percent(high)} %)"
+
+
+def percent(share: float) -> str:
+    """A share in percent to two significant digits, without the sign.
+
+    Examples:
+      >>> percent(0.36), percent(0.0043), percent(0.0), percent(1.0), percent(0.0999)
+      ('36', '0.43', '0', '100', '10')
+    """
+    value = 100 * share
+    return f"{value:.0f}" if value >= 9.95 or value < 1e-6 else f"{value:.1f}" if value >= 0.995 else f"{value:.2g}"

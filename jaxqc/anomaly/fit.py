@@ -12,13 +12,16 @@ from typing import Any, cast
 import jax
 import numpy as np
 
+from jaxqc import error_rates
+from jaxqc.anomaly.calibration import calibrate
 from jaxqc.anomaly.collecting import collect_state, load_batches, spread_over
 from jaxqc.anomaly.detectors.base import Collecting, is_trained
 from jaxqc.anomaly.features import Backbone, load_backbone
 from jaxqc.anomaly.footprint import memory_lines
 from jaxqc.anomaly.model import AnomalyModel, save, scaled
+from jaxqc.anomaly.pasted import draw, find_pasted, rates_of, to_meta
 from jaxqc.anomaly.recipe import FitConfig, FitDataConfig, from_stored
-from jaxqc.anomaly.thresholds import Thresholds, by_f1, by_quantile
+from jaxqc.anomaly.thresholds import Thresholds
 from jaxqc.anomaly.training import train_state
 from jaxqc.atomic import REMAINS
 from jaxqc.data.crops import crops
@@ -35,12 +38,14 @@ from jaxqc.training import record
 from jaxqc.training.cache import enable_compilation_cache
 from jaxqc.training.checkpoint import steps_in
 from jaxqc.training.checksums import SUMS
-from jaxqc.training.folder_sums import PROMISE, close_sums
+from jaxqc.training.folder_sums import PICTURE, PROMISE, close_sums
 from jaxqc.training.golden import save_golden
 
 TRAINING = "training"
 """In a fit's folder: the run of a detector that is trained."""
-UNFINISHED = ("config.json", "meta.json", "golden.npz", SUMS, "state")
+LEAST_PASTED = 100
+"""Images with pasted defects that a fit to fewer images scores."""
+UNFINISHED = ("config.json", "meta.json", "golden.npz", PICTURE, error_rates.FILE, SUMS, "state")
 """Names of what a fit may leave behind when it is ended, beside its training; the next one writes them anew."""
 
 
@@ -151,22 +156,31 @@ def _fit(
     unknown = Thresholds(np.inf, np.inf, "not calibrated", 0.0, 1.0)
     model = AnomalyModel(config, state, backbone.variables, unknown, {})
     used = len(parts.fit) - len(bad)
-    thresholds = calibrate(model, parts.calibrate, labelled, bad, progress)
+    calibration = calibrate(model, parts.calibrate, labelled, bad, progress)
+    thresholds = calibration.thresholds
     if is_trained(detector) and detector.training.keep == "best":
         thresholds = replace(thresholds, how=f"{thresholds.how}; their loss also chose the step of the training")
     note(f"thresholds: image {thresholds.image:.4g}, pixel {thresholds.pixel:.4g}; {thresholds.how}")
-    for line in without_defects(parts):
+    for line in (*calibration.promise.lines(), *without_defects(parts)):
         note(line)
     meta |= {"fit": used, "calibrate": len(parts.calibrate), "test": len(parts.test), "skipped": bad}
     meta |= {"weights": backbone.source}
-    meta |= {"thresholds": asdict(thresholds)}
+    meta |= {"thresholds": asdict(thresholds), "promise": calibration.promise.to_dict()}
     model = AnomalyModel(config, state, backbone.variables, thresholds, meta)
     if folder is None:
         return Fitted(model, None, tuple(bad))
     digest = record.data_digest(parts.fit)
     if jax.process_index() == 0:
+        most = min(config.pasted, max(LEAST_PASTED, used))  # so that it takes about as long as the fit at most
+        pasting = find_pasted(model, parts.calibrate, calibration, most, bad, progress)
+        for line in pasting.lines():
+            note(line)
+        meta["pasted"] = to_meta(pasting)
         record.write_record(folder, config, meta, model.classes, digest)
         _write_golden(folder, model, parts)
+        draw(folder / PICTURE, pasting, calibration, f"{config.name}, {data.name}")
+        if pasting.images:
+            error_rates.keep(folder, rates_of(pasting, calibration, data.name))
     save(folder, model, {"config": to_dict(config), "data": digest, "metrics": {}, "best": {"step": 0}, **PROMISE})
     if jax.process_index() == 0:
         close_sums(folder)
@@ -227,44 +241,6 @@ def _collected(
     if bad and not config.data.skip_bad:
         raise UserError(f"{bad[0]}; {len(bad)} unusable of {len(part)}; --data.skip-bad leaves them out")
     return _gathered(state)
-
-
-def calibrate(
-    model: AnomalyModel, normals: Dataset, labelled: Dataset | None, bad: list[str], progress: bool
-) -> Thresholds:
-    """Thresholds from images that were not fitted; never from the test split. labelled: for threshold `f1`.
-
-    Raises:
-      UserError: none of the held-out images can be used, or their maps are not finite; threshold `f1` without labelled
-        validation images.
-    """
-    scores, peaks, decision = [], [], model.config.decision
-    with Progress("calibrating", len(normals), progress) as counter:
-        for images, _, number in load_batches(normals.samples, model.size, model.batch, bad, unmasked=True):
-            used = number >= 0
-            if used.any():
-                maps, score, _ = model.score(images[used])
-                scores.append(score)
-                peaks.append(maps.max((1, 2)))
-            counter.add(int(used.sum()))
-    if not scores:
-        raise UserError("threshold: none of the held-out normal images can be used")
-    if not np.isfinite(np.concatenate(peaks)).all():
-        advice = getattr(model.config.detector, "advice", "")
-        raise UserError(f"{model.config.name}: distances are not finite" + (f"; {advice}" if advice else ""))
-    thresholds = by_quantile(np.concatenate(scores), np.concatenate(peaks), decision.false_alarm)
-    if decision.threshold == "quantile":
-        return thresholds
-    if labelled is None:
-        raise UserError(
-            "decision.threshold f1: no labelled split 'val' beside 'test'; set --decision.threshold quantile"
-        )
-    found, labels = [], []
-    for images, _, number in load_batches(labelled.samples, model.size, model.batch, bad, unmasked=True):
-        used = number >= 0
-        found.append(model.score(images[used])[1])
-        labels.append(np.array([is_defective(labelled.samples[i], labelled) for i in number[used]], bool))
-    return by_f1(np.concatenate(found), np.concatenate(labels), thresholds)
 
 
 def _gathered(state: Any) -> Any:

@@ -18,13 +18,14 @@ import numpy as np
 from flax import traverse_util
 from jaxtyping import Array, Bool, Float, UInt8
 
+from jaxqc.anomaly.calling import at_size
 from jaxqc.anomaly.features import apply_function
 from jaxqc.anomaly.recipe import FitConfig, from_stored
 from jaxqc.anomaly.thresholds import Thresholds
 from jaxqc.data.batching import Images, stack_of
 from jaxqc.data.resizing import Size, named, resize_image, resize_map, sides
 from jaxqc.errors import UserError
-from jaxqc.metrics.regions import opened, without_specks
+from jaxqc.metrics.regions import opened
 from jaxqc.outputs import OF_IMAGE, Outputs, chosen
 from jaxqc.training.checkpoint import Checkpoints, read
 from jaxqc.training.checksums import DamagedError
@@ -128,8 +129,7 @@ class AnomalyModel:
         """One image's part of `score`'s answer at the image's own size."""
         scaled = resize_map(values, height, width) / (2 * self.thresholds.pixel)
         np.clip(scaled, 0, 1, out=scaled)  # in place: of a large image each copy counts
-        decided = resize_map(mask.astype(np.float32), height, width) >= 0.5
-        decided = without_specks(decided, self.config.decision.smallest)
+        decided = at_size(mask, height, width, self.config.decision)
         return Found(scaled, float(score), decided, bool(score >= np.float32(self.thresholds.image)))
 
     def predict(self, images: Images, *, size: Size | None = None, outputs: Outputs = None) -> Any:

@@ -39,7 +39,7 @@ class DecisionConfig:
     """`quantile`: of held-out normals, by `false_alarm`. `f1`: the best F1 on the defective and normal images of split
     `val`, which then must not be what is tested on."""
     false_alarm: float = 0.02
-    """Share of normal images that may be called defective."""
+    """Share of good pieces of which the verdict may be `review` or `reject`."""
     opening: int = 4
     """Radius in pixels of the disk that opens the mask; 0 = none."""
     smallest: int = 1
@@ -57,6 +57,8 @@ class FitConfig:
     decision: DecisionConfig = field(default_factory=DecisionConfig)
     batch: int = 16
     """Images on a device at once."""
+    pasted: int = 240
+    """Most held-out images with a pasted defect that are scored at the end, to say what is found; 0 = none."""
     devices: int = 0
     """Local devices to use; 0 takes all. Images are spread over them, and so are the positions of the Gaussians."""
     seed: int = 0

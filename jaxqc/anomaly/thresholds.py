@@ -1,5 +1,7 @@
 """Thresholds from held-out images: what is called defective, an image and a pixel."""
 
+import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -7,6 +9,9 @@ from jaxtyping import Bool, Float
 
 from jaxqc.errors import UserError
 from jaxqc.metrics import ranking
+
+MIDDLE, UPPER = 0.5, 0.84
+"""Quantiles that bring scores and levels to one scale: the median, and about a deviation above it."""
 
 
 @dataclass(frozen=True)
@@ -23,12 +28,35 @@ class Thresholds:
     high: float
 
 
-def by_quantile(scores: Float[np.ndarray, " n"], peaks: Float[np.ndarray, " n"], false_alarm: float) -> Thresholds:
-    """The thresholds that `false_alarm` of held-out normal images reach: of their scores, and of their maps' maxima.
+def rank_of(pieces: int, false_alarm: float) -> int:
+    """Rank of the quantile among so many pieces: one more piece lies above it at most at that rate.
 
-    The quantile is the (n + 1)(1 - rate)-th smallest value, so that a new normal image, exchangeable with these, is
-    called defective at most at that rate (split conformal prediction); where they are too few for that, the largest
-    value is taken and `how` says so.
+    Examples:
+      >>> rank_of(99, 0.02), rank_of(20, 0.02)  # too few: the largest
+      (98, 20)
+    """
+    return min(int(np.ceil((pieces + 1) * (1 - false_alarm) - 1e-9)), pieces)
+
+
+def by_quantile(
+    scores: Float[np.ndarray, " n"],
+    levels: Float[np.ndarray, " n"],
+    false_alarm: float,
+    groups: Sequence[str] | None = None,
+) -> Thresholds:
+    """The two thresholds by which at most `false_alarm` of good pieces are called, by either of them.
+
+    The thresholds move together along one scale, on which scores and levels are alike: distance from the median over
+    that to an upper quantile. A piece's place is the larger of its two. The threshold is the (n + 1)(1 - rate)-th
+    smallest place, so that a new good piece, exchangeable with these, is called at most at that rate (split conformal
+    prediction). Where they are too few for that, the largest is taken and `how` says so.
+
+    Median and quantile would be a little other ones with the new piece among the n + 1. The largest thresholds over its
+    possible ranks are taken, so that the rate holds for any number of pieces and not only for many.
+
+    Args:
+      scores: of held-out good images. levels: their `jaxqc.anomaly.calling.call_level`, or the maxima of their maps.
+      groups: names; images of one group are one piece, called where any of them is. None: each image is one.
 
     Raises:
       UserError: no images.
@@ -38,17 +66,64 @@ def by_quantile(scores: Float[np.ndarray, " n"], peaks: Float[np.ndarray, " n"],
       >>> by_quantile(scores, scores, false_alarm=0.05).how
       'quantile 0.95 of 99 held-out normal images'
     """
-    n = len(scores)
-    if n == 0:
+    if not len(scores):
         raise UserError("threshold: no held-out normal images; hold some out (data.held_out) or bring a split val")
-    rank = int(np.ceil((n + 1) * (1 - false_alarm)))
+    pieces = of_pieces(scores, levels, groups)
+    n = len(pieces[0])
     how = f"quantile {1 - false_alarm:g} of {n} held-out normal images"
-    if rank > n:
-        how += f" (their maximum: {int(np.ceil(1 / false_alarm)) - 1} images would give the quantile)"
-    at = min(rank, n) - 1
+    if n < len(scores):
+        how = f"quantile {1 - false_alarm:g} of {n} groups of {len(scores)} held-out normal images"
+    if (n + 1) * false_alarm < 1 - 1e-9:
+        more = int(np.ceil(1 / false_alarm - 1e-9)) - 1
+        how += f" (their maximum: {more} {'images' if n == len(scores) else 'groups'} would give the quantile)"
+    image, pixel = (_above(t) for t in _jointly(*pieces, rank_of(n, false_alarm)))
+    return Thresholds(image, pixel, how, float(levels.min()), float(levels.max()))
+
+
+def of_pieces(
+    scores: Float[np.ndarray, " n"], levels: Float[np.ndarray, " n"], groups: Sequence[str] | None
+) -> tuple[Float[np.ndarray, " m"], Float[np.ndarray, " m"]]:
+    """Each piece's largest score and level.
+
+    Examples:
+      >>> of_pieces(np.array([1.0, 5.0, 2.0]), np.array([4.0, 3.0, 0.0]), ["a", "a", "b"])
+      (array([5., 2.]), array([4., 0.]))
+    """
+    if groups is None:
+        return scores, levels
+    number = {name: i for i, name in enumerate(dict.fromkeys(groups))}
+    at = np.array([number[name] for name in groups])
+    out = np.full((2, len(number)), -np.inf)
+    np.maximum.at(out[0], at, scores)
+    np.maximum.at(out[1], at, levels)
+    return out[0], out[1]
+
+
+def _jointly(scores: np.ndarray, levels: np.ndarray, rank: int) -> tuple[float, float]:
+    """Values of score and level that the piece of that rank reaches, on the scale that both share."""
+    values = [np.asarray(v, np.float64) for v in (scores, levels)]
+    found = [_on_one_scale(values, scales, rank) for scales in itertools.product(*map(_scales, values))]
+    score, level = (max(one) for one in zip(*found, strict=True))
+    return score, level
+
+
+def _on_one_scale(values: list[np.ndarray], scales: Sequence[tuple[float, float]], rank: int) -> list[float]:
+    place = np.sort(np.max([(v - low) / unit for v, (low, unit) in zip(values, scales, strict=True)], 0))[rank - 1]
+    return [low + float(place) * unit for low, unit in scales]
+
+
+def _scales(values: np.ndarray) -> list[tuple[float, float]]:
+    """Median and unit, as they are with one more value above, between or below the two quantiles."""
+    ordered, n = np.sort(values), len(values)
+    middle, upper = (min(int(np.ceil(q * (n + 1))), n) - 1 for q in (MIDDLE, UPPER))
+    ranks = {(middle, upper), (middle, max(upper - 1, 0)), (max(middle - 1, 0), max(upper - 1, 0))}
+    pairs = [(float(ordered[a]), float(ordered[b])) for a, b in sorted(ranks)]
+    return [(low, max(high - low, 1e-3 * abs(low), 1e-12)) for low, high in pairs]
+
+
+def _above(value: float) -> float:
     # A pixel or image is marked from the threshold on, and the calibrating one itself is not.
-    above = lambda values: float(np.nextafter(np.sort(values.astype(np.float32))[at], np.float32(np.inf)))
-    return Thresholds(above(scores), above(peaks), how, float(peaks.min()), float(peaks.max()))
+    return float(np.nextafter(np.float32(value), np.float32(np.inf)))
 
 
 def by_f1(scores: Float[np.ndarray, " n"], labels: Bool[np.ndarray, " n"], normal: Thresholds) -> Thresholds:

@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float, Int
 from jaxqc.errors import UserError
 from jaxqc.inspection.findings import Defect
 from jaxqc.inspection.rules import DefectRules
-from jaxqc.metrics.regions import disk
+from jaxqc.metrics.regions import footprint
 from jaxqc.scorer import UNKNOWN, Scored
 
 _SQUARE = np.ones((2, 2), np.uint8)
@@ -182,9 +182,7 @@ def _outline(cv2: Any, inside: Bool[np.ndarray, "h w"]) -> Int[np.ndarray, "k 1 
 
 @lru_cache(maxsize=8)
 def _kernel(radius: int) -> np.ndarray:
-    kernel = np.zeros((2 * radius + 1, 2 * radius + 1), np.uint8)
-    kernel[tuple((disk(radius) + radius).T)] = 1
-    return kernel
+    return footprint(radius).astype(np.uint8)
 
 
 def opencv() -> Any:

@@ -12,6 +12,7 @@ from pathlib import Path
 from jaxqc.config import load_config
 from jaxqc.errors import UserError, suggest
 from jaxqc.fields import check_positive
+from jaxqc.metrics.regions import OPENING, SMALLEST
 from jaxqc.recipes import find
 
 
@@ -19,9 +20,9 @@ from jaxqc.recipes import find
 class DefectRules:
     """From a decided mask to defects. Lengths are pixels of the original image."""
 
-    opening: int = 1
+    opening: int = OPENING
     """Radius of the disk that opens the mask; 0 = none. What is thinner than the disk is lost, scratches too."""
-    smallest: int = 16
+    smallest: int = SMALLEST
     """Pixels below which a region is dropped."""
     kept: int = 64
     """Most defects an image keeps in detail, largest first; all are counted."""

@@ -3,9 +3,12 @@
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jaxtyping import Array, Bool, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from jaxqc.types import ArrayLike
+
+OPENING, SMALLEST = 1, 16
+"""Radius of the disk that opens an inspected mask, and pixels below which a region of it is dropped, by default."""
 
 
 def labelled(mask: Bool[np.ndarray, "h w"]) -> tuple[Int[np.ndarray, "h w"], int]:
@@ -65,6 +68,54 @@ def opened(mask: Bool[ArrayLike, "b h w"], radius: int) -> Bool[Array, "b h w"]:
     if radius < 1:
         return mask
     return _disk_max(~_disk_max(~mask, radius), radius)
+
+
+def opened_levels(values: Float[np.ndarray, "h w"], radius: int) -> Float[np.ndarray, "h w"]:
+    """Grey opening by a disk, on the host: `opened_levels(v, r) >= t` is `opened(v >= t, r)` for every t.
+
+    Examples:
+      >>> opened_levels(np.array([[0, 0, 0, 5], [0, 9, 2, 2], [0, 2, 2, 2]], np.float32), 1).tolist()
+      [[0.0, 0.0, 0.0, 2.0], [0.0, 2.0, 2.0, 2.0], [0.0, 2.0, 2.0, 2.0]]
+    """
+    if radius < 1:
+        return values
+    from scipy import ndimage
+
+    shape = footprint(radius)
+    low = ndimage.grey_erosion(values, footprint=shape, mode="constant", cval=np.inf)
+    return ndimage.grey_dilation(low, footprint=shape, mode="constant", cval=-np.inf)
+
+
+def footprint(radius: int) -> Bool[np.ndarray, "d d"]:
+    """A disk as a mask."""
+    out = np.zeros((2 * radius + 1, 2 * radius + 1), bool)
+    out[tuple((disk(radius) + radius).T)] = True
+    return out
+
+
+def cleaned(mask: Bool[np.ndarray, "h w"], opening: int, smallest: int) -> Bool[np.ndarray, "h w"]:
+    """A mask opened by a disk and then without regions of fewer than `smallest` pixels, on the host.
+
+    Examples:
+      >>> mask = np.zeros((9, 9), bool)
+      >>> mask[2:7, 2:7] = mask[0, 0] = True
+      >>> int(cleaned(mask, 1, 16).sum()), int(cleaned(mask, 1, 22).sum())
+      (21, 0)
+    """
+    rows, columns = (np.flatnonzero(mask.any(axis)) for axis in (1, 0))
+    if not len(rows):
+        return mask
+    from scipy import ndimage
+
+    # Beyond the marked pixels and a margin nothing can change; of a large image that is most.
+    box = tuple(slice(max(at[0] - opening, 0), at[-1] + 1 + opening) for at in (rows, columns))
+    part = mask[box]
+    if opening:
+        eroded = ndimage.binary_erosion(part, footprint(opening), border_value=1)
+        part = ndimage.binary_dilation(eroded, footprint(opening))
+    out = np.zeros_like(mask)
+    out[box] = without_specks(part, smallest)
+    return out
 
 
 def _disk_max(mask: Bool[Array, "b h w"], radius: int) -> Bool[Array, "b h w"]:

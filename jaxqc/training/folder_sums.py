@@ -2,7 +2,8 @@
 
 | files                                                         | listed                         | compared            |
 |---------------------------------------------------------------|--------------------------------|---------------------|
-| config.json, meta.json, golden.npz, backbone.npz, splits/     | as soon as they are written    | on load, by verify  |
+| config.json, meta.json, golden.npz, backbone.npz,             | as soon as they are written    | on load, by verify  |
+| promise.png, splits/                                          |                                |                     |
 | metrics.jsonl, log.csv, tb/                                   | while no run is going on there | by verify           |
 | lists of checkpoints/STEP and state/0, each of its own folder | while no run is going on there | on load, by verify  |
 
@@ -32,7 +33,9 @@ from jaxqc.training.checksums import (
     write_lines,
 )
 
-STILL = ("config.json", "meta.json", "golden.npz", "backbone.npz", "splits")
+PICTURE = "promise.png"
+"""In a fit's folder: what its thresholds promise."""
+STILL = ("config.json", "meta.json", "golden.npz", "backbone.npz", PICTURE, "splits")
 GROWING = ("metrics.jsonl", "log.csv", "tb")
 OWN_SUMS = ("checkpoints", "state")
 """Folders of folders that each have a list of their own."""

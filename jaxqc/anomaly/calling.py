@@ -1,0 +1,63 @@
+"""From a detector's distances to the call on an image, by the very steps of an inspection.
+
+distances → mask at the pixel threshold, opened (at the network's size) → the image's own size → small regions dropped →
+the inspection's own opening and smallest area, as its rules have them by default. An image is called (its verdict is
+not `pass`) where a region is left, or where its score reaches the image threshold.
+
+Each of these steps keeps the order of masks: a higher threshold never calls an image that a lower one does not. So an
+image has one level up to which its mask is called, and that is what thresholds are calibrated on.
+"""
+
+from bisect import bisect_left
+from typing import Protocol
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from jaxqc.data.resizing import resize_map
+from jaxqc.metrics.regions import OPENING, SMALLEST, cleaned, opened_levels, without_specks
+
+
+class Decision(Protocol):
+    """The fields of a recipe's decision that shape a mask: pixels of the network's size, and of the image's."""
+
+    @property
+    def opening(self) -> int: ...
+    @property
+    def smallest(self) -> int: ...
+
+
+def at_size(
+    mask: Bool[np.ndarray, "s t"], height: int, width: int, decision: Decision
+) -> Bool[np.ndarray, "{height} {width}"]:
+    """An opened mask of the network's size at the image's own, without small regions."""
+    return without_specks(resize_map(mask.astype(np.float32), height, width) >= 0.5, decision.smallest)
+
+
+def has_defect(opened: Float[np.ndarray, "s t"], threshold: float, height: int, width: int, decision: Decision) -> bool:
+    """True where an inspection by the default rules finds a defect at this pixel threshold.
+
+    opened: distances after `jaxqc.metrics.regions.opened_levels` by the decision's radius. height, width: the image's.
+    """
+    mask = at_size(opened >= np.float32(threshold), height, width, decision)
+    return bool(cleaned(mask, OPENING, SMALLEST).any())
+
+
+def call_level(values: Float[np.ndarray, "s t"], height: int, width: int, decision: Decision) -> float:
+    """The highest pixel threshold at which an inspection by the default rules finds a defect; 0 where none does.
+
+    values: an image's distances at the network's size. height, width: the image's own.
+
+    Examples:
+      >>> from jaxqc.anomaly.recipe import DecisionConfig
+      >>> values = np.zeros((40, 40), np.float32)
+      >>> values[10:30, 10:30], values[20, 20] = 3, 9  # the one high pixel is lost in the opening
+      >>> call_level(values, 80, 80, DecisionConfig(opening=2))
+      3.0
+    """
+    opened = opened_levels(values, decision.opening)
+    levels = np.unique(opened)[::-1]
+    found = lambda i: has_defect(opened, float(levels[i]), height, width, decision)
+    # The highest level usually does: an opened mask has room for a whole disk.
+    at = 0 if found(0) else bisect_left(range(len(levels)), True, key=found)
+    return max(0.0, float(levels[at])) if at < len(levels) else 0.0
