@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -104,19 +104,21 @@ def fit(
     progress: bool = True,
     backbone: Backbone | None = None,
     note: Callable[[str], None] = lambda text: None,
+    about: Mapping[str, Any] | None = None,
 ) -> Fitted:
     """Fits and calibrates a detector; with `out`, leaves its folder there.
 
-    backbone: one that is loaded already. note: takes lines worth showing (weights, samples, thresholds).
+    backbone: one that is loaded already. note: takes lines worth showing (weights, samples, thresholds). about: plain
+    values that meta.json keeps, too.
 
     Raises:
       UserError: what is wrong with data, weights or folder; a sample that cannot be used, unless `data.skip_bad`.
     """
     enable_compilation_cache()
     if out is None:
-        return _fit(config, data, None, progress, backbone, note)
+        return _fit(config, data, None, progress, backbone, note, about or {})
     with record.alone_in(out, note):
-        return _fit(config, data, Path(out), progress, backbone, note)
+        return _fit(config, data, Path(out), progress, backbone, note, about or {})
 
 
 def _fit(
@@ -126,6 +128,7 @@ def _fit(
     progress: bool,
     backbone: Backbone | None,
     note: Callable[[str], None],
+    about: Mapping[str, Any],
 ) -> Fitted:
     detector = config.ready
     if folder is not None:
@@ -146,7 +149,7 @@ def _fit(
         for line in memory_lines(detector, backbone.shapes(config.data.size), len(parts.fit), config.batch):
             note(line)
     bad: list[str] = []
-    meta: dict[str, Any] = {"kind": "detector", "dataset": data.name}
+    meta: dict[str, Any] = {"kind": "detector", "dataset": data.name, **about}
     if is_trained(detector):
         with nullcontext(folder) if folder else TemporaryDirectory() as place:
             work = Path(place) / TRAINING

@@ -1,15 +1,18 @@
 """The recipe of `jaxqc fit`: detector, backbone, data and decision as frozen dataclasses."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 from jaxqc.anomaly.detectors import DETECTORS, Gaussian
 from jaxqc.anomaly.detectors.base import BackboneConfig as BackboneConfig
 from jaxqc.anomaly.detectors.base import Detector, is_trained, lacks
+from jaxqc.config import load_config
 from jaxqc.data.resizing import sides
 from jaxqc.errors import UserError
-from jaxqc.fields import check_positive, check_seed, choices, chosen, from_dict, range_of
+from jaxqc.fields import check_positive, check_seed, choices, chosen, from_dict, range_of, validate
 
 
 @dataclass(frozen=True)
@@ -93,6 +96,23 @@ class FitConfig:
         if absent := lacks(self.ready):
             kind = type(self.detector).__name__
             raise UserError(f"{where}: detector: {kind} has no {', '.join(absent)} (jaxqc.anomaly.detectors.base)")
+
+
+def load_recipe(source: str | Path) -> FitConfig:
+    """A recipe by name or path (`jaxqc.config.load_config`), or the one that a fit's `config.json` holds.
+
+    Raises:
+      UserError: no such recipe, or not one of a fit.
+    """
+    if Path(source).suffix != ".json":
+        return load_config(source, FitConfig)
+    try:
+        stored = json.loads(Path(source).read_text("utf-8"))
+    except (OSError, ValueError) as e:
+        raise UserError(f"--config: {source} cannot be read as JSON ({e}); give the config.json of a fit") from e
+    if not isinstance(stored, dict):
+        raise UserError(f"--config: {source} is not the config.json of a fit")
+    return validate(from_stored(stored, str(source)), str(source))
 
 
 def from_stored(values: Mapping[str, Any], where: str) -> FitConfig:
