@@ -14,12 +14,14 @@ from jaxqc.data.load import load_sample
 from jaxqc.data.resizing import named, resize_image
 from jaxqc.errors import UserError
 from jaxqc.overrides import override
-from jaxqc.weights.known import INSTALLED, SHIPPED
+from jaxqc.weights.known import INSTALLED
 
 LOOKED_AT = 1000
 """Images at most that are decoded to see what the set is like."""
 MOST_PIXELS = 400_000
-"""Pixels of the network's input at most: of larger images the whole is shrunk."""
+"""Pixels of the network's input at most: the whole of a larger image is shrunk, or it is seen in tiles."""
+TILE, MOST_IN_TILES = 512, 1_600_000
+"""Side of tiles at the network, and pixels of an image in tiles at most, of which overlaps are not counted."""
 LEAST_SIDE = 48
 MULTIPLE = 8
 """Sides are multiples of the strides that the candidates use."""
@@ -27,12 +29,12 @@ STILL = 0.5
 """Correlation with the mean of the others from which on parts count as lying still."""
 FALSE_ALARM = 0.03
 HELD_OUT = 80
-"""Good images that calibrate, where there are enough: the threshold is then not their maximum, which one odd image sets,
-but the second largest."""
+"""Good images that calibrate, where there are enough: the threshold is then the second largest of them, and not the
+maximum, which one odd image sets."""
 EVERYWHERE = 10_000
 """Cells of `Gaussian.around` that reach over any grid: one Gaussian for all positions."""
-NETWORKS = {"synthetic-resnet18": "resnet18"}
-"""Shipped weights that candidates use, with their backbone."""
+SMALL = BackboneConfig("resnet18", weights="synthetic-resnet18", layers=(1, 2))
+"""The network that comes along."""
 
 
 @dataclass(frozen=True)
@@ -98,8 +100,8 @@ def stillness(images: np.ndarray) -> float:
 
     Examples:
       >>> part = np.random.default_rng(0).normal(size=(1, 8, 8))
-      >>> round(stillness(np.repeat(part, 3, 0)), 3), abs(stillness(np.random.default_rng(1).normal(size=(9, 8, 8)))) < 0.2
-      (1.0, True)
+      >>> round(stillness(np.repeat(part, 3, 0)), 3)
+      1.0
     """
     flat = images.reshape(len(images), -1).astype(float)
     flat = flat - flat.mean(1, keepdims=True)
@@ -134,15 +136,15 @@ def candidates(look: Look, flags: Sequence[str] = ()) -> tuple[FitConfig, ...]:
     found = []
     if not chosen:
         found += [_recipe(filters, whole, Gaussian(0, sigma=2.0, top=80, around=near), look)]
-    for network in networks():
-        found += [
-            _recipe(network, whole, Gaussian(64, sigma=4.0, top=80, around=min(near, 1)), look),
-            _recipe(network, half, PatchCore(128, coreset=_coreset(half, look.count), sigma=2.0), look),
-        ]
+    if not chosen and whole[0] * whole[1] < 0.9 * look.shape[0] * look.shape[1]:
+        found += [_in_tiles(found[0], look.shape)]
+    network = network_at_hand()
+    found += [
+        _recipe(network, whole, Gaussian(64, sigma=4.0, top=80, around=min(near, 1)), look),
+        _recipe(network, half, PatchCore(128, coreset=_coreset(half, look.count), sigma=2.0), look),
+    ]
     if not chosen:
         found += [_recipe(filters, half, Gaussian(0, sigma=2.0, top=40, around=near), look)]
-        if near != EVERYWHERE:
-            found += [_recipe(filters, whole, Gaussian(0, sigma=2.0, top=80, around=EVERYWHERE), look)]
     kept, refused = list[FitConfig](), list[UserError]()
     for recipe in found:
         try:
@@ -154,11 +156,17 @@ def candidates(look: Look, flags: Sequence[str] = ()) -> tuple[FitConfig, ...]:
     return tuple(dict.fromkeys(kept))
 
 
-def networks() -> tuple[BackboneConfig, ...]:
-    """Backbones with weights at hand: the first that an installed package brings, and the small shipped one."""
+def _in_tiles(recipe: FitConfig, shape: tuple[int, int]) -> FitConfig:
+    """The recipe in tiles that see more of large images than the whole, shrunk, would."""
+    factor = min(1.0, (MOST_IN_TILES / (shape[0] * shape[1])) ** 0.5)
+    data = replace(recipe.data, size=TILE, tile=round(TILE / factor))
+    return replace(recipe, detector=replace(recipe.detector, around=EVERYWHERE), data=data, batch=8)
+
+
+def network_at_hand() -> BackboneConfig:
+    """The first backbone that an installed package brings, with layers 1 and 2; else the small one that comes along."""
     brought = [name for name, entry in INSTALLED.items() if entry.find() is not None]
-    shipped = [BackboneConfig(NETWORKS[name], weights=name, layers=(1, 2)) for name in SHIPPED if name in NETWORKS]
-    return (*(BackboneConfig(name, layers=(1, 2)) for name in brought[:1]), *shipped)
+    return BackboneConfig(brought[0], layers=(1, 2)) if brought else SMALL
 
 
 def _recipe(backbone: BackboneConfig, size: tuple[int, int], detector: Gaussian | PatchCore, look: Look) -> FitConfig:

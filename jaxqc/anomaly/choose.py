@@ -18,7 +18,7 @@ from jaxqc.anomaly.collecting import collect_state, spread_over
 from jaxqc.anomaly.detectors import DETECTORS
 from jaxqc.anomaly.detectors.base import Collecting, is_trained
 from jaxqc.anomaly.features import Backbone, load_backbone
-from jaxqc.anomaly.fit import begin, divide
+from jaxqc.anomaly.fit import begin, divide, fitted_samples
 from jaxqc.anomaly.footprint import memory_needed
 from jaxqc.anomaly.model import AnomalyModel
 from jaxqc.anomaly.pasted import find_pasted
@@ -35,8 +35,8 @@ from jaxqc.progress import Progress
 from jaxqc.training.cache import enable_compilation_cache
 from jaxqc.training.record import alone_in
 
-MOST_IMAGES = 120
-"""Good images that the choice uses at most."""
+MOST_IMAGES, MOST_LARGE = 120, 60
+"""Good images that the choice uses at most; the second where they are so large that tiles are tried."""
 LEAST_IMAGES = 12
 """Good images below which there are too few to choose by."""
 PASTED = 40
@@ -89,8 +89,9 @@ class Trial:
         config, backbone = self.config, self.config.backbone
         around = getattr(config.detector, "around", None)
         reach = "" if around is None else " of all positions" if around > 1000 else f" of {2 * around + 1} cells"
-        network = backbone.weights or backbone.name
-        return f"{config.name}{reach}, {network} layers {'+'.join(map(str, backbone.layers))}, {named(config.data.size)}"
+        network = f"{backbone.weights or backbone.name} layers {'+'.join(map(str, backbone.layers))}"
+        tiles = f", tiles of {config.data.tile}" if config.data.tile else ""
+        return f"{config.name}{reach}, {network}, {named(config.data.size)}{tiles}"
 
     def row(self) -> str:
         """A line of the table."""
@@ -138,7 +139,8 @@ def choose(
         why = "nothing is left to choose" if len(tried) == 1 else f"{len(part)} images are too few to choose by"
         note(f"chosen: {tried[0].title}; {why}")
         return tried[0].config, {"chosen": tried[0].title, "why": why, "tried": []}
-    halves = divisions(part, tried[0].config.seed)
+    large = any(trial.config.data.tile for trial in tried)
+    halves = divisions(part, tried[0].config.seed, MOST_LARGE if large else MOST_IMAGES)
     for i, trial in enumerate(tried):
         spent = time.monotonic() - began
         if i and spent > 60 * minutes:
@@ -197,13 +199,13 @@ def best_of(trials: Sequence[Trial]) -> Trial:
     return min((t for t in tried if t.share > top - EQUAL), key=lambda t: t.seconds / len(t.pasted))
 
 
-def divisions(dataset: Dataset, seed: int) -> tuple[tuple[Dataset, Dataset, Dataset], ...]:
-    """Two divisions of some of the images by groups: half to fit, two quarters that calibrate and are pasted into.
+def divisions(dataset: Dataset, seed: int, most: int = MOST_IMAGES) -> tuple[tuple[Dataset, Dataset, Dataset], ...]:
+    """Two divisions of about `most` of the images by groups: half to fit, two quarters to calibrate and to paste into.
 
     In the second, the images that were fitted change places with the others.
     """
     names = sorted({group_of(s) for s in dataset.samples})
-    share = MOST_IMAGES / len(dataset)
+    share = most / len(dataset)
     used = choose_groups(names, share, seed) if share < 1 else frozenset(names)
     first = choose_groups(used, 0.5, seed + 1)
     out = []
@@ -248,7 +250,8 @@ def _fitted(
 ) -> AnomalyModel:
     bad: list[str] = []
     spread = spread_over(config.devices)
-    state = collect_state(detector, backbone, part.samples, config.data.size, config.batch, spread, bad, done)
+    samples = fitted_samples(part, config.data.tile)
+    state = collect_state(detector, backbone, samples, config.data.size, config.batch, spread, bad, done)
     if bad and not config.data.skip_bad:
         raise UserError(f"{bad[0]}; {len(bad)} unusable of {len(part)}; --data.skip-bad leaves them out")
     return AnomalyModel(config, state, backbone.variables, Thresholds(np.inf, np.inf, "not calibrated", 0.0, 1.0), {})

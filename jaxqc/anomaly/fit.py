@@ -22,10 +22,11 @@ from jaxqc.anomaly.model import AnomalyModel, save, scaled
 from jaxqc.anomaly.pasted import draw, find_pasted, rates_of, to_meta
 from jaxqc.anomaly.recipe import FitConfig, FitDataConfig, from_stored
 from jaxqc.anomaly.thresholds import Thresholds
+from jaxqc.anomaly.tiles import tile_samples
 from jaxqc.anomaly.training import train_state
 from jaxqc.atomic import REMAINS
 from jaxqc.data.crops import crops
-from jaxqc.data.dataset import Dataset
+from jaxqc.data.dataset import Dataset, Sample
 from jaxqc.data.grouped import Parts, choose, good_alone, one_class
 from jaxqc.data.load import has_mask, without_absent_masks
 from jaxqc.data.normals import is_defective
@@ -82,6 +83,11 @@ def cut(dataset: Dataset, side: int) -> Dataset:
     if not side:
         return dataset
     return crops(replace(dataset, samples=tuple(s for s in dataset.samples if has_mask(s, dataset))), side)
+
+
+def fitted_samples(part: Dataset, tile: int) -> tuple[Sample, ...]:
+    """The samples that a detector is fitted to: the images', or those of their tiles."""
+    return tuple(tile_samples(part.samples, tile)) if tile else part.samples
 
 
 def without_defects(parts: Parts) -> tuple[str, ...]:
@@ -146,7 +152,8 @@ def _fit(
         note(f"{data.name}: {len(data)} images without a class, a mask or a split: all are taken as good")
     parts, labelled = divide(without_absent_masks(data), config.data, config.seed)
     if not is_trained(detector):
-        for line in memory_lines(detector, backbone.shapes(config.data.size), len(parts.fit), config.batch):
+        count = len(fitted_samples(parts.fit, config.data.tile))
+        for line in memory_lines(detector, backbone.shapes(config.data.size), count, config.batch):
             note(line)
     bad: list[str] = []
     meta: dict[str, Any] = {"kind": "detector", "dataset": data.name, **about}
@@ -230,11 +237,12 @@ def _collected(
     config: FitConfig, detector: Collecting, backbone: Backbone, part: Dataset, bad: list[str], progress: bool
 ) -> Any:
     """The state of a detector that is fitted in one pass, as host arrays, whole in every process."""
-    with Progress("fitting", len(part), progress) as counter:
+    samples = fitted_samples(part, config.data.tile)
+    with Progress("fitting", len(samples), progress) as counter:
         state = collect_state(
             detector,
             backbone,
-            part.samples,
+            samples,
             config.data.size,
             config.batch,
             spread_over(config.devices),
@@ -261,7 +269,15 @@ def _gathered(state: Any) -> Any:
 
 def _write_golden(folder: Path, model: AnomalyModel, parts: Parts) -> None:
     """Two calibration images with their maps, as this machine computes them, for `jaxqc verify`."""
-    images, _, number = next(load_batches(parts.calibrate.samples[:2], model.size, 2, [], unmasked=True))
+    images, _, number = next(
+        load_batches(
+            fitted_samples(replace(parts.calibrate, samples=parts.calibrate.samples[:2]), model.tile)[:2],
+            model.size,
+            2,
+            [],
+            unmasked=True,
+        )
+    )
     images = images[number >= 0]
     arrays: dict[str, Any] = {"image": images, "map": scaled(model, images)}
     save_golden(folder, arrays | {"size": np.asarray(model.size, np.int32), "step": np.int32(0)})

@@ -21,8 +21,8 @@ def graph(model: AnomalyModel, height: int = 0, width: int = 0) -> Graph:
     """
     if height and (height, width) != sides(model.size):
         raise UserError(
-            f"--size: {width} x {height}; this detector was fitted at {named(model.size)} pixels and takes no other size "
-            "(leave it out: images are resized before the graph)"
+            f"--size: {width} x {height}; this detector was fitted at {named(model.size)} pixels and takes no other "
+            "size (leave it out: images are resized before the graph)"
         )
     pixel = np.float32(model.thresholds.pixel)
 

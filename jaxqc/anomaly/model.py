@@ -22,10 +22,11 @@ from jaxqc.anomaly.calling import at_size
 from jaxqc.anomaly.features import apply_function
 from jaxqc.anomaly.recipe import FitConfig, from_stored
 from jaxqc.anomaly.thresholds import Thresholds
+from jaxqc.anomaly.tiles import cut_tiles, joined
 from jaxqc.data.batching import Images, stack_of
 from jaxqc.data.resizing import Size, named, resize_image, resize_map, sides
 from jaxqc.errors import UserError
-from jaxqc.metrics.regions import opened
+from jaxqc.metrics.regions import opened, opened_levels
 from jaxqc.outputs import OF_IMAGE, Outputs, chosen
 from jaxqc.training.checkpoint import Checkpoints, read
 from jaxqc.training.checksums import DamagedError
@@ -75,7 +76,7 @@ class AnomalyModel:
         self, config: FitConfig, state: Any, variables: Variables, thresholds: Thresholds, meta: dict[str, Any]
     ) -> None:
         self.config, self.thresholds, self.meta = config, thresholds, meta
-        self.size, self.batch = config.data.size, config.batch
+        self.size, self.tile, self.batch = config.data.size, config.data.tile, config.batch
         self.state = jax.tree.map(jnp.asarray, state)
         self.variables = jax.tree.map(jnp.asarray, variables)
         self._detector = config.ready
@@ -89,8 +90,19 @@ class AnomalyModel:
         maps, scores = self._detector.score(state, self._embed(variables, images), self.size)
         return maps, scores, opened(maps >= pixel, self.config.decision.opening)
 
-    def score(self, images: UInt8[np.ndarray, "n h w c"]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Distances [n h w], scores [n] and masks [n h w] of images that have the network's size already."""
+    def score(self, images: UInt8[np.ndarray, "n *t h w c"]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Distances [n h w], scores [n] and masks [n h w] of images that have the network's size already.
+
+        Of images in tiles [n t h w c] (`shrunk`), distances and masks are those of the tiles [n t h w].
+        """
+        if images.ndim == 5:
+            n, t = images.shape[:2]
+            values, scores, masks = self.score(images.reshape(n * t, *images.shape[2:]))
+            return (
+                values.reshape(n, t, *values.shape[1:]),
+                scores.reshape(n, t).max(1),
+                masks.reshape(n, t, *masks.shape[1:]),
+            )
         parts = []
         for start in range(0, len(images), self.batch):
             part = images[start : start + self.batch]
@@ -106,27 +118,38 @@ class AnomalyModel:
     def inspect(self, images: Sequence[np.ndarray]) -> list[Found]:
         """Maps, scores, masks and verdicts of uint8 images [h w], [h w 1] or [h w 3] of any sizes."""
         small = [self.shrunk(image, f"images[{i}]") for i, image in enumerate(images)]
+        if self.tile:  # as many as an image has
+            each = ([part[0] for part in self.score(tiles[None])] for tiles in small)
+            return [self.found(*image.shape[:2], *answer) for image, answer in zip(images, each, strict=True)]
         answers = self.score(np.stack(small) if small else np.zeros((0, 1, 1, 3), np.uint8))
         return [self.found(*image.shape[:2], *answer) for image, *answer in zip(images, *answers, strict=True)]
 
-    def shrunk(self, image: np.ndarray, name: str = "image") -> UInt8[np.ndarray, "h w 3"]:
-        """An image of any size as `score` takes it.
+    def shrunk(self, image: np.ndarray, name: str = "image") -> UInt8[np.ndarray, "*t h w 3"]:
+        """An image of any size as `score` takes it; where the recipe has tiles, these.
 
         Raises:
           UserError: not uint8 [h w], [h w 1] or [h w 3]; named `name`.
         """
-        small = resize_image(_channels(image, name), self.size)
-        return np.repeat(small, 3, 2) if small.shape[2] == 1 else small
+        image = _channels(image, name)
+        small = cut_tiles(image, self.tile, self.size) if self.tile else resize_image(image, self.size)
+        return np.repeat(small, 3, -1) if small.shape[-1] == 1 else small
+
+    def whole(self, values: Float[np.ndarray, "*t a b"], height: int, width: int) -> Float[np.ndarray, "h w"]:
+        """One image's distances of `score`; those of tiles put together, at the image's own size."""
+        return joined(values, height, width, self.tile) if self.tile else values
 
     def found(
         self,
         height: int,
         width: int,
-        values: Float[np.ndarray, "s t"],
+        values: Float[np.ndarray, "*t a b"],
         score: float | np.floating[Any],
-        mask: Bool[np.ndarray, "s t"],
+        mask: Bool[np.ndarray, "*t a b"],
     ) -> Found:
         """One image's part of `score`'s answer at the image's own size."""
+        if self.tile:
+            values = self.whole(values, height, width)
+            mask = opened_levels(values, self.config.decision.opening) >= np.float32(self.thresholds.pixel)
         scaled = resize_map(values, height, width) / (2 * self.thresholds.pixel)
         np.clip(scaled, 0, 1, out=scaled)  # in place: of a large image each copy counts
         decided = at_size(mask, height, width, self.config.decision)
@@ -168,7 +191,9 @@ class AnomalyModel:
     def check_size(self, size: Size | None) -> None:
         """Raises UserError for a size that is not the one of the fit; None is."""
         if size not in (None, self.size):
-            raise UserError(f"--size: {size}; this detector was fitted at {named(self.size)} pixels and has no other size")
+            raise UserError(
+                f"--size: {size}; this detector was fitted at {named(self.size)} pixels and has no other size"
+            )
 
 
 def scaled(model: AnomalyModel, images: UInt8[np.ndarray, "n h w c"]) -> Float[np.ndarray, "n h w"]:

@@ -23,6 +23,8 @@ class FitDataConfig:
     """As `jaxqc.config.DataConfig.layout`."""
     size: int | tuple[int, int] = 224
     """Pixels to which images are resized: the side of a square, or height and width (640,256), which keep a shape."""
+    tile: int = 0
+    """Side in the image's own pixels of overlapping square tiles, each seen at `size`; 0 = the whole image is."""
     crop: int = 0
     """Cut images into squares of this side first (the paper: 224 of 1,024); 0 = whole images."""
     samples: int = 0
@@ -91,6 +93,9 @@ class FitConfig:
         check = getattr(self.detector, "check", None)
         if check is not None:
             check(f"{where}: detector")
+        if self.data.tile and (self.data.crop or is_trained(self.ready)):
+            other = "data.crop" if self.data.crop else f"{self.name}, which is trained"
+            raise UserError(f"{where}: data.tile={self.data.tile} does not go with {other}; set one of them to 0")
         if is_trained(self.ready) and not isinstance(self.data.size, int):
             raise UserError(f"{where}: data.size={self.data.size!r}: {self.name} trains on squares; give one side")
         if absent := lacks(self.ready):

@@ -13,8 +13,8 @@ from jaxqc.config import DataConfig, ModelConfig, Phase, TrainConfig
 from jaxqc.data.dataset import ArrayDataset, Dataset
 from jaxqc.data.grouped import Parts
 from jaxqc.data.load import load_arrays
-from jaxqc.data.screening import usable
 from jaxqc.data.resizing import sides
+from jaxqc.data.screening import usable
 from jaxqc.errors import UserError
 from jaxqc.kinds import UNFINISHED_FIT
 from jaxqc.training import loop

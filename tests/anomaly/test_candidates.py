@@ -53,7 +53,8 @@ def test_sizes_keep_proportions(shape):
 def test_flags_narrow_the_choice_and_unknown_ones_are_refused(folder):
     look = look_at(samples(folder))
     every = candidates(look)
-    assert {c.backbone.name for c in every} >= {"filters", "resnet18"}
+    assert len({c.backbone.name for c in every}) == 2
+    assert every[0].backbone.name == "filters"
     assert len({c.data.size for c in every}) == 2
     one = candidates(look, ["--data.size", "64,32"])
     assert {c.data.size for c in one} == {(64, 32)}
@@ -62,5 +63,5 @@ def test_flags_narrow_the_choice_and_unknown_ones_are_refused(folder):
     assert {(c.backbone.name, c.backbone.weights) for c in own} == {("resnet18", "my.npz")}
     # A setting of one detector leaves those that have it.
     assert {c.name for c in candidates(look, ["--detector.coreset", "0.5"])} == {"patchcore"}
-    with pytest.raises(UserError, match="--data.sise"):
+    with pytest.raises(UserError, match=r"--data\.sise"):
         candidates(look, ["--data.sise", "3"])

@@ -54,5 +54,5 @@ def test_images_that_calibrate_take_no_part_and_the_best_is_chosen(good, monkeyp
 
 
 def test_nothing_tried_is_an_error_that_says_why():
-    with pytest.raises(UserError, match="no recipe could be tried: .*no room"):
+    with pytest.raises(UserError, match=r"no recipe could be tried: .*no room"):
         best_of([Trial(FitConfig(), left_out="no room")])

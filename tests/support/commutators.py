@@ -75,5 +75,7 @@ def write(folder: Path, count: int, seed: int, cracked: bool = False, size: tupl
         image = surface(rng, *size)
         image = crack(image, rng) if cracked else image
         grey = Image.fromarray(np.clip(np.rint(image), 0, 255).astype(np.uint8))
-        grey.save(folder / f"{'cracked' if cracked else 'good'}{i:03}.{('jpg', 'png', 'bmp', 'tif')[i % 4]}", quality=92)
+        grey.save(
+            folder / f"{'cracked' if cracked else 'good'}{i:03}.{('jpg', 'png', 'bmp', 'tif')[i % 4]}", quality=92
+        )
     return folder
