@@ -9,7 +9,7 @@ image has one level up to which its mask is called, and that is what thresholds 
 """
 
 from bisect import bisect_left
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -18,6 +18,7 @@ from jaxqc.data.resizing import resize_map
 from jaxqc.metrics.regions import OPENING, SMALLEST, cleaned, opened_levels, without_specks
 
 
+@runtime_checkable
 class Decision(Protocol):
     """The fields of a recipe's decision that shape a mask: pixels of the network's size, and of the image's."""
 

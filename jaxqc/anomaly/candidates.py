@@ -131,19 +131,22 @@ def candidates(look: Look, flags: Sequence[str] = ()) -> tuple[FitConfig, ...]:
     whole = fitting(look.shape)
     half = fitting(look.shape, whole[0] * whole[1] / 4)
     near = 2 if look.still >= STILL else EVERYWHERE
-    chosen = any(flag.startswith("--backbone.") for flag in flags)
-    filters = BackboneConfig("filters", layers=(1,))
+    filters, network = BackboneConfig("filters", layers=(1,)), network_at_hand()
+    own = [flag.partition("=")[0] for flag in flags if flag.startswith("--backbone.")]
+    named = any(word.removeprefix("--backbone.name=") == filters.name for word in flags)
+    if "--backbone.name" in own:
+        network = replace(network, weights="")  # that name's own
     found = []
-    if not chosen:
+    if named or not own:
         found += [_recipe(filters, whole, Gaussian(0, sigma=2.0, top=80, around=near), look)]
-    if not chosen and whole[0] * whole[1] < 0.9 * look.shape[0] * look.shape[1]:
+    if found and whole[0] * whole[1] < 0.9 * look.shape[0] * look.shape[1]:
         found += [_in_tiles(found[0], look.shape)]
-    network = network_at_hand()
-    found += [
-        _recipe(network, whole, Gaussian(64, sigma=4.0, top=80, around=min(near, 1)), look),
-        _recipe(network, half, PatchCore(128, coreset=_coreset(half, look.count), sigma=2.0), look),
-    ]
-    if not chosen:
+    if not named:
+        found += [
+            _recipe(network, whole, Gaussian(64, sigma=4.0, top=80, around=min(near, 1)), look),
+            _recipe(network, half, PatchCore(128, coreset=_coreset(half, look.count), sigma=2.0), look),
+        ]
+    if named or not own:
         found += [_recipe(filters, half, Gaussian(0, sigma=2.0, top=40, around=near), look)]
     kept, refused = list[FitConfig](), list[UserError]()
     for recipe in found:

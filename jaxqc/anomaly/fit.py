@@ -98,7 +98,7 @@ def without_defects(parts: Parts) -> tuple[str, ...]:
     return (
         f"{parts.fit.name}: no defective images to test on; the threshold rests on good images alone:"
         f" {len(parts.calibrate)} held out, {len(parts.fit)} fitted, no group in both",
-        "not measured: the share of defects that is found, and where; jaxqc evaluate --data measures both on defective"
+        "not measured: the share of real defects that is found, and where; jaxqc evaluate --data measures both on defective"
         " images in test/KIND, of this set or another",
     )
 
@@ -182,7 +182,7 @@ def _fit(
     digest = record.data_digest(parts.fit)
     if jax.process_index() == 0:
         most = min(config.pasted, max(LEAST_PASTED, used))  # so that it takes about as long as the fit at most
-        pasting = find_pasted(model, parts.calibrate, calibration, most, bad, progress)
+        pasting = find_pasted(model, parts.calibrate, calibration, most, [], progress)  # bad ones are named
         for line in pasting.lines():
             note(line)
         meta["pasted"] = to_meta(pasting)

@@ -24,6 +24,8 @@ from jaxqc.progress import Progress
 
 ENOUGH = 0.8
 """Share found from which on a size counts as found."""
+UNCALLED = 0.999
+"""Highest place of an image that is not called, though its map is high where too few pixels are."""
 PLURALS = {"crack": "cracks", "scratch": "scratches", "spot": "spots", "stain": "stains", "patch": "patches"}
 
 
@@ -144,7 +146,7 @@ def find_pasted(
             count[0] += called
             count[1] += 1
             place = max(one.score / thresholds.image, float(opened.max()) / thresholds.pixel)
-            places.append(place if called else min(place, 1.0))
+            places.append(place if called else min(place, UNCALLED))
             counter.add(1)
     cells = tuple(Cell(*key, int(found), images) for key, (found, images) in kinds.items() if images)
     return Pasting(cells, tuple(places))

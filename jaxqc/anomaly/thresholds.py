@@ -10,8 +10,8 @@ from jaxtyping import Bool, Float
 from jaxqc.errors import UserError
 from jaxqc.metrics import ranking
 
-MIDDLE, UPPER = 0.5, 0.84
-"""Quantiles that bring scores and levels to one scale: the median, and about a deviation above it."""
+UPPER = 0.75
+"""Quantile by which scores and levels are divided, so that both are on one scale."""
 
 
 @dataclass(frozen=True)
@@ -46,12 +46,12 @@ def by_quantile(
 ) -> Thresholds:
     """The two thresholds by which at most `false_alarm` of good pieces are called, by either of them.
 
-    The thresholds move together along one scale, on which scores and levels are alike: distance from the median over
-    that to an upper quantile. A piece's place is the larger of its two. The threshold is the (n + 1)(1 - rate)-th
-    smallest place, so that a new good piece, exchangeable with these, is called at most at that rate (split conformal
-    prediction). Where they are too few for that, the largest is taken and `how` says so.
+    The thresholds move together: score and level of each piece are divided by their upper quartiles, and its place is
+    the larger of the two. The threshold is the (n + 1)(1 - rate)-th smallest place, so that a new good piece,
+    exchangeable with these, is called at most at that rate (split conformal prediction). Where they are too few for
+    that, the largest is taken and `how` says so.
 
-    Median and quantile would be a little other ones with the new piece among the n + 1. The largest thresholds over its
+    The quartiles would be a little other ones with the new piece among the n + 1. The largest thresholds over its
     possible ranks are taken, so that the rate holds for any number of pieces and not only for many.
 
     Args:
@@ -100,25 +100,22 @@ def of_pieces(
 
 
 def _jointly(scores: np.ndarray, levels: np.ndarray, rank: int) -> tuple[float, float]:
-    """Values of score and level that the piece of that rank reaches, on the scale that both share."""
+    """Score and level that the piece of that rank reaches on the scale that both share."""
     values = [np.asarray(v, np.float64) for v in (scores, levels)]
-    found = [_on_one_scale(values, scales, rank) for scales in itertools.product(*map(_scales, values))]
+    found = []
+    for units in itertools.product(*map(_units, values)):
+        place = np.sort(np.max([v / unit for v, unit in zip(values, units, strict=True)], 0))[rank - 1]
+        found.append([float(place) * unit for unit in units])
     score, level = (max(one) for one in zip(*found, strict=True))
     return score, level
 
 
-def _on_one_scale(values: list[np.ndarray], scales: Sequence[tuple[float, float]], rank: int) -> list[float]:
-    place = np.sort(np.max([(v - low) / unit for v, (low, unit) in zip(values, scales, strict=True)], 0))[rank - 1]
-    return [low + float(place) * unit for low, unit in scales]
-
-
-def _scales(values: np.ndarray) -> list[tuple[float, float]]:
-    """Median and unit, as they are with one more value above, between or below the two quantiles."""
+def _units(values: np.ndarray) -> tuple[float, float]:
+    """The upper quartile as it is with one more value above it, and with one more below."""
     ordered, n = np.sort(values), len(values)
-    middle, upper = (min(int(np.ceil(q * (n + 1))), n) - 1 for q in (MIDDLE, UPPER))
-    ranks = {(middle, upper), (middle, max(upper - 1, 0)), (max(middle - 1, 0), max(upper - 1, 0))}
-    pairs = [(float(ordered[a]), float(ordered[b])) for a, b in sorted(ranks)]
-    return [(low, max(high - low, 1e-3 * abs(low), 1e-12)) for low, high in pairs]
+    at = min(int(np.ceil(UPPER * (n + 1))), n) - 1
+    above, below = float(ordered[at]), float(ordered[max(at - 1, 0)])
+    return max(above, 1e-12), max(below, 1e-12)
 
 
 def _above(value: float) -> float:

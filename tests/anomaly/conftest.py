@@ -28,5 +28,9 @@ def weights(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def recipe(weights) -> FitConfig:
     return FitConfig(
-        backbone=BackboneConfig("resnet18", str(weights), (1, 2)), data=FitDataConfig(size=SIDE), batch=8, devices=1
+        backbone=BackboneConfig("resnet18", str(weights), (1, 2)),
+        data=FitDataConfig(size=SIDE),
+        batch=8,
+        pasted=34,
+        devices=1,
     )

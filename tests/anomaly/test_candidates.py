@@ -61,6 +61,7 @@ def test_flags_narrow_the_choice_and_unknown_ones_are_refused(folder):
     assert {c.data.size for c in candidates(look, ["--data.size=64"])} == {64}
     own = candidates(look, ["--backbone.name", "resnet18", "--backbone.weights", "my.npz"])
     assert {(c.backbone.name, c.backbone.weights) for c in own} == {("resnet18", "my.npz")}
+    assert {c.backbone.name for c in candidates(look, ["--backbone.name", "filters"])} == {"filters"}
     # A setting of one detector leaves those that have it.
     assert {c.name for c in candidates(look, ["--detector.coreset", "0.5"])} == {"patchcore"}
     with pytest.raises(UserError, match=r"--data\.sise"):

@@ -41,7 +41,7 @@ def test_the_fit_says_what_good_images_leave_open(fitted, model, boards):
     said = "\n".join(lines)
     assert "17 images without a class, a mask or a split: all are taken as good" in said
     assert "the threshold rests on good images alone: 3 held out, 14 fitted, no group in both" in said
-    assert "not measured: the share of defects that is found, and where" in said
+    assert "not measured: the share of real defects that is found, and where" in said
     assert json.loads((out / "meta.json").read_text())["test"] == 0
     with pytest.raises(UserError, match="to train or measure, give a folder with"):
         jaxqc.evaluate(model, boards / "train/good", progress=False)

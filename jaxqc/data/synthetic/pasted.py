@@ -90,7 +90,9 @@ def paste(
     inside, window = _placed(rng, values, len(level))
     level, change = level[window], change[window]
     part = values[inside]
-    amount = drawn * noise_of(_around(values.mean(2), inside)) * change
+    # A blotch must stand out of what is uneven at its own scale.
+    scale = max(2.0, size / 4) if kind == "stain" else 2.0
+    amount = drawn * noise_of(_around(values.mean(2), inside), scale) * change
     light = _room(rng, float(part.mean()), float(np.abs(amount).max(initial=0)))
     tint = 1 + rng.uniform(-0.15, 0.15, part.shape[2]) * (part.shape[2] > 1)
     if kind == "patch":
@@ -102,8 +104,8 @@ def paste(
     return Pasted(np.round(np.clip(out, 0, 255)).astype(np.uint8).reshape(image.shape), mask, kind, size, drawn)
 
 
-def noise_of(grey: Float[np.ndarray, "h w"]) -> float:
-    """Standard deviation of the fine structure (robust, without what is smooth over 5 pixels), in grey levels.
+def noise_of(grey: Float[np.ndarray, "h w"], scale: float = 2.0) -> float:
+    """Standard deviation of the structure finer than `scale` pixels or so (robust), in grey levels.
 
     Examples:
       >>> round(noise_of(np.random.default_rng(0).normal(100, 6, (200, 200))))
@@ -111,7 +113,7 @@ def noise_of(grey: Float[np.ndarray, "h w"]) -> float:
     """
     from scipy import ndimage
 
-    fine = grey - ndimage.gaussian_filter(grey, 2.0)
+    fine = grey - ndimage.gaussian_filter(grey, scale)
     return max(QUIETEST, 1.4826 * float(np.median(np.abs(fine))))
 
 
