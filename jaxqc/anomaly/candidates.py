@@ -130,7 +130,8 @@ def candidates(look: Look, flags: Sequence[str] = ()) -> tuple[FitConfig, ...]:
     """
     whole = fitting(look.shape)
     half = fitting(look.shape, whole[0] * whole[1] / 4)
-    near = 2 if look.still >= STILL else EVERYWHERE
+    tiled = any(flag.startswith("--data.tile") for flag in flags)  # a place in a tile is none in the image
+    near = 2 if look.still >= STILL and not tiled else EVERYWHERE
     filters, network = BackboneConfig("filters", layers=(1,)), network_at_hand()
     own = [flag.partition("=")[0] for flag in flags if flag.startswith("--backbone.")]
     named = any(word.removeprefix("--backbone.name=") == filters.name for word in flags)

@@ -98,8 +98,8 @@ def without_defects(parts: Parts) -> tuple[str, ...]:
     return (
         f"{parts.fit.name}: no defective images to test on; the threshold rests on good images alone:"
         f" {len(parts.calibrate)} held out, {len(parts.fit)} fitted, no group in both",
-        "not measured: the share of real defects that is found, and where; jaxqc evaluate --data measures both on defective"
-        " images in test/KIND, of this set or another",
+        "not measured: the share of real defects that is found, and where; jaxqc evaluate --data measures both on"
+        " defective images in test/KIND, of this set or another",
     )
 
 
@@ -269,15 +269,8 @@ def _gathered(state: Any) -> Any:
 
 def _write_golden(folder: Path, model: AnomalyModel, parts: Parts) -> None:
     """Two calibration images with their maps, as this machine computes them, for `jaxqc verify`."""
-    images, _, number = next(
-        load_batches(
-            fitted_samples(replace(parts.calibrate, samples=parts.calibrate.samples[:2]), model.tile)[:2],
-            model.size,
-            2,
-            [],
-            unmasked=True,
-        )
-    )
+    first = fitted_samples(replace(parts.calibrate, samples=parts.calibrate.samples[:2]), model.tile)[:2]
+    images, _, number = next(load_batches(first, model.size, 2, [], unmasked=True))
     images = images[number >= 0]
     arrays: dict[str, Any] = {"image": images, "map": scaled(model, images)}
     save_golden(folder, arrays | {"size": np.asarray(model.size, np.int32), "step": np.int32(0)})
