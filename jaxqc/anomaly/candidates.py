@@ -148,6 +148,8 @@ def candidates(look: Look, flags: Sequence[str] = ()) -> tuple[FitConfig, ...]:
             _recipe(network, half, PatchCore(128, coreset=_coreset(half, look.count), sigma=2.0), look),
         ]
     if named or not own:
+        if near != EVERYWHERE:
+            found += [_recipe(filters, whole, Gaussian(0, sigma=2.0, top=80, around=3 * near), look)]
         found += [_recipe(filters, half, Gaussian(0, sigma=2.0, top=40, around=near), look)]
     kept, refused = list[FitConfig](), list[UserError]()
     for recipe in found:

@@ -17,8 +17,13 @@ def graph(model: AnomalyModel, height: int = 0, width: int = 0) -> Graph:
     """The graph for images of the size that the detector was fitted at.
 
     Raises:
-      UserError: another size.
+      UserError: another size, or a detector that sees images in tiles.
     """
+    if model.tile:
+        raise UserError(
+            f"a detector of tiles ({model.config.name}, data.tile={model.tile}) is not exported: its graph would see one"
+            " tile alone; fit whole images, or use jaxqc inspect and predict"
+        )
     if height and (height, width) != sides(model.size):
         raise UserError(
             f"--size: {width} x {height}; this detector was fitted at {named(model.size)} pixels and takes no other "
