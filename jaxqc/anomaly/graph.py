@@ -21,8 +21,8 @@ def graph(model: AnomalyModel, height: int = 0, width: int = 0) -> Graph:
     """
     if model.tile:
         raise UserError(
-            f"a detector of tiles ({model.config.name}, data.tile={model.tile}) is not exported: its graph would see one"
-            " tile alone; fit whole images, or use jaxqc inspect and predict"
+            f"a detector of tiles ({model.config.name}, data.tile={model.tile}) is not exported: its graph would see"
+            " one tile alone; fit whole images, or use jaxqc inspect and predict"
         )
     if height and (height, width) != sides(model.size):
         raise UserError(
