@@ -10,6 +10,7 @@ from jaxqc.anomaly.detectors import Gaussian, PatchCore
 from jaxqc.anomaly.recipe import BackboneConfig, DecisionConfig, FitConfig, FitDataConfig
 from jaxqc.data.batches import decoded
 from jaxqc.data.dataset import Sample
+from jaxqc.data.grouped import group_of
 from jaxqc.data.load import load_sample
 from jaxqc.data.resizing import named, resize_image
 from jaxqc.errors import UserError
@@ -29,7 +30,7 @@ STILL = 0.5
 """Correlation with the mean of the others from which on parts count as lying still."""
 FALSE_ALARM = 0.03
 HELD_OUT = 80
-"""Good images that calibrate, where there are enough: the threshold is then the second largest of them, and not the
+"""Good pieces that calibrate, where there are enough: the threshold is then the second largest of them, and not the
 maximum, which one odd image sets."""
 EVERYWHERE = 10_000
 """Cells of `Gaussian.around` that reach over any grid: one Gaussian for all positions."""
@@ -41,11 +42,12 @@ SMALL = BackboneConfig("resnet18", weights="synthetic-resnet18", layers=(1, 2))
 class Look:
     """The images at a glance.
 
-    shapes: height and width of those looked at, with how many have them, the most frequent first. grey: none has a
+    pieces: groups of images, each of which counts once for a promise. shapes: height and width of those looked at, with how many have them, the most frequent first. grey: none has a
     colour. still: mean correlation of an image with the mean of the others, at 32 x 32 pixels.
     """
 
     count: int
+    pieces: int
     shapes: tuple[tuple[tuple[int, int], int], ...]
     grey: bool
     still: float
@@ -92,7 +94,9 @@ def look_at(samples: Sequence[Sample], skip_bad: bool = False) -> Look:
         raise UserError(f"{bad[0]}; {len(bad)} unusable of {len(at)}; --data.skip-bad leaves them out")
     if not small:
         raise UserError(f"none of {len(at)} normal images can be used" + (f"; the first: {bad[0]}" if bad else ""))
-    return Look(len(samples), tuple(shapes.most_common()), grey, stillness(np.stack(small)))
+    return Look(
+        len(samples), len({group_of(s) for s in samples}), tuple(shapes.most_common()), grey, stillness(np.stack(small))
+    )
 
 
 def stillness(images: np.ndarray) -> float:
@@ -176,7 +180,7 @@ def network_at_hand() -> BackboneConfig:
 
 
 def _recipe(backbone: BackboneConfig, size: tuple[int, int], detector: Gaussian | PatchCore, look: Look) -> FitConfig:
-    held_out = float(np.clip(round(HELD_OUT / max(look.count, 1), 2), 0.2, 0.45))
+    held_out = float(np.clip(round(HELD_OUT / max(look.pieces, 1), 2), 0.2, 0.45))
     batch = 16 if size[0] * size[1] < 100_000 else 8
     data = FitDataConfig(size=size, held_out=held_out)
     return replace(FitConfig(detector, backbone, data, DecisionConfig(false_alarm=FALSE_ALARM, opening=1)), batch=batch)

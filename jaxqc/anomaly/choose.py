@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
+import jax
 import numpy as np
 
 from jaxqc.anomaly.calibration import calibrate
@@ -122,9 +123,11 @@ def choose(
       minutes: time after which nothing more is begun; the first candidate is always tried.
 
     Raises:
-      UserError: no usable images, a flag that no candidate takes, or files that cannot be used, unless
-        `data.skip_bad`.
+      UserError: no usable images, a flag that no candidate takes, several processes, or files that cannot be used,
+        unless `data.skip_bad`.
     """
+    if jax.process_count() > 1:
+        raise UserError("--config: several processes would choose by their own clocks; name a recipe")
     enable_compilation_cache()
     began = time.monotonic()
     dataset = without_absent_masks(dataset)
