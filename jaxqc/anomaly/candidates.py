@@ -42,8 +42,9 @@ SMALL = BackboneConfig("resnet18", weights="synthetic-resnet18", layers=(1, 2))
 class Look:
     """The images at a glance.
 
-    pieces: groups of images, each of which counts once for a promise. shapes: height and width of those looked at, with how many have them, the most frequent first. grey: none has a
-    colour. still: mean correlation of an image with the mean of the others, at 32 x 32 pixels.
+    pieces: groups of images, each of which counts once for a promise. shapes: height and width of those looked at, with
+    how many have them, the most frequent first. grey: none has a colour. still: mean correlation of an image with the
+    mean of the others, at 32 x 32 pixels.
     """
 
     count: int
