@@ -1,6 +1,7 @@
 """`python -m jaxqc` is the `jaxqc` command."""
 
 import io
+import os
 import sys
 
 from jaxqc.interrupt import ends_on_interrupt
@@ -14,6 +15,9 @@ def run() -> int:
 
 def _command() -> int:
     use_huge_pages()
+    # XLA's own lines (a constant folded slowly, a long compilation, tuning) would stand amid the progress bar. What
+    # fails is raised in Python all the same; TF_CPP_MIN_LOG_LEVEL=0 shows them. Read when the library is loaded.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     for stream in (sys.stdout, sys.stderr):
         take_any_text(stream)
     from jaxqc.cli import main

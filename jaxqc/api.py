@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -156,6 +158,8 @@ def evaluate(
     splits: str | Path = "",
     window: bool | None = None,
     sizes: tuple[int, ...] = (),
+    rules: "jaxqc.inspection.rules.GradeRules | str | Path | None" = None,
+    threshold: float | None = None,
 ) -> Any:
     """Measures a model of any kind on one side of a split, and writes the result below `out` where it is given.
 
@@ -170,6 +174,8 @@ def evaluate(
       protocol, layout, keys: of a saliency network (`jaxqc.saliency.report.evaluate`); `layout` of a detector, too:
         None takes the model's own where the folder has it, `auto` goes by the folder alone.
       splits, window, sizes: of a segmentation network (`jaxqc.semi.report.evaluate`).
+      rules, threshold: as of `inspect`. Where something is written, misses and false alarms are counted by them, image
+        by image as an inspection would, and kept in the run's folder.
 
     Returns:
       `jaxqc.saliency.evaluate.Evaluation`, `jaxqc.anomaly.evaluate.AnomalyEvaluation` or
@@ -193,7 +199,13 @@ def evaluate(
         run, checkpoint = checkpoint, load(checkpoint, which)
     kind = kind_of(checkpoint)
     given = {"protocol": protocol, "layout": layout, "keys": keys, "splits": splits, "window": window, "sizes": sizes}
-    own = only_taken(kind, "evaluate", {k: v for k, v in given.items() if v not in (None, "", ())})
+    own: dict[str, Any] = {**only_taken(kind, "evaluate", {k: v for k, v in given.items() if v not in (None, "", ())})}
+    if out is not None and "count" in signature(kind.evaluate).parameters:
+        from jaxqc.inspection.measuring import count_errors
+        from jaxqc.inspection.rules import load_rules
+
+        rules = load_rules(rules) if isinstance(rules, str | Path) else rules
+        own["count"] = partial(count_errors, checkpoint, rules=rules, threshold=threshold, progress=progress)
     return kind.evaluate(
         checkpoint,
         data,
@@ -246,6 +258,7 @@ def inspect(
     *,
     rules: "jaxqc.inspection.rules.GradeRules | str | Path | None" = None,
     ledger: str | Path | None = None,
+    piece: str | None = None,
     mm_per_pixel: float | None = None,
     threshold: float | None = None,
     which: str = "best",
@@ -286,6 +299,7 @@ def inspect(
         out,
         rules=rules,
         ledger=ledger,
+        piece=piece,
         mm_per_pixel=mm_per_pixel,
         threshold=threshold,
         devices=devices,

@@ -26,6 +26,7 @@ class ModelConfig:
     name: Any = "tscarnet"
     """A key of `jaxqc.saliency.networks.NETWORKS`, a network of an installed package, or a `Network` itself."""
     width: float = 1.0
+    """Factor on every channel count of a saliency network."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Compute dtype; master weights, batch-norm statistics and the loss stay float32."""
     weights: str = ""
@@ -55,7 +56,9 @@ class DataConfig:
     image_key: str = ""
     """Layout `tfds`: the feature that is the image; "" finds it, as the two below, by kind and usual names."""
     mask_key: str = ""
+    """Layout `tfds`: the feature that is the mask."""
     label_key: str = ""
+    """Layout `tfds`: the feature that is the class."""
     foreground: str = ""
     """Layout `tfds`: mask values that mean defect, such as 1,3, where the mask is not binary."""
 
@@ -65,11 +68,15 @@ class AugmentConfig:
     """On-device augmentation, drawn per image inside the compiled step. Zero switches a part off."""
 
     flip_horizontal: bool = True
+    """Mirror every second image, left to right."""
     flip_vertical: bool = False
+    """Mirror every second image, top to bottom."""
     crop_min: float = 1.0
     """Smallest side of the random square crop as a share of the image's; 1 keeps the whole image."""
     brightness: float = 0.0
+    """Factor of brightness from U(1 - x, 1 + x)."""
     contrast: float = 0.0
+    """Factor of contrast from U(1 - x, 1 + x)."""
     noise: float = 0.0
     """Largest standard deviation of added Gaussian noise, in [0, 1] image units."""
 
@@ -81,7 +88,9 @@ class PhotometricConfig:
     brightness: float = 0.5
     """Factors of brightness, contrast and saturation come from U(1 - x, 1 + x), but not below 0."""
     contrast: float = 0.5
+    """Spread of the factor of contrast, as that of `brightness`."""
     saturation: float = 0.5
+    """Spread of the factor of saturation, as that of `brightness`."""
     hue: float = 0.25
     """The hue turns by U(-x, x) of the whole circle; at most 0.5."""
     jitter: float = 0.8
@@ -91,7 +100,9 @@ class PhotometricConfig:
     blur: float = 0.5
     """Probability of a Gaussian blur of standard deviation U(blur_min, blur_max) pixels."""
     blur_min: float = 0.1
+    """Least standard deviation of the blur, in pixels."""
     blur_max: float = 2.0
+    """Largest standard deviation of the blur, in pixels."""
 
     def check(self, where: str) -> None:
         """Checks what no single field's type can. Raises UserError."""
@@ -109,7 +120,9 @@ class Phase:
     """A stretch of training at one image size (progressive sizes make a CPU run affordable)."""
 
     epochs: float
+    """Passes over the training images."""
     size: int = 224
+    """Side of the training images in pixels."""
     batch: int = 16
     """Global batch, over all devices and accumulated micro-batches."""
 
@@ -119,16 +132,23 @@ class OptimConfig:
     """Optimiser and schedule."""
 
     name: Literal["sgd", "adamw", "adam"] = "sgd"
+    """The optimiser."""
     lr: float = 0.05
+    """Highest learning rate, reached at the end of the warm-up."""
     momentum: float = 0.9
+    """Momentum of `sgd`."""
     nesterov: bool = True
     """True: `sgd` looks ahead; else its momentum is plain."""
     weight_decay: float = 5e-4
+    """Factor of weight decay."""
     decay: Literal["kernels", "all"] = "kernels"
     """The reach of weight decay: `kernels` leaves biases, norms and layer scales alone."""
     warmup_epochs: float = 5.0
+    """Epochs in which the learning rate rises from 0."""
     schedule: Literal["poly", "cosine", "constant"] = "poly"
+    """Course of the learning rate after the warm-up."""
     power: float = 0.9
+    """Exponent of `poly`: the rate falls as (1 - done)^power."""
     clip: float = 10.0
     """Global gradient norm bound; 0 switches it off."""
     accumulate: int = 1
@@ -150,14 +170,21 @@ class TrainConfig:
     """A saliency network's loss with its weights, a dataclass of `jaxqc.saliency.objectives` or such a one of the
     recipe's own; None = the network's."""
     phases: tuple[Phase, ...] = (Phase(epochs=200),)
+    """Stretches of training, one after another."""
     eval_size: int = 224
+    """Side in pixels at which validation images are measured."""
     eval_batch: int = 16
+    """Validation images on the devices at once."""
     eval_every_epochs: float = 10.0
+    """Epochs between measurements of the validation images."""
     checkpoint_every_epochs: float = 10.0
+    """Epochs between checkpoints."""
     best_metric: str = "s_measure"
     """Validation metric that picks the best checkpoint (`jaxqc.metrics.saliency`); higher is better but for `mae`."""
     seed: int = 0
+    """Draws the start, the order and the augmentation."""
     backend: Literal["pmap", "shard_map"] = "pmap"
+    """The way a step is spread over devices; both give the same result."""
     devices: int = 0
     """Local devices to use; 0 takes all."""
     steps_per_call: int = 32

@@ -67,13 +67,8 @@ class ErrorRates:
           >>> [round(limit, 3) for limit in rates.interval("tpr")]
           [0.229, 0.508]
         """
-        from scipy import special
-
         count, total = (self.found, self.defective) if of == "tpr" else (self.false, self.good)
-        half = (1 - confidence) / 2
-        low = float(special.betaincinv(count, total - count + 1, half)) if count else 0.0
-        high = float(special.betaincinv(count + 1, total - count, 1 - half)) if count < total else 1.0
-        return low, high
+        return clopper_pearson(count, total, confidence)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -90,6 +85,23 @@ class ErrorRates:
             return cls(**values)
         except TypeError as e:
             raise UserError(f"error rates: {e}") from e
+
+
+def clopper_pearson(count: float, total: float, confidence: float) -> tuple[float, float]:
+    """The exact interval of a share, by quantiles of the beta distribution (Clopper and Pearson, Biometrika 1934).
+
+    Counts may be fractional, where a piece that waits for review counts in part. [0, 1] of a total of 0.
+
+    Examples:
+      >>> [round(limit, 3) for limit in clopper_pearson(0, 7, 0.95)]
+      [0.0, 0.41]
+    """
+    from scipy import special
+
+    half = (1 - confidence) / 2
+    low = float(special.betaincinv(count, total - count + 1, half)) if count > 0 else 0.0
+    high = float(special.betaincinv(count + 1, total - count, 1 - half)) if count < total else 1.0
+    return low, high
 
 
 def best(rates: Iterable[ErrorRates]) -> ErrorRates | None:

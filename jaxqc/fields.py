@@ -1,11 +1,16 @@
 """The fields of every configuration: walked, checked, and turned into plain values and back."""
 
+import ast
 import dataclasses
+import inspect
+import itertools
 import json
 import math
+import textwrap
 import types
 import typing
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from typing import Any, Literal, TypeVar
 
 from jaxqc import plugins
@@ -69,6 +74,42 @@ def classes(kind: type) -> dict[str, type]:
     for part in (*inner, *(own for choice in choices(kind).values() for own in choice.own.values())):
         found |= classes(part)
     return found
+
+
+@cache
+def docs(kind: type) -> dict[str, str]:
+    """The text that stands below each field of a configuration, on one line; a subclass has its bases' too.
+
+    Examples:
+      >>> from jaxqc.config import Phase
+      >>> docs(Phase)["size"]
+      'Side of the training images in pixels.'
+    """
+    found: dict[str, str] = {}
+    for one in reversed(kind.__mro__):
+        body = _body(one) if dataclasses.is_dataclass(one) else []
+        for line, below in itertools.pairwise(body):
+            if isinstance(line, ast.AnnAssign) and isinstance(line.target, ast.Name) and isinstance(below, ast.Expr):
+                text = below.value.value if isinstance(below.value, ast.Constant) else ""
+                found[line.target.id] = " ".join(str(text).split())
+    return found
+
+
+def _body(kind: type) -> list[ast.stmt]:
+    """The statements of a class; none where its source is not at hand."""
+    try:
+        tree = ast.parse(textwrap.dedent(inspect.getsource(kind))).body[0]
+    except (OSError, TypeError, SyntaxError):
+        return []
+    return tree.body if isinstance(tree, ast.ClassDef) else []
+
+
+def doc_of(config: Any, name: str) -> str:
+    """The text below the field of this dotted name; "" where there is none."""
+    *parents, last = name.split(".")
+    for step in parents:
+        config = config[int(step)] if step.isdigit() else getattr(config, step)
+    return docs(type(config)).get(last, "")
 
 
 def item_of(hint: Any) -> Any:

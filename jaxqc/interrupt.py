@@ -10,10 +10,13 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
+from functools import partial
 from types import FrameType
 from typing import Any
 
 CODE = 130
+GRACE = 2.0
+"""Seconds that the main thread has to come back to Python."""
 
 
 def ends_on_interrupt(program: Callable[[], int]) -> int:
@@ -21,11 +24,15 @@ def ends_on_interrupt(program: Callable[[], int]) -> int:
 
     The first Ctrl-C raises `KeyboardInterrupt`, and what is under way is ended in order: a checkpoint being written is
     finished. Another one ends the process at once. Files appear whole or not at all, so that either loses nothing.
-    A process that was started to ignore it, as a shell starts those in the background, goes on ignoring it.
+    One long computation, such as a compilation, keeps Python from raising anything: then the process ends at once after
+    `GRACE` seconds. A process that was started to ignore it, as a shell starts those in the background, goes on
+    ignoring it.
     """
     sys.unraisablehook = _unraised
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
-        signal.signal(signal.SIGINT, _first)
+        heard = threading.Event()
+        signal.signal(signal.SIGINT, partial(_first, heard))
+        _watch(heard)
     try:
         code = program()
     except KeyboardInterrupt:  # while modules are imported
@@ -68,7 +75,26 @@ def _unraised(failure: Any) -> None:
         sys.__unraisablehook__(failure)
 
 
-def _first(number: int, frame: FrameType | None) -> None:
+def _watch(heard: threading.Event) -> None:
+    """Ends the process where a Ctrl-C was not `heard` within `GRACE` seconds.
+
+    The interpreter writes a signal's number to a pipe when it comes, and runs the handler when the main thread is back
+    in Python; a thread reads the pipe meanwhile.
+    """
+    read, write = os.pipe()
+    os.set_blocking(write, False)
+    signal.set_wakeup_fd(write, warn_on_full_buffer=False)
+
+    def watch() -> None:
+        while came := os.read(read, 1):
+            if came[0] == signal.SIGINT and not heard.wait(GRACE):
+                _second()
+
+    threading.Thread(target=watch, name="interrupt", daemon=True).start()
+
+
+def _first(heard: threading.Event, number: int, frame: FrameType | None) -> None:
+    heard.set()
     signal.signal(signal.SIGINT, _second)
     # What now fails in threads and destructors fails because of this.
     logging.disable(logging.CRITICAL)
@@ -77,7 +103,7 @@ def _first(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def _second(number: int, frame: FrameType | None) -> None:
+def _second(*_: Any) -> None:
     _say()
     _leave()
 

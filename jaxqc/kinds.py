@@ -10,6 +10,7 @@ from inspect import signature
 from pathlib import Path
 from typing import Any, NoReturn
 
+from jaxqc.error_rates import kept
 from jaxqc.errors import UserError
 from jaxqc.lazy import Late
 
@@ -17,13 +18,15 @@ from jaxqc.lazy import Late
 @dataclass(frozen=True)
 class Kind:
     """A kind of trained model, as functions. A loaded one names its kind by its attribute `kind`, and has `classes`,
-    `batch`, `meta`, `outputs` and `predict(images, *, size=None, outputs=None)`.
+    `batch`, `meta`, `outputs` and `predict(images, *, size=None, outputs=None)`. `load` gives it `rates`, its folder's
+    misses and false alarms, and `measured`, the metrics of its newest evaluation.
 
     name: its key in `KINDS`.
     holds: (folder) → whether the folder is of this kind; reads no weights.
     load: (folder, which, fold, batch) → the model.
     predict: (model, images, out, *, size, progress, ...) → `FolderResult`: the files of a folder of images.
-    evaluate: (model, data, out, *, run, split, size, worst, progress, ...) → an evaluation, with `print` and `closing`.
+    evaluate: (model, data, out, *, run, split, size, worst, progress, ...) → an evaluation, with `print` and `closing`;
+      where it takes `count` (`jaxqc.training.counting.Count`), it counts misses and false alarms by that.
     verify: (folder, tolerance) → `jaxqc.verdict.Verdict`.
     scorer: (model, threshold, devices) → `jaxqc.scorer.Scorer`, for inspections.
     graph: (model, height, width) → `jaxqc.graph.Graph`, for exports.
@@ -147,7 +150,9 @@ def load(path: str | Path, which: str = "best", fold: bool = True, batch: int = 
       >>> load("fit").outputs
       ('map', 'score', 'mask', 'defective')
     """
-    return kind_of(path).load(path, which, fold, batch)
+    model = kind_of(path).load(path, which, fold, batch)
+    model.rates, model.measured = tuple(kept(path)), Late("jaxqc.training.counting", "measured_card")(path)
+    return model
 
 
 def only_taken(kind: Kind, verb: str, given: Mapping[str, Any]) -> Mapping[str, Any]:

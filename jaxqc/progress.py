@@ -27,6 +27,7 @@ class Progress:
         self.what, self.total, self.done, self.every = what, total, start, every
         self._passed = start
         self._began = self._spoke = time.monotonic()
+        self._first: tuple[float, int] | None = None  # when the first work was done, and how much
         self._enabled = enabled
         self._bar: Any = None
         if not enabled:
@@ -55,13 +56,22 @@ class Progress:
 
     @property
     def rate(self) -> float:
-        """Amount done a second since the start, without what was passed over."""
-        return (self.done - self._passed) / max(time.monotonic() - self._began, 1e-9)
+        """Amount done a second, without what was passed over, and without the first work where more followed: programs
+        are compiled in its course."""
+        began, before = self._began, 0
+        if self._first is not None and self.done - self._passed > self._first[1]:
+            began, before = self._first
+        return (self.done - self._passed - before) / max(time.monotonic() - began, 1e-9)
+
+    def _mark(self) -> None:
+        if self._first is None and self.done > self._passed:
+            self._first = time.monotonic(), self.done - self._passed
 
     def add(self, n: int, passed: bool = False) -> None:
         """`n` more images are done; `passed`: at once, for they were done before, so they do not count in the rate."""
         self.done += n
         self._passed += n if passed else 0
+        self._mark()
         text = f"{self.what}  {self.rate:.1f} images/s"
         self._show(text, f"{text}  {self.done}/{self.total}", self._left())
 
@@ -75,6 +85,7 @@ class Progress:
     def step(self, step: int, epoch: float, size: int, logs: Mapping[str, float], rate: float) -> None:
         """`step` of a training's steps are done; logs has `loss` and `lr`; rate in images/s."""
         self.done = step
+        self._mark()
         text = f"epoch {epoch:.1f}  {size} px  loss {logs['loss']:.4f}  lr {logs['lr']:.2e}  {rate:.1f} images/s"
         self._show(text, f"step {step}/{self.total}  {text}", self._left() or "  left 0:00")
 

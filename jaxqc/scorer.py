@@ -83,6 +83,8 @@ class Scorer:
     """As `jaxqc.data.decode.read_image`."""
     rates: ErrorRates | None = None
     """Misses and false alarms; None = not measured."""
+    probability_is: str = ""
+    """Name of what a defect's `probability` is, as people read it; "" where the model has no such figure."""
 
 
 def copies(model: Any, devices: Sequence[Any], *arrays: str) -> list[Any]:
@@ -104,7 +106,8 @@ def on_device(devices: Sequence[Any], number: int) -> AbstractContextManager[Any
 
 def card(model: Any) -> dict[str, Any]:
     """The model card's part of a checkpoint's record: `model.meta` and `model.classes`, as plain values."""
-    names = ("dataset", "data_digest", "train", "val", "fit", "calibrate", "step", "seed", "versions", "git_commit")
+    names = ("dataset", "data_digest", "date", "train", "val", "fit", "calibrate", "images", "step", "seed", "versions",
+             "git_commit")  # fmt: skip
     about = {name: model.meta[name] for name in names if name in model.meta}
     measured = model.meta.get("metrics", {}).items()
     metrics = {name: v for name, v in measured if isinstance(v, int | float) and math.isfinite(v)}

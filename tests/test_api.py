@@ -5,6 +5,7 @@ import dataclasses
 import jax
 import numpy as np
 import pytest
+from PIL import Image
 
 import jaxqc
 from jaxqc import api
@@ -113,7 +114,10 @@ def test_one_graph_a_size_and_batch(run_folder, rng):
     [
         (np.zeros((2, 8, 8, 1), np.float32), "dtype float32, not uint8"),
         (np.zeros((8, 8, 4), np.uint8), "RGBA"),
-        (np.zeros((2, 8, 8, 4), np.uint8), "neither"),
+        (np.zeros((2, 8, 8, 4), np.uint8), "RGBA"),
+        (np.ones((8, 8), np.float32), r"multiply by 255, round, and astype"),
+        (["none.png"], "none.png: no such file"),
+        ([Image.new("L", (8, 8)), object()], r"images\[1\]: object is no image; give a uint8 array, a path"),
         (np.zeros((2, 8, 0, 1), np.uint8), "neither"),
         (np.zeros(8, np.uint8), "neither"),
         ([np.zeros((2, 8, 8), np.uint8)], r"images\[0\]: shape \(2, 8, 8\) is not one image"),
@@ -122,6 +126,22 @@ def test_one_graph_a_size_and_batch(run_folder, rng):
 def test_bad_images_are_told(model, images, message):
     with pytest.raises(UserError, match=message):
         model.predict(images)
+
+
+def test_paths_and_images_of_pil_are_taken_as_files_are(model, rng, tmp_path):
+    pixels = rng.integers(0, 256, (20, 12, 3), np.uint8)
+    turned = Image.fromarray(np.rot90(pixels))
+    exif = turned.getexif()
+    exif[0x0112] = 6  # to be turned by a quarter, which gives `pixels` again
+    turned.save(tmp_path / "turned.png", exif=exif)
+    clear = Image.fromarray(np.dstack([pixels, np.full((20, 12), 255, np.uint8)]))
+    expected = model.predict(pixels)
+    with Image.open(tmp_path / "turned.png") as opened:
+        handed = [str(tmp_path / "turned.png"), tmp_path / "turned.png", opened, clear, pixels]
+        for found in model.predict(handed):
+            np.testing.assert_allclose(found, expected, atol=1e-5)
+        np.testing.assert_array_equal(model.predict(opened), expected)
+    assert model.predict(tmp_path / "turned.png", outputs="map")["map"].shape == (20, 12)
 
 
 def test_no_images_and_bad_sizes(model):

@@ -5,8 +5,9 @@ from types import SimpleNamespace
 import pytest
 
 from jaxqc import api, kinds
-from jaxqc.cli import main, parse
+from jaxqc.cli import fit, main, parse, train
 from jaxqc.errors import UserError
+from jaxqc.fields import choices, doc_of, leaves
 
 SALIENCY, SEGMENTATION = "goes with saliency, and this is", "goes with segmentation, and this is"
 
@@ -53,6 +54,24 @@ def test_a_flag_of_other_work(command, message, monkeypatch, capsys, tmp_path):
     assert message in error
     assert error.count("\n") == 1
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("recipe", [*fit.kinds(), *train.kinds()], ids=lambda recipe: type(recipe).__name__)
+def test_every_flag_of_a_recipe_has_its_fields_docstring(recipe):
+    for name, _, _ in leaves(recipe):
+        assert doc_of(recipe, name).endswith("."), name
+    for field, choice in choices(type(recipe)).items():
+        for kind in choice.own.values():
+            assert all(doc_of(kind(), name) for name, _, _ in leaves(kind())), (field, kind)
+
+
+def test_help_fits_eighty_columns(capsys):
+    with pytest.raises(SystemExit):
+        main(["fit", "--help"])
+    _, fields = capsys.readouterr().out.split("Any field of the recipe is a flag:\n")
+    assert "  --data.size  (default: 224)\n      Side in pixels to which images are resized.\n" in fields
+    assert "must not be\n      what is tested on. One of quantile, f1.\n" in fields
+    assert max(map(len, fields.splitlines())) <= 80
 
 
 def test_a_folder_with_one_checkpoint_has_no_last(tmp_path):

@@ -36,6 +36,13 @@ def late():
     threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
     return 7
 
+def compute():
+    import jax, jax.numpy as jnp
+    program = jax.jit(lambda x: jax.lax.fori_loop(0, 10**9, lambda i, x: jnp.sin(x) + i, x))
+    program.lower(jnp.ones(100_000)).compile()
+    print("working", flush=True)
+    program(jnp.ones(100_000)).block_until_ready()
+
 def echo():
     class Loop:
         def __del__(self):
@@ -48,7 +55,9 @@ sys.exit(ends_on_interrupt(globals()[sys.argv[1]]))
 """
 
 
-@pytest.mark.parametrize(("name", "times"), [("twice", 2), ("forgotten", 0), ("threads", 1), ("late", 0), ("echo", 0)])
+@pytest.mark.parametrize(
+    ("name", "times"), [("twice", 2), ("forgotten", 0), ("threads", 1), ("compute", 1), ("late", 0), ("echo", 0)]
+)
 def test_it_ends_at_once_with_one_line(name, times):
     command = [sys.executable, "-c", PROGRAM, name]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:

@@ -10,6 +10,7 @@ from PIL import Image
 import jaxqc
 from jaxqc import export, kinds
 from jaxqc.cli import main
+from jaxqc.error_rates import kept, percent
 from jaxqc.errors import UserError
 from jaxqc.export.graph import graph_of
 from jaxqc.graph import Graph
@@ -144,6 +145,10 @@ def test_one_call_measures_any_kind(name, folder_of, model_of, data, tmp_path):
     assert result.folder.parent == tmp_path
     assert (result.folder / "evaluation.json").is_file()
     assert result.closing().endswith(f"written to {result.folder}")
+    rates = result.misses.rates
+    assert kept(tmp_path) == [rates]
+    assert rates.defective == sum(one.defective for one in result.images) > 0
+    assert f"as an inspection calls images: finds {percent(rates.tpr)} %" in result.closing()
     again = jaxqc.evaluate(folder_of(name), data[name], split=split, progress=False)
     assert again.folder is None
     assert again.metrics == pytest.approx(result.metrics, nan_ok=True)

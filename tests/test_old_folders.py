@@ -65,6 +65,8 @@ def test_a_ledger_opens_and_its_lots_are_graded(old):
                 "sightings": 16,
                 "defects": 6,
                 "outcomes": 0,
+                "reviews": 0,
+                "uninspected": 0,
             }
         assert lots == LOTS
     assert len(notes) == 1

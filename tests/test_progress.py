@@ -49,6 +49,20 @@ def test_silence(capsys):
     assert (bar.done, bar.total) == (3, 30)
 
 
+def test_the_first_work_in_whose_course_programs_are_compiled_does_not_count(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr("jaxqc.progress.time.monotonic", lambda: now[0])
+    bar = Progress("inspecting", 100, enabled=False)
+    bar.add(50, passed=True)
+    now[0] = 30.0
+    bar.add(10)
+    assert bar.rate == pytest.approx(10 / 30)  # all that is known yet
+    now[0] = 34.0
+    bar.add(20)
+    assert bar.rate == pytest.approx(5.0)
+    assert bar._left() == "  left 0:04"
+
+
 def test_what_was_done_before_does_not_count_in_the_rate(monkeypatch):
     now = [100.0]
     monkeypatch.setattr("time.monotonic", lambda: now[0])

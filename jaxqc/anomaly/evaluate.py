@@ -18,6 +18,7 @@ from jaxqc.anomaly.thresholds import Thresholds
 from jaxqc.data.batches import decoded
 from jaxqc.data.coverage import Coverage
 from jaxqc.data.dataset import Dataset, Sample
+from jaxqc.data.labelled import Labelled, whole_images
 from jaxqc.data.load import has_mask, load_sample
 from jaxqc.data.normals import is_defective, is_normal, means_normal
 from jaxqc.data.readers.matching import DEFECT
@@ -27,6 +28,7 @@ from jaxqc.metrics.aupro import region_weights
 from jaxqc.metrics.histogram import Edges, log_edges
 from jaxqc.metrics.regions import opened_levels, without_specks
 from jaxqc.progress import Progress
+from jaxqc.training.counting import Misses
 from jaxqc.training.record import environment, write_measures
 from jaxqc.types import Metrics
 
@@ -71,6 +73,9 @@ class AnomalyEvaluation:
     measured: int = 0
     """Images that were measured, however many crops each was cut into."""
     unmasked: int = 0
+    images: tuple[Labelled, ...] = field(default=(), repr=False)
+    """What was measured, as whole images."""
+    misses: Misses = field(default_factory=Misses)
 
     def closing(self) -> str:
         """The lines below the table: what was measured, speed, and where the result was written."""
@@ -83,7 +88,8 @@ class AnomalyEvaluation:
             )
         if self.counts[""] == self.counts["good"]:
             lines.append("no defective images: false alarms (FPR) are measured alone")
-        return "\n".join([*lines, f"{self.images_per_second:.1f} images/s from files; written to {self.folder}"])
+        speed = f"{self.images_per_second:.1f} images/s from files; written to {self.folder}"
+        return "\n".join([*lines, *self.misses.lines, speed])
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for a JSON file; NaN becomes null."""
@@ -96,6 +102,7 @@ class AnomalyEvaluation:
             "defects_without_mask": self.unmasked,
             "unreadable": list(self.unreadable),
             "metrics": finite,
+            **self.misses.to_json(),
             "images_per_second": round(self.images_per_second, 2),
             **self.about,
         }
@@ -177,7 +184,7 @@ def evaluate_detector(model: AnomalyModel, dataset: Dataset, split: str, progres
     add = jax.jit(metrics.update)
     unreadable: list[str] = []
     rows: list[dict[str, Any]] = []
-    seen: list[Sample] = []
+    seen: list[tuple[Sample, bool]] = []
     counts = dict.fromkeys(("", *kinds, "good"), 0)
     with Progress("evaluating", len(dataset), progress) as counter:
         for maps, scores, marked, masks, at in _scored(model, dataset.samples, unreadable):
@@ -186,7 +193,7 @@ def evaluate_detector(model: AnomalyModel, dataset: Dataset, split: str, progres
             for i in np.flatnonzero(used):
                 sample = dataset.samples[at[i]]
                 name = kind_of(sample, dataset, masks[i])
-                seen.append(sample)
+                seen.append((sample, name != "good"))
                 kind[i] = number_of.get(name, 0)
                 counts[name] += 1
                 counts[""] += 1
@@ -214,8 +221,9 @@ def evaluate_detector(model: AnomalyModel, dataset: Dataset, split: str, progres
         counter.rate,
         about,
         coverage=account,
-        measured=len({sample.image for sample in seen}) if any(s.crop for s in seen) else len(seen),
-        unmasked=sum(not has_mask(sample, dataset) for sample in seen),
+        measured=len({sample.image for sample, _ in seen}) if any(s.crop for s, _ in seen) else len(seen),
+        unmasked=sum(not has_mask(sample, dataset) for sample, _ in seen),
+        images=whole_images(seen),
     )
 
 

@@ -23,7 +23,8 @@ from jaxqc.anomaly.features import apply_function
 from jaxqc.anomaly.recipe import FitConfig, from_stored
 from jaxqc.anomaly.thresholds import Thresholds
 from jaxqc.anomaly.tiles import cut_tiles, joined
-from jaxqc.data.batching import Images, stack_of
+from jaxqc.data.batching import Images, as_arrays, stack_of
+from jaxqc.data.depth import range_of_model
 from jaxqc.data.resizing import Size, named, resize_image, resize_map, sides
 from jaxqc.errors import UserError
 from jaxqc.metrics.regions import opened, opened_levels
@@ -159,8 +160,9 @@ class AnomalyModel:
         """Maps in [0, 1], each at its image's own size (0.5 = the threshold); or the outputs that are named.
 
         Args:
-          images: uint8 [n h w c] (c = 1 or 3), grey [n h w], one image [h w] or [h w c], or a list of images whose
-            sizes may differ. An array with 3 axes is one image where the last is 1 or 3 long, else n grey ones.
+          images: uint8 [n h w c] (c = 1 or 3), grey [n h w], one image [h w] or [h w c], a path, an image of PIL's, or
+            a list of such, whose sizes may differ. An array with 3 axes is one image where the last is 1 or 3 long,
+            else n grey ones.
           size: None, or the one that the detector was fitted at.
           outputs: names of `self.outputs`: `map` float32 and `mask` bool [n h w]; `score` float32 and `defective` bool
             [n]. See `Found`.
@@ -174,8 +176,9 @@ class AnomalyModel:
         """
         self.check_size(size)
         names = ("map",) if outputs is None else chosen(outputs, self.outputs)
-        array = isinstance(images, np.ndarray)
-        stack, single = stack_of(images) if array else (images, False)
+        handed: Any = as_arrays(images, range_of_model(self))
+        array = isinstance(handed, np.ndarray)
+        stack, single = stack_of(handed) if array else (handed, False)
         each = self.inspect(list(stack))
         found: dict[str, Any] = {name: [getattr(one, name) for one in each] for name in names}
         for name, values in found.items():

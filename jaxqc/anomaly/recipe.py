@@ -20,7 +20,7 @@ class FitDataConfig:
     """The images that are fitted, and their way to the network."""
 
     layout: Any = "auto"
-    """As `jaxqc.config.DataConfig.layout`."""
+    """The data set's layout on disk; `auto` goes by its folders and files (`jaxqc.config.DataConfig.layout`)."""
     size: int | tuple[int, int] = 224
     """Pixels to which images are resized: the side of a square, or height and width (640,256), which keep a shape."""
     tile: int = 0
@@ -32,8 +32,9 @@ class FitDataConfig:
     held_out: float = 0.2
     """Share of the groups of normal training images that calibrate the threshold, where the data bring none."""
     skip_bad: bool = False
+    """Leave out images that cannot be read (listed at the end) instead of refusing."""
     range: tuple[float, ...] = ()
-    """As `jaxqc.config.DataConfig.range`."""
+    """Values of black and white in images of more than 8 bits, such as 0,4095; () goes by the files."""
 
 
 @dataclass(frozen=True)

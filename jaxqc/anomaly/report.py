@@ -14,6 +14,7 @@ from jaxqc.data.open import layout_of, open_data
 from jaxqc.data.readers import Reader
 from jaxqc.errors import UserError, suggest
 from jaxqc.fields import range_of
+from jaxqc.training.counting import Count, count_misses, kept_in
 from jaxqc.training.record import data_digest, evaluation_place
 
 
@@ -28,6 +29,7 @@ def evaluate(
     worst: int = 10,
     progress: bool = True,
     layout: str | Reader | None = None,
+    count: Count | None = None,
 ) -> AnomalyEvaluation:
     """Measures a fitted detector, and writes the result below `out` where it is given.
 
@@ -38,6 +40,7 @@ def evaluate(
       split: `test` is the data's test split (`val` where there is none, every sample where no sample has a split),
         `train` the normal images that were fitted, `all` every sample.
       size: None, or the one that the detector was fitted at. worst: number of wrong decisions to draw.
+      count: counts misses and false alarms, which are kept in `run`.
 
     Raises:
       UserError: no such data, an unknown split, another size, or not one sample that can be measured.
@@ -62,6 +65,11 @@ def evaluate(
         raise UserError(f"split: {split!r}{suggest(split, ('test', 'train', 'all'))}")
     place = evaluation_place(out, run, split, data=where or data.name)
     result = evaluate_detector(model, part, split, progress)
+    fitted, held_out = _used(data, model)
+    where_from = f"{data.name}, split {split}"
+    misses = count_misses(count, result.images, where_from, trained=fitted, tuned=held_out)
+    misses = kept_in(run, misses, data.name, split, result.measured, result.metrics)
+    result = replace(result, misses=misses)
     account = replace(account, left_out={**account.left_out, **result.coverage.left_out})
     with place() as folder:
         result = replace(result, folder=folder, coverage=account, about={"data": where, **result.about})
@@ -89,10 +97,16 @@ def _tested(data: Dataset, model: AnomalyModel) -> Dataset:
 
 def _fitted(data: Dataset, model: AnomalyModel) -> bool:
     """True where good images alone are those of the fit, by their ids."""
-    if good_alone(data) is data:
-        return False
+    return good_alone(data) is not data and bool(_used(data, model)[0])
+
+
+def _used(data: Dataset, model: AnomalyModel) -> tuple[frozenset[Path], frozenset[Path]]:
+    """The images that were fitted, by the data's ids, and those that chose the thresholds; none of other data."""
     try:
-        fitted = divide(data, model.config.data, model.config.seed)[0].fit
+        parts, labelled = divide(data, model.config.data, model.config.seed)
     except UserError:  # too few of them to have been fitted
-        return False
-    return data_digest(fitted) == model.meta.get("data_digest")
+        return frozenset(), frozenset()
+    if data_digest(parts.fit) != model.meta.get("data_digest"):
+        return frozenset(), frozenset()
+    chose = (*parts.calibrate.samples, *(labelled.samples if labelled else ()))
+    return frozenset(s.image for s in parts.fit.samples), frozenset(s.image for s in chose)

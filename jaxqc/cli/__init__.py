@@ -58,6 +58,7 @@ VERBS: dict[str, Verb] = {
     "ledger import-outcomes": ledger.import_outcomes,
     "ledger outcomes": ledger.outcomes,
     "ledger lots": ledger.lots,
+    "ledger report": ledger.report,
     "ledger export": ledger.export,
     "export": export,
 }
@@ -115,16 +116,18 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     make = getattr(VERBS.get(name), "kinds", None)
     if name in parsers:
         made = make() if make else ()
-        kinds = {type(recipe).__name__: fields_of(recipe) for recipe in made}
-        flags = [flag for fields in kinds.values() for flag in recipe_flags(fields)]
+        kinds = {type(recipe).__name__: (recipe, fields_of(recipe)) for recipe in made}
+        flags = [flag for _, fields in kinds.values() for flag in recipe_flags(fields)]
         parsers[name].check_flags(argv, [*flags, *(flag for recipe in made for flag in choice_flags(recipe))])
         known: set[str] = set()
-        for kind, fields in kinds.items():
+        asked = not {"-h", "--help"}.isdisjoint(argv)
+        for kind, (recipe, fields) in kinds.items() if asked else ():
             new = [field for field in fields if field[0] not in known]
             also = f"\nA recipe of kind {kind} also has, and has its own defaults:\n" if known else ""
-            parsers[name].epilog = f"{parsers[name].epilog}{also}{shown(new)}"
+            parsers[name].epilog = f"{parsers[name].epilog}{also}{shown(recipe, new)}"
             known |= {field[0] for field in fields}
-        parsers[name].epilog = "".join([str(parsers[name].epilog or ""), *map(shown_choices, made)])
+        texts = map(shown_choices, made) if asked else ()
+        parsers[name].epilog = "".join([str(parsers[name].epilog or ""), *texts])
     else:
         parser.check_flags(argv[:1])
     args, rest = parser.parse_known_args(argv)

@@ -43,6 +43,10 @@ def add(verbs: Any) -> Parser:
     sizes = "segmentation: compare mean IoU and speed at these long sides with the first"
     parser.add_argument("--sizes", type=int, nargs="+", default=[], metavar="PIXELS", help=sizes)
     add_window(parser)
+    rules = "rules of the inspections for which misses and false alarms are counted (default: the usual ones)"
+    parser.add_argument("--rules", default=None, metavar="FILE", help=rules)
+    threshold = "threshold of the map in those inspections, in (0, 1] (default: the model's own)"
+    parser.add_argument("--threshold", type=float, default=None, metavar="T", help=threshold)
     parser.add_argument("--worst", type=int, default=10, metavar="N", help="how many worst cases to draw")
     add_use(parser, "metrics, scores and pictures (default: CHECKPOINT/evaluation-PROTOCOL-SPLIT)")
     return parser
@@ -74,6 +78,8 @@ def run(args: argparse.Namespace) -> int:
         splits=args.splits,
         window=args.window or None,
         sizes=tuple(args.sizes),
+        rules=args.rules,
+        threshold=args.threshold,
     )
     result.print()
     print(result.closing())

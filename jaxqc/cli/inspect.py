@@ -10,9 +10,12 @@ from jaxqc.cli.shared import add_checkpoint, add_quiet, load_model, unreadable, 
 EXAMPLES = """\
   jaxqc inspect --checkpoint runs/first --images DIR --out inspected
   jaxqc inspect --checkpoint runs/tiles --images lots.csv --out inspected --rules rules.py --mm-per-pixel .05
+  jaxqc inspect --checkpoint runs/first --images DIR --out inspected --piece '^([^_]+)_'
 A manifest (.csv, .tsv, .txt, .parquet) has the columns `image` and `lot`, and any of `supplier`, `product`, `line`,
-`machine` and `time`; further ones are kept. In a folder, a subfolder is a lot. The same command again goes on where it
-ended. Warnings, such as times that were not read, are printed at the end, a line a kind.
+`machine`, `time` and `piece`; further ones are kept. In a folder, a subfolder is a lot. Views of one piece have the
+same `piece`, by the column or by --piece: 17_top.png and 17_side.png are views of piece 17 above. Pieces are counted,
+each by its worst view. The same command again goes on where it ended. Warnings, such as times that were not read, are
+printed at the end, a line a kind.
 Exit code 1: done, but some files could not be inspected; OUT/problems.csv has them with the reasons.
 A corrected manifest moves its images to the lots that it names; a picture may lie in several lots.
 """
@@ -26,6 +29,8 @@ def add(verbs: Any) -> Parser:
     add = parser.add_argument
     add("--images", required=True, metavar="DIR", help="folder, manifest or one image")
     add("--out", required=True, metavar="DIR", help="folder of the results")
+    rule = "regular expression on file names: its group 1, or all it matches, is the piece's id within its lot"
+    add("--piece", metavar="REGEX", help=f"{rule}; with a / in it, on paths")
     add("--rules", metavar="FILE", help="rules of inspection, a .py file (it is run: it is code)")
     add("--ledger", metavar="FILE", help="SQLite file or postgresql://user@host/database (default: OUT/ledger.sqlite)")
     add("--mm-per-pixel", type=float, metavar="X", help="scale of the images: lengths in mm too")
@@ -53,6 +58,7 @@ def run(args: argparse.Namespace) -> int:
         args.out,
         rules=rules,
         ledger=args.ledger,
+        piece=args.piece,
         mm_per_pixel=args.mm_per_pixel,
         threshold=args.threshold,
         devices=args.devices,
@@ -68,6 +74,10 @@ def run(args: argparse.Namespace) -> int:
     if found.corrected:
         print(f"{found.corrected} images lay in another lot, or were described otherwise, before: corrected;"
               f" {found.out / 'problems.csv'} has them")  # fmt: skip
+    for line in found.incomplete[:SHOWN]:
+        print(f"note: lot {line}", file=sys.stderr)
+    if len(found.incomplete) > SHOWN:
+        print(f"note: {len(found.incomplete) - SHOWN} more lots are incomplete; the report has all", file=sys.stderr)
     for lot in found.empty[:SHOWN]:
         print(f"note: of lot {printable(lot)!r} no image could be inspected", file=sys.stderr)
     if len(found.empty) > SHOWN:

@@ -2,15 +2,16 @@
 
 import argparse
 import sys
+import textwrap
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 from jaxqc.cli.parser import Parser
 from jaxqc.cli.shared import add_quiet
 from jaxqc.errors import UserError
-from jaxqc.fields import choices, leaves
+from jaxqc.fields import choices, doc_of, leaves
 
 Field = tuple[str, Any, Any]
 """Dotted name, type and value of a recipe's field."""
@@ -39,12 +40,19 @@ def start(args: argparse.Namespace) -> tuple[str, bool, Callable[[str], None] | 
     return out, main_process, (lambda text: print(text, file=sys.stderr)) if main_process else None
 
 
-def shown(fields: Sequence[Field]) -> str:
-    """A recipe's fields with their defaults, for the help."""
-    rows = [(f"--{name.replace('_', '-')}", value) for name, _, value in fields]
-    shown = [f"  {flag:30} {_text(value)}{' (a switch)' if isinstance(value, bool) else ''}" for flag, value in rows]
-    phases = [f"  {'--phases':30} a JSON list that replaces the whole schedule"] * _has_phases(fields)
-    return "\n".join([*shown, *phases])
+def shown(recipe: Any, fields: Sequence[Field], prefix: str = "") -> str:
+    """A recipe's fields with their defaults and what they are, for the help.
+
+    prefix: the beginning of the fields' names that is not the recipe's.
+    """
+    lines: list[str] = []
+    for name, kind, value in fields:
+        lines.append(f"  --{name.replace('_', '-')}  {_values(value)}")
+        of = f" One of {', '.join(map(str, get_args(kind)))}." if get_origin(kind) is Literal else ""
+        lines += _below(doc_of(recipe, name.removeprefix(prefix)) + of)
+    if _has_phases(fields):
+        lines += ["  --phases  JSON", *_below("A list of phases that replaces the whole schedule.")]
+    return "\n".join(lines)
 
 
 def fields_of(recipe: Any) -> list[Field]:
@@ -57,10 +65,10 @@ def shown_choices(recipe: Any) -> str:
     """For the help: the classes that such fields may have, each with its own fields and defaults."""
     lines: list[str] = []
     for field, choice in choices(type(recipe)).items():
-        what = f"another {choice.kind[:-1]}, with its defaults; --{field}.FIELD changes them"
-        lines.append(f"  {f'--{choice.flag} NAME':30} {what}")
+        what = f"Another {choice.kind[:-1]}, with its defaults; --{field}.FIELD changes them."
+        lines += [f"  --{choice.flag}  NAME", *_below(what)]
         for name, kind in choice.own.items():
-            lines += [f"  {name}:", shown(list(leaves(kind(), f"{field}.")))]
+            lines += [f"  {name}:", shown(kind(), list(leaves(kind(), f"{field}.")), f"{field}.")]
     return "\n".join(["", *lines]) if lines else ""
 
 
@@ -78,8 +86,17 @@ def recipe_flags(fields: Sequence[Field]) -> list[str]:
     return [f"--{name}" for name in [*names, *switched_off, *["phases"] * _has_phases(fields)]]
 
 
-def _text(value: Any) -> str:
-    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+def _values(value: Any) -> str:
+    """A field's default."""
+    if isinstance(value, bool):
+        return f"a switch, {'on' if value else 'off'} unless given"
+    text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    return f"(default: {text or 'empty'})"
+
+
+def _below(text: str) -> list[str]:
+    """Lines below a flag, for terminals of 80 columns."""
+    return textwrap.wrap(text, 79, initial_indent=" " * 6, subsequent_indent=" " * 6, break_on_hyphens=False)
 
 
 def _has_phases(fields: Sequence[Field]) -> bool:

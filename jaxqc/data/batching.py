@@ -1,17 +1,62 @@
 """A model's input from what callers hand over: uint8 images in any common form as stacks, batches of few sizes."""
 
+import os
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+import PIL.Image
 from jaxtyping import UInt8
 
 from jaxqc.errors import UserError
 
-Images = UInt8[np.ndarray, "n h w c"] | UInt8[np.ndarray, "n h w"] | UInt8[np.ndarray, "h w"] | Sequence[np.ndarray]
-"""c = 1 or 3; an array with 3 axes is one image where the last is 1 or 3 long, else n grey ones."""
+Images = (
+    UInt8[np.ndarray, "n h w c"]
+    | UInt8[np.ndarray, "n h w"]
+    | UInt8[np.ndarray, "h w"]
+    | str
+    | os.PathLike
+    | PIL.Image.Image
+    | Sequence[Any]
+)
+"""uint8 [n h w c] (c = 1 or 3), grey [n h w], one image [h w] or [h w c], a path, an image of PIL's, or a list of such.
+
+An array with 3 axes is one image where the last is 1 or 3 long, else n grey ones."""
 
 MAX_PIXELS = 2**26
 """Most input pixels in one device batch: 16 images of 2,048 x 2,048 are cut into smaller batches."""
+
+
+def as_arrays(images: Any, span: tuple[float, float] | None = None) -> Any:
+    """Arrays of what callers hand over, one image or a list: files are read and PIL's images taken as files are.
+
+    span: the values that mean black and white in images of more than 8 bits; None goes by the file.
+
+    Raises:
+      UserError: a file that cannot be read, or a thing that is no image.
+
+    Examples:
+      >>> from PIL import Image
+      >>> Image.new("L", (3, 2)).save("grey.png")
+      >>> [array.shape for array in as_arrays(["grey.png", Image.new("RGB", (5, 4)), np.zeros((2, 2), np.uint8)])]
+      [(2, 3, 1), (4, 5, 3), (2, 2)]
+    """
+    if isinstance(images, list | tuple):
+        return [_array(image, f"images[{i}]", span) for i, image in enumerate(images)]
+    return _array(images, "images", span)
+
+
+def _array(image: Any, name: str, span: tuple[float, float] | None) -> np.ndarray:
+    from jaxqc.data.decode import from_pil, read_image
+
+    if isinstance(image, str | os.PathLike):
+        return read_image(Path(image), span=span)
+    if isinstance(image, PIL.Image.Image):
+        return from_pil(image, name, span)
+    if not hasattr(image, "__array__") and not isinstance(image, list | tuple):
+        raise UserError(f"{name}: {type(image).__name__} is no image; give a uint8 array, a path, or an image of PIL's")
+    return np.asarray(image)
 
 
 def stack_of(images: np.ndarray) -> tuple[UInt8[np.ndarray, "n h w c"], bool]:
@@ -26,14 +71,13 @@ def stack_of(images: np.ndarray) -> tuple[UInt8[np.ndarray, "n h w c"], bool]:
       ((1, 8, 8, 1), True)
     """
     if images.dtype != np.uint8:
-        raise UserError(f"images: dtype {images.dtype}, not uint8; give pixels from 0 to 255 (astype(np.uint8))")
+        way = "multiply by 255, round, and" if images.dtype.kind == "f" and images.max(initial=0) <= 1 else "then"
+        raise UserError(f"images: dtype {images.dtype}, not uint8; give pixels from 0 to 255 ({way} astype(np.uint8))")
+    if images.ndim in (3, 4) and images.shape[-1] == 4:
+        raise UserError(f"images: shape {images.shape} looks like RGBA; drop alpha (images[..., :3])")
     single = images.ndim == 2 or (images.ndim == 3 and images.shape[-1] in (1, 3))
-    if images.ndim == 2:
+    if images.ndim == 2 or (images.ndim == 3 and not single):
         images = images[..., None]
-    elif images.ndim == 3 and not single:
-        images = images[..., None]
-        if images.shape[2] == 4:
-            raise UserError(f"images: shape {images.shape[:3]} looks like RGBA; drop alpha (image[..., :3])")
     images = images[None] if single else images
     if images.ndim != 4 or images.shape[-1] not in (1, 3) or 0 in images.shape[1:]:
         raise UserError(f"images: shape {images.shape} is neither [n h w 1 or 3], [n h w], [h w] nor [h w 1 or 3]")

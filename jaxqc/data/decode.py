@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8, UInt16
-from PIL import Image
+from PIL import Image, ImageOps
 from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
@@ -16,7 +16,7 @@ from jaxqc.data.deep import EXTRA_SAMPLES, is_deep, read_png, read_tiff, remarks
 from jaxqc.data.mask_files import binary_indices, lossy, palette_colors
 from jaxqc.data.opening import DECODERS as DECODERS
 from jaxqc.data.opening import EXTENSIONS as EXTENSIONS
-from jaxqc.data.opening import MAX_PIXELS, File, first_tags, loaded, mended, opened, regular
+from jaxqc.data.opening import MAX_PIXELS, File, first_tags, loaded, mended, opened, refuse_further, regular
 from jaxqc.data.problems import printable
 from jaxqc.data.stored import Decoded, Range, Stored, over_black, scaled
 from jaxqc.errors import UserError
@@ -194,6 +194,20 @@ def read_values(path: str | Path, max_pixels: int = MAX_PIXELS) -> tuple[np.ndar
     if stored.values.dtype.kind != "f" and stored.values.ndim == 2:
         return _whole_numbers(stored.values, name), shown
     return _eight_bits(stored, name), shown
+
+
+def from_pil(image: Image.Image, name: str = "image", span: Range | None = None) -> UInt8[np.ndarray, "h w c"]:
+    """An image of PIL's as `read_image` gives it of a file: upright, over black, one channel where it is grey.
+
+    Raises:
+      UserError: values without a range, or further frames; named `name`.
+
+    Examples:
+      >>> from_pil(Image.new("RGBA", (3, 2), (200, 100, 0, 0))).tolist()[0][0]
+      [0, 0, 0]
+    """
+    refuse_further(name, getattr(image, "n_frames", 1), "frames")
+    return scaled(Stored(_channels(ImageOps.exif_transpose(image), name)), span, name).pixels
 
 
 def values_of(path: str | Path, max_pixels: int = MAX_PIXELS, numbers: Numbers = lambda image: None) -> Stored:

@@ -8,7 +8,8 @@ import numpy as np
 from jax import export as jax_export
 from jaxtyping import UInt8
 
-from jaxqc.data.batching import MAX_PIXELS, Images, one_of, pad_to, power, stack_of
+from jaxqc.data.batching import MAX_PIXELS, Images, as_arrays, one_of, pad_to, power, stack_of
+from jaxqc.data.depth import range_of_model
 from jaxqc.data.problems import printable
 from jaxqc.data.resizing import resize_image, resize_map
 from jaxqc.errors import UserError
@@ -70,8 +71,8 @@ class Exported:
         outputs that are named.
 
         Args:
-          images: uint8 [n h w c] (c = 1 or 3), grey [n h w], one image [h w] or [h w c], or a list of images. An array
-            with 3 axes is one image where the last is 1 or 3 long, else n grey ones.
+          images: uint8 [n h w c] (c = 1 or 3), grey [n h w], one image [h w] or [h w c], a path, an image of PIL's, or
+            a list of such. An array with 3 axes is one image where the last is 1 or 3 long, else n grey ones.
           size: None: the graph has the network's input size in it.
           outputs: names of `self.outputs` (`meta["outputs"]` has their meanings, shapes and dtypes).
           classes: short for the default output and `class`, as a pair.
@@ -95,11 +96,12 @@ class Exported:
 
     def predict_full(self, images: Images) -> dict[str, Any]:
         """`predict` with all outputs that the graph has."""
-        if not isinstance(images, list | tuple):
-            stack, single = stack_of(np.asarray(images))
+        handed: Any = as_arrays(images, range_of_model(self))
+        if not isinstance(handed, list):
+            stack, single = stack_of(handed)
             found = self._stack(stack)
             return {name: value[0] for name, value in found.items()} if single else found
-        stacks = [one_of(np.asarray(image), i) for i, image in enumerate(images)]
+        stacks = [one_of(image, i) for i, image in enumerate(handed)]
         if not stacks:
             none = self._stack(np.zeros((0, self.height or 1, self.width or 1, 1), np.uint8))
             return {name: values if name in OF_IMAGE else [] for name, values in none.items()}

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar, get_args
 
 from jaxqc.errors import UserError, suggest
+from jaxqc.inspection.stamps import unstamped
 
 Verdict = Literal["pass", "review", "reject"]
 Grade = Literal["A", "B", "C", "D"]
@@ -29,27 +30,31 @@ class Defect:
     """One connected region of an image's decided mask."""
 
     class_name: str
+    """Name of its class; `defect` where the model knows none."""
     probability: float
-    """The model's, in [0, 1], that the defect is of this class."""
+    """Sureness of the class, in [0, 1]; 1 where the model knows only one."""
     box: tuple[int, int, int, int]
-    """(x0, y0, x1, y1), half-open."""
+    """Smallest upright box (x0, y0, x1, y1), half-open."""
     centroid: tuple[float, float]
-    """(x, y)"""
+    """Centre of gravity (x, y)."""
     area: int
-    """Pixels."""
+    """Area in pixels."""
     length: float
     """Longer side of the smallest rectangle, turned any way, that holds all its pixels; in pixels."""
     width: float
-    """The shorter side."""
+    """The shorter side of that rectangle, in pixels."""
     mean_score: float
     """Mean of the map over the defect's pixels, in [0, 1]."""
     peak_score: float
+    """Largest value of the map over the defect's pixels, in [0, 1]."""
     polygon: tuple[tuple[float, float], ...]
     """Outline (x, y), open (the last point is not the first again), simplified; holes are not recorded."""
     area_mm2: float | None = None
+    """Area in square millimetres; null where the image's scale is not known."""
     length_mm: float | None = None
+    """Length in millimetres; null without a scale."""
     width_mm: float | None = None
-    """None where the image's scale is not known."""
+    """Width in millimetres; null without a scale."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -74,11 +79,13 @@ class Finding:
     sha256: str
     """Digest of the image file's bytes, 64 hexadecimal digits."""
     height: int
+    """Height of the image in pixels."""
     width: int
-    """Pixels."""
+    """Width of the image in pixels."""
     verdict: Verdict
+    """The verdict on the image."""
     score: float
-    """The image's, in the model's own unit; higher is more defective."""
+    """Score of the image, in the model's own unit; higher is more defective."""
     area_ratio: float
     """Defective pixels over all pixels."""
     count: int
@@ -86,7 +93,7 @@ class Finding:
     density: float
     """Defects per 10^4 pixels."""
     severity: float
-    """q in [0, 1] (`grading.severity`)."""
+    """Severity q in [0, 1] (`grading.severity`)."""
     composition: Mapping[str, int] = field(default_factory=dict)
     """Number of defects by class name, all of them: the values add up to `count`."""
     class_area: Mapping[str, int] = field(default_factory=dict)
@@ -94,8 +101,9 @@ class Finding:
     defects: tuple[Defect, ...] = ()
     """The kept ones, largest first."""
     mm_per_pixel: float | None = None
+    """Scale of the image; null where it is not known."""
     density_m2: float | None = None
-    """Defects per square metre; None without a scale."""
+    """Defects per square metre; null without a scale."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -106,8 +114,9 @@ class Finding:
         """Inverse of `to_dict`.
 
         Raises:
-          UserError: a key is missing or unknown, or the verdict is none.
+          UserError: a key is missing or unknown, the verdict is none, or a later version.
         """
+        values = unstamped(values)
         _one_of(values, "verdict", VERDICTS)
         return _build(cls, values, composition=dict, class_area=dict,
                       defects=lambda rows: tuple(Defect.from_dict(row) for row in rows))  # fmt: skip
@@ -118,10 +127,13 @@ class Share:
     """A lot's defective share, corrected for the model's misses and false alarms, with its interval."""
 
     estimate: float
+    """Best estimate of the share, in [0, 1]."""
     low: float
+    """Lower limit of its interval."""
     high: float
+    """Upper limit of its interval."""
     origin: str
-    """As `jaxqc.error_rates.ErrorRates.origin`."""
+    """Origin of the model's measured misses (`jaxqc.error_rates.ORIGINS`)."""
 
 
 @dataclass(frozen=True)
@@ -129,6 +141,7 @@ class Decision:
     """The decision on a lot that costs least."""
 
     action: Action
+    """The action to take."""
     more: int
     """Pieces that people should look at first; 0 unless `action` is `review`."""
     cost: Mapping[str, float]
@@ -139,32 +152,44 @@ class Decision:
 
 @dataclass(frozen=True)
 class LotFinding:
-    """The figures of a lot's images (`grading.grade_lot`)."""
+    """The figures of a lot's pieces and images (`grading.lot_figures`)."""
 
     lot: str
+    """Name of the lot."""
     images: int
-    defective: int
-    """Images that the rules count as defective."""
+    """Pictures of the lot that were inspected, each once."""
+    defective: float
+    """Pieces rejected, and those that wait for review by their weight (`LotRules.review_weight`)."""
     fraction: float
+    """Share of pieces so counted, not corrected for misses."""
     low: float
+    """Lower limit of that share's Clopper–Pearson interval."""
     high: float
-    """Defective share and its Clopper–Pearson interval."""
+    """Upper limit of that share's Clopper–Pearson interval."""
     confidence: float
+    """Confidence of the intervals."""
     mean_area_ratio: float
+    """Mean over images of defective pixels over all."""
     p95_area_ratio: float
+    """95th percentile over images of defective pixels over all."""
     mean_density: float
+    """Mean over images of defects per 10^4 pixels."""
     quality: float
-    """Q = 100 (1 - mean severity)"""
+    """Q = 100 (1 - mean severity of the pieces): a description; no grade comes from it."""
     severe: float
-    """Share of images above the rules' severe q."""
+    """Share of pieces not passed whose worst view's q is above the rules' severe one."""
     grade: Grade
+    """Grade of the lot by the rules."""
     risk: Risk
+    """Risk of the lot by the rules."""
     verdicts: Mapping[str, int] = field(default_factory=dict)
-    """Images by verdict, all three named."""
+    """Pieces by verdict, all three named."""
     composition: Mapping[str, int] = field(default_factory=dict)
     """Defects by class name."""
     supplier: str = ""
+    """Supplier that the manifest names."""
     product: str = ""
+    """Product that the manifest names."""
     pieces: int = 0
     """Pieces that its images show; what is counted in shares, intervals, plans and charts."""
     rejected: int = 0
@@ -172,8 +197,9 @@ class LotFinding:
     waiting: int = 0
     """Pieces that wait for people's review."""
     share: Share | None = None
-    """None where the model's misses have not been measured."""
+    """Defective share corrected for misses and false alarms; null where the model's misses have not been measured."""
     decision: Decision | None = None
+    """The decision that costs least."""
     reasons: tuple[str, ...] = ()
     """Rules that decided grade and risk, in words."""
     copies: int = 0
@@ -188,8 +214,9 @@ class LotFinding:
         """Inverse of `to_dict`.
 
         Raises:
-          UserError: a key is missing or unknown, or grade or risk is none.
+          UserError: a key is missing or unknown, grade or risk is none, or a later version.
         """
+        values = unstamped(values)
         _one_of(values, "grade", GRADES)
         _one_of(values, "risk", RISKS)
         return _build(cls, values, verdicts=dict, composition=dict, reasons=tuple,

@@ -14,10 +14,13 @@ from jaxqc.data.problems import Problem, printable
 from jaxqc.errors import UserError
 from jaxqc.inspection.acceptance.sampling import plan_for
 from jaxqc.inspection.acceptance.suppliers import summarise
+from jaxqc.inspection.ledger.copies import copies
+from jaxqc.inspection.ledger.listings import listings
 from jaxqc.inspection.ledger.queries import lot_findings, supplier_rows
 from jaxqc.inspection.ledger.rows import storable
 from jaxqc.inspection.ledger.store import open_ledger
 from jaxqc.inspection.manifest import Delivery, read_manifest
+from jaxqc.inspection.piece_rule import piece_count, with_pieces
 from jaxqc.inspection.report.acceptance import AQL
 from jaxqc.inspection.report.gallery import Gallery
 from jaxqc.inspection.report.page import write_report
@@ -50,6 +53,7 @@ def inspect(
     *,
     rules: GradeRules | None = None,
     ledger: str | Path | None = None,
+    piece: str | None = None,
     mm_per_pixel: float | None = None,
     threshold: float | None = None,
     devices: int = 0,
@@ -68,13 +72,15 @@ def inspect(
       images: a manifest (`jaxqc.inspection.manifest`), a folder, or one image.
       out: folder of the results (`jaxqc.inspection.results`).
       rules: None takes the usual ones. ledger: a file or URL; None takes `out / "ledger.sqlite"`.
-      mm_per_pixel: scale of the images; None leaves lengths in mm unknown.
+      piece: a rule on file names that gives the piece of each image (`jaxqc.inspection.piece_rule`); None: the
+        manifest's column alone. mm_per_pixel: scale of the images; None leaves lengths in mm unknown.
       threshold, devices: as `jaxqc.inspection.scorers.make_scorer`.
       worst: pictures that the report has of each lot. aql: of its sampling plans, percent nonconforming.
       note: takes lines worth showing; None prints nothing.
 
     Raises:
-      UserError: manifest, folder, ledger, threshold, scale or AQL are wrong, or `out` is another inspection's.
+      UserError: manifest, folder, rule of pieces, ledger, threshold, scale or AQL are wrong, or `out` is another
+        inspection's.
       SystemExit: 143 after SIGTERM, once the batches in flight are kept.
     """
     out, rules, note = Path(out), rules or GradeRules(), note or (lambda text: None)
@@ -85,7 +91,8 @@ def inspect(
         raise UserError(f"--worst: {worst} must be 1 or more")
     plan_for(1000, aql)  # refuses an AQL that the standard does not have now rather than at the end
     manifest = _without_pictures(read_manifest(images, _own(Path(images), out)), out)
-    scorer = make_scorer(model, threshold, devices)
+    manifest = manifest if piece is None else with_pieces(manifest, piece)
+    scorer = make_scorer(model, threshold, devices, rules, note)
     rules.check_classes(scorer.classes, "rules")
     info = info_of(scorer, rules, mm_per_pixel)
     mine = claim_of(LEDGER if ledger is None else _name(ledger), info)
@@ -94,11 +101,14 @@ def inspect(
         check_claim(out, mine)
         kept = stack.enter_context(open_ledger(out / LEDGER if ledger is None else ledger, note=note))
         claim(out, mine)
+        kept.refresh(info)
         findings = stack.enter_context(Findings(out / "findings.jsonl", kept, info.digest))
         problems = stack.enter_context(Problems(out / "problems.csv"))
         for problem in manifest.problems:
             problems.add(problem)
         note(f"{scorer.name} {info.digest[:12]}, threshold {scorer.threshold:.4g} ({scorer.how})")
+        if shown := piece_count(manifest.items):
+            note(shown)
         for line in dark_values([item.image for item in manifest.items], scorer.span):
             problems.add(Problem(printable(images), "dark-values", line, "warning"))
             note(line)
@@ -111,6 +121,7 @@ def inspect(
                         root=_root(Path(images)))  # fmt: skip
         stream.run(manifest.items)
         if not stop.asked():
+            kept.leave_out(printable(os.path.abspath(images)), (*manifest.left_out, *stream.left_out))
             return _finish(stream, manifest, out, aql)
     note(f"SIGTERM: {stream.new} images were kept in {kept.name}; the same command goes on from there")
     raise SystemExit(143)
@@ -118,14 +129,24 @@ def inspect(
 
 def _finish(stream: Stream, manifest: Delivery, out: Path, aql: float) -> Inspection:
     """Lots, suppliers and the files at the end."""
-    names = {storable(lot).strip() for lot in (*manifest.lots, *(item.lot for item in manifest.items))}
+    names = {storable(lot).strip() for lot in manifest.lots}.union(*stream.guesses.values())
     ledger, rules, digest = stream.ledger, stream.rules, stream.info.digest
-    lots = tuple((lot, figures) for lot, figures in lot_findings(ledger, rules, digest) if lot.name in names)
+    lots = tuple((lot, figures) for lot, figures in lot_findings(ledger, rules, digest, aql) if lot.name in names)
     suppliers = tuple(summarise(supplier_rows(lot_findings(ledger, rules))))
     problems, there = stream.problems, {lot.name for lot, _ in lots}
+    for copy in copies(ledger, digest):
+        if not names.isdisjoint(copy.by_lot()):
+            where = printable(copy.places[0].image)
+            problems.add(Problem(where, "copied-photo" if copy.alarm else "copy", copy.words(), "warning"))
+    incomplete = tuple(
+        f"{printable(name)!r}: {one.words()}"
+        for name, one in listings(ledger).items()
+        if name in there and not one.complete
+    )
     found = Inspection(out, ledger.name, stream.info, stream.new, stream.known, problems.errors,
                        tuple(problems.first), lots, suppliers, stream.progress.rate, warnings=problems.summary(),
-                       corrected=stream.corrected, empty=tuple(sorted(names - there)))  # fmt: skip
+                       corrected=stream.corrected, empty=tuple(sorted(names - there - {*stream.guesses})),
+                       incomplete=incomplete)  # fmt: skip
     write_results(found, rules)
     write_report(ledger, stream.gallery, out / REPORT, rules=rules, model=digest, title=manifest.name, aql=aql)
     return found

@@ -9,7 +9,9 @@
 | line     | no     | production line                                                    |
 | machine  | no     | machine                                                            |
 | time     | no     | ISO 8601, such as 2026-11-21T08:30; without a zone it is UTC       |
+| piece    | no     | id of the piece within its lot; its views have the same one        |
 
+Pieces are what is counted; an image without the column is a piece of its own (or see `jaxqc.inspection.piece_rule`).
 Further columns are kept as text. What else is taken in a table: `jaxqc.data.tables`. In a plain folder, the images of a
 subfolder are a lot by its name, and those that lie in the folder itself by the folder's.
 """
@@ -20,7 +22,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from jaxqc.data.problems import Problem, one_line, printable, seen_alike
 from jaxqc.data.readers import folder
@@ -29,11 +31,13 @@ from jaxqc.data.tables.read import ENDINGS, Table, check_columns, plain_name, re
 from jaxqc.errors import UserError
 
 REQUIRED = ("image", "lot")
-OPTIONAL = ("supplier", "product", "line", "machine", "time")
+OPTIONAL = ("supplier", "product", "line", "machine", "time", "piece")
 KNOWN = (*REQUIRED, *OPTIONAL)
 ORDERS = ("order", "order_id")
 """Further columns that name the order an image's lot went to, for outcomes that name only the order."""
-ALIASES = {"lot_id": "lot"}
+ALIASES = {"lot_id": "lot", "piece_id": "piece"}
+Source = Literal["manifest", "folder"]
+"""A lot's origin: a row that names it, or the name of a folder, which is a guess."""
 
 
 @dataclass(frozen=True)
@@ -50,23 +54,44 @@ class Item:
     time: datetime.datetime | None = None
     more: Mapping[str, str] = field(default_factory=dict)
     """The manifest's further columns."""
+    piece: str = ""
+    """Id within the lot; "" = the image is a piece of its own."""
+    source: Source = "manifest"
+    """The origin of `lot`."""
+
+
+class LeftOut(NamedTuple):
+    """An entry of a delivery that is not inspected."""
+
+    path: str
+    """Absolute, of its file; "" where it names none."""
+    image: str
+    """As the delivery names it, or its row."""
+    lot: str
+    """"" where it is not known."""
+    kind: str
+    """As `jaxqc.data.problems.Problem.kind`."""
+    message: str
 
 
 @dataclass(frozen=True)
 class Delivery:
-    """The images that can be tried, in the manifest's order, what is wrong with others, and the further columns.
-
-    lots: also those of rows that are left out.
-    """
+    """The images that can be tried, in the manifest's order, what is wrong with others, and the further columns."""
 
     name: str
     items: tuple[Item, ...]
     problems: tuple[Problem, ...] = ()
     columns: tuple[str, ...] = ()
-    lots: frozenset[str] = frozenset()
+    left_out: tuple[LeftOut, ...] = ()
+    """An entry for each problem that is an error."""
 
     def __len__(self) -> int:
         return len(self.items)
+
+    @property
+    def lots(self) -> frozenset[str]:
+        """Names of its lots, also of those that have only entries that are left out."""
+        return frozenset((*(item.lot for item in self.items), *(one.lot for one in self.left_out if one.lot)))
 
 
 def read_manifest(path: str | Path, without: Sequence[Path] = ()) -> Delivery:
@@ -74,7 +99,8 @@ def read_manifest(path: str | Path, without: Sequence[Path] = ()) -> Delivery:
 
     A row is left out, and its problem listed, where it is malformed, its file is absent, its image stood before, or its
     lot stood before with another supplier or product. A time that cannot be read is listed as a warning and left out.
-    Of a folder, every entry is an item or part of a problem, but for those in the resolved folders `without`.
+    Piece ids that stand in several lots are one warning. Of a folder, every entry is an item or part of a problem, but
+    for those in the resolved folders `without`.
 
     Raises:
       UserError: nothing there, a file of another kind, an unreadable or empty one, or a required column is missing.
@@ -92,24 +118,32 @@ def read_manifest(path: str | Path, without: Sequence[Path] = ()) -> Delivery:
     table = read_table(path, KNOWN, ALIASES)
     check_columns(table, REQUIRED, KNOWN)
     more = _further(table)
-    ids = ("lot", "supplier", "product", "line", "machine", *(c for c in more if plain_name(c) in ORDERS))
+    ids = ("lot", "supplier", "product", "line", "machine", "piece", *(c for c in more if plain_name(c) in ORDERS))
     table = whole_ids(emptied(table, (*ids, "time", "image")), ids)
-    items, problems, lots = _check(path, table, more)
+    items, problems, left_out = _check(path, table, more)
     notes = [Problem(name, "table", note, "warning") for note in table.notes]
-    problems = [*notes, *_misspelt(table, more), *problems]
+    problems = [*notes, *_misspelt(table, more), *problems, *_in_several_lots(name, items)]
     if not items and not any(p.severity == "error" for p in problems):
         raise UserError(f"{name}: no rows below the header; add one line an image")
     # Many are called just manifest.csv; then the folder's name says more.
     stem = path.resolve().parent.name if path.stem.lower() == "manifest" else path.stem
-    return Delivery(printable(stem), tuple(items), tuple(problems), more, lots)
+    return Delivery(printable(stem), tuple(items), tuple(problems), more, tuple(left_out))
 
 
 def _plain(path: Path, without: Sequence[Path]) -> Delivery:
     found, problems = folder.scan(path, without)
     own = printable(one_line(path.resolve().name))
-    parts = [(s, Path(s.image).relative_to(path).parts if path.is_dir() else (s.image.name,)) for s in found.samples]
-    items = (Item(s.image, s.id, printable(one_line(p[0])) if len(p) > 1 else own) for s, p in parts)
-    return Delivery(found.name, tuple(items), tuple(problems))
+    lot = lambda parts: printable(one_line(parts[0])) if len(parts) > 1 else own
+    inside = lambda image: image.relative_to(path).parts if path.is_dir() else (image.name,)
+    items = (Item(s.image, s.id, lot(inside(s.image)), source="folder") for s in found.samples)
+    # An unreadable folder is a lot by its own name.
+    below = lambda p: (*Path(p.where).parts, *("",) * (p.kind == "unreadable-folder"))
+    left_out = (
+        LeftOut(os.path.abspath(path / p.where), p.where, lot(below(p)), p.kind, p.message)
+        for p in problems
+        if p.severity == "error"
+    )
+    return Delivery(found.name, tuple(items), tuple(problems), left_out=tuple(left_out))
 
 
 def _further(table: Table) -> tuple[str, ...]:
@@ -131,25 +165,41 @@ def _misspelt(table: Table, more: tuple[str, ...]) -> list[Problem]:
     return found
 
 
-def _check(path: Path, table: Table, more: tuple[str, ...]) -> tuple[list[Item], list[Problem], frozenset[str]]:
-    """The images, the problems, and the lots of all rows that are divided as the header is."""
+def _in_several_lots(name: str, items: Sequence[Item]) -> list[Problem]:
+    """A warning where ids of pieces stand in more than one lot."""
+    lots: dict[str, list[str]] = {}
+    for item in items:
+        if item.piece and item.lot not in lots.setdefault(item.piece, []):
+            lots[item.piece].append(item.lot)
+    several = [piece for piece, own in lots.items() if len(own) > 1]
+    if not several:
+        return []
+    first = " and ".join(f"'{lot}'" for lot in lots[several[0]][:2])
+    ids = "piece id stands" if len(several) == 1 else "piece ids stand"
+    message = f"{name}: {len(several)} {ids} in several lots ('{several[0]}' in {first}): a piece in each of them"
+    return [Problem(name, "piece-in-several-lots", f"{message}; if it is one piece, give its views one lot", "warning")]
+
+
+def _check(path: Path, table: Table, more: tuple[str, ...]) -> tuple[list[Item], list[Problem], list[LeftOut]]:
+    """The images, the problems, and the rows that are left out."""
     items: list[Item] = []
-    lots: set[str] = set()
+    left_out: list[LeftOut] = []
     problems: list[Problem] = []
     seen = _Seen({}, {})
     for found, cells in table.records():
         row = {name: cells.get(name, "") for name in (*KNOWN, *more)}
         row["image"] = local_path(path.parent, row["image"])
         row |= {name: one_line(row[name]) for name in row if name in KNOWN[1:] or plain_name(name) in ORDERS}
-        if row["lot"] and not found.fault:
-            lots.add(printable(row["lot"]))
         ident, at = printable(row["image"] or found.where), f"{table.name}: {found.where}"
         image = path.parent / row["image"]
         fault = ("malformed-row", found.fault) if found.fault else _fault(image, row, seen)
         if fault:
             problems.append(Problem(ident, fault[0], f"{at}: {fault[1]}"))
+            # Of a row that is not divided as the header is, no cell may be what it seems.
+            lot, file = ("", "") if found.fault else (printable(row["lot"]), row["image"] and os.path.abspath(image))
+            left_out.append(LeftOut(file, ident, lot, fault[0], problems[-1].message))
             continue
-        seen.images[os.path.normpath(image)] = found.where
+        seen.images[os.path.normpath(image)] = found.where, row
         first = seen.lots.setdefault(row["lot"], (found.where, row))[1]
         row |= {name: first[name] for name in ("supplier", "product")}  # they look alike
         time = _time(row["time"])
@@ -157,15 +207,15 @@ def _check(path: Path, table: Table, more: tuple[str, ...]) -> tuple[list[Item],
             way = "so it cannot order lots (they go by name then); write it as 2026-11-21T08:30"
             message = f"{at}: time {row['time']!r} is not ISO 8601, {way}"
             problems.append(Problem(ident, "bad-time", message, "warning"))
-        known = {name: row[name] for name in ("lot", "supplier", "product", "line", "machine")}
+        known: dict[str, Any] = {n: row[n] for n in ("lot", "supplier", "product", "line", "machine", "piece")}
         items.append(Item(image, row["image"], **known, time=time, more={name: row[name] for name in more}))
-    return items, problems, frozenset(lots)
+    return items, problems, left_out
 
 
 class _Seen(NamedTuple):
     """The first place of an image, and of a lot, with its row."""
 
-    images: dict[str, str]
+    images: dict[str, tuple[str, dict[str, str]]]
     lots: dict[str, tuple[str, dict[str, str]]]
 
 
@@ -177,9 +227,13 @@ def _fault(image: Path, row: dict[str, str], seen: _Seen) -> tuple[str, str] | N
     for column in REQUIRED:
         if not row[column]:
             return "malformed-row", f"column {column!r} is empty; fill it"
-    before = seen.images.get(os.path.normpath(image))
-    if before:
-        return "duplicate-image", f"image {row['image']!r} already stands on {before}; keep one"
+    if os.path.normpath(image) in seen.images:
+        before, first = seen.images[os.path.normpath(image)]
+        message = f"image {row['image']!r} already stands on {before}"
+        other = (row["lot"], row["piece"]) != (first["lot"], first["piece"])
+        piece = f"piece '{first['piece']}' of " if first["piece"] else ""
+        shown = f" for {piece}lot '{first['lot']}', and a photo shows one piece" if other else ""
+        return "duplicate-image", f"{message}{shown}; keep one"
     if not os.path.isfile(image):
         return "missing-file", f"image: no such file {printable(image)}{path_hint(row['image'])}"
     where, first = seen.lots.get(row["lot"], ("", row))

@@ -9,6 +9,8 @@
 | `suppliers.csv`   | at the end, a line a supplier, the best first                                                  |
 | `report.html`     | at the end, the page for people; `gallery` has its pictures                                    |
 | `summary.json`    | at the end, all of it: the model, the rules, the counts, lots and suppliers                    |
+
+Every line, and the summary, has `schema` and `version` (`jaxqc.inspection.stamps`); in tables they stand last.
 """
 
 import itertools
@@ -27,6 +29,7 @@ from jaxqc.inspection.findings import Finding, LotFinding
 from jaxqc.inspection.ledger.queries import Lot
 from jaxqc.inspection.ledger.store import CHUNK, Ledger, ModelInfo
 from jaxqc.inspection.rules import GradeRules
+from jaxqc.inspection.stamps import STAMP, stamped
 from jaxqc.training.record import environment
 
 LEDGER, GALLERY, REPORT = "ledger.sqlite", "gallery", "report.html"
@@ -41,7 +44,8 @@ class Inspection:
     new: images that this call brought into the ledger; known: those that were there (or were copies of others); bad:
     those that could not be inspected, each with its reason in `out / "problems.csv"`, the first few in `reasons`.
     lots: those of the manifest, by name; suppliers: all of the ledger's, best first. corrected: images that lay in
-    another lot before, or of which something else was said; empty: lots of the manifest without an inspected image.
+    another lot before, or of which something else was said; empty: lots of the manifest without an inspected image;
+    incomplete: a line for each other lot of which not all that was listed is inspected.
     """
 
     out: Path
@@ -58,6 +62,7 @@ class Inspection:
     """A line for each kind of warning: how often, and the first one's words; `problems.csv` has all."""
     corrected: int = 0
     empty: tuple[str, ...] = ()
+    incomplete: tuple[str, ...] = ()
 
     @property
     def report(self) -> Path:
@@ -122,7 +127,10 @@ class Findings:
 
     def add(self, findings: Sequence[Finding], rows: Sequence[Mapping[str, str]]) -> None:
         """Appends a line for each."""
-        lines = [f.to_dict() | {"manifest": dict(row)} for f, row in zip(findings, rows, strict=True)]
+        lines = [
+            stamped("jaxqc-finding", f.to_dict() | {"manifest": dict(row)})
+            for f, row in zip(findings, rows, strict=True)
+        ]
         self._stream.write("".join(json.dumps(line, allow_nan=False) + "\n" for line in lines).encode())
         self._stream.flush()
 
@@ -164,12 +172,12 @@ class Problems:
     def __init__(self, file: Path) -> None:
         self.file, self.errors, self.warnings, self.first = file, 0, 0, list[str]()
         self.warned: dict[str, tuple[int, str]] = {}
-        self._table = TableFile(file, ("image", "kind", "severity", "message"))
+        self._table = TableFile(file, ("image", "kind", "severity", "message", *STAMP))
 
     def add(self, problem: Problem) -> None:
         """Writes and counts one."""
         line = {"image": problem.where, "kind": problem.kind, "severity": problem.severity, "message": problem.message}
-        self._table.put([{name: printable(text) for name, text in line.items()}])
+        self._table.put([_last(stamped("jaxqc-problem", {name: printable(text) for name, text in line.items()}))])
         self.errors += problem.severity == "error"
         self.warnings += problem.severity == "warning"
         if problem.severity == "warning":
@@ -197,15 +205,18 @@ def write_results(found: Inspection, rules: GradeRules) -> None:
     for lot, figures in found.lots:
         own = {"lot": lot.name, "supplier": lot.supplier, "product": lot.product, "line": lot.line}
         rest = {k: v for k, v in figures.to_dict().items() if k not in (*own, "verdicts", "composition")}
-        lots.append({**own, **rest, **figures.verdicts, "composition": json.dumps(dict(figures.composition))})
+        line = {**own, **rest, **figures.verdicts, "composition": json.dumps(dict(figures.composition))}
+        lots.append(_last(stamped("jaxqc-lot", line)))
     _table(found.out / "lots.csv", lots, ("lot", "supplier", "product", "line", "images"))
-    _table(found.out / "suppliers.csv", [asdict(s) for s in found.suppliers], ("supplier", "lots", "inspected"))
+    _table(
+        found.out / "suppliers.csv", [_last(_supplier(s)) for s in found.suppliers], ("supplier", "lots", "inspected")
+    )
     write_text(found.out / "summary.json", json.dumps(to_json(found, rules), indent=1, allow_nan=False) + "\n")
 
 
 def to_json(found: Inspection, rules: GradeRules) -> dict[str, Any]:
     """An inspection as plain values."""
-    return {
+    values = {
         "ledger": found.ledger,
         "model": {"digest": found.model.digest, "name": found.model.name, **found.model.details},
         "rules": asdict(rules),
@@ -214,10 +225,20 @@ def to_json(found: Inspection, rules: GradeRules) -> dict[str, Any]:
         "lots_without_images": list(found.empty),
         "images_per_second": round(found.images_per_second, 2),
         "warnings": list(found.warnings),
-        "lots": [{"line": lot.line, "since": lot.since, **f.to_dict()} for lot, f in found.lots],
-        "suppliers": [asdict(s) for s in found.suppliers],
+        "lots": [stamped("jaxqc-lot", {"line": t.line, "since": t.since, **f.to_dict()}) for t, f in found.lots],
+        "suppliers": [_supplier(s) for s in found.suppliers],
         "made_with": environment(),
     }
+    return stamped("jaxqc-summary", values)
+
+
+def _supplier(supplier: Supplier) -> dict[str, Any]:
+    return stamped("jaxqc-supplier", asdict(supplier))
+
+
+def _last(line: Mapping[str, Any]) -> dict[str, Any]:
+    """With name and version at the end, where they do not stand in the way of people."""
+    return {**{k: v for k, v in line.items() if k not in STAMP}, **{k: line[k] for k in STAMP}}
 
 
 def _table(file: Path, lines: Sequence[Mapping[str, Any]], empty: Sequence[str]) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from jaxqc.config import load_config
 from jaxqc.errors import UserError, suggest
 from jaxqc.fields import check_positive
+from jaxqc.inspection.acceptance.costs import CostRules
 from jaxqc.metrics.regions import OPENING, SMALLEST
 from jaxqc.recipes import find
 
@@ -70,22 +71,37 @@ class VerdictRules:
     reject_classes: tuple[str, ...] = ()
     """Classes of which one defect is enough to reject."""
     review_counts: bool = False
-    """An image to be reviewed counts as defective in its lot; else only a rejected one does."""
+    """A field of older rule files: True is `LotRules.review_weight` 1, False leaves it to that. Kept, as a digest in
+    the ledger covers the fields of this class."""
 
 
 @dataclass(frozen=True)
 class LotRules:
-    """Grade by Q = 100 (1 - mean q): A from `a`, B from `b`, C from `c`, else D; risk by grade and severe images."""
+    """Grade and risk of a lot by its share of defective pieces, and by how sure that share is (`ratings`).
 
-    a: float = 90.0
-    b: float = 75.0
-    c: float = 50.0
+    Grade A: a share of at most `a` is defective and no piece severe. B: at most `b`. C: at most `c`. Else D. The share
+    is corrected for the model's misses and false alarms where they are known, else as counted.
+
+    Risk `low`: grade A or B, no severe piece, the interval's upper end at most `tolerated`, and misses measured on
+    labelled images or by people. `high`: grade D, the interval's lower end above `b`, or too many severe pieces. Else
+    `medium`.
+    """
+
+    a: float = 0.01
+    b: float = 0.04
+    c: float = 0.10
+    tolerated: float = 0.10
+    """Most that the upper end of the defective share's interval may be in a lot of low risk."""
     severe: float = 0.6
-    """An image is severe where its q is above this."""
+    """A piece that is not passed is severe where its worst view's q is above this."""
     severe_share: float = 0.05
-    """Risk is high where more than this share of the images is severe."""
+    """Risk is high, and the grade C at best, where more than this share of the pieces is severe."""
     confidence: float = 0.95
     """Confidence of the interval of the defective share."""
+    review_weight: float = 1.0
+    """Part of a defective piece that one counts which waits for review: 1 until somebody has cleared it."""
+    called_share: float = 0.5
+    """From this share of rejected or waiting pieces on, the grade is C at best and the risk not low: people decide."""
 
 
 @dataclass(frozen=True)
@@ -96,10 +112,12 @@ class GradeRules:
     severity: SeverityRules = field(default_factory=SeverityRules)
     verdict: VerdictRules = field(default_factory=VerdictRules)
     lots: LotRules = field(default_factory=LotRules)
+    costs: CostRules = field(default_factory=CostRules)
 
     def check(self, where: str) -> None:
         """Checks what no single field's type can. Raises UserError."""
         s, v, lots = self.severity, self.verdict, self.lots
+        self.costs.check(where)
         positive = {f"severity.{name}": getattr(s, name) for name in ("area_full", "count_full", "largest_full")}
         positive |= {"defects.smallest": self.defects.smallest, "defects.kept": self.defects.kept}
         check_positive(positive, where)
@@ -111,11 +129,19 @@ class GradeRules:
             raise UserError(f"{where}: severity.weights names class {twice[0]!r} twice; keep one")
         if not v.review <= v.reject <= 1:
             raise UserError(f"{where}: verdict.review={v.review!r}, reject={v.reject!r}; needs review <= reject <= 1")
-        if not 100 >= lots.a > lots.b > lots.c:
-            raise UserError(f"{where}: lots.a={lots.a!r}, b={lots.b!r}, c={lots.c!r}; needs 100 >= a > b > c")
-        for name in ("severe", "severe_share"):
+        if not 0 <= lots.a < lots.b < lots.c <= 1:
+            raise UserError(
+                f"{where}: lots.a={lots.a!r}, b={lots.b!r}, c={lots.c!r}; give the most of the pieces that may be"
+                " defective in grades A, B and C as shares, 0 <= a < b < c <= 1 (usual: 0.01, 0.04, 0.1)"
+            )
+        for name in ("tolerated", "severe", "severe_share", "review_weight", "called_share"):
             if getattr(lots, name) > 1:
                 raise UserError(f"{where}: lots.{name}={getattr(lots, name)!r} is a share; give at most 1")
+        if v.review_counts and lots.review_weight != 1:
+            raise UserError(
+                f"{where}: verdict.review_counts=True is lots.review_weight=1; it is {lots.review_weight!r}: leave"
+                " review_counts out"
+            )
         if not 0 < lots.confidence < 1:
             raise UserError(f"{where}: lots.confidence={lots.confidence!r} must be between 0 and 1")
 

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -20,16 +20,15 @@ from jaxqc.data.batching import MAX_PIXELS
 from jaxqc.data.decode import file_size, pixel_count, read_bytes, read_image
 from jaxqc.data.problems import Problem, printable
 from jaxqc.errors import UserError
-from jaxqc.inspection.acceptance.grading import judge
-from jaxqc.inspection.defects import find_regions
 from jaxqc.inspection.findings import Finding
 from jaxqc.inspection.ledger.rows import check, row_of
 from jaxqc.inspection.ledger.sightings import Correction, Sighting, sighting_of
 from jaxqc.inspection.ledger.store import Ledger, ModelInfo
-from jaxqc.inspection.manifest import Item
+from jaxqc.inspection.manifest import Item, LeftOut
 from jaxqc.inspection.report.gallery import Gallery
 from jaxqc.inspection.results import Findings, Problems
 from jaxqc.inspection.rules import GradeRules
+from jaxqc.inspection.scorers import finding_of
 from jaxqc.progress import Progress
 from jaxqc.scorer import Scored, Scorer
 
@@ -83,6 +82,10 @@ class Stream:
     known: int = 0
     corrected: int = 0
     """Images that lay in another lot before, or of which the delivery says something else now."""
+    left_out: list[LeftOut] = field(default_factory=list)
+    """Images that could not be inspected."""
+    guesses: dict[str, set[str]] = field(default_factory=dict)
+    """Folders' names that were no lots, since a manifest had named others, with these."""
     underway: dict[str, list[Item]] = field(default_factory=dict)
     """Sums of the images between the ledger's answer and the ledger, with the copies that wait for their result."""
     kept: set[str] = field(default_factory=set)
@@ -168,15 +171,13 @@ class Stream:
     def examine(self, line: Line, raw: Any) -> Judged:
         """The scorer's answer → the finding."""
         answer = self.scorer.answer(line.image.shape[0], line.image.shape[1], raw)
-        scored, threshold = answer.scored, self.scorer.threshold
         try:
-            regions = find_regions(scored, threshold, self.rules.defects, self.scorer.classes, self.mm_per_pixel)
-            finding = judge(regions, self.rules, image=line.item.id, sha256=line.sha256, score=answer.score,
-                            called_defective=answer.defective)  # fmt: skip
+            scored, finding = finding_of(self.scorer, self.rules, answer, image=line.item.id, sha256=line.sha256,
+                                         mm_per_pixel=self.mm_per_pixel)  # fmt: skip
             check(finding)
         except UserError as e:
-            return Judged(line, scored, e)
-        return Judged(line, replace(scored, mask=regions.mask), finding)
+            return Judged(line, answer.scored, e)
+        return Judged(line, scored, finding)
 
     def keep(self, batch: Sequence[Judged]) -> None:
         """Keeps a batch, first what stands beside the ledger: a crash may leave too much of that, which the next call
@@ -192,7 +193,9 @@ class Stream:
                 continue
             mask: Any = one.scored.mask
             for lot in dict.fromkeys((item.lot, *(copy.lot for copy in copies))):
-                self.gallery.offer(one.finding, lot, one.line.image, one.scored.map, mask)
+                self.gallery.offer(one.finding, lot, one.line.image, one.scored.map, mask, self.scorer.threshold)
+            if one.finding.verdict == "review":
+                self.gallery.thumbnails.offer(sha256, one.line.image)
             findings.append(one.finding)
             rows.append(row_of(item))
             seen += [sighting_of(each, sha256, self.root) for each in (item, *copies)]
@@ -210,15 +213,25 @@ class Stream:
         self.progress.add(1, passed=True)
 
     def _note_corrected(self, corrections: Sequence[Correction]) -> None:
-        self.corrected += len(corrections)
+        self.corrected += sum(one.made for one in corrections)
         for one in corrections:
-            text = f"{printable(one.image)}: {one.column} was {printable(one.old)!r}, is {printable(one.new)!r} now"
-            self.problems.add(Problem(printable(one.image), "corrected", text, "warning"))
-            if one.column == "lot":
+            image, old, new = printable(one.image), printable(one.old), printable(one.new)
+            kind, text = "corrected", f"{image}: {one.column} was {old!r}, is {new!r} now"
+            if not one.made:
+                kind, text = "kept", f"{image}: {one.column} {old!r} of its manifest stays; its folder says {new!r}"
+            self.problems.add(Problem(image, kind, text, "warning"))
+            if one.column != "lot":
+                continue
+            if one.made:
                 self.gallery.move(one.sha256, one.old, one.new)
+            else:
+                self.guesses.setdefault(one.new, set()).add(one.old)
+                self.gallery.move(one.sha256, one.new, one.old)
 
     def _bad(self, item: Item, kind: str, error: UserError, passed: bool = True) -> None:
         self.problems.add(Problem(printable(item.id), kind, str(error)))
+        path = printable(os.path.abspath(item.image))
+        self.left_out.append(LeftOut(path, printable(item.id), item.lot, kind, str(error)))
         self.progress.add(1, passed=passed)
 
 

@@ -15,11 +15,13 @@ import numpy as np
 from jaxqc.data.batches import by_size, decoded
 from jaxqc.data.coverage import Coverage
 from jaxqc.data.dataset import Dataset, Sample
+from jaxqc.data.labelled import Labelled, whole_images
 from jaxqc.data.load import load_sample
 from jaxqc.errors import UserError
 from jaxqc.metrics import saliency as metrics
 from jaxqc.progress import Progress
 from jaxqc.saliency.model import Model
+from jaxqc.training.counting import Misses
 from jaxqc.training.record import environment, write_measures
 from jaxqc.types import Metrics
 
@@ -53,6 +55,9 @@ class Evaluation:
     """The folder that it was written to."""
     coverage: Coverage = field(default_factory=lambda: Coverage(0))
     normal: int = 0
+    images: tuple[Labelled, ...] = field(default=(), repr=False)
+    """What was measured, as whole images."""
+    misses: Misses = field(default_factory=Misses)
 
     def closing(self) -> str:
         """The lines below the table: what was measured, false alarms, speed, and where the result was written."""
@@ -63,7 +68,8 @@ class Evaluation:
                 f"without a defect: {self.normal} images, {images:.1f} % of them marked somewhere, {area:.2f} % of"
                 f" their area; F, wF and IoU are averaged over the {self.counts[''] - self.normal} with a defect alone"
             )
-        return "\n".join([*lines, f"{self.images_per_second:.1f} images/s; written to {self.folder}"])
+        speed = f"{self.images_per_second:.1f} images/s; written to {self.folder}"
+        return "\n".join([*lines, *self.misses.lines, speed])
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for a JSON file; NaN becomes null."""
@@ -82,6 +88,7 @@ class Evaluation:
             "by_class": table,
             "images_by_class": {name: self.counts[name] for name in self.classes},
             "class_accuracy": _finite(self.class_accuracy),
+            **self.misses.to_json(),
             "images_per_second": round(self.images_per_second, 2),
             **self.about,
         }
@@ -155,7 +162,8 @@ def evaluate_dataset(
     counts = dict.fromkeys(("", *dataset.classes), 0)
     unreadable: list[str] = []
     rows: list[dict[str, Any]] = []
-    told = right = normal = 0
+    seen: list[tuple[Sample, bool]] = []
+    told = right = 0
     number = [model.classes.index(name) if name in model.classes else -1 for name in dataset.classes]
 
     def readable() -> Iterator[tuple[tuple[int, ...], tuple[Sample, np.ndarray, np.ndarray]]]:
@@ -179,7 +187,7 @@ def evaluate_dataset(
             weight = np.asarray([1.0] * len(group) + [0.0] * pad, np.float32)
             sums, scores = _measure(sums, found["map"], masks, labels, weight)
             scores = {key: np.asarray(value) for key, value in scores.items()}
-            normal += sum(not mask.any() for _, _, mask in group)
+            seen += [(sample, bool(mask.any())) for sample, _, mask in group]
             for i, (sample, _, _) in enumerate(group):
                 name = dataset.classes[sample.label] if sample.label >= 0 else ""
                 row: dict[str, Any] = {"id": sample.id, "class": name}
@@ -210,7 +218,8 @@ def evaluate_dataset(
         size=model.size if size is None else size,
         about=about,
         coverage=Coverage(len(dataset)),
-        normal=normal,
+        normal=sum(not defective for _, defective in seen),
+        images=whole_images(seen),
     )
 
 

@@ -12,7 +12,8 @@ from jaxtyping import Array, Float, UInt8
 
 from jaxqc.config import TrainConfig
 from jaxqc.data.augment.geometry import fit_to_size, to_float
-from jaxqc.data.batching import MAX_PIXELS, Images, one_of, pad_to, power, stack_of
+from jaxqc.data.batching import MAX_PIXELS, Images, as_arrays, one_of, pad_to, power, stack_of
+from jaxqc.data.depth import range_of_model
 from jaxqc.errors import UserError
 from jaxqc.nn.fold import fold_batch_norm
 from jaxqc.outputs import Outputs, chosen
@@ -89,8 +90,9 @@ class Model:
         """Defect maps, float32 in [0, 1], each at its image's own size; or the outputs that are named.
 
         Args:
-          images: uint8 [n h w c] (c = 1 or 3), grey [n h w], one image [h w] or [h w c], or a list of images whose
-            sizes may differ. An array with 3 axes is one image where the last is 1 or 3 long, else n grey ones.
+          images: uint8 [n h w c] (c = 1 or 3), grey [n h w], one image [h w] or [h w c], a path, an image of PIL's, or
+            a list of such, whose sizes may differ. An array with 3 axes is one image where the last is 1 or 3 long,
+            else n grey ones.
           size: side of the network's input; None takes the checkpoint's, 0 each image's own size (padded to
             multiples of what it takes by repeating the edge).
           outputs: names of `self.outputs`: `map`; where the network has them `class` float32 [n k], probabilities in
@@ -134,13 +136,14 @@ class Model:
         return {k: np.asarray(v)[:n] for k, v in self._apply(self.variables, x).items() if k in ("map", "class")}
 
     def _predict(
-        self, images: Images, size: int, outputs: str | Sequence[str] | None
+        self, images: Any, size: int, outputs: str | Sequence[str] | None
     ) -> tuple[Prediction, dict[str, Any]]:
         """The maps, and the other outputs that are named; None = all."""
         if size < 0 or size % self.entry.multiple:
             raise UserError(f"size: {size} is not a multiple of {self.entry.multiple} (0 keeps each image's own size)")
-        if isinstance(images, list | tuple):
-            stacks = [one_of(np.asarray(image), i) for i, image in enumerate(images)]
+        images = as_arrays(images, range_of_model(self))
+        if isinstance(images, list):
+            stacks = [one_of(image, i) for i, image in enumerate(images)]
             if len({s.shape for s in stacks}) <= 1 and stacks:
                 maps, full = self._predict(np.concatenate(stacks), size, outputs)
                 return list(maps), full
@@ -155,7 +158,7 @@ class Model:
             if "class" in full:
                 full["class"] = np.stack(full["class"])
             return [out["map"][0] for out in each], full
-        stack, single = stack_of(np.asarray(images))
+        stack, single = stack_of(images)
         out = self._batches(stack, size, outputs)
         out = {k: v[0] for k, v in out.items()} if single else out
         return out.pop("map"), out

@@ -14,6 +14,7 @@ from jaxqc.errors import UserError, suggest
 from jaxqc.fields import range_of
 from jaxqc.saliency.evaluate import Evaluation, evaluate_dataset, write_evaluation
 from jaxqc.saliency.model import Model
+from jaxqc.training.counting import Count, count_misses, kept_in
 from jaxqc.training.record import evaluation_place
 
 
@@ -30,6 +31,7 @@ def evaluate(
     protocol: str | None = None,
     layout: str | Reader | None = None,
     keys: Keys | None = None,
+    count: Count | None = None,
 ) -> Evaluation:
     """Measures a network, and writes the result below `out` where it is given.
 
@@ -41,6 +43,7 @@ def evaluate(
         split, or where they have none every sample.
       split: `test` or `train` of the protocol, or `all` samples, whatever their split.
       size: side of the network's input; None takes the run's. worst: number of worst cases to draw.
+      count: counts misses and false alarms, which are kept in `run`.
 
     Raises:
       UserError: no such data, an unknown split, a protocol beside split `all`, or not one sample that can be measured.
@@ -55,6 +58,10 @@ def evaluate(
     part, protocol, named = chosen(data, split, protocol, model.config, None if run is None else Path(run))
     place = evaluation_place(out, run, protocol, split, data=where or data.name)
     result = evaluate_dataset(model, part, protocol, named, size, progress)
+    trained, tuned = _used(None if run is None else Path(run), data)
+    misses = count_misses(count, result.images, f"{data.name}, split {named}", trained=trained, tuned=tuned)
+    misses = kept_in(run, misses, data.name, named, len(result.images), _overall(result))
+    result = dataclasses.replace(result, misses=misses)
     about = {"data": where, **result.about}
     with place() as folder:
         result = dataclasses.replace(result, about=about, folder=folder, coverage=coverage(data, part))
@@ -99,6 +106,20 @@ def chosen(
         return _by_index(data, split), protocol, split
     part = (kept or apply_protocol(data, protocol, config.seed))[test]
     return part, protocol, split + (" (overlaps train)" if protocol == "field" and test else "")
+
+
+def _overall(result: Evaluation) -> dict[str, float]:
+    """The measures of all images together."""
+    return {name: value for name, value in result.metrics.items() if "/" not in name}
+
+
+def _used(run: Path | None, data: Dataset) -> tuple[frozenset[Path], frozenset[Path]]:
+    """The images that the run was trained on, and those that chose its threshold and its best step; none of other
+    data."""
+    lists = run / "splits" if run is not None else None
+    halves = _kept(lists, data) if lists is not None and (lists / "test.txt").is_file() else None
+    train, test = ((), ()) if halves is None else (half.samples for half in halves)
+    return frozenset(s.image for s in train), frozenset(s.image for s in test)
 
 
 def _kept(lists: Path, data: Dataset) -> tuple[Dataset, Dataset] | None:

@@ -45,4 +45,5 @@ def make_scorer(model: Model, threshold: float | None, devices: Sequence[Any]) -
     normal = {"mean": model.meta["mean"], "std": model.meta["std"], "dtype": model.config.model.dtype}
     settings = {"name": name, "size": model.size, "threshold": at, "classes": list(classes), **normal}
     return Scorer(name, classes, at, how, model.batch, len(devices), settings, card(model), weights,
-                  lambda image: image, lambda shape: (), score, answer)  # fmt: skip
+                  lambda image: image, lambda shape: (), score, answer,
+                  probability_is="class probability of the image" if named else "")  # fmt: skip

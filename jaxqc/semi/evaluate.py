@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jaxqc.data.batches import by_size, decoded
+from jaxqc.data.dataset import Sample
+from jaxqc.data.labelled import Labelled, whole_images
 from jaxqc.data.problems import printable
 from jaxqc.errors import UserError
 from jaxqc.metrics import segmentation
@@ -20,6 +22,7 @@ from jaxqc.semi.labels import refuse_unclear
 from jaxqc.semi.manifest import IGNORE
 from jaxqc.semi.model import Segmentation
 from jaxqc.semi.suspects import suspects
+from jaxqc.training.counting import Misses
 from jaxqc.training.record import environment
 from jaxqc.types import Metrics
 
@@ -52,6 +55,9 @@ class SegmentationEvaluation:
     """The way images were taken, the checkpoint's step and record, and the versions and device of this evaluation."""
     folder: Path | None = None
     """The folder that it was written to."""
+    images: tuple[Labelled, ...] = field(default=(), repr=False)
+    """What was measured; an image without a labelled pixel is not there."""
+    misses: Misses = field(default_factory=Misses)
 
     @property
     def metrics(self) -> Metrics:
@@ -90,6 +96,7 @@ class SegmentationEvaluation:
             "overall": {key: _finite(found[key]) for key in ("miou", "pixel_accuracy")},
             "by_class": {n: {k: _finite(v) for k, v in row.items()} for n, row in self.by_class().items()},
             "confusion": self.matrix.tolist(),
+            **self.misses.to_json(),
             "ignored": {"pixels": self.ignored, "share": round(self.ignored_share, 6)},
             "suspects": self.suspects(),
             "images_per_second": round(self.images_per_second, 2),
@@ -110,7 +117,7 @@ class SegmentationEvaluation:
         """The lines below the tables: suspects; lists, speed, and where the result was written."""
         lists = f"lists of {self.about['lists']}; " if "lists" in self.about else ""
         line = f"{lists}{self.images_per_second:.1f} images/s from files; written to {self.folder}"
-        return "\n".join([*self.suspects(), line])
+        return "\n".join([*self.suspects(), *self.misses.lines, line])
 
     def table(self) -> "rich.table.Table":
         """A rich table: a row a class, and the mean IoU and pixel accuracy of all."""
@@ -148,6 +155,7 @@ def evaluate_part(
     total = np.zeros((k, k), np.int64)
     unreadable: list[str] = []
     rows: list[dict[str, Any]] = []
+    seen: list[tuple[Sample, bool]] = []
     key_of = model.grouping(size, window)
 
     def readable() -> Iterator[tuple[tuple[int, ...], tuple[Pair, np.ndarray, np.ndarray]]]:
@@ -172,6 +180,9 @@ def evaluate_part(
                 total += matrix
                 ignored, first = (int((truth == value).sum()) for value in (IGNORE, part.labels[0]))
                 shares.append((ignored, first, truth.size - ignored - first))
+                if ignored < truth.size:
+                    defective = bool(((truth != 0) & (truth != IGNORE)).any())
+                    seen.append((Sample(pair.image, part.root / pair.image, span=part.span), defective))
                 rows.append(_row(pair, truth, matrix, model.classes))
             counter.add(len(group))
     if not total.any():
@@ -188,7 +199,7 @@ def evaluate_part(
     }
     return SegmentationEvaluation(
         part.name, part.split, model.classes, total, rows, tuple(unreadable), counter.rate, (size, window),
-        ignored=sum(row[0] for row in shares), about=about,
+        ignored=sum(row[0] for row in shares), about=about, images=whole_images(seen),
     )  # fmt: skip
 
 

@@ -93,6 +93,14 @@ def part_of(
     )
 
 
+def own_lists(run: str | Path, root: Path) -> dict[str, tuple[Pair, ...]] | None:
+    """The run's own lists by part, where the images below `root` are what it was trained on; else None."""
+    folder = Path(run) / "splits"
+    if not _listed(folder, PARTS) or not _is_of(root, _read(folder, PARTS)):
+        return None
+    return {name: read_list(folder / f"{name}.txt") for name in PARTS}
+
+
 def _listed(folder: Path, names: Sequence[str]) -> bool:
     return all((folder / f"{name}.txt").is_file() for name in names)
 

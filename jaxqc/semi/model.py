@@ -11,7 +11,8 @@ import numpy as np
 from jaxtyping import Array, Float, UInt8
 
 from jaxqc.data.augment.geometry import to_float
-from jaxqc.data.batching import MAX_PIXELS, Images, one_of, pad_to, power, stack_of
+from jaxqc.data.batching import MAX_PIXELS, Images, as_arrays, one_of, pad_to, power, stack_of
+from jaxqc.data.depth import range_of_model
 from jaxqc.data.problems import printable
 from jaxqc.errors import UserError
 from jaxqc.models.segmenter import encoder_spec
@@ -97,8 +98,9 @@ class Segmentation:
         """Label maps, uint8, each at its image's own size; or the outputs that are named.
 
         Args:
-          images: uint8 [n h w c] (c = 1 or 3), grey [n h w], one image [h w] or [h w c], or a list of images whose
-            sizes may differ. An array with 3 axes is one image where the last is 1 or 3 long, else n grey ones.
+          images: uint8 [n h w c] (c = 1 or 3), grey [n h w], one image [h w] or [h w c], a path, an image of PIL's, or
+            a list of such, whose sizes may differ. An array with 3 axes is one image where the last is 1 or 3 long,
+            else n grey ones.
           size: long side in pixels at which the network sees an image, rounded to what it takes (384 to 378 where sides
             are multiples of 14); 0 = its own size; None = as the run has it.
           outputs: names of `self.outputs`: `label` uint8 [n h w]; `confidence` float32 [n h w], the label's
@@ -171,10 +173,11 @@ class Segmentation:
             return (0, True) if window else (self.long_side, self.window if window is None else False)
         return size, bool(window)
 
-    def _predict(self, images: Images, what: tuple[str, ...], size: int | None, window: bool | None) -> dict[str, Any]:
+    def _predict(self, images: Any, what: tuple[str, ...], size: int | None, window: bool | None) -> dict[str, Any]:
         long_side, window = self._way(size, window)
-        if not isinstance(images, list | tuple):
-            stack, single = stack_of(np.asarray(images))
+        images = as_arrays(images, range_of_model(self))
+        if not isinstance(images, list):
+            stack, single = stack_of(images)
             if not len(stack):
                 shapes = jax.eval_shape(
                     lambda p, x: _answers(self.forward(p, x), what),
@@ -184,7 +187,7 @@ class Segmentation:
                 return {k: np.zeros((0, *v.shape[1:]), v.dtype) for k, v in shapes.items()}
             found = self._each(list(stack[:, None]), what, long_side, window)
             return {k: v[0] if single else np.stack(v) for k, v in found.items()}
-        each = [one_of(np.asarray(image), i) for i, image in enumerate(images)]
+        each = [one_of(image, i) for i, image in enumerate(images)]
         channels = max((image.shape[3] for image in each), default=1)
         return self._each([np.repeat(x, channels // x.shape[3], 3) for x in each], what, long_side, window)
 

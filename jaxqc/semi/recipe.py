@@ -18,9 +18,11 @@ class CutMixConfig:
     """The box that a strong view takes of its partner's (`jaxqc.data.augment.cutmix`)."""
 
     probability: float = 0.5
+    """Probability that a view takes such a box."""
     area_min: float = 0.02
     """Share of the view that the box covers: U(area_min, area_max)."""
     area_max: float = 0.4
+    """Largest share of the view that the box covers."""
     aspect: float = 0.3
     """Height / width of the box comes from U(aspect, 1 / aspect)."""
 
@@ -69,6 +71,7 @@ class HistoryConfig:
     threshold: float = 0.95
     """Their confidence has to be strictly above it."""
     mix: Literal["logits", "probabilities"] = "logits"
+    """Averaging of the models' answers: of logits or of probabilities."""
     mu: float = 0.5
     """Weight of their loss beside the teacher's."""
     dtype: Literal["bfloat16", "float32"] = "bfloat16"
@@ -108,7 +111,9 @@ class SemiConfig:
     ohem: bool = False
     """Count only the hard labelled pixels (`jaxqc.semi.losses.ohem_loss`)."""
     ohem_threshold: float = 0.7
+    """Labelled pixels below this probability of their class count with `ohem`."""
     ohem_kept: int = 200_000
+    """Least number of labelled pixels that count with `ohem`."""
 
     def check(self, where: str) -> None:
         """Checks what no single field's type can, of this and of its sections. Raises UserError."""
@@ -147,6 +152,7 @@ class SemiDataConfig:
     scale_min: float = 0.5
     """The long side is scaled by U(scale_min, scale_max) before the crop."""
     scale_max: float = 2.0
+    """Largest factor of that scale."""
     flip: float = 0.5
     """Probability of a horizontal flip."""
 
@@ -235,10 +241,12 @@ class SemiTrainConfig(TrainConfig):
     checkpoint_every_epochs: float = 1.0
     best_metric: str = "miou"
     semi: SemiConfig = field(default_factory=lambda: PRESETS["mvpmatch"])
+    """The member of the family."""
     views: SemiDataConfig = field(default_factory=SemiDataConfig)
     weights: str = ""
     """The encoder's: a file, or a short name of `jaxqc weights`; "" = drawn at random."""
     attention: Literal["auto", "xla", "cudnn", "cpu"] = "auto"
+    """Implementation of the transformers' attention; `auto` goes by the device."""
     layers: int = 4
     """Number of a ResNet's layers that are used, 2 to 4; of transformers always four."""
     hidden: int = 0

@@ -8,8 +8,9 @@ from jaxqc.errors import UserError
 from jaxqc.fields import range_of
 from jaxqc.semi.compare import checked_sizes, compare_sizes
 from jaxqc.semi.evaluate import SegmentationEvaluation, evaluate_part
-from jaxqc.semi.evaluation_set import Part, part_of
+from jaxqc.semi.evaluation_set import Part, own_lists, part_of
 from jaxqc.semi.model import Segmentation
+from jaxqc.training.counting import Count, count_misses, kept_in
 from jaxqc.training.record import evaluation_place, write_measures
 
 
@@ -26,6 +27,7 @@ def evaluate(
     splits: str | Path = "",
     window: bool | None = None,
     sizes: tuple[int, ...] = (),
+    count: Count | None = None,
 ) -> SegmentationEvaluation:
     """Measures a network on images with label maps, and writes the result below `out` where it is given.
 
@@ -37,6 +39,8 @@ def evaluate(
       size, window: how images are taken (`Segmentation.predict`); None as the run has it.
       sizes: long sides in pixels to be compared in mean IoU and speed; the result is of the first.
       worst: number of worst cases to draw.
+      count: counts misses and false alarms of a network with a background class, which are kept in `run`. An image is
+        defective where its mask has a pixel of another class.
 
     Raises:
       UserError: no such data, an unknown split or class, `sizes` beside `size` or `window`, or not one image that can
@@ -60,11 +64,26 @@ def evaluate(
         usable = {row["id"] for row in result.per_image[: 4 * model.batch]}
         images = [part.read(pair)[0] for pair in part.pairs if pair.image in usable]
         result = replace(result, sizes=compare_sizes(model, images, sizes, mious))
+    trained, tuned = _used(run, part.root)
+    name = f"{part.name}, split {split}"
+    misses = count_misses(count if model.background else None, result.images, name, trained=trained, tuned=tuned,
+                          on="checkpoint")  # fmt: skip
+    misses = kept_in(run, misses, part.name, split, len(result.per_image), result.metrics)
+    result = replace(result, misses=misses)
     with place() as folder:
         result = replace(result, about={"data": printable(data), **result.about}, folder=folder)
         if folder is not None:
             write_evaluation(result, model, part, folder, worst)
     return result
+
+
+def _used(run: str | Path | None, root: Path) -> tuple[frozenset[Path], frozenset[Path]]:
+    """The images that the run was trained on, and those that chose its checkpoint; none of other data."""
+    lists = None if run is None else own_lists(run, root)
+    if lists is None:
+        return frozenset(), frozenset()
+    paths = {name: frozenset(root / pair.image for pair in pairs) for name, pairs in lists.items()}
+    return paths["labeled"] | paths["unlabeled"], paths["select"]
 
 
 def write_evaluation(

@@ -40,4 +40,5 @@ def make_scorer(model: Segmentation, threshold: float | None, devices: Sequence[
     settings = {"name": name, "threshold": threshold, "classes": list(classes), **model.way(),
                 "mean": model.meta["mean"], "std": model.meta["std"], "dtype": model.config.model.dtype}  # fmt: skip
     return Scorer(name, classes, at, how, model.batch, len(devices), settings, card(model),
-                  weights_digest(model.params), lambda image: image, model.grouping(), score, answer)  # fmt: skip
+                  weights_digest(model.params), lambda image: image, model.grouping(), score, answer,
+                  probability_is="share of its pixels of this class")  # fmt: skip

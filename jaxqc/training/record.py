@@ -1,6 +1,7 @@
 """The record of a run: config.json and meta.json (data, versions, commit), and the digests in them."""
 
 import contextlib
+import datetime
 import hashlib
 import itertools
 import json
@@ -78,7 +79,8 @@ def alone_in(folder: str | Path, note: Callable[[str], None] | None = None) -> I
 
 def write_record(folder: Path, config: Any, meta: dict[str, Any] | None, classes: Any, digest: str) -> None:
     """Writes config.json and meta.json; what the caller's `meta` says goes before what is found out here."""
-    full = {"classes": list(classes), "data_digest": digest, **environment(), "seed": config.seed, **(meta or {})}
+    full = {"classes": list(classes), "data_digest": digest, "date": _today(), **environment(), "seed": config.seed}
+    full |= meta or {}
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, values in (("config.json", to_dict(config)), ("meta.json", full)):
@@ -86,6 +88,10 @@ def write_record(folder: Path, config: Any, meta: dict[str, Any] | None, classes
                 part.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8", newline="\n")
     except OSError as e:
         raise UserError(f"{folder}: cannot write there ({e.strerror or e}); choose another --out") from e
+
+
+def _today() -> str:
+    return datetime.datetime.now(datetime.UTC).date().isoformat()
 
 
 def evaluation_folder(out: str | Path | None, run: str | Path | None, *names: str, data: str = "") -> Path | None:

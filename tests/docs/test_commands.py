@@ -16,8 +16,8 @@ from tests.support.pages import PAGES, ROOT, WORKED_EXAMPLES, blocks, programs, 
 from tests.support.tiny_run import plates, recipe, run_folder, tiny_network  # noqa: F401 - fixtures
 
 RUN = ("data check", "data records", "data split", "data synthetic", "data tfds", "evaluate", "export", "inspect",
-       "ledger export", "ledger import-outcomes", "ledger lots", "ledger outcomes", "predict", "recipes",
-       "verify")  # fmt: skip
+       "ledger export", "ledger import-outcomes", "ledger lots", "ledger outcomes", "ledger report", "predict",
+       "recipes", "verify")  # fmt: skip
 """Verbs that are cheap enough to be run."""
 RECIPE_OF = {"train": TrainConfig, "fit": FitConfig}
 PLACEHOLDERS = {

@@ -5,6 +5,15 @@ import gc
 import pytest
 
 from tests.support.postgres_server import postgres, where  # noqa: F401 - fixtures
+from tests.support.report_browser import Browser
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """One headless Chromium for all tests of the report."""
+    made = Browser()
+    yield made
+    made.close()
 
 
 @pytest.fixture

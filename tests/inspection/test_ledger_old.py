@@ -1,4 +1,4 @@
-"""Ledgers of version 1: brought to the present tables whole or not at all, read where they may not be written."""
+"""Older ledgers: brought to the present tables whole or not at all, read where they may not be written."""
 
 import sqlite3
 
@@ -13,7 +13,7 @@ from jaxqc.inspection.ledger.rows import defect_rows, inspection_row
 from jaxqc.inspection.ledger.sightings import Sighting
 from jaxqc.inspection.ledger.store import open_ledger
 from jaxqc.inspection.rules import GradeRules
-from tests.support.ledger_makers import finding
+from tests.support.ledger_makers import MODEL, finding
 
 OLD = ((1, 1, 1, "a.png", "A"), (2, 2, 1, "b.png", "A"), (3, 2, 2, "b.png", "B"), (4, 3, 1, "c.png", None))
 """Inspection, picture, model, name and lot: the second model's manifest has the second picture in another lot."""
@@ -45,6 +45,49 @@ def write_old(where):
     database.close()
 
 
+SECOND = (
+    (1, "/in/A/1.png", {"lot": "A"}, ("", "folder")),
+    (2, "/in/A/2.png", {"lot": "A", "time": "2026-01-01"}, ("", "manifest")),
+    (3, "/in/x/3.png", {"lot": "B"}, ("", "manifest")),
+    (4, "/in/C/4.png", {"lot": "C", "piece": "7", "shift": "2"}, ("7", "manifest")),
+    (5, "/in/5.png", {}, ("", "")),
+)
+"""Picture, path, what was said of it, and the piece and the lot's source that follow."""
+
+
+def write_second(where):
+    """A ledger as version 2 kept it: a piece was a further column."""
+    with open_ledger(where) as ledger:
+        rows = [{k.replace("piece", "_piece"): v for k, v in row.items()} for _, _, row, _ in SECOND]
+        seen = [Sighting(finding(n).sha256, str(n), row, path) for (n, path, *_), row in zip(SECOND, rows, strict=True)]
+        ledger.add([finding(n) for n, *_ in SECOND], MODEL, seen=seen)
+
+        def age(connection):
+            for column in ("piece", "source"):
+                connection.execute(sa.DDL(f"ALTER TABLE sightings DROP COLUMN {column}"))
+            for table in ("reviews", "uninspected"):
+                connection.execute(sa.DDL(f"DROP TABLE {table}"))
+            connection.execute(sa.text("UPDATE sighting_columns SET name = 'piece' WHERE name = '_piece'"))
+            connection.execute(sa.text("UPDATE ledger_version SET version = 2, written_by = '0.2.0'"))
+
+        ledger.database.write(age)
+
+
+def check_second(ledger):
+    with ledger.database.reading() as connection:
+        s = schema.sightings.c
+        found = connection.execute(sa.select(s.piece, s.source).order_by(s.image)).all()
+        further = connection.execute(sa.select(schema.columns.c.name, schema.columns.c.value)).all()
+    assert [tuple(line) for line in found] == [expected for *_, expected in SECOND]
+    assert [tuple(line) for line in further] == [("shift", "2")]
+    assert {entry.finding.sha256: entry.finding.defects for entry in entries(ledger)} == {
+        finding(n).sha256: finding(n).defects for n, *_ in SECOND}  # fmt: skip
+
+
+VERSIONS = {1: (write_old, lambda ledger: check(ledger)), 2: (write_second, check_second)}
+"""The writer of each older version's ledger, and the check of it."""
+
+
 def check(ledger):
     found = {(entry.model, entry.finding.sha256): entry for entry in entries(ledger)}
     assert len(found) == len(OLD)
@@ -72,12 +115,19 @@ def tables(where):
     return found
 
 
-def test_an_old_ledger_is_brought_to_the_present_tables(where, tmp_path, request):
-    write_old(where)
+@pytest.fixture(params=VERSIONS)
+def old(request):
+    """Version, writer and check."""
+    return request.param, *VERSIONS[request.param]
+
+
+def test_an_old_ledger_is_brought_to_the_present_tables(old, where, tmp_path, request):
+    version, write, check = old
+    write(where)
     notes = []
     with open_ledger(where, create=False, note=notes.append) as ledger:
         check(ledger)
-        assert "its tables were those of version 1 and are now those of 2" in notes[0]
+        assert f"its tables were those of version {version} and are now those of 3" in notes[0]
         assert ledger.place([]) == []
         new = str(tmp_path / "new") if "://" not in where else request.getfixturevalue("postgres").database()
     with open_ledger(where, note=notes.append) as ledger:
@@ -87,8 +137,9 @@ def test_an_old_ledger_is_brought_to_the_present_tables(where, tmp_path, request
         assert tables(where) == tables(new)
 
 
-def test_a_fault_leaves_the_old_tables(where, monkeypatch):
-    write_old(where)
+def test_a_fault_leaves_the_old_tables(old, where, monkeypatch):
+    _, write, check = old
+    write(where)
     before = tables(where)
     with monkeypatch.context() as patch:
         patch.setattr(schema, "sign", lambda connection: 1 / 0)
@@ -99,10 +150,11 @@ def test_a_fault_leaves_the_old_tables(where, monkeypatch):
         check(ledger)
 
 
-def test_an_old_ledger_that_may_not_be_written_is_read_from_a_copy(postgres, tmp_path, monkeypatch):
+def test_an_old_ledger_that_may_not_be_written_is_read_from_a_copy(old, postgres, tmp_path, monkeypatch):
     """On a server; files: `test_ledger_read_only`."""
+    _, write, check = old
     where = postgres.database()
-    write_old(where)
+    write(where)
     before, notes = tables(where), []
     url = f"{where}&options=-cdefault_transaction_read_only%3Don"
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))

@@ -10,6 +10,7 @@ import sys
 
 import pytest
 
+from jaxqc.cli import main
 from jaxqc.errors import UserError
 from jaxqc.inspection.ledger import opening, read_only
 from jaxqc.inspection.ledger.queries import entries
@@ -89,6 +90,9 @@ def test_an_old_ledger_is_read_from_a_copy(folder, monkeypatch):
     sealed(monkeypatch)
     with open_ledger(folder / "old.sqlite", create=False, note=notes.append) as ledger:
         check(ledger)
+    page = folder.parent / "page.html"
+    assert main(["ledger", "report", "--ledger", str(folder / "old.sqlite"), "--out", str(page)]) == 0
+    assert "No all-clear" in page.read_text("utf-8")
     assert (folder / "old.sqlite").read_bytes() == before
     assert "are read from a temporary copy" in notes[0]
 

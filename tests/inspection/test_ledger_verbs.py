@@ -19,7 +19,7 @@ def file(tmp_path):
     return str(path)
 
 
-@pytest.mark.parametrize("verb", ["import-outcomes", "outcomes", "export", "lots"])
+@pytest.mark.parametrize("verb", ["import-outcomes", "outcomes", "export", "lots", "report"])
 def test_every_verb_helps_with_examples(verb, capsys):
     with pytest.raises(SystemExit) as e:
         main(["ledger", verb, "--help"])
@@ -39,6 +39,10 @@ def test_every_verb_helps_with_examples(verb, capsys):
         (["outcomes", "--ledger", "x", "--product", "strip"], "give --before and --after too"),
         (["import-outcomes", "nowhere.csv", "--ledger", "FILE"], "nowhere.csv: cannot be read"),
         (["lots", "--ledger", "FILE", "--rules", "no.py"], "--rules: no file no.py"),
+        (["report", "--ledger", "FILE", "--out", "x.html", "--lot", "lot 9"], "no inspected lot 'lot 9' (did you mean"),
+        (["report", "--ledger", "FILE", "--out", "x.html", "--gallery", "no"], "--gallery: no: no such folder"),
+        (["report", "--ledger", "FILE", "--out", "x.html", "--aql", "3"], "AQL"),
+        (["report", "--ledger", "FILE", "--out", "."], "--out: . is a folder"),
         (["lots", "--ledger", "FILE", "--model", "ff"], "--model: 0 models begin with 'ff'"),
     ],
 )
@@ -127,3 +131,13 @@ def test_exports(file, tmp_path, capsys):
     command = ["ledger", "export", "--ledger", file, "--out", str(tmp_path / "a"), "--format", "coco", "--model", "b2"]
     assert main(command) == 0
     assert "1 images" in capsys.readouterr().out
+
+
+def test_a_report_of_a_ledger_without_pictures(file, tmp_path, capsys):
+    page = tmp_path / "out" / "page.html"
+    assert main(["ledger", "report", "--ledger", file, "--out", str(page), "--lot", "lot 1", "--lot", "lot 2"]) == 0
+    assert capsys.readouterr().out == f"report: {page}\n"
+    text = page.read_text("utf-8")
+    assert "<title>quality.sqlite</title>" in text
+    assert "This page was made without pictures" in text
+    assert text.count("data-lot=") == 4  # a row and an article each

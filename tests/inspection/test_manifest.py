@@ -51,6 +51,10 @@ def test_lots_of_rows_that_are_left_out_are_known(root):
     manifest = read_manifest(write(root, lines))
     assert {item.lot for item in manifest.items} == {"L1", "L2"}
     assert manifest.lots == {"L1", "L2", "L3", "L4"}
+    assert [(one.path, one.lot, one.kind) for one in manifest.left_out] == [
+        (str(root / "gone.png"), "L3", "missing-file"), (str(root / "a.png"), "L4", "duplicate-image"),
+        ("", "", "malformed-row")]  # fmt: skip
+    assert [one.message for one in manifest.left_out] == [p.message for p in manifest.problems]
 
 
 def test_a_parquet_manifest_says_the_same(root):
@@ -99,7 +103,9 @@ def test_a_folder_and_an_image(root):
         ("c.png", root.name),
         ("sub/b.png", "sub"),
     ]
-    assert {i.supplier for i in manifest.items} == {""}
+    assert {(i.supplier, i.source) for i in manifest.items} == {("", "folder")}
+    (root / "sub/cut.png.part").write_bytes(b"\x89PNG\r\n\x1a\n")
+    assert [(one.path, one.lot) for one in read_manifest(root).left_out] == [(str(root / "sub/cut.png.part"), "sub")]
     (item,) = read_manifest(root / "sub/b.png").items
     assert (item.image, item.id) == (root / "sub/b.png", "b.png")
 
@@ -180,6 +186,19 @@ def test_a_bad_time_keeps_its_image(root, time):
     (problem,) = manifest.problems
     assert (problem.kind, problem.severity) == ("bad-time", "warning")
     assert f"time {time!r} is not ISO 8601" in problem.message
+
+
+def test_pieces_are_ids_within_their_lots(root):
+    rows = ["a.png,L1,1.0,2026-11-21", "sub/b.png,L1,1.0,", "c.png,L2, 1.0 ,"]
+    manifest = read_manifest(write(root, rows, "image,lot,Piece ID,time"))
+    assert [(item.lot, item.piece, item.source) for item in manifest.items] == [
+        ("L1", "1", "manifest"), ("L1", "1", "manifest"), ("L2", "1", "manifest")]  # fmt: skip
+    assert [p.kind for p in manifest.problems] == ["table", "piece-in-several-lots"]
+    assert "1 piece id stands in several lots ('1' in 'L1' and 'L2'): a piece in each" in manifest.problems[1].message
+    misspelt = read_manifest(write(root, ["a.png,L1,1"], "image,lot,peice"))
+    twice = read_manifest(write(root, ["a.png,L1,1", "a.png,L1,2"], "image,lot,piece"))
+    assert "line 2 for piece '1' of lot 'L1', and a photo shows one piece; keep one" in twice.problems[0].message
+    assert "if it is the piece, rename it 'piece'" in misspelt.problems[0].message
 
 
 def test_columns_that_may_be_misspelt_are_told(root):

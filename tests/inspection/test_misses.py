@@ -5,7 +5,9 @@ import pytest
 
 from jaxqc.error_rates import ErrorRates
 from jaxqc.errors import UserError
+from jaxqc.inspection.acceptance.costs import CostRules, decide
 from jaxqc.inspection.acceptance.misses import Looked, corrected_share, posterior
+from tests.support.pages import PAGES, blocks
 
 LABELLED = "labelled images"
 RATES = ErrorRates(18, 50, 3, 146, LABELLED)
@@ -105,3 +107,16 @@ def test_false_alarms_that_people_cleared_do_not_hide_misses():
     found = corrected_share(40, 1000, rates, 0.95, looked=looked)
     assert found.estimate == pytest.approx(0.05, abs=0.004)
     assert found.low > 0.035
+
+
+def test_the_guides_example_is_what_it_prints(capsys):
+    page = PAGES["docs/guide/misses.md"]
+    example = next(block for block in blocks(page, "python") if "print(" in block)
+    exec(example, {})
+    assert capsys.readouterr().out == blocks(page, "text")[0]
+    assert f"= {(12 / 196 - 3 / 146) / (18 / 50 - 3 / 146):.1%}".replace("%", " %") in page
+    costs = {
+        row.split("|")[1].strip(" `"): float(row.split("|")[3]) for row in page.splitlines() if row.startswith("| `")
+    }
+    assert CostRules(**costs) == CostRules()
+    assert f"these are {decide(None, 1000, 0, 0, None, CostRules()).more} pieces" in page

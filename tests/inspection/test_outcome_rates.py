@@ -20,7 +20,7 @@ def ledger(tmp_path):
 
 
 def inspect(ledger, kinds):
-    """One lot for each of `kinds`: a class of defects, or "" for none; images that have it get grade C."""
+    """One lot for each of `kinds`: a class of defects, or "" for none; a lot whose one image has it is grade D."""
     images, rows = [], []
     for number, kind in enumerate(kinds):
         one = finding(number, 2 if kind else 0, (kind,))
@@ -59,7 +59,7 @@ def test_a_planted_risk_is_found_by_class_and_by_grade(ledger, tmp_path):
     low, high = known.confidence_interval(0.95)
     assert (found.estimate.value, found.estimate.low, found.estimate.high) == pytest.approx((3, low, high))
     assert found.note == ""
-    by_grade = pick(report.comparisons, "returned", "grade", "C")
+    by_grade = pick(report.comparisons, "returned", "grade", "D")
     assert by_grade.other.name == "A"
     assert by_grade.estimate == found.estimate
     complaint = pick(report.comparisons, "complained", "class", "In")

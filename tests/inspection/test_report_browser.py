@@ -9,21 +9,14 @@ from jaxqc.inspection.ledger.store import ModelInfo, open_ledger
 from jaxqc.inspection.report import Gallery, write_report
 from jaxqc.inspection.rules import GradeRules
 from tests.support.ledger_makers import MODEL, finding, row
-from tests.support.report_browser import WIDTHS, Browser, missing
+from tests.support.report_browser import CUT_OFF, WIDTHS, missing
 
 pytest.importorskip("cv2", reason="the gallery's pictures need OpenCV: pip install 'jaxqc[inspect]'")
 pytest.importorskip("jinja2", reason="the report needs Jinja2: pip install 'jaxqc[inspect]'")
 pytestmark = pytest.mark.skipif(bool(missing()), reason=missing())
 
 SIDE = 200
-SECTIONS = ("lots", "suppliers", "defects", "sampling", "pictures", "model")
-
-
-@pytest.fixture(scope="module")
-def browser():
-    made = Browser()
-    yield made
-    made.close()
+SECTIONS = ("lots", "suppliers", "defects", "sampling", "delivery", "outcomes", "pictures", "review", "model")
 
 
 def make(folder, numbers, name="", model=MODEL, per_lot=12):
@@ -189,9 +182,9 @@ def test_filters_and_sorting(browser, page):
     assert browser.run("return document.querySelector('th[data-key=name]').getAttribute('aria-sort')") == "ascending"
     browser.run("document.querySelector('th[data-key=name] button').click()")
     assert browser.run(shown) == sorted(all_lots, reverse=True)
-    browser.run("document.querySelector('th[data-key=quality] button').click()")
-    quality = browser.run("return [...document.querySelectorAll('#lot-table tbody tr')].map(r => +r.dataset.quality)")
-    assert quality == sorted(quality)
+    browser.run("document.querySelector('th[data-key=share] button').click()")
+    share = browser.run("return [...document.querySelectorAll('#lot-table tbody tr')].map(r => +r.dataset.share)")
+    assert share == sorted(share, reverse=True)
     quiet(browser, page)
 
 
@@ -223,6 +216,7 @@ def test_every_width_without_sideways_scrolling(browser, page, tmp_path):
         for width in WIDTHS:
             browser.open(path, width)
             assert browser.run("return document.scrollingElement.scrollWidth") <= width
+            assert browser.run(CUT_OFF) == []
             browser.run("document.querySelector('.shot').click()")
             assert browser.run("const v = document.querySelector('#viewer'); return v.scrollWidth <= v.clientWidth")
             small = browser.run(
@@ -246,6 +240,19 @@ def test_controls_have_names(browser, page):
     assert browser.run("return document.querySelectorAll('h1').length") == 1
     levels = browser.run("return [...document.querySelectorAll('main h2, main h3')].map(h => +h.tagName[1])")
     assert levels[0] == 2
+
+
+def test_wide_tables_scroll_by_themselves_with_their_names_kept(browser, page):
+    browser.open(page, 390)
+    kept = browser.run(
+        "const table = document.querySelector('.suppliers'), region = table.closest('.pinned');"
+        "region.scrollLeft = 1e6;"
+        "const edge = region.getBoundingClientRect().left; return [region.scrollLeft, region.tabIndex, region.role,"
+        "  ...[...table.querySelectorAll('tbody th')].map(name => name.getBoundingClientRect().left - edge)]"
+    )
+    assert kept[0] > 0
+    assert kept[1:3] == [0, "region"]
+    assert all(0 <= left <= 2 for left in kept[3:])
 
 
 EVIL = "</script><img src=x onerror=window.broken=1>\"'><svg onload=window.broken=1>&amp;{{7*7}}${7*7}\u202e😀"

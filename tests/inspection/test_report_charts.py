@@ -1,4 +1,4 @@
-"""The report's charts and sampling decisions, against the figures that they stand for."""
+"""The report's charts, against the figures that they stand for."""
 
 import re
 
@@ -7,10 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jaxqc.inspection.acceptance.sampling import acceptance, acceptance_of_lot, draw, plan_for
+from jaxqc.inspection.acceptance.sampling import acceptance, plan_for
 from jaxqc.inspection.acceptance.suppliers import ewma, p_chart
 from jaxqc.inspection.report import charts
-from jaxqc.inspection.report.acceptance import decide
 
 
 @settings(deadline=None)
@@ -79,41 +78,6 @@ def test_the_characteristic_is_the_plans():
         assert acceptance(plan, curve.consumer) == pytest.approx(0.10)
     assert drawn.aql == pytest.approx(charts.LEFT + 0.01 / right * (charts.WIDE - charts.LEFT - charts.RIGHT), abs=0.1)
     assert charts.characteristic([], 1.0) is None
-
-
-def test_decisions_follow_the_standards_rules(rng):
-    good, bad = np.zeros(200, bool), np.ones(200, bool)
-    decided = decide([("a", good), ("b", bad), ("c", bad), ("d", good), ("single", good[:1]), ("e", good)])
-    assert [d.accepted for d in decided.values()] == [True, False, False, True, True]
-    assert [d.plan.severity for d in decided.values()] == ["normal", "normal", "normal", "tightened", "tightened"]
-    assert (decided["c"].after, "2 of 5" in decided["c"].change) == ("tightened", True)
-    assert "single" not in decided
-    refused = decide([(str(k), bad) for k in range(12)])
-    assert len(refused) == 7  # two normal, five tightened, then no more
-    assert refused["6"].after == "discontinued"
-
-
-@settings(deadline=None, max_examples=30)
-@given(st.integers(2, 900), st.floats(0, 0.2), st.text(max_size=5))
-def test_a_decision_is_the_plans_on_a_sample_of_the_lot(size, share, name):
-    flags = np.random.default_rng(size).random(size) < share
-    found = decide([(name, flags)])[name]
-    plan = plan_for(size, 1.0)
-    assert found.plan == plan
-    assert found.accepted == plan.accepts(found.nonconforming)
-    assert 0 <= found.nonconforming <= min(plan.size, flags.sum())
-    assert found.chance == pytest.approx(acceptance_of_lot(plan, size, int(flags.sum())))
-    assert decide([(name, flags)])[name] == found
-    if plan.all_items:
-        assert found.nonconforming == flags.sum()
-
-
-def test_samples_differ_from_lot_to_lot():
-    flags = np.arange(500) % 25 == 0
-    counts = {decide([(str(k), flags)])[str(k)].nonconforming for k in range(40)}
-    plan = plan_for(500, 1.0)
-    assert counts <= {int(flags[draw(plan, seed)].sum()) for seed in range(2000)}
-    assert len(counts) > 3
 
 
 @pytest.mark.misuse

@@ -3,6 +3,7 @@
 import io
 import json
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,11 +13,14 @@ from jaxqc.errors import UserError
 from jaxqc.inspection.ledger.rows import storable
 from jaxqc.inspection.report import Gallery, worst_figure
 from jaxqc.inspection.report import gallery as module
-from jaxqc.inspection.report.layers import HEAT_LONGEST, LONGEST, make_layers, read_layers
+from jaxqc.inspection.report.crops import MOST_CROPS, crops_of_photo, make_crops
+from jaxqc.inspection.report.layers import HEAT_LONGEST, LONGEST, heat_from, make_layers, read_layers
+from jaxqc.inspection.report.records import picture_facts
+from jaxqc.inspection.report.thumbnails import Thumbnails
 from tests.support.ledger_makers import finding
 from tests.support.shapes import misfit
 
-pytest.importorskip("cv2", reason="the gallery's pictures need OpenCV: pip install 'jaxqc[inspect]'")
+cv2 = pytest.importorskip("cv2", reason="the gallery's pictures need OpenCV: pip install 'jaxqc[inspect]'")
 
 SIDE = 24
 IMAGE = np.tile(np.arange(SIDE, dtype=np.uint8) * 10, (SIDE, 1))[..., None]
@@ -160,7 +164,7 @@ def test_layers_are_bounded_and_read_back(rng, shape):
     assert off.mean() < 0.04
     assert off.max() < 0.15  # a heat of five rows has steps
     assert decided[mask[np.ix_(rows, columns)]].all()
-    assert opacity.max() == pytest.approx(0.75 * 255 * scores.max(), abs=12)
+    assert opacity.max() == pytest.approx((0.3 + 0.45 * scores.max()) * 255, abs=12)
 
 
 def test_a_thin_scratch_of_a_large_image_is_still_outlined():
@@ -182,6 +186,107 @@ def test_outlines_tell_holes_and_are_bounded(rng):
     noise = rng.random((480, 480)) > 0.7
     noisy = make_layers(np.zeros((480, 480), np.uint8), np.zeros(noise.shape, np.float32), noise)
     assert len(noisy.outline) == 200
+
+
+@pytest.mark.parametrize("threshold", [0.02, 0.31, 0.5, 0.837, 1.0])
+@pytest.mark.parametrize("shape", [(60, 150), (633, 250), (40, 2000)])
+def test_the_heat_is_seen_exactly_where_the_map_reaches_the_threshold(rng, shape, threshold):
+    scores = np.round(rng.random(shape), 2).astype(np.float32)
+    if max(shape) > HEAT_LONGEST:  # few pixels above, or else every larger pixel would hold one
+        scores[rng.random(shape) > 2e-3] = 0.01
+    scores[shape[0] // 2, shape[1] // 2] = 1.0
+    above = scores >= threshold
+    layers = make_layers(np.zeros(shape, np.uint8), scores, above, threshold)
+    for file in (layers.heat, heat_from(make_layers(np.zeros(shape, np.uint8), scores, above).heat, threshold)):
+        with Image.open(io.BytesIO(file)) as heat:
+            seen = np.asarray(heat.convert("RGBA"))[..., 3] > 0
+        if file is layers.heat:
+            h, w = seen.shape
+            rows, columns = np.nonzero(above)
+            there = np.zeros((h, w), bool)  # by the share of the picture, an independent way to the smaller pixels
+            there[(rows * h) // shape[0], (columns * w) // shape[1]] = True
+            # Pixels at the border of two smaller ones count in both.
+            assert seen[there].all()
+            near = cv2.dilate(there.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+            assert not seen[~near].any()
+            assert max(shape) > HEAT_LONGEST or np.array_equal(seen, above)
+        elif max(shape) <= HEAT_LONGEST:
+            unsure = np.abs(scores - threshold) < 1 / 63  # a kept heat has 64 steps
+            assert np.array_equal(seen[~unsure], above[~unsure])
+
+
+def test_an_older_picture_is_read_and_its_heat_cleared(tmp_path):
+    gallery = Gallery(tmp_path)
+    made, _ = offer(gallery, 5)
+    path = next(tmp_path.rglob("*.json"))
+    about = json.loads(path.read_text())
+    path.write_text(json.dumps({k: v for k, v in about.items() if k not in ("threshold", "crops")} | {"version": 1}))
+    (picture,) = Gallery(tmp_path).pictures("L")
+    assert (picture.finding, picture.threshold) == (made, None)
+    assert "older jaxqc" in picture_facts(picture)["note"]
+    with Image.open(io.BytesIO(picture.heat_png(0.75))) as heat:
+        seen = np.asarray(heat.convert("RGBA"))[..., 3] > 0
+    unsure = np.abs(SCORES - 0.75) < 1 / 63
+    assert np.array_equal(seen[~unsure], (SCORES >= 0.75)[~unsure])
+
+
+def test_crops_hold_the_defects_at_full_resolution(rng):
+    image = cv2.GaussianBlur(rng.integers(0, 256, (900, 2000, 3), np.uint8), (0, 0), 4.0)
+    image = cv2.normalize(image, None, 0, 255, cv2.NORM_MINMAX)
+    boxes = [(0, 0, 9, 30), (1990, 880, 2000, 900), (700, 300, 800, 420), (100, 0, 1500, 900), (5, 5, 6, 6)]
+    sheet, crops = make_crops(image, boxes)
+    with Image.open(io.BytesIO(sheet)) as opened:
+        pixels = np.asarray(opened).astype(float)
+    assert [crop.factor for crop in crops] == pytest.approx([1, 1, 1, 1528 / 320, 1])
+    taken = np.zeros(pixels.shape[:2], int)
+    for box, crop in zip(boxes, crops, strict=True):
+        x0, y0, x1, y1 = crop.region
+        assert 0 <= x0 <= box[0] < box[2] <= x1 <= 2000
+        assert 0 <= y0 <= box[1] < box[3] <= y1 <= 900
+        assert min(x1 - x0, y1 - y0) >= 17  # with a margin, also of one pixel
+        x, y, w, h = crop.place
+        taken[y : y + h, x : x + w] += 1
+        part = image[y0:y1, x0:x1].astype(float)
+        if crop.factor > 1:
+            assert (w, h) == (320, round((y1 - y0) / crop.factor))
+            part = np.asarray(Image.fromarray(part.astype(np.uint8)).resize((w, h), Image.Resampling.BOX), float)
+        assert np.corrcoef(pixels[y : y + h, x : x + w].ravel(), part.ravel())[0, 1] > 0.95
+    assert taken.max() == 1
+    assert make_crops(image[:400, :480], boxes[:1]) == (b"", crops_of_photo(boxes[:1], 400, 480))
+    assert len(make_crops(image, [(k, k, k + 5, k + 5) for k in range(90)])[1]) == MOST_CROPS
+
+
+def test_crops_are_kept_moved_and_removed_with_their_picture(tmp_path, rng):
+    gallery = Gallery(tmp_path, per_lot=1)
+    image = rng.integers(0, 256, (700, 600, 1), np.uint8)
+    scores = np.zeros((700, 600), np.float32)
+    one, two = ((replace(finding(n, 2), height=700, width=600, severity=n / 10)) for n in (3, 4))
+    assert gallery.offer(one, "L", image, scores, scores > 0.5, 0.25)
+    gallery.move(one.sha256, "L", "M")
+    (picture,) = gallery.pictures("M")
+    assert picture.threshold == 0.25
+    assert picture.sheet
+    assert (picture.sheet.read_bytes(), picture.crops) == make_crops(image, [d.box for d in one.defects])
+    assert len(files(tmp_path)) == 5
+    assert gallery.offer(two, "M", image, scores, scores > 0.5)
+    assert all(name.startswith(two.sha256) for name in files(tmp_path))
+    assert len(files(tmp_path)) == 5
+
+
+def test_thumbnails_stay_within_their_bytes(tmp_path, rng):
+    image = rng.integers(0, 256, (630, 250, 3), np.uint8)
+    kept = Thumbnails(tmp_path / "t", room=9000)
+    names = [f"{n:064x}" for n in range(9)]
+    there = [kept.offer(name, image) for name in names]
+    assert 0 < sum(there) < 9
+    assert there == sorted(there, reverse=True)
+    size = sum(path.stat().st_size for path in kept.held().values())
+    assert 9000 <= size < 9000 + size / sum(there) + 1
+    again = Thumbnails(tmp_path / "t", room=9000)
+    assert again.offer(names[0], image)
+    assert not again.offer(names[8], image)
+    with Image.open(kept.held()[names[0]]) as opened:
+        assert opened.size == (44, 112)
 
 
 def test_maps_with_values_that_are_none_are_drawn():

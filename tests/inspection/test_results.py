@@ -26,4 +26,4 @@ def test_warnings_are_summed_up_by_kind(tmp_path):
     )
     assert (problems.errors, problems.warnings) == (1, 6)
     assert problems.first == [f"{own}line 4: column 'lot' is empty; fill it"]
-    assert "\n'=x.png,bad-time,warning,x\n" in (tmp_path / "problems.csv").read_text()
+    assert "\n'=x.png,bad-time,warning,x,jaxqc-problem,1\n" in (tmp_path / "problems.csv").read_text()

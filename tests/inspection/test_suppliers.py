@@ -157,6 +157,26 @@ def test_lots_are_taken_in_their_order():
     assert summarise([]) == []
 
 
+@pytest.mark.parametrize("when", [[None] * 20, [""] * 20, ["2026-01-01"] * 20, [*range(19), None], [*range(19), 0]])
+def test_lots_without_an_order_have_no_trend(when):
+    """20 lots that grow worse as they lie there: nobody knows that they were made so."""
+    defective = [1] * 10 + [7] * 10
+    found = summarise(rows_of("s", defective, order=when))[0]
+    assert (found.trend, found.drift) == ("unknown", None)
+    known = summarise(rows_of("s", defective))[0]
+    assert known.trend == "worse"
+    same = ("pass_rate", "low", "high", "stability", "outside", "score")
+    assert [getattr(found, name) for name in same] == pytest.approx([getattr(known, name) for name in same])
+
+
+def test_pieces_that_wait_may_count_in_part():
+    found = summarise([LotRow("s", "a", 100, 2.5, 1), LotRow("s", "b", 100, 0.5, 2)])[0]
+    assert (found.defective, found.pass_rate) == (3.0, 197 / 200)
+    exact = stats.binomtest(197, 200).proportion_ci(0.95, "exact")
+    assert (found.low, found.high) == pytest.approx((exact.low, exact.high))
+    assert p_chart(np.array([100, 100]), np.array([2.5, 0.5])).value.tolist() == [0.025, 0.005]
+
+
 @pytest.mark.parametrize(
     ("n", "d", "more"), [([], [], {}), ([0], [0], {}), ([5], [6], {}), ([5], [-1], {}), ([5], [1], {"centre": 1.5})]
 )

@@ -1,6 +1,6 @@
 """A headless Chromium for the report's tests, and pictures of a page by hand; nothing of it reaches a network.
 
-By hand:  python tests/inspection/report_browser.py report.html FOLDER  writes FOLDER/WIDTH-THEME.png
+By hand:  python tests/support/report_browser.py report.html FOLDER  writes FOLDER/WIDTH-THEME.png
 """
 
 import base64
@@ -14,7 +14,14 @@ from pathlib import Path
 FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
          "--disable-background-networking", "--disable-component-update", "--disable-dev-shm-usage",
          "--hide-scrollbars", "--force-device-scale-factor=1")  # fmt: skip
-WIDTHS = (360, 800, 1600)
+WIDTHS = (360, 390, 1024, 1600)
+CUT_OFF = """
+return [...document.querySelectorAll('#lot-table *, .say, .words *')].filter((e) => e.clientWidth
+  && e.scrollWidth > e.clientWidth + 1 && getComputedStyle(e).display !== 'inline' && !e.closest('.unseen, svg')
+  && getComputedStyle(e.closest('thead') ?? e).clipPath === 'none')
+  .map((e) => e.outerHTML.slice(0, 200))
+"""
+"""Boxes of the lots, the statements and the model cards that are wider inside than outside."""
 
 
 def missing():
@@ -91,7 +98,9 @@ class Browser:
                 asked[about["url"]] = about["url"]
             elif name == "Network.loadingFailed" and about.get("blockedReason") == "csp":
                 stopped.add(about["requestId"])  # never sent, and the console tells of it
-        return console, [url for key, url in asked.items() if key not in stopped and not url.startswith("data:")]
+        return console, [
+            url for key, url in asked.items() if key not in stopped and not url.startswith(("data:", "chrome:"))
+        ]
 
     def press(self, *keys):
         """Keys as a person presses them, one after the other, on whatever has the focus."""

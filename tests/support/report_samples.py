@@ -13,6 +13,7 @@ import numpy as np
 from scipy import ndimage
 
 from jaxqc.data.synthetic.plates import CLASSES, Plate, render
+from jaxqc.error_rates import ErrorRates
 from jaxqc.inspection.acceptance.grading import judge
 from jaxqc.inspection.defects import Scored, find_regions
 from jaxqc.inspection.findings import Finding
@@ -26,10 +27,20 @@ MODEL = ModelInfo(
     hashlib.sha256(b"sample").hexdigest(),
     "tscarnet",
     {
-        "threshold": {"value": THRESHOLD, "from": "F1-max on 200 validation images"},
-        "data": {"name": "synthetic-steel", "images": 3000, "digest": "9f31c0de55aa"},
+        "dataset": "synthetic-steel",
+        "date": "2026-08-20",
+        "train": 3000,
+        "val": 200,
+        "classes": list(CLASSES),
+        "threshold": THRESHOLD,
+        "threshold_is": "largest F1 of pixels (0.871) on the run's validation images",
+        "probability_is": "class probability of the image",
         "metrics": {"S-measure": 0.8912, "MAE": 0.0123, "image AUROC": 0.991},
-        "trained": {"steps": 20000, "seed": 0, "git": "0a1b2c3"},
+        "evaluated": {"data": "synthetic-steel", "split": "test", "images": 900},
+        "error_rates": [ErrorRates(437, 450, 6, 450, "labelled images", "synthetic-steel").to_dict()],
+        "step": 20000,
+        "seed": 0,
+        "git_commit": "0a1b2c3",
     },
 )
 SUPPLIERS = {"Aldermoor Steel": lambda t: 0.012, "Tamar Rolling Mills": lambda t: 0.015 + 1.3 * max(0.0, t - 0.55)}

@@ -119,10 +119,11 @@ class BackboneConfig:
     """The frozen feature network."""
 
     name: str = "resnet50_cbam"
-    """One of `jaxqc.models.backbones.backbone_names`, or `filters`: fixed ones for lines and grain, without weights."""
+    """The frozen network, such as resnet18 or efficientnet_lite0 (`jaxqc.models.backbones`), or `filters`: fixed ones."""
     weights: str = ""
     """A file (`.npz`, `.safetensors`, `.pth`) or a name that `jaxqc weights` lists; "" = that of the backbone."""
     layers: tuple[int, ...] = (1, 2, 3)
+    """Layers whose features are used, any of 1 to 4; their strides are 4, 8, 16 and 32."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Compute dtype of the backbone; statistics and distances stay float32."""
 
@@ -132,6 +133,7 @@ class TrainingConfig:
     """The training of a detector by the one loop; the size of images is the fit's `data.size`."""
 
     epochs: float = 100.0
+    """Passes over the normal images."""
     batch: int = 32
     """Global batch, over all devices and accumulated micro-batches."""
     optim: OptimConfig = field(default_factory=OptimConfig)
@@ -141,11 +143,15 @@ class TrainingConfig:
     evaluate_every_epochs: float = 10.0
     """Epochs between measurements of the held-out loss."""
     checkpoint_every_epochs: float = 10.0
+    """Epochs between checkpoints."""
     mode: Literal["resident", "stream"] = "resident"
-    """As `jaxqc.config.DataConfig.mode`."""
+    """`resident`: all images live on the device. `stream`: a pipeline feeds each step."""
     workers: int = 0
+    """Worker processes of the stream; 0 decodes in threads of this process."""
     steps_per_call: int = 32
+    """Steps inside one compiled scan (resident mode)."""
     backend: Literal["pmap", "shard_map"] = "pmap"
+    """The way a step is spread over devices; both give the same result."""
 
     def check(self, where: str) -> None:
         """Checks what no single field's type can. Raises UserError."""

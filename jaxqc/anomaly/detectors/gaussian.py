@@ -17,20 +17,22 @@ from jaxqc.types import ArrayLike
 
 @dataclass(frozen=True)
 class Gaussian:
-    """A Gaussian per position over randomly chosen channels of all layers (PaDiM; the "Gaussian CBAM" paper).
-
-    channels: how many of all layers' channels (0 = all). sigma: of the map's smoothing in pixels. top: pixels whose
-    mean is the image's score. block: positions factored at a time. around: cells on each side whose features a position
-    counts as its own, for parts that do not lie still; 0 = none.
-    """
+    """A Gaussian per position over randomly chosen channels of all layers (PaDiM; the "Gaussian CBAM" paper)."""
 
     channels: int = 550
+    """Channels drawn of all layers' together; 0 = all."""
     eps: float = 0.01
+    """Added to the diagonal of every covariance: larger for few images."""
     sigma: float = 4.0
+    """Standard deviation of the map's smoothing, in pixels."""
     top: int = 1
+    """Pixels, the highest of the map, whose mean is the image's score."""
     seed: int = 0
+    """Draws the channels."""
     block: int = 16
+    """Positions factored at a time: more take more memory."""
     around: int = 0
+    """Cells on each side whose features a position counts as its own, for parts that do not lie still; 0 = none."""
 
     states = (gaussian.LowRank, gaussian.FullRank, pyramid.Pyramid)
 

@@ -28,19 +28,20 @@ class Bank(NamedTuple):
 
 @dataclass(frozen=True)
 class PatchCore:
-    """Distance to the nearest patch of a coreset of normal patches (arXiv 2106.08265).
-
-    width: channels after merging, layer by layer and then over layers, by adaptive average pooling. coreset: share of
-    all patches that is kept. projection: width of the random projection in which the coreset is chosen. neighbours: of
-    the image score's re-weighting, 1 = none.
-    """
+    """Distance to the nearest patch of a coreset of normal patches (arXiv 2106.08265)."""
 
     width: int = 1024
+    """Channels of a patch after merging, by adaptive average pooling layer by layer and then over layers."""
     coreset: float = 0.1
+    """Share of all patches that is kept."""
     projection: int = 128
+    """Width of the random projection in which the coreset is chosen; 0 = none."""
     neighbours: int = 9
+    """Neighbours that re-weight the image's score; 1 = none."""
     sigma: float = 4.0
+    """Standard deviation of the map's smoothing, in pixels."""
     seed: int = 0
+    """Draws the projection and the first patch."""
 
     states = (Bank,)
 

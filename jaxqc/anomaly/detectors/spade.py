@@ -28,12 +28,14 @@ class Gallery(NamedTuple):
 class Spade:
     """Images by their nearest normal images, pixels by those images' nearest pixels (arXiv 2005.02357).
 
-    images: normal images retrieved (K of the paper, 50). The image's score is the mean distance of its pooled deepest
+    The image's score is the mean distance of its pooled deepest
     features to them; the map is the mean over layers of each position's distance to the nearest of their positions.
     """
 
     images: int = 50
+    """Normal images retrieved for each image (K of the paper)."""
     sigma: float = 4.0
+    """Standard deviation of the map's smoothing, in pixels."""
 
     states = (Gallery,)
 

@@ -38,13 +38,14 @@ class Student(NamedTuple):
 class Stfpm:
     """Squared distance of normalised features of a teacher, the backbone, and a student of the same architecture.
 
-    fuse: how the layers' maps, brought to the finest grid, become one. `product`, the authors' choice, is large only
-    where all layers differ; it is given as the geometric mean, of the same order and of the layers' own unit. `sum` is
-    large where any does. sigma: of the map's smoothing in pixels, 0 = none. The image's score is the map's maximum.
+    The layers' maps are brought to the finest grid. `product`, the authors' choice, is given as the geometric mean, of
+    the same order and of the layers' own unit. The image's score is the map's maximum.
     """
 
     fuse: Literal["product", "sum"] = "product"
+    """The way from the layers' maps to one: `product`, large where all differ, or `sum`, where any does."""
     sigma: float = 0.0
+    """Standard deviation of the map's smoothing, in pixels; 0 = none."""
     training: TrainingConfig = AUTHORS
 
     states = (Student,)

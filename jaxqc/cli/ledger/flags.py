@@ -27,9 +27,14 @@ def model_of(ledger: Any, start: str | None) -> str:
     return ledger.model(start) if start else ""
 
 
+def add_rules(parser: Parser) -> None:
+    """`--rules`."""
+    parser.add_argument("--rules", metavar="FILE", help="grading rules, a .py file (it is run: it is code)")
+
+
 def add_grading(parser: Parser) -> None:
     """`--rules`, `--model` and `--json`."""
-    parser.add_argument("--rules", metavar="FILE", help="grading rules, a .py file (it is run: it is code)")
+    add_rules(parser)
     add_model(parser, "of each lot the one that inspected most of it, of several the last")
     parser.add_argument("--json", metavar="FILE", help="write the numbers there too")
 

@@ -5,11 +5,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
+from jaxqc.error_rates import ErrorRates, clopper_pearson
 from jaxqc.errors import UserError
-from jaxqc.inspection.findings import VERDICTS, Finding, Grade, LotFinding, Risk, Verdict
-from jaxqc.inspection.rules import GradeRules, LotRules, SeverityRules, VerdictRules
+from jaxqc.inspection.acceptance.actions import decision_on
+from jaxqc.inspection.acceptance.ratings import Evidence, grade_of, risk_of
+from jaxqc.inspection.acceptance.sampling import AQL
+from jaxqc.inspection.acceptance.shares import Judged, lot_share
+from jaxqc.inspection.findings import VERDICTS, Finding, LotFinding, Share, Verdict
+from jaxqc.inspection.rules import GradeRules, SeverityRules, VerdictRules
 
 if TYPE_CHECKING:
     import jaxqc.inspection.defects
@@ -78,36 +83,16 @@ def judge(
     )
 
 
-def clopper_pearson(count: int, total: int, confidence: float) -> tuple[float, float]:
-    """The exact interval of a share, by quantiles of the beta distribution (Clopper and Pearson, Biometrika 1934)."""
-    from scipy import special
-
-    half = (1 - confidence) / 2
-    low = float(special.betaincinv(count, total - count + 1, half)) if count else 0.0
-    high = float(special.betaincinv(count + 1, total - count, 1 - half)) if count < total else 1.0
-    return low, high
-
-
-def grade_of(quality: float, rules: LotRules) -> Grade:
-    """The grade of Q."""
-    if quality >= rules.a:
-        return "A"
-    if quality >= rules.b:
-        return "B"
-    return "C" if quality >= rules.c else "D"
-
-
-def risk_of(grade: Grade, severe: float, rules: LotRules) -> Risk:
-    """The risk of a lot by its grade and its share of severe images."""
-    if grade == "D" or severe > rules.severe_share:
-        return "high"
-    return "low" if grade in ("A", "B") and severe == 0 else "medium"
-
-
 def grade_lot(
-    lot: str, findings: Sequence[Finding], rules: GradeRules, *, supplier: str = "", product: str = ""
+    lot: str,
+    findings: Sequence[Finding],
+    rules: GradeRules,
+    *,
+    rates: ErrorRates | None = None,
+    supplier: str = "",
+    product: str = "",
 ) -> LotFinding:
-    """The figures of a lot's images.
+    """The figures of a lot's images, each of a piece of its own.
 
     Raises:
       UserError: no images.
@@ -118,11 +103,12 @@ def grade_lot(
     return lot_figures(
         lot,
         np.array([f.severity for f in findings], np.float64),
+        [f.verdict for f in findings],
         np.array([f.area_ratio for f in findings], np.float64),
         np.array([f.density for f in findings], np.float64),
-        Counter(f.verdict for f in findings),
         composition,
         rules,
+        rates=rates,
         supplier=supplier,
         product=product,
     )
@@ -131,34 +117,56 @@ def grade_lot(
 def lot_figures(
     lot: str,
     severities: Float[np.ndarray, " n"],
-    ratios: Float[np.ndarray, " n"],
-    densities: Float[np.ndarray, " n"],
-    verdicts: Mapping[str, int],
+    verdicts: Sequence[str],
+    ratios: Float[np.ndarray, " m"],
+    densities: Float[np.ndarray, " m"],
     composition: Mapping[str, int],
     rules: GradeRules,
     *,
+    rates: ErrorRates | None = None,
+    called: Bool[np.ndarray, " n"] | None = None,
+    judged: Bool[np.ndarray, " n"] | None = None,
+    aql: float = AQL,
     supplier: str = "",
     product: str = "",
+    copies: int = 0,
 ) -> LotFinding:
-    """`grade_lot` from columns, as a ledger or a stream has them: severity, area ratio and density of each image.
+    """The figures, grade and risk of a lot from columns over its n pieces and m images.
 
-    verdicts: images by verdict. composition: defects by class.
+    Args:
+      severities, verdicts: of each piece, its worst view's; where people have judged it, the verdict is theirs.
+      ratios, densities: of each image.
+      composition: defects by class.
+      rates: the model's misses and false alarms; None = not measured.
+      called: pieces that the model itself calls, whatever people said; None = those whose verdict is not `pass`.
+      judged: pieces whose verdict is people's; None = none of them.
+      aql: of the plan of ISO 2859-1, percent; with more rejected pieces than it allows a lot is not accepted.
 
     Raises:
       UserError: no images.
     """
     n, lots = len(severities), rules.lots
-    if n == 0:
+    if n == 0 or len(ratios) == 0:
         raise UserError(f"lot {lot!r}: no images")
-    defective = verdicts.get("reject", 0) + (verdicts.get("review", 0) if rules.verdict.review_counts else 0)
+    by_verdict = Counter(verdicts)
+    rejected, waiting = by_verdict["reject"], by_verdict["review"]
+    weight = 1.0 if rules.verdict.review_counts else lots.review_weight
+    # Rounded far below what anybody reads, so that a share that is a limit by its counts is not 1e-17 above it.
+    defective = round(rejected + weight * waiting, 9)
     low, high = clopper_pearson(defective, n, lots.confidence)
-    # Rounded far below what anybody reads, so that a lot of images with q = 0.1 is grade A and not 89.999999999999.
-    quality = round(100 * (1 - float(np.mean(severities))), 9)
-    severe = float(np.mean(severities > lots.severe))
-    grade = grade_of(quality, lots)
+    not_passed = np.array([v != "pass" for v in verdicts])
+    severe = int(np.sum((severities > lots.severe) & not_passed))
+    seen = np.zeros(n, bool) if judged is None else judged
+    pieces = Judged(rejected, waiting, not_passed if called is None else called, seen, not_passed, len(ratios))
+    share, lack = lot_share(pieces, rates, lots.confidence)
+    best = share or Share(defective / n, low, high, "")
+    found = Evidence(n, rejected + waiting, severe, best.estimate, best.low, best.high, lack, share is not None)
+    grade, grade_reasons = grade_of(found, lots)
+    risk, risk_reasons = risk_of(found, grade, lots)
+    decision = decision_on(pieces, risk, rates, rules.costs, lots.confidence, aql)
     return LotFinding(
         lot=lot,
-        images=n,
+        images=len(ratios),
         defective=defective,
         fraction=defective / n,
         low=low,
@@ -167,12 +175,19 @@ def lot_figures(
         mean_area_ratio=float(np.mean(ratios)),
         p95_area_ratio=float(np.percentile(ratios, 95)),
         mean_density=float(np.mean(densities)),
-        quality=quality,
-        severe=severe,
+        quality=round(100 * (1 - float(np.mean(severities))), 9),
+        severe=severe / n,
         grade=grade,
-        risk=risk_of(grade, severe, lots),
-        verdicts={v: int(verdicts.get(v, 0)) for v in VERDICTS},
+        risk=risk,
+        verdicts={v: by_verdict[v] for v in VERDICTS},
         composition={name: int(count) for name, count in sorted(composition.items())},
         supplier=supplier,
         product=product,
+        pieces=n,
+        rejected=rejected,
+        waiting=waiting,
+        share=share,
+        decision=decision,
+        reasons=(*grade_reasons, *risk_reasons),
+        copies=copies,
     )

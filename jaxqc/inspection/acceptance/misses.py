@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from jaxqc.error_rates import ErrorRates
 from jaxqc.errors import UserError
@@ -47,6 +47,24 @@ class Looked:
 NOBODY = Looked()
 
 
+def looked_at(
+    called: Bool[np.ndarray, " n"], judged: Bool[np.ndarray, " n"], defective: Bool[np.ndarray, " n"]
+) -> Looked:
+    """Counts over a lot's pieces: those that the model calls, those that people judged, and found defective.
+
+    Examples:
+      >>> looked_at(np.array([True, True, False]), np.array([True, False, True]), np.array([False, True, False]))
+      Looked(confirmed=0, cleared=1, missed=0, sound=1)
+    """
+    count = lambda where: int(np.sum(where & judged))
+    return Looked(
+        confirmed=count(called & defective),
+        cleared=count(called & ~defective),
+        missed=count(~called & defective),
+        sound=count(~called & ~defective),
+    )
+
+
 @dataclass(frozen=True)
 class Posterior:
     """What is known of a lot's defective share and of the model's rates together.
@@ -63,6 +81,18 @@ class Posterior:
     def mean(self) -> float:
         """Expected share."""
         return float(self.share @ self.weight.sum(1))
+
+    @property
+    def mode(self) -> float:
+        """The most probable share: the vertex of the parabola through the highest point and its neighbours."""
+        density = self.weight.sum(1)
+        density[[0, -1]] *= 2
+        i = int(density.argmax())
+        if not 0 < i < len(density) - 1:
+            return float(self.share[i])
+        before, top, after = density[i - 1 : i + 2].tolist()
+        step = float(self.share[1] - self.share[0])
+        return float(self.share[i]) + 0.5 * step * (before - after) / (before - 2 * top + after)
 
     def quantile(self, q: float) -> float:
         """The share that the true one is below with probability q."""
@@ -116,7 +146,7 @@ def posterior(
     model that may be no better than chance. Then only people's looks say anything.
 
     Args:
-      called: pieces that count as defective, after people's verdicts; those that wait may count in part.
+      called: pieces that are rejected or wait for review, after people's verdicts.
       pieces: all of the lot's. rates: measured on images, both of them.
       views: images a piece, on the average. One of them shows the defect, and each of the others is called as a good
         image is; so a piece of several views is more often called than an image, defective or good.
@@ -142,7 +172,7 @@ def posterior(
     else:
         prior = np.where(tpr > fpr, prior, 0.0)
     low, high = 0.0, 1.0
-    for _ in range(4):  # ever closer around the shares that are probable
+    while True:  # ever closer around the shares that are probable
         share = np.linspace(low, high, POINTS)
         log = _log_likelihood(share, tpr, fpr, max(unseen, 0.0), max(passed, 0.0), looked)
         top = float(log.max())
@@ -150,10 +180,9 @@ def posterior(
         near = np.flatnonzero(weight.sum(1) > math.exp(-FAR) * weight.sum(1).max())
         first, last = max(near[0] - 1, 0), min(near[-1] + 1, POINTS - 1)
         if last - first > POINTS // 2:
-            break
+            weight[[0, -1]] *= 0.5
+            return Posterior(share, tpr, fpr, weight / weight.sum())
         low, high = float(share[first]), float(share[last])
-    weight[[0, -1]] *= 0.5
-    return Posterior(share, tpr, fpr, weight / weight.sum())
 
 
 def corrected_share(
@@ -168,8 +197,8 @@ def corrected_share(
     """The corrected share with its interval; None where misses or false alarms have not been measured.
 
     The estimate is Rogan and Gladen's, cut to [0, 1]: where fewer are called than false alarms alone would be, 0. Where
-    people have looked, or where the model may be no better than chance, it is the posterior's mean: of the latter 0.5
-    in nearly [0, 1]. The interval is `Posterior.interval`, widened where the estimate lies outside.
+    people have looked it is the posterior's mode, so that a piece that they clear never raises it. Where the model may
+    be no better than chance it is the posterior's mean: 0.5 in nearly [0, 1]. The interval is `Posterior.interval`, widened where the estimate lies outside.
 
     Args: as `posterior`. confidence: of the interval, in (0, 1).
 
@@ -187,7 +216,7 @@ def corrected_share(
         return None
     found = posterior(called, pieces, rates, views=views, looked=looked)
     low, high = found.interval(confidence)
-    estimate = found.mean
+    estimate = found.mean if by_chance(rates) > CHANCE else found.mode
     if looked == NOBODY and by_chance(rates) <= CHANCE:
         tpr, fpr = _of_piece(rates.tpr, rates.fpr, views)
         estimate = min(1.0, max(0.0, (called / pieces - fpr) / (tpr - fpr)))

@@ -18,6 +18,11 @@ Severity = Literal["normal", "tightened", "reduced"]
 Level = Literal["S-1", "S-2", "S-3", "S-4", "I", "II", "III"]
 LEVELS: tuple[Level, ...] = get_args(Level)
 
+AQL = 1.0
+"""Acceptance quality limit where none is asked for, percent nonconforming."""
+LEVEL: Level = "II"
+"""General inspection level, the usual one."""
+
 LETTERS = "ABCDEFGHJKLMNPQRS"
 """Sample size code letters; S appears in Table 2-B alone."""
 

@@ -6,23 +6,24 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from jaxqc.error_rates import clopper_pearson
 from jaxqc.errors import UserError
-from jaxqc.inspection.acceptance.grading import clopper_pearson
 
-Counts = Int[np.ndarray, " k"]
+Counts = Int[np.ndarray, " k"] | Float[np.ndarray, " k"]
 DRIFT = 3.0
 """Standard deviations of `drift_index` from which a supplier's lots are said to grow worse or better."""
 
 
 @dataclass(frozen=True)
 class LotRow:
-    """One lot's counts. `when` orders the lots of a supplier: any sortable value, such as a time."""
+    """One lot's counts of pieces."""
 
     supplier: str
     lot: str
     inspected: int
-    defective: int
-    when: float | str = ""
+    defective: float
+    when: float | str | None = None
+    """A value that orders a supplier's lots, such as the time of production; None or "" = not known."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Chart:
 
     @property
     def outside(self) -> Bool[np.ndarray, " k"]:
-        # A lot without one defective image has the share 0 exactly; a limit that should be 0 may be 1e-17 off.
+        # A lot without one defective piece has the share 0 exactly; a limit that should be 0 may be 1e-17 off.
         return (self.value < self.low - 1e-12) | (self.value > self.high + 1e-12)
 
 
@@ -45,20 +46,26 @@ class Supplier:
     """The figures of one supplier (`summarise`)."""
 
     supplier: str
+    """Name of the supplier."""
     lots: int
+    """Lots of the supplier."""
     inspected: int
-    defective: int
+    """Pieces of all lots."""
+    defective: float
+    """Pieces counted as defective."""
     pass_rate: float
+    """Share of pieces not counted as defective."""
     low: float
+    """Lower limit of the pass rate's Clopper–Pearson interval."""
     high: float
-    """Share of images not counted as defective, and its Clopper–Pearson interval."""
+    """Upper limit of the pass rate's Clopper–Pearson interval."""
     stability: float | None
     """`stability_index`; None where it cannot be estimated."""
     trend: str
     """`worse` or `better` where the EWMA of the last lot lies outside its limits or `drift` is beyond `DRIFT`, else
-    `steady`."""
+    `steady`; `unknown` where the lots' order is not known (`in_order`), or of a single lot."""
     drift: float | None
-    """`drift_index`; None where it cannot be estimated."""
+    """`drift_index`; None where it cannot be estimated, or the lots' order is not known."""
     outside: int
     """Lots outside the p-chart's limits."""
     score: float
@@ -73,7 +80,7 @@ def p_chart(inspected: Counts, defective: Counts, centre: float | None = None, s
     centre: a known process share; None takes the lots' common one. (Montgomery, Statistical Quality Control, 7.2.)
 
     Raises:
-      UserError: no lots, a lot of no images, or more defective images than images.
+      UserError: no lots, a lot of no pieces, or more defective pieces than pieces.
     """
     n, share, p = _shares(inspected, defective, centre)
     reach = sigmas * np.sqrt(p * (1 - p) / n)
@@ -129,7 +136,7 @@ def drift_index(inspected: Counts, defective: Counts) -> float | None:
     """Evidence that the defective share rises (above 0) or falls from lot to lot, in standard deviations.
 
     The Cochran–Armitage statistic for a trend over the lots' order, z = sum d_i (i - m) / sqrt(p (1 - p) S) with m the
-    mean order of the images and S = sum n_i (i - m)², divided by the root of the lots' dispersion about that trend
+    mean order of the pieces and S = sum n_i (i - m)², divided by the root of the lots' dispersion about that trend
     where that is above chance's, max(1, (X² - z²) / (k - 2)): a single bad lot is no drift. Unlike a chart around the
     supplier's own mean it needs no lots from before. (Agresti, Categorical Data Analysis, 5.3; McCullagh and Nelder,
     Generalized Linear Models, 4.5.) None: fewer than three lots.
@@ -145,38 +152,56 @@ def drift_index(inspected: Counts, defective: Counts) -> float | None:
     return z / max(1.0, beyond) ** 0.5
 
 
+def in_order(rows: Sequence[LotRow]) -> bool:
+    """True where each lot of a supplier has a time, and no two the same: an order in which a trend may be sought.
+
+    Examples:
+      >>> in_order([LotRow("S", "a", 50, 1, "2026-01-02"), LotRow("S", "b", 50, 1, "2026-01-01")])
+      True
+      >>> in_order([LotRow("S", "a", 50, 1, "2026-01-02"), LotRow("S", "b", 50, 1)])
+      False
+    """
+    times = [row.when for row in rows]
+    return not any(when is None or when == "" for when in times) and len(set(times)) == len(times)
+
+
 def summarise(rows: Sequence[LotRow], confidence: float = 0.95, weight: float = 0.25) -> list[Supplier]:
     """The figures of every supplier, best first.
 
-    The score takes the pass rate's lower limit, so that few images cannot make a supplier the best.
+    The score takes the pass rate's lower limit, so that few pieces cannot make a supplier the best.
 
     Raises:
-      UserError: a lot without images, or with more defective images than images.
+      UserError: a lot without pieces, or with more defective pieces than pieces.
     """
     by_name: dict[str, list[LotRow]] = {}
     for row in rows:
         by_name.setdefault(row.supplier, []).append(row)
     found = []
     for name, own in by_name.items():
-        own.sort(key=lambda row: (row.when, row.lot))
+        ordered = in_order(own)
+        own.sort(key=lambda row: (row.when or 0) if ordered else row.lot)
         n = np.array([row.inspected for row in own])
         d = np.array([row.defective for row in own])
         chart, average = p_chart(n, d), ewma(n, d)
-        total, bad = int(n.sum()), int(d.sum())
+        total, bad = int(n.sum()), float(d.sum())
         worst, best = clopper_pearson(bad, total, confidence)
         stability = stability_index(n, d)
         low = 1 - best
         score = low if stability is None else (1 - weight) * low + weight * stability
-        drift = drift_index(n, d)
-        trend = "steady"
-        if average.outside[-1]:
-            trend = "worse" if average.value[-1] > average.centre else "better"
-        elif drift is not None and abs(drift) > DRIFT:
-            trend = "worse" if drift > 0 else "better"
+        drift = drift_index(n, d) if ordered else None
+        trend = _trend(average, drift) if ordered and len(own) > 1 else "unknown"
         found.append(Supplier(name, len(own), total, bad, 1 - bad / total, low, 1 - worst, stability, trend, drift,
                               int(chart.outside.sum()), score, 0))  # fmt: skip
     found.sort(key=lambda s: (-s.score, -s.pass_rate, s.supplier))
     return [Supplier(**{**vars(s), "rank": i + 1}) for i, s in enumerate(found)]
+
+
+def _trend(average: Chart, drift: float | None) -> str:
+    if average.outside[-1]:
+        return "worse" if average.value[-1] > average.centre else "better"
+    if drift is not None and abs(drift) > DRIFT:
+        return "worse" if drift > 0 else "better"
+    return "steady"
 
 
 def _shares(
@@ -184,7 +209,7 @@ def _shares(
 ) -> tuple[Float[np.ndarray, " k"], Float[np.ndarray, " k"], float]:
     n, d = np.asarray(inspected, np.float64), np.asarray(defective, np.float64)
     if len(n) == 0 or n.shape != d.shape or (n < 1).any() or (d < 0).any() or (d > n).any():
-        raise UserError("control chart: every lot needs images, and no more defective ones than images")
+        raise UserError("control chart: every lot needs pieces, and no more defective ones than pieces")
     p = float(d.sum() / n.sum()) if centre is None else float(centre)
     if not 0 <= p <= 1:
         raise UserError(f"control chart: centre={centre!r} must be in [0, 1]")

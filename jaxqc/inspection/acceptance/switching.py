@@ -65,7 +65,7 @@ def inspect_lot(
     if nonconforming < 0 or (nonconforming > plan.size and aql <= 10):
         raise UserError(f"nonconforming={nonconforming} of a sample of {plan.size}: impossible")
     accepted = plan.accepts(nonconforming)
-    after, why = _after(state, plan, nonconforming, accepted, steady, reduce)
+    after, why = follow(state, plan, nonconforming, accepted, steady=steady, reduce=reduce)
     return Decision(plan, nonconforming, accepted, why), after
 
 
@@ -74,9 +74,19 @@ def resume(state: Switching) -> Switching:
     return Switching("tightened") if state.stopped else state
 
 
-def _after(
-    state: Switching, plan: Plan, nonconforming: int, accepted: bool, steady: bool, reduce: bool
+def follow(
+    state: Switching, plan: Plan, nonconforming: int, accepted: bool, *, steady: bool = True, reduce: bool = False
 ) -> tuple[Switching, str]:
+    """The state after a lot, whoever decided on it, and why the inspection changed ("" = it did not).
+
+    plan: the one in force. nonconforming: as far as known, in the sample or in all of the lot. The rest: `inspect_lot`.
+
+    Examples:
+      >>> plan = plan_for(1000, 1.0)
+      >>> state, _ = follow(Switching(), plan, 9, accepted=False)
+      >>> follow(state, plan, 4, accepted=False)[1]
+      '2 of 5 or fewer consecutive lots not accepted'
+    """
     recent = (*state.recent, accepted)[-STREAK:]
     if state.severity == "normal":
         score = _score(state.score, plan, nonconforming, accepted)

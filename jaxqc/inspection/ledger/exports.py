@@ -17,11 +17,14 @@ from jaxqc.inspection.ledger.rows import CHUNK, batched, defect_rows
 from jaxqc.inspection.ledger.schema import PLACE
 from jaxqc.inspection.ledger.store import Entry, Ledger
 
-_TEXT = ("sha256", "model", "image", "lot", *PLACE, "time", "inspected", "verdict")
+_TEXT = ("sha256", "model", "image", "lot", *PLACE, "time", "piece", "inspected", "verdict")
+_REVIEW = {"review": "verdict", "review_class": "class_name", "reviewer": "person", "review_note": "note",
+           "review_time": "time"}  # fmt: skip
+"""The table's names for a person's verdict, beside the model's."""
 _WHOLE = ("height", "width", "count")
 _REAL = ("score", "area_ratio", "density", "severity", "mm_per_pixel", "density_m2")
 _JSON = ("composition", "class_area")
-_SEEN_TEXT = ("sha256", "image", "path", "lot", *PLACE, "time", "seen")
+_SEEN_TEXT = ("sha256", "image", "path", "lot", *PLACE, "time", "piece", "source", "seen")
 _DEFECT_TEXT = ("sha256", "model", "class_name")
 _DEFECT_WHOLE = ("number", "x0", "y0", "x1", "y1", "area")
 _DEFECT_REAL = ("probability", "centroid_x", "centroid_y", "length", "width", "mean_score", "peak_score",
@@ -32,9 +35,10 @@ def export_tables(ledger: Ledger, out: str | Path, kind: str, model: str = "") -
     """Writes `inspections`, `defects` and `sightings` as .parquet or .csv into the folder `out`; returns the files.
 
     `inspections` has a line for each model, picture and lot that holds it; `sightings` one for each path, with the time
-    when it was first seen. A defect's `sha256` and `model` name its picture, which has its defects once. Composition,
-    areas by class and polygons are JSON text. Further manifest columns keep their names, or become `manifest.NAME`
-    where the table has such a column of its own.
+    when it was first seen. `review` is a person's verdict on the picture, "" without one; `copies` counts its further
+    names in all lots. A defect's `sha256` and `model` name its picture, which has its defects once. Composition, areas
+    by class and polygons are JSON text. Further manifest columns keep their names, or become `manifest.NAME` where the
+    table has such a column of its own.
 
     Raises:
       UserError: another `kind`, or a folder that cannot be written.
@@ -43,7 +47,7 @@ def export_tables(ledger: Ledger, out: str | Path, kind: str, model: str = "") -
     if kind not in writers:
         raise UserError(f"format: {kind!r}; one of parquet, csv")
     images = {name: str for name in _TEXT} | {name: int for name in _WHOLE} | {name: float for name in _REAL}
-    images |= {name: str for name in _JSON}
+    images |= {name: str for name in (*_REVIEW, *_JSON)} | {"copies": int}
     names = _named(column_names(ledger), images)
     images |= {name: str for name in names.values()}
     parts = {name: str for name in _DEFECT_TEXT} | {name: int for name in _DEFECT_WHOLE}
@@ -154,7 +158,8 @@ def _named(further: Sequence[str], taken: Container[str]) -> dict[str, str]:
 def _image_line(entry: Entry, names: Mapping[str, str]) -> dict[str, Any]:
     f, row = entry.finding, entry.row
     line = {"sha256": f.sha256, "model": entry.model, "image": f.image, "inspected": entry.inspected}
-    line |= {name: row.get(name, "") for name in ("lot", *PLACE, "time")}
+    line |= {name: row.get(name, "") for name in ("lot", *PLACE, "time", "piece")}
+    line |= {shown: entry.review.get(name, "") for shown, name in _REVIEW.items()} | {"copies": entry.copies}
     line |= {name: getattr(f, name) for name in ("verdict", *_WHOLE, *_REAL)}
     line |= {name: json.dumps(getattr(f, name), ensure_ascii=False, sort_keys=True) for name in _JSON}
     return line | {shown: row.get(name, "") for name, shown in names.items()}

@@ -1,7 +1,8 @@
-"""Ledgers of version 1 brought to the present tables, in one transaction: a fault leaves the old ones as they were.
+"""Older ledgers brought to the present tables, in one transaction: a fault leaves the old ones as they were.
 
 In version 1 an inspection had its one lot, name and place itself. Of a picture that several models inspected under one
-name, the newest row that names a lot gives the sighting.
+name, the newest row that names a lot gives the sighting. Version 2 had no pieces, no reviews, no record of what could
+not be inspected, and did not say whether a manifest or a folder's name gave a lot.
 """
 
 from typing import Any
@@ -11,10 +12,12 @@ import sqlalchemy as sa
 from jaxqc.errors import UserError
 from jaxqc.inspection.ledger import schema
 from jaxqc.inspection.ledger.rows import CHUNK, batched
-from jaxqc.inspection.ledger.schema import PLACE, columns, inspections, sightings
+from jaxqc.inspection.ledger.schema import PLACE, columns, inspections, lots, reviews, sightings, uninspected
 
 _GONE = ("lot_id", "image", *PLACE, "time")
-"""Columns that `inspections` had, and that a sighting has now."""
+"""Columns that `inspections` had in version 1, and that a sighting has now."""
+_NEW = ("piece", "source")
+"""Columns that `sightings` lacked in version 2."""
 
 
 def _first() -> tuple[sa.MetaData, sa.Table, sa.Table]:
@@ -38,39 +41,81 @@ def _first() -> tuple[sa.MetaData, sa.Table, sa.Table]:
     return metadata, old, further
 
 
-def migrate(connection: sa.Connection, name: str) -> None:
-    """Brings version 1 to `schema.VERSION`. Call inside a transaction that no other process shares.
+def migrate(connection: sa.Connection, name: str, version: int) -> None:
+    """Brings an older version to `schema.VERSION`. Call inside a transaction that no other process shares.
 
     On SQLite foreign keys must be off, for a table is replaced; they are checked at the end.
 
     Raises:
       UserError: rows that refer to none: the ledger was damaged before; take it from a backup.
     """
+    if version == 1:
+        _from_first(connection)
+    else:
+        if connection.dialect.name != "sqlite":
+            connection.execute(sa.DDL("LOCK TABLE sightings, sighting_columns IN ACCESS EXCLUSIVE MODE"))
+        for column in _NEW:
+            connection.execute(sa.DDL(f"ALTER TABLE sightings ADD COLUMN {column} TEXT DEFAULT '' NOT NULL"))
+    # One that is there is another program's.
+    schema.metadata.create_all(connection, [reviews, uninspected], checkfirst=False)
+    _fill(connection)
+    if connection.dialect.name == "sqlite" and connection.exec_driver_sql("PRAGMA foreign_key_check").first():
+        raise UserError(f"{name}: rows refer to others that are not there; take it from a backup")
+    schema.sign(connection)
+
+
+def copy(source: sa.Connection, target: sa.Connection, version: int) -> None:
+    """Copies a ledger of an older version into an empty database; one of version 2 is at `schema.VERSION` there."""
+    if version == 1:
+        metadata, _, _ = _first()
+        tables = {table: list(table.c) for table in metadata.sorted_tables}
+    else:
+        metadata = schema.metadata
+        tables = {
+            table: [column for column in table.c if table is not sightings or column.name not in _NEW]
+            for table in metadata.sorted_tables
+            if table not in (reviews, uninspected)
+        }
+    metadata.create_all(target)
+    for table, there in tables.items():
+        for some in batched(source.execute(sa.select(*there)).mappings().yield_per(CHUNK), CHUNK):
+            target.execute(sa.insert(table), [dict(line) for line in some])
+    if version != 1:
+        _fill(target)
+        schema.sign(target)
+
+
+def _from_first(connection: sa.Connection) -> None:
+    """Version 1's lots, names and places into sightings."""
     _, old, further = _first()
     if connection.dialect.name != "sqlite":  # an older jaxqc may be writing: no row of its may come in between
         connection.execute(sa.DDL("LOCK TABLE inspections, inspection_columns IN ACCESS EXCLUSIVE MODE"))
-    schema.metadata.create_all(
-        connection, [sightings, columns], checkfirst=False
-    )  # one that is there is another program's
+    schema.metadata.create_all(connection, [sightings, columns], checkfirst=False)
     _sightings(connection, old, further)
     further.drop(connection)
     if connection.dialect.name == "sqlite":
         _replace(connection)
-        if connection.exec_driver_sql("PRAGMA foreign_key_check").first():
-            raise UserError(f"{name}: rows refer to others that are not there; take it from a backup")
     else:
         for column in _GONE:
             connection.execute(sa.DDL(f"ALTER TABLE inspections DROP COLUMN {column}"))
-    schema.sign(connection)
 
 
-def copy(source: sa.Connection, target: sa.Connection) -> None:
-    """Copies a ledger of version 1 into an empty database."""
-    metadata, _, _ = _first()
-    metadata.create_all(target)
-    for table in metadata.sorted_tables:
-        for some in batched(source.execute(sa.select(table)).mappings().yield_per(CHUNK), CHUNK):
-            target.execute(sa.insert(table), [dict(line) for line in some])
+def _fill(connection: sa.Connection) -> None:
+    """Pieces that were a further column, and where each lot came from.
+
+    A folder gives its name as the lot and nothing else. Where that is all that is known, a folder gave it.
+    """
+    s, named = sightings.c, (columns.c.name == "piece") & (columns.c.sighting_id == sightings.c.id)
+    piece = sa.select(columns.c.value).where(named).scalar_subquery()
+    connection.execute(sa.update(sightings).where(sa.exists().where(named)).values(piece=piece))
+    connection.execute(sa.delete(columns).where(columns.c.name == "piece"))
+    lot = sa.select(lots.c.name).where(lots.c.id == s.lot_id).scalar_subquery()
+    path, text = sa.literal("/") + s.path, sa.Text()
+    within = sa.func.replace(path, sa.literal("/") + lot + "/", "", type_=text) != path
+    further = sa.exists().where(columns.c.sighting_id == s.id)
+    bare = sa.and_(*(s[name] == "" for name in (*PLACE, "time", "piece")), ~further)
+    source = sa.case((within & bare, "folder"), else_="manifest")
+    connection.execute(sa.update(sightings).where(s.lot_id.is_not(None)).values(source=source))
 
 
 def _sightings(connection: sa.Connection, old: sa.Table, further: sa.Table) -> None:

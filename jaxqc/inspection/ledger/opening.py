@@ -68,7 +68,7 @@ def _prepare(connection: sa.Connection, name: str) -> int:
         schema.metadata.create_all(connection)
         schema.sign(connection)
     elif version != schema.VERSION:
-        migrate.migrate(connection, name)
+        migrate.migrate(connection, name, version)
         return version
     return 0
 
@@ -85,7 +85,8 @@ def _copy_of_server(where: str | Path, note: Callable[[str], None]) -> Database:
     server, copy = Database(where, False, note), Database(where, False, note, source)
     try:
         with server.reading() as connection:
-            copy.write(lambda target: migrate.copy(connection, target), alone=True)
+            version = schema.check(connection, server.name)
+            copy.write(lambda target: migrate.copy(connection, target, version), alone=True)
     except BaseException:
         source.remove()
         raise

@@ -1,7 +1,7 @@
 """Reading the ledger: images with their defects in chunks, lots with their grades, counts by class; flat memory.
 
 A lot's images are the pictures that its sightings name. Each counts once in a lot, under however many paths it lies
-there, and once in every lot that holds it.
+there, and once in every lot that holds it. What is graded are the pieces that they show (`acceptance.pieces`).
 """
 
 import itertools
@@ -10,12 +10,14 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import sqlalchemy as sa
 
+from jaxqc.error_rates import ErrorRates, best
 from jaxqc.inspection.acceptance.grading import lot_figures
+from jaxqc.inspection.acceptance.sampling import AQL
 from jaxqc.inspection.acceptance.suppliers import LotRow
 from jaxqc.inspection.findings import Defect, LotFinding
+from jaxqc.inspection.ledger.lot_images import lot_images, only, people_on
 from jaxqc.inspection.ledger.rows import CHUNK, batched, defect_of, finding_of
 from jaxqc.inspection.ledger.schema import PLACE, columns, defects, inspections, lots, models, sightings
 from jaxqc.inspection.ledger.store import Entry, Ledger
@@ -36,11 +38,15 @@ class Lot:
     images: int
     """Number that this model inspected."""
     since: str
-    """Time when its first image was taken or, where the manifest gave no time, first seen; ISO 8601."""
+    """Time when its first image was taken or, where the manifest gave no time, first seen (`timed`); ISO 8601."""
     suppliers: int
     """Number of suppliers that its images name; more than one means that two suppliers share a lot id."""
     shared: int = 0
     """Number of its images that lie in other lots too."""
+    again: int = 0
+    """Files that it names beyond the first of each picture."""
+    timed: bool = False
+    """The manifest gave times, so that the lot's place among others is known."""
 
 
 def entries(
@@ -67,7 +73,7 @@ def seen(ledger: Ledger, model: str = "", chunk: int = CHUNK) -> Iterator[tuple[
     """
     query = sa.select(sightings, lots.c.name.label("lot")).select_from(sightings.outerjoin(lots))
     if model:
-        query = query.where(sightings.c.sha256.in_(_only(sa.select(inspections.c.sha256), model, None)))
+        query = query.where(sightings.c.sha256.in_(only(sa.select(inspections.c.sha256), model, None)))
     last = -1
     with ledger.database.reading() as connection:
         while (
@@ -78,7 +84,7 @@ def seen(ledger: Ledger, model: str = "", chunk: int = CHUNK) -> Iterator[tuple[
             last = lines[-1]["id"]
             further = _further(connection, [line["id"] for line in lines])
             for line in lines:
-                own = {n: line[n] for n in ("sha256", "image", "path", *PLACE, "time", "seen")}
+                own = {n: line[n] for n in ("sha256", "image", "path", *PLACE, "time", "piece", "source", "seen")}
                 yield own | {"lot": line["lot"] or ""}, further.get(line["id"], {})
 
 
@@ -98,58 +104,55 @@ def shared_pictures(ledger: Ledger) -> int:
         return connection.scalar(sa.select(sa.func.count()).select_from(_in_several().subquery())) or 0
 
 
-def lot_findings(ledger: Ledger, rules: GradeRules, model: str = "") -> Iterator[tuple[Lot, LotFinding]]:
-    """Each lot with its figures, grade and risk by these rules; one lot's numbers are in memory."""
+def lot_findings(
+    ledger: Ledger, rules: GradeRules, model: str = "", aql: float = AQL
+) -> Iterator[tuple[Lot, LotFinding]]:
+    """Each lot with its figures, grade and risk by these rules; one lot's numbers are in memory.
+
+    aql: as `jaxqc.inspection.acceptance.grading.lot_figures`.
+    """
     with ledger.database.reading() as connection:
+        counted = {m.digest: m.details.get("error_rates", ()) for m in connection.execute(sa.select(models))}
+        rates = {digest: best(ErrorRates.from_dict(one) for one in some) for digest, some in counted.items()}
         for lot in _lots(connection, model):
-            yield lot, _figures(connection, lot, rules)
+            yield lot, _figures(connection, lot, rules, rates[lot.model], aql)
 
 
 def supplier_rows(found: Iterable[tuple[Lot, LotFinding]]) -> list[LotRow]:
-    """Rows for `suppliers.summarise`, from `lot_findings`."""
-    return [LotRow(lot.supplier, lot.name, finding.images, finding.defective, lot.since) for lot, finding in found]
+    """Rows for `suppliers.summarise`, from `lot_findings`; the order of lots is only that of the manifest's times."""
+    when = lambda lot: lot.since if lot.timed else None
+    return [LotRow(lot.supplier, lot.name, f.pieces, f.defective, when(lot)) for lot, f in found]
 
 
 def verdicts(ledger: Ledger, lot: Lot) -> list[str]:
-    """The verdict on each image of a lot, by the images' SHA-256: an order that says nothing of quality."""
-    query = sa.select(inspections.c.verdict).order_by(inspections.c.sha256)
+    """The verdict on each piece of a lot, in an order that says nothing of quality: that of the images' SHA-256."""
     with ledger.database.reading() as connection:
-        return list(connection.scalars(_only(query, lot.model, lot.name)))
+        return list(lot_images(connection, lot.model, lot.name, False).pieces(0.0).verdicts)
 
 
 def without_lot(ledger: Ledger, model: str = "") -> tuple[Counter[str], Counter[str]]:
-    """Images that have no lot: their number by verdict, and their defects by class.
+    """Images that have no lot: their number by verdict, people's before the model's, and their defects by class.
 
     model: digest; "" = of each image the model that inspected it last.
     """
     c = inspections.c
     placed = sa.exists().where((sightings.c.sha256 == c.sha256) & sightings.c.lot_id.is_not(None))
-    last = _only(sa.select(sa.func.max(c.id)).where(~placed).group_by(c.sha256), model, None)
+    last = only(sa.select(sa.func.max(c.id)).where(~placed).group_by(c.sha256), model, None)
     by_verdict: Counter[str] = Counter()
     composition: Counter[str] = Counter()
     with ledger.database.reading() as connection:
-        query = sa.select(c.verdict, c.composition).where(c.id.in_(last)).order_by(c.id)
+        said = people_on(connection, sa.select(c.sha256).where(~placed))
+        query = sa.select(c.sha256, c.verdict, c.composition).where(c.id.in_(last)).order_by(c.id)
         for line in connection.execute(query).yield_per(CHUNK):
-            by_verdict[line.verdict] += 1
-            composition.update(line.composition)
+            verdict = said.get(line.sha256, {}).get("verdict")
+            by_verdict[verdict or line.verdict] += 1
+            composition.update({} if verdict == "pass" else line.composition)
     return by_verdict, composition
-
-
-def _only(query: Any, model: str, lot: str | None) -> Any:
-    """Restricts a query of inspections to a model and a lot."""
-    if model:
-        query = query.where(
-            inspections.c.model_id == sa.select(models.c.id).where(models.c.digest == model).scalar_subquery()
-        )
-    if lot is not None:
-        ident = sa.select(lots.c.id).where(lots.c.name == lot).scalar_subquery()
-        query = query.where(inspections.c.sha256.in_(sa.select(sightings.c.sha256).where(sightings.c.lot_id == ident)))
-    return query
 
 
 def _entries(connection: sa.Connection, model: str, lot: str | None, with_defects: bool, chunk: int) -> Iterator[Entry]:
     query = sa.select(inspections, models.c.digest).select_from(inspections.join(models))
-    query = _only(query, model, lot).order_by(inspections.c.id).limit(chunk)
+    query = only(query, model, lot).order_by(inspections.c.id).limit(chunk)
     last = -1
     while lines := connection.execute(query.where(inspections.c.id > last)).mappings().all():
         last = lines[-1]["id"]
@@ -161,14 +164,24 @@ def _entries(connection: sa.Connection, model: str, lot: str | None, with_defect
             for part in connection.execute(of.order_by(defects.c.inspection_id, defects.c.number)).mappings():
                 parts.setdefault(part["inspection_id"], []).append(defect_of(part))
         places: dict[str, list[Any]] = {}
-        for one in _sighted(connection, sorted({line["sha256"] for line in lines}), lot):
+        sums = sorted({line["sha256"] for line in lines})
+        said, names = people_on(connection, sums), _names(connection, sums)
+        for one in _sighted(connection, sums, lot):
             places.setdefault(one["sha256"], []).append(one)
         further = _further(connection, [one["id"] for some in places.values() for one in some])
         for line in lines:
             for one in places.get(line["sha256"], ()):
-                row = {name: one[name] for name in ("lot", "time", *PLACE) if one[name]}
+                row = {name: one[name] for name in ("lot", "time", "piece", *PLACE) if one[name]}
                 finding = finding_of(line, one["image"], parts.get(line["id"], ()))
-                yield Entry(line["id"], line["digest"], finding, line["inspected"], row | further.get(one["id"], {}))
+                yield Entry(
+                    line["id"],
+                    line["digest"],
+                    finding,
+                    line["inspected"],
+                    row | further.get(one["id"], {}),
+                    said.get(line["sha256"], {}),
+                    max(0, names.get(line["sha256"], 0) - 1),
+                )
 
 
 def _sighted(connection: sa.Connection, sha256s: list[str], lot: str | None) -> Iterator[Any]:
@@ -183,6 +196,13 @@ def _sighted(connection: sa.Connection, sha256s: list[str], lot: str | None) -> 
             if line["lot_id"] not in there and (line["lot_id"] or not there):
                 yield line
             there.add(line["lot_id"])
+
+
+def _names(connection: sa.Connection, sha256s: list[str]) -> Counter[str]:
+    """Number of names that each picture has in lots."""
+    s = sightings.c
+    named = sa.select(s.sha256, s.lot_id, s.image).where(s.sha256.in_(sha256s), s.lot_id.is_not(None)).distinct()
+    return Counter(connection.scalars(named))
 
 
 def _further(connection: sa.Connection, ids: list[int]) -> dict[int, dict[str, str]]:
@@ -203,11 +223,14 @@ def _in_several() -> sa.Select[Any]:
 
 def _lots(connection: sa.Connection, model: str) -> list[Lot]:
     s, several = sightings.c, _in_several().subquery()
-    time = sa.func.min(sa.func.coalesce(sa.func.nullif(s.time, ""), s.seen)).label("time")
-    own = sa.select(s.lot_id, s.sha256, time).where(s.lot_id.is_not(None)).group_by(s.lot_id, s.sha256).subquery()
+    # A file that two deliveries named alike is one: the delivery lay in two places.
+    first = (sa.func.min(sa.func.nullif(s.time, "")), sa.func.min(s.seen), sa.func.count(s.image.distinct()))
+    own = sa.select(s.lot_id, s.sha256, *(column.label(f"c{i}") for i, column in enumerate(first)))
+    own = own.where(s.lot_id.is_not(None)).group_by(s.lot_id, s.sha256).subquery()
     named = sa.select(sa.func.count(sa.func.nullif(s.supplier, "").distinct())).where(s.lot_id == lots.c.id)
     query = (
-        sa.select(lots, models.c.digest, sa.func.count().label("images"), sa.func.min(own.c.time).label("since"),
+        sa.select(lots, models.c.digest, sa.func.count().label("images"), sa.func.min(own.c.c0).label("taken"),
+                  sa.func.min(own.c.c1).label("seen"), sa.func.sum(own.c.c2 - 1).label("again"),
                   named.scalar_subquery().label("named"), sa.func.count(several.c.sha256).label("shared"))
         .select_from(
             inspections.join(own, own.c.sha256 == inspections.c.sha256).join(lots, lots.c.id == own.c.lot_id)
@@ -216,23 +239,21 @@ def _lots(connection: sa.Connection, model: str) -> list[Lot]:
         .group_by(*lots.c, models.c.digest)
         .order_by(lots.c.name, sa.func.count(), sa.func.max(inspections.c.id))
     )  # fmt: skip
-    newest = {line["name"]: line for line in connection.execute(_only(query, model, None)).mappings()}
+    newest = {line["name"]: line for line in connection.execute(only(query, model, None)).mappings()}
+    same = {"name": "name", "supplier": "supplier", "product": "product", "line": "line", "model": "digest",
+            "images": "images", "suppliers": "named", "shared": "shared"}  # fmt: skip
     return [
-        Lot(*(r[k] for k in ("name", "supplier", "product", "line", "digest", "images", "since", "named", "shared")))
-        for r in newest.values()
-    ]
+        Lot(**{field: line[column] for field, column in same.items()}, since=line["taken"] or line["seen"],
+            again=int(line["again"]), timed=line["taken"] is not None)
+        for line in newest.values()
+    ]  # fmt: skip
 
 
-def _figures(connection: sa.Connection, lot: Lot, rules: GradeRules) -> LotFinding:
-    c = inspections.c
-    query = sa.select(c.severity, c.area_ratio, c.density, c.verdict, c.composition).order_by(c.id)
-    numbers: list[tuple[float, float, float]] = []
-    verdicts: Counter[str] = Counter()
-    composition: Counter[str] = Counter()
-    for line in connection.execute(_only(query, lot.model, lot.name)).yield_per(CHUNK):
-        numbers.append((line.severity, line.area_ratio, line.density))
-        verdicts[line.verdict] += 1
-        composition.update(line.composition)
-    severities, ratios, densities = np.array(numbers, np.float64).T
-    return lot_figures(lot.name, severities, ratios, densities, verdicts, composition, rules, supplier=lot.supplier,
-                       product=lot.product)  # fmt: skip
+def _figures(
+    connection: sa.Connection, lot: Lot, rules: GradeRules, rates: ErrorRates | None, aql: float
+) -> LotFinding:
+    images = lot_images(connection, lot.model, lot.name)
+    pieces = images.pieces(rules.verdict.reject)
+    return lot_figures(lot.name, pieces.severities, pieces.verdicts, images.ratios, images.densities,
+                       images.composition, rules, rates=rates, called=pieces.called, judged=pieces.judged, aql=aql,
+                       supplier=lot.supplier, product=lot.product, copies=lot.shared + lot.again)  # fmt: skip

@@ -11,8 +11,8 @@ from jaxqc.inspection.ledger.schema import PLACE
 from jaxqc.inspection.manifest import Item
 
 Row = Mapping[str, str]
-"""An image's manifest row, column name → text: lot, supplier, product, line, machine, time, and any further ones."""
-OWN = ("image", "lot", "time", *PLACE)
+"""An image's manifest row, column name → text: lot, supplier, product, line, machine, time, piece, and further ones."""
+OWN = ("image", "lot", "time", "piece", *PLACE)
 """Columns of a row that do not go to `sighting_columns`."""
 CHUNK = 500
 """Rows that a query takes or gives at a time: what memory holds, whatever the ledger's size."""
@@ -37,7 +37,7 @@ def batched(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
 
 def row_of(item: Item) -> dict[str, str]:
     """An image's row of its manifest's entry; the time as UTC, ISO 8601, to the second."""
-    known = {name: getattr(item, name) for name in ("lot", *PLACE)}
+    known = {name: getattr(item, name) for name in ("lot", *PLACE, "piece")}
     return {**item.more, **known, "time": item.time.isoformat(timespec="seconds") if item.time else ""}
 
 

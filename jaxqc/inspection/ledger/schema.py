@@ -2,7 +2,9 @@
 
 An inspection is of bytes by a model. A sighting is of bytes in a delivery: under which path, in which lot. So the same
 picture may lie in several lots, and a lot is corrected without another inspection. A lot's supplier, product and line
-are the last that any of its images brought; each sighting keeps its own as well.
+are the last that any of its images brought; each sighting keeps its own as well. A review is a person's verdict on
+bytes, whatever model inspected them: an event, never changed, of which the latest counts (`reviews`). What could not be
+inspected stands in `uninspected`, until the same delivery is inspected again or another one mends the file.
 """
 
 from typing import Any
@@ -11,7 +13,7 @@ import sqlalchemy as sa
 
 from jaxqc.errors import UserError
 
-VERSION = 2
+VERSION = 3
 """Version of the tables below. It rises with every change that an older jaxqc could not read or would write wrongly."""
 PLACE = ("supplier", "product", "line", "machine")
 """Columns of a manifest that the ledger knows, beside `lot` and `time`; further ones go to `sighting_columns`."""
@@ -31,6 +33,11 @@ def _to(table: str, **options: Any) -> sa.Column[Any]:
 def _text(name: str) -> sa.Column[Any]:
     """A text that is empty where it is not known."""
     return sa.Column(name, sa.Text, nullable=False, default="")
+
+
+def _since_3(name: str) -> sa.Column[Any]:
+    """A text that version 2 lacked; rows of an older jaxqc that still runs get the empty one."""
+    return sa.Column(name, sa.Text, nullable=False, default="", server_default="")
 
 
 def _numbers(kind: Any, *names: str, nullable: bool = False) -> list[sa.Column[Any]]:
@@ -105,6 +112,8 @@ sightings = sa.Table(
     *[_text(name) for name in PLACE],
     _text("time"),
     sa.Column("seen", sa.Text, nullable=False),  # first, UTC, ISO 8601
+    _since_3("piece"),  # id within the lot; empty = the picture itself
+    _since_3("source"),  # of the lot: manifest or folder
     sa.UniqueConstraint("sha256", "path"),
     sa.Index("sightings_by_lot", "lot_id", "sha256"),
 )
@@ -128,6 +137,27 @@ outcomes = sa.Table(
     sa.Column("complained", sa.Integer),
     *_floats("rating", nullable=True),
     _text("time"),  # UTC, ISO 8601
+)
+uninspected = sa.Table(
+    "uninspected",
+    metadata,
+    _key(),
+    sa.Column("delivery", sa.Text, nullable=False, index=True),  # absolute path of the manifest or folder
+    sa.Column("path", sa.Text, nullable=False, index=True),  # absolute, of the file; empty where the row names none
+    _text("image"),  # as the delivery names it
+    _text("lot"),  # a name: a lot without any picture has no row in `lots`
+    *[sa.Column(name, sa.Text, nullable=False) for name in ("kind", "message")],
+    sa.Column("seen", sa.Text, nullable=False),  # last, UTC, ISO 8601
+)
+reviews = sa.Table(
+    "reviews",
+    metadata,
+    _key(),
+    sa.Column("sha256", sa.String(64), nullable=False),
+    sa.Column("verdict", sa.String(8), nullable=False),  # pass, reject; undone takes back what was said before
+    *[_text(name) for name in ("class_name", "person", "note")],
+    sa.Column("time", sa.Text, nullable=False),  # UTC, ISO 8601
+    sa.Index("reviews_by_sha256", "sha256"),
 )
 
 

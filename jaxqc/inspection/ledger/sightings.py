@@ -1,23 +1,25 @@
 """Sightings: under which path, in which lot, at which time a delivery held a picture; kept and corrected here.
 
-A sighting is known by the picture's bytes and its path. Seen again with another lot, supplier, product, line, machine
-or time it is corrected: what the newer delivery says counts. What it leaves blank stays; but supplier, product, line
-and further columns go with the lot.
+A sighting is known by the picture's bytes and its path. Seen again with another lot, supplier, product, line, machine,
+time or piece it is corrected: what the newer delivery says counts. What it leaves blank stays; but supplier, product,
+line and further columns go with the lot. A folder's name is only a guess of the lot: it never replaces a manifest's.
 """
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import sqlalchemy as sa
 
 from jaxqc.inspection.ledger.rows import CHUNK, OWN, Row, batched, clean, row_of, storable
 from jaxqc.inspection.ledger.schema import PLACE, columns, lots, sightings
-from jaxqc.inspection.manifest import Item
+from jaxqc.inspection.ledger.uninspected import mended
+from jaxqc.inspection.manifest import Item, Source
 
 Insert = Callable[[sa.Table], Any]
-_STAYS = ("machine", "time")
+_COLUMNS = (*PLACE, "time", "piece")
+_STAYS = ("machine", "time", "piece")
 """Columns that are true of a picture in whichever lot it lies."""
 
 
@@ -34,22 +36,28 @@ class Sighting:
     row: Row = field(default_factory=dict)
     path: str = ""
     root: str = ""
+    source: Source = "manifest"
+    """The origin of the row's lot."""
 
 
 @dataclass(frozen=True)
 class Correction:
-    """A sighting that said something else before: the first column that differs, the lot before all others."""
+    """A sighting that said something else before: the first column that differs, the lot before all others.
+
+    made: False where the old value stays, since a manifest gave it and a folder the new one.
+    """
 
     sha256: str
     image: str
     column: str
     old: str
     new: str
+    made: bool = True
 
 
 def sighting_of(item: Item, sha256: str, root: str = "") -> Sighting:
     """The sighting of a manifest's entry. Links are not followed: two lots may link to one file."""
-    return Sighting(sha256, item.id, row_of(item), os.path.abspath(item.image), root)
+    return Sighting(sha256, item.id, row_of(item), os.path.abspath(item.image), root, item.source)
 
 
 def tidy(seen: Iterable[Sighting]) -> list[Sighting]:
@@ -61,12 +69,12 @@ def tidy(seen: Iterable[Sighting]) -> list[Sighting]:
       >>> [one.row for one in tidy([Sighting("a1", "1.png", {"lot": "A"}), Sighting("a1", "1.png", {"lot": " B "})])]
       [{'lot': 'B'}]
     """
-    plain = (Sighting(s.sha256, storable(s.image), clean(s.row), storable(s.path or s.image), s.root) for s in seen)
+    plain = (replace(s, image=storable(s.image), row=clean(s.row), path=storable(s.path or s.image)) for s in seen)
     return sorted({(s.sha256, s.path): s for s in plain}.values(), key=lambda one: one.sha256)
 
 
 def place(connection: sa.Connection, insert: Insert, seen: Sequence[Sighting], now: str) -> list[Correction]:
-    """Keeps sightings, which are `tidy`; returns those that were corrected. insert: the database's own."""
+    """Keeps sightings, which are `tidy`; returns those that said something else. insert: the database's own."""
     ids = _lots(connection, insert, [s.row for s in seen])
     there = _there(connection, sorted({s.sha256 for s in seen}))
     news, corrected = list[Sighting](), list[Correction]()
@@ -78,7 +86,8 @@ def place(connection: sa.Connection, insert: Insert, seen: Sequence[Sighting], n
             corrected += _change(connection, one, known, ids)
     lines = [
         {"sha256": s.sha256, "path": s.path, "image": s.image, "lot_id": ids.get(s.row.get("lot", "")), "seen": now}
-        | {name: s.row.get(name, "") for name in (*PLACE, "time")}
+        | {name: s.row.get(name, "") for name in _COLUMNS}
+        | {"source": s.source if s.row.get("lot") else ""}
         for s in news
     ]
     if lines:
@@ -86,6 +95,7 @@ def place(connection: sa.Connection, insert: Insert, seen: Sequence[Sighting], n
         added = connection.execute(added.returning(sightings.c.id, sightings.c.sha256, sightings.c.path), lines)
         keys = {(line.sha256, line.path): line.id for line in added}
         _further(connection, [(keys[s.sha256, s.path], s.row) for s in news if (s.sha256, s.path) in keys])
+    mended(connection, [s.path for s in seen])
     return corrected
 
 
@@ -118,7 +128,11 @@ def _change(
     connection: sa.Connection, one: Sighting, known: dict[str, Any], ids: Mapping[str, int]
 ) -> list[Correction]:
     """Brings a kept sighting to what is now said of it."""
-    row, names = one.row, ("lot", *PLACE, "time")
+    names = ("lot", *_COLUMNS)
+    # A manifest's word stands against a folder's guess.
+    held = ("lot", "piece") if one.source == "folder" and known["source"] == "manifest" else ()
+    refused = [n for n in held if known[n] and one.row.get(n, "") not in ("", known[n])]
+    row = {name: value for name, value in one.row.items() if name not in refused}
     moved = bool(row.get("lot")) and row["lot"] != known["lot"]
     stays = _STAYS if moved else names
     values = {name: row.get(name, "") or (known[name] if name in stays else "") for name in names}
@@ -127,6 +141,8 @@ def _change(
     news: dict[str, Any] = {name: values[name] for name in differ if name != "lot"}
     news |= {"lot_id": ids[values["lot"]]} if moved else {}
     news |= {"path": one.path, "image": one.image} if one.path not in (known["path"], one.image) else {}
+    source = one.source if row.get("lot") and "lot" not in held else known["source"]
+    news |= {"source": source} if source != known["source"] else {}
     if news:
         connection.execute(sa.update(sightings).where(sightings.c.id == known["id"]).values(**news))
     more = _more(row) if moved else known["more"] | _more(row)
@@ -139,8 +155,9 @@ def _change(
         connection.execute(sa.delete(columns).where(columns.c.sighting_id == known["id"]))
         _further(connection, [(known["id"], more)])
     # A later sighting of the same batch is compared with what is kept now.
-    known |= values | {name: news.get(name, known[name]) for name in ("path", "image")} | {"more": more}
-    return corrected[:1]
+    known |= values | {name: news.get(name, known[name]) for name in ("path", "image", "source")} | {"more": more}
+    kept = [Correction(one.sha256, one.image, n, known[n], one.row[n], made=False) for n in refused]
+    return [*corrected[:1], *kept[:1]]
 
 
 def _lots(connection: sa.Connection, insert: Insert, rows: Sequence[Row]) -> dict[str, int]:

@@ -15,12 +15,13 @@ import sqlalchemy as sa
 
 from jaxqc.errors import UserError
 from jaxqc.inspection.findings import Finding
-from jaxqc.inspection.ledger import schema
+from jaxqc.inspection.ledger import schema, uninspected
 from jaxqc.inspection.ledger.database import Database, on_stderr
 from jaxqc.inspection.ledger.opening import prepared
 from jaxqc.inspection.ledger.rows import CHUNK, Row, batched, check, defect_rows, inspection_row, storable
 from jaxqc.inspection.ledger.schema import defects, inspections, lots, models, sightings
 from jaxqc.inspection.ledger.sightings import Correction, Sighting, place, tidy
+from jaxqc.inspection.manifest import LeftOut
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,11 @@ class Entry:
     inspected: str
     """UTC, ISO 8601."""
     row: dict[str, str]
-    """lot, supplier, product, line, machine, time and the further columns: those that are known."""
+    """lot, supplier, product, line, machine, time, piece and the further columns: those that are known."""
+    review: Mapping[str, str] = field(default_factory=dict)
+    """A person's verdict that counts, with class_name, person, note and time; {} where there is none."""
+    copies: int = 0
+    """Further names of the picture, in all lots."""
 
 
 class Kept(NamedTuple):
@@ -55,7 +60,7 @@ class Kept(NamedTuple):
     new: int
     """Images that this model had not inspected before."""
     corrected: list[Correction]
-    """Sightings that said something else before."""
+    """Sightings that said something else before; also those that stay so (`Correction.made`)."""
 
 
 def open_ledger(where: str | Path, create: bool = True, note: Callable[[str], None] = on_stderr) -> "Ledger":
@@ -111,6 +116,14 @@ class Ledger:
 
         return self.database.write(work) if batch or sorted_seen else Kept(0, [])
 
+    def refresh(self, model: ModelInfo) -> None:
+        """Brings a known model's details up to date, as where its misses were measured after it had inspected."""
+        where, details = models.c.digest == model.digest, dict(model.details)
+        with self.database.reading() as connection:
+            old = connection.scalar(sa.select(models.c.details).where(where))
+        if old is not None and old != details:
+            self.database.write(lambda c: c.execute(sa.update(models).where(where).values(details=details)))
+
     def has(self, sha256s: Iterable[str], model: str) -> set[str]:
         """Those of the images that the model with this digest has inspected."""
         found: set[str] = set()
@@ -126,6 +139,14 @@ class Ledger:
         if not ordered:
             return []
         return self.database.write(lambda connection: place(connection, self.database.insert, ordered, now))
+
+    def leave_out(self, delivery: str, found: Sequence[LeftOut]) -> None:
+        """Keeps what could not be inspected of a delivery, in the place of what was kept of it before.
+
+        delivery: absolute path of its manifest or folder.
+        """
+        now = _now()
+        self.database.write(lambda connection: uninspected.replace(connection, delivery, found, now))
 
     def models(self) -> list[ModelInfo]:
         """All models, the first that came first."""
@@ -147,7 +168,7 @@ class Ledger:
 
     def count(self) -> dict[str, int]:
         """Rows of each table."""
-        tables = [models, lots, inspections, sightings, defects, schema.outcomes]
+        tables = [models, lots, inspections, sightings, defects, schema.outcomes, schema.reviews, schema.uninspected]
         with self.database.reading() as connection:
             return {t.name: connection.scalar(sa.select(sa.func.count()).select_from(t)) or 0 for t in tables}
 

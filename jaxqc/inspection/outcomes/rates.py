@@ -7,12 +7,12 @@ misses by chance.
 
 import datetime
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from jaxqc.errors import UserError
 from jaxqc.inspection.findings import GRADES, LotFinding
-from jaxqc.inspection.ledger.queries import lot_findings
+from jaxqc.inspection.ledger.queries import Lot, lot_findings
 from jaxqc.inspection.ledger.store import Ledger
 from jaxqc.inspection.outcomes.orders import EXAMPLES, moment
 from jaxqc.inspection.outcomes.proportions import Estimate, cases_needed, difference, relative_risk
@@ -64,11 +64,16 @@ class OutcomeReport:
 
 
 def outcome_report(ledger: Ledger, rules: GradeRules, model: str = "") -> OutcomeReport:
+    """`report_of` all lots by these rules. model: digest; "" as `lot_findings`."""
+    return report_of(ledger, lot_findings(ledger, rules, model))
+
+
+def report_of(ledger: Ledger, lots: Iterable[tuple[Lot, LotFinding]]) -> OutcomeReport:
     """Returns and complaints by lot grade, and by whether a class of defects occurs in the lot.
 
     Grades are compared with the best one that has orders; a class's lots with the lots without it.
     """
-    graded = {lot.name: finding for lot, finding in lot_findings(ledger, rules, model)}
+    graded = {lot.name: finding for lot, finding in lots}
     sales = under_names(sales_by_lot(ledger), graded)
     joined = [s for s in sales if s.lot in graded]
     groups: list[tuple[str, str, Group]] = []

@@ -11,7 +11,7 @@ import numpy as np
 
 from jaxqc.inspection.acceptance.sampling import Plan, acceptance, quality_at
 from jaxqc.inspection.acceptance.suppliers import Chart
-from jaxqc.inspection.report.collect import LotView
+from jaxqc.inspection.report.contents import LotView
 
 WIDE, HIGH = 400.0, 230.0
 LEFT, RIGHT, TOP, BOTTOM = 46.0, 44.0, 14.0, 42.0
@@ -46,6 +46,7 @@ class ControlChart:
 
     points: list[Point]
     line: str
+    """"" = the lots' order is not known."""
     low: str
     high: str
     band: str
@@ -106,8 +107,8 @@ def percent(share: float, step: float = 0.01) -> str:
     return f"{100 * share:.{digits}f} %"
 
 
-def control_chart(chart: Chart, lots: Sequence[LotView]) -> ControlChart:
-    """The control chart of a supplier's lots in order of time."""
+def control_chart(chart: Chart, lots: Sequence[LotView], ordered: bool = True) -> ControlChart:
+    """The control chart of a supplier's lots in order of time; without lines between them where it is not known."""
     n = len(chart.value)
     first = max(0, n - MOST_POINTS)
     value, low, high = chart.value[first:], chart.low[first:], chart.high[first:]
@@ -126,7 +127,7 @@ def control_chart(chart: Chart, lots: Sequence[LotView]) -> ControlChart:
     upper, lower = _steps(x, y(high), pitch), _steps(x, y(low), pitch)
     return ControlChart(
         points=points,
-        line=_path([(p.x, p.y) for p in points]),
+        line=_path([(p.x, p.y) for p in points]) if ordered else "",
         low=_path(lower),
         high=_path(upper),
         band=_path([*upper, *reversed(lower)]) + "Z",

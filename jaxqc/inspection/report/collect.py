@@ -2,141 +2,128 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
 
-from jaxqc.inspection.acceptance.suppliers import Chart, Supplier, ewma, p_chart, summarise
-from jaxqc.inspection.findings import RISKS, VERDICTS, LotFinding
+from jaxqc.data.problems import printable
+from jaxqc.errors import UserError, suggest
+from jaxqc.inspection.acceptance.suppliers import ewma, p_chart, summarise
+from jaxqc.inspection.findings import RISKS, LotFinding
+from jaxqc.inspection.ledger.copies import copies
+from jaxqc.inspection.ledger.listings import left_out, listings, without_images
 from jaxqc.inspection.ledger.queries import (
     Lot,
     lot_findings,
     lots_of,
-    shared_pictures,
     supplier_rows,
-    verdicts,
     without_lot,
 )
-from jaxqc.inspection.ledger.store import Ledger, ModelInfo
-from jaxqc.inspection.report.acceptance import AQL, Acceptance, decide
+from jaxqc.inspection.ledger.store import Ledger
+from jaxqc.inspection.outcomes.rates import OutcomeReport, report_of
+from jaxqc.inspection.report.acceptance import AQL, decide
+from jaxqc.inspection.report.contents import ClassView, LotView, Report, SupplierView
 from jaxqc.inspection.report.gallery import Gallery, Picture
+from jaxqc.inspection.report.model_card import model_card, proved, rates_of
 from jaxqc.inspection.rules import GradeRules
 
 MOST_LOTS = 2000
 """Lots that a page lists; the worst ones, where there are more."""
 PICTURE_BYTES = 16_000_000
 """Bytes of all the pictures in a page, before they become text, which takes a third more."""
+SHEET_BYTES = 6_000_000
+"""Those of them that crops of defects may take; pictures come with theirs, the worst first."""
 MOST_PICTURES = 600
 
 
-@dataclass
-class LotView:
-    """A lot as the page shows it. `number`: its place on the page from 1 on, the worst lot first."""
+def collect(
+    ledger: Ledger,
+    gallery: Gallery | None,
+    rules: GradeRules,
+    model: str = "",
+    aql: float = AQL,
+    lots: Sequence[str] = (),
+) -> Report:
+    """Gathers a report.
 
-    number: int
-    lot: Lot
-    figures: LotFinding
-    acceptance: Acceptance | None = None
-    stopped: bool = False
-    """Sampling was discontinued before it: all of it is to be inspected."""
-    pictures: list[Picture] = field(default_factory=list)
-    kept: int = 0
-    """Pictures of it that are worth showing; not all of them may be in `pictures`."""
-
-
-@dataclass(frozen=True)
-class SupplierView:
-    """A supplier with its control charts; `lots` in order of time, as the charts are."""
-
-    figures: Supplier
-    lots: list[LotView]
-    p: Chart
-    ewma: Chart
-
-
-@dataclass(frozen=True)
-class ClassView:
-    """A class of defects: how many there are, and on 100 images of each supplier."""
-
-    name: str
-    defects: int
-    per_hundred: dict[str, float]
-
-
-@dataclass(frozen=True)
-class Report:
-    """Everything that a page shows. `images`, `verdicts` and `classes` count images without a lot too, and a picture
-    in each lot that holds it."""
-
-    images: int
-    verdicts: dict[str, int]
-    lots: list[LotView]
-    """The worst first; at most `MOST_LOTS`."""
-    all_lots: int
-    at_risk: dict[str, int]
-    """All lots by risk."""
-    loose: LotView | None
-    """Pictures of images without a lot; their lot has no figures that would mean anything."""
-    loose_images: int
-    shared: int
-    """Pictures that lie in more than one lot."""
-    suppliers: list[SupplierView]
-    classes: list[ClassView]
-    models: list[ModelInfo]
-    rules: GradeRules
-    aql: float
-    picture_bytes: int
-    pictures: int
-    kept: int
-
-
-def collect(ledger: Ledger, gallery: Gallery, rules: GradeRules, model: str = "", aql: float = AQL) -> Report:
-    """Gathers a report. model: digest; "" = of each lot the model that inspected most of it, of several the last.
+    Args:
+      gallery: None = no pictures. model: digest; "" = of each lot the model that inspected most of it, of several the
+        last. lots: names; () = all, and the images without a lot.
 
     Raises:
-      UserError: what the ledger says; an AQL that ISO 2859-1 does not have.
+      UserError: what the ledger says; an AQL that ISO 2859-1 does not have; a lot that the ledger does not have.
     """
-    found = list(lot_findings(ledger, rules, model))
-    order = sorted(found, key=lambda pair: (-RISKS.index(pair[1].risk), pair[1].quality, pair[0].name))
-    views = [LotView(i, lot, figures) for i, (lot, figures) in enumerate(order, 1)]
-    suppliers = _suppliers(views, rules)
-    for supplier in suppliers:
-        flags = ((view.lot.name, _defective(ledger, view.lot, rules)) for view in supplier.lots)
-        decisions = decide(flags, aql)
-        stopped = False
-        for view in supplier.lots:
-            view.acceptance, view.stopped = decisions.get(view.lot.name), stopped
-            stopped = stopped or (view.acceptance is not None and view.acceptance.after == "discontinued")
-    loose_verdicts, loose_classes = without_lot(ledger, model)
+    found = list(lot_findings(ledger, rules, model, aql))
+    views = [LotView(0, lot, figures) for lot, figures in found]
+    # The switching rules look at all lots of a supplier, also at those that the report leaves out.
+    for supplier in _suppliers(views, rules):
+        _decide(supplier, aql)
+    views = sorted(_chosen(views, lots, ledger.name), key=_worst_first)
+    for number, view in enumerate(views, 1):
+        view.number = number
+    loose_verdicts, loose_classes = (Counter[str](), Counter[str]()) if lots else without_lot(ledger, model)
     loose = _loose(loose_verdicts.total())
-    size, shown, kept = _choose([*views[:MOST_LOTS], *([loose] if loose else [])], gallery, ledger, model)
-    counted = Counter(loose_verdicts)
-    for view in views:
-        counted.update(view.figures.verdicts)
+    shown = [*views[:MOST_LOTS], *([loose] if loose else [])]
+    size, pictures, kept = (0, 0, 0) if gallery is None else _choose(shown, gallery, ledger, model)
     used = {view.lot.model for view in views} | ({model} if model else set())
+    every = bool(loose) and not model
+    cards = [model_card(m, rules.lots.confidence) for m in ledger.models() if m.digest in used or every]
+    wanted = lambda *names: not lots or not {*names}.isdisjoint(lots)
+    listed = {name: one for name, one in listings(ledger).items() if wanted(name)}
+    for view in views:
+        view.listing = listed.get(view.lot.name)
+    count = lambda verdict, name: loose_verdicts[verdict] + sum(getattr(view.figures, name) for view in views)
     return Report(
-        images=counted.total(),
-        verdicts={v: counted[v] for v in VERDICTS},
+        images=loose_verdicts.total() + sum(view.figures.images for view in views),
+        pieces=loose_verdicts.total() + sum(view.figures.pieces for view in views),
+        rejected=count("reject", "rejected"),
+        waiting=count("review", "waiting"),
+        every_lot=views,
         lots=views[:MOST_LOTS],
-        all_lots=len(views),
-        at_risk={risk: sum(view.figures.risk == risk for view in views) for risk in RISKS},
         loose=loose,
         loose_images=loose_verdicts.total(),
-        shared=shared_pictures(ledger),
-        suppliers=suppliers,
+        copies=[c for c in copies(ledger, model) if wanted(*(place.lot for place in c.places))],
+        lost=[entry for entry in left_out(ledger) if wanted(entry.lot)],
+        listings=listed,
+        unseen=without_images(listed.values()),
+        suppliers=_suppliers(views, rules),
         classes=_classes(views, loose_classes),
-        models=[m for m in ledger.models() if m.digest in used or (loose and not model)],
+        cards=cards,
+        proved=bool(cards) and all(proved(rates_of(card.info.details)) for card in cards),
+        outcomes=_outcomes(ledger, [(view.lot, view.figures) for view in views]),
+        chosen=tuple(lots),
         rules=rules,
         aql=aql,
         picture_bytes=size,
-        pictures=shown,
+        pictures=pictures,
         kept=kept,
     )
 
 
-def _defective(ledger: Ledger, lot: Lot, rules: GradeRules) -> list[bool]:
-    counted = ("reject", "review") if rules.verdict.review_counts else ("reject",)
-    return [verdict in counted for verdict in verdicts(ledger, lot)]
+def _worst_first(view: LotView) -> tuple[int, float, float, str]:
+    f = view.figures
+    return -RISKS.index(f.risk), -(f.share.estimate if f.share else f.fraction), f.quality, view.lot.name
+
+
+def _chosen(views: list[LotView], names: Sequence[str], ledger: str) -> list[LotView]:
+    known = {view.lot.name for view in views}
+    for name in names:
+        if name not in known:
+            raise UserError(f"--lot: {ledger} has no inspected lot {printable(name)!r}{suggest(name, known)}")
+    return [view for view in views if not names or view.lot.name in names]
+
+
+def _decide(supplier: SupplierView, aql: float) -> None:
+    """Gives each of a supplier's lots what ISO 2859-1 says of it."""
+    ordered = supplier.figures.trend != "unknown"
+    decisions = decide([view.figures for view in supplier.lots], aql, ordered=ordered)
+    stopped = False
+    for view in supplier.lots:
+        view.acceptance, view.stopped = decisions.get(view.lot.name), stopped
+        stopped = stopped or (view.acceptance is not None and view.acceptance.after == "discontinued")
+
+
+def _outcomes(ledger: Ledger, found: Sequence[tuple[Lot, LotFinding]]) -> OutcomeReport | None:
+    return report_of(ledger, found) if ledger.count()["outcomes"] else None
 
 
 def _suppliers(views: Sequence[LotView], rules: GradeRules) -> list[SupplierView]:
@@ -145,7 +132,7 @@ def _suppliers(views: Sequence[LotView], rules: GradeRules) -> list[SupplierView
     for figures in summarise(rows, rules.lots.confidence):
         own = [view for view in views if view.lot.supplier == figures.supplier]
         own.sort(key=lambda view: (view.lot.since, view.lot.name))
-        n = np.array([view.figures.images for view in own])
+        n = np.array([view.figures.pieces for view in own])
         d = np.array([view.figures.defective for view in own])
         out.append(SupplierView(figures, own, p_chart(n, d), ewma(n, d)))
     return out
@@ -168,7 +155,7 @@ def _loose(images: int) -> LotView | None:
     """A view for the pictures of images without a lot."""
     if not images:
         return None
-    nothing = LotFinding("", images, 0, 0.0, 0.0, 1.0, 0.95, 0.0, 0.0, 0.0, 100.0, 0.0, "A", "low")
+    nothing = LotFinding("", images, 0, 0.0, 0.0, 1.0, 0.95, 0.0, 0.0, 0.0, 100.0, 0.0, "D", "medium")
     return LotView(0, Lot("", "", "", "", "", images, "", 0), nothing)
 
 
@@ -195,13 +182,17 @@ def _choose(views: Sequence[LotView], gallery: Gallery, ledger: Ledger, model: s
         pictures = [p for p in pictures if p.finding.count or p.finding.verdict != "pass"] or pictures[:2]
         view.kept = len(pictures)
         of_lot.append(pictures[:most])
-    size = shown = 0
+    size = shown = sheets = 0
     for rank in range(max(map(len, of_lot), default=0)):
         for view, pictures in zip(views, of_lot, strict=True):
             if rank >= len(pictures) or len(view.pictures) < rank:
                 continue
-            bytes_ = sum(path.stat().st_size for path in (pictures[rank].photo, pictures[rank].heat))
-            if shown < MOST_PICTURES and size + bytes_ <= PICTURE_BYTES:
-                view.pictures.append(pictures[rank])
-                size, shown = size + bytes_, shown + 1
+            picture, room = pictures[rank], PICTURE_BYTES - size - pictures[rank].size()
+            if shown < MOST_PICTURES and room >= 0:
+                picture = (
+                    picture if picture.sheet_size() <= min(SHEET_BYTES - sheets, room) else picture.without_sheet()
+                )
+                view.pictures.append(picture)
+                sheets += picture.sheet_size()
+                size, shown = size + picture.size() + picture.sheet_size(), shown + 1
     return size, shown, sum(view.kept for view in views)

@@ -1,53 +1,31 @@
 """The worst images of each lot, kept in a folder while an inspection runs: whoever comes back to it goes on with it.
 
-A lot has a folder of its own, named by a hash, since a lot's name may hold anything. A picture is a photo, a heat and
-a mask, each a file by the image's SHA-256, and a JSON file that is written last and removed first: without it the rest
-does not count.
+A lot has a folder of its own, named by a hash, since a lot's name may hold anything. In it lie the files of each
+picture (`picture_files`), named by the image's SHA-256.
 """
 
 import hashlib
-import json
 import math
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
-from jaxqc.atomic import write_bytes
 from jaxqc.data.problems import printable
 from jaxqc.errors import UserError
 from jaxqc.inspection.findings import Finding
 from jaxqc.inspection.ledger.rows import storable
-from jaxqc.inspection.report.layers import Layers, Outline, make_layers, read_layers
+from jaxqc.inspection.report.crops import make_crops
+from jaxqc.inspection.report.layers import make_layers
+from jaxqc.inspection.report.picture_files import Picture, move_picture, read_picture, remove_picture, write_picture
+from jaxqc.inspection.report.thumbnails import Thumbnails
+from jaxqc.scorer import PLAIN
 
-VERSION = 1
-"""Version of the JSON files; another version's pictures are not read, and go."""
 REMEMBERED = 256
 """Lots whose order is in memory; that of others is read again from their folder."""
-ENDINGS = {"photo": ".jpg", "heat": ".heat.png", "mask": ".mask.png"}
-
-
-@dataclass(frozen=True)
-class Picture:
-    """One kept image. width, height: of the photo in pixels, in which `outline` is given too."""
-
-    lot: str
-    finding: Finding
-    width: int
-    height: int
-    photo: Path
-    heat: Path
-    mask: Path
-    outline: tuple[Outline, ...]
-
-    def arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """As `layers.read_layers`."""
-        return read_layers(self.photo.read_bytes(), self.heat.read_bytes(), self.mask.read_bytes())
-
 
 _Key = tuple[float, float, str]
 """Sorts the worst first: severity and score, both negative, and the SHA-256, so that the order is always the same."""
@@ -64,6 +42,8 @@ class Gallery:
             raise UserError(f"per_lot={per_lot!r}; a gallery keeps at least one image a lot")
         self.folder = Path(folder)
         self.per_lot = per_lot
+        self.thumbnails = Thumbnails(self.folder / "thumbnails")
+        """Of images that wait for review, kept or not."""
         self._kept: OrderedDict[str, dict[str, _Key]] = OrderedDict()
 
     def offer(
@@ -73,6 +53,7 @@ class Gallery:
         image: UInt8[np.ndarray, "h w *c"],
         scores: Float[np.ndarray, "h w"],
         mask: Bool[np.ndarray, "h w"],
+        threshold: float = PLAIN,
     ) -> bool:
         """Keeps an image where it is among the worst of its lot by severity, then score; returns whether it is kept.
 
@@ -80,6 +61,7 @@ class Gallery:
 
         Args:
           lot: name; "" = images without a lot. image: of one or three channels. scores: in [0, 1]. mask: decided.
+          threshold: of `scores`, below which the heat is transparent.
 
         Raises:
           UserError: a severity or score that is not finite, a SHA-256 that is none, a folder that cannot be written.
@@ -93,9 +75,10 @@ class Gallery:
         if len(worst) >= self.per_lot and key > worst[self.per_lot - 1]:
             return False
         folder = self._folder(lot)
-        layers = make_layers(image, scores, mask)
+        layers = make_layers(image, scores, mask, threshold)
+        sheet, crops = make_crops(image, [defect.box for defect in finding.defects])
         try:
-            _write(folder, finding, lot, layers)
+            write_picture(folder, finding, lot, layers, threshold, sheet, crops)
         except OSError as e:
             raise UserError(f"{printable(folder)}: no picture can be kept there ({e.strerror or e})") from e
         self._keep(lot, key)
@@ -111,15 +94,9 @@ class Gallery:
         key = self._order(old).pop(sha256, None)
         if key is None or sha256 in self._order(new):
             return
-        source, target = self._folder(old), self._folder(new)
-        record = f"{sha256}.json"
+        target = self._folder(new)
         try:
-            about = json.loads((source / record).read_bytes()) | {"lot": new}
-            target.mkdir(parents=True, exist_ok=True)
-            (source / record).unlink()
-            for ending in ENDINGS.values():
-                (source / f"{sha256}{ending}").replace(target / f"{sha256}{ending}")
-            write_bytes(target / record, json.dumps(about).encode())
+            move_picture(self._folder(old), target, sha256, new)
         except OSError as e:
             raise UserError(f"{printable(target)}: no picture can be kept there ({e.strerror or e})") from e
         self._keep(new, key)
@@ -130,7 +107,7 @@ class Gallery:
 
     def of(self, lot: str, names: Mapping[str, str], held: Mapping[str, Path]) -> list[Picture]:
         """The kept images that lie in a lot, the worst first. names: of its images, by SHA-256; held: as `held`."""
-        found = (_read(held[sha256], sha256) for sha256 in names)
+        found = (read_picture(held[sha256], sha256) for sha256 in names)
         own = [replace(p, lot=lot, finding=replace(p.finding, image=names[p.finding.sha256])) for p in found if p]
         return sorted(own, key=lambda picture: _key(picture.finding))[: self.per_lot]
 
@@ -138,7 +115,7 @@ class Gallery:
         """The kept images of a lot, the worst first, as they lie on the disk now."""
         lot = _name(lot)
         folder = self._folder(lot)
-        found = [_read(folder, path.stem) for path in sorted(folder.glob("*.json"))]
+        found = [read_picture(folder, path.stem) for path in sorted(folder.glob("*.json"))]
         same = [picture for picture in found if picture is not None and picture.lot == lot]
         return sorted(same, key=lambda picture: _key(picture.finding))[: self.per_lot]
 
@@ -147,7 +124,7 @@ class Gallery:
         kept = self._order(lot)
         kept[key[2]] = key
         for gone in sorted(kept.values())[self.per_lot :]:
-            _remove(self._folder(lot), gone[2])
+            remove_picture(self._folder(lot), gone[2])
             del kept[gone[2]]
 
     def _folder(self, lot: str) -> Path:
@@ -167,7 +144,7 @@ class Gallery:
         """Removes what a crash left behind, and what a smaller `per_lot` has no room for."""
         if not folder.is_dir():
             return
-        found = [picture for path in folder.glob("*.json") if (picture := _read(folder, path.stem))]
+        found = [picture for path in folder.glob("*.json") if (picture := read_picture(folder, path.stem))]
         found.sort(key=lambda picture: _key(picture.finding))
         good = {picture.finding.sha256 for picture in found[: self.per_lot]}
         for path in folder.iterdir():
@@ -187,42 +164,3 @@ def _key(finding: Finding) -> _Key:
     if not (math.isfinite(finding.severity) and math.isfinite(finding.score)):
         raise UserError(f"{finding.image!r}: severity {finding.severity}, score {finding.score}; must be finite")
     return -float(finding.severity), -float(finding.score), sha256
-
-
-def _write(folder: Path, finding: Finding, lot: str, layers: Layers) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, ending in ENDINGS.items():
-        write_bytes(folder / f"{finding.sha256}{ending}", getattr(layers, name))
-    about = {
-        "version": VERSION, "lot": lot, "width": layers.width, "height": layers.height, "outline": layers.outline,
-        "finding": finding.to_dict(),
-    }  # fmt: skip
-    write_bytes(folder / f"{finding.sha256}.json", json.dumps(about, default=_number).encode())
-
-
-def _read(folder: Path, sha256: str) -> Picture | None:
-    """A picture; None where it is damaged or not all there."""
-    files = {name: folder / f"{sha256}{ending}" for name, ending in ENDINGS.items()}
-    try:
-        about = json.loads((folder / f"{sha256}.json").read_bytes())
-        if about["version"] != VERSION or not all(path.stat().st_size for path in files.values()):
-            return None
-        finding = Finding.from_dict(about["finding"])
-        if finding.sha256 != sha256:
-            return None
-        outline = tuple(tuple((float(x), float(y)) for x, y in line) for line in about["outline"])
-        return Picture(str(about["lot"]), finding, int(about["width"]), int(about["height"]), outline=outline, **files)
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-
-
-def _remove(folder: Path, sha256: str) -> None:
-    for ending in (".json", *ENDINGS.values()):
-        (folder / f"{sha256}{ending}").unlink(missing_ok=True)
-
-
-def _number(value: Any) -> Any:
-    """numpy's numbers as Python's."""
-    if isinstance(value, np.generic):
-        return value.item()
-    raise TypeError(f"{type(value).__name__} cannot be kept")

@@ -1,6 +1,7 @@
 """The layers of a report's picture: photo, heat and mask as small files, the mask's outline as polygons; and back."""
 
 import io
+import math
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -8,6 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
 from jaxqc.inspection.defects import opencv
+from jaxqc.scorer import PLAIN
 
 LONGEST = 480
 """Longest side of a photo and a mask in pixels; no smaller image is enlarged."""
@@ -15,6 +17,8 @@ HEAT_LONGEST = 240
 """Longest side of the heat, which is smooth."""
 LEVELS = 64
 """Steps of the heat's scale from 0 to 1."""
+FAINTEST, STRONGEST = 0.3, 0.75
+"""Opacities at the ends of the heat's scale, of what is seen at all."""
 OUTLINES = 200
 """Most outlines a mask keeps, longest first: a mask of noise must not make a page of megabytes."""
 
@@ -29,16 +33,21 @@ class Layers(NamedTuple):
     photo: bytes
     """JPEG, grey or RGB."""
     heat: bytes
-    """PNG with a palette of `LEVELS` colours and opacities; level 0 cannot be seen."""
+    """PNG with a palette: `LEVELS` colours that cannot be seen, for what is below the threshold, and the same seen."""
     mask: bytes
     """PNG of one bit, white where the mask is."""
     outline: tuple[Outline, ...]
 
 
 def make_layers(
-    image: UInt8[np.ndarray, "h w *c"], scores: Float[np.ndarray, "h w"], mask: Bool[np.ndarray, "h w"]
+    image: UInt8[np.ndarray, "h w *c"],
+    scores: Float[np.ndarray, "h w"],
+    mask: Bool[np.ndarray, "h w"],
+    threshold: float = PLAIN,
 ) -> Layers:
     """The layers of an image of one or three channels with its map in [0, 1] and its decided mask.
+
+    The heat is seen exactly where any of the map's pixels in it reaches the threshold; a lower one is transparent.
 
     Raises:
       ValueError: the three differ in size.
@@ -46,15 +55,14 @@ def make_layers(
     if not image.shape[:2] == scores.shape == mask.shape:
         raise ValueError(f"image {image.shape[:2]}, map {scores.shape} and mask {mask.shape} differ in size")
     cv2 = opencv()
-    width, height = _fit(image.shape, LONGEST)
-    grey = image.ndim == 2 or image.shape[2] == 1
-    small = _shrunk(cv2, image[..., 0] if image.ndim == 3 and grey else image, (width, height))
-    # Every pixel that holds any of the mask, so that a scratch thinner than a pixel of the photo is still seen.
-    decided = _shrunk(cv2, np.where(mask, np.uint8(255), np.uint8(0)), (width, height)) > 0
+    width, height = fitting(image.shape, LONGEST)
+    small = shrunk(cv2, plain(image), (width, height))
+    decided = _holds_any(cv2, mask, (width, height))
+    smooth = fitting(image.shape, HEAT_LONGEST)
+    above = _holds_any(cv2, _holds_any(cv2, scores >= threshold, (width, height)), smooth)
     values = np.clip(np.nan_to_num(np.asarray(scores, np.float32)), 0, 1)
-    values = _shrunk(cv2, values, _fit(image.shape, HEAT_LONGEST))
-    levels = np.round(values * (LEVELS - 1)).astype(np.uint8)
-    return Layers(width, height, _jpeg(small), _heat(levels), _bits(decided), _outlines(cv2, decided))
+    levels = np.round(shrunk(cv2, values, smooth) * (LEVELS - 1)).astype(np.uint8)
+    return Layers(width, height, jpeg(small), _heat(levels, above), _bits(decided), _outlines(cv2, decided))
 
 
 def read_layers(photo: bytes, heat: bytes, mask: bytes) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -65,7 +73,7 @@ def read_layers(photo: bytes, heat: bytes, mask: bytes) -> tuple[np.ndarray, np.
         picture = np.asarray(opened.convert("RGB"))
     height, width = picture.shape[:2]
     with Image.open(io.BytesIO(heat)) as opened:
-        levels = np.asarray(opened)
+        levels = np.asarray(opened) % LEVELS
     with Image.open(io.BytesIO(mask)) as opened:
         decided = np.asarray(opened.convert("L")) > 0
     # A program that opens the file may have packed its palette's levels in fewer bits; PIL gives bytes again.
@@ -73,50 +81,72 @@ def read_layers(photo: bytes, heat: bytes, mask: bytes) -> tuple[np.ndarray, np.
     return picture, values, decided
 
 
+def heat_from(heat: bytes, threshold: float) -> bytes:
+    """A heat with what is below this threshold transparent, whatever it was made with."""
+    from PIL import Image
+
+    with Image.open(io.BytesIO(heat)) as opened:
+        levels = np.asarray(opened) % LEVELS
+    return _heat(levels, levels >= math.ceil(threshold * (LEVELS - 1)))
+
+
 @lru_cache(maxsize=1)
 def _palette() -> tuple[bytes, bytes]:
-    """Colours and opacities of the heat's levels, those of `pictures.figures`."""
+    """Colours of the heat's levels, those of `pictures.figures`, twice, and their opacities: first none."""
     from matplotlib import colormaps
 
     from jaxqc.pictures.sheet import HEAT
 
     p = np.linspace(0, 1, LEVELS)
-    colors = np.asarray(colormaps[HEAT](0.35 + 0.6 * p))[:, :3]
-    return np.round(colors * 255).astype(np.uint8).tobytes(), np.round(0.75 * p * 255).astype(np.uint8).tobytes()
+    colors = np.tile(np.asarray(colormaps[HEAT](0.35 + 0.6 * p))[:, :3], (2, 1))
+    opacity = np.concatenate([np.zeros(LEVELS), FAINTEST + (STRONGEST - FAINTEST) * p])
+    return np.round(colors * 255).astype(np.uint8).tobytes(), np.round(opacity * 255).astype(np.uint8).tobytes()
 
 
 def heat_stops(count: int = 9) -> list[tuple[float, str]]:
     """The heat's colours as a gradient's stops: offset in [0, 1], and #rrggbb."""
-    colors = np.frombuffer(_palette()[0], np.uint8).reshape(LEVELS, 3)
+    colors = np.frombuffer(_palette()[0], np.uint8).reshape(2 * LEVELS, 3)
     at = np.linspace(0, LEVELS - 1, count).round().astype(int)
     return [(round(float(i) / (LEVELS - 1), 3), f"#{colors[i].tobytes().hex()}") for i in at]
 
 
-def _fit(shape: tuple[int, ...], longest: int) -> tuple[int, int]:
+def fitting(shape: tuple[int, ...], longest: int) -> tuple[int, int]:
     """Width and height of an image no longer than `longest`."""
     share = min(1.0, longest / max(shape[:2]))
     return max(1, round(shape[1] * share)), max(1, round(shape[0] * share))
 
 
-def _shrunk(cv2: Any, values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+def plain(image: UInt8[np.ndarray, "h w *c"]) -> UInt8[np.ndarray, "h w *d"]:
+    """An image of one or three channels as JPEG takes it: [h w] or [h w 3]."""
+    return image[..., 0] if image.ndim == 3 and image.shape[2] == 1 else image
+
+
+def shrunk(cv2: Any, values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Values at a smaller width and height, each the mean of what it holds."""
     if (values.shape[1], values.shape[0]) == size:
         return values
-    return cv2.resize(np.ascontiguousarray(values), size, interpolation=cv2.INTER_AREA)
+    return cv2.resize(values, size, interpolation=cv2.INTER_AREA)
 
 
-def _jpeg(image: UInt8[np.ndarray, "h w *c"]) -> bytes:
+def _holds_any(cv2: Any, flags: Bool[np.ndarray, "h w"], size: tuple[int, int]) -> Bool[np.ndarray, "y x"]:
+    """Every smaller pixel that holds any flag, so that a scratch thinner than a pixel of the photo is still seen."""
+    return shrunk(cv2, np.where(flags, np.uint8(255), np.uint8(0)), size) > 0
+
+
+def jpeg(image: UInt8[np.ndarray, "h w *c"], quality: int = 82, fine: bool = False) -> bytes:
+    """An image, grey [h w] or RGB [h w 3], as a JPEG file. fine: colours have a value for each pixel, not for four."""
     from PIL import Image
 
     out = io.BytesIO()
-    Image.fromarray(image).save(out, "JPEG", quality=82, optimize=True)
+    Image.fromarray(image).save(out, "JPEG", quality=quality, optimize=True, subsampling=0 if fine else 2)
     return out.getvalue()
 
 
-def _heat(levels: UInt8[np.ndarray, "h w"]) -> bytes:
+def _heat(levels: UInt8[np.ndarray, "h w"], seen: Bool[np.ndarray, "h w"]) -> bytes:
     from PIL import Image
 
     colors, opacity = _palette()
-    picture = Image.fromarray(levels)
+    picture = Image.fromarray(levels + np.uint8(LEVELS) * seen)
     picture = picture.convert("L")
     picture.putpalette(colors)
     out = io.BytesIO()

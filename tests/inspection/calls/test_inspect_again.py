@@ -19,6 +19,7 @@ from jaxqc import api
 from jaxqc.cli import main
 from jaxqc.errors import UserError
 from jaxqc.inspection import stream
+from jaxqc.inspection.ledger.listings import listings
 from jaxqc.inspection.ledger.store import open_ledger
 from jaxqc.inspection.report import Gallery
 from jaxqc.inspection.report.collect import collect
@@ -43,6 +44,8 @@ def test_again_adds_nothing_and_more_images_only_themselves(network, images, tmp
     assert (more.new, more.known) == (1, 14)
     assert len(lines_of(out)) == 12
     assert {lot.name: (lot.images, lot.shared) for lot, _ in more.lots} == {"A": (6, 1), "B": (6, 1), "C": (2, 2)}
+    assert [line for line in more.warnings if "photo" in line or "picture" in line] == [
+        "2 times: one photo lies in lots 'A' (A/0.png, A/copy.png) and 'C' (C/0.png)"]  # fmt: skip
     assert shown(out) >= {("A", "A/0.png"), ("C", "C/0.png"), ("B", "B/more.png"), ("C", "C/more.png")}
 
 
@@ -70,6 +73,7 @@ def test_a_corrected_manifest_moves_lots_and_pictures(network, folder, images, t
         (tmp_path / f"{name}.png").write_text("no image")
     assert main(["inspect", *arguments]) == 1
     said = capsys.readouterr().err
+    assert "note: lot" not in said
     assert "of lot 'D' no image could be inspected" in said
     assert "of lot 'E' no image could be inspected" in said
     with open(out / "problems.csv") as file:
@@ -82,6 +86,22 @@ def test_a_corrected_manifest_moves_lots_and_pictures(network, folder, images, t
     assert {lot for lot, _ in shown(out)} == {"B", "C"}
     kept = [json.loads(file.read_text()) for file in (out / "gallery").glob("*/*.json")]
     assert sorted(about["lot"] for about in kept) == ["B", "B", "C", "C"]
+    with open_ledger(out / "ledger.sqlite", create=False) as ledger:
+        assert {lot: found.words() for lot, found in listings(ledger).items()} == {
+            **{lot: "2 images listed, 2 inspected" for lot in "BC"},
+            "D": "2 images listed, 0 inspected, 2 broken",
+            "E": "1 image listed, 0 inspected, 1 missing",
+        }
+    # Its folder's name says less than the manifest did; the rule on names is new.
+    arguments[3] = str(images / "A")
+    assert main(["inspect", *arguments, "--piece", "^[45]"]) == 0
+    said = capsys.readouterr().err
+    assert "4 times: 0.png: lot 'C' of its manifest stays; its folder says 'A'" in said
+    assert "4 of 6 file names do not match and are pieces of their own, such as '0.png', '1.png', '2.png'" in said
+    assert "6 images show 6 pieces" in said
+    with open(out / "lots.csv") as file:
+        assert {row["lot"]: (row["images"], row["pieces"]) for row in csv.DictReader(file)} == {
+            lot: ("2", "2") for lot in "ABC"}  # fmt: skip
 
 
 def test_two_inspections_do_not_share_a_folder(network, images, tmp_path):
@@ -113,8 +133,10 @@ def test_another_setting_needs_another_folder(network, images, tmp_path):
         with pytest.raises(UserError, match=name):
             inspect(network, images / "A", out, **more)
     # How lots are graded changes no finding.
-    for a, grade in ((before.lots[0][1].quality - 0.01, "A"), (before.lots[0][1].quality + 0.01, "B")):
-        lots = dataclasses.replace(RULES.lots, a=a)
+    share = before.lots[0][1].fraction
+    assert 0 < share < 1
+    for b, grade in ((share, "B"), (share - 0.01, "C")):
+        lots = dataclasses.replace(RULES.lots, b=b, c=share + 0.01, called_share=1.0)
         after = inspect(network, images / "A", out, rules=dataclasses.replace(RULES, lots=lots))
         assert (after.known, after.lots[0][1].grade) == (6, grade)
 

@@ -3,20 +3,21 @@ function lotTable() {
   const table = $("lot-table");
   if (!table) return;
   const tbody = table.tBodies[0];
-  const RISK = { low: 0, medium: 1, high: 2 };
+  const RISK = { low: 0, medium: 1, high: 2 }, ACTION = { accept: 1, review: 2, refuse: 3 };
   const order = new Intl.Collator(undefined, { numeric: true });
   const rows = [...tbody.rows].map((row) => {
     const d = row.dataset;
     const name = row.querySelector(".name bdi").textContent, from = row.querySelector(".from").textContent.trim();
     return {
       row, name, supplier: from, index: d.supplier, grade: d.grade, riskName: d.risk, risk: RISK[d.risk],
-      images: +d.images, share: +d.share, quality: +d.quality, verdicts: +d.rejects, since: d.since, accepted: d.accepted,
+      pieces: +d.pieces, share: +d.share, corrected: +d.corrected, rejected: +d.rejected, action: ACTION[d.action] ?? 0,
+      since: d.since, accepted: d.accepted,
       text: `${name} ${from} ${d.more}`.toLowerCase(), article: $(`lot-${d.lot}`), number: +d.lot,
     };
   });
 
   // What a first click sorts by: the worst or the largest first, names from A.
-  const FALLING = new Set(["risk", "images", "share", "verdicts", "grade"]);
+  const FALLING = new Set(["risk", "pieces", "share", "corrected", "rejected", "action", "grade"]);
   let by = "risk", falling = true;
   function compare(a, b) {
     const x = a[by], y = b[by];
@@ -30,12 +31,13 @@ function lotTable() {
     const home = $("pictures"), loose = $("lot-0");
     for (const r of rows) if (r.article) home.insertBefore(r.article, loose);
     for (const th of table.tHead.rows[0].cells) {
-      if (th.dataset.key === key) th.setAttribute("aria-sort", down ? "descending" : "ascending"); else th.removeAttribute("aria-sort");
+      if (th.dataset.key && th.dataset.key === key) th.setAttribute("aria-sort", down ? "descending" : "ascending"); else th.removeAttribute("aria-sort");
     }
     filter();
     if ([...$("sort").options].some((o) => o.value === key)) $("sort").value = key;
   }
   for (const th of table.tHead.rows[0].cells) {
+    if (!th.dataset.key) continue;
     const button = document.createElement("button");
     button.type = "button";
     button.append(...th.childNodes);

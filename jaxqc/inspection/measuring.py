@@ -1,0 +1,67 @@
+"""Misses and false alarms counted as an inspection would make them: the same scorer, regions, rules and verdicts."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from jaxqc.data.batches import by_size, decoded
+from jaxqc.data.labelled import Labelled
+from jaxqc.error_rates import ErrorRates, Origin
+from jaxqc.errors import UserError
+from jaxqc.inspection.defects import opencv
+from jaxqc.inspection.rules import GradeRules
+from jaxqc.inspection.scorers import calling, finding_of, make_scorer
+from jaxqc.progress import Progress
+from jaxqc.training.counting import Counted, NotCountedError
+
+
+def count_errors(
+    model: Any,
+    images: Sequence[Labelled],
+    data: str,
+    *,
+    rules: GradeRules | None = None,
+    threshold: float | None = None,
+    origin: Origin = "labelled images",
+    progress: bool = True,
+) -> Counted:
+    """Inspects images that are known to be defective or good, and counts those that are called: not `pass`.
+
+    Args:
+      data: name of the data, for the record. rules, threshold: as of the inspection; None takes the usual ones.
+
+    Raises:
+      UserError: an image cannot be decoded or judged, or the threshold is out of range.
+      NotCountedError: a package is missing that inspections need.
+    """
+    try:
+        opencv()
+    except UserError as e:
+        raise NotCountedError(str(e)) from e
+    rules = rules or GradeRules()
+    scorer = make_scorer(model, threshold, devices=1)
+
+    def read(one: Labelled) -> tuple[tuple[int, ...], np.ndarray]:
+        pixels = one.read()
+        return pixels.shape, scorer.prepare(pixels)
+
+    def prepared() -> Iterator[tuple[tuple[int, ...], tuple[Labelled, tuple[int, ...], np.ndarray]]]:
+        for one, result in decoded(images, read, 2 * scorer.batch):
+            if isinstance(result, UserError):
+                raise result
+            yield scorer.kind(result[0]), (one, *result)
+
+    calls = {True: 0, False: 0}
+    with Progress("counting misses", len(images), progress) as counter:
+        for group in by_size(prepared(), scorer.batch, 2 * scorer.batch):
+            answers = scorer.score([ready for _, _, ready in group], 0)
+            for (one, shape, _), raw in zip(group, answers, strict=True):
+                answer = scorer.answer(shape[0], shape[1], raw)
+                _, finding = finding_of(scorer, rules, answer, image=one.sample.id)
+                calls[one.defective] += finding.verdict != "pass"
+            counter.add(len(group))
+    defective = sum(one.defective for one in images)
+    rates = ErrorRates(calls[True], defective, calls[False], len(images) - defective, origin, data,
+                       calling(scorer, rules))  # fmt: skip
+    return Counted(rates, scorer.weights)
