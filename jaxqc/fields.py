@@ -7,7 +7,6 @@ import itertools
 import json
 import math
 import textwrap
-import types
 import typing
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
@@ -15,6 +14,7 @@ from typing import Any, Literal, TypeVar
 
 from jaxqc import plugins
 from jaxqc.errors import UserError, suggest
+from jaxqc.hints import is_config, is_one_of, item_of, several
 
 Config = TypeVar("Config")
 CHOICE = "choice"
@@ -55,11 +55,6 @@ def hints_of(kind: type) -> dict[str, Any]:
     """The types of a configuration's fields."""
     hints = typing.get_type_hints(kind)
     return {f.name: hints[f.name] for f in dataclasses.fields(kind)}
-
-
-def is_config(hint: Any) -> bool:
-    """True where a field's type is itself a configuration."""
-    return isinstance(hint, type) and dataclasses.is_dataclass(hint)
 
 
 def sections(kind: type) -> dict[str, Any]:
@@ -110,26 +105,6 @@ def doc_of(config: Any, name: str) -> str:
     for step in parents:
         config = config[int(step)] if step.isdigit() else getattr(config, step)
     return docs(type(config)).get(last, "")
-
-
-def item_of(hint: Any) -> Any:
-    """T of a field of type `tuple[T, ...]`; None for any other."""
-    return typing.get_args(hint)[0] if typing.get_origin(hint) is tuple else None
-
-
-def several(hint: Any) -> tuple[Any, ...]:
-    """The types of a field that may be a number or a fixed tuple of numbers, as `int | tuple[int, int]`; else ()."""
-    return typing.get_args(hint) if isinstance(hint, types.UnionType) else ()
-
-
-def _is_one_of(value: Any, hint: Any) -> bool:
-    """True where a value is a number of one of `several` types, or a tuple of one of them."""
-    for kind in several(hint):
-        parts = typing.get_args(kind)
-        whole = isinstance(value, tuple) and len(value) == len(parts)
-        if (parts and whole and all(type(v) is p for v, p in zip(value, parts, strict=True))) or type(value) is kind:
-            return True
-    return False
 
 
 def leaves(config: Any, prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
@@ -183,7 +158,7 @@ def validate(config: Config, where: str = "config") -> Config:
                 raise UserError(f"{where}: {name}={value!r}{suggest(str(value), choices)}")
             continue
         if several(kind):
-            if not _is_one_of(value, kind):
+            if not is_one_of(value, kind):
                 raise UserError(f"{where}: {name}={value!r} is neither one number nor two, as 640,256")
             continue
         if (item := item_of(kind)) is not None:

@@ -10,7 +10,8 @@ from typing import Any
 from jaxqc import plugins
 from jaxqc.config import Phase
 from jaxqc.errors import UserError, suggest
-from jaxqc.fields import Config, check_unused, choices, from_dict, leaves, several, validate
+from jaxqc.fields import Config, check_unused, choices, from_dict, leaves, validate
+from jaxqc.hints import several
 
 
 def override(config: Config, arguments: Sequence[str]) -> Config:

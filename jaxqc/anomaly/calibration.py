@@ -1,6 +1,6 @@
 """Calibration: held-out good images through the way of an inspection to thresholds, and to what these promise."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
@@ -16,10 +16,13 @@ from jaxqc.data.dataset import Dataset, Sample
 from jaxqc.data.grouped import group_of
 from jaxqc.data.load import load_sample
 from jaxqc.data.normals import is_defective
+from jaxqc.data.problems import printable
 from jaxqc.errors import UserError
 from jaxqc.progress import Progress
 
 T = TypeVar("T")
+FAR = 1.3
+"""Times the second highest place from which on the highest one is named."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,7 @@ class Calibration:
     """Thresholds with what they promise, and the held-out pieces that they rest on.
 
     scores, levels: each piece's largest score and `call_level`. side: usual shorter side of the images, in pixels.
+    names: an image of each piece.
     """
 
     thresholds: Thresholds
@@ -46,11 +50,24 @@ class Calibration:
     scores: Float[np.ndarray, " n"]
     levels: Float[np.ndarray, " n"]
     side: int
+    names: tuple[str, ...]
 
     @property
     def places(self) -> Float[np.ndarray, " n"]:
         """The pieces' scores or levels over their thresholds, the larger of the two: from 1 on a piece is called."""
         return np.maximum(self.scores / self.thresholds.image, self.levels / self.thresholds.pixel)
+
+    def lines(self) -> tuple[str, ...]:
+        """Lines for people: the promise, and the one piece that lifts the thresholds, where there is such."""
+        order = np.argsort(self.places)[::-1]
+        if len(order) < 2 or self.places[order[0]] < FAR * self.places[order[1]]:
+            return self.promise.lines()
+        times = self.places[order[0]] / self.places[order[1]]
+        return (
+            *self.promise.lines(),
+            f"{printable(self.names[order[0]])}: of all held-out pieces the farthest from normal, {times:.1f} times the"
+            " next; look whether it is good, for the thresholds may rest on it",
+        )
 
 
 def scored(
@@ -93,7 +110,8 @@ def calibrate(
         validation images.
     """
     decision = model.config.decision
-    scores, levels, groups, sides = list[float](), list[float](), list[str](), list[int]()
+    scores, levels, sides = list[float](), list[float](), list[int]()
+    groups, names = list[str](), dict[str, str]()
     with Progress("calibrating", len(normals), progress) as counter:
         for one in scored(model, normals.samples, load_image, bad):
             if not np.isfinite(one.values).all():
@@ -102,6 +120,7 @@ def calibrate(
             scores.append(one.score)
             levels.append(call_level(one.values, one.height, one.width, decision))
             groups.append(group_of(one.job))
+            names.setdefault(groups[-1], str(one.job.image))
             sides.append(min(one.height, one.width))
             counter.add(1)
     if not scores:
@@ -112,7 +131,7 @@ def calibrate(
     count, side = len(pieces[0]), int(np.median(sides))
     promise = Promise(decision.false_alarm, count - rank_of(count, decision.false_alarm), count, len(scores))
     if decision.threshold == "quantile":
-        return Calibration(thresholds, promise, *pieces, side)
+        return Calibration(thresholds, promise, *pieces, side, tuple(names.values()))
     if labelled is None:
         raise UserError(
             "decision.threshold f1: no labelled split 'val' beside 'test'; set --decision.threshold quantile"
@@ -120,10 +139,10 @@ def calibrate(
     thresholds = by_f1(*_judged(model, labelled, bad), thresholds)
     called = (pieces[0] >= np.float32(thresholds.image)) | (pieces[1] >= np.float32(thresholds.pixel))
     promise = replace(promise, called=int(called.sum()), guaranteed=False)
-    return Calibration(thresholds, promise, *pieces, side)
+    return Calibration(thresholds, promise, *pieces, side, tuple(names.values()))
 
 
-def _judged(model: AnomalyModel, labelled: Dataset, bad: list[str]) -> Sequence[np.ndarray]:
+def _judged(model: AnomalyModel, labelled: Dataset, bad: list[str]) -> tuple[np.ndarray, np.ndarray]:
     """Scores and labels (True = defective) of the images that can be used."""
     rows = [(one.score, is_defective(one.job, labelled)) for one in scored(model, labelled.samples, load_image, bad)]
     return np.array([s for s, _ in rows], np.float32), np.array([d for _, d in rows], bool)

@@ -140,7 +140,7 @@ def find_pasted(
     with Progress("pasting defects", each * len(kinds), progress) as counter:
         for one in scored(model, _jobs(normals.samples, calibration.side, each, model.config.seed), _Job.image, bad):
             opened = opened_levels(one.values, decision.opening)
-            called = one.score >= np.float32(thresholds.image)
+            called = bool(one.score >= np.float32(thresholds.image))
             called = called or has_defect(opened, thresholds.pixel, one.height, one.width, decision)
             count = kinds[one.job.kind, one.job.size]
             count[0] += called
@@ -152,10 +152,16 @@ def find_pasted(
     return Pasting(cells, tuple(places))
 
 
+def plain(cells: Sequence[Cell]) -> tuple[Cell, ...]:
+    """The two largest sizes of each kind: the smaller ones, which nobody may care for, would count as misses."""
+    return tuple(cell for kind in KINDS for cell in [c for c in cells if c.kind == kind][-2:])
+
+
 def rates_of(pasting: Pasting, calibration: Calibration, data: str) -> ErrorRates:
-    """The counts as error rates: of pasted defects, and of the pieces that calibrated the thresholds."""
-    promise = calibration.promise
-    return ErrorRates(pasting.found, pasting.images, promise.called, promise.pieces, "pasted defects", data)
+    """The counts as error rates: of plain pasted defects, and of the pieces that calibrated the thresholds."""
+    promise, large = calibration.promise, plain(pasting.cells)
+    found, images = sum(cell.found for cell in large), sum(cell.images for cell in large)
+    return ErrorRates(found, images, promise.called, promise.pieces, "pasted defects", data)
 
 
 def draw(path: Path, pasting: Pasting, calibration: Calibration, title: str) -> None:

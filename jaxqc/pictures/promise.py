@@ -63,11 +63,10 @@ def _good_side(ax: "matplotlib.axes.Axes", good: np.ndarray, pasted: np.ndarray,
         (pasted, f"{len(pasted)} pasted defects", WARNING, False),
     ):
         if len(values):
-            weights = np.full(len(values), 100 / len(values))
             style = {"histtype": "stepfilled", "alpha": 0.55} if filled else {"histtype": "step", "linewidth": 1.5}
-            ax.hist(
-                np.clip(values, edges[0], edges[-1] - 1e-9), edges, weights=weights, label=name, color=colour, **style
-            )
+            weights = np.full(len(values), 100 / len(values))
+            inside = np.clip(values, edges[0], edges[-1] - 1e-9)
+            ax.hist(inside, edges.tolist(), weights=weights, label=name, color=colour, **style)
     ax.axvline(1, color=INK, linewidth=1.2)
     ax.annotate("called from here on", (1, 1), xycoords=("data", "axes fraction"), xytext=(4, -2),
                 textcoords="offset points", fontsize=8, color=INK, va="top")  # fmt: skip

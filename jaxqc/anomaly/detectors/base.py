@@ -119,7 +119,7 @@ class BackboneConfig:
     """The frozen feature network."""
 
     name: str = "resnet50_cbam"
-    """The frozen network, such as resnet18 or efficientnet_lite0 (`jaxqc.models.backbones`), or `filters`: fixed ones."""
+    """The frozen network, such as resnet18 or efficientnet_lite0 (`jaxqc.models.backbones`), or fixed `filters`."""
     weights: str = ""
     """A file (`.npz`, `.safetensors`, `.pth`) or a name that `jaxqc weights` lists; "" = that of the backbone."""
     layers: tuple[int, ...] = (1, 2, 3)

@@ -184,7 +184,7 @@ def _line(paths: list[tuple[np.ndarray, np.ndarray]], strength: np.ndarray) -> t
     side = int(np.ceil((high - low).max())) + 9
     y, x = _grid(side)
     pixels = np.stack(np.broadcast_arrays(y, x), -1).reshape(-1, 2)
-    away, nearest = spatial.cKDTree(points - (low + high) / 2).query(pixels)
+    away, nearest = spatial.KDTree(points - (low + high) / 2).query(pixels)
     level = (half[nearest] - away).reshape(side, side).astype(np.float32)
     return level, strength[nearest].reshape(side, side).astype(np.float32)
 
