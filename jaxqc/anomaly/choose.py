@@ -234,7 +234,8 @@ def _attempt(trial: Trial, parts: tuple[Dataset, Dataset, Dataset], progress: bo
         return replace(trial, left_out="a detector that is trained is not chosen by trial")
     detector = cast(Collecting, config.ready)
     needed = memory_needed(detector, backbone.shapes(config.data.size), len(parts[0]), config.batch)
-    if needed > (free := free_bytes()):
+    free = free_bytes()
+    if free is not None and needed > free:
         return replace(trial, left_out=f"it needs {needed / 1e9:.1f} GB and {free / 1e9:.1f} are free")
     began = time.monotonic()
     pasted, good = list(trial.pasted), list(trial.good)

@@ -44,7 +44,7 @@ def cut_tiles(image: UInt8[np.ndarray, "h w c"], side: int, size: Size) -> UInt8
       >>> cut_tiles(np.zeros((100, 40, 3), np.uint8), side=64, size=(32, 16)).shape
       (2, 32, 16, 3)
     """
-    parts = [image[y : y + h, x : x + w] for y, x, h, w in places(*image.shape[:2], side)]
+    parts = [image[y : y + h, x : x + w] for y, x, h, w in places(image.shape[0], image.shape[1], side)]
     return np.stack([resize_image(part, size) for part in parts])
 
 

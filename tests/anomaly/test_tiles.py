@@ -30,9 +30,9 @@ def test_tiles_cover_the_image_and_their_maps_make_the_images(height, width, sid
     np.testing.assert_allclose(joined(maps, height, width, side), truth, rtol=1e-5)
     overlaps = [b[1] - a[1] for a, b in pairwise(found) if a[0] == b[0]]
     assert all(step <= 0.76 * side for step in overlaps)
-    image = np.repeat(np.uint8(truth % 251)[..., None], 3, 2)
+    image = np.repeat((truth % 251).astype(np.uint8)[..., None], 3, 2)
     size = found[0][2:]
-    np.testing.assert_array_equal(cut_tiles(image, side, size)[..., 0], np.uint8(maps % 251))
+    np.testing.assert_array_equal(cut_tiles(image, side, size)[..., 0], (maps % 251).astype(np.uint8))
 
 
 @pytest.fixture(scope="module")
