@@ -36,6 +36,6 @@ def test_its_commands_find_most_cracks_and_call_few_good_pieces(tmp_path, monkey
     found = [json.loads(line) for line in Path("inspection/findings.jsonl").read_text().splitlines()]
     called = {kind: [f["verdict"] != "pass" for f in found if Path(f["image"]).stem.startswith(kind)]
               for kind in ("good", "cracked")}  # fmt: skip
-    assert len(called["good"]), len(called["cracked"]) == (60, 24)
+    assert (len(called["good"]), len(called["cracked"])) == (60, 24)
     assert sum(called["cracked"]) >= 14
     assert sum(called["good"]) <= 5
