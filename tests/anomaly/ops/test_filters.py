@@ -18,24 +18,23 @@ def test_derivatives_are_scipys(orders):
 
 
 def test_a_line_is_found_by_its_direction_and_by_its_sign():
-    """A dark line of one pixel, drawn through the middle at an angle between two directions of the bank."""
-    y, x = np.mgrid[-32:32, -32:32].astype(np.float32)
-    for index in range(DIRECTIONS):
-        angle = np.pi * index / DIRECTIONS
-        away = np.abs(y * np.cos(angle) - x * np.sin(angle))
-        line = -np.exp(-((away / 1.0) ** 2))
-        found = np.asarray(line_sums(jnp.asarray(line[None]), 1.0))[0, 32, 32]
-        assert found.argmax() == index
-        assert found[index] > 3 * found[(index + DIRECTIONS // 2) % DIRECTIONS]
-        bright = np.asarray(line_sums(jnp.asarray(-line[None]), 1.0))[0, 32, 32]
-        np.testing.assert_allclose(bright, -found, rtol=1e-4)
+    """Dark lines through the middle, one of each direction of the bank, and the same ones bright."""
+    y, x = np.mgrid[-24:24, -24:24].astype(np.float32)
+    angles = np.pi * np.arange(DIRECTIONS)[:, None, None] / DIRECTIONS
+    dark = -np.exp(-((y * np.cos(angles) - x * np.sin(angles)) ** 2)).astype(np.float32)
+    found = np.asarray(line_sums(jnp.asarray(np.concatenate([dark, -dark])), 1.0))[:, 24, 24]
+    own = found[:DIRECTIONS]
+    assert own.argmax(1).tolist() == list(range(DIRECTIONS))
+    assert (own.diagonal() > 3 * np.abs(np.roll(own, DIRECTIONS // 2, 1).diagonal())).all()
+    np.testing.assert_allclose(found[DIRECTIONS:], -own, rtol=1e-4, atol=1e-5)
 
 
 def test_channels_do_not_change_with_the_light_and_sides_round_up():
-    image = np.random.default_rng(1).uniform(80, 120, (1, 34, 45, 3)).astype(np.float32)
-    darker = filter_layers(jnp.asarray(0.5 * (image + 16) - 16), (1,))["layer1"]
-    found = filter_layers(jnp.asarray(image), (1,))["layer1"]
-    assert found.shape == (1, 9, 12, 45)
+    image = np.random.default_rng(1).uniform(80, 120, (34, 45, 3)).astype(np.float32)
+    both = np.stack([image, 0.5 * (image + 16) - 16])
+    found, darker = np.asarray(filter_layers(jnp.asarray(both), (1,))["layer1"])
+    assert found.shape == (9, 12, 45)
     light = 2 * (2 * DIRECTIONS + 3)  # of the means, the local light and the two of colour follow it
     same = [i for i in range(45) if i not in (light, light + 2, light + 3)]
-    np.testing.assert_allclose(np.asarray(darker)[..., same], np.asarray(found)[..., same], atol=1e-2)
+    np.testing.assert_allclose(darker[..., same], found[..., same], atol=1e-2)
+    assert (found[..., light] > darker[..., light] + 0.5).all()
