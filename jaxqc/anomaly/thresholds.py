@@ -10,8 +10,10 @@ from jaxtyping import Bool, Float
 from jaxqc.errors import UserError
 from jaxqc.metrics import ranking
 
-UPPER = 0.75
-"""Quantile by which scores and levels are divided, so that both are on one scale."""
+MIDDLE, UPPER, FEW_UPPER = 0.5, 0.84, 0.75
+"""Quantiles that bring scores and levels to one scale: the median, about a deviation above it, the upper quartile."""
+FEW = 20
+"""Pieces below which the distance of two quantiles is too uncertain to be the unit; then it is the upper quartile."""
 
 
 @dataclass(frozen=True)
@@ -46,12 +48,13 @@ def by_quantile(
 ) -> Thresholds:
     """The two thresholds by which at most `false_alarm` of good pieces are called, by either of them.
 
-    The thresholds move together: score and level of each piece are divided by their upper quartiles, and its place is
-    the larger of the two. The threshold is the (n + 1)(1 - rate)-th smallest place, so that a new good piece,
-    exchangeable with these, is called at most at that rate (split conformal prediction). Where they are too few for
-    that, the largest is taken and `how` says so.
+    The thresholds move together, along a scale on which scores and levels are alike: distance from the median over that
+    of an upper quantile (of `FEW` pieces the value over the upper quartile). A piece's place is the larger of its two.
+    The threshold is the (n + 1)(1 - rate)-th smallest place, so that a new good piece, exchangeable with these, is
+    called at most at that rate (split conformal prediction). Where they are too few for that, the largest is taken and
+    `how` says so.
 
-    The quartiles would be a little other ones with the new piece among the n + 1. The largest thresholds over its
+    The quantiles would be a little other ones with the new piece among the n + 1. The largest thresholds over its
     possible ranks are taken, so that the rate holds for any number of pieces and not only for many.
 
     Args:
@@ -103,19 +106,22 @@ def _jointly(scores: np.ndarray, levels: np.ndarray, rank: int) -> tuple[float, 
     """Score and level that the piece of that rank reaches on the scale that both share."""
     values = [np.asarray(v, np.float64) for v in (scores, levels)]
     found = []
-    for units in itertools.product(*map(_units, values)):
-        place = np.sort(np.max([v / unit for v, unit in zip(values, units, strict=True)], 0))[rank - 1]
-        found.append([float(place) * unit for unit in units])
+    for scales in itertools.product(*map(_scales, values)):
+        places = np.max([(v - low) / unit for v, (low, unit) in zip(values, scales, strict=True)], 0)
+        place = float(np.sort(places)[rank - 1])
+        found.append([low + place * unit for low, unit in scales])
     score, level = (max(one) for one in zip(*found, strict=True))
     return score, level
 
 
-def _units(values: np.ndarray) -> tuple[float, float]:
-    """The upper quartile as it is with one more value above it, and with one more below."""
+def _scales(values: np.ndarray) -> list[tuple[float, float]]:
+    """Origin and unit, as they are with one more value above, between or below the quantiles that make them."""
     ordered, n = np.sort(values), len(values)
-    at = min(int(np.ceil(UPPER * (n + 1))), n) - 1
-    above, below = float(ordered[at]), float(ordered[max(at - 1, 0)])
-    return max(above, 1e-12), max(below, 1e-12)
+    at = lambda q, below: float(ordered[max(min(int(np.ceil(q * (n + 1))), n) - 1 - below, 0)])
+    if n < FEW:
+        return [(0.0, max(at(FEW_UPPER, below), 1e-12)) for below in (0, 1)]
+    pairs = [(at(MIDDLE, low), at(UPPER, high)) for low, high in ((0, 0), (0, 1), (1, 1))]
+    return [(low, max(high - low, 1e-3 * abs(low), 1e-12)) for low, high in pairs]
 
 
 def _above(value: float) -> float:

@@ -2,27 +2,25 @@
 
 from dataclasses import replace
 from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from jaxqc.anomaly.calibration import calibrate
+from jaxqc.anomaly.model import AnomalyModel
 from jaxqc.anomaly.pasted import Cell, Pasting, draw, find_pasted, rates_of, smallest_found
-from jaxqc.anomaly.recipe import DecisionConfig, FitConfig, FitDataConfig
+from jaxqc.anomaly.recipe import DecisionConfig, FitConfig
 from jaxqc.data.dataset import Dataset, Sample
 
 
-class Brightness:
-    """In a detector's place: distance of each pixel from the good images' usual grey."""
-
-    batch = 8
+class Brightness(AnomalyModel):
+    """Distance of each pixel from the good images' usual grey, at the image's own size."""
 
     def __init__(self, decision: DecisionConfig) -> None:
-        self.config = FitConfig(data=FitDataConfig(size=64), decision=decision)
+        self.config, self.batch = FitConfig(decision=decision), 8
 
-    def shrunk(self, image: np.ndarray) -> np.ndarray:
+    def shrunk(self, image: np.ndarray, name: str = "image") -> np.ndarray:
         return image
 
     def score(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -37,7 +35,7 @@ def counted(tmp_path_factory) -> SimpleNamespace:
     for i in range(30):
         Image.fromarray(rng.normal(120, 4, (64, 80)).round().astype(np.uint8)).save(folder / f"{i}.png")
     good = tuple(Sample(str(i), folder / f"{i}.png", group=f"part {i // 3}", normal=True) for i in range(30))
-    model: Any = Brightness(DecisionConfig(opening=0, false_alarm=0.1))
+    model = Brightness(DecisionConfig(opening=0, false_alarm=0.1))
     data = Dataset("noise", (), good)
     calibration = calibrate(model, data, None, [], progress=False)
     return SimpleNamespace(calibration=calibration, model=model, data=data, folder=folder,

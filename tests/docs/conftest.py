@@ -43,7 +43,7 @@ def tiles(tmp_path_factory) -> tuple[Path, Path]:
     boards, weights = make_boards(folder / "boards"), make_weights(folder / "resnet18.npz")
     backbone = BackboneConfig("resnet18", str(weights), (1, 2))
     config = FitConfig(
-        backbone=backbone, data=FitDataConfig(size=48), detector=Gaussian(channels=20), batch=8, devices=1
+        backbone=backbone, data=FitDataConfig(size=48), detector=Gaussian(channels=20), batch=8, pasted=0, devices=1
     )
     return boards, fit(config, open_dataset(boards), folder / "fit", progress=False).folder or folder
 

@@ -64,7 +64,7 @@ def test_an_evaluation_counts_what_an_inspection_calls(run, boards, tmp_path):
     assert (rates.found, rates.defective, rates.false, rates.good) == (called[0], 6, called[1], 6)
     assert called[0] >= 5
     assert kept(run) == [rates]
-    assert (rates.origin, rates.data) == ("labelled images", "boards0, split test")
+    assert (rates.origin, rates.data) == ("labelled images", f"{boards.name}, split test")
     stored = json.loads((result.folder / "evaluation.json").read_text())["error_rates"]
     assert stored["tpr"] == rates.tpr
     assert stored["tpr_interval"] == pytest.approx(rates.interval("tpr"))

@@ -110,6 +110,7 @@ def write_detector(folder: Path, kind: str, boards: Path) -> Path:
         data=FitDataConfig(size=SIDE),
         decision=DecisionConfig(opening=1),
         batch=BATCH,
+        pasted=0,
         devices=1,
     )
     fit(config, open_dataset(boards), folder, progress=False, backbone=Backbone({"params": params}, features, {}))

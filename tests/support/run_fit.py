@@ -25,5 +25,6 @@ if __name__ == "__main__":
         backbone=BackboneConfig("resnet18", weights, (1, 2)),
         data=FitDataConfig(size=48),
         batch=2,
+        pasted=20,
     )
     fit(config, open_dataset(data), out, progress=False)
