@@ -1,7 +1,6 @@
 """The public API: `train` a network, `fit` a detector, `load` and `evaluate` either. Arguments are paths or values."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from inspect import signature
 from pathlib import Path
@@ -113,32 +112,9 @@ def fit(
       >>> fitted.folder.name, fitted.model.predict(np.zeros((32, 32, 3), np.uint8)).shape
       ('fit', (32, 32))
     """
-    from jaxqc.anomaly.choose import choose, data_settings, is_free
-    from jaxqc.anomaly.fit import fit as fit_and_calibrate
-    from jaxqc.anomaly.recipe import FitConfig, load_recipe
-    from jaxqc.data.dataset import with_span
-    from jaxqc.data.depth import dark_samples
-    from jaxqc.data.open import open_data
-    from jaxqc.data.readers import layout_name
-    from jaxqc.fields import range_of
+    from jaxqc.anomaly.from_data import fit_data
 
-    if config is not None and not isinstance(config, FitConfig):
-        config = load_recipe(config)
-    options = data_settings(flags) if config is None else config.data
-    if isinstance(data, str | Path):
-        data = open_data(data, options.layout, options.skip_bad, masks=False)
-    note = note or (lambda text: None)
-    data = with_span(data, range_of(options.range, "data.range"))
-    for line in (*data.warnings, *dark_samples(data)):
-        note(line)
-    about = {}
-    if config is None:
-        if out is not None:
-            is_free(out, note)
-        config, about["choice"] = choose(data, flags, minutes, progress, note)
-    options = replace(config.data, layout=layout_name(options.layout))  # a folder names a reader
-    config = replace(config, data=options)
-    return fit_and_calibrate(config, data, out, progress, note=note, about=about)
+    return fit_data(config, data, out, flags, minutes, progress, note or (lambda text: None))
 
 
 def evaluate(
