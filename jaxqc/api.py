@@ -1,7 +1,6 @@
 """The public API: `train` a network, `fit` a detector, `load` and `evaluate` either. Arguments are paths or values."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from inspect import signature
 from pathlib import Path
@@ -82,20 +81,23 @@ def train(
 
 
 def fit(
-    config: "jaxqc.anomaly.recipe.FitConfig | str | Path",
+    config: "jaxqc.anomaly.recipe.FitConfig | str | Path | None",
     data: "str | Path | jaxqc.data.dataset.Dataset",
     out: str | Path | None = None,
     *,
     progress: bool = True,
     note: Callable[[str], None] | None = None,
+    flags: Sequence[str] = (),
+    minutes: float = 4.0,
 ) -> "jaxqc.anomaly.fit.Fitted":
     """Fits a detector to the normal images of split `train` and calibrates its thresholds on held-out normals.
 
     Args:
-      config: a `FitConfig`, or the name or path of a recipe.
+      config: a `FitConfig`, or the name or path of a recipe; None chooses one by trial (`jaxqc.anomaly.choose`).
       data: a data set or its path. Good images alone will do, also as a plain folder of them; masks are not needed.
       out: the fit's folder, new or empty, or that of a fit whose training goes on; None keeps the model in memory.
       note: takes lines worth showing (weights, thresholds); None prints nothing.
+      flags, minutes: of the choice: recipe flags that narrow it, and the time after which nothing more is tried.
 
     Raises:
       UserError: whatever is wrong with recipe, weights, data or folder.
@@ -110,24 +112,9 @@ def fit(
       >>> fitted.folder.name, fitted.model.predict(np.zeros((32, 32, 3), np.uint8)).shape
       ('fit', (32, 32))
     """
-    from jaxqc.anomaly.fit import fit as fit_and_calibrate
-    from jaxqc.anomaly.recipe import FitConfig
-    from jaxqc.data.dataset import with_span
-    from jaxqc.data.depth import dark_samples
-    from jaxqc.data.open import open_data
-    from jaxqc.data.readers import layout_name
-    from jaxqc.fields import range_of
+    from jaxqc.anomaly.from_data import fit_data
 
-    config = config if isinstance(config, FitConfig) else load_config(config, FitConfig)
-    if isinstance(data, str | Path):
-        data = open_data(data, config.data.layout, config.data.skip_bad, masks=False)
-    note = note or (lambda text: None)
-    data = with_span(data, range_of(config.data.range, "data.range"))
-    for line in (*data.warnings, *dark_samples(data)):
-        note(line)
-    options = replace(config.data, layout=layout_name(config.data.layout))  # a folder names a reader
-    config = replace(config, data=options)
-    return fit_and_calibrate(config, data, out, progress, note=note)
+    return fit_data(config, data, out, flags, minutes, progress, note or (lambda text: None))
 
 
 def evaluate(

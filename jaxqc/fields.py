@@ -14,6 +14,7 @@ from typing import Any, Literal, TypeVar
 
 from jaxqc import plugins
 from jaxqc.errors import UserError, suggest
+from jaxqc.hints import is_config, is_one_of, item_of, several
 
 Config = TypeVar("Config")
 CHOICE = "choice"
@@ -54,11 +55,6 @@ def hints_of(kind: type) -> dict[str, Any]:
     """The types of a configuration's fields."""
     hints = typing.get_type_hints(kind)
     return {f.name: hints[f.name] for f in dataclasses.fields(kind)}
-
-
-def is_config(hint: Any) -> bool:
-    """True where a field's type is itself a configuration."""
-    return isinstance(hint, type) and dataclasses.is_dataclass(hint)
 
 
 def sections(kind: type) -> dict[str, Any]:
@@ -111,11 +107,6 @@ def doc_of(config: Any, name: str) -> str:
     return docs(type(config)).get(last, "")
 
 
-def item_of(hint: Any) -> Any:
-    """T of a field of type `tuple[T, ...]`; None for any other."""
-    return typing.get_args(hint)[0] if typing.get_origin(hint) is tuple else None
-
-
 def leaves(config: Any, prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
     """Every plain field as (dotted name, type, value); a tuple of configurations is numbered: `phases.0.epochs`.
 
@@ -165,6 +156,10 @@ def validate(config: Config, where: str = "config") -> Config:
             choices = typing.get_args(kind)
             if value not in choices:
                 raise UserError(f"{where}: {name}={value!r}{suggest(str(value), choices)}")
+            continue
+        if several(kind):
+            if not is_one_of(value, kind):
+                raise UserError(f"{where}: {name}={value!r} is neither one number nor two, as 640,256")
             continue
         if (item := item_of(kind)) is not None:
             if not isinstance(value, tuple) or not all(type(v) is item for v in value):
@@ -277,6 +272,8 @@ def from_dict(values: Mapping[str, Any], kind: type[Config], where: str = "confi
             value = from_dict({k: v for k, v in value.items() if k != "name"}, found, f"{where}.{key}")
         elif key in nested:
             value = from_dict(value, nested[key], f"{where}.{key}")
+        elif several(hints[key]) and isinstance(value, list):
+            value = tuple(value)
         elif item is not None and isinstance(value, list | tuple):
             value = tuple(
                 from_dict(v, item, f"{where}.{key}[{i}]") if is_config(item) else v for i, v in enumerate(value)

@@ -11,6 +11,7 @@ from jaxqc import plugins
 from jaxqc.config import Phase
 from jaxqc.errors import UserError, suggest
 from jaxqc.fields import Config, check_unused, choices, from_dict, leaves, validate
+from jaxqc.hints import several
 
 
 def override(config: Config, arguments: Sequence[str]) -> Config:
@@ -90,7 +91,8 @@ def _put(config: Any, name: str, value: Any) -> Any:
 
 def _without_commas(config: Any, arguments: Sequence[str]) -> list[str]:
     """`--layers 1,2` as `--layers 1 2`, for the fields that are lists."""
-    lists = {f"--{name.replace('_', '-')}" for name, _, value in leaves(config) if isinstance(value, tuple)}
+    rows = ((name, isinstance(value, tuple) or several(kind)) for name, kind, value in leaves(config))
+    lists = {f"--{name.replace('_', '-')}" for name, is_list in rows if is_list}
     out: list[str] = []
     for argument in arguments:
         flag, equals, inline = argument.partition("=")

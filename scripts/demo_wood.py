@@ -19,6 +19,7 @@ from jaxqc.anomaly.recipe import FitConfig
 from jaxqc.api import evaluate_detector, fit
 from jaxqc.config import load_config
 from jaxqc.data.normals import NORMAL
+from jaxqc.data.resizing import sides
 from jaxqc.data.synthetic.boards import KINDS, render, write_mvtec
 from jaxqc.errors import UserError
 from jaxqc.memory import use_huge_pages
@@ -48,7 +49,7 @@ def main() -> int:
         shutil.rmtree(boards, ignore_errors=True)
         say(f"generating {args.normals} normal boards, and {args.unseen} to measure on")
         half = args.unseen // 2
-        write_mvtec(boards, args.normals, half, config.data.size, BOARDS, args.unseen - half, DIFFICULTY)
+        write_mvtec(boards, args.normals, half, sides(config.data.size)[0], BOARDS, args.unseen - half, DIFFICULTY)
         beside = replace(config, detector=load_config(BESIDE, FitConfig).detector)
         gaussian, _ = learn(beside, boards, args.out / "wood_gaussian")
         model, reached = learn(config, boards, args.out / "wood")
@@ -77,7 +78,7 @@ def learn(config: FitConfig, boards: Path, run: Path) -> tuple[AnomalyModel, flo
 def draw(gaussian: AnomalyModel, model: AnomalyModel, path: Path) -> None:
     """The first unseen boards of their seed: one of each kind, one more of the hardest, and two without a defect."""
     kinds = (*KINDS, "scratch", NORMAL, NORMAL)
-    boards = [render(DRAWN, i, model.size, kind, DIFFICULTY) for i, kind in enumerate(kinds)]
+    boards = [render(DRAWN, i, sides(model.size)[0], kind, DIFFICULTY) for i, kind in enumerate(kinds)]
     images = [board.image for board in boards]
     rows = []
     for board, beside, found in zip(boards, gaussian.inspect(images), model.inspect(images), strict=True):

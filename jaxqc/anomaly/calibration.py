@@ -92,7 +92,7 @@ def scored(
     for group in by_size(usable(), model.batch, 2 * model.batch):
         maps, scores, _ = model.score(np.stack([small for *_, small in group]))
         for (job, height, width, _), values, score in zip(group, maps, scores, strict=True):
-            yield Scored(job, height, width, values, float(score))
+            yield Scored(job, height, width, model.whole(values, height, width), float(score))
 
 
 def load_image(sample: Sample) -> UInt8[np.ndarray, "h w c"]:

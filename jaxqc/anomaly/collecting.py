@@ -16,16 +16,17 @@ from jaxqc.anomaly.features import Backbone, normalised
 from jaxqc.data.batches import decoded
 from jaxqc.data.dataset import Sample
 from jaxqc.data.load import load_sample
+from jaxqc.data.resizing import Size, sides
 from jaxqc.errors import UserError
 from jaxqc.types import AXIS
 
-Loaded = tuple[UInt8[np.ndarray, "b s s 3"], UInt8[np.ndarray, "b s s"], Int[np.ndarray, " b"]]
+Loaded = tuple[UInt8[np.ndarray, "b h w 3"], UInt8[np.ndarray, "b h w"], Int[np.ndarray, " b"]]
 """Images, masks and each one's number in the list (-1 = padding)."""
 
 
 def load_batches(
     samples: Sequence[Sample],
-    size: int,
+    size: Size,
     batch: int,
     bad: list[str],
     part: tuple[int, int] = (0, 1),
@@ -37,10 +38,11 @@ def load_batches(
     it reads its share of every batch. unmasked: as of `load_sample`.
     """
     index, count = part
+    height, width = sides(size)
     own = [(i, s) for i, s in enumerate(samples) if i % count == index]
 
     def empty() -> Loaded:
-        images, masks = np.zeros((batch, size, size, 3), np.uint8), np.zeros((batch, size, size), np.uint8)
+        images, masks = np.zeros((batch, height, width, 3), np.uint8), np.zeros((batch, height, width), np.uint8)
         return images, masks, np.full(batch, -1, np.int32)
 
     out, filled, given = empty(), 0, 0
@@ -96,7 +98,7 @@ def collect_state(
     detector: Collecting,
     backbone: Backbone,
     samples: Sequence[Sample],
-    size: int,
+    size: Size,
     batch: int,
     spread: Spread,
     bad: list[str],

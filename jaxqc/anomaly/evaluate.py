@@ -4,6 +4,7 @@ Maps and masks are compared at the network's size, masks resized to it; threshol
 """
 
 import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ import numpy as np
 from jaxqc.anomaly.collecting import load_batches
 from jaxqc.anomaly.model import AnomalyModel
 from jaxqc.anomaly.thresholds import Thresholds
+from jaxqc.data.batches import decoded
 from jaxqc.data.coverage import Coverage
 from jaxqc.data.dataset import Dataset, Sample
 from jaxqc.data.labelled import Labelled, whole_images
@@ -24,7 +26,7 @@ from jaxqc.errors import UserError
 from jaxqc.metrics import anomaly as metrics
 from jaxqc.metrics.aupro import region_weights
 from jaxqc.metrics.histogram import Edges, log_edges
-from jaxqc.metrics.regions import without_specks
+from jaxqc.metrics.regions import opened_levels, without_specks
 from jaxqc.progress import Progress
 from jaxqc.training.counting import Misses
 from jaxqc.training.record import environment, write_measures
@@ -185,8 +187,7 @@ def evaluate_detector(model: AnomalyModel, dataset: Dataset, split: str, progres
     seen: list[tuple[Sample, bool]] = []
     counts = dict.fromkeys(("", *kinds, "good"), 0)
     with Progress("evaluating", len(dataset), progress) as counter:
-        for images, masks, at in load_batches(dataset.samples, model.size, model.batch, unreadable, unmasked=True):
-            maps, scores, marked = model.score(images)
+        for maps, scores, marked, masks, at in _scored(model, dataset.samples, unreadable):
             used = at >= 0
             kind = np.zeros(len(at), np.int32)
             for i in np.flatnonzero(used):
@@ -224,6 +225,26 @@ def evaluate_detector(model: AnomalyModel, dataset: Dataset, split: str, progres
         unmasked=sum(not has_mask(sample, dataset) for sample, _ in seen),
         images=whole_images(seen),
     )
+
+
+def _scored(
+    model: AnomalyModel, samples: Sequence[Sample], bad: list[str]
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]]:
+    """Maps, scores, marked pixels, masks and numbers of samples, batch by batch at the network's size; where that is
+    a tile's, image by image at the image's own."""
+    if not model.tile:
+        for images, masks, at in load_batches(samples, model.size, model.batch, bad, unmasked=True):
+            yield (*model.score(images), masks, at)
+        return
+    for i, (_, result) in enumerate(decoded(samples, lambda s: load_sample(s, unmasked=True), 4)):
+        if isinstance(result, UserError):
+            bad.append(str(result))
+            continue
+        image, mask = result
+        tiles, scores, _ = model.score(model.shrunk(image)[None])
+        values = model.whole(tiles[0], *mask.shape)
+        marked = opened_levels(values, model.config.decision.opening) >= np.float32(model.thresholds.pixel)
+        yield values[None], scores, marked[None], mask[None], np.array([i], np.int32)
 
 
 def write_evaluation(

@@ -11,12 +11,18 @@ from jax.export import is_symbolic_dim
 from jaxtyping import Array, Float, UInt8
 
 from jaxqc.anomaly.detectors.base import BackboneConfig, Image, Layers, Shapes, shapes_of
+from jaxqc.anomaly.ops.filters import filter_layers
 from jaxqc.data.augment.geometry import to_float
+from jaxqc.data.resizing import Size, sides
+from jaxqc.errors import UserError
 from jaxqc.models.backbones import build
 from jaxqc.models.pretrained import LoadReport
 from jaxqc.models.resnet import IMAGENET_MEAN, IMAGENET_STD
 from jaxqc.types import ArrayLike, Variables
 from jaxqc.weights.load import load_weights
+
+FIXED: dict[str, Callable[..., dict[str, Any]]] = {"filters": filter_layers}
+"""Backbones without weights, by name: (images in grey levels [b h w 3], layers) → features by `layerN`."""
 
 
 @dataclass(frozen=True)
@@ -30,9 +36,9 @@ class Backbone:
     """Name and SHA-256 of the weights' file."""
     report: LoadReport | None = None
 
-    def shapes(self, size: int) -> Shapes:
-        """[h w c] of each layer for square images of `size` pixels."""
-        image = jax.ShapeDtypeStruct((1, size, size, 3), jnp.uint8)
+    def shapes(self, size: Size) -> Shapes:
+        """[h w c] of each layer for images of `size` pixels."""
+        image = jax.ShapeDtypeStruct((1, *sides(size), 3), jnp.uint8)
         return shapes_of(jax.eval_shape(self.apply, self.variables, image))
 
 
@@ -45,14 +51,18 @@ def apply_function(
     where they are smaller than whole layers.
     """
     layers = tuple(sorted(set(config.layers)))
-    network = build(config.name, layers, dtype=config.dtype, folded=True)
+    fixed = FIXED.get(config.name)
+    network: Any = None if fixed else build(config.name, layers, dtype=config.dtype, folded=True)
 
     def apply(variables: Variables, images: UInt8[ArrayLike, "b h w c"]) -> Any:
         image = normalised(images)
-        out: Any = network.apply(variables, image)
+        if fixed:
+            out = fixed(255 * jnp.broadcast_to(to_float(images), image.shape), layers)
+        else:
+            out = network.apply(variables, image)
         return embed(tuple(out[f"layer{i}"].astype(jnp.float32) for i in layers), image)
 
-    return by_halves(apply)
+    return apply if fixed else by_halves(apply)  # filters are no kernels of which there are too many for the cores
 
 
 def by_halves(apply: Callable[[Variables, Any], Any]) -> Callable[[Variables, Any], Any]:
@@ -86,6 +96,11 @@ def load_backbone(config: BackboneConfig) -> Backbone:
     Raises:
       UserError: no such file, or it lacks what the layers need.
     """
+    if config.name in FIXED:
+        if config.weights:
+            raise UserError(f"backbone.weights={config.weights!r}: {config.name} has none; leave it out")
+        about = {"model": config.name, "source": "fixed, without weights", "sha256": ""}
+        return Backbone({}, apply_function(config), about)
     source = config.weights or config.name.removesuffix("_cbam")
     weights = load_weights(source, config.name, sorted(set(config.layers)))
     return Backbone(weights.folded(), apply_function(config), weights.meta(), weights.report)

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -22,10 +22,11 @@ from jaxqc.anomaly.model import AnomalyModel, save, scaled
 from jaxqc.anomaly.pasted import draw, find_pasted, rates_of, to_meta
 from jaxqc.anomaly.recipe import FitConfig, FitDataConfig, from_stored
 from jaxqc.anomaly.thresholds import Thresholds
+from jaxqc.anomaly.tiles import tile_samples
 from jaxqc.anomaly.training import train_state
 from jaxqc.atomic import REMAINS
 from jaxqc.data.crops import crops
-from jaxqc.data.dataset import Dataset
+from jaxqc.data.dataset import Dataset, Sample
 from jaxqc.data.grouped import Parts, choose, good_alone, one_class
 from jaxqc.data.load import has_mask, without_absent_masks
 from jaxqc.data.normals import is_defective
@@ -84,6 +85,11 @@ def cut(dataset: Dataset, side: int) -> Dataset:
     return crops(replace(dataset, samples=tuple(s for s in dataset.samples if has_mask(s, dataset))), side)
 
 
+def fitted_samples(part: Dataset, tile: int) -> tuple[Sample, ...]:
+    """The samples that a detector is fitted to: the images', or those of their tiles."""
+    return tuple(tile_samples(part.samples, tile)) if tile else part.samples
+
+
 def without_defects(parts: Parts) -> tuple[str, ...]:
     """Lines on the threshold and on what stays unmeasured, where there are no defective images to test on."""
     defective = sum(is_defective(s, parts.test) for s in parts.test.samples)
@@ -104,19 +110,21 @@ def fit(
     progress: bool = True,
     backbone: Backbone | None = None,
     note: Callable[[str], None] = lambda text: None,
+    about: Mapping[str, Any] | None = None,
 ) -> Fitted:
     """Fits and calibrates a detector; with `out`, leaves its folder there.
 
-    backbone: one that is loaded already. note: takes lines worth showing (weights, samples, thresholds).
+    backbone: one that is loaded already. note: takes lines worth showing (weights, samples, thresholds). about: plain
+    values that meta.json keeps, too.
 
     Raises:
       UserError: what is wrong with data, weights or folder; a sample that cannot be used, unless `data.skip_bad`.
     """
     enable_compilation_cache()
     if out is None:
-        return _fit(config, data, None, progress, backbone, note)
+        return _fit(config, data, None, progress, backbone, note, about or {})
     with record.alone_in(out, note):
-        return _fit(config, data, Path(out), progress, backbone, note)
+        return _fit(config, data, Path(out), progress, backbone, note, about or {})
 
 
 def _fit(
@@ -126,6 +134,7 @@ def _fit(
     progress: bool,
     backbone: Backbone | None,
     note: Callable[[str], None],
+    about: Mapping[str, Any],
 ) -> Fitted:
     detector = config.ready
     if folder is not None:
@@ -143,10 +152,11 @@ def _fit(
         note(f"{data.name}: {len(data)} images without a class, a mask or a split: all are taken as good")
     parts, labelled = divide(without_absent_masks(data), config.data, config.seed)
     if not is_trained(detector):
-        for line in memory_lines(detector, backbone.shapes(config.data.size), len(parts.fit), config.batch):
+        count = len(fitted_samples(parts.fit, config.data.tile))
+        for line in memory_lines(detector, backbone.shapes(config.data.size), count, config.batch):
             note(line)
     bad: list[str] = []
-    meta: dict[str, Any] = {"kind": "detector", "dataset": data.name}
+    meta: dict[str, Any] = {"kind": "detector", "dataset": data.name, **about}
     if is_trained(detector):
         with nullcontext(folder) if folder else TemporaryDirectory() as place:
             work = Path(place) / TRAINING
@@ -227,11 +237,12 @@ def _collected(
     config: FitConfig, detector: Collecting, backbone: Backbone, part: Dataset, bad: list[str], progress: bool
 ) -> Any:
     """The state of a detector that is fitted in one pass, as host arrays, whole in every process."""
-    with Progress("fitting", len(part), progress) as counter:
+    samples = fitted_samples(part, config.data.tile)
+    with Progress("fitting", len(samples), progress) as counter:
         state = collect_state(
             detector,
             backbone,
-            part.samples,
+            samples,
             config.data.size,
             config.batch,
             spread_over(config.devices),
@@ -258,7 +269,8 @@ def _gathered(state: Any) -> Any:
 
 def _write_golden(folder: Path, model: AnomalyModel, parts: Parts) -> None:
     """Two calibration images with their maps, as this machine computes them, for `jaxqc verify`."""
-    images, _, number = next(load_batches(parts.calibrate.samples[:2], model.size, 2, [], unmasked=True))
+    first = fitted_samples(replace(parts.calibrate, samples=parts.calibrate.samples[:2]), model.tile)[:2]
+    images, _, number = next(load_batches(first, model.size, 2, [], unmasked=True))
     images = images[number >= 0]
     arrays: dict[str, Any] = {"image": images, "map": scaled(model, images)}
-    save_golden(folder, arrays | {"size": np.int32(model.size), "step": np.int32(0)})
+    save_golden(folder, arrays | {"size": np.asarray(model.size, np.int32), "step": np.int32(0)})

@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Array, UInt8
 
 from jaxqc.anomaly.model import AnomalyModel
+from jaxqc.data.resizing import named, sides
 from jaxqc.errors import UserError
 from jaxqc.graph import Graph, Outputs, named_graph
 from jaxqc.models.resnet import IMAGENET_MEAN, IMAGENET_STD
@@ -16,16 +17,21 @@ def graph(model: AnomalyModel, height: int = 0, width: int = 0) -> Graph:
     """The graph for images of the size that the detector was fitted at.
 
     Raises:
-      UserError: another size.
+      UserError: another size, or a detector that sees images in tiles.
     """
-    if height and (height, width) != (model.size, model.size):
+    if model.tile:
         raise UserError(
-            f"--size: {width} x {height}; this detector was fitted at {model.size} pixels and takes no other size "
-            "(leave it out: images are resized before the graph)"
+            f"a detector of tiles ({model.config.name}, data.tile={model.tile}) is not exported: its graph would see"
+            " one tile alone; fit whole images, or use jaxqc inspect and predict"
+        )
+    if height and (height, width) != sides(model.size):
+        raise UserError(
+            f"--size: {width} x {height}; this detector was fitted at {named(model.size)} pixels and takes no other "
+            "size (leave it out: images are resized before the graph)"
         )
     pixel = np.float32(model.thresholds.pixel)
 
-    def run(tree: Any, images: UInt8[Array, "n s s 3"]) -> Outputs:
+    def run(tree: Any, images: UInt8[Array, "n h w 3"]) -> Outputs:
         distance, score, mask = model.forward(tree["state"], tree["backbone"], tree["pixel"], images)
         scaled = jnp.clip(distance / (2 * tree["pixel"]), 0, 1)
         return {"map": scaled, "distance": distance, "score": score, "mask": mask}
@@ -41,4 +47,4 @@ def graph(model: AnomalyModel, height: int = 0, width: int = 0) -> Graph:
         "smallest": model.config.decision.smallest,
     }
     tree = {"state": model.state, "backbone": model.variables, "pixel": pixel}
-    return named_graph("anomaly", run, tree, model.size, model.size, about)
+    return named_graph("anomaly", run, tree, *sides(model.size), about)

@@ -23,11 +23,12 @@ from jaxqc.anomaly.calling import at_size
 from jaxqc.anomaly.features import apply_function
 from jaxqc.anomaly.recipe import FitConfig, from_stored
 from jaxqc.anomaly.thresholds import Thresholds
+from jaxqc.anomaly.tiles import cut_tiles, joined
 from jaxqc.data.batching import Images, as_arrays, stack_of
 from jaxqc.data.depth import range_of_model
-from jaxqc.data.resizing import resize_image, resize_map
+from jaxqc.data.resizing import Size, named, resize_image, resize_map, sides
 from jaxqc.errors import UserError
-from jaxqc.metrics.regions import opened
+from jaxqc.metrics.regions import opened, opened_levels
 from jaxqc.outputs import OF_IMAGE, Outputs, chosen
 from jaxqc.training.checkpoint import Checkpoints, read
 from jaxqc.training.checksums import DamagedError
@@ -53,7 +54,7 @@ class Found:
 class AnomalyModel:
     """State, backbone and thresholds of a fit, compiled once for its batch size.
 
-    `size`: side in pixels at which the network sees an image. `classes`: `defect` alone.
+    `size`: pixels at which the network sees an image, as of `FitDataConfig`. `classes`: `defect` alone.
 
     Examples:
       >>> from jaxqc import fit
@@ -78,7 +79,7 @@ class AnomalyModel:
         self, config: FitConfig, state: Any, variables: Variables, thresholds: Thresholds, meta: dict[str, Any]
     ) -> None:
         self.config, self.thresholds, self.meta = config, thresholds, meta
-        self.size, self.batch = config.data.size, config.batch
+        self.size, self.tile, self.batch = config.data.size, config.data.tile, config.batch
         self.state = jax.tree.map(jnp.asarray, state)
         self.variables = jax.tree.map(jnp.asarray, variables)
         self._detector = config.ready
@@ -86,14 +87,25 @@ class AnomalyModel:
         self._call = jax.jit(partial(self.forward))
 
     def forward(
-        self, state: Any, variables: Variables, pixel: Float[Array, ""], images: UInt8[Array, "b s s c"]
-    ) -> tuple[Float[Array, "b s s"], Float[Array, " b"], Bool[Array, "b s s"]]:
+        self, state: Any, variables: Variables, pixel: Float[Array, ""], images: UInt8[Array, "b h w c"]
+    ) -> tuple[Float[Array, "b h w"], Float[Array, " b"], Bool[Array, "b h w"]]:
         """uint8 images of the network's size → distances, image scores and opened masks: one graph, to be jitted."""
         maps, scores = self._detector.score(state, self._embed(variables, images), self.size)
         return maps, scores, opened(maps >= pixel, self.config.decision.opening)
 
-    def score(self, images: UInt8[np.ndarray, "n s s c"]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Distances [n s s], scores [n] and masks [n s s] of images that have the network's size already."""
+    def score(self, images: UInt8[np.ndarray, "n *t h w c"]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Distances [n h w], scores [n] and masks [n h w] of images that have the network's size already.
+
+        Of images in tiles [n t h w c] (`shrunk`), distances and masks are those of the tiles [n t h w].
+        """
+        if images.ndim == 5:
+            n, t = images.shape[:2]
+            values, scores, masks = self.score(images.reshape(n * t, *images.shape[2:]))
+            return (
+                values.reshape(n, t, *values.shape[1:]),
+                scores.reshape(n, t).max(1),
+                masks.reshape(n, t, *masks.shape[1:]),
+            )
         parts = []
         for start in range(0, len(images), self.batch):
             part = images[start : start + self.batch]
@@ -102,40 +114,51 @@ class AnomalyModel:
             out = self._call(self.state, self.variables, np.float32(self.thresholds.pixel), padded)
             parts.append([np.asarray(x)[: len(part)] for x in out])
         if not parts:
-            empty = np.zeros((0, self.size, self.size), np.float32)
+            empty = np.zeros((0, *sides(self.size)), np.float32)
             return empty, np.zeros(0, np.float32), empty.astype(bool)
         return tuple(np.concatenate(x) for x in zip(*parts, strict=True))  # type: ignore[return-value]
 
     def inspect(self, images: Sequence[np.ndarray]) -> list[Found]:
         """Maps, scores, masks and verdicts of uint8 images [h w], [h w 1] or [h w 3] of any sizes."""
         small = [self.shrunk(image, f"images[{i}]") for i, image in enumerate(images)]
+        if self.tile:  # as many as an image has
+            each = ([part[0] for part in self.score(tiles[None])] for tiles in small)
+            return [self.found(*image.shape[:2], *answer) for image, answer in zip(images, each, strict=True)]
         answers = self.score(np.stack(small) if small else np.zeros((0, 1, 1, 3), np.uint8))
         return [self.found(*image.shape[:2], *answer) for image, *answer in zip(images, *answers, strict=True)]
 
-    def shrunk(self, image: np.ndarray, name: str = "image") -> UInt8[np.ndarray, "s s 3"]:
-        """An image of any size as `score` takes it.
+    def shrunk(self, image: np.ndarray, name: str = "image") -> UInt8[np.ndarray, "*t h w 3"]:
+        """An image of any size as `score` takes it; where the recipe has tiles, these.
 
         Raises:
           UserError: not uint8 [h w], [h w 1] or [h w 3]; named `name`.
         """
-        small = resize_image(_channels(image, name), self.size)
-        return np.repeat(small, 3, 2) if small.shape[2] == 1 else small
+        image = _channels(image, name)
+        small = cut_tiles(image, self.tile, self.size) if self.tile else resize_image(image, self.size)
+        return np.repeat(small, 3, -1) if small.shape[-1] == 1 else small
+
+    def whole(self, values: Float[np.ndarray, "*t a b"], height: int, width: int) -> Float[np.ndarray, "h w"]:
+        """One image's distances of `score`; those of tiles put together, at the image's own size."""
+        return joined(values, height, width, self.tile) if self.tile else values
 
     def found(
         self,
         height: int,
         width: int,
-        values: Float[np.ndarray, "s s"],
+        values: Float[np.ndarray, "*t a b"],
         score: float | np.floating[Any],
-        mask: Bool[np.ndarray, "s s"],
+        mask: Bool[np.ndarray, "*t a b"],
     ) -> Found:
         """One image's part of `score`'s answer at the image's own size."""
+        if self.tile:
+            values = self.whole(values, height, width)
+            mask = opened_levels(values, self.config.decision.opening) >= np.float32(self.thresholds.pixel)
         scaled = resize_map(values, height, width) / (2 * self.thresholds.pixel)
         np.clip(scaled, 0, 1, out=scaled)  # in place: of a large image each copy counts
         decided = at_size(mask, height, width, self.config.decision)
         return Found(scaled, float(score), decided, bool(score >= np.float32(self.thresholds.image)))
 
-    def predict(self, images: Images, *, size: int | None = None, outputs: Outputs = None) -> Any:
+    def predict(self, images: Images, *, size: Size | None = None, outputs: Outputs = None) -> Any:
         """Maps in [0, 1], each at its image's own size (0.5 = the threshold); or the outputs that are named.
 
         Args:
@@ -170,13 +193,15 @@ class AnomalyModel:
                 found[name] = np.stack(values) if values else none
         return found["map"] if outputs is None else found
 
-    def check_size(self, size: int | None) -> None:
+    def check_size(self, size: Size | None) -> None:
         """Raises UserError for a size that is not the one of the fit; None is."""
         if size not in (None, self.size):
-            raise UserError(f"--size: {size}; this detector was fitted at {self.size} pixels and has no other size")
+            raise UserError(
+                f"--size: {size}; this detector was fitted at {named(self.size)} pixels and has no other size"
+            )
 
 
-def scaled(model: AnomalyModel, images: UInt8[np.ndarray, "n s s c"]) -> Float[np.ndarray, "n s s"]:
+def scaled(model: AnomalyModel, images: UInt8[np.ndarray, "n h w c"]) -> Float[np.ndarray, "n h w"]:
     """Maps over twice the pixel threshold, of images of the network's size; not clipped."""
     return model.score(images)[0] / np.float32(2 * model.thresholds.pixel)
 
@@ -229,7 +254,7 @@ def load(path: str | Path, batch: int = 0) -> AnomalyModel:
         raise UserError(f"{folder}: damaged ({e}); fit again, or copy the whole folder again") from e
     tree = traverse_util.unflatten_dict(flat)
     state = _state(tree["state"], record.get("state"), config.detector.states, folder)
-    return AnomalyModel(config, state, tree["backbone"], thresholds, meta)
+    return AnomalyModel(config, state, tree.get("backbone", {}), thresholds, meta)
 
 
 def _state(fields: dict[str, Any], name: str | None, states: Sequence[Any], folder: Path) -> Any:

@@ -1,14 +1,18 @@
 """The recipe of `jaxqc fit`: detector, backbone, data and decision as frozen dataclasses."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 from jaxqc.anomaly.detectors import DETECTORS, Gaussian
 from jaxqc.anomaly.detectors.base import BackboneConfig as BackboneConfig
-from jaxqc.anomaly.detectors.base import Detector, lacks
+from jaxqc.anomaly.detectors.base import Detector, is_trained, lacks
+from jaxqc.config import load_config
+from jaxqc.data.resizing import sides
 from jaxqc.errors import UserError
-from jaxqc.fields import check_positive, check_seed, choices, chosen, from_dict, range_of
+from jaxqc.fields import check_positive, check_seed, choices, chosen, from_dict, range_of, validate
 
 
 @dataclass(frozen=True)
@@ -17,8 +21,10 @@ class FitDataConfig:
 
     layout: Any = "auto"
     """The data set's layout on disk; `auto` goes by its folders and files (`jaxqc.config.DataConfig.layout`)."""
-    size: int = 224
-    """Side in pixels to which images are resized."""
+    size: int | tuple[int, int] = 224
+    """Pixels to which images are resized: the side of a square, or height and width (640,256), which keep a shape."""
+    tile: int = 0
+    """Side in the image's own pixels of overlapping square tiles, each seen at `size`; 0 = the whole image is."""
     crop: int = 0
     """Cut images into squares of this side first (the paper: 224 of 1,024); 0 = whole images."""
     samples: int = 0
@@ -79,7 +85,7 @@ class FitConfig:
         """Checks what no single field's type can. Raises UserError."""
         check_seed(self.seed, where)
         range_of(self.data.range, f"{where}: data.range")
-        check_positive({"batch": self.batch, "data.size": self.data.size}, where)
+        check_positive({"batch": self.batch, "data.size": min(sides(self.data.size))}, where)
         for name, share in (("data.held_out", self.data.held_out), ("decision.false_alarm", self.decision.false_alarm)):
             if not 0 < share < 1:
                 raise UserError(f"{where}: {name}={share!r} must be between 0 and 1")
@@ -88,9 +94,31 @@ class FitConfig:
         check = getattr(self.detector, "check", None)
         if check is not None:
             check(f"{where}: detector")
+        if self.data.tile and (self.data.crop or is_trained(self.ready)):
+            other = "data.crop" if self.data.crop else f"{self.name}, which is trained"
+            raise UserError(f"{where}: data.tile={self.data.tile} does not go with {other}; set one of them to 0")
+        if is_trained(self.ready) and not isinstance(self.data.size, int):
+            raise UserError(f"{where}: data.size={self.data.size!r}: {self.name} trains on squares; give one side")
         if absent := lacks(self.ready):
             kind = type(self.detector).__name__
             raise UserError(f"{where}: detector: {kind} has no {', '.join(absent)} (jaxqc.anomaly.detectors.base)")
+
+
+def load_recipe(source: str | Path) -> FitConfig:
+    """A recipe by name or path (`jaxqc.config.load_config`), or the one that a fit's `config.json` holds.
+
+    Raises:
+      UserError: no such recipe, or not one of a fit.
+    """
+    if Path(source).suffix != ".json":
+        return load_config(source, FitConfig)
+    try:
+        stored = json.loads(Path(source).read_text("utf-8"))
+    except (OSError, ValueError) as e:
+        raise UserError(f"--config: {source} cannot be read as JSON ({e}); give the config.json of a fit") from e
+    if not isinstance(stored, dict):
+        raise UserError(f"--config: {source} is not the config.json of a fit")
+    return validate(from_stored(stored, str(source)), str(source))
 
 
 def from_stored(values: Mapping[str, Any], where: str) -> FitConfig:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from jaxqc.anomaly.model import AnomalyModel
+from jaxqc.anomaly.tiles import places
 from jaxqc.scorer import UNKNOWN, Answer, Scored, Scorer, card, copies, on_device
 from jaxqc.training.record import weights_digest
 
@@ -31,11 +32,19 @@ def make_scorer(model: AnomalyModel, threshold: float | None, devices: Sequence[
             return Answer(Scored(found.map, found.mask), found.score, found.defective)
         return Answer(Scored(found.map), found.score, found.score >= limit)
 
+    def kind(shape: Sequence[int]) -> tuple[int, ...]:
+        return (len(places(shape[0], shape[1], model.tile)),) if model.tile else ()
+
     how, at = (model.thresholds.how, 0.5) if threshold is None else ("as given", threshold)
-    settings = {"name": model.config.name, "size": model.size, "threshold": at}
+    settings = {
+        "name": model.config.name,
+        "size": model.size,
+        "threshold": at,
+        **({"tile": model.tile} if model.tile else {}),
+    }
     settings |= {"thresholds": asdict(model.thresholds), "detector": asdict(detector)}
     settings["decision"] = asdict(model.config.decision)
     settings["backbone"] = {k: v for k, v in asdict(model.config.backbone).items() if k != "weights"}
     weights = weights_digest({"state": model.state._asdict(), "backbone": model.variables})
     return Scorer(model.config.name, (UNKNOWN,), at, how, model.batch, len(devices), settings,
-                  card(model), weights, model.shrunk, lambda shape: (), score, answer)  # fmt: skip
+                  card(model), weights, model.shrunk, kind, score, answer)  # fmt: skip

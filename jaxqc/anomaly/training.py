@@ -13,6 +13,7 @@ from jaxqc.config import DataConfig, ModelConfig, Phase, TrainConfig
 from jaxqc.data.dataset import ArrayDataset, Dataset
 from jaxqc.data.grouped import Parts
 from jaxqc.data.load import load_arrays
+from jaxqc.data.resizing import sides
 from jaxqc.data.screening import usable
 from jaxqc.errors import UserError
 from jaxqc.kinds import UNFINISHED_FIT
@@ -35,7 +36,7 @@ class DetectorTrainConfig(TrainConfig):
 
 def training_config(config: FitConfig, detector: Trained, frozen: str) -> DetectorTrainConfig:
     """The loop's recipe of a fit. frozen: SHA-256 of the frozen weights."""
-    own, size = detector.training, config.data.size
+    own, size = detector.training, sides(config.data.size)[0]
     settings = config.detector
     if any(f.name == "training" for f in fields(settings)):
         settings = replace(settings, training=TrainingConfig())
@@ -89,7 +90,7 @@ def train_state(
     train, skipped = _usable(parts.fit, config, recipe)
     held_out, _ = _usable(parts.calibrate, config, recipe)
     bad += skipped
-    method = detector.method(backbone, config.data.size)
+    method = detector.method(backbone, sides(config.data.size)[0])
     meta = {"kind": UNFINISHED_FIT, "weights": backbone.source}
     done = loop.run(method, recipe, train, held_out, folder, progress=progress, meta=meta, proof=False)
     best = detector.training.keep == "best" and done.best_step > 0
@@ -128,6 +129,6 @@ def _usable(
 ) -> tuple[Dataset | ArrayDataset, tuple[str, ...]]:
     """The images as the loop takes them, and a line for each that cannot be used."""
     if recipe.data.mode == "stream":
-        return usable(part, config.data.size, config.data.skip_bad)
-    arrays = load_arrays(part, config.data.size, config.data.skip_bad)
+        return usable(part, sides(config.data.size)[0], config.data.skip_bad)
+    arrays = load_arrays(part, sides(config.data.size)[0], config.data.skip_bad)
     return arrays, arrays.skipped

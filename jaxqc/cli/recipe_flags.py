@@ -17,10 +17,10 @@ Field = tuple[str, Any, Any]
 """Dotted name, type and value of a recipe's field."""
 
 
-def add_recipe(parser: Parser, data: str, out: str) -> None:
-    """`--config`, `--data`, `--out` and `--quiet`; data, out: what they are."""
-    config = "a name of `jaxqc recipes`, or a .py file (it is run: it is code)"
-    parser.add_argument("--config", required=True, metavar="RECIPE", help=config)
+def add_recipe(parser: Parser, data: str, out: str, without: str = "") -> None:
+    """`--config`, `--data`, `--out` and `--quiet`; data, out: what they are. without: what is done without a recipe."""
+    config = "a name of `jaxqc recipes`, or a .py file (it is run: it is code)" + (without and f"; {without}")
+    parser.add_argument("--config", required=not without, metavar="RECIPE", help=config)
     parser.add_argument("--data", required=True, metavar="DIR", help=data)
     parser.add_argument("--out", metavar="DIR", help=f"{out} (default: runs/CONFIG-TIME)")
     add_quiet(parser)
@@ -36,7 +36,7 @@ def start(args: argparse.Namespace) -> tuple[str, bool, Callable[[str], None] | 
     if args.out is None and jax.process_count() > 1:
         raise UserError("--out: several processes share one folder; name it")
     main_process = jax.process_index() == 0
-    out = args.out or f"runs/{Path(args.config).stem}-{time.strftime('%Y%m%d-%H%M%S')}"
+    out = args.out or f"runs/{Path(args.config or args.name).stem}-{time.strftime('%Y%m%d-%H%M%S')}"
     return out, main_process, (lambda text: print(text, file=sys.stderr)) if main_process else None
 
 

@@ -15,7 +15,7 @@ from jaxqc.data.dataset import ArrayDataset, Dataset, Sample
 from jaxqc.data.decode import MAX_PIXELS, read_image, read_mask
 from jaxqc.data.normals import is_normal
 from jaxqc.data.problems import Problem, printable, refuse
-from jaxqc.data.resizing import resize_image, resize_mask
+from jaxqc.data.resizing import Size, resize_image, resize_mask
 from jaxqc.data.splits import salt_and_pepper
 from jaxqc.data.store import StoredSample
 from jaxqc.data.stored import Range
@@ -26,8 +26,8 @@ T = TypeVar("T")
 Pair = tuple[UInt8[np.ndarray, "h w c"], UInt8[np.ndarray, "h w"]]
 
 
-def load_sample(sample: Sample, size: int = 0, max_pixels: int = MAX_PIXELS, unmasked: bool = False) -> Pair:
-    """One sample's image and mask ({0, 1}), cropped, resized to `size` x `size` (0 keeps them), with noise applied.
+def load_sample(sample: Sample, size: Size = 0, max_pixels: int = MAX_PIXELS, unmasked: bool = False) -> Pair:
+    """One sample's image and mask ({0, 1}), cropped, resized to `size` (0 keeps them), with noise applied.
 
     unmasked: give zeros where there is no mask, for callers that know which samples have none (`has_mask`).
 

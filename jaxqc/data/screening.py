@@ -7,11 +7,12 @@ from typing import Any
 from jaxqc.data.dataset import ArrayDataset, Dataset
 from jaxqc.data.load import in_threads, load_sample
 from jaxqc.data.problems import Problem, printable, refuse
+from jaxqc.data.resizing import Size
 from jaxqc.errors import UserError
 
 
 def usable(
-    dataset: Dataset | ArrayDataset, size: int, skip_bad: bool
+    dataset: Dataset | ArrayDataset, size: Size, skip_bad: bool
 ) -> tuple[Dataset | ArrayDataset, tuple[str, ...]]:
     """A streamed data set without the samples that would end a run in its middle, and a line for each of those.
 

@@ -14,6 +14,7 @@ from jaxqc.anomaly.detectors.base import is_trained
 from jaxqc.anomaly.features import Backbone, load_backbone
 from jaxqc.anomaly.recipe import BackboneConfig, FitConfig
 from jaxqc.data.dataset import Sample
+from jaxqc.data.resizing import Size, sides
 from jaxqc.errors import UserError
 from jaxqc.weights.load import load_weights
 
@@ -64,7 +65,7 @@ class Features:
         self,
         network: LayeredBackbone,
         samples: Sequence[Sample],
-        size: int,
+        size: Size,
         batch: int,
         folder: Path,
         limit: float,
@@ -82,7 +83,7 @@ class Features:
             np.lib.format.open_memmap(folder / f"layer{i}.npy", "w+", np.float32, (len(samples), *shape))
             for i, shape in zip(network.layers, shapes, strict=True)
         ]
-        self._masks = np.zeros((len(samples), size, size), np.uint8)
+        self._masks = np.zeros((len(samples), *sides(size)), np.uint8)
         for layers, masks, number in self._computed(samples):
             used = number >= 0
             for array, values in zip(kept, layers, strict=True):

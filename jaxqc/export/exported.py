@@ -124,8 +124,8 @@ class Exported:
     def _stack(self, images: UInt8[np.ndarray, "n h w c"]) -> dict[str, np.ndarray]:
         height, width = images.shape[1:3]
         if self.source == "anomaly":
-            small = [resize_image(image, self.height) for image in images]
-            found = self._batches(np.stack(small) if small else np.zeros((0, self.height, self.height, 3), np.uint8))
+            small = [resize_image(image, (self.height, self.width)) for image in images]
+            found = self._batches(np.stack(small) if small else np.zeros((0, self.height, self.width, 3), np.uint8))
             return self._at_own_size(found, height, width)
         if self.height and (height, width) != (self.height, self.width):
             raise UserError(

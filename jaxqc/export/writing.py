@@ -8,6 +8,7 @@ import jax
 import numpy as np
 from jaxtyping import UInt8
 
+from jaxqc.data.resizing import sides
 from jaxqc.errors import UserError, suggest
 from jaxqc.export import onnx, stablehlo
 from jaxqc.export.folder import (
@@ -71,8 +72,9 @@ def write(
         raise UserError(f"--batch: {batch} must be 1 or more, or symbolic")
     folder = Path(checkpoint) if isinstance(checkpoint, str | Path) else None
     model = checkpoint if folder is None else load(folder, which)
-    if format == "onnx" and not height and isinstance(getattr(model, "size", None), int):
-        height = width = model.size  # type: ignore[union-attr]
+    own = getattr(model, "size", None)
+    if format == "onnx" and not height and isinstance(own, int | tuple):
+        height, width = sides(own)
     graph = graph_of(model, height, width)
     golden = read_golden(folder)["image"] if folder is not None and (folder / GOLDEN).is_file() else None
     images = _golden_images(golden, graph)[: batch or None]

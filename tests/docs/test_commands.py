@@ -25,6 +25,7 @@ PLACEHOLDERS = {
     "runs/long": "run_folder", "FOREIGN": "foreign", "CAMERA": "camera",
     "NORMALS": "tiles.0", "NORMALS/test": "tiles.0/test", "BOARDS": "tiles.0", "BOARDS/test": "tiles.0/test",
     "runs/tiles": "tiles.1",
+    "GOOD": "tiles.0/train/good", "RUN": "tiles.1", "DELIVERY": "tiles.0/test",
     "runs/boards": "tiles.1", "SEGMENTS": "segments.0", "splits/16": "segments.1", "runs/few": "segments.2",
     "inspection/ledger.sqlite": "ledger", "quality.sqlite": "ledger", "returns.csv": "returns",
     "exports/first": "exported", "reviewed.sqlite": "reviewed", "waiting.csv": "waiting",
@@ -70,7 +71,7 @@ def test_jaxqc_commands(command, request, tmp_path, monkeypatch, capsys):
         return
     args = parse(arguments)
     if args.name in RECIPE_OF:
-        config = load_config(args.config, RECIPE_OF[args.name])
+        config = load_config(args.config, RECIPE_OF[args.name]) if args.config else FitConfig()
         assert (override(config, args.flags) == config) == (not args.flags)
         return
     if args.name in ("weights", "convert"):

@@ -1,7 +1,7 @@
 """The protocols of a detector: `Collecting`, fitted by one pass over normal images, and `Trained`, by the one loop.
 
 A detector is a frozen dataclass of plain settings with pure functions over pytrees. `embed` makes of a batch's layer
-features, and of the normalised image, what it works with, image by image. `score` gives maps float32 [b size size],
+features, and of the normalised image, what it works with, image by image. `score` gives maps float32 [b h w],
 at least 0 where 0 is most normal, and image scores [b]. A score depends on its own image alone.
 
 `check(where)` may refuse settings with a `UserError`; `advice` is printed where scores are not finite; `on(backbone)`
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeGuard, runtime_che
 from jaxtyping import Array, Float, Int
 
 from jaxqc.config import OptimConfig
+from jaxqc.data.resizing import Size
 from jaxqc.errors import UserError
 from jaxqc.fields import check_positive
 from jaxqc.types import ArrayLike, Variables
@@ -26,9 +27,9 @@ Layers = tuple[Float[ArrayLike, "b _ _ _"], ...]
 """Features [b h w c] of a batch, finest layer first."""
 Shapes = tuple[tuple[int, int, int], ...]
 """[h w c] of each layer."""
-Image = Float[ArrayLike, "b s s 3"] | None
+Image = Float[ArrayLike, "b h w 3"] | None
 """The normalised images of a batch; None where only features are at hand (`jaxqc.experiments`)."""
-Scored = tuple[Float[Array, "b size size"], Float[Array, " b"]]
+Scored = tuple[Float[Array, "b h w"], Float[Array, " b"]]
 """Maps and image scores."""
 
 
@@ -61,8 +62,8 @@ class Collecting(Protocol):
         """The state that `score` uses, of a collection whose buffers it may take over."""
         ...
 
-    def score(self, state: Any, embedded: Any, size: int) -> Scored:
-        """Maps and image scores of a batch's embedding."""
+    def score(self, state: Any, embedded: Any, size: Size) -> Scored:
+        """Maps of that size (`jaxqc.data.resizing.sides`) and image scores of a batch's embedding."""
         ...
 
 
@@ -92,8 +93,8 @@ class Trained(Protocol):
         """A batch's embedding: a pytree of arrays [b ...]."""
         ...
 
-    def score(self, state: Any, embedded: Any, size: int) -> Scored:
-        """Maps and image scores of a batch's embedding."""
+    def score(self, state: Any, embedded: Any, size: Size) -> Scored:
+        """Maps of that size (`jaxqc.data.resizing.sides`) and image scores of a batch's embedding."""
         ...
 
 
@@ -118,7 +119,7 @@ class BackboneConfig:
     """The frozen feature network."""
 
     name: str = "resnet50_cbam"
-    """The frozen network, such as resnet18, resnet50_cbam or efficientnet_lite0 (`jaxqc.models.backbones`)."""
+    """The frozen network, such as resnet18 or efficientnet_lite0 (`jaxqc.models.backbones`), or fixed `filters`."""
     weights: str = ""
     """A file (`.npz`, `.safetensors`, `.pth`) or a name that `jaxqc weights` lists; "" = that of the backbone."""
     layers: tuple[int, ...] = (1, 2, 3)

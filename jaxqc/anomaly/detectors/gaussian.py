@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, Int
 from jaxqc.anomaly.detectors.base import Image, Layers, Scored, Shapes, shapes_of
 from jaxqc.anomaly.ops import gaussian, pyramid
 from jaxqc.anomaly.ops.maps import channel_choice, choose_channels, distance_map, image_score, on_finest
+from jaxqc.data.resizing import Size, sides
 from jaxqc.fields import check_positive, check_seed
 from jaxqc.types import ArrayLike
 
@@ -30,6 +31,8 @@ class Gaussian:
     """Draws the channels."""
     block: int = 16
     """Positions factored at a time: more take more memory."""
+    around: int = 0
+    """Cells on each side whose features a position counts as its own, for parts that do not lie still; 0 = none."""
 
     states = (gaussian.LowRank, gaussian.FullRank, pyramid.Pyramid)
 
@@ -58,6 +61,8 @@ class Gaussian:
 
     def begin(self, shapes: Shapes, samples: int) -> gaussian.Collected | pyramid.LevelSamples:
         (height, width, _), (grids, channels) = shapes[0], self._levels(shapes)
+        if self.around:
+            return gaussian.no_moments(height * width, sum(channels))
         if samples <= sum(channels) and pyramid.pays((height, width), grids, channels, samples):
             return pyramid.empty(grids, channels, samples)
         return gaussian.empty(height * width, sum(channels), samples)
@@ -75,15 +80,17 @@ class Gaussian:
     def finish(self, collected: Any, shapes: Shapes) -> gaussian.Gaussian | pyramid.Pyramid:
         if isinstance(collected, pyramid.LevelSamples):
             return pyramid.finish(collected, shapes[0][:2], self._levels(shapes)[0], self.eps, self.block)
+        if isinstance(collected, gaussian.Moments) and self.around:
+            collected = gaussian.around(collected, shapes[0][:2], self.around)
         return gaussian.finish(collected, self.eps, self.block)
 
-    def score(self, state: gaussian.Gaussian | pyramid.Pyramid, embedded: Layers, size: int) -> Scored:
+    def score(self, state: gaussian.Gaussian | pyramid.Pyramid, embedded: Layers, size: Size) -> Scored:
         height, width = embedded[0].shape[1:3]
         if isinstance(state, pyramid.Pyramid):
             distances = pyramid.distance(state, _with_channels(embedded), (height, width))
         else:
             distances = gaussian.distance(state, _flat(embedded))
-        maps = distance_map(distances.reshape(-1, height, width), size, size, self.sigma)
+        maps = distance_map(distances.reshape(-1, height, width), *sides(size), self.sigma)
         return maps, image_score(maps, self.top)
 
     def _levels(self, shapes: Shapes) -> tuple[tuple[pyramid.Grid, ...], tuple[int, ...]]:

@@ -12,6 +12,7 @@ from jaxqc.anomaly.ops.coreset import greedy_coreset, project
 from jaxqc.anomaly.ops.maps import distance_map, pool_channels
 from jaxqc.anomaly.ops.neighbours import nearest, patchcore_image_score
 from jaxqc.anomaly.ops.rows import Rows, keep, store
+from jaxqc.data.resizing import Size, sides
 from jaxqc.errors import UserError
 from jaxqc.fields import check_positive, check_seed
 from jaxqc.nn.pool import avg3x3
@@ -81,11 +82,11 @@ class PatchCore:
         first = jax.random.randint(first_key, (), 0, len(patches))
         return Bank(patches[greedy_coreset(project(projection_key, patches, self.projection), count, first)])
 
-    def score(self, state: Bank, embedded: Float[ArrayLike, "b h w d"], size: int) -> Scored:
+    def score(self, state: Bank, embedded: Float[ArrayLike, "b h w d"], size: Size) -> Scored:
         b, height, width, d = embedded.shape
         patches = embedded.reshape(b, height * width, d)
         distances, index = nearest(patches.reshape(-1, d), state.bank)
         distances, index = distances.reshape(b, -1), index.reshape(b, -1)
         grid = distances.reshape(b, height, width)
         score = patchcore_image_score(distances, patches, index, state.bank, self.neighbours)
-        return distance_map(grid, size, size, self.sigma), score
+        return distance_map(grid, *sides(size), self.sigma), score

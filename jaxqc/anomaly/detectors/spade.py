@@ -11,6 +11,7 @@ from jaxqc.anomaly.detectors.base import Image, Layers, Scored, Shapes
 from jaxqc.anomaly.ops.maps import distance_map
 from jaxqc.anomaly.ops.neighbours import nearest
 from jaxqc.anomaly.ops.rows import Rows, keep, store
+from jaxqc.data.resizing import Size, sides
 from jaxqc.fields import check_positive
 from jaxqc.nn.resizing import resize
 from jaxqc.types import ArrayLike
@@ -63,7 +64,7 @@ class Spade:
     def finish(self, collected: Rows, shapes: Shapes) -> Gallery:
         return Gallery(collected.features[-1].mean(1), collected.features)
 
-    def score(self, state: Gallery, embedded: Layers, size: int) -> Scored:
+    def score(self, state: Gallery, embedded: Layers, size: Size) -> Scored:
         k = min(self.images, len(state.pooled))
         apart, neighbours = nearest(embedded[-1].mean((1, 2)), state.pooled, k)
 
@@ -75,7 +76,7 @@ class Spade:
                 )
                 for y, kept in zip(own, state.layers, strict=True)
             ]
-            return jnp.stack([resize(m[None, ..., None], size, size)[0, ..., 0] for m in maps]).mean(0)
+            return jnp.stack([resize(m[None, ..., None], *sides(size))[0, ..., 0] for m in maps]).mean(0)
 
         grid = jax.lax.map(one, (embedded, neighbours))
-        return distance_map(grid, size, size, self.sigma), apart.mean(1)
+        return distance_map(grid, *sides(size), self.sigma), apart.mean(1)

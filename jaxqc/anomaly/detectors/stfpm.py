@@ -13,6 +13,7 @@ from jaxqc.anomaly.detectors.base import BackboneConfig, Image, Layers, Scored, 
 from jaxqc.anomaly.detectors.image_loss import HeldOutLoss
 from jaxqc.anomaly.ops.maps import image_score, smooth
 from jaxqc.config import OptimConfig
+from jaxqc.data.resizing import Size, sides
 from jaxqc.nn.resizing import resize
 from jaxqc.training.method import Logs
 from jaxqc.types import AXIS, ArrayLike, Batch, Variables
@@ -105,7 +106,7 @@ class StudentTeacher:
         """The teacher's features and what the student sees."""
         return layers, image
 
-    def score(self, state: Student, embedded: tuple[Layers, Float[Array, "b s s 3"]], size: int) -> Scored:
+    def score(self, state: Student, embedded: tuple[Layers, Float[Array, "b s s 3"]], size: Size) -> Scored:
         from jaxqc.anomaly.features import by_halves
 
         (teacher, image), network = embedded, self.network(folded=True)
@@ -113,14 +114,14 @@ class StudentTeacher:
         maps = self.maps(distances(teacher, student), size)
         return maps, image_score(maps)
 
-    def maps(self, layers: tuple[Float[Array, "b _ _"], ...], size: int) -> Float[Array, "b {size} {size}"]:
+    def maps(self, layers: tuple[Float[Array, "b _ _"], ...], size: Size) -> Float[Array, "b _ _"]:
         """The layers' maps as one of the image's size."""
         finest = [resize(x[..., None], *layers[0].shape[1:]) for x in layers]
         if self.detector.fuse == "sum":
-            whole = resize(sum(finest[1:], finest[0]), size, size)
+            whole = resize(sum(finest[1:], finest[0]), *sides(size))
         else:
             product = jnp.prod(jnp.stack(finest), 0)
-            whole = jnp.maximum(resize(product, size, size), 0.0) ** (1 / len(layers))
+            whole = jnp.maximum(resize(product, *sides(size)), 0.0) ** (1 / len(layers))
         return smooth(whole[..., 0], self.detector.sigma)
 
 

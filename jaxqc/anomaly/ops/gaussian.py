@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
@@ -71,6 +72,16 @@ def empty(positions: int, channels: int, samples: int) -> Collected:
     """
     if samples <= channels:
         return Samples(jnp.zeros((positions, samples, channels)), jnp.zeros(samples, bool))
+    return no_moments(positions, channels)
+
+
+def no_moments(positions: int, channels: int) -> Moments:
+    """Moments of no samples yet.
+
+    Examples:
+      >>> no_moments(positions=4, channels=8).scatter.shape
+      (4, 8, 8)
+    """
     mean = jnp.zeros((positions, channels))
     return Moments(jnp.zeros(()), mean, jnp.zeros((positions, channels, channels)))
 
@@ -122,6 +133,33 @@ def merge(a: Collected, b: Collected) -> Collected:
     delta = b.mean - a.mean
     outer = (a.total * share) * delta[:, :, None] * delta[:, None, :]
     return Moments(count, a.mean + share * delta, a.scatter + b.scatter + outer)
+
+
+def around(moments: Moments, grid: tuple[int, int], radius: int) -> Moments:
+    """Moments of each position with its neighbours: the squares of `2 radius + 1` cells, less at the grid's edge.
+
+    `total` stays that of images, so that the covariance is one of all features in the square.
+
+    Examples:
+      >>> features = jnp.array([[[0.0], [2.0]], [[4.0], [2.0]]])  # two images, two positions, one channel
+      >>> near = around(collect(no_moments(2, 1), features, jnp.arange(2)), (1, 2), radius=1)
+      >>> near.mean.tolist(), near.scatter.tolist()
+      ([[2.0], [2.0]], [[[4.0]], [[4.0]]])
+    """
+    near = [(abs(np.arange(n)[:, None] - np.arange(n)) <= radius).astype(np.float32) for n in grid]
+
+    def square_means(x: Float[Array, "P *rest"]) -> Float[Array, "P *rest"]:
+        cells = x.reshape(*grid, -1)
+        for axis, band in enumerate(near):
+            band = band / band.sum(1, keepdims=True)
+            cells = jnp.moveaxis(jnp.tensordot(band, cells, ((1,), (axis,)), precision=EXACT), 0, axis)
+        return cells.reshape(x.shape)
+
+    apart = moments.mean - moments.mean.mean(0)
+    own = moments.scatter + moments.total * apart[:, :, None] * apart[:, None, :]
+    middle = square_means(apart)
+    scatter = square_means(own) - moments.total * middle[:, :, None] * middle[:, None, :]
+    return Moments(moments.total, middle + moments.mean.mean(0), scatter)
 
 
 def finish(collected: Collected, eps: float = 0.01, block: int = 16) -> Gaussian:

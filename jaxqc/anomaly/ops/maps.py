@@ -37,13 +37,13 @@ def smooth(maps: Float[ArrayLike, "b h w"], sigma: float) -> Float[Array, "b h w
         return maps
     kernel = gaussian_kernel(sigma)
     for axis in (1, 2):
-        matrix = jnp.asarray(_mirrored_filter(maps.shape[axis], kernel))
+        matrix = jnp.asarray(mirrored_filter(maps.shape[axis], kernel))
         maps = jnp.moveaxis(jnp.tensordot(maps, matrix, ((axis,), (1,)), precision=lax.Precision.HIGHEST), -1, axis)
     return maps
 
 
-def _mirrored_filter(n: int, kernel: np.ndarray) -> np.ndarray:
-    """The filter as a banded matrix [n n]: one product an axis, edges and all."""
+def mirrored_filter(n: int, kernel: np.ndarray) -> np.ndarray:
+    """The filter as a banded matrix [n n], to be multiplied along one axis, edges and all."""
     radius = len(kernel) // 2
     source = np.arange(n)[:, None] + np.arange(-radius, radius + 1)[None]
     source = source % (2 * n)
