@@ -96,7 +96,7 @@ assert model.{use}"""
         "jaxqc.semi.objective",
     }
     training = {module for module in loaded if module.startswith("jaxqc.training.")}
-    needed = ("checkpoint", "checksums", "folder_sums", "method", "record")
+    needed = ("checkpoint", "checksums", "counting", "folder_sums", "method", "moved", "record")
     assert training <= {f"jaxqc.training.{module}" for module in needed}
     if name == "export":
         assert not {module for module in loaded if module.startswith(("jaxqc.models", "jaxqc.nn", "flax"))}

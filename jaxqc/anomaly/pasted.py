@@ -51,7 +51,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Pasting:
-    """What was found of the pasted defects. places: of each image its score or map over the thresholds, the larger."""
+    """Results on the pasted defects. places: of each image its score or map over the thresholds, the larger."""
 
     cells: tuple[Cell, ...]
     places: tuple[float, ...]

@@ -123,7 +123,7 @@ def _check(kind: str) -> None:
 
 
 def _placed(rng: np.random.Generator, values: np.ndarray, side: int) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
-    """Where a window of that side lies in the image, and the part of the window that is inside.
+    """Place of a window of that side in the image, and the part of the window that is inside.
 
     A place in full black or white, which is rather background than surface, is drawn anew a few times.
     """
