@@ -140,7 +140,8 @@ function show(shot, from) {
   for (const cell of viewer.querySelectorAll(".certainty")) cell.hidden = !about.certainty;
   viewer.querySelector(".parts").hidden = !about.defects.length;
   const rest = about.count - about.defects.length;
-  const missing = !about.count ? "No defect was found." : rest ? `${rest} smaller one${rest === 1 ? "" : "s"} not listed.` : "";
+  const none = about.verdict === "review" ? "No defect is marked: the image as a whole is unusual." : "No defect was found.";
+  const missing = !about.count ? none : rest ? `${rest} smaller one${rest === 1 ? "" : "s"} not listed.` : "";
   $("viewer-rest").textContent = [missing, about.note].filter(Boolean).join(" ");
   // A button that is disabled would lose the focus.
   $("before").setAttribute("aria-disabled", String(all[0] === shot));
