@@ -75,7 +75,7 @@ def opened_levels(values: Float[np.ndarray, "h w"], radius: int) -> Float[np.nda
 
     Examples:
       >>> opened_levels(np.array([[0, 0, 0, 5], [0, 9, 2, 2], [0, 2, 2, 2]], np.float32), 1).tolist()
-      [[0.0, 0.0, 0.0, 2.0], [0.0, 2.0, 2.0, 2.0], [0.0, 2.0, 2.0, 2.0]]
+      [[0.0, 0.0, 0.0, 2.0], [0.0, 0.0, 2.0, 2.0], [0.0, 2.0, 2.0, 2.0]]
     """
     if radius < 1:
         return values
