@@ -51,8 +51,6 @@ class Gaussian:
         """Checks what no single field's type can. Raises UserError."""
         check_seed(self.seed, where)
         check_positive({"eps": self.eps, "top": self.top, "block": self.block}, where)
-        if self.window < 0:
-            raise UserError(f"{where}.window={self.window!r} must not be negative")
         if self.window and self.top > self.window**2:
             most = f"the {self.window**2} cells of a window"
             raise UserError(f"{where}.top={self.top!r} is more than {most}: lower it, or set window to 0")
