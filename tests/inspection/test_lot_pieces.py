@@ -43,6 +43,17 @@ def lots(ledger):
     return {lot.name: (lot, found) for lot, found in lot_findings(ledger, RULES)}
 
 
+def test_rates_that_another_folder_of_the_model_lacks_stay(ledger):
+    """Such as people's, which `jaxqc calibrate --out COPY` brought to the ledger, and not to the folder."""
+    ledger.add([picture(1)], ModelInfo("m1", details=RATES | {"fit": 3}), seen=[seen(1, "A")])
+    pasted = {**RATES["error_rates"][0], "found": 2}
+    for details in ({"fit": 4, "error_rates": [pasted]}, {"fit": 4}):
+        ledger.refresh(ModelInfo("m1", details=details))
+        assert ledger.models()[0].details == {"fit": 4, "error_rates": [pasted, RATES["error_rates"][1]]}
+    ledger.refresh(ModelInfo("m2", details=RATES))
+    assert len(ledger.models()) == 1
+
+
 def test_pieces_are_counted_by_their_worst_view_in_each_lot(ledger):
     """Piece 1 of lot A is not piece 1 of lot B; the images without a piece are pieces of their own."""
     verdict_of = ("pass", "reject", "review", "pass", "pass", "pass")

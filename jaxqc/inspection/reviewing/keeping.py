@@ -47,8 +47,8 @@ def write(
         "rates_at_the_former": [asdict(rates) for rates in kept(out)],
     }
     factor = found.moved.factor * (last.factor if last else 1.0)
+    settle(out, calling(scorer, GradeRules()))  # first: no kill may leave them to hold for the moved ones
     moved.keep(out, moved.Moved(factor, f"people's verdicts: {found.moved.how}", scorer.weights, more))
-    settle(out, calling(scorer, GradeRules()))
     now = make_scorer(load(out, which), devices=1)
     keep(out, replace(found.after, holds_for=calling(now, rules)))
 
@@ -65,8 +65,7 @@ def refresh(ledger: Ledger, found: Calibration, former: str, note: Callable[[str
     try:
         for model in ledger.models():
             if model.digest in found.digests:
-                others = [one for one in model.details.get("error_rates", ()) if one["origin"] != found.before.origin]
-                details = {**model.details, "error_rates": [rates, *others]}
+                details = {**model.details, "error_rates": [rates]}
                 ledger.refresh(ModelInfo(model.digest, model.name, details))
     except NotWritable as e:
         note(f"{e}; its lots are not corrected by these rates")
