@@ -17,10 +17,10 @@ def limits(model: AnomalyModel, images: Sequence[np.ndarray]) -> Float[np.ndarra
     images: uint8 [h w c] of any sizes.
 
     Raises:
-      UserError: an image that the detector does not take.
+      UserError: an image of another dtype or shape.
     """
     found, bad = np.zeros(len(images)), list[str]()
-    for one in scored(model, range(len(images)), lambda at: images[at], bad):
+    for one in scored(model, range(len(images)), lambda i: images[i], bad):
         level = call_level(one.values, one.height, one.width, model.config.decision)
         found[one.job] = max(level / model.thresholds.pixel, one.score / model.thresholds.image)
     if bad:
