@@ -118,12 +118,6 @@ def supplier_rows(found: Iterable[tuple[Lot, LotFinding]]) -> list[LotRow]:
     return [LotRow(lot.supplier, lot.name, f.pieces, f.defective, when(lot)) for lot, f in found]
 
 
-def verdicts(ledger: Ledger, lot: Lot) -> list[str]:
-    """The verdict on each piece of a lot, in an order that says nothing of quality: that of the images' SHA-256."""
-    with ledger.database.reading() as connection:
-        return list(lot_images(connection, lot.model, lot.name, False).pieces(0.0).verdicts)
-
-
 def without_lot(ledger: Ledger, model: str = "") -> tuple[Counter[str], Counter[str]]:
     """Images that have no lot: their number by verdict, people's before the model's, and their defects by class.
 
