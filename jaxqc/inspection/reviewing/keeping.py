@@ -14,7 +14,7 @@ from jaxqc.inspection.reviewing.calibrate import Calibration
 from jaxqc.inspection.rules import GradeRules
 from jaxqc.inspection.scorers import calling, make_scorer
 from jaxqc.kinds import load
-from jaxqc.lock import LOCK
+from jaxqc.lock import LOCK, WRITING, locked
 from jaxqc.scorer import Scorer
 from jaxqc.training import moved
 
@@ -31,10 +31,15 @@ def write(
       scorer: the model's, as it was calibrated. rules: of the inspection. ledger: its name.
 
     Raises:
-      UserError: the folder is damaged. OSError: it cannot be written.
+      UserError: the folder is damaged, or another program holds it. OSError: it cannot be written.
     """
-    if out != source:
-        shutil.copytree(source, out, ignore=shutil.ignore_patterns(LOCK))
+    with locked(out, wait=WRITING):
+        if out != source:
+            shutil.copytree(source, out, ignore=shutil.ignore_patterns(LOCK), dirs_exist_ok=True)
+        _write(out, found, scorer, rules, ledger, which)
+
+
+def _write(out: Path, found: Calibration, scorer: Scorer, rules: GradeRules, ledger: str, which: str) -> None:
     former = calling(scorer, rules)
     keep(out, replace(found.before, holds_for=former))
     if found.moved is None:
