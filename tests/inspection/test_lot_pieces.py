@@ -147,6 +147,9 @@ def test_what_was_left_out_is_kept_by_lot_until_it_is_mended(ledger):
         "1 image listed, 0 inspected, 1 left out", "3 images listed, 1 inspected, 1 missing, 1 broken",
         "1 image listed, 0 inspected, 1 missing"]  # fmt: skip
     assert without_images(listings(ledger).values()) == ["C"]
+    assert "risk medium: 2 listed images could not be inspected, and nobody knows what they show" in (
+        lots(ledger)["A"][1].reasons
+    )
     ledger.add([picture(2)], MODEL, seen=[seen(2, "A")])  # mended, and inspected through another delivery
     assert [one.image for one in left_out(ledger)] == ["line 9", "gone.png", "gone.png"]
     ledger.leave_out("/in/second.csv", [bad("gone.png", "C", "unreadable")])
@@ -161,6 +164,7 @@ def test_what_was_left_out_is_kept_by_lot_until_it_is_mended(ledger):
     ledger.leave_out("/in", [])
     ledger.leave_out("/in/lots.csv", [])
     assert listings(ledger)["A"].complete
+    assert not any("listed" in reason for reason in lots(ledger)["A"][1].reasons)
     assert left_out(ledger) == []
 
 

@@ -17,6 +17,7 @@ from jaxqc.inspection.acceptance.grading import lot_figures
 from jaxqc.inspection.acceptance.sampling import AQL
 from jaxqc.inspection.acceptance.suppliers import LotRow
 from jaxqc.inspection.findings import Defect, LotFinding
+from jaxqc.inspection.ledger.listings import lost_images
 from jaxqc.inspection.ledger.lot_images import lot_images, only, people_on
 from jaxqc.inspection.ledger.rows import CHUNK, batched, defect_of, finding_of
 from jaxqc.inspection.ledger.schema import PLACE, columns, defects, inspections, lots, models, sightings
@@ -108,8 +109,9 @@ def lot_findings(
     with ledger.database.reading() as connection:
         counted = {m.digest: m.details.get("error_rates", ()) for m in connection.execute(sa.select(models))}
         rates = {digest: best(ErrorRates.from_dict(one) for one in some) for digest, some in counted.items()}
+        lost = lost_images(connection)
         for lot in _lots(connection, model):
-            yield lot, _figures(connection, lot, rules, rates[lot.model], aql)
+            yield lot, _figures(connection, lot, rules, rates[lot.model], aql, lost[lot.name])
 
 
 def supplier_rows(found: Iterable[tuple[Lot, LotFinding]]) -> list[LotRow]:
@@ -238,10 +240,11 @@ def _lots(connection: sa.Connection, model: str) -> list[Lot]:
 
 
 def _figures(
-    connection: sa.Connection, lot: Lot, rules: GradeRules, rates: ErrorRates | None, aql: float
+    connection: sa.Connection, lot: Lot, rules: GradeRules, rates: ErrorRates | None, aql: float, lost: int
 ) -> LotFinding:
     images = lot_images(connection, lot.model, lot.name)
     pieces = images.pieces(rules.verdict.reject)
     return lot_figures(lot.name, pieces.severities, pieces.verdicts, images.ratios, images.densities,
                        images.composition, rules, rates=rates, called=pieces.called, judged=pieces.judged, aql=aql,
-                       supplier=lot.supplier, product=lot.product, copies=lot.shared + lot.again)  # fmt: skip
+                       supplier=lot.supplier, product=lot.product, copies=lot.shared + lot.again,
+                       uninspected=lost)  # fmt: skip
