@@ -187,7 +187,7 @@ def statement(rates: ErrorRates | None, confidence: float = 0.95) -> str:
     counts = str(rates.defective) + (f" and {rates.good}" if rates.good else "")
     unknown = "" if rates.good else "; its false alarms have not been measured"
     if rates.origin == "pasted defects":
-        finds = finds.replace("of defective images", "of them").replace("finds", "it finds")
+        finds = finds.replace("of defective images", "of the large ones").replace("finds", "it finds")
         tail = f"; {counts} images{of}{unknown}"
         return (
             "measured on pasted defects only; real ones may be missed more often: "

@@ -13,14 +13,15 @@
 
 Pieces are what is counted; an image without the column is a piece of its own (or see `jaxqc.inspection.piece_rule`).
 Further columns are kept as text. What else is taken in a table: `jaxqc.data.tables`. In a plain folder, the images of a
-subfolder are a lot by its name, and those that lie in the folder itself by the folder's.
+subfolder are a lot by its name, and those that lie in the folder itself by the folder's. A `delivery.csv` or
+`delivery.parquet` in the folder is its manifest; images that it does not name stay lots by their folders.
 """
 
 import datetime
 import difflib
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -36,6 +37,8 @@ KNOWN = (*REQUIRED, *OPTIONAL)
 ORDERS = ("order", "order_id")
 """Further columns that name the order an image's lot went to, for outcomes that name only the order."""
 ALIASES = {"lot_id": "lot", "piece_id": "piece"}
+OWN = ("delivery.csv", "delivery.parquet")
+"""Names of the table in a folder of images that describes them."""
 Source = Literal["manifest", "folder"]
 """A lot's origin: a row that names it, or the name of a folder, which is a guess."""
 
@@ -102,13 +105,15 @@ def read_manifest(path: str | Path, without: Sequence[Path] = ()) -> Delivery:
     A row is left out, and its problem listed, where it is malformed, its file is absent, its image stood before, or its
     lot stood before with another supplier or product. A time that cannot be read is listed as a warning and left out.
     Piece ids that stand in several lots are one warning. Of a folder, every entry is an item or part of a problem, but
-    for those in the resolved folders `without`.
+    for those in the resolved folders `without`, and its own table.
 
     Raises:
       UserError: nothing there, a file of another kind, an unreadable or empty one, or a required column is missing.
     """
     path = Path(path)
     ending = path.suffix.lower()
+    if own := _own_table(path):
+        return _with_rest(path, read_manifest(own), _plain(path, (*without, own.resolve())))
     if path.is_dir() or folder.is_image(path):
         return _plain(path, without)
     name = printable(path)
@@ -128,8 +133,39 @@ def read_manifest(path: str | Path, without: Sequence[Path] = ()) -> Delivery:
     if not items and not any(p.severity == "error" for p in problems):
         raise UserError(f"{name}: no rows below the header; add one line an image")
     # Many are called just manifest.csv; then the folder's name says more.
-    stem = path.resolve().parent.name if path.stem.lower() == "manifest" else path.stem
+    stem = path.resolve().parent.name if path.stem.lower() in ("manifest", "delivery") else path.stem
     return Delivery(printable(stem), tuple(items), tuple(problems), more, tuple(left_out))
+
+
+def _own_table(path: Path) -> Path | None:
+    """The table that a folder has of itself. Raises UserError where there are two."""
+    if not path.is_dir():
+        return None
+    found = sorted(file for file in path.iterdir() if file.name.lower() in OWN and file.is_file())
+    if len(found) > 1:
+        names = " and ".join(printable(file.name) for file in found)
+        raise UserError(f"{printable(path)}: holds {names}; give one of them as the manifest, or remove one")
+    return found[0] if found else None
+
+
+def _with_rest(path: Path, table: Delivery, plain: Delivery) -> Delivery:
+    """The images of a folder's own table, and those beside them that it does not name."""
+    named = {os.path.abspath(item.image) for item in table.items} | {one.path for one in table.left_out}
+    rest = tuple(item for item in plain.items if os.path.abspath(item.image) not in named)
+    problems = [p for p in plain.problems if os.path.abspath(path / p.where) not in named]
+    if rest:
+        first, own = printable(rest[0].id), printable(path)
+        message = (
+            f"{own}: the delivery's table does not name {len(rest)} images (as {first}); their lots are the folders"
+        )
+        problems.append(Problem(own, "not-in-table", message, "warning"))
+    left_out = (one for one in plain.left_out if one.path not in named)
+    return replace(
+        table,
+        items=(*table.items, *rest),
+        problems=(*table.problems, *problems),
+        left_out=(*table.left_out, *left_out),
+    )
 
 
 def _plain(path: Path, without: Sequence[Path]) -> Delivery:

@@ -205,8 +205,8 @@ def write_results(found: Inspection, rules: GradeRules) -> None:
     for lot, figures in found.lots:
         own = {"lot": lot.name, "supplier": lot.supplier, "product": lot.product, "line": lot.line}
         rest = {k: v for k, v in figures.to_dict().items() if k not in (*own, "verdicts", "composition")}
-        line = {**own, **rest, **figures.verdicts, "composition": json.dumps(dict(figures.composition))}
-        lots.append(_last(stamped("jaxqc-lot", line)))
+        line = {**own, **rest, **figures.verdicts, "composition": dict(figures.composition)}
+        lots.append(_last(stamped("jaxqc-lot", {name: _cell(value) for name, value in line.items()})))
     _table(found.out / "lots.csv", lots, ("lot", "supplier", "product", "line", "images"))
     _table(
         found.out / "suppliers.csv", [_last(_supplier(s)) for s in found.suppliers], ("supplier", "lots", "inspected")
@@ -239,6 +239,11 @@ def _supplier(supplier: Supplier) -> dict[str, Any]:
 def _last(line: Mapping[str, Any]) -> dict[str, Any]:
     """With name and version at the end, where they do not stand in the way of people."""
     return {**{k: v for k, v in line.items() if k not in STAMP}, **{k: line[k] for k in STAMP}}
+
+
+def _cell(value: Any) -> Any:
+    """A value of a table: what is no plain value is JSON; None an empty cell."""
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list | tuple) else value
 
 
 def _table(file: Path, lines: Sequence[Mapping[str, Any]], empty: Sequence[str]) -> None:

@@ -86,11 +86,12 @@ def test_words_name_the_smallest_size_from_which_on_most_are_found():
     assert smallest_found(cells) == cells[1]
     assert smallest_found([*cells, Cell("crack", 128, 7, 10)]) is None
     rest = [Cell(kind, 8, 3, 10) for kind in ("scratch", "spot", "stain", "patch")]
-    first, second = Pasting((*cells, *rest), ()).lines()
+    first, large, second = Pasting((*cells, *rest), ()).lines()
     assert first == (
         "of 70 pasted defects 31 are found: cracks from 32 px 80 %; scratches up to 8 px at most 30 %; spots up to 8 px"
         " at most 30 %; stains up to 8 px at most 30 %; patches up to 8 px at most 30 %"
     )
+    assert large.startswith("of the two largest sizes of each kind 30 of 60: until real ones are measured")
     assert "real defects may be missed more often" in second
     low, high = cells[1].interval
     assert (low, high) == pytest.approx((0.4439, 0.9748), abs=1e-4)  # R: binom.test(8, 10)

@@ -101,6 +101,8 @@ def test_without_measured_misses_a_lot_is_reviewed_never_accepted():
     found = decided(1000, 5, 0, pasted)
     assert (found.action, found.more) == ("review", enough)
     assert "pasted" in found.why
+    # One piece more that waits does not make a look at that one enough.
+    assert decided(5000, 0, 1, pasted).more == 1 + decided(5000, 0, 0, pasted).more == 150
     assert found.cost["accept"] == min(found.cost.values())
     assert decided(7, 7, 0, pasted).action == "refuse"
 

@@ -254,3 +254,24 @@ def test_any_text_gives_items_problems_or_a_user_error(root, header, body):
     assert len(manifest) + len(manifest.problems) > 0
     assert all(printable(p.message) == p.message for p in manifest.problems)
     assert len({i.image for i in manifest.items}) == len(manifest)
+
+
+def test_a_folder_s_own_table_describes_its_images(root):
+    (root / "notes.md").write_text("")
+    own = root / "Delivery.CSV"
+    own.write_text("image,lot,supplier,piece\na.png,L1,North,7\nsub/b.png,L1,North,7\ngone.png,L2,,\n")
+    found = read_manifest(root)
+    assert found.name == root.name
+    assert [(item.id, item.lot, item.piece, item.source) for item in found.items] == [
+        ("a.png", "L1", "7", "manifest"),
+        ("sub/b.png", "L1", "7", "manifest"),
+        ("c.png", root.name, "", "folder"),
+    ]
+    kinds = [("missing-file", "error"), ("other-files", "warning"), ("not-in-table", "warning")]
+    assert [(p.kind, p.severity) for p in found.problems] == kinds
+    assert "1 other entries" in found.problems[1].message
+    assert "does not name 1 images (as c.png)" in found.problems[2].message
+    assert [one.image for one in found.left_out] == ["gone.png"]
+    (root / "delivery.parquet").write_bytes(b"")
+    with pytest.raises(UserError, match=r"holds Delivery\.CSV and delivery\.parquet; give one of them"):
+        read_manifest(root)

@@ -11,6 +11,7 @@ from jaxqc.data.problems import printable
 from jaxqc.errors import UserError
 from jaxqc.inspection.acceptance.suppliers import summarise
 from jaxqc.inspection.ledger.queries import lot_findings, supplier_rows
+from jaxqc.inspection.ledger.reviews import Review, add
 from jaxqc.inspection.ledger.rows import storable
 from jaxqc.inspection.ledger.sightings import Sighting
 from jaxqc.inspection.ledger.store import ModelInfo, open_ledger
@@ -262,3 +263,13 @@ def test_a_page_appears_whole_or_not_at_all(ledger, gallery, tmp_path, monkeypat
 
 def _full(*_):
     raise OSError(28, "No space left on device")
+
+
+def test_pictures_show_people_s_verdicts(ledger, gallery, tmp_path):
+    fill(ledger, gallery, range(3))
+    one = finding(1)
+    add(ledger, [Review(one.sha256, "pass", person="Li")])
+    page = write(ledger, gallery, tmp_path)
+    verdicts = {picture["image"]: picture["verdict"] for picture in json.loads(page.data)}
+    assert verdicts == {finding(0).image: finding(0).verdict, one.image: "pass"}  # the third has no defect
+    assert page.text.count("by a person") == 1

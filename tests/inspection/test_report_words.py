@@ -207,7 +207,8 @@ def test_a_probability_is_shown_under_its_own_name(sure, ledger, tmp_path):
 
 def test_the_model_card_is_in_words():
     details = {"dataset": "boards", "date": "2026-11-03", "fit": 210, "calibrate": 53, "classes": ["defect"],
-               "threshold_is": "quantile 0.98", "metrics": {"image_auroc": 0.93}, "git_commit": "6b62",
+               "threshold_is": "quantile 0.98", "git_commit": "6b62",
+               "metrics": {"image_auroc": 0.93456, "crack/image_auroc": 0.9, "au_pro_bound": 0.1},
                "evaluated": {"data": "boards", "split": "test", "images": 300},
                "settings": {"size": [250, 630]}}  # fmt: skip
     card = model_card(model(MEASURED, **details))
@@ -219,9 +220,10 @@ def test_the_model_card_is_in_words():
     assert lines["Misses"].startswith(f"3 of 100 defective images passed (3.0 %; {interval}, measured on")
     assert lines["Misses"].endswith("measured on labelled images (boards).")
     assert lines["False alarms"].startswith("1 of 200 good images were called defective (0.5 %;")
-    assert card.metrics == (("image_auroc", "0.93"),)
+    assert card.metrics == (("image auroc", "0.935"),)
     assert card.measured_on == "on 300 images of boards (test)"
-    assert dict(card.folded) == {"git_commit": "6b62", "settings.size": [250, 630]}
+    folded = {"metrics.crack/image_auroc": 0.9, "metrics.au_pro_bound": 0.1}
+    assert dict(card.folded) == {"git_commit": "6b62", "settings.size": [250, 630], **folded}
     assert [text.partition(":")[0] for text in card.unmeasured] == ["The lots of this report"]
     bare = model_card(ModelInfo("a" * 64))
     assert dict(bare.lines)["Misses"] == "Not measured."

@@ -54,7 +54,8 @@ def scan(path: Path, without: Sequence[Path] = ()) -> tuple[Dataset, list[Proble
     """The image at `path`, or all images in that folder and those below it, and what there is beside them.
 
     Ids are paths relative to the folder. Every entry is a sample or part of a problem: an error may be an image, a
-    warning is none. without: resolved folders whose files are counted only where they are images: results.
+    warning is none. without: resolved folders whose files are counted only where they are images: results. A file among
+    them is not counted either.
 
     Raises:
       UserError: the folder cannot be read, or holds no images.
@@ -65,6 +66,7 @@ def scan(path: Path, without: Sequence[Path] = ()) -> tuple[Dataset, list[Proble
     if not found.folders:
         raise UserError(found.problems[0].message)
     own = {folder for folder in found.folders if any(folder.resolve().is_relative_to(out) for out in without)}
+    own |= {file for file in found.files if file.parent == path and file.resolve() in without}
     files, problems = _divide(path, found, own)
     if not files:
         others = sum(1 for _ in path.iterdir())
@@ -99,7 +101,7 @@ def unused(root: Path, dataset: Dataset, problems: Sequence[Problem]) -> list[Pr
 def _divide(root: Path, found: Walk, own: Container[Path] = ()) -> tuple[list[Path], list[Problem]]:
     """The images of a walk, and its problems with one for each file that may be an image and one for all others.
 
-    own: folders in which only images count.
+    own: folders in which only images count, and files that do not count.
     """
     images: list[Path] = []
     others: list[Path] = []
@@ -108,7 +110,7 @@ def _divide(root: Path, found: Walk, own: Container[Path] = ()) -> tuple[list[Pa
         hidden, ending = file.name.startswith("."), _extension(file.name)
         if not hidden and ending in EXTENSIONS:  # not opened before it is its turn
             images.append(file)
-        elif file.parent in own:
+        elif file in own or file.parent in own:
             continue
         elif fault := _fault(file, ending):
             problems.append(Problem(printable(file.relative_to(root).as_posix()), "not-inspected", fault))

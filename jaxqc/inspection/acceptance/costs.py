@@ -112,9 +112,11 @@ def decide(
     cost, more, then = _costs(posterior, passed, waiting, costs)
     actions: tuple[Action, ...] = ("review", "refuse") if more else ("refuse",)
     action = min(actions if barred else ("accept", *actions), key=lambda name: cost[name])
-    if action == "accept" and rates.origin == "pasted defects":
-        more = waiting + min(passed, _enough(costs, confidence, looked.sound))
-        if more:
+    # A review that costs less than to accept would end in accepting too: it takes as many looks.
+    if rates.origin == "pasted defects" and not barred and action != "refuse" and cost["accept"] < cost["refuse"]:
+        enough = waiting + min(passed, _enough(costs, confidence, looked.sound))
+        if enough and (action == "accept" or enough > more):
+            more = enough
             why = "misses were measured on pasted defects only, and real ones may be missed more often; people have"
             return Decision("review", more, cost, f"{why} to look at {more} {_pieces(more)} before it is accepted")
     why = f"{barred}; " * bool(barred) + _why(action, cost, posterior, then)

@@ -11,6 +11,7 @@ from typing import Any, Literal, NamedTuple, get_args
 import sqlalchemy as sa
 
 from jaxqc.errors import UserError, suggest
+from jaxqc.inspection.findings import Verdict
 from jaxqc.inspection.ledger.rows import CHUNK, batched, storable
 from jaxqc.inspection.ledger.schema import inspections, reviews
 from jaxqc.inspection.ledger.store import Ledger
@@ -106,6 +107,15 @@ def history(ledger: Ledger, sha256: str) -> list[Review]:
     with ledger.database.reading() as connection:
         lines = connection.execute(query.order_by(reviews.c.time, reviews.c.id))
         return [Review(**line) for line in lines.mappings()]
+
+
+def verdicts_on(ledger: Ledger, sha256s: Iterable[str]) -> dict[str, Verdict]:
+    """People's verdicts that count on some pictures, by SHA-256."""
+    found: dict[str, Verdict] = {}
+    with ledger.database.reading() as connection:
+        for some in batched(sha256s, CHUNK):
+            found |= {line["sha256"]: line["verdict"] for line in connection.execute(latest(some)).mappings()}
+    return found
 
 
 _SAID = ("verdict", "class_name", "note")

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from jaxqc.inspection.ledger.queries import (
     supplier_rows,
     without_lot,
 )
+from jaxqc.inspection.ledger.reviews import verdicts_on
 from jaxqc.inspection.ledger.store import Ledger
 from jaxqc.inspection.outcomes.rates import OutcomeReport, report_of
 from jaxqc.inspection.report.acceptance import AQL, decide
@@ -171,6 +173,7 @@ def _choose(views: Sequence[LotView], gallery: Gallery, ledger: Ledger, model: s
     for sha256, places in lots_of(ledger, held).items():
         for lot, image in places.items():
             names.setdefault(lot, {})[sha256] = image
+    said = verdicts_on(ledger, held)
     most = max(1, 4 * MOST_PICTURES // max(1, len(views)))  # no more in memory than might be shown
     for view in views:
         pictures = gallery.of(view.lot.name, names.get(view.lot.name, {}), held)
@@ -178,6 +181,9 @@ def _choose(views: Sequence[LotView], gallery: Gallery, ledger: Ledger, model: s
         if digest:
             there = ledger.has([picture.finding.sha256 for picture in pictures], digest)
             pictures = [picture for picture in pictures if picture.finding.sha256 in there]
+        view.said = {p.finding.sha256: said[p.finding.sha256] for p in pictures if p.finding.sha256 in said}
+        pictures = [replace(p, finding=replace(p.finding, verdict=view.said.get(p.finding.sha256, p.finding.verdict)))
+                    for p in pictures]  # fmt: skip
         # Of a lot where all is well, the two nearest to a defect; else nobody needs to see what passed.
         pictures = [p for p in pictures if p.finding.count or p.finding.verdict != "pass"] or pictures[:2]
         view.kept = len(pictures)

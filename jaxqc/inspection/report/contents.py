@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from jaxqc.inspection.acceptance.suppliers import Chart, Supplier
-from jaxqc.inspection.findings import LotFinding
+from jaxqc.inspection.findings import LotFinding, Verdict
 from jaxqc.inspection.ledger.copies import Copy
 from jaxqc.inspection.ledger.listings import Listing
 from jaxqc.inspection.ledger.queries import Lot
@@ -27,6 +27,8 @@ class LotView:
     """Sampling was discontinued before it: all of it is to be inspected."""
     listing: Listing | None = None
     pictures: list[Picture] = field(default_factory=list)
+    said: dict[str, Verdict] = field(default_factory=dict)
+    """People's verdicts on its pictures, by SHA-256; the pictures' findings have them too."""
     kept: int = 0
     """Pictures of it that are worth showing; not all of them may be in `pictures`."""
 

@@ -25,13 +25,13 @@ class ModelCard:
     lines: tuple[tuple[str, str], ...]
     """(term, sentence)."""
     metrics: tuple[tuple[str, str], ...]
-    """Measured ones by name."""
+    """Measured ones by name: those of all images together."""
     measured_on: str
     """"" where it is not recorded."""
     unmeasured: tuple[str, ...]
     """Things that it has not been measured on, a sentence each."""
     folded: tuple[tuple[str, Any], ...]
-    """(dotted name, value): digests, settings, versions."""
+    """(dotted name, value): digests, settings, versions, further metrics."""
 
 
 def rates_of(details: Mapping[str, Any]) -> ErrorRates | None:
@@ -81,15 +81,27 @@ def model_card(info: ModelInfo, confidence: float = 0.95) -> ModelCard:
     """
     details, rates = info.details, rates_of(info.details)
     metrics = details.get("metrics")
-    named = [(str(k), value_text(v)) for k, v in flat(metrics)] if isinstance(metrics, Mapping) else []
+    named = flat(metrics) if isinstance(metrics, Mapping) else []
     return ModelCard(
         info,
         lines=(_what(details), _made(details), _threshold(details), *_rates(rates, confidence)),
-        metrics=tuple(named),
+        metrics=tuple((str(k).replace("_", " "), _number(v)) for k, v in named if not _fine(str(k))),
         measured_on=_evaluated(details),
         unmeasured=_unmeasured(rates, bool(named)),
-        folded=tuple((name, value) for name, value in flat(details) if name.split(".")[0] not in _worded(details)),
+        folded=(
+            *((name, value) for name, value in flat(details) if name.split(".")[0] not in _worded(details)),
+            *((f"metrics.{k}", v) for k, v in named if _fine(str(k))),
+        ),
     )
+
+
+def _fine(name: str) -> bool:
+    """True for a metric of one kind of defect, and for a bound or a threshold: only those who ask for it need it."""
+    return "/" in name or name.endswith(("_bound", "_threshold"))
+
+
+def _number(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else value_text(value)
 
 
 def _worded(details: Mapping[str, Any]) -> set[str]:

@@ -204,6 +204,8 @@ def test_a_manifest_brings_lots_suppliers_and_its_own_columns(network, folder, i
     assert {name: int(row["images"]) for name, row in lots.items()} == {"L0": 3, "L1": 3, "'=L9 <b>": 5}
     assert lots["L0"]["supplier"] == "North"
     assert int(lots["'=L9 <b>"]["reject"]) == 4
+    assert "grade D" in json.loads(lots["'=L9 <b>"]["reasons"])[0]
+    assert json.loads(lots["L0"]["decision"])["action"] == "review"
     with open(out / "suppliers.csv") as file:
         assert [row["supplier"] for row in csv.DictReader(file)] == ["North", "[red]South"]
     summary = json.loads((out / "summary.json").read_text())
