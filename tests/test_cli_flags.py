@@ -69,7 +69,7 @@ def test_help_fits_eighty_columns(capsys):
     with pytest.raises(SystemExit):
         main(["fit", "--help"])
     _, fields = capsys.readouterr().out.split("Any field of the recipe is a flag:\n")
-    assert "  --data.size  (default: 224)\n      Side in pixels to which images are resized.\n" in fields
+    assert "  --data.size  (default: 224)\n      Pixels to which images are resized: the side of a square, or" in fields
     assert "must not be\n      what is tested on. One of quantile, f1.\n" in fields
     assert max(map(len, fields.splitlines())) <= 80
 

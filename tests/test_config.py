@@ -84,6 +84,8 @@ def test_a_detector_is_chosen_by_name_and_its_fields_are_flags():
         (["--method", "patchcore", "--detector.channels", "3"], "unknown argument --detector.channels"),
         (["--detector.eps", "0"], "detector: eps=0.0 must be above 0"),
         (["--detector.eps", "x"], "detector.eps"),
+        (["--detector.window", "-1"], "detector.window=-1 must be finite and not negative"),
+        (["--detector.window", "4", "--detector.top", "17"], "more than the 16 cells of a window: lower it"),
     ):
         with pytest.raises(UserError, match=words):
             override(FitConfig(), flags)

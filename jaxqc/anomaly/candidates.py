@@ -34,6 +34,8 @@ HELD_OUT = 80
 maximum, which one odd image sets."""
 EVERYWHERE = 10_000
 """Cells of `Gaussian.around` that reach over any grid: one Gaussian for all positions."""
+WINDOW, LINE = 16, 24
+"""Cells on a side of a Gaussian's windows, and how many of a window's cells a thin defect is taken to cover."""
 SMALL = BackboneConfig("resnet18", weights="synthetic-resnet18", layers=(1, 2))
 """The network that comes along."""
 
@@ -142,20 +144,21 @@ def candidates(look: Look, flags: Sequence[str] = ()) -> tuple[FitConfig, ...]:
     named = any(word.removeprefix("--backbone.name=") == filters.name for word in flags)
     if "--backbone.name" in own:
         network = replace(network, weights="")  # that name's own
+    filtering = lambda near, window: Gaussian(0, sigma=2.0, top=LINE * window // WINDOW, around=near, window=window)
     found = []
     if named or not own:
-        found += [_recipe(filters, whole, Gaussian(0, sigma=2.0, top=80, around=near), look)]
+        found += [_recipe(filters, whole, filtering(near, WINDOW), look)]
     if found and whole[0] * whole[1] < 0.9 * look.shape[0] * look.shape[1]:
         found += [_in_tiles(found[0], look.shape)]
     if not named:
         found += [
-            _recipe(network, whole, Gaussian(64, sigma=4.0, top=80, around=min(near, 1)), look),
+            _recipe(network, whole, Gaussian(64, sigma=4.0, top=LINE, around=min(near, 1), window=WINDOW), look),
             _recipe(network, half, PatchCore(128, coreset=_coreset(half, look.count), sigma=2.0), look),
         ]
     if named or not own:
         if near != EVERYWHERE:
-            found += [_recipe(filters, whole, Gaussian(0, sigma=2.0, top=80, around=3 * near), look)]
-        found += [_recipe(filters, half, Gaussian(0, sigma=2.0, top=40, around=near), look)]
+            found += [_recipe(filters, whole, filtering(3 * near, WINDOW), look)]
+        found += [_recipe(filters, half, filtering(near, WINDOW // 2), look)]
     kept, refused = list[FitConfig](), list[UserError]()
     for recipe in found:
         try:

@@ -5,18 +5,24 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float
 
+from jaxqc.anomaly.calibration import scored
 from jaxqc.anomaly.calling import call_level
 from jaxqc.anomaly.model import AnomalyModel
+from jaxqc.errors import UserError
 
 
 def limits(model: AnomalyModel, images: Sequence[np.ndarray]) -> Float[np.ndarray, " n"]:
     """The largest factor on both thresholds at which each image is called, by the usual rules.
 
     images: uint8 [h w c] of any sizes.
+
+    Raises:
+      UserError: an image of another dtype or shape.
     """
-    if not images:
-        return np.zeros(0)
-    maps, scores, _ = model.score(np.stack([model.shrunk(image) for image in images]))
-    sizes = [(image.shape[0], image.shape[1]) for image in images]
-    levels = [call_level(values, *size, model.config.decision) for values, size in zip(maps, sizes, strict=True)]
-    return np.maximum(np.asarray(levels) / model.thresholds.pixel, scores / model.thresholds.image)
+    found, bad = np.zeros(len(images)), list[str]()
+    for one in scored(model, range(len(images)), lambda i: images[i], bad):
+        level = call_level(one.values, one.height, one.width, model.config.decision)
+        found[one.job] = max(level / model.thresholds.pixel, one.score / model.thresholds.image)
+    if bad:
+        raise UserError(bad[0])
+    return found

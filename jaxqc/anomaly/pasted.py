@@ -166,9 +166,14 @@ def counted(cells: Sequence[Cell]) -> tuple[int, int]:
 
 
 def rates_of(pasting: Pasting, calibration: Calibration, data: str) -> ErrorRates:
-    """The counts as error rates: of plain pasted defects, and of the pieces that calibrated the thresholds."""
+    """The counts as error rates: of plain pasted defects, and of the pieces that calibrated the thresholds.
+
+    The piece that a threshold lies just above counts as called: it would be too good a witness of its own threshold,
+    and so the rate is that of `Promise.expected`, but for one piece in all.
+    """
     promise, (found, images) = calibration.promise, counted(plain(pasting.cells))
-    return ErrorRates(found, images, promise.called, promise.pieces, "pasted defects", data)
+    false = promise.called + promise.guaranteed
+    return ErrorRates(found, images, false, promise.pieces, "pasted defects", data)
 
 
 def draw(path: Path, pasting: Pasting, calibration: Calibration, title: str) -> None:

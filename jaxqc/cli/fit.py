@@ -8,7 +8,7 @@ from jaxqc.cli.recipe_flags import add_recipe, start
 from jaxqc.cli.shared import refuse_given, unreadable
 
 EXAMPLES = """\
-  jaxqc fit --data GOOD --out RUN               # a folder of good images; chooses a recipe, and says which
+  jaxqc fit --data GOOD --out RUN   # good images alone: chooses a recipe
   jaxqc fit --config RUN/config.json --data MORE --out RUN2
   jaxqc fit --config gaussian_magnetic_tile --data DIR --out runs/tiles
   jaxqc fit --config gaussian_wood --data DIR --backbone.weights resnet50.npz --detector.channels 100

@@ -12,13 +12,14 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
 from jaxqc.data.budget import AT_ONCE, decoding
+from jaxqc.data.channels import channels, grey_palette
 from jaxqc.data.deep import EXTRA_SAMPLES, is_deep, read_png, read_tiff, remarks, significant, stated_by
 from jaxqc.data.mask_files import binary_indices, lossy, palette_colors
 from jaxqc.data.opening import DECODERS as DECODERS
 from jaxqc.data.opening import EXTENSIONS as EXTENSIONS
 from jaxqc.data.opening import MAX_PIXELS, File, first_tags, loaded, mended, opened, refuse_further, regular
 from jaxqc.data.problems import printable
-from jaxqc.data.stored import Decoded, Range, Stored, over_black, scaled
+from jaxqc.data.stored import Decoded, Range, Stored, scaled
 from jaxqc.errors import UserError
 
 ORIENTATION = 0x0112
@@ -207,7 +208,7 @@ def from_pil(image: Image.Image, name: str = "image", span: Range | None = None)
       [0, 0, 0]
     """
     refuse_further(name, getattr(image, "n_frames", 1), "frames")
-    return scaled(Stored(_channels(ImageOps.exif_transpose(image), name)), span, name).pixels
+    return scaled(Stored(channels(ImageOps.exif_transpose(image), name)), span, name).pixels
 
 
 def values_of(path: str | Path, max_pixels: int = MAX_PIXELS, numbers: Numbers = lambda image: None) -> Stored:
@@ -246,7 +247,7 @@ def _stored(
         return Stored(found, notes=missing)
     if tags is not None and im.mode == "RGBA" and not tags.get(EXTRA_SAMPLES):
         im = im.convert("RGBX").convert("RGB")  # the fourth band is no transparency
-    values = _channels(im, name)
+    values = channels(im, name)
     if values.dtype == np.uint16 and tags is None and image.format == "PNG":
         stated = significant(values, file)
     return Stored(values, stated, notes + missing)
@@ -276,31 +277,9 @@ def _eight_bits(stored: Stored, name: str) -> UInt8[np.ndarray, "h w *c"]:
 
 def _indices(im: Image.Image) -> np.ndarray | None:
     """Indices of a mask with a colour palette, with 0 for what the palette shows as black; None of other images."""
-    return binary_indices(_array(im), palette_colors(im)) if im.mode == "P" and not _grey_palette(im) else None
+    return binary_indices(_array(im), palette_colors(im)) if im.mode == "P" and not grey_palette(im) else None
 
 
 def _array(im: Image.Image) -> UInt8[np.ndarray, "h w"]:
     """Indices, or 0 and 1 of one bit."""
     return np.array(im).astype(np.uint8)
-
-
-def _grey_palette(im: Image.Image) -> bool:
-    """True where all palette entries in use are grey (an index beyond the palette's end is black)."""
-    entries = np.zeros((256, 3), np.uint8)
-    palette = np.array(im.getpalette("RGB"), np.uint8).reshape(-1, 3)
-    entries[: len(palette)] = palette
-    used = entries[np.unique(np.array(im))]
-    return bool((used == used[:, :1]).all())
-
-
-def _channels(im: Image.Image, name: str) -> np.ndarray:
-    """[h w] or [h w 3]: uint8, uint16 (16 bits a pixel) or float32."""
-    mode = im.mode
-    if mode == "F" or mode.startswith("I"):
-        return np.array(im).astype(np.float32 if mode == "F" else np.uint16)
-    grey = mode in ("1", "L", "LA", "La") or (mode == "P" and _grey_palette(im))
-    if im.has_transparency_data:
-        pixels = np.array(im.convert("RGBA"))
-        solid = over_black(pixels[..., :3], pixels[..., 3], False)
-        return solid[..., 0] if grey else solid
-    return np.array(im.convert("L" if grey else "RGB"))

@@ -197,7 +197,7 @@ class LotFinding:
     waiting: int = 0
     """Pieces that wait for people's review."""
     share: Share | None = None
-    """Defective share corrected for misses and false alarms; null where the model's misses have not been measured."""
+    """Defective share corrected for misses and false alarms; null where misses were not measured, or not enough."""
     decision: Decision | None = None
     """The decision that costs least."""
     reasons: tuple[str, ...] = ()

@@ -82,9 +82,9 @@ class LotRules:
     Grade A: a share of at most `a` is defective and no piece severe. B: at most `b`. C: at most `c`. Else D. The share
     is corrected for the model's misses and false alarms where they are known, else as counted.
 
-    Risk `low`: grade A or B, no severe piece, the interval's upper end at most `tolerated`, and misses measured on
-    labelled images or by people. `high`: grade D, the interval's lower end above `b`, or too many severe pieces. Else
-    `medium`.
+    Risk `low`: grade A or B, no severe piece, the interval's upper end at most `tolerated`, misses measured on labelled
+    images or by people, and no listed image missing or broken. `high`: grade D, the interval's lower end above `b`, or
+    too many severe pieces. Else `medium`.
     """
 
     a: float = 0.01

@@ -5,7 +5,7 @@ What the kinds have in common; each kind's scorer stands beside its model (`jaxq
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -57,8 +57,8 @@ def make_scorer(
     span = range_of_model(model)
     scorer = replace(scorer, span=span, settings={**scorer.settings, "range": span}) if span else scorer
     rules = rules or GradeRules()
-    rates, dropped = _rates(tuple(getattr(model, "rates", ())), calling(scorer, rules),
-                            threshold is None and _calling(rules) == _calling(GradeRules()))  # fmt: skip
+    usual = threshold is None and verdict_rules(asdict(rules)) == verdict_rules(asdict(GradeRules()))
+    rates, dropped = _rates(tuple(getattr(model, "rates", ())), calling(scorer, rules), usual)
     if dropped:
         note(dropped)
     card = getattr(model, "measured", {})
@@ -89,14 +89,21 @@ def finding_of(
 
 def calling(scorer: Scorer, rules: GradeRules) -> str:
     """Digest of all that an image's verdict depends on: weights, settings and rules."""
-    text = json.dumps({"weights": scorer.weights, **scorer.settings, "rules": _calling(rules)}, sort_keys=True)
+    values = {"weights": scorer.weights, **scorer.settings, "rules": verdict_rules(asdict(rules))}
+    text = json.dumps(values, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _calling(rules: GradeRules) -> dict[str, Any]:
-    """The rules that may change a verdict."""
-    groups = {name: value for name, value in asdict(rules).items() if NEUTRAL.get(name) != ()}
-    return {name: {k: v for k, v in group.items() if k not in NEUTRAL.get(name, ())} for name, group in groups.items()}
+def verdict_rules(rules: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """The rules that may change a verdict, as JSON has them. rules: plain values of `GradeRules`.
+
+    Examples:
+      >>> list(verdict_rules(asdict(GradeRules())))
+      ['defects', 'severity', 'verdict']
+    """
+    groups = {name: value for name, value in rules.items() if NEUTRAL.get(name) != ()}
+    left = {name: {k: v for k, v in group.items() if k not in NEUTRAL.get(name, ())} for name, group in groups.items()}
+    return json.loads(json.dumps(left))
 
 
 def _rates(kept: Sequence[ErrorRates], digest: str, usual: bool) -> tuple[list[ErrorRates], str]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from jaxqc.data.problems import printable
-from jaxqc.error_rates import UNMEASURED
+from jaxqc.inspection.acceptance.shares import UNCOUNTED
 from jaxqc.inspection.findings import VERDICTS, LotFinding
 
 LEAST = 80
@@ -110,7 +110,7 @@ def _first(found: Sequence[tuple[Any, LotFinding]]) -> list[str]:
     lines = []
     if pieces and 2 * waiting >= pieces:
         lines.append(f"{waiting} of {pieces} pieces wait for review: people look at them before lots are judged")
-    for origin, text in ((None, UNMEASURED), ("pasted defects", "misses have been measured on pasted defects only")):
+    for origin, text in ((None, UNCOUNTED), ("pasted defects", "misses have been measured on pasted defects only")):
         lots = sum((f.share.origin if f.share else None) == origin for _, f in found)
         if lots:
             lines.append(f"{text} ({lots} of {len(found)} lots): none of these is of low risk")

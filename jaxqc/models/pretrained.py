@@ -12,13 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxqc.errors import UserError
+from jaxqc.models.arrays import Arrays, Path, fitted, flatten, listed, put
 from jaxqc.models.prefix import Shape, find_encoder
 from jaxqc.models.resnet import LAYERS, backbone_spec, build_backbone, checked_layers
 from jaxqc.types import Variables
-
-Path = tuple[str, ...]
-"""A variable's place: ("params", "layer1_0", "conv1", "kernel")."""
-Arrays = Mapping[str, np.ndarray]
 
 _FIELDS = {"kernel": "weight", "scale": "weight", "bias": "bias", "mean": "running_mean", "var": "running_var"}
 _CBAM = {"squeeze": "ChannelGate.mlp.1", "excite": "ChannelGate.mlp.3", "spatial": "SpatialGate.spatial.conv"}
@@ -116,17 +113,6 @@ def export_state(variables: Variables) -> dict[str, np.ndarray]:
     """
     flat = flatten(variables)
     return {torch_name(path): np.ascontiguousarray(to_torch(path, value)) for path, value in flat.items()}
-
-
-def flatten(variables: Variables) -> dict[Path, np.ndarray]:
-    """Nested variables → path → array on the host.
-
-    Examples:
-      >>> list(flatten({"params": {"conv1": {"kernel": np.zeros((3, 3, 1, 1))}}}))
-      [('params', 'conv1', 'kernel')]
-    """
-    leaves = jax.tree_util.tree_flatten_with_path(dict(variables))[0]
-    return {tuple(str(step.key) for step in path): np.asarray(leaf) for path, leaf in leaves}
 
 
 def convert_state(
@@ -265,21 +251,6 @@ def _fitted(model: str, name: str, value: np.ndarray, path: Path, shape: tuple[i
     return np.ascontiguousarray(value)
 
 
-def fitted(model: str, name: str, value: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """A file's array as float32. Raises `UserError` where it has another shape or is not finite.
-
-    Examples:
-      >>> fitted("resnet18", "bn1.bias", np.ones(2), (2,)).dtype
-      dtype('float32')
-    """
-    if value.shape != shape:
-        raise UserError(f"{name}: shape {value.shape} in the file, {shape} in {model}; is it of another model?")
-    value = value.astype(np.float32)
-    if not np.isfinite(value).all():
-        raise UserError(f"{name}: holds values that are not finite; the file is damaged")
-    return value
-
-
 def _start(path: Path, shape: tuple[int, ...], gates: bool, rng: np.random.Generator) -> np.ndarray:
     """Start of what no file gives: neutral batch norms, gates that say nothing, gates as published."""
     last = path[-1]
@@ -288,20 +259,3 @@ def _start(path: Path, shape: tuple[int, ...], gates: bool, rng: np.random.Gener
     if last == "strength":
         return np.full(shape, float(gates), np.float32)
     return np.full(shape, _NEUTRAL.get(last, 0.0), np.float32)
-
-
-def put(tree: dict[str, Any], path: Path, value: np.ndarray) -> None:
-    """Sets the leaf at `path`, making the dicts on the way."""
-    for step in path[:-1]:
-        tree = tree.setdefault(step, {})
-    tree[path[-1]] = value
-
-
-def listed(names: Sequence[str]) -> str:
-    """The first four, for a message.
-
-    Examples:
-      >>> listed(["a", "b"])
-      'a, b'
-    """
-    return ", ".join(names[:4]) + (", ..." if len(names) > 4 else "")

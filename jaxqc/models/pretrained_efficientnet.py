@@ -8,9 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxqc.errors import UserError
+from jaxqc.models.arrays import Arrays, Path, fitted, flatten, listed, put
 from jaxqc.models.efficientnet import ENDS, LITES, build_lite
 from jaxqc.models.prefix import Shape, find_encoder
-from jaxqc.models.pretrained import Arrays, LoadReport, Path, fitted, flatten, listed, put
+from jaxqc.models.pretrained import LoadReport
 from jaxqc.models.resnet import LAYERS, checked_layers
 from jaxqc.types import Variables
 

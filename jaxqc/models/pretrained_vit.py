@@ -9,9 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxqc.errors import UserError
+from jaxqc.models.arrays import Arrays, Path, fitted, flatten, listed, put
 from jaxqc.models.dinov2 import PATCH, VITS, build_vit, vit_spec
 from jaxqc.models.prefix import Shape, find_encoder
-from jaxqc.models.pretrained import Arrays, LoadReport, Path, fitted, flatten, listed, put
+from jaxqc.models.pretrained import LoadReport
 from jaxqc.types import Variables
 
 _FIELDS = {"kernel": "weight", "scale": "weight"}

@@ -15,7 +15,8 @@ from jaxqc.data.load import load_arrays
 from jaxqc.data.splits import apply_protocol, choose_protocol, write_splits
 from jaxqc.errors import UserError
 from jaxqc.fields import range_of
-from jaxqc.models.pretrained import LoadReport, flatten
+from jaxqc.models.arrays import flatten
+from jaxqc.models.pretrained import LoadReport
 from jaxqc.models.resnet import LAYERS, backbone_spec
 from jaxqc.pretraining.method import Classifier
 from jaxqc.training.checkpoint import load_variables, steps_in

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from jaxqc.errors import UserError, suggest
+from jaxqc.models.arrays import flatten
 from jaxqc.models.backbones import backbone_names, family
 from jaxqc.models.dinov2 import VITS
-from jaxqc.models.pretrained import LoadReport, flatten
+from jaxqc.models.pretrained import LoadReport
 from jaxqc.models.pretrained_vit import convert_vit, export_vit
 from jaxqc.nn.fold import fold_batch_norm
 from jaxqc.types import Variables

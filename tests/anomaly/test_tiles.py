@@ -1,5 +1,6 @@
 """Tiles: they cover an image, their maps make its map, and a fit of them goes all the way to an inspection."""
 
+from copy import copy
 from dataclasses import replace
 from itertools import pairwise
 
@@ -10,12 +11,14 @@ from jaxqc.anomaly.detectors import Gaussian
 from jaxqc.anomaly.evaluate import evaluate_detector
 from jaxqc.anomaly.fit import fit
 from jaxqc.anomaly.graph import graph
+from jaxqc.anomaly.limits import limits
 from jaxqc.anomaly.model import load
 from jaxqc.anomaly.tiles import cut_tiles, joined, places, tile_samples
 from jaxqc.data.readers import open_dataset
 from jaxqc.errors import UserError
 from jaxqc.fields import validate
-from jaxqc.inspection.scorers import make_scorer
+from jaxqc.inspection.rules import GradeRules
+from jaxqc.inspection.scorers import finding_of, make_scorer
 from jaxqc.verify import verify
 from tests.support.tiny_boards import stripes
 
@@ -88,3 +91,17 @@ def test_tiles_of_samples_stay_with_their_image(boards):
 def test_tiles_and_crops_do_not_mix(recipe):
     with pytest.raises(UserError, match=r"data\.tile=40 does not go with data\.crop"):
         validate(replace(recipe, data=replace(recipe.data, tile=40, crop=32)))
+
+
+def test_limits_are_where_an_inspection_changes_its_verdict(fitted):
+    images = [np.repeat(stripes(71 + i, height=h, width=w, hole=True)[0][..., None], 3, 2)
+              for i, (h, w) in enumerate(((56, 48), (70, 90), (56, 48)))]  # fmt: skip
+    model, rules = copy(fitted.model), GradeRules()
+    for image, limit in zip(images, limits(model, images), strict=True):
+        for factor, called in ((limit * (1 - 1e-4), True), (limit * (1 + 1e-4), False)):
+            at = fitted.model.thresholds
+            model.thresholds = replace(at, image=at.image * factor, pixel=at.pixel * factor)
+            scorer = make_scorer(model, devices=1)
+            (raw,) = scorer.score([scorer.prepare(image)], 0)
+            _, found = finding_of(scorer, rules, scorer.answer(*image.shape[:2], raw), image="1.png")
+            assert (found.verdict != "pass") == called

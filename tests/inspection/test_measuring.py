@@ -75,7 +75,7 @@ def test_an_evaluation_counts_what_an_inspection_calls(run, boards, tmp_path):
     assert (again.new, after.digest) == (0, before.digest)
     assert after.details["error_rates"] == [rates.to_dict()]
     assert after.details["metrics"]["image_auroc"] == pytest.approx(result.metrics["image_auroc"], abs=1e-6)
-    assert after.details["evaluated"] == {"data": "boards0", "split": "test", "images": 12}
+    assert after.details["evaluated"] == {"data": boards.name, "split": "test", "images": 12}
 
 
 def test_rates_hold_for_the_weights_thresholds_and_rules_that_they_were_measured_with(run, boards):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from jaxqc.error_rates import ErrorRates
+from jaxqc.error_rates import ErrorRates, clopper_pearson
 from jaxqc.errors import UserError
 from jaxqc.inspection.acceptance.costs import CostRules, decide
 from jaxqc.inspection.acceptance.misses import Looked, corrected_share, posterior
@@ -107,6 +107,23 @@ def test_false_alarms_that_people_cleared_do_not_hide_misses():
     found = corrected_share(40, 1000, rates, 0.95, looked=looked)
     assert found.estimate == pytest.approx(0.05, abs=0.004)
     assert found.low > 0.035
+
+
+def test_verdicts_that_are_in_the_rates_already_count_once():
+    """All 23 called pieces of 400 were looked at, and 62 of those that passed; the rates are by these very verdicts."""
+    looked = Looked(confirmed=20, cleared=3, missed=2, sound=60)
+    own = ErrorRates(20, 30, 3, 360, "people's verdicts")
+    every = corrected_share(22, 85, own, 0.95, looked=looked)
+    assert (every.low, every.high) == pytest.approx(clopper_pearson(22, 85, 0.95), abs=0.01)
+    rng = np.random.default_rng(6)
+    tpr, fpr = rng.beta(20.5, 10.5, 4000), rng.beta(3.5, 357.5, 4000)
+    share = np.linspace(0, 0.4, 1201)[1:, None]
+    log = 22 * np.log(share) + 63 * np.log1p(-share) + 315 * np.log1p(-(share * tpr + (1 - share) * fpr))
+    given = np.exp(log - log.max(0))
+    below = np.cumsum((given / given.sum(0)).mean(1))
+    found = posterior(22, 400, own, looked=looked)
+    for q in (0.025, 0.5, 0.975):
+        assert found.quantile(q) == pytest.approx(share[np.searchsorted(below, q), 0], abs=0.001)
 
 
 def test_the_guides_example_is_what_it_prints(capsys):

@@ -132,20 +132,6 @@ def test_tightened_inspection_is_stricter_and_reduced_milder_at_the_aql():
             assert pa["normal"] > 0.85
 
 
-def test_samples_are_drawn_evenly():
-    plan = plan_for(40, 2.5, "I")  # letter C: 5 of 40
-    assert plan.size == 5
-    drawn = np.stack([sampling.draw(plan, seed) for seed in range(2000)])
-    assert (np.diff(drawn, axis=1) > 0).all()
-    counts = np.bincount(drawn.ravel(), minlength=40)
-    assert len(counts) == 40
-    assert stats.chisquare(counts).pvalue > 1e-4
-    np.testing.assert_array_equal(sampling.draw(plan, 7), sampling.draw(plan, 7))
-    np.testing.assert_array_equal(sampling.draw(plan_for(4, 0.65), 0), np.arange(4))
-    with pytest.raises(UserError, match="no lot size"):
-        sampling.draw(plan_of("J", 1.0), 0)
-
-
 def test_a_large_lot_is_nearly_binomial():
     plan = plan_of("J", 1.0)
     assert acceptance_of_lot(plan, 1_000_000, 30_000) == pytest.approx(float(acceptance(plan, 0.03)), abs=1e-4)

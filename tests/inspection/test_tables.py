@@ -57,7 +57,8 @@ def test_names_are_whole_though_folded(capsys):
 def test_the_reader_learns_first_what_is_not_known(capsys):
     show_lots(FOUND)
     first, second = capsys.readouterr().out.splitlines()[:2]
-    assert first == "this model's misses have not been measured (1 of 2 lots): none of these is of low risk"
+    unknown = "this model's misses have not been measured well enough to count them in"
+    assert first == f"{unknown} (1 of 2 lots): none of these is of low risk"
     assert second.startswith("Lots")
     show_lots([(place("A"), lot(10, 0, 5, rates=PASTED)), (place("B"), lot(10, rates=KNOWN))])
     lines = capsys.readouterr().out.splitlines()

@@ -27,9 +27,9 @@ Layers = tuple[Float[ArrayLike, "b _ _ _"], ...]
 """Features [b h w c] of a batch, finest layer first."""
 Shapes = tuple[tuple[int, int, int], ...]
 """[h w c] of each layer."""
-Image = Float[ArrayLike, "b h w 3"] | None
+Image = Float[ArrayLike, "b rows columns 3"] | None
 """The normalised images of a batch; None where only features are at hand (`jaxqc.experiments`)."""
-Scored = tuple[Float[Array, "b h w"], Float[Array, " b"]]
+Scored = tuple[Float[Array, "b rows columns"], Float[Array, " b"]]
 """Maps and image scores."""
 
 

@@ -9,8 +9,16 @@ from jaxtyping import Array, Float, Int
 
 from jaxqc.anomaly.detectors.base import Image, Layers, Scored, Shapes, shapes_of
 from jaxqc.anomaly.ops import gaussian, pyramid
-from jaxqc.anomaly.ops.maps import channel_choice, choose_channels, distance_map, image_score, on_finest
+from jaxqc.anomaly.ops.maps import (
+    channel_choice,
+    choose_channels,
+    distance_map,
+    image_score,
+    on_finest,
+    window_score,
+)
 from jaxqc.data.resizing import Size, sides
+from jaxqc.errors import UserError
 from jaxqc.fields import check_positive, check_seed
 from jaxqc.types import ArrayLike
 
@@ -26,13 +34,16 @@ class Gaussian:
     sigma: float = 4.0
     """Standard deviation of the map's smoothing, in pixels."""
     top: int = 1
-    """Pixels, the highest of the map, whose mean is the image's score."""
+    """Pixels, the highest of the map, whose mean is the image's score; with a `window`, cells of the grid."""
     seed: int = 0
     """Draws the channels."""
     block: int = 16
     """Positions factored at a time: more take more memory."""
     around: int = 0
     """Cells on each side whose features a position counts as its own, for parts that do not lie still; 0 = none."""
+    window: int = 0
+    """Cells on a side of the squares in each of which the `top` highest cells are averaged, and the largest mean is
+    the image's score: for thin, long defects. 0 = the highest of the whole map."""
 
     states = (gaussian.LowRank, gaussian.FullRank, pyramid.Pyramid)
 
@@ -40,6 +51,9 @@ class Gaussian:
         """Checks what no single field's type can. Raises UserError."""
         check_seed(self.seed, where)
         check_positive({"eps": self.eps, "top": self.top, "block": self.block}, where)
+        if self.window and self.top > self.window**2:
+            most = f"the {self.window**2} cells of a window"
+            raise UserError(f"{where}.top={self.top!r} is more than {most}: lower it, or set window to 0")
 
     @property
     def advice(self) -> str:
@@ -90,8 +104,9 @@ class Gaussian:
             distances = pyramid.distance(state, _with_channels(embedded), (height, width))
         else:
             distances = gaussian.distance(state, _flat(embedded))
-        maps = distance_map(distances.reshape(-1, height, width), *sides(size), self.sigma)
-        return maps, image_score(maps, self.top)
+        grid = distances.reshape(-1, height, width)
+        maps = distance_map(grid, *sides(size), self.sigma)
+        return maps, window_score(grid, self.window, self.top) if self.window else image_score(maps, self.top)
 
     def _levels(self, shapes: Shapes) -> tuple[tuple[pyramid.Grid, ...], tuple[int, ...]]:
         """Grid and number of chosen channels of each layer that has any."""

@@ -76,6 +76,28 @@ def image_score(maps: Float[ArrayLike, "b h w"], top: int = 1) -> Float[Array, "
     return flat.max(1) if top == 1 else lax.top_k(flat, top)[0].mean(1)
 
 
+def window_score(grid: Float[ArrayLike, "b h w"], window: int, top: int) -> Float[Array, " b"]:
+    """The largest, over squares of `window` cells a side, of the mean of a square's `top` highest cells.
+
+    A long thin defect makes many cells of one place high, a speck a few; high cells all over the image are grain. The
+    squares lie a quarter of their side apart, and the last ones end at the grid's edge. A smaller grid is one square.
+
+    Examples:
+      >>> apart = jnp.zeros((1, 8, 8)).at[0, 0, 0].set(4.0).at[0, 7, 7].set(4.0)
+      >>> together = jnp.zeros((1, 8, 8)).at[0, 3:5, 3].set(4.0)
+      >>> window_score(apart, 4, 2).tolist(), window_score(together, 4, 2).tolist()
+      ([2.0], [4.0])
+    """
+    cells = jnp.asarray(grid)
+    for axis, n in ((1, grid.shape[1]), (3, grid.shape[2])):
+        side = min(window, n)
+        starts = np.append(np.arange(0, n - side, max(1, window // 4)), n - side)
+        cells = jnp.take(cells, starts[:, None] + np.arange(side), axis)
+    squares = cells.swapaxes(2, 3)
+    squares = squares.reshape(*squares.shape[:3], -1)
+    return lax.top_k(squares, min(top, squares.shape[-1]))[0].mean(-1).max((1, 2))
+
+
 def nearest_index(n_in: int, n_out: int) -> np.ndarray:
     """For each of `n_out` cells the one of `n_in` cells that it lies in, int [n_out].
 

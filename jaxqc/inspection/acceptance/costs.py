@@ -107,7 +107,7 @@ def decide(
         return Decision("accept", 0, {}, "people have looked at every piece that is not rejected")
     if posterior is None or rates is None or not measured(rates):
         more = waiting + min(passed, _enough(costs, confidence, looked.sound)) or unconfirmed
-        why = "the model's misses have not been measured, so no cost of accepting is known; people have to look"
+        why = "misses have not been measured well enough, so no cost of accepting is known; people have to look"
         return Decision("review", more, {}, why)
     cost, more, then = _costs(posterior, passed, waiting, costs)
     actions: tuple[Action, ...] = ("review", "refuse") if more else ("refuse",)

@@ -130,6 +130,7 @@ def lot_figures(
     supplier: str = "",
     product: str = "",
     copies: int = 0,
+    uninspected: int = 0,
 ) -> LotFinding:
     """The figures, grade and risk of a lot from columns over its n pieces and m images.
 
@@ -140,6 +141,7 @@ def lot_figures(
       rates: the model's misses and false alarms; None = not measured.
       called: pieces that the model itself calls, whatever people said; None = those whose verdict is not `pass`.
       judged: pieces whose verdict is people's; None = none of them.
+      uninspected: images that the delivery lists and that are missing or broken: then the risk is not low.
       aql: of the plan of ISO 2859-1, percent; with more rejected pieces than it allows a lot is not accepted.
 
     Raises:
@@ -160,7 +162,8 @@ def lot_figures(
     pieces = Judged(rejected, waiting, not_passed if called is None else called, seen, not_passed, len(ratios))
     share, lack = lot_share(pieces, rates, lots.confidence)
     best = share or Share(defective / n, low, high, "")
-    found = Evidence(n, rejected + waiting, severe, best.estimate, best.low, best.high, lack, share is not None)
+    corrected = share is not None
+    found = Evidence(n, rejected + waiting, severe, best.estimate, best.low, best.high, lack, corrected, uninspected)
     grade, grade_reasons = grade_of(found, lots)
     risk, risk_reasons = risk_of(found, grade, lots)
     decision = decision_on(pieces, risk, rates, rules.costs, lots.confidence, aql)

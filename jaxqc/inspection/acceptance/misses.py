@@ -16,7 +16,7 @@ from functools import lru_cache
 import numpy as np
 from jaxtyping import Bool, Float
 
-from jaxqc.error_rates import ErrorRates
+from jaxqc.error_rates import ORIGINS, ErrorRates
 from jaxqc.errors import UserError
 from jaxqc.inspection.findings import Share
 
@@ -145,6 +145,9 @@ def posterior(
     A model calls defective images more often than good ones: rates with TPR <= FPR are left out, and the calls of a
     model that may be no better than chance. Then only people's looks say anything.
 
+    Looks say something of the share, and of the model's rates. Rates by people's verdicts hold what this lot says of
+    them already, and nothing counts twice: they keep their posterior, and the lot speaks of the share given them.
+
     Args:
       called: pieces that are rejected or wait for review, after people's verdicts.
       pieces: all of the lot's. rates: measured on images, both of them.
@@ -171,12 +174,13 @@ def posterior(
         unseen, passed = 0.0, 0.0
     else:
         prior = np.where(tpr > fpr, prior, 0.0)
+    held = looked != NOBODY and rates.origin == ORIGINS[0]
     low, high = 0.0, 1.0
     while True:  # ever closer around the shares that are probable
         share = np.linspace(low, high, POINTS)
         log = _log_likelihood(share, tpr, fpr, max(unseen, 0.0), max(passed, 0.0), looked)
-        top = float(log.max())
-        weight = np.exp(log - top) * prior
+        weight = np.exp(log - (log.max(0) if held else log.max()))
+        weight = prior * (weight / weight.sum(0) if held else weight)
         near = np.flatnonzero(weight.sum(1) > math.exp(-FAR) * weight.sum(1).max())
         first, last = max(near[0] - 1, 0), min(near[-1] + 1, POINTS - 1)
         if last - first > POINTS // 2:
@@ -198,7 +202,8 @@ def corrected_share(
 
     The estimate is Rogan and Gladen's, cut to [0, 1]: where fewer are called than false alarms alone would be, 0. Where
     people have looked it is the posterior's mode, so that a piece that they clear never raises it. Where the model may
-    be no better than chance it is the posterior's mean: 0.5 in nearly [0, 1]. The interval is `Posterior.interval`, widened where the estimate lies outside.
+    be no better than chance it is the posterior's mean: 0.5 in nearly [0, 1]. The interval is `Posterior.interval`,
+    widened where the estimate lies outside.
 
     Args: as `posterior`. confidence: of the interval, in (0, 1).
 

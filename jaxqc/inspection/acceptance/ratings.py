@@ -24,6 +24,8 @@ class Evidence:
     """Reason why the misses are not known well enough for low risk; "" = they are."""
     corrected: bool = False
     """`share` is corrected for misses and false alarms."""
+    uninspected: int = 0
+    """Images that the delivery lists, and that are missing or broken."""
 
 
 def grade_of(found: Evidence, rules: LotRules) -> tuple[Grade, tuple[str, ...]]:
@@ -70,6 +72,9 @@ def risk_of(found: Evidence, grade: Grade, rules: LotRules) -> tuple[Risk, tuple
         return "high", tuple(f"risk high: {why}" for why in high)
     if found.lack:
         medium.append(found.lack)
+    if found.uninspected:
+        images = "image" if found.uninspected == 1 else "images"
+        medium.append(f"{found.uninspected} listed {images} could not be inspected, and nobody knows what they show")
     if found.high > rules.tolerated:
         medium.append(_too_wide(found, rules))
     if found.severe:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
 from jaxqc.errors import UserError, suggest
 
@@ -144,17 +144,6 @@ def plan_of(letter: str, aql: float, severity: Severity = "normal") -> Plan:
     accept = _accept(table, found, column)
     assert accept is not None
     return Plan(LETTERS[found], table.sizes[found], accept, accept + 1, AQLS[column], severity)
-
-
-def draw(plan: Plan, seed: int) -> Int[np.ndarray, " n"]:
-    """Items of the lot to take, sorted: a simple random sample without replacement (ISO 2859-1, 8.1).
-
-    Raises:
-      UserError: the plan was not asked for a lot (`plan_for`).
-    """
-    if plan.lot_size is None:
-        raise UserError("draw: the plan has no lot size; take it from plan_for")
-    return np.sort(np.random.default_rng(seed).choice(plan.lot_size, plan.size, replace=False))
 
 
 def one_step_tighter(plan: Plan) -> Plan | None:

@@ -11,6 +11,8 @@ from jaxqc.inspection.findings import Share
 
 PASTED = "misses were measured on pasted defects only; real ones may be missed more often"
 """The lack of a model that was measured on nothing else."""
+UNCOUNTED = f"{UNMEASURED} well enough to count them in"
+"""Words for any lack by which no share is corrected."""
 
 
 @dataclass(frozen=True)

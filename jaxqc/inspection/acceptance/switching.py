@@ -5,8 +5,7 @@ Only lots on original inspection count: a lot that comes back after sorting is n
 
 from dataclasses import dataclass, replace
 
-from jaxqc.errors import UserError
-from jaxqc.inspection.acceptance.sampling import Level, Plan, Severity, one_step_tighter, plan_for
+from jaxqc.inspection.acceptance.sampling import Plan, Severity, one_step_tighter
 
 SCORE = 30
 """Switching score from which reduced inspection may begin (9.3.3)."""
@@ -26,52 +25,7 @@ class Switching:
     refused: int = 0
     """Lots not accepted since tightened inspection began."""
     stopped: bool = False
-    """Sampling is discontinued (9.4): no lot is taken until `resume`."""
-
-
-@dataclass(frozen=True)
-class Decision:
-    """The decision on one lot, and why the inspection changed after it ("" = it did not)."""
-
-    plan: Plan
-    nonconforming: int
-    accepted: bool
-    why: str
-
-
-def inspect_lot(
-    state: Switching,
-    lot_size: int,
-    aql: float,
-    nonconforming: int,
-    level: Level = "II",
-    *,
-    steady: bool = True,
-    reduce: bool = False,
-) -> tuple[Decision, Switching]:
-    """Decides on a lot by the plan in force and moves the state on.
-
-    Args:
-      nonconforming: items (above AQL 10: nonconformities) found in the plan's sample.
-      steady: production runs at a steady rate (9.3.3, 9.3.4).
-      reduce: the responsible authority wants reduced inspection where the score allows it (9.3.3).
-
-    Raises:
-      UserError: sampling is discontinued; an impossible count; whatever `plan_for` raises.
-    """
-    if state.stopped:
-        raise UserError("sampling is discontinued (ISO 2859-1, 9.4): inspect every item, or resume() after the action")
-    plan = plan_for(lot_size, aql, level, state.severity)
-    if nonconforming < 0 or (nonconforming > plan.size and aql <= 10):
-        raise UserError(f"nonconforming={nonconforming} of a sample of {plan.size}: impossible")
-    accepted = plan.accepts(nonconforming)
-    after, why = follow(state, plan, nonconforming, accepted, steady=steady, reduce=reduce)
-    return Decision(plan, nonconforming, accepted, why), after
-
-
-def resume(state: Switching) -> Switching:
-    """Takes sampling up again after the supplier's action, with tightened inspection (9.4)."""
-    return Switching("tightened") if state.stopped else state
+    """Sampling is discontinued (9.4): no lot is taken until the supplier has acted; then `Switching("tightened")`."""
 
 
 def follow(
@@ -79,9 +33,13 @@ def follow(
 ) -> tuple[Switching, str]:
     """The state after a lot, whoever decided on it, and why the inspection changed ("" = it did not).
 
-    plan: the one in force. nonconforming: as far as known, in the sample or in all of the lot. The rest: `inspect_lot`.
+    Args:
+      plan: the one in force. nonconforming: as far as known, in the sample or in all of the lot.
+      steady: production runs at a steady rate (9.3.3, 9.3.4).
+      reduce: the responsible authority wants reduced inspection where the score allows it (9.3.3).
 
     Examples:
+      >>> from jaxqc.inspection.acceptance.sampling import plan_for
       >>> plan = plan_for(1000, 1.0)
       >>> state, _ = follow(Switching(), plan, 9, accepted=False)
       >>> follow(state, plan, 4, accepted=False)[1]

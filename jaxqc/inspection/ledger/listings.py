@@ -1,5 +1,6 @@
 """The delivered and the inspected: of each lot how many images were listed, and what became of them."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -67,6 +68,13 @@ def listings(ledger: Ledger) -> dict[str, Listing]:
         for lot, kind, count in connection.execute(kinds):
             left.setdefault(lot, {})[kind] = count
     return {lot: _listing(lot, *there.get(lot, (0, 0)), left.get(lot, {})) for lot in sorted({*there, *left})}
+
+
+def lost_images(connection: sa.Connection) -> Counter[str]:
+    """Number of each lot's images that are missing or broken, by the lot's name."""
+    u = uninspected.c
+    query = sa.select(u.lot, sa.func.count()).where(u.kind.in_((*MISSING, *BROKEN))).group_by(u.lot)
+    return Counter({lot: count for lot, count in connection.execute(query)})
 
 
 def left_out(ledger: Ledger) -> list[LeftOut]:

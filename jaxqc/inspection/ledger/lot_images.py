@@ -58,11 +58,8 @@ def people_on(connection: sa.Connection, pictures: Any) -> dict[str, Mapping[str
     return {line["sha256"]: dict(line) for line in connection.execute(latest(pictures)).mappings()}
 
 
-def lot_images(connection: sa.Connection, model: str, lot: str, with_classes: bool = True) -> LotImages:
-    """Reads the images of a lot that a model inspected; one lot's numbers are in memory.
-
-    with_classes: False leaves the composition empty, which takes as long as all the rest.
-    """
+def lot_images(connection: sa.Connection, model: str, lot: str) -> LotImages:
+    """Reads the images of a lot that a model inspected; one lot's numbers are in memory."""
     c, s = inspections.c, sightings.c
     said = people_on(connection, pictures_of(lot))
     named: dict[str, list[str]] = {}
@@ -76,7 +73,7 @@ def lot_images(connection: sa.Connection, model: str, lot: str, with_classes: bo
     numbered: dict[str, int] = {}
     image: list[int] = []
     shown: list[int] = []
-    query = sa.select(c.sha256, c.severity, c.area_ratio, c.density, c.verdict, *([c.composition] * with_classes))
+    query = sa.select(c.sha256, c.severity, c.area_ratio, c.density, c.verdict, c.composition)
     query = query.order_by(c.sha256)
     for line in connection.execute(only(query, model, lot)).yield_per(CHUNK):
         review = said.get(line.sha256)
@@ -84,7 +81,7 @@ def lot_images(connection: sa.Connection, model: str, lot: str, with_classes: bo
         model_says.append(VERDICTS.index(line.verdict))
         people_say.append(NOBODY if review is None else VERDICTS.index(review["verdict"]))
         numbers.append((line.severity, 0.0, 0.0) if passed else (line.severity, line.area_ratio, line.density))
-        classes = line.composition if with_classes and not passed else {}
+        classes = {} if passed else line.composition
         composition.update(classes)
         if review and review["class_name"] and review["class_name"] not in classes:
             composition[review["class_name"]] += 1

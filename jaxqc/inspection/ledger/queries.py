@@ -17,6 +17,7 @@ from jaxqc.inspection.acceptance.grading import lot_figures
 from jaxqc.inspection.acceptance.sampling import AQL
 from jaxqc.inspection.acceptance.suppliers import LotRow
 from jaxqc.inspection.findings import Defect, LotFinding
+from jaxqc.inspection.ledger.listings import lost_images
 from jaxqc.inspection.ledger.lot_images import lot_images, only, people_on
 from jaxqc.inspection.ledger.rows import CHUNK, batched, defect_of, finding_of
 from jaxqc.inspection.ledger.schema import PLACE, columns, defects, inspections, lots, models, sightings
@@ -108,20 +109,15 @@ def lot_findings(
     with ledger.database.reading() as connection:
         counted = {m.digest: m.details.get("error_rates", ()) for m in connection.execute(sa.select(models))}
         rates = {digest: best(ErrorRates.from_dict(one) for one in some) for digest, some in counted.items()}
+        lost = lost_images(connection)
         for lot in _lots(connection, model):
-            yield lot, _figures(connection, lot, rules, rates[lot.model], aql)
+            yield lot, _figures(connection, lot, rules, rates[lot.model], aql, lost[lot.name])
 
 
 def supplier_rows(found: Iterable[tuple[Lot, LotFinding]]) -> list[LotRow]:
     """Rows for `suppliers.summarise`, from `lot_findings`; the order of lots is only that of the manifest's times."""
     when = lambda lot: lot.since if lot.timed else None
     return [LotRow(lot.supplier, lot.name, f.pieces, f.defective, when(lot)) for lot, f in found]
-
-
-def verdicts(ledger: Ledger, lot: Lot) -> list[str]:
-    """The verdict on each piece of a lot, in an order that says nothing of quality: that of the images' SHA-256."""
-    with ledger.database.reading() as connection:
-        return list(lot_images(connection, lot.model, lot.name, False).pieces(0.0).verdicts)
 
 
 def without_lot(ledger: Ledger, model: str = "") -> tuple[Counter[str], Counter[str]]:
@@ -244,10 +240,11 @@ def _lots(connection: sa.Connection, model: str) -> list[Lot]:
 
 
 def _figures(
-    connection: sa.Connection, lot: Lot, rules: GradeRules, rates: ErrorRates | None, aql: float
+    connection: sa.Connection, lot: Lot, rules: GradeRules, rates: ErrorRates | None, aql: float, lost: int
 ) -> LotFinding:
     images = lot_images(connection, lot.model, lot.name)
     pieces = images.pieces(rules.verdict.reject)
     return lot_figures(lot.name, pieces.severities, pieces.verdicts, images.ratios, images.densities,
                        images.composition, rules, rates=rates, called=pieces.called, judged=pieces.judged, aql=aql,
-                       supplier=lot.supplier, product=lot.product, copies=lot.shared + lot.again)  # fmt: skip
+                       supplier=lot.supplier, product=lot.product, copies=lot.shared + lot.again,
+                       uninspected=lost)  # fmt: skip

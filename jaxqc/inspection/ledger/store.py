@@ -117,12 +117,26 @@ class Ledger:
         return self.database.write(work) if batch or sorted_seen else Kept(0, [])
 
     def refresh(self, model: ModelInfo) -> None:
-        """Brings a known model's details up to date, as where its misses were measured after it had inspected."""
-        where, details = models.c.digest == model.digest, dict(model.details)
+        """Brings a known model's details up to date, as where its misses were measured after it had inspected.
+
+        Error rates of an origin that the new details lack stay: a copy of the model's folder may have them alone.
+        """
+        where = models.c.digest == model.digest
+        query = sa.select(models.c.details).where(where)
+
+        def news(connection: sa.Connection, query: Any) -> dict[str, Any] | None:
+            old = connection.scalar(query)
+            details = None if old is None else _with_rates_of(model.details, old)
+            return None if details == old else details
+
+        def work(connection: sa.Connection) -> None:
+            if details := news(connection, query.with_for_update()):  # another process may have brought them meanwhile
+                connection.execute(sa.update(models).where(where).values(details=details))
+
         with self.database.reading() as connection:
-            old = connection.scalar(sa.select(models.c.details).where(where))
-        if old is not None and old != details:
-            self.database.write(lambda c: c.execute(sa.update(models).where(where).values(details=details)))
+            changed = news(connection, query) is not None
+        if changed:
+            self.database.write(work)
 
     def has(self, sha256s: Iterable[str], model: str) -> set[str]:
         """Those of the images that the model with this digest has inspected."""
@@ -193,6 +207,14 @@ class Ledger:
             connection.execute(self.database.insert(models).on_conflict_do_nothing(index_elements=["digest"]), values)
             known = connection.execute(query).scalar_one()
         return known
+
+
+def _with_rates_of(details: Mapping[str, Any], old: Mapping[str, Any]) -> dict[str, Any]:
+    """Details, with the error rates among the old ones whose origin they lack."""
+    rates = list(details.get("error_rates", ()))
+    origins = {one["origin"] for one in rates}
+    rates += [one for one in old.get("error_rates", ()) if one["origin"] not in origins]
+    return {**details, "error_rates": rates} if rates else dict(details)
 
 
 def _now() -> str:

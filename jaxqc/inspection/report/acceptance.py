@@ -19,10 +19,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from jaxqc.error_rates import UNMEASURED
 from jaxqc.inspection.acceptance.ratings import percent
 from jaxqc.inspection.acceptance.sampling import AQL, LEVEL, Plan, acceptance_of_lot, plan_for
-from jaxqc.inspection.acceptance.shares import PASTED
+from jaxqc.inspection.acceptance.shares import PASTED, UNCOUNTED
 from jaxqc.inspection.acceptance.switching import Switching, follow
 from jaxqc.inspection.findings import LotFinding
 
@@ -100,7 +99,7 @@ def conclude(lot: LotFinding, plan: Plan, chance: float) -> tuple[Conclusion, st
         waiting = f"with the {lot.waiting} pieces that wait for review"
         return "not decided", f"{waiting} more than {plan.accept} may be defective"
     if lot.share is None:
-        return "not decided", UNMEASURED
+        return "not decided", UNCOUNTED
     if lot.share.origin == "pasted defects":
         return "not decided", PASTED
     if chance < 0.5:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from jaxqc.error_rates import ORIGINS, ErrorRates, best
-from jaxqc.inspection.acceptance.misses import measured
+from jaxqc.inspection.acceptance.shares import lack_of
 from jaxqc.inspection.ledger.store import ModelInfo
 from jaxqc.inspection.report.templating import flat, many, plural, span, value_text
 
@@ -48,13 +48,16 @@ def rates_of(details: Mapping[str, Any]) -> ErrorRates | None:
 
 
 def proved(rates: ErrorRates | None) -> bool:
-    """True where misses and false alarms were measured on real images: only then may a page show anything in green.
+    """True where misses and false alarms were measured on real images, and correct the lots' shares: only then may a
+    page show anything in green.
 
     Examples:
       >>> [proved(ErrorRates(9, 10, 0, 5, origin)) for origin in ("pasted defects", "labelled images")], proved(None)
       ([False, True], False)
+      >>> proved(ErrorRates(1, 3, 0, 3, "labelled images"))  # that may be chance
+      False
     """
-    return rates is not None and measured(rates) and rates.origin != ORIGINS[-1]
+    return not lack_of(rates)
 
 
 def certainty(details: Mapping[str, Any]) -> str:

@@ -20,7 +20,7 @@ from jaxqc.inspection.reviewing.rates import CELLS, Stratum, measured
 from jaxqc.inspection.reviewing.thresholds import ABOVE, Moved, factor_for, for_misses
 from jaxqc.inspection.reviewing.waiting import Picture, pictures
 from jaxqc.inspection.rules import GradeRules
-from jaxqc.inspection.scorers import NEUTRAL
+from jaxqc.inspection.scorers import verdict_rules
 from jaxqc.kinds import kind_of
 from jaxqc.progress import Progress
 from jaxqc.scorer import Scorer
@@ -125,7 +125,7 @@ def same_model(models: Sequence[ModelInfo], scorer: Scorer, rules: GradeRules, l
     Raises:
       UserError: none.
     """
-    own = {"settings": json.loads(json.dumps(dict(scorer.settings))), "rules": _calling(asdict(rules))}
+    own = {"settings": json.loads(json.dumps(dict(scorer.settings))), "rules": verdict_rules(asdict(rules))}
     weights = [m for m in models if m.details.get("weights_sha256") == scorer.weights]
     same = tuple(m.digest for m in weights if _said_by(m) == own)
     if not same:
@@ -138,14 +138,7 @@ def same_model(models: Sequence[ModelInfo], scorer: Scorer, rules: GradeRules, l
 def _said_by(model: ModelInfo) -> dict[str, Any]:
     """The settings and rules by which a model of the ledger called images."""
     settings = {k: v for k, v in model.details.get("settings", {}).items() if k not in ("rules", "mm_per_pixel")}
-    return {"settings": settings, "rules": _calling(model.details.get("settings", {}).get("rules", {}))}
-
-
-def _calling(rules: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """The rules that may change a verdict, as JSON has them."""
-    groups = {name: value for name, value in rules.items() if NEUTRAL.get(name) != ()}
-    left = {name: {k: v for k, v in group.items() if k not in NEUTRAL.get(name, ())} for name, group in groups.items()}
-    return json.loads(json.dumps(left))
+    return {"settings": settings, "rules": verdict_rules(model.details.get("settings", {}).get("rules", {}))}
 
 
 def _stratum(found: Sequence[Picture], verdict: str) -> Stratum:

@@ -14,7 +14,7 @@ from jaxqc.inspection.reviewing.calibrate import Calibration
 from jaxqc.inspection.rules import GradeRules
 from jaxqc.inspection.scorers import calling, make_scorer
 from jaxqc.kinds import load
-from jaxqc.lock import LOCK
+from jaxqc.lock import LOCK, WRITING, locked
 from jaxqc.scorer import Scorer
 from jaxqc.training import moved
 
@@ -31,10 +31,15 @@ def write(
       scorer: the model's, as it was calibrated. rules: of the inspection. ledger: its name.
 
     Raises:
-      UserError: the folder is damaged. OSError: it cannot be written.
+      UserError: the folder is damaged, or another program holds it. OSError: it cannot be written.
     """
-    if out != source:
-        shutil.copytree(source, out, ignore=shutil.ignore_patterns(LOCK))
+    with locked(out, wait=WRITING):
+        if out != source:
+            shutil.copytree(source, out, ignore=shutil.ignore_patterns(LOCK), dirs_exist_ok=True)
+        _write(out, found, scorer, rules, ledger, which)
+
+
+def _write(out: Path, found: Calibration, scorer: Scorer, rules: GradeRules, ledger: str, which: str) -> None:
     former = calling(scorer, rules)
     keep(out, replace(found.before, holds_for=former))
     if found.moved is None:
@@ -47,8 +52,8 @@ def write(
         "rates_at_the_former": [asdict(rates) for rates in kept(out)],
     }
     factor = found.moved.factor * (last.factor if last else 1.0)
+    settle(out, calling(scorer, GradeRules()))  # first: no kill may leave them to hold for the moved ones
     moved.keep(out, moved.Moved(factor, f"people's verdicts: {found.moved.how}", scorer.weights, more))
-    settle(out, calling(scorer, GradeRules()))
     now = make_scorer(load(out, which), devices=1)
     keep(out, replace(found.after, holds_for=calling(now, rules)))
 
@@ -65,8 +70,7 @@ def refresh(ledger: Ledger, found: Calibration, former: str, note: Callable[[str
     try:
         for model in ledger.models():
             if model.digest in found.digests:
-                others = [one for one in model.details.get("error_rates", ()) if one["origin"] != found.before.origin]
-                details = {**model.details, "error_rates": [rates, *others]}
+                details = {**model.details, "error_rates": [rates]}
                 ledger.refresh(ModelInfo(model.digest, model.name, details))
     except NotWritable as e:
         note(f"{e}; its lots are not corrected by these rates")

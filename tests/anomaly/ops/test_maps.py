@@ -14,6 +14,7 @@ from jaxqc.anomaly.ops.maps import (
     on_finest,
     smooth,
     take_nearest,
+    window_score,
 )
 
 
@@ -35,6 +36,20 @@ def test_the_images_score(rng):
     np.testing.assert_array_equal(image_score(maps), maps.max((1, 2)))
     expected = np.sort(maps.reshape(4, -1), 1)[:, -5:].mean(1)
     np.testing.assert_allclose(image_score(maps, 5), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize(("h", "w", "window", "top"), [(13, 9, 4, 3), (10, 21, 8, 5), (5, 30, 8, 11), (3, 4, 8, 20)])
+def test_the_score_of_the_best_window(rng, h, w, window, top):
+    """Against squares that are cut one by one, and the edges of a grid: its last row and column count."""
+    grid = rng.random((3, h, w), np.float32)
+    grid[0, -1], grid[1, :, -1] = 2, 3
+    step, rows, columns = window // 4, min(window, h), min(window, w)
+    best = np.zeros(3)
+    for i in sorted({*range(0, h - rows, step), h - rows}):
+        for j in sorted({*range(0, w - columns, step), w - columns}):
+            square = np.sort(grid[:, i : i + rows, j : j + columns].reshape(3, -1), 1)[:, -top:]
+            best = np.maximum(best, square.mean(1))
+    np.testing.assert_allclose(window_score(grid, window, top), best, rtol=1e-6)
 
 
 @pytest.mark.parametrize(("h", "w", "fh", "fw"), [(1, 1, 3, 2), (7, 5, 2, 2), (4, 9, 3, 1)])
