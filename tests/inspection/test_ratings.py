@@ -148,6 +148,7 @@ def test_people_who_have_seen_all_know_the_share():
     assert (found.share.estimate, found.share.origin) == (8 / 300, "people's verdicts")
     assert (found.share.low, found.share.high) == pytest.approx((exact.low, exact.high))
     assert (found.grade, found.risk) == ("B", "low")
+    assert found.reasons[0] == "grade B: 2.67 % of the pieces count as defective, at most 4 %"
     assert lot(300, 8, 0, 0, UNKNOWN, judged=all_).share == found.share
 
 

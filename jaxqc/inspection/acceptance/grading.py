@@ -162,7 +162,7 @@ def lot_figures(
     pieces = Judged(rejected, waiting, not_passed if called is None else called, seen, not_passed, len(ratios))
     share, lack = lot_share(pieces, rates, lots.confidence)
     best = share or Share(defective / n, low, high, "")
-    corrected = share is not None
+    corrected = share is not None and not seen.all()  # people who have seen all correct nothing
     found = Evidence(n, rejected + waiting, severe, best.estimate, best.low, best.high, lack, corrected, uninspected)
     grade, grade_reasons = grade_of(found, lots)
     risk, risk_reasons = risk_of(found, grade, lots)
