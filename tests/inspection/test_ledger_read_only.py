@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 
+import matplotlib
 import pytest
 
 from jaxqc.cli import main
@@ -87,6 +88,8 @@ def _refuse_once(connect):
 def test_an_old_ledger_is_read_from_a_copy(folder, monkeypatch):
     write_old(folder / "old.sqlite")
     before, notes = (folder / "old.sqlite").read_bytes(), []
+    for place in (matplotlib.get_configdir, matplotlib.get_cachedir):
+        place()  # of the report's colours: sought once, and not where nothing may be written
     sealed(monkeypatch)
     with open_ledger(folder / "old.sqlite", create=False, note=notes.append) as ledger:
         check(ledger)
