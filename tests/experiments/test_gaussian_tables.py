@@ -34,6 +34,8 @@ def small(recipe):
     )
 
 
+AT_THRESHOLD = ("tpr", "fpr", "iou", "precision", "recall", "_f1")
+"""Measures at the calibrated thresholds, which no table has."""
 SMALL = {
     "gaussian": Gaussian(channels=20),
     "patchcore": PatchCore(width=16, coreset=0.05, neighbours=2),
@@ -52,9 +54,11 @@ def test_a_cell_is_what_fit_and_evaluate_give(small, boards, tmp_path, method):
     parts, _ = divide(data, config.data, config.seed)
     expected = evaluate_detector(model, parts.test, "test", progress=False).metrics
     assert row["fit"] == 5
-    for key, value in expected.items():
-        # Two compiled graphs round differently, and a pixel may cross a bin's edge.
-        assert row["metrics"][key] == pytest.approx(value, rel=1e-3), key
+    apart = [key for key in expected if not key.endswith(AT_THRESHOLD)]
+    assert len(apart) < len(expected)
+    for key in apart:
+        # A table's bins are laid by thresholds of its own, and two compiled graphs round differently.
+        assert row["metrics"][key] == pytest.approx(expected[key], rel=1e-2 if "pixel" in key else 1e-3), key
 
 
 def test_features_come_back_from_disk_as_they_were_computed(small, boards, tmp_path):

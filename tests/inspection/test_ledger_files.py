@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from jaxqc.errors import UserError
 from jaxqc.inspection.ledger import waiting
 from jaxqc.inspection.ledger.queries import entries
+from jaxqc.inspection.ledger.schema import VERSION
 from jaxqc.inspection.ledger.store import open_ledger
 from tests.support.ledger_makers import MODEL, finding
 
@@ -19,10 +20,10 @@ from tests.support.ledger_makers import MODEL, finding
 def test_another_version_is_refused(where):
     with open_ledger(where):
         pass
-    for version, words in ((3, "It is newer: install that jaxqc"), (0, "No jaxqc wrote such a one")):
+    for version, words in ((VERSION + 1, "It is newer: install that jaxqc"), (0, "No jaxqc wrote such a one")):
         with open_ledger_unchecked(where) as connection:
             connection.execute(sa.text(f"UPDATE ledger_version SET version = {version}, written_by = '9.9'"))
-        with pytest.raises(UserError, match=f"schema {version} of jaxqc 9.9; this jaxqc reads 1 to 2. {words}"):
+        with pytest.raises(UserError, match=f"schema {version} of jaxqc 9.9; this jaxqc reads 1 to {VERSION}. {words}"):
             open_ledger(where)
 
 

@@ -3,14 +3,13 @@
 import dataclasses
 import json
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
 from jaxqc.errors import UserError
 from jaxqc.inspection.findings import Decision, Finding, LotFinding, Share
-from jaxqc.inspection.ledger.store import ModelInfo
+from jaxqc.inspection.ledger.queries import Lot
+from jaxqc.inspection.ledger.store import ModelInfo, open_ledger
 from jaxqc.inspection.results import Findings, Inspection, to_json
 from jaxqc.inspection.rules import GradeRules
 from jaxqc.inspection.schemas import KINDS, fields_of, markdown
@@ -49,8 +48,10 @@ def test_the_documentation_has_the_version(name: str) -> None:
 
 
 def test_findings_carry_their_name_and_lines_of_before_are_read(tmp_path: Path) -> None:
-    ledger: Any = SimpleNamespace(has=lambda sums, model: set(sums))
-    with Findings(tmp_path / "findings.jsonl", ledger, "m") as findings:
+    with (
+        open_ledger(tmp_path / "ledger.sqlite") as ledger,
+        Findings(tmp_path / "findings.jsonl", ledger, "m") as findings,
+    ):
         findings.add([FINDING], [{"lot": "A"}])
     line = json.loads((tmp_path / "findings.jsonl").read_text())
     assert (line["schema"], line["version"]) == ("jaxqc-finding", 2)
@@ -59,7 +60,7 @@ def test_findings_carry_their_name_and_lines_of_before_are_read(tmp_path: Path) 
 
 
 def test_the_summary_and_each_of_its_lines_carry_theirs() -> None:
-    lot: Any = SimpleNamespace(line="", since="", name="A")
+    lot = Lot("A", "", "", "", "m", 2, "", 1)
     found = Inspection(Path("out"), "l.sqlite", ModelInfo("m"), 2, 0, 0, (), ((lot, LOT),), (), 1.0)
     summary = json.loads(json.dumps(to_json(found, GradeRules())))
     assert (summary["schema"], summary["version"]) == ("jaxqc-summary", VERSIONS["jaxqc-summary"])
