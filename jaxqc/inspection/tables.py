@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from jaxqc.data.problems import printable
-from jaxqc.inspection.acceptance.shares import UNCOUNTED
 from jaxqc.inspection.findings import VERDICTS, LotFinding
 
 LEAST = 80
@@ -106,6 +105,8 @@ def show_columns(columns: Sequence[Column], title: str, width: int | None = None
 
 def _first(found: Sequence[tuple[Any, LotFinding]]) -> list[str]:
     """Lines that a reader must know before the figures."""
+    from jaxqc.inspection.acceptance.shares import UNCOUNTED  # heavy: on first use
+
     pieces, waiting = (sum(getattr(f, name) for _, f in found) for name in ("pieces", "waiting"))
     lines = []
     if pieces and 2 * waiting >= pieces:
