@@ -32,7 +32,13 @@ class Family:
 
 FAMILIES: tuple[Family, ...] = (
     Family(resnet.BACKBONES, resnet.build_backbone, convert_state, lambda variables, name: export_state(variables)),
-    Family(efficientnet.LITES, efficientnet.build_lite, convert_lite, export_lite, efficientnet.EPSILON),
+    Family(
+        efficientnet.LITES,
+        efficientnet.build_lite,
+        lambda arrays, model, layers, head, seed, prefix: convert_lite(arrays, model, layers, head, prefix),
+        export_lite,
+        efficientnet.EPSILON,
+    ),
 )
 
 

