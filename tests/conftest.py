@@ -3,6 +3,8 @@
 import gc
 import os
 
+from tests.support.compile_cache import share_compilations
+
 # Tests compile many programs and run each a few times: at LLVM level 1 that takes a quarter less, without its costly
 # passes and in one piece another fifth. (Level 0 is quicker still, but JAX 0.10.2 gives infinities for finite gradients
 # of a block of attention there.) `make test-all` runs them as they are in use.
@@ -12,9 +14,13 @@ QUICK = (
 )
 os.environ.setdefault("XLA_FLAGS", f"--xla_force_host_platform_device_count=8 {QUICK}")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+# Plates and boards are made by many tiny matrix products, on which a pool of threads only waits.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 # Traced programs are many small objects that stay: looking for garbage among them took a tenth of the time.
 gc.set_threshold(100_000, 50, 50)
+
+share_compilations()
 
 # `make test-shapes`: every annotation of jaxqc, shapes and dtypes included, is checked at each call. The hook stands
 # before the first import of jaxqc.
@@ -42,6 +48,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # Another process may just be writing that program; it is compiled here then.
+    config.addinivalue_line("filterwarnings", "ignore:Error (reading|writing) persistent compilation cache entry")
     if os.environ.get("JAXQC_SHAPES"):  # beartype picks an item of a container at random, in strategies too
         config.addinivalue_line("filterwarnings", "ignore:Do not use the `random` module inside strategies")
 

@@ -121,15 +121,11 @@ def test_sigkill_with_models_in_the_queue_loses_nothing(data: Path, tmp_path: Pa
         f"import sys\nsys.path.insert(0, {str(ROOT)!r})\nfrom tests.support.few_labels import SIDE, recipe\n"
         "from jaxqc.config import Phase\nget_config = lambda: recipe(phases=(Phase(12, SIDE, 4),))\n"
     )
-    cache = {
-        "JAXQC_CACHE": str(jax.config.jax_compilation_cache_dir or tmp_path / "cache"),
-        "XLA_FLAGS": one_device_flags(),
-        "JAX_PLATFORMS": "cpu",
-    }
+    flags = {"XLA_FLAGS": one_device_flags(), "JAX_PLATFORMS": "cpu"}
 
     def start(folder: Path) -> subprocess.Popen[str]:
         command = ["-m", "jaxqc", "train", "--config", str(file), "--data", str(data), "--out", str(folder), "--quiet"]
-        return subprocess.Popen([sys.executable, *command], env={**os.environ, **cache}, text=True, cwd=ROOT)
+        return subprocess.Popen([sys.executable, *command], env={**os.environ, **flags}, text=True, cwd=ROOT)
 
     assert start(tmp_path / "whole").wait(600) == 0
     seed = random.randrange(10**6)

@@ -56,7 +56,6 @@ def run(commands: Sequence[list[str] | str], folder: Path, *sites: Path) -> subp
         **os.environ,
         "PYTHONPATH": os.pathsep.join(map(str, [*sites, ROOT])),
         "XLA_FLAGS": one_device_flags(),
-        "JAXQC_CACHE": str(folder / "jax-cache"),
     }
     command = [sys.executable, "-c", RUN, json.dumps(list(commands))]
     return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=600, check=False)

@@ -23,9 +23,8 @@ from jaxqc.inspection.scorers import make_scorer
 from jaxqc.kinds import kind_of
 from jaxqc.training import moved
 from jaxqc.verify import verify
-from tests.support.compile_cache import shared_cache
-from tests.support.inspect_models import BATCH, make_checkpoint, use_small_models, write_image
-from tests.support.tiny_boards import SIDE, make_boards
+from tests.support.inspect_models import BATCH, make_checkpoint, small_models, write_image  # noqa: F401 - a fixture
+from tests.support.tiny_boards import SIDE, boards  # noqa: F401 - a fixture
 
 HOLES, ALL = 8, 24
 LOW = {"network": 0.025, "gaussian": 0.2}
@@ -33,9 +32,8 @@ LOW = {"network": 0.025, "gaussian": 0.2}
 
 
 @pytest.fixture(autouse=True, scope="module")
-def small_models(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch, shared_cache(tmp_path_factory):
-        use_small_models(patch)
+def no_report():
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "write_report", lambda *args, **more: None)
         yield
 
@@ -47,11 +45,6 @@ def images(tmp_path_factory):
     for i in range(ALL):
         write_image(folder / f"{i:02}.png", 500 + i, i < HOLES, SIDE, SIDE)
     return folder.parent
-
-
-@pytest.fixture(scope="module")
-def boards(tmp_path_factory):
-    return make_boards(tmp_path_factory.mktemp("boards"))
 
 
 @pytest.fixture(params=["network", "gaussian", "segmentation"], scope="module")
