@@ -35,8 +35,10 @@ import hypothesis
 import numpy as np
 import pytest
 
-# The quick tests try the same examples each time; `make test-all` draws new ones.
-hypothesis.settings.register_profile("quick", derandomize=True)
+from tests.support.durations import by_file, slowest_files
+
+# The quick tests try the same examples each time; `make test-all` draws new ones, and more.
+hypothesis.settings.register_profile("quick", derandomize=True, max_examples=40)
 
 
 LONGEST = ("test_outsiders.py", "test_demo.py", "test_wheel.py", "test_train_backbone.py", "test_fit_processes.py")
@@ -52,6 +54,14 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("filterwarnings", "ignore:Error (reading|writing) persistent compilation cache entry")
     if os.environ.get("JAXQC_SHAPES"):  # beartype picks an item of a container at random, in strategies too
         config.addinivalue_line("filterwarnings", "ignore:Do not use the `random` module inside strategies")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    reports = [r for kind in terminalreporter.stats.values() for r in kind if isinstance(r, pytest.TestReport)]
+    if lines := slowest_files(by_file(reports)):
+        terminalreporter.section("slowest files, seconds of all processes")
+        for line in lines:
+            terminalreporter.line(line)
 
 
 SHARED = Path(os.environ.get("JAXQC_SHARED", Path(__file__).resolve().parents[2] / "shared"))

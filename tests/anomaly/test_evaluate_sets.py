@@ -20,7 +20,7 @@ from jaxqc.errors import UserError
 def fitted(recipe, boards, tmp_path_factory):
     """A fit to a plain folder of good images, its folder, and the lines that it printed."""
     out, lines = tmp_path_factory.mktemp("fit") / "fit", []
-    config = dataclasses.replace(recipe, detector=Gaussian(channels=30))
+    config = dataclasses.replace(recipe, detector=Gaussian(channels=30), pasted=0)
     jaxqc.fit(config, boards / "train/good", out, progress=False, note=lines.append)
     return out, lines
 
