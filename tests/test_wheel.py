@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.compile_cache import one_device_flags
 from tests.support.outside import RUN
 from tests.support.outside import install as install_page
 
@@ -112,8 +113,7 @@ def way(start: Callable[[list[list[str]]], str], folder: Path, train: list[str])
 
 def test_the_way_through_the_verbs(program, tmp_path):
     """With a network that compiles in seconds, and in one process: the program's own start is tested above."""
-    python, quick = program.with_name("python"), {"XLA_FLAGS": "--xla_backend_optimization_level=0"}
-    quick |= {"JAX_PLATFORMS": "cpu", "JAXQC_CACHE": "off"}
+    python, quick = program.with_name("python"), {"XLA_FLAGS": one_device_flags(), "JAX_PLATFORMS": "cpu"}
     start = lambda commands: run(python, "-c", RUN, json.dumps(commands), cwd=tmp_path, **quick)
     way(start, tmp_path, [*TINY, "--model.name", "unet"])
 
