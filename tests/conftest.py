@@ -5,13 +5,16 @@ import os
 
 from tests.support.compile_cache import share_compilations
 
-# Tests compile many programs and run each a few times. Without LLVM's optimisations, in one piece, and without MLIR's
-# fusions that takes a seventh of the time. (With those fusions JAX 0.10.2 gives infinities at level 0 for finite
-# gradients of a block of attention.) `make test-all` compiles as in use.
+# Tests compile many programs and run each a few times. Without MLIR's fusions, in one piece and without LLVM's
+# optimisations that takes a seventh of the time. At level 0 JAX 0.10.2 gives infinities for finite gradients of a block
+# of attention: `tests.support.compile_cache.optimised` is for those. `make test-all` compiles as in use.
 QUICK = (
-    "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
+    "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1 "
+    "--xla_backend_optimization_level=1 --xla_llvm_disable_expensive_passes=true"
 )
-os.environ.setdefault("XLA_FLAGS", f"--xla_force_host_platform_device_count=8 {QUICK}")
+if "XLA_FLAGS" not in os.environ:
+    os.environ["XLA_FLAGS"] = f"--xla_force_host_platform_device_count=8 {QUICK}"
+    os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"  # level 0
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 # Plates and boards are made by many tiny matrix products, on which a pool of threads only waits.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
