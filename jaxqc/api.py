@@ -136,6 +136,7 @@ def evaluate(
     sizes: tuple[int, ...] = (),
     rules: "jaxqc.inspection.rules.GradeRules | str | Path | None" = None,
     threshold: float | None = None,
+    note: Callable[[str], None] | None = None,
 ) -> Any:
     """Measures a model of any kind on one side of a split, and writes the result below `out` where it is given.
 
@@ -152,6 +153,7 @@ def evaluate(
       splits, window, sizes: of a segmentation network (`jaxqc.semi.report.evaluate`).
       rules, threshold: as of `inspect`. Where something is written, misses and false alarms are counted by them, image
         by image as an inspection would, and kept in the run's folder.
+      note: takes lines on the data worth showing; None prints nothing.
 
     Returns:
       `jaxqc.saliency.evaluate.Evaluation`, `jaxqc.anomaly.evaluate.AnomalyEvaluation` or
@@ -191,6 +193,7 @@ def evaluate(
         size=size,
         worst=worst,
         progress=progress,
+        note=note or (lambda text: None),
         **own,
     )
 

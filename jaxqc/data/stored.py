@@ -118,7 +118,8 @@ def far_below(peaks: Sequence[int | None]) -> str:
     top = 2 ** max(8, int(highest).bit_length()) - 1
     return (
         f"{len(deep)} images hold 16-bit values of at most {highest}, {highest / 655.35:.1f} % of the range: they come"
-        f" out nearly black; for a camera of {top.bit_length()} bits fit or train with --data.range 0,{top}"
+        f" out nearly black; for a camera of {top.bit_length()} bits fit or train with --data.range 0,{top} (data check"
+        " and records: --range)"
     )
 
 

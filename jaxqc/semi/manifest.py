@@ -58,6 +58,16 @@ class Manifest:
         """
         return tuple(i for i in range(len(self.classes) + 1) if i != self.ignore)[: len(self.classes)]
 
+    @property
+    def ignoring(self) -> "Manifest":
+        """The manifest with its ignored value stated: what all masks together make clear, some of them may not.
+
+        Examples:
+          >>> Manifest(("sound", "crack")).ignoring.ignore
+          255
+        """
+        return self if self.ignore is not None else replace(self, ignore=IGNORE)
+
     def check(self, where: str) -> "Manifest":
         """The manifest, with a palette where it has no colours.
 
