@@ -118,7 +118,7 @@ def test_programs_that_start_in_the_same_second_have_folders_of_their_own(tmp_pa
     assert set(given) == {name, *(f"{name}-{n}" for n in range(2, 9))}
     assert len(list(tmp_path.glob("runs/*"))) == 4
     (tmp_path / "file").touch()
-    with pytest.raises(UserError, match="cannot write there .*; give --out"), new_folder(f"{tmp_path}/file/fit-1"):
+    with pytest.raises(UserError, match=r"cannot write there .*; give --out"), new_folder(f"{tmp_path}/file/fit-1"):
         pass
 
 

@@ -59,6 +59,7 @@ def manifest_in(folder: Path, **fields: object) -> Manifest:
         ({"classes": ["void", "sky", "road"], "ignore": 0}, ("sky", "road"), (1, 2)),
         ({"classes": ["sky", "void", "road"]}, ("sky", "road"), (0, 2)),
         ({"classes": ["sky", "road", "Unlabelled"]}, ("sky", "road"), (0, 1)),
+        ({"classes": ["忽略", "天空", "路"], "ignore": 0}, ("天空", "路"), (1, 2)),
         ({"classes": ["__ignore__", "_background_", "pit"]}, ("_background_", "pit"), (0, 1)),
         ({"classes": ["sky", "road"], "ignore": 0}, ("sky", "road"), (1, 2)),
         ({"classes": ["sky", "road", "void"], "ignore": 255}, ("sky", "road", "void"), (0, 1, 2)),
