@@ -178,7 +178,10 @@ def evaluate(
     kind = kind_of(checkpoint)
     given = {"protocol": protocol, "layout": layout, "keys": keys, "splits": splits, "window": window, "sizes": sizes}
     own: dict[str, Any] = {**only_taken(kind, "evaluate", {k: v for k, v in given.items() if v not in (None, "", ())})}
-    if out is not None and "count" in signature(kind.evaluate).parameters:
+    takes = signature(kind.evaluate).parameters
+    if note is not None and "note" in takes:
+        own["note"] = note
+    if out is not None and "count" in takes:
         from jaxqc.inspection.measuring import count_errors
         from jaxqc.inspection.rules import load_rules
 
@@ -193,7 +196,6 @@ def evaluate(
         size=size,
         worst=worst,
         progress=progress,
-        note=note or (lambda text: None),
         **own,
     )
 
