@@ -246,6 +246,7 @@ def in_course_of(first: BaseException, second: Exception) -> Exception:
         (OSError(28, "No space left on device", "runs/x"), 2, "runs/x: No space left on device"),
         (ValueError("UNKNOWN: [File: x] No space left on device"), 2, "No space left on device; make room and run"),
         (OSError(5, "Input/output error", "x.png"), 2, "x.png: Input/output error"),
+        (OSError(17, "File exists", "runs"), 2, "runs: a file is there, where a folder is needed"),
         (MemoryError("Unable to allocate 9 GiB"), 2, "out of memory; lower --batch"),
         (RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes"), 2, "out of memory; lower --batch"),
     ],

@@ -118,7 +118,10 @@ def _line_of(error: BaseException) -> tuple[str, int]:
         return str(error), 2
     if isinstance(error, OSError) and error.errno in USER_ERRNO:
         room = "; make room and run the same command again" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
-        return f"{error.filename or 'disk'}: {error.strerror}{room}", 2
+        reason = error.strerror
+        if error.errno in (errno.EEXIST, errno.ENOTDIR):
+            reason = "a file is there, where a folder is needed; give another path"
+        return f"{error.filename or 'disk'}: {reason}{room}", 2
     if any(isinstance(one, MemoryError) or any(words in str(one) for words in NO_MEMORY) for one in causes(error)):
         return "out of memory; lower --batch or the size of images, or use a machine with more", 2
     full = next((words for one in causes(error) for words in DISK_FULL if words in str(one)), "")
