@@ -105,9 +105,9 @@ def new_folder(name: str) -> Iterator[str]:
         try:
             Path(folder).parent.mkdir(parents=True, exist_ok=True)
             Path(folder).mkdir()
-        except FileExistsError:
-            continue
         except OSError as e:
+            if os.path.lexists(folder):
+                continue
             raise UserError(f"{folder}: cannot write there ({e.strerror or e}); give --out") from e
         try:
             yield folder

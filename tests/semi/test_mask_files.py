@@ -91,6 +91,8 @@ def test_the_color_of_no_class_is_ignored(tmp_path: Path) -> None:
         ([[0, 255], [0, 255]], {}, False),
         ([[0, 255], [0, 1]], {}, False),
         ([[0, 255], [0, 1, 255]], {}, True),
+        ([[0], [255]], {}, False),
+        ([[0, 1], [255]], {}, True),
         ([[0, 255], [0, 255]], {"ignore": 255}, True),
         ([[0, 255], [0, 255]], {"binary": {"*": "pit"}}, True),
         ([[0, 1], [0, 0]], {}, True),
