@@ -17,7 +17,7 @@ NAMES = frozenset(
     {
         *("good", "ok", "okay", "free", "normal", "normals", "clean", "pass", "passed", "none", "flawless", "intact"),
         *("nodefect", "nodefects", "noanomaly", "noanomalies", "nofault", "nofaults", "nondefective", "undamaged"),
-        *("goodimages", "goodsamples", "goodparts", "okimages", "oksamples", "okparts", "normalimages", "normalsamples"),
+        *("goodimages", "goodsamples", "goodparts", "okimages", "oksamples", "okparts", "normalimages"),
         *("defectfree", "faultfree", "anomalyfree", "flawfree", "defectless", "conforming", "acceptable", "accepted"),
         *(
             "正常",
