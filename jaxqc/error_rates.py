@@ -1,6 +1,7 @@
 """A model's misses and false alarms, as counted: they go with it from its folder to every lot that it grades."""
 
 import dataclasses
+import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -11,7 +12,9 @@ from jaxqc.atomic import write_text
 from jaxqc.errors import UserError, suggest
 
 FILE = "error_rates.json"
-"""In the folder of a run or a fit. Like an evaluation it comes later than the folder's sums, and none covers it."""
+"""In the folder of a run or a fit. Like an evaluation it comes later than the folder's sums: it has sums of its own."""
+SUM = "sha256"
+"""Key of the sum of each entry's other values; entries of earlier versions have none."""
 Origin = Literal["people's verdicts", "labelled images", "pasted defects"]
 ORIGINS: tuple[Origin, ...] = get_args(Origin)
 """Origins of counts, the most telling first. Of pasted defects more may be found than of real ones."""
@@ -119,11 +122,25 @@ def kept(folder: str | Path) -> list[ErrorRates]:
     """
     file = Path(folder) / FILE
     try:
-        return [ErrorRates.from_dict(values) for values in json.loads(file.read_text("utf-8"))]
+        return [ErrorRates.from_dict(_sound(values)) for values in json.loads(file.read_text("utf-8"))]
     except (FileNotFoundError, NotADirectoryError):
         return []
     except (OSError, ValueError, TypeError, UserError) as e:
         raise UserError(f"{file}: damaged ({e}); remove it, and measure again with jaxqc evaluate") from e
+
+
+def _sound(values: Any) -> dict[str, Any]:
+    """An entry's values without their sum. Raises UserError where they are not as they were written."""
+    if not isinstance(values, dict):
+        raise UserError(f"{values!r} is no entry of counts")
+    counts = {key: value for key, value in values.items() if key != SUM}
+    if values.get(SUM, _sum(counts)) != _sum(counts):
+        raise UserError("an entry is not as it was written")
+    return counts
+
+
+def _sum(counts: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(counts, sort_keys=True).encode()).hexdigest()
 
 
 def keep(folder: str | Path, rates: ErrorRates) -> None:
@@ -158,7 +175,7 @@ def settle(folder: str | Path, holds_for: str) -> None:
 
 
 def _write(folder: str | Path, rates: Iterable[ErrorRates]) -> None:
-    text = json.dumps([one.to_dict() for one in rates], indent=2) + "\n"
+    text = json.dumps([{**one.to_dict(), SUM: _sum(one.to_dict())} for one in rates], indent=2) + "\n"
     try:
         write_text(Path(folder) / FILE, text)
     except OSError as e:

@@ -57,3 +57,21 @@ def test_a_folder_keeps_the_newest_of_each_origin(tmp_path):
         kept(tmp_path)
     with pytest.raises(UserError, match="cannot be written"):
         keep(tmp_path / "none", REAL)
+
+
+def test_every_altered_bit_of_counts_is_refused(tmp_path):
+    keep(tmp_path, REAL)
+    file = tmp_path / FILE
+    data = file.read_bytes()
+    for bit in range(0, 8 * len(data), 9):
+        altered = bytearray(data)
+        altered[bit // 8] ^= 1 << bit % 8
+        file.write_bytes(altered)
+        with pytest.raises(UserError, match="damaged"):
+            kept(tmp_path)
+    file.write_text(json.dumps([REAL.to_dict()]))  # as earlier versions wrote it
+    assert kept(tmp_path) == [REAL]
+    for other in ("[3]", '{"found": 3}', "null"):
+        file.write_text(other)
+        with pytest.raises(UserError, match=r"error_rates.json: damaged"):
+            kept(tmp_path)

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxqc.data.batches import by_size, decoded, grouped
+from jaxqc.data.batches import HEAVIEST, by_size, decoded, grouped, in_flight
 from jaxqc.data.batching import MAX_PIXELS
 from jaxqc.data.decode import file_size, pixel_count, read_bytes, read_image
 from jaxqc.data.problems import Problem, printable
@@ -129,9 +129,8 @@ class Stream:
     def _lines(self, items: Sequence[Item]) -> Iterator[Line]:
         """The images that are to be scored, decoded; what cannot be is written down."""
         ahead = 2 * self.scorer.batch * self.scorer.devices
-        # An image of more than a batch's pixels goes alone.
-        weigh = lambda source: source[3] if source[3] < MAX_PIXELS else 2 * MAX_PIXELS
-        for (item, sha256, *_), result in decoded(self._fresh(items), self.decode, ahead, weigh, 2 * MAX_PIXELS):
+        weigh = lambda source: in_flight(source[3])
+        for (item, sha256, *_), result in decoded(self._fresh(items), self.decode, ahead, weigh, HEAVIEST):
             if isinstance(result, UserError):
                 for one in (item, *self.underway.pop(sha256, ())):
                     self._bad(one, "undecodable", result)

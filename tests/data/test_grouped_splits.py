@@ -159,6 +159,9 @@ def test_names_that_mean_normal() -> None:
         "clean",
         "no_anomaly",
         "ＯＫ",
+        "OK图",
+        "良件",
+        "good_images",
     ):
         assert means_normal(name), name
     for name in ("", "bad", "ko", "not good", "abnormal", "defect", "NG", "okay?", "no", "不合格", "异常", "不良"):

@@ -201,6 +201,31 @@ def test_pieces_are_ids_within_their_lots(root):
     assert "if it is the piece, rename it 'piece'" in misspelt.problems[0].message
 
 
+def test_names_that_look_alike_and_times_of_two_kinds_are_said(root):
+    rows = ["a.png,L 1,N,2026-11-21T08:30", "sub/b.png,L\u30001,N\u200d,2026-11-21T08:30+08:00", "c.png,L2,N,"]
+    manifest = read_manifest(write(root, rows, "image,lot,supplier,time"))
+    assert len(manifest) == 3
+    assert [p.message.partition(": ")[2] for p in manifest.problems] == [
+        r"column 'lot': 'L 1' and 'L\u30001' look alike and count as 2; write one of them",
+        r"column 'supplier': 'N' and 'N\u200d' look alike and count as 2; write one of them",
+        "some times have a zone and others none, which are taken as UTC; write the zone to all of them",
+    ]
+    for lot in ("L 1", "L\u00a01"):
+        (root / "lots" / lot).mkdir(parents=True)
+        (root / "lots" / lot / "a.png").touch()
+    assert [p.kind for p in read_manifest(root / "lots").problems] == ["names-alike"]
+
+
+def test_a_file_under_a_name_that_looks_the_same_is_named(root):
+    (root / "M\u00e9.png").touch()
+    manifest = read_manifest(write(root, ["Me\u0301.png,L1", "SUB/b.png,L1", "d.png,L1"], "image,lot"))
+    assert [p.message.partition("; ")[2] for p in manifest.problems] == [
+        "'M\u00e9.png' is there, not 'Me\\u0301.png'",
+        "'sub' is there, not 'SUB'",
+        "",
+    ]
+
+
 def test_columns_that_may_be_misspelt_are_told(root):
     manifest = read_manifest(write(root, ["a.png,L1,North"], "image,lot,suplier"))
     assert manifest.items[0].more == {"suplier": "North"}
