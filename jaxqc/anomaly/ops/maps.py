@@ -98,6 +98,18 @@ def window_score(grid: Float[ArrayLike, "b h w"], window: int, top: int) -> Floa
     return lax.top_k(squares, min(top, squares.shape[-1]))[0].mean(-1).max((1, 2))
 
 
+def cell_means(maps: Float[ArrayLike, "b h w"], cell: int = 4) -> Float[Array, "b _ _"]:
+    """Means of the map over squares of `cell` pixels a side; beyond the edges stand the edge's own values.
+
+    Examples:
+      >>> cell_means(jnp.arange(24.0).reshape(1, 4, 6)).tolist()
+      [[[10.5, 14.0]]]
+    """
+    x = jnp.asarray(maps)
+    x = jnp.pad(x, ((0, 0), (0, -x.shape[1] % cell), (0, -x.shape[2] % cell)), mode="edge")
+    return x.reshape(x.shape[0], x.shape[1] // cell, cell, -1, cell).mean((2, 4))
+
+
 def nearest_index(n_in: int, n_out: int) -> np.ndarray:
     """For each of `n_out` cells the one of `n_in` cells that it lies in, int [n_out].
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from jaxqc.anomaly.ops.filters import DIRECTIONS, filter_layers, gaussian, line_sums
+from jaxqc.anomaly.ops.filters import DIRECTIONS, filter_layers, gaussian, line_sums, path_layers, path_means
 
 
 @pytest.mark.parametrize("orders", [(0, 0), (1, 1), (0, 2), (2, 0)])
@@ -38,3 +38,35 @@ def test_channels_do_not_change_with_the_light_and_sides_round_up():
     same = [i for i in range(45) if i not in (light, light + 2, light + 3)]
     np.testing.assert_allclose(darker[..., same], found[..., same], atol=1e-2)
     assert (found[..., light] > darker[..., light] + 0.5).all()
+
+
+def test_a_path_is_the_best_of_all():
+    """Against every path of one step each way, one by one."""
+    lines = np.random.default_rng(2).normal(size=(1, 9, 11, 8)).astype(np.float32)
+    ahead = np.array([(0, 2), (1, 2), (2, 2), (2, 1), (2, 0), (2, -1), (2, -2), (1, -2)])
+    ahead = np.concatenate([ahead, -ahead])
+    found = np.asarray(path_means(jnp.asarray(lines), 1))
+    for row, column, way in [(4, 5, 0), (4, 5, 7), (0, 10, 3), (8, 0, 5)]:
+        best = lines[0, row, column, way]
+        for start in (way, way + 8):
+            ways = [(start + turn) % 16 for turn in (-1, 0, 1)]
+            cells = [np.clip((row, column) + ahead[i], 0, (8, 10)) for i in ways]
+            best += max(lines[0, *cell, i % 8] for cell, i in zip(cells, ways, strict=True))
+        assert found[0, row, column, way] == pytest.approx(best / 3, abs=1e-6)
+
+
+def test_paths_see_a_bent_line_in_noise_farther_above_the_rest_than_lines_do():
+    y, x = np.mgrid[:96, :96].astype(np.float32)
+    curve = np.exp(-((y - 40 - 14 * np.sin(x / 12)) ** 2)) * (np.abs(x - 48) < 36)
+    noise = np.random.default_rng(3).normal(size=(96, 96)).astype(np.float32)
+    image = jnp.asarray(100 + 4 * noise - 9 * curve)[None, :, :, None].repeat(3, -1)
+    dark = {
+        "lines": filter_layers(image, (1,))["layer1"][0, ..., :8],
+        "paths": path_layers(image, (1,))["layer1"][0, ..., :8],
+    }
+    on = np.asarray(curve.reshape(24, 4, 24, 4).max((1, 3)) > 0.8)
+    above = {}
+    for name, values in dark.items():
+        best = np.asarray(values).max(-1)
+        above[name] = np.median(best[on]) - np.quantile(best[~on], 0.95)
+    assert above["paths"] > max(0, above["lines"])
