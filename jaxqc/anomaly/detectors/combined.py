@@ -1,4 +1,4 @@
-"""Several detectors as one: each one's map in a unit of its own, and of them the smallest, mean or largest values.
+"""Several detectors as one: maps in units of their own, and of them the smallest, middle, mean or largest values.
 
 What only one member finds odd is often the grain or light that it sees badly; a defect is odd to all of them. Where
 the backbone is several (`filters+efficientnet_lite0`), members may look at layers of their own.
@@ -24,7 +24,7 @@ from jaxqc.types import ArrayLike
 
 MEMBERS: dict[str, type] = {"gaussian": Gaussian, "patchcore": PatchCore, "spade": Spade}
 """The detectors that may be members, by name; those that packages register may be, too."""
-HOW = {"min": jnp.min, "mean": jnp.mean, "max": jnp.max}
+HOW = {"min": jnp.min, "median": jnp.median, "mean": jnp.mean, "max": jnp.max}
 MEASURED = 8
 """Fitted images at most whose maps give the members' units."""
 
@@ -63,8 +63,8 @@ class Combined:
 
     members: tuple[Member, ...] = (Member(Gaussian()), Member(PatchCore()))
     """The detectors, two or more. Their own image scores are not used."""
-    how: Literal["min", "mean", "max"] = "mean"
-    """The value of a pixel: the smallest, mean or largest one of the members' maps in their units."""
+    how: Literal["min", "median", "mean", "max"] = "mean"
+    """The value of a pixel: the smallest, middle, mean or largest one of the members' maps in their units."""
     sigma: float = 0.0
     """Standard deviation of the common map's smoothing, in pixels."""
     top: int = 1
