@@ -149,7 +149,9 @@ def candidates(look: Look, flags: Sequence[str] = ()) -> tuple[FitConfig, ...]:
     filtering = lambda near, window: Gaussian(0, sigma=2.0, top=LINE * window // WINDOW, around=near, window=window)
     found, singly = list[FitConfig](), list[FitConfig]()
     if not own:
-        found += [_recipe(replace(network, name=f"{PATHS}+{network.name}"), whole, _both(near), look)]
+        found += [
+            _recipe(replace(network, name=f"{filters.name}+{PATHS}+{network.name}"), whole, _together(near), look)
+        ]
     if named or not own:
         singly = [_recipe(filters, whole, filtering(near, WINDOW), look)]
     found += singly
@@ -175,11 +177,11 @@ def candidates(look: Look, flags: Sequence[str] = ()) -> tuple[FitConfig, ...]:
     return tuple(dict.fromkeys(kept))
 
 
-def _both(near: int) -> Combined:
-    """What both the paths and the network (two layers of each) find odd. near: cells around, as of `Gaussian`."""
-    paths = Member(Gaussian(0, sigma=0.0, around=near), layers=(0,))
-    network = Member(Gaussian(64, sigma=0.0, around=min(near, 1)), layers=(2, 3))
-    return Combined((paths, network), how="min", sigma=2.0, top=LINE, window=WINDOW)
+def _together(near: int) -> Combined:
+    """What two of filters, paths and the network (of which two layers are seen) find odd. near: as `Gaussian.around`."""
+    seen = lambda channels, around, *layers: Member(Gaussian(channels, sigma=0.0, around=around), layers)
+    members = (seen(0, near, 0), seen(0, near, 2), seen(64, min(near, 1), 4, 5))
+    return Combined(members, how="median", sigma=2.0, top=LINE, window=WINDOW)
 
 
 def _in_tiles(recipe: FitConfig, shape: tuple[int, int]) -> FitConfig:
