@@ -178,7 +178,7 @@ def candidates(look: Look, flags: Sequence[str] = ()) -> tuple[FitConfig, ...]:
 
 
 def _together(near: int) -> Combined:
-    """What two of filters, paths and the network (of which two layers are seen) find odd. near: as `Gaussian.around`."""
+    """A detector of all that two of filters, paths and network find odd. near: cells, as of `Gaussian.around`."""
     seen = lambda channels, around, *layers: Member(Gaussian(channels, sigma=0.0, around=around), layers)
     members = (seen(0, near, 0), seen(0, near, 2), seen(64, min(near, 1), 4, 5))
     return Combined(members, how="median", sigma=2.0, top=LINE, window=WINDOW)
