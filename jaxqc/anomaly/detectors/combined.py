@@ -30,7 +30,7 @@ MEASURED = 8
 
 
 class Collection(NamedTuple):
-    """What the members collect, and the embeddings of the first `MEASURED` images of each."""
+    """Collections of the members, and the embeddings of the first `MEASURED` images of each."""
 
     members: tuple[Any, ...]
     first: Rows
