@@ -25,12 +25,16 @@ ACTIONS: tuple[Action, ...] = get_args(Action)
 T = TypeVar("T")
 
 
+PLACE_OF_SCORE = "place of the score"
+"""Class of a box that only shows which part of the image made its score."""
+
+
 @dataclass(frozen=True)
 class Defect:
-    """One connected region of an image's decided mask."""
+    """One connected region of an image's decided mask; or the place of a score that alone calls the image."""
 
     class_name: str
-    """Name of its class; `defect` where the model knows none."""
+    """Name of its class; `defect` where the model knows none; `place of the score` where nothing is marked."""
     probability: float
     """Sureness of the class, in [0, 1]; 1 where the model knows only one."""
     box: tuple[int, int, int, int]
@@ -38,7 +42,7 @@ class Defect:
     centroid: tuple[float, float]
     """Centre of gravity (x, y)."""
     area: int
-    """Area in pixels."""
+    """Area in pixels; 0 of a place of the score."""
     length: float
     """Longer side of the smallest rectangle, turned any way, that holds all its pixels; in pixels."""
     width: float
@@ -89,7 +93,7 @@ class Finding:
     area_ratio: float
     """Defective pixels over all pixels."""
     count: int
-    """All defects, those beyond the kept ones too."""
+    """All defects, those beyond the kept ones too; a place of the score is none."""
     density: float
     """Defects per 10^4 pixels."""
     severity: float
@@ -99,7 +103,7 @@ class Finding:
     class_area: Mapping[str, int] = field(default_factory=dict)
     """Defective pixels by class name, of all defects."""
     defects: tuple[Defect, ...] = ()
-    """The kept ones, largest first."""
+    """The kept ones, largest first; or one place of the score."""
     mm_per_pixel: float | None = None
     """Scale of the image; null where it is not known."""
     density_m2: float | None = None
