@@ -1,4 +1,4 @@
-"""How the tests compile: a cache that they share and nobody else sees, and the flags of child processes."""
+"""Compilation in the tests: a cache that they share and nobody else sees, and the flags of child processes."""
 
 import os
 from collections.abc import Iterator

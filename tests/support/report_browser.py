@@ -86,7 +86,7 @@ class Browser:
         self.driver.execute_async_script(code, more)
 
     def logs(self):
-        """What came since the last call: the console's entries, and the addresses that were asked for."""
+        """News since the last call: the console's entries, and the addresses that were asked for."""
         console = [(entry["level"], entry["message"]) for entry in self.driver.get_log("browser")]
         asked, stopped = {}, set()
         for entry in self.driver.get_log("performance"):

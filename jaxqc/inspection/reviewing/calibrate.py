@@ -38,7 +38,7 @@ class Calibration:
     after: ErrorRates
     """At the moved thresholds; `before` where they stay."""
     moved: Moved | None
-    """None: they stay, and `why` says why."""
+    """The thresholds' move; None where they stay, and `why` says why."""
     why: str
     share: tuple[float, float]
     """Share of all inspected pictures that is called, before and after."""

@@ -92,7 +92,7 @@ def judge(ledger, chosen=lambda picture: True):
 
 
 def calls(ledger):
-    """How many pictures with and without a hole are called."""
+    """Numbers of called pictures, with and without a hole."""
     with open_ledger(ledger) as there:
         called = [holed(p) for p in pictures(there) if p.verdict != "pass"]
     return called.count(True), called.count(False)
