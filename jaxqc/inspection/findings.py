@@ -204,6 +204,10 @@ class LotFinding:
     """Rules that decided grade and risk, in words."""
     copies: int = 0
     """Its images that are copies of another one, in it or in another lot."""
+    uninspected: int = 0
+    """Images that the delivery lists, and that are missing, broken or left out for another reason."""
+    reused: int = 0
+    """Pieces whose photos all stand for other pieces or lots too: not all of them were seen."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""

@@ -6,8 +6,8 @@ standard would ask of a sample, and how probably it would accept a lot like this
 | conclusion    | where                                                                                              |
 |---------------|----------------------------------------------------------------------------------------------------|
 | `accepted`    | rejected and waiting pieces together are at most Ac, misses have been measured on labelled images   |
-|               | or by people, the plan would more likely accept than refuse such a lot, its risk is not high, and   |
-|               | accepting it costs least (`acceptance.actions`)                                                    |
+|               | or by people, the plan would more likely accept than refuse such a lot, its risk is not high, every |
+|               | piece was seen, and accepting it costs least (`acceptance.actions`)                                |
 | `refused`     | more than Ac pieces are rejected, and the plan would more likely refuse than accept such a lot      |
 | `not decided` | else; people look at pieces first, or measure the model's misses                                    |
 
