@@ -25,7 +25,7 @@ return [...document.querySelectorAll('#lot-table *, .say, .words *')].filter((e)
 
 
 def missing():
-    """Why there is no browser here; "" = there is one."""
+    """The reason why there is no browser here; "" = there is one."""
     for name in ("chromium", "chromedriver"):
         if not shutil.which(name):
             return f"no {name} on the path; Debian's packages chromium and chromium-driver have it"
