@@ -20,7 +20,6 @@ VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 GRADES: tuple[Grade, ...] = get_args(Grade)
 RISKS: tuple[Risk, ...] = get_args(Risk)
 Action = Literal["accept", "review", "refuse"]
-ACTIONS: tuple[Action, ...] = get_args(Action)
 
 T = TypeVar("T")
 
