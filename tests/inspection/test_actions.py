@@ -52,7 +52,7 @@ def test_a_lot_with_unseen_pieces_is_not_accepted(unseen):
     assert found.decision.why.endswith("people look at these pieces first")
     assert decide([found])["L"].conclusion == "not decided"
     assert decide([lot(200, rates=KNOWN)])["L"].conclusion == "accepted"
-    assert lot(200, 150, rates=KNOWN, **unseen).decision.action == "refuse"
+    assert lot(200, 0, 150, rates=KNOWN, **unseen).decision.action == "refuse"
 
 
 @settings(deadline=None, max_examples=40)

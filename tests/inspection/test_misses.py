@@ -101,7 +101,7 @@ def test_the_estimate_is_rogan_and_gladens_and_sensible_at_its_edges():
     for rates in (None, ErrorRates(0, 0, 3, 50, LABELLED), ErrorRates(3, 5, 0, 0, LABELLED)):
         assert corrected_share(3, 100, rates, 0.95) is None
     pieces = ErrorRates(18, 50, 30, 100, "pasted defects", views=4)  # of good pieces as wholes three in ten are called
-    assert corrected_share(60, 200, pieces, 0.95, views=4).estimate == 0
+    assert corrected_share(60, 200, pieces, 0.95, views=4).estimate == pytest.approx(0, abs=1e-12)
     tpr = 1 - (1 - 0.36) * 0.7 ** (3 / 4)
     assert corrected_share(90, 200, pieces, 0.95, views=4).estimate == pytest.approx((0.45 - 0.3) / (tpr - 0.3))
     with pytest.raises(UserError, match="11 of 10 called"):
