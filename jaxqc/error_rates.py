@@ -210,8 +210,10 @@ def statement(rates: ErrorRates | None, confidence: float = 0.95) -> str:
             + ", ".join(filter(None, (finds, alarms and f"{alarms}{rates.unit}")))
             + tail
         )
-    kind = "labelled images" if rates.origin == "labelled images" else "images that people judged"
-    return ", ".join(filter(None, (finds, alarms and alarms + ones))) + f"; {counts} {kind}{of}{unknown}"
+    seen = f"{counts} labelled images{of}"
+    if rates.origin == "people's verdicts":  # weighed ones: fewer than people judged
+        seen = f"as sure as by {counts} images that people judged{of}"
+    return ", ".join(filter(None, (finds, alarms and alarms + ones))) + f"; {seen}{unknown}"
 
 
 def _rate(rates: ErrorRates, of: Literal["tpr", "fpr"], confidence: float) -> str:

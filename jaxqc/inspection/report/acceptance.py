@@ -24,6 +24,7 @@ from jaxqc.inspection.acceptance.sampling import AQL, LEVEL, Plan, acceptance_of
 from jaxqc.inspection.acceptance.shares import PASTED, UNCOUNTED
 from jaxqc.inspection.acceptance.switching import Switching, follow
 from jaxqc.inspection.findings import LotFinding
+from jaxqc.inspection.report.templating import plural
 
 Conclusion = Literal["accepted", "refused", "not decided"]
 
@@ -94,7 +95,10 @@ def conclude(lot: LotFinding, plan: Plan, chance: float) -> tuple[Conclusion, st
     if lot.rejected > plan.accept:
         if chance < 0.5:
             return "refused", f"{many}; {odds}"
-        return "not decided", f"{many}, though {odds}: people look at the rejected pieces first"
+        more = (
+            f": people look at {plural(lot.decision.more, 'piece')} first" if lot.decision and lot.decision.more else ""
+        )
+        return "not decided", f"{many}, though {odds}{more}"
     if lot.rejected + lot.waiting > plan.accept:
         waiting = f"with the {lot.waiting} pieces that wait for review"
         return "not decided", f"{waiting} more than {plan.accept} may be defective"

@@ -162,8 +162,10 @@ def _rates(rates: ErrorRates | None, confidence: float) -> list[tuple[str, str]]
     def line(count: int, total: int, what: str, limits: tuple[float, float]) -> str:
         if not total:
             return "Not measured."
-        share = f"{100 * count / total:.1f} %; {100 * confidence:g} % interval {span(*limits)}"
-        return f"{many(count)} of {many(total)} {what} ({share}), {where}."
+        share, interval = f"{100 * count / total:.1f} %", f"{100 * confidence:g} % interval {span(*limits)}"
+        if rates.origin == ORIGINS[0]:  # weighed counts, not numbers of pictures
+            return f"{share} of {what} ({interval}), {where}."
+        return f"{many(count)} of {many(total)} {what} ({share}; {interval}), {where}."
 
     low, high = rates.interval("tpr", confidence)
     missed = line(rates.defective - rates.found, rates.defective, "defective images passed", (1 - high, 1 - low))
