@@ -100,7 +100,8 @@ def conclude(lot: LotFinding, plan: Plan, chance: float) -> tuple[Conclusion, st
         )
         return "not decided", f"{many}, though {odds}{more}"
     if lot.rejected + lot.waiting > plan.accept:
-        waiting = f"with the {lot.waiting} pieces that wait for review"
+        waits = "the piece that waits" if lot.waiting == 1 else f"the {lot.waiting} pieces that wait"
+        waiting = f"with {waits} for review"
         return "not decided", f"{waiting} more than {plan.accept} may be defective"
     if lot.share is None:
         return "not decided", UNCOUNTED
