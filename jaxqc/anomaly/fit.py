@@ -190,7 +190,8 @@ def _fit(
         _write_golden(folder, model, parts)
         draw(folder / PICTURE, pasting, calibration, f"{config.name}, {data.name}")
         if pasting.images:
-            error_rates.keep(folder, rates_of(pasting, calibration, data.name))
+            files = len({sample.image for sample in parts.calibrate.samples})
+            error_rates.keep(folder, rates_of(pasting, calibration, data.name, files))
     save(folder, model, {"config": to_dict(config), "data": digest, "metrics": {}, "best": {"step": 0}, **PROMISE})
     if jax.process_index() == 0:
         close_sums(folder)

@@ -165,15 +165,18 @@ def counted(cells: Sequence[Cell]) -> tuple[int, int]:
     return sum(cell.found for cell in cells), sum(cell.images for cell in cells)
 
 
-def rates_of(pasting: Pasting, calibration: Calibration, data: str) -> ErrorRates:
+def rates_of(pasting: Pasting, calibration: Calibration, data: str, files: int) -> ErrorRates:
     """The counts as error rates: of plain pasted defects, and of the pieces that calibrated the thresholds.
+
+    files: those that the pieces were seen on.
 
     The piece that a threshold lies just above counts as called: it would be too good a witness of its own threshold,
     and so the rate is that of `Promise.expected`, but for one piece in all.
     """
     promise, (found, images) = calibration.promise, counted(plain(pasting.cells))
     false = promise.called + promise.guaranteed
-    return ErrorRates(found, images, false, promise.pieces, "pasted defects", data)
+    views = max(1.0, files / promise.pieces)
+    return ErrorRates(found, images, false, promise.pieces, "pasted defects", data, views=views)
 
 
 def draw(path: Path, pasting: Pasting, calibration: Calibration, title: str) -> None:

@@ -258,7 +258,7 @@ def _fault(image: Path, row: dict[str, str], seen: _Seen) -> tuple[str, str] | N
         other = (row["lot"], row["piece"]) != (first["lot"], first["piece"])
         piece = f"piece '{first['piece']}' of " if first["piece"] else ""
         shown = f" for {piece}lot '{first['lot']}', and a photo shows one piece" if other else ""
-        return "duplicate-image", f"{message}{shown}; keep one"
+        return "reused-image" if other else "duplicate-image", f"{message}{shown}; keep one"
     if not os.path.isfile(image):
         return "missing-file", f"image: no such file {printable(image)}{path_hint(row['image'], image)}"
     where, first = seen.lots.get(row["lot"], ("", row))

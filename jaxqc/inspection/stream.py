@@ -132,8 +132,9 @@ class Stream:
         weigh = lambda source: in_flight(source[3])
         for (item, sha256, *_), result in decoded(self._fresh(items), self.decode, ahead, weigh, HEAVIEST):
             if isinstance(result, UserError):
-                for one in (item, *self.underway.pop(sha256, ())):
-                    self._bad(one, "undecodable", result)
+                self._bad(item, "undecodable", result)
+                for one in self.underway.pop(sha256, ()):
+                    self._bad(one, "undecodable", _same_as(item, one, result))
             else:
                 yield Line(item, sha256, *result)
 
@@ -188,7 +189,7 @@ class Stream:
             if isinstance(one.finding, UserError):
                 self._bad(item, "not-judged", one.finding, passed=False)
                 for copy in copies:
-                    self._bad(copy, "not-judged", one.finding)
+                    self._bad(copy, "not-judged", _same_as(item, copy, one.finding))
                 continue
             mask: Any = one.scored.mask
             for lot in dict.fromkeys((item.lot, *(copy.lot for copy in copies))):
@@ -244,6 +245,11 @@ def memory_needed(pixels: int, images: int, devices: int) -> float:
     together = max(pixels, min(pixels * images, 3 * MAX_PIXELS * devices))
     alone = pixels if pixels >= MAX_PIXELS else together
     return PROGRAM + BYTES_A_PIXEL * alone
+
+
+def _same_as(first: Item, copy: Item, error: UserError) -> UserError:
+    """The error of a copy, which is that of the file that was tried."""
+    return UserError(f"{printable(copy.id)}: the same bytes as {printable(first.id)}; {error}")
 
 
 def _pixels(line: Line) -> int:

@@ -1,4 +1,4 @@
-"""Where a ledger lies: other versions and programs, files, URLs and servers, locks, full disks, flat memory."""
+"""A ledger's place: other versions and programs, files, URLs and servers, locks, full disks, flat memory."""
 
 import os
 import re

@@ -52,7 +52,7 @@ def test_lots_of_rows_that_are_left_out_are_known(root):
     assert {item.lot for item in manifest.items} == {"L1", "L2"}
     assert manifest.lots == {"L1", "L2", "L3", "L4"}
     assert [(one.path, one.lot, one.kind) for one in manifest.left_out] == [
-        (str(root / "gone.png"), "L3", "missing-file"), (str(root / "a.png"), "L4", "duplicate-image"),
+        (str(root / "gone.png"), "L3", "missing-file"), (str(root / "a.png"), "L4", "reused-image"),
         ("", "", "malformed-row")]  # fmt: skip
     assert [one.message for one in manifest.left_out] == [p.message for p in manifest.problems]
 

@@ -124,7 +124,7 @@ def test_a_cbam_block_at_strength_zero_is_the_exact_identity(dtype, compiled: bo
 
 
 def test_identity_gates_learn() -> None:
-    """What gates held open by a saturated sigmoid could not: every gradient is away from 0 once the strength moves."""
+    """Every gradient is away from 0 once the strength moves, which gates held open by a saturated sigmoid prevent."""
     block = CBAM(strength=0.0)
     x = jax.random.normal(jax.random.key(0), (2, 6, 6, 32))
     variables = block.init(jax.random.key(1), x)

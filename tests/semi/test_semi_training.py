@@ -194,7 +194,7 @@ def test_cps_and_supervised_train(data: Path, tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("tiny")
 def test_micro_batches_make_up_the_batch(data: Path, tmp_path: Path) -> None:
-    """Where no pixel is padding, the mean of two micro-batches' losses is the loss of the whole batch."""
+    """The mean of two micro-batches' losses is the loss of the whole batch, where no pixel is padding."""
     ends = []
     for parts in (1, 2):
         config = recipe("supervised", phases=(Phase(2, SIDE, 4),), views=SemiDataConfig(scale_min=1.0, scale_max=1.0))

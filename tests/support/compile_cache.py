@@ -1,4 +1,4 @@
-"""How the tests compile: every program once for all processes of a run, and the flags of child processes."""
+"""Compilation in the tests: every program once for all processes of a run, and the flags of child processes."""
 
 import atexit
 import os

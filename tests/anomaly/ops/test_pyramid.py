@@ -30,7 +30,7 @@ def levels(n, grids=NESTED, seed=0):
 
 
 def flat(layers):
-    """What the flat form sees: every layer repeated over the first one's grid, [n P d]."""
+    """The flat form's features: every layer repeated over the first one's grid, [n P d]."""
     grid = on_finest(tuple(map(jnp.asarray, layers)))
     return np.asarray(grid).reshape(len(grid), -1, grid.shape[-1])
 

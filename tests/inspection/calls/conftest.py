@@ -1,4 +1,4 @@
-"""What all tests of `jaxqc inspect` have: small models of every kind, no page, two lots of images."""
+"""Fixtures of all tests of `jaxqc inspect`: small models of every kind, no page, two lots of images."""
 
 import functools
 
