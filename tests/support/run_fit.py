@@ -10,7 +10,7 @@ if __name__ == "__main__":
     from jaxqc.anomaly.detectors import Gaussian, PatchCore, Stfpm
     from jaxqc.anomaly.detectors.stfpm import AUTHORS
     from jaxqc.anomaly.fit import fit
-    from jaxqc.anomaly.recipe import BackboneConfig, FitConfig, FitDataConfig
+    from jaxqc.anomaly.recipe import BackboneConfig, DecisionConfig, FitConfig, FitDataConfig
     from jaxqc.data.readers import open_dataset
 
     data, weights, out, method = sys.argv[1:]
@@ -24,6 +24,7 @@ if __name__ == "__main__":
         detector=detectors[method],
         backbone=BackboneConfig("resnet18", weights, (1, 2)),
         data=FitDataConfig(size=48),
+        decision=DecisionConfig(folds=1),
         batch=2,
         pasted=20,
     )
