@@ -99,7 +99,7 @@ Fit = Callable[[Dataset, list[str]], Any]
 """The state of a fit to some of the images; the list takes a line for each that cannot be used."""
 
 
-def fits_of(config: FitConfig, backbone: Backbone, part: Dataset, done: Callable[[int], None]) -> Fit:
+def fits_of(config: FitConfig, backbone: Backbone, part: Dataset, progress: bool) -> Fit:
     """The way to fits of many parts of a data set: each image goes through the backbone once, where there is room.
 
     Raises:
@@ -111,9 +111,10 @@ def fits_of(config: FitConfig, backbone: Backbone, part: Dataset, done: Callable
                          jax.ShapeDtypeStruct((1, *sides(size), 3), np.float32))  # fmt: skip
     needed = len(samples) * sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(row))
     if needed > ROOM * (free_bytes() or 0) or spread_over(config.devices).devices > 1:
-        return lambda some, bad: collected(config, backbone, some, bad, done)
+        return lambda some, bad: collected(config, backbone, some, bad)
     lines: list[str] = []
-    embedded, used = embed_all(detector, backbone, samples, size, config.batch, lines, done)
+    with Progress("embedding", len(samples), progress) as counter:
+        embedded, used = embed_all(detector, backbone, samples, size, config.batch, lines, counter.add)
     if lines and not config.data.skip_bad:
         raise UserError(f"{lines[0]}; {len(lines)} unusable of {len(part)}; --data.skip-bad leaves them out")
     number = {(s.id, s.crop): i for i, s in enumerate(samples)}
@@ -132,17 +133,17 @@ def fits_of(config: FitConfig, backbone: Backbone, part: Dataset, done: Callable
 
 
 def hold_out_in_turn(config: FitConfig, backbone: Backbone, part: Dataset, most_pasted: int, progress: bool) -> Held:
-    """Fits to all folds but one, and measures that one and what is pasted into it, until each had its turn; then to all.
+    """Measures each fold, and what is pasted into it, by a fit to the others; then fits all of them.
 
     most_pasted: defects to paste into all of them.
 
     Raises:
       UserError: fewer than two groups of images, or as `collected`.
     """
-    folds, began = folds_of(part, config.folds, config.seed), time.monotonic()
+    folds = folds_of(part, config.folds, config.seed)
     measured, pasted, jobs = Measured(), list[Answer](), tuple[tuple[Job, ...], ...]()
-    with Progress("holding out in turn", 2 * len(part), progress) as counter:
-        fit = fits_of(config, backbone, part, counter.add)
+    fit, began = fits_of(config, backbone, part, progress), time.monotonic()
+    with Progress("holding out in turn", len(part), progress) as counter:
         for number, fold in enumerate(folds):
             held, bad = {s.id for s in fold.samples}, (list[str](), list[str]())
             rest = replace(part, samples=tuple(s for s in part.samples if s.id not in held))
@@ -154,7 +155,7 @@ def hold_out_in_turn(config: FitConfig, backbone: Backbone, part: Dataset, most_
             pasted += answers(model, jobs[number], [])
             spent = time.monotonic() - began
             if not number and spent * len(folds) > 60 * config.decision.minutes and jax.process_count() == 1:
-                lines, unmeasured = map(tuple, bad)
-                return Held(measured, tuple(pasted), len(folds), state, lines, rest, fold, unmeasured)
-        lines = list[str]()
-        return Held(measured, tuple(pasted), len(folds), fit(part, lines), tuple(lines), part)
+                return Held(measured, tuple(pasted), len(folds), state, tuple(bad[0]), rest, fold, tuple(bad[1]))
+    lines = list[str]()
+    state = fit(part, lines)
+    return Held(measured, tuple(pasted), len(folds), state, tuple(lines), part)

@@ -1,7 +1,7 @@
 """Many fits of one data set beside each other: features computed once, every finished fit a row of a file.
 
-A cell is a recipe and gives what `jaxqc fit --decision.folds 1` and `jaxqc evaluate` give for it. Cells of the same backbone and images
-share their features, which lie on disk while they are needed.
+A cell is a recipe and gives what `jaxqc fit --decision.folds 1` and `jaxqc evaluate` give for it. Cells of the same
+backbone and images share their features, which lie on disk while they are needed.
 """
 
 import json
