@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxqc.anomaly.calibration import Measured, measure
@@ -142,13 +143,14 @@ def hold_out_in_turn(config: FitConfig, backbone: Backbone, part: Dataset, most_
     """
     folds = folds_of(part, config.folds, config.seed)
     measured, pasted, jobs = Measured(), list[Answer](), tuple[tuple[Job, ...], ...]()
-    fit, began = fits_of(config, backbone, part, progress), time.monotonic()
+    fit, began, model = fits_of(config, backbone, part, progress), time.monotonic(), None
     with Progress("holding out in turn", len(part), progress) as counter:
         for number, fold in enumerate(folds):
             held, bad = {s.id for s in fold.samples}, (list[str](), list[str]())
             rest = replace(part, samples=tuple(s for s in part.samples if s.id not in held))
             state = fit(rest, bad[0])
-            model = uncalibrated(config, state, backbone)
+            model = model or uncalibrated(config, state, backbone)
+            model.state = jax.tree.map(jnp.asarray, state)  # compiled once
             measured = measured.plus(measure(model, fold, bad[1], counter.add))
             if not jobs:
                 jobs = plan([f.samples for f in folds], measured.side, most_pasted if measured.side else 0, config.seed)
