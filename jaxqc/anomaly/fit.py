@@ -182,7 +182,7 @@ def _fit(
     note(f"thresholds: image {thresholds.image:.4g}, pixel {thresholds.pixel:.4g}; {thresholds.how}")
     for line in (*calibration.lines(), *without_defects(parts)):
         note(line)
-    meta |= {"fit": used, "calibrate": calibration.promise.images, "test": len(parts.test), "skipped": bad}
+    meta |= {"fit": used, "calibrate": len(parts.calibrate), "test": len(parts.test), "skipped": bad}
     meta |= {"weights": backbone.source}
     meta |= {"thresholds": asdict(thresholds), "promise": calibration.promise.to_dict()}
     model = AnomalyModel(config, state, backbone.variables, thresholds, meta)
