@@ -172,7 +172,7 @@ def found_by(thresholds: Thresholds, answered: Sequence[Answer]) -> Pasting:
     kinds: dict[tuple[str, int], list[bool]] = {}
     places = []
     for one in sorted(answered, key=lambda a: (list(KINDS).index(a.kind), a.size)):
-        called = one.score >= np.float32(thresholds.image) or one.level >= np.float32(thresholds.pixel)
+        called = bool(one.score >= np.float32(thresholds.image) or one.level >= np.float32(thresholds.pixel))
         kinds.setdefault((one.kind, one.size), []).append(called)
         place = max(one.score / thresholds.image, one.peak / thresholds.pixel)
         places.append(place if called else min(place, UNCALLED))

@@ -49,7 +49,7 @@ class DecisionConfig:
     """Share of good pieces of which the verdict may be `review` or `reject`."""
     unit: Literal["image", "group"] = "image"
     """A piece: each image, which is called alone, or each `group`, called where any of its images is (its views)."""
-    folds: int = 5
+    folds: int = 10
     """Parts of whole groups that are held out in turn, each scored by a fit to the others, before all are fitted; 1
     holds out `data.held_out` for good. So it is for a detector that is trained, and with `data.samples`."""
     minutes: float = 15.0

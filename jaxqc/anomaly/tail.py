@@ -42,7 +42,7 @@ def limit(values: Float[ArrayLike, " n"], rate: float) -> float:
     top = float(beyond.max())
     while excess(top) > 0:
         top *= 2
-    return float(start + optimize.brentq(excess, 0, top, rtol=1e-6))
+    return float(start + optimize.brentq(excess, 0, top, xtol=1e-6 * top))
 
 
 def posterior(beyond: Float[ArrayLike, " k"]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
