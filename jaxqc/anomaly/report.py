@@ -58,7 +58,7 @@ def evaluate(
     for line in remarks(data):
         note(line)
     if split == "train":
-        part = divide(data, options, model.config.seed)[0].fit
+        part = divide(data, options, model.config.seed, model.config.folds)[0].fit
         account = Coverage(len(data), {"not fitted": len(data) - len({s.image for s in part.samples})})
     elif split in ("test", "all"):
         whole = data if split == "all" else _tested(data, model)
@@ -108,7 +108,7 @@ def _fitted(data: Dataset, model: AnomalyModel) -> bool:
 def _used(data: Dataset, model: AnomalyModel) -> tuple[frozenset[Path], frozenset[Path]]:
     """The images that were fitted, by the data's ids, and those that chose the thresholds; none of other data."""
     try:
-        parts, labelled = divide(data, model.config.data, model.config.seed)
+        parts, labelled = divide(data, model.config.data, model.config.seed, model.config.folds)
     except UserError:  # too few of them to have been fitted
         return frozenset(), frozenset()
     if data_digest(parts.fit) != model.meta.get("data_digest"):

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from jaxqc.anomaly.recipe import BackboneConfig, FitConfig, FitDataConfig
+from jaxqc.anomaly.recipe import BackboneConfig, DecisionConfig, FitConfig, FitDataConfig
 from tests.support.tiny_boards import SIDE, boards, make_weights  # noqa: F401 - a fixture
 
 
@@ -18,6 +18,7 @@ def recipe(weights) -> FitConfig:
     return FitConfig(
         backbone=BackboneConfig("resnet18", str(weights), (1, 2)),
         data=FitDataConfig(size=SIDE),
+        decision=DecisionConfig(folds=1),
         batch=8,
         pasted=34,
         devices=1,

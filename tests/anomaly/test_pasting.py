@@ -35,7 +35,7 @@ def counted(tmp_path_factory) -> SimpleNamespace:
     for i in range(30):
         Image.fromarray(rng.normal(120, 4, (64, 80)).round().astype(np.uint8)).save(folder / f"{i}.png")
     good = tuple(Sample(str(i), folder / f"{i}.png", group=f"part {i // 3}", normal=True) for i in range(30))
-    model = Brightness(DecisionConfig(opening=0, false_alarm=0.1))
+    model = Brightness(DecisionConfig(opening=0, false_alarm=0.1, unit="group"))
     data = Dataset("noise", (), good)
     calibration = calibrate(model, data, None, [], progress=False)
     return SimpleNamespace(calibration=calibration, model=model, data=data, folder=folder,

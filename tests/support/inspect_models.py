@@ -115,7 +115,7 @@ def write_detector(folder: Path, kind: str, boards: Path) -> Path:
         detector=DETECTORS[kind],
         backbone=BackboneConfig("resnet18", "none", (1, 2)),
         data=FitDataConfig(size=SIDE),
-        decision=DecisionConfig(opening=1),
+        decision=DecisionConfig(opening=1, folds=1),
         batch=BATCH,
         pasted=0,
         devices=1,

@@ -11,7 +11,7 @@ def recipe(method: str, weights: str) -> Any:
     """The fit's configuration. Its imports follow on the joining of processes, which must come first."""
     from jaxqc.anomaly.detectors import Gaussian, PatchCore, Stfpm
     from jaxqc.anomaly.detectors.stfpm import AUTHORS
-    from jaxqc.anomaly.recipe import BackboneConfig, FitConfig, FitDataConfig
+    from jaxqc.anomaly.recipe import BackboneConfig, DecisionConfig, FitConfig, FitDataConfig
 
     short = replace(AUTHORS, epochs=12.0, batch=4, checkpoint_every_epochs=1.0, evaluate_every_epochs=2.0)
     detectors = {
@@ -23,6 +23,7 @@ def recipe(method: str, weights: str) -> Any:
         detector=detectors[method],
         backbone=BackboneConfig("resnet18", weights, (1, 2)),
         data=FitDataConfig(size=48),
+        decision=DecisionConfig(folds=1),
         batch=2,
         pasted=20,
     )

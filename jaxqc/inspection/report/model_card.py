@@ -134,7 +134,7 @@ def _made(details: Mapping[str, Any]) -> tuple[str, str]:
         number = f"{plural(counts[0], 'image')} of "
     else:
         number = f"{value_text(images)} images of " if isinstance(images, Mapping) and images else ""
-    kept = {name: details[name] for name in HELD if isinstance(details.get(name), int)}
+    kept = {name: n for name in HELD if isinstance(n := details.get(name), int) and n}
     held = [f"{many(n)} more were {HELD[name]}" for name, n in kept.items()]
     return term, f"{number}{data}{when}." + "".join(f" {text}." for text in held)
 
