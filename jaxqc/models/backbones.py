@@ -2,15 +2,16 @@
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import flax.linen as nn
 import numpy as np
 
 from jaxqc.errors import UserError, suggest
-from jaxqc.models import efficientnet, resnet
+from jaxqc.models import densenet, efficientnet, efficientnet_names, hrnet, resnet, vgg
+from jaxqc.models.conversion import Names, convert_named, export_named
 from jaxqc.models.pretrained import LoadReport, convert_state, export_state
-from jaxqc.models.pretrained_efficientnet import convert_lite, export_lite
 from jaxqc.nn.fold import EPSILON
 from jaxqc.types import Variables
 
@@ -30,9 +31,34 @@ class Family:
     epsilon: float = EPSILON
 
 
+def _named(
+    names: Collection[str],
+    build: Callable[..., nn.Module],
+    styles: Callable[[str], Sequence[Names]],
+    epsilon: float = EPSILON,
+) -> Family:
+    """A family whose arrays have a name each. styles: a model's ways to call them."""
+    convert = partial(convert_named, build=build, styles=styles)
+    return Family(names, build, convert, partial(export_named, styles=styles), epsilon)
+
+
+def _efficientnets(epsilon: float) -> Family:
+    """Those whose batch norms have this epsilon."""
+    names = [name for name, sizes in efficientnet.EFFICIENTNETS.items() if sizes.epsilon == epsilon]
+    return _named(names, efficientnet.build_efficientnet, efficientnet_names.styles, epsilon)
+
+
 FAMILIES: tuple[Family, ...] = (
     Family(resnet.BACKBONES, resnet.build_backbone, convert_state, lambda variables, name: export_state(variables)),
-    Family(efficientnet.LITES, efficientnet.build_lite, convert_lite, export_lite, efficientnet.EPSILON),
+    _efficientnets(1e-3),
+    _efficientnets(EPSILON),
+    _named(vgg.PLAINS, vgg.build_plain, lambda model: (vgg.torchvision_name,)),
+    _named(
+        densenet.DENSENETS,
+        densenet.build_densenet,
+        lambda model: (densenet.torchvision_name, partial(densenet.torchvision_name, old=True)),
+    ),
+    _named(hrnet.HRNETS, hrnet.build_hrnet, lambda model: (hrnet.timm_name,)),
 )
 
 
@@ -73,6 +99,6 @@ def build(
 
     Examples:
       >>> build("efficientnet_lite0", (1,)).__class__.__name__
-      'EfficientNetLite'
+      'EfficientNet'
     """
     return family(name).build(name, layers, dtype=dtype, folded=folded, axis_name=axis_name)
