@@ -4,17 +4,15 @@ Batch norm stands before a convolution here. Where it follows another one it fol
 of many layers it stays, as a scale and a bias. Sizes and names are torchvision's.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxqc.errors import UserError, suggest
 from jaxqc.models.arrays import FIELDS, Path
-from jaxqc.models.resnet import checked_dtype, checked_layers
 from jaxqc.nn.conv import Conv, ConvBN, Norm, NormAct, Pointwise, PointwiseBN
 from jaxqc.nn.pool import max3x3_halved
 from jaxqc.types import ArrayLike
@@ -74,7 +72,7 @@ class DenseNet(nn.Module):
     layers: any of 1..4. Nothing beyond the deepest is computed, nor has it parameters.
 
     Examples:
-      >>> network, image = build_densenet("densenet201", (1, 2)), jnp.zeros((1, 64, 48, 3))
+      >>> network, image = DenseNet(DENSENETS["densenet201"], (1, 2)), jnp.zeros((1, 64, 48, 3))
       >>> variables = jax.eval_shape(network.init, jax.random.key(0), image)
       >>> {name: value.shape for name, value in jax.eval_shape(network.apply, variables, image).items()}
       {'layer1': (1, 16, 12, 256), 'layer2': (1, 8, 6, 512)}
@@ -98,29 +96,6 @@ class DenseNet(nn.Module):
         return out
 
 
-def build_densenet(
-    name: str,
-    layers: Sequence[int] = (1, 2, 3),
-    dtype: str = "float32",
-    folded: bool = False,
-    axis_name: str | None = None,
-) -> DenseNet:
-    """A network by name (`DENSENETS`).
-
-    Args:
-      layers: which of 1..4 come out. dtype: compute dtype; parameters stay float32.
-      folded: build for `jaxqc.nn.fold.fold_batch_norm` variables (inference only).
-      axis_name: mapped axis for synchronised batch norm.
-
-    Raises:
-      UserError: unknown name or dtype, layers that are none or not in 1..4.
-    """
-    if name not in DENSENETS:
-        raise UserError(f"backbone: {name!r} is not one{suggest(name, DENSENETS)}")
-    norm = Norm(folded, axis_name, jnp.dtype(checked_dtype(dtype)))
-    return DenseNet(DENSENETS[name], checked_layers(layers), norm)
-
-
 def torchvision_name(path: Path, old: bool = False) -> str:
     """The array of a variable in a file of torchvision's or timm's. old: with the dot of `norm.1` that published files
     have.
@@ -137,3 +112,7 @@ def torchvision_name(path: Path, old: bool = False) -> str:
     if old and len(modules) > 1 and modules[-1][-1].isdigit():
         modules[-1] = f"{modules[-1][:-1]}.{modules[-1][-1]}"
     return ".".join(["features", *(module.replace("_", ".") for module in modules), FIELDS[field]])
+
+
+STYLES = (torchvision_name, partial(torchvision_name, old=True))
+"""The ways to call the arrays."""

@@ -5,7 +5,6 @@ Lite the stem, the first and the last stage keep their depth at every size. torc
 """
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import flax.linen as nn
@@ -14,8 +13,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-from jaxqc.errors import UserError, suggest
-from jaxqc.models.resnet import IMAGENET_MEAN, IMAGENET_STD, checked_dtype, checked_layers
+from jaxqc.models.resnet import IMAGENET_MEAN, IMAGENET_STD
 from jaxqc.nn.conv import Activation, DepthwiseBN, Norm, Pointwise, PointwiseBN, kernel_init, normalize
 from jaxqc.nn.depthwise import Padding
 from jaxqc.types import ArrayLike
@@ -187,7 +185,7 @@ class EfficientNet(nn.Module):
     publishers is restored inside.
 
     Examples:
-      >>> network, image = build_efficientnet("efficientnet_lite0", (1, 2)), jnp.zeros((1, 64, 48, 3))
+      >>> network, image = EfficientNet(EFFICIENTNETS["efficientnet_lite0"], (1, 2)), jnp.zeros((1, 64, 48, 3))
       >>> variables = jax.eval_shape(network.init, jax.random.key(0), image)
       >>> {name: value.shape for name, value in jax.eval_shape(network.apply, variables, image).items()}
       {'layer1': (1, 16, 12, 24), 'layer2': (1, 8, 6, 40)}
@@ -214,27 +212,3 @@ class EfficientNet(nn.Module):
             if number in ends:
                 out[f"layer{ends[number]}"] = x
         return out
-
-
-def build_efficientnet(
-    name: str,
-    layers: Sequence[int] = (1, 2, 3),
-    dtype: str = "float32",
-    folded: bool = False,
-    axis_name: str | None = None,
-) -> EfficientNet:
-    """A network by name (`EFFICIENTNETS`).
-
-    Args:
-      layers: which of 1..4 come out. dtype: compute dtype; parameters stay float32.
-      folded: build for `jaxqc.nn.fold.fold_batch_norm` variables (inference only).
-      axis_name: mapped axis for synchronised batch norm.
-
-    Raises:
-      UserError: unknown name or dtype, layers that are none or not in 1..4.
-    """
-    if name not in EFFICIENTNETS:
-        raise UserError(f"backbone: {name!r} is not one{suggest(name, EFFICIENTNETS)}")
-    spec = EFFICIENTNETS[name]
-    norm = Norm(folded, axis_name, jnp.dtype(checked_dtype(dtype)), epsilon=spec.epsilon)
-    return EfficientNet(spec, checked_layers(layers), norm)

@@ -4,18 +4,15 @@ Sizes and names are timm's `hrnet_w32` and the authors' classification code: coa
 interpolated, to reach a finer branch.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxqc.errors import UserError, suggest
 from jaxqc.models.arrays import FIELDS, Path
 from jaxqc.models.pretrained import torch_name
-from jaxqc.models.resnet import Block, checked_dtype, checked_layers
+from jaxqc.models.resnet import Block
 from jaxqc.nn.conv import ConvBN, Norm, PointwiseBN
 from jaxqc.types import ArrayLike
 
@@ -48,7 +45,8 @@ class HRNet(nn.Module):
     asked for are given up, and have no parameters.
 
     Examples:
-      >>> network, image = build_hrnet("hrnet_w32", (1, 3)), jnp.zeros((1, 64, 64, 3))
+      >>> import jax.numpy as jnp
+      >>> network, image = HRNet(HRNETS["hrnet_w32"], (1, 3)), jnp.zeros((1, 64, 64, 3))
       >>> variables = jax.eval_shape(network.init, jax.random.key(0), image)
       >>> {name: value.shape for name, value in jax.eval_shape(network.apply, variables, image).items()}
       {'layer1': (1, 16, 16, 32), 'layer3': (1, 4, 4, 128)}
@@ -112,29 +110,6 @@ class HRNet(nn.Module):
             features, act = (shape[-1], None) if last else (x.shape[-1], nn.relu)
             x = ConvBN(features, 2, self.norm, act=act, name=f"{name}_{step}")(x, train)
         return x
-
-
-def build_hrnet(
-    name: str,
-    layers: Sequence[int] = (1, 2, 3),
-    dtype: str = "float32",
-    folded: bool = False,
-    axis_name: str | None = None,
-) -> HRNet:
-    """A network by name (`HRNETS`).
-
-    Args:
-      layers: which of 1..4 come out. dtype: compute dtype; parameters stay float32.
-      folded: build for `jaxqc.nn.fold.fold_batch_norm` variables (inference only).
-      axis_name: mapped axis for synchronised batch norm.
-
-    Raises:
-      UserError: unknown name or dtype, layers that are none or not in 1..4.
-    """
-    if name not in HRNETS:
-        raise UserError(f"backbone: {name!r} is not one{suggest(name, HRNETS)}")
-    norm = Norm(folded, axis_name, jnp.dtype(checked_dtype(dtype)))
-    return HRNet(HRNETS[name], checked_layers(layers), norm)
 
 
 def timm_name(path: Path) -> str:

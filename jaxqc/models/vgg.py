@@ -3,16 +3,13 @@
 Sizes and names are torchvision's. Unlike other backbones' layers, whose sides round up, these round down.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxqc.errors import UserError, suggest
 from jaxqc.models.arrays import Path
-from jaxqc.models.resnet import checked_dtype, checked_layers
 from jaxqc.nn.conv import Conv, Norm
 from jaxqc.types import ArrayLike
 
@@ -72,7 +69,7 @@ class PlainNetwork(nn.Module):
 
     Examples:
       >>> import jax
-      >>> network, image = build_plain("vgg16", (1, 4)), jnp.zeros((1, 64, 48, 3))
+      >>> network, image = PlainNetwork(PLAINS["vgg16"], (1, 4)), jnp.zeros((1, 64, 48, 3))
       >>> variables = jax.eval_shape(network.init, jax.random.key(0), image)
       >>> {name: value.shape for name, value in jax.eval_shape(network.apply, variables, image).items()}
       {'layer1': (1, 16, 12, 128), 'layer4': (1, 2, 1, 512)}
@@ -100,28 +97,6 @@ class PlainNetwork(nn.Module):
             if i + 1 in ends:
                 out[f"layer{ends[i + 1]}"] = x
         return out
-
-
-def build_plain(
-    name: str,
-    layers: Sequence[int] = (1, 2, 3),
-    dtype: str = "float32",
-    folded: bool = False,
-    axis_name: str | None = None,
-) -> PlainNetwork:
-    """A network by name (`PLAINS`).
-
-    Args:
-      layers: which of 1..4 come out. dtype: compute dtype; parameters stay float32.
-      folded, axis_name: of other families' batch norm; there is none to fold or to synchronise.
-
-    Raises:
-      UserError: unknown name or dtype, layers that are none or not in 1..4.
-    """
-    if name not in PLAINS:
-        raise UserError(f"backbone: {name!r} is not one{suggest(name, PLAINS)}")
-    norm = Norm(folded, axis_name, jnp.dtype(checked_dtype(dtype)))
-    return PlainNetwork(PLAINS[name], checked_layers(layers), norm)
 
 
 def torchvision_name(path: Path) -> str:

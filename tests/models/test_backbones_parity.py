@@ -1,4 +1,4 @@
-"""Each layer of every further backbone beside torchvision's or timm's own network, with drawn weights, whole and folded.
+"""Each layer of the further backbones beside torchvision's or timm's own network, with drawn weights, whole and folded.
 
 torchvision and timm are in no extra, for they bring gigabytes. Without them the layers' means and mean magnitudes are
 compared alone (`GOLD`); `pip install timm`, which brings both, adds every value.
