@@ -72,7 +72,7 @@ def test_flags_narrow_the_choice_and_unknown_ones_are_refused(folder):
 def test_the_small_network_stands_in_aloud_where_no_other_is_installed(folder, monkeypatch):
     look = look_at(samples(folder))
     assert stand_in(candidates(look, ["--backbone.name", "filters"])) == ()
-    for name in INSTALLED:
+    for name in list(INSTALLED):
         monkeypatch.delitem(INSTALLED, name)
     found = candidates(look)
     assert SMALL in [recipe.backbone for recipe in found]

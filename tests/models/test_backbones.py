@@ -9,10 +9,12 @@ from jaxqc.errors import UserError
 from jaxqc.models.backbones import backbone_names, build, family
 from jaxqc.nn.conv import Norm, NormAct
 from jaxqc.nn.fold import fold_batch_norm
-from jaxqc.weights.known import INSTALLED, KNOWN
+from jaxqc.weights.known import KNOWN
 from jaxqc.weights.load import load_weights, save_weights
 from tests.support.drawn_backbones import drawn, shapes
 
+SIZED = ("efficientnet_b0", "efficientnet_b4", "efficientnet_b5")
+NAMES = ("vgg16", "alexnet", "densenet201", "hrnet_w32", "wide_resnet101_2", *SIZED, *(f"tf_{name}" for name in SIZED))
 # Parameters by torchvision 0.24.1 and timm 1.0.31, summed over the modules that the layers need; channels of these.
 SIZES = {
     ("vgg16", (1, 2, 3, 4)): (14_714_688, (128, 256, 512, 512)),
@@ -34,13 +36,10 @@ def test_sizes_channels_and_strides_are_the_published_ones(name: str, layers: tu
         assert [out[f"layer{layer}"].shape[1] for layer in layers] == [64 // 2 ** (layer + 1) for layer in layers]
 
 
-def test_every_backbone_without_gates_has_a_known_file() -> None:
-    lacking = {name for name in backbone_names() if name not in KNOWN and name not in INSTALLED}
-    assert {name for name in lacking if not name.endswith("_cbam")} == set()
-
-
-@pytest.mark.parametrize("name", backbone_names())
-def test_unknown_layers_and_types_are_refused(name: str) -> None:
+@pytest.mark.parametrize("name", NAMES)
+def test_each_has_a_known_file_and_refuses_unknown_layers_and_types(name: str) -> None:
+    assert name in backbone_names()
+    assert KNOWN[name].model == name
     with pytest.raises(UserError, match="layers: 0,5; choose one or more of 1,2,3,4"):
         build(name, (0, 5))
     with pytest.raises(UserError, match="dtype 'float16' is neither"):
@@ -68,7 +67,7 @@ def test_densenets_published_files_have_a_dot_in_their_norms() -> None:
     old = drawn("densenet201", (1,), style=1)
     assert "features.denseblock1.denselayer6.norm.2.running_var" in old
     assert "features.norm0.weight" in old
-    variables, report = family("densenet201").convert(old, "densenet201")
+    variables, report = family("densenet201").convert(old, "densenet201", (1,))
     assert (report.layers, report.used) == ((1,), len(old))
     new = family("densenet201").export(variables, "densenet201")
     np.testing.assert_array_equal(
