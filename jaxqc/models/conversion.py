@@ -4,6 +4,7 @@ A family gives its `build`, and for each way to call the arrays a function from 
 """
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any
 
 import flax.linen as nn
@@ -126,7 +127,8 @@ def _needed(
     return LAYERS, called
 
 
-def _shapes(build: Callable[..., nn.Module], model: str, layers: Sequence[int]) -> dict[Path, tuple[int, ...]]:
+@lru_cache(maxsize=16)  # hundreds of layers take seconds to trace
+def _shapes(build: Callable[..., nn.Module], model: str, layers: tuple[int, ...]) -> dict[Path, tuple[int, ...]]:
     """Every variable of the network with these layers."""
     network = build(model, layers)
     shapes = jax.eval_shape(lambda: network.init(jax.random.key(0), jnp.zeros((1, 64, 64, 3))))

@@ -26,7 +26,9 @@ SIZES = {
 }
 
 
-@pytest.mark.parametrize(("name", "layers"), SIZES)
+@pytest.mark.parametrize(
+    ("name", "layers"), [pytest.param(*k, marks=pytest.mark.slow) if "efficientnet" in k[0] else k for k in SIZES]
+)
 def test_sizes_channels_and_strides_are_the_published_ones(name: str, layers: tuple[int, ...]) -> None:
     out, variables = shapes(name, layers, 64 if name != "alexnet" else 63)
     parameters, channels = SIZES[name, layers]
