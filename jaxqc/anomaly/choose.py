@@ -16,7 +16,7 @@ import jax
 import numpy as np
 
 from jaxqc.anomaly.calibration import calibrate
-from jaxqc.anomaly.candidates import candidates, look_at
+from jaxqc.anomaly.candidates import candidates, look_at, stand_in
 from jaxqc.anomaly.collecting import collect_state, spread_over
 from jaxqc.anomaly.detectors import DETECTORS
 from jaxqc.anomaly.detectors.base import Collecting, is_trained
@@ -138,7 +138,7 @@ def choose(
     look = look_at((*parts.fit.samples, *parts.calibrate.samples), options.skip_bad)
     tried = [Trial(config) for config in candidates(look, flags)]
     part = divide(dataset, tried[0].config.data, tried[0].config.seed)[0].fit
-    for line in look.lines():
+    for line in (*look.lines(), *stand_in([trial.config for trial in tried])):
         note(line)
     if len(tried) == 1 or len(part) < LEAST_IMAGES:
         why = "nothing is left to choose" if len(tried) == 1 else f"{len(part)} images are too few to choose by"

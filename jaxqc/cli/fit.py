@@ -11,7 +11,7 @@ EXAMPLES = """\
   jaxqc fit --data GOOD --out RUN   # good images alone: chooses a recipe
   jaxqc fit --config RUN/config.json --data MORE --out RUN2
   jaxqc fit --config gaussian_magnetic_tile --data DIR --out runs/tiles
-  jaxqc fit --config gaussian_wood --data DIR --backbone.weights resnet50.npz --detector.channels 100
+  jaxqc fit --config gaussian_wood_paper --data DIR --backbone.weights resnet50.npz --detector.channels 100
   jaxqc fit --config gaussian_wood --data DIR --method patchcore --detector.coreset 0.01
 Any field of the recipe is a flag:
 """

@@ -14,6 +14,8 @@ from jaxqc.types import Variables
 Path = tuple[str, ...]
 """A variable's place: ("params", "layer1_0", "conv1", "kernel")."""
 Arrays = Mapping[str, np.ndarray]
+FIELDS = {"kernel": "weight", "scale": "weight", "bias": "bias", "mean": "running_mean", "var": "running_var"}
+"""A variable's last step, and the last step of its name in PyTorch."""
 
 
 def flatten(variables: Variables) -> dict[Path, np.ndarray]:

@@ -11,6 +11,7 @@ import numpy as np
 
 from jaxqc.errors import UserError
 from jaxqc.models.arrays import (
+    FIELDS,
     Arrays,
     Path,
     counted_out,
@@ -25,7 +26,6 @@ from jaxqc.models.prefix import Shape, find_encoder
 from jaxqc.models.resnet import LAYERS, backbone_spec, build_backbone, checked_layers
 from jaxqc.types import Variables
 
-_FIELDS = {"kernel": "weight", "scale": "weight", "bias": "bias", "mean": "running_mean", "var": "running_var"}
 _CBAM = {"squeeze": "ChannelGate.mlp.1", "excite": "ChannelGate.mlp.3", "spatial": "SpatialGate.spatial.conv"}
 _NEUTRAL = {"scale": 1.0, "mean": 0.0, "var": np.float32(1) - np.float32(1e-5)}
 """A batch norm that only adds its bias: var + eps is exactly 1 in float32."""
@@ -94,7 +94,7 @@ def torch_name(path: Path) -> str:
         name = f"downsample.{int(bn)}"
     else:
         name = unit.replace("conv", "bn") if bn else unit
-    return ".".join([*(b.replace("_", ".") for b in block), name, _FIELDS[last]])
+    return ".".join([*(b.replace("_", ".") for b in block), name, FIELDS[last]])
 
 
 def to_torch(path: Path, value: np.ndarray) -> np.ndarray:

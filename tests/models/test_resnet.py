@@ -17,7 +17,7 @@ from tests.support.compile_cache import optimised
 # torchvision's documented counts with 1,000 classes.
 PLAIN = {
     "resnet18": 11_689_512, "resnet34": 21_797_672, "resnet50": 25_557_032, "resnet101": 44_549_160,
-    "resnet152": 60_192_808, "wide_resnet50_2": 68_883_240,
+    "resnet152": 60_192_808, "wide_resnet50_2": 68_883_240, "wide_resnet101_2": 126_886_696,
 }  # fmt: skip
 # The authors publish 11.78 M, 21.96 M, 28.09 M and 49.33 M (arXiv 1807.06521, table 4); two strengths a block are ours.
 CBAM_MILLIONS = {"resnet18_cbam": 11.78, "resnet34_cbam": 21.96, "resnet50_cbam": 28.09, "resnet101_cbam": 49.33}
