@@ -11,8 +11,7 @@ if TYPE_CHECKING:
 
 
 def doubts(name: str, items: "Sequence[Item]", times: Iterable[str] = ()) -> list[Problem]:
-    """What of a delivery may be meant otherwise. name: the delivery's. times: as its table has them, where they are
-    read.
+    """Warnings on a delivery. name: its own. times: as its table has them, those that are read.
 
     Examples:
       >>> [problem.kind for problem in doubts("lots.csv", [], ["2026-11-21T08:30", "2026-11-21T08:30+01:00"])]

@@ -15,7 +15,7 @@ from jaxqc.inspection.manifest import Item, read_manifest
 
 HEADER = "image,lot,supplier,product,line,machine,time,shift"
 LINES = (
-    "a.png,L1,North,coil,1,M7,2026-11-21T08:30,early",
+    "a.png,L1,North,coil,1,M7,2026-11-21T08:30Z,early",
     "sub/b.png,L1,North,coil,1,M7,2026-11-21T09:30:00+01:00,early",
     "c.png,L2,South,coil,2,M8,,late",
 )
@@ -181,7 +181,7 @@ def test_a_spreadsheet_s_ways_of_writing(root):
 
 @pytest.mark.parametrize("time", ["21.11.2026", "yesterday", "2026-13-01", "2026-11-21 25:00"])
 def test_a_bad_time_keeps_its_image(root, time):
-    manifest = read_manifest(write(root, [LINES[0].replace("2026-11-21T08:30", time)]))
+    manifest = read_manifest(write(root, [LINES[0].replace("2026-11-21T08:30Z", time)]))
     assert [i.time for i in manifest.items] == [None]
     (problem,) = manifest.problems
     assert (problem.kind, problem.severity) == ("bad-time", "warning")
