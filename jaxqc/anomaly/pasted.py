@@ -4,6 +4,7 @@ Defects (`jaxqc.data.synthetic.pasted`) are pasted into good images that were he
 Real defects may be found less often: the shares say what cannot be hoped for, not what is reached.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -130,7 +131,7 @@ def plan(parts: Sequence[Sequence[Sample]], side: int, most: int, seed: int) -> 
     jobs: tuple[list[Job], ...] = tuple([] for _ in parts)
     for number in range(most // len(kinds) * len(kinds)):
         kind, size = kinds[number % len(kinds)]
-        at = (number + number // len(kinds)) % len(parts)  # so that each kind and size goes through all the parts
+        at = (number + number // math.lcm(len(kinds), len(parts))) % len(parts)  # each kind goes through all the parts
         samples, order, turn = parts[at], orders[at], len(jobs[at])
         sample, other = (samples[order[(turn + i) % len(samples)]] for i in (0, 1))
         jobs[at].append(Job(sample, other, kind, size, (seed, number)))

@@ -8,23 +8,26 @@ import jax
 import numpy as np
 import pytest
 
-import jaxqc
 from jaxqc.anomaly.calibration import measure
 from jaxqc.anomaly.crossfit import collected, hold_out_in_turn, uncalibrated
 from jaxqc.anomaly.detectors import Gaussian
 from jaxqc.anomaly.features import load_backbone
 from jaxqc.anomaly.fit import divide, fit
 from jaxqc.anomaly.pasted import plan
+from jaxqc.anomaly.recipe import load_recipe
+from jaxqc.anomaly.report import _used as used
 from jaxqc.data.grouped import folds_of, group_of
-from jaxqc.data.open import open_dataset
-from jaxqc.data.synthetic.pasted import KINDS
+from jaxqc.data.readers import open_dataset
+from jaxqc.data.synthetic.pasted import KINDS, sizes
 from jaxqc.error_rates import kept
 
 
 @pytest.fixture(scope="module")
 def turned(recipe, boards, tmp_path_factory):
     """A fit of two folds in a folder, its lines, and its normal images in groups of two."""
-    config = replace(recipe, detector=Gaussian(channels=20), decision=replace(recipe.decision, folds=2), pasted=20)
+    config = replace(
+        recipe, detector=Gaussian(channels=8, around=1), decision=replace(recipe.decision, folds=2), pasted=20
+    )
     data = open_dataset(boards)
     data = replace(data, samples=tuple(replace(s, group=f"pair {i // 2}") if s.split == "train" else s
                                        for i, s in enumerate(data.samples)))  # fmt: skip
@@ -40,7 +43,7 @@ def test_a_fold_is_measured_by_a_fit_to_the_others_as_without_kept_embeddings(tu
     held = hold_out_in_turn(config, backbone, turned.part, 20, progress=False)
     first, second = folds_of(turned.part, 2, config.seed)
     assert held.measured.groups == tuple(group_of(s) for s in (*first.samples, *second.samples))
-    assert len(held.pasted) == 20
+    assert len(held.pasted) == 16
     state = collected(config, backbone, second, [])
     again = measure(uncalibrated(config, state, backbone), first, [])
     n = len(first)
@@ -61,8 +64,7 @@ def test_a_fit_says_that_all_images_were_fitted_and_each_held_out(turned):
     assert any("by 17 good images of 9 groups, held out in turn (2 folds)" in line for line in turned.lines)
     (rates,) = kept(turned.done.folder)
     assert (rates.false, rates.good) == (meta["promise"]["called"] + 1, n)
-    result = jaxqc.evaluate(turned.done.folder, turned.data, split="train", progress=False)
-    assert result.counts["good"] == n
+    assert len(used(turned.data, turned.done.model)[0]) == n
 
 
 def test_folds_that_take_too_long_leave_the_first_held_out_for_good(turned, tmp_path):
@@ -70,7 +72,7 @@ def test_folds_that_take_too_long_leave_the_first_held_out_for_good(turned, tmp_
     lines: list[str] = []
     done = fit(config, turned.data, tmp_path / "fit", progress=False, note=lines.append)
     assert any("3 folds would take more than 1e-06 minutes" in line for line in lines)
-    stored = jaxqc.load(tmp_path / "fit").config
+    stored = load_recipe(tmp_path / "fit" / "config.json")
     assert (stored.decision.folds, stored.data.held_out) == (1, 1 / 3)
     parts, _ = divide(turned.data, stored.data, stored.seed, stored.folds)
     assert (len(parts.fit), len(parts.calibrate)) == (done.model.meta["fit"], done.model.meta["calibrate"])
@@ -79,9 +81,10 @@ def test_folds_that_take_too_long_leave_the_first_held_out_for_good(turned, tmp_
 
 def test_every_kind_and_size_goes_through_all_folds(turned):
     parts = [fold.samples for fold in folds_of(turned.part, 5)]
-    jobs = plan(parts, 64, 240, seed=0)
-    assert Counter(len(j) for j in jobs) == {48: 5}
+    jobs, count = plan(parts, 640, 240, seed=0), sum(len(sizes(kind, 640)) for kind in KINDS)
+    assert max(map(len, jobs)) - min(map(len, jobs)) <= 1
+    assert set(Counter((job.kind, job.size) for own in jobs for job in own).values()) == {240 // count}
     for own, samples in zip(jobs, parts, strict=True):
         assert {job.sample for job in own} | {job.other for job in own} == set(samples)
         assert {job.kind for job in own} == set(KINDS)
-    assert len({(job.kind, job.size, at) for at, own in enumerate(jobs) for job in own}) == 20 * 5
+    assert len({(job.kind, job.size, at) for at, own in enumerate(jobs) for job in own}) == 5 * count
