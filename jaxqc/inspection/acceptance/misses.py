@@ -250,7 +250,8 @@ def _nodes(
         for count, total in ((rates.found, rates.defective), (rates.false, rates.good))
     ]
     tpr, fpr = (grid.ravel() for grid in np.meshgrid(*counted, indexing="ij"))
-    return *_of_piece(tpr, fpr, views, rates.views), np.outer(w, w).ravel()
+    tpr, fpr = _of_piece(tpr, fpr, views, rates.views)
+    return np.asarray(tpr), np.asarray(fpr), np.outer(w, w).ravel()
 
 
 def by_chance(rates: ErrorRates) -> float:
