@@ -74,7 +74,7 @@ def seen_alike(text: str) -> str:
 
 
 def told_apart(text: str) -> str:
-    """A name as it is spelt: spaces but the plain one, marks without width and accents of their own are escapes.
+    r"""A name as it is spelt: spaces but the plain one, marks without width and accents of their own are escapes.
 
     Examples:
       >>> told_apart("批\u30001"), told_apart("批 1"), told_apart("a\u0308")
