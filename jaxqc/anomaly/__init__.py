@@ -2,7 +2,7 @@
 
 >>> from jaxqc import anomaly
 >>> sorted(anomaly.DETECTORS)
-['gaussian', 'patchcore', 'spade', 'stfpm']
+['combined', 'gaussian', 'patchcore', 'spade', 'stfpm']
 >>> anomaly.FitConfig(anomaly.PatchCore(coreset=0.01)).name
 'patchcore'
 """
