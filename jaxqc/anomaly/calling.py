@@ -19,7 +19,7 @@ from jaxqc.data.resizing import resize_map
 from jaxqc.metrics.regions import OPENING, SMALLEST, cleaned, opened_levels, without_specks
 
 CELL, SQUARE, HIGHEST = 4, 16, 24
-"""Of the place that is shown: pixels of a cell's side, cells of a square's side, and cells that count."""
+"""Sizes of the place that is shown: pixels of a cell's side, cells of a square's side, and cells that count."""
 
 
 @runtime_checkable

@@ -148,7 +148,7 @@ def embed_all(
     bad: list[str],
     done: Callable[[int], None] = lambda n: None,
 ) -> tuple[Any, Int[np.ndarray, " used"]]:
-    """What a detector works with of every image, on the host [n ...], and the numbers of the images that can be used.
+    """A detector's inputs of every image, on the host [n ...], and the numbers of the images that can be used.
 
     bad: takes a line for each other one, in their order. done: told of images as they pass.
 

@@ -35,7 +35,7 @@ ROOM = 0.3
 
 @dataclass(frozen=True)
 class Held:
-    """What the folds gave: good images and pasted defects, measured by fits that had not seen them; and the last fit.
+    """The folds' yield: good images and pasted defects, measured by fits that had not seen them; and the last fit.
 
     state: of the fit to `fit`, of which `bad` names what could not be used. calibrate: images that are held out for
     good, where the first fit is to stay the only one. unmeasured: lines on those of them that could not be used.

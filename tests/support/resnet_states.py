@@ -21,5 +21,5 @@ def state(name: str, layers: tuple[int, ...] = (1, 2, 3, 4), classes: int = 0, s
 
 @pytest.fixture(scope="session")
 def whole() -> dict[str, np.ndarray]:
-    """Of ResNet-18 with a head of seven classes. Read only."""
+    """The state of a ResNet-18 with a head of seven classes. Read only."""
     return state("resnet18", classes=7)
