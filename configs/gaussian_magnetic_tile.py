@@ -6,8 +6,8 @@ over the five kinds of defect of 0.901 ± 0.004 (five seeds, 535 images fitted).
     jaxqc evaluate --checkpoint runs/tiles --data DIR
 
 Any file with the first three layers serves: --backbone.weights FILE. Channels, eps and top were chosen by defects
-pasted on held-out normal images (docs/results/normals_only.md). A tenth of the groups are eight tiles, which promise a
-false-alarm rate of 11 %.
+pasted on held-out normal images (docs/results/normals_only.md). The thresholds rest on all
+normal images, each held out in turn with its tile (docs/guide/threshold.md).
 """
 
 from jaxqc.anomaly.detectors import Gaussian

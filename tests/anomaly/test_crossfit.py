@@ -13,6 +13,7 @@ from jaxqc.anomaly.crossfit import collected, hold_out_in_turn, uncalibrated
 from jaxqc.anomaly.detectors import Gaussian
 from jaxqc.anomaly.features import load_backbone
 from jaxqc.anomaly.fit import divide, fit
+from jaxqc.anomaly.model import load
 from jaxqc.anomaly.pasted import plan
 from jaxqc.anomaly.recipe import load_recipe
 from jaxqc.anomaly.report import _used as used
@@ -64,7 +65,7 @@ def test_a_fit_says_that_all_images_were_fitted_and_each_held_out(turned):
     assert any("by 17 good images of 9 groups, held out in turn (2 folds)" in line for line in turned.lines)
     (rates,) = kept(turned.done.folder)
     assert (rates.false, rates.good) == (meta["promise"]["called"] + 1, n)
-    assert len(used(turned.data, turned.done.model)[0]) == n
+    assert len(used(turned.data, load(turned.done.folder))[0]) == n
 
 
 def test_folds_that_take_too_long_leave_the_first_held_out_for_good(turned, tmp_path):

@@ -105,5 +105,6 @@ def test_the_other_half_is_called_at_the_asked_rate_within_a_point(tiles, rate, 
             print(f"\n{name}: good {100 * mean[0]:.2f} % (deviation {100 * spread[0]:.2f}),"
                   f" defective {100 * mean[1]:.1f} % ({100 * spread[1]:.1f})")  # fmt: skip
     assert abs(np.mean(rows["held out in turn"], 0)[0] - rate) < 0.01
-    deviations = [np.std(values, 0)[0] for values in rows.values()]
-    assert deviations[0] < deviations[1]
+    # What is found hangs less on the luck of a division.
+    spreads = [np.std(values, 0)[1] for values in rows.values()]
+    assert spreads[0] < spreads[1]
