@@ -63,7 +63,7 @@ def test_a_bent_line_in_noise_stands_farther_out_by_its_paths():
     image = jnp.asarray(100 + 4 * noise - 6 * curve)[None, :, :, None].repeat(3, -1)
     lines = filter_layers(image, (1,))["layer1"][..., :DIRECTIONS]
     on = curve.reshape(24, 4, 24, 4).max((1, 3)) > 0.8
-    far = ndimage.distance_transform_cdt(~on) > 6
+    far = np.asarray(ndimage.distance_transform_cdt(~on)) > 6
 
     def height(responses):
         best = np.asarray(responses[0]).max(-1)
