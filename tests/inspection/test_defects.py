@@ -1,6 +1,7 @@
 """Defects of masks: counts and measures against SciPy and scikit-image, shapes whose measures are known by hand."""
 
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import pytest
@@ -193,7 +194,7 @@ def test_wrong_inputs_are_refused(given, more, message):
 
 def test_an_image_that_its_score_alone_calls_shows_the_place():
     """It has a box and neither area nor severity; a marked region goes before it, and an image that passes has none."""
-    ask = lambda *_: ()
+    ask: Any = lambda *_: ()
     scorer = Scorer("a", ("defect",), 0.5, "", 1, 1, {}, {}, "", ask, ask, ask, ask)
     low, marked = np.full((40, 60), 0.25, np.float32), np.zeros((40, 60), np.float32)
     low[9, 7], marked[5:15, 5:15] = 0.375, 1.0
