@@ -8,12 +8,10 @@ from functools import lru_cache
 from typing import Any
 
 import flax.linen as nn
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jaxqc.errors import UserError
-from jaxqc.models.arrays import Arrays, Path, fitted, flatten, listed, put
+from jaxqc.models.arrays import Arrays, Path, counted_out, fitted, flatten, put, refuse_lacking, variable_shapes
 from jaxqc.models.prefix import Shape, find_encoder
 from jaxqc.models.pretrained import LoadReport
 from jaxqc.models.resnet import LAYERS, checked_layers
@@ -49,16 +47,13 @@ def convert_named(
         raise UserError(f"{model}: its classifier is not built here; leave --head out")
     names, shapes = tuple(styles(model)), _shapes(build, model, LAYERS)
     sizes = {path: to_file(np.empty(shape, np.bool_)).shape for path, shape in shapes.items()}
-    arrays = {name: array for name, array in arrays.items() if not name.endswith("num_batches_tracked")}
+    arrays = counted_out(arrays)
     wanted: list[dict[str, Shape]] = [{name(path): size for path, size in sizes.items()} for name in names]
     place = find_encoder(arrays, wanted, model, prefix)
     arrays, outside = place.split(arrays)
     called = {path: names[place.style](path) for path in shapes}
     chosen, needed = _needed(build, model, called, arrays, layers)
-    lacking = [name for name in needed.values() if name not in arrays]
-    if lacking:
-        below = f" below {place.prefix!r}" if place.prefix else ""
-        raise UserError(f"{model}: the file lacks {len(lacking)} arrays that are needed{below}: {listed(lacking)}")
+    refuse_lacking(model, [name for name in needed.values() if name not in arrays], place.prefix)
     variables: dict[str, Any] = {}
     for path, name in needed.items():
         value = fitted(model, name, arrays[name], sizes[path])
@@ -130,7 +125,4 @@ def _needed(
 @lru_cache(maxsize=16)  # hundreds of layers take seconds to trace
 def _shapes(build: Callable[..., nn.Module], model: str, layers: tuple[int, ...]) -> dict[Path, tuple[int, ...]]:
     """Every variable of the network with these layers."""
-    network = build(model, layers)
-    shapes = jax.eval_shape(lambda: network.init(jax.random.key(0), jnp.zeros((1, 64, 64, 3))))
-    leaves = jax.tree_util.tree_flatten_with_path(dict(shapes))[0]
-    return {tuple(str(step.key) for step in path): leaf.shape for path, leaf in leaves}
+    return variable_shapes(build(model, layers))

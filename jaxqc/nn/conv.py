@@ -64,7 +64,7 @@ class NormAct(nn.Module):
 
     @nn.compact
     def __call__(self, x: ArrayLike, train: bool = False) -> jax.Array:
-        x = x.astype(self.norm.dtype)
+        x = jnp.asarray(x, self.norm.dtype)
         if self.norm.folded:
             x = x * self.param("scale", nn.initializers.ones, (x.shape[-1],)).astype(x.dtype)
         return normalize(self, x, self.norm, train, self.act)
@@ -229,8 +229,9 @@ def dense_conv(x: ArrayLike, kernel: ArrayLike, stride: int = 1, padding: int | 
     x, kernel = jnp.asarray(x), jnp.asarray(kernel)
     if kernel.shape[0] == 3 and padding in (None, 1):
         return conv3x3(x, kernel, stride)
-    pad = (kernel.shape[0] // 2,) * 2 if padding is None else (padding, padding)
-    return lax.conv_general_dilated(x, kernel, (stride, stride), (pad, pad), dimension_numbers=("NHWC", "HWIO", "NHWC"))
+    side = kernel.shape[0] // 2 if padding is None else padding
+    pad = ((side, side), (side, side))
+    return lax.conv_general_dilated(x, kernel, (stride, stride), pad, dimension_numbers=("NHWC", "HWIO", "NHWC"))
 
 
 class DepthwiseSeparable(nn.Module):

@@ -4,20 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from jaxqc.anomaly.recipe import BackboneConfig, FitConfig, FitDataConfig
-from tests.support.compile_cache import shared_cache
-from tests.support.tiny_boards import SIDE, make_boards, make_weights
-
-
-@pytest.fixture(scope="session", autouse=True)
-def one_cache(tmp_path_factory):
-    with shared_cache(tmp_path_factory):
-        yield
-
-
-@pytest.fixture(scope="session")
-def boards(tmp_path_factory) -> Path:
-    return make_boards(tmp_path_factory.mktemp("boards"))
+from jaxqc.anomaly.recipe import BackboneConfig, DecisionConfig, FitConfig, FitDataConfig
+from tests.support.tiny_boards import SIDE, boards, make_weights  # noqa: F401 - a fixture
 
 
 @pytest.fixture(scope="session")
@@ -30,6 +18,7 @@ def recipe(weights) -> FitConfig:
     return FitConfig(
         backbone=BackboneConfig("resnet18", str(weights), (1, 2)),
         data=FitDataConfig(size=SIDE),
+        decision=DecisionConfig(folds=1),
         batch=8,
         pasted=34,
         devices=1,

@@ -54,8 +54,9 @@ def test_sizes_keep_proportions(shape):
 def test_flags_narrow_the_choice_and_unknown_ones_are_refused(folder):
     look = look_at(samples(folder))
     every = candidates(look)
-    assert len({c.backbone.name for c in every}) == 2
-    assert every[0].backbone.name == "filters"
+    network = every[2].backbone.name
+    assert [c.backbone.name for c in every[:2]] == [f"filters+paths+{network}", "filters"]
+    assert {c.backbone.name for c in every[2:]} == {"filters", network}
     assert len({c.data.size for c in every}) == 2
     one = candidates(look, ["--data.size", "64,32"])
     assert {c.data.size for c in one} == {(64, 32)}

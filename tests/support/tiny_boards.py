@@ -5,6 +5,7 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from PIL import Image
 
 from jaxqc.models.pretrained import export_state
@@ -36,6 +37,12 @@ def make_boards(root: Path) -> Path:
             if hole:
                 _save(root / f"ground_truth/hole/{i:03}_mask.png", mask)
     return root
+
+
+@pytest.fixture(scope="session")
+def boards(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One such data set for all tests. Read only."""
+    return make_boards(tmp_path_factory.mktemp("boards"))
 
 
 def make_weights(path: Path) -> Path:
