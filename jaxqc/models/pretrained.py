@@ -152,7 +152,7 @@ def convert_state(
       ...     put(drawn, path, np.ones(shape, np.float32))
       >>> variables, report = convert_state(export_state(drawn), "resnet18", layers=(1,))
       >>> sorted(variables["params"]), report.unused
-      (['bn1', 'conv1', 'layer1_0', 'layer1_1'], ())
+      (['conv1', 'layer1_0', 'layer1_1'], ())
     """
     spec = backbone_spec(model)
     shapes, arrays = variable_shapes(build_backbone(model, LAYERS, 1)), counted_out(arrays)

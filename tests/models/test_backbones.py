@@ -65,6 +65,7 @@ def test_files_of_parts_are_read_to_their_last_whole_layer(tmp_path) -> None:
         one.convert(whole, "alexnet", head=True)
 
 
+@pytest.mark.slow
 def test_densenets_published_files_have_a_dot_in_their_norms() -> None:
     old = drawn("densenet201", (1,), style=1)
     assert "features.denseblock1.denselayer6.norm.2.running_var" in old

@@ -23,7 +23,6 @@ PEERS: dict[str, tuple[str, tuple[str, ...]]] = {
     "vgg16": (TORCHVISION, ("features.9", "features.16", "features.23", "features.30")),
     "alexnet": (TORCHVISION, ("features.1", "features.4", "features.11", "features.12")),
     "densenet201": (TORCHVISION, DENSENET),
-    "wide_resnet101_2": (TORCHVISION, ("layer1", "layer2", "layer3", "layer4")),
     "efficientnet_b0": (TORCHVISION, EFFICIENTNET),
     "efficientnet_b4": (TORCHVISION, EFFICIENTNET),
     "efficientnet_b5": (TORCHVISION, EFFICIENTNET),
@@ -34,7 +33,33 @@ PEERS: dict[str, tuple[str, tuple[str, ...]]] = {
 }
 """The library, and the modules whose outputs are layers 1 to 4."""
 # Mean and mean magnitude of layers 1 to 4 in float64, by torchvision 0.24.1, timm 1.0.31 and PyTorch 2.13.
-GOLD: dict[str, tuple[tuple[float, float], ...]] = {}
+GOLD: dict[str, tuple[tuple[float, float], ...]] = {
+    "alexnet": ((0.543075, 0.543075), (1.1164, 1.1164), (1.17275, 1.17275), (3.10874, 3.10874)),
+    "densenet201": ((0.360478, 1.12693), (-0.0630626, 0.56058), (-0.000771543, 0.23532), (0.00106945, 0.180532)),
+    "efficientnet_b0": ((0.0480636, 0.199587), (-0.0111958, 0.160966), (0.0367719, 0.198411), (0.0834127, 0.2482)),
+    "efficientnet_b4": ((-0.0637981, 0.284578), (0.0589209, 0.24306), (-0.0255409, 0.301334), (0.0293406, 0.352619)),
+    "efficientnet_b5": ((-0.122418, 0.279488), (-0.0301523, 0.258686), (0.0140141, 0.350796), (-0.0140912, 0.391416)),
+    "hrnet_w32": ((9094.1, 9094.1), (9045.48, 9045.48), (10931.8, 10931.8), (6319.92, 6319.92)),
+    "tf_efficientnet_b0": (
+        (-0.0325506, 0.165417),
+        (0.0276505, 0.171343),
+        (0.00702229, 0.202951),
+        (0.0222748, 0.249292),
+    ),
+    "tf_efficientnet_b4": (
+        (0.0061934, 0.268047),
+        (-0.0240737, 0.189406),
+        (-0.027953, 0.343082),
+        (-0.0285863, 0.381393),
+    ),
+    "tf_efficientnet_b5": (
+        (-0.0449294, 0.241584),
+        (0.0402932, 0.352211),
+        (-0.00926058, 0.330825),
+        (0.0122963, 0.391906),
+    ),
+    "vgg16": ((1.45758, 1.45758), (1.50958, 1.50958), (1.40945, 1.40945), (1.49731, 1.49731)),
+}
 
 
 def library(name: str) -> Any:
