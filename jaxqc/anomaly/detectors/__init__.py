@@ -3,6 +3,8 @@
 from jaxqc.anomaly.detectors.gaussian import Gaussian
 from jaxqc.anomaly.detectors.patchcore import PatchCore
 from jaxqc.anomaly.detectors.spade import Spade
-from jaxqc.anomaly.detectors.stfpm import Stfpm
+from jaxqc.anomaly.distillation.recipe import MEMBERS, Rd4ad, Stfpm
 
-DETECTORS: dict[str, type] = {"gaussian": Gaussian, "patchcore": PatchCore, "spade": Spade, "stfpm": Stfpm}
+DETECTORS: dict[str, type] = {"gaussian": Gaussian, "patchcore": PatchCore, "spade": Spade, **MEMBERS}
+
+__all__ = ["DETECTORS", "Gaussian", "PatchCore", "Rd4ad", "Spade", "Stfpm"]

@@ -86,7 +86,7 @@ class Trained(Protocol):
         ...
 
     def trained(self, variables: Variables) -> Any:
-        """The state that `score` uses, of the trained variables (host arrays)."""
+        """The state that `score` uses, of the trained and the frozen variables (host arrays)."""
         ...
 
     def embed(self, layers: Layers, image: Image) -> Any:
@@ -148,6 +148,9 @@ class TrainingConfig:
     """`resident`: all images live on the device. `stream`: a pipeline feeds each step."""
     workers: int = 0
     """Worker processes of the stream; 0 decodes in threads of this process."""
+    cache: Literal["auto", "none", "float32", "bfloat16"] = "auto"
+    """Frozen features of all images, computed once and kept on the device (resident mode), in this dtype. `auto`:
+    float32 while they take 2 GiB at most, else they are computed anew in each step."""
     steps_per_call: int = 32
     """Steps inside one compiled scan (resident mode)."""
     backend: Literal["pmap", "shard_map"] = "pmap"
@@ -159,6 +162,8 @@ class TrainingConfig:
         check_positive(positive | {"optim.lr": self.optim.lr, "optim.accumulate": self.optim.accumulate}, where)
         if self.batch % self.optim.accumulate:
             raise UserError(f"{where}: batch={self.batch} is not a multiple of optim.accumulate")
+        if self.mode == "stream" and self.cache not in ("auto", "none"):
+            raise UserError(f"{where}: cache={self.cache!r} needs mode=resident; set cache to none")
 
 
 def shapes_of(layers: tuple[Any, ...]) -> Shapes:

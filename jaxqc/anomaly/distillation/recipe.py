@@ -1,0 +1,98 @@
+"""The config of every distillation, and its members: values with other defaults, by the names of `DETECTORS`."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from jaxqc.anomaly.detectors.base import BackboneConfig, TrainingConfig
+from jaxqc.anomaly.distillation.score import Distilled, Student
+from jaxqc.anomaly.learned.discrepancy import Kind, MapKind
+from jaxqc.anomaly.learned.fuse import How
+from jaxqc.config import OptimConfig
+from jaxqc.errors import UserError
+
+StudentKind = Literal["mirror", "reverse"]
+
+STFPM_TRAINING = TrainingConfig(
+    epochs=100.0,
+    batch=32,
+    optim=OptimConfig(
+        "sgd", lr=0.4, nesterov=False, weight_decay=1e-4, decay="all", warmup_epochs=0.0, schedule="constant", clip=0.0
+    ),
+)
+"""The authors' training: plain momentum of 0.9 at a constant rate, no augmentation."""
+RD4AD_TRAINING = TrainingConfig(
+    epochs=200.0,
+    batch=16,
+    optim=OptimConfig("adam", lr=5e-3, beta1=0.5, weight_decay=0.0, warmup_epochs=0.0, schedule="constant", clip=0.0),
+)
+"""The authors' training: Adam at a constant rate, no augmentation."""
+
+
+@dataclass(frozen=True)
+class DistillConfig:
+    """A student that imitates a frozen teacher, the backbone, on normal images; where it fails, something is wrong."""
+
+    student: StudentKind = "mirror"
+    """`mirror`: a network of the teacher's architecture, which sees the image. `reverse`: an embedding of the teacher's
+    features and a mirrored decoder."""
+    distance: Kind = "unit_l2"
+    """The distance that is trained, summed over layers (`jaxqc.anomaly.learned.discrepancy`)."""
+    map: MapKind = "unit_l2"
+    """The distance that makes the map."""
+    fuse: How = "product"
+    """The way from the layers' maps to one: `product`, large where all differ, `sum` or `mean`, where any does."""
+    aligned: bool = False
+    """True: maps are enlarged with corner pixels aligned; else with centres half a pixel in."""
+    sigma: float = 0.0
+    """Standard deviation of the map's smoothing, in pixels; 0 = none."""
+    top: float = 1.0
+    """Highest pixels whose mean is the image's score; below 1 a share of all pixels."""
+    training: TrainingConfig = STFPM_TRAINING
+
+    states = (Student,)
+
+    def check(self, where: str) -> None:
+        """Checks what no single field's type can. Raises UserError."""
+        self.training.check(f"{where}.training")
+        if not self.top > 0 or (self.top > 1 and self.top != int(self.top)):
+            raise UserError(f"{where}: top={self.top!r} is neither a share (below 1) nor a number of pixels")
+
+    @property
+    def advice(self) -> str:
+        """The way out where distances are not finite."""
+        return "the training went astray: lower detector.training.optim.lr, or set detector.training.optim.clip"
+
+    def on(self, backbone: BackboneConfig) -> Distilled:
+        """This detector for a backbone."""
+        return Distilled(self, backbone)
+
+
+@dataclass(frozen=True)
+class Stfpm(DistillConfig):
+    """Squared distance of normalised features of a teacher and a student of the same architecture (arXiv 2103.04257).
+
+    The layers' maps are brought to the finest grid. `product`, the authors' choice, is given as the geometric mean, of
+    the same order and of the layers' own unit. The loss is the authors' code's, which has no factor of a half.
+    """
+
+    training: TrainingConfig = STFPM_TRAINING
+
+
+@dataclass(frozen=True)
+class Rd4ad(DistillConfig):
+    """Reverse distillation: the student sees an embedding of the teacher's features alone (arXiv 2201.10703).
+
+    The loss is over the whole map of a layer as one vector, as in the authors' code; the paper's formula is a cell's.
+    """
+
+    student: StudentKind = "reverse"
+    distance: Kind = "cosine_flat"
+    map: MapKind = "cosine_cell"
+    fuse: How = "sum"
+    aligned: bool = True
+    sigma: float = 4.0
+    training: TrainingConfig = RD4AD_TRAINING
+
+
+MEMBERS: dict[str, type[DistillConfig]] = {"stfpm": Stfpm, "rd4ad": Rd4ad}
+"""By the names of `jaxqc.anomaly.detectors.DETECTORS`."""
