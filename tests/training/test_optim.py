@@ -119,7 +119,7 @@ def test_decay_leaves_the_batch_norm_of_scanned_layers_alone():
         ({"lr": float("nan")}, "optim.lr"),
         ({"clip": -1.0}, "optim.clip"),
         ({"beta1": 1.0}, "optim.beta1: 1.0 must be at least 0 and below 1"),
-    ],  # fmt: skip
+    ],
 )
 def test_bad_optimiser_settings_are_named(change, words):
     with pytest.raises(UserError, match=words):

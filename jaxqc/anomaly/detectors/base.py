@@ -123,7 +123,10 @@ class BackboneConfig:
     weights: str = ""
     """A file (`.npz`, `.safetensors`, `.pth`) or a name that `jaxqc weights` lists; "" = that of the backbone."""
     layers: tuple[int, ...] = (1, 2, 3)
-    """Layers whose features are used, any of 1 to 4; their strides are 4, 8, 16 and 32."""
+    """Layers whose features are used, any of 1 to 4; their strides are 4, 8, 16 and 32. Of a transformer such as
+    dinov2_vitb14_reg its blocks, from 1; all have stride 14."""
+    tokens: bool = False
+    """Of a transformer: True gives all tokens as a block leaves them; else the image's own, normalised, on a grid."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Compute dtype of the backbone; statistics and distances stay float32."""
 

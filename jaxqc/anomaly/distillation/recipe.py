@@ -7,10 +7,11 @@ from jaxqc.anomaly.detectors.base import BackboneConfig, TrainingConfig
 from jaxqc.anomaly.distillation.score import Distilled, Student
 from jaxqc.anomaly.learned.discrepancy import Kind, MapKind
 from jaxqc.anomaly.learned.fuse import How
+from jaxqc.anomaly.learned.weigh import Weigh
 from jaxqc.config import OptimConfig
 from jaxqc.errors import UserError
 
-StudentKind = Literal["mirror", "reverse"]
+StudentKind = Literal["mirror", "reverse", "linear_vit"]
 
 STFPM_TRAINING = TrainingConfig(
     epochs=100.0,
@@ -26,6 +27,21 @@ RD4AD_TRAINING = TrainingConfig(
     optim=OptimConfig("adam", lr=5e-3, beta1=0.5, weight_decay=0.0, warmup_epochs=0.0, schedule="constant", clip=0.0),
 )
 """The authors' training: Adam at a constant rate, no augmentation."""
+DINOMALY_TRAINING = TrainingConfig(
+    epochs=320.0,
+    batch=16,
+    optim=OptimConfig(
+        "stable_adamw",
+        lr=2e-3,
+        weight_decay=1e-4,
+        decay="all",
+        warmup_epochs=6.0,
+        schedule="cosine",
+        floor=2e-4,
+        clip=0.1,
+    ),
+)
+"""The authors' 5,000 steps of 16 images, 100 of them warm-up, where there are about 250 images."""
 
 
 @dataclass(frozen=True)
@@ -34,13 +50,20 @@ class DistillConfig:
 
     student: StudentKind = "mirror"
     """`mirror`: a network of the teacher's architecture, which sees the image. `reverse`: an embedding of the teacher's
-    features and a mirrored decoder."""
+    features and a mirrored decoder. `linear_vit`: a decoder of a transformer's tokens, from their mean."""
+    recentre: bool = False
+    """Of a transformer's tokens: patches alone, without what their class token says."""
     distance: Kind = "unit_l2"
     """The distance that is trained, summed over layers (`jaxqc.anomaly.learned.discrepancy`)."""
+    weigh: Weigh = "none"
+    """Weights on the gradient of a cell: `loose` takes a tenth of those that are imitated well already."""
+    easy: float = 0.9
+    """Share of a batch's cells that `loose` takes for such, reached after 1,000 steps."""
     map: MapKind = "unit_l2"
     """The distance that makes the map."""
     fuse: How = "product"
-    """The way from the layers' maps to one: `product`, large where all differ, `sum` or `mean`, where any does."""
+    """The way from the layers' maps to one: `product`, large where all differ, `sum` or `mean`, where any does. With
+    `mean` so is the loss."""
     aligned: bool = False
     """True: maps are enlarged with corner pixels aligned; else with centres half a pixel in."""
     sigma: float = 0.0
@@ -56,6 +79,9 @@ class DistillConfig:
         self.training.check(f"{where}.training")
         if not self.top > 0 or (self.top > 1 and self.top != int(self.top)):
             raise UserError(f"{where}: top={self.top!r} is neither a share (below 1) nor a number of pixels")
+
+        if not 0 <= self.easy < 1:
+            raise UserError(f"{where}: easy={self.easy!r} is a share; give at least 0 and less than 1")
 
     @property
     def advice(self) -> str:
@@ -94,5 +120,25 @@ class Rd4ad(DistillConfig):
     training: TrainingConfig = RD4AD_TRAINING
 
 
-MEMBERS: dict[str, type[DistillConfig]] = {"stfpm": Stfpm, "rd4ad": Rd4ad}
+@dataclass(frozen=True)
+class Dinomaly(DistillConfig):
+    """A transformer's tokens rebuilt from their mean over blocks, loosely: in two groups (arXiv 2405.14325).
+
+    It needs a transformer and its tokens: `--backbone.name dinov2_vitb14_reg --backbone.tokens true --backbone.layers
+    3,4,5,6,7,8,9,10 --data.size 392`. With `recentre` it is Dinomaly2 (arXiv 2510.17611). The authors cut 392 pixels
+    out of 448; here whole images are resized.
+    """
+
+    student: StudentKind = "linear_vit"
+    distance: Kind = "cosine_flat"
+    weigh: Weigh = "loose"
+    map: MapKind = "cosine_cell"
+    fuse: How = "mean"
+    aligned: bool = True
+    sigma: float = 2.0
+    top: float = 0.01
+    training: TrainingConfig = DINOMALY_TRAINING
+
+
+MEMBERS: dict[str, type[DistillConfig]] = {"stfpm": Stfpm, "rd4ad": Rd4ad, "dinomaly": Dinomaly}
 """By the names of `jaxqc.anomaly.detectors.DETECTORS`."""

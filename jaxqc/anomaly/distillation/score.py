@@ -44,6 +44,14 @@ class Distilled:
         """The student for a teacher's layers of these shapes."""
         return STUDENTS[self.config.student].build(self.backbone, shapes, folded=folded, axis_name=axis_name)
 
+    def kept(self, layers: Layers) -> Layers:
+        """What is kept of the teacher's layers."""
+        return STUDENTS[self.config.student].kept(self.backbone, self.config.recentre, layers)
+
+    def compared(self, layers: Layers) -> Layers:
+        """The cells that are compared, of what is kept or of the student's answer."""
+        return STUDENTS[self.config.student].compared(self.backbone, self.config.recentre, layers)
+
     def method(self, backbone: "jaxqc.anomaly.features.Backbone", size: int) -> Distillation:
         """The student's training beside `backbone`. Raises UserError where it does not go with such images."""
         STUDENTS[self.config.student].check(self.backbone, size)
@@ -56,8 +64,8 @@ class Distilled:
         return Student(fold_batch_norm(variables, STUDENTS[self.config.student].epsilon(self.backbone))["params"])
 
     def embed(self, layers: Layers, image: Image) -> tuple[Layers, Image]:
-        """The teacher's features, and the image where the student sees it."""
-        return layers, image if STUDENTS[self.config.student].sees == "image" else None
+        """What is kept of the teacher's features, and the image where the student sees it."""
+        return self.kept(layers), image if STUDENTS[self.config.student].sees == "image" else None
 
     def score(self, state: Student, embedded: tuple[Layers, Image], size: Size) -> Scored:
         """Where teacher and student differ."""
@@ -67,7 +75,7 @@ class Distilled:
         network = self.network(shapes_of(layers), folded=True)
         shown = seen(self.config.student, layers, image)
         student = by_halves(lambda variables, x: outputs(network, variables, x))({"params": state.params}, shown)
-        maps = self.maps(layers, student, size)
+        maps = self.maps(self.compared(layers), self.compared(student), size)
         return maps, top_score(maps, self.config.top)
 
     def maps(self, teacher: Layers, student: Layers, size: Size) -> Float[Array, "b _ _"]:

@@ -15,20 +15,25 @@ from jaxqc.errors import UserError
 from jaxqc.fields import validate
 from jaxqc.training import loop
 from jaxqc.training.checkpoint import read, steps_in
+from tests.support.tiny_boards import tokens_backbone
 
 
 @pytest.fixture(scope="module")
 def train(recipe, boards):
-    """(member, folder, fields) → the state that three short epochs over one layer make in that folder."""
-    backbone = load_backbone(replace(recipe.backbone, layers=(1,)))
+    """(member, folder, fields) → the state that three short epochs over a small teacher make in that folder."""
+    first = replace(recipe.backbone, layers=(1,))
     parts, _ = divide(open_dataset(boards), recipe.data, recipe.seed)
+    teachers = {"dinomaly": (*tokens_backbone(), 42)}
 
     def run(name, folder, devices=1, **fields):
         detector = MEMBERS[name]()
-        short = replace(detector.training, epochs=3.0, batch=8, evaluate_every_epochs=1.0, checkpoint_every_epochs=1.0)
+        short = replace(detector.training, epochs=3.0, batch=8, evaluate_every_epochs=1.0, checkpoint_every_epochs=1.0,
+                        optim=replace(detector.training.optim, warmup_epochs=0.0))  # fmt: skip
         detector = replace(detector, training=replace(short, **fields))
-        config = replace(recipe, detector=detector, devices=devices, backbone=replace(recipe.backbone, layers=(1,)))
-        return train_state(config, config.ready, backbone, parts, folder, [], False)[0]
+        teacher, backbone, size = teachers.get(name) or (first, load_backbone(first), recipe.data.size)
+        data = replace(recipe.data, size=size)
+        config = replace(recipe, detector=detector, devices=devices, backbone=teacher, data=data)
+        return train_state(validate(config), config.ready, backbone, parts, folder, [], False)[0]
 
     return run
 
@@ -76,9 +81,22 @@ def test_wrong_settings_are_named(recipe):
         ),
         ("stfpm", {"training": replace(training, mode="stream", cache="float32")}, "cache='float32' needs mode=resid"),
         ("rd4ad", {"top": 1.5}, "top=1.5 is neither a share"),
+        ("dinomaly", {"easy": 1.0}, "easy=1.0 is a share"),
     ):
         with pytest.raises(UserError, match=words):
             validate(replace(recipe, detector=replace(MEMBERS[name](), **changes)))
+    dinomaly = MEMBERS["dinomaly"]()
+    with pytest.raises(UserError, match="rebuilds two or more blocks' tokens of a transformer; take --backbone"):
+        dinomaly.on(recipe.backbone).method(load_backbone(recipe.backbone), 42)
+    teacher, backbone = tokens_backbone()
+    with pytest.raises(UserError, match=r"data\.size=48 must be a multiple of 14; take 42"):
+        dinomaly.on(teacher).method(backbone, 48)
+    for backbone, words in (
+        (replace(teacher, layers=(1, 9)), r"layers=\(1, 9\); choose one or more of 1 to 8"),
+        (replace(recipe.backbone, tokens=True), r"backbone\.tokens: resnet18 has none"),
+    ):
+        with pytest.raises(UserError, match=words):
+            validate(replace(recipe, backbone=backbone))
     odd = MEMBERS["rd4ad"]().on(replace(recipe.backbone, layers=(1, 2, 3)))
     with pytest.raises(UserError, match=r"data\.size=48 must be a multiple of 32"):
         odd.method(load_backbone(recipe.backbone), 48)
