@@ -2,7 +2,7 @@
 
 >>> from jaxqc import anomaly
 >>> sorted(anomaly.DETECTORS)
-['dinomaly', 'gaussian', 'patchcore', 'rd4ad', 'spade', 'stfpm']
+['dinomaly', 'efficient_ad', 'gaussian', 'patchcore', 'rd4ad', 'spade', 'stfpm']
 >>> anomaly.FitConfig(anomaly.PatchCore(coreset=0.01)).name
 'patchcore'
 """
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from jaxqc.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from jaxqc.anomaly.detectors import DETECTORS, Dinomaly, Gaussian, PatchCore, Rd4ad, Spade, Stfpm
+    from jaxqc.anomaly.detectors import DETECTORS, Dinomaly, EfficientAd, Gaussian, PatchCore, Rd4ad, Spade, Stfpm
     from jaxqc.anomaly.model import AnomalyModel
     from jaxqc.anomaly.recipe import BackboneConfig, DecisionConfig, FitConfig, FitDataConfig
     from jaxqc.anomaly.thresholds import Thresholds, by_f1, by_quantile
@@ -23,6 +23,7 @@ __all__ = [
     "BackboneConfig",
     "DecisionConfig",
     "Dinomaly",
+    "EfficientAd",
     "FitConfig",
     "FitDataConfig",
     "Gaussian",
@@ -38,7 +39,9 @@ __all__ = [
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
-        **dict.fromkeys(("DETECTORS", "Dinomaly", "Gaussian", "PatchCore", "Rd4ad", "Spade", "Stfpm"), "detectors"),
+        **dict.fromkeys(
+            ("DETECTORS", "Dinomaly", "EfficientAd", "Gaussian", "PatchCore", "Rd4ad", "Spade", "Stfpm"), "detectors"
+        ),
         "AnomalyModel": "model",
         **dict.fromkeys(("BackboneConfig", "DecisionConfig", "FitConfig", "FitDataConfig"), "recipe"),
         **dict.fromkeys(("Thresholds", "by_f1", "by_quantile"), "thresholds"),

@@ -31,7 +31,6 @@ from jaxqc.inspection.defects import find_regions
 from jaxqc.inspection.rules import GradeRules
 from jaxqc.inspection.scorers import make_scorer
 from jaxqc.verify import verify
-from tests.support.tiny_boards import tokens_backbone
 
 QUICK: dict[str, Any] = {
     "gaussian": Gaussian(channels=30),
@@ -39,8 +38,6 @@ QUICK: dict[str, Any] = {
     "spade": Spade(images=4),
 }
 """Settings for which the defaults would take too long here."""
-TRANSFORMERS = ("dinomaly",)
-"""Those that need a transformer's tokens."""
 
 
 def quick(name: str) -> Any:
@@ -57,13 +54,13 @@ def quick(name: str) -> Any:
 
 
 @pytest.fixture(scope="module", params=list(DETECTORS))
-def fitted(request, recipe, boards, tmp_path_factory) -> SimpleNamespace:
+def fitted(request, recipe, boards, teachers, tmp_path_factory) -> SimpleNamespace:
     """A fit with its folder, the images that calibrated it, and unseen images uint8 [12 s s 3]."""
     folder = tmp_path_factory.mktemp("fits") / request.param
     config, backbone = replace(recipe, detector=quick(request.param)), None
-    if request.param in TRANSFORMERS:
-        teacher, backbone = tokens_backbone()
-        config = replace(config, backbone=teacher, data=replace(config.data, size=42))
+    if request.param in teachers:
+        teacher, backbone, size = teachers[request.param]
+        config = replace(config, backbone=teacher, data=replace(config.data, size=size))
     elif not is_trained(config.ready):  # a landscape, as no other test has one
         config = replace(config, data=replace(config.data, size=(40, 56)))
     data = open_dataset(boards)

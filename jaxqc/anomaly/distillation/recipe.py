@@ -4,14 +4,15 @@ from dataclasses import dataclass
 from typing import Literal
 
 from jaxqc.anomaly.detectors.base import BackboneConfig, TrainingConfig
-from jaxqc.anomaly.distillation.score import Distilled, Student
+from jaxqc.anomaly.distillation.described import Described
+from jaxqc.anomaly.distillation.score import Distilled
 from jaxqc.anomaly.learned.discrepancy import Kind, MapKind
 from jaxqc.anomaly.learned.fuse import How
 from jaxqc.anomaly.learned.weigh import Weigh
 from jaxqc.config import OptimConfig
 from jaxqc.errors import UserError
 
-StudentKind = Literal["mirror", "reverse", "linear_vit"]
+StudentKind = Literal["mirror", "reverse", "linear_vit", "pdn"]
 
 STFPM_TRAINING = TrainingConfig(
     epochs=100.0,
@@ -42,6 +43,21 @@ DINOMALY_TRAINING = TrainingConfig(
     ),
 )
 """The authors' 5,000 steps of 16 images, 100 of them warm-up, where there are about 250 images."""
+EFFICIENT_AD_TRAINING = TrainingConfig(
+    epochs=280.0,
+    batch=1,
+    optim=OptimConfig(
+        "adam",
+        lr=1e-4,
+        weight_decay=1e-5,
+        decay="all",
+        warmup_epochs=0.0,
+        schedule="step",
+        milestones=(0.95,),
+        clip=0.0,
+    ),
+)
+"""The authors' 70,000 steps of one image, where there are about 250 images; a larger batch takes fewer steps."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +66,9 @@ class DistillConfig:
 
     student: StudentKind = "mirror"
     """`mirror`: a network of the teacher's architecture, which sees the image. `reverse`: an embedding of the teacher's
-    features and a mirrored decoder. `linear_vit`: a decoder of a transformer's tokens, from their mean."""
+    features and a mirrored decoder. `linear_vit`: a decoder of a transformer's tokens, from their mean.
+    `pdn`: a network of descriptions beside an autoencoder, whose loss and maps are its own; fields but `sigma` and
+    `top` do not act on it."""
     recentre: bool = False
     """Of a transformer's tokens: patches alone, without what their class token says."""
     distance: Kind = "unit_l2"
@@ -72,7 +90,10 @@ class DistillConfig:
     """Highest pixels whose mean is the image's score; below 1 a share of all pixels."""
     training: TrainingConfig = STFPM_TRAINING
 
-    states = (Student,)
+    @property
+    def states(self) -> tuple[type, ...]:
+        """The named tuples that a training may give."""
+        return self.on(BackboneConfig()).states
 
     def check(self, where: str) -> None:
         """Checks what no single field's type can. Raises UserError."""
@@ -88,9 +109,13 @@ class DistillConfig:
         """The way out where distances are not finite."""
         return "the training went astray: lower detector.training.optim.lr, or set detector.training.optim.clip"
 
-    def on(self, backbone: BackboneConfig) -> Distilled:
+    def on(self, backbone: BackboneConfig) -> Distilled | Described:
         """This detector for a backbone."""
-        return Distilled(self, backbone)
+        return PAIRS.get(self.student, Distilled)(self, backbone)
+
+
+PAIRS: dict[str, type[Described]] = {"pdn": Described}
+"""Students whose loss and maps are their own, by their names."""
 
 
 @dataclass(frozen=True)
@@ -140,5 +165,26 @@ class Dinomaly(DistillConfig):
     training: TrainingConfig = DINOMALY_TRAINING
 
 
-MEMBERS: dict[str, type[DistillConfig]] = {"stfpm": Stfpm, "rd4ad": Rd4ad, "dinomaly": Dinomaly}
+@dataclass(frozen=True)
+class EfficientAd(DistillConfig):
+    """A student of descriptions of 33 pixels, an autoencoder for what only the whole image shows (arXiv 2303.14535).
+
+    It needs a network of descriptions: `--backbone.name pdn_small --backbone.weights FILE --backbone.layers 1
+    --data.size 256`; with `pdn_medium` it is EfficientAD-M. `scripts/distill_pdn.py` makes such a file of any backbone.
+    The unrelated pictures of the penalty are generated textures.
+    """
+
+    student: StudentKind = "pdn"
+    distance: Kind = "mse"
+    map: MapKind = "mse"
+    fuse: How = "mean"
+    training: TrainingConfig = EFFICIENT_AD_TRAINING
+
+
+MEMBERS: dict[str, type[DistillConfig]] = {
+    "stfpm": Stfpm,
+    "rd4ad": Rd4ad,
+    "dinomaly": Dinomaly,
+    "efficient_ad": EfficientAd,
+}
 """By the names of `jaxqc.anomaly.detectors.DETECTORS`."""

@@ -1,5 +1,6 @@
 """Weights of a student's cells by how far they are from the teacher's, which act on the gradient alone."""
 
+import math
 from typing import Literal
 
 import jax.numpy as jnp
@@ -33,6 +34,21 @@ def kth_largest(
         return jnp.where(count >= k, candidate, found)
 
     return lax.bitcast_convert_type(lax.fori_loop(0, 31, one, jnp.int32(0)), jnp.float32)
+
+
+def hardest_mean(distance: Float[ArrayLike, "b *rest"], share: float = 0.999) -> Float[Array, " b"]:
+    """The mean, of each image, of the distances that reach this quantile of its own.
+
+    Examples:
+      >>> hardest_mean(jnp.arange(10.0)[None], 0.8).tolist()
+      [8.5]
+    """
+    flat = jnp.asarray(distance).reshape(distance.shape[0], -1)
+    n = flat.shape[1]
+    k = n - math.ceil(share * (n - 1) - 1e-9)  # those above a quantile that lies between two are as many
+    least = jax.vmap(lambda x: kth_largest(x, k))(lax.stop_gradient(flat))
+    hard = flat >= least[:, None]
+    return jnp.where(hard, flat, 0.0).sum(1) / hard.sum(1)
 
 
 def loose(
