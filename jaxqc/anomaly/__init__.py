@@ -2,7 +2,7 @@
 
 >>> from jaxqc import anomaly
 >>> sorted(anomaly.DETECTORS)
-['dinomaly', 'efficient_ad', 'gaussian', 'patchcore', 'rd4ad', 'spade', 'stfpm']
+['cdo', 'dinomaly', 'efficient_ad', 'gaussian', 'patchcore', 'rd4ad', 'spade', 'stfpm']
 >>> anomaly.FitConfig(anomaly.PatchCore(coreset=0.01)).name
 'patchcore'
 """
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from jaxqc.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from jaxqc.anomaly.detectors import DETECTORS, Dinomaly, EfficientAd, Gaussian, PatchCore, Rd4ad, Spade, Stfpm
+    from jaxqc.anomaly.detectors import DETECTORS, Cdo, Dinomaly, EfficientAd, Gaussian, PatchCore, Rd4ad, Spade, Stfpm
     from jaxqc.anomaly.model import AnomalyModel
     from jaxqc.anomaly.recipe import BackboneConfig, DecisionConfig, FitConfig, FitDataConfig
     from jaxqc.anomaly.thresholds import Thresholds, by_f1, by_quantile
@@ -21,6 +21,7 @@ __all__ = [
     "DETECTORS",
     "AnomalyModel",
     "BackboneConfig",
+    "Cdo",
     "DecisionConfig",
     "Dinomaly",
     "EfficientAd",
@@ -40,7 +41,8 @@ __getattr__, __dir__ = lazy_names(
     __name__,
     {
         **dict.fromkeys(
-            ("DETECTORS", "Dinomaly", "EfficientAd", "Gaussian", "PatchCore", "Rd4ad", "Spade", "Stfpm"), "detectors"
+            ("DETECTORS", "Cdo", "Dinomaly", "EfficientAd", "Gaussian", "PatchCore", "Rd4ad", "Spade", "Stfpm"),
+            "detectors",
         ),
         "AnomalyModel": "model",
         **dict.fromkeys(("BackboneConfig", "DecisionConfig", "FitConfig", "FitDataConfig"), "recipe"),

@@ -3,8 +3,8 @@
 from jaxqc.anomaly.detectors.gaussian import Gaussian
 from jaxqc.anomaly.detectors.patchcore import PatchCore
 from jaxqc.anomaly.detectors.spade import Spade
-from jaxqc.anomaly.distillation.recipe import MEMBERS, Dinomaly, EfficientAd, Rd4ad, Stfpm
+from jaxqc.anomaly.distillation.recipe import MEMBERS, Cdo, Dinomaly, EfficientAd, Rd4ad, Stfpm
 
 DETECTORS: dict[str, type] = {"gaussian": Gaussian, "patchcore": PatchCore, "spade": Spade, **MEMBERS}
 
-__all__ = ["DETECTORS", "Dinomaly", "EfficientAd", "Gaussian", "PatchCore", "Rd4ad", "Spade", "Stfpm"]
+__all__ = ["DETECTORS", "Cdo", "Dinomaly", "EfficientAd", "Gaussian", "PatchCore", "Rd4ad", "Spade", "Stfpm"]

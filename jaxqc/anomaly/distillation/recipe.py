@@ -43,6 +43,22 @@ DINOMALY_TRAINING = TrainingConfig(
     ),
 )
 """The authors' 5,000 steps of 16 images, 100 of them warm-up, where there are about 250 images."""
+CDO_TRAINING = TrainingConfig(
+    epochs=100.0,
+    batch=16,
+    cache="none",
+    optim=OptimConfig(
+        "adam",
+        lr=5e-4,
+        beta1=0.5,
+        weight_decay=0.0,
+        warmup_epochs=0.0,
+        schedule="step",
+        milestones=(0.8,),
+        clip=0.0,
+    ),
+)
+"""The authors' training."""
 EFFICIENT_AD_TRAINING = TrainingConfig(
     epochs=280.0,
     batch=1,
@@ -74,7 +90,10 @@ class DistillConfig:
     distance: Kind = "unit_l2"
     """The distance that is trained, summed over layers (`jaxqc.anomaly.learned.discrepancy`)."""
     weigh: Weigh = "none"
-    """Weights on the gradient of a cell: `loose` takes a tenth of those that are imitated well already."""
+    """Weights on the gradient of a cell: `loose` takes a tenth of those that are imitated well already; `margin` lowers
+    the distance of normal cells and raises that of synthetic defects, most where it is wrong most."""
+    corrupt: Literal["none", "patches"] = "none"
+    """Synthetic defects in the images that train: rectangles of white `patches`."""
     easy: float = 0.9
     """Share of a batch's cells that `loose` takes for such, reached after 1,000 steps."""
     map: MapKind = "unit_l2"
@@ -101,6 +120,10 @@ class DistillConfig:
         if not self.top > 0 or (self.top > 1 and self.top != int(self.top)):
             raise UserError(f"{where}: top={self.top!r} is neither a share (below 1) nor a number of pixels")
 
+        if (self.weigh == "margin") != (self.corrupt != "none"):
+            raise UserError(f"{where}: weigh={self.weigh!r} does not go with corrupt={self.corrupt!r}")
+        if self.corrupt != "none" and self.training.cache != "none":
+            raise UserError(f"{where}: training.cache={self.training.cache!r}: no image stays as it is; set it to none")
         if not 0 <= self.easy < 1:
             raise UserError(f"{where}: easy={self.easy!r} is a share; give at least 0 and less than 1")
 
@@ -181,10 +204,28 @@ class EfficientAd(DistillConfig):
     training: TrainingConfig = EFFICIENT_AD_TRAINING
 
 
+@dataclass(frozen=True)
+class Cdo(DistillConfig):
+    """Collaborative discrepancy optimisation: the student learns to fail on synthetic defects (arXiv 2302.08769).
+
+    Teacher and student both see them. The map is the mean over layers, enlarged as such: the authors enlarge features.
+    """
+
+    weigh: Weigh = "margin"
+    corrupt: Literal["none", "patches"] = "patches"
+    map: MapKind = "cosine_cell"
+    fuse: How = "mean"
+    aligned: bool = True
+    sigma: float = 4.0
+    top: float = 0.01
+    training: TrainingConfig = CDO_TRAINING
+
+
 MEMBERS: dict[str, type[DistillConfig]] = {
     "stfpm": Stfpm,
     "rd4ad": Rd4ad,
     "dinomaly": Dinomaly,
     "efficient_ad": EfficientAd,
+    "cdo": Cdo,
 }
 """By the names of `jaxqc.anomaly.detectors.DETECTORS`."""

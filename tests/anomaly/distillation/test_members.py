@@ -80,6 +80,8 @@ def test_wrong_settings_are_named(recipe, teachers):
         ("stfpm", {"training": replace(training, mode="stream", cache="float32")}, "cache='float32' needs mode=resid"),
         ("rd4ad", {"top": 1.5}, "top=1.5 is neither a share"),
         ("dinomaly", {"easy": 1.0}, "easy=1.0 is a share"),
+        ("cdo", {"corrupt": "none"}, "weigh='margin' does not go with corrupt='none'"),
+        ("cdo", {"training": training}, "training.cache='auto': no image stays as it is; set it to none"),
     ):
         with pytest.raises(UserError, match=words):
             validate(replace(recipe, detector=replace(MEMBERS[name](), **changes)))
