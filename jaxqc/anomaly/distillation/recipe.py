@@ -172,7 +172,7 @@ class Rd4ad(DistillConfig):
 class Dinomaly(DistillConfig):
     """A transformer's tokens rebuilt from their mean over blocks, loosely: in two groups (arXiv 2405.14325).
 
-    It needs a transformer and its tokens: `--backbone.name dinov2_vitb14_reg --backbone.tokens true --backbone.layers
+    It needs a transformer and its tokens: `--backbone.name dinov2_vitb14_reg --backbone.tokens --backbone.layers
     3,4,5,6,7,8,9,10 --data.size 392`. With `recentre` it is Dinomaly2 (arXiv 2510.17611). The authors cut 392 pixels
     out of 448; here whole images are resized.
     """
