@@ -2,7 +2,7 @@
 
 >>> from jaxqc import anomaly
 >>> sorted(anomaly.DETECTORS)
-['cdo', 'dinomaly', 'efficient_ad', 'gaussian', 'patchcore', 'rd4ad', 'spade', 'stfpm']
+['cdo', 'dinomaly', 'efficient_ad', 'gaussian', 'patchcore', 'rd4ad', 'spade', 'stfpm', 'supersimplenet']
 >>> anomaly.FitConfig(anomaly.PatchCore(coreset=0.01)).name
 'patchcore'
 """
@@ -12,7 +12,18 @@ from typing import TYPE_CHECKING
 from jaxqc.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from jaxqc.anomaly.detectors import DETECTORS, Cdo, Dinomaly, EfficientAd, Gaussian, PatchCore, Rd4ad, Spade, Stfpm
+    from jaxqc.anomaly.detectors import (
+        DETECTORS,
+        Cdo,
+        Dinomaly,
+        EfficientAd,
+        Gaussian,
+        PatchCore,
+        Rd4ad,
+        Spade,
+        Stfpm,
+        SuperSimpleNet,
+    )
     from jaxqc.anomaly.model import AnomalyModel
     from jaxqc.anomaly.recipe import BackboneConfig, DecisionConfig, FitConfig, FitDataConfig
     from jaxqc.anomaly.thresholds import Thresholds, by_f1, by_quantile
@@ -32,6 +43,7 @@ __all__ = [
     "Rd4ad",
     "Spade",
     "Stfpm",
+    "SuperSimpleNet",
     "Thresholds",
     "by_f1",
     "by_quantile",
@@ -41,7 +53,18 @@ __getattr__, __dir__ = lazy_names(
     __name__,
     {
         **dict.fromkeys(
-            ("DETECTORS", "Cdo", "Dinomaly", "EfficientAd", "Gaussian", "PatchCore", "Rd4ad", "Spade", "Stfpm"),
+            (
+                "DETECTORS",
+                "Cdo",
+                "Dinomaly",
+                "EfficientAd",
+                "Gaussian",
+                "PatchCore",
+                "Rd4ad",
+                "Spade",
+                "Stfpm",
+                "SuperSimpleNet",
+            ),
             "detectors",
         ),
         "AnomalyModel": "model",

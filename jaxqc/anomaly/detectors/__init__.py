@@ -3,8 +3,26 @@
 from jaxqc.anomaly.detectors.gaussian import Gaussian
 from jaxqc.anomaly.detectors.patchcore import PatchCore
 from jaxqc.anomaly.detectors.spade import Spade
+from jaxqc.anomaly.discriminator.supersimplenet import SuperSimpleNet
 from jaxqc.anomaly.distillation.recipe import MEMBERS, Cdo, Dinomaly, EfficientAd, Rd4ad, Stfpm
 
-DETECTORS: dict[str, type] = {"gaussian": Gaussian, "patchcore": PatchCore, "spade": Spade, **MEMBERS}
+DETECTORS: dict[str, type] = {
+    "gaussian": Gaussian,
+    "patchcore": PatchCore,
+    "spade": Spade,
+    **MEMBERS,
+    "supersimplenet": SuperSimpleNet,
+}
 
-__all__ = ["DETECTORS", "Cdo", "Dinomaly", "EfficientAd", "Gaussian", "PatchCore", "Rd4ad", "Spade", "Stfpm"]
+__all__ = [
+    "DETECTORS",
+    "Cdo",
+    "Dinomaly",
+    "EfficientAd",
+    "Gaussian",
+    "PatchCore",
+    "Rd4ad",
+    "Spade",
+    "Stfpm",
+    "SuperSimpleNet",
+]
