@@ -2,7 +2,7 @@
 
 >>> from jaxqc import anomaly
 >>> sorted(anomaly.DETECTORS)
-['cdo', 'dinomaly', 'efficient_ad', 'gaussian', 'patchcore', 'rd4ad', 'spade', 'stfpm', 'supersimplenet']
+['cdo', 'combined', 'dinomaly', 'efficient_ad', 'gaussian', 'patchcore', 'rd4ad', 'spade', 'stfpm', 'supersimplenet']
 >>> anomaly.FitConfig(anomaly.PatchCore(coreset=0.01)).name
 'patchcore'
 """
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from jaxqc.anomaly.detectors import (
         DETECTORS,
         Cdo,
+        Combined,
         Dinomaly,
         EfficientAd,
         Gaussian,
@@ -33,6 +34,7 @@ __all__ = [
     "AnomalyModel",
     "BackboneConfig",
     "Cdo",
+    "Combined",
     "DecisionConfig",
     "Dinomaly",
     "EfficientAd",
@@ -56,6 +58,7 @@ __getattr__, __dir__ = lazy_names(
             (
                 "DETECTORS",
                 "Cdo",
+                "Combined",
                 "Dinomaly",
                 "EfficientAd",
                 "Gaussian",

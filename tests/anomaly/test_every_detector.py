@@ -15,6 +15,7 @@ from jaxqc.anomaly.calibration import load_image
 from jaxqc.anomaly.collecting import load_batches
 from jaxqc.anomaly.detectors import DETECTORS, Gaussian, PatchCore, Spade
 from jaxqc.anomaly.detectors.base import is_trained, lacks, shapes_of
+from jaxqc.anomaly.detectors.combined import Combined, Member
 from jaxqc.anomaly.features import load_backbone
 from jaxqc.anomaly.fit import divide, fit
 from jaxqc.anomaly.model import load
@@ -36,6 +37,7 @@ QUICK: dict[str, Any] = {
     "gaussian": Gaussian(channels=30),
     "patchcore": PatchCore(width=48, coreset=0.05, projection=16),
     "spade": Spade(images=4),
+    "combined": Combined((Member(Gaussian(8), (1,)), Member(Spade(images=2))), "median", window=4, top=3),
 }
 """Settings for which the defaults would take too long here."""
 

@@ -1,5 +1,6 @@
 """The detectors by name. Packages register further ones by the entry points `jaxqc.detectors`."""
 
+from jaxqc.anomaly.detectors.combined import Combined
 from jaxqc.anomaly.detectors.gaussian import Gaussian
 from jaxqc.anomaly.detectors.patchcore import PatchCore
 from jaxqc.anomaly.detectors.spade import Spade
@@ -12,11 +13,13 @@ DETECTORS: dict[str, type] = {
     "spade": Spade,
     **MEMBERS,
     "supersimplenet": SuperSimpleNet,
+    "combined": Combined,
 }
 
 __all__ = [
     "DETECTORS",
     "Cdo",
+    "Combined",
     "Dinomaly",
     "EfficientAd",
     "Gaussian",
