@@ -2,7 +2,7 @@
 
 >>> from jaxqc import anomaly
 >>> sorted(anomaly.DETECTORS)
-['cdo', 'combined', 'dinomaly', 'efficient_ad', 'gaussian', 'patchcore', 'rd4ad', 'spade', 'stfpm', 'supersimplenet']
+['cdo', 'combined', 'dinomaly', 'efficient_ad', 'gaussian', 'patchcore', 'rd4ad', 'spade', 'stfpm']
 >>> anomaly.FitConfig(anomaly.PatchCore(coreset=0.01)).name
 'patchcore'
 """
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
         Rd4ad,
         Spade,
         Stfpm,
-        SuperSimpleNet,
     )
     from jaxqc.anomaly.model import AnomalyModel
     from jaxqc.anomaly.recipe import BackboneConfig, DecisionConfig, FitConfig, FitDataConfig
@@ -45,7 +44,6 @@ __all__ = [
     "Rd4ad",
     "Spade",
     "Stfpm",
-    "SuperSimpleNet",
     "Thresholds",
     "by_f1",
     "by_quantile",
@@ -66,7 +64,6 @@ __getattr__, __dir__ = lazy_names(
                 "Rd4ad",
                 "Spade",
                 "Stfpm",
-                "SuperSimpleNet",
             ),
             "detectors",
         ),

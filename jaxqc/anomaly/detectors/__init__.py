@@ -4,7 +4,6 @@ from jaxqc.anomaly.detectors.combined import Combined
 from jaxqc.anomaly.detectors.gaussian import Gaussian
 from jaxqc.anomaly.detectors.patchcore import PatchCore
 from jaxqc.anomaly.detectors.spade import Spade
-from jaxqc.anomaly.discriminator.supersimplenet import SuperSimpleNet
 from jaxqc.anomaly.distillation.recipe import MEMBERS, Cdo, Dinomaly, EfficientAd, Rd4ad, Stfpm
 
 DETECTORS: dict[str, type] = {
@@ -12,7 +11,6 @@ DETECTORS: dict[str, type] = {
     "patchcore": PatchCore,
     "spade": Spade,
     **MEMBERS,
-    "supersimplenet": SuperSimpleNet,
     "combined": Combined,
 }
 
@@ -27,5 +25,4 @@ __all__ = [
     "Rd4ad",
     "Spade",
     "Stfpm",
-    "SuperSimpleNet",
 ]
