@@ -2,7 +2,7 @@
 
 >>> from jaxqc import anomaly
 >>> sorted(anomaly.DETECTORS)
-['combined', 'gaussian', 'patchcore', 'spade', 'stfpm']
+['cdo', 'combined', 'dinomaly', 'efficient_ad', 'gaussian', 'patchcore', 'rd4ad', 'spade', 'stfpm']
 >>> anomaly.FitConfig(anomaly.PatchCore(coreset=0.01)).name
 'patchcore'
 """
@@ -12,7 +12,18 @@ from typing import TYPE_CHECKING
 from jaxqc.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from jaxqc.anomaly.detectors import DETECTORS, Combined, Gaussian, PatchCore, Spade, Stfpm
+    from jaxqc.anomaly.detectors import (
+        DETECTORS,
+        Cdo,
+        Combined,
+        Dinomaly,
+        EfficientAd,
+        Gaussian,
+        PatchCore,
+        Rd4ad,
+        Spade,
+        Stfpm,
+    )
     from jaxqc.anomaly.model import AnomalyModel
     from jaxqc.anomaly.recipe import BackboneConfig, DecisionConfig, FitConfig, FitDataConfig
     from jaxqc.anomaly.thresholds import Thresholds, by_f1, by_quantile
@@ -21,12 +32,16 @@ __all__ = [
     "DETECTORS",
     "AnomalyModel",
     "BackboneConfig",
+    "Cdo",
     "Combined",
     "DecisionConfig",
+    "Dinomaly",
+    "EfficientAd",
     "FitConfig",
     "FitDataConfig",
     "Gaussian",
     "PatchCore",
+    "Rd4ad",
     "Spade",
     "Stfpm",
     "Thresholds",
@@ -37,7 +52,21 @@ __all__ = [
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
-        **dict.fromkeys(("DETECTORS", "Combined", "Gaussian", "PatchCore", "Spade", "Stfpm"), "detectors"),
+        **dict.fromkeys(
+            (
+                "DETECTORS",
+                "Cdo",
+                "Combined",
+                "Dinomaly",
+                "EfficientAd",
+                "Gaussian",
+                "PatchCore",
+                "Rd4ad",
+                "Spade",
+                "Stfpm",
+            ),
+            "detectors",
+        ),
         "AnomalyModel": "model",
         **dict.fromkeys(("BackboneConfig", "DecisionConfig", "FitConfig", "FitDataConfig"), "recipe"),
         **dict.fromkeys(("Thresholds", "by_f1", "by_quantile"), "thresholds"),

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxqc.errors import UserError, suggest
-from jaxqc.models import densenet, efficientnet, efficientnet_names, hrnet, resnet, vgg
+from jaxqc.models import densenet, efficientnet, efficientnet_names, hrnet, pdn, resnet, vgg
 from jaxqc.models.conversion import Names, convert_named, export_named
 from jaxqc.models.pretrained import LoadReport, convert_state, export_state
 from jaxqc.nn.conv import Norm
@@ -66,6 +66,7 @@ def _efficientnets(epsilon: float) -> Family:
 
 FAMILIES: tuple[Family, ...] = (
     Family(resnet.BACKBONES, resnet.build_backbone, convert_state, lambda variables, name: export_state(variables)),
+    Family(pdn.PDNS, pdn.build_pdn, pdn.convert_pdn, pdn.export_pdn),
     _efficientnets(1e-3),
     _efficientnets(EPSILON),
     _named(vgg.PlainNetwork, vgg.PLAINS, lambda model: (vgg.torchvision_name,)),

@@ -4,8 +4,16 @@ from pathlib import Path
 
 import pytest
 
+from jaxqc.anomaly.distillation import describing
 from jaxqc.anomaly.recipe import BackboneConfig, DecisionConfig, FitConfig, FitDataConfig
-from tests.support.tiny_boards import SIDE, boards, make_weights  # noqa: F401 - a fixture
+from jaxqc.models.pdn import PDNS, POOL, PdnSpec
+from tests.support.tiny_boards import (  # boards: a fixture
+    SIDE,
+    boards,  # noqa: F401
+    descriptions_backbone,
+    make_weights,
+    tokens_backbone,
+)
 
 
 @pytest.fixture(scope="session")
@@ -23,3 +31,12 @@ def recipe(weights) -> FitConfig:
         pasted=34,
         devices=1,
     )
+
+
+@pytest.fixture(scope="session")
+def teachers():
+    """Members that need a teacher of their own: its config, the network and the images' side."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(PDNS, "pdn_test", PdnSpec(((8, 4), POOL, (8, 4), POOL, (8, 3), (12, 4)), width=8))
+        patch.setattr(describing, "UNRELATED", 4)
+        yield {"dinomaly": (*tokens_backbone(), 42), "efficient_ad": (*descriptions_backbone(), 128)}

@@ -46,18 +46,29 @@ def quick(name: str) -> Any:
     """A detector for tiny boards; one that is trained sees them a few times."""
     detector = QUICK.get(name) or DETECTORS[name]()
     training = getattr(detector, "training", None)
-    return replace(detector, training=replace(training, epochs=4.0, batch=4)) if training else detector
+    return (
+        replace(
+            detector, training=replace(training, epochs=4.0, batch=4, optim=replace(training.optim, warmup_epochs=0.0))
+        )
+        if training
+        else detector
+    )
 
 
 @pytest.fixture(scope="module", params=list(DETECTORS))
-def fitted(request, recipe, boards, tmp_path_factory) -> SimpleNamespace:
+def fitted(request, recipe, boards, teachers, tmp_path_factory) -> SimpleNamespace:
     """A fit with its folder, the images that calibrated it, and unseen images uint8 [12 s s 3]."""
     folder = tmp_path_factory.mktemp("fits") / request.param
-    config = replace(recipe, detector=quick(request.param))
-    if not is_trained(config.ready):  # a landscape, as no other test has one
+    config, backbone = replace(recipe, detector=quick(request.param)), None
+    if request.param in teachers:
+        teacher, backbone, size = teachers[request.param]
+        config = replace(config, backbone=teacher, data=replace(config.data, size=size))
+    elif is_trained(config.ready):  # one layer compiles in half the time
+        config = replace(config, backbone=replace(config.backbone, layers=(1,)))
+    else:  # a landscape, as no other test has one
         config = replace(config, data=replace(config.data, size=(40, 56)))
     data = open_dataset(boards)
-    done = fit(config, data, folder, progress=False)
+    done = fit(config, data, folder, progress=False, backbone=backbone)
     parts, _ = divide(data, config.data, config.seed)
     images, held_out = (next(load_batches(p.samples, config.data.size, len(p), []))[0] for p in (
         parts.test, parts.calibrate))  # fmt: skip

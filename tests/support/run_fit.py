@@ -10,10 +10,9 @@ from jaxqc.training.parallel import start_processes
 def recipe(method: str, weights: str) -> Any:
     """The fit's configuration. Its imports follow on the joining of processes, which must come first."""
     from jaxqc.anomaly.detectors import Gaussian, PatchCore, Stfpm
-    from jaxqc.anomaly.detectors.stfpm import AUTHORS
     from jaxqc.anomaly.recipe import BackboneConfig, DecisionConfig, FitConfig, FitDataConfig
 
-    short = replace(AUTHORS, epochs=12.0, batch=4, checkpoint_every_epochs=1.0, evaluate_every_epochs=2.0)
+    short = replace(Stfpm().training, epochs=12.0, batch=4, checkpoint_every_epochs=1.0, evaluate_every_epochs=2.0)
     detectors = {
         "gaussian": Gaussian(channels=30),
         "patchcore": PatchCore(width=48, coreset=0.05, projection=16),

@@ -2,14 +2,20 @@
 
 from pathlib import Path
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
 
+from jaxqc.anomaly.detectors.base import BackboneConfig
+from jaxqc.anomaly.features import Backbone, apply_function
+from jaxqc.models.dinov2 import build_vit
+from jaxqc.models.pdn import build_pdn
 from jaxqc.models.pretrained import export_state
 from jaxqc.models.resnet import build_backbone
+from tests.support.drawn import drawn
 
 SIDE = 48
 """Network input."""
@@ -51,6 +57,23 @@ def make_weights(path: Path) -> Path:
     variables = network.init(jax.random.key(0), jnp.zeros((1, SIDE, SIDE, 3)))
     np.savez(path, **export_state(variables))
     return path
+
+
+def tokens_backbone() -> tuple[BackboneConfig, Backbone]:
+    """The first two blocks of a small transformer, all tokens, random."""
+    config = BackboneConfig("vit_tiny14", layers=(1, 2), tokens=True)
+    return config, _drawn(config, build_vit(config.name), 28)
+
+
+def descriptions_backbone() -> tuple[BackboneConfig, Backbone]:
+    """A network of descriptions that has few channels, random; `PDNS` has it as `pdn_test`."""
+    config = BackboneConfig("pdn_test", layers=(1,))
+    return config, _drawn(config, build_pdn(config.name), 64)
+
+
+def _drawn(config: BackboneConfig, network: nn.Module, side: int) -> Backbone:
+    variables = drawn(network, jnp.zeros((1, side, side, 3)))
+    return Backbone(variables, apply_function(config), {"model": config.name, "source": "random", "sha256": ""})
 
 
 def _save(path: Path, image: np.ndarray) -> None:

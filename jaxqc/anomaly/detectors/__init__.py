@@ -4,12 +4,25 @@ from jaxqc.anomaly.detectors.combined import Combined
 from jaxqc.anomaly.detectors.gaussian import Gaussian
 from jaxqc.anomaly.detectors.patchcore import PatchCore
 from jaxqc.anomaly.detectors.spade import Spade
-from jaxqc.anomaly.detectors.stfpm import Stfpm
+from jaxqc.anomaly.distillation.recipe import MEMBERS, Cdo, Dinomaly, EfficientAd, Rd4ad, Stfpm
 
 DETECTORS: dict[str, type] = {
     "gaussian": Gaussian,
     "patchcore": PatchCore,
     "spade": Spade,
-    "stfpm": Stfpm,
+    **MEMBERS,
     "combined": Combined,
 }
+
+__all__ = [
+    "DETECTORS",
+    "Cdo",
+    "Combined",
+    "Dinomaly",
+    "EfficientAd",
+    "Gaussian",
+    "PatchCore",
+    "Rd4ad",
+    "Spade",
+    "Stfpm",
+]
