@@ -13,7 +13,7 @@ from PIL import Image
 
 from jaxqc.anomaly.calibration import load_image
 from jaxqc.anomaly.collecting import load_batches
-from jaxqc.anomaly.detectors import DETECTORS, Gaussian, PatchCore, Spade
+from jaxqc.anomaly.detectors import DETECTORS, Cflow, FastFlow, Gaussian, MsFlow, PatchCore, Spade
 from jaxqc.anomaly.detectors.base import is_trained, lacks, shapes_of
 from jaxqc.anomaly.features import load_backbone
 from jaxqc.anomaly.fit import divide, fit
@@ -36,6 +36,9 @@ QUICK: dict[str, Any] = {
     "gaussian": Gaussian(channels=30),
     "patchcore": PatchCore(width=48, coreset=0.05, projection=16),
     "spade": Spade(images=4),
+    "fastflow": FastFlow(blocks=(1,), kernels=(1,)),
+    "cflow": Cflow(blocks=(1,), condition=8),
+    "msflow": MsFlow(blocks=(1,), condition=8),
 }
 """Settings for which the defaults would take too long here."""
 

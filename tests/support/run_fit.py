@@ -7,7 +7,7 @@ from jaxqc.training.parallel import start_processes
 
 if __name__ == "__main__":
     start_processes()
-    from jaxqc.anomaly.detectors import Gaussian, PatchCore, Stfpm
+    from jaxqc.anomaly.detectors import Cflow, Gaussian, PatchCore, Stfpm
     from jaxqc.anomaly.detectors.stfpm import AUTHORS
     from jaxqc.anomaly.fit import fit
     from jaxqc.anomaly.recipe import BackboneConfig, FitConfig, FitDataConfig
@@ -19,6 +19,7 @@ if __name__ == "__main__":
         "gaussian": Gaussian(channels=30),
         "patchcore": PatchCore(width=48, coreset=0.05, projection=16),
         "stfpm": Stfpm(training=short),
+        "cflow": Cflow(blocks=(2,), condition=8, training=replace(short, optim=Cflow().training.optim)),
     }
     config = FitConfig(
         detector=detectors[method],
