@@ -2,7 +2,7 @@
 
 >>> from jaxqc import anomaly
 >>> sorted(anomaly.DETECTORS)
-['cflow', 'fastflow', 'gaussian', 'msflow', 'patchcore', 'spade', 'stfpm']
+['cflow', 'csflow', 'differnet', 'fastflow', 'gaussian', 'msflow', 'patchcore', 'spade', 'stfpm']
 >>> anomaly.FitConfig(anomaly.PatchCore(coreset=0.01)).name
 'patchcore'
 """
@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 from jaxqc.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from jaxqc.anomaly.detectors import DETECTORS, Cflow, FastFlow, Gaussian, MsFlow, PatchCore, Spade, Stfpm
+    from jaxqc.anomaly.detectors import DETECTORS, Gaussian, PatchCore, Spade, Stfpm
+    from jaxqc.anomaly.detectors.flow import Cflow, CsFlow, DifferNet, FastFlow, MsFlow
     from jaxqc.anomaly.model import AnomalyModel
     from jaxqc.anomaly.recipe import BackboneConfig, DecisionConfig, FitConfig, FitDataConfig
     from jaxqc.anomaly.thresholds import Thresholds, by_f1, by_quantile
@@ -22,7 +23,9 @@ __all__ = [
     "AnomalyModel",
     "BackboneConfig",
     "Cflow",
+    "CsFlow",
     "DecisionConfig",
+    "DifferNet",
     "FastFlow",
     "FitConfig",
     "FitDataConfig",
@@ -39,9 +42,8 @@ __all__ = [
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
-        **dict.fromkeys(
-            ("DETECTORS", "Cflow", "FastFlow", "Gaussian", "MsFlow", "PatchCore", "Spade", "Stfpm"), "detectors"
-        ),
+        **dict.fromkeys(("DETECTORS", "Gaussian", "PatchCore", "Spade", "Stfpm"), "detectors"),
+        **dict.fromkeys(("Cflow", "CsFlow", "DifferNet", "FastFlow", "MsFlow"), "detectors.flow"),
         "AnomalyModel": "model",
         **dict.fromkeys(("BackboneConfig", "DecisionConfig", "FitConfig", "FitDataConfig"), "recipe"),
         **dict.fromkeys(("Thresholds", "by_f1", "by_quantile"), "thresholds"),

@@ -43,24 +43,28 @@ class Backbone:
 
 
 def apply_function(
-    config: BackboneConfig, embed: Callable[[Layers, Image], Any] = lambda layers, image: layers
+    config: BackboneConfig,
+    embed: Callable[[Layers, Image], Any] = lambda layers, image: layers,
+    views: Callable[[Float[Array, "b h w 3"]], tuple[Float[Array, "b _ _ 3"], ...]] | None = None,
 ) -> Callable[[Variables, Any], Any]:
     """The backbone of a recipe as a pure function of folded variables and uint8 images, which gives its layers.
 
     embed: what to make of layers and normalised images, image by image: then the halves (`by_halves`) meet after it,
-    where they are smaller than whole layers.
+    where they are smaller than whole layers. views: of images in [0, 1], those that the backbone sees instead; the
+    layers are then those of the first one, of the second one, and so on.
     """
     layers = tuple(sorted(set(config.layers)))
     fixed = FIXED.get(config.name)
     network: Any = None if fixed else build(config.name, layers, dtype=config.dtype, folded=True)
 
+    def see(variables: Variables, image: Float[Array, "b h w 3"]) -> Layers:
+        out = fixed(255 * image, layers) if fixed else network.apply(variables, _standard(image))
+        return tuple(out[f"layer{i}"].astype(jnp.float32) for i in layers)
+
     def apply(variables: Variables, images: UInt8[ArrayLike, "b h w c"]) -> Any:
-        image = normalised(images)
-        if fixed:
-            out = fixed(255 * jnp.broadcast_to(to_float(images), image.shape), layers)
-        else:
-            out = network.apply(variables, image)
-        return embed(tuple(out[f"layer{i}"].astype(jnp.float32) for i in layers), image)
+        image = jnp.broadcast_to(to_float(images), (*images.shape[:-1], 3))
+        seen = (image,) if views is None else views(image)
+        return embed(tuple(x for view in seen for x in see(variables, view)), _standard(image))
 
     return apply if fixed else by_halves(apply)  # filters are no kernels of which there are too many for the cores
 
@@ -89,7 +93,11 @@ def by_halves(apply: Callable[[Variables, Any], Any]) -> Callable[[Variables, An
 
 def normalised(images: UInt8[ArrayLike, "b h w c"]) -> Float[Array, "b h w 3"]:
     """Pixels as networks trained on ImageNet expect them; grey images are repeated over three channels."""
-    return (to_float(images) - jnp.asarray(IMAGENET_MEAN)) / jnp.asarray(IMAGENET_STD)
+    return _standard(to_float(images))
+
+
+def _standard(image: Float[ArrayLike, "b h w c"]) -> Float[Array, "b h w 3"]:
+    return (image - jnp.asarray(IMAGENET_MEAN)) / jnp.asarray(IMAGENET_STD)
 
 
 def load_backbone(config: BackboneConfig) -> Backbone:

@@ -13,7 +13,7 @@ from PIL import Image
 
 from jaxqc.anomaly.calibration import load_image
 from jaxqc.anomaly.collecting import load_batches
-from jaxqc.anomaly.detectors import DETECTORS, Cflow, FastFlow, Gaussian, MsFlow, PatchCore, Spade
+from jaxqc.anomaly.detectors import DETECTORS, Cflow, CsFlow, DifferNet, FastFlow, Gaussian, MsFlow, PatchCore, Spade
 from jaxqc.anomaly.detectors.base import is_trained, lacks, shapes_of
 from jaxqc.anomaly.features import load_backbone
 from jaxqc.anomaly.fit import divide, fit
@@ -39,6 +39,8 @@ QUICK: dict[str, Any] = {
     "fastflow": FastFlow(blocks=(1,), kernels=(1,)),
     "cflow": Cflow(blocks=(1,), condition=8),
     "msflow": MsFlow(blocks=(1,), condition=8),
+    "csflow": CsFlow(blocks=(1,), width=8, scales=(1,)),
+    "differnet": DifferNet(blocks=(1,), width=8, scales=(1, 2), turns=2),
 }
 """Settings for which the defaults would take too long here."""
 

@@ -1,7 +1,7 @@
 """The detectors by name. Packages register further ones by the entry points `jaxqc.detectors`."""
 
 from jaxqc.anomaly.detectors.flow import MEMBERS as FLOWS
-from jaxqc.anomaly.detectors.flow import Cflow, FastFlow, MsFlow
+from jaxqc.anomaly.detectors.flow import Cflow, CsFlow, DifferNet, FastFlow, MsFlow
 from jaxqc.anomaly.detectors.gaussian import Gaussian
 from jaxqc.anomaly.detectors.patchcore import PatchCore
 from jaxqc.anomaly.detectors.spade import Spade
@@ -9,4 +9,15 @@ from jaxqc.anomaly.detectors.stfpm import Stfpm
 
 DETECTORS: dict[str, type] = {"gaussian": Gaussian, "patchcore": PatchCore, "spade": Spade, "stfpm": Stfpm, **FLOWS}
 
-__all__ = ["DETECTORS", "Cflow", "FastFlow", "Gaussian", "MsFlow", "PatchCore", "Spade", "Stfpm"]
+__all__ = [
+    "DETECTORS",
+    "Cflow",
+    "CsFlow",
+    "DifferNet",
+    "FastFlow",
+    "Gaussian",
+    "MsFlow",
+    "PatchCore",
+    "Spade",
+    "Stfpm",
+]

@@ -23,6 +23,8 @@ FASTFLOW = TrainingConfig(epochs=500.0, batch=32, optim=ADAM)
 MSFLOW = TrainingConfig(
     100.0, 16, replace(ADAM, lr=1e-4, weight_decay=0.0, warmup_epochs=12.0, schedule="cosine", clip=2.0)
 )
+CSFLOW = TrainingConfig(240.0, 16, replace(ADAM, lr=2e-4, clip=1.0))
+DIFFERNET = TrainingConfig(192.0, 24, replace(ADAM, lr=2e-4))
 CFLOW = TrainingConfig(200.0, 32, replace(ADAM, lr=2e-4, weight_decay=0.0, warmup_epochs=16.0, schedule="cosine"))
 
 
@@ -56,6 +58,10 @@ class FlowConfig:
     """Normalise each layer over an image's cells and channels first."""
     pool: Literal["none", "half", "mean"] = "none"
     """Average each layer first: 3x3 at every other cell, or over the whole image, all layers side by side."""
+    scales: tuple[int, ...] = (1,)
+    """Divisors of the image's side, ascending: the backbone sees the image at each of these sizes."""
+    turns: Literal[1, 2, 4] = 1
+    """Equal turns in which the backbone sees the image, where `pool` is `mean`."""
     loss: Literal["nll", "nll_dim", "log_sigmoid"] = "nll"
     """Negative log-likelihood of an image, the same over its values, or a soft bound of each cell's."""
     cells: int = 0
@@ -83,6 +89,12 @@ class FlowConfig:
             raise UserError(f"{where}: blocks={self.blocks!r} must be numbers of at least 1")
         if not self.kernels or any(k < 1 or k % 2 == 0 for k in self.kernels):
             raise UserError(f"{where}: kernels={self.kernels!r} must be odd numbers")
+        if not self.scales or min(self.scales) < 1 or list(self.scales) != sorted(set(self.scales)):
+            raise UserError(f"{where}: scales={self.scales!r} must ascend from 1 or more")
+        if self.pool == "mean" and (self.score, self.together) != ("latent", "apart"):
+            raise UserError(f"{where}: pool=mean needs score=latent and together=apart")
+        if self.turns > 1 and self.pool != "mean":
+            raise UserError(f"{where}: turns={self.turns} needs pool=mean; or set turns=1")
         if self.condition % 4 or self.condition < 0:
             raise UserError(f"{where}: condition={self.condition} must be a multiple of 4")
         if not self.top > 0 or (self.top > 1 and self.top != int(self.top)):
@@ -109,7 +121,7 @@ class FlowConfig:
         """This detector for a backbone."""
         from jaxqc.anomaly.flow.detector import FlowDetector
 
-        return FlowDetector(self)
+        return FlowDetector(self, backbone)
 
 
 @dataclass(frozen=True)
@@ -157,5 +169,53 @@ class MsFlow(FlowConfig):
     training: TrainingConfig = MSFLOW
 
 
-MEMBERS: dict[str, type[FlowConfig]] = {"fastflow": FastFlow, "cflow": Cflow, "msflow": MsFlow}
+@dataclass(frozen=True)
+class CsFlow(FlowConfig):
+    """CS-Flow (arXiv 2110.02855): one chain over the image at three sizes, whose subnets cross between them.
+
+    Made for one deep layer of EfficientNet-B5 at 768 pixels.
+    """
+
+    coupling: Literal["one_sided", "two_sided"] = "two_sided"
+    blocks: tuple[int, ...] = (4,)
+    subnet: Literal["conv", "conv_norm", "cross"] = "cross"
+    kernels: tuple[int, ...] = (3, 3, 3, 5)
+    width: int = 1024
+    clamp: float = 3.0
+    together: Literal["apart", "cross", "fusion"] = "cross"
+    scales: tuple[int, ...] = (1, 2, 4)
+    loss: Literal["nll", "nll_dim", "log_sigmoid"] = "nll_dim"
+    combine: Literal["likelihood", "softplus", "square", "product"] = "product"
+    score: Literal["map", "latent"] = "latent"
+    training: TrainingConfig = CSFLOW
+
+
+@dataclass(frozen=True)
+class DifferNet(FlowConfig):
+    """DifferNet (arXiv 2008.12577): a flow of the whole image's mean features at three sizes.
+
+    Made for AlexNet's last convolution at 448 pixels. The authors turn an image 64 times; four quarter turns need no
+    interpolation. The map is the features' share in the score, since a score of means has no place.
+    """
+
+    coupling: Literal["one_sided", "two_sided"] = "two_sided"
+    kernels: tuple[int, ...] = (1,)
+    depth: int = 3
+    width: int = 2048
+    clamp: float = 3.0
+    pool: Literal["none", "half", "mean"] = "mean"
+    scales: tuple[int, ...] = (1, 2, 4)
+    turns: Literal[1, 2, 4] = 4
+    loss: Literal["nll", "nll_dim", "log_sigmoid"] = "nll_dim"
+    score: Literal["map", "latent"] = "latent"
+    training: TrainingConfig = DIFFERNET
+
+
+MEMBERS: dict[str, type[FlowConfig]] = {
+    "fastflow": FastFlow,
+    "cflow": Cflow,
+    "msflow": MsFlow,
+    "csflow": CsFlow,
+    "differnet": DifferNet,
+}
 """By the names of `jaxqc.anomaly.detectors.DETECTORS`."""

@@ -47,6 +47,8 @@ def plan(config: FlowConfig, layers: int) -> tuple[Step, ...]:
 def entering(config: FlowConfig, layers: Grids) -> tuple[Float[Array, "b _ _ _"], ...]:
     """A backbone's layers as the flow takes them: pooled, and each image's normalised over cells and channels.
 
+    Means of whole layers stand side by side as channels of one cell, and an image's turns as cells of a row.
+
     Examples:
       >>> from jaxqc.anomaly.detectors.flow import FastFlow
       >>> x, = entering(FastFlow(), (jnp.arange(8.0).reshape(1, 2, 2, 2),))
@@ -55,7 +57,10 @@ def entering(config: FlowConfig, layers: Grids) -> tuple[Float[Array, "b _ _ _"]
     """
     xs = tuple(map(jnp.asarray, layers))
     if config.pool == "mean":
-        xs = (jnp.concatenate([x.mean((1, 2), keepdims=True) for x in xs], -1),)
+        each = len(xs) // config.turns
+        means = [x.mean((1, 2), keepdims=True) for x in xs]
+        turned = [jnp.concatenate(means[i : i + each], -1) for i in range(0, len(means), each)]
+        xs = (jnp.concatenate(turned, 2),)
     elif config.pool == "half":
         xs = tuple(nn.avg_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1))) for x in xs)
     return tuple(map(_normalised, xs)) if config.norm else xs

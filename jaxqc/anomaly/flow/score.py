@@ -1,5 +1,7 @@
 """Maps and image scores of a flow: each 0 or above, and a function of its own image alone."""
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -11,6 +13,7 @@ from jaxqc.anomaly.flow.objective import log_density
 from jaxqc.anomaly.ops.maps import image_score, smooth
 from jaxqc.data.resizing import Size, sides
 from jaxqc.nn.resizing import resize, resize_align_corners
+from jaxqc.types import ArrayLike
 
 
 def cell_maps(config: FlowConfig, zs: Grids, dets: Dets) -> tuple[Float[Array, "b _ _"], ...]:
@@ -27,17 +30,52 @@ def cell_maps(config: FlowConfig, zs: Grids, dets: Dets) -> tuple[Float[Array, "
     return tuple(-jnp.expm1(-x) for x in halves) if config.combine == "likelihood" else halves
 
 
+def attributed(score: Callable[[Grids], Float[Array, " b"]], xs: Grids, layers: Grids) -> Float[Array, "b h w"]:
+    """The share of each cell of a layer in a score of its mean: |features x the score's gradient by it|, in its unit.
+
+    xs: what the score is a function of: an image's mean features, of which the layer's own channels come first.
+
+    Examples:
+      >>> layer = jnp.array([[[[1.0], [3.0]]]])
+      >>> attributed(lambda xs: 5 * xs[0].sum((1, 2, 3)), (layer.mean((1, 2), keepdims=True),), (layer,)).tolist()
+      [[[5.0, 15.0]]]
+    """
+    (layer,) = layers
+    slope = jax.grad(lambda xs: score(xs).sum())(xs)[0]
+    return jnp.abs((layer * slope[:, :, :1, : layer.shape[-1]]).sum(-1))
+
+
+def placed(config: FlowConfig, cells: Float[ArrayLike, "b h w"], size: Size) -> Float[Array, "b _ _"]:
+    """A layer's cells brought to pixels, not yet smoothed.
+
+    Examples:
+      >>> from jaxqc.anomaly.detectors.flow import Cflow
+      >>> placed(Cflow(), jnp.array([[[0.0, 2.0]]]), (1, 3)).tolist()
+      [[[0.0, 1.0, 2.0]]]
+    """
+    bring = resize_align_corners if config.aligned else resize
+    return bring(jnp.asarray(cells)[..., None], *sides(size))[..., 0]
+
+
 def scored(config: FlowConfig, zs: Grids, dets: Dets, size: Size) -> Scored:
     """Maps of that size and image scores."""
-    bring = resize_align_corners if config.aligned else resize
-    large = jnp.stack([bring(x[..., None], *sides(size))[..., 0] for x in cell_maps(config, zs, dets)])
+    large = jnp.stack([placed(config, x, size) for x in cell_maps(config, zs, dets)])
     if config.combine == "product":
         maps = jnp.prod(large, 0) ** (1 / len(large))
     else:
         maps = large.mean(0) if config.combine == "likelihood" else large.sum(0)
     maps = smooth(maps, config.sigma)
     if config.score == "latent":
-        squares = jnp.concatenate([jnp.square(z).reshape(len(z), -1) for z in zs], 1)
-        return maps, 0.5 * squares.mean(1)
+        return maps, latent_score(zs)
     pixels = maps.shape[1] * maps.shape[2]
     return maps, image_score(maps, max(1, int(pixels * config.top)) if config.top < 1 else min(int(config.top), pixels))
+
+
+def latent_score(zs: Grids) -> Float[Array, " b"]:
+    """½ mean z² of each image, over everything.
+
+    Examples:
+      >>> latent_score((jnp.ones((1, 2, 2, 3)),)).tolist()
+      [0.5]
+    """
+    return 0.5 * jnp.concatenate([jnp.square(z).reshape(len(z), -1) for z in map(jnp.asarray, zs)], 1).mean(1)

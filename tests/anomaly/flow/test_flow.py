@@ -7,11 +7,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxqc.anomaly.detectors.flow import Cflow, FastFlow, FlowConfig, MsFlow
+from jaxqc.anomaly.detectors.base import BackboneConfig
+from jaxqc.anomaly.detectors.flow import Cflow, CsFlow, DifferNet, FastFlow, FlowConfig, MsFlow
 from jaxqc.anomaly.features import load_backbone
+from jaxqc.anomaly.flow.detector import seen
 from jaxqc.anomaly.flow.network import conditions, entering, flow_of
 from jaxqc.anomaly.flow.objective import drawn, image_losses
-from jaxqc.anomaly.flow.score import scored
+from jaxqc.anomaly.flow.score import attributed, scored
 from jaxqc.errors import UserError
 from jaxqc.fields import validate
 
@@ -24,6 +26,8 @@ SIZES = {
     "FastFlow, WRN50-2, narrow": (FastFlow(hidden=0.16), WIDE[:3], 6_556_776),
     "CFLOW, ResNet-18": (Cflow(), RESNET18[1:], 8_620_032),
     "CFLOW, WRN50-2": (Cflow(), WIDE[1:], 81_647_616),
+    "CS-Flow": (CsFlow(), ((8, 8, 304), (4, 4, 304), (2, 2, 304)), 275_227_288),
+    "DifferNet, but for batch norms that its authors never call": (DifferNet(turns=1), ((2, 2, 256),) * 3, 172_077_056),
     "MSFlow, ResNet-18": (MsFlow(), RESNET18[:3], 277_440 + 1_478_400 + 6_203_904 + 1_227_408),
     "MSFlow, WRN50-2": (MsFlow(), WIDE[:3], 1_550_976 + 11_993_280 + 66_393_600 + 19_618_368),
 }
@@ -33,7 +37,11 @@ SIZES = {
 def test_it_has_as_many_parameters_as_published(name):
     config, shapes, expected = SIZES[name]
     xs = tuple(jax.ShapeDtypeStruct((1, *shape), jnp.float32) for shape in shapes)
-    start = lambda xs: flow_of(config, shapes).init(jax.random.key(0), xs, conditions(config, xs))
+
+    def start(layers):
+        xs = entering(config, layers)
+        return flow_of(config, shapes).init(jax.random.key(0), xs, conditions(config, xs))
+
     assert sum(x.size for x in jax.tree.leaves(jax.eval_shape(start, xs))) == expected
 
 
@@ -109,6 +117,32 @@ def test_cells_are_drawn_image_by_image_with_their_positions():
     assert drawn(keys, (x,), ((),), 99)[0][0].shape == (2, 20, 1, 1)
 
 
+def test_an_image_is_seen_turned_and_at_three_sizes(rng):
+    image = rng.random((1, 8, 8, 3)).astype(np.float32)
+    views = seen(DifferNet(), image)
+    assert [x.shape[1] for x in views] == [8, 4, 2] * 4
+    np.testing.assert_array_equal(views[3], np.rot90(image, 1, (1, 2)))
+    np.testing.assert_allclose(views[1], image.reshape(1, 4, 2, 4, 2, 3).mean((2, 4)), atol=1e-6)
+    (means,) = entering(DifferNet(), tuple(x[..., :1] * (1 + i // 3) for i, x in enumerate(views)))
+    assert means.shape == (1, 1, 4, 3)
+    np.testing.assert_allclose(means[0, 0, :, 0], image[..., 0].mean() * np.arange(1, 5), rtol=1e-5)
+    assert DifferNet(turns=1, scales=(1,)).on(BackboneConfig()).views is None
+
+
+def test_a_cells_share_in_a_score_of_means_is_its_gradients(rng):
+    """By finite differences: a feature's change moves the score by its gradient over the cells."""
+    layer = rng.random((1, 2, 3, 2))
+    score = lambda xs: (xs[0] ** 2).sum((1, 2, 3))
+    pooled = lambda x: (x.mean((1, 2), keepdims=True),)
+    share = attributed(score, pooled(jnp.asarray(layer, jnp.float32)), (jnp.asarray(layer, jnp.float32),))
+    slopes = []
+    for channel in range(2):
+        moved = layer.copy()
+        moved[0, 1, 2, channel] += 1e-4
+        slopes.append((score(pooled(moved))[0] - score(pooled(layer))[0]) / 1e-4 * 6)
+    np.testing.assert_allclose(share[0, 0, 1], abs(layer[0, 0, 1] @ slopes), rtol=1e-3)
+
+
 @pytest.fixture(scope="module")
 def training(recipe):
     """CFLOW's training over a layer of a tiny backbone, its variables, images, and their keys."""
@@ -149,6 +183,9 @@ def test_wrong_settings_are_named(recipe):
         (FastFlow(together="cross"), "both or neither must be cross"),
         (FlowConfig(subnet="cross", together="cross"), "needs coupling=two_sided"),
         (FlowConfig("two_sided", subnet="cross", together="cross"), "a width above 0"),
+        (CsFlow(scales=(2, 1)), r"scales=\(2, 1\) must ascend"),
+        (FastFlow(turns=4), "turns=4 needs pool=mean"),
+        (DifferNet(score="map"), "pool=mean needs score=latent"),
         (FastFlow(clamp=0.0), "clamp=0.0 must be above 0"),
     ):
         with pytest.raises(UserError, match=f"detector: {words}"):
