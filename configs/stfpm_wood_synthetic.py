@@ -12,14 +12,13 @@ authors use three; the rest is theirs, but for the length and the batch.
 from dataclasses import replace
 
 from jaxqc.anomaly.detectors import Stfpm
-from jaxqc.anomaly.detectors.stfpm import AUTHORS
 from jaxqc.anomaly.recipe import BackboneConfig, DecisionConfig, FitConfig, FitDataConfig
 
 
 def get_config() -> FitConfig:
     """The recipe."""
     return FitConfig(
-        detector=Stfpm(training=replace(AUTHORS, epochs=40.0, batch=16)),
+        detector=Stfpm(training=replace(Stfpm().training, epochs=40.0, batch=16)),
         backbone=BackboneConfig("resnet18", weights="synthetic-resnet18", layers=(1, 2)),
         data=FitDataConfig(size=128),
         decision=DecisionConfig(false_alarm=0.05, opening=1, smallest=9),

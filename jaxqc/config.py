@@ -131,24 +131,36 @@ class Phase:
 class OptimConfig:
     """Optimiser and schedule."""
 
-    name: Literal["sgd", "adamw", "adam"] = "sgd"
-    """The optimiser."""
+    name: Literal["sgd", "adamw", "adam", "stable_adamw"] = "sgd"
+    """The optimiser. `stable_adamw` is AdamW whose step is bounded array by array (`jaxqc.training.optim`)."""
     lr: float = 0.05
     """Highest learning rate, reached at the end of the warm-up."""
     momentum: float = 0.9
     """Momentum of `sgd`."""
     nesterov: bool = True
     """True: `sgd` looks ahead; else its momentum is plain."""
+    beta1: float = 0.9
+    """Share that Adam's mean gradient keeps of itself each step."""
+    beta2: float = 0.999
+    """Share that Adam's mean square keeps of itself each step."""
+    eps: float = 1e-8
+    """Added by Adam to the root of the mean square."""
     weight_decay: float = 5e-4
     """Factor of weight decay."""
     decay: Literal["kernels", "all"] = "kernels"
     """The reach of weight decay: `kernels` leaves biases, norms and layer scales alone."""
     warmup_epochs: float = 5.0
     """Epochs in which the learning rate rises from 0."""
-    schedule: Literal["poly", "cosine", "constant"] = "poly"
+    schedule: Literal["poly", "cosine", "constant", "step"] = "poly"
     """Course of the learning rate after the warm-up."""
     power: float = 0.9
     """Exponent of `poly`: the rate falls as (1 - done)^power."""
+    floor: float = 0.0
+    """Learning rate at the end of `cosine`."""
+    milestones: tuple[float, ...] = (0.95,)
+    """Shares of the steps after the warm-up at which `step` lowers the rate."""
+    factor: float = 0.1
+    """Factor on the rate at each milestone of `step`."""
     clip: float = 10.0
     """Global gradient norm bound; 0 switches it off."""
     accumulate: int = 1

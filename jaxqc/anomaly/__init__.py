@@ -2,7 +2,7 @@
 
 >>> from jaxqc import anomaly
 >>> sorted(anomaly.DETECTORS)
-['cflow', 'csflow', 'differnet', 'fastflow', 'gaussian', 'msflow', 'patchcore', 'spade', 'stfpm']
+['cflow', 'csflow', 'differnet', 'dinomaly', 'fastflow', 'gaussian', 'msflow', 'patchcore', 'rd4ad', 'spade', 'stfpm']
 >>> anomaly.FitConfig(anomaly.PatchCore(coreset=0.01)).name
 'patchcore'
 """
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from jaxqc.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from jaxqc.anomaly.detectors import DETECTORS, Gaussian, PatchCore, Spade, Stfpm
+    from jaxqc.anomaly.detectors import DETECTORS, Dinomaly, Gaussian, PatchCore, Rd4ad, Spade, Stfpm
     from jaxqc.anomaly.detectors.flow import Cflow, CsFlow, DifferNet, FastFlow, MsFlow
     from jaxqc.anomaly.model import AnomalyModel
     from jaxqc.anomaly.recipe import BackboneConfig, DecisionConfig, FitConfig, FitDataConfig
@@ -26,12 +26,14 @@ __all__ = [
     "CsFlow",
     "DecisionConfig",
     "DifferNet",
+    "Dinomaly",
     "FastFlow",
     "FitConfig",
     "FitDataConfig",
     "Gaussian",
     "MsFlow",
     "PatchCore",
+    "Rd4ad",
     "Spade",
     "Stfpm",
     "Thresholds",
@@ -42,7 +44,7 @@ __all__ = [
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
-        **dict.fromkeys(("DETECTORS", "Gaussian", "PatchCore", "Spade", "Stfpm"), "detectors"),
+        **dict.fromkeys(("DETECTORS", "Dinomaly", "Gaussian", "PatchCore", "Rd4ad", "Spade", "Stfpm"), "detectors"),
         **dict.fromkeys(("Cflow", "CsFlow", "DifferNet", "FastFlow", "MsFlow"), "detectors.flow"),
         "AnomalyModel": "model",
         **dict.fromkeys(("BackboneConfig", "DecisionConfig", "FitConfig", "FitDataConfig"), "recipe"),

@@ -16,6 +16,7 @@ from jaxqc.data.augment.geometry import to_float
 from jaxqc.data.resizing import Size, sides
 from jaxqc.errors import UserError
 from jaxqc.models.backbones import build
+from jaxqc.models.dinov2 import VITS, build_vit
 from jaxqc.models.pretrained import LoadReport
 from jaxqc.models.resnet import IMAGENET_MEAN, IMAGENET_STD
 from jaxqc.types import ArrayLike, Variables
@@ -55,11 +56,12 @@ def apply_function(
     """
     layers = tuple(sorted(set(config.layers)))
     fixed = FIXED.get(config.name)
-    network: Any = None if fixed else build(config.name, layers, dtype=config.dtype, folded=True)
+    network: Any = None if fixed else _network(config, layers)
 
     def see(variables: Variables, image: Float[Array, "b h w 3"]) -> Layers:
         out = fixed(255 * image, layers) if fixed else network.apply(variables, _standard(image))
-        return tuple(out[f"layer{i}"].astype(jnp.float32) for i in layers)
+        names = [f"block{i - 1}" if config.name in VITS else f"layer{i}" for i in layers]
+        return tuple(out[name].astype(jnp.float32) for name in names)
 
     def apply(variables: Variables, images: UInt8[ArrayLike, "b h w c"]) -> Any:
         image = jnp.broadcast_to(to_float(images), (*images.shape[:-1], 3))
@@ -69,8 +71,17 @@ def apply_function(
     return apply if fixed else by_halves(apply)  # filters are no kernels of which there are too many for the cores
 
 
+def _network(config: BackboneConfig, layers: tuple[int, ...]) -> Any:
+    """The network that gives these layers by name."""
+    if config.name in VITS:
+        return build_vit(config.name, config.dtype, blocks=[i - 1 for i in layers], tokens=config.tokens)
+    return build(config.name, layers, dtype=config.dtype, folded=True)
+
+
 def by_halves(apply: Callable[[Variables, Any], Any]) -> Callable[[Variables, Any], Any]:
-    """A function of variables and a batch, a pytree, that on CPU takes an even batch of four or more in halves.
+    """A function of variables and a batch that, on CPU, takes the two halves of an even batch of four or more apart.
+
+    A batch is an array or a pytree of such, image by image.
 
     Both halves stand in one program, where the runtime works on them side by side (docs/throughput): fewer kernels
     have to be divided among the cores and waited for.
@@ -112,5 +123,8 @@ def load_backbone(config: BackboneConfig) -> Backbone:
         about = {"model": config.name, "source": "fixed, without weights", "sha256": ""}
         return Backbone({}, apply_function(config), about)
     source = config.weights or config.name.removesuffix("_cbam")
+    if config.name in VITS:
+        weights = load_weights(source, config.name)
+        return Backbone(weights.variables, apply_function(config), weights.meta(), weights.report)
     weights = load_weights(source, config.name, sorted(set(config.layers)))
     return Backbone(weights.folded(), apply_function(config), weights.meta(), weights.report)

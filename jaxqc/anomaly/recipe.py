@@ -13,6 +13,7 @@ from jaxqc.config import load_config
 from jaxqc.data.resizing import sides
 from jaxqc.errors import UserError
 from jaxqc.fields import check_positive, check_seed, choices, chosen, from_dict, range_of, validate
+from jaxqc.models.dinov2 import VITS
 
 
 @dataclass(frozen=True)
@@ -89,8 +90,13 @@ class FitConfig:
         for name, share in (("data.held_out", self.data.held_out), ("decision.false_alarm", self.decision.false_alarm)):
             if not 0 < share < 1:
                 raise UserError(f"{where}: {name}={share!r} must be between 0 and 1")
-        if not self.backbone.layers or not set(self.backbone.layers) <= {1, 2, 3, 4}:
-            raise UserError(f"{where}: backbone.layers={self.backbone.layers!r}; choose one or more of 1,2,3,4")
+        vit = VITS.get(self.backbone.name)
+        most = vit.depth if vit else 4
+        if not self.backbone.layers or not set(self.backbone.layers) <= set(range(1, most + 1)):
+            those = f"1 to {most}" if vit else "1,2,3,4"
+            raise UserError(f"{where}: backbone.layers={self.backbone.layers!r}; choose one or more of {those}")
+        if self.backbone.tokens and not vit:
+            raise UserError(f"{where}: backbone.tokens: {self.backbone.name} has none; set it to false")
         check = getattr(self.detector, "check", None)
         if check is not None:
             check(f"{where}: detector")

@@ -7,6 +7,7 @@ from typing import Any
 
 from jaxqc.anomaly.detectors.base import Trained, TrainingConfig
 from jaxqc.anomaly.features import Backbone
+from jaxqc.anomaly.learned.cache import Cache, with_features
 from jaxqc.anomaly.recipe import FitConfig
 from jaxqc.atomic import REMAINS
 from jaxqc.config import DataConfig, ModelConfig, Phase, TrainConfig
@@ -32,6 +33,8 @@ class DetectorTrainConfig(TrainConfig):
     """The fit's recipe, but for what the other fields say or the outcome does not depend on."""
     frozen: str = ""
     """SHA-256 of the frozen weights."""
+    cache: Cache = "none"
+    """The detector's `training.cache`; trainings of before it was a field had none."""
 
 
 def training_config(config: FitConfig, detector: Trained, frozen: str) -> DetectorTrainConfig:
@@ -64,6 +67,7 @@ def training_config(config: FitConfig, detector: Trained, frozen: str) -> Detect
         steps_per_call=own.steps_per_call,
         fit=replace(config, detector=settings, devices=0),
         frozen=frozen,
+        cache=own.cache,
     )
 
 
@@ -91,6 +95,10 @@ def train_state(
     held_out, _ = _usable(parts.calibrate, config, recipe)
     bad += skipped
     method = detector.method(backbone, sides(config.data.size)[0])
+    frozen, features = method.frozen(), getattr(method, "features", None)
+    if features is not None:
+        with_cache = lambda part: with_features(part, features, frozen, config.batch, recipe.cache)
+        train, held_out = (with_cache(x) if isinstance(x, ArrayDataset) else x for x in (train, held_out))
     meta = {"kind": UNFINISHED_FIT, "weights": backbone.source}
     done = loop.run(method, recipe, train, held_out, folder, progress=progress, meta=meta, proof=False)
     best = detector.training.keep == "best" and done.best_step > 0
@@ -101,7 +109,7 @@ def train_state(
     except DamagedError as e:
         raise UserError(f"{path}: damaged ({e}); remove {folder} and fit again") from e
     about = {"step": step, "of": done.step, "loss": (done.best if best else done.metrics).get("loss")}
-    return detector.trained(variables_of(flat)), about | {"seconds": round(done.seconds, 1)}
+    return detector.trained({**variables_of(flat), **(frozen or {})}), about | {"seconds": round(done.seconds, 1)}
 
 
 def refuse_foreign(folder: Path, recipe: DetectorTrainConfig) -> None:

@@ -2,8 +2,8 @@
 
 import dataclasses
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -90,6 +90,8 @@ class ArrayDataset:
     labels: np.ndarray
     skipped: tuple[str, ...] = ()
     """Samples left out as unusable: one line each, naming file and reason."""
+    more: Mapping[str, np.ndarray] = field(default_factory=dict)
+    """Further arrays [n ...] that come with the images, such as cached features; no part of the data's identity."""
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -103,6 +105,7 @@ class ArrayDataset:
             images=self.images[indices],
             masks=self.masks[indices],
             labels=self.labels[indices],
+            more={name: array[indices] for name, array in self.more.items()},
         )
 
     def digest(self) -> str:

@@ -38,18 +38,20 @@ class BatchReader:
     def __call__(self, step: int) -> HostBatch:
         """This process's part of global batch `step`."""
         rows, weight = self.plan.rows(int(step))
+        more: dict[str, np.ndarray] = {}
         if isinstance(self.dataset, ArrayDataset):
             images, masks, labels = (a[rows] for a in (self.dataset.images, self.dataset.masks, self.dataset.labels))
             if images.shape[1:] != self.shape:
                 pairs = [_fit(image, mask, self.size) for image, mask in zip(images, masks, strict=True)]
                 images, masks = (np.stack(parts) for parts in zip(*pairs, strict=True))
+            more = {name: array[rows] for name, array in self.dataset.more.items()}
         else:
             h, w, c = self.shape
             images, masks = np.empty((len(rows), h, w, c), np.uint8), np.empty((len(rows), h, w), np.uint8)
             for place, row in enumerate(rows):
                 images[place], masks[place] = self._sample(int(row))
             labels = np.array([self.dataset.samples[row].label for row in rows])
-        return {"image": images, "mask": masks, "label": labels.astype(np.int32), "weight": weight}
+        return {"image": images, "mask": masks, "label": labels.astype(np.int32), "weight": weight, **more}
 
     def _sample(self, row: int) -> tuple[np.ndarray, np.ndarray]:
         assert isinstance(self.dataset, Dataset)

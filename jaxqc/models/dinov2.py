@@ -5,6 +5,7 @@ Module names are the published files', with `blocks_0` for `blocks.0`: `blocks.0
 """
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,8 +33,9 @@ Hugging Face's port leaves it out: away from 518 pixels its features differ from
 class ViTSpec:
     """The differences between the transformers.
 
-    width: of a token; heads: of attention. taps: the four blocks (from 0) whose outputs are the features. grid: side of
-    the learned position table, in patches. registers: extra tokens that carry no place. swiglu: gated hidden layer.
+    width: of a token; heads: of attention. taps: the blocks (from 0) whose outputs are the features, four of published
+    ones. grid: side of the learned position table, in patches. registers: extra tokens that carry no place. swiglu:
+    gated hidden layer.
 
     Examples:
       >>> ViTSpec(384, 12, 6, (2, 5, 8, 11)).hidden
@@ -43,7 +45,7 @@ class ViTSpec:
     width: int
     depth: int
     heads: int
-    taps: tuple[int, int, int, int]
+    taps: tuple[int, ...]
     grid: int = 37
     registers: int = 0
     swiglu: bool = False
@@ -189,7 +191,8 @@ class ViT(nn.Module):
 
     h and w are multiples of 14; positions are interpolated where the grid is not the table's. A feature is a block's
     output after the final layer norm, without class token and registers. Outputs have `dtype`, parameters float32.
-    attention: one of `KERNELS` (`attention_kernel`).
+    attention: one of `KERNELS` (`attention_kernel`). tokens: features are tokens as a block leaves them, before the
+    norm, class token and registers in front: [n 1 t d].
 
     Raises:
       UserError: a side that is no multiple of 14.
@@ -205,6 +208,7 @@ class ViT(nn.Module):
     spec: ViTSpec
     attention: str = "auto"
     dtype: Any = jnp.float32
+    tokens: bool = False
 
     @nn.compact
     def __call__(self, image: Float[ArrayLike, "n h w 3"], train: bool = False) -> dict[str, Array]:
@@ -227,21 +231,31 @@ class ViT(nn.Module):
         front = jnp.concatenate(extra).astype(self.dtype)
         x = jnp.concatenate([jnp.broadcast_to(front, (n, *front.shape)), tokens.reshape(n, -1, d)], 1)
         norm, out = layer_norm(self.dtype, "norm"), {}
-        for i in range(spec.depth):
+        # All of them are there for a file's weights; behind the last tap none is computed.
+        for i in range(spec.depth if self.is_initializing() else max(spec.taps) + 1):
             x = Block(spec, self.attention, self.dtype, name=f"blocks_{i}")(x)
             if i in spec.taps:
-                out[f"block{i}"] = norm(x[:, len(front) :]).reshape(n, rows, columns, d)
+                out[f"block{i}"] = x[:, None] if self.tokens else norm(x[:, len(front) :]).reshape(n, rows, columns, d)
+        if self.is_initializing():
+            norm(x)  # a file brings it, used or not
         return out
 
 
-def build_vit(name: str, dtype: str = "float32", attention: str = "auto") -> ViT:
+def build_vit(
+    name: str,
+    dtype: str = "float32",
+    attention: str = "auto",
+    blocks: Sequence[int] | None = None,
+    tokens: bool = False,
+) -> ViT:
     """A transformer by name (`VITS`).
 
     Args:
       dtype: compute dtype; parameters stay float32. attention: one of `KERNELS`; 'cudnn' takes half precision only.
+      blocks: those whose outputs are the features, from 0; None = the spec's taps. tokens: as of `ViT`.
 
     Raises:
-      UserError: unknown name, dtype or attention.
+      UserError: unknown name, dtype or attention; a block that is not there.
 
     Examples:
       >>> network = build_vit("dinov2_vits14", dtype="bfloat16")
@@ -252,7 +266,12 @@ def build_vit(name: str, dtype: str = "float32", attention: str = "auto") -> ViT
         raise UserError(f"encoder: attention {attention!r} is not one{suggest(attention, KERNELS)}")
     if dtype not in ("float32", "bfloat16"):
         raise UserError(f"encoder: dtype {dtype!r} is neither 'float32' nor 'bfloat16'")
-    return ViT(vit_spec(name), attention, jnp.dtype(dtype))
+    spec = vit_spec(name)
+    if blocks is not None:
+        if not blocks or not set(blocks) <= set(range(spec.depth)):
+            raise UserError(f"encoder: blocks {','.join(map(str, blocks)) or 'none'} of {name}, which has {spec.depth}")
+        spec = dataclasses.replace(spec, taps=tuple(sorted(set(blocks))))
+    return ViT(spec, attention, jnp.dtype(dtype), tokens)
 
 
 def vit_spec(name: str) -> ViTSpec:

@@ -73,7 +73,7 @@ class Resident(_Feed):
     @cached_property
     def _data(self) -> Any:
         parts = {"image": self._train.images, "mask": self._train.masks, "label": self._train.labels}
-        return self._parallel.replicate(parts)
+        return self._parallel.replicate(parts | dict(self._train.more))
 
     @property
     def steps(self) -> int:

@@ -31,6 +31,7 @@ from jaxqc.inspection.defects import find_regions
 from jaxqc.inspection.rules import GradeRules
 from jaxqc.inspection.scorers import make_scorer
 from jaxqc.verify import verify
+from tests.support.tiny_boards import tokens_backbone
 
 QUICK: dict[str, Any] = {
     "gaussian": Gaussian(channels=30),
@@ -43,24 +44,35 @@ QUICK: dict[str, Any] = {
     "differnet": DifferNet(blocks=(1,), width=8, scales=(1, 2), turns=2),
 }
 """Settings for which the defaults would take too long here."""
+TRANSFORMERS = ("dinomaly",)
+"""Those that need a transformer's tokens."""
 
 
 def quick(name: str) -> Any:
     """A detector for tiny boards; one that is trained sees them a few times."""
     detector = QUICK.get(name) or DETECTORS[name]()
     training = getattr(detector, "training", None)
-    return replace(detector, training=replace(training, epochs=4.0, batch=4)) if training else detector
+    return (
+        replace(
+            detector, training=replace(training, epochs=4.0, batch=4, optim=replace(training.optim, warmup_epochs=0.0))
+        )
+        if training
+        else detector
+    )
 
 
 @pytest.fixture(scope="module", params=list(DETECTORS))
 def fitted(request, recipe, boards, tmp_path_factory) -> SimpleNamespace:
     """A fit with its folder, the images that calibrated it, and unseen images uint8 [12 s s 3]."""
     folder = tmp_path_factory.mktemp("fits") / request.param
-    config = replace(recipe, detector=quick(request.param))
-    if not is_trained(config.ready):  # a landscape, as no other test has one
+    config, backbone = replace(recipe, detector=quick(request.param)), None
+    if request.param in TRANSFORMERS:
+        teacher, backbone = tokens_backbone()
+        config = replace(config, backbone=teacher, data=replace(config.data, size=42))
+    elif not is_trained(config.ready):  # a landscape, as no other test has one
         config = replace(config, data=replace(config.data, size=(40, 56)))
     data = open_dataset(boards)
-    done = fit(config, data, folder, progress=False)
+    done = fit(config, data, folder, progress=False, backbone=backbone)
     parts, _ = divide(data, config.data, config.seed)
     images, held_out = (next(load_batches(p.samples, config.data.size, len(p), []))[0] for p in (
         parts.test, parts.calibrate))  # fmt: skip

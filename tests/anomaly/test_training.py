@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 
 from jaxqc.anomaly.detectors import Gaussian, Stfpm
-from jaxqc.anomaly.detectors.stfpm import AUTHORS
 from jaxqc.anomaly.fit import fit
 from jaxqc.data.readers import open_dataset
 from jaxqc.errors import UserError
@@ -93,7 +92,7 @@ def test_so_does_one_whose_steps_draw(method, boards, weights, tmp_path, tmp_pat
 
 def test_other_recipes_data_and_folders_are_refused(killed, recipe, boards, weights, tmp_path):
     data = open_dataset(boards)
-    short = replace(AUTHORS, epochs=12.0, batch=4, checkpoint_every_epochs=1.0, evaluate_every_epochs=2.0)
+    short = replace(Stfpm().training, epochs=12.0, batch=4, checkpoint_every_epochs=1.0, evaluate_every_epochs=2.0)
     same = replace(recipe, detector=Stfpm(training=short), batch=2, devices=0)
 
     def refused(config, words, folder=killed, data=data):
@@ -117,7 +116,9 @@ def test_other_recipes_data_and_folders_are_refused(killed, recipe, boards, weig
 
 def test_the_best_step_is_kept_where_the_recipe_says_so(recipe, boards, tmp_path):
     """At such a rate the held-out loss goes up and down: the best step is hardly ever the last."""
-    short = replace(AUTHORS, epochs=6.0, batch=4, checkpoint_every_epochs=1.0, evaluate_every_epochs=1.0, keep="best")
+    short = replace(
+        Stfpm().training, epochs=6.0, batch=4, checkpoint_every_epochs=1.0, evaluate_every_epochs=1.0, keep="best"
+    )
     config = replace(recipe, detector=Stfpm(training=short), backbone=replace(recipe.backbone, layers=(1,)))
     done = fit(config, open_dataset(boards), tmp_path / "fit", progress=False)
     rows = [json.loads(line) for line in (tmp_path / "fit/training/metrics.jsonl").read_text().splitlines()]

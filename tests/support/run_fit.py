@@ -8,13 +8,12 @@ from jaxqc.training.parallel import start_processes
 if __name__ == "__main__":
     start_processes()
     from jaxqc.anomaly.detectors import Cflow, Gaussian, PatchCore, Stfpm
-    from jaxqc.anomaly.detectors.stfpm import AUTHORS
     from jaxqc.anomaly.fit import fit
     from jaxqc.anomaly.recipe import BackboneConfig, FitConfig, FitDataConfig
     from jaxqc.data.readers import open_dataset
 
     data, weights, out, method = sys.argv[1:]
-    short = replace(AUTHORS, epochs=12.0, batch=4, checkpoint_every_epochs=1.0, evaluate_every_epochs=2.0)
+    short = replace(Stfpm().training, epochs=12.0, batch=4, checkpoint_every_epochs=1.0, evaluate_every_epochs=2.0)
     detectors = {
         "gaussian": Gaussian(channels=30),
         "patchcore": PatchCore(width=48, coreset=0.05, projection=16),

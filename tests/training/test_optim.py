@@ -20,12 +20,18 @@ from tests.support.tiny_method import TinyMethod
         ("poly", [0.25, 1.0, 1.0, 0.5**0.9, 0.1**0.9]),
         ("cosine", [0.25, 1.0, 1.0, 0.5, 0.5 * (1 + np.cos(0.9 * np.pi))]),
         ("constant", [0.25, 1.0, 1.0, 1.0, 1.0]),
+        ("step", [0.25, 1.0, 1.0, 0.1, 0.01]),
     ],
 )
 def test_schedule_golden_values(name, golden):
-    schedule = make_schedule(OptimConfig(lr=1.0, schedule=name, power=0.9), 14, 4)
+    schedule = make_schedule(OptimConfig(lr=1.0, schedule=name, power=0.9, milestones=(0.5, 0.9)), 14, 4)
     values = [float(schedule(jnp.int32(s))) for s in (0, 3, 4, 9, 13)]
     np.testing.assert_allclose(values, golden, rtol=1e-6)
+
+
+def test_cosine_ends_at_its_floor():
+    schedule = make_schedule(OptimConfig(lr=2e-3, schedule="cosine", floor=2e-4), 100)
+    np.testing.assert_allclose([float(schedule(jnp.int32(s))) for s in (0, 50, 100)], [2e-3, 1.1e-3, 2e-4], rtol=1e-5)
 
 
 def test_schedule_is_the_same_under_jit_and_never_negative():
@@ -108,7 +114,12 @@ def test_decay_leaves_the_batch_norm_of_scanned_layers_alone():
 @pytest.mark.misuse
 @pytest.mark.parametrize(
     ("change", "words"),
-    [({"name": "sgdd"}, "sgd"), ({"lr": float("nan")}, "optim.lr"), ({"clip": -1.0}, "optim.clip")],
+    [
+        ({"name": "sgdd"}, "sgd"),
+        ({"lr": float("nan")}, "optim.lr"),
+        ({"clip": -1.0}, "optim.clip"),
+        ({"beta1": 1.0}, "optim.beta1: 1.0 must be at least 0 and below 1"),
+    ],
 )
 def test_bad_optimiser_settings_are_named(change, words):
     with pytest.raises(UserError, match=words):
@@ -121,6 +132,10 @@ def test_bad_schedules_are_named():
         make_schedule(OptimConfig(schedule="polly"), 10)
     with pytest.raises(UserError, match="warmup_epochs"):
         make_schedule(OptimConfig(), 10, 10)
+    with pytest.raises(UserError, match=r"optim\.milestones"):
+        make_schedule(OptimConfig(schedule="step", milestones=(1.5,)), 10)
+    with pytest.raises(UserError, match=r"optim\.floor"):
+        make_schedule(OptimConfig(schedule="cosine", lr=0.1, floor=0.2), 10)
 
 
 def test_plain_momentum_with_decay_of_everything_is_torchs(rng):
@@ -135,3 +150,31 @@ def test_plain_momentum_with_decay_of_everything_is_torchs(rng):
     optimizer, vector = make_optimizer(config), jnp.ones(3)
     exempt = optimizer.update(jnp.zeros(3), optimizer.init(vector), vector, mask=jnp.zeros(3))[0]
     np.testing.assert_allclose(exempt, 0.01)
+
+
+def test_stable_adamw_bounds_each_array_by_its_own_ratio(rng):
+    """AMSGrad; the direction of an array is divided by max(1, rms(g / denominator)) (arXiv 2304.13013)."""
+    shapes = {"a": (3, 2), "b": (4,)}
+    start = {k: rng.normal(size=s).astype(np.float32) for k, s in shapes.items()}
+    scales = (1.0, 30.0, 0.1, 5.0)  # a leap makes g large beside what the mean square remembers
+    grads = [{k: (scale * rng.normal(size=s)).astype(np.float32) for k, s in shapes.items()} for scale in scales]
+    config = OptimConfig(name="stable_adamw", lr=0.1, weight_decay=0.01, clip=0, beta2=0.9)
+    optimizer = make_optimizer(config)
+    params, unflatten = ravel_pytree(start)
+    state = optimizer.init(params)
+    for g in grads:
+        mask = jnp.ones_like(params)
+        direction, state = optimizer.update(flatten(g), state, params, mask=mask, unflatten=unflatten)
+        params = params - config.lr * direction
+    bounded = 0
+    for name, w in start.items():
+        w, m, v, most = w.astype(np.float64), 0.0, 0.0, 0.0
+        for t, g in enumerate((g[name].astype(np.float64) for g in grads), 1):
+            m, v = 0.9 * m + 0.1 * g, 0.9 * v + 0.1 * g * g
+            most = np.maximum(most, v)
+            denominator = np.sqrt(most) / np.sqrt(1 - 0.9**t) + 1e-8
+            bound = max(1.0, np.sqrt(np.mean((g / denominator) ** 2)))
+            bounded += bound > 1.05
+            w = w * (1 - 0.1 * 0.01) - 0.1 / (1 - 0.9**t) / bound * m / denominator
+        np.testing.assert_allclose(unflatten(params)[name], w, rtol=1e-4, atol=1e-5)
+    assert bounded

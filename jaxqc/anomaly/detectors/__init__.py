@@ -5,19 +5,22 @@ from jaxqc.anomaly.detectors.flow import Cflow, CsFlow, DifferNet, FastFlow, MsF
 from jaxqc.anomaly.detectors.gaussian import Gaussian
 from jaxqc.anomaly.detectors.patchcore import PatchCore
 from jaxqc.anomaly.detectors.spade import Spade
-from jaxqc.anomaly.detectors.stfpm import Stfpm
+from jaxqc.anomaly.distillation.recipe import MEMBERS as DISTILLATIONS
+from jaxqc.anomaly.distillation.recipe import Dinomaly, Rd4ad, Stfpm
 
-DETECTORS: dict[str, type] = {"gaussian": Gaussian, "patchcore": PatchCore, "spade": Spade, "stfpm": Stfpm, **FLOWS}
+DETECTORS: dict[str, type] = {"gaussian": Gaussian, "patchcore": PatchCore, "spade": Spade, **DISTILLATIONS, **FLOWS}
 
 __all__ = [
     "DETECTORS",
     "Cflow",
     "CsFlow",
     "DifferNet",
+    "Dinomaly",
     "FastFlow",
     "Gaussian",
     "MsFlow",
     "PatchCore",
+    "Rd4ad",
     "Spade",
     "Stfpm",
 ]

@@ -87,7 +87,7 @@ class Trained(Protocol):
         ...
 
     def trained(self, variables: Variables) -> Any:
-        """The state that `score` uses, of the trained variables (host arrays)."""
+        """The state that `score` uses, of the trained and the frozen variables (host arrays)."""
         ...
 
     def embed(self, layers: Layers, image: Image) -> Any:
@@ -124,7 +124,10 @@ class BackboneConfig:
     weights: str = ""
     """A file (`.npz`, `.safetensors`, `.pth`) or a name that `jaxqc weights` lists; "" = that of the backbone."""
     layers: tuple[int, ...] = (1, 2, 3)
-    """Layers whose features are used, any of 1 to 4; their strides are 4, 8, 16 and 32."""
+    """Layers whose features are used, any of 1 to 4; their strides are 4, 8, 16 and 32. Of a transformer such as
+    dinov2_vitb14_reg its blocks, from 1; all have stride 14."""
+    tokens: bool = False
+    """Of a transformer: True gives all tokens as a block leaves them; else the image's own, normalised, on a grid."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Compute dtype of the backbone; statistics and distances stay float32."""
 
@@ -149,6 +152,9 @@ class TrainingConfig:
     """`resident`: all images live on the device. `stream`: a pipeline feeds each step."""
     workers: int = 0
     """Worker processes of the stream; 0 decodes in threads of this process."""
+    cache: Literal["auto", "none", "float32", "bfloat16"] = "auto"
+    """Frozen features of all images, computed once and kept on the device (resident mode), in this dtype. `auto`:
+    float32 while they take 2 GiB at most, else they are computed anew in each step."""
     steps_per_call: int = 32
     """Steps inside one compiled scan (resident mode)."""
     backend: Literal["pmap", "shard_map"] = "pmap"
@@ -160,6 +166,8 @@ class TrainingConfig:
         check_positive(positive | {"optim.lr": self.optim.lr, "optim.accumulate": self.optim.accumulate}, where)
         if self.batch % self.optim.accumulate:
             raise UserError(f"{where}: batch={self.batch} is not a multiple of optim.accumulate")
+        if self.mode == "stream" and self.cache not in ("auto", "none"):
+            raise UserError(f"{where}: cache={self.cache!r} needs mode=resident; set cache to none")
 
 
 def shapes_of(layers: tuple[Any, ...]) -> Shapes:

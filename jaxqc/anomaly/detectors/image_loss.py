@@ -17,8 +17,8 @@ class HeldOutLoss(SingleNetwork):
     and the metric is the held-out images' mean `loss`."""
 
     classes: tuple[str, ...] = ()
-    losses: Callable[[Variables, UInt8[Array, "b s s c"]], Float[Array, " b"]]
-    """The loss of each image, by the variables as they are used, frozen ones included."""
+    losses: Callable[[Variables, Batch], Float[Array, " b"]]
+    """The loss of each image of a batch, by the variables as they are used, frozen ones included."""
 
     def prepare(self, batch: Batch, keys: Key[Array, " b"], size: int, train: bool) -> Batch:
         """The batch as it is: images have the fit's size already."""
@@ -35,7 +35,7 @@ class HeldOutLoss(SingleNetwork):
     def update_metrics(self, metrics: dict[str, Any], variables: Variables, batch: Batch, size: int) -> dict[str, Any]:
         """Adds a batch, each image by its weight."""
         weight = batch["weight"]
-        total = (self.losses(variables, batch["image"]) * weight).sum()
+        total = (self.losses(variables, batch) * weight).sum()
         return {"loss": metrics["loss"] + total, "weight": metrics["weight"] + weight.sum()}
 
     def summarize(self, metrics: dict[str, Any]) -> Metrics:
@@ -63,9 +63,9 @@ class ImageLoss(HeldOutLoss):
         """The collections that are only read."""
         return dict(self.kept)
 
-    def losses(self, variables: Variables, images: UInt8[Array, "b s s c"]) -> Float[Array, " b"]:
+    def losses(self, variables: Variables, batch: Batch) -> Float[Array, " b"]:
         """As `each` gives them."""
-        return self.each(variables["params"], variables, images)
+        return self.each(variables["params"], variables, batch["image"])
 
     def loss(
         self, params: Any, model_state: Any, batch: Batch, key: Key[Array, ""], extra: None = None

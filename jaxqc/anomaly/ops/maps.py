@@ -76,6 +76,17 @@ def image_score(maps: Float[ArrayLike, "b h w"], top: int = 1) -> Float[Array, "
     return flat.max(1) if top == 1 else lax.top_k(flat, top)[0].mean(1)
 
 
+def top_score(maps: Float[ArrayLike, "b h w"], top: float) -> Float[Array, " b"]:
+    """The mean of the `top` largest pixels; below 1 `top` is a share of all, of one pixel at least.
+
+    Examples:
+      >>> [top_score(jnp.array([[[1.0, 3.0], [2.0, 0.0]]]), top).tolist() for top in (1.0, 0.75)]
+      [[3.0], [2.0]]
+    """
+    pixels = maps.shape[1] * maps.shape[2]
+    return image_score(maps, max(1, int(pixels * top)) if top < 1 else min(int(top), pixels))
+
+
 def window_score(grid: Float[ArrayLike, "b h w"], window: int, top: int) -> Float[Array, " b"]:
     """The largest, over squares of `window` cells a side, of the mean of a square's `top` highest cells.
 

@@ -1,0 +1,145 @@
+"""The one loss of all distillations, and the training of a student by it."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, UInt8
+
+from jaxqc.anomaly.detectors.base import Layers, Shapes, shapes_of
+from jaxqc.anomaly.detectors.image_loss import HeldOutLoss
+from jaxqc.anomaly.distillation.students import STUDENTS, outputs, seen
+from jaxqc.anomaly.learned.cache import at_hand
+from jaxqc.anomaly.learned.discrepancy import Kind, discrepancy
+from jaxqc.anomaly.learned.weigh import Weigh, eased, loose
+from jaxqc.training.method import Logs
+from jaxqc.types import AXIS, ArrayLike, Batch, Variables
+
+if TYPE_CHECKING:
+    import jaxqc.anomaly.distillation.score
+    import jaxqc.anomaly.features
+
+EASY_STEPS = 1000
+"""Steps in which the share of easy cells rises from 0 to the config's."""
+
+
+def imitation_loss(kind: Kind, teacher: Layers, student: Layers) -> Float[Array, " b"]:
+    """The sum over layers of the mean over cells of `discrepancy`, of each image.
+
+    Examples:
+      >>> t, s = (jnp.array([[1.0, 0.0]]).reshape(1, 1, 1, 2),), (jnp.array([[0.0, 2.0]]).reshape(1, 1, 1, 2),)
+      >>> imitation_loss("unit_l2", t, s).tolist()
+      [2.0]
+    """
+    apart = [discrepancy(kind, t, s) for t, s in zip(teacher, student, strict=True)]
+    return jnp.stack([x.mean((1, 2)) for x in apart]).sum(0)
+
+
+def eased_layers(
+    weigh: Weigh, teacher: Layers, student: Layers, share: Float[ArrayLike, ""], axis_name: str | None = None
+) -> Layers:
+    """The student's layers, the gradient of whose cells is weighed by their distance (`jaxqc.anomaly.learned.weigh`).
+
+    share: of all cells that are easy.
+
+    Examples:
+      >>> layers = (jnp.ones((1, 1, 1, 2)),)
+      >>> eased_layers("none", layers, layers, jnp.float32(0.5)) is layers
+      True
+    """
+    if weigh == "none":
+        return student
+    apart = (discrepancy("cosine_cell", t, s) for t, s in zip(teacher, student, strict=True))
+    return tuple(eased(s, loose(d, share, axis_name)) for s, d in zip(student, apart, strict=True))
+
+
+@dataclass(frozen=True, eq=False)
+class Distillation(HeldOutLoss):
+    """A student's training: batch norm reduces over all devices, and held-out images see its running statistics.
+
+    teacher: the frozen backbone, with its variables on the host. size: side of the images in pixels.
+    """
+
+    pair: "jaxqc.anomaly.distillation.score.Distilled"
+    teacher: "jaxqc.anomaly.features.Backbone"
+    size: int
+
+    @cached_property
+    def shapes(self) -> Shapes:
+        """Of what is kept of the teacher's layers."""
+        layers = tuple(jax.ShapeDtypeStruct((1, *shape), jnp.float32) for shape in self.teacher.shapes(self.size))
+        return shapes_of(jax.eval_shape(self.pair.kept, layers))
+
+    @cached_property
+    def network(self) -> nn.Module:
+        """The student as it trains."""
+        return self.pair.network(self.shapes, axis_name=AXIS)
+
+    def init(self, key: jax.Array) -> Variables:
+        """A student drawn at random."""
+        layers = tuple(jnp.zeros((1, *shape)) for shape in self.shapes)
+        start = seen(self.pair.config.student, layers, jnp.zeros((1, self.size, self.size, 3)))
+        return dict(self.pair.network(self.shapes).init(key, start))
+
+    def init_extra(self, params: Any) -> dict[str, jax.Array] | None:
+        """The number of steps done, where weights go by it."""
+        return None if self.pair.config.weigh == "none" else {"step": jnp.zeros((), jnp.int32)}
+
+    def after_step(self, extra: Any, params: Any, step: jax.Array) -> Any:
+        """One step more."""
+        return None if extra is None else {"step": (step + 1).astype(jnp.int32)}
+
+    def after_evaluation(self, extra: Any, params: Any, improved: jax.Array) -> Any:
+        """The same."""
+        return extra
+
+    def frozen(self) -> dict[str, Any]:
+        """The teacher."""
+        return {"teacher": dict(self.teacher.variables)}
+
+    def features(self, frozen: Any, images: UInt8[ArrayLike, "b s s c"]) -> dict[str, Array]:
+        """What is kept of the teacher's layers: no student changes them and nothing touches the image."""
+        kept = self.pair.kept(self.teacher.apply(frozen["teacher"], images))
+        return {str(i): jnp.asarray(x) for i, x in enumerate(kept)}
+
+    def loss(
+        self, params: Any, model_state: Any, batch: Batch, key: jax.Array, extra: Any = None
+    ) -> tuple[jax.Array, tuple[Any, Logs]]:
+        """The mean over images of `imitation_loss`, with the batch's own statistics."""
+        config, layers = self.pair.config, self._taught(model_state, batch)
+        variables, shown = {"params": params, **_statistics(model_state)}, self._seen(layers, batch)
+        how: dict[str, Any] = {"train": True, "mutable": ["batch_stats"], "rngs": {"dropout": key}}
+        student, changed = outputs(self.network, variables, shown, **how)
+        teacher, student = self.pair.compared(layers), self.pair.compared(student)
+        if extra is not None:
+            share = config.easy * jnp.minimum(extra["step"] / EASY_STEPS, 1.0)
+            student = eased_layers(config.weigh, teacher, student, share, AXIS)
+        return self._summed(teacher, student).mean(), (dict(changed), {})
+
+    def losses(self, variables: Variables, batch: Batch) -> Float[Array, " b"]:
+        """The same of each image."""
+        own, layers = {"params": variables["params"], **_statistics(variables)}, self._taught(variables, batch)
+        student = outputs(self.pair.network(self.shapes), own, self._seen(layers, batch))
+        return self._summed(self.pair.compared(layers), self.pair.compared(student))
+
+    def _summed(self, teacher: Layers, student: Layers) -> Float[Array, " b"]:
+        config = self.pair.config
+        return imitation_loss(config.distance, teacher, student) / (len(teacher) if config.fuse == "mean" else 1)
+
+    def _taught(self, frozen: Any, batch: Batch) -> Layers:
+        found = at_hand(batch, self.features, frozen)
+        return tuple(found[str(i)] for i in range(len(found)))
+
+    def _seen(self, layers: Layers, batch: Batch) -> Any:
+        from jaxqc.anomaly.features import normalised
+
+        kind = self.pair.config.student
+        return seen(kind, layers, normalised(batch["image"]) if STUDENTS[kind].sees == "image" else None)
+
+
+def _statistics(variables: Variables) -> dict[str, Any]:
+    """The running statistics of a student that has batch norm."""
+    return {name: variables[name] for name in ("batch_stats",) if name in variables}

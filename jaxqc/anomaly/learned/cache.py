@@ -1,0 +1,79 @@
+"""Features of frozen networks, computed once where nothing touches the image, from which each training step starts."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, UInt8
+
+from jaxqc.data.dataset import ArrayDataset
+from jaxqc.types import ArrayLike, Batch
+
+PREFIX = "features/"
+"""Of the names of cached arrays in a batch."""
+LIMIT = 2 * 2**30
+"""Bytes of features of all images up to which `auto` caches them."""
+
+Features = Callable[[Any, UInt8[ArrayLike, "b h w c"]], dict[str, Float[Array, "b ..."]]]
+"""(frozen collections, images) → what is computed once, by name, image by image."""
+Cache = Literal["auto", "none", "float32", "bfloat16"]
+
+
+def bytes_of(features: Features, frozen: Any, data: ArrayDataset, dtype: Any) -> int:
+    """Bytes that the features of all images take in `dtype`.
+
+    Examples:
+      >>> pixels = np.zeros((3, 4, 4, 1), np.uint8)
+      >>> data = ArrayDataset("tiny", (), ("a", "b", "c"), pixels, pixels[..., 0], np.zeros(3, np.int32))
+      >>> bytes_of(lambda frozen, images: {"mean": images.mean((1, 2))}, None, data, "float32")
+      12
+    """
+    one = jax.eval_shape(features, frozen, jax.ShapeDtypeStruct((1, *data.images.shape[1:]), data.images.dtype))
+    return len(data) * sum(x.size for x in jax.tree.leaves(one)) * jnp.dtype(dtype).itemsize
+
+
+def with_features(
+    data: ArrayDataset, features: Features, frozen: Any, batch: int, cache: Cache = "float32"
+) -> ArrayDataset:
+    """The data with the features of each image as further arrays, which a step gets with the image.
+
+    batch: images on the device at once. cache: their dtype; `none` gives the data as they are, `auto` float32 up to
+    `LIMIT` bytes and else nothing, so that the answer depends on the recipe and the data alone.
+
+    Examples:
+      >>> pixels = np.arange(3, dtype=np.uint8).reshape(3, 1, 1, 1)
+      >>> data = ArrayDataset("tiny", (), ("a", "b", "c"), pixels, pixels[..., 0], np.zeros(3, np.int32))
+      >>> once = lambda frozen, images: {"twice": frozen * images[:, 0, 0, 0]}
+      >>> with_features(data, once, np.float32(2), batch=2).more["features/twice"].tolist()
+      [0.0, 2.0, 4.0]
+    """
+    if cache == "auto":
+        cache = "float32" if bytes_of(features, frozen, data, "float32") <= LIMIT else "none"
+    if cache == "none" or not len(data):
+        return data
+    dtype = np.dtype(jnp.dtype(cache))
+    there, call = jax.device_put(frozen), jax.jit(features)
+    parts: dict[str, list[np.ndarray]] = {}
+    for start in range(0, len(data), batch):
+        images = data.images[start : start + batch]
+        whole = np.concatenate([images, np.repeat(images[-1:], batch - len(images), 0)])  # one shape, one compilation
+        for name, found in jax.device_get(call(there, whole)).items():
+            parts.setdefault(name, []).append(np.asarray(found[: len(images)]).astype(dtype))
+    return replace(data, more={**data.more, **{PREFIX + name: np.concatenate(x) for name, x in parts.items()}})
+
+
+def at_hand(batch: Mapping[str, Any] | Batch, features: Features, frozen: Any) -> dict[str, Float[Array, "b ..."]]:
+    """A batch's features in float32: those that came with it, else computed from its images.
+
+    Examples:
+      >>> once = lambda frozen, images: {"twice": frozen * images}
+      >>> at_hand({"image": jnp.ones(1)}, once, 2.0)["twice"].tolist()
+      [2.0]
+      >>> at_hand({"image": jnp.ones(1), "features/twice": jnp.full(1, 7.0, jnp.bfloat16)}, once, 2.0)["twice"].tolist()
+      [7.0]
+    """
+    kept = {k.removeprefix(PREFIX): jnp.asarray(v, jnp.float32) for k, v in batch.items() if k.startswith(PREFIX)}
+    return kept or features(frozen, batch["image"])

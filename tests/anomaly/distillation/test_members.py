@@ -1,0 +1,102 @@
+"""Every member of the distillations: ended and resumed bit for bit, one device as eight, what no checkpoint holds."""
+
+from dataclasses import replace
+
+import jax
+import numpy as np
+import pytest
+
+from jaxqc.anomaly.distillation.recipe import MEMBERS
+from jaxqc.anomaly.features import load_backbone
+from jaxqc.anomaly.fit import divide
+from jaxqc.anomaly.training import train_state
+from jaxqc.data.readers import open_dataset
+from jaxqc.errors import UserError
+from jaxqc.fields import validate
+from jaxqc.training import loop
+from jaxqc.training.checkpoint import read, steps_in
+from tests.support.tiny_boards import tokens_backbone
+
+
+@pytest.fixture(scope="module")
+def train(recipe, boards):
+    """(member, folder, fields) → the state that three short epochs over a small teacher make in that folder."""
+    first = replace(recipe.backbone, layers=(1,))
+    parts, _ = divide(open_dataset(boards), recipe.data, recipe.seed)
+    teachers = {"dinomaly": (*tokens_backbone(), 42)}
+
+    def run(name, folder, devices=1, **fields):
+        detector = MEMBERS[name]()
+        short = replace(detector.training, epochs=3.0, batch=8, evaluate_every_epochs=1.0, checkpoint_every_epochs=1.0,
+                        optim=replace(detector.training.optim, warmup_epochs=0.0))  # fmt: skip
+        detector = replace(detector, training=replace(short, **fields))
+        teacher, backbone, size = teachers.get(name) or (first, load_backbone(first), recipe.data.size)
+        data = replace(recipe.data, size=size)
+        config = replace(recipe, detector=detector, devices=devices, backbone=teacher, data=data)
+        return train_state(validate(config), config.ready, backbone, parts, folder, [], False)[0]
+
+    return run
+
+
+@pytest.mark.parametrize("name", MEMBERS)
+def test_a_training_that_was_ended_goes_on_bit_for_bit_and_eight_devices_train_as_one(
+    name, train, tmp_path, monkeypatch
+):
+    save, folder = loop._Sitting._save, tmp_path / "ended"
+
+    def saved_and_ended(sitting):
+        save(sitting)
+        sitting.saves.wait()
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop._Sitting, "_save", saved_and_ended)
+        with pytest.raises(KeyboardInterrupt):
+            train(name, folder)
+    assert steps_in(folder / "checkpoints") == [1]
+    whole, again, eight = train(name, tmp_path / "whole"), train(name, folder), train(name, tmp_path / "eight", 8)
+    for a, b, c in zip(*map(jax.tree.leaves, (whole, again, eight)), strict=True):
+        np.testing.assert_array_equal(a, b)
+        np.testing.assert_allclose(a, c, atol=5e-3 * max(1.0, float(np.abs(a).max())))
+    flat = read(folder / "checkpoints" / str(steps_in(folder / "checkpoints")[-1]))[0]
+    assert not any("teacher" in "/".join(key) for key in flat), "no checkpoint holds what nothing trains"
+
+
+def test_cached_features_train_as_computed_ones(train, tmp_path):
+    cached, computed = (train("rd4ad", tmp_path / cache, cache=cache) for cache in ("float32", "none"))
+    for a, b in zip(*map(jax.tree.leaves, (cached, computed)), strict=True):
+        np.testing.assert_allclose(a, b, atol=5e-3 * max(1.0, float(np.abs(a).max())))
+
+
+@pytest.mark.misuse
+def test_wrong_settings_are_named(recipe):
+    training = MEMBERS["stfpm"]().training
+    for name, changes, words in (
+        ("stfpm", {"training": replace(training, batch=0)}, "detector.training: batch=0 must be above 0"),
+        ("stfpm", {"training": replace(training, epochs=0.0)}, "detector.training: epochs=0.0"),
+        (
+            "stfpm",
+            {"training": replace(training, optim=replace(training.optim, accumulate=3))},
+            "batch=32 is not a mul",
+        ),
+        ("stfpm", {"training": replace(training, mode="stream", cache="float32")}, "cache='float32' needs mode=resid"),
+        ("rd4ad", {"top": 1.5}, "top=1.5 is neither a share"),
+        ("dinomaly", {"easy": 1.0}, "easy=1.0 is a share"),
+    ):
+        with pytest.raises(UserError, match=words):
+            validate(replace(recipe, detector=replace(MEMBERS[name](), **changes)))
+    dinomaly = MEMBERS["dinomaly"]()
+    with pytest.raises(UserError, match="rebuilds two or more blocks' tokens of a transformer; take --backbone"):
+        dinomaly.on(recipe.backbone).method(load_backbone(recipe.backbone), 42)
+    teacher, backbone = tokens_backbone()
+    with pytest.raises(UserError, match=r"data\.size=48 must be a multiple of 14; take 42"):
+        dinomaly.on(teacher).method(backbone, 48)
+    for backbone, words in (
+        (replace(teacher, layers=(1, 9)), r"layers=\(1, 9\); choose one or more of 1 to 8"),
+        (replace(recipe.backbone, tokens=True), r"backbone\.tokens: resnet18 has none"),
+    ):
+        with pytest.raises(UserError, match=words):
+            validate(replace(recipe, backbone=backbone))
+    odd = MEMBERS["rd4ad"]().on(replace(recipe.backbone, layers=(1, 2, 3)))
+    with pytest.raises(UserError, match=r"data\.size=48 must be a multiple of 32"):
+        odd.method(load_backbone(recipe.backbone), 48)

@@ -1,0 +1,42 @@
+"""Dinomaly's decoder: parameter counts as published, attention against NumPy, groups in reverse."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxqc.models.vit_decoder import VitDecoder, linear_attention
+
+
+@pytest.mark.parametrize(("width", "heads", "expected"), [(384, 6, 15_360_000), (768, 12, 61_390_848)])
+def test_parameters_are_as_many_as_counted_in_the_peer(width, heads, expected):
+    tokens = jax.ShapeDtypeStruct((1, 1, 9, width), jnp.float32)
+    params = jax.eval_shape(VitDecoder((4, 4), heads).init, jax.random.key(0), (tokens, tokens))["params"]
+    assert sum(x.size for x in jax.tree.leaves(params)) == expected
+
+
+def test_linear_attention_is_the_normalised_product_of_positive_features(rng):
+    q, k, v = (rng.normal(size=(2, 5, 3, 4)) for _ in range(3))
+    positive = lambda x: np.where(x > 0, x + 1, np.exp(np.minimum(x, 0)))
+    scores = np.einsum("nthd,nshd->nhts", positive(q), positive(k))
+    expected = np.einsum("nhts,nshd->nthd", scores / scores.sum(-1, keepdims=True), v)
+    found = linear_attention(*(jnp.asarray(x, jnp.float32) for x in (q, k, v)))
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_the_last_blocks_answer_the_first_group(rng):
+    """With attention and hidden layers of nothing a block passes its input on: all groups are the bottleneck's."""
+    groups = tuple(jnp.asarray(rng.normal(size=(2, 1, 3, 4)), jnp.float32) for _ in range(2))
+    network = VitDecoder((2, 1), heads=2)
+    params = network.init(jax.random.key(0), groups)["params"]
+    mean = (2 * groups[0] + groups[1]) / 3
+    hidden = jax.nn.gelu(mean @ params["bottleneck"]["fc1"]["kernel"], approximate=False)
+    start = np.asarray(hidden @ params["bottleneck"]["fc2"]["kernel"])
+    step = lambda x, by: x | {"proj": x["proj"] | {"kernel": 0 * x["proj"]["kernel"], "bias": by + x["proj"]["bias"]},
+                              "mlp": jax.tree.map(jnp.zeros_like, x["mlp"])}  # fmt: skip
+    params |= {f"blocks_{i}": step(params[f"blocks_{i}"], by) for i, by in enumerate((1.0, 10.0, 100.0))}
+    out = network.apply({"params": params}, groups)
+    np.testing.assert_allclose(out["layer1"], start + (111 + 11) / 2, rtol=1e-5)
+    np.testing.assert_allclose(out["layer2"], start + 1, rtol=1e-5)
+    noisy = lambda key: network.apply({"params": params}, groups, True, rngs={"dropout": jax.random.key(key)})["layer2"]
+    assert float(jnp.abs(noisy(0) - noisy(1)).max()) > 0
