@@ -9,14 +9,15 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, UInt8
 
-from jaxqc.anomaly.detectors.base import Layers, Shapes
+from jaxqc.anomaly.detectors.base import Shapes
 from jaxqc.anomaly.detectors.flow import FlowConfig
 from jaxqc.anomaly.detectors.image_loss import HeldOutLoss
 from jaxqc.anomaly.features import Backbone
 from jaxqc.anomaly.flow.coupling import Conditions, Dets, Grids
 from jaxqc.anomaly.flow.network import Flow, conditions, entering, flow_of
+from jaxqc.anomaly.learned.cache import at_hand
 from jaxqc.training.method import Logs
-from jaxqc.types import Batch, Variables
+from jaxqc.types import ArrayLike, Batch, Variables
 
 LN_2PI = float(np.log(2 * np.pi))
 
@@ -77,23 +78,28 @@ class Likelihood(HeldOutLoss):
         """The batch as it is, with each image's key, which draws its cells."""
         return {**batch, "key": keys} if train and self.config.cells else batch
 
+    def features(self, frozen: Any, images: UInt8[ArrayLike, "b s s c"]) -> dict[str, Array]:
+        """What enters the flow, which no step changes and nothing augments."""
+        xs = entering(self.config, self.backbone.apply(frozen["backbone"], images))
+        return {str(i): x for i, x in enumerate(xs)}
+
     def loss(
         self, params: Any, model_state: Any, batch: Batch, key: jax.Array, extra: None = None
     ) -> tuple[jax.Array, tuple[Any, Logs]]:
         """The mean over the batch's images, of cells drawn at random where the recipe says so."""
-        layers = self.backbone.apply(model_state["backbone"], batch["image"])
-        return self.of_layers(params, layers, batch.get("key")).mean(), ({}, {})
+        return self._each(params, model_state, batch).mean(), ({}, {})
 
-    def losses(self, variables: Variables, images: UInt8[Array, "b s s c"]) -> Float[Array, " b"]:
+    def losses(self, variables: Variables, batch: Batch) -> Float[Array, " b"]:
         """The loss of each image, of all cells."""
-        return self.of_layers(variables["params"], self.backbone.apply(variables["backbone"], images))
+        return self._each(variables["params"], variables, batch)
 
-    def of_layers(self, params: Any, layers: Layers, keys: jax.Array | None = None) -> Float[Array, " b"]:
-        """The loss of each image by its features; with keys, of cells drawn by them."""
-        xs = entering(self.config, layers)
+    def _each(self, params: Any, frozen: Any, batch: Batch) -> Float[Array, " b"]:
+        """The loss of each image; with keys in the batch, of cells drawn by them."""
+        found = at_hand(batch, self.features, frozen)
+        xs = tuple(found[str(i)] for i in range(len(found)))
         where = conditions(self.config, xs)
-        if keys is not None:
-            xs, where = drawn(keys, xs, where, self.config.cells)
+        if "key" in batch:
+            xs, where = drawn(batch["key"], xs, where, self.config.cells)
         return image_losses(self.config, *self.flow.apply({"params": params}, xs, where))
 
 

@@ -10,7 +10,7 @@ from jaxqc.anomaly.detectors.base import Scored
 from jaxqc.anomaly.detectors.flow import FlowConfig
 from jaxqc.anomaly.flow.coupling import Dets, Grids
 from jaxqc.anomaly.flow.objective import log_density
-from jaxqc.anomaly.ops.maps import image_score, smooth
+from jaxqc.anomaly.ops.maps import smooth, top_score
 from jaxqc.data.resizing import Size, sides
 from jaxqc.nn.resizing import resize, resize_align_corners
 from jaxqc.types import ArrayLike
@@ -67,8 +67,7 @@ def scored(config: FlowConfig, zs: Grids, dets: Dets, size: Size) -> Scored:
     maps = smooth(maps, config.sigma)
     if config.score == "latent":
         return maps, latent_score(zs)
-    pixels = maps.shape[1] * maps.shape[2]
-    return maps, image_score(maps, max(1, int(pixels * config.top)) if config.top < 1 else min(int(config.top), pixels))
+    return maps, top_score(maps, config.top)
 
 
 def latent_score(zs: Grids) -> Float[Array, " b"]:
