@@ -12,14 +12,14 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 from scipy.special import ndtri
 
 from jaxqc.types import ArrayLike
 
 Grids = tuple[Float[ArrayLike, "b _ _ _"], ...]
 """Features [b h w c], a grid a layer."""
-Dets = tuple[Float[Array, "b _ _"], ...]
+Dets = tuple[Float[ArrayLike, "b _ _"], ...]
 """ln|det| of each cell [b h w], a grid a layer."""
 Conditions = tuple[tuple[Float[ArrayLike, "_ _ _ _"], ...], ...]
 """For each layer, further inputs of the subnets: arrays that broadcast to [b h w _], meant side by side as channels."""

@@ -16,7 +16,7 @@ from jaxqc.anomaly.flow.score import attributed, latent_score, placed, scored
 from jaxqc.anomaly.ops.maps import smooth
 from jaxqc.data.resizing import Size
 from jaxqc.nn.resizing import resize
-from jaxqc.types import Variables
+from jaxqc.types import ArrayLike, Variables
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class FlowDetector:
         return smooth(placed(self.config, cells, size), self.config.sigma), scores
 
 
-def seen(config: FlowConfig, image: Float[Array, "b h w 3"]) -> tuple[Float[Array, "b _ _ 3"], ...]:
+def seen(config: FlowConfig, image: Float[ArrayLike, "b h w 3"]) -> tuple[Float[Array, "b _ _ 3"], ...]:
     """An image turned `config.turns` times, each time at the sizes of `config.scales`.
 
     Examples:
@@ -77,5 +77,5 @@ def seen(config: FlowConfig, image: Float[Array, "b h w 3"]) -> tuple[Float[Arra
       >>> [x.shape[1:3] for x in seen(DifferNet(scales=(1, 2), turns=2), jnp.zeros((1, 8, 8, 3)))]
       [(8, 8), (4, 4), (8, 8), (4, 4)]
     """
-    turned = (jnp.rot90(image, turn * (4 // config.turns), (1, 2)) for turn in range(config.turns))
+    turned = (jnp.rot90(jnp.asarray(image), turn * (4 // config.turns), (1, 2)) for turn in range(config.turns))
     return tuple(resize(x, x.shape[1] // scale, x.shape[2] // scale) for x in turned for scale in config.scales)

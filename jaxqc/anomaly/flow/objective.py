@@ -42,7 +42,7 @@ def image_losses(config: FlowConfig, zs: Grids, dets: Dets) -> Float[Array, " b"
     return total / sum(int(np.prod(z.shape[1:])) for z in zs) if config.loss == "nll_dim" else total
 
 
-def log_density(z: Float[Array, "b h w c"], det: Float[Array, "b h w"]) -> Float[Array, "b h w"]:
+def log_density(z: Float[ArrayLike, "b h w c"], det: Float[ArrayLike, "b h w"]) -> Float[Array, "b h w"]:
     """ln p of each cell, in nats: of a standard Gaussian at z, and ln|det|.
 
     Examples:

@@ -35,8 +35,10 @@ class Conditioned(nn.Module):
         shape = (self.kernel_size, self.kernel_size, sum(widths), self.features)
         kernel = self.param("kernel", init, shape)
         own, *others = jnp.split(kernel, np.cumsum(widths)[:-1], 2)
-        y = dense_conv(x, own) + self.param("bias", nn.initializers.zeros, (self.features,))
-        if self.kernel_size == 1:
+        alone = self.kernel_size == 1
+        y = pointwise(x, own[0, 0]) if alone else dense_conv(x, own)
+        y = y + self.param("bias", nn.initializers.zeros, (self.features,))
+        if alone:
             for part, weights in zip(parts, others, strict=True):
                 y = y + pointwise(part, weights[0, 0])
         elif parts:
