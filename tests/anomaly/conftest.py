@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from jaxqc.anomaly.recipe import BackboneConfig, FitConfig, FitDataConfig
+from jaxqc.models.pdn import PDNS, POOL, PdnSpec
 from tests.support.compile_cache import shared_cache
-from tests.support.tiny_boards import SIDE, make_boards, make_weights
+from tests.support.tiny_boards import SIDE, descriptions_backbone, make_boards, make_weights, tokens_backbone
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -34,3 +35,11 @@ def recipe(weights) -> FitConfig:
         pasted=34,
         devices=1,
     )
+
+
+@pytest.fixture(scope="session")
+def teachers():
+    """Members that need a teacher of their own: its config, the network and the images' side."""
+    PDNS["pdn_test"] = PdnSpec(((8, 4), POOL, (8, 4), POOL, (8, 3), (12, 4)), width=8)
+    yield {"dinomaly": (*tokens_backbone(), 42), "efficient_ad": (*descriptions_backbone(), 128)}
+    del PDNS["pdn_test"]

@@ -13,8 +13,9 @@ from PIL import Image
 
 from jaxqc.anomaly.calibration import load_image
 from jaxqc.anomaly.collecting import load_batches
-from jaxqc.anomaly.detectors import DETECTORS, Cflow, CsFlow, DifferNet, FastFlow, Gaussian, MsFlow, PatchCore, Spade
+from jaxqc.anomaly.detectors import DETECTORS, Gaussian, PatchCore, Spade
 from jaxqc.anomaly.detectors.base import is_trained, lacks, shapes_of
+from jaxqc.anomaly.detectors.flow import Cflow, CsFlow, DifferNet, FastFlow, MsFlow
 from jaxqc.anomaly.features import load_backbone
 from jaxqc.anomaly.fit import divide, fit
 from jaxqc.anomaly.model import load
@@ -31,7 +32,6 @@ from jaxqc.inspection.defects import find_regions
 from jaxqc.inspection.rules import GradeRules
 from jaxqc.inspection.scorers import make_scorer
 from jaxqc.verify import verify
-from tests.support.tiny_boards import tokens_backbone
 
 QUICK: dict[str, Any] = {
     "gaussian": Gaussian(channels=30),
@@ -40,12 +40,10 @@ QUICK: dict[str, Any] = {
     "fastflow": FastFlow(blocks=(1,), kernels=(1,)),
     "cflow": Cflow(blocks=(1,), condition=8),
     "msflow": MsFlow(blocks=(1,), condition=8),
-    "csflow": CsFlow(blocks=(1,), width=8, scales=(1,)),
+    "cs_flow": CsFlow(blocks=(1,), width=8, scales=(1,)),
     "differnet": DifferNet(blocks=(1,), width=8, scales=(1, 2), turns=2),
 }
 """Settings for which the defaults would take too long here."""
-TRANSFORMERS = ("dinomaly",)
-"""Those that need a transformer's tokens."""
 
 
 def quick(name: str) -> Any:
@@ -62,13 +60,13 @@ def quick(name: str) -> Any:
 
 
 @pytest.fixture(scope="module", params=list(DETECTORS))
-def fitted(request, recipe, boards, tmp_path_factory) -> SimpleNamespace:
+def fitted(request, recipe, boards, teachers, tmp_path_factory) -> SimpleNamespace:
     """A fit with its folder, the images that calibrated it, and unseen images uint8 [12 s s 3]."""
     folder = tmp_path_factory.mktemp("fits") / request.param
     config, backbone = replace(recipe, detector=quick(request.param)), None
-    if request.param in TRANSFORMERS:
-        teacher, backbone = tokens_backbone()
-        config = replace(config, backbone=teacher, data=replace(config.data, size=42))
+    if request.param in teachers:
+        teacher, backbone, size = teachers[request.param]
+        config = replace(config, backbone=teacher, data=replace(config.data, size=size))
     elif not is_trained(config.ready):  # a landscape, as no other test has one
         config = replace(config, data=replace(config.data, size=(40, 56)))
     data = open_dataset(boards)

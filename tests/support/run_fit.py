@@ -7,7 +7,8 @@ from jaxqc.training.parallel import start_processes
 
 if __name__ == "__main__":
     start_processes()
-    from jaxqc.anomaly.detectors import Cflow, Gaussian, PatchCore, Stfpm
+    from jaxqc.anomaly.detectors import Gaussian, PatchCore, Stfpm
+    from jaxqc.anomaly.detectors.flow import Cflow
     from jaxqc.anomaly.fit import fit
     from jaxqc.anomaly.recipe import BackboneConfig, FitConfig, FitDataConfig
     from jaxqc.data.readers import open_dataset

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,6 +11,7 @@ from PIL import Image
 from jaxqc.anomaly.detectors.base import BackboneConfig
 from jaxqc.anomaly.features import Backbone, apply_function
 from jaxqc.models.dinov2 import build_vit
+from jaxqc.models.pdn import build_pdn
 from jaxqc.models.pretrained import export_state
 from jaxqc.models.resnet import build_backbone
 
@@ -52,11 +54,21 @@ def make_weights(path: Path) -> Path:
 def tokens_backbone() -> tuple[BackboneConfig, Backbone]:
     """The first two blocks of a small transformer, all tokens, random."""
     config = BackboneConfig("vit_tiny14", layers=(1, 2), tokens=True)
-    network, rng = build_vit(config.name), np.random.default_rng(0)
-    shapes = jax.eval_shape(network.init, jax.random.key(0), jnp.zeros((1, 28, 28, 3)))
+    return config, _drawn(config, build_vit(config.name), 28)
+
+
+def descriptions_backbone() -> tuple[BackboneConfig, Backbone]:
+    """A network of descriptions that has few channels, random; `PDNS` has it as `pdn_test`."""
+    config = BackboneConfig("pdn_test", layers=(1,))
+    return config, _drawn(config, build_pdn(config.name), 64)
+
+
+def _drawn(config: BackboneConfig, network: nn.Module, side: int) -> Backbone:
+    rng = np.random.default_rng(0)
+    shapes = jax.eval_shape(network.init, jax.random.key(0), jnp.zeros((1, side, side, 3)))
     draw = lambda x: rng.normal(0, 0.05 if len(x.shape) < 2 else (x.size / x.shape[-1]) ** -0.5, x.shape)
     variables = jax.tree.map(lambda x: draw(x).astype(np.float32), shapes)
-    return config, Backbone(variables, apply_function(config), {"model": config.name, "source": "random", "sha256": ""})
+    return Backbone(variables, apply_function(config), {"model": config.name, "source": "random", "sha256": ""})
 
 
 def _save(path: Path, image: np.ndarray) -> None:

@@ -1,26 +1,11 @@
 """The detectors by name. Packages register further ones by the entry points `jaxqc.detectors`."""
 
 from jaxqc.anomaly.detectors.flow import MEMBERS as FLOWS
-from jaxqc.anomaly.detectors.flow import Cflow, CsFlow, DifferNet, FastFlow, MsFlow
 from jaxqc.anomaly.detectors.gaussian import Gaussian
 from jaxqc.anomaly.detectors.patchcore import PatchCore
 from jaxqc.anomaly.detectors.spade import Spade
-from jaxqc.anomaly.distillation.recipe import MEMBERS as DISTILLATIONS
-from jaxqc.anomaly.distillation.recipe import Dinomaly, Rd4ad, Stfpm
+from jaxqc.anomaly.distillation.recipe import MEMBERS, Cdo, Dinomaly, EfficientAd, Rd4ad, Stfpm
 
-DETECTORS: dict[str, type] = {"gaussian": Gaussian, "patchcore": PatchCore, "spade": Spade, **DISTILLATIONS, **FLOWS}
+DETECTORS: dict[str, type] = {"gaussian": Gaussian, "patchcore": PatchCore, "spade": Spade, **MEMBERS, **FLOWS}
 
-__all__ = [
-    "DETECTORS",
-    "Cflow",
-    "CsFlow",
-    "DifferNet",
-    "Dinomaly",
-    "FastFlow",
-    "Gaussian",
-    "MsFlow",
-    "PatchCore",
-    "Rd4ad",
-    "Spade",
-    "Stfpm",
-]
+__all__ = ["DETECTORS", "Cdo", "Dinomaly", "EfficientAd", "Gaussian", "PatchCore", "Rd4ad", "Spade", "Stfpm"]

@@ -216,7 +216,7 @@ MEMBERS: dict[str, type[FlowConfig]] = {
     "fastflow": FastFlow,
     "cflow": Cflow,
     "msflow": MsFlow,
-    "csflow": CsFlow,
+    "cs_flow": CsFlow,
     "differnet": DifferNet,
 }
 """By the names of `jaxqc.anomaly.detectors.DETECTORS`."""

@@ -7,14 +7,17 @@ from typing import TYPE_CHECKING, Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, UInt8
+from jaxtyping import Array, Float, Key, UInt8
 
 from jaxqc.anomaly.detectors.base import Layers, Shapes, shapes_of
 from jaxqc.anomaly.detectors.image_loss import HeldOutLoss
 from jaxqc.anomaly.distillation.students import STUDENTS, outputs, seen
 from jaxqc.anomaly.learned.cache import at_hand
+from jaxqc.anomaly.learned.corrupt import noise_patches
 from jaxqc.anomaly.learned.discrepancy import Kind, discrepancy
-from jaxqc.anomaly.learned.weigh import Weigh, eased, loose
+from jaxqc.anomaly.learned.weigh import Weigh, eased, loose, margin_loss
+from jaxqc.anomaly.ops.maps import take_nearest
+from jaxqc.nn.resizing import resize_align_corners
 from jaxqc.training.method import Logs
 from jaxqc.types import AXIS, ArrayLike, Batch, Variables
 
@@ -39,7 +42,7 @@ def imitation_loss(kind: Kind, teacher: Layers, student: Layers) -> Float[Array,
 
 
 def eased_layers(
-    weigh: Weigh, teacher: Layers, student: Layers, share: Float[ArrayLike, ""], axis_name: str | None = None
+    weigh: Weigh, teacher: Layers, student: Layers, share: Float[ArrayLike, ""] | float, axis_name: str | None = None
 ) -> Layers:
     """The student's layers, the gradient of whose cells is weighed by their distance (`jaxqc.anomaly.learned.weigh`).
 
@@ -50,10 +53,29 @@ def eased_layers(
       >>> eased_layers("none", layers, layers, jnp.float32(0.5)) is layers
       True
     """
-    if weigh == "none":
+    if weigh != "loose":
         return student
     apart = (discrepancy("cosine_cell", t, s) for t, s in zip(teacher, student, strict=True))
     return tuple(eased(s, loose(d, share, axis_name)) for s, d in zip(student, apart, strict=True))
+
+
+def margin_losses(
+    kind: Kind, teacher: Layers, student: Layers, mask: Float[ArrayLike, "b s s"], axis_name: str | None = None
+) -> Float[Array, ""]:
+    """The sum over layers of `margin_loss`, each layer's features brought to the finest grid (corners aligned).
+
+    mask: above 0 where the image has a synthetic defect.
+
+    Examples:
+      >>> layers = jnp.ones((1, 2, 2, 3)), jnp.ones((1, 1, 1, 3))
+      >>> float(margin_losses("unit_l2", layers, layers, jnp.zeros((1, 4, 4))))
+      0.0
+    """
+    height, width = teacher[0].shape[1:3]
+    defect = take_nearest(jnp.asarray(mask)[..., None], height, width)[..., 0]
+    finest = lambda x: resize_align_corners(jnp.asarray(x), height, width)
+    apart = [discrepancy(kind, finest(t), finest(s)) for t, s in zip(teacher, student, strict=True)]
+    return jnp.stack([margin_loss(d, defect, axis_name) for d in apart]).sum()
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,7 +108,7 @@ class Distillation(HeldOutLoss):
 
     def init_extra(self, params: Any) -> dict[str, jax.Array] | None:
         """The number of steps done, where weights go by it."""
-        return None if self.pair.config.weigh == "none" else {"step": jnp.zeros((), jnp.int32)}
+        return {"step": jnp.zeros((), jnp.int32)} if self.pair.config.weigh == "loose" else None
 
     def after_step(self, extra: Any, params: Any, step: jax.Array) -> Any:
         """One step more."""
@@ -99,6 +121,13 @@ class Distillation(HeldOutLoss):
     def frozen(self) -> dict[str, Any]:
         """The teacher."""
         return {"teacher": dict(self.teacher.variables)}
+
+    def prepare(self, batch: Batch, keys: Key[Array, " b"], size: int, train: bool) -> Batch:
+        """The images, with synthetic defects and their mask where the config has such."""
+        if self.pair.config.corrupt == "none" or not train:
+            return batch
+        image, mask = noise_patches(batch["image"], keys)
+        return batch | {"image": image, "mask": mask}
 
     def features(self, frozen: Any, images: UInt8[ArrayLike, "b s s c"]) -> dict[str, Array]:
         """What is kept of the teacher's layers: no student changes them and nothing touches the image."""
@@ -117,6 +146,8 @@ class Distillation(HeldOutLoss):
         if extra is not None:
             share = config.easy * jnp.minimum(extra["step"] / EASY_STEPS, 1.0)
             student = eased_layers(config.weigh, teacher, student, share, AXIS)
+        if config.weigh == "margin":
+            return margin_losses(config.distance, teacher, student, batch["mask"], AXIS), (dict(changed), {})
         return self._summed(teacher, student).mean(), (dict(changed), {})
 
     def losses(self, variables: Variables, batch: Batch) -> Float[Array, " b"]:

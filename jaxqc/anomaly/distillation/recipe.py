@@ -4,14 +4,15 @@ from dataclasses import dataclass
 from typing import Literal
 
 from jaxqc.anomaly.detectors.base import BackboneConfig, TrainingConfig
-from jaxqc.anomaly.distillation.score import Distilled, Student
+from jaxqc.anomaly.distillation.described import Described
+from jaxqc.anomaly.distillation.score import Distilled
 from jaxqc.anomaly.learned.discrepancy import Kind, MapKind
 from jaxqc.anomaly.learned.fuse import How
 from jaxqc.anomaly.learned.weigh import Weigh
 from jaxqc.config import OptimConfig
 from jaxqc.errors import UserError
 
-StudentKind = Literal["mirror", "reverse", "linear_vit"]
+StudentKind = Literal["mirror", "reverse", "linear_vit", "pdn"]
 
 STFPM_TRAINING = TrainingConfig(
     epochs=100.0,
@@ -42,6 +43,37 @@ DINOMALY_TRAINING = TrainingConfig(
     ),
 )
 """The authors' 5,000 steps of 16 images, 100 of them warm-up, where there are about 250 images."""
+CDO_TRAINING = TrainingConfig(
+    epochs=100.0,
+    batch=16,
+    cache="none",
+    optim=OptimConfig(
+        "adam",
+        lr=5e-4,
+        beta1=0.5,
+        weight_decay=0.0,
+        warmup_epochs=0.0,
+        schedule="step",
+        milestones=(0.8,),
+        clip=0.0,
+    ),
+)
+"""The authors' training."""
+EFFICIENT_AD_TRAINING = TrainingConfig(
+    epochs=280.0,
+    batch=1,
+    optim=OptimConfig(
+        "adam",
+        lr=1e-4,
+        weight_decay=1e-5,
+        decay="all",
+        warmup_epochs=0.0,
+        schedule="step",
+        milestones=(0.95,),
+        clip=0.0,
+    ),
+)
+"""The authors' 70,000 steps of one image, where there are about 250 images; a larger batch takes fewer steps."""
 
 
 @dataclass(frozen=True)
@@ -50,13 +82,18 @@ class DistillConfig:
 
     student: StudentKind = "mirror"
     """`mirror`: a network of the teacher's architecture, which sees the image. `reverse`: an embedding of the teacher's
-    features and a mirrored decoder. `linear_vit`: a decoder of a transformer's tokens, from their mean."""
+    features and a mirrored decoder. `linear_vit`: a decoder of a transformer's tokens, from their mean.
+    `pdn`: a network of descriptions beside an autoencoder, whose loss and maps are its own; fields but `sigma` and
+    `top` do not act on it."""
     recentre: bool = False
     """Of a transformer's tokens: patches alone, without what their class token says."""
     distance: Kind = "unit_l2"
     """The distance that is trained, summed over layers (`jaxqc.anomaly.learned.discrepancy`)."""
     weigh: Weigh = "none"
-    """Weights on the gradient of a cell: `loose` takes a tenth of those that are imitated well already."""
+    """Weights on the gradient of a cell: `loose` takes a tenth of those that are imitated well already; `margin` lowers
+    the distance of normal cells and raises that of synthetic defects, most where it is wrong most."""
+    corrupt: Literal["none", "patches"] = "none"
+    """Synthetic defects in the images that train: rectangles of white `patches`."""
     easy: float = 0.9
     """Share of a batch's cells that `loose` takes for such, reached after 1,000 steps."""
     map: MapKind = "unit_l2"
@@ -72,7 +109,10 @@ class DistillConfig:
     """Highest pixels whose mean is the image's score; below 1 a share of all pixels."""
     training: TrainingConfig = STFPM_TRAINING
 
-    states = (Student,)
+    @property
+    def states(self) -> tuple[type, ...]:
+        """The named tuples that a training may give."""
+        return self.on(BackboneConfig()).states
 
     def check(self, where: str) -> None:
         """Checks what no single field's type can. Raises UserError."""
@@ -80,6 +120,10 @@ class DistillConfig:
         if not self.top > 0 or (self.top > 1 and self.top != int(self.top)):
             raise UserError(f"{where}: top={self.top!r} is neither a share (below 1) nor a number of pixels")
 
+        if (self.weigh == "margin") != (self.corrupt != "none"):
+            raise UserError(f"{where}: weigh={self.weigh!r} does not go with corrupt={self.corrupt!r}")
+        if self.corrupt != "none" and self.training.cache != "none":
+            raise UserError(f"{where}: training.cache={self.training.cache!r}: no image stays as it is; set it to none")
         if not 0 <= self.easy < 1:
             raise UserError(f"{where}: easy={self.easy!r} is a share; give at least 0 and less than 1")
 
@@ -88,9 +132,13 @@ class DistillConfig:
         """The way out where distances are not finite."""
         return "the training went astray: lower detector.training.optim.lr, or set detector.training.optim.clip"
 
-    def on(self, backbone: BackboneConfig) -> Distilled:
+    def on(self, backbone: BackboneConfig) -> Distilled | Described:
         """This detector for a backbone."""
-        return Distilled(self, backbone)
+        return PAIRS.get(self.student, Distilled)(self, backbone)
+
+
+PAIRS: dict[str, type[Described]] = {"pdn": Described}
+"""Students whose loss and maps are their own, by their names."""
 
 
 @dataclass(frozen=True)
@@ -124,7 +172,7 @@ class Rd4ad(DistillConfig):
 class Dinomaly(DistillConfig):
     """A transformer's tokens rebuilt from their mean over blocks, loosely: in two groups (arXiv 2405.14325).
 
-    It needs a transformer and its tokens: `--backbone.name dinov2_vitb14_reg --backbone.tokens true --backbone.layers
+    It needs a transformer and its tokens: `--backbone.name dinov2_vitb14_reg --backbone.tokens --backbone.layers
     3,4,5,6,7,8,9,10 --data.size 392`. With `recentre` it is Dinomaly2 (arXiv 2510.17611). The authors cut 392 pixels
     out of 448; here whole images are resized.
     """
@@ -140,5 +188,44 @@ class Dinomaly(DistillConfig):
     training: TrainingConfig = DINOMALY_TRAINING
 
 
-MEMBERS: dict[str, type[DistillConfig]] = {"stfpm": Stfpm, "rd4ad": Rd4ad, "dinomaly": Dinomaly}
+@dataclass(frozen=True)
+class EfficientAd(DistillConfig):
+    """A student of descriptions of 33 pixels, an autoencoder for what only the whole image shows (arXiv 2303.14535).
+
+    It needs a network of descriptions: `--backbone.name pdn_small --backbone.weights FILE --backbone.layers 1
+    --data.size 256`; with `pdn_medium` it is EfficientAD-M. `scripts/distill_pdn.py` makes such a file of any backbone.
+    The unrelated pictures of the penalty are generated textures.
+    """
+
+    student: StudentKind = "pdn"
+    distance: Kind = "mse"
+    map: MapKind = "mse"
+    fuse: How = "mean"
+    training: TrainingConfig = EFFICIENT_AD_TRAINING
+
+
+@dataclass(frozen=True)
+class Cdo(DistillConfig):
+    """Collaborative discrepancy optimisation: the student learns to fail on synthetic defects (arXiv 2302.08769).
+
+    Teacher and student both see them. The map is the mean over layers, enlarged as such: the authors enlarge features.
+    """
+
+    weigh: Weigh = "margin"
+    corrupt: Literal["none", "patches"] = "patches"
+    map: MapKind = "cosine_cell"
+    fuse: How = "mean"
+    aligned: bool = True
+    sigma: float = 4.0
+    top: float = 0.01
+    training: TrainingConfig = CDO_TRAINING
+
+
+MEMBERS: dict[str, type[DistillConfig]] = {
+    "stfpm": Stfpm,
+    "rd4ad": Rd4ad,
+    "dinomaly": Dinomaly,
+    "efficient_ad": EfficientAd,
+    "cdo": Cdo,
+}
 """By the names of `jaxqc.anomaly.detectors.DETECTORS`."""

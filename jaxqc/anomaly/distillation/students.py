@@ -71,7 +71,7 @@ def _of_tokens(teacher: BackboneConfig, size: int) -> None:
     if teacher.name not in VITS or not teacher.tokens or len(_layers(teacher)) < 2:
         raise UserError(
             f"backbone.name={teacher.name}: this student rebuilds two or more blocks' tokens of a transformer;"
-            " take --backbone.name dinov2_vitb14_reg --backbone.tokens true --backbone.layers 3,4,5,6,7,8,9,10"
+            " take --backbone.name dinov2_vitb14_reg --backbone.tokens --backbone.layers 3,4,5,6,7,8,9,10"
         )
     if size % PATCH:
         raise UserError(f"data.size={size} must be a multiple of {PATCH}; take {max(1, round(size / PATCH)) * PATCH}")

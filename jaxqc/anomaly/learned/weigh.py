@@ -1,16 +1,20 @@
 """Weights of a student's cells by how far they are from the teacher's, which act on the gradient alone."""
 
+import math
 from typing import Literal
 
+import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Int
 
 from jaxqc.types import ArrayLike
 
-Weigh = Literal["none", "loose"]
+Weigh = Literal["none", "loose", "margin"]
 EASY = 0.1
 """Factor on the gradient of easy cells (`loose`)."""
+TINY = 1e-12
+"""Least distance that a weight is taken of."""
 
 
 def kth_largest(
@@ -33,6 +37,21 @@ def kth_largest(
         return jnp.where(count >= k, candidate, found)
 
     return lax.bitcast_convert_type(lax.fori_loop(0, 31, one, jnp.int32(0)), jnp.float32)
+
+
+def hardest_mean(distance: Float[ArrayLike, "b *rest"], share: float = 0.999) -> Float[Array, " b"]:
+    """The mean, of each image, of the distances that reach this quantile of its own.
+
+    Examples:
+      >>> hardest_mean(jnp.arange(10.0)[None], 0.8).tolist()
+      [8.5]
+    """
+    flat = jnp.asarray(distance).reshape(distance.shape[0], -1)
+    n = flat.shape[1]
+    k = n - math.ceil(share * (n - 1) - 1e-9)  # those above a quantile that lies between two are as many
+    least = jax.vmap(lambda x: kth_largest(x, k))(lax.stop_gradient(flat))
+    hard = flat >= least[:, None]
+    return jnp.where(hard, flat, 0.0).sum(1) / hard.sum(1)
 
 
 def loose(
@@ -60,3 +79,27 @@ def eased(features: Float[ArrayLike, "b h w c"], weight: Float[ArrayLike, "b h w
     """
     x, w = jnp.asarray(features), jnp.asarray(weight)[..., None]
     return x + (w - 1.0) * (x - lax.stop_gradient(x))
+
+
+def margin_loss(
+    distance: Float[ArrayLike, "b h w"], synthetic: Float[ArrayLike, "b h w"], axis_name: str | None = None
+) -> Float[Array, ""]:
+    """This device's part of a loss that lowers normal cells' distances and raises synthetic ones' (arXiv 2302.08769).
+
+    Its mean over devices is B (sum of w·d over normal cells - sum of w·d over synthetic ones) / (sum of all w), of the
+    global batch of B images. w is (d / mean d)² of a normal cell and (mean d / d)² of a synthetic one, each mean of its
+    own kind: those farthest on the wrong side count most. Weights are constants to the gradient.
+
+    Examples:
+      >>> d, mask = jnp.array([[[1.0, 3.0, 2.0]]]), jnp.array([[[0.0, 0.0, 1.0]]])
+      >>> round(float(margin_loss(d, mask)), 4)  # weights 1/4, 9/4 and 1
+      1.4286
+    """
+    d, total = jnp.asarray(distance), (lambda x: x.sum() if axis_name is None else lax.psum(x.sum(), axis_name))
+    devices = 1 if axis_name is None else lax.axis_size(axis_name)
+    fixed, defect = jnp.maximum(lax.stop_gradient(d), TINY), jnp.asarray(synthetic) > 0
+    mean = lambda own: total(jnp.where(own, fixed, 0.0)) / jnp.maximum(total(own.astype(jnp.float32)), 1.0)
+    ratio = jnp.where(defect, mean(defect) / fixed, fixed / jnp.maximum(mean(~defect), TINY))
+    weight = jnp.square(ratio)
+    signed = (jnp.where(defect, -weight, weight) * d).sum()
+    return devices * d.shape[0] * devices * signed / jnp.maximum(total(weight), TINY)

@@ -15,15 +15,13 @@ from jaxqc.errors import UserError
 from jaxqc.fields import validate
 from jaxqc.training import loop
 from jaxqc.training.checkpoint import read, steps_in
-from tests.support.tiny_boards import tokens_backbone
 
 
 @pytest.fixture(scope="module")
-def train(recipe, boards):
+def train(recipe, boards, teachers):
     """(member, folder, fields) → the state that three short epochs over a small teacher make in that folder."""
     first = replace(recipe.backbone, layers=(1,))
     parts, _ = divide(open_dataset(boards), recipe.data, recipe.seed)
-    teachers = {"dinomaly": (*tokens_backbone(), 42)}
 
     def run(name, folder, devices=1, **fields):
         detector = MEMBERS[name]()
@@ -69,7 +67,7 @@ def test_cached_features_train_as_computed_ones(train, tmp_path):
 
 
 @pytest.mark.misuse
-def test_wrong_settings_are_named(recipe):
+def test_wrong_settings_are_named(recipe, teachers):
     training = MEMBERS["stfpm"]().training
     for name, changes, words in (
         ("stfpm", {"training": replace(training, batch=0)}, "detector.training: batch=0 must be above 0"),
@@ -82,15 +80,22 @@ def test_wrong_settings_are_named(recipe):
         ("stfpm", {"training": replace(training, mode="stream", cache="float32")}, "cache='float32' needs mode=resid"),
         ("rd4ad", {"top": 1.5}, "top=1.5 is neither a share"),
         ("dinomaly", {"easy": 1.0}, "easy=1.0 is a share"),
+        ("cdo", {"corrupt": "none"}, "weigh='margin' does not go with corrupt='none'"),
+        ("cdo", {"training": training}, "training.cache='auto': no image stays as it is; set it to none"),
     ):
         with pytest.raises(UserError, match=words):
             validate(replace(recipe, detector=replace(MEMBERS[name](), **changes)))
     dinomaly = MEMBERS["dinomaly"]()
     with pytest.raises(UserError, match="rebuilds two or more blocks' tokens of a transformer; take --backbone"):
         dinomaly.on(recipe.backbone).method(load_backbone(recipe.backbone), 42)
-    teacher, backbone = tokens_backbone()
+    teacher, backbone, _ = teachers["dinomaly"]
     with pytest.raises(UserError, match=r"data\.size=48 must be a multiple of 14; take 42"):
         dinomaly.on(teacher).method(backbone, 48)
+    efficient = MEMBERS["efficient_ad"]()
+    with pytest.raises(UserError, match=r"its descriptions come from one of pdn_small, pdn_medium"):
+        efficient.on(recipe.backbone).method(backbone, 128)
+    with pytest.raises(UserError, match=r"data\.size=100 must be a multiple of 64, 128 at least; take 128"):
+        efficient.on(teachers["efficient_ad"][0]).method(backbone, 100)
     for backbone, words in (
         (replace(teacher, layers=(1, 9)), r"layers=\(1, 9\); choose one or more of 1 to 8"),
         (replace(recipe.backbone, tokens=True), r"backbone\.tokens: resnet18 has none"),

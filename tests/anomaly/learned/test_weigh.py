@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxqc.anomaly.distillation.objective import eased_layers, imitation_loss
+from jaxqc.anomaly.distillation.objective import eased_layers, imitation_loss, margin_losses
 from jaxqc.anomaly.learned.weigh import EASY, kth_largest, loose
 
 
@@ -36,3 +36,29 @@ def test_easy_cells_of_the_whole_batch_keep_a_tenth_of_their_gradient(rng):
     apart = jax.vmap(lambda d: loose(d, 0.6, "devices"), axis_name="devices")(distance.reshape(2, 2, 3, 3))
     np.testing.assert_allclose(apart.reshape(factor.shape), factor)
     assert float(loose(distance, 0.0).min()) == pytest.approx(1.0), "at the start all count whole"
+
+
+def test_the_margin_loss_is_numpys_on_one_device_and_on_two(rng):
+    t, s = (rng.normal(size=(4, 3, 3, 5)).astype(np.float32) for _ in range(2))
+    mask = (rng.uniform(size=(4, 6, 6)) < 0.3).astype(np.float32)
+    unit = lambda x: np.asarray(x, np.float64) / np.linalg.norm(x, axis=-1, keepdims=True)
+    d, defect = ((unit(t) - unit(s)) ** 2).sum(-1), mask[:, ::2, ::2] > 0
+    normal, synthetic = d[~defect], d[defect]
+    lowered, raised = (normal / normal.mean()) ** 2, (synthetic.mean() / synthetic) ** 2
+    expected = 4 * ((lowered * normal).sum() - (raised * synthetic).sum()) / (lowered.sum() + raised.sum())
+    loss = lambda s: margin_losses("unit_l2", (t,), (s,), mask)
+    value, gradient = jax.value_and_grad(loss)(jnp.asarray(s))
+    assert float(value) == pytest.approx(expected, rel=1e-5)
+    apart = lambda t, s, mask: margin_losses("unit_l2", (t,), (s,), mask, "devices")
+    two = jax.vmap(jax.value_and_grad(apart, 1), axis_name="devices")
+    values, gradients = two(*(jnp.asarray(x).reshape(2, 2, *x.shape[1:]) for x in (t, s, mask)))
+    assert float(values.mean()) == pytest.approx(expected, rel=1e-5)
+    np.testing.assert_allclose(gradients.reshape(s.shape) / 2, gradient, atol=1e-6)
+    step = 1e-2  # weights are constants: the gradient is theirs alone
+    moved = s.copy()
+    moved[0, 0, 0, 0] += step
+    change = (((unit(t) - unit(moved)) ** 2).sum(-1) - d)[0, 0, 0]
+    weight = -((synthetic.mean() / d[0, 0, 0]) ** 2) if defect[0, 0, 0] else (d[0, 0, 0] / normal.mean()) ** 2
+    assert float(gradient[0, 0, 0, 0]) == pytest.approx(
+        4 * weight * change / step / (lowered.sum() + raised.sum()), rel=0.05
+    )

@@ -1,0 +1,131 @@
+"""Makes a teacher for EfficientAD: a network of descriptions learns what a backbone's layers say of the same places.
+
+    python scripts/distill_pdn.py --out runs/pdn --name pdn_small --backbone resnet18 --weights FILE --layers 2,3
+    python scripts/distill_pdn.py --out runs/pdn --name pdn_tiny --backbone resnet18 --weights synthetic-resnet18
+
+It learns from --data, a folder of pictures, by default from generated textures. The target is the mean neighbourhood
+of the layers, pooled to as many channels as a description has and standardised channel by channel (arXiv 2303.14535,
+section 3.1). DIR/training is the run, which the same command goes on with; --keep (by default DIR/NAME.npz) gets the
+weights. Then: jaxqc fit --method efficient_ad --backbone.name NAME --backbone.weights DIR/NAME.npz --backbone.layers 1
+"""
+
+import argparse
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from jaxqc.anomaly.detectors.base import BackboneConfig, Layers
+from jaxqc.anomaly.detectors.image_loss import ImageLoss
+from jaxqc.anomaly.features import Backbone, load_backbone, normalised
+from jaxqc.anomaly.learned.statistics import channel_statistics
+from jaxqc.anomaly.ops.maps import pool_channels
+from jaxqc.config import DataConfig, ModelConfig, OptimConfig, Phase, TrainConfig
+from jaxqc.data.dataset import ArrayDataset
+from jaxqc.data.load import load_arrays
+from jaxqc.data.open import open_data
+from jaxqc.data.synthetic.textures import render
+from jaxqc.errors import UserError
+from jaxqc.memory import use_huge_pages
+from jaxqc.models.pdn import PDNS, Pdn, build_pdn
+from jaxqc.models.pretrained import LoadReport
+from jaxqc.nn.pool import avg3x3
+from jaxqc.nn.resizing import resize
+from jaxqc.training.checkpoint import load_variables
+from jaxqc.training.loop import run
+from jaxqc.training.record import weights_digest
+from jaxqc.weights.load import Weights, save_weights
+
+ADAM = OptimConfig("adam", lr=1e-4, weight_decay=1e-5, decay="all", warmup_epochs=0.0, schedule="constant", clip=0.0)
+
+
+def described(layers: Layers, side: int, channels: int) -> Float[Array, "b _ _ c"]:
+    """A backbone's layers as descriptions [b side/4-8 side/4-8 channels] of the same places."""
+    grid = side // 4
+    merged = [pool_channels(resize(avg3x3(jnp.asarray(x)), grid, grid), channels) for x in layers]
+    return pool_channels(jnp.concatenate(merged, -1), channels)[:, 4:-4, 4:-4]
+
+
+def imitation(network: Pdn, backbone: Backbone, data: ArrayDataset, batch: int) -> ImageLoss:
+    """The training: the mean squared error of each image's descriptions."""
+    side, channels = data.images.shape[1], network.spec.channels
+    target = lambda kept, images: described(backbone.apply(kept["backbone"], images), side, channels)
+    frozen = {"backbone": dict(backbone.variables)}
+    statistics = channel_statistics(data, lambda kept, images: {"0": target(kept, images)}, frozen, batch)["0"]
+
+    def each(params: Any, kept: Any, images: Any) -> Float[Array, " b"]:
+        own = network.apply({"params": params}, normalised(images))["layer1"]
+        wanted = (target(kept, images) - kept["statistics"]["mean"]) / kept["statistics"]["deviation"]
+        return jnp.square(own - wanted).mean((1, 2, 3))
+
+    start = lambda key: network.init(key, jnp.zeros((1, side, side, 3)))["params"]
+    return ImageLoss(start, each, frozen | {"statistics": statistics})
+
+
+def pictures(folder: str, count: int, side: int) -> ArrayDataset:
+    """Those of a folder, or so many generated textures."""
+    if folder:
+        return load_arrays(open_data(folder), side, True)
+    images = np.stack([render(1, index, side)[0] for index in range(count)])
+    none = np.zeros(images.shape[:3], np.uint8)
+    return ArrayDataset("textures", (), tuple(map(str, range(count))), images, none, np.full(count, -1, np.int32))
+
+
+def main() -> int:
+    """Runs the script; the exit code is that of `jaxqc`."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR")
+    parser.add_argument("--keep", type=Path, metavar="FILE", help="the .npz to write (default: DIR/NAME.npz)")
+    parser.add_argument("--name", choices=PDNS, default="pdn_small")
+    parser.add_argument("--backbone", default="resnet18", help="the network whose layers are described")
+    parser.add_argument("--weights", default="", help="its file, or a name that `jaxqc weights` lists")
+    parser.add_argument("--layers", default="", help="its layers, such as 2,3 (default: 2,3)")
+    parser.add_argument("--data", default="", metavar="FOLDER", help="pictures to learn from (default: textures)")
+    parser.add_argument("--count", type=int, default=2000, help="textures, where there is no --data")
+    parser.add_argument("--size", type=int, default=256, help="side of the pictures in pixels")
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--epochs", type=float, default=100.0)
+    args = parser.parse_args()
+    try:
+        layers = tuple(int(x) for x in args.layers.split(",")) if args.layers else (2, 3)
+        if args.size % 4 or args.size < 64:
+            raise UserError(f"--size: {args.size} must be a multiple of 4, 64 at least")
+        backbone = load_backbone(BackboneConfig(args.backbone, args.weights, layers))
+        data = pictures(args.data, args.count, args.size)
+        held_out = max(1, len(data) // 20)
+        network, every = build_pdn(args.name), np.arange(len(data))
+        train, val = data.take(every[held_out:]), data.take(every[:held_out])
+        config = TrainConfig(
+            method="detector",
+            model=ModelConfig(args.name),
+            data=DataConfig(size=args.size),
+            optim=ADAM,
+            phases=(Phase(args.epochs, args.size, args.batch),),
+            eval_size=args.size,
+            eval_every_epochs=max(1.0, args.epochs / 10),
+            checkpoint_every_epochs=max(1.0, args.epochs / 20),
+            best_metric="loss",
+        )
+        method = imitation(network, backbone, train, args.batch)
+        done = run(method, config, train, val, args.out / "training", proof=False)
+        params = load_variables(args.out / "training", "best")[0]["params"]
+        variables = jax.tree.map(partial(np.asarray, dtype=np.float32), {"params": params})
+        keep = args.keep or args.out / f"{args.name}.npz"
+        report = LoadReport(args.name, (1,), len(jax.tree.leaves(variables)))
+        origin = f"scripts/distill_pdn.py: {args.backbone} layers {','.join(map(str, layers))} on {data.name}"
+        save_weights(keep, Weights(args.name, (1,), variables, report, origin, weights_digest(variables)))
+    except UserError as e:
+        print(f"distill_pdn: {' '.join(str(e).split())}", file=sys.stderr)
+        return 2
+    print(f"{keep}: {done.step} steps, mean squared error {done.best['loss']:.4f} of held-out pictures")
+    return 0
+
+
+if __name__ == "__main__":
+    use_huge_pages()
+    sys.exit(main())
