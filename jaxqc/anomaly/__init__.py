@@ -12,7 +12,18 @@ from typing import TYPE_CHECKING
 from jaxqc.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from jaxqc.anomaly.detectors import DETECTORS, Cdo, Dinomaly, EfficientAd, Gaussian, PatchCore, Rd4ad, Spade, Stfpm
+    from jaxqc.anomaly.detectors import (
+        DETECTORS,
+        Cdo,
+        Dinomaly,
+        EfficientAd,
+        Gaussian,
+        PatchCore,
+        Rd4ad,
+        Spade,
+        Stfpm,
+        SuperSimpleNet,
+    )
     from jaxqc.anomaly.detectors.flow import Cflow, CsFlow, DifferNet, FastFlow, MsFlow
     from jaxqc.anomaly.model import AnomalyModel
     from jaxqc.anomaly.recipe import BackboneConfig, DecisionConfig, FitConfig, FitDataConfig
@@ -38,6 +49,7 @@ __all__ = [
     "Rd4ad",
     "Spade",
     "Stfpm",
+    "SuperSimpleNet",
     "Thresholds",
     "by_f1",
     "by_quantile",
@@ -47,7 +59,18 @@ __getattr__, __dir__ = lazy_names(
     __name__,
     {
         **dict.fromkeys(
-            ("DETECTORS", "Cdo", "Dinomaly", "EfficientAd", "Gaussian", "PatchCore", "Rd4ad", "Spade", "Stfpm"),
+            (
+                "DETECTORS",
+                "Cdo",
+                "Dinomaly",
+                "EfficientAd",
+                "Gaussian",
+                "PatchCore",
+                "Rd4ad",
+                "Spade",
+                "Stfpm",
+                "SuperSimpleNet",
+            ),
             "detectors",
         ),
         **dict.fromkeys(("Cflow", "CsFlow", "DifferNet", "FastFlow", "MsFlow"), "detectors.flow"),

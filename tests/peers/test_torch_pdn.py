@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from jaxqc.anomaly.learned.fuse import fuse
 from jaxqc.anomaly.learned.weigh import hardest_mean
 from jaxqc.models.pdn import PDNS, Autoencoder, Pdn
+from tests.support.drawn import drawn
 
 torch.set_num_threads(1)
 SIDE = 256
@@ -54,9 +55,9 @@ def test_networks_loss_and_map_are_pytorchs(rng):
     image = jnp.asarray(rng.normal(size=(2, SIDE, SIDE, 3)), jnp.float32)
     spec = PDNS["pdn_tiny"]
     nets = Pdn(spec), Pdn(spec.doubled()), Autoencoder(spec.channels)
-    variables = [network.init(jax.random.key(i), image) for i, network in enumerate(nets)]
-    taught, student = (net.apply(v, image)["layer1"] for net, v in zip(nets[:2], variables[:2], strict=True))
-    rebuilt = nets[2].apply(variables[2], image)
+    variables = [drawn(network, image, seed=i) for i, network in enumerate(nets)]
+    taught, student = (jax.jit(net.apply)(v, image)["layer1"] for net, v in zip(nets[:2], variables[:2], strict=True))
+    rebuilt = jax.jit(nets[2].apply)(variables[2], image)
     x = torch.tensor(np.asarray(image)).permute(0, 3, 1, 2)
     peer = [f(v["params"], x) for f, v in zip((small, small, autoencoder), variables, strict=True)]
     for ours, theirs in zip((taught, student, rebuilt), peer, strict=True):
@@ -65,7 +66,7 @@ def test_networks_loss_and_map_are_pytorchs(rng):
     half = spec.channels
     distance = (peer[0] - peer[1][:, :half]) ** 2
     expected = [d[d >= torch.quantile(d, 0.999)].mean() for d in distance]
-    np.testing.assert_allclose(hardest_mean(jnp.square(taught - own)), [float(x) for x in expected], rtol=1e-4)
+    np.testing.assert_allclose(jax.jit(hardest_mean)(jnp.square(taught - own)), [float(x) for x in expected], rtol=1e-4)
     theirs = F.interpolate(F.pad(distance.mean(1, keepdim=True), (4,) * 4), size=SIDE, mode="bilinear")[:, 0]
     grid = jnp.pad(jnp.square(taught - own).mean(-1), ((0, 0), (4, 4), (4, 4)))
     np.testing.assert_allclose(fuse((grid,), "mean", SIDE, SIDE), theirs, atol=1e-4 * float(theirs.max()))
@@ -79,4 +80,4 @@ def test_the_quantile_of_a_million_values_is_pytorchs(rng):
     expected = found[found >= torch.quantile(found, 0.999)]
     n = values.size
     assert len(expected) == n - math.ceil(0.999 * (n - 1)) == 1205
-    np.testing.assert_allclose(hardest_mean(values), float(expected.mean()), rtol=1e-5)
+    np.testing.assert_allclose(jax.jit(hardest_mean)(values), float(expected.mean()), rtol=1e-5)

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 
 from jaxqc.anomaly.distillation.objective import imitation_loss
 from jaxqc.models.reverse import build_reverse
+from tests.support.drawn import drawn
 
 torch.set_num_threads(1)
 
@@ -72,14 +73,13 @@ def test_forward_and_loss_are_pytorchs(name, channels, blocks, decoder, rng):
     layers = tuple(jnp.asarray(np.maximum(rng.normal(size=(2, 16 // 2**i, 16 // 2**i, c)), 0), jnp.float32)
                    for i, c in enumerate(channels))  # fmt: skip
     network = build_reverse(name, (1, 2, 3), channels)
-    variables = network.init(jax.random.key(0), layers)
-    shift = lambda x: x + jnp.asarray(rng.uniform(0, 0.5, x.shape), jnp.float32)
-    variables = {"params": variables["params"], "batch_stats": jax.tree.map(shift, variables["batch_stats"])}
-    ours = network.apply(variables, layers)
+    variables = drawn(network, layers)
+    ours = jax.jit(network.apply)(variables, layers)
     taught = [torch.tensor(np.asarray(x)).permute(0, 3, 1, 2) for x in layers]
     peer = Peer(variables)(*taught, blocks, decoder)
     student = tuple(ours[f"layer{i}"] for i in (1, 2, 3))
     for a, b in zip(student, peer, strict=True):
         np.testing.assert_allclose(a, b.permute(0, 2, 3, 1), atol=2e-4 * float(b.abs().max()))
     loss = sum((1 - F.cosine_similarity(t.flatten(1), s.flatten(1))).mean() for t, s in zip(taught, peer, strict=True))
-    assert float(imitation_loss("cosine_flat", layers, student).mean()) == pytest.approx(float(loss), rel=1e-5)
+    own = jax.jit(lambda t, s: imitation_loss("cosine_flat", t, s).mean())
+    assert float(own(layers, student)) == pytest.approx(float(loss), rel=1e-5)

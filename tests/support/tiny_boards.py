@@ -14,6 +14,7 @@ from jaxqc.models.dinov2 import build_vit
 from jaxqc.models.pdn import build_pdn
 from jaxqc.models.pretrained import export_state
 from jaxqc.models.resnet import build_backbone
+from tests.support.drawn import drawn
 
 SIDE = 48
 """Network input."""
@@ -64,10 +65,7 @@ def descriptions_backbone() -> tuple[BackboneConfig, Backbone]:
 
 
 def _drawn(config: BackboneConfig, network: nn.Module, side: int) -> Backbone:
-    rng = np.random.default_rng(0)
-    shapes = jax.eval_shape(network.init, jax.random.key(0), jnp.zeros((1, side, side, 3)))
-    draw = lambda x: rng.normal(0, 0.05 if len(x.shape) < 2 else (x.size / x.shape[-1]) ** -0.5, x.shape)
-    variables = jax.tree.map(lambda x: draw(x).astype(np.float32), shapes)
+    variables = drawn(network, jnp.zeros((1, side, side, 3)))
     return Backbone(variables, apply_function(config), {"model": config.name, "source": "random", "sha256": ""})
 
 

@@ -4,8 +4,27 @@ from jaxqc.anomaly.detectors.flow import MEMBERS as FLOWS
 from jaxqc.anomaly.detectors.gaussian import Gaussian
 from jaxqc.anomaly.detectors.patchcore import PatchCore
 from jaxqc.anomaly.detectors.spade import Spade
+from jaxqc.anomaly.discriminator.supersimplenet import SuperSimpleNet
 from jaxqc.anomaly.distillation.recipe import MEMBERS, Cdo, Dinomaly, EfficientAd, Rd4ad, Stfpm
 
-DETECTORS: dict[str, type] = {"gaussian": Gaussian, "patchcore": PatchCore, "spade": Spade, **MEMBERS, **FLOWS}
+DETECTORS: dict[str, type] = {
+    "gaussian": Gaussian,
+    "patchcore": PatchCore,
+    "spade": Spade,
+    **MEMBERS,
+    **FLOWS,
+    "supersimplenet": SuperSimpleNet,
+}
 
-__all__ = ["DETECTORS", "Cdo", "Dinomaly", "EfficientAd", "Gaussian", "PatchCore", "Rd4ad", "Spade", "Stfpm"]
+__all__ = [
+    "DETECTORS",
+    "Cdo",
+    "Dinomaly",
+    "EfficientAd",
+    "Gaussian",
+    "PatchCore",
+    "Rd4ad",
+    "Spade",
+    "Stfpm",
+    "SuperSimpleNet",
+]

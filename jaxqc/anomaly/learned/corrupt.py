@@ -43,3 +43,49 @@ def noise_patches(
         return jnp.where(mask[..., None], noise, image), mask.astype(jnp.float32)
 
     return jax.vmap(one)(jnp.asarray(images), keys)
+
+
+OCTAVES = 6
+"""Periods of `perlin`: an image has 1, 2, 4, ... of its cells along an axis, so many kinds."""
+
+
+def perlin(key: Key[Array, ""], height: int, width: int) -> Float[Array, "{height} {width}"]:
+    """Perlin noise from -1 to 1, whose cells have sides of their own on each axis (Perlin 1985, with his later fade).
+
+    Examples:
+      >>> noise = perlin(jax.random.key(0), 32, 48)
+      >>> noise.shape, bool((jnp.abs(noise) <= 1.0).all())
+      ((32, 48), True)
+    """
+    first, second = jax.random.split(key)
+    cells = 2.0 ** jnp.floor(jax.random.uniform(first, (2,)) * OCTAVES)
+    side = 2 ** (OCTAVES - 1) + 1
+    angle = 2 * jnp.pi * jax.random.uniform(second, (side, side))
+    slope = jnp.stack([jnp.sin(angle), jnp.cos(angle)], -1)
+    rows, columns = jnp.arange(height) / height * cells[0], jnp.arange(width) / width * cells[1]
+    top, left = jnp.floor(rows).astype(jnp.int32), jnp.floor(columns).astype(jnp.int32)
+    y, x = (rows - top)[:, None], (columns - left)[None]
+
+    def corner(down: int, right: int) -> Float[Array, "{height} {width}"]:
+        found = slope[(top + down)[:, None], (left + right)[None]]
+        return found[..., 0] * (y - down) + found[..., 1] * (x - right)
+
+    fade = lambda t: t**3 * (t * (6 * t - 15) + 10)
+    between = lambda a, b, t: a + (b - a) * t
+    upper = between(corner(0, 0), corner(0, 1), fade(x))
+    lower = between(corner(1, 0), corner(1, 1), fade(x))
+    return jnp.sqrt(2.0) * between(upper, lower, fade(y))
+
+
+def perlin_mask(key: Key[Array, ""], height: int, width: int, threshold: float) -> Float[Array, "{height} {width}"]:
+    """1 where Perlin noise exceeds a threshold; noise that never does is stretched to -1 ... 1 first.
+
+    Examples:
+      >>> mask = perlin_mask(jax.random.key(0), 32, 32, 0.2)
+      >>> 0 < float(mask.mean()) < 1
+      True
+    """
+    noise = perlin(key, height, width)
+    low, high = noise.min(), noise.max()
+    noise = jnp.where(high > threshold, noise, 2 * (noise - low) / jnp.maximum(high - low, 1e-12) - 1)
+    return (noise > threshold).astype(jnp.float32)

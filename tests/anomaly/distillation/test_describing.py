@@ -19,12 +19,12 @@ def parts(teachers):
     data = ArrayDataset("tiny", (), tuple("abcde"), images, masks, np.zeros(5, np.int32))
     pair = EfficientAd().on(config)
     method = pair.method(backbone, size).measured(data, 2)
-    return pair, method, {**method.init(jax.random.key(0)), **method.frozen()}, images
+    return pair, method, {**jax.jit(method.init)(jax.random.key(0)), **method.frozen()}, images
 
 
 def test_the_teacher_is_standardised_channel_by_channel(parts):
     _, method, variables, images = parts
-    described = np.asarray(method.features(variables, images)["0"], np.float64)
+    described = np.asarray(jax.jit(method.features)(variables, images)["0"], np.float64)
     np.testing.assert_allclose(method.statistics["mean"], described.mean((0, 1, 2)), atol=1e-5)
     np.testing.assert_allclose(method.statistics["deviation"], described.std((0, 1, 2)), rtol=1e-5)
 
@@ -40,23 +40,23 @@ def test_the_hardest_are_those_of_numpys_quantile(rng):
 def test_the_held_out_loss_is_numpys(parts):
     pair, method, variables, images = parts
     params, statistics = variables["params"], method.statistics
-    taught = (method.features(variables, images)["0"] - statistics["mean"]) / statistics["deviation"]
+    taught = (jax.jit(method.features)(variables, images)["0"] - statistics["mean"]) / statistics["deviation"]
     seen = (images / 255 - np.array([0.485, 0.456, 0.406])) / np.array([0.229, 0.224, 0.225])
-    own, others = map(np.asarray, pair.answers(params["student"], seen.astype(np.float32)))
-    rebuilt = np.asarray(pair.autoencoder().apply({"params": params["autoencoder"]}, seen.astype(np.float32)))
+    own, others = map(np.asarray, jax.jit(pair.answers)(params["student"], seen.astype(np.float32)))
+    rebuilt = np.asarray(jax.jit(pair.autoencoder().apply)({"params": params["autoencoder"]}, seen.astype(np.float32)))
     taught = np.asarray(taught)
     expected = []
     for t, s, o, a in zip(taught, own, others, rebuilt, strict=True):
         d = np.square(t - s, dtype=np.float64)
         expected.append(d[d >= np.quantile(d, 0.999)].mean() + np.square(t - a).mean() + np.square(a - o).mean())
-    np.testing.assert_allclose(method.losses(variables, {"image": jnp.asarray(images)}), expected, rtol=1e-4)
+    np.testing.assert_allclose(jax.jit(method.losses)(variables, {"image": images}), expected, rtol=1e-4)
 
 
 def test_both_maps_get_one_unit_and_the_rim_none(parts):
     pair, method, variables, images = parts
     state = pair.trained(jax.device_get(variables))
-    embedded = (method.features(variables, images)["0"],), jnp.asarray(images / 255 - 0.5, jnp.float32)
-    grids = tuple(map(np.asarray, pair.grids(state, embedded)))
+    embedded = (jax.jit(method.features)(variables, images)["0"],), jnp.asarray(images / 255 - 0.5, jnp.float32)
+    grids = tuple(map(np.asarray, jax.jit(pair.grids)(state, embedded)))
     assert [grid.shape for grid in grids] == [(5, 32, 32)] * 2
     assert not grids[0][:, :4].any()
     assert grids[0][:, 4:-4, 4:-4].min() > 0
@@ -64,7 +64,7 @@ def test_both_maps_get_one_unit_and_the_rim_none(parts):
     for factor, grid in zip(settled.factors, grids, strict=True):
         low, high = np.quantile(factor * grid, (0.9, 0.995))
         assert high - low == pytest.approx(0.1, rel=1e-4)
-    maps, scores = pair.score(settled, embedded, 128)
+    maps, scores = jax.jit(lambda *parts: pair.score(*parts, 128))(settled, embedded)
     assert maps.shape == (5, 128, 128)
     assert float(maps.min()) >= 0
     np.testing.assert_allclose(scores, maps.max((1, 2)), rtol=1e-6)
