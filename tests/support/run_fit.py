@@ -19,7 +19,9 @@ if __name__ == "__main__":
         "gaussian": Gaussian(channels=30),
         "patchcore": PatchCore(width=48, coreset=0.05, projection=16),
         "stfpm": Stfpm(training=short),
-        "cflow": Cflow(blocks=(2,), condition=8, training=replace(short, optim=Cflow().training.optim)),
+        "cflow": Cflow(
+            blocks=(2,), condition=8, training=replace(short, optim=replace(Cflow().training.optim, warmup_epochs=0.0))
+        ),
     }
     config = FitConfig(
         detector=detectors[method],
