@@ -45,13 +45,9 @@ def assert_same(a: dict[str, np.ndarray], b: dict[str, np.ndarray]) -> None:
 
 @pytest.fixture(scope="module")
 def killed(boards, weights, tmp_path_factory) -> Path:
-    return kill("stfpm", boards, weights, tmp_path_factory)
-
-
-def kill(method: str, boards: Path, weights: Path, tmp_path_factory) -> Path:
     """The folder of a fit that was killed in the middle of its training."""
     folder = tmp_path_factory.mktemp("killed") / "fit"
-    process = start([boards, weights, folder, method])
+    process = start([boards, weights, folder, "stfpm"])
     wait_past(folder, process, 0)
     process.send_signal(signal.SIGKILL)
     process.communicate()
@@ -79,15 +75,6 @@ def test_a_killed_fit_goes_on_bit_for_bit(killed, boards, weights, tmp_path):
     _, err = process.communicate(timeout=600)
     assert process.returncode == 1
     assert "not empty (it holds a finished fit)" in err
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("method", ["cflow"])
-def test_so_does_one_whose_steps_draw(method, boards, weights, tmp_path, tmp_path_factory):
-    again = kill(method, boards, weights, tmp_path_factory)
-    finish(start([boards, weights, again, method]))
-    finish(start([boards, weights, tmp_path / "whole", method]))
-    assert_same(*(arrays(folder / "state" / "0") for folder in (again, tmp_path / "whole")))
 
 
 def test_other_recipes_data_and_folders_are_refused(killed, recipe, boards, weights, tmp_path):

@@ -8,7 +8,6 @@ from jaxqc.training.parallel import start_processes
 if __name__ == "__main__":
     start_processes()
     from jaxqc.anomaly.detectors import Gaussian, PatchCore, Stfpm
-    from jaxqc.anomaly.detectors.flow import Cflow
     from jaxqc.anomaly.fit import fit
     from jaxqc.anomaly.recipe import BackboneConfig, FitConfig, FitDataConfig
     from jaxqc.data.readers import open_dataset
@@ -19,9 +18,6 @@ if __name__ == "__main__":
         "gaussian": Gaussian(channels=30),
         "patchcore": PatchCore(width=48, coreset=0.05, projection=16),
         "stfpm": Stfpm(training=short),
-        "cflow": Cflow(
-            blocks=(2,), condition=8, training=replace(short, optim=replace(Cflow().training.optim, warmup_epochs=0.0))
-        ),
     }
     config = FitConfig(
         detector=detectors[method],

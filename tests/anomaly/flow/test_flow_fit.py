@@ -1,28 +1,45 @@
-"""Whole fits of a flow: eight devices as one, and no checkpoint that holds the backbone."""
+"""Whole trainings of the flows: ended and resumed bit for bit, one device as eight, what no checkpoint holds."""
 
 from dataclasses import replace
 
-import jax
-import numpy as np
 import pytest
 
-from jaxqc.anomaly.detectors.flow import Cflow
-from jaxqc.anomaly.fit import fit
+from jaxqc.anomaly.detectors.flow import MEMBERS
+from jaxqc.anomaly.features import load_backbone
+from jaxqc.anomaly.fit import divide
+from jaxqc.anomaly.training import train_state
 from jaxqc.data.readers import open_dataset
-from jaxqc.training.checkpoint import read
+from jaxqc.fields import validate
+from jaxqc.training.checkpoint import read, steps_in
+from tests.anomaly.distillation.test_members import (
+    test_a_training_that_was_ended_goes_on_bit_for_bit_and_eight_devices_train_as_one as trains_as_one,
+)
+from tests.anomaly.test_every_detector import QUICK
 
 
-@pytest.mark.slow
-def test_eight_devices_train_as_one(recipe, boards, tmp_path):
-    """The cells that a step draws belong to images, not to devices."""
-    detector = Cflow(blocks=(2,), condition=8, cells=6)
-    optim = replace(detector.training.optim, warmup_epochs=0.0)
-    short = replace(detector.training, epochs=3.0, batch=8, optim=optim, checkpoint_every_epochs=1.0)
-    config = replace(recipe, detector=replace(detector, training=short))
-    data = open_dataset(boards)
-    one, eight = (fit(replace(config, devices=n), data, tmp_path / str(n), progress=False) for n in (1, 8))
-    flat = read(next((tmp_path / "1" / "training" / "checkpoints").glob("[1-9]*")))[0]
-    assert not any("backbone" in "/".join(name) for name in flat)
-    for a, b in zip(jax.tree.leaves(one.model.state), jax.tree.leaves(eight.model.state), strict=True):
-        np.testing.assert_allclose(a, b, atol=1e-4)
-    assert eight.model.thresholds.image == pytest.approx(one.model.thresholds.image, rel=1e-3)
+@pytest.fixture(scope="module")
+def train(recipe, boards):
+    """(member, folder, devices) → the state that three short epochs over a tiny backbone make in that folder."""
+    first = replace(recipe.backbone, layers=(1,))
+    parts, _ = divide(open_dataset(boards), recipe.data, recipe.seed)
+
+    def run(name, folder, devices=1):
+        detector = QUICK[name]
+        training = replace(detector.training, epochs=3.0, batch=8, evaluate_every_epochs=1.0,
+                           checkpoint_every_epochs=1.0, optim=replace(detector.training.optim, warmup_epochs=0.0))  # fmt: skip
+        config = replace(recipe, detector=replace(detector, training=training), devices=devices, backbone=first)
+        return train_state(validate(config), config.ready, load_backbone(first), parts, folder, [], False)[0]
+
+    return run
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name == "cflow" else pytest.mark.slow) for name in MEMBERS]
+)
+def test_a_flow_goes_on_where_it_was_ended(name, train, tmp_path, monkeypatch):
+    """Of CFLOW, whose steps draw cells: they belong to images, neither to devices nor to a sitting."""
+    trains_as_one(name, train, tmp_path, monkeypatch)
+    whole = tmp_path / "whole" / "checkpoints"
+    names = ["/".join(name) for name in read(whole / str(steps_in(whole)[-1]))[0]]
+    assert any("couplings" in name for name in names)
+    assert not any("backbone" in name for name in names)
