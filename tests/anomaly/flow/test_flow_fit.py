@@ -25,8 +25,9 @@ def train(recipe, boards):
 
     def run(name, folder, devices=1):
         detector = QUICK[name]
-        training = replace(detector.training, epochs=3.0, batch=8, evaluate_every_epochs=1.0,
-                           checkpoint_every_epochs=1.0, optim=replace(detector.training.optim, warmup_epochs=0.0))  # fmt: skip
+        optim = replace(detector.training.optim, warmup_epochs=0.0)
+        every = {"evaluate_every_epochs": 1.0, "checkpoint_every_epochs": 1.0}
+        training = replace(detector.training, epochs=3.0, batch=8, optim=optim, **every)
         config = replace(recipe, detector=replace(detector, training=training), devices=devices, backbone=first)
         return train_state(validate(config), config.ready, load_backbone(first), parts, folder, [], False)[0]
 
