@@ -77,4 +77,5 @@ def latent_score(zs: Grids) -> Float[Array, " b"]:
       >>> latent_score((jnp.ones((1, 2, 2, 3)),)).tolist()
       [0.5]
     """
-    return 0.5 * jnp.concatenate([jnp.square(z).reshape(len(z), -1) for z in map(jnp.asarray, zs)], 1).mean(1)
+    squares = [jnp.square(z).reshape(z.shape[0], -1) for z in map(jnp.asarray, zs)]
+    return 0.5 * jnp.concatenate(squares, 1).mean(1)
