@@ -44,8 +44,9 @@ class PdnSpec:
         return self.steps[-1][0]
 
     def doubled(self) -> "PdnSpec":
-        """The student's: it answers the teacher and the autoencoder."""
-        return replace(self, steps=(*self.steps[:-1], (2 * self.channels, self.steps[-1][1])))
+        """The student's: it answers the teacher and the autoencoder, so its last layers are twice as wide."""
+        wide = lambda features: 2 * features if features == self.channels else features
+        return replace(self, steps=tuple((wide(features), kernel) for features, kernel in self.steps))
 
 
 PDNS = {

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from jaxqc.anomaly.distillation import describing
 from jaxqc.anomaly.recipe import BackboneConfig, FitConfig, FitDataConfig
 from jaxqc.models.pdn import PDNS, POOL, PdnSpec
 from tests.support.compile_cache import shared_cache
@@ -40,6 +41,7 @@ def recipe(weights) -> FitConfig:
 @pytest.fixture(scope="session")
 def teachers():
     """Members that need a teacher of their own: its config, the network and the images' side."""
-    PDNS["pdn_test"] = PdnSpec(((8, 4), POOL, (8, 4), POOL, (8, 3), (12, 4)), width=8)
-    yield {"dinomaly": (*tokens_backbone(), 42), "efficient_ad": (*descriptions_backbone(), 128)}
-    del PDNS["pdn_test"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(PDNS, "pdn_test", PdnSpec(((8, 4), POOL, (8, 4), POOL, (8, 3), (12, 4)), width=8))
+        patch.setattr(describing, "UNRELATED", 4)
+        yield {"dinomaly": (*tokens_backbone(), 42), "efficient_ad": (*descriptions_backbone(), 128)}
