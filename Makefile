@@ -8,6 +8,7 @@ PYTHON ?= $(shell for p in python3.11 python3 python3.12 python3.13 python3.14; 
 BIN = $(VENV)/bin
 # Tests compile many small programs: two processes use two cores better than one process's threads do.
 JOBS ?= 2
+comma := ,
 DIST = --dist loadfile --no-loadscope-reorder
 
 .PHONY: demo test test-shapes test-all lint docs docs-serve bench env clean
@@ -47,11 +48,15 @@ bench: $(VENV)/.installed-peers
 
 env: $(VENV)/.installed
 
+define install
+@test -n "$(PYTHON)" || { echo "No Python 3.11 or newer with venv on the path; give one: make PYTHON=/path/to/python3.11"; exit 1; }
+test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[$(1)]" -c constraints.txt
+@touch $(VENV)/.installed $@
+endef
+
 $(VENV)/.installed: pyproject.toml constraints.txt
-	@test -n "$(PYTHON)" || { echo "No Python 3.11 or newer with venv on the path; give one: make PYTHON=/path/to/python3.11"; exit 1; }
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[dev]" -c constraints.txt
-	@touch $@
+	$(call install,dev)
 
 # PyTorch, for the peers that we are compared with. On Linux plain wheels of it may bring several GB of CUDA packages;
 # where that is not wanted, install a CPU build into $(VENV) first.
@@ -59,9 +64,9 @@ $(VENV)/.installed-peers: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[dev,peers]" -c constraints.txt
 	@touch $@
 
-$(VENV)/.installed-docs: $(VENV)/.installed
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[dev,docs]" -c constraints.txt
-	@touch $@
+# The site's tools with all that the tests need: who begins with `make docs` resolves the packages once.
+$(VENV)/.installed-docs: pyproject.toml constraints.txt
+	$(call install,dev$(comma)docs)
 
 clean:
 	rm -rf $(VENV) demo

@@ -1,4 +1,4 @@
-"""What k past models cost in a step, for queues of several lengths; a loop over k, against all K at once and in turn.
+"""Cost of k past models in a step, for queues of several lengths; a loop over k, against all K at once and in turn.
 
     python -m benchmarks.history --lengths 4,16 --size 96 --batch 4
 

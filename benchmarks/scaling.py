@@ -156,7 +156,7 @@ def _efficiency(rows: list[common.Row]) -> None:
 
 
 def _on_cpu() -> bool:
-    """Whether JAX will use the CPU, told without starting it: devices can be simulated only before that."""
+    """True where JAX will use the CPU, found without starting it: devices can be simulated only before that."""
     named = os.environ.get("JAX_PLATFORMS", "")
     return named == "cpu" or (not named and not any(Path("/dev").glob("nvidia[0-9]*")))
 

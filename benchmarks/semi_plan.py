@@ -1,4 +1,4 @@
-"""What the semi-supervised step needs on a GPU that need not be there: XLA compiles it for one and plans its memory.
+"""Needs of the semi-supervised step on a GPU that need not be there: XLA compiles it for one and plans its memory.
 
     python -m benchmarks.semi_plan --encoder dinov2_vitb14 --size 518 --batch 2 4 8 16 --attention cudnn xla
 
@@ -64,7 +64,7 @@ dnn_version_info {{ major: 9  minor: 10 }}
 runtime_version {{ major: {cuda} }}
 """
 FLAGS = "--xla_gpu_autotune_level=0 --xla_gpu_enable_triton_gemm=false"
-"""Of XLA: there is no GPU to try variants out on, and Triton's have no default."""
+"""XLA's flags: there is no GPU to try variants out on, and Triton's have no default."""
 PLUGINS = {f"jax_plugins.xla_cuda{cuda}": cuda for cuda in (13, 12)}
 
 

@@ -10,6 +10,7 @@ from jaxqc.memory import use_huge_pages
 
 def run() -> int:
     """The command as a program of its own; its exit code."""
+    open_streams()
     return ends_on_interrupt(_command)
 
 
@@ -23,6 +24,17 @@ def _command() -> int:
     from jaxqc.cli import main
 
     return main()
+
+
+def open_streams() -> None:
+    """Opens standard streams that were closed when the program began, as `>&-` and some services leave them, onto
+    nothing: the next file would get a stream's number, and what a library prints would stand in that file."""
+    for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # it has the lowest free number
+            setattr(sys, name, os.fdopen(number, mode, encoding="utf-8", closefd=False))
 
 
 def take_any_text(stream: object) -> None:

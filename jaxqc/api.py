@@ -136,6 +136,7 @@ def evaluate(
     sizes: tuple[int, ...] = (),
     rules: "jaxqc.inspection.rules.GradeRules | str | Path | None" = None,
     threshold: float | None = None,
+    note: Callable[[str], None] | None = None,
 ) -> Any:
     """Measures a model of any kind on one side of a split, and writes the result below `out` where it is given.
 
@@ -152,6 +153,7 @@ def evaluate(
       splits, window, sizes: of a segmentation network (`jaxqc.semi.report.evaluate`).
       rules, threshold: as of `inspect`. Where something is written, misses and false alarms are counted by them, image
         by image as an inspection would, and kept in the run's folder.
+      note: takes lines on the data worth showing; None prints nothing.
 
     Returns:
       `jaxqc.saliency.evaluate.Evaluation`, `jaxqc.anomaly.evaluate.AnomalyEvaluation` or
@@ -176,7 +178,10 @@ def evaluate(
     kind = kind_of(checkpoint)
     given = {"protocol": protocol, "layout": layout, "keys": keys, "splits": splits, "window": window, "sizes": sizes}
     own: dict[str, Any] = {**only_taken(kind, "evaluate", {k: v for k, v in given.items() if v not in (None, "", ())})}
-    if out is not None and "count" in signature(kind.evaluate).parameters:
+    takes = signature(kind.evaluate).parameters
+    if note is not None and "note" in takes:
+        own["note"] = note
+    if out is not None and "count" in takes:
         from jaxqc.inspection.measuring import count_errors
         from jaxqc.inspection.rules import load_rules
 

@@ -4,11 +4,16 @@ import contextlib
 import glob
 import os
 import re
+import shutil
+import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 REMAINS = re.compile(r"\..+\.\d+\.part")
 """Names of files that `whole_file` had yet to finish."""
+STREAMS = {"/dev/stdout": 1, "/dev/stderr": 2}
 
 
 @contextlib.contextmanager
@@ -16,9 +21,17 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
     """A path in the same folder to write to; it takes `path`'s place when the block ends, and goes away if it raises.
 
     So a reader or a crash meets either the old file or the new one, and processes that write the same file at once do
-    not meet. The folder has to exist. Raises OSError.
+    not meet. The folder has to exist. A link stays one, and the file that it names is written. A device or a pipe, as
+    `/dev/stdout`, is never replaced: it gets the content at the end. Raises OSError.
     """
     path = Path(path)
+    if _is_stream(path):
+        with tempfile.TemporaryDirectory() as folder:
+            yield (part := Path(folder, "content"))
+            with part.open("rb") as source, _opened(path) as sink:
+                shutil.copyfileobj(source, sink)
+        return
+    path = Path(os.path.realpath(path)) if path.is_symlink() else path
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         yield part
@@ -26,6 +39,21 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):
             part.unlink(missing_ok=True)
+
+
+def _opened(path: Path) -> BinaryIO:
+    """A stream to write to; the process's own go on where they are, also where a file takes them in."""
+    if os.fspath(path) not in STREAMS:
+        return path.open("ab")
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    return os.fdopen(os.dup(STREAMS[os.fspath(path)]), "wb")
+
+
+def _is_stream(path: Path) -> bool:
+    """True where something lies there that is neither file nor folder, or that stands for an open one."""
+    there = os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path)
+    return there or path.parent == Path("/dev") or path.is_relative_to("/dev/fd") or path.is_relative_to("/proc")
 
 
 def clear_remains_of(path: str | os.PathLike[str]) -> None:

@@ -1,6 +1,7 @@
 """A model's misses and false alarms, as counted: they go with it from its folder to every lot that it grades."""
 
 import dataclasses
+import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -11,7 +12,9 @@ from jaxqc.atomic import write_text
 from jaxqc.errors import UserError, suggest
 
 FILE = "error_rates.json"
-"""In the folder of a run or a fit. Like an evaluation it comes later than the folder's sums, and none covers it."""
+"""In the folder of a run or a fit. Like an evaluation it comes later than the folder's sums: it has sums of its own."""
+SUM = "sha256"
+"""Key of the sum of each entry's other values; entries of earlier versions have none."""
 Origin = Literal["people's verdicts", "labelled images", "pasted defects"]
 ORIGINS: tuple[Origin, ...] = get_args(Origin)
 """Origins of counts, the most telling first. Of pasted defects more may be found than of real ones."""
@@ -34,18 +37,22 @@ class ErrorRates:
     defective: int
     """Defective images; 0 = misses are not measured."""
     false: int
-    """Good images that are called."""
+    """Good images, or pieces of `views` images, that are called."""
     good: int
-    """Good images; 0 = false alarms are not measured."""
+    """Good images, or such pieces; 0 = false alarms are not measured."""
     origin: Origin
     data: str = ""
     """Name of the data set, or of the ledger."""
     holds_for: str = ""
     """Digest of the weights, thresholds and rules that called the images; "" = those that the model has by itself."""
+    views: float = 1.0
+    """Images a piece, where `good` and `false` count pieces; 1 = they count images."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.found <= self.defective or not 0 <= self.false <= self.good:
             raise UserError(f"error rates: {self.found} of {self.defective} found, {self.false} of {self.good} false")
+        if not self.views >= 1:
+            raise UserError(f"error rates: views={self.views!r} must be 1 or more")
         if self.origin not in ORIGINS:
             raise UserError(f"error rates: origin={self.origin!r}{suggest(self.origin, ORIGINS)}")
 
@@ -56,8 +63,18 @@ class ErrorRates:
 
     @property
     def fpr(self) -> float:
-        """Share of good images that are called; NaN where there are none."""
+        """Share of good images, or pieces of `views` images, that are called; NaN where there are none."""
         return self.false / self.good if self.good else float("nan")
+
+    @property
+    def unit(self) -> str:
+        """Unit that `good` counts, in words.
+
+        Examples:
+          >>> ErrorRates(9, 10, 0, 5, "pasted defects", views=6.2).unit
+          'pieces of about 6 images'
+        """
+        return f"pieces of about {max(2, round(self.views))} images" if self.views > 1 else "images"
 
     def interval(self, of: Literal["tpr", "fpr"], confidence: float = 0.95) -> tuple[float, float]:
         """The exact interval of a rate (Clopper and Pearson, Biometrika 1934); [0, 1] where it is not measured.
@@ -119,11 +136,25 @@ def kept(folder: str | Path) -> list[ErrorRates]:
     """
     file = Path(folder) / FILE
     try:
-        return [ErrorRates.from_dict(values) for values in json.loads(file.read_text("utf-8"))]
+        return [ErrorRates.from_dict(_sound(values)) for values in json.loads(file.read_text("utf-8"))]
     except (FileNotFoundError, NotADirectoryError):
         return []
     except (OSError, ValueError, TypeError, UserError) as e:
         raise UserError(f"{file}: damaged ({e}); remove it, and measure again with jaxqc evaluate") from e
+
+
+def _sound(values: Any) -> dict[str, Any]:
+    """An entry's values without their sum. Raises UserError where they are not as they were written."""
+    if not isinstance(values, dict):
+        raise UserError(f"{values!r} is no entry of counts")
+    counts = {key: value for key, value in values.items() if key != SUM}
+    if values.get(SUM, _sum(counts)) != _sum(counts):
+        raise UserError("an entry is not as it was written")
+    return counts
+
+
+def _sum(counts: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(counts, sort_keys=True).encode()).hexdigest()
 
 
 def keep(folder: str | Path, rates: ErrorRates) -> None:
@@ -158,7 +189,7 @@ def settle(folder: str | Path, holds_for: str) -> None:
 
 
 def _write(folder: str | Path, rates: Iterable[ErrorRates]) -> None:
-    text = json.dumps([one.to_dict() for one in rates], indent=2) + "\n"
+    text = json.dumps([{**one.to_dict(), SUM: _sum(one.to_dict())} for one in rates], indent=2) + "\n"
     try:
         write_text(Path(folder) / FILE, text)
     except OSError as e:
@@ -179,23 +210,27 @@ def statement(rates: ErrorRates | None, confidence: float = 0.95) -> str:
       this model's misses have not been measured: nobody knows how many defective images it passes
     """
     of = "" if rates is None or not rates.data else f" of {rates.data}"
-    alarms = "" if rates is None or not rates.good else f"calls {_rate(rates, 'fpr', confidence)} of good ones"
+    alarms = "" if rates is None or not rates.good else f"calls {_rate(rates, 'fpr', confidence)} of good "
+    ones = "ones" if rates is None or rates.views == 1 else rates.unit
     if rates is None or not rates.defective:
-        known = f"; it {alarms.replace('good ones', 'good images')}, {rates.good}{of}" if rates and alarms else ""
+        known = f"; it {alarms}{rates.unit}, {rates.good}{of}" if rates and alarms else ""
         return f"{UNMEASURED}: nobody knows how many defective images it passes{known}"
     finds = f"finds {_rate(rates, 'tpr', confidence)} of defective images"
     counts = str(rates.defective) + (f" and {rates.good}" if rates.good else "")
     unknown = "" if rates.good else "; its false alarms have not been measured"
     if rates.origin == "pasted defects":
         finds = finds.replace("of defective images", "of the large ones").replace("finds", "it finds")
-        tail = f"; {counts} images{of}{unknown}"
+        counts = f"{counts} images" if rates.views == 1 else f"{rates.defective} images and {rates.good} pieces"
+        tail = f"; {counts}{of}{unknown}"
         return (
             "measured on pasted defects only; real ones may be missed more often: "
-            + ", ".join(filter(None, (finds, alarms.replace("good ones", "good images"))))
+            + ", ".join(filter(None, (finds, alarms and f"{alarms}{rates.unit}")))
             + tail
         )
-    kind = "labelled images" if rates.origin == "labelled images" else "images that people judged"
-    return ", ".join(filter(None, (finds, alarms))) + f"; {counts} {kind}{of}{unknown}"
+    seen = f"{counts} labelled images{of}"
+    if rates.origin == "people's verdicts":  # weighed ones: fewer than people judged
+        seen = f"as sure as by {counts} images that people judged{of}"
+    return ", ".join(filter(None, (finds, alarms and alarms + ones))) + f"; {seen}{unknown}"
 
 
 def _rate(rates: ErrorRates, of: Literal["tpr", "fpr"], confidence: float) -> str:

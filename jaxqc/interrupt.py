@@ -117,7 +117,7 @@ def _leave() -> None:
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
-        except Exception:
+        except Exception:  # a closed or broken stream, or one of the user's own: nothing may keep Ctrl-C from ending
             continue
     os._exit(CODE)
 

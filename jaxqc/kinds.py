@@ -26,7 +26,8 @@ class Kind:
     load: (folder, which, fold, batch) → the model.
     predict: (model, images, out, *, size, progress, ...) → `FolderResult`: the files of a folder of images.
     evaluate: (model, data, out, *, run, split, size, worst, progress, ...) → an evaluation, with `print` and `closing`;
-      where it takes `count` (`jaxqc.training.counting.Count`), it counts misses and false alarms by that.
+      where it takes `note`, lines on the data go to that, and where it takes `count` (`jaxqc.training.counting.Count`),
+      it counts misses and false alarms by that.
     verify: (folder, tolerance) → `jaxqc.verdict.Verdict`.
     scorer: (model, threshold, devices) → `jaxqc.scorer.Scorer`, for inspections.
     graph: (model, height, width) → `jaxqc.graph.Graph`, for exports.

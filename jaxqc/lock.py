@@ -6,13 +6,14 @@ killed one's file is taken over. On NFS it works where the mount passes locks on
 
 import contextlib
 import errno
+import itertools
 import json
 import os
 import re
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from jaxqc.atomic import clear_remains
@@ -55,7 +56,7 @@ def locked(
     from filelock import FileLock, Timeout  # only where a folder is written
 
     folder = Path(folder)
-    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    made = _absent(folder)
     file = Path(os.path.realpath(folder)) / LOCK
     lock = FileLock(file, is_singleton=True, fallback_to_soft=False)
     held = lock.is_locked
@@ -79,9 +80,52 @@ def locked(
             with contextlib.suppress(OSError):
                 file.unlink()
         lock.release()
-        with contextlib.suppress(OSError):  # not empty
-            for path in made:
-                path.rmdir()
+        _remove_empty(made)
+
+
+@contextlib.contextmanager
+def new_folder(name: str) -> Iterator[str]:
+    """Makes the folder `name`, or where that is there `name-2`, `name-3`, ...: of two programs each gets its own.
+
+    It goes away again where it stays empty.
+
+    Raises:
+      UserError: it cannot be made.
+
+    Examples:
+      >>> with new_folder("runs/a") as first, new_folder("runs/a") as second:
+      ...     first, second
+      ('runs/a', 'runs/a-2')
+      >>> Path("runs").exists()
+      False
+    """
+    for n in itertools.count(1):
+        folder = name if n == 1 else f"{name}-{n}"
+        made = _absent(Path(folder))
+        try:
+            Path(folder).parent.mkdir(parents=True, exist_ok=True)
+            Path(folder).mkdir()
+        except OSError as e:
+            if os.path.lexists(folder):
+                continue
+            raise UserError(f"{folder}: cannot write there ({e.strerror or e}); give --out") from e
+        try:
+            yield folder
+        finally:
+            _remove_empty(made)
+        return
+
+
+def _absent(folder: Path) -> list[Path]:
+    """The folder and those above it that are not there yet, the innermost first."""
+    return [path for path in (folder, *folder.parents) if not path.exists()]
+
+
+def _remove_empty(folders: Iterable[Path]) -> None:
+    """Removes folders, the innermost first, up to one that is not empty."""
+    with contextlib.suppress(OSError):
+        for path in folders:
+            path.rmdir()
 
 
 def without_login(text: str) -> str:

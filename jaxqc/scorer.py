@@ -43,11 +43,15 @@ class Scored:
 @dataclass(frozen=True)
 class Answer:
     """A model's answer for one image: the map and more at the image's size, the image's score in the model's own unit
-    (higher is more defective), and whether the model calls the image as a whole defective."""
+    (higher is more defective), and whether the model calls the image as a whole defective.
+
+    place: box (x0, y0, x1, y1) in the image's pixels of what made the score of an image that is called.
+    """
 
     scored: Scored
     score: float
     defective: bool
+    place: tuple[int, int, int, int] | None = None
 
 
 @dataclass(frozen=True)

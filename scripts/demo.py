@@ -30,7 +30,7 @@ TRAIN, VAL, TEST, DRAWN = 0, 1, 2, 3
 """Seeds of the generated sets: no plate of one occurs in another."""
 GOAL = 0.75
 DIFFICULTY = 0.35
-"""Of all plates: low contrast and soft edges, without the extremes that minutes of training do not reach."""
+"""Difficulty of all plates: low contrast and soft edges, without the extremes that minutes of training do not reach."""
 
 
 def main() -> int:

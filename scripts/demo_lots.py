@@ -25,7 +25,7 @@ DELIVERED = 20
 DIFFICULTY = 0.35
 """As in the other parts."""
 PARTS = {"steel": "run", "wood": "wood"}
-"""What is delivered, and the folder of the model that inspects it."""
+"""Kinds of delivery, each with the folder of the model that inspects it."""
 
 
 def main() -> int:

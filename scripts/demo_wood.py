@@ -31,7 +31,7 @@ BOARDS, DRAWN = 10, 11
 """Seeds: no board of one occurs in the other."""
 GOAL = 0.9
 DIFFICULTY = 0.35
-"""Of all defects: low contrast, without the extremes that hide in the grain; as in the demo on steel."""
+"""Difficulty of all defects: low contrast, without the extremes that hide in the grain; as in the demo on steel."""
 
 
 def main() -> int:

@@ -1,6 +1,6 @@
 """Tables 1 to 5 of the "Gaussian CBAM" paper, for any data set with normal training images.
 
-    python scripts/reproduce_gaussian_tables.py --data mvtec/wood --out runs/tables --config gaussian_wood \\
+    python scripts/reproduce_gaussian_tables.py --data mvtec/wood --out runs/tables --config gaussian_wood_paper \\
         --weights resnet50=resnet50 resnet50_cbam=runs/gates/backbone.npz
     python scripts/reproduce_gaussian_tables.py --data DIR --out runs/tables --tables layers samples --seeds 2 \\
         --weights resnet18=FILE --data.size 128 --detector.channels 100
@@ -16,12 +16,15 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from jaxqc.anomaly.recipe import FitConfig, FitDataConfig
+from jaxqc.anomaly.recipe import BackboneConfig, FitConfig, FitDataConfig
 from jaxqc.config import load_config
 from jaxqc.errors import UserError, suggest
 from jaxqc.memory import use_huge_pages
 from jaxqc.models.resnet import BACKBONES
 from jaxqc.overrides import override
+
+PAPER = FitConfig(backbone=BackboneConfig("resnet50_cbam"), data=FitDataConfig(samples=50))
+"""The paper's recipe."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -43,7 +46,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--quiet", action="store_true", help="no progress display")
     args, rest = parser.parse_known_args(argv)
     try:
-        config = load_config(args.config, FitConfig) if args.config else FitConfig(data=FitDataConfig(samples=50))
+        config = load_config(args.config, FitConfig) if args.config else PAPER
         write_tables(args, override(config, rest))
     except UserError as e:
         print(f"reproduce_gaussian_tables: {' '.join(str(e).split())}", file=sys.stderr)

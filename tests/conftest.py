@@ -3,18 +3,26 @@
 import gc
 import os
 
-# Tests compile many programs and run each a few times: at LLVM level 1 that takes a quarter less, without its costly
-# passes and in one piece another fifth. (Level 0 is quicker still, but JAX 0.10.2 gives infinities for finite gradients
-# of a block of attention there.) `make test-all` runs them as they are in use.
+from tests.support.compile_cache import share_compilations
+
+# Tests compile many programs and run each a few times. Without MLIR's fusions, in one piece and without LLVM's
+# optimisations that takes a seventh of the time. At level 0 JAX 0.10.2 gives infinities for finite gradients of a block
+# of attention: `tests.support.compile_cache.optimised` is for those. `make test-all` compiles as in use.
 QUICK = (
-    "--xla_backend_optimization_level=1 --xla_llvm_disable_expensive_passes=true "
-    "--xla_cpu_parallel_codegen_split_count=1"
+    "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1 "
+    "--xla_backend_optimization_level=1 --xla_llvm_disable_expensive_passes=true"
 )
-os.environ.setdefault("XLA_FLAGS", f"--xla_force_host_platform_device_count=8 {QUICK}")
+if "XLA_FLAGS" not in os.environ:
+    os.environ["XLA_FLAGS"] = f"--xla_force_host_platform_device_count=8 {QUICK}"
+    os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"  # level 0
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+# Plates and boards are made by many tiny matrix products, on which a pool of threads only waits.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 # Traced programs are many small objects that stay: looking for garbage among them took a tenth of the time.
 gc.set_threshold(100_000, 50, 50)
+
+share_compilations()
 
 # `make test-shapes`: every annotation of jaxqc, shapes and dtypes included, is checked at each call. The hook stands
 # before the first import of jaxqc.
@@ -29,8 +37,10 @@ import hypothesis
 import numpy as np
 import pytest
 
-# The quick tests try the same examples each time; `make test-all` draws new ones.
-hypothesis.settings.register_profile("quick", derandomize=True)
+from tests.support.durations import by_file, slowest_files
+
+# The quick tests try the same examples each time; `make test-all` draws new ones, and more.
+hypothesis.settings.register_profile("quick", derandomize=True, max_examples=40)
 
 
 LONGEST = ("test_outsiders.py", "test_demo.py", "test_wheel.py", "test_train_backbone.py", "test_fit_processes.py")
@@ -42,8 +52,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # Another process may just be writing that program; it is compiled here then.
+    config.addinivalue_line("filterwarnings", "ignore:Error (reading|writing) persistent compilation cache entry")
     if os.environ.get("JAXQC_SHAPES"):  # beartype picks an item of a container at random, in strategies too
         config.addinivalue_line("filterwarnings", "ignore:Do not use the `random` module inside strategies")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    reports = [r for kind in terminalreporter.stats.values() for r in kind if isinstance(r, pytest.TestReport)]
+    if lines := slowest_files(by_file(reports)):
+        terminalreporter.section("slowest files, seconds of all processes")
+        for line in lines:
+            terminalreporter.line(line)
 
 
 SHARED = Path(os.environ.get("JAXQC_SHARED", Path(__file__).resolve().parents[2] / "shared"))

@@ -50,6 +50,30 @@ def test_a_folder_in_its_place_is_an_error_and_stays(tmp_path):
     assert [p.name for p in tmp_path.rglob("*")] == ["list.txt", "inside"]
 
 
+def test_a_link_stays_one_and_a_pipe_gets_the_content(tmp_path):
+    (tmp_path / "far").mkdir()
+    for name in ("old", "new"):
+        (tmp_path / f"{name}.txt").symlink_to(tmp_path / "far" / name)
+    (tmp_path / "far/old").write_text("old")
+    for name in ("old", "new"):
+        write_text(tmp_path / f"{name}.txt", "text")
+        assert (tmp_path / f"{name}.txt").is_symlink()
+        assert (tmp_path / "far" / name).read_text() == "text"
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    write_text(pipe, "text")
+    assert os.read(reader, 9) == b"text"
+    os.close(reader)
+    assert pipe.is_fifo()
+    assert len(list(tmp_path.rglob("*"))) == 6
+
+
+def test_the_null_device_is_never_replaced():
+    write_text(os.devnull, "text")
+    assert not os.path.isfile(os.devnull)
+
+
 def test_remains_of_processes_that_are_gone_are_cleared(tmp_path):
     gone, mine, other = (tmp_path / f".[a].txt.{x}.part" for x in (2**22 + 1, os.getpid(), "x"))
     for file in (gone, mine, other):

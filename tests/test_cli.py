@@ -245,6 +245,10 @@ def in_course_of(first: BaseException, second: Exception) -> Exception:
         (in_course_of(KeyboardInterrupt(), UserError("closing failed")), 130, "interrupted"),
         (OSError(28, "No space left on device", "runs/x"), 2, "runs/x: No space left on device"),
         (ValueError("UNKNOWN: [File: x] No space left on device"), 2, "No space left on device; make room and run"),
+        (OSError(5, "Input/output error", "x.png"), 2, "x.png: Input/output error"),
+        (OSError(17, "File exists", "runs"), 2, "runs: a file is there, where a folder is needed"),
+        (MemoryError("Unable to allocate 9 GiB"), 2, "out of memory; lower --batch"),
+        (RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes"), 2, "out of memory; lower --batch"),
     ],
 )
 def test_interrupt_is_130_and_full_disk_is_2(error, code, line, monkeypatch, capsys):
@@ -261,6 +265,18 @@ def test_output_onto_a_full_disk_is_one_line(capsys):
     with open("/dev/full", "w") as full, redirect_stdout(full):
         assert main(["recipes"]) == 2
     assert one_line(capsys) == "jaxqc: disk: No space left on device; make room and run the same command again\n"
+
+
+def test_closed_streams_are_opened_onto_nothing(tmp_path):
+    code = (
+        "import os, sys; from jaxqc.__main__ import open_streams; open_streams(); print(1); print(2, file=sys.stderr);"
+        f"file = open({str(tmp_path / 'kept')!r}, 'w'); os.write(1, b'x'); os.write(2, b'y')"
+    )
+    for closed in (">&-", "2>&-", "<&- >&- 2>&-"):
+        command = f'"$0" -c "$1" {closed}'
+        done = subprocess.run(["sh", "-c", command, sys.executable, code], capture_output=True)
+        assert done.returncode == 0, done.stderr
+        assert (tmp_path / "kept").read_bytes() == b""
 
 
 def test_other_errors_keep_their_traceback(monkeypatch):

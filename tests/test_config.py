@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jaxqc.anomaly.detectors import Gaussian, PatchCore
-from jaxqc.anomaly.recipe import FitConfig, from_stored
+from jaxqc.anomaly.recipe import DecisionConfig, FitConfig, from_stored
 from jaxqc.config import (
     AugmentConfig,
     DataConfig,
@@ -99,6 +99,9 @@ def test_a_recipe_from_before_detector_was_a_field_loads():
     old |= {"method": "patchcore", "gaussian": {"channels": 3}, "patchcore": {"width": 7}, "spade": {}}
     del old["detector"]
     assert from_stored(old, "fit") == FitConfig(detector=PatchCore(width=7), seed=4)
+    for name in ("folds", "unit", "minutes"):  # before the held-out images were fitted at last
+        del old["decision"][name]
+    assert from_stored(old, "fit").decision == DecisionConfig(folds=1, unit="group")
     assert from_stored(to_dict(FitConfig(detector=Gaussian(3))), "fit").detector == Gaussian(3)
     with pytest.raises(UserError, match=r"fit\.detector: no detector 'padim'"):
         from_stored(old | {"method": "padim"}, "fit")

@@ -1,37 +1,50 @@
 """The parts of `make demo`, small: they run to their end and leave their tables, pictures and reports."""
 
 import os
+import runpy
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-ROOT = Path(__file__).resolve().parents[1]
+SCRIPTS = Path(__file__).resolve().parents[1] / "scripts"
 
 
-def demo(script: str, out: Path, *flags: str) -> str:
-    """Standard output of a demo that ends by itself; whether its goal is reached does not matter at this size."""
-    line = [sys.executable, str(ROOT / "scripts" / script), "--out", str(out), *flags]
-    done = subprocess.run(
-        line, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=False
-    )
+def in_process(capsys, monkeypatch):
+    """Runs a demo's `main` here and returns what it prints; at this size its goal need not be reached."""
+
+    def demo(script: str, out: Path, *flags: str) -> str:
+        monkeypatch.setattr(sys, "argv", [script, "--out", str(out), *flags])
+        assert runpy.run_path(str(SCRIPTS / script))["main"]() in (0, 1)
+        return capsys.readouterr().out
+
+    return demo
+
+
+def program(script: str, out: Path, *flags: str) -> str:
+    """Standard output of a demo as a program of its own."""
+    line = [sys.executable, str(SCRIPTS / script), "--out", str(out), *flags]
+    env = {**os.environ, "PYTHONPATH": str(SCRIPTS.parent)}
+    done = subprocess.run(line, capture_output=True, text=True, env=env, check=False)
     assert done.returncode in (0, 1), done.stderr
     return done.stdout
 
 
-def test_boards(tmp_path):
+def test_boards(tmp_path, capsys, monkeypatch):
+    demo = in_process(capsys, monkeypatch)
     out = demo("demo_wood.py", tmp_path, "--normals", "20", "--unseen", "8", "--data.size", "64")
     assert "image AUROC" in out
     assert out.count("split test: 4 normal, 8 images in all") == 2
     for name in ("wood.png", "wood/evaluation/cases.png", "wood_gaussian/evaluation/cases.png"):
         with Image.open(tmp_path / name) as picture:
             assert min(picture.size) > 300
-    deliveries(tmp_path, "wood")
+    deliveries(demo, tmp_path, "wood")
 
 
-def deliveries(out: Path, *kinds: str) -> None:
+def deliveries(demo: Callable[..., str], out: Path, *kinds: str) -> None:
     """The demo's last part, on what its other parts left."""
     told = demo("demo_lots.py", out, "--kinds", *kinds, "--lots", "2", "--images", "3", "--size", "48")
     assert "Tamar ranked behind Aldermoor" in told
@@ -44,9 +57,9 @@ def deliveries(out: Path, *kinds: str) -> None:
 @pytest.mark.slow
 def test_steel(tmp_path):
     sizes = [x for i in range(2) for x in (f"--phases.{i}.epochs", "1", f"--phases.{i}.size", "32")]
-    out = demo("demo.py", tmp_path, "--plates", "16", "--unseen", "4", "--size", "48", *sizes, "--eval-size", "32")
+    out = program("demo.py", tmp_path, "--plates", "16", "--unseen", "4", "--size", "48", *sizes, "--eval-size", "32")
     assert "S-measure" in out
     for name in ("demo.png", "training_curve.png"):
         with Image.open(tmp_path / name) as picture:
             assert min(picture.size) > 300
-    deliveries(tmp_path, "steel")
+    deliveries(program, tmp_path, "steel")

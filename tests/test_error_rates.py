@@ -40,7 +40,8 @@ def test_statements():
     good = statement(ErrorRates(0, 0, 3, 146, "labelled images", "steel"))
     assert good.startswith("this model's misses have not been measured")
     assert good.endswith("images, 146 of steel")
-    assert "false alarms have not been measured" in statement(ErrorRates(3, 5, 0, 0, "people's verdicts"))
+    people = statement(ErrorRates(3, 5, 0, 0, "people's verdicts"))
+    assert people.endswith("as sure as by 5 images that people judged; its false alarms have not been measured")
 
 
 def test_a_folder_keeps_the_newest_of_each_origin(tmp_path):
@@ -57,3 +58,21 @@ def test_a_folder_keeps_the_newest_of_each_origin(tmp_path):
         kept(tmp_path)
     with pytest.raises(UserError, match="cannot be written"):
         keep(tmp_path / "none", REAL)
+
+
+def test_every_altered_bit_of_counts_is_refused(tmp_path):
+    keep(tmp_path, REAL)
+    file = tmp_path / FILE
+    data = file.read_bytes()
+    for bit in range(0, 8 * len(data), 9):
+        altered = bytearray(data)
+        altered[bit // 8] ^= 1 << bit % 8
+        file.write_bytes(altered)
+        with pytest.raises(UserError, match="damaged"):
+            kept(tmp_path)
+    file.write_text(json.dumps([REAL.to_dict()]))  # as earlier versions wrote it
+    assert kept(tmp_path) == [REAL]
+    for other in ("[3]", '{"found": 3}', "null"):
+        file.write_text(other)
+        with pytest.raises(UserError, match=r"error_rates.json: damaged"):
+            kept(tmp_path)

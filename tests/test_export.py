@@ -20,21 +20,14 @@ from jaxqc.export.folder import FORMAT, landing, save_arrays
 from jaxqc.export.writing import write
 from jaxqc.training.checksums import SUMS, write_sums
 from jaxqc.verify import verify
-from tests.support.compile_cache import shared_cache
 from tests.support.tiny_models import SIDE, pictures, tiny_detector, tiny_saliency, tiny_segmentation
 
 KINDS = ("saliency", "anomaly", "segmentation")
 SIZE = {"saliency": {}, "anomaly": {}, "segmentation": {"height": SIDE, "width": SIDE}}
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_cache(tmp_path_factory):
-    with shared_cache(tmp_path_factory):
-        yield
-
-
 @pytest.fixture(scope="module")
-def models(one_cache) -> Any:
+def models() -> Any:
     with pytest.MonkeyPatch.context() as patch:
         yield {
             "saliency": tiny_saliency(patch),

@@ -18,7 +18,6 @@ from jaxqc.export.graph import graph_of
 from jaxqc.export.onnx import run_onnx
 from jaxqc.export.writing import write
 from jaxqc.training.checksums import check_sums
-from tests.support.compile_cache import shared_cache
 from tests.support.tiny_models import SIDE, pictures, tiny_detector, tiny_saliency, tiny_segmentation
 
 for package in ("onnx", "onnxruntime", "jax2onnx"):
@@ -27,14 +26,8 @@ for package in ("onnx", "onnxruntime", "jax2onnx"):
 ROOT = Path(__file__).resolve().parents[1]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_cache(tmp_path_factory):
-    with shared_cache(tmp_path_factory):
-        yield
-
-
 @pytest.fixture(scope="module")
-def exports(one_cache, tmp_path_factory) -> Any:
+def exports(tmp_path_factory) -> Any:
     """Folder and model of each kind; the batch is left open."""
     folder = tmp_path_factory.mktemp("onnx")
     with pytest.MonkeyPatch.context() as patch:

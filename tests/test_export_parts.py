@@ -1,4 +1,4 @@
-"""What an export is made of and needs no export to test: parity, flags, a function written out flat."""
+"""Parts of an export that need no export to test: parity, flags, a function written out flat."""
 
 import contextlib
 from concurrent.futures import ThreadPoolExecutor
@@ -115,7 +115,7 @@ def test_a_function_written_out_flat():
 
 
 def test_a_graph_made_on_a_gpu_is_not_for_gpus_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where 'auto' means cuDNN, an exported network is built without it."""
+    """Builds an exported network without cuDNN, where 'auto' means it."""
     monkeypatch.setitem(VITS, "vit_micro14", ViTSpec(192, 4, 3, (0, 1, 2, 3), grid=4))
     config = SemiTrainConfig(model=ModelConfig("vit_micro14", dtype="bfloat16"), hidden=8)
     shapes = jax.eval_shape(make_network(config, 2).init, jax.random.key(0), jnp.zeros((1, 28, 28, 3)))["params"]

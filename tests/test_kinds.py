@@ -20,27 +20,18 @@ from jaxqc.outputs import MEANINGS, OF_IMAGE
 from jaxqc.scorer import Scorer
 from jaxqc.verdict import Verdict
 from jaxqc.verify import verify
-from tests.support.compile_cache import shared_cache
 from tests.support.few_labels import write_images
-from tests.support.inspect_models import make_checkpoint, use_small_models, write_image
-from tests.support.tiny_boards import SIDE, make_boards
+from tests.support.inspect_models import make_checkpoint, small_models, write_image  # noqa: F401 - a fixture
+from tests.support.tiny_boards import SIDE, boards  # noqa: F401 - a fixture
 
 MADE = {"saliency": "network", "anomaly": "gaussian", "segmentation": "segmentation"}
 USED = tuple(name for name in KINDS if name != "export")
 """The kinds that training and fits leave; an export of one is verified and asked for maps."""
 
 
-@pytest.fixture(autouse=True, scope="module")
-def small_models(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch, shared_cache(tmp_path_factory):
-        use_small_models(patch)
-        yield
-
-
 @pytest.fixture(scope="module")
-def data(tmp_path_factory):
+def data(boards, tmp_path_factory):
     """kind → a data set that it can be measured on."""
-    boards = make_boards(tmp_path_factory.mktemp("boards"))
     parts = {"labeled": 1, "unlabeled": 1, "select": 1, "val": 3}
     images = write_images(tmp_path_factory.mktemp("few_labels") / "images", parts)
     return {"saliency": boards, "anomaly": boards, "segmentation": images}

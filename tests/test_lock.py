@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from jaxqc.errors import UserError
-from jaxqc.lock import LOCK, locked
+from jaxqc.lock import LOCK, locked, new_folder
 
 HOLDER = """
 import sys, time
@@ -98,6 +98,28 @@ def test_remains_of_killed_writes_are_cleared_and_nothing_else(tmp_path):
         [f"{folder}{name}" for folder in ("", "splits/", "evaluation/") for name in ("film.part", ".notes.part")]
         + ["evaluation/.meta.json.4194305.part"]
     )
+
+
+def test_programs_that_start_in_the_same_second_have_folders_of_their_own(tmp_path):
+    name, given, started = str(tmp_path / "runs/fit-1"), list[str](), threading.Barrier(8)
+
+    def program(number: int) -> None:
+        with new_folder(name) as folder:
+            started.wait()
+            given.append(folder)
+            if number % 2:
+                (Path(folder) / "config.json").touch()
+
+    threads = [threading.Thread(target=program, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert set(given) == {name, *(f"{name}-{n}" for n in range(2, 9))}
+    assert len(list(tmp_path.glob("runs/*"))) == 4
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match=r"cannot write there .*; give --out"), new_folder(f"{tmp_path}/file/fit-1"):
+        pass
 
 
 def test_a_filesystem_without_locks_is_said_and_a_folder_that_is_none_refused(tmp_path, monkeypatch):

@@ -16,7 +16,7 @@ SHOW = (
 
 @pytest.fixture
 def started(monkeypatch, tmp_path):
-    """What would be started, on a machine whose kernel gives huge pages on request."""
+    """The calls that would be started, on a machine whose kernel gives huge pages on request."""
     calls = []
     modes = tmp_path / "enabled"
     modes.write_text("always [madvise] never\n")

@@ -6,8 +6,11 @@ from pathlib import Path
 
 import jaxqc
 
-ROOT = Path(jaxqc.__file__).parent
-FORBIDDEN = {"How", "Of", "That", "What", "Where", "Whether", "Which", "Who", "Why"}
+PLACES = [
+    Path(jaxqc.__file__).parent,
+    *(Path(__file__).parents[1] / name for name in ("benchmarks", "scripts", "tests")),
+]
+FORBIDDEN = {"How", "None", "Of", "That", "What", "Where", "Whether", "Which", "Who", "Why"}
 
 
 def docstrings(source: str) -> Iterator[tuple[int, str]]:
@@ -21,8 +24,9 @@ def docstrings(source: str) -> Iterator[tuple[int, str]]:
 
 def test_no_docstring_begins_with_a_question_word() -> None:
     faults = [
-        f"{path.relative_to(ROOT)}:{line}: {text.strip().splitlines()[0]}"
-        for path in sorted(ROOT.rglob("*.py"))
+        f"{path}:{line}: {text.strip().splitlines()[0]}"
+        for place in PLACES
+        for path in sorted(place.rglob("*.py"))
         for line, text in docstrings(path.read_text())
         if text.split()[0].strip(",.:;") in FORBIDDEN
     ]

@@ -1,6 +1,7 @@
 """The wheel, installed away from the checkout: what it holds, and the way of a newcomer through the verbs."""
 
 import importlib.util
+import json
 import os
 import re
 import subprocess
@@ -8,10 +9,13 @@ import sys
 import sysconfig
 import venv
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from tests.support.compile_cache import one_device_flags
+from tests.support.outside import RUN
 from tests.support.outside import install as install_page
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -90,28 +94,28 @@ def test_a_recipe_is_found_by_name_and_is_no_module(program, tmp_path):
     run(program.with_name("python"), "-c", code, cwd=tmp_path)
 
 
-def way(program: Path, folder: Path, train: list[str], **env: str) -> None:
-    """Through the verbs as a newcomer, to the report."""
-    run(program, "data", "synthetic", "plates", "--count", "30", "--size", "32", cwd=folder, **env)
-    run(program, "data", "synthetic", "boards", "--kind", "wood", "--count", "15", "--size", "64", cwd=folder, **env)
-    training = ("train", "--config", "tscarnet_synthetic", "--data", "plates", "--out", "run", *train)
-    assert "next: jaxqc evaluate --checkpoint run" in run(program, *training, cwd=folder, **env)
-    fitting = ("fit", "--config", "wood_synthetic", "--data", "boards", "--out", "fit", "--data.size", "64")
-    assert "next: jaxqc evaluate --checkpoint fit" in run(program, *fitting, cwd=folder, **env)
-    images = next((folder / "plates").glob("*/*.bmp")).parent
-    assert "30 maps in maps" in run(program, "predict", "--checkpoint", "run", "--images", images, cwd=folder, **env)
-    test = folder / "boards" / "test"
-    look = ("inspect", "--checkpoint", "fit", "--images", test, "--out", "inspected", "--rules", "inspection_rules")
-    report = Path(run(program, *look, cwd=folder, **env).split("report: ")[1].splitlines()[0])
-    page = (folder / report).read_text("utf-8")
+def way(start: Callable[[list[list[str]]], str], folder: Path, train: list[str]) -> None:
+    """Through the verbs as a newcomer, to the report. start: runs commands in `folder` and returns what they print."""
+    out = start([
+        ["data", "synthetic", "plates", "--count", "30", "--size", "32"],
+        ["data", "synthetic", "boards", "--kind", "wood", "--count", "15", "--size", "64"],
+        ["train", "--config", "tscarnet_synthetic", "--data", "plates", "--out", "run", *train],
+        ["fit", "--config", "wood_synthetic", "--data", "boards", "--out", "fit", "--data.size", "64"],
+        ["predict", "--checkpoint", "run", "--images", "plates/Source Images"],
+        ["inspect", "--checkpoint", "fit", "--images", "boards/test", "--out", "found", "--rules", "inspection_rules"],
+    ])  # fmt: skip
+    for line in ("next: jaxqc evaluate --checkpoint run", "next: jaxqc evaluate --checkpoint fit", "30 maps in maps"):
+        assert line in out
+    page = (folder / out.split("report: ")[1].splitlines()[0]).read_text("utf-8")
     assert "<title>" in page
     assert "patchcore" in page.lower()
 
 
 def test_the_way_through_the_verbs(program, tmp_path):
-    """With a network that compiles in seconds."""
-    quick = {"XLA_FLAGS": "--xla_backend_optimization_level=0", "JAX_PLATFORMS": "cpu", "JAXQC_CACHE": "off"}
-    way(program, tmp_path, [*TINY, "--model.name", "unet"], **quick)
+    """With a network that compiles in seconds, and in one process: the program's own start is tested above."""
+    python, quick = program.with_name("python"), {"XLA_FLAGS": one_device_flags(), "JAX_PLATFORMS": "cpu"}
+    start = lambda commands: run(python, "-c", RUN, json.dumps(commands), cwd=tmp_path, **quick)
+    way(start, tmp_path, [*TINY, "--model.name", "unet"])
 
 
 @pytest.mark.slow
@@ -129,4 +133,6 @@ def test_an_installation_with_every_dependency(wheel, tmp_path):
         *constraints,
     )
     run(*install, cwd=tmp_path)
-    way(tmp_path / "env" / "bin" / "jaxqc", tmp_path, TINY, JAX_PLATFORMS="cpu")
+    program = tmp_path / "env" / "bin" / "jaxqc"
+    start = lambda commands: "".join(run(program, *words, cwd=tmp_path, JAX_PLATFORMS="cpu") for words in commands)
+    way(start, tmp_path, TINY)

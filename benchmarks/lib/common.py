@@ -1,4 +1,4 @@
-"""What every benchmark shares: interleaved timing, measured ceilings, FLOPs, and the rows it prints and keeps.
+"""Parts that every benchmark shares: interleaved timing, measured ceilings, FLOPs, and the rows it prints and keeps.
 
 Rules that the helpers keep so that two figures may be compared: candidates of one run are timed in turns (round by
 round, in rotating order), so that a noisy minute hits all of them; the first call, which compiles, is kept apart;
@@ -115,7 +115,7 @@ def compile_timed(fn: Callable[..., Any], *args: Any) -> tuple[Any, float]:
 
 
 def ceilings(dtype: Any = jnp.float32, rounds: int = 5) -> dict[str, float]:
-    """What one device of this machine really does: `matmul_flops` (FLOP/s of a square product of `dtype`, summed in
+    """Measured speed of one device of this machine: `matmul_flops` (FLOP/s of a square product of `dtype`, summed in
     float32) and `copy_bytes` (bytes read plus written a second). The best round counts: it is a ceiling."""
     small = jax.default_backend() == "cpu"
     n = 1536 if small else 8192

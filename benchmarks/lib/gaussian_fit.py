@@ -53,7 +53,7 @@ def _collect(detector: Gaussian, collected: Any, layers: Layers, number: np.ndar
 
 
 def fit(batches: Any, n: int, about: Shapes, detector: Gaussian = ALL) -> Any:
-    """What `jaxqc fit` does with features."""
+    """Fits to features as `jaxqc fit` does."""
     collected = detector.begin(about, n)
     for layers, number in batches:
         collected = _collect(detector, collected, layers, number)

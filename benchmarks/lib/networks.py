@@ -1,4 +1,4 @@
-"""What the model benchmarks share: the recipe under test, variables without a slow start, FLOPs, the device."""
+"""Parts that the model benchmarks share: the recipe under test, variables without a slow start, FLOPs, the device."""
 
 import argparse
 import dataclasses
@@ -134,7 +134,7 @@ def torch_device() -> Any:
 
 
 def compared(rate: dict[str, float], best: bool) -> dict[str, str]:
-    """Which of the peers, by name and images/s, each ratio is to: `vs_reference` and `vs_eager`, as far as there are
+    """The peer, by name and images/s, that each ratio is to: `vs_reference` and `vs_eager`, as far as there are
     such, and `vs_best`, the fastest of all, where the peers were tried at their best."""
     kinds = {"vs_reference": "torch reference", "vs_eager": "torch eager"}
     out = {key: name for key, kind in kinds.items() for name in rate if name.startswith(kind)}

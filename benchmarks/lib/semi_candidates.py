@@ -29,7 +29,7 @@ from jaxqc.types import Batch
 
 OPTIM = OptimConfig(name="adamw", lr=5e-6, weight_decay=0.01, warmup_epochs=0.0, schedule="poly", clip=0.0)
 STEPS = 1_000_000
-"""Of the schedule, which no benchmark comes to the end of."""
+"""Length of the schedule; no benchmark comes to its end."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -145,7 +145,7 @@ WORKS: dict[str, Callable[..., Callable[[], Arrays]]] = {"gaussian": gaussian, "
 
 
 class Server:
-    """What was prepared, and what it made when it ran last."""
+    """A prepared peer, and its result when it ran last."""
 
     def __init__(self) -> None:
         self.prepared: dict[str, Callable[[], Arrays]] = {}

@@ -1,4 +1,4 @@
-"""How a PyTorch peer is put in its best setting: every way of running it, tried quickly, and the fastest kept."""
+"""A PyTorch peer's best setting: every way of running it, tried quickly, and the fastest kept."""
 
 import contextlib
 import copy
@@ -122,7 +122,7 @@ def inference_call(model: nn.Module, setting: Setting, x: Tensor) -> Callable[..
 
 
 def synchronizer(device: torch.device) -> Callable[[], None] | None:
-    """What waits for the device's queue; None where calls return finished."""
+    """A function that waits for the device's queue; None where calls return finished."""
     return torch.cuda.synchronize if device.type == "cuda" else None
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 BLOCKS = {
     "resnet18": (2, 2, 2, 2), "resnet34": (3, 4, 6, 3), "resnet50": (3, 4, 6, 3), "resnet101": (3, 4, 23, 3),
-    "resnet152": (3, 8, 36, 3), "wide_resnet50_2": (3, 4, 6, 3),
+    "resnet152": (3, 8, 36, 3), "wide_resnet50_2": (3, 4, 6, 3), "wide_resnet101_2": (3, 4, 23, 3),
 }  # fmt: skip
 
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from jaxqc.anomaly.detectors import (
         DETECTORS,
         Cdo,
+        Combined,
         Dinomaly,
         EfficientAd,
         Gaussian,
@@ -35,6 +36,7 @@ __all__ = [
     "BackboneConfig",
     "Cdo",
     "Cflow",
+    "Combined",
     "CsFlow",
     "DecisionConfig",
     "DifferNet",
@@ -62,6 +64,7 @@ __getattr__, __dir__ = lazy_names(
             (
                 "DETECTORS",
                 "Cdo",
+                "Combined",
                 "Dinomaly",
                 "EfficientAd",
                 "Gaussian",

@@ -1,7 +1,7 @@
 """Calibration: held-out good images through the way of an inspection to thresholds, and to what these promise."""
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -10,7 +10,7 @@ from jaxtyping import Float, UInt8
 from jaxqc.anomaly.calling import call_level
 from jaxqc.anomaly.model import AnomalyModel
 from jaxqc.anomaly.promise import Promise
-from jaxqc.anomaly.thresholds import Thresholds, by_f1, by_quantile, of_pieces, rank_of
+from jaxqc.anomaly.thresholds import Thresholds, by_f1, by_quantile, has_tail, of_pieces, rank_of
 from jaxqc.data.batches import by_size, decoded
 from jaxqc.data.dataset import Dataset, Sample
 from jaxqc.data.grouped import group_of
@@ -100,46 +100,103 @@ def load_image(sample: Sample) -> UInt8[np.ndarray, "h w c"]:
     return load_sample(sample, unmasked=True)[0]
 
 
+@dataclass(frozen=True)
+class Measured:
+    """Good images as models that were not fitted to them answer: score, `call_level`, shorter side in pixels, group and
+    name of each."""
+
+    scores: tuple[float, ...] = ()
+    levels: tuple[float, ...] = ()
+    sides: tuple[int, ...] = ()
+    groups: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
+
+    @property
+    def side(self) -> int:
+        """The usual shorter side in pixels."""
+        return int(np.median(self.sides)) if self.sides else 0
+
+    def plus(self, other: "Measured") -> "Measured":
+        """These images and the others."""
+        return Measured(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
+
+
+def measure(
+    model: AnomalyModel, normals: Dataset, bad: list[str], done: Callable[[int], None] = lambda n: None
+) -> Measured:
+    """A model's answers to good images that it was not fitted to. bad: takes a line for each that cannot be used.
+
+    Raises:
+      UserError: maps are not finite.
+    """
+    rows = []
+    for one in scored(model, normals.samples, load_image, bad):
+        if not np.isfinite(one.values).all():
+            advice = getattr(model.config.detector, "advice", "")
+            raise UserError(f"{model.config.name}: distances are not finite" + (f"; {advice}" if advice else ""))
+        level = call_level(one.values, one.height, one.width, model.config.decision)
+        rows.append((one.score, level, min(one.height, one.width), group_of(one.job), str(one.job.image)))
+        done(1)
+    return Measured(*zip(*rows, strict=True)) if rows else Measured()
+
+
 def calibrate(
     model: AnomalyModel, normals: Dataset, labelled: Dataset | None, bad: list[str], progress: bool
 ) -> Calibration:
     """Thresholds from images that were not fitted; never from the test split. labelled: for threshold `f1`.
 
     Raises:
-      UserError: none of the held-out images can be used, or their maps are not finite; threshold `f1` without labelled
-        validation images.
+      UserError: as `measure` and `settle`.
+    """
+    with Progress("calibrating", len(normals), progress) as counter:
+        measured = measure(model, normals, bad, counter.add)
+    return settle(model, measured, labelled, bad)
+
+
+def settle(
+    model: AnomalyModel, measured: Measured, labelled: Dataset | None, bad: list[str], folds: int = 1
+) -> Calibration:
+    """Thresholds by measured good images, and the promise that goes with them.
+
+    model: the fitted one, which threshold `f1` asks for its answers to the labelled images. folds: parts of which each
+    was measured by a fit to the others.
+
+    Raises:
+      UserError: none of the held-out images can be used; threshold `f1` without labelled validation images.
     """
     decision = model.config.decision
-    scores, levels, sides = list[float](), list[float](), list[int]()
-    groups, names = list[str](), dict[str, str]()
-    with Progress("calibrating", len(normals), progress) as counter:
-        for one in scored(model, normals.samples, load_image, bad):
-            if not np.isfinite(one.values).all():
-                advice = getattr(model.config.detector, "advice", "")
-                raise UserError(f"{model.config.name}: distances are not finite" + (f"; {advice}" if advice else ""))
-            scores.append(one.score)
-            levels.append(call_level(one.values, one.height, one.width, decision))
-            groups.append(group_of(one.job))
-            names.setdefault(groups[-1], str(one.job.image))
-            sides.append(min(one.height, one.width))
-            counter.add(1)
-    if not scores:
+    if not measured.scores:
         raise UserError("threshold: none of the held-out normal images can be used")
-    values = np.array(scores, np.float32), np.array(levels, np.float32)
-    thresholds = by_quantile(*values, decision.false_alarm, groups)
-    pieces = of_pieces(*values, groups)
-    count, side = len(pieces[0]), int(np.median(sides))
-    promise = Promise(decision.false_alarm, count - rank_of(count, decision.false_alarm), count, len(scores))
+    values = np.array(measured.scores, np.float32), np.array(measured.levels, np.float32)
+    alone = decision.unit == "image"
+    thresholds = by_quantile(*values, decision.false_alarm, None if alone else measured.groups)
+    pieces = of_pieces(*values, None if alone else measured.groups)
+    count, groups = len(pieces[0]), len(set(measured.groups))
+    if alone and groups < count:
+        thresholds = replace(thresholds, how=f"{thresholds.how} of {groups} groups")
+    if folds > 1:
+        thresholds = replace(thresholds, how=f"{thresholds.how}, held out in turn ({folds} folds)")
+    fitted = has_tail(count, decision.false_alarm)
+    called = count - rank_of(count, decision.false_alarm) if not fitted else _called(pieces, thresholds)
+    promise = Promise(decision.false_alarm, called, count, len(values[0]), groups=groups, folds=folds, tail=fitted)
+    names = measured.names if alone else tuple(dict(zip(measured.groups[::-1], measured.names[::-1], strict=True))[g]
+                                               for g in dict.fromkeys(measured.groups))  # fmt: skip
+    done = Calibration(thresholds, promise, *pieces, measured.side, names)
     if decision.threshold == "quantile":
-        return Calibration(thresholds, promise, *pieces, side, tuple(names.values()))
+        return done
     if labelled is None:
         raise UserError(
             "decision.threshold f1: no labelled split 'val' beside 'test'; set --decision.threshold quantile"
         )
     thresholds = by_f1(*_judged(model, labelled, bad), thresholds)
+    promise = replace(promise, called=_called(pieces, thresholds), guaranteed=False, tail=False)
+    return replace(done, thresholds=thresholds, promise=promise)
+
+
+def _called(pieces: tuple[np.ndarray, np.ndarray], thresholds: Thresholds) -> int:
+    """Pieces that are called by their score or level."""
     called = (pieces[0] >= np.float32(thresholds.image)) | (pieces[1] >= np.float32(thresholds.pixel))
-    promise = replace(promise, called=int(called.sum()), guaranteed=False)
-    return Calibration(thresholds, promise, *pieces, side, tuple(names.values()))
+    return int(called.sum())
 
 
 def _judged(model: AnomalyModel, labelled: Dataset, bad: list[str]) -> tuple[np.ndarray, np.ndarray]:

@@ -14,8 +14,12 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Bool, Float
 
+from jaxqc.anomaly.ops.maps import square_starts
 from jaxqc.data.resizing import resize_map
 from jaxqc.metrics.regions import OPENING, SMALLEST, cleaned, opened_levels, without_specks
+
+CELL, SQUARE, HIGHEST = 4, 16, 24
+"""Of the place that is shown: pixels of a cell's side, cells of a square's side, and cells that count."""
 
 
 @runtime_checkable
@@ -62,3 +66,36 @@ def call_level(values: Float[np.ndarray, "s t"], height: int, width: int, decisi
     # The highest level usually does: an opened mask has room for a whole disk.
     at = 0 if found(0) else bisect_left(range(len(levels)), True, key=found)
     return max(0.0, float(levels[at])) if at < len(levels) else 0.0
+
+
+def highest_place(values: Float[np.ndarray, "s t"], height: int, width: int) -> tuple[int, int, int, int]:
+    """The box (x0, y0, x1, y1) in pixels of the image round the highest cells of the place that a map is highest in.
+
+    The place is the square of `SQUARE` cells whose `HIGHEST` highest ones have the largest mean, as
+    `jaxqc.anomaly.ops.maps.window_score` looks for it; so a long thin defect goes before a speck.
+
+    values: an image's distances at the network's size. height, width: the image's own.
+
+    Examples:
+      >>> values = np.zeros((160, 80), np.float32)
+      >>> values[100:104, 20:60], values[8, 8] = 1.0, 4.0
+      >>> highest_place(values, 320, 160)
+      (40, 200, 120, 208)
+    """
+    cells = np.pad(values, [(0, -n % CELL) for n in values.shape], mode="edge")
+    cells = cells.reshape(cells.shape[0] // CELL, CELL, -1, CELL).mean((1, 3))
+    rows, columns = (min(SQUARE, n) for n in cells.shape)
+    starts = [square_starts(n, SQUARE) for n in cells.shape]
+    squares = np.lib.stride_tricks.sliding_window_view(cells, (rows, columns))[np.ix_(*starts)]
+    flat = squares.reshape(-1, rows * columns)
+    count = min(HIGHEST, flat.shape[1])
+    at = int(np.partition(flat, -count, 1)[:, -count:].mean(1).argmax())
+    top, left = (int(start[i]) for start, i in zip(starts, np.unravel_index(at, squares.shape[:2]), strict=True))
+    best = flat[at].reshape(rows, columns)
+    # Of a defect that is smaller than those cells, the other ones are far below its middle one.
+    high = best >= max(np.partition(best.ravel(), -count)[-count], 0.5 * best.max())
+    y, x = np.nonzero(high)
+    scale = height / values.shape[0], width / values.shape[1]
+    y0, x0 = (int(CELL * n * s) for n, s in zip((top + y.min(), left + x.min()), scale, strict=True))
+    y1, x1 = (int(np.ceil(CELL * (n + 1) * s)) for n, s in zip((top + y.max(), left + x.max()), scale, strict=True))
+    return x0, y0, min(x1, width), min(y1, height)

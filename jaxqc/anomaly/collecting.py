@@ -11,7 +11,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Int, UInt8
 
-from jaxqc.anomaly.detectors.base import Collecting
+from jaxqc.anomaly.detectors.base import Collecting, Shapes
 from jaxqc.anomaly.features import Backbone, normalised
 from jaxqc.data.batches import decoded
 from jaxqc.data.dataset import Sample
@@ -136,4 +136,56 @@ def collect_state(
         raise UserError(f"none of {len(samples)} normal images can be used" + (f"; the first: {bad[0]}" if bad else ""))
     if jax.process_count() == 1 and len(used) < len(samples):
         collected = detector.drop(collected, jnp.asarray(sorted(used)))
+    return detector.finish(collected, shapes)
+
+
+def embed_all(
+    detector: Collecting,
+    backbone: Backbone,
+    samples: Sequence[Sample],
+    size: Size,
+    batch: int,
+    bad: list[str],
+    done: Callable[[int], None] = lambda n: None,
+) -> tuple[Any, Int[np.ndarray, " used"]]:
+    """What a detector works with of every image, on the host [n ...], and the numbers of the images that can be used.
+
+    bad: takes a line for each other one, in their order. done: told of images as they pass.
+
+    Raises:
+      UserError: not one image can be used.
+    """
+    call = jax.jit(lambda v, images: detector.embed(backbone.apply(v, images), normalised(images)))
+    variables = jax.tree.map(jnp.asarray, backbone.variables)
+    kept: Any = None
+    used: list[int] = []
+    for images, _, number in load_batches(samples, size, batch, bad, unmasked=True):
+        rows, at = jax.tree.map(np.asarray, call(variables, images)), number[number >= 0]
+        if kept is None:
+            kept = jax.tree.map(lambda x: np.zeros((len(samples), *x.shape[1:]), x.dtype), rows)
+        for whole, part in zip(jax.tree.leaves(kept), jax.tree.leaves(rows), strict=True):
+            whole[at] = part[number >= 0]
+        used += at.tolist()
+        done(len(at))
+    if not used:
+        raise UserError(f"none of {len(samples)} normal images can be used" + (f"; the first: {bad[0]}" if bad else ""))
+    return kept, np.sort(np.array(used, np.int32))
+
+
+def state_of(
+    detector: Collecting,
+    shapes: Shapes,
+    embedded: Any,
+    at: Int[np.ndarray, " used"],
+    batch: int,
+    collect: Callable[..., Any],
+) -> Any:
+    """The state of a detector fitted to those of the embedded images. collect: `detector.collect`, jitted once."""
+    collected = detector.begin(shapes, len(at))
+    for start in range(0, len(at), batch):
+        rows = at[start : start + batch]
+        number = np.full(batch, -1, np.int32)
+        number[: len(rows)] = np.arange(start, start + len(rows))
+        padded = np.concatenate([rows, np.repeat(rows[-1:], batch - len(rows))])
+        collected = collect(collected, jax.tree.map(lambda x, p=padded: x[p], embedded), number)
     return detector.finish(collected, shapes)

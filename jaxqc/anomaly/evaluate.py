@@ -15,11 +15,11 @@ import numpy as np
 from jaxqc.anomaly.collecting import load_batches
 from jaxqc.anomaly.model import AnomalyModel
 from jaxqc.anomaly.thresholds import Thresholds
-from jaxqc.data.batches import decoded
+from jaxqc.data.batches import decoded_by_pixels
 from jaxqc.data.coverage import Coverage
 from jaxqc.data.dataset import Dataset, Sample
 from jaxqc.data.labelled import Labelled, whole_images
-from jaxqc.data.load import has_mask, load_sample
+from jaxqc.data.load import has_mask, load_sample, sample_pixels
 from jaxqc.data.normals import is_defective, is_normal, means_normal
 from jaxqc.data.readers.matching import DEFECT
 from jaxqc.errors import UserError
@@ -236,7 +236,8 @@ def _scored(
         for images, masks, at in load_batches(samples, model.size, model.batch, bad, unmasked=True):
             yield (*model.score(images), masks, at)
         return
-    for i, (_, result) in enumerate(decoded(samples, lambda s: load_sample(s, unmasked=True), 4)):
+    read = lambda sample: load_sample(sample, unmasked=True)
+    for i, (_, result) in enumerate(decoded_by_pixels(samples, sample_pixels, read, 4)):
         if isinstance(result, UserError):
             bad.append(str(result))
             continue

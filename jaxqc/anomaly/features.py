@@ -1,7 +1,7 @@
 """The frozen backbone: weights from a file, batch norm folded, uint8 images in, layer features out."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -11,7 +11,7 @@ from jax.export import is_symbolic_dim
 from jaxtyping import Array, Float, UInt8
 
 from jaxqc.anomaly.detectors.base import BackboneConfig, Image, Layers, Shapes, shapes_of
-from jaxqc.anomaly.ops.filters import filter_layers
+from jaxqc.anomaly.ops.filters import filter_layers, path_layers
 from jaxqc.data.augment.geometry import to_float
 from jaxqc.data.resizing import Size, sides
 from jaxqc.errors import UserError
@@ -22,7 +22,7 @@ from jaxqc.models.resnet import IMAGENET_MEAN, IMAGENET_STD
 from jaxqc.types import ArrayLike, Variables
 from jaxqc.weights.load import load_weights
 
-FIXED: dict[str, Callable[..., dict[str, Any]]] = {"filters": filter_layers}
+FIXED: dict[str, Callable[..., dict[str, Any]]] = {"filters": filter_layers, "paths": path_layers}
 """Backbones without weights, by name: (images in grey levels [b h w 3], layers) → features by `layerN`."""
 
 
@@ -54,6 +54,14 @@ def apply_function(
     where they are smaller than whole layers. views: of images in [0, 1], those that the backbone sees instead; the
     layers are then those of the first one, of the second one, and so on.
     """
+    if len(names := config.parts) > 1:
+        parts = {name: apply_function(replace(config, name=name)) for name in names}
+
+        def several(variables: Variables, images: UInt8[ArrayLike, "b h w c"]) -> Any:
+            layers = tuple(x for name, part in parts.items() for x in part(variables.get(name, {}), images))
+            return embed(layers, normalised(images))
+
+        return several
     layers = tuple(sorted(set(config.layers)))
     fixed = FIXED.get(config.name)
     network: Any = None if fixed else _network(config, layers)
@@ -117,6 +125,8 @@ def load_backbone(config: BackboneConfig) -> Backbone:
     Raises:
       UserError: no such file, or it lacks what the layers need.
     """
+    if len(names := config.parts) > 1:
+        return _several(config, names)
     if config.name in FIXED:
         if config.weights:
             raise UserError(f"backbone.weights={config.weights!r}: {config.name} has none; leave it out")
@@ -128,3 +138,17 @@ def load_backbone(config: BackboneConfig) -> Backbone:
         return Backbone(weights.variables, apply_function(config), weights.meta(), weights.report)
     weights = load_weights(source, config.name, sorted(set(config.layers)))
     return Backbone(weights.folded(), apply_function(config), weights.meta(), weights.report)
+
+
+def _several(config: BackboneConfig, names: tuple[str, ...]) -> Backbone:
+    """The parts beside one another; a file of weights is that of the one network among them."""
+    networks = [name for name in names if name not in FIXED]
+    if config.weights and len(networks) != 1:
+        raise UserError(f"backbone.weights={config.weights!r}: one file for {len(networks)} networks; leave it out")
+    weights = lambda name: config.weights if name in networks else ""
+    parts = {name: load_backbone(replace(config, name=name, weights=weights(name))) for name in names}
+    join = lambda key: " + ".join(str(part.source[key]) for part in parts.values() if part.source[key])
+    variables = {name: part.variables for name, part in parts.items() if part.variables}
+    source = {"model": config.name, "source": join("source"), "sha256": join("sha256")}
+    report = next((part.report for part in parts.values() if part.report), None)
+    return Backbone(variables, apply_function(config), source, report)

@@ -7,27 +7,26 @@ from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, cast
+from typing import Any
 
 import jax
 import numpy as np
 
 from jaxqc import error_rates
-from jaxqc.anomaly.calibration import calibrate
-from jaxqc.anomaly.collecting import collect_state, load_batches, spread_over
-from jaxqc.anomaly.detectors.base import Collecting, is_trained
+from jaxqc.anomaly.calibration import Calibration, calibrate, measure, settle
+from jaxqc.anomaly.collecting import load_batches
+from jaxqc.anomaly.crossfit import Held, collected, fitted_samples, hold_out_in_turn, uncalibrated
+from jaxqc.anomaly.detectors.base import is_trained
 from jaxqc.anomaly.features import Backbone, load_backbone
 from jaxqc.anomaly.footprint import memory_lines
 from jaxqc.anomaly.model import AnomalyModel, save, scaled
-from jaxqc.anomaly.pasted import draw, find_pasted, rates_of, to_meta
+from jaxqc.anomaly.pasted import draw, find_pasted, found_by, rates_of, to_meta
 from jaxqc.anomaly.recipe import FitConfig, FitDataConfig, from_stored
 from jaxqc.anomaly.settle import settled
-from jaxqc.anomaly.thresholds import Thresholds
-from jaxqc.anomaly.tiles import tile_samples
 from jaxqc.anomaly.training import train_state
 from jaxqc.atomic import REMAINS
 from jaxqc.data.crops import crops
-from jaxqc.data.dataset import Dataset, Sample
+from jaxqc.data.dataset import Dataset
 from jaxqc.data.grouped import Parts, choose, good_alone, one_class
 from jaxqc.data.load import has_mask, without_absent_masks
 from jaxqc.data.normals import is_defective
@@ -60,15 +59,17 @@ class Fitted:
     skipped: tuple[str, ...]
 
 
-def divide(dataset: Dataset, config: FitDataConfig, seed: int) -> tuple[Parts, Dataset | None]:
+def divide(dataset: Dataset, config: FitDataConfig, seed: int, folds: int = 1) -> tuple[Parts, Dataset | None]:
     """The images to fit, to calibrate on and to test, cut into crops where the recipe says so; and beside them the
     labelled validation images, where the data bring them apart from a test split.
+
+    folds: of `FitConfig.folds`; with more than 1 none but published validation images are kept from the fit.
 
     Raises:
       UserError: no normal training images, too few groups, or fewer than `samples`.
     """
     dataset = cut(good_alone(dataset), config.crop)
-    parts = one_class(dataset, config.held_out, seed)
+    parts = one_class(dataset, config.held_out if folds == 1 else 0, seed)
     if config.samples:
         parts = replace(parts, fit=choose(parts.fit, config.samples, seed))
     val = dataset.split("val")
@@ -86,11 +87,6 @@ def cut(dataset: Dataset, side: int) -> Dataset:
     return crops(replace(dataset, samples=tuple(s for s in dataset.samples if has_mask(s, dataset))), side)
 
 
-def fitted_samples(part: Dataset, tile: int) -> tuple[Sample, ...]:
-    """The samples that a detector is fitted to: the images', or those of their tiles."""
-    return tuple(tile_samples(part.samples, tile)) if tile else part.samples
-
-
 def without_defects(parts: Parts) -> tuple[str, ...]:
     """Lines on the threshold and on what stays unmeasured, where there are no defective images to test on."""
     defective = sum(is_defective(s, parts.test) for s in parts.test.samples)
@@ -98,7 +94,11 @@ def without_defects(parts: Parts) -> tuple[str, ...]:
         return ()
     return (
         f"{parts.fit.name}: no defective images to test on; the threshold rests on good images alone:"
-        f" {len(parts.calibrate)} held out, {len(parts.fit)} fitted, no group in both",
+        + (
+            f" {len(parts.calibrate)} held out, {len(parts.fit)} fitted, no group in both"
+            if len(parts.calibrate)
+            else f" {len(parts.fit)} fitted, each measured by a fit without its group"
+        ),
         "not measured: the share of real defects that is found, and where; jaxqc evaluate --data measures both on"
         " defective images in test/KIND, of this set or another",
     )
@@ -151,24 +151,33 @@ def _fit(
             note(line)
     if any(s.normal for s in good_alone(data).samples) and not data.classes:
         note(f"{data.name}: {len(data)} images without a class, a mask or a split: all are taken as good")
-    parts, labelled = divide(without_absent_masks(data), config.data, config.seed)
+    parts, labelled = divide(without_absent_masks(data), config.data, config.seed, config.folds)
     if not is_trained(detector):
         count = len(fitted_samples(parts.fit, config.data.tile))
         for line in memory_lines(detector, backbone.shapes(config.data.size), count, config.batch):
             note(line)
     bad: list[str] = []
     meta: dict[str, Any] = {"kind": "detector", "dataset": data.name, **about}
-    if is_trained(detector):
+    held = state = None
+    # so that they take about as long as the fit at most
+    most = min(config.pasted, max(LEAST_PASTED, len(parts.fit))) if folder and jax.process_index() == 0 else 0
+    if config.folds > 1:
+        held = hold_out_in_turn(config, backbone, parts.fit, most, progress)
+        if held.calibrate is not None:
+            config, parts, held = _once(config, parts, held, note)
+    if held is not None:
+        state, bad = held.state, list(held.bad)
+    elif is_trained(detector):
         with nullcontext(folder) if folder else TemporaryDirectory() as place:
             work = Path(place) / TRAINING
             state, meta["training"] = train_state(config, detector, backbone, parts, work, bad, progress)
         state = settled(detector, backbone, state, parts.calibrate, config)
     else:
-        state = _collected(config, cast(Collecting, detector), backbone, parts.fit, bad, progress)
-    unknown = Thresholds(np.inf, np.inf, "not calibrated", 0.0, 1.0)
-    model = AnomalyModel(config, state, backbone.variables, unknown, {})
+        with Progress("fitting", len(fitted_samples(parts.fit, config.data.tile)), progress) as counter:
+            state = collected(config, backbone, parts.fit, bad, counter.add)
+    model = uncalibrated(config, state, backbone)
     used = len(parts.fit) - len(bad)
-    calibration = calibrate(model, parts.calibrate, labelled, bad, progress)
+    calibration = _calibrated(model, held, parts, labelled, bad, progress)
     thresholds = calibration.thresholds
     if is_trained(detector) and detector.training.keep == "best":
         thresholds = replace(thresholds, how=f"{thresholds.how}; their loss also chose the step of the training")
@@ -185,8 +194,10 @@ def _fit(
         return Fitted(model, None, tuple(bad))
     digest = record.data_digest(parts.fit)
     if jax.process_index() == 0:
-        most = min(config.pasted, max(LEAST_PASTED, used))  # so that it takes about as long as the fit at most
-        pasting = find_pasted(model, parts.calibrate, calibration, most, [], progress)  # bad ones are named
+        if held is None:
+            pasting = find_pasted(model, parts.calibrate, calibration, most, [], progress)  # bad ones are named
+        else:
+            pasting = found_by(thresholds, held.pasted)
         for line in pasting.lines():
             note(line)
         meta["pasted"] = to_meta(pasting)
@@ -194,11 +205,48 @@ def _fit(
         _write_golden(folder, model, parts)
         draw(folder / PICTURE, pasting, calibration, f"{config.name}, {data.name}")
         if pasting.images:
-            error_rates.keep(folder, rates_of(pasting, calibration, data.name))
+            measured = (*parts.calibrate.samples, *(parts.fit.samples if calibration.promise.folds > 1 else ()))
+            files = len({sample.image for sample in measured})
+            error_rates.keep(folder, rates_of(pasting, calibration, data.name, files))
     save(folder, model, {"config": to_dict(config), "data": digest, "metrics": {}, "best": {"step": 0}, **PROMISE})
     if jax.process_index() == 0:
         close_sums(folder)
     return Fitted(model, folder, tuple(bad))
+
+
+def _once(
+    config: FitConfig, parts: Parts, held: Held, note: Callable[[str], None]
+) -> tuple[FitConfig, Parts, Held | None]:
+    """A fit whose folds would take too long, with images held out once: those of the first fold, or the published."""
+    note(
+        f"{held.folds} folds would take more than {config.decision.minutes:g} minutes (--decision.minutes): the first"
+        " held-out images stay the only ones"
+    )
+    decision = replace(config.decision, folds=1)
+    if len(parts.calibrate) or held.calibrate is None:
+        return replace(config, decision=decision), parts, None
+    config = replace(config, decision=decision, data=replace(config.data, held_out=1 / held.folds))
+    return config, replace(parts, fit=held.fit, calibrate=held.calibrate), held
+
+
+def _calibrated(
+    model: AnomalyModel,
+    held: Held | None,
+    parts: Parts,
+    labelled: Dataset | None,
+    bad: list[str],
+    progress: bool,
+) -> Calibration:
+    """Thresholds by the images that were held out in turn, and by those that the last fit has not seen."""
+    if held is None:
+        return calibrate(model, parts.calibrate, labelled, bad, progress)
+    measured = held.measured
+    if held.calibrate is not None:
+        bad += held.unmeasured
+    elif len(parts.calibrate):
+        with Progress("calibrating", len(parts.calibrate), progress) as counter:
+            measured = measured.plus(measure(model, parts.calibrate, bad, counter.add))
+    return settle(model, measured, labelled, bad, held.folds if held.calibrate is None else 1)
 
 
 def begin(folder: Path, resumes: bool, note: Callable[[str], None]) -> None:
@@ -237,43 +285,10 @@ def _is_fits(folder: Path) -> bool:
     return isinstance(stored, dict) and {"backbone", "detector", "decision"} <= stored.keys()
 
 
-def _collected(
-    config: FitConfig, detector: Collecting, backbone: Backbone, part: Dataset, bad: list[str], progress: bool
-) -> Any:
-    """The state of a detector that is fitted in one pass, as host arrays, whole in every process."""
-    samples = fitted_samples(part, config.data.tile)
-    with Progress("fitting", len(samples), progress) as counter:
-        state = collect_state(
-            detector,
-            backbone,
-            samples,
-            config.data.size,
-            config.batch,
-            spread_over(config.devices),
-            bad,
-            counter.add,
-        )
-    if bad and not config.data.skip_bad:
-        raise UserError(f"{bad[0]}; {len(bad)} unusable of {len(part)}; --data.skip-bad leaves them out")
-    return _gathered(state)
-
-
-def _gathered(state: Any) -> Any:
-    """The state as host arrays, whole in every process."""
-
-    def whole(x: Any) -> np.ndarray:
-        if not isinstance(x, jax.Array) or x.is_fully_addressable:
-            return np.asarray(x)
-        from jax.experimental import multihost_utils
-
-        return np.asarray(multihost_utils.process_allgather(x, tiled=True))
-
-    return jax.tree.map(whole, state)
-
-
 def _write_golden(folder: Path, model: AnomalyModel, parts: Parts) -> None:
-    """Two calibration images with their maps, as this machine computes them, for `jaxqc verify`."""
-    first = fitted_samples(replace(parts.calibrate, samples=parts.calibrate.samples[:2]), model.tile)[:2]
+    """Two good images with their maps, as this machine computes them, for `jaxqc verify`."""
+    part = parts.calibrate if len(parts.calibrate) else parts.fit
+    first = fitted_samples(replace(part, samples=part.samples[:2]), model.tile)[:2]
     images, _, number = next(load_batches(first, model.size, 2, [], unmasked=True))
     images = images[number >= 0]
     arrays: dict[str, Any] = {"image": images, "map": scaled(model, images)}

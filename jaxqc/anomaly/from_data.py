@@ -9,7 +9,7 @@ from jaxqc.anomaly.choose import choose, data_settings, is_free
 from jaxqc.anomaly.fit import Fitted, fit
 from jaxqc.anomaly.recipe import FitConfig, load_recipe
 from jaxqc.data.dataset import Dataset, with_span
-from jaxqc.data.depth import dark_samples
+from jaxqc.data.depth import remarks
 from jaxqc.data.open import open_data
 from jaxqc.data.readers import layout_name
 from jaxqc.fields import range_of
@@ -35,7 +35,7 @@ def fit_data(
     if isinstance(data, str | Path):
         data = open_data(data, options.layout, options.skip_bad, masks=False)
     data = with_span(data, range_of(options.range, "data.range"))
-    for line in (*data.warnings, *dark_samples(data)):
+    for line in remarks(data):
         note(line)
     about: dict[str, Any] = {}
     if config is None:

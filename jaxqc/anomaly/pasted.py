@@ -4,7 +4,8 @@ Defects (`jaxqc.data.synthetic.pasted`) are pasted into good images that were he
 Real defects may be found less often: the shares say what cannot be hoped for, not what is reached.
 """
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,10 @@ from typing import Any
 import numpy as np
 
 from jaxqc.anomaly.calibration import Calibration, load_image, scored
-from jaxqc.anomaly.calling import has_defect
+from jaxqc.anomaly.calling import call_level
 from jaxqc.anomaly.model import AnomalyModel
 from jaxqc.anomaly.promise import CONFIDENCE
+from jaxqc.anomaly.thresholds import Thresholds
 from jaxqc.data.dataset import Dataset, Sample
 from jaxqc.data.synthetic.pasted import KINDS, paste, sizes
 from jaxqc.error_rates import ErrorRates, percent
@@ -104,7 +106,7 @@ def smallest_found(cells: Sequence[Cell]) -> Cell | None:
 
 
 @dataclass(frozen=True)
-class _Job:
+class Job:
     """A defect to paste, into one good image; a patch comes from the other."""
 
     sample: Sample
@@ -118,13 +120,64 @@ class _Job:
         return paste(load_image(self.sample), self.kind, self.size, np.random.default_rng(self.seed), None, other).image
 
 
-def _jobs(samples: Sequence[Sample], side: int, each: int, seed: int) -> Iterator[_Job]:
-    """Jobs of every kind and size in turn; the images take turns in a drawn order."""
-    order = np.random.default_rng(seed).permutation(len(samples))
-    plan = [(kind, size) for _ in range(each) for kind in KINDS for size in sizes(kind, side)]
-    for number, (kind, size) in enumerate(plan):
-        sample, other = (samples[order[(number + i) % len(samples)]] for i in (0, 1))
-        yield _Job(sample, other, kind, size, (seed, number))
+def plan(parts: Sequence[Sequence[Sample]], side: int, most: int, seed: int) -> tuple[tuple[Job, ...], ...]:
+    """Up to `most` defects, as many of each kind and size, shared out among the parts.
+
+    side: shorter side of the images in pixels. A part's images take turns in a drawn order, and a patch comes from
+    another one of the same part.
+    """
+    kinds = [(kind, size) for kind in KINDS for size in sizes(kind, side)]
+    orders = [np.random.default_rng(seed).permutation(len(samples)) for samples in parts]
+    jobs: tuple[list[Job], ...] = tuple([] for _ in parts)
+    for number in range(most // len(kinds) * len(kinds)):
+        kind, size = kinds[number % len(kinds)]
+        at = (number + number // math.lcm(len(kinds), len(parts))) % len(parts)  # each kind goes through all the parts
+        samples, order, turn = parts[at], orders[at], len(jobs[at])
+        sample, other = (samples[order[(turn + i) % len(samples)]] for i in (0, 1))
+        jobs[at].append(Job(sample, other, kind, size, (seed, number)))
+    return tuple(map(tuple, jobs))
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A model's answer to an image with a pasted defect. peak: the highest level of the opened map."""
+
+    kind: str
+    size: int
+    score: float
+    level: float
+    peak: float
+
+
+def answers(
+    model: AnomalyModel, jobs: Sequence[Job], bad: list[str], done: Callable[[int], None] = lambda n: None
+) -> list[Answer]:
+    """A model's answers to the planned defects. bad: takes a line for each image that cannot be used."""
+    out, decision = [], model.config.decision
+    for one in scored(model, jobs, Job.image, bad):
+        level = call_level(one.values, one.height, one.width, decision)
+        peak = float(opened_levels(one.values, decision.opening).max())
+        out.append(Answer(one.job.kind, one.job.size, one.score, level, peak))
+        done(1)
+    return out
+
+
+def found_by(thresholds: Thresholds, answered: Sequence[Answer]) -> Pasting:
+    """The answers counted at these thresholds.
+
+    Examples:
+      >>> limits = Thresholds(image=2.0, pixel=1.0, how="", low=0.0, high=1.0)
+      >>> found_by(limits, [Answer("spot", 8, 1.0, 1.5, 1.5), Answer("spot", 8, 1.0, 0.5, 3.0)])
+      Pasting(cells=(Cell(kind='spot', size=8, found=1, images=2),), places=(1.5, 0.999))
+    """
+    kinds: dict[tuple[str, int], list[bool]] = {}
+    places = []
+    for one in sorted(answered, key=lambda a: (list(KINDS).index(a.kind), a.size)):
+        called = bool(one.score >= np.float32(thresholds.image) or one.level >= np.float32(thresholds.pixel))
+        kinds.setdefault((one.kind, one.size), []).append(called)
+        place = max(one.score / thresholds.image, one.peak / thresholds.pixel)
+        places.append(place if called else min(place, UNCALLED))
+    return Pasting(tuple(Cell(*key, sum(found), len(found)) for key, found in kinds.items()), tuple(places))
 
 
 def find_pasted(
@@ -134,25 +187,9 @@ def find_pasted(
 
     model: with its calibrated thresholds. bad: takes a line for each image that cannot be used.
     """
-    kinds = {(kind, size): [0, 0] for kind in KINDS for size in sizes(kind, calibration.side)}
-    each = most // len(kinds)
-    if not each:
-        return Pasting((), ())
-    thresholds, decision = calibration.thresholds, model.config.decision
-    places = []
-    with Progress("pasting defects", each * len(kinds), progress) as counter:
-        for one in scored(model, _jobs(normals.samples, calibration.side, each, model.config.seed), _Job.image, bad):
-            opened = opened_levels(one.values, decision.opening)
-            called = bool(one.score >= np.float32(thresholds.image))
-            called = called or has_defect(opened, thresholds.pixel, one.height, one.width, decision)
-            count = kinds[one.job.kind, one.job.size]
-            count[0] += called
-            count[1] += 1
-            place = max(one.score / thresholds.image, float(opened.max()) / thresholds.pixel)
-            places.append(place if called else min(place, UNCALLED))
-            counter.add(1)
-    cells = tuple(Cell(*key, int(found), images) for key, (found, images) in kinds.items() if images)
-    return Pasting(cells, tuple(places))
+    (jobs,) = plan((normals.samples,), calibration.side, most, model.config.seed)
+    with Progress("pasting defects", len(jobs), progress and len(jobs) > 0) as counter:
+        return found_by(calibration.thresholds, answers(model, jobs, bad, counter.add))
 
 
 def plain(cells: Sequence[Cell]) -> tuple[Cell, ...]:
@@ -165,15 +202,18 @@ def counted(cells: Sequence[Cell]) -> tuple[int, int]:
     return sum(cell.found for cell in cells), sum(cell.images for cell in cells)
 
 
-def rates_of(pasting: Pasting, calibration: Calibration, data: str) -> ErrorRates:
+def rates_of(pasting: Pasting, calibration: Calibration, data: str, files: int) -> ErrorRates:
     """The counts as error rates: of plain pasted defects, and of the pieces that calibrated the thresholds.
 
+    files: those that the pieces were seen on.
+
     The piece that a threshold lies just above counts as called: it would be too good a witness of its own threshold,
-    and so the rate is that of `Promise.expected`, but for one piece in all.
+    and so the rate is that of `Promise.expected`, but for one piece in all. A fitted tail lies above none of them.
     """
     promise, (found, images) = calibration.promise, counted(plain(pasting.cells))
-    false = promise.called + promise.guaranteed
-    return ErrorRates(found, images, false, promise.pieces, "pasted defects", data)
+    false = promise.called + (promise.guaranteed and not promise.tail)
+    views = max(1.0, files / promise.pieces)
+    return ErrorRates(found, images, false, promise.pieces, "pasted defects", data, views=views)
 
 
 def draw(path: Path, pasting: Pasting, calibration: Calibration, title: str) -> None:

@@ -31,7 +31,8 @@ class FitDataConfig:
     samples: int = 0
     """Normal images to fit, drawn by the seed; 0 = all."""
     held_out: float = 0.2
-    """Share of the groups of normal training images that calibrate the threshold, where the data bring none."""
+    """Share of the groups of normal training images that calibrate the threshold, where the data bring none and they
+    are not held out in turn (`decision.folds` 1)."""
     skip_bad: bool = False
     """Leave out images that cannot be read (listed at the end) instead of refusing."""
     range: tuple[float, ...] = ()
@@ -47,6 +48,13 @@ class DecisionConfig:
     `val`, which then must not be what is tested on."""
     false_alarm: float = 0.02
     """Share of good pieces of which the verdict may be `review` or `reject`."""
+    unit: Literal["image", "group"] = "image"
+    """A piece: each image, which is called alone, or each `group`, called where any of its images is (its views)."""
+    folds: int = 10
+    """Parts of whole groups that are held out in turn, each scored by a fit to the others, before all are fitted; 1
+    holds out `data.held_out` for good. So it is for a detector that is trained, and with `data.samples`."""
+    minutes: float = 15.0
+    """Time for the fits of the folds; where the first one shows that they would take longer, it stays the only one."""
     opening: int = 4
     """Radius in pixels of the disk that opens the mask; 0 = none."""
     smallest: int = 1
@@ -82,9 +90,15 @@ class FitConfig:
         on = getattr(self.detector, "on", None)
         return self.detector if on is None else on(self.backbone)
 
+    @property
+    def folds(self) -> int:
+        """Parts that are held out in turn; 1 where the held-out images are never fitted."""
+        return 1 if self.data.samples or is_trained(self.ready) else self.decision.folds
+
     def check(self, where: str) -> None:
         """Checks what no single field's type can. Raises UserError."""
         check_seed(self.seed, where)
+        check_positive({"decision.folds": self.decision.folds, "decision.minutes": self.decision.minutes}, where)
         range_of(self.data.range, f"{where}: data.range")
         check_positive({"batch": self.batch, "data.size": min(sides(self.data.size))}, where)
         for name, share in (("data.held_out", self.data.held_out), ("decision.false_alarm", self.decision.false_alarm)):
@@ -129,6 +143,7 @@ def load_recipe(source: str | Path) -> FitConfig:
 
 def from_stored(values: Mapping[str, Any], where: str) -> FitConfig:
     """The recipe that a fit's folder holds. One from before `detector` was a field had `method` and a section a name.
+    One from before `decision.folds` was a field held images out once, and took a group for a piece.
 
     Raises:
       UserError: unknown keys or values, a detector whose package is missing or does not register it.
@@ -138,4 +153,7 @@ def from_stored(values: Mapping[str, Any], where: str) -> FitConfig:
         name = values.pop("method", "gaussian")
         old = {key: values.pop(key, {}) for key in ("gaussian", "patchcore", "spade")}
         values["detector"] = {"name": name, **old.get(name, {})}
+    # Before folds were a field, the held-out images were never fitted, and a group was a piece.
+    if isinstance(decision := values.get("decision", {}), Mapping):
+        values["decision"] = {"folds": 1, "unit": "group", **decision}
     return from_dict(values, FitConfig, where)

@@ -1,5 +1,6 @@
 """A fitted detector measured on a side of a data set, and what is written of it."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from jaxqc.anomaly.fit import cut, divide
 from jaxqc.anomaly.model import AnomalyModel
 from jaxqc.data.coverage import Coverage, coverage
 from jaxqc.data.dataset import Dataset, with_span
+from jaxqc.data.depth import remarks
 from jaxqc.data.grouped import counted, good_alone, side_to_test
 from jaxqc.data.load import without_absent_masks
 from jaxqc.data.open import layout_of, open_data
@@ -30,6 +32,7 @@ def evaluate(
     progress: bool = True,
     layout: str | Reader | None = None,
     count: Count | None = None,
+    note: Callable[[str], None] = lambda text: None,
 ) -> AnomalyEvaluation:
     """Measures a fitted detector, and writes the result below `out` where it is given.
 
@@ -40,7 +43,7 @@ def evaluate(
       split: `test` is the data's test split (`val` where there is none, every sample where no sample has a split),
         `train` the normal images that were fitted, `all` every sample.
       size: None, or the one that the detector was fitted at. worst: number of wrong decisions to draw.
-      count: counts misses and false alarms, which are kept in `run`.
+      count: counts misses and false alarms, which are kept in `run`. note: takes lines on the data worth showing.
 
     Raises:
       UserError: no such data, an unknown split, another size, or not one sample that can be measured.
@@ -52,8 +55,10 @@ def evaluate(
         data = open_data(data, layout_of(data, layout, options.layout), skip_bad=True)
     data = without_absent_masks(data)
     data = with_span(data, range_of(options.range, "data.range"))
+    for line in remarks(data):
+        note(line)
     if split == "train":
-        part = divide(data, options, model.config.seed)[0].fit
+        part = divide(data, options, model.config.seed, model.config.folds)[0].fit
         account = Coverage(len(data), {"not fitted": len(data) - len({s.image for s in part.samples})})
     elif split in ("test", "all"):
         whole = data if split == "all" else _tested(data, model)
@@ -103,7 +108,7 @@ def _fitted(data: Dataset, model: AnomalyModel) -> bool:
 def _used(data: Dataset, model: AnomalyModel) -> tuple[frozenset[Path], frozenset[Path]]:
     """The images that were fitted, by the data's ids, and those that chose the thresholds; none of other data."""
     try:
-        parts, labelled = divide(data, model.config.data, model.config.seed)
+        parts, labelled = divide(data, model.config.data, model.config.seed, model.config.folds)
     except UserError:  # too few of them to have been fitted
         return frozenset(), frozenset()
     if data_digest(parts.fit) != model.meta.get("data_digest"):

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxqc.anomaly.calling import highest_place
 from jaxqc.anomaly.model import AnomalyModel
 from jaxqc.anomaly.tiles import places
 from jaxqc.scorer import UNKNOWN, Answer, Scored, Scorer, card, copies, on_device
@@ -28,9 +29,9 @@ def make_scorer(model: AnomalyModel, threshold: float | None, devices: Sequence[
 
     def answer(height: int, width: int, raw: Any) -> Answer:
         found = model.found(height, width, *raw)
-        if threshold is None:
-            return Answer(Scored(found.map, found.mask), found.score, found.defective)
-        return Answer(Scored(found.map), found.score, found.score >= limit)
+        called = found.defective if threshold is None else found.score >= limit
+        place = highest_place(model.whole(raw[0], height, width), height, width) if called else None
+        return Answer(Scored(found.map, found.mask if threshold is None else None), found.score, called, place)
 
     def kind(shape: Sequence[int]) -> tuple[int, ...]:
         return (len(places(shape[0], shape[1], model.tile)),) if model.tile else ()

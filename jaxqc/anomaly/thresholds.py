@@ -1,19 +1,21 @@
 """Thresholds from held-out images: what is called defective, an image and a pixel."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float
 
+from jaxqc.anomaly import tail
 from jaxqc.errors import UserError
 from jaxqc.metrics import ranking
 
 MIDDLE, UPPER, FEW_UPPER = 0.5, 0.84, 0.75
 """Quantiles that bring scores and levels to one scale: the median, about a deviation above it, the upper quartile."""
 FEW = 20
-"""Pieces below which the distance of two quantiles is too uncertain to be the unit; then it is the upper quartile."""
+"""Pieces below which the distance of two quantiles is too uncertain to be the unit; then it is the upper quartile.
+No tail is fitted to so few either."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,18 @@ def rank_of(pieces: int, false_alarm: float) -> int:
     return min(int(np.ceil((pieces + 1) * (1 - false_alarm) - 1e-9)), pieces)
 
 
+def has_tail(pieces: int, false_alarm: float) -> bool:
+    """True where the quantile would be the bare maximum, or lie beyond it, and there are enough to fit a tail to.
+
+    A maximum rests on one piece, which may be an odd one. A tail rests on several, and on the assumption of its form.
+
+    Examples:
+      >>> [has_tail(n, 0.02) for n in (19, 20, 98, 99)]
+      [False, True, True, False]
+    """
+    return pieces >= FEW and (pieces + 1) * false_alarm < 2 - 1e-9
+
+
 def by_quantile(
     scores: Float[np.ndarray, " n"],
     levels: Float[np.ndarray, " n"],
@@ -51,8 +65,8 @@ def by_quantile(
     The thresholds move together, along a scale on which scores and levels are alike: distance from the median over that
     of an upper quantile (of `FEW` pieces the value over the upper quartile). A piece's place is the larger of its two.
     The threshold is the (n + 1)(1 - rate)-th smallest place, so that a new good piece, exchangeable with these, is
-    called at most at that rate (split conformal prediction). Where they are too few for that, the largest is taken and
-    `how` says so.
+    called at most at that rate (split conformal prediction). Where that would be the largest place or lie beyond it, a
+    tail is fitted (`jaxqc.anomaly.tail`); where they are too few for that as well, the largest is taken. `how` says so.
 
     The quantiles would be a little other ones with the new piece among the n + 1. The largest thresholds over its
     possible ranks are taken, so that the rate holds for any number of pieces and not only for many.
@@ -73,13 +87,14 @@ def by_quantile(
         raise UserError("threshold: no held-out normal images; hold some out (data.held_out) or bring a split val")
     pieces = of_pieces(scores, levels, groups)
     n = len(pieces[0])
-    how = f"quantile {1 - false_alarm:g} of {n} held-out normal images"
-    if n < len(scores):
-        how = f"quantile {1 - false_alarm:g} of {n} groups of {len(scores)} held-out normal images"
-    if (n + 1) * false_alarm < 1 - 1e-9:
+    of = f"{n} held-out normal images" if n == len(scores) else f"{n} groups of {len(scores)} held-out normal images"
+    how, place = f"quantile {1 - false_alarm:g} of {of}", lambda places: np.sort(places)[rank_of(n, false_alarm) - 1]
+    if has_tail(n, false_alarm):
+        how, place = f"tail at {1 - false_alarm:g} of {of}", lambda places: tail.limit(places, false_alarm)
+    elif (n + 1) * false_alarm < 1 - 1e-9:
         more = int(np.ceil(1 / false_alarm - 1e-9)) - 1
         how += f" (their maximum: {more} {'images' if n == len(scores) else 'groups'} would give the quantile)"
-    image, pixel = (_above(t) for t in _jointly(*pieces, rank_of(n, false_alarm)))
+    image, pixel = (_above(t) for t in _jointly(*pieces, place))
     return Thresholds(image, pixel, how, float(levels.min()), float(levels.max()))
 
 
@@ -102,13 +117,13 @@ def of_pieces(
     return out[0], out[1]
 
 
-def _jointly(scores: np.ndarray, levels: np.ndarray, rank: int) -> tuple[float, float]:
-    """Score and level that the piece of that rank reaches on the scale that both share."""
+def _jointly(scores: np.ndarray, levels: np.ndarray, place_of: Callable[[np.ndarray], float]) -> tuple[float, float]:
+    """Score and level at a place, made of all pieces' places, on the scale that both share."""
     values = [np.asarray(v, np.float64) for v in (scores, levels)]
     found = []
     for scales in itertools.product(*map(_scales, values)):
         places = np.max([(v - low) / unit for v, (low, unit) in zip(values, scales, strict=True)], 0)
-        place = float(np.sort(places)[rank - 1])
+        place = float(place_of(places))
         found.append([low + place * unit for low, unit in scales])
     score, level = (max(one) for one in zip(*found, strict=True))
     return score, level

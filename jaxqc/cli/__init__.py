@@ -33,9 +33,11 @@ from jaxqc.errors import UserError
 from jaxqc.interrupt import causes, was_interrupted
 
 USER_ERRNO = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST,
-              errno.EISDIR, errno.ENAMETOOLONG, errno.ENOENT)  # fmt: skip
+              errno.EISDIR, errno.ENAMETOOLONG, errno.ENOENT, errno.EFBIG, errno.EIO, errno.ESTALE, errno.EMFILE,
+              errno.ENOMEM)  # fmt: skip
 # Libraries that write by themselves have no OSError for it.
 DISK_FULL = ("No space left on device", "Disk quota exceeded", "database or disk is full", "File too large")
+NO_MEMORY = ("RESOURCE_EXHAUSTED", "Out of memory", "out of memory", "std::bad_alloc")
 
 
 @runtime_checkable
@@ -116,7 +118,12 @@ def _line_of(error: BaseException) -> tuple[str, int]:
         return str(error), 2
     if isinstance(error, OSError) and error.errno in USER_ERRNO:
         room = "; make room and run the same command again" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
-        return f"{error.filename or 'disk'}: {error.strerror}{room}", 2
+        reason = error.strerror
+        if error.errno in (errno.EEXIST, errno.ENOTDIR):
+            reason = "a file is there, where a folder is needed; give another path"
+        return f"{error.filename or 'disk'}: {reason}{room}", 2
+    if any(isinstance(one, MemoryError) or any(words in str(one) for words in NO_MEMORY) for one in causes(error)):
+        return "out of memory; lower --batch or the size of images, or use a machine with more", 2
     full = next((words for one in causes(error) for words in DISK_FULL if words in str(one)), "")
     return f"{full}; make room and run the same command again" if full else "", 2
 

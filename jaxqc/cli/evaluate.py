@@ -13,6 +13,7 @@ from jaxqc.cli.shared import (
     check_given,
     keys,
     load_model,
+    print_notes,
     unreadable,
 )
 
@@ -80,6 +81,7 @@ def run(args: argparse.Namespace) -> int:
         sizes=tuple(args.sizes),
         rules=args.rules,
         threshold=args.threshold,
+        note=lambda line: print_notes([line]),
     )
     result.print()
     print(result.closing())

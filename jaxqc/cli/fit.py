@@ -4,14 +4,14 @@ import argparse
 from typing import Any
 
 from jaxqc.cli.parser import Parser, add_verb
-from jaxqc.cli.recipe_flags import add_recipe, start
+from jaxqc.cli.recipe_flags import add_recipe, started
 from jaxqc.cli.shared import refuse_given, unreadable
 
 EXAMPLES = """\
   jaxqc fit --data GOOD --out RUN   # good images alone: chooses a recipe
   jaxqc fit --config RUN/config.json --data MORE --out RUN2
   jaxqc fit --config gaussian_magnetic_tile --data DIR --out runs/tiles
-  jaxqc fit --config gaussian_wood --data DIR --backbone.weights resnet50.npz --detector.channels 100
+  jaxqc fit --config gaussian_wood_paper --data DIR --backbone.weights resnet50.npz --detector.channels 100
   jaxqc fit --config gaussian_wood --data DIR --method patchcore --detector.coreset 0.01
 Any field of the recipe is a flag:
 """
@@ -48,16 +48,15 @@ def run(args: argparse.Namespace) -> int:
     if args.config:
         refuse_given(args, "goes with a fit without --config", "--minutes")
     config = override(load_recipe(args.config), args.flags) if args.config else None
-    out, main_process, note = start(args)
+    with started(args) as (out, main_process, note):
+        from jaxqc import api
 
-    from jaxqc import api
-
-    progress = main_process and not args.quiet
-    result = api.fit(config, args.data, out, progress=progress, note=note, flags=args.flags, minutes=args.minutes)
-    if main_process:
-        print(f"{out}: {result.model.config.name} fitted to {result.model.meta['fit']} normal images")
-        verb = f"evaluate --checkpoint {out} --data {args.data}"
-        if not result.model.meta["test"]:
-            verb = f"inspect --checkpoint {out} --images DIR --out inspection"
-        print(f"next: jaxqc {verb}")
+        progress = main_process and not args.quiet
+        result = api.fit(config, args.data, out, progress=progress, note=note, flags=args.flags, minutes=args.minutes)
+        if main_process:
+            print(f"{out}: {result.model.config.name} fitted to {result.model.meta['fit']} normal images")
+            verb = f"evaluate --checkpoint {out} --data {args.data}"
+            if not result.model.meta["test"]:
+                verb = f"inspect --checkpoint {out} --images DIR --out inspection"
+            print(f"next: jaxqc {verb}")
     return unreadable(result.skipped)

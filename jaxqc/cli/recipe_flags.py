@@ -1,10 +1,11 @@
 """A recipe on the command line: the flags that name it, and every field of it as a flag, for `train` and `fit`."""
 
 import argparse
+import contextlib
 import sys
 import textwrap
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
@@ -12,6 +13,7 @@ from jaxqc.cli.parser import Parser
 from jaxqc.cli.shared import add_quiet
 from jaxqc.errors import UserError
 from jaxqc.fields import choices, doc_of, leaves
+from jaxqc.lock import new_folder
 
 Field = tuple[str, Any, Any]
 """Dotted name, type and value of a recipe's field."""
@@ -26,8 +28,12 @@ def add_recipe(parser: Parser, data: str, out: str, without: str = "") -> None:
     add_quiet(parser)
 
 
-def start(args: argparse.Namespace) -> tuple[str, bool, Callable[[str], None] | None]:
-    """Joins the processes of a run: its folder, whether this is the main process, and what shows notes there."""
+@contextlib.contextmanager
+def started(args: argparse.Namespace) -> Iterator[tuple[str, bool, Callable[[str], None] | None]]:
+    """Joins the processes of a run: its folder, whether this is the main process, and what shows notes there.
+
+    Without `--out` the folder is a new one, which goes away again where nothing is written into it.
+    """
     from jaxqc.training.parallel import start_processes
 
     start_processes()
@@ -36,8 +42,12 @@ def start(args: argparse.Namespace) -> tuple[str, bool, Callable[[str], None] | 
     if args.out is None and jax.process_count() > 1:
         raise UserError("--out: several processes share one folder; name it")
     main_process = jax.process_index() == 0
-    out = args.out or f"runs/{Path(args.config or args.name).stem}-{time.strftime('%Y%m%d-%H%M%S')}"
-    return out, main_process, (lambda text: print(text, file=sys.stderr)) if main_process else None
+    note = (lambda text: print(text, file=sys.stderr)) if main_process else None
+    if args.out:
+        yield args.out, main_process, note
+        return
+    with new_folder(f"runs/{Path(args.config or args.name).stem}-{time.strftime('%Y%m%d-%H%M%S')}") as out:
+        yield out, main_process, note
 
 
 def shown(recipe: Any, fields: Sequence[Field], prefix: str = "") -> str:

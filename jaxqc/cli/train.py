@@ -6,7 +6,7 @@ import sys
 from typing import Any
 
 from jaxqc.cli.parser import Parser, add_verb
-from jaxqc.cli.recipe_flags import add_recipe, start
+from jaxqc.cli.recipe_flags import add_recipe, started
 from jaxqc.config import TrainConfig, load_config
 
 EXAMPLES = """\
@@ -45,19 +45,18 @@ def run(args: argparse.Namespace) -> int:
 
     config = override(load_config(args.config), [*args.flags, *(["--data.skip-bad"] if args.skip_bad else [])])
 
-    out, main_process, note = start(args)
+    with started(args) as (out, main_process, note):
+        from jaxqc import api
 
-    from jaxqc import api
-
-    if main_process and not args.quiet:
-        print(f"run folder: {out}", file=sys.stderr)
-    result = api.train(config, args.data, out, resume=args.resume, progress=not args.quiet, note=note)
-    if main_process:
-        name = config.best_metric
-        best = f", best val {name} {result.best[name]:.4f} at step {result.best_step}" if result.best else ""
-        if math.isfinite(result.best.get("threshold", math.nan)):
-            best += f"; threshold {result.best['threshold']:.3f} (F1 of the pixels {result.best['f1']:.3f})"
-        print(f"{out}: {result.step} steps in {result.seconds:.0f} s{best}")
-        if config.method != "classifier":  # a note has named its backbone's file
-            print(f"next: jaxqc evaluate --checkpoint {out} --data {args.data}")
+        if main_process and not args.quiet:
+            print(f"run folder: {out}", file=sys.stderr)
+        result = api.train(config, args.data, out, resume=args.resume, progress=not args.quiet, note=note)
+        if main_process:
+            name = config.best_metric
+            best = f", best val {name} {result.best[name]:.4f} at step {result.best_step}" if result.best else ""
+            if math.isfinite(result.best.get("threshold", math.nan)):
+                best += f"; threshold {result.best['threshold']:.3f} (F1 of the pixels {result.best['f1']:.3f})"
+            print(f"{out}: {result.step} steps in {result.seconds:.0f} s{best}")
+            if config.method != "classifier":  # a note has named its backbone's file
+                print(f"next: jaxqc evaluate --checkpoint {out} --data {args.data}")
     return 0

@@ -6,7 +6,11 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
+from jaxqc.data.batching import MAX_PIXELS
 from jaxqc.errors import UserError
+
+HEAVIEST = 2 * MAX_PIXELS
+"""Most pixels of images that are decoded and wait."""
 
 S = TypeVar("S")
 T = TypeVar("T")
@@ -51,6 +55,33 @@ def decoded(
                 yield first, result.result()
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def decoded_by_pixels(
+    samples: Iterable[S], pixels: Callable[[S], int], decode: Callable[[S], T], ahead: int = 64
+) -> Iterator[tuple[S, T | UserError]]:
+    """As `decoded`, where what is decoded and waits has `2 * MAX_PIXELS` pixels at most; a larger image goes alone.
+
+    pixels: of an item before it is decoded, by its file's header.
+
+    Examples:
+      >>> list(decoded_by_pixels([3, 5], lambda side: side * side, lambda side: [side] * side))
+      [(3, [3, 3, 3]), (5, [5, 5, 5, 5, 5])]
+    """
+    sized = decoded(samples, lambda sample: (sample, pixels(sample)), ahead)
+    weighed = ((sample, 0 if isinstance(found, UserError) else in_flight(found[1])) for sample, found in sized)
+    for (sample, _), result in decoded(weighed, lambda pair: decode(pair[0]), ahead, lambda pair: pair[1], HEAVIEST):
+        yield sample, result
+
+
+def in_flight(pixels: int) -> int:
+    """The weight of an image that waits for company: of one with more than a batch's pixels, all there is.
+
+    Examples:
+      >>> in_flight(100), in_flight(MAX_PIXELS) == HEAVIEST
+      (100, True)
+    """
+    return pixels if pixels < MAX_PIXELS else HEAVIEST
 
 
 def grouped(items: Iterable[T], most: int, weigh: Callable[[T], int], heaviest: int) -> Iterator[list[T]]:

@@ -29,7 +29,7 @@ def dark_values(files: Sequence[Path], span: Range | None = None) -> tuple[str, 
       >>> from PIL import Image
       >>> Image.fromarray(np.full((2, 3), 700, np.uint16)).save("deep.png")
       >>> dark_values([Path("deep.png")])[0].partition(";")[2]
-      ' for a camera of 10 bits fit or train with --data.range 0,1023'
+      ' for a camera of 10 bits fit or train with --data.range 0,1023 (data check and records: --range)'
     """
     if span is not None or not files:
         return ()
@@ -57,6 +57,16 @@ def dark_samples(dataset: Dataset) -> tuple[str, ...]:
     """
     samples = [s for s in dataset.samples if s.span is None and not isinstance(s, StoredSample)]
     return dark_values([sample.image for sample in samples])
+
+
+def remarks(dataset: Dataset) -> tuple[str, ...]:
+    """Lines on a data set that deserve a look before it is used: its own warnings, and those of `dark_samples`.
+
+    Examples:
+      >>> remarks(Dataset("none", (), (), ("notes.txt: not an image",)))
+      ('notes.txt: not an image',)
+    """
+    return (*dataset.warnings, *dark_samples(dataset))
 
 
 def range_of_model(model: Any) -> Range | None:

@@ -75,13 +75,40 @@ def hold_out(dataset: Dataset, share: float = CALIBRATION, seed: int = 0) -> Dat
     return dataclasses.replace(dataset, samples=tuple(samples))
 
 
+def folds_of(dataset: Dataset, count: int, seed: int = 0) -> tuple[Dataset, ...]:
+    """The samples in `count` parts of whole groups, about as many groups each; of fewer groups each is a part.
+
+    The first part is what `choose_groups` gives for a share of 1 / count.
+
+    Raises:
+      UserError: fewer than two groups.
+
+    Examples:
+      >>> from pathlib import Path
+      >>> shots = tuple(Sample(f"{tile}{i}", Path("a.png"), group=tile) for tile in "abc" for i in range(2))
+      >>> [len(part) for part in folds_of(Dataset("tiles", (), shots), 2)]
+      [4, 2]
+    """
+    names = {group_of(s) for s in dataset.samples}
+    count = max(2, min(count, len(names)))
+    try:
+        first = choose_groups(names, 1 / count, seed)
+    except UserError as e:
+        raise UserError(f"{dataset.name}: normal samples to hold out in turn: {e}") from e
+    rest = sorted(names - first, key=lambda g: rank(seed, g))
+    sets = [first, *(frozenset(rest[i :: count - 1]) for i in range(count - 1))]
+    return tuple(
+        dataclasses.replace(dataset, samples=tuple(s for s in dataset.samples if group_of(s) in part)) for part in sets
+    )
+
+
 def one_class(dataset: Dataset, share: float = CALIBRATION, seed: int = 0) -> Parts:
     """Divides a data set by its split column: the test set is `test`, or `val` where there is no `test`.
 
     The threshold is calibrated on the normals of a published `val` beside a `test`; where there is none, on `share` of
     the training groups, held out by `hold_out`. Left out are defective training samples (KolektorSDD2 has them) and
     normal ones of which the group is also in the test set, or in the published `val`. Good images alone (`good_alone`)
-    are all for training.
+    are all for training. A share of 0 holds none out.
 
     Raises:
       UserError: no normal training samples, or too few groups of them.
@@ -95,7 +122,7 @@ def one_class(dataset: Dataset, share: float = CALIBRATION, seed: int = 0) -> Pa
             f" found {counted(dataset)}. Name their class ({SHOWN}) and split in an index.csv, or give a folder"
             " train/good"
         )
-    if len(published):
+    if len(published) or not share:
         return Parts(train, published, test)
     train = hold_out(train, share, seed)
     return Parts(train.split("train"), train.split("val"), test)

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from jaxqc.data.dataset import ArrayDataset, Dataset, Sample
-from jaxqc.data.decode import MAX_PIXELS, read_image, read_mask
+from jaxqc.data.decode import MAX_PIXELS, pixel_count, read_image, read_mask
 from jaxqc.data.normals import is_normal
 from jaxqc.data.problems import Problem, printable, refuse
 from jaxqc.data.resizing import Size, resize_image, resize_mask
@@ -61,6 +61,16 @@ def load_sample(sample: Sample, size: Size = 0, max_pixels: int = MAX_PIXELS, un
     if sample.noise:
         image = salt_and_pepper(image, sample.id, sample.noise)
     return (resize_image(image, size), resize_mask(mask, size)) if size else (image, mask)
+
+
+def sample_pixels(sample: Sample) -> int:
+    """Pixels of a sample's image by its file's header; 0 where it has no file of its own or cannot be read.
+
+    Examples:
+      >>> sample_pixels(Sample("a", Path("nowhere.png")))
+      0
+    """
+    return 0 if isinstance(sample, StoredSample) else pixel_count(sample.image)
 
 
 def has_mask(sample: Sample, dataset: Dataset) -> bool:

@@ -17,6 +17,7 @@ NAMES = frozenset(
     {
         *("good", "ok", "okay", "free", "normal", "normals", "clean", "pass", "passed", "none", "flawless", "intact"),
         *("nodefect", "nodefects", "noanomaly", "noanomalies", "nofault", "nofaults", "nondefective", "undamaged"),
+        *("goodimages", "goodsamples", "goodparts", "okimages", "oksamples", "okparts", "normalimages"),
         *("defectfree", "faultfree", "anomalyfree", "flawfree", "defectless", "conforming", "acceptable", "accepted"),
         *(
             "正常",
@@ -32,6 +33,16 @@ NAMES = frozenset(
             "正品",
             "优良",
             "優良",
+            "良",
+            "良件",
+            "好",
+            "好件",
+            "正样本",
+            "正樣本",
+            "ok图",
+            "ok圖",
+            "ok件",
+            "ok品",
         ),
         *(
             "无缺陷",

@@ -28,6 +28,7 @@ from PIL import (
     WebPImagePlugin,
 )
 
+from jaxqc.data.foreign import named
 from jaxqc.data.problems import printable
 from jaxqc.errors import UserError
 
@@ -58,6 +59,8 @@ END = b"\xff\xd9"
 """A JPEG's end marker."""
 FILLS = (b"", b"\x55", b"\xaa", b"\xe7")
 """Bytes that may stand before it where no pixel is missing."""
+SLICES = 32997
+"""The TIFF tag that says how many slices a page has; readers give the first one."""
 CRITICAL = (b"IHDR", b"PLTE", b"tRNS", b"sBIT", b"eXIf", b"acTL", b"fcTL", b"fdAT", b"IDAT", b"IEND")
 """The chunks of a PNG that its pixels and their place depend on."""
 
@@ -201,15 +204,14 @@ def _decoder(file: File, name: str) -> Any:
     for magic, decoder in DECODERS:
         if start.startswith(magic):
             return decoder
-    raise UserError(
-        f"{name}: not an image (begins with {start[:8]!r}); give PNG, JPEG, BMP, TIFF, GIF, WebP, JPEG 2000 or PNM"
-    )
+    what = f"{found}, which is not read" if (found := named(start)) else f"not an image (begins with {start[:8]!r})"
+    raise UserError(f"{name}: {what}; give PNG, JPEG, BMP, TIFF, GIF, WebP, JPEG 2000 or PNM")
 
 
 def _inside(image: Image.Image, file: File) -> tuple[int, str]:
     """The number of full images in the file, and the format's word for them."""
     if isinstance(image, TiffImagePlugin.TiffImageFile):
-        return (pages(file), "pages") if image.tag_v2.next else (1, "pages")
+        return (pages(file), "pages") if image.tag_v2.next or SLICES in image.tag_v2 else (1, "pages")
     if isinstance(image, JpegImagePlugin.JpegImageFile):
         return (_views(image, file), "images") if "mp" in image.info else (1, "images")
     if isinstance(image, PpmImagePlugin.PpmImageFile):
@@ -218,8 +220,10 @@ def _inside(image: Image.Image, file: File) -> tuple[int, str]:
 
 
 def pages(file: File) -> int:
-    """The number of a TIFF's pages: the first and those after it that are no thumbnails, smaller copies or masks."""
-    tags, seen, count = first_tags(file), set[int](), 1
+    """The number of a TIFF's pages: the first, of a volume all its slices, and those after it that are no thumbnails,
+    smaller copies or masks."""
+    tags, seen = first_tags(file), set[int]()
+    count = max(1, int(tags.get(SLICES, 1)))
     while tags.next and tags.next not in seen:
         seen.add(tags.next)
         file.seek(tags.next)

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from jaxqc.data.batches import by_size, decoded
+from jaxqc.data.batches import by_size, decoded_by_pixels
 from jaxqc.data.batching import MAX_PIXELS
 from jaxqc.data.dataset import Sample
 from jaxqc.data.decode import pixel_count, read_image
@@ -69,11 +69,8 @@ def each_image(
     written: list[Path] = []
 
     def readable() -> Iterator[tuple[tuple[int, ...], tuple[Sample, np.ndarray]]]:
-        sized = decoded(dataset.samples, lambda s: pixel_count(s.image), 2 * batch)
-        # An image of more than a batch's pixels goes alone.
-        weigh = lambda pair: pair[1] if pair[1] < MAX_PIXELS else 2 * MAX_PIXELS
-        read = lambda pair: read_image(pair[0].image, span=span)
-        for (sample, _), result in decoded(sized, read, 2 * batch, weigh, 2 * MAX_PIXELS):
+        size, read = lambda sample: pixel_count(sample.image), lambda sample: read_image(sample.image, span=span)
+        for sample, result in decoded_by_pixels(dataset.samples, size, read, 2 * batch):
             if isinstance(result, UserError):
                 unreadable.append(str(result))
                 counter.add(1)

@@ -73,6 +73,17 @@ def seen_alike(text: str) -> str:
     return " ".join(text.split())
 
 
+def told_apart(text: str) -> str:
+    r"""A name as it is spelt: spaces but the plain one, marks without width and accents of their own are escapes.
+
+    Examples:
+      >>> told_apart("批\u30001"), told_apart("批 1"), told_apart("a\u0308")
+      ('批\\u30001', '批 1', 'a\\u0308')
+    """
+    hidden = lambda c: c != " " and (c.isspace() or unicodedata.category(c) in ("Cf", "Mn"))
+    return "".join(ascii(c)[1:-1] if hidden(c) else c for c in printable(text))
+
+
 def _escaped(c: str) -> bool:
     return not c.isprintable() and (unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") or c in _TURNING)
 

@@ -69,7 +69,9 @@ def scaled(stored: Stored, given: Range | None, name: str) -> Decoded:
             f"{name}: {signed}{bits}-bit pixels have no stated range; fit or train with --data.range, as 0,4095, or"
             " save it with 8 or 16 unsigned bits"
         )
-    if not (low >= span[0] and high <= span[1]):  # also refuses NaN
+    if kind == "f" and not (np.isfinite(low) and np.isfinite(high)):
+        raise UserError(f"{name}: pixels that are no finite numbers (NaN or infinite); fill them and save it again")
+    if not (low >= span[0] and high <= span[1]):
         if kind == "f" and bare:
             advice = "fit or train with --data.range, or save it with 8 or 16 bits"
             raise UserError(f"{name}: floating-point pixels outside [0, 1]; {advice}")
@@ -118,7 +120,8 @@ def far_below(peaks: Sequence[int | None]) -> str:
     top = 2 ** max(8, int(highest).bit_length()) - 1
     return (
         f"{len(deep)} images hold 16-bit values of at most {highest}, {highest / 655.35:.1f} % of the range: they come"
-        f" out nearly black; for a camera of {top.bit_length()} bits fit or train with --data.range 0,{top}"
+        f" out nearly black; for a camera of {top.bit_length()} bits fit or train with --data.range 0,{top} (data check"
+        " and records: --range)"
     )
 
 

@@ -1,7 +1,7 @@
 """Many fits of one data set beside each other: features computed once, every finished fit a row of a file.
 
-A cell is a recipe and gives what `jaxqc fit` and `jaxqc evaluate` give for it. Cells of the same backbone and images
-share their features, which lie on disk while they are needed.
+A cell is a recipe and gives what `jaxqc fit --decision.folds 1` and `jaxqc evaluate` give for it. Cells of the same
+backbone and images share their features, which lie on disk while they are needed.
 """
 
 import json
@@ -158,6 +158,8 @@ def key_of(config: FitConfig, digest: str, network: LayeredBackbone) -> str:
     recipe = to_dict(config)
     for name in ("batch", "devices"):
         del recipe[name]
+    for name in ("folds", "unit", "minutes"):  # a cell's images are held out once
+        del recipe["decision"][name]
     recipe["backbone"]["weights"] = network.backbone.source["sha256"]
     detector = recipe.pop("detector")
     name = detector.pop("name")

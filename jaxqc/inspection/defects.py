@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from jaxqc.errors import UserError
-from jaxqc.inspection.findings import Defect
+from jaxqc.inspection.findings import PLACE_OF_SCORE, Defect
 from jaxqc.inspection.rules import DefectRules
 from jaxqc.metrics.regions import footprint
 from jaxqc.scorer import UNKNOWN, Scored
@@ -87,6 +87,35 @@ def find_regions(
     counted[order + 1] = True
     areas = area[order].astype(np.int64)
     return Regions(height, width, names, areas, class_index, defects, mm_per_pixel, counted[numbers])
+
+
+def place_of_score(values: Float[np.ndarray, "h w"], box: tuple[int, int, int, int], mm: float | None = None) -> Defect:
+    """A box of the image that made its score, where no region is marked: it has no area and counts as no defect.
+
+    values: the map. box: (x0, y0, x1, y1) in pixels, half-open. mm: a pixel's side in millimetres, where it is known.
+
+    Examples:
+      >>> place = place_of_score(np.full((8, 8), 0.25, np.float32), (2, 1, 6, 3))
+      >>> place.area, place.length, place.width, place.peak_score
+      (0, 4.0, 2.0, 0.25)
+    """
+    x0, y0, x1, y1 = box
+    inside, sides = values[y0:y1, x0:x1], (float(x1 - x0), float(y1 - y0))
+    return Defect(
+        class_name=PLACE_OF_SCORE,
+        probability=1.0,
+        box=box,
+        centroid=((x0 + x1) / 2, (y0 + y1) / 2),
+        area=0,
+        length=max(sides),
+        width=min(sides),
+        mean_score=float(inside.mean(dtype=np.float64)),
+        peak_score=float(inside.max()),
+        polygon=((x0, y0), (x1, y0), (x1, y1), (x0, y1)),
+        area_mm2=None if mm is None else 0.0,
+        length_mm=None if mm is None else max(sides) * mm,
+        width_mm=None if mm is None else min(sides) * mm,
+    )
 
 
 def find_batch(

@@ -20,17 +20,20 @@ VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 GRADES: tuple[Grade, ...] = get_args(Grade)
 RISKS: tuple[Risk, ...] = get_args(Risk)
 Action = Literal["accept", "review", "refuse"]
-ACTIONS: tuple[Action, ...] = get_args(Action)
 
 T = TypeVar("T")
 
 
+PLACE_OF_SCORE = "place of the score"
+"""Class of a box that only shows which part of the image made its score."""
+
+
 @dataclass(frozen=True)
 class Defect:
-    """One connected region of an image's decided mask."""
+    """One connected region of an image's decided mask; or the place of a score that alone calls the image."""
 
     class_name: str
-    """Name of its class; `defect` where the model knows none."""
+    """Name of its class; `defect` where the model knows none; `place of the score` where nothing is marked."""
     probability: float
     """Sureness of the class, in [0, 1]; 1 where the model knows only one."""
     box: tuple[int, int, int, int]
@@ -38,7 +41,7 @@ class Defect:
     centroid: tuple[float, float]
     """Centre of gravity (x, y)."""
     area: int
-    """Area in pixels."""
+    """Area in pixels; 0 of a place of the score."""
     length: float
     """Longer side of the smallest rectangle, turned any way, that holds all its pixels; in pixels."""
     width: float
@@ -89,7 +92,7 @@ class Finding:
     area_ratio: float
     """Defective pixels over all pixels."""
     count: int
-    """All defects, those beyond the kept ones too."""
+    """All defects, those beyond the kept ones too; a place of the score is none."""
     density: float
     """Defects per 10^4 pixels."""
     severity: float
@@ -99,7 +102,7 @@ class Finding:
     class_area: Mapping[str, int] = field(default_factory=dict)
     """Defective pixels by class name, of all defects."""
     defects: tuple[Defect, ...] = ()
-    """The kept ones, largest first."""
+    """The kept ones, largest first; or one place of the score."""
     mm_per_pixel: float | None = None
     """Scale of the image; null where it is not known."""
     density_m2: float | None = None
@@ -204,6 +207,10 @@ class LotFinding:
     """Rules that decided grade and risk, in words."""
     copies: int = 0
     """Its images that are copies of another one, in it or in another lot."""
+    uninspected: int = 0
+    """Images that the delivery lists, and that are missing, broken or left out for another reason."""
+    reused: int = 0
+    """Pieces whose photos all stand for other pieces or lots too: not all of them were seen."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""

@@ -30,6 +30,7 @@ from jaxqc.data.readers import folder
 from jaxqc.data.tables.cells import emptied, local_path, path_hint, whole_ids
 from jaxqc.data.tables.read import ENDINGS, Table, check_columns, plain_name, read_table
 from jaxqc.errors import UserError
+from jaxqc.inspection.doubts import doubts
 
 REQUIRED = ("image", "lot")
 OPTIONAL = ("supplier", "product", "line", "machine", "time", "piece")
@@ -129,7 +130,8 @@ def read_manifest(path: str | Path, without: Sequence[Path] = ()) -> Delivery:
     table = whole_ids(emptied(table, (*ids, "time", "image")), ids)
     items, problems, left_out = _check(path, table, more)
     notes = [Problem(name, "table", note, "warning") for note in table.notes]
-    problems = [*notes, *_misspelt(table, more), *problems, *_in_several_lots(name, items)]
+    times = (cells.get("time", "") for _, cells in table.records())
+    problems = [*notes, *_misspelt(table, more), *problems, *doubts(name, items, (t for t in times if _time(t)))]
     if not items and not any(p.severity == "error" for p in problems):
         raise UserError(f"{name}: no rows below the header; add one line an image")
     # Many are called just manifest.csv; then the folder's name says more.
@@ -173,7 +175,7 @@ def _plain(path: Path, without: Sequence[Path]) -> Delivery:
     own = printable(one_line(path.resolve().name))
     lot = lambda parts: printable(one_line(parts[0])) if len(parts) > 1 else own
     inside = lambda image: image.relative_to(path).parts if path.is_dir() else (image.name,)
-    items = (Item(s.image, s.id, lot(inside(s.image)), source="folder") for s in found.samples)
+    items = tuple(Item(s.image, s.id, lot(inside(s.image)), source="folder") for s in found.samples)
     # An unreadable folder is a lot by its own name.
     below = lambda p: (*Path(p.where).parts, *("",) * (p.kind == "unreadable-folder"))
     left_out = (
@@ -181,7 +183,7 @@ def _plain(path: Path, without: Sequence[Path]) -> Delivery:
         for p in problems
         if p.severity == "error"
     )
-    return Delivery(found.name, tuple(items), tuple(problems), left_out=tuple(left_out))
+    return Delivery(found.name, items, (*problems, *doubts(printable(path), items)), left_out=tuple(left_out))
 
 
 def _further(table: Table) -> tuple[str, ...]:
@@ -201,21 +203,6 @@ def _misspelt(table: Table, more: tuple[str, ...]) -> list[Problem]:
             message = f"column {column!r} is kept as it is; if it is the {meant[0]}, rename it {meant[0]!r}"
             found.append(Problem(table.name, "unknown-column", f"{table.name}: {message}", "warning"))
     return found
-
-
-def _in_several_lots(name: str, items: Sequence[Item]) -> list[Problem]:
-    """A warning where ids of pieces stand in more than one lot."""
-    lots: dict[str, list[str]] = {}
-    for item in items:
-        if item.piece and item.lot not in lots.setdefault(item.piece, []):
-            lots[item.piece].append(item.lot)
-    several = [piece for piece, own in lots.items() if len(own) > 1]
-    if not several:
-        return []
-    first = " and ".join(f"'{lot}'" for lot in lots[several[0]][:2])
-    ids = "piece id stands" if len(several) == 1 else "piece ids stand"
-    message = f"{name}: {len(several)} {ids} in several lots ('{several[0]}' in {first}): a piece in each of them"
-    return [Problem(name, "piece-in-several-lots", f"{message}; if it is one piece, give its views one lot", "warning")]
 
 
 def _check(path: Path, table: Table, more: tuple[str, ...]) -> tuple[list[Item], list[Problem], list[LeftOut]]:
@@ -271,9 +258,9 @@ def _fault(image: Path, row: dict[str, str], seen: _Seen) -> tuple[str, str] | N
         other = (row["lot"], row["piece"]) != (first["lot"], first["piece"])
         piece = f"piece '{first['piece']}' of " if first["piece"] else ""
         shown = f" for {piece}lot '{first['lot']}', and a photo shows one piece" if other else ""
-        return "duplicate-image", f"{message}{shown}; keep one"
+        return "reused-image" if other else "duplicate-image", f"{message}{shown}; keep one"
     if not os.path.isfile(image):
-        return "missing-file", f"image: no such file {printable(image)}{path_hint(row['image'])}"
+        return "missing-file", f"image: no such file {printable(image)}{path_hint(row['image'], image)}"
     where, first = seen.lots.get(row["lot"], ("", row))
     for column in ("supplier", "product"):
         if seen_alike(row[column]) != seen_alike(first[column]):

@@ -5,8 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from jaxqc.data.batches import by_size, decoded
+from jaxqc.data.batches import by_size, decoded_by_pixels
+from jaxqc.data.batching import MAX_PIXELS
 from jaxqc.data.labelled import Labelled
+from jaxqc.data.load import sample_pixels
 from jaxqc.error_rates import ErrorRates, Origin
 from jaxqc.errors import UserError
 from jaxqc.inspection.defects import opencv
@@ -47,14 +49,16 @@ def count_errors(
         return pixels.shape, scorer.prepare(pixels)
 
     def prepared() -> Iterator[tuple[tuple[int, ...], tuple[Labelled, tuple[int, ...], np.ndarray]]]:
-        for one, result in decoded(images, read, 2 * scorer.batch):
+        pixels = lambda one: sample_pixels(one.sample)
+        for one, result in decoded_by_pixels(images, pixels, read, 2 * scorer.batch):
             if isinstance(result, UserError):
                 raise result
             yield scorer.kind(result[0]), (one, *result)
 
     calls = {True: 0, False: 0}
     with Progress("counting misses", len(images), progress) as counter:
-        for group in by_size(prepared(), scorer.batch, 2 * scorer.batch):
+        area = lambda item: item[1][0] * item[1][1]
+        for group in by_size(prepared(), scorer.batch, 2 * scorer.batch, area, MAX_PIXELS):
             answers = scorer.score([ready for _, _, ready in group], 0)
             for (one, shape, _), raw in zip(group, answers, strict=True):
                 answer = scorer.answer(shape[0], shape[1], raw)

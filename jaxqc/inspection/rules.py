@@ -83,8 +83,8 @@ class LotRules:
     is corrected for the model's misses and false alarms where they are known, else as counted.
 
     Risk `low`: grade A or B, no severe piece, the interval's upper end at most `tolerated`, misses measured on labelled
-    images or by people, and no listed image missing or broken. `high`: grade D, the interval's lower end above `b`, or
-    too many severe pieces. Else `medium`.
+    images or by people, every listed image inspected, and no photo that stands for other pieces or lots too. `high`:
+    grade D, the interval's lower end above `b`, or too many severe pieces. Else `medium`.
     """
 
     a: float = 0.01

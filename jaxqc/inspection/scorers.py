@@ -15,7 +15,7 @@ from jaxqc.data.depth import range_of_model
 from jaxqc.error_rates import ErrorRates, best, statement
 from jaxqc.errors import UserError
 from jaxqc.inspection.acceptance.grading import judge
-from jaxqc.inspection.defects import find_regions
+from jaxqc.inspection.defects import find_regions, place_of_score
 from jaxqc.inspection.findings import Finding
 from jaxqc.inspection.ledger.store import ModelInfo
 from jaxqc.inspection.rules import GradeRules
@@ -84,6 +84,8 @@ def finding_of(
     """
     regions = find_regions(answer.scored, scorer.threshold, rules.defects, scorer.classes, mm_per_pixel)
     finding = judge(regions, rules, image=image, sha256=sha256, score=answer.score, called_defective=answer.defective)
+    if answer.place and not finding.count and finding.verdict != "pass":
+        finding = replace(finding, defects=(place_of_score(answer.scored.map, answer.place, mm_per_pixel),))
     return replace(answer.scored, mask=regions.mask), finding
 
 

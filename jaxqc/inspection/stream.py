@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxqc.data.batches import by_size, decoded, grouped
+from jaxqc.data.batches import HEAVIEST, by_size, decoded, grouped, in_flight
 from jaxqc.data.batching import MAX_PIXELS
 from jaxqc.data.decode import file_size, pixel_count, read_bytes, read_image
 from jaxqc.data.problems import Problem, printable
@@ -129,12 +129,12 @@ class Stream:
     def _lines(self, items: Sequence[Item]) -> Iterator[Line]:
         """The images that are to be scored, decoded; what cannot be is written down."""
         ahead = 2 * self.scorer.batch * self.scorer.devices
-        # An image of more than a batch's pixels goes alone.
-        weigh = lambda source: source[3] if source[3] < MAX_PIXELS else 2 * MAX_PIXELS
-        for (item, sha256, *_), result in decoded(self._fresh(items), self.decode, ahead, weigh, 2 * MAX_PIXELS):
+        weigh = lambda source: in_flight(source[3])
+        for (item, sha256, *_), result in decoded(self._fresh(items), self.decode, ahead, weigh, HEAVIEST):
             if isinstance(result, UserError):
-                for one in (item, *self.underway.pop(sha256, ())):
-                    self._bad(one, "undecodable", result)
+                self._bad(item, "undecodable", result)
+                for one in self.underway.pop(sha256, ()):
+                    self._bad(one, "undecodable", _same_as(item, one, result))
             else:
                 yield Line(item, sha256, *result)
 
@@ -189,7 +189,7 @@ class Stream:
             if isinstance(one.finding, UserError):
                 self._bad(item, "not-judged", one.finding, passed=False)
                 for copy in copies:
-                    self._bad(copy, "not-judged", one.finding)
+                    self._bad(copy, "not-judged", _same_as(item, copy, one.finding))
                 continue
             mask: Any = one.scored.mask
             for lot in dict.fromkeys((item.lot, *(copy.lot for copy in copies))):
@@ -245,6 +245,11 @@ def memory_needed(pixels: int, images: int, devices: int) -> float:
     together = max(pixels, min(pixels * images, 3 * MAX_PIXELS * devices))
     alone = pixels if pixels >= MAX_PIXELS else together
     return PROGRAM + BYTES_A_PIXEL * alone
+
+
+def _same_as(first: Item, copy: Item, error: UserError) -> UserError:
+    """The error of a copy, which is that of the file that was tried."""
+    return UserError(f"{printable(copy.id)}: the same bytes as {printable(first.id)}; {error}")
 
 
 def _pixels(line: Line) -> int:

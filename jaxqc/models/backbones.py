@@ -1,16 +1,19 @@
 """Every frozen feature network by name, whatever its family: building it, reading its weights, writing them again."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import flax.linen as nn
+import jax.numpy as jnp
 import numpy as np
 
 from jaxqc.errors import UserError, suggest
-from jaxqc.models import efficientnet, pdn, resnet
+from jaxqc.models import densenet, efficientnet, efficientnet_names, hrnet, pdn, resnet, vgg
+from jaxqc.models.conversion import Names, convert_named, export_named
 from jaxqc.models.pretrained import LoadReport, convert_state, export_state
-from jaxqc.models.pretrained_efficientnet import convert_lite, export_lite
+from jaxqc.nn.conv import Norm
 from jaxqc.nn.fold import EPSILON
 from jaxqc.types import Variables
 
@@ -30,10 +33,45 @@ class Family:
     epsilon: float = EPSILON
 
 
+def _named(
+    network: Callable[..., nn.Module],
+    specs: Mapping[str, Any],
+    styles: Callable[[str], Sequence[Names]],
+    epsilon: float = EPSILON,
+) -> Family:
+    """A family of one class of network, whose arrays have a name each.
+
+    network: spec, layers, norm → the network. styles: a model's ways to call its arrays.
+    """
+
+    def make(
+        name: str,
+        layers: Sequence[int] = (1, 2, 3),
+        dtype: str = "float32",
+        folded: bool = False,
+        axis_name: str | None = None,
+    ) -> nn.Module:
+        norm = Norm(folded, axis_name, jnp.dtype(resnet.checked_dtype(dtype)), epsilon=epsilon)
+        return network(specs[name], resnet.checked_layers(layers), norm)
+
+    convert = partial(convert_named, build=make, styles=styles)
+    return Family(specs, make, convert, partial(export_named, styles=styles), epsilon)
+
+
+def _efficientnets(epsilon: float) -> Family:
+    """Those whose batch norms have this epsilon."""
+    specs = {name: sizes for name, sizes in efficientnet.EFFICIENTNETS.items() if sizes.epsilon == epsilon}
+    return _named(efficientnet.EfficientNet, specs, efficientnet_names.styles, epsilon)
+
+
 FAMILIES: tuple[Family, ...] = (
     Family(resnet.BACKBONES, resnet.build_backbone, convert_state, lambda variables, name: export_state(variables)),
     Family(pdn.PDNS, pdn.build_pdn, pdn.convert_pdn, pdn.export_pdn),
-    Family(efficientnet.LITES, efficientnet.build_lite, convert_lite, export_lite, efficientnet.EPSILON),
+    _efficientnets(1e-3),
+    _efficientnets(EPSILON),
+    _named(vgg.PlainNetwork, vgg.PLAINS, lambda model: (vgg.torchvision_name,)),
+    _named(densenet.DenseNet, densenet.DENSENETS, lambda model: densenet.STYLES),
+    _named(hrnet.HRNet, hrnet.HRNETS, lambda model: (hrnet.timm_name,)),
 )
 
 
@@ -74,6 +112,6 @@ def build(
 
     Examples:
       >>> build("efficientnet_lite0", (1,)).__class__.__name__
-      'EfficientNetLite'
+      'EfficientNet'
     """
     return family(name).build(name, layers, dtype=dtype, folded=folded, axis_name=axis_name)

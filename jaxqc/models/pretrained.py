@@ -7,17 +7,25 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jaxqc.errors import UserError
-from jaxqc.models.arrays import Arrays, Path, fitted, flatten, listed, put
+from jaxqc.models.arrays import (
+    FIELDS,
+    Arrays,
+    Path,
+    counted_out,
+    fitted,
+    flatten,
+    listed,
+    put,
+    refuse_lacking,
+    variable_shapes,
+)
 from jaxqc.models.prefix import Shape, find_encoder
 from jaxqc.models.resnet import LAYERS, backbone_spec, build_backbone, checked_layers
 from jaxqc.types import Variables
 
-_FIELDS = {"kernel": "weight", "scale": "weight", "bias": "bias", "mean": "running_mean", "var": "running_var"}
 _CBAM = {"squeeze": "ChannelGate.mlp.1", "excite": "ChannelGate.mlp.3", "spatial": "SpatialGate.spatial.conv"}
 _NEUTRAL = {"scale": 1.0, "mean": 0.0, "var": np.float32(1) - np.float32(1e-5)}
 """A batch norm that only adds its bias: var + eps is exactly 1 in float32."""
@@ -86,7 +94,7 @@ def torch_name(path: Path) -> str:
         name = f"downsample.{int(bn)}"
     else:
         name = unit.replace("conv", "bn") if bn else unit
-    return ".".join([*(b.replace("_", ".") for b in block), name, _FIELDS[last]])
+    return ".".join([*(b.replace("_", ".") for b in block), name, FIELDS[last]])
 
 
 def to_torch(path: Path, value: np.ndarray) -> np.ndarray:
@@ -139,17 +147,17 @@ def convert_state(
         for which `model` has no place; or two encoders fit alike.
 
     Examples:
-      >>> network = build_backbone("resnet18", (1,))
-      >>> variables = network.init(jax.random.key(0), jnp.zeros((1, 32, 32, 3)))
-      >>> read, report = convert_state(export_state(variables), "resnet18", layers=(1,))
-      >>> sorted(read["params"]) == sorted(variables["params"]), report.unused
-      (True, ())
+      >>> drawn = {}
+      >>> for path, shape in variable_shapes(build_backbone("resnet18", (1,))).items():
+      ...     put(drawn, path, np.ones(shape, np.float32))
+      >>> variables, report = convert_state(export_state(drawn), "resnet18", layers=(1,))
+      >>> sorted(variables["params"]), report.unused
+      (['bn1', 'conv1', 'layer1_0', 'layer1_1'], ())
     """
     spec = backbone_spec(model)
-    shapes = _shapes(model)
-    place = find_encoder(_counted(arrays), [_wanted(shapes)], model, prefix)
-    arrays, outside = place.split(_counted(arrays))
-    below = f" below {place.prefix!r}" if place.prefix else ""
+    shapes, arrays = variable_shapes(build_backbone(model, LAYERS, 1)), counted_out(arrays)
+    place = find_encoder(arrays, [_wanted(shapes)], model, prefix)
+    arrays, outside = place.split(arrays)
     gates = any(".cbam." in name for name in arrays)
     if gates and not spec.cbam:
         raise UserError(f"{model}: the file holds CBAM gates, without which the network is another; use {model}_cbam")
@@ -167,10 +175,7 @@ def convert_state(
     else:
         chosen = checked_layers(layers, int(head))
     deepest = 5 if head else max(chosen, default=1)
-    lacking = [name for path, name in lacks.items() if _layer(path) <= deepest]
-    if lacking:
-        raise UserError(f"{model}: the file lacks {len(lacking)} arrays that are needed{below}: {listed(lacking)}")
-
+    refuse_lacking(model, [name for path, name in lacks.items() if _layer(path) <= deepest], place.prefix)
     rng, used = np.random.default_rng(seed), set()
     variables: dict[str, Any] = {}
     for path, shape in shapes.items():
@@ -201,25 +206,12 @@ def convert_state(
     return variables, report
 
 
-def _counted(arrays: Arrays) -> dict[str, np.ndarray]:
-    """All but the counters of batches, which no variable of ours holds."""
-    return {name: array for name, array in arrays.items() if not name.endswith("num_batches_tracked")}
-
-
 def _wanted(shapes: Mapping[Path, tuple[int, ...]]) -> dict[str, Shape]:
     """Names and shapes of a model's arrays in a file, with batch norm or with it folded; the head of any width."""
     names: dict[str, Shape] = {f"{_conv(path)}.bias": shape for path, shape in shapes.items() if "bn" in path}
     for path, shape in shapes.items():
         names[torch_name(path)] = None if _layer(path) == 5 else to_torch(path, np.empty(shape, np.bool_)).shape
     return names
-
-
-def _shapes(model: str) -> dict[Path, tuple[int, ...]]:
-    """Every variable of the whole model, from the stem on, with a head of one class."""
-    network = build_backbone(model, LAYERS, 1)
-    shapes = jax.eval_shape(lambda: network.init(jax.random.key(0), jnp.zeros((1, 64, 64, 3))))
-    leaves = jax.tree_util.tree_flatten_with_path(dict(shapes))[0]
-    return {tuple(str(step.key) for step in path): leaf.shape for path, leaf in leaves}
 
 
 def _layer(path: Path) -> int:

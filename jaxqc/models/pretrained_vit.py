@@ -4,12 +4,10 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jaxqc.errors import UserError
-from jaxqc.models.arrays import Arrays, Path, fitted, flatten, listed, put
+from jaxqc.models.arrays import Arrays, Path, fitted, flatten, put, refuse_lacking, variable_shapes
 from jaxqc.models.dinov2 import PATCH, VITS, build_vit, vit_spec
 from jaxqc.models.prefix import Shape, find_encoder
 from jaxqc.models.pretrained import LoadReport
@@ -74,14 +72,12 @@ def convert_vit(arrays: Arrays, model: str, prefix: str | None = None) -> tuple[
     spec, shapes = vit_spec(model), vit_shapes(model)
     place = find_encoder(arrays, [_wanted(shapes, False), _wanted(shapes, True)], model, prefix)
     arrays, outside = place.split(arrays)
-    below = f" below {place.prefix!r}" if place.prefix else ""
     if not spec.registers and any(name.endswith("register_tokens") for name in arrays):
         other = f"use {model}_reg" if f"{model}_reg" in VITS else "choose a model with registers"
         raise UserError(f"{model}: the file holds register tokens, without which the network is another; {other}")
     names = {path: file_names(path, bool(place.style)) for path in shapes}
     lacking = [n for path, parts in names.items() for n in parts if n not in arrays and path[-1] not in _OPTIONAL]
-    if lacking:
-        raise UserError(f"{model}: the file lacks {len(lacking)} arrays that are needed{below}: {listed(lacking)}")
+    refuse_lacking(model, lacking, place.prefix)
     variables: dict[str, Any] = {}
     for path, shape in shapes.items():
         if names[path][0] in arrays:
@@ -121,10 +117,7 @@ def vit_shapes(model: str) -> dict[Path, tuple[int, ...]]:
       >>> vit_shapes("vit_tiny14")["params", "pos_embed"]
       (1, 257, 192)
     """
-    network = build_vit(model)
-    shapes = jax.eval_shape(lambda: network.init(jax.random.key(0), jnp.zeros((1, PATCH, PATCH, 3))))
-    leaves = jax.tree_util.tree_flatten_with_path(dict(shapes))[0]
-    return {tuple(str(step.key) for step in path): leaf.shape for path, leaf in leaves}
+    return variable_shapes(build_vit(model), PATCH)
 
 
 def _wanted(shapes: Mapping[Path, tuple[int, ...]], hugging_face: bool) -> dict[str, Shape]:

@@ -56,6 +56,7 @@ _PLAIN = {
     "resnet101": Spec((3, 4, 23, 3), True),
     "resnet152": Spec((3, 8, 36, 3), True),
     "wide_resnet50_2": Spec((3, 4, 6, 3), True, 2),
+    "wide_resnet101_2": Spec((3, 4, 23, 3), True, 2),
 }
 BACKBONES: dict[str, Spec] = _PLAIN | {
     f"{name}_cbam": Spec(spec.blocks, spec.bottleneck, spec.width, True) for name, spec in _PLAIN.items()
@@ -158,9 +159,8 @@ def build_backbone(
       (1, 3)
     """
     spec = backbone_spec(name)
-    if dtype not in ("float32", "bfloat16"):
-        raise UserError(f"backbone: dtype {dtype!r} is neither 'float32' nor 'bfloat16'")
-    return ResNet(spec, checked_layers(layers, classes), classes, gates, Norm(folded, axis_name, jnp.dtype(dtype)))
+    norm = Norm(folded, axis_name, jnp.dtype(checked_dtype(dtype)))
+    return ResNet(spec, checked_layers(layers, classes), classes, gates, norm)
 
 
 def backbone_spec(name: str) -> Spec:
@@ -186,3 +186,15 @@ def checked_layers(layers: Sequence[int], classes: int = 0) -> tuple[int, ...]:
     if not set(chosen) <= set(LAYERS) or not (chosen or classes):
         raise UserError(f"layers: {','.join(map(str, layers)) or 'none'}; choose one or more of 1,2,3,4")
     return chosen
+
+
+def checked_dtype(dtype: str) -> str:
+    """The compute dtype as it is. Raises `UserError` where it is neither of the two.
+
+    Examples:
+      >>> checked_dtype("bfloat16")
+      'bfloat16'
+    """
+    if dtype not in ("float32", "bfloat16"):
+        raise UserError(f"backbone: dtype {dtype!r} is neither 'float32' nor 'bfloat16'")
+    return dtype

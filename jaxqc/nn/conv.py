@@ -50,6 +50,26 @@ def normalize(module: nn.Module, x: jax.Array, norm: Norm, train: bool, act: Act
     return y if act is None else act(y)
 
 
+class NormAct(nn.Module):
+    """Batch norm that follows no convolution of its own, + activation: [... c] → [... c]. 2c parameters.
+
+    Examples:
+      >>> y, variables = NormAct().init_with_output(jax.random.key(0), jnp.array([[-1.0, 2.0]]))
+      >>> y.round(2).tolist(), sorted(variables["params"])
+      ([[0.0, 2.0]], ['bn'])
+    """
+
+    norm: Norm = Norm()
+    act: Activation = nn.relu
+
+    @nn.compact
+    def __call__(self, x: ArrayLike, train: bool = False) -> jax.Array:
+        x = jnp.asarray(x, self.norm.dtype)
+        if self.norm.folded:
+            x = x * self.param("scale", nn.initializers.ones, (x.shape[-1],)).astype(x.dtype)
+        return normalize(self, x, self.norm, train, self.act)
+
+
 def pointwise(x: ArrayLike, kernel: ArrayLike) -> jax.Array:
     """1x1 convolution [... i] x [i o] as one matrix product over flattened positions.
 
@@ -63,7 +83,7 @@ def pointwise(x: ArrayLike, kernel: ArrayLike) -> jax.Array:
 
 
 class Pointwise(nn.Module):
-    """1x1 convolution with bias and nothing after it: [... i] → [... features].
+    """1x1 convolution with nothing after it, with bias unless said: [... i] → [... features].
 
     Examples:
       >>> y, _ = Pointwise(4).init_with_output(jax.random.key(0), jnp.ones((1, 8, 8, 3)))
@@ -75,12 +95,15 @@ class Pointwise(nn.Module):
     dtype: Any = jnp.float32
     bias_init: nn.initializers.Initializer = nn.initializers.zeros
     kernel_init: nn.initializers.Initializer = nn.initializers.lecun_normal()
+    use_bias: bool = True
 
     @nn.compact
     def __call__(self, x: ArrayLike) -> jax.Array:
         kernel = self.param("kernel", self.kernel_init, (x.shape[-1], self.features))
-        bias = self.param("bias", self.bias_init, (self.features,))
-        return pointwise(x.astype(self.dtype), kernel.astype(self.dtype)) + bias.astype(self.dtype)
+        y = pointwise(x.astype(self.dtype), kernel.astype(self.dtype))
+        if not self.use_bias:
+            return y
+        return y + self.param("bias", self.bias_init, (self.features,)).astype(self.dtype)
 
 
 class PointwiseBN(nn.Module):
@@ -148,7 +171,7 @@ class Depthwise(nn.Module):
 
 
 class Conv(nn.Module):
-    """Dense k x k convolution, with bias unless said, zero padding k // 2 on every side at every stride.
+    """Dense k x k convolution, with bias unless said, zero padding k // 2 on every side at every stride, or `padding`.
 
     Examples:
       >>> y, _ = Conv(4, stride=2).init_with_output(jax.random.key(0), jnp.ones((1, 8, 8, 3)))
@@ -162,12 +185,13 @@ class Conv(nn.Module):
     stride: int = 1
     use_bias: bool = True
     kernel_init: nn.initializers.Initializer = nn.initializers.lecun_normal()
+    padding: int | None = None
 
     @nn.compact
     def __call__(self, x: ArrayLike) -> jax.Array:
         shape = (self.kernel_size, self.kernel_size, x.shape[-1], self.features)
         kernel = self.param("kernel", self.kernel_init, shape)
-        y = dense_conv(x.astype(self.dtype), kernel.astype(self.dtype), self.stride)
+        y = dense_conv(x.astype(self.dtype), kernel.astype(self.dtype), self.stride, self.padding)
         if not self.use_bias:
             return y
         return y + self.param("bias", nn.initializers.zeros, (self.features,)).astype(self.dtype)
@@ -195,18 +219,19 @@ class ConvBN(nn.Module):
         return normalize(self, y, self.norm, train, self.act)
 
 
-def dense_conv(x: ArrayLike, kernel: ArrayLike, stride: int = 1) -> jax.Array:
-    """[n h w i] * [k k i o] with explicit padding k // 2 on every side (also where the stride is 2).
+def dense_conv(x: ArrayLike, kernel: ArrayLike, stride: int = 1, padding: int | None = None) -> jax.Array:
+    """[n h w i] * [k k i o] with explicit padding on every side, k // 2 unless said (also where the stride is 2).
 
     Examples:
       >>> dense_conv(jnp.ones((1, 8, 8, 3)), jnp.ones((7, 7, 3, 4)), stride=2).shape
       (1, 4, 4, 4)
     """
     x, kernel = jnp.asarray(x), jnp.asarray(kernel)
-    if kernel.shape[0] == 3:
+    if kernel.shape[0] == 3 and padding in (None, 1):
         return conv3x3(x, kernel, stride)
-    pad = (kernel.shape[0] // 2, kernel.shape[0] // 2)
-    return lax.conv_general_dilated(x, kernel, (stride, stride), (pad, pad), dimension_numbers=("NHWC", "HWIO", "NHWC"))
+    side = kernel.shape[0] // 2 if padding is None else padding
+    pad = ((side, side), (side, side))
+    return lax.conv_general_dilated(x, kernel, (stride, stride), pad, dimension_numbers=("NHWC", "HWIO", "NHWC"))
 
 
 class DepthwiseSeparable(nn.Module):

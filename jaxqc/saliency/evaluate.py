@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
-from jaxqc.data.batches import by_size, decoded
+from jaxqc.data.batches import by_size, decoded_by_pixels
+from jaxqc.data.batching import MAX_PIXELS
 from jaxqc.data.coverage import Coverage
 from jaxqc.data.dataset import Dataset, Sample
 from jaxqc.data.labelled import Labelled, whole_images
-from jaxqc.data.load import load_sample
+from jaxqc.data.load import load_sample, sample_pixels
 from jaxqc.errors import UserError
 from jaxqc.metrics import saliency as metrics
 from jaxqc.progress import Progress
@@ -167,7 +168,7 @@ def evaluate_dataset(
     number = [model.classes.index(name) if name in model.classes else -1 for name in dataset.classes]
 
     def readable() -> Iterator[tuple[tuple[int, ...], tuple[Sample, np.ndarray, np.ndarray]]]:
-        for sample, result in decoded(dataset.samples, load_sample, 2 * model.batch):
+        for sample, result in decoded_by_pixels(dataset.samples, sample_pixels, load_sample, 2 * model.batch):
             if isinstance(result, UserError):
                 unreadable.append(str(result))
                 counter.add(1)
@@ -176,11 +177,13 @@ def evaluate_dataset(
 
     with Progress("evaluating", len(dataset), progress) as counter:
         full_shapes: set[tuple[int, ...]] = set()
-        for group in by_size(readable(), model.batch, 4 * model.batch):
+        pixels = lambda item: item[2].size
+        for group in by_size(readable(), model.batch, 4 * model.batch, pixels, MAX_PIXELS):
             images, masks = np.stack([image for _, image, _ in group]), np.stack([mask for _, _, mask in group])
             # A remainder is padded to a full batch where that is compiled already.
             full_shapes |= {images.shape[1:]} if len(group) == model.batch else set()
-            pad = model.batch - len(group) if images.shape[1:] in full_shapes else 0
+            full = images.shape[1:] in full_shapes and masks.size < MAX_PIXELS
+            pad = model.batch - len(group) if full else 0
             found = model.predict_full(np.pad(images, ((0, pad), (0, 0), (0, 0), (0, 0))), size=size)
             masks = np.pad(masks, ((0, pad), (0, 0), (0, 0)))
             labels = np.asarray([sample.label for sample, _, _ in group] + [-1] * pad, np.int32)

@@ -1,11 +1,13 @@
 """A saliency network measured on a side of a protocol's split, and what is written of it."""
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 
 from jaxqc.config import TrainConfig
 from jaxqc.data.coverage import coverage
 from jaxqc.data.dataset import Dataset, with_span
+from jaxqc.data.depth import remarks
 from jaxqc.data.grouped import counted
 from jaxqc.data.open import Keys, keys_of, layout_of, open_data
 from jaxqc.data.readers import Reader
@@ -32,6 +34,7 @@ def evaluate(
     layout: str | Reader | None = None,
     keys: Keys | None = None,
     count: Count | None = None,
+    note: Callable[[str], None] = lambda text: None,
 ) -> Evaluation:
     """Measures a network, and writes the result below `out` where it is given.
 
@@ -43,7 +46,7 @@ def evaluate(
         split, or where they have none every sample.
       split: `test` or `train` of the protocol, or `all` samples, whatever their split.
       size: side of the network's input; None takes the run's. worst: number of worst cases to draw.
-      count: counts misses and false alarms, which are kept in `run`.
+      count: counts misses and false alarms, which are kept in `run`. note: takes lines on the data worth showing.
 
     Raises:
       UserError: no such data, an unknown split, a protocol beside split `all`, or not one sample that can be measured.
@@ -55,6 +58,8 @@ def evaluate(
     if isinstance(data, str | Path):
         data = open_data(data, layout_of(data, layout, own.layout), skip_bad=True, keys=keys or keys_of(own))
     data = with_span(data, range_of(own.range, "data.range"))
+    for line in remarks(data):
+        note(line)
     part, protocol, named = chosen(data, split, protocol, model.config, None if run is None else Path(run))
     place = evaluation_place(out, run, protocol, split, data=where or data.name)
     result = evaluate_dataset(model, part, protocol, named, size, progress)

@@ -9,7 +9,7 @@ import jax
 
 from jaxqc.config import TrainConfig
 from jaxqc.data.dataset import ArrayDataset, Dataset, with_span
-from jaxqc.data.depth import dark_samples
+from jaxqc.data.depth import remarks
 from jaxqc.data.load import load_arrays
 from jaxqc.data.open import keys_of, open_data
 from jaxqc.data.screening import usable
@@ -49,7 +49,7 @@ def train(
         data = open_data(data, options.layout, options.skip_bad, keys_of(options))
     if isinstance(data, Dataset):
         data = with_span(data, range_of(options.range, "data.range"))
-        for line in (*data.warnings, *dark_samples(data)):
+        for line in remarks(data):
             note(line)
     if val is None:
         if isinstance(data, ArrayDataset):

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from jaxqc.data.batches import by_size, decoded
+from jaxqc.data.batches import by_size, decoded_by_pixels
+from jaxqc.data.batching import MAX_PIXELS
 from jaxqc.data.dataset import Sample
+from jaxqc.data.decode import pixel_count
 from jaxqc.data.labelled import Labelled, whole_images
 from jaxqc.data.problems import printable
 from jaxqc.errors import UserError
@@ -159,7 +161,8 @@ def evaluate_part(
     key_of = model.grouping(size, window)
 
     def readable() -> Iterator[tuple[tuple[int, ...], tuple[Pair, np.ndarray, np.ndarray]]]:
-        for pair, result in decoded(part.pairs, part.read, 2 * model.batch):
+        size_of = lambda pair: pixel_count(part.root / pair.image)
+        for pair, result in decoded_by_pixels(part.pairs, size_of, part.read, 2 * model.batch):
             if isinstance(result, UserError):
                 unreadable.append(str(result))
                 counter.add(1)
@@ -168,12 +171,13 @@ def evaluate_part(
 
     with Progress("evaluating", len(part), progress) as counter:
         full: set[tuple[int, ...]] = set()
-        for group in by_size(readable(), model.batch, 4 * model.batch):
+        pixels = lambda item: item[2].size
+        for group in by_size(readable(), model.batch, 4 * model.batch, pixels, MAX_PIXELS):
             images = [image for _, image, _ in group]
             key = key_of(images[0].shape)
             # A remainder is padded to a full batch where that is compiled already.
             full |= {key} if len(group) == model.batch else set()
-            pad = model.batch - len(group) if key in full else 0
+            pad = model.batch - len(group) if key in full and sum(map(pixels, group)) < MAX_PIXELS else 0
             found = model.predict(images + images[-1:] * pad, size=size, window=window)
             for (pair, _, truth), labels in zip(group, found, strict=False):
                 matrix = segmentation.count(labels, truth, k)

@@ -33,6 +33,8 @@ class Part:
     labels: UInt8[np.ndarray, " 256"]
     span: tuple[float, float] | None = None
     """As `jaxqc.data.decode.read_image`."""
+    notes: tuple[str, ...] = ()
+    """Lines on images that are not measured, and on what the data's folder holds beside its samples."""
 
     def __len__(self) -> int:
         return len(self.pairs)
@@ -75,12 +77,15 @@ def part_of(
         folder = kept
     else:
         folder = root if _listed(root, names) else None
-    pairs = _indexed(root, split) if folder is None else _read(folder, names)
+    notes: list[str] = []
+    pairs = _indexed(root, split, notes) if folder is None else _read(folder, names)
     measured = tuple(pair for pair in pairs if pair.mask)
     if not measured:
         raise UserError(
             f"{printable(folder or root)}: split {split!r} has {len(pairs)} images and no mask to measure by"
         )
+    if len(measured) < len(pairs):
+        notes.append(f"{len(pairs) - len(measured)} of {len(pairs)} images of split {split!r} have no mask: left out")
     own = folder is not None and any((folder / name).is_file() for name in FILES)
     if own:
         manifest = read_manifest(folder or root)
@@ -88,9 +93,8 @@ def part_of(
         named = any((root / name).is_file() for name in FILES)
         manifest = read_manifest(root) if named else manifest_of(root, open_pairs(root))
     where = printable(folder or root)
-    return Part(
-        printable(root.resolve().name), split, where, root, measured, manifest, _table(manifest, classes, where)
-    )
+    table = _table(manifest, classes, where)
+    return Part(printable(root.resolve().name), split, where, root, measured, manifest, table, notes=tuple(notes))
 
 
 def own_lists(run: str | Path, root: Path) -> dict[str, tuple[Pair, ...]] | None:
@@ -113,17 +117,21 @@ def _is_of(root: Path, pairs: Sequence[Pair]) -> bool:
     return 2 * sum((root / pair.image).is_file() for pair in pairs) >= len(pairs)
 
 
-def _indexed(root: Path, split: str) -> tuple[Pair, ...]:
-    """All images of data without lists, or those that their index keeps for a test."""
+def _indexed(root: Path, split: str, notes: list[str]) -> tuple[Pair, ...]:
+    """All images of data without lists, or those that their index keeps for a test; notes: takes lines on the rest."""
     if split not in ("val", "all"):
         raise UserError(
             f"{printable(root)}: no {split}.txt there; make lists with `jaxqc data split`, or name theirs by --splits"
         )
-    samples = open_pairs(root).samples
+    whole = open_pairs(root)
+    samples = whole.samples
     if split == "val":
         samples = tuple(s for s in samples if s.split in ("val", "test"))
         if not samples:
             raise UserError(f"{printable(root)}: no val.txt there, nor a split of its own; measure all: --split all")
+    notes += whole.warnings
+    if len(samples) < len(whole):
+        notes.append(f"{len(samples)} of {len(whole)} images are of split 'val' or 'test'; --split all measures all")
     relative = lambda path: path.relative_to(root).as_posix() if path else ""
     return tuple(Pair(relative(s.image), relative(s.mask)) for s in samples)
 

@@ -86,7 +86,7 @@ def refuse_unclear(manifest: Manifest, counts: Sequence[tuple[int, int, int]], w
     """Refuses masks in which 255 may be a class as well as pixels without a label.
 
     It is clear where `ignore` is stated, or where a mask has 255 beside another class than the first one. A mask of 255
-    alone says nothing.
+    alone says nothing, unless no mask of all shows another class.
 
     Args:
       counts: pixels of each mask without a label, of the first class, and of all others. where: names the masks.
@@ -97,7 +97,8 @@ def refuse_unclear(manifest: Manifest, counts: Sequence[tuple[int, int, int]], w
     Examples:
       >>> refuse_unclear(Manifest(("sound", "crack")), [(4, 10, 2)], "masks")
     """
-    found = [row for row in counts if row[0] and any(row[1:])]
+    shown = any(others for _, _, others in counts)
+    found = [row for row in counts if row[0] and (any(row[1:]) or not shown)]
     if manifest.ignore is not None or not found or any(others for _, _, others in found):
         return
     first, last = manifest.classes[0], manifest.classes[-1]

@@ -21,7 +21,11 @@ IGNORE = 255
 FILES = ("manifest.json", "classes.json")
 """Names under which a folder's manifest is found."""
 FIELDS = ("classes", "colors", "ignore", "ignore_color", "binary")
-VOID = frozenset({"unlabelled", "unlabeled", "void", "ignore", "ignored", "ignore label", "don't care", "dontcare"})
+VOID = frozenset({
+    *("unlabelled", "unlabeled", "not labelled", "not labeled", "no label", "void", "don't care", "dontcare"),
+    *("ignore", "ignored", "ignore label", "ignore region", "ignored region", "out of roi"),
+    *("忽略", "忽略区域", "忽略區域", "未标注", "未標註", "未标记", "未標記", "无标签", "無標籤"),
+})  # fmt: skip
 """Names, in lower case and without outer underscores, of what is not a class."""
 LABELME = "__ignore__"
 """labelme's first name, which stands for -1: 255 in its label maps."""
@@ -57,6 +61,16 @@ class Manifest:
           (1, 2)
         """
         return tuple(i for i in range(len(self.classes) + 1) if i != self.ignore)[: len(self.classes)]
+
+    @property
+    def ignoring(self) -> "Manifest":
+        """The manifest with its ignored value stated: what all masks together make clear, some of them may not.
+
+        Examples:
+          >>> Manifest(("sound", "crack")).ignoring.ignore
+          255
+        """
+        return self if self.ignore is not None else replace(self, ignore=IGNORE)
 
     def check(self, where: str) -> "Manifest":
         """The manifest, with a palette where it has no colours.

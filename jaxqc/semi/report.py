@@ -1,8 +1,10 @@
 """A run's network measured on a part of a data set, at one or several sizes of its input, and what is written of it."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from jaxqc.data.depth import dark_values
 from jaxqc.data.problems import printable
 from jaxqc.errors import UserError
 from jaxqc.fields import range_of
@@ -28,6 +30,7 @@ def evaluate(
     window: bool | None = None,
     sizes: tuple[int, ...] = (),
     count: Count | None = None,
+    note: Callable[[str], None] = lambda text: None,
 ) -> SegmentationEvaluation:
     """Measures a network on images with label maps, and writes the result below `out` where it is given.
 
@@ -41,6 +44,7 @@ def evaluate(
       worst: number of worst cases to draw.
       count: counts misses and false alarms of a network with a background class, which are kept in `run`. An image is
         defective where its mask has a pixel of another class.
+      note: takes lines on the data worth showing.
 
     Raises:
       UserError: no such data, an unknown split or class, `sizes` beside `size` or `window`, or not one image that can
@@ -51,6 +55,8 @@ def evaluate(
     split = "val" if split == "test" else split
     part = part_of(data, split, model.classes, run, splits)
     part = replace(part, span=range_of(model.config.data.range, "data.range"))
+    for line in (*part.notes, *dark_values([part.root / pair.image for pair in part.pairs], part.span)):
+        note(line)
     if sizes:
         checked_sizes(sizes)
         if size is not None or window is not None:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from jaxqc.semi import feed
 from jaxqc.semi.check import SplitReport, check_splits
 from jaxqc.semi.data import Splits, read_list, read_splits, write_splits
 from jaxqc.semi.losses import balanced_weights
-from jaxqc.semi.manifest import FILES, IGNORE, Manifest, read_manifest, write_manifest
+from jaxqc.semi.manifest import FILES, Manifest, read_manifest, write_manifest
 from jaxqc.semi.method import SemiMethod
 from jaxqc.semi.network import halves_of, make_network
 from jaxqc.semi.recipe import SemiTrainConfig
@@ -86,7 +86,7 @@ def train_semi(
     method = make_method(config, manifest, report, start)
     if jax.process_index() == 0 and not started:
         write_splits(out / LISTS, splits)
-        write_manifest(out / LISTS / FILES[0], _ignoring(manifest))
+        write_manifest(out / LISTS / FILES[0], manifest.ignoring)
     span = range_of(config.data.range, "data.range")
     for line in dark_values([root / pair.image for part in splits.values() for pair in part], span):
         say(line)
@@ -100,7 +100,7 @@ def train_semi(
         views.flip,
     )
     val = feed.whole_images(parts["select"], printable(root.name), config.eval_size)
-    meta: dict[str, Any] = {**asdict(_ignoring(manifest)), "mean": method.mean, "std": method.std}
+    meta: dict[str, Any] = {**asdict(manifest.ignoring), "mean": method.mean, "std": method.std}
     meta |= {"dataset": printable(root.name), "images": report.images}
     meta |= {"start": start.meta() if start else "drawn at random"}
     result = run(method, config, train, val, out, resume=resume, progress=progress, meta=meta)
@@ -123,15 +123,10 @@ def _same_lists(folder: Path, splits: Splits, manifest: Manifest) -> None:
         raise UserError(
             f"select.txt: not as in {where}, with which this run began; put that back or choose another --out"
         )
-    if _ignoring(read_manifest(folder)) != _ignoring(manifest):
+    if read_manifest(folder).ignoring != manifest.ignoring:
         raise UserError(
             f"manifest: not as in {where}, with which this run began; put that back or choose another --out"
         )
-
-
-def _ignoring(manifest: Manifest) -> Manifest:
-    """The manifest with its ignored value stated: what all masks of a run together made clear, a part may not."""
-    return manifest if manifest.ignore is not None else replace(manifest, ignore=IGNORE)
 
 
 def _lonely(config: SemiTrainConfig) -> list[str]:

@@ -66,7 +66,7 @@ class Checkpoints:
             response = self._orbax.save_async(
                 step, traverse_util.unflatten_dict(flat), force=True, custom_metadata=record
             )
-        except Exception as e:
+        except Exception as e:  # Orbax and TensorStore raise a dozen kinds, as for a full disk
             raise self._failed(step, e) from e
         self._pending = (step, self._finisher.submit(self._finish, step, response))
 
@@ -77,7 +77,7 @@ class Checkpoints:
         (step, finished), self._pending = self._pending, None
         try:
             finished.result()
-        except Exception as e:
+        except Exception as e:  # as above, from the save's own thread
             raise self._failed(step, e) from e
 
     def close(self) -> None:
@@ -88,7 +88,7 @@ class Checkpoints:
             self._finisher.shutdown()
             try:
                 self._orbax.close()
-            except Exception as e:
+            except Exception as e:  # as above
                 if not self._failed_before:  # Orbax reports a failed save once more
                     raise UserError(f"{self.folder}: closing the checkpoints failed ({_reason(e)})") from e
 
@@ -243,8 +243,8 @@ def _best_step(run: Path, steps: list[int]) -> int:
     for step in reversed(steps):
         try:
             best = int(_record(run / "checkpoints" / str(step))["best"]["step"])
-        except Exception:
-            continue  # damaged: it is named when it is read
+        except Exception:  # as when it is read: a damaged one, which is named then
+            continue
         return best if best in steps else step
     return steps[-1]
 

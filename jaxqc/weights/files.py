@@ -80,7 +80,7 @@ def _mended(path: Path, kind: str) -> Iterator[None]:
         raise UserError(f"{path}: {reason}") from e
     except MemoryError as e:
         raise UserError(f"{path}: not a sound {kind}, or too large for this machine's memory") from e
-    except Exception as e:
+    except Exception as e:  # a damaged archive or pickle raises nearly anything
         reason = (str(e) or type(e).__name__).splitlines()[0][:200]
         raise UserError(f"{path}: not a sound {kind} ({reason})") from e
 

@@ -10,6 +10,8 @@ from jaxqc.errors import UserError, suggest
 
 _TORCHVISION = "https://download.pytorch.org/models/"
 _DINOV2 = "https://dl.fbaipublicfiles.com/dinov2/"
+_EFFICIENTNET = "https://github.com/lukemelas/EfficientNet-PyTorch/releases/download/1.0/"
+_TIMM = "https://huggingface.co/timm/"
 
 
 @dataclass(frozen=True)
@@ -28,10 +30,15 @@ class Known:
     """The address gives the file itself; otherwise it is for a browser."""
 
 
-def _torchvision(model: str, digest: str, about: str) -> Known:
+def _torchvision(model: str, digest: str, about: str, stem: str = "") -> Known:
     # torchvision's file names carry the first eight digits of the file's SHA-256.
-    file = f"{model}-{digest}.pth"
+    file = f"{stem or model}-{digest}.pth"
     return Known(model, _TORCHVISION + file, file, digest, "BSD-3-Clause", f"torchvision {about}")
+
+
+def _port(model: str, file: str) -> tuple[str, Known]:
+    about = "Google's, by EfficientNet-PyTorch (as CS-Flow and AST use it), ImageNet-1k"
+    return model, Known(model, _EFFICIENTNET + file, file, "", "Apache-2.0", about)
 
 
 def _dinov2(size: str, registers: bool) -> tuple[str, Known]:
@@ -51,6 +58,30 @@ KNOWN: dict[str, Known] = {
     "resnet152-v2": _torchvision("resnet152", "f82ba261", "IMAGENET1K_V2"),
     "wide_resnet50_2": _torchvision("wide_resnet50_2", "95faca4d", "IMAGENET1K_V1"),
     "wide_resnet50_2-v2": _torchvision("wide_resnet50_2", "9ba9bcbe", "IMAGENET1K_V2"),
+    "wide_resnet101_2": _torchvision("wide_resnet101_2", "32ee1156", "IMAGENET1K_V1"),
+    "wide_resnet101_2-v2": _torchvision("wide_resnet101_2", "d733dc28", "IMAGENET1K_V2"),
+    "vgg16": _torchvision("vgg16", "397923af", "IMAGENET1K_V1"),
+    "alexnet": _torchvision("alexnet", "7be5be79", "IMAGENET1K_V1", "alexnet-owt"),
+    "densenet201": _torchvision("densenet201", "c1103571", "IMAGENET1K_V1"),
+    "efficientnet_b0": _torchvision("efficientnet_b0", "7f5810bc", "IMAGENET1K_V1", "efficientnet_b0_rwightman"),
+    "efficientnet_b4": _torchvision("efficientnet_b4", "23ab8bcd", "IMAGENET1K_V1", "efficientnet_b4_rwightman"),
+    "efficientnet_b5": _torchvision("efficientnet_b5", "1a07897c", "IMAGENET1K_V1", "efficientnet_b5_lukemelas"),
+    # Their publishers give no digest of these; a file name's digits are not said to be one.
+    **dict(
+        (
+            _port("tf_efficientnet_b0", "efficientnet-b0-355c32eb.pth"),
+            _port("tf_efficientnet_b4", "efficientnet-b4-6ed6700e.pth"),
+            _port("tf_efficientnet_b5", "efficientnet-b5-b6417697.pth"),
+        )
+    ),
+    "hrnet_w32": Known(
+        "hrnet_w32",
+        f"{_TIMM}hrnet_w32.ms_in1k/resolve/main/model.safetensors",
+        "hrnet_w32.ms_in1k.safetensors",
+        "",
+        "MIT",
+        "by HRNet's authors, from timm, ImageNet-1k",
+    ),
     "resnet50_cbam": Known(
         "resnet50_cbam",
         "https://www.dropbox.com/s/bt6zty02h9ibufi/RESNET50_CBAM_new_name_wrap.pth",
@@ -62,8 +93,8 @@ KNOWN: dict[str, Known] = {
     ),
     **dict(_dinov2(size, registers) for size in "sblg" for registers in (False, True)),
 }
-"""Short name → file. ResNets: trained on ImageNet-1k, whose images come with terms of their own; DINOv2: on pictures
-of the web that were not published."""
+"""Short name → file. All but DINOv2 are trained on ImageNet-1k, whose images come with terms of their own; DINOv2 on
+pictures of the web that were not published."""
 
 SHIPPED: dict[str, str] = {"synthetic-resnet18": "synthetic_resnet18.npz"}
 """Short name → file that comes with the package: ResNet-18's stem and layers 1 and 2, trained on generated textures

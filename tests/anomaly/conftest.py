@@ -5,21 +5,15 @@ from pathlib import Path
 import pytest
 
 from jaxqc.anomaly.distillation import describing
-from jaxqc.anomaly.recipe import BackboneConfig, FitConfig, FitDataConfig
+from jaxqc.anomaly.recipe import BackboneConfig, DecisionConfig, FitConfig, FitDataConfig
 from jaxqc.models.pdn import PDNS, POOL, PdnSpec
-from tests.support.compile_cache import shared_cache
-from tests.support.tiny_boards import SIDE, descriptions_backbone, make_boards, make_weights, tokens_backbone
-
-
-@pytest.fixture(scope="session", autouse=True)
-def one_cache(tmp_path_factory):
-    with shared_cache(tmp_path_factory):
-        yield
-
-
-@pytest.fixture(scope="session")
-def boards(tmp_path_factory) -> Path:
-    return make_boards(tmp_path_factory.mktemp("boards"))
+from tests.support.tiny_boards import (  # boards: a fixture
+    SIDE,
+    boards,  # noqa: F401
+    descriptions_backbone,
+    make_weights,
+    tokens_backbone,
+)
 
 
 @pytest.fixture(scope="session")
@@ -32,6 +26,7 @@ def recipe(weights) -> FitConfig:
     return FitConfig(
         backbone=BackboneConfig("resnet18", str(weights), (1, 2)),
         data=FitDataConfig(size=SIDE),
+        decision=DecisionConfig(folds=1),
         batch=8,
         pasted=34,
         devices=1,

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from jaxqc.anomaly.calling import at_size, call_level, has_defect
+from jaxqc.anomaly.calling import at_size, call_level, has_defect, highest_place
 from jaxqc.anomaly.recipe import DecisionConfig
 from jaxqc.inspection.defects import find_regions
 from jaxqc.inspection.rules import DefectRules
@@ -55,3 +55,19 @@ def test_a_large_image_is_called_by_less_of_the_map_than_a_small_one():
     decision = DecisionConfig(opening=1, smallest=1)
     assert [call_level(values, side, side, decision) for side in (4, 32, 64)] == [0, 3, 5]
     assert call_level(np.full((8, 8), 2, np.float32), 8, 8, decision) == pytest.approx(2)
+
+
+@pytest.mark.parametrize(
+    "line", [(slice(60, 64), slice(0, 40)), (slice(100, 158), slice(58, 62)), (slice(8, 12), slice(4, 12))]
+)
+def test_the_place_of_a_score_holds_the_line_and_little_more(line, rng):
+    """On a map of half the image's size, with a speck elsewhere that is higher, and noise."""
+    values = 0.1 * rng.random((158, 62), np.float32)
+    values[line], values[30, 45] = 1.0, 1.5
+    x0, y0, x1, y1 = highest_place(values, 316, 124)
+    rows, columns = line
+    assert (x0, y0) <= (2 * columns.start, 2 * rows.start)
+    assert x0 >= 2 * columns.start - 8
+    assert y0 >= 2 * rows.start - 8
+    assert min(2 * columns.stop, 124) <= x1 <= min(2 * columns.stop + 8, 124)
+    assert min(2 * rows.stop, 316) <= y1 <= min(2 * rows.stop + 8, 316)

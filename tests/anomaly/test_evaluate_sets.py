@@ -20,7 +20,7 @@ from jaxqc.errors import UserError
 def fitted(recipe, boards, tmp_path_factory):
     """A fit to a plain folder of good images, its folder, and the lines that it printed."""
     out, lines = tmp_path_factory.mktemp("fit") / "fit", []
-    config = dataclasses.replace(recipe, detector=Gaussian(channels=30))
+    config = dataclasses.replace(recipe, detector=Gaussian(channels=30), pasted=0)
     jaxqc.fit(config, boards / "train/good", out, progress=False, note=lines.append)
     return out, lines
 
@@ -60,7 +60,11 @@ def test_a_folder_that_cannot_be_written_is_refused_before_anything_is_measured(
 
 
 def test_test_images_alone_are_measured(model, boards, tested):
-    alone, whole = (jaxqc.evaluate(model, data, progress=False) for data in (tested, boards))
+    (tested / "notes.part").touch()
+    said = list[str]()
+    alone, whole = (jaxqc.evaluate(model, data, progress=False, note=said.append) for data in (tested, boards))
+    assert len(said) == 1
+    assert "notes.part" in said[0]
     assert alone.metrics == whole.metrics
     assert alone.closing().splitlines()[0] == "12 of 12 images measured"
     assert whole.closing().splitlines()[0] == "12 of 29 images measured; left out: 17 of split 'train'"

@@ -4,21 +4,24 @@ import os
 import socket
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
 
+from jaxqc.anomaly.fit import fit
 from jaxqc.anomaly.model import load
+from jaxqc.data.readers import open_dataset
 from tests.support.compile_cache import one_device_flags
+from tests.support.run_fit import recipe
 
 SCRIPT = Path(__file__).parents[1] / "support" / "run_fit.py"
 
 
 def start(arguments, **env):
-    flags = {"XLA_FLAGS": one_device_flags(), "JAX_PLATFORMS": "cpu", "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
-    flags |= {"JAXQC_CACHE": str(jax.config.jax_compilation_cache_dir)}
+    flags = {"XLA_FLAGS": one_device_flags(), "JAX_PLATFORMS": "cpu"}
     command = [sys.executable, str(SCRIPT), *map(str, arguments)]
     return subprocess.Popen(command, env={**os.environ, **flags, **env}, stderr=subprocess.PIPE, text=True)
 
@@ -32,7 +35,7 @@ def finish(*processes):
 @pytest.mark.parametrize("method", ["gaussian", pytest.param("patchcore", marks=pytest.mark.slow)])
 def test_two_processes_fit_as_one(boards, weights, tmp_path, method):
     alone, joined = tmp_path / "alone", tmp_path / "joined"
-    finish(start([boards, weights, alone, method]))
+    fit(replace(recipe(method, str(weights)), devices=1), open_dataset(boards), alone, progress=False)
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         where = f"127.0.0.1:{s.getsockname()[1]}"

@@ -11,7 +11,7 @@ from jaxqc.anomaly.fit import fit
 from jaxqc.data.readers import open_dataset
 from jaxqc.errors import UserError
 from tests.support.outside import install, run
-from tests.test_outsiders import refused, succeed
+from tests.test_outsiders import succeed
 
 RECIPE = """
 from jaxqc.anomaly.recipe import *
@@ -20,7 +20,7 @@ from jaxqc.anomaly.recipe import *
 def get_config():
     return FitConfig(
         {detector}backbone=BackboneConfig("resnet18", {weights!r}, (1,)),
-        data=FitDataConfig(size=48), batch=4, devices=1,
+        data=FitDataConfig(size=48), decision=DecisionConfig(folds=1), batch=4, devices=1,
     )
 """
 LOCAL = """
@@ -41,15 +41,24 @@ def test_a_recipe_holds_a_detector_and_every_detector_must_be_named(boards, weig
     site = install("add_a_detector.md", tmp_path / "site")
     write_recipe(tmp_path / "holds.py", weights, "from acme_fre import Fre", "detector=Fre(components=8), ")
     write_recipe(tmp_path / "plain.py", weights)
+    write_recipe(tmp_path / "local.py", weights, LOCAL, "detector=Mine(), ")
+    write_recipe(tmp_path / "half.py", weights, "import acme_dfr", "detector=acme_dfr.ADAM, ")
     data = ["--data", str(boards), "--quiet"]
     commands = [
         ["fit", "--config", "holds.py", "--out", "held", *data],
         ["fit", "--config", "plain.py", "--method", "fre", "--detector.components", "8", "--out", "named", *data],
         ["verify", "held"],
+        ["fit", "--config", "local.py", "--out", "local", *data],
+        ["refused", "fit", "--config", "half.py", "--out", "half", *data],
     ]
-    assert "0.00e+00" in succeed(run(commands, tmp_path, site))
+    done = run(commands, tmp_path, site)
+    assert "0.00e+00" in succeed(done)
     held, named = (json.loads((tmp_path / n / "config.json").read_text())["detector"] for n in ("held", "named"))
     assert held == named == {"name": "acme_fre:Fre", "components": 8, "sigma": 4.0}
+    lines = done.stderr.splitlines()
+    assert [line.partition(":")[0] for line in lines if "will not open" in line] == ["local will not open"]
+    assert "OptimConfig has no states, embed, begin" in lines[-1]
+    assert not (tmp_path / "half").exists()
 
     # Code that no installed package registers still fits, and is told at once that its folder will not open.
     loose = tmp_path / "loose"
@@ -60,16 +69,6 @@ def test_a_recipe_holds_a_detector_and_every_detector_must_be_named(boards, weig
     missing = 'does not register it; add the entry point NAME = "acme_fre:Fre" of the group jaxqc.detectors'
     said = [line.partition(":")[0] for line in done.stderr.splitlines() if missing in line]
     assert said == ["unregistered will not open", "jaxqc"]
-
-    write_recipe(tmp_path / "local.py", weights, LOCAL, "detector=Mine(), ")
-    done = run([["fit", "--config", "local.py", "--out", "local", *data]], tmp_path, site)
-    succeed(done)
-    assert [line.partition(":")[0] for line in done.stderr.splitlines()][:1] == ["local will not open"]
-
-    write_recipe(tmp_path / "half.py", weights, "import acme_dfr", "detector=acme_dfr.ADAM, ")
-    line = refused(run([["fit", "--config", "half.py", "--out", "half", *data]], tmp_path, site))
-    assert "OptimConfig has no states, embed, begin" in line
-    assert not (tmp_path / "half").exists()
 
 
 def test_a_class_that_no_module_has_is_refused_at_once(recipe, boards, tmp_path) -> None:

@@ -35,7 +35,7 @@ def counted(tmp_path_factory) -> SimpleNamespace:
     for i in range(30):
         Image.fromarray(rng.normal(120, 4, (64, 80)).round().astype(np.uint8)).save(folder / f"{i}.png")
     good = tuple(Sample(str(i), folder / f"{i}.png", group=f"part {i // 3}", normal=True) for i in range(30))
-    model = Brightness(DecisionConfig(opening=0, false_alarm=0.1))
+    model = Brightness(DecisionConfig(opening=0, false_alarm=0.1, unit="group"))
     data = Dataset("noise", (), good)
     calibration = calibrate(model, data, None, [], progress=False)
     return SimpleNamespace(calibration=calibration, model=model, data=data, folder=folder,
@@ -64,10 +64,10 @@ def test_large_defects_of_plain_contrast_are_found_and_small_ones_are_not(counte
     assert share["stain", sizes["stain"][-1]] > share["stain", sizes["stain"][0]]
     assert counted.found.images == sum(c.images for c in counted.found.cells) == len(counted.found.places)
     assert counted.found.found == sum(place >= 1 for place in counted.found.places)
-    rates = rates_of(counted.found, counted.calibration, "noise")
+    rates = rates_of(counted.found, counted.calibration, "noise", files=25)
     cells = counted.found.cells
     large = [c for c in cells if sum(o.kind == c.kind and o.size > c.size for o in cells) < 2]
-    assert (rates.false, rates.good) == (1, 10)
+    assert (rates.false, rates.good, rates.views) == (1, 10, 2.5)
     assert (rates.found, rates.defective) == (sum(c.found for c in large), sum(c.images for c in large))
     assert rates.tpr > counted.found.found / counted.found.images
 

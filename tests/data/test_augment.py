@@ -5,8 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxqc.config import AugmentConfig
-from jaxqc.data.augment.geometry import augment, fit_to_size, to_float
+from jaxqc.data.augment import geometry
+from jaxqc.data.augment.geometry import fit_to_size, to_float
 
+augment = jax.jit(geometry.augment, static_argnames=("size", "config"))
 OFF = AugmentConfig(flip_horizontal=False)
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from jaxqc.data.batches import decoded, grouped
+from jaxqc.data.batches import HEAVIEST, decoded, decoded_by_pixels, grouped, in_flight
+from jaxqc.data.batching import MAX_PIXELS
 from jaxqc.data.budget import Budget
 from jaxqc.data.decode import pixel_count
 from jaxqc.errors import UserError
@@ -58,6 +59,32 @@ def test_heavy_items_are_decoded_alone() -> None:
     assert found == [(i, "eight" if i == 8 else str(i)) for i in (1, 2, 8, 3, 9, 9, 4)]
     assert all(sum(together) < 8 or len(together) == 1 for together in seen)
     assert max(map(len, seen)) > 1
+
+
+def test_images_wait_by_their_headers_pixels() -> None:
+    quarter, most = MAX_PIXELS // 2, list[int]()
+    waiting: set[str] = set()
+    sizes = dict(zip("abcdefg", (quarter, 0, quarter, quarter, 9 * HEAVIEST, quarter, quarter), strict=True))
+    pixels = {**sizes, "b": None}
+
+    def size_of(name: str) -> int:
+        if pixels[name] is None:
+            raise UserError("decoding names the reason")
+        return sizes[name]
+
+    def decode(name: str) -> str:
+        waiting.add(name)
+        most.append(sum(in_flight(sizes[one]) for one in waiting))
+        if name == "b":
+            raise UserError("b")
+        return name
+
+    found = []
+    for name, result in decoded_by_pixels(sizes, size_of, decode, ahead=7):
+        found.append((name, str(result)))
+        waiting.discard(name)
+    assert found == [(name, name) for name in "abcdefg"]
+    assert max(most) <= HEAVIEST
 
 
 def test_groups_end_by_weight_too() -> None:

@@ -116,9 +116,9 @@ def test_one_bit_and_one_pixel(tmp_path: Path) -> None:
 def test_floating_point_needs_the_unit_range(tmp_path: Path) -> None:
     values = np.array([[0, 0.5, 1]], np.float32)
     assert read_image(save(tmp_path / "a.tif", values))[0, :, 0].tolist() == [0, 128, 255]
-    for bad in (values * 300, values - 1, values * np.nan):
-        with pytest.raises(UserError, match=r"bad\.tif: floating-point"):
-            read_image(save(tmp_path / "bad.tif", bad))
+    for factor, reason in ((300, "floating-point"), (-1, "floating-point"), (np.nan, "NaN"), (np.inf, "NaN")):
+        with pytest.raises(UserError, match=rf"bad\.tif: .*{reason}"):
+            read_image(save(tmp_path / "bad.tif", np.array([[0.5, 1]], np.float32) * np.float32(factor)))
     with pytest.raises(UserError, match=r"int\.tif: signed 32-bit"):
         read_image(save(tmp_path / "int.tif", np.array([[1, 2]], np.int32)))
 

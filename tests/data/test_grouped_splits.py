@@ -9,7 +9,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from jaxqc.data.dataset import Dataset, Sample
-from jaxqc.data.grouped import choose, choose_groups, group_of, hold_out, one_class, propose_split
+from jaxqc.data.grouped import choose, choose_groups, folds_of, group_of, hold_out, one_class, propose_split
 from jaxqc.data.normals import NORMAL, defects, is_defective, is_normal, means_normal, normals
 from jaxqc.errors import UserError
 
@@ -108,6 +108,19 @@ def test_shares_out_of_range(share: float) -> None:
         choose_groups(["a", "b"], share)
 
 
+@given(datasets(), st.integers(2, 6), st.integers(0, 9))
+def test_folds_are_whole_groups_and_each_sample_is_in_one(dataset: Dataset, count: int, seed: int) -> None:
+    names = {group_of(s) for s in dataset.samples}
+    assume(len(names) > 1)
+    folds = folds_of(dataset, count, seed)
+    groups = [{group_of(s) for s in fold.samples} for fold in folds]
+    assert len(folds) == min(count, len(names))
+    assert sum(map(len, groups)) == len(set.union(*groups)) == len(names)
+    assert max(map(len, groups)) - min(map(len, groups)) <= 1
+    assert sum(len(fold) for fold in folds) == len(dataset)
+    assert groups[0] == choose_groups(names, 1 / len(folds), seed)
+
+
 def test_published_validation_normals_calibrate() -> None:
     rows = [("train", 0), ("train", 0), ("val", 0), ("val", 1), ("test", 0), ("test", 1), ("train", 1)]
     samples = tuple(Sample(str(i), Path("a"), label=k, split=s) for i, (s, k) in enumerate(rows))
@@ -159,6 +172,9 @@ def test_names_that_mean_normal() -> None:
         "clean",
         "no_anomaly",
         "ＯＫ",
+        "OK图",
+        "良件",
+        "good_images",
     ):
         assert means_normal(name), name
     for name in ("", "bad", "ko", "not good", "abnormal", "defect", "NG", "okay?", "no", "不合格", "异常", "不良"):

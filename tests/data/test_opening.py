@@ -9,6 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image, PngImagePlugin, TiffImagePlugin
 
 from jaxqc.data.decode import decode, read_image, read_mask, read_size
@@ -39,6 +40,29 @@ def test_further_pages_and_frames_are_named(tmp_path: Path, name: str, options: 
     for read in (read_image, read_mask, read_size):
         with pytest.raises(UserError, match=rf"{name}: a file of 3 (pages|frames|images), .* save each as a file"):
             read(file)
+
+
+def test_the_slices_of_a_volume_are_named(tmp_path: Path) -> None:
+    file = tmp_path / "a.tif"
+    for values in (np.zeros((4, 9, 12), np.uint8), np.zeros((4, 9, 12), np.uint16)):
+        tifffile.imwrite(file, values, volumetric=True, photometric="minisblack")
+        with pytest.raises(UserError, match=r"a\.tif: a file of 4 pages"):
+            read_image(file)
+
+
+@pytest.mark.parametrize(
+    ("start", "said"),
+    [
+        (b"\0\0\0\x1cftypheic\0", "HEIC, which is not read"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
+        (b"<!DOCTYPE html>", "a web page"),
+        (b"hello, world", "not an image .begins with"),
+    ],
+)
+def test_what_a_file_is_instead_of_an_image(start: bytes, said: str, tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(start)
+    with pytest.raises(UserError, match=rf"a\.png: .*{said}.*; give PNG"):
+        read_image(tmp_path / "a.png")
 
 
 def test_a_second_pnm_image_is_named(tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ def files(folder: Path, data: ArrayDataset) -> Dataset:
 
 
 def numbers(batch: dict[str, np.ndarray]) -> list[int]:
-    """Which samples a batch of `arrays` holds, with every other key checked against them."""
+    """Numbers of a batch's samples of `arrays`; every other key is checked against them."""
     found = batch["image"][:, 0, 0, 0].astype(int)
     np.testing.assert_array_equal(batch["image"], np.broadcast_to(found[:, None, None, None], batch["image"].shape))
     np.testing.assert_array_equal(batch["mask"], np.broadcast_to((found % 2)[:, None, None], batch["mask"].shape))

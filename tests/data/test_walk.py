@@ -119,7 +119,7 @@ def test_files_of_a_delivery_are_used_or_named(tmp_path: Path) -> None:
     errors = [p for p in delivery.problems if p.severity == "error"]
     assert named(errors) == {("not-inspected", name) for name in left}
     (rest,) = (p for p in delivery.problems if p.severity == "warning")
-    assert f"{len(beside) + 1} other entries are no images and left out: 3 hidden, " in rest.message
+    assert f"{len(beside) + 1} other entries are hidden or no images, and left out: 3 hidden, " in rest.message
     for part in ("1 .db", "1 .txt", "1 without an ending"):
         assert part in rest.message
 

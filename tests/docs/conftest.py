@@ -9,7 +9,7 @@ from PIL import Image
 
 from jaxqc.anomaly.detectors import Gaussian
 from jaxqc.anomaly.fit import fit
-from jaxqc.anomaly.recipe import BackboneConfig, FitConfig, FitDataConfig
+from jaxqc.anomaly.recipe import BackboneConfig, DecisionConfig, FitConfig, FitDataConfig
 from jaxqc.cli import main
 from jaxqc.config import Phase
 from jaxqc.data.readers import open_dataset
@@ -47,7 +47,13 @@ def tiles(tmp_path_factory) -> tuple[Path, Path]:
     boards, weights = make_boards(folder / "boards"), make_weights(folder / "resnet18.npz")
     backbone = BackboneConfig("resnet18", str(weights), (1, 2))
     config = FitConfig(
-        backbone=backbone, data=FitDataConfig(size=48), detector=Gaussian(channels=20), batch=8, pasted=0, devices=1
+        backbone=backbone,
+        data=FitDataConfig(size=48),
+        decision=DecisionConfig(folds=1),
+        detector=Gaussian(channels=20),
+        batch=8,
+        pasted=0,
+        devices=1,
     )
     return boards, fit(config, open_dataset(boards), folder / "fit", progress=False).folder or folder
 

@@ -13,7 +13,7 @@ README = PAGES["README.md"]
 MACHINES = "docs/throughput/machines/"
 """Generated pages."""
 GROUPS = ("jaxqc.networks", "jaxqc.detectors", "jaxqc.readers", "jaxqc.methods")
-"""Of entry points: no modules."""
+"""Groups of entry points, which are no modules."""
 WRITTEN = [name for name in PAGES if not name.startswith(MACHINES)]
 
 

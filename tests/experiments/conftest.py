@@ -1,3 +1,3 @@
 """The tables are tried on the detectors' tiny data set."""
 
-from tests.anomaly.conftest import boards, one_cache, recipe, weights  # noqa: F401 - fixtures
+from tests.anomaly.conftest import boards, recipe, weights  # noqa: F401 - fixtures

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from jaxqc.error_rates import ErrorRates
 from jaxqc.inspection.acceptance.costs import CostRules
 from jaxqc.inspection.acceptance.sampling import plan_for
+from jaxqc.inspection.report.acceptance import decide
 from jaxqc.inspection.rules import GradeRules
 from tests.inspection.test_ratings import KNOWN, UNKNOWN, lot
 
@@ -42,6 +43,16 @@ def test_confirmed_pieces_beyond_the_plan_mean_sorting_or_refusing():
     cheap = GradeRules(costs=CostRules(refused=0.5))
     assert decided(1000, 12, seen=12, rules=cheap).action == "refuse"
     assert decided(200, 4, seen=200).action == "accept"  # people have seen the other 196, and all are good
+
+
+@pytest.mark.parametrize("unseen", [{"uninspected": 2}, {"reused": 2}])
+def test_a_lot_with_unseen_pieces_is_not_accepted(unseen):
+    found = lot(200, rates=KNOWN, **unseen)
+    assert (found.risk, found.decision.action, found.decision.more) == ("medium", "review", 2)
+    assert found.decision.why.endswith("people look at these pieces first")
+    assert decide([found])["L"].conclusion == "not decided"
+    assert decide([lot(200, rates=KNOWN)])["L"].conclusion == "accepted"
+    assert lot(200, 0, 150, rates=KNOWN, **unseen).decision.action == "refuse"
 
 
 @settings(deadline=None, max_examples=40)

@@ -12,8 +12,11 @@ from scipy.spatial import ConvexHull
 pytest.importorskip("cv2", reason="jaxqc[inspect] (OpenCV) is not installed")
 from jaxqc.errors import UserError
 from jaxqc.inspection.defects import Scored, find_batch, find_regions
-from jaxqc.inspection.rules import DefectRules
+from jaxqc.inspection.findings import Finding
+from jaxqc.inspection.rules import DefectRules, GradeRules
+from jaxqc.inspection.scorers import finding_of
 from jaxqc.metrics.regions import disk
+from jaxqc.scorer import Answer, Scorer
 
 RAW = DefectRules(opening=0, smallest=1, simplify=0.0)
 
@@ -186,3 +189,27 @@ def test_a_batch_is_its_images_with_or_without_threads():
 def test_wrong_inputs_are_refused(given, more, message):
     with pytest.raises(UserError, match=message):
         find_regions(Scored(np.ones((4, 4)), **given), 0.5, RAW, **more)
+
+
+def test_an_image_that_its_score_alone_calls_shows_the_place():
+    """It has a box and neither area nor severity; a marked region goes before it, and an image that passes has none."""
+    ask = lambda *_: ()
+    scorer = Scorer("a", ("defect",), 0.5, "", 1, 1, {}, {}, "", ask, ask, ask, ask)
+    low, marked = np.full((40, 60), 0.25, np.float32), np.zeros((40, 60), np.float32)
+    low[9, 7], marked[5:15, 5:15] = 0.375, 1.0
+    found = [
+        finding_of(scorer, GradeRules(), Answer(Scored(values), 3.0, called, (4, 8, 20, 12)), image="a")[1]
+        for values, called in ((low, True), (low, False), (marked, True))
+    ]
+    (place,) = found[0].defects
+    assert (place.class_name, place.box, place.area, place.peak_score) == (
+        "place of the score",
+        (4, 8, 20, 12),
+        0,
+        0.375,
+    )
+    assert (found[0].verdict, found[0].count, found[0].severity, found[0].area_ratio) == ("review", 0, 0.0, 0.0)
+    assert found[0].composition == {}
+    assert Finding.from_dict(found[0].to_dict()) == found[0]
+    assert (found[1].verdict, found[1].defects) == ("pass", ())
+    assert [d.class_name for d in found[2].defects] == ["defect"]

@@ -157,5 +157,5 @@ def test_exports_take_the_same_memory_for_eight_times_the_images(kind, usual_col
             tracemalloc.stop()
         return size
 
-    peak(60)  # imports and caches
-    assert peak(480) < 2 * peak(60)
+    peak(40)  # imports and caches
+    assert peak(320) < 2 * peak(40)

@@ -28,7 +28,6 @@ def start(checkpoint, images, out, *more):
     command = [sys.executable, str(SCRIPT), "--checkpoint", str(checkpoint), "--images", str(images), "--out", str(out)]
     paths = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
     env = {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"} | {"PYTHONPATH": paths}
-    env["JAXQC_CACHE"] = str(Path(out).parent / "jax-cache")
     pipe = subprocess.PIPE
     return subprocess.Popen([*command, "--quiet", *more], stdout=pipe, stderr=pipe, text=True, env=env)
 

@@ -1,4 +1,4 @@
-"""Where a ledger lies: other versions and programs, files, URLs and servers, locks, full disks, flat memory."""
+"""A ledger's place: other versions and programs, files, URLs and servers, locks, full disks, flat memory."""
 
 import os
 import re
@@ -182,7 +182,7 @@ def test_reading_takes_the_same_memory_for_five_times_the_images(usual_collector
             tracemalloc.stop()
         return size
 
-    sizes = peak(400), peak(2000)  # garbage that waits for the collector is in both
+    sizes = peak(200), peak(1000)  # garbage that waits for the collector is in both
     assert sizes[1] < 2 * sizes[0]
 
 

@@ -129,11 +129,19 @@ def test_copies_are_listed_with_their_places_and_alarm_where_they_show_other_pie
     assert found[1].suppliers == ("North", "South")  # the lot's, where the image names none
     assert copies(ledger, "none") == []
     lot, figures = lots(ledger)["A"]
-    assert (figures.images, figures.pieces, figures.copies) == (4, 5, 3)
+    assert (figures.images, figures.pieces, figures.copies, figures.reused) == (4, 5, 3, 3)
+    assert lots(ledger)["B"][1].reused == 1
     assert (lot.shared, lot.again) == (1, 2)
     assert {e.finding.image: e.copies for e in entries(ledger, lot="A")} == {
         "1.png": 1, "3.png": 1, "x.png": 1, "4.png": 0}  # fmt: skip
     assert listings(ledger)["A"].words() == "6 images listed, 4 inspected, 2 copies"
+
+
+def test_a_view_of_its_own_shows_a_piece_that_shares_another(ledger):
+    """Piece 1 shares a photo with piece 2 and has another one; piece 2 has none."""
+    ledger.add([picture(1), picture(2)], MODEL, seen=[
+        seen(1, "A", "1", "1a.png"), seen(1, "A", "2", "2a.png"), seen(2, "A", "1", "1b.png")])  # fmt: skip
+    assert lots(ledger)["A"][1].reused == 1
 
 
 def test_what_was_left_out_is_kept_by_lot_until_it_is_mended(ledger):
@@ -147,9 +155,9 @@ def test_what_was_left_out_is_kept_by_lot_until_it_is_mended(ledger):
         "1 image listed, 0 inspected, 1 left out", "3 images listed, 1 inspected, 1 missing, 1 broken",
         "1 image listed, 0 inspected, 1 missing"]  # fmt: skip
     assert without_images(listings(ledger).values()) == ["C"]
-    assert "risk medium: 2 listed images could not be inspected, and nobody knows what they show" in (
-        lots(ledger)["A"][1].reasons
-    )
+    figures = lots(ledger)["A"][1]
+    assert "risk medium: 2 listed images could not be inspected, and nobody knows what they show" in figures.reasons
+    assert figures.uninspected == 2
     ledger.add([picture(2)], MODEL, seen=[seen(2, "A")])  # mended, and inspected through another delivery
     assert [one.image for one in left_out(ledger)] == ["line 9", "gone.png", "gone.png"]
     ledger.leave_out("/in/second.csv", [bad("gone.png", "C", "unreadable")])
@@ -165,6 +173,9 @@ def test_what_was_left_out_is_kept_by_lot_until_it_is_mended(ledger):
     ledger.leave_out("/in/lots.csv", [])
     assert listings(ledger)["A"].complete
     assert not any("listed" in reason for reason in lots(ledger)["A"][1].reasons)
+    ledger.leave_out("/in/lots.csv", [bad("1.png", "A", "duplicate-image"), bad("0.png", "A", "mixed-lot")])
+    assert lots(ledger)["A"][1].uninspected == 1  # a row that stands twice hides nothing
+    ledger.leave_out("/in/lots.csv", [])
     assert left_out(ledger) == []
 
 

@@ -15,7 +15,7 @@ from jaxqc.inspection.manifest import Item, read_manifest
 
 HEADER = "image,lot,supplier,product,line,machine,time,shift"
 LINES = (
-    "a.png,L1,North,coil,1,M7,2026-11-21T08:30,early",
+    "a.png,L1,North,coil,1,M7,2026-11-21T08:30Z,early",
     "sub/b.png,L1,North,coil,1,M7,2026-11-21T09:30:00+01:00,early",
     "c.png,L2,South,coil,2,M8,,late",
 )
@@ -52,7 +52,7 @@ def test_lots_of_rows_that_are_left_out_are_known(root):
     assert {item.lot for item in manifest.items} == {"L1", "L2"}
     assert manifest.lots == {"L1", "L2", "L3", "L4"}
     assert [(one.path, one.lot, one.kind) for one in manifest.left_out] == [
-        (str(root / "gone.png"), "L3", "missing-file"), (str(root / "a.png"), "L4", "duplicate-image"),
+        (str(root / "gone.png"), "L3", "missing-file"), (str(root / "a.png"), "L4", "reused-image"),
         ("", "", "malformed-row")]  # fmt: skip
     assert [one.message for one in manifest.left_out] == [p.message for p in manifest.problems]
 
@@ -181,7 +181,7 @@ def test_a_spreadsheet_s_ways_of_writing(root):
 
 @pytest.mark.parametrize("time", ["21.11.2026", "yesterday", "2026-13-01", "2026-11-21 25:00"])
 def test_a_bad_time_keeps_its_image(root, time):
-    manifest = read_manifest(write(root, [LINES[0].replace("2026-11-21T08:30", time)]))
+    manifest = read_manifest(write(root, [LINES[0].replace("2026-11-21T08:30Z", time)]))
     assert [i.time for i in manifest.items] == [None]
     (problem,) = manifest.problems
     assert (problem.kind, problem.severity) == ("bad-time", "warning")
@@ -199,6 +199,31 @@ def test_pieces_are_ids_within_their_lots(root):
     twice = read_manifest(write(root, ["a.png,L1,1", "a.png,L1,2"], "image,lot,piece"))
     assert "line 2 for piece '1' of lot 'L1', and a photo shows one piece; keep one" in twice.problems[0].message
     assert "if it is the piece, rename it 'piece'" in misspelt.problems[0].message
+
+
+def test_names_that_look_alike_and_times_of_two_kinds_are_said(root):
+    rows = ["a.png,L 1,N,2026-11-21T08:30", "sub/b.png,L\u30001,N\u200d,2026-11-21T08:30+08:00", "c.png,L2,N,"]
+    manifest = read_manifest(write(root, rows, "image,lot,supplier,time"))
+    assert len(manifest) == 3
+    assert [p.message.partition(": ")[2] for p in manifest.problems] == [
+        r"column 'lot': 'L 1' and 'L\u30001' look alike and count as 2; write one of them",
+        r"column 'supplier': 'N' and 'N\u200d' look alike and count as 2; write one of them",
+        "some times have a zone and others none, which are taken as UTC; write the zone to all of them",
+    ]
+    for lot in ("L 1", "L\u00a01"):
+        (root / "lots" / lot).mkdir(parents=True)
+        (root / "lots" / lot / "a.png").touch()
+    assert [p.kind for p in read_manifest(root / "lots").problems] == ["names-alike"]
+
+
+def test_a_file_under_a_name_that_looks_the_same_is_named(root):
+    (root / "M\u00e9.png").touch()
+    manifest = read_manifest(write(root, ["Me\u0301.png,L1", "SUB/b.png,L1", "d.png,L1"], "image,lot"))
+    assert [p.message.partition("; ")[2] for p in manifest.problems] == [
+        "'M\u00e9.png' is there, not 'Me\\u0301.png'",
+        "'sub' is there, not 'SUB'",
+        "",
+    ]
 
 
 def test_columns_that_may_be_misspelt_are_told(root):

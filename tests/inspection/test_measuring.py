@@ -19,21 +19,8 @@ from jaxqc.inspection.rules import DefectRules, GradeRules, LotRules, VerdictRul
 from jaxqc.inspection.scorers import info_of, make_scorer
 from jaxqc.training.counting import Counted, count_misses, kept_in
 from jaxqc.training.folder_sums import check_all
-from tests.support.compile_cache import shared_cache
-from tests.support.inspect_models import make_checkpoint, use_small_models
-from tests.support.tiny_boards import make_boards
-
-
-@pytest.fixture(autouse=True, scope="module")
-def small_models(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch, shared_cache(tmp_path_factory):
-        use_small_models(patch)
-        yield
-
-
-@pytest.fixture(scope="module")
-def boards(tmp_path_factory):
-    return make_boards(tmp_path_factory.mktemp("boards"))
+from tests.support.inspect_models import make_checkpoint, small_models  # noqa: F401 - a fixture
+from tests.support.tiny_boards import boards  # noqa: F401 - a fixture
 
 
 @pytest.fixture(scope="module")

@@ -18,6 +18,7 @@ def by_chance(called, pieces, rates, looked=None, views=1, draws=400_000):
     rng = np.random.default_rng(5)
     tpr = rng.beta(rates.found + 0.5, rates.defective - rates.found + 0.5, draws)
     fpr = rng.beta(rates.false + 0.5, rates.good - rates.false + 0.5, draws)
+    fpr = 1 - (1 - fpr) ** (1 / rates.views)  # of an image
     share, keep = rng.random(draws), tpr > fpr
     tpr, fpr = 1 - (1 - tpr) * (1 - fpr) ** (views - 1), 1 - (1 - fpr) ** views
     looked = looked or Looked()
@@ -42,6 +43,8 @@ def by_chance(called, pieces, rates, looked=None, views=1, draws=400_000):
         (18.5, 196, ErrorRates(5, 10, 0, 20, LABELLED), None, 1),
         (300, 1000, ErrorRates(900, 1000, 20, 1000, LABELLED), None, 1),
         (12, 200, ErrorRates(45, 50, 2, 100, LABELLED), None, 3),
+        (30, 200, ErrorRates(45, 50, 6, 100, "pasted defects", views=3), None, 3),
+        (30, 200, ErrorRates(45, 50, 6, 100, "pasted defects", views=3), None, 1),
         (10, 200, RATES, Looked(confirmed=4, cleared=9), 1),
         (10, 200, RATES, Looked(confirmed=4, cleared=9, missed=3, sound=40), 1),
     ],
@@ -97,6 +100,10 @@ def test_the_estimate_is_rogan_and_gladens_and_sensible_at_its_edges():
         assert blind.high > 0.97
     for rates in (None, ErrorRates(0, 0, 3, 50, LABELLED), ErrorRates(3, 5, 0, 0, LABELLED)):
         assert corrected_share(3, 100, rates, 0.95) is None
+    pieces = ErrorRates(18, 50, 30, 100, "pasted defects", views=4)  # of good pieces as wholes three in ten are called
+    assert corrected_share(60, 200, pieces, 0.95, views=4).estimate == pytest.approx(0, abs=1e-12)
+    tpr = 1 - (1 - 0.36) * 0.7 ** (3 / 4)
+    assert corrected_share(90, 200, pieces, 0.95, views=4).estimate == pytest.approx((0.45 - 0.3) / (tpr - 0.3))
     with pytest.raises(UserError, match="11 of 10 called"):
         corrected_share(11, 10, RATES, 0.95)
 

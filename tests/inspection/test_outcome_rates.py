@@ -9,6 +9,7 @@ from jaxqc.errors import UserError
 from jaxqc.inspection.ledger.store import open_ledger
 from jaxqc.inspection.outcomes.orders import import_outcomes
 from jaxqc.inspection.outcomes.rates import before_after, outcome_report
+from jaxqc.inspection.outcomes.sales import Sales, under_names
 from jaxqc.inspection.rules import GradeRules
 from tests.support.ledger_makers import MODEL, finding
 
@@ -107,6 +108,18 @@ def test_orders_of_lots_that_were_never_inspected_are_told_apart(ledger, tmp_pat
     report = outcome_report(ledger, GradeRules())
     assert (report.orders, report.joined, report.unknown) == (3, 1, 1)
     assert pick(report.comparisons, "returned", "class", "In").note == "no orders of lots without In"
+
+
+def test_a_lot_that_only_looks_like_one_is_that_one():
+    sold = lambda lot, orders: Sales(lot, orders, {"returned": orders}, {"returned": 1}, 0, 0.0)
+    found = under_names(
+        [sold("L\u30007", 2), sold("L 7", 3), sold("M\u20077", 5), sold(None, 1)], ["L 7", "M 7", "M\u00a07"]
+    )
+    assert [(s.lot, s.orders, s.cases) for s in found] == [
+        ("L 7", 5, {"returned": 2}),
+        ("M\u20077", 5, {"returned": 1}),  # it may be either
+        (None, 1, {"returned": 1}),
+    ]
 
 
 def test_an_empty_ledger_has_an_empty_report(ledger):

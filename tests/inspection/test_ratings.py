@@ -153,7 +153,7 @@ def test_people_who_have_seen_all_know_the_share():
 
 
 def test_cleared_alarms_do_not_hide_confirmed_defects():
-    """Of 15 called pieces of 200 people confirm 10: a false-alarm rate of 5 % must not be taken from these again."""
+    """People confirm 10 of 15 called pieces, in 200: a false-alarm rate of 5 % must not be taken from these again."""
     rates = ErrorRates(95, 100, 25, 500, "labelled images")
     called = np.arange(200) < 15
     found = lot(200, 10, 0, 0, rates, called=called, judged=called)

@@ -33,7 +33,7 @@ def concluded(*lots, aql=1.0, **how):
         (200, 200, 0, PASTED, "refused", "200 of 200"),
         # Ten thousand pieces, AQL 1: 200 of them, at most 5 rejected. 40 at hand are a better lot than the AQL's.
         (10_000, 5, 0, SURE, "accepted", "5 of 10000 pieces are rejected, the plan allows 5"),
-        (10_000, 40, 0, SURE, "not decided", "people look at the rejected pieces first"),
+        (10_000, 40, 0, SURE, "not decided", "people look at 40 pieces first"),
         (10_000, 0, 6, SURE, "not decided", "with the 6 pieces that wait for review more than 5"),
     ],
 )

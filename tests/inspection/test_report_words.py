@@ -220,7 +220,7 @@ def test_the_model_card_is_in_words():
     assert lines["Misses"].startswith(f"3 of 100 defective images passed (3.0 %; {interval}, measured on")
     assert lines["Misses"].endswith("measured on labelled images (boards).")
     assert lines["False alarms"].startswith("1 of 200 good images were called defective (0.5 %;")
-    assert card.metrics == (("image auroc", "0.935"),)
+    assert card.metrics == (("AUROC of image scores", "0.935"),)
     assert card.measured_on == "on 300 images of boards (test)"
     folded = {"metrics.crack/image_auroc": 0.9, "metrics.au_pro_bound": 0.1}
     assert dict(card.folded) == {"git_commit": "6b62", "settings.size": [250, 630], **folded}

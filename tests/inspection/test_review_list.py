@@ -65,7 +65,7 @@ def test_a_picture_in_several_lots_comes_once_for_each(ledger, tmp_path):
 
 
 def test_each_lots_own_model_counts(ledger, tmp_path):
-    """Of lot 0 the second model inspected half, so the first counts; of lot 1 all, and later, so the second counts."""
+    """Counts the model that saw most of a lot: the first for lot 0, the second, which was later, for lot 1."""
     ledger.add([replace(made(n), verdict="review") for n in range(5)], OTHER, [row(n) for n in range(5)])
     ledger.add([replace(made(n), verdict="pass") for n in range(10, 20)], OTHER, [row(n) for n in range(10, 20)])
     assert {one.model for one in unreviewed(ledger)} == {MODEL.digest, OTHER.digest}

@@ -27,7 +27,7 @@ FIELDS = {
     "class_area defects mm_per_pixel density_m2",
     ("jaxqc-lot", 2): "lot images defective fraction low high confidence mean_area_ratio p95_area_ratio mean_density "
     "quality severe grade risk verdicts composition supplier product pieces rejected waiting share decision reasons "
-    "copies",
+    "copies uninspected reused",
     ("jaxqc-supplier", 2): "supplier lots inspected defective pass_rate low high stability trend drift outside score "
     "rank",
 }

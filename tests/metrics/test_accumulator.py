@@ -171,7 +171,7 @@ def test_no_images_and_wrong_class_names() -> None:
         saliency.compute(saliency.empty(1), CLASSES)
 
 
-@pytest.mark.parametrize("how", ["pmap", "shard_map"])
+@pytest.mark.parametrize("how", [pytest.param("pmap", marks=pytest.mark.slow), "shard_map"])
 def test_eight_devices_equal_one(how: str) -> None:
     assert jax.device_count() >= 8
     pred, mask, label, weight = batch_of(24)

@@ -68,7 +68,7 @@ def measured(pred: np.ndarray, mask: np.ndarray, **options: bool) -> dict[str, n
 
 
 def predictions(masks: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """What networks of every quality make of the masks: blurred, moved, missing, noisy, overconfident. uint8."""
+    """Maps as networks of every quality make of the masks: blurred, moved, missing, noisy, overconfident. uint8."""
     maps = []
     for i, mask in enumerate(masks):
         soft = gaussian_filter(shift(mask.astype(float), rng.integers(-6, 7, 2), order=0), rng.uniform(0.5, 6))

@@ -1,47 +1,24 @@
 """EfficientNet-Lite: published sizes, every layer as timm has it, folding, names of files, the installed packages."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from jaxqc.errors import UserError
 from jaxqc.models.backbones import build, family
-from jaxqc.models.efficientnet import EPSILON, LITES
-from jaxqc.models.pretrained_efficientnet import convert_lite, export_lite, file_name
+from jaxqc.models.efficientnet import EFFICIENTNETS
+from jaxqc.models.efficientnet_names import port_name
 from jaxqc.models.resnet import IMAGENET_MEAN, IMAGENET_STD
 from jaxqc.nn.fold import fold_batch_norm
 from jaxqc.weights.known import INSTALLED
 from jaxqc.weights.load import load_weights, save_weights
+from tests.support.drawn_backbones import drawn, image, shapes
 
 NAME = "efficientnet_lite0"
+LITE = family(NAME)
 # Mean and mean magnitude of layers 1 to 4 in float64, by timm 1.0.31's tf_efficientnet_lite0(features_only=True) and
 # PyTorch 2.13, with the arrays of `drawn` and the image of `image`.
 TIMM = ((-0.0110062, 0.418155), (0.0153472, 0.444226), (0.067588, 0.551751), (0.0150868, 0.283513))
-
-
-def shapes(name: str) -> dict:
-    network = build(name, (1, 2, 3, 4))
-    return dict(jax.eval_shape(lambda: network.init(jax.random.key(0), jnp.zeros((1, 32, 32, 3)))))
-
-
-def drawn(name: str = NAME) -> dict[str, np.ndarray]:
-    """A state dict under the packages' names, drawn in the order of the names."""
-    rng, arrays = np.random.default_rng(0), {}
-    empty = export_lite(jax.tree.map(lambda leaf: np.empty(leaf.shape, np.float32), shapes(name)), name)
-    for key in sorted(empty):
-        shape = empty[key].shape
-        if len(shape) == 4:
-            arrays[key] = rng.normal(size=shape) * np.sqrt(2 / np.prod(shape[1:]))
-        else:
-            low, high = {"weight": (0.5, 1.0), "running_var": (0.5, 1.5)}.get(key.rsplit(".", 1)[1], (-0.2, 0.2))
-            arrays[key] = rng.uniform(low, high, shape)
-    return {key: value.astype(np.float32) for key, value in arrays.items()}
-
-
-def image() -> np.ndarray:
-    """In the range of [-1, 1] that timm's network takes, odd and even at the strides in turn."""
-    return np.random.default_rng(1).normal(size=(2, 70, 48, 3)).astype(np.float32)
 
 
 def normalised(values: np.ndarray) -> np.ndarray:
@@ -54,43 +31,44 @@ def normalised(values: np.ndarray) -> np.ndarray:
     [("efficientnet_lite0", 2_958_848), ("efficientnet_lite1", 3_723_520), ("efficientnet_lite2", 4_357_952)],
 )
 def test_sizes_are_the_published_ones(name: str, parameters: int) -> None:
-    leaves = jax.tree.leaves(shapes(name)["params"])
+    leaves = jax.tree.leaves(shapes(name)[1]["params"])
     assert sum(int(np.prod(leaf.shape)) for leaf in leaves) == parameters
-    assert LITES[name].stages[0].blocks == LITES[name].stages[-1].blocks == 1
+    assert EFFICIENTNETS[name].stages[0].blocks == EFFICIENTNETS[name].stages[-1].blocks == 1
 
 
 def test_every_layer_is_timms_whole_and_folded() -> None:
-    variables, report = convert_lite(drawn(), NAME)
+    variables, report = LITE.convert(drawn(NAME), NAME)
     assert (report.layers, report.unused, report.beyond) == ((1, 2, 3, 4), (), ())
     for folded in (False, True):
         network = build(NAME, (1, 2, 3, 4), folded=folded)
-        out = jax.jit(network.apply)(fold_batch_norm(variables, EPSILON) if folded else variables, normalised(image()))
+        out = jax.jit(network.apply)(
+            fold_batch_norm(variables, LITE.epsilon) if folded else variables, normalised(image())
+        )
         for layer, (mean, magnitude) in enumerate(TIMM, 1):
             value = np.asarray(out[f"layer{layer}"], np.float64)
             np.testing.assert_allclose([value.mean(), np.abs(value).mean()], [mean, magnitude], rtol=2e-4, atol=2e-5)
 
 
 def test_layers_asked_for_come_out_and_nothing_beyond_is_built() -> None:
-    whole = drawn()
-    variables, report = convert_lite({f"module.{key}": value for key, value in whole.items()}, NAME, (1,))
+    whole = drawn(NAME)
+    variables, report = LITE.convert({f"module.{key}": value for key, value in whole.items()}, NAME, (1,))
     assert set(variables["params"]) == {"stem", "stage0_0", "stage1_0", "stage1_1"}
     assert (report.prefix, len(report.beyond)) == ("module.", len(whole) - report.used)
-    blocks = [stage.blocks for stage in LITES[NAME].stages]
-    lacking = file_name(("params", "stage1_1", "project", "bn", "bias"), blocks)
+    blocks = [stage.blocks for stage in EFFICIENTNETS[NAME].stages]
+    lacking = port_name(("params", "stage1_1", "project", "bn", "bias"), blocks)
     with pytest.raises(UserError, match=f"lacks 1 arrays .*{lacking}"):
-        convert_lite({key: value for key, value in whole.items() if key != lacking}, NAME, (1,))
+        LITE.convert({key: value for key, value in whole.items() if key != lacking}, NAME, (1,))
     with pytest.raises(UserError, match="classifier is not built"):
-        convert_lite(whole, NAME, head=True)
+        LITE.convert(whole, NAME, head=True)
 
 
 def test_timms_names_and_our_own_file_give_the_same_values(tmp_path) -> None:
-    whole, blocks = drawn(), [stage.blocks for stage in LITES[NAME].stages]
-    paths = [tuple(str(step.key) for step in path) for path, _ in jax.tree_util.tree_flatten_with_path(shapes(NAME))[0]]
-    timm = {file_name(path, blocks, timm=True): whole[file_name(path, blocks)] for path in paths}
+    whole, timm = drawn(NAME), drawn(NAME, style=1)
     assert len(timm) == len(whole)
+    assert not timm.keys() & whole.keys()
     np.savez(tmp_path / "timm.npz", **timm)
     read = load_weights(tmp_path / "timm.npz", NAME)
-    jax.tree.map(np.testing.assert_array_equal, read.variables, convert_lite(whole, NAME)[0])
+    jax.tree.map(np.testing.assert_array_equal, read.variables, LITE.convert(whole, NAME)[0])
     save_weights(tmp_path / "own.npz", read)
     again = load_weights(tmp_path / "own.npz")
     assert (again.model, again.layers) == (NAME, (1, 2, 3, 4))

@@ -176,7 +176,7 @@ def test_pyramids_name_what_every_encoder_gives() -> None:
 
 @pytest.mark.parametrize("layers", [2, 3])
 def test_a_resnet_may_end_before_its_last_layer(layers: int) -> None:
-    """What is left out is that layer, its narrowing convolution and the fusion that takes it, nothing else."""
+    """Leaves out that layer, its narrowing convolution and the fusion that takes it, nothing else."""
     assert encoder_spec("resnet18", layers).widths == encoder_spec("resnet18").widths[:layers]
     shapes = lambda network: jax.eval_shape(lambda: network.init(jax.random.key(0), jnp.zeros((1, 64, 64, 3))))
     short, whole = (shapes(build_segmenter("resnet18", 3, layers=n))["params"] for n in (layers, 4))

@@ -1,4 +1,4 @@
-"""How a peer is put in its best setting, and what becomes of the rows: chosen by time, failures named, pages kept."""
+"""A peer's best setting, and the fate of its rows: chosen by time, failures named, pages kept."""
 
 import copy
 import time

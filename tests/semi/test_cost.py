@@ -1,4 +1,4 @@
-"""What a step computes: passes as the loss of each member makes them, and what the log tells of it."""
+"""A step's work: passes as the loss of each member makes them, and the log's words on it."""
 
 from typing import Any
 
@@ -21,7 +21,7 @@ def start(key: jax.Array) -> dict[str, jax.Array]:
 
 
 def seen(name: str) -> tuple[int, int]:
-    """How many images the encoder and the decoder see in a step of two labelled and two unlabelled ones, as the loss
+    """Numbers of images that encoder and decoder see in a step of two labelled and two unlabelled ones, as the loss
     is traced: one of two vmapped students, and a past model's pass twice (for its shape, and in the loop's body)."""
     counts = [0, 0]
 

@@ -155,7 +155,13 @@ def test_data_without_lists(kept_run, squares, tmp_path):
     for folder in ("images", "masks"):
         (data / folder / "train").mkdir(exist_ok=True)
         (data / folder / "test" / "0.png").rename(data / folder / "train" / "0.png")
-    assert len(part_of(data, "val", CLASSES, kept_run)) == 7
+    (data / "images/notes.txt").touch()
+    part = part_of(data, "val", CLASSES, kept_run)
+    assert len(part) == 7
+    assert part.notes == (
+        f"{data / 'images/notes.txt'}: not an image",
+        "7 of 8 images are of split 'val' or 'test'; --split all measures all",
+    )
     assert len(part_of(data, "all", CLASSES, kept_run)) == 8
     with pytest.raises(UserError, match=r"no select\.txt there"):
         part_of(data, "select", CLASSES, kept_run)
@@ -168,7 +174,9 @@ def test_splits_that_cannot_be_measured(kept_run, squares, tmp_path):
         part_of(tmp_path / "nowhere", "val", CLASSES, kept_run)
     data = make_data(tmp_path / "squares")
     (data / "unlabeled.txt").write_text("images/2.png\nimages/3.png masks/3.png\n")
-    assert [p.image for p in part_of(data, "unlabeled", CLASSES).pairs] == ["images/3.png"]
+    part = part_of(data, "unlabeled", CLASSES)
+    assert [p.image for p in part.pairs] == ["images/3.png"]
+    assert part.notes == ("1 of 2 images of split 'unlabeled' have no mask: left out",)
     (data / "unlabeled.txt").write_text("images/2.png\nimages/3.png\n")
     with pytest.raises(UserError, match="2 images and no mask to measure by"):
         part_of(data, "unlabeled", CLASSES)

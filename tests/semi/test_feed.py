@@ -1,4 +1,4 @@
-"""What the loop is fed: batches by seed and step alone, labelled images as often one as the other, letterboxes."""
+"""Batches for the loop: by seed and step alone, labelled images as often one as the other, letterboxes."""
 
 from pathlib import Path
 

@@ -50,7 +50,7 @@ def test_sliding_window_averages_windows() -> None:
 
 
 def test_a_window_takes_what_the_network_takes() -> None:
-    """Which need not take the image: only windows are ever multiples of its patches."""
+    """A network need not take the whole image: only windows are ever multiples of its patches."""
 
     def encode(p: Any, x: jax.Array) -> jax.Array:
         assert x.shape[1] % 4 == x.shape[2] % 4 == 0

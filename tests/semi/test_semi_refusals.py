@@ -1,4 +1,4 @@
-"""What training from few labels refuses before it begins, and what it warns of."""
+"""Refusals of training from few labels before it begins, and its warnings."""
 
 import dataclasses
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What a run starts from: an encoder's file, the layers used, rates of encoder and head, weights of classes."""
+"""A run's start: an encoder's file, the layers used, rates of encoder and head, weights of classes."""
 
 import dataclasses
 from pathlib import Path

@@ -121,15 +121,11 @@ def test_sigkill_with_models_in_the_queue_loses_nothing(data: Path, tmp_path: Pa
         f"import sys\nsys.path.insert(0, {str(ROOT)!r})\nfrom tests.support.few_labels import SIDE, recipe\n"
         "from jaxqc.config import Phase\nget_config = lambda: recipe(phases=(Phase(12, SIDE, 4),))\n"
     )
-    cache = {
-        "JAXQC_CACHE": str(jax.config.jax_compilation_cache_dir or tmp_path / "cache"),
-        "XLA_FLAGS": one_device_flags(),
-        "JAX_PLATFORMS": "cpu",
-    }
+    flags = {"XLA_FLAGS": one_device_flags(), "JAX_PLATFORMS": "cpu"}
 
     def start(folder: Path) -> subprocess.Popen[str]:
         command = ["-m", "jaxqc", "train", "--config", str(file), "--data", str(data), "--out", str(folder), "--quiet"]
-        return subprocess.Popen([sys.executable, *command], env={**os.environ, **cache}, text=True, cwd=ROOT)
+        return subprocess.Popen([sys.executable, *command], env={**os.environ, **flags}, text=True, cwd=ROOT)
 
     assert start(tmp_path / "whole").wait(600) == 0
     seed = random.randrange(10**6)
@@ -198,7 +194,7 @@ def test_cps_and_supervised_train(data: Path, tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("tiny")
 def test_micro_batches_make_up_the_batch(data: Path, tmp_path: Path) -> None:
-    """Where no pixel is padding, the mean of two micro-batches' losses is the loss of the whole batch."""
+    """The mean of two micro-batches' losses is the loss of the whole batch, where no pixel is padding."""
     ends = []
     for parts in (1, 2):
         config = recipe("supervised", phases=(Phase(2, SIDE, 4),), views=SemiDataConfig(scale_min=1.0, scale_max=1.0))

@@ -246,6 +246,7 @@ def test_the_verb(folder: Callable[..., Path], tmp_path: Path, capsys: pytest.Ca
     assert "images: labeled 4, unlabeled 10, select 2, val 4" in said
     assert "car" in said
     assert read_manifest(out).classes == NAMES
+    assert read_manifest(out).ignore == 255  # by some masks, so that a part of them need not say it again
     splits = read_splits(out)
     assert splits == make_splits(open_pairs(root), root, 1 / 4, seed=3)
     assert main(["data", "split", str(root), "--out", str(out), "--check"]) == 0

@@ -1,31 +1,38 @@
-"""How the tests compile: a cache that they share and nobody else sees, and the flags of child processes."""
+"""Compilation in the tests: every program once for all processes of a run, and the flags of child processes."""
 
+import atexit
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import jax
-import pytest
-from jax.experimental.compilation_cache.compilation_cache import reset_cache
 
+def share_compilations() -> None:
+    """Keeps what is compiled in a folder that this process, its workers and their children share, gone at the end.
 
-@contextmanager
-def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Switches the cache on, so that the same tiny programs compile once; what was set before comes back at the end."""
-    options = {
-        "jax_compilation_cache_dir": str(tmp_path_factory.getbasetemp() / "jax-cache"),
-        "jax_persistent_cache_min_compile_time_secs": 0.0,
-    }
-    before = {name: getattr(jax.config, name) for name in options}
-    for name, value in options.items():
-        jax.config.update(name, value)
-    reset_cache()
-    yield
-    for name, value in before.items():
-        jax.config.update(name, value)
-    reset_cache()
+    To be called before JAX is imported, which reads the folder's name from the environment. A folder that is named
+    there already is used and left.
+    """
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+        folder = tempfile.mkdtemp(prefix="jaxqc-compiled-")
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        os.environ["JAX_COMPILATION_CACHE_DIR"] = folder
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 
 
 def one_device_flags() -> str:
     """XLA_FLAGS of this process but for its simulated devices."""
     return " ".join(flag for flag in os.environ["XLA_FLAGS"].split() if "device_count" not in flag)
+
+
+@contextmanager
+def optimised() -> Iterator[None]:
+    """Compiles at LLVM's level 1 in here: level 0 breaks the gradients of CBAM."""
+    import jax
+
+    name = "jax_disable_most_optimizations"
+    before = jax.config.read(name)
+    jax.config.update(name, False)
+    yield
+    jax.config.update(name, before)

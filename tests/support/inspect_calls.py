@@ -1,4 +1,4 @@
-"""What the tests of `jaxqc inspect` share: the call and its findings."""
+"""Parts that the tests of `jaxqc inspect` share: the call and its findings."""
 
 import copy
 import json

@@ -70,6 +70,13 @@ def use_small_models(patch: pytest.MonkeyPatch) -> None:
     )
 
 
+@pytest.fixture(autouse=True, scope="module")
+def small_models():
+    with pytest.MonkeyPatch.context() as patch:
+        use_small_models(patch)
+        yield
+
+
 def write_network(folder: Path, classes: tuple[str, ...] = ("Hole", "good", "Spot"), **metrics: float) -> Path:
     """A saliency run. metrics: of its last evaluation, such as `threshold` and `f1`."""
     config = TrainConfig(model=ModelConfig("bright"), eval_size=64)
@@ -109,7 +116,7 @@ def write_detector(folder: Path, kind: str, boards: Path) -> Path:
         detector=DETECTORS[kind],
         backbone=BackboneConfig("resnet18", "none", (1, 2)),
         data=FitDataConfig(size=SIDE),
-        decision=DecisionConfig(opening=1),
+        decision=DecisionConfig(opening=1, folds=1),
         batch=BATCH,
         pasted=0,
         devices=1,

@@ -94,7 +94,7 @@ def random_params(network: nn.Module) -> Any:
 
 
 def write_run(run: Path, data: Path, params: Any, extra: Any = None, **changes: Any) -> Path:
-    """What a training leaves: a checkpoint (`extra`: of frozen models), config, meta and split lists."""
+    """A training's folder: a checkpoint (`extra`: of frozen models), config, meta and split lists."""
     config = SemiTrainConfig(**changes)
     record = {"config": to_dict(config), "data": "", "metrics": {"miou": 0.5}, "best": {"step": 7}, "environment": {}}
     saves = Checkpoints(run / "checkpoints")

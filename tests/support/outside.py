@@ -23,6 +23,8 @@ from jaxqc.cli import main
 for command in json.loads(sys.argv[1]):
     if isinstance(command, str):
         exec(command)
+    elif command[0] == "refused":
+        assert main(command[1:]), command
     elif (code := main(command)):
         sys.exit(f"jaxqc {' '.join(command)}: exit code {code}")
 """
@@ -50,13 +52,14 @@ def install(page: str, folder: Path) -> Path:
 
 
 def run(commands: Sequence[list[str] | str], folder: Path, *sites: Path) -> subprocess.CompletedProcess[str]:
-    """Runs commands one after another in a fresh process in `folder`, with `sites` on its path: the arguments of
-    `jaxqc`, or a piece of Python."""
+    """Runs commands one after another in a fresh process in `folder`, with `sites` on its path.
+
+    commands: the arguments of `jaxqc`, behind the word `refused` where it must fail, or a piece of Python.
+    """
     env = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join(map(str, [*sites, ROOT])),
         "XLA_FLAGS": one_device_flags(),
-        "JAXQC_CACHE": str(folder / "jax-cache"),
     }
     command = [sys.executable, "-c", RUN, json.dumps(list(commands))]
     return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=600, check=False)

@@ -22,7 +22,7 @@ def binaries() -> Path | None:
 
 
 def user() -> list[str]:
-    """What makes a command run as somebody who may run PostgreSQL."""
+    """The words before a command that make it run as somebody who may run PostgreSQL."""
     if os.geteuid():
         return []
     import pwd

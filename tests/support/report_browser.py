@@ -25,7 +25,7 @@ return [...document.querySelectorAll('#lot-table *, .say, .words *')].filter((e)
 
 
 def missing():
-    """Why there is no browser here; "" = there is one."""
+    """The reason why there is no browser here; "" = there is one."""
     for name in ("chromium", "chromedriver"):
         if not shutil.which(name):
             return f"no {name} on the path; Debian's packages chromium and chromium-driver have it"
@@ -86,7 +86,7 @@ class Browser:
         self.driver.execute_async_script(code, more)
 
     def logs(self):
-        """What came since the last call: the console's entries, and the addresses that were asked for."""
+        """News since the last call: the console's entries, and the addresses that were asked for."""
         console = [(entry["level"], entry["message"]) for entry in self.driver.get_log("browser")]
         asked, stopped = {}, set()
         for entry in self.driver.get_log("performance"):

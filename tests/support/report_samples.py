@@ -49,7 +49,7 @@ START = datetime.datetime(2026, 9, 1, 6, 0, tzinfo=datetime.UTC)
 
 
 def score_map(plate: Plate, rng: np.random.Generator) -> np.ndarray:
-    """What a fair model says of a plate: its mask blurred, uneven, noisy."""
+    """A fair model's map of a plate: its mask blurred, uneven, noisy."""
     truth = ndimage.gaussian_filter(plate.mask.astype(np.float32), 1.6)
     uneven = ndimage.zoom(rng.normal(0, 1, (9, 9)), plate.mask.shape[0] / 9, order=1)[: len(truth), : len(truth)]
     noise = ndimage.gaussian_filter(rng.normal(0, 1, truth.shape), 2) * 0.5

@@ -2,28 +2,36 @@
 
 import sys
 from dataclasses import replace
+from typing import Any
 
 from jaxqc.training.parallel import start_processes
 
-if __name__ == "__main__":
-    start_processes()
-    from jaxqc.anomaly.detectors import Gaussian, PatchCore, Stfpm
-    from jaxqc.anomaly.fit import fit
-    from jaxqc.anomaly.recipe import BackboneConfig, FitConfig, FitDataConfig
-    from jaxqc.data.readers import open_dataset
 
-    data, weights, out, method = sys.argv[1:]
+def recipe(method: str, weights: str) -> Any:
+    """The fit's configuration. Its imports follow on the joining of processes, which must come first."""
+    from jaxqc.anomaly.detectors import Gaussian, PatchCore, Stfpm
+    from jaxqc.anomaly.recipe import BackboneConfig, DecisionConfig, FitConfig, FitDataConfig
+
     short = replace(Stfpm().training, epochs=12.0, batch=4, checkpoint_every_epochs=1.0, evaluate_every_epochs=2.0)
     detectors = {
         "gaussian": Gaussian(channels=30),
         "patchcore": PatchCore(width=48, coreset=0.05, projection=16),
         "stfpm": Stfpm(training=short),
     }
-    config = FitConfig(
+    return FitConfig(
         detector=detectors[method],
         backbone=BackboneConfig("resnet18", weights, (1, 2)),
         data=FitDataConfig(size=48),
+        decision=DecisionConfig(folds=1),
         batch=2,
         pasted=20,
     )
-    fit(config, open_dataset(data), out, progress=False)
+
+
+if __name__ == "__main__":
+    start_processes()
+    from jaxqc.anomaly.fit import fit
+    from jaxqc.data.readers import open_dataset
+
+    data, weights, out, method = sys.argv[1:]
+    fit(recipe(method, weights), open_dataset(data), out, progress=False)

@@ -6,6 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from PIL import Image
 
 from jaxqc.anomaly.detectors.base import BackboneConfig
@@ -42,6 +43,12 @@ def make_boards(root: Path) -> Path:
             if hole:
                 _save(root / f"ground_truth/hole/{i:03}_mask.png", mask)
     return root
+
+
+@pytest.fixture(scope="session")
+def boards(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One such data set for all tests. Read only."""
+    return make_boards(tmp_path_factory.mktemp("boards"))
 
 
 def make_weights(path: Path) -> Path:

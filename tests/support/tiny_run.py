@@ -13,7 +13,6 @@ from jaxqc.nn.resizing import resize
 from jaxqc.saliency import networks
 from jaxqc.saliency.networks import Network
 from jaxqc.saliency.objectives.tscarnet import TSCARNetObjective
-from tests.support.compile_cache import shared_cache
 
 SIDE = 32
 """Network input of the tiny recipe."""
@@ -55,9 +54,9 @@ TINY = Network(
 
 
 @pytest.fixture(autouse=True, scope="module")
-def tiny_network(tmp_path_factory):
-    """The network under the name `tiny`, and a compilation cache that the tests share and nobody else sees."""
-    with pytest.MonkeyPatch.context() as patch, shared_cache(tmp_path_factory):
+def tiny_network():
+    """The network under the name `tiny`."""
+    with pytest.MonkeyPatch.context() as patch:
         patch.setitem(networks.NETWORKS, "tiny", TINY)
         yield
 

@@ -9,7 +9,6 @@ import sys
 import time
 from pathlib import Path
 
-import jax
 import numpy as np
 import pytest
 
@@ -24,8 +23,7 @@ EPOCHS, STEPS = 10, 60
 
 
 def start(folder, *fields, epochs=EPOCHS, **env):
-    flags = {"XLA_FLAGS": one_device_flags(), "JAXQC_CACHE": jax.config.jax_compilation_cache_dir}
-    flags |= {"JAX_PLATFORMS": "cpu", "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
+    flags = {"XLA_FLAGS": one_device_flags(), "JAX_PLATFORMS": "cpu"}
     command = [sys.executable, str(SCRIPT), str(folder), str(epochs), *fields]
     pipe = subprocess.PIPE
     return subprocess.Popen(command, env={**os.environ, **flags, **env}, stdout=pipe, stderr=pipe, text=True)

@@ -1,5 +1,6 @@
 """The detectors by name. Packages register further ones by the entry points `jaxqc.detectors`."""
 
+from jaxqc.anomaly.detectors.combined import Combined
 from jaxqc.anomaly.detectors.flow import MEMBERS as FLOWS
 from jaxqc.anomaly.detectors.gaussian import Gaussian
 from jaxqc.anomaly.detectors.patchcore import PatchCore
@@ -14,11 +15,13 @@ DETECTORS: dict[str, type] = {
     **MEMBERS,
     **FLOWS,
     "supersimplenet": SuperSimpleNet,
+    "combined": Combined,
 }
 
 __all__ = [
     "DETECTORS",
     "Cdo",
+    "Combined",
     "Dinomaly",
     "EfficientAd",
     "Gaussian",

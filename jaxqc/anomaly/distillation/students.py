@@ -56,6 +56,8 @@ def _reverse(teacher: BackboneConfig, shapes: Shapes, folded: bool = False, axis
 
 
 def _comes_out(teacher: BackboneConfig, size: int) -> None:
+    if len(teacher.parts) > 1:
+        raise UserError(f"backbone.name={teacher.name}: a reverse network has one teacher; name one")
     layers = _layers(teacher)
     check_side(size, Levels(layers, (1,) * len(layers)), "data.size")
 

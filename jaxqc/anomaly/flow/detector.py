@@ -15,6 +15,7 @@ from jaxqc.anomaly.flow.objective import Likelihood
 from jaxqc.anomaly.flow.score import attributed, latent_score, placed, scored
 from jaxqc.anomaly.ops.maps import smooth
 from jaxqc.data.resizing import Size
+from jaxqc.errors import UserError
 from jaxqc.nn.resizing import resize
 from jaxqc.types import ArrayLike, Variables
 
@@ -45,6 +46,8 @@ class FlowDetector:
           UserError: settings that do not go with the backbone's layers.
         """
         if self.views is not None:
+            if len(self.backbone.parts) > 1:
+                raise UserError(f"backbone.name={self.backbone.name!r}: detector.scales and turns go with one network")
             backbone = replace(backbone, apply=apply_function(self.backbone, views=self.views))
         shapes = backbone.shapes(size)
         flow_of(self.config, shapes)

@@ -1,4 +1,4 @@
-"""A bank of fixed filters as a backbone: lines of any direction, blobs, grain and light, on grids of two resolutions.
+"""Fixed filters as backbones: a bank of lines of any direction, blobs, grain and light; and lines along their way.
 
 Nothing is trained and nothing is fetched. A crack is a few pixels wide and much longer: a ridge filter at the image's
 own resolution, summed along straight and bent lines, sees it in grain that hides each of its pixels. The image is
@@ -24,6 +24,10 @@ STEPS = np.linspace(-8.0, 8.0, 13)
 """Places along a line, in widths."""
 BENDS = (-0.06, 0.0, 0.06)
 """Curvatures of the lines, in radians a width."""
+PATH = 3
+"""Steps of a path each way."""
+AHEAD = ((0, 2), (1, 2), (2, 2), (2, 1), (2, 0), (2, -1), (2, -2), (1, -2))
+"""Rows and columns of cells of a step in each direction."""
 BLOBS = (1.0, 2.0, 4.0)
 """Deviations in pixels of the Laplacians."""
 NEIGHBOURHOOD, GRAIN = 10.0, 20.0
@@ -43,11 +47,7 @@ def filter_layers(images: Float[ArrayLike, "b h w 3"], layers: Sequence[int]) ->
       {'layer1': (1, 8, 12, 45), 'layer2': (1, 4, 6, 45)}
     """
     images = jnp.asarray(images)
-    light = jnp.log(images.mean(-1) + DARKEST)
-    local = gaussian(light, NEIGHBOURHOOD)
-    detail = light - local
-    contrast = gaussian(jnp.square(detail), GRAIN) + 1e-4
-    even = detail / jnp.sqrt(contrast)
+    even, local, contrast = evened(images)
     colours = (images[..., 0] - images[..., 1], images[..., 2] - images[..., 1])
     means = jnp.stack([local, 0.5 * jnp.log(contrast), *(gaussian(c, 2.0) / 32 for c in colours)], -1)
     lines = jnp.concatenate([line_sums(even, width) for width in WIDTHS], -1)
@@ -60,6 +60,65 @@ def filter_layers(images: Float[ArrayLike, "b h w 3"], layers: Sequence[int]) ->
         grain = jnp.log(cells(jnp.square(blobs)).mean((2, 4)) + 1e-3)
         out[f"layer{layer}"] = jnp.concatenate([*dark, *bright, cells(means).mean((2, 4)), grain], -1)
     return out
+
+
+def path_layers(images: Float[ArrayLike, "b h w 3"], layers: Sequence[int]) -> dict[str, Float[Array, "b _ _ _"]]:
+    """Lines of the bank along their way, of images in grey levels from 0 to 255, layer by layer; 32 channels each.
+
+    A crack that wanders leaves every straight or evenly bent line after a while. From cell to cell a path goes on where
+    its line is strongest, in its direction or one beside it, so that its mean still gathers all of the crack.
+
+    Examples:
+      >>> found = path_layers(jnp.zeros((1, 32, 48, 3)), (1, 2))
+      >>> {name: value.shape for name, value in found.items()}
+      {'layer1': (1, 8, 12, 32), 'layer2': (1, 4, 6, 32)}
+    """
+    even, _, _ = evened(jnp.asarray(images))
+    found = [line_sums(even, width) for width in WIDTHS]
+    out = {}
+    for layer in layers:
+        cells = [_cells(lines, STRIDES[layer]) for lines in found]
+        dark, bright = [x.max((2, 4)) for x in cells], [-x.min((2, 4)) for x in cells]
+        out[f"layer{layer}"] = jnp.concatenate([path_means(x) for x in (*dark, *bright)], -1)
+    return out
+
+
+def path_means(lines: Float[Array, "b h w d"], steps: int = PATH) -> Float[Array, "b h w d"]:
+    """Mean of the line responses along the best path through each cell, by the direction that it has there.
+
+    A path is `steps` steps long each way, of about two cells, and turns by one direction a step at most: the best one
+    is found by dynamic programming (Bellman). lines: responses of d = 8 directions over half a turn.
+
+    Examples:
+      >>> straight = jnp.zeros((1, 9, 40, 8)).at[0, 4, :, 0].set(1.0)  # along a row
+      >>> path_means(straight)[0, 4, 20, 0].item(), path_means(straight)[0, 0, 20, 0].item()
+      (1.0, 0.0)
+    """
+    count, half = 2 * len(AHEAD), len(AHEAD)
+    ahead = (*AHEAD, *((-row, -column) for row, column in AHEAD))
+    both = jnp.concatenate([lines, lines], -1)
+    best = both
+    for _ in range(steps):
+        following = jnp.stack([_moved(best[..., i], ahead[i]) for i in range(count)], -1)
+        turned = jnp.maximum(jnp.roll(following, 1, -1), jnp.roll(following, -1, -1))
+        best = both + jnp.maximum(following, turned)
+    return (best[..., :half] + best[..., half:] - lines) / (2 * steps + 1)
+
+
+def _moved(x: Float[Array, "b h w"], by: tuple[int, int]) -> Float[Array, "b h w"]:
+    """The value so many rows and columns on; beyond the edge stands the edge's own."""
+    for axis, step in zip((1, 2), by, strict=True):
+        x = jnp.take(x, np.clip(np.arange(x.shape[axis]) + step, 0, x.shape[axis] - 1), axis)
+    return x
+
+
+def evened(images: Float[Array, "b h w 3"]) -> tuple[Float[Array, "b h w"], ...]:
+    """Logarithms of the light brought to their local mean and contrast; that mean, and the squared contrast."""
+    light = jnp.log(images.mean(-1) + DARKEST)
+    local = gaussian(light, NEIGHBOURHOOD)
+    detail = light - local
+    contrast = gaussian(jnp.square(detail), GRAIN) + 1e-4
+    return detail / jnp.sqrt(contrast), local, contrast
 
 
 def line_sums(image: Float[Array, "b h w"], width: float) -> Float[Array, "b h w d"]:

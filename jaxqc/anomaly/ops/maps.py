@@ -101,12 +101,33 @@ def window_score(grid: Float[ArrayLike, "b h w"], window: int, top: int) -> Floa
     """
     cells = jnp.asarray(grid)
     for axis, n in ((1, grid.shape[1]), (3, grid.shape[2])):
-        side = min(window, n)
-        starts = np.append(np.arange(0, n - side, max(1, window // 4)), n - side)
-        cells = jnp.take(cells, starts[:, None] + np.arange(side), axis)
+        cells = jnp.take(cells, square_starts(n, window)[:, None] + np.arange(min(window, n)), axis)
     squares = cells.swapaxes(2, 3)
     squares = squares.reshape(*squares.shape[:3], -1)
     return lax.top_k(squares, min(top, squares.shape[-1]))[0].mean(-1).max((1, 2))
+
+
+def square_starts(n: int, side: int) -> np.ndarray:
+    """First cells of squares of `side` cells along an axis of n cells: a quarter of a side apart, the last at the end.
+
+    Examples:
+      >>> square_starts(21, 8).tolist(), square_starts(5, 8).tolist()
+      ([0, 2, 4, 6, 8, 10, 12, 13], [0])
+    """
+    last = max(n - side, 0)
+    return np.append(np.arange(0, last, max(1, side // 4)), last)
+
+
+def cell_means(maps: Float[ArrayLike, "b h w"], cell: int = 4) -> Float[Array, "b _ _"]:
+    """Means of the map over squares of `cell` pixels a side; beyond the edges stand the edge's own values.
+
+    Examples:
+      >>> cell_means(jnp.arange(24.0).reshape(1, 4, 6)).tolist()
+      [[[10.5, 14.0]]]
+    """
+    x = jnp.asarray(maps)
+    x = jnp.pad(x, ((0, 0), (0, -x.shape[1] % cell), (0, -x.shape[2] % cell)), mode="edge")
+    return x.reshape(x.shape[0], x.shape[1] // cell, cell, -1, cell).mean((2, 4))
 
 
 def nearest_index(n_in: int, n_out: int) -> np.ndarray:

@@ -4,7 +4,7 @@ import argparse
 from typing import Any
 
 from jaxqc.cli.parser import Parser, add_verb
-from jaxqc.cli.shared import add_keys, add_layout, keys, print_notes
+from jaxqc.cli.shared import add_keys, add_layout, add_range, keys, print_notes, span_of
 
 EXAMPLES = """\
   jaxqc data records DIR steel.array_record
@@ -18,17 +18,20 @@ def add(verbs: Any) -> Parser:
     parser.add_argument("out", metavar="FILE")
     add_layout(parser)
     add_keys(parser)
+    add_range(parser)
     parser.add_argument("--size", type=int, default=0, metavar="PIXELS", help="resize to squares (default: keep)")
     return parser
 
 
 def run(args: argparse.Namespace) -> int:
     """Packs it."""
+    from jaxqc.data.dataset import with_span
+    from jaxqc.data.depth import remarks
     from jaxqc.data.open import open_data
     from jaxqc.data.records import write_records
 
-    dataset = open_data(args.data, args.layout, keys=keys(args))
-    print_notes(dataset.warnings)
+    dataset = with_span(open_data(args.data, args.layout, keys=keys(args)), span_of(args))
+    print_notes(remarks(dataset))
     dataset = write_records(dataset, args.out, args.size)
     print(f"{len(dataset)} samples in {args.out}")
     return 0

@@ -53,6 +53,7 @@ def run(args: argparse.Namespace) -> int:
         report = check_splits(splits, args.data, manifest, progress=counter.reach)
     if not args.check:
         write_splits(out, splits)
-        write_manifest(out / FILES[0], manifest)
+        unlabelled = any(pixels[-1] for pixels in report.pixels.values())
+        write_manifest(out / FILES[0], manifest.ignoring if unlabelled else manifest)
     print("\n".join(report.lines()))
     return 0

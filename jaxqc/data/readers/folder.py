@@ -5,7 +5,7 @@
 | ending of `EXTENSIONS`, also in capitals     | an image                                    |
 | no ending, begins as an image                | an image                                    |
 | another ending or hidden, begins as an image | left out and named: half a file or a copy   |
-| ending of `FOREIGN`, or the text of a link   | left out and named: it may hold images      |
+| ending of `ENDINGS`, or the text of a link   | left out and named: it may hold images      |
 | any other, and hidden folders                | left out, counted on one line               |
 """
 
@@ -16,19 +16,13 @@ from collections import Counter
 from collections.abc import Container, Sequence
 from pathlib import Path
 
+from jaxqc.data import foreign
 from jaxqc.data.dataset import Dataset, Sample
 from jaxqc.data.decode import DECODERS, EXTENSIONS
 from jaxqc.data.problems import Problem, printable
 from jaxqc.data.walk import Walk, walk
 from jaxqc.errors import UserError
 
-FOREIGN = frozenset((
-    ".heic", ".heif", ".hif", ".avif", ".jxl", ".jxr", ".wdp", ".psd", ".exr", ".hdr", ".pcx", ".tga", ".pam", ".pfm",
-    ".raw", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf", ".dcm", ".npy", ".npz", ".mat", ".h5",
-    ".hdf5", ".fits", ".svs", ".czi", ".nd2", ".lif", ".mp4", ".avi", ".mov", ".mkv", ".wmv", ".zip", ".rar", ".7z",
-    ".tar", ".gz", ".tgz", ".bz2", ".xz", ".lnk",
-))  # fmt: skip
-"""Endings of image formats that are not read, of videos, archives and shortcuts."""
 NAMED = 4
 """Files of the one line that are named."""
 
@@ -126,7 +120,7 @@ def _divide(root: Path, found: Walk, own: Container[Path] = ()) -> tuple[list[Pa
 def _fault(file: Path, ending: str) -> str:
     """The reason why a file that may be an image is left out; "" for one that is none, or has no ending."""
     hidden = file.name.startswith(".")
-    if ending in FOREIGN and not hidden:
+    if ending in foreign.ENDINGS and not hidden:
         return f"{printable(file)}: files with the ending {ending} are not read; give its images as PNG or TIFF files"
     if (ending or hidden) and begins_as_image(file):
         way = "its name begins with a dot" if hidden else f"its ending is '{printable(ending)}'"
@@ -185,7 +179,7 @@ def _count(root: Path, files: Sequence[Path]) -> str:
     endings = Counter("hidden" if hidden(file) else _extension(file.name) or "without an ending" for file in files)
     kinds = ", ".join(f"{n} {printable(ending)}" for ending, n in endings.most_common(NAMED))
     more = ", ..." if len(endings) > NAMED else ""
-    what = f"{len(files)} other entries are no images and left out: {kinds}{more}"
+    what = f"{len(files)} other entries are hidden or no images, and left out: {kinds}{more}"
     return f"{printable(root)}: {what} (as {_first(root, files)})"
 
 

@@ -133,6 +133,7 @@ def _check_row(path: Path, file: Path, found: Row, row: dict[str, str], seen: di
     for column in FILES:
         if row[column] and not os.path.isfile(path / row[column]):
             return problem(
-                MISSING[column], f"{column}: no such file {printable(path / row[column])}{path_hint(row[column])}"
+                MISSING[column],
+                f"{column}: no such file {printable(path / row[column])}{path_hint(row[column], path / row[column])}",
             )
     return None

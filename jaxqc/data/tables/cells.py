@@ -1,5 +1,6 @@
 """Cells as programs write them where a value is absent, an id, or yes and no; taken so only in columns that ask."""
 
+import functools
 import os
 import re
 from collections import Counter
@@ -7,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from jaxqc.data.problems import printable
+from jaxqc.data.problems import printable, seen_alike, told_apart
 from jaxqc.data.tables.read import Table
 
 EMPTY = frozenset(
@@ -108,13 +109,33 @@ def local_path(folder: Path, text: str) -> str:
     )
 
 
-def path_hint(text: str) -> str:
+def path_hint(text: str, path: Path) -> str:
     r"""The end of a message on a path that is not there: what its way of writing may have to do with that.
 
     Examples:
-      >>> path_hint(r"D:\img\1.png")
+      >>> path_hint(r"D:\img\1.png", Path("1.png"))
       '; a path of another machine: write it relative to the table'
+      >>> Path("IMG.png").touch()
+      >>> path_hint("img.PNG", Path("img.PNG"))
+      "; 'IMG.png' is there, not 'img.PNG'"
     """
     if re.match(r"[A-Za-z]:[\\/]|\\\\", text):
         return "; a path of another machine: write it relative to the table"
-    return ", neither with its backslashes nor with slashes for them" if "\\" in text else ""
+    if "\\" in text:
+        return ", neither with its backslashes nor with slashes for them"
+    absent = next((p for p in (*reversed(path.parents), path) if not os.path.exists(p)), path)
+    try:
+        found = _by_look(str(absent.parent), os.stat(absent.parent).st_mtime_ns).get(_look(absent.name))
+    except OSError:
+        return ""
+    return f"; '{told_apart(found)}' is there, not '{told_apart(absent.name)}'" if found else ""
+
+
+def _look(name: str) -> str:
+    return seen_alike(name).casefold()
+
+
+@functools.lru_cache(maxsize=4)
+def _by_look(folder: str, _: int) -> dict[str, str]:
+    """The names in a folder by what is left of them without capitals and ways of writing accents and spaces."""
+    return {_look(name): name for name in os.listdir(folder)}

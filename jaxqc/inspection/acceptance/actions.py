@@ -55,6 +55,18 @@ def decision_on(
     return replace(decided, more=rest, why=f"{why}; sorting the other {rest} pieces costs less than sending it back")
 
 
+def first_seen(decision: Decision, pieces: int, why: str) -> Decision:
+    """The decision where a lot would be accepted, though so many of its pieces were not seen, for the reason `why`.
+
+    A delivery may lack the very photos that would show a defect, so the other pieces say nothing of these.
+
+    Examples:
+      >>> first_seen(Decision("accept", 0, {}, ""), 2, "2 listed images could not be inspected").why
+      '2 listed images could not be inspected: people look at these pieces first'
+    """
+    return replace(decision, action="review", more=pieces, why=f"{why}: people look at these pieces first")
+
+
 @lru_cache(maxsize=4096)
 def _by_cost(
     pieces: int,

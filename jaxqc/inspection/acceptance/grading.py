@@ -9,8 +9,8 @@ from jaxtyping import Bool, Float
 
 from jaxqc.error_rates import ErrorRates, clopper_pearson
 from jaxqc.errors import UserError
-from jaxqc.inspection.acceptance.actions import decision_on
-from jaxqc.inspection.acceptance.ratings import Evidence, grade_of, risk_of
+from jaxqc.inspection.acceptance.actions import decision_on, first_seen
+from jaxqc.inspection.acceptance.ratings import Evidence, grade_of, risk_of, unseen_words
 from jaxqc.inspection.acceptance.sampling import AQL
 from jaxqc.inspection.acceptance.shares import Judged, lot_share
 from jaxqc.inspection.findings import VERDICTS, Finding, LotFinding, Share, Verdict
@@ -131,6 +131,7 @@ def lot_figures(
     product: str = "",
     copies: int = 0,
     uninspected: int = 0,
+    reused: int = 0,
 ) -> LotFinding:
     """The figures, grade and risk of a lot from columns over its n pieces and m images.
 
@@ -141,7 +142,8 @@ def lot_figures(
       rates: the model's misses and false alarms; None = not measured.
       called: pieces that the model itself calls, whatever people said; None = those whose verdict is not `pass`.
       judged: pieces whose verdict is people's; None = none of them.
-      uninspected: images that the delivery lists and that are missing or broken: then the risk is not low.
+      uninspected: images that the delivery lists and that are missing, broken or left out. reused: pieces whose photos
+        all stand for other pieces or lots too. With any of both the risk is not low, and the lot is not accepted.
       aql: of the plan of ISO 2859-1, percent; with more rejected pieces than it allows a lot is not accepted.
 
     Raises:
@@ -163,10 +165,13 @@ def lot_figures(
     share, lack = lot_share(pieces, rates, lots.confidence)
     best = share or Share(defective / n, low, high, "")
     corrected = share is not None and not seen.all()  # people who have seen all correct nothing
-    found = Evidence(n, rejected + waiting, severe, best.estimate, best.low, best.high, lack, corrected, uninspected)
+    unseen = unseen_words(uninspected, reused)
+    found = Evidence(n, rejected + waiting, severe, best.estimate, best.low, best.high, lack, corrected, unseen)
     grade, grade_reasons = grade_of(found, lots)
     risk, risk_reasons = risk_of(found, grade, lots)
     decision = decision_on(pieces, risk, rates, rules.costs, lots.confidence, aql)
+    if unseen and decision.action == "accept":
+        decision = first_seen(decision, uninspected + reused, unseen)
     return LotFinding(
         lot=lot,
         images=len(ratios),
@@ -193,4 +198,6 @@ def lot_figures(
         decision=decision,
         reasons=(*grade_reasons, *risk_reasons),
         copies=copies,
+        uninspected=uninspected,
+        reused=reused,
     )

@@ -20,6 +20,7 @@ from jaxqc.error_rates import ORIGINS, ErrorRates
 from jaxqc.errors import UserError
 from jaxqc.inspection.findings import Share
 
+Rates = np.float64 | Float[np.ndarray, " m"]
 NODES = 16
 """Nodes of the quadrature over TPR, and over FPR."""
 POINTS = 97
@@ -152,7 +153,8 @@ def posterior(
       called: pieces that are rejected or wait for review, after people's verdicts.
       pieces: all of the lot's. rates: measured on images, both of them.
       views: images a piece, on the average. One of them shows the defect, and each of the others is called as a good
-        image is; so a piece of several views is more often called than an image, defective or good.
+        image is; so a piece of several views is more often called than an image, defective or good. Where good pieces
+        were counted as wholes (`ErrorRates.views`), pieces of as many views are called at that very rate.
       looked: pieces that people have judged. It is taken that people see right, and that which of the called (or of
         the passed) pieces they look at does not depend on what they find.
 
@@ -169,7 +171,7 @@ def posterior(
     passed = pieces - called - looked.cleared - looked.sound
     if not measured(rates) or views < 1 or pieces < 1 or min(unseen, passed) < -1e-9:
         raise UserError(f"corrected share: {called:g} of {pieces} called, {looked}, {views:g} views, {rates} cannot be")
-    tpr, fpr, prior = _nodes(rates.found, rates.defective, rates.false, rates.good, views)
+    tpr, fpr, prior = _nodes(rates, views)
     if by_chance(rates) > CHANCE:
         unseen, passed = 0.0, 0.0
     else:
@@ -223,37 +225,38 @@ def corrected_share(
     low, high = found.interval(confidence)
     estimate = found.mean if by_chance(rates) > CHANCE else found.mode
     if looked == NOBODY and by_chance(rates) <= CHANCE:
-        tpr, fpr = _of_piece(rates.tpr, rates.fpr, views)
+        tpr, fpr = (float(rate) for rate in _of_piece(np.float64(rates.tpr), np.float64(rates.fpr), views, rates.views))
         estimate = min(1.0, max(0.0, (called / pieces - fpr) / (tpr - fpr)))
     return Share(estimate, min(low, estimate), max(high, estimate), rates.origin)
 
 
-def _of_piece(tpr: float, fpr: float, views: float) -> tuple[float, float]:
-    """The rates of a piece by those of an image (`posterior`)."""
-    return 1 - (1 - tpr) * (1 - fpr) ** (views - 1), 1 - (1 - fpr) ** views
+def _of_piece(tpr: Rates, fpr: Rates, views: float, measured_views: float) -> tuple[Rates, Rates]:
+    """The rates of a piece of `views` images (`posterior`). tpr: of an image; fpr: of a piece of `measured_views`."""
+    passes = (1 - fpr) ** (1 / measured_views)
+    return 1 - (1 - tpr) * passes ** (views - 1), 1 - passes**views
 
 
 @lru_cache(maxsize=64)
 def _nodes(
-    found: int, defective: int, false: int, good: int, views: float
+    rates: ErrorRates, views: float
 ) -> tuple[Float[np.ndarray, " m"], Float[np.ndarray, " m"], Float[np.ndarray, " m"]]:
     """Nodes of TPR and FPR of a piece, and their probabilities: Gauss and Legendre's, of the quantiles."""
     from scipy import special
 
     x, w = np.polynomial.legendre.leggauss(NODES)
     at, w = (x + 1) / 2, w / 2
-    images = [
+    counted = [
         np.clip(special.betaincinv(count + 0.5, total - count + 0.5, at), 1e-12, 1 - 1e-12)
-        for count, total in ((found, defective), (false, good))
+        for count, total in ((rates.found, rates.defective), (rates.false, rates.good))
     ]
-    tpr, fpr = (grid.ravel() for grid in np.meshgrid(*images, indexing="ij"))
-    others = (1 - fpr) ** (views - 1)
-    return 1 - (1 - tpr) * others, 1 - (1 - fpr) * others, np.outer(w, w).ravel()
+    tpr, fpr = (grid.ravel() for grid in np.meshgrid(*counted, indexing="ij"))
+    tpr, fpr = _of_piece(tpr, fpr, views, rates.views)
+    return np.asarray(tpr), np.asarray(fpr), np.outer(w, w).ravel()
 
 
 def by_chance(rates: ErrorRates) -> float:
     """Probability that TPR <= FPR, of a model whose rates were measured."""
-    tpr, fpr, weight = _nodes(rates.found, rates.defective, rates.false, rates.good, 1.0)
+    tpr, fpr, weight = _nodes(rates, 1.0)
     return float(weight[tpr <= fpr].sum())
 
 

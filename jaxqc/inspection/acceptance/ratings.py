@@ -24,8 +24,8 @@ class Evidence:
     """Reason why the misses are not known well enough for low risk; "" = they are."""
     corrected: bool = False
     """`share` is corrected for misses and false alarms."""
-    uninspected: int = 0
-    """Images that the delivery lists, and that are missing or broken."""
+    unseen: str = ""
+    """As `unseen_words`."""
 
 
 def grade_of(found: Evidence, rules: LotRules) -> tuple[Grade, tuple[str, ...]]:
@@ -72,9 +72,8 @@ def risk_of(found: Evidence, grade: Grade, rules: LotRules) -> tuple[Risk, tuple
         return "high", tuple(f"risk high: {why}" for why in high)
     if found.lack:
         medium.append(found.lack)
-    if found.uninspected:
-        images = "image" if found.uninspected == 1 else "images"
-        medium.append(f"{found.uninspected} listed {images} could not be inspected, and nobody knows what they show")
+    if found.unseen:
+        medium.append(found.unseen)
     if found.high > rules.tolerated:
         medium.append(_too_wide(found, rules))
     if found.severe:
@@ -87,6 +86,29 @@ def risk_of(found: Evidence, grade: Grade, rules: LotRules) -> tuple[Risk, tuple
         return "medium", tuple(f"risk medium: {why}" for why in medium)
     sure = f"at most {percent(found.high)} of the pieces are defective with {percent(rules.confidence)} confidence"
     return "low", (f"risk low: {sure}, {percent(rules.tolerated)} are tolerated",)
+
+
+def unseen_words(uninspected: int, reused: int) -> str:
+    """The reason why a lot's pieces were not all seen; "" = they were.
+
+    Args:
+      uninspected: images that the delivery lists, and that are missing, broken or left out.
+      reused: pieces whose photos all stand for other pieces or lots too.
+
+    Examples:
+      >>> unseen_words(1, 0)
+      '1 listed image could not be inspected, and nobody knows what it shows'
+      >>> unseen_words(0, 4)
+      '4 pieces share their photos with other pieces or lots, and not all of them were seen'
+    """
+    parts = []
+    if uninspected:
+        images, they = ("image", "it shows") if uninspected == 1 else ("images", "they show")
+        parts.append(f"{uninspected} listed {images} could not be inspected, and nobody knows what {they}")
+    if reused:
+        pieces = "piece shares its photos" if reused == 1 else "pieces share their photos"
+        parts.append(f"{reused} {pieces} with other pieces or lots, and not all of them were seen")
+    return "; ".join(parts)
 
 
 def pieces_needed(most: float, confidence: float) -> int:

@@ -4,7 +4,8 @@ A copy in its lot adds no image, for nothing new was seen; in another lot it cou
 different pieces, each of them counts with the picture's verdict: a piece that was delivered stays in the number of
 pieces, and no other evidence of it is there. But a photo shows one piece, so at least one of them was never seen. That
 is why it is an alarm, and so is a photo that comes again in another lot. A photo that was encoded anew is another file
-and is not found.
+and is not found: hashes of the look (64 bits of gradients, say) set good pieces of one product no farther apart than a
+photo and its smaller copy.
 """
 
 import itertools

@@ -103,6 +103,8 @@ def export_coco(ledger: Ledger, file: str | Path, model: str = "") -> tuple[int,
                 _item(stream, counts[0], image)
                 counts[0] += 1
                 for defect in f.defects:
+                    if not defect.area:  # the place of a score: no region to learn from
+                        continue
                     classes.add(defect.class_name)
                     _item(side, counts[1], _annotation(counts[1] + 1, entry.id, defect))
                     counts[1] += 1

@@ -14,6 +14,8 @@ MISSING = ("missing-file", "broken-link")
 """Kinds of entries whose file is not there."""
 BROKEN = ("unreadable", "undecodable", "not-judged")
 """Kinds of files that are there and could not be inspected."""
+AGAIN = "duplicate-image"
+"""Kind of a row that says again what another one says: nothing is lost by it."""
 
 
 @dataclass(frozen=True)
@@ -71,9 +73,9 @@ def listings(ledger: Ledger) -> dict[str, Listing]:
 
 
 def lost_images(connection: sa.Connection) -> Counter[str]:
-    """Number of each lot's images that are missing or broken, by the lot's name."""
+    """Number of each lot's images that were listed and not inspected, by the lot's name."""
     u = uninspected.c
-    query = sa.select(u.lot, sa.func.count()).where(u.kind.in_((*MISSING, *BROKEN))).group_by(u.lot)
+    query = sa.select(u.lot, sa.func.count()).where(u.kind != AGAIN).group_by(u.lot)
     return Counter({lot: count for lot, count in connection.execute(query)})
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import sqlalchemy as sa
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from jaxqc.inspection.acceptance.pieces import NOBODY, Pieces, pieces_of
 from jaxqc.inspection.findings import VERDICTS
@@ -33,6 +33,14 @@ class LotImages:
     image: Int[np.ndarray, " v"]
     piece: Int[np.ndarray, " v"]
     """Numbered as the images are: by SHA-256, an order that says nothing of quality."""
+    reused: Bool[np.ndarray, " m"]
+    """Images that stand for several pieces of the lot, or lie in other lots too."""
+
+    def reused_pieces(self) -> int:
+        """Number of pieces of which every image is reused."""
+        own = np.zeros(int(self.piece.max(initial=-1)) + 1, bool)
+        np.logical_or.at(own, self.piece, ~self.reused[self.image])
+        return int((~own).sum())
 
     def pieces(self, reject: float) -> Pieces:
         """As `jaxqc.inspection.acceptance.pieces.pieces_of`."""
@@ -66,7 +74,10 @@ def lot_images(connection: sa.Connection, model: str, lot: str) -> LotImages:
     views = sa.select(s.sha256, s.piece).where(s.lot_id == _id(lot), s.piece != "").distinct()
     for sha256, piece in connection.execute(views.order_by(s.sha256, s.piece)):
         named.setdefault(sha256, []).append(piece)
+    several = sa.select(s.sha256).where(s.sha256.in_(pictures_of(lot))).group_by(s.sha256)
+    elsewhere = set(connection.scalars(several.having(sa.func.count(s.lot_id.distinct()) > 1)))
     numbers: list[tuple[float, float, float]] = []
+    reused: list[bool] = []
     model_says: list[int] = []
     people_say: list[int] = []
     composition: Counter[str] = Counter()
@@ -85,6 +96,7 @@ def lot_images(connection: sa.Connection, model: str, lot: str) -> LotImages:
         composition.update(classes)
         if review and review["class_name"] and review["class_name"] not in classes:
             composition[review["class_name"]] += 1
+        reused.append(line.sha256 in elsewhere or len(named.get(line.sha256, ())) > 1)
         for piece in named.get(line.sha256, (None,)):
             image.append(len(model_says) - 1)
             # A picture that names no piece is one by itself; an id may be another picture's SHA-256.
@@ -92,7 +104,7 @@ def lot_images(connection: sa.Connection, model: str, lot: str) -> LotImages:
     severities, ratios, densities = np.array(numbers, np.float64).reshape(-1, 3).T
     whole = lambda values: np.array(values, np.int64)
     return LotImages(severities, ratios, densities, whole(model_says), whole(people_say), composition, whole(image),
-                     whole(shown))  # fmt: skip
+                     whole(shown), np.array(reused, bool))  # fmt: skip
 
 
 def _id(lot: str) -> Any:

@@ -247,4 +247,4 @@ def _figures(
     return lot_figures(lot.name, pieces.severities, pieces.verdicts, images.ratios, images.densities,
                        images.composition, rules, rates=rates, called=pieces.called, judged=pieces.judged, aql=aql,
                        supplier=lot.supplier, product=lot.product, copies=lot.shared + lot.again,
-                       uninspected=lost)  # fmt: skip
+                       uninspected=lost, reused=images.reused_pieces())  # fmt: skip

@@ -6,8 +6,8 @@ standard would ask of a sample, and how probably it would accept a lot like this
 | conclusion    | where                                                                                              |
 |---------------|----------------------------------------------------------------------------------------------------|
 | `accepted`    | rejected and waiting pieces together are at most Ac, misses have been measured on labelled images   |
-|               | or by people, the plan would more likely accept than refuse such a lot, its risk is not high, and   |
-|               | accepting it costs least (`acceptance.actions`)                                                    |
+|               | or by people, the plan would more likely accept than refuse such a lot, its risk is not high, every |
+|               | piece was seen, and accepting it costs least (`acceptance.actions`)                                |
 | `refused`     | more than Ac pieces are rejected, and the plan would more likely refuse than accept such a lot      |
 | `not decided` | else; people look at pieces first, or measure the model's misses                                    |
 
@@ -24,6 +24,7 @@ from jaxqc.inspection.acceptance.sampling import AQL, LEVEL, Plan, acceptance_of
 from jaxqc.inspection.acceptance.shares import PASTED, UNCOUNTED
 from jaxqc.inspection.acceptance.switching import Switching, follow
 from jaxqc.inspection.findings import LotFinding
+from jaxqc.inspection.report.templating import plural
 
 Conclusion = Literal["accepted", "refused", "not decided"]
 
@@ -94,9 +95,13 @@ def conclude(lot: LotFinding, plan: Plan, chance: float) -> tuple[Conclusion, st
     if lot.rejected > plan.accept:
         if chance < 0.5:
             return "refused", f"{many}; {odds}"
-        return "not decided", f"{many}, though {odds}: people look at the rejected pieces first"
+        more = (
+            f": people look at {plural(lot.decision.more, 'piece')} first" if lot.decision and lot.decision.more else ""
+        )
+        return "not decided", f"{many}, though {odds}{more}"
     if lot.rejected + lot.waiting > plan.accept:
-        waiting = f"with the {lot.waiting} pieces that wait for review"
+        waits = "the piece that waits" if lot.waiting == 1 else f"the {lot.waiting} pieces that wait"
+        waiting = f"with {waits} for review"
         return "not decided", f"{waiting} more than {plan.accept} may be defective"
     if lot.share is None:
         return "not decided", UNCOUNTED

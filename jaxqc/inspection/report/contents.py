@@ -93,7 +93,7 @@ class Report:
     proved: bool
     """All of these models' misses were measured on real defects; else the page shows nothing in green."""
     outcomes: OutcomeReport | None
-    """None where no outcomes were imported."""
+    """Returns and complaints by class and grade; None where no outcomes were imported."""
     chosen: tuple[str, ...]
     """Lots that the report was asked for; () = all."""
     rules: GradeRules

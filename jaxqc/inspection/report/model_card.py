@@ -8,6 +8,7 @@ from jaxqc.error_rates import ORIGINS, ErrorRates, best
 from jaxqc.inspection.acceptance.shares import lack_of
 from jaxqc.inspection.ledger.store import ModelInfo
 from jaxqc.inspection.report.templating import flat, many, plural, span, value_text
+from jaxqc.metrics.words import in_words
 
 COUNTS = {"fit": "Fitted on", "train": "Trained on"}
 """Detail that counts the images a model was made from, and the words for it."""
@@ -25,7 +26,7 @@ class ModelCard:
     lines: tuple[tuple[str, str], ...]
     """(term, sentence)."""
     metrics: tuple[tuple[str, str], ...]
-    """Measured ones by name: those of all images together."""
+    """Measured ones, named in words: those of all images together."""
     measured_on: str
     """"" where it is not recorded."""
     unmeasured: tuple[str, ...]
@@ -85,7 +86,7 @@ def model_card(info: ModelInfo, confidence: float = 0.95) -> ModelCard:
     return ModelCard(
         info,
         lines=(_what(details), _made(details), _threshold(details), *_rates(rates, confidence)),
-        metrics=tuple((str(k).replace("_", " "), _number(v)) for k, v in named if not _fine(str(k))),
+        metrics=tuple((in_words(str(k)), _number(v)) for k, v in named if not _fine(str(k))),
         measured_on=_evaluated(details),
         unmeasured=_unmeasured(rates, bool(named)),
         folded=(
@@ -97,7 +98,7 @@ def model_card(info: ModelInfo, confidence: float = 0.95) -> ModelCard:
 
 def _fine(name: str) -> bool:
     """True for a metric of one kind of defect, and for a bound or a threshold: only those who ask for it need it."""
-    return "/" in name or name.endswith(("_bound", "_threshold"))
+    return "/" in name or name == "threshold" or name.endswith(("_bound", "_threshold"))
 
 
 def _number(value: Any) -> str:
@@ -133,7 +134,7 @@ def _made(details: Mapping[str, Any]) -> tuple[str, str]:
         number = f"{plural(counts[0], 'image')} of "
     else:
         number = f"{value_text(images)} images of " if isinstance(images, Mapping) and images else ""
-    kept = {name: details[name] for name in HELD if isinstance(details.get(name), int)}
+    kept = {name: n for name in HELD if isinstance(n := details.get(name), int) and n}
     held = [f"{many(n)} more were {HELD[name]}" for name, n in kept.items()]
     return term, f"{number}{data}{when}." + "".join(f" {text}." for text in held)
 
@@ -161,14 +162,17 @@ def _rates(rates: ErrorRates | None, confidence: float) -> list[tuple[str, str]]
     def line(count: int, total: int, what: str, limits: tuple[float, float]) -> str:
         if not total:
             return "Not measured."
-        share = f"{100 * count / total:.1f} %; {100 * confidence:g} % interval {span(*limits)}"
-        return f"{many(count)} of {many(total)} {what} ({share}), {where}."
+        share, interval = f"{100 * count / total:.1f} %", f"{100 * confidence:g} % interval {span(*limits)}"
+        if rates.origin == ORIGINS[0]:  # weighed counts, not numbers of pictures
+            return f"{share} of {what} ({interval}), {where}."
+        return f"{many(count)} of {many(total)} {what} ({share}; {interval}), {where}."
 
     low, high = rates.interval("tpr", confidence)
     missed = line(rates.defective - rates.found, rates.defective, "defective images passed", (1 - high, 1 - low))
     if rates.origin == ORIGINS[-1] and rates.defective:
         missed += " Real defects may be missed more often."
-    alarms = line(rates.false, rates.good, "good images were called defective", rates.interval("fpr", confidence))
+    good = f"good {rates.unit} were called defective"
+    alarms = line(rates.false, rates.good, good, rates.interval("fpr", confidence))
     return [("Misses", missed), ("False alarms", alarms)]
 
 

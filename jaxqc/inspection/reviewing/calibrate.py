@@ -17,7 +17,7 @@ from jaxqc.inspection.findings import VERDICTS
 from jaxqc.inspection.ledger.rows import batched
 from jaxqc.inspection.ledger.store import Ledger, ModelInfo
 from jaxqc.inspection.reviewing.rates import CELLS, Stratum, measured
-from jaxqc.inspection.reviewing.thresholds import ABOVE, Moved, factor_for, for_misses
+from jaxqc.inspection.reviewing.thresholds import ABOVE, Moved, called_by_others, factor_for, for_misses
 from jaxqc.inspection.reviewing.waiting import Picture, pictures
 from jaxqc.inspection.rules import GradeRules
 from jaxqc.inspection.scorers import verdict_rules
@@ -36,14 +36,16 @@ class Calibration:
     """By the model's verdict, at its thresholds up to now."""
     before: ErrorRates
     after: ErrorRates
-    """At the moved thresholds; `before` where they stay."""
+    """At the moved thresholds, by leaving one out (`thresholds.called_by_others`); `before` where they stay."""
     moved: Moved | None
-    """None: they stay, and `why` says why."""
+    """The thresholds' move; None where they stay, and `why` says why."""
     why: str
     share: tuple[float, float]
     """Share of all inspected pictures that is called, before and after."""
     left_out: tuple[str, ...]
     """Reviewed pictures that could not be scored again, with the reasons."""
+    by_others: bool = False
+    """`after` is of thresholds that these pictures have set: each counts as the others would have it."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,17 @@ class Judged:
 
     picture: Picture
     limit: float
+
+    @property
+    def good(self) -> bool:
+        """People passed it."""
+        return self.picture.said is not None and self.picture.said.verdict == "pass"
+
+    @property
+    def piece(self) -> str:
+        """Name of its piece, for pictures of one piece to stay together."""
+        own = self.picture
+        return f"{own.lots[:1]} {own.piece}" if own.piece else own.sha256
 
 
 def calibrate(
@@ -91,32 +104,27 @@ def calibrate(
         return stays(f"a {model.kind} model has none")
     left_out: list[str] = []
     judged = list(_scored(model, scorer, limits, reviewed, left_out, progress))
-    if not any(one.picture.said and one.picture.said.verdict == "pass" for one in judged):
+    if not any(one.good for one in judged):
         return stays("people passed none of the pictures that could be scored again", tuple(left_out))
     passed_seen = any(one.picture.verdict == "pass" for one in judged)
-    weight = _weights(found, judged)
-    good = [one for one in judged if one.picture.said and one.picture.said.verdict == "pass"]
-    limit, each = (np.array(values, np.float64) for values in
-                   ([one.limit for one in good], [weight[one.picture.verdict] for one in good]))  # fmt: skip
-    if not passed_seen:  # taken as good; they say nothing of lower thresholds
-        unseen = sum(picture.verdict == "pass" for picture in found)
-        limit, each = np.append(limit, np.zeros(unseen)), np.append(each, np.ones(unseen))
-    moved = factor_for(limit, each, false_alarm)
+    # Passed pictures that nobody saw are taken as good; they say nothing of lower thresholds.
+    unseen = 0 if passed_seen else sum(picture.verdict == "pass" for picture in found)
+    moved = _factor(judged, _weights(found, judged), unseen, false_alarm)
     if moved.factor < 1 and not passed_seen:
         return stays("they could be lower, but nobody has looked at passed pictures; review --sample N brings some",
                      tuple(left_out))  # fmt: skip
-    if abs(moved.factor - 1) < 10 * ABOVE:
-        return stays(f"at them {false_alarm:g} of good pictures are called", tuple(left_out))
+    if abs(moved.factor - 1) < 10 * ABOVE:  # one of these pictures has set them
+        before = measured(_strata_at(found, judged, moved.factor), before.data)
+        why = f"at them {false_alarm:g} of good pictures are called"
+        return Calibration(digests, strata, before, before, None, why, (share, share), tuple(left_out), True)
     if moved.factor < 1:
-        misses = [one.limit for one in judged if one.picture.verdict == "pass" and one not in good]
-        moved = for_misses(moved, np.array(misses, np.float64))
+        moved = for_misses(moved, _misses(judged))
         if moved is None:
             return stays(f"at most {false_alarm:g} of good pictures are called as it is, and lower ones that keep it "
                          "would find no miss that people saw", tuple(left_out))  # fmt: skip
-    factor = moved.factor
-    after = measured(_strata_at(found, judged, factor), before.data)
-    shares = (share, _share(found, judged, factor))
-    return Calibration(digests, strata, before, after, moved, "", shares, tuple(left_out))
+    after = measured(_strata_at(found, judged, moved.factor), before.data)
+    shares = (share, _share(found, judged, moved.factor))
+    return Calibration(digests, strata, before, after, moved, "", shares, tuple(left_out), True)
 
 
 def same_model(models: Sequence[ModelInfo], scorer: Scorer, rules: GradeRules, ledger: str) -> tuple[str, ...]:
@@ -177,6 +185,19 @@ def _scored(
             counter.add(len(some))
 
 
+def _factor(judged: Sequence[Judged], weight: Mapping[str, float], unseen: int, false_alarm: float) -> Moved:
+    """The factor that brings the false alarms to the rate. unseen: further good pictures, which are never called."""
+    good = [one for one in judged if one.good]
+    limits = [one.limit for one in good] + [0.0] * unseen
+    weights = [weight[one.picture.verdict] for one in good] + [1.0] * unseen
+    return factor_for(np.array(limits, np.float64), np.array(weights, np.float64), false_alarm)
+
+
+def _misses(judged: Sequence[Judged]) -> Float[np.ndarray, " n"]:
+    """Limits of the defective pictures that the model passed."""
+    return np.array([one.limit for one in judged if one.picture.verdict == "pass" and not one.good], np.float64)
+
+
 def _called(one: Judged, factor: float) -> bool:
     return one.limit >= factor
 
@@ -199,17 +220,18 @@ def _share(found: Sequence[Picture], judged: Sequence[Judged], factor: float) ->
 
 
 def _strata_at(found: Sequence[Picture], judged: Sequence[Judged], factor: float) -> list[Stratum]:
-    """The strata of the verdicts up to now, with what is called at other thresholds."""
+    """The strata of the verdicts up to now, with what is called at thresholds that these very pictures have set."""
+    limits, good = np.array([one.limit for one in judged], np.float64), np.array([one.good for one in judged])
+    calls = called_by_others(limits, good, [one.piece for one in judged], factor).tolist()
     strata = []
     for verdict in VERDICTS:
-        own = [one for one in judged if one.picture.verdict == verdict]
+        own = [(one, called) for one, called in zip(judged, calls, strict=True) if one.picture.verdict == verdict]
         counts = dict.fromkeys(CELLS, 0)
-        for one in own:
-            bad = one.picture.said is not None and one.picture.said.verdict == "reject"
-            called = _called(one, factor)
-            counts[("found" if called else "missed") if bad else ("false" if called else "sound")] += 1
+        for one, called in own:
+            counts[("false" if called else "sound") if one.good else ("found" if called else "missed")] += 1
         # Higher thresholds call nothing new, lower ones pass nothing more.
-        fixed = (False if factor >= 1 else None) if verdict == "pass" else (True if factor <= 1 else None)
+        same = factor >= 1 if verdict == "pass" else factor <= 1
+        fixed = verdict != "pass" if same and all(called == (verdict != "pass") for _, called in own) else None
         total = sum(picture.verdict == verdict for picture in found)
         strata.append(Stratum(total, **counts, called=fixed))
     return strata

@@ -26,15 +26,16 @@ def lines(found: Calibration) -> list[str]:
         s = found.strata[verdict]
         wrong = f"{s.missed} defective" if verdict == "pass" else f"{s.false} good"
         out.append(f"{verdict}: {s.pictures} inspected, {s.reviewed} reviewed, {wrong}")
+    how = ["rates by leaving one out: the piece that set the thresholds counts as the others alone would have it"]
     if found.moved is None:
-        return [*out, f"thresholds stay: {found.why}"]
+        return [*out, f"thresholds stay: {found.why}", *how * found.by_others]
     before, after = found.before, found.after
     out.append(f"thresholds times {found.moved.factor:.4g}: {found.moved.how}")
     out.append(f"called: {percent(found.share[0])} % -> {percent(found.share[1])} % of the inspected pictures")
     rate = lambda value, total: f"{percent(value)} %" if total else "not measured"
     out.append(f"TPR: {rate(before.tpr, before.defective)} -> {rate(after.tpr, after.defective)}")
     out.append(f"FPR: {rate(before.fpr, before.good)} -> {rate(after.fpr, after.good)}")
-    return out
+    return [*out, *how]
 
 
 def notes(found: Calibration) -> list[str]:

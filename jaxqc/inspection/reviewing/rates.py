@@ -67,9 +67,10 @@ def measured(strata: Sequence[Stratum], data: str = "", seed: int = 0) -> ErrorR
       UserError: more reviewed pictures than there are.
 
     Examples:
-      >>> measured([Stratum(40, found=30, false=10, called=True), Stratum(160, missed=3, sound=157, called=False)])
-      ErrorRates(found=30, defective=33, false=10, good=167, origin="people's verdicts", data='', holds_for='')
       >>> seen = Stratum(40, found=30, false=10, called=True)
+      >>> rates = measured([seen, Stratum(160, missed=3, sound=157, called=False)])
+      >>> rates.found, rates.defective, rates.false, rates.good
+      (30, 33, 10, 167)
       >>> rates = measured([seen, Stratum(960, missed=1, sound=95, called=False)])
       >>> rates.found / rates.defective > 0.6, rates.defective < 33  # one of 96 stands for ten of 960
       (True, True)

@@ -1,10 +1,11 @@
 """A factor on a model's thresholds, by pictures that people passed."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from jaxqc.errors import UserError
 
@@ -74,3 +75,31 @@ def for_misses(lower: Moved, misses: Float[np.ndarray, " n"]) -> Moved | None:
         return None
     how = f"{lower.how}; lowered for {len(within)} of {len(misses)} misses that they saw"
     return Moved(max(lower.factor, float(within.min()) * (1 - ABOVE)), how)
+
+
+def called_by_others(
+    limits: Float[np.ndarray, " n"], good: Bool[np.ndarray, " n"], pieces: Sequence[str], factor: float
+) -> Bool[np.ndarray, " n"]:
+    """Calls on judged pictures at a factor, each as if the pictures of the other pieces alone had set it.
+
+    A good picture that a threshold lies just above, and a miss that it was lowered to, are too good witnesses of it:
+    without its piece the next one would have set the threshold, and the picture would be called, or missed. So one of n
+    good pictures counts more than is called, as for a new picture (leave-one-out; that of a fit does the same).
+
+    Args:
+      limits: the largest factor at which each is called. good: people passed it. pieces: views of one stay together.
+
+    Examples:
+      >>> limits, good = np.array([0.1, 0.5, 0.9]), np.array([True, True, True])
+      >>> called_by_others(limits, good, ["a", "b", "c"], 0.5 * (1 + ABOVE)).tolist()
+      [False, True, True]
+    """
+    called, near = limits >= factor, np.abs(limits - factor) <= 2 * ABOVE * factor
+    own = np.isin(np.array(pieces), np.array(pieces)[near])
+    if (near & good).any():
+        lower = limits[good & ~own & ~called].max(initial=-np.inf)
+        called = called | (own & good & (limits > lower))
+    if (near & ~good).any():
+        upper = limits[~good & ~own & called].min(initial=np.inf)
+        called = called & ~(own & ~good & (limits < upper))
+    return called

@@ -114,6 +114,8 @@ def test_wrong_settings_are_named(recipe, teachers):
     ):
         with pytest.raises(UserError, match=words):
             validate(replace(recipe, backbone=backbone))
+    with pytest.raises(UserError, match="a reverse network has one teacher"):
+        MEMBERS["rd4ad"]().on(replace(recipe.backbone, name="filters+resnet18")).method(backbone, 48)
     odd = MEMBERS["rd4ad"]().on(replace(recipe.backbone, layers=(1, 2, 3)))
     with pytest.raises(UserError, match=r"data\.size=48 must be a multiple of 32"):
         odd.method(load_backbone(recipe.backbone), 48)

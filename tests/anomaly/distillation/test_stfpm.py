@@ -68,12 +68,13 @@ def test_the_training_loss_is_numpys_with_batch_statistics(imitation):
     backbone, pair, method, variables, images = imitation
     state = {k: v for k, v in variables.items() if k != "params"}
     loss_of = lambda x: method.loss(variables["params"], state, {"image": x}, jax.random.key(0))
-    step = jax.vmap(loss_of, axis_name="devices")
+    step = jax.jit(jax.vmap(loss_of, axis_name="devices"))
     loss, (changed, _) = step(images.reshape(2, 2, 48, 48, 3))  # two devices: statistics are of all four images
     plain = {name: variables[name] for name in ("params", "batch_stats")}
     seen = (images / 255 - np.array([0.485, 0.456, 0.406])) / np.array([0.229, 0.224, 0.225])
-    student, _ = pair.network(()).apply(plain, seen.astype(np.float32), train=True, mutable=["batch_stats"])
-    teacher = backbone.apply(backbone.variables, images)
+    train = jax.jit(lambda v, x: pair.network(()).apply(v, x, train=True, mutable=["batch_stats"]))
+    student, _ = train(plain, seen.astype(np.float32))
+    teacher = jax.jit(backbone.apply)(backbone.variables, images)
     expected = squared([np.asarray(teacher[0])], [np.asarray(student["layer1"])])[0].mean()
     assert float(loss.mean()) == pytest.approx(expected, rel=1e-4)
     assert set(changed) == {"batch_stats"}, "the teacher is no part of what a step changes"
@@ -81,13 +82,13 @@ def test_the_training_loss_is_numpys_with_batch_statistics(imitation):
 
 def test_the_held_out_loss_is_that_of_the_folded_student(imitation):
     _, pair, method, variables, images = imitation
-    metrics = method.init_metrics()
+    metrics, update = method.init_metrics(), jax.jit(method.update_metrics, static_argnums=3)
     for part, weight in ((images[:2], [1, 1]), (images[2:], [1, 0])):  # the last image only fills the batch
         batch = {"image": jnp.asarray(part), "weight": jnp.array(weight, jnp.float32)}
-        metrics = method.update_metrics(metrics, variables, batch, 48)
+        metrics = update(metrics, variables, batch, 48)
     folded = fold_batch_norm({name: jax.device_get(variables[name]) for name in ("params", "batch_stats")})
     seen = (images[:3] / 255 - np.array([0.485, 0.456, 0.406])) / np.array([0.229, 0.224, 0.225])
-    student = pair.network((), folded=True).apply(folded, seen.astype(np.float32))["layer1"]
-    teacher = pair.network((), folded=True).apply(variables["teacher"], seen.astype(np.float32))["layer1"]
+    run = jax.jit(pair.network((), folded=True).apply)
+    student, teacher = (run(v, seen.astype(np.float32))["layer1"] for v in (folded, variables["teacher"]))
     expected = squared([np.asarray(teacher)], [np.asarray(student)])[0].mean()
     assert method.summarize(metrics)["loss"] == pytest.approx(expected, rel=1e-4)

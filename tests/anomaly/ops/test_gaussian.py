@@ -6,9 +6,12 @@ import numpy as np
 import pytest
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from jaxqc.anomaly.ops.gaussian import FullRank, LowRank, collect, distance, empty, finish, merge
+from jaxqc.anomaly.ops import gaussian as ops
+from jaxqc.anomaly.ops.gaussian import FullRank, LowRank, empty
 
 EPS = 0.01
+collect, distance, merge = jax.jit(ops.collect), jax.jit(ops.distance), jax.jit(ops.merge)
+finish = jax.jit(ops.finish, static_argnums=(1, 2))
 
 
 def features(n, positions=6, d=24, seed=0):
@@ -115,6 +118,6 @@ def test_moments_far_from_zero_keep_their_digits():
 def test_scores_do_not_depend_on_the_batch():
     for n in (12, 40):
         gaussian, probe = fit(features(n)), features(7, seed=1)
-        together = jax.jit(distance)(gaussian, probe)
-        alone = jnp.concatenate([jax.jit(distance)(gaussian, probe[i : i + 1]) for i in range(7)])
+        together = distance(gaussian, probe)
+        alone = jnp.concatenate([distance(gaussian, probe[i : i + 1]) for i in range(7)])
         np.testing.assert_allclose(together, alone, rtol=1e-5)

@@ -16,6 +16,9 @@ NESTED = ((8, 8), (4, 4), (2, 2))
 LOOSE = ((7, 9), (4, 4), (2, 3))
 """The last two do not divide the first: cells of unequal size."""
 CHANNELS = (6, 10, 24)
+collect, merge = jax.jit(pyramid.collect), jax.jit(pyramid.merge)
+finish = jax.jit(pyramid.finish, static_argnums=(1, 2, 3, 4))
+distance = jax.jit(pyramid.distance, static_argnums=2)
 
 
 def levels(n, grids=NESTED, seed=0):
@@ -27,7 +30,7 @@ def levels(n, grids=NESTED, seed=0):
 
 
 def flat(layers):
-    """What the flat form sees: every layer repeated over the first one's grid, [n P d]."""
+    """The flat form's features: every layer repeated over the first one's grid, [n P d]."""
     grid = on_finest(tuple(map(jnp.asarray, layers)))
     return np.asarray(grid).reshape(len(grid), -1, grid.shape[-1])
 
@@ -38,22 +41,22 @@ def fit(layers, batch=4, order=None):
     collected = pyramid.empty(grids, CHANNELS, n)
     for start in range(0, n, batch):
         part = order[start : start + batch]
-        collected = pyramid.collect(collected, tuple(x[part] for x in layers), part)
-    return pyramid.finish(collected, grids[0], grids, EPS, block=5)
+        collected = collect(collected, tuple(x[part] for x in layers), part)
+    return finish(collected, grids[0], grids, EPS, block=5)
 
 
 @pytest.mark.parametrize("grids", [NESTED, LOOSE])
 @pytest.mark.parametrize("n", [2, 12, 40])
 def test_it_equals_a_float64_reference(grids, n):
     x, probe = levels(n, grids), levels(5, grids, seed=1)
-    found = pyramid.distance(fit(x), probe, grids[0])
+    found = distance(fit(x), probe, grids[0])
     np.testing.assert_allclose(found, reference(flat(x), flat(probe)), rtol=1e-5)
 
 
 def test_one_sample_is_a_distance_in_units_of_eps():
     x, probe = levels(1), levels(2, seed=3)
     expected = np.linalg.norm(flat(probe) - flat(x), axis=-1) / EPS**0.5
-    np.testing.assert_allclose(pyramid.distance(fit(x), probe, NESTED[0]), expected, rtol=1e-5)
+    np.testing.assert_allclose(distance(fit(x), probe, NESTED[0]), expected, rtol=1e-5)
 
 
 def test_batch_order_and_padding_do_not_matter():
@@ -65,18 +68,18 @@ def test_batch_order_and_padding_do_not_matter():
         part = np.arange(start, start + 8)
         filled = (part < n)[:, None, None, None]
         batch = tuple(np.where(filled, y[np.minimum(part, n - 1)], np.float32(99)) for y in x)
-        collected = pyramid.collect(collected, batch, np.where(part < n, part, -1))
+        collected = collect(collected, batch, np.where(part < n, part, -1))
     assert collected.seen.all()
-    assert_same(pyramid.finish(collected, NESTED[0], NESTED, EPS), plain)
+    assert_same(finish(collected, NESTED[0], NESTED, EPS), plain)
 
 
 def test_parts_merge_to_the_whole():
     x = levels(12)
     parts = [pyramid.empty(NESTED, CHANNELS, 12) for _ in range(3)]
     for i in range(12):
-        parts[i % 3] = pyramid.collect(parts[i % 3], tuple(y[i : i + 1] for y in x), np.array([i]))
-    merged = pyramid.merge(parts[2], pyramid.merge(parts[0], parts[1]))
-    assert_same(pyramid.finish(merged, NESTED[0], NESTED, EPS), fit(x))
+        parts[i % 3] = collect(parts[i % 3], tuple(y[i : i + 1] for y in x), np.array([i]))
+    merged = merge(parts[2], merge(parts[0], parts[1]))
+    assert_same(finish(merged, NESTED[0], NESTED, EPS), fit(x))
 
 
 def test_cells_spread_over_devices_give_the_same():
@@ -90,16 +93,15 @@ def test_cells_spread_over_devices_give_the_same():
     assert [len(a.sharding.device_set) for a in collected.rows] == [8, 8, 8]
     batch = tuple(jax.device_put(y, NamedSharding(mesh, PartitionSpec("devices"))) for y in x)
     update = jax.jit(pyramid.collect, out_shardings=jax.tree.map(lambda a: a.sharding, collected))
-    state = pyramid.finish(update(collected, batch, np.arange(16)), NESTED[0], NESTED, EPS, 2)
-    found, alone = (pyramid.distance(s, probe, NESTED[0]) for s in (state, fit(x)))
+    state = finish(update(collected, batch, np.arange(16)), NESTED[0], NESTED, EPS, 2)
+    found, alone = (distance(s, probe, NESTED[0]) for s in (state, fit(x)))
     np.testing.assert_allclose(found, alone, rtol=1e-5)
 
 
 def test_scores_do_not_depend_on_the_batch():
     state, probe = fit(levels(12)), levels(7, seed=1)
-    score = jax.jit(lambda state, x: pyramid.distance(state, x, NESTED[0]))
-    alone = jnp.concatenate([score(state, tuple(y[i : i + 1] for y in probe)) for i in range(7)])
-    np.testing.assert_allclose(score(state, probe), alone, rtol=1e-5)
+    alone = jnp.concatenate([distance(state, tuple(y[i : i + 1] for y in probe), NESTED[0]) for i in range(7)])
+    np.testing.assert_allclose(distance(state, probe, NESTED[0]), alone, rtol=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What all tests of `jaxqc inspect` have: small models of every kind, no page, two lots of images."""
+"""Fixtures of all tests of `jaxqc inspect`: small models of every kind, no page, two lots of images."""
 
 import functools
 
@@ -6,16 +6,8 @@ import pytest
 
 import jaxqc
 from jaxqc.inspection import inspect as module
-from tests.support.compile_cache import shared_cache
-from tests.support.inspect_models import BATCH, make_checkpoint, use_small_models, write_image
-from tests.support.tiny_boards import make_boards
-
-
-@pytest.fixture(autouse=True, scope="module")
-def small_models(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch, shared_cache(tmp_path_factory):
-        use_small_models(patch)
-        yield
+from tests.support.inspect_models import BATCH, make_checkpoint, small_models, write_image  # noqa: F401 - a fixture
+from tests.support.tiny_boards import boards  # noqa: F401 - a fixture
 
 
 @pytest.fixture(autouse=True)
@@ -23,11 +15,6 @@ def no_report(request, monkeypatch):
     """The page takes longer than all the rest; `test_the_report_is_written` has it."""
     if "report" not in request.node.name:
         monkeypatch.setattr(module, "write_report", lambda *args, **more: None)
-
-
-@pytest.fixture(scope="module")
-def boards(tmp_path_factory):
-    return make_boards(tmp_path_factory.mktemp("boards"))
 
 
 @pytest.fixture(scope="module")

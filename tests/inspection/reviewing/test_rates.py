@@ -8,7 +8,7 @@ from jaxqc.error_rates import ErrorRates
 from jaxqc.errors import UserError
 from jaxqc.inspection.reviewing import rates as module
 from jaxqc.inspection.reviewing.rates import Stratum, measured
-from jaxqc.inspection.reviewing.thresholds import Moved, factor_for, for_misses
+from jaxqc.inspection.reviewing.thresholds import Moved, called_by_others, factor_for, for_misses
 
 PEOPLE = "people's verdicts"
 
@@ -110,3 +110,33 @@ def test_the_rate_holds_for_new_pictures_though_people_saw_mostly_doubtful_ones(
         plain.append(np.exp(-factor_for(limits[seen], np.ones(seen.sum()), 0.05).factor))
     assert 0.03 < np.mean(alarms) <= 0.05  # the largest weight stands for the new one: to the safe side
     assert np.mean(plain) < 0.025  # plain counts set the threshold far too high
+
+
+@pytest.mark.parametrize("views", [1, 2])
+def test_rates_of_a_threshold_s_own_pictures_are_those_of_new_ones(views):
+    """Good pieces of like views with limits of an exponential: of new ones exp(-factor) are called."""
+    draw = np.random.default_rng(3)
+    pieces, good = [str(i // views) for i in range(40 * views)], np.ones(40 * views, bool)
+    same, fair, new = [], [], []
+    for _ in range(400):
+        limits = np.repeat(draw.exponential(size=40), views)
+        factor = factor_for(limits, np.ones(40 * views), 0.1).factor
+        same.append((limits >= factor).mean())
+        fair.append(called_by_others(limits, good, pieces, factor).mean())
+        new.append(np.exp(-factor))
+    assert np.mean(fair) == pytest.approx(np.mean(new), abs=0.008)
+    assert np.mean(same) < np.mean(new) - 0.02
+
+
+def test_a_miss_that_lowered_the_thresholds_counts_as_missed():
+    """Defective pictures with limits of an exponential, and thresholds at the lowest of those above 0.2."""
+    draw = np.random.default_rng(4)
+    same, fair, new = [], [], []
+    for _ in range(600):
+        limits = draw.exponential(size=12)
+        factor = for_misses(Moved(0.2, ""), limits).factor
+        same.append((limits >= factor).mean())
+        fair.append(called_by_others(limits, np.zeros(12, bool), [str(i) for i in range(12)], factor).mean())
+        new.append(np.exp(-factor))
+    assert np.mean(same) > np.mean(new) + 0.05
+    assert np.mean(fair) == pytest.approx(np.mean(new), abs=0.02)

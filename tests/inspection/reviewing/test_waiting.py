@@ -1,4 +1,4 @@
-"""What people are asked to look at, and how their answers come back: by table, by terminal."""
+"""Pictures for people to look at, and their answers by table and by terminal."""
 
 import csv
 import dataclasses

@@ -140,7 +140,8 @@ function show(shot, from) {
   for (const cell of viewer.querySelectorAll(".certainty")) cell.hidden = !about.certainty;
   viewer.querySelector(".parts").hidden = !about.defects.length;
   const rest = about.count - about.defects.length;
-  const none = about.verdict === "review" ? "No defect is marked: the image as a whole is unusual." : "No defect was found.";
+  const box = about.defects.length ? "No defect is marked: the box shows what made the image's score." : "";
+  const none = box ? box : about.verdict === "review" ? "No defect is marked: the image as a whole is unusual." : "No defect was found.";
   const missing = !about.count ? none : rest ? `${rest} smaller one${rest === 1 ? "" : "s"} not listed.` : "";
   $("viewer-rest").textContent = [missing, about.note].filter(Boolean).join(" ");
   // A button that is disabled would lose the focus.

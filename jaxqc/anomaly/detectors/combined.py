@@ -1,0 +1,152 @@
+"""Several detectors as one: maps in units of their own, and of them the smallest, middle, mean or largest values.
+
+What only one member finds odd is often the grain or light that it sees badly; a defect is odd to all of them. Where
+the backbone is several (`filters+efficientnet_lite0`), members may look at layers of their own.
+"""
+
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from jaxqc.anomaly.detectors.base import BackboneConfig, Image, Layers, Scored, Shapes, is_trained
+from jaxqc.anomaly.detectors.gaussian import Gaussian
+from jaxqc.anomaly.detectors.patchcore import PatchCore
+from jaxqc.anomaly.detectors.spade import Spade
+from jaxqc.anomaly.ops.maps import cell_means, image_score, smooth, window_score
+from jaxqc.anomaly.ops.rows import Rows, keep, store
+from jaxqc.data.resizing import Size
+from jaxqc.errors import UserError
+from jaxqc.fields import check_positive, chosen
+from jaxqc.types import ArrayLike
+
+MEMBERS: dict[str, type] = {"gaussian": Gaussian, "patchcore": PatchCore, "spade": Spade}
+"""The detectors that may be members, by name; those that packages register may be, too."""
+HOW = {"min": jnp.min, "median": jnp.median, "mean": jnp.mean, "max": jnp.max}
+MEASURED = 8
+"""Fitted images at most whose maps give the members' units."""
+
+
+class Collection(NamedTuple):
+    """Collections of the members, and the embeddings of the first `MEASURED` images of each."""
+
+    members: tuple[Any, ...]
+    first: Rows
+
+
+class Ensemble(NamedTuple):
+    """The members' states, each as its fields by the state's name, and the units of their maps."""
+
+    members: tuple[dict[str, dict[str, Any]], ...]
+    units: Float[Array, " m"]
+
+
+@dataclass(frozen=True)
+class Member:
+    """A detector, and the layers that it sees."""
+
+    detector: Any = field(default_factory=Gaussian, metadata=chosen("detectors", MEMBERS, flag="member"))
+    """One value of a class of `MEMBERS`, or any `Collecting` one."""
+    layers: tuple[int, ...] = ()
+    """Places, from 0, of its layers among those of the backbone; () = all."""
+
+    def own(self, values: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Those of its layers."""
+        return tuple(values[i] for i in self.layers) if self.layers else values
+
+
+@dataclass(frozen=True)
+class Combined:
+    """Several detectors whose maps become one: an ensemble."""
+
+    members: tuple[Member, ...] = (Member(Gaussian()), Member(PatchCore()))
+    """The detectors, two or more. Their own image scores are not used."""
+    how: Literal["min", "median", "mean", "max"] = "mean"
+    """The value of a pixel: the smallest, middle, mean or largest one of the members' maps in their units."""
+    sigma: float = 0.0
+    """Standard deviation of the common map's smoothing, in pixels."""
+    top: int = 1
+    """As of `Gaussian`: pixels of the common map, or with a `window` cells of 4 x 4 pixels."""
+    window: int = 0
+    """As of `Gaussian`, in cells of 4 x 4 pixels; 0 = the highest of the whole map."""
+
+    states = (Ensemble,)
+
+    def check(self, where: str) -> None:
+        """Checks what no single field's type can. Raises UserError."""
+        check_positive({"top": self.top}, where)
+        if len(self.members) < 2:
+            raise UserError(f"{where}.members: {len(self.members)} of them; give two or more, or the one itself")
+        for i, member in enumerate(self.members):
+            if is_trained(member.detector):
+                kind = type(member.detector).__name__
+                raise UserError(f"{where}.members.{i}: {kind} is trained; members are fitted in one pass")
+            getattr(member.detector, "check", lambda where: None)(f"{where}.members.{i}.detector")
+        if self.window and self.top > self.window**2:
+            most = f"the {self.window**2} cells of a window"
+            raise UserError(f"{where}.top={self.top!r} is more than {most}: lower it, or set window to 0")
+
+    @property
+    def advice(self) -> str:
+        """The way out where distances are not finite."""
+        return "; ".join(dict.fromkeys(m.detector.advice for m in self.members if hasattr(m.detector, "advice")))
+
+    def on(self, backbone: BackboneConfig) -> "Combined":
+        """With members for this backbone. Raises UserError where it has fewer layers than a member names."""
+        count = len(backbone.parts) * len(set(backbone.layers))
+        for i, member in enumerate(self.members):
+            if max(member.layers, default=0) >= count:
+                places = f"{backbone.name} has {count} layers, at places from 0"
+                raise UserError(f"detector.members.{i}.layers={member.layers!r}: {places}")
+        ready = lambda d: d.on(backbone) if hasattr(d, "on") else d
+        return replace(self, members=tuple(replace(m, detector=ready(m.detector)) for m in self.members))
+
+    def embed(self, layers: Layers, image: Image) -> tuple[Any, ...]:
+        """Each member's embedding."""
+        return tuple(m.detector.embed(m.own(layers), image) for m in self.members)
+
+    def begin(self, shapes: Shapes, samples: int) -> Collection:
+        layers = tuple(jax.ShapeDtypeStruct((min(samples, MEASURED), *shape), jnp.float32) for shape in shapes)
+        first = jax.eval_shape(lambda x: self.embed(x, None), layers)
+        members = tuple(m.detector.begin(m.own(shapes), samples) for m in self.members)
+        return Collection(members, Rows(jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), first)))
+
+    def collect(self, collected: Collection, embedded: tuple[Any, ...], number: Int[ArrayLike, " b"]) -> Collection:
+        pairs = zip(self.members, collected.members, embedded, strict=True)
+        members = tuple(m.detector.collect(own, x, number) for m, own, x in pairs)
+        return Collection(members, store(collected.first, embedded, number))
+
+    def drop(self, collected: Collection, used: Int[ArrayLike, " n"]) -> Collection:
+        pairs = zip(self.members, collected.members, strict=True)
+        members = tuple(m.detector.drop(own, used) for m, own in pairs)
+        count = jax.tree.leaves(collected.first)[0].shape[0]
+        if not (first := used[used < count]).size:
+            raise UserError(f"the first {count} images set the members' units, and none can be used; remove them")
+        return Collection(members, keep(collected.first, first))
+
+    def finish(self, collected: Collection, shapes: Shapes) -> Ensemble:
+        states, units = [], []
+        for member, own, first in zip(self.members, collected.members, collected.first.features, strict=True):
+            state = member.detector.finish(own, member.own(shapes))
+            maps, _ = member.detector.score(state, first, member.own(shapes)[0][:2])
+            states.append({type(state).__name__: state._asdict()})
+            units.append(jnp.maximum(maps.mean(), 1e-6))  # a mean: smoothing leaves it as it is
+        return Ensemble(tuple(states), jnp.stack(units))
+
+    def score(self, state: Ensemble, embedded: tuple[Any, ...], size: Size) -> Scored:
+        each = zip(self.members, state.members, embedded, strict=True)
+        maps = [m.detector.score(_named(m.detector, own), x, size)[0] for m, own, x in each]
+        units = jnp.asarray(state.units)[:, None, None, None]
+        values = HOW[self.how](jnp.stack(maps) / units, 0)
+        common = smooth(values, self.sigma)
+        if self.window:
+            return common, window_score(cell_means(values), self.window, self.top)
+        return common, image_score(common, self.top)
+
+
+def _named(detector: Any, fields: dict[str, dict[str, Any]]) -> Any:
+    """The member's state as the named tuple that it was."""
+    (name, values), *_ = fields.items()
+    return next(kind for kind in detector.states if kind.__name__ == name)(**values)

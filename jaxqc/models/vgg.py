@@ -1,0 +1,109 @@
+"""VGG16 (arXiv 1409.1556) and AlexNet (arXiv 1404.5997) as feature extractors: plain convolutions with biases.
+
+Sizes and names are torchvision's. Unlike other backbones' layers, whose sides round up, these round down.
+"""
+
+from dataclasses import dataclass
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from jaxqc.models.arrays import Path
+from jaxqc.nn.conv import Conv, Norm
+from jaxqc.types import ArrayLike
+
+
+@dataclass(frozen=True)
+class Step:
+    """A convolution with ReLU, or a pooling by maximum where there are no features; padding: None = half the kernel."""
+
+    features: int = 0
+    kernel: int = 3
+    stride: int = 1
+    padding: int | None = None
+
+    @property
+    def places(self) -> int:
+        """Places it takes in torchvision's list of modules: the ReLU is one of its own."""
+        return 2 if self.features else 1
+
+
+@dataclass(frozen=True)
+class Plain:
+    """A chain of steps. ends: of layers 1 to 4, as the number of steps up to there."""
+
+    steps: tuple[Step, ...]
+    ends: tuple[int, int, int, int]
+
+    @property
+    def places(self) -> tuple[int, ...]:
+        """Place of each step in torchvision's list."""
+        return tuple(sum(step.places for step in self.steps[:i]) for i in range(len(self.steps)))
+
+
+_HALVE, _HALVE3 = Step(kernel=2, stride=2), Step(kernel=3, stride=2)
+_VGG16 = tuple(
+    step
+    for features, count in ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))
+    for step in (*(Step(features),) * count, _HALVE)
+)
+_ALEXNET = (
+    Step(64, 11, 4, 2), _HALVE3, Step(192, 5), _HALVE3, Step(384), Step(256), Step(256), _HALVE3,
+)  # fmt: skip
+PLAINS: dict[str, Plain] = {
+    # After the second to the fifth pooling.
+    "vgg16": Plain(_VGG16, (6, 10, 14, 18)),
+    # After the first, the second and the fifth convolution, and after the last pooling.
+    "alexnet": Plain(_ALEXNET, (1, 3, 7, 8)),
+}
+"""Every one by name. Layers 1 to 4 of VGG16 lie after its poolings 2 to 5. Those of AlexNet lie after its first, second
+and fifth convolution (each with ReLU), and after the pooling of the fifth."""
+
+
+class PlainNetwork(nn.Module):
+    """Normalised image [n h w 3] → `{"layer1": [n h/4 w/4 c1], ...}` for the layers asked for; sides round down.
+
+    layers: any of 1..4. Nothing beyond the deepest is computed, nor has it parameters. There is no batch norm: `norm`
+    gives the compute dtype alone.
+
+    Examples:
+      >>> import jax
+      >>> network, image = PlainNetwork(PLAINS["vgg16"], (1, 4)), jnp.zeros((1, 64, 48, 3))
+      >>> variables = jax.eval_shape(network.init, jax.random.key(0), image)
+      >>> {name: value.shape for name, value in jax.eval_shape(network.apply, variables, image).items()}
+      {'layer1': (1, 16, 12, 128), 'layer4': (1, 2, 1, 512)}
+    """
+
+    spec: Plain
+    layers: tuple[int, ...] = (1, 2, 3)
+    norm: Norm = Norm()
+
+    @nn.compact
+    def __call__(self, image: Float[ArrayLike, "n h w 3"], train: bool = False) -> dict[str, Array]:
+        x, out = jnp.asarray(image), {}
+        ends = {self.spec.ends[layer - 1]: layer for layer in self.layers}
+        for i, (step, place) in enumerate(zip(self.spec.steps, self.spec.places, strict=True)):
+            if i == max(ends):
+                break
+            size, stride = (step.kernel, step.kernel), (step.stride, step.stride)
+            if step.features:
+                conv = Conv(
+                    step.features, step.kernel, self.norm.dtype, step.stride, padding=step.padding, name=f"conv{place}"
+                )
+                x = nn.relu(conv(x))
+            else:
+                x = nn.max_pool(x, size, stride)
+            if i + 1 in ends:
+                out[f"layer{ends[i + 1]}"] = x
+        return out
+
+
+def torchvision_name(path: Path) -> str:
+    """The array of a variable in a file of torchvision's or timm's.
+
+    Examples:
+      >>> torchvision_name(("params", "conv10", "kernel"))
+      'features.10.weight'
+    """
+    return f"features.{path[1].removeprefix('conv')}.{'weight' if path[-1] == 'kernel' else 'bias'}"
