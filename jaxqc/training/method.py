@@ -89,25 +89,29 @@ class Method(Protocol):
 class SingleNetwork:
     """A method that trains one network and nothing beside it: what `Method` asks for beyond that."""
 
-    def init_extra(self, params: Any) -> None:
+    def init_extra(self, params: Any) -> Any:
         """Nothing."""
+        return None
 
     def frozen(self) -> Any:
         """Nothing."""
         return None
 
-    def rates(self, params: Any) -> None:
+    def rates(self, params: Any) -> Any:
         """One learning rate for all."""
+        return None
 
     def pace(self, images_per_second: float, size: int, devices: int, logs: Mapping[str, Any]) -> dict[str, float]:
         """Nothing."""
         return {}
 
-    def after_step(self, extra: None, params: Any, step: jax.Array) -> None:
+    def after_step(self, extra: Any, params: Any, step: jax.Array) -> Any:
         """Nothing."""
+        return None
 
-    def after_evaluation(self, extra: None, params: Any, improved: jax.Array) -> None:
+    def after_evaluation(self, extra: Any, params: Any, improved: jax.Array) -> Any:
         """Nothing."""
+        return None
 
     def deployed(self, variables: Variables, extra: Any) -> Variables:
         """The trained variables themselves."""

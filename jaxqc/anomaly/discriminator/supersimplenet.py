@@ -99,7 +99,8 @@ class SuperSimpleNet:
 
     def score(self, state: Heads, embedded: Layers, size: Size) -> Scored:
         """Softplus of the logits."""
-        cells, score = Discriminator(Norm(folded=True)).apply({"params": state.params}, doubled(embedded))
+        found: Any = Discriminator(Norm(folded=True)).apply({"params": state.params}, doubled(embedded))
+        cells, score = found
         return distance_map(nn.softplus(cells), *sides(size), self.sigma), nn.softplus(score)
 
 
@@ -179,7 +180,7 @@ class Discrimination(HeldOutLoss):
         return batch | {"key": keys} if train else batch
 
     def disturbances(
-        self, keys: Key[Array, " b"], shape: tuple[int, int, int]
+        self, keys: Key[Array, " b"], shape: tuple[int, ...]
     ) -> tuple[Float[Array, "b h w c"], Float[Array, "b h w"]]:
         """Noise of deviation 1 and the mask where it is added, nowhere in half of the images."""
         height, width, _ = shape

@@ -72,7 +72,8 @@ class Described:
 
     def answers(self, params: Any, image: Float[ArrayLike, "b s s 3"]) -> tuple[Array, Array]:
         """The student's two halves [b h w c]: what it takes for the teacher's descriptions and the autoencoder's."""
-        own, others = jnp.split(self.student.apply({"params": params}, image)["layer1"], 2, -1)
+        found: Any = self.student.apply({"params": params}, image)
+        own, others = jnp.split(found["layer1"], 2, -1)
         return own, others
 
     def trained(self, variables: Variables) -> Describer:

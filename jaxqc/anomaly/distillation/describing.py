@@ -101,7 +101,7 @@ class Describing(HeldOutLoss):
         image = jnp.broadcast_to(batch["image"], batch["varied"].shape)
         whole = _seen(jnp.concatenate([image, penalised, batch["varied"]]))  # one batch of the student
         own, others = self.pair.answers(params["student"], whole)
-        rebuilt = self.pair.autoencoder(AXIS).apply(
+        rebuilt: Any = self.pair.autoencoder(AXIS).apply(
             {"params": params["autoencoder"]}, whole[2 * b :], True, rngs={"dropout": key}
         )
         parts = {
