@@ -101,7 +101,7 @@ class Fusion(nn.Module):
         widths, grid = [x.shape[-1] for x in xs], xs[-1].shape[1:3]
         together = jnp.concatenate([pooled(x, *grid) for x in xs], -1)
         conv = lambda width, name: Conv(width, 3, kernel_init=init, name=name)
-        y = nn.relu(nn.LayerNorm(1e-5, name="norm")(conv(sum(widths) // 4, "first")(together)))
+        y = nn.relu(nn.LayerNorm(1e-5, name="norm")(conv(max(1, sum(widths) // 4), "first")(together)))
         parts = jnp.split(nn.relu(conv(sum(widths), "second")(y)), np.cumsum(widths)[:-1], -1)
         back = [x + resize_align_corners(part, *x.shape[1:3]) for x, part in zip(xs, parts, strict=True)]
         return tuple(conv(width, f"terms{i}")(x) for i, (x, width) in enumerate(zip(back, self.features, strict=True)))
