@@ -23,7 +23,6 @@ if TYPE_CHECKING:
         Rd4ad,
         Spade,
         Stfpm,
-        SuperSimpleNet,
     )
     from jaxqc.anomaly.detectors.flow import Cflow, CsFlow, DifferNet, FastFlow, MsFlow
     from jaxqc.anomaly.model import AnomalyModel
@@ -51,7 +50,6 @@ __all__ = [
     "Rd4ad",
     "Spade",
     "Stfpm",
-    "SuperSimpleNet",
     "Thresholds",
     "by_f1",
     "by_quantile",
@@ -72,7 +70,6 @@ __getattr__, __dir__ = lazy_names(
                 "Rd4ad",
                 "Spade",
                 "Stfpm",
-                "SuperSimpleNet",
             ),
             "detectors",
         ),

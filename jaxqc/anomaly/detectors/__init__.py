@@ -5,7 +5,6 @@ from jaxqc.anomaly.detectors.flow import MEMBERS as FLOWS
 from jaxqc.anomaly.detectors.gaussian import Gaussian
 from jaxqc.anomaly.detectors.patchcore import PatchCore
 from jaxqc.anomaly.detectors.spade import Spade
-from jaxqc.anomaly.discriminator.supersimplenet import SuperSimpleNet
 from jaxqc.anomaly.distillation.recipe import MEMBERS, Cdo, Dinomaly, EfficientAd, Rd4ad, Stfpm
 
 DETECTORS: dict[str, type] = {
@@ -14,7 +13,6 @@ DETECTORS: dict[str, type] = {
     "spade": Spade,
     **MEMBERS,
     **FLOWS,
-    "supersimplenet": SuperSimpleNet,
     "combined": Combined,
 }
 
@@ -29,5 +27,4 @@ __all__ = [
     "Rd4ad",
     "Spade",
     "Stfpm",
-    "SuperSimpleNet",
 ]
