@@ -1,8 +1,8 @@
 """Normals only: detectors that learn from defect-free images; names are imported on first use.
 
 >>> from jaxqc import anomaly
->>> sorted(anomaly.DETECTORS)
-['cdo', 'combined', 'dinomaly', 'efficient_ad', 'gaussian', 'patchcore', 'rd4ad', 'spade', 'stfpm']
+>>> {"gaussian", "stfpm", "fastflow"} <= set(anomaly.DETECTORS)
+True
 >>> anomaly.FitConfig(anomaly.PatchCore(coreset=0.01)).name
 'patchcore'
 """
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         Spade,
         Stfpm,
     )
+    from jaxqc.anomaly.detectors.flow import Cflow, CsFlow, DifferNet, FastFlow, MsFlow
     from jaxqc.anomaly.model import AnomalyModel
     from jaxqc.anomaly.recipe import BackboneConfig, DecisionConfig, FitConfig, FitDataConfig
     from jaxqc.anomaly.thresholds import Thresholds, by_f1, by_quantile
@@ -33,13 +34,18 @@ __all__ = [
     "AnomalyModel",
     "BackboneConfig",
     "Cdo",
+    "Cflow",
     "Combined",
+    "CsFlow",
     "DecisionConfig",
+    "DifferNet",
     "Dinomaly",
     "EfficientAd",
+    "FastFlow",
     "FitConfig",
     "FitDataConfig",
     "Gaussian",
+    "MsFlow",
     "PatchCore",
     "Rd4ad",
     "Spade",
@@ -67,6 +73,7 @@ __getattr__, __dir__ = lazy_names(
             ),
             "detectors",
         ),
+        **dict.fromkeys(("Cflow", "CsFlow", "DifferNet", "FastFlow", "MsFlow"), "detectors.flow"),
         "AnomalyModel": "model",
         **dict.fromkeys(("BackboneConfig", "DecisionConfig", "FitConfig", "FitDataConfig"), "recipe"),
         **dict.fromkeys(("Thresholds", "by_f1", "by_quantile"), "thresholds"),

@@ -44,12 +44,15 @@ class Backbone:
 
 
 def apply_function(
-    config: BackboneConfig, embed: Callable[[Layers, Image], Any] = lambda layers, image: layers
+    config: BackboneConfig,
+    embed: Callable[[Layers, Image], Any] = lambda layers, image: layers,
+    views: Callable[[Float[Array, "b h w 3"]], tuple[Float[Array, "b _ _ 3"], ...]] | None = None,
 ) -> Callable[[Variables, Any], Any]:
     """The backbone of a recipe as a pure function of folded variables and uint8 images, which gives its layers.
 
     embed: what to make of layers and normalised images, image by image: then the halves (`by_halves`) meet after it,
-    where they are smaller than whole layers.
+    where they are smaller than whole layers. views: of images in [0, 1], those that the backbone sees instead; the
+    layers are then those of the first one, of the second one, and so on.
     """
     if len(names := config.parts) > 1:
         parts = {name: apply_function(replace(config, name=name)) for name in names}
@@ -61,16 +64,17 @@ def apply_function(
         return several
     layers = tuple(sorted(set(config.layers)))
     fixed = FIXED.get(config.name)
-    network = None if fixed else _network(config, layers)
+    network: Any = None if fixed else _network(config, layers)
+
+    def see(variables: Variables, image: Float[Array, "b h w 3"]) -> Layers:
+        out = fixed(255 * image, layers) if fixed else network.apply(variables, _standard(image))
+        names = [f"block{i - 1}" if config.name in VITS else f"layer{i}" for i in layers]
+        return tuple(out[name].astype(jnp.float32) for name in names)
 
     def apply(variables: Variables, images: UInt8[ArrayLike, "b h w c"]) -> Any:
-        image = normalised(images)
-        if fixed:
-            out = fixed(255 * jnp.broadcast_to(to_float(images), image.shape), layers)
-        else:
-            out = network.apply(variables, image)
-        names = [f"block{i - 1}" if config.name in VITS else f"layer{i}" for i in layers]
-        return embed(tuple(out[name].astype(jnp.float32) for name in names), image)
+        image = jnp.broadcast_to(to_float(images), (*images.shape[:-1], 3))
+        seen = (image,) if views is None else views(image)
+        return embed(tuple(x for view in seen for x in see(variables, view)), _standard(image))
 
     return apply if fixed else by_halves(apply)  # filters are no kernels of which there are too many for the cores
 
@@ -92,8 +96,8 @@ def by_halves(apply: Callable[[Variables, Any], Any]) -> Callable[[Variables, An
     """
 
     def halves(variables: Variables, batch: Any) -> Any:
-        n = jax.tree.leaves(batch)[0].shape[0] // 2
-        cuts = (slice(None, n), slice(n, None))
+        half = jax.tree.leaves(batch)[0].shape[0] // 2
+        cuts = (slice(None, half), slice(half, None))
         parts = [apply(variables, jax.tree.map(lambda x, cut=cut: x[cut], batch)) for cut in cuts]
         return jax.tree.map(lambda *x: jnp.concatenate(x), *parts)
 
@@ -108,7 +112,11 @@ def by_halves(apply: Callable[[Variables, Any], Any]) -> Callable[[Variables, An
 
 def normalised(images: UInt8[ArrayLike, "b h w c"]) -> Float[Array, "b h w 3"]:
     """Pixels as networks trained on ImageNet expect them; grey images are repeated over three channels."""
-    return (to_float(images) - jnp.asarray(IMAGENET_MEAN)) / jnp.asarray(IMAGENET_STD)
+    return _standard(to_float(images))
+
+
+def _standard(image: Float[ArrayLike, "b h w c"]) -> Float[Array, "b h w 3"]:
+    return (image - jnp.asarray(IMAGENET_MEAN)) / jnp.asarray(IMAGENET_STD)
 
 
 def load_backbone(config: BackboneConfig) -> Backbone:

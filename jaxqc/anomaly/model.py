@@ -83,7 +83,8 @@ class AnomalyModel:
         self.state = jax.tree.map(jnp.asarray, state)
         self.variables = jax.tree.map(jnp.asarray, variables)
         self._detector = config.ready
-        self._embed = apply_function(config.backbone, self._detector.embed)
+        views = getattr(self._detector, "views", None)
+        self._embed = apply_function(config.backbone, self._detector.embed, views)
         self._call = jax.jit(partial(self.forward))
 
     def forward(

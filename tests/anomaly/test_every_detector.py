@@ -16,6 +16,7 @@ from jaxqc.anomaly.collecting import load_batches
 from jaxqc.anomaly.detectors import DETECTORS, Gaussian, PatchCore, Spade
 from jaxqc.anomaly.detectors.base import is_trained, lacks, shapes_of
 from jaxqc.anomaly.detectors.combined import Combined, Member
+from jaxqc.anomaly.detectors.flow import Cflow, CsFlow, DifferNet, FastFlow, MsFlow
 from jaxqc.anomaly.features import load_backbone
 from jaxqc.anomaly.fit import divide, fit
 from jaxqc.anomaly.model import load
@@ -38,6 +39,11 @@ QUICK: dict[str, Any] = {
     "patchcore": PatchCore(width=48, coreset=0.05, projection=16),
     "spade": Spade(images=4),
     "combined": Combined((Member(Gaussian(8), (1,)), Member(Spade(images=2))), "median", window=4, top=3),
+    "fastflow": FastFlow(blocks=(1,), kernels=(1,)),
+    "cflow": Cflow(blocks=(1,), condition=8),
+    "msflow": MsFlow(blocks=(1,), condition=8),
+    "cs_flow": CsFlow(blocks=(1,), width=8, scales=(1,)),
+    "differnet": DifferNet(blocks=(1,), width=8, scales=(1, 2), turns=2),
 }
 """Settings for which the defaults would take too long here."""
 

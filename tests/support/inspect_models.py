@@ -65,7 +65,8 @@ def use_small_models(patch: pytest.MonkeyPatch) -> None:
     patch.setitem(NETWORKS, "bright", bright)
     patch.setattr("jaxqc.semi.model.make_network", lambda config, classes: Tiny(classes))
     patch.setattr(
-        "jaxqc.anomaly.model.apply_function", lambda config, embed: lambda v, x: embed(features(v, x), normalised(x))
+        "jaxqc.anomaly.model.apply_function",
+        lambda config, embed, views: lambda v, x: embed(features(v, x), normalised(x)),
     )
 
 

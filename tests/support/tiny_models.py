@@ -49,7 +49,7 @@ def tiny_detector(patch: pytest.MonkeyPatch, method: str = "gaussian") -> Anomal
         conv = partial(jax.lax.conv_general_dilated, padding="SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
         return tuple(jax.nn.relu(conv(x, variables[f"k{i}"], window_strides=(s, s))) for i, s in enumerate((4, 8)))
 
-    composed = lambda config, embed: lambda variables, images: embed(apply(variables, images), None)
+    composed = lambda config, embed, views: lambda variables, images: embed(apply(variables, images), None)
     patch.setattr(jaxqc.anomaly.model, "apply_function", composed)
     config = FitConfig(
         detector=DETECTORS[method],

@@ -1,6 +1,7 @@
 """The detectors by name. Packages register further ones by the entry points `jaxqc.detectors`."""
 
 from jaxqc.anomaly.detectors.combined import Combined
+from jaxqc.anomaly.detectors.flow import MEMBERS as FLOWS
 from jaxqc.anomaly.detectors.gaussian import Gaussian
 from jaxqc.anomaly.detectors.patchcore import PatchCore
 from jaxqc.anomaly.detectors.spade import Spade
@@ -11,6 +12,7 @@ DETECTORS: dict[str, type] = {
     "patchcore": PatchCore,
     "spade": Spade,
     **MEMBERS,
+    **FLOWS,
     "combined": Combined,
 }
 

@@ -5,7 +5,8 @@ features, and of the normalised image, what it works with, image by image. `scor
 at least 0 where 0 is most normal, and image scores [b]. A score depends on its own image alone.
 
 `check(where)` may refuse settings with a `UserError`; `advice` is printed where scores are not finite; `on(backbone)`
-gives the detector for a backbone (`BackboneConfig`), for one that has to know it. All three may be left out.
+gives the detector for a backbone (`BackboneConfig`), for one that has to know it. `views(images)` of one that is
+trained gives what the backbone sees of images in [0, 1], such as smaller ones. All four may be left out.
 """
 
 from dataclasses import dataclass, field

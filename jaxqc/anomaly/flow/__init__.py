@@ -1,0 +1,1 @@
+"""Normalising flows over frozen features: couplings, the networks between them, chains, losses, maps."""
