@@ -60,11 +60,11 @@ def test_a_folder_that_cannot_be_written_is_refused_before_anything_is_measured(
 
 
 def test_test_images_alone_are_measured(model, boards, tested):
-    (tested / "notes.part").touch()
+    (tested / "x.png.part").write_bytes(b"\x89PNG\r\n\x1a\n")
     said = list[str]()
     alone, whole = (jaxqc.evaluate(model, data, progress=False, note=said.append) for data in (tested, boards))
     assert len(said) == 1
-    assert "notes.part" in said[0]
+    assert "x.png.part: begins as an image" in said[0]
     assert alone.metrics == whole.metrics
     assert alone.closing().splitlines()[0] == "12 of 12 images measured"
     assert whole.closing().splitlines()[0] == "12 of 29 images measured; left out: 17 of split 'train'"

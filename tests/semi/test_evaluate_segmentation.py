@@ -155,11 +155,10 @@ def test_data_without_lists(kept_run, squares, tmp_path):
     for folder in ("images", "masks"):
         (data / folder / "train").mkdir(exist_ok=True)
         (data / folder / "test" / "0.png").rename(data / folder / "train" / "0.png")
-    (data / "images/notes.txt").touch()
     part = part_of(data, "val", CLASSES, kept_run)
     assert len(part) == 7
     assert part.notes == (
-        f"{data / 'images/notes.txt'}: not an image",
+        f"{data}: 8 images are in no sample and left out (as masks/0.png, masks/1.png, masks/2.png, masks/3.png)",
         "7 of 8 images are of split 'val' or 'test'; --split all measures all",
     )
     assert len(part_of(data, "all", CLASSES, kept_run)) == 8
