@@ -61,7 +61,7 @@ def apply_function(
         return several
     layers = tuple(sorted(set(config.layers)))
     fixed = FIXED.get(config.name)
-    network = None if fixed else _network(config, layers)
+    network: Any = None if fixed else _network(config, layers)
 
     def apply(variables: Variables, images: UInt8[ArrayLike, "b h w c"]) -> Any:
         image = normalised(images)
