@@ -116,7 +116,7 @@ def normalised(images: UInt8[ArrayLike, "b h w c"]) -> Float[Array, "b h w 3"]:
 
 
 def _standard(image: Float[ArrayLike, "b h w c"]) -> Float[Array, "b h w 3"]:
-    return (image - jnp.asarray(IMAGENET_MEAN)) / jnp.asarray(IMAGENET_STD)
+    return (jnp.asarray(image) - jnp.asarray(IMAGENET_MEAN)) / jnp.asarray(IMAGENET_STD)
 
 
 def load_backbone(config: BackboneConfig) -> Backbone:

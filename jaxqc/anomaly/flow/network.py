@@ -19,7 +19,7 @@ class Step(NamedTuple):
     """A coupling's layers, its place in its chain, and True where it joins layers that came alone so far."""
 
     layers: tuple[int, ...]
-    index: int
+    place: int
     fuses: bool = False
 
 
@@ -62,7 +62,8 @@ def entering(config: FlowConfig, layers: Grids) -> tuple[Float[Array, "b _ _ _"]
         turned = [jnp.concatenate(means[i : i + each], -1) for i in range(0, len(means), each)]
         xs = (jnp.concatenate(turned, 2),)
     elif config.pool == "half":
-        xs = tuple(nn.avg_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1))) for x in xs)
+        padding: Any = ((1, 1), (1, 1))  # Flax takes pairs, too, and its annotation names words alone
+        xs = tuple(nn.avg_pool(x, (3, 3), (2, 2), padding) for x in xs)
     return tuple(map(_normalised, xs)) if config.norm else xs
 
 
@@ -137,7 +138,7 @@ class Flow(nn.Module):
         config, channels = self.config, tuple(self.channels[i] for i in step.layers)
         first = tuple(c // 2 for c in channels)
         second = tuple(c - c // 2 for c in channels)
-        how = {"clamp": config.clamp, "permutation": config.permutation, "index": step.index}
+        how = {"clamp": config.clamp, "permutation": config.permutation, "index": step.place}
         if config.coupling == "one_sided" and not step.fuses:
             net = self._subnet(step, second, tuple(2 * c for c in first))
             return OneSided(net, channels, **how)
@@ -148,7 +149,7 @@ class Flow(nn.Module):
         config = self.config
         if step.fuses:
             return Fusion(leaving)
-        kernel = config.kernels[step.index % len(config.kernels)]
+        kernel = config.kernels[step.place % len(config.kernels)]
         if config.subnet == "cross":
             return Cross(leaving, config.width, kernel)
         hidden = config.width or int(config.hidden * (entering[0] + config.condition))

@@ -49,7 +49,7 @@ def log_density(z: Float[ArrayLike, "b h w c"], det: Float[ArrayLike, "b h w"]) 
       >>> log_density(jnp.zeros((1, 1, 1, 2)), jnp.zeros((1, 1, 1))).round(3).tolist()
       [[[-1.8380000591278076]]]
     """
-    return det - 0.5 * (jnp.square(z).sum(-1) + z.shape[-1] * LN_2PI)
+    return jnp.asarray(det) - 0.5 * (jnp.square(z).sum(-1) + z.shape[-1] * LN_2PI)
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,7 +100,8 @@ class Likelihood(HeldOutLoss):
         where = conditions(self.config, xs)
         if "key" in batch:
             xs, where = drawn(batch["key"], xs, where, self.config.cells)
-        return image_losses(self.config, *self.flow.apply({"params": params}, xs, where))
+        out: Any = self.flow.apply({"params": params}, xs, where)
+        return image_losses(self.config, *out)
 
 
 def drawn(keys: jax.Array, xs: Grids, where: Conditions, cells: int) -> tuple[Grids, Conditions]:
