@@ -12,6 +12,9 @@ from jaxqc.anomaly.tiles import places
 from jaxqc.scorer import UNKNOWN, Answer, Scored, Scorer, card, copies, on_device
 from jaxqc.training.record import weights_digest
 
+CALIBRATION = ("folds", "minutes", "unit")
+"""Fields of a decision that say how thresholds were found: these stand beside them, and older fits lack the fields."""
+
 
 def make_scorer(model: AnomalyModel, threshold: float | None, devices: Sequence[Any]) -> Scorer:
     """The scorer of a fitted detector on these devices.
@@ -44,7 +47,8 @@ def make_scorer(model: AnomalyModel, threshold: float | None, devices: Sequence[
         **({"tile": model.tile} if model.tile else {}),
     }
     settings |= {"thresholds": asdict(model.thresholds), "detector": asdict(detector)}
-    settings["decision"] = asdict(model.config.decision)
+    decision = asdict(model.config.decision)
+    settings["decision"] = {name: value for name, value in decision.items() if name not in CALIBRATION}
     settings["backbone"] = {k: v for k, v in asdict(model.config.backbone).items() if k != "weights"}
     weights = weights_digest({"state": model.state._asdict(), "backbone": model.variables})
     return Scorer(model.config.name, (UNKNOWN,), at, how, model.batch, len(devices), settings,
