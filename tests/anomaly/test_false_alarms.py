@@ -3,6 +3,7 @@
 from collections import defaultdict
 from dataclasses import replace
 from types import SimpleNamespace
+from typing import Any
 
 import jax
 import numpy as np
@@ -97,7 +98,8 @@ def test_the_other_half_is_called_at_the_asked_rate_within_a_point(tiles, rate, 
             ("held out in turn", config, tiles.fitted(half), turned),
             ("a fifth of the tiles held out once", former, once, tiles.measured(once, fifth)),
         ):
-            calibration = settle(SimpleNamespace(config=settings), held, None, [], len(folds))
+            model: Any = SimpleNamespace(config=settings)
+            calibration = settle(model, held, None, [], len(folds))
             rows[name].append([called(calibration, tiles.measured(state, part)) for part in (other, defective)])
     with capsys.disabled():
         for name, values in rows.items():

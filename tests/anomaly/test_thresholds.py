@@ -33,6 +33,7 @@ def test_further_good_pieces_are_called_at_most_at_that_rate_for_review_and_reje
     """Scores and levels that are independent, alike or of long tails: either may call a piece, and reject is a part of
     what is called. Two thresholds of their own would call up to twice as many."""
     repeats, rates, fitted, highs = 200, [], has_tail(n, rate), []
+    promise = Promise(rate, 0, n, n)
     for _ in range(repeats):
         common = rng.normal(size=(n + 200, 1)) * (0.9 if kind == "alike" else 0.0)
         raw = common + rng.normal(size=(n + 200, 2))
