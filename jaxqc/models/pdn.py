@@ -40,7 +40,7 @@ class PdnSpec:
 
     @property
     def channels(self) -> int:
-        """Of a description."""
+        """Channels of a description."""
         return self.steps[-1][0]
 
     def doubled(self) -> "PdnSpec":

@@ -16,7 +16,7 @@ from jaxqc.nn.dropout import Dropout
 from jaxqc.types import ArrayLike
 
 EPSILON = 1e-8
-"""Of the layer norms."""
+"""Epsilon of the layer norms."""
 LEAST = 1e-6
 """Added to attention's denominator, which falls to 0 where a query meets no key."""
 weight_init = nn.initializers.truncated_normal(0.01, lower=-3.0, upper=3.0)

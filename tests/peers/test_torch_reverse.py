@@ -69,7 +69,7 @@ class Peer:
     [("resnet18", (64, 128, 256), 2, (2, 2, 2)), ("wide_resnet50_2", (32, 64, 128), 3, (3, 4, 6))],
 )
 def test_forward_and_loss_are_pytorchs(name, channels, blocks, decoder, rng):
-    """Of the wide one an eighth of the channels, in the same blocks."""
+    """The wide one has an eighth of its channels, in the same blocks."""
     layers = tuple(jnp.asarray(np.maximum(rng.normal(size=(2, 16 // 2**i, 16 // 2**i, c)), 0), jnp.float32)
                    for i, c in enumerate(channels))  # fmt: skip
     network = build_reverse(name, (1, 2, 3), channels)

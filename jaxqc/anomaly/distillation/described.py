@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import jaxqc.anomaly.features
 
 QUANTILES = (0.9, 0.995)
-"""Of a map's pixels on normal images, whose distance becomes 0.1."""
+"""Quantile of a map's pixels on normal images, whose distance becomes 0.1."""
 
 
 class Describer(NamedTuple):

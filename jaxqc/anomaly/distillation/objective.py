@@ -91,7 +91,7 @@ class Distillation(HeldOutLoss):
 
     @cached_property
     def shapes(self) -> Shapes:
-        """Of what is kept of the teacher's layers."""
+        """Shapes of the kept part of the teacher's layers."""
         layers = tuple(jax.ShapeDtypeStruct((1, *shape), jnp.float32) for shape in self.teacher.shapes(self.size))
         return shapes_of(jax.eval_shape(self.pair.kept, layers))
 
@@ -130,7 +130,7 @@ class Distillation(HeldOutLoss):
         return batch | {"image": image, "mask": mask}
 
     def features(self, frozen: Any, images: UInt8[ArrayLike, "b s s c"]) -> dict[str, Array]:
-        """What is kept of the teacher's layers: no student changes them and nothing touches the image."""
+        """The kept part of the teacher's layers: no student changes them and nothing touches the image."""
         kept = self.pair.kept(self.teacher.apply(frozen["teacher"], images))
         return {str(i): jnp.asarray(x) for i, x in enumerate(kept)}
 

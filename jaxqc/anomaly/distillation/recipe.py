@@ -86,7 +86,7 @@ class DistillConfig:
     `pdn`: a network of descriptions beside an autoencoder, whose loss and maps are its own; fields but `sigma` and
     `top` do not act on it."""
     recentre: bool = False
-    """Of a transformer's tokens: patches alone, without what their class token says."""
+    """A transformer's tokens: patches alone, without what their class token says."""
     distance: Kind = "unit_l2"
     """The distance that is trained, summed over layers (`jaxqc.anomaly.learned.discrepancy`)."""
     weigh: Weigh = "none"

@@ -45,7 +45,7 @@ class Distilled:
         return STUDENTS[self.config.student].build(self.backbone, shapes, folded=folded, axis_name=axis_name)
 
     def kept(self, layers: Layers) -> Layers:
-        """What is kept of the teacher's layers."""
+        """The kept part of the teacher's layers."""
         return STUDENTS[self.config.student].kept(self.backbone, self.config.recentre, layers)
 
     def compared(self, layers: Layers) -> Layers:
@@ -64,11 +64,11 @@ class Distilled:
         return Student(fold_batch_norm(variables, STUDENTS[self.config.student].epsilon(self.backbone))["params"])
 
     def embed(self, layers: Layers, image: Image) -> tuple[Layers, Image]:
-        """What is kept of the teacher's features, and the image where the student sees it."""
+        """The kept part of the teacher's features, and the image where the student sees it."""
         return self.kept(layers), image if STUDENTS[self.config.student].sees == "image" else None
 
     def score(self, state: Student, embedded: tuple[Layers, Image], size: Size) -> Scored:
-        """Where teacher and student differ."""
+        """Map of where teacher and student differ."""
         from jaxqc.anomaly.features import by_halves
 
         layers, image = embedded

@@ -67,7 +67,10 @@ class FlowDetector:
         if not embedded[1]:
             return scored(self.config, *by_halves(run)(state.params, embedded[0]), size)
         value = lambda params, xs: latent_score(run(params, xs)[0])
-        alone: Any = lambda params, pair: (value(params, pair[0]), attributed(lambda xs: value(params, xs), *pair))
+
+        def alone(params: Any, pair: tuple[Layers, Layers]) -> tuple[Any, Any]:
+            return value(params, pair[0]), attributed(lambda xs: value(params, xs), pair[0], pair[1])
+
         scores, cells = by_halves(alone)(state.params, embedded)
         return smooth(placed(self.config, cells, size), self.config.sigma), scores
 

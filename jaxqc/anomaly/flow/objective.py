@@ -79,7 +79,7 @@ class Likelihood(HeldOutLoss):
         return {**batch, "key": keys} if train and self.config.cells else batch
 
     def features(self, frozen: Any, images: UInt8[ArrayLike, "b s s c"]) -> dict[str, Array]:
-        """What enters the flow, which no step changes and nothing augments."""
+        """The flow's input, which no step changes and nothing augments."""
         xs = entering(self.config, self.backbone.apply(frozen["backbone"], images))
         return {str(i): x for i, x in enumerate(xs)}
 

@@ -13,7 +13,7 @@ from jaxqc.data.dataset import ArrayDataset
 from jaxqc.types import ArrayLike, Batch
 
 PREFIX = "features/"
-"""Of the names of cached arrays in a batch."""
+"""Beginning of the names of cached arrays in a batch."""
 LIMIT = 2 * 2**30
 """Bytes of features of all images up to which `auto` caches them."""
 

@@ -73,7 +73,7 @@ def test_a_condition_by_parts_is_one_beside_the_features(kernel):
 
 
 def test_positions_are_the_published_sines_and_cosines():
-    """Of CFLOW's positional encoding: column waves first, then row waves, each at 10000^(-2k/half)."""
+    """CFLOW's positional encoding: column waves first, then row waves, each at 10000^(-2k/half)."""
     columns, rows = conditions(Cflow(condition=8), (jnp.zeros((1, 5, 6, 2)),))[0]
     table = np.concatenate([np.broadcast_to(x, (1, 5, 6, 4)) for x in (columns, rows)], -1)[0]
     for row in (0, 4):

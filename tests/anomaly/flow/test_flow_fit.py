@@ -38,7 +38,7 @@ def train(recipe, boards):
     "name", [pytest.param(name, marks=() if name == "cflow" else pytest.mark.slow) for name in MEMBERS]
 )
 def test_a_flow_goes_on_where_it_was_ended(name, train, tmp_path, monkeypatch):
-    """Of CFLOW, whose steps draw cells: they belong to images, neither to devices nor to a sitting."""
+    """CFLOW's steps draw cells, which belong to images, neither to devices nor to a sitting."""
     trains_as_one(name, train, tmp_path, monkeypatch)
     whole = tmp_path / "whole" / "checkpoints"
     names = ["/".join(name) for name in read(whole / str(steps_in(whole)[-1]))[0]]

@@ -17,7 +17,7 @@ def pair(rng):
 
 
 def cosine(t, s):
-    """Of the last axis, lengths at least 1e-12."""
+    """Along the last axis, lengths at least 1e-12."""
     length = lambda x: np.maximum(np.linalg.norm(x, axis=-1), 1e-12)
     return (t * s).sum(-1) / (length(t) * length(s))
 
