@@ -129,7 +129,8 @@ class BackboneConfig:
     """Layers whose features are used, any of 1 to 4; their strides are 4, 8, 16 and 32. Of a transformer such as
     dinov2_vitb14_reg its blocks, from 1; all have stride 14."""
     tokens: bool = False
-    """A transformer's output: True gives all tokens as a block leaves them; else the image's own, normalised, on a grid."""
+    """A transformer's output: True gives all tokens as a block leaves them; else the image's own, normalised, on a
+    grid."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Compute dtype of the backbone; statistics and distances stay float32."""
 

@@ -65,7 +65,8 @@ class FlowDetector:
         flow = Flow(self.config, tuple(x.shape[-1] for x in embedded[0]))
         run: Any = lambda params, xs: flow.apply({"params": params}, xs, conditions(self.config, xs))
         if not embedded[1]:
-            return scored(self.config, *by_halves(run)(state.params, embedded[0]), size)
+            zs, dets = by_halves(run)(state.params, embedded[0])
+            return scored(self.config, zs, dets, size)
         value = lambda params, xs: latent_score(run(params, xs)[0])
 
         def alone(params: Any, pair: tuple[Layers, Layers]) -> tuple[Any, Any]:

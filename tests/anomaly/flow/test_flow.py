@@ -198,7 +198,7 @@ def test_wrong_settings_are_named(recipe):
 
 @pytest.mark.slow
 def test_a_trained_flow_reaches_the_entropy_of_a_gaussian():
-    """The entropy of six correlated channels at one cell, ½ ln det 2πe Σ = 8.546: the mean of -ln p of unseen samples, to 1 %."""
+    """Six correlated channels at one cell have ½ ln det 2πe Σ = 8.546: the mean of -ln p of unseen samples, to 1 %."""
     import optax
 
     rng = np.random.default_rng(0)
