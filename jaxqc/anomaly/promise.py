@@ -23,7 +23,7 @@ class Promise:
       >>> Promise(asked=0.02, called=0, pieces=9, images=56).missing
       40
       >>> round(Promise(asked=0.02, called=11, pieces=591, images=591, groups=87).high, 3)
-      0.061
+      0.064
     """
 
     asked: float

@@ -21,7 +21,6 @@ from jaxqc.models.resnet import BACKBONES, Spec, build_backbone
 from jaxqc.pretraining.method import Classifier
 from jaxqc.pretraining.train import FILE
 from jaxqc.weights.load import load_weights
-from tests.support.compile_cache import optimised
 
 RECIPE = """
 from jaxqc.config import *
@@ -39,7 +38,7 @@ def get_config():
 @pytest.fixture(autouse=True, scope="module")
 def tiny_backbone():
     """The smallest ResNet, one narrow block a layer, with and without CBAM."""
-    with pytest.MonkeyPatch.context() as patch, optimised():
+    with pytest.MonkeyPatch.context() as patch:
         patch.setitem(BACKBONES, "tiny", Spec((1, 1, 1, 1), False, base=16))
         patch.setitem(BACKBONES, "tiny_cbam", Spec((1, 1, 1, 1), False, cbam=True, base=16))
         yield

@@ -4,8 +4,6 @@ import atexit
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 
 def share_compilations() -> None:
@@ -24,15 +22,3 @@ def share_compilations() -> None:
 def one_device_flags() -> str:
     """XLA_FLAGS of this process but for its simulated devices."""
     return " ".join(flag for flag in os.environ["XLA_FLAGS"].split() if "device_count" not in flag)
-
-
-@contextmanager
-def optimised() -> Iterator[None]:
-    """Compiles at LLVM's level 1 in here: level 0 breaks the gradients of CBAM."""
-    import jax
-
-    name = "jax_disable_most_optimizations"
-    before = jax.config.read(name)
-    jax.config.update(name, False)
-    yield
-    jax.config.update(name, before)

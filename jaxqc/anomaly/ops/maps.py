@@ -123,7 +123,7 @@ def cell_means(maps: Float[ArrayLike, "b h w"], cell: int = 4) -> Float[Array, "
 
     Examples:
       >>> cell_means(jnp.arange(24.0).reshape(1, 4, 6)).tolist()
-      [[[10.5, 14.0]]]
+      [[[10.5, 13.75]]]
     """
     x = jnp.asarray(maps)
     x = jnp.pad(x, ((0, 0), (0, -x.shape[1] % cell), (0, -x.shape[2] % cell)), mode="edge")

@@ -159,7 +159,7 @@ def test_a_step_over_two_devices_is_that_over_one(training):
     state = {k: v for k, v in variables.items() if k != "params"}
 
     def loss_of(params, images, keys):
-        batch = method.prepare({"image": images}, keys, 48, True)
+        batch = method.prepare({"image": jnp.asarray(images)}, keys, 48, True)
         return method.loss(params, state, batch, jax.random.key(0))[0]
 
     step = jax.value_and_grad(loss_of)
@@ -168,7 +168,7 @@ def test_a_step_over_two_devices_is_that_over_one(training):
     assert float(whole) == pytest.approx(np.mean([x for x, _ in parts]), rel=1e-5)
     for a, b, c in zip(*map(jax.tree.leaves, (gradient, *(g for _, g in parts))), strict=True):
         np.testing.assert_allclose(a, (b + c) / 2, atol=1e-5)
-    assert "key" not in method.prepare({"image": images}, keys, 48, False)
+    assert "key" not in method.prepare({"image": jnp.asarray(images)}, keys, 48, False)
 
 
 def test_wrong_settings_are_named(recipe):

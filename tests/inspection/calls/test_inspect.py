@@ -12,6 +12,7 @@ import jaxqc
 from jaxqc import api
 from jaxqc.anomaly.model import AnomalyModel
 from jaxqc.cli import main
+from jaxqc.data import batches
 from jaxqc.errors import UserError
 from jaxqc.inspection import stream
 from jaxqc.inspection.rules import ClassWeight, GradeRules, SeverityRules, VerdictRules
@@ -100,6 +101,7 @@ def test_large_images_go_alone(network, images, tmp_path, monkeypatch):
     assert max(ahead) > 0
     kept[0], ahead[:] = 0, []
     monkeypatch.setattr(stream, "MAX_PIXELS", 1)
+    monkeypatch.setattr(batches, "MAX_PIXELS", 1)
     monkeypatch.setattr(stream, "MAX_BYTES", 1)
     alone = inspect(network, images, tmp_path / "two")
     assert ahead == [0] * 11
