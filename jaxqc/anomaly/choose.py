@@ -17,16 +17,14 @@ import numpy as np
 
 from jaxqc.anomaly.calibration import calibrate
 from jaxqc.anomaly.candidates import candidates, look_at, stand_in
-from jaxqc.anomaly.collecting import collect_state, spread_over
+from jaxqc.anomaly.crossfit import collected, uncalibrated
 from jaxqc.anomaly.detectors import DETECTORS
 from jaxqc.anomaly.detectors.base import Collecting, is_trained
-from jaxqc.anomaly.features import Backbone, load_backbone
-from jaxqc.anomaly.fit import begin, divide, fitted_samples
+from jaxqc.anomaly.features import load_backbone
+from jaxqc.anomaly.fit import begin, divide
 from jaxqc.anomaly.footprint import memory_needed
-from jaxqc.anomaly.model import AnomalyModel
 from jaxqc.anomaly.pasted import find_pasted
 from jaxqc.anomaly.recipe import FitConfig, FitDataConfig
-from jaxqc.anomaly.thresholds import Thresholds
 from jaxqc.data.dataset import Dataset
 from jaxqc.data.grouped import choose_groups, group_of
 from jaxqc.data.load import without_absent_masks
@@ -247,22 +245,10 @@ def _attempt(trial: Trial, parts: tuple[Dataset, Dataset, Dataset], progress: bo
     began = time.monotonic()
     pasted, good = list(trial.pasted), list(trial.good)
     with Progress(f"trying {trial.title}", len(parts[0]), progress) as counter:
-        model = _fitted(config, detector, backbone, parts[0], counter.add)
+        model = uncalibrated(config, collected(config, backbone, parts[0], [], counter.add), backbone)
     own = [calibrate(model, part, None, [], False) for part in parts[1:]]
     for calibration, other, images in zip(own, reversed(own), reversed(parts[1:]), strict=True):
         model.thresholds = calibration.thresholds
         pasted += find_pasted(model, images, calibration, PASTED, [], False).places
         good += replace(other, thresholds=calibration.thresholds).places.tolist()
     return Trial(config, tuple(pasted), tuple(good), trial.seconds + time.monotonic() - began)
-
-
-def _fitted(
-    config: FitConfig, detector: Collecting, backbone: Backbone, part: Dataset, done: Callable[[int], None]
-) -> AnomalyModel:
-    bad: list[str] = []
-    spread = spread_over(config.devices)
-    samples = fitted_samples(part, config.data.tile)
-    state = collect_state(detector, backbone, samples, config.data.size, config.batch, spread, bad, done)
-    if bad and not config.data.skip_bad:
-        raise UserError(f"{bad[0]}; {len(bad)} unusable of {len(part)}; --data.skip-bad leaves them out")
-    return AnomalyModel(config, state, backbone.variables, Thresholds(np.inf, np.inf, "not calibrated", 0.0, 1.0), {})
