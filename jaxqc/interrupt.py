@@ -35,7 +35,9 @@ def ends_on_interrupt(program: Callable[[], int]) -> int:
         _watch(heard)
     try:
         code = program()
-    except KeyboardInterrupt:  # while modules are imported
+    except BaseException as error:  # while modules are imported
+        if not was_interrupted(error):
+            raise
         _say()
         code = CODE
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -45,7 +47,9 @@ def ends_on_interrupt(program: Callable[[], int]) -> int:
 
 
 def was_interrupted(error: BaseException) -> bool:
-    """True where an exception came of a Ctrl-C: of another one in its course, as a loop that is found closed.
+    """True where an exception came of a Ctrl-C: one in its course, as a loop that is found closed, and any after it.
+
+    A module of C that is being loaded makes an ImportError of it, which does not say where it comes from.
 
     Examples:
       >>> try:
@@ -57,7 +61,8 @@ def was_interrupted(error: BaseException) -> bool:
       ...     was_interrupted(error)
       True
     """
-    return any(isinstance(one, KeyboardInterrupt) for one in causes(error))
+    come = signal.getsignal(signal.SIGINT) is _second
+    return come or any(isinstance(one, KeyboardInterrupt) for one in causes(error))
 
 
 def causes(error: BaseException) -> list[BaseException]:
@@ -100,6 +105,7 @@ def _first(heard: threading.Event, number: int, frame: FrameType | None) -> None
     logging.disable(logging.CRITICAL)
     threading.excepthook = _silent
     sys.unraisablehook = _interrupted
+    sys.excepthook = _printed
     raise KeyboardInterrupt
 
 
@@ -129,5 +135,12 @@ def _silent(*_: Any) -> None:
 def _interrupted(failure: Any) -> None:
     """Ends the process where Python cannot raise the `KeyboardInterrupt`: it would go on as if there had been none."""
     if isinstance(failure.exc_value, KeyboardInterrupt):
+        _say()
+        _leave()
+
+
+def _printed(kind: type[BaseException], *_: Any) -> None:
+    """Ends the process where a library of C prints the `KeyboardInterrupt`, and would forget it."""
+    if issubclass(kind, KeyboardInterrupt):
         _say()
         _leave()

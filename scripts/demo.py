@@ -61,12 +61,12 @@ def main() -> int:
         unseen = write_sd900(args.out / "unseen", args.unseen, args.size, TEST, difficulty=DIFFICULTY)
         result = evaluate(model, unseen, args.out / "evaluation", split="all", worst=6)
         say(f"counting misses and false alarms on {args.labelled} plates of the finish that is delivered")
-        shutil.rmtree(args.out / "labelled", ignore_errors=True)
-        labelled = write_sd900(
-            args.out / "labelled", args.labelled, args.size, LABELLED, 0.5, difficulty=DIFFICULTY, finish="smooth"
+        shutil.rmtree(args.out / "strip", ignore_errors=True)
+        strip = write_sd900(
+            args.out / "strip", args.labelled, args.size, LABELLED, 0.5, difficulty=DIFFICULTY, finish="smooth"
         )
         # Into the run's folder: inspections correct a lot's share by these counts.
-        counted = evaluate(model, labelled, args.out / "evaluation_labelled", run=run, split="all", worst=0)
+        counted = evaluate(model, strip, args.out / "evaluation_strip", run=run, split="all", worst=0)
         draw(model, args.size, args.out / "demo.png")
         training_curve(run / "metrics.jsonl", args.out / "training_curve.png", "TSCARNet on synthetic strip steel")
     except UserError as e:

@@ -1,4 +1,4 @@
-"""The demo on boards: two detectors learn what normal wood looks like, and find what is not; two minutes.
+"""The demo on boards: two detectors learn what normal wood looks like, and find what is not; about a minute.
 
 make demo          (or: python scripts/demo_wood.py --out demo)
 """

@@ -43,6 +43,22 @@ def compute():
     print("working", flush=True)
     program(jnp.ones(100_000)).block_until_ready()
 
+def printed():
+    try:
+        print("working", flush=True)
+        time.sleep(60)
+    except KeyboardInterrupt as error:  # as PyErr_Print of a library that is being loaded
+        sys.excepthook(type(error), error, error.__traceback__)
+    time.sleep(60)
+
+def converted():
+    try:
+        print("working", flush=True)
+        time.sleep(60)
+    except KeyboardInterrupt:
+        pass
+    raise ImportError("numpy._core.multiarray failed to import")
+
 def echo():
     class Loop:
         def __del__(self):
@@ -56,7 +72,17 @@ sys.exit(ends_on_interrupt(globals()[sys.argv[1]]))
 
 
 @pytest.mark.parametrize(
-    ("name", "times"), [("twice", 2), ("forgotten", 0), ("threads", 1), ("compute", 1), ("late", 0), ("echo", 0)]
+    ("name", "times"),
+    [
+        ("twice", 2),
+        ("forgotten", 0),
+        ("threads", 1),
+        ("compute", 1),
+        ("printed", 1),
+        ("converted", 1),
+        ("late", 0),
+        ("echo", 0),
+    ],
 )
 def test_it_ends_at_once_with_one_line(name, times):
     command = [sys.executable, "-c", PROGRAM, name]

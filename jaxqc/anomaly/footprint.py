@@ -14,7 +14,8 @@ COPIES = 8
 Measured: a fit to 535 magnetic tiles, whose collection has 0.5 GB, took 5.8 GB."""
 LAYERS = 8
 """Sizes of a batch's layers that exist at once in the backbone, the layers before them among these."""
-ADVICE = "lower --detector.channels, --data.size, --data.samples or --batch"
+WIDTHS = ("channels", "width")
+"""Fields of a detector that say how many numbers a position has."""
 
 
 def memory_needed(detector: Any, shapes: Shapes, samples: int, batch: int) -> float:
@@ -36,4 +37,9 @@ def memory_lines(detector: Any, shapes: Shapes, samples: int, batch: int) -> tup
     device = jax.local_devices()[0]
     stats = device.memory_stats() or {}
     there = stats["bytes_limit"] - stats.get("bytes_in_use", 0) if "bytes_limit" in stats else free_bytes()
-    return shortage("this fit", memory_needed(detector, shapes, samples, batch), there, ADVICE)
+    return shortage("this fit", memory_needed(detector, shapes, samples, batch), there, _advice(detector))
+
+
+def _advice(detector: Any) -> str:
+    own = [f"--detector.{name}" for name in WIDTHS if hasattr(detector, name)]
+    return f"lower {', '.join([*own, '--data.size', '--data.samples'])} or --batch"

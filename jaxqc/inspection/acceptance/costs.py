@@ -205,5 +205,5 @@ def _why(action: Action, cost: dict[str, float], posterior: Posterior, then: str
     done = {"accept": "accepting what is not rejected", "refuse": "refusing it", "review": f"looking first at {then}"}[
         action
     ]
-    least = "costs least" if cost[action] <= min(cost.values()) else "costs"
-    return f"{known}; {done} {least} ({cost[action]:.3g}; {others})"
+    least = f"least ({cost[action]:.3g}; " if cost[action] <= min(cost.values()) else f"{cost[action]:.3g} ("
+    return f"{known}; {done} costs {least}{others})"
