@@ -87,7 +87,8 @@ def test_rows_are_kept_and_tables_name_what_was_not_measured(boards, recipe, tmp
 
 def test_the_script_refuses_what_it_cannot_measure(boards, tmp_path, capsys):
     source = importlib.util.spec_from_file_location("script", ROOT / "scripts" / "reproduce_learned_tables.py")
-    assert source is not None and source.loader is not None
+    assert source is not None
+    assert source.loader is not None
     script = importlib.util.module_from_spec(source)
     source.loader.exec_module(script)
     common = ["--data", str(boards), "--out", str(tmp_path / "out")]
