@@ -32,12 +32,15 @@ def memory_needed(detector: Any, shapes: Shapes, samples: int, batch: int) -> fl
     return PROGRAM + COPIES * kept + LAYERS * layers
 
 
-def memory_lines(detector: Any, shapes: Shapes, samples: int, batch: int) -> tuple[str, ...]:
-    """A line where a fit will need more memory than its device has free."""
+def memory_lines(detector: Any, shapes: Shapes, samples: int, batch: int, kept: int = 0) -> tuple[str, ...]:
+    """A line where a fit will need more memory than its device has free. kept: bytes on the host beside it."""
     device = jax.local_devices()[0]
-    stats = device.memory_stats() or {}
-    there = stats["bytes_limit"] - stats.get("bytes_in_use", 0) if "bytes_limit" in stats else free_bytes()
-    return shortage("this fit", memory_needed(detector, shapes, samples, batch), there, _advice(detector))
+    stats, needed = device.memory_stats() or {}, memory_needed(detector, shapes, samples, batch)
+    if "bytes_limit" in stats:
+        there = stats["bytes_limit"] - stats.get("bytes_in_use", 0)
+    else:
+        there, needed = free_bytes(), needed + kept
+    return shortage("this fit", needed, there, _advice(detector))
 
 
 def _advice(detector: Any) -> str:
