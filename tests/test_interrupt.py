@@ -43,11 +43,22 @@ def compute():
     print("working", flush=True)
     program(jnp.ones(100_000)).block_until_ready()
 
+def loading():
+    def initialise(module):
+        try:
+            print("working", flush=True)
+            time.sleep(60)
+        except KeyboardInterrupt:  # as C++ does where it calls Python and expects no exception
+            os.abort()
+    import _imp, importlib.machinery, types
+    _imp.exec_dynamic = initialise
+    importlib.machinery.ExtensionFileLoader("a", "a.so").exec_module(types.ModuleType("a"))
+
 def printed():
     try:
         print("working", flush=True)
         time.sleep(60)
-    except KeyboardInterrupt as error:  # as PyErr_Print of a library that is being loaded
+    except KeyboardInterrupt as error:  # as PyErr_Print of a library
         sys.excepthook(type(error), error, error.__traceback__)
     time.sleep(60)
 
@@ -78,6 +89,7 @@ sys.exit(ends_on_interrupt(globals()[sys.argv[1]]))
         ("forgotten", 0),
         ("threads", 1),
         ("compute", 1),
+        ("loading", 1),
         ("printed", 1),
         ("converted", 1),
         ("late", 0),
