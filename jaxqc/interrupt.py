@@ -32,11 +32,13 @@ def ends_on_interrupt(program: Callable[[], int]) -> int:
     was started to ignore it, as a shell starts those in the background, goes on ignoring it.
     """
     sys.unraisablehook = _unraised
-    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
-        heard = threading.Event()
-        signal.signal(signal.SIGINT, partial(_first, heard))
-        _watch(heard)
     try:
+        if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+            heard = threading.Event()
+            signal.signal(signal.SIGINT, partial(_first, heard))
+            _watch(heard)
+            if hasattr(signal, "pthread_sigmask"):  # it may have been held back since Python began (jaxqc.memory)
+                signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         code = program()
     except BaseException as error:  # while modules are imported
         if not was_interrupted(error):

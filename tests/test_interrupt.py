@@ -10,6 +10,9 @@ PROGRAM = """
 import os, signal, sys, threading, time
 from jaxqc.interrupt import ends_on_interrupt
 
+def held():
+    time.sleep(60)
+
 def twice():
     try:
         print("working", flush=True)
@@ -78,6 +81,9 @@ def echo():
     return 7
 
 signal.signal(signal.SIGINT, signal.default_int_handler)
+if sys.argv[1] == "held":  # back, as while Python begins anew
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    os.kill(os.getpid(), signal.SIGINT)
 sys.exit(ends_on_interrupt(globals()[sys.argv[1]]))
 """
 
@@ -86,6 +92,7 @@ sys.exit(ends_on_interrupt(globals()[sys.argv[1]]))
     ("name", "times"),
     [
         ("twice", 2),
+        ("held", 0),
         ("forgotten", 0),
         ("threads", 1),
         ("compute", 1),
