@@ -1,4 +1,4 @@
-"""One program at a time in a folder of results: the lock that `train`, `fit`, `inspect`, `export` and `evaluate` take.
+"""One program at a time in a folder of results: the lock that each verb takes which fills one.
 
 The operating system holds it (`filelock`: flock, on Windows msvcrt), so it ends with its process, however that ends: a
 killed one's file is taken over. On NFS it works where the mount passes locks on (Linux does by default).

@@ -10,6 +10,9 @@ PROGRAM = """
 import os, signal, sys, threading, time
 from jaxqc.interrupt import ends_on_interrupt
 
+def held():
+    time.sleep(60)
+
 def twice():
     try:
         print("working", flush=True)
@@ -43,11 +46,22 @@ def compute():
     print("working", flush=True)
     program(jnp.ones(100_000)).block_until_ready()
 
+def loading():
+    def initialise(module):
+        try:
+            print("working", flush=True)
+            time.sleep(60)
+        except KeyboardInterrupt:  # as C++ does where it calls Python and expects no exception
+            os.abort()
+    import _imp, importlib.machinery, types
+    _imp.exec_dynamic = initialise
+    importlib.machinery.ExtensionFileLoader("a", "a.so").exec_module(types.ModuleType("a"))
+
 def printed():
     try:
         print("working", flush=True)
         time.sleep(60)
-    except KeyboardInterrupt as error:  # as PyErr_Print of a library that is being loaded
+    except KeyboardInterrupt as error:  # as PyErr_Print of a library
         sys.excepthook(type(error), error, error.__traceback__)
     time.sleep(60)
 
@@ -67,6 +81,9 @@ def echo():
     return 7
 
 signal.signal(signal.SIGINT, signal.default_int_handler)
+if sys.argv[1] == "held":  # back, as while Python begins anew
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    os.kill(os.getpid(), signal.SIGINT)
 sys.exit(ends_on_interrupt(globals()[sys.argv[1]]))
 """
 
@@ -75,9 +92,11 @@ sys.exit(ends_on_interrupt(globals()[sys.argv[1]]))
     ("name", "times"),
     [
         ("twice", 2),
+        ("held", 0),
         ("forgotten", 0),
         ("threads", 1),
         ("compute", 1),
+        ("loading", 1),
         ("printed", 1),
         ("converted", 1),
         ("late", 0),

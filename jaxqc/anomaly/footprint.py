@@ -10,8 +10,8 @@ from jaxqc.memory import free_bytes, shortage
 PROGRAM = 1.5e9
 """Bytes that the program, its libraries and a usual backbone take."""
 COPIES = 8
-"""Sizes of the collection that exist at once: itself, a batch's part, their sum, the state made of it and written.
-Measured: a fit to 535 magnetic tiles, whose collection has 0.5 GB, took 5.8 GB."""
+"""Sizes of the collection that exist at once, at most: itself, a batch's part, their sum, the state made of it, those
+of two folds, and what is written. Measured: a fit to 535 magnetic tiles, whose collection has 0.5 GB, took 2.7 GB."""
 LAYERS = 8
 """Sizes of a batch's layers that exist at once in the backbone, the layers before them among these."""
 WIDTHS = ("channels", "width")
