@@ -112,8 +112,8 @@ def decide(
         return Decision("review", more, {}, why)
     cost, more, then = _costs(posterior, passed, waiting, costs)
     blameless = rejected == waiting == 0  # what the model may have missed is not yet held against the supplier
-    actions: list[Action] = [] if barred else ["accept"]
-    actions += ["review"] * bool(more) + ["refuse"] * (not blameless or not more)
+    open_to: dict[Action, bool] = {"accept": not barred, "review": bool(more), "refuse": not blameless or not more}
+    actions = [name for name, is_open in open_to.items() if is_open]
     action = min(actions, key=lambda name: cost[name])
     # A review that costs less than to accept would end in accepting too: it takes as many looks.
     if rates.origin == "pasted defects" and not barred and action != "refuse" and cost["accept"] < cost["refuse"]:
