@@ -34,6 +34,8 @@ def test_people_look_first_at_rejected_pieces_that_bar_a_lot():
     assert (found.action, found.more) == ("review", 4)
     assert found.why.startswith("4 of 200 pieces are rejected, ISO 2859-1 allows 1 in its sample at AQL 1: people look")
     assert found.why.endswith("people look first at the 4 rejected pieces that nobody has seen")
+    both = decided(200, 4, 2)
+    assert (both.more, both.why.rpartition("nobody has seen")[2]) == (6, " and the 2 that wait")
     assert decided(200, 1, seen=1, more=3).action == "accept"
     assert decided(200, 4, aql=6.5).action == "accept"
 

@@ -50,6 +50,8 @@ def decision_on(
     if unconfirmed:
         pieces = "rejected piece" if unconfirmed == 1 else f"{unconfirmed} rejected pieces"
         first = f"people look first at the {pieces} that nobody has seen"
+        if found.waiting:
+            first += " and the one that waits" if found.waiting == 1 else f" and the {found.waiting} that wait"
         return replace(decided, more=unconfirmed + found.waiting, why=f"{why}: {first}")
     rest = n - found.rejected - looked.cleared - looked.sound
     if decided.cost["refuse"] < costs.look * rest:
