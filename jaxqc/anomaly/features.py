@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -141,11 +142,16 @@ def load_backbone(config: BackboneConfig) -> Backbone:
 
 
 def _several(config: BackboneConfig, names: tuple[str, ...]) -> Backbone:
-    """The parts beside one another; a file of weights is that of the one network among them."""
-    networks = [name for name in names if name not in FIXED]
-    if config.weights and len(networks) != 1:
-        raise UserError(f"backbone.weights={config.weights!r}: one file for {len(networks)} networks; leave it out")
-    weights = lambda name: config.weights if name in networks else ""
+    """The parts beside one another; a file of weights is that of the one network among them, a folder has all."""
+    networks, folder = [name for name in names if name not in FIXED], Path(config.weights)
+    whole = bool(config.weights) and folder.is_dir()
+    if config.weights and len(networks) != 1 and not whole:
+        raise UserError(
+            f"backbone.weights={config.weights!r}: one file for {len(networks)} networks; leave it out, or give a"
+            f" folder that has {', '.join(f'{name}.npz' for name in networks)}"
+        )
+    given = lambda name: str(folder / f"{name}.npz") if whole else config.weights
+    weights = lambda name: given(name) if name in networks else ""
     parts = {name: load_backbone(replace(config, name=name, weights=weights(name))) for name in names}
     join = lambda key: " + ".join(str(part.source[key]) for part in parts.values() if part.source[key])
     variables = {name: part.variables for name, part in parts.items() if part.variables}

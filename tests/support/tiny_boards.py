@@ -71,6 +71,14 @@ def descriptions_backbone() -> tuple[BackboneConfig, Backbone]:
     return config, _drawn(config, build_pdn(config.name), 64)
 
 
+def several_backbone() -> tuple[BackboneConfig, Backbone]:
+    """Two networks of descriptions, random: that one, and another one whose descriptions cover the image."""
+    config = BackboneConfig("pdn_test+pdn_deep", layers=(1,))
+    image = jnp.zeros((1, 64, 64, 3))
+    variables = {name: drawn(build_pdn(name), image, seed=i) for i, name in enumerate(config.parts)}
+    return config, Backbone(variables, apply_function(config), {"model": config.name, "source": "random", "sha256": ""})
+
+
 def _drawn(config: BackboneConfig, network: nn.Module, side: int) -> Backbone:
     variables = drawn(network, jnp.zeros((1, side, side, 3)))
     return Backbone(variables, apply_function(config), {"model": config.name, "source": "random", "sha256": ""})

@@ -5,7 +5,7 @@ from jaxqc.anomaly.detectors.flow import MEMBERS as FLOWS
 from jaxqc.anomaly.detectors.gaussian import Gaussian
 from jaxqc.anomaly.detectors.patchcore import PatchCore
 from jaxqc.anomaly.detectors.spade import Spade
-from jaxqc.anomaly.distillation.recipe import MEMBERS, Cdo, Dinomaly, EfficientAd, Rd4ad, Stfpm
+from jaxqc.anomaly.distillation.recipe import MEMBERS, Cdo, Dinomaly, EfficientAd, Rd4ad, Stfpm, Uninformed
 
 DETECTORS: dict[str, type] = {
     "gaussian": Gaussian,
@@ -27,4 +27,5 @@ __all__ = [
     "Rd4ad",
     "Spade",
     "Stfpm",
+    "Uninformed",
 ]

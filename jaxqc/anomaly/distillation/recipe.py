@@ -5,14 +5,16 @@ from typing import Literal
 
 from jaxqc.anomaly.detectors.base import BackboneConfig, TrainingConfig
 from jaxqc.anomaly.distillation.described import Described
+from jaxqc.anomaly.distillation.ensemble import Ensembled
 from jaxqc.anomaly.distillation.score import Distilled
 from jaxqc.anomaly.learned.discrepancy import Kind, MapKind
 from jaxqc.anomaly.learned.fuse import How
 from jaxqc.anomaly.learned.weigh import Weigh
 from jaxqc.config import OptimConfig
 from jaxqc.errors import UserError
+from jaxqc.fields import check_positive
 
-StudentKind = Literal["mirror", "reverse", "linear_vit", "pdn"]
+StudentKind = Literal["mirror", "reverse", "linear_vit", "pdn", "ensemble"]
 
 STFPM_TRAINING = TrainingConfig(
     epochs=100.0,
@@ -75,6 +77,15 @@ EFFICIENT_AD_TRAINING = TrainingConfig(
 )
 """The authors' 70,000 steps of one image, where there are about 250 images; a larger batch takes fewer steps."""
 
+UNINFORMED_TRAINING = TrainingConfig(
+    epochs=100.0,
+    batch=1,
+    optim=OptimConfig(
+        "adam", lr=1e-4, weight_decay=1e-5, decay="all", warmup_epochs=0.0, schedule="constant", clip=0.0
+    ),
+)
+"""The authors' training."""
+
 
 @dataclass(frozen=True)
 class DistillConfig:
@@ -84,7 +95,9 @@ class DistillConfig:
     """`mirror`: a network of the teacher's architecture, which sees the image. `reverse`: an embedding of the teacher's
     features and a mirrored decoder. `linear_vit`: a decoder of a transformer's tokens, from their mean.
     `pdn`: a network of descriptions beside an autoencoder, whose loss and maps are its own; fields but `sigma` and
-    `top` do not act on it."""
+    `top` do not act on it. `ensemble`: several networks of descriptions; so it is of it, but for `copies`."""
+    copies: int = 3
+    """Students of each teacher in an `ensemble`."""
     recentre: bool = False
     """A transformer's tokens: patches alone, without what their class token says."""
     distance: Kind = "unit_l2"
@@ -117,6 +130,7 @@ class DistillConfig:
     def check(self, where: str) -> None:
         """Checks what no single field's type can. Raises UserError."""
         self.training.check(f"{where}.training")
+        check_positive({"copies": self.copies}, where)
         if not self.top > 0 or (self.top > 1 and self.top != int(self.top)):
             raise UserError(f"{where}: top={self.top!r} is neither a share (below 1) nor a number of pixels")
 
@@ -132,12 +146,12 @@ class DistillConfig:
         """The way out where distances are not finite."""
         return "the training went astray: lower detector.training.optim.lr, or set detector.training.optim.clip"
 
-    def on(self, backbone: BackboneConfig) -> Distilled | Described:
+    def on(self, backbone: BackboneConfig) -> Distilled | Described | Ensembled:
         """This detector for a backbone."""
         return PAIRS.get(self.student, Distilled)(self, backbone)
 
 
-PAIRS: dict[str, type[Described]] = {"pdn": Described}
+PAIRS: dict[str, type[Described | Ensembled]] = {"pdn": Described, "ensemble": Ensembled}
 """Students whose loss and maps are their own, by their names."""
 
 
@@ -205,6 +219,23 @@ class EfficientAd(DistillConfig):
 
 
 @dataclass(frozen=True)
+class Uninformed(DistillConfig):
+    """Students of descriptions of several sizes, which err and disagree on what is new to them (arXiv 1911.02357).
+
+    It needs networks of descriptions: `--backbone.name pdn_17+pdn_33+pdn_65 --backbone.weights FOLDER --backbone.layers
+    1 --data.size 256`, or some of them; FOLDER has `pdn_17.npz` and so on, as `scripts/distill_pdn.py` makes them.
+    EfficientAD's networks and files will do, too. A description stands for 4 x 4 pixels, where the authors have one a
+    pixel.
+    """
+
+    student: StudentKind = "ensemble"
+    distance: Kind = "mse"
+    map: MapKind = "mse"
+    fuse: How = "mean"
+    training: TrainingConfig = UNINFORMED_TRAINING
+
+
+@dataclass(frozen=True)
 class Cdo(DistillConfig):
     """Collaborative discrepancy optimisation: the student learns to fail on synthetic defects (arXiv 2302.08769).
 
@@ -227,5 +258,6 @@ MEMBERS: dict[str, type[DistillConfig]] = {
     "dinomaly": Dinomaly,
     "efficient_ad": EfficientAd,
     "cdo": Cdo,
+    "uninformed": Uninformed,
 }
 """By the names of `jaxqc.anomaly.detectors.DETECTORS`."""
