@@ -5,7 +5,7 @@ from jaxqc.anomaly.detectors.flow import MEMBERS as FLOWS
 from jaxqc.anomaly.detectors.gaussian import Gaussian
 from jaxqc.anomaly.detectors.patchcore import PatchCore
 from jaxqc.anomaly.detectors.spade import Spade
-from jaxqc.anomaly.distillation.recipe import MEMBERS, Cdo, Dinomaly, EfficientAd, Rd4ad, Stfpm, Uninformed
+from jaxqc.anomaly.distillation.recipe import MEMBERS, Cdo, Dinomaly, EfficientAd, Rd4ad, Salehi, Stfpm, Uninformed
 
 DETECTORS: dict[str, type] = {
     "gaussian": Gaussian,
@@ -25,6 +25,7 @@ __all__ = [
     "Gaussian",
     "PatchCore",
     "Rd4ad",
+    "Salehi",
     "Spade",
     "Stfpm",
     "Uninformed",

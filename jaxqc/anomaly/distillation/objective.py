@@ -29,16 +29,24 @@ EASY_STEPS = 1000
 """Steps in which the share of easy cells rises from 0 to the config's."""
 
 
-def imitation_loss(kind: Kind, teacher: Layers, student: Layers) -> Float[Array, " b"]:
+def imitation_loss(kind: Kind, teacher: Layers, student: Layers, values: float = 0.0) -> Float[Array, " b"]:
     """The sum over layers of the mean over cells of `discrepancy`, of each image.
+
+    values: weight of the mean squared error that is added.
 
     Examples:
       >>> t, s = (jnp.array([[1.0, 0.0]]).reshape(1, 1, 1, 2),), (jnp.array([[0.0, 2.0]]).reshape(1, 1, 1, 2),)
-      >>> imitation_loss("unit_l2", t, s).tolist()
-      [2.0]
+      >>> imitation_loss("unit_l2", t, s).tolist(), imitation_loss("unit_l2", t, s, 0.5).tolist()
+      ([2.0], [3.25])
     """
-    apart = [discrepancy(kind, t, s) for t, s in zip(teacher, student, strict=True)]
-    return jnp.stack([x.mean((1, 2)) for x in apart]).sum(0)
+    kinds: tuple[tuple[Kind, float], ...] = ((kind, 1.0), ("mse", values))
+    apart = [
+        factor * discrepancy(one, t, s).mean((1, 2))
+        for one, factor in kinds
+        if factor
+        for t, s in zip(teacher, student, strict=True)
+    ]
+    return jnp.stack(apart).sum(0)
 
 
 def eased_layers(
@@ -158,7 +166,8 @@ class Distillation(HeldOutLoss):
 
     def _summed(self, teacher: Layers, student: Layers) -> Float[Array, " b"]:
         config = self.pair.config
-        return imitation_loss(config.distance, teacher, student) / (len(teacher) if config.fuse == "mean" else 1)
+        whole = imitation_loss(config.distance, teacher, student, config.values)
+        return whole / (len(teacher) if config.fuse == "mean" else 1)
 
     def _taught(self, frozen: Any, batch: Batch) -> Layers:
         found = at_hand(batch, self.features, frozen)

@@ -14,7 +14,7 @@ from jaxqc.config import OptimConfig
 from jaxqc.errors import UserError
 from jaxqc.fields import check_positive
 
-StudentKind = Literal["mirror", "reverse", "linear_vit", "pdn", "ensemble"]
+StudentKind = Literal["mirror", "reverse", "cloner", "full_cloner", "linear_vit", "pdn", "ensemble"]
 
 STFPM_TRAINING = TrainingConfig(
     epochs=100.0,
@@ -86,6 +86,13 @@ UNINFORMED_TRAINING = TrainingConfig(
 )
 """The authors' training."""
 
+SALEHI_TRAINING = TrainingConfig(
+    epochs=601.0,
+    batch=64,
+    optim=OptimConfig("adam", lr=1e-3, weight_decay=0.0, warmup_epochs=0.0, schedule="constant", clip=0.0),
+)
+"""The authors' training."""
+
 
 @dataclass(frozen=True)
 class DistillConfig:
@@ -93,7 +100,8 @@ class DistillConfig:
 
     student: StudentKind = "mirror"
     """`mirror`: a network of the teacher's architecture, which sees the image. `reverse`: an embedding of the teacher's
-    features and a mirrored decoder. `linear_vit`: a decoder of a transformer's tokens, from their mean.
+    features and a mirrored decoder. `cloner`: a thin network of VGG16's grids, or a `full_cloner` of its channels.
+    `linear_vit`: a decoder of a transformer's tokens, from their mean.
     `pdn`: a network of descriptions beside an autoencoder, whose loss and maps are its own; fields but `sigma` and
     `top` do not act on it. `ensemble`: several networks of descriptions; so it is of it, but for `copies`."""
     copies: int = 3
@@ -102,6 +110,8 @@ class DistillConfig:
     """A transformer's tokens: patches alone, without what their class token says."""
     distance: Kind = "unit_l2"
     """The distance that is trained, summed over layers (`jaxqc.anomaly.learned.discrepancy`)."""
+    values: float = 0.0
+    """Weight of the features' mean squared error beside it."""
     weigh: Weigh = "none"
     """Weights on the gradient of a cell: `loose` takes a tenth of those that are imitated well already; `margin` lowers
     the distance of normal cells and raises that of synthetic defects, most where it is wrong most."""
@@ -109,8 +119,8 @@ class DistillConfig:
     """Synthetic defects in the images that train: rectangles of white `patches`."""
     easy: float = 0.9
     """Share of a batch's cells that `loose` takes for such, reached after 1,000 steps."""
-    map: MapKind = "unit_l2"
-    """The distance that makes the map."""
+    map: MapKind | Literal["gradient"] = "unit_l2"
+    """The distance that makes the map, or the size of the loss's `gradient` by the image's pixels."""
     fuse: How = "product"
     """The way from the layers' maps to one: `product`, large where all differ, `sum` or `mean`, where any does. With
     `mean` so is the loss."""
@@ -118,6 +128,8 @@ class DistillConfig:
     """True: maps are enlarged with corner pixels aligned; else with centres half a pixel in."""
     sigma: float = 0.0
     """Standard deviation of the map's smoothing, in pixels; 0 = none."""
+    score: Literal["map", "loss"] = "map"
+    """An image's score: of its map (`top`), or the `loss` of all layers but the finest."""
     top: float = 1.0
     """Highest pixels whose mean is the image's score; below 1 a share of all pixels."""
     training: TrainingConfig = STFPM_TRAINING
@@ -131,6 +143,8 @@ class DistillConfig:
         """Checks what no single field's type can. Raises UserError."""
         self.training.check(f"{where}.training")
         check_positive({"copies": self.copies}, where)
+        if not self.values >= 0:
+            raise UserError(f"{where}: values={self.values!r} is a weight; give 0 or more")
         if not self.top > 0 or (self.top > 1 and self.top != int(self.top)):
             raise UserError(f"{where}: top={self.top!r} is neither a share (below 1) nor a number of pixels")
 
@@ -175,7 +189,7 @@ class Rd4ad(DistillConfig):
 
     student: StudentKind = "reverse"
     distance: Kind = "cosine_flat"
-    map: MapKind = "cosine_cell"
+    map: MapKind | Literal["gradient"] = "cosine_cell"
     fuse: How = "sum"
     aligned: bool = True
     sigma: float = 4.0
@@ -194,7 +208,7 @@ class Dinomaly(DistillConfig):
     student: StudentKind = "linear_vit"
     distance: Kind = "cosine_flat"
     weigh: Weigh = "loose"
-    map: MapKind = "cosine_cell"
+    map: MapKind | Literal["gradient"] = "cosine_cell"
     fuse: How = "mean"
     aligned: bool = True
     sigma: float = 2.0
@@ -213,9 +227,28 @@ class EfficientAd(DistillConfig):
 
     student: StudentKind = "pdn"
     distance: Kind = "mse"
-    map: MapKind = "mse"
+    map: MapKind | Literal["gradient"] = "mse"
     fuse: How = "mean"
     training: TrainingConfig = EFFICIENT_AD_TRAINING
+
+
+@dataclass(frozen=True)
+class Salehi(DistillConfig):
+    """Multiresolution distillation of VGG16 into a network of a fortieth of its weights (arXiv 2011.11108).
+
+    It needs `--backbone.name vgg16 --backbone.layers 1,2,3,4 --data.size 128`. `--detector.map gradient` gives the
+    authors' map, without the image's own minimum and maximum, which no threshold survives; it keeps the teacher beside
+    the student. They hand images over as they are; here they are normalised, as VGG16 was trained.
+    """
+
+    student: StudentKind = "cloner"
+    distance: Kind = "cosine_flat"
+    values: float = 0.5
+    map: MapKind | Literal["gradient"] = "cosine_cell"
+    fuse: How = "sum"
+    sigma: float = 4.0
+    score: Literal["map", "loss"] = "loss"
+    training: TrainingConfig = SALEHI_TRAINING
 
 
 @dataclass(frozen=True)
@@ -230,7 +263,7 @@ class Uninformed(DistillConfig):
 
     student: StudentKind = "ensemble"
     distance: Kind = "mse"
-    map: MapKind = "mse"
+    map: MapKind | Literal["gradient"] = "mse"
     fuse: How = "mean"
     training: TrainingConfig = UNINFORMED_TRAINING
 
@@ -244,7 +277,7 @@ class Cdo(DistillConfig):
 
     weigh: Weigh = "margin"
     corrupt: Literal["none", "patches"] = "patches"
-    map: MapKind = "cosine_cell"
+    map: MapKind | Literal["gradient"] = "cosine_cell"
     fuse: How = "mean"
     aligned: bool = True
     sigma: float = 4.0
@@ -259,5 +292,6 @@ MEMBERS: dict[str, type[DistillConfig]] = {
     "efficient_ad": EfficientAd,
     "cdo": Cdo,
     "uninformed": Uninformed,
+    "salehi": Salehi,
 }
 """By the names of `jaxqc.anomaly.detectors.DETECTORS`."""

@@ -15,6 +15,7 @@ from jaxqc.errors import UserError
 from jaxqc.models import backbones
 from jaxqc.models.dinov2 import PATCH, VITS
 from jaxqc.models.reverse import Levels, build_reverse, check_side
+from jaxqc.models.vgg import build_cloner
 from jaxqc.models.vit_decoder import VitDecoder
 from jaxqc.nn.fold import EPSILON
 from jaxqc.types import ArrayLike, Variables
@@ -62,6 +63,19 @@ def _comes_out(teacher: BackboneConfig, size: int) -> None:
     check_side(size, Levels(layers, (1,) * len(layers)), "data.size")
 
 
+def _cloner(name: str) -> Build:
+    def build(teacher: BackboneConfig, shapes: Shapes, folded: bool = False, axis_name: str | None = None) -> nn.Module:
+        return build_cloner(name, teacher.layers, teacher.dtype, folded, axis_name)
+
+    return build
+
+
+def _of_vgg(teacher: BackboneConfig, size: int) -> None:
+    if teacher.name != "vgg16":
+        raise UserError(f"backbone.name={teacher.name}: this student has the grids and channels of vgg16; take that"
+                        " and --backbone.layers 1,2,3,4")  # fmt: skip
+
+
 def _linear_vit(
     teacher: BackboneConfig, shapes: Shapes, folded: bool = False, axis_name: str | None = None
 ) -> nn.Module:
@@ -102,6 +116,8 @@ def _patches(teacher: BackboneConfig, recentre: bool, layers: Layers) -> Layers:
 STUDENTS: dict[str, Student] = {
     "mirror": Student(_mirror, "image", lambda teacher: backbones.family(teacher.name).epsilon),
     "reverse": Student(_reverse, "features", check=_comes_out),
+    "cloner": Student(_cloner("thin"), "image", check=_of_vgg),
+    "full_cloner": Student(_cloner("full"), "image", check=_of_vgg),
     "linear_vit": Student(_linear_vit, "features", check=_of_tokens, kept=_grouped, compared=_patches),
 }
 """By the name that a config gives them."""
