@@ -34,7 +34,8 @@ from jaxqc.data.open import open_data
 from jaxqc.data.synthetic.textures import render
 from jaxqc.errors import UserError
 from jaxqc.memory import use_huge_pages
-from jaxqc.models.pdn import PDNS, Pdn, PdnSpec, build_pdn
+from jaxqc.models.arrays import layer_shapes
+from jaxqc.models.pdn import PDNS, Pdn, PdnSpec
 from jaxqc.models.pretrained import LoadReport
 from jaxqc.nn.pool import avg3x3
 from jaxqc.nn.resizing import resize
@@ -57,19 +58,17 @@ def described(layers: Layers, cells: int, spec: PdnSpec, side: int) -> Float[Arr
 def imitation(network: Pdn, backbone: Backbone, data: ArrayDataset, batch: int) -> ImageLoss:
     """The training: the mean squared error of each image's descriptions."""
     side = data.images.shape[1]
-    start = lambda key: network.init(key, jnp.zeros((1, side, side, 3)))["params"]
-    answer: Any = lambda params, image: network.apply({"params": params}, image)
-    image = jax.ShapeDtypeStruct((1, side, side, 3), jnp.float32)
-    cells = jax.eval_shape(answer, jax.eval_shape(start, jax.random.key(0)), image)["layer1"].shape[1]
+    cells = layer_shapes(network, side, side)["layer1"][1]
     target = lambda kept, images: described(backbone.apply(kept["backbone"], images), cells, network.spec, side)
     frozen = {"backbone": dict(backbone.variables)}
     statistics = channel_statistics(data, lambda kept, images: {"0": target(kept, images)}, frozen, batch)["0"]
 
     def each(params: Any, kept: Any, images: Any) -> Float[Array, " b"]:
-        own = answer(params, normalised(images))["layer1"]
+        own = network.apply({"params": params}, normalised(images))["layer1"]
         wanted = (target(kept, images) - kept["statistics"]["mean"]) / kept["statistics"]["deviation"]
         return jnp.square(own - wanted).mean((1, 2, 3))
 
+    start = lambda key: network.init(key, jnp.zeros((1, side, side, 3)))["params"]
     return ImageLoss(start, each, frozen | {"statistics": statistics})
 
 
@@ -104,7 +103,7 @@ def main() -> int:
         backbone = load_backbone(BackboneConfig(args.backbone, args.weights, layers))
         data = pictures(args.data, args.count, args.size)
         held_out = max(1, len(data) // 20)
-        network, every = build_pdn(args.name), np.arange(len(data))
+        network, every = Pdn(PDNS[args.name]), np.arange(len(data))
         train, val = data.take(every[held_out:]), data.take(every[:held_out])
         config = TrainConfig(
             method="detector",

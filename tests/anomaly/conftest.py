@@ -14,6 +14,7 @@ from tests.support.tiny_boards import (  # boards: a fixture
     make_weights,
     several_backbone,
     tokens_backbone,
+    vgg_backbone,
 )
 
 
@@ -45,4 +46,5 @@ def teachers():
             "dinomaly": (*tokens_backbone(), 42),
             "efficient_ad": (*descriptions_backbone(), 128),
             "uninformed": (*several_backbone(), 48),
+            "salehi": (*vgg_backbone(), 32),
         }

@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, UInt8
 
-from jaxqc.anomaly.detectors.base import BackboneConfig, Image, Layers, Scored, TrainingConfig
+from jaxqc.anomaly.detectors.base import Image, Layers, OnBackbone, Scored
+from jaxqc.anomaly.detectors.distillation import DistillConfig
 from jaxqc.anomaly.detectors.image_loss import HeldOutLoss
 from jaxqc.anomaly.learned.cache import at_hand
 from jaxqc.anomaly.learned.fuse import fuse
@@ -23,7 +24,6 @@ from jaxqc.training.method import Logs
 from jaxqc.types import ArrayLike, Batch, Variables
 
 if TYPE_CHECKING:
-    import jaxqc.anomaly.distillation.recipe
     import jaxqc.anomaly.features
 
 
@@ -53,19 +53,10 @@ def error_and_variance(
     return jnp.square(mean - target).mean(-1), jnp.square(answers - mean).mean((0, -1))
 
 
-@dataclass(frozen=True)
-class Ensembled:
+class Ensembled(OnBackbone[DistillConfig]):
     """Networks of descriptions, each imitated by several students of its architecture."""
 
-    config: "jaxqc.anomaly.distillation.recipe.DistillConfig"
-    backbone: BackboneConfig
-
     states = (Ensemble,)
-
-    @property
-    def training(self) -> TrainingConfig:
-        """Length, batches and optimiser."""
-        return self.config.training
 
     def method(self, backbone: "jaxqc.anomaly.features.Backbone", size: int) -> "Ensembling":
         """The training beside `backbone`. Raises UserError where it does not go with such images."""

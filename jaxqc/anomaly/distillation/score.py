@@ -1,6 +1,5 @@
 """A teacher and its trained student in use: maps of where they differ."""
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import flax.linen as nn
@@ -8,7 +7,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxqc.anomaly.detectors.base import BackboneConfig, Image, Layers, Scored, Shapes, TrainingConfig, shapes_of
+from jaxqc.anomaly.detectors.base import Image, Layers, OnBackbone, Scored, Shapes, shapes_of
+from jaxqc.anomaly.detectors.distillation import DistillConfig
 from jaxqc.anomaly.distillation.objective import Distillation, imitation_loss
 from jaxqc.anomaly.distillation.students import STUDENTS, outputs, seen
 from jaxqc.anomaly.learned.discrepancy import discrepancy
@@ -20,7 +20,6 @@ from jaxqc.nn.resizing import resize
 from jaxqc.types import ArrayLike, Variables
 
 if TYPE_CHECKING:
-    import jaxqc.anomaly.distillation.recipe
     import jaxqc.anomaly.features
 
 
@@ -37,19 +36,10 @@ class Both(NamedTuple):
     teacher: Any
 
 
-@dataclass(frozen=True)
-class Distilled:
+class Distilled(OnBackbone[DistillConfig]):
     """A distillation over one backbone, the teacher."""
 
-    config: "jaxqc.anomaly.distillation.recipe.DistillConfig"
-    backbone: BackboneConfig
-
     states = (Student, Both)
-
-    @property
-    def training(self) -> TrainingConfig:
-        """Length, batches and optimiser."""
-        return self.config.training
 
     def network(self, shapes: Shapes, folded: bool = False, axis_name: str | None = None) -> nn.Module:
         """The student for a teacher's layers of these shapes."""
@@ -95,9 +85,14 @@ class Distilled:
             maps = smooth(resize(slopes[..., None], *sides(size))[..., 0], config.sigma)
         else:
             maps = self.maps(teacher, student, size)
+        return maps, self.scores(maps, teacher, student)
+
+    def scores(self, maps: Float[ArrayLike, "b _ _"], teacher: Layers, student: Layers) -> Float[Array, " b"]:
+        """Those of the images, by `DistillConfig.score`."""
+        config = self.config
         if config.score == "loss":
-            return maps, imitation_loss(config.distance, teacher[1:] or teacher, student[1:] or student, config.values)
-        return maps, top_score(maps, config.top)
+            return imitation_loss(config.distance, teacher[1:] or teacher, student[1:] or student, config.values)
+        return top_score(maps, config.top)
 
     def slopes(self, variables: Variables, image: Float[ArrayLike, "b s s 3"]) -> Float[Array, "b s s"]:
         """The length of the loss's gradient by each pixel, as the mean over colours of its absolute value."""
