@@ -44,6 +44,7 @@ def teachers():
         patch.setattr(describing, "UNRELATED", 4)
         yield {
             "dinomaly": (*tokens_backbone(), 42),
+            "inp_former": (*tokens_backbone(), 42),
             "efficient_ad": (*descriptions_backbone(), 128),
             "uninformed": (*several_backbone(), 48),
             "salehi": (*vgg_backbone(), 32),

@@ -2,7 +2,7 @@
 
 from jaxqc.anomaly.detectors.combined import Combined
 from jaxqc.anomaly.detectors.distillation import MEMBERS as DISTILLATIONS
-from jaxqc.anomaly.detectors.distillation import Cdo, Dinomaly, EfficientAd, Rd4ad, Salehi, Stfpm, Uninformed
+from jaxqc.anomaly.detectors.distillation import Cdo, Dinomaly, EfficientAd, InpFormer, Rd4ad, Salehi, Stfpm, Uninformed
 from jaxqc.anomaly.detectors.flow import MEMBERS as FLOWS
 from jaxqc.anomaly.detectors.gaussian import Gaussian
 from jaxqc.anomaly.detectors.patchcore import PatchCore
@@ -24,6 +24,7 @@ __all__ = [
     "Dinomaly",
     "EfficientAd",
     "Gaussian",
+    "InpFormer",
     "PatchCore",
     "Rd4ad",
     "Salehi",

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from jaxqc.anomaly.distillation.ensemble import Ensembled
     from jaxqc.anomaly.distillation.score import Distilled
 
-StudentKind = Literal["mirror", "reverse", "cloner", "full_cloner", "linear_vit", "pdn", "ensemble"]
+StudentKind = Literal["mirror", "reverse", "cloner", "full_cloner", "linear_vit", "prototype_vit", "pdn", "ensemble"]
 
 ADAM = OptimConfig("adam", weight_decay=0.0, warmup_epochs=0.0, schedule="constant", clip=0.0)
 """Adam at a constant rate, of which the members' optimisers are changes; nothing is augmented."""
@@ -41,6 +41,10 @@ DINOMALY_TRAINING = TrainingConfig(
     ),
 )
 """The authors' 5,000 steps of 16 images, 100 of them warm-up, where there are about 250 images."""
+INP_FORMER_TRAINING = replace(
+    DINOMALY_TRAINING, epochs=200.0, optim=replace(DINOMALY_TRAINING.optim, lr=1e-3, floor=1e-4, eps=1e-10)
+)
+"""The authors' training."""
 CDO_TRAINING = TrainingConfig(
     100.0, 16, replace(ADAM, lr=5e-4, beta1=0.5, schedule="step", milestones=(0.8,)), cache="none"
 )
@@ -63,7 +67,7 @@ class DistillConfig:
     student: StudentKind = "mirror"
     """`mirror`: a network of the teacher's architecture, which sees the image. `reverse`: an embedding of the teacher's
     features and a mirrored decoder. `cloner`: a thin network of VGG16's grids, or a `full_cloner` of its channels.
-    `linear_vit`: a decoder of a transformer's tokens, from their mean.
+    `linear_vit`: a decoder of a transformer's tokens, from their mean; `prototype_vit`: from few prototypes of them.
     `pdn`: a network of descriptions beside an autoencoder, whose loss and maps are its own; fields but `sigma` and
     `top` do not act on it. `ensemble`: several networks of descriptions; so it is of it, but for `copies`."""
     copies: int = 3
@@ -74,9 +78,12 @@ class DistillConfig:
     """The distance that is trained, summed over layers (`jaxqc.anomaly.learned.discrepancy`)."""
     values: float = 0.0
     """Weight of the features' mean squared error beside it."""
+    own: float = 0.0
+    """Weight of the loss that a `prototype_vit` has of its own: of tokens that are far from every prototype."""
     weigh: Weigh = "none"
-    """Weights on the gradient of a cell: `loose` takes a tenth of those that are imitated well already; `margin` lowers
-    the distance of normal cells and raises that of synthetic defects, most where it is wrong most."""
+    """Weights on the gradient of a cell: `loose` takes a tenth of those that are imitated well already; `adaptive` goes
+    by the cube of the distance; `margin` lowers the distance of normal cells and raises that of synthetic defects, most
+    where it is wrong most."""
     corrupt: Literal["none", "patches"] = "none"
     """Synthetic defects in the images that train: rectangles of white `patches`."""
     easy: float = 0.9
@@ -105,8 +112,9 @@ class DistillConfig:
         """Checks what no single field's type can. Raises UserError."""
         self.training.check(f"{where}.training")
         check_positive({"copies": self.copies}, where)
-        if not self.values >= 0:
-            raise UserError(f"{where}: values={self.values!r} is a weight; give 0 or more")
+        for name, value in (("values", self.values), ("own", self.own)):
+            if not value >= 0:
+                raise UserError(f"{where}: {name}={value!r} is a weight; give 0 or more")
         check_top(self.top, where)
         if (self.weigh == "margin") != (self.corrupt != "none"):
             raise UserError(f"{where}: weigh={self.weigh!r} does not go with corrupt={self.corrupt!r}")
@@ -172,6 +180,25 @@ class Dinomaly(DistillConfig):
     sigma: float = 2.0
     top: float = 0.01
     training: TrainingConfig = DINOMALY_TRAINING
+
+
+@dataclass(frozen=True)
+class InpFormer(DistillConfig):
+    """A transformer's tokens rebuilt from prototypes of the same image's normal places (arXiv 2503.02424).
+
+    It needs what `Dinomaly` needs. The decoder's hidden layers have no bias, as Dinomaly's; the authors' code has one.
+    """
+
+    student: StudentKind = "prototype_vit"
+    distance: Kind = "cosine_flat"
+    own: float = 0.2
+    weigh: Weigh = "adaptive"
+    map: MapKind | Literal["gradient"] = "cosine_cell"
+    fuse: How = "mean"
+    aligned: bool = True
+    sigma: float = 2.0
+    top: float = 0.01
+    training: TrainingConfig = INP_FORMER_TRAINING
 
 
 @dataclass(frozen=True)
@@ -247,6 +274,7 @@ MEMBERS: dict[str, type[DistillConfig]] = {
     "stfpm": Stfpm,
     "rd4ad": Rd4ad,
     "dinomaly": Dinomaly,
+    "inp_former": InpFormer,
     "efficient_ad": EfficientAd,
     "cdo": Cdo,
     "uninformed": Uninformed,

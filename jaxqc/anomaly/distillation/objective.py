@@ -15,7 +15,7 @@ from jaxqc.anomaly.distillation.students import STUDENTS, outputs, seen
 from jaxqc.anomaly.learned.cache import at_hand
 from jaxqc.anomaly.learned.corrupt import noise_patches
 from jaxqc.anomaly.learned.discrepancy import Kind, discrepancy
-from jaxqc.anomaly.learned.weigh import Weigh, eased, loose, margin_loss
+from jaxqc.anomaly.learned.weigh import Weigh, adaptive, eased, loose, margin_loss
 from jaxqc.anomaly.ops.maps import take_nearest
 from jaxqc.nn.resizing import resize_align_corners
 from jaxqc.training.method import Logs
@@ -61,10 +61,11 @@ def eased_layers(
       >>> eased_layers("none", layers, layers, jnp.float32(0.5)) is layers
       True
     """
-    if weigh != "loose":
+    if weigh not in ("loose", "adaptive"):
         return student
     apart = (discrepancy("cosine_cell", t, s) for t, s in zip(teacher, student, strict=True))
-    return tuple(eased(s, loose(d, share, axis_name)) for s, d in zip(student, apart, strict=True))
+    weight = lambda d: loose(d, share, axis_name) if weigh == "loose" else adaptive(d, axis_name)
+    return tuple(eased(s, weight(d)) for s, d in zip(student, apart, strict=True))
 
 
 def margin_losses(
@@ -148,21 +149,25 @@ class Distillation(HeldOutLoss):
         """The mean over images of `imitation_loss`, with the batch's own statistics."""
         config, layers = self.pair.config, self._taught(model_state, batch)
         variables, shown = {"params": params, **_statistics(model_state)}, self._seen(layers, batch)
-        how: dict[str, Any] = {"train": True, "mutable": ["batch_stats"], "rngs": {"dropout": key}}
+        how: dict[str, Any] = {"train": True, "mutable": ["batch_stats", "losses"], "rngs": {"dropout": key}}
         student, changed = outputs(self.network, variables, shown, **how)
+        own, state = self._own(changed).mean(), {k: v for k, v in changed.items() if k != "losses"}
         teacher, student = self.pair.compared(layers), self.pair.compared(student)
-        if extra is not None:
-            share = config.easy * jnp.minimum(extra["step"] / EASY_STEPS, 1.0)
-            student = eased_layers(config.weigh, teacher, student, share, AXIS)
+        share = 0.0 if extra is None else config.easy * jnp.minimum(extra["step"] / EASY_STEPS, 1.0)
+        student = eased_layers(config.weigh, teacher, student, share, AXIS)
         if config.weigh == "margin":
-            return margin_losses(config.distance, teacher, student, batch["mask"], AXIS), (dict(changed), {})
-        return self._summed(teacher, student).mean(), (dict(changed), {})
+            return margin_losses(config.distance, teacher, student, batch["mask"], AXIS), (state, {})
+        return self._summed(teacher, student).mean() + own, (state, {})
 
     def losses(self, variables: Variables, batch: Batch) -> Float[Array, " b"]:
         """The same of each image."""
         own, layers = {"params": variables["params"], **_statistics(variables)}, self._taught(variables, batch)
-        student = outputs(self.pair.network(self.shapes), own, self._seen(layers, batch))
-        return self._summed(self.pair.compared(layers), self.pair.compared(student))
+        student, found = outputs(self.pair.network(self.shapes), own, self._seen(layers, batch), mutable=["losses"])
+        return self._summed(self.pair.compared(layers), self.pair.compared(student)) + self._own(found)
+
+    def _own(self, collections: Any) -> Float[Array, "*b"]:
+        """The losses that the student itself gives, weighted: of each image, or 0."""
+        return self.pair.config.own * sum(jax.tree.leaves(collections.get("losses", {})), jnp.zeros(()))
 
     def _summed(self, teacher: Layers, student: Layers) -> Float[Array, " b"]:
         config = self.pair.config

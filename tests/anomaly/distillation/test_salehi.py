@@ -71,5 +71,5 @@ def test_the_gradients_map_goes_through_teacher_and_student(teachers, rng):
 
 def test_another_teacher_is_refused(teachers):
     _, backbone, size = teachers["salehi"]
-    with pytest.raises(UserError, match="backbone.name=resnet18: this student has the grids and channels of vgg16"):
+    with pytest.raises(UserError, match=r"backbone\.name=resnet18: this student has the grids and channels of vgg16"):
         Salehi().on(BackboneConfig("resnet18")).method(backbone, size)
