@@ -76,7 +76,8 @@ def test_forward_loss_gradient_and_map_are_pytorchs(rng):
     for t, parts in zip(taught, (blocks[:1:-1], blocks[1::-1]), strict=True):
         t, s = t.permute(0, 2, 1), torch.stack(parts).mean(0).permute(0, 2, 1)
         apart = (1 - F.cosine_similarity(t, s)).detach()
-        s.register_hook(lambda g, factor=(apart / apart.mean()) ** 3: g * factor[:, None])
+        factor = (apart / apart.mean()) ** 3
+        s.register_hook(lambda g, factor=factor: g * factor[:, None])
         total = total + (1 - F.cosine_similarity(t.flatten(1), s.flatten(1))).mean() / 2
         answers.append((t, s))
     total.backward()
