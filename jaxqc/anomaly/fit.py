@@ -23,7 +23,7 @@ from jaxqc.anomaly.model import AnomalyModel, save, scaled
 from jaxqc.anomaly.pasted import draw, find_pasted, found_by, rates_of, to_meta
 from jaxqc.anomaly.recipe import FitConfig, FitDataConfig, from_stored
 from jaxqc.anomaly.settle import settled
-from jaxqc.anomaly.training import train_state
+from jaxqc.anomaly.training import TEACHER, train_state
 from jaxqc.atomic import REMAINS
 from jaxqc.data.crops import crops
 from jaxqc.data.dataset import Dataset
@@ -256,7 +256,7 @@ def begin(folder: Path, resumes: bool, note: Callable[[str], None]) -> None:
       UserError: the folder holds a finished fit, a training that is not resumed, or anything else.
     """
     finished = steps_in(folder / "state")
-    names = (*UNFINISHED, LOCK, *[TRAINING] * resumes)
+    names = (*UNFINISHED, LOCK, *[TRAINING, TEACHER] * resumes)
     left = sorted(path.name for path in folder.glob("*") if not REMAINS.fullmatch(path.name))
     foreign = [name for name in left if name not in names]
     if not foreign and not _is_fits(folder):

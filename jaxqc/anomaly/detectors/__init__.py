@@ -1,5 +1,6 @@
 """The detectors by name. Packages register further ones by the entry points `jaxqc.detectors`."""
 
+from jaxqc.anomaly.detectors.asymmetric import Ast
 from jaxqc.anomaly.detectors.combined import Combined
 from jaxqc.anomaly.detectors.distillation import MEMBERS as DISTILLATIONS
 from jaxqc.anomaly.detectors.distillation import Cdo, Dinomaly, EfficientAd, InpFormer, Rd4ad, Salehi, Stfpm, Uninformed
@@ -13,12 +14,14 @@ DETECTORS: dict[str, type] = {
     "patchcore": PatchCore,
     "spade": Spade,
     **DISTILLATIONS,
+    "ast": Ast,
     **FLOWS,
     "combined": Combined,
 }
 
 __all__ = [
     "DETECTORS",
+    "Ast",
     "Cdo",
     "Combined",
     "Dinomaly",

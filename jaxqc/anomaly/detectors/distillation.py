@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from jaxqc.anomaly.detectors.base import ASTRAY, BackboneConfig, TrainingConfig, check_top
-from jaxqc.anomaly.learned.discrepancy import Kind, MapKind
+from jaxqc.anomaly.learned.discrepancy import Kind
 from jaxqc.anomaly.learned.fuse import How
 from jaxqc.anomaly.learned.weigh import Weigh
 from jaxqc.config import OptimConfig
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from jaxqc.anomaly.distillation.score import Distilled
 
 StudentKind = Literal["mirror", "reverse", "cloner", "full_cloner", "linear_vit", "prototype_vit", "pdn", "ensemble"]
+Shown = Literal["mse", "unit_l2", "cosine_cell", "gradient"]
 
 ADAM = OptimConfig("adam", weight_decay=0.0, warmup_epochs=0.0, schedule="constant", clip=0.0)
 """Adam at a constant rate, of which the members' optimisers are changes; nothing is augmented."""
@@ -88,7 +89,7 @@ class DistillConfig:
     """Synthetic defects in the images that train: rectangles of white `patches`."""
     easy: float = 0.9
     """Share of a batch's cells that `loose` takes for such, reached after 1,000 steps."""
-    map: MapKind | Literal["gradient"] = "unit_l2"
+    map: Shown = "unit_l2"
     """The distance that makes the map, or the size of the loss's `gradient` by the image's pixels."""
     fuse: How = "product"
     """The way from the layers' maps to one: `product`, large where all differ, `sum` or `mean`, where any does. With
@@ -155,7 +156,7 @@ class Rd4ad(DistillConfig):
 
     student: StudentKind = "reverse"
     distance: Kind = "cosine_flat"
-    map: MapKind | Literal["gradient"] = "cosine_cell"
+    map: Shown = "cosine_cell"
     fuse: How = "sum"
     aligned: bool = True
     sigma: float = 4.0
@@ -174,7 +175,7 @@ class Dinomaly(DistillConfig):
     student: StudentKind = "linear_vit"
     distance: Kind = "cosine_flat"
     weigh: Weigh = "loose"
-    map: MapKind | Literal["gradient"] = "cosine_cell"
+    map: Shown = "cosine_cell"
     fuse: How = "mean"
     aligned: bool = True
     sigma: float = 2.0
@@ -193,7 +194,7 @@ class InpFormer(DistillConfig):
     distance: Kind = "cosine_flat"
     own: float = 0.2
     weigh: Weigh = "adaptive"
-    map: MapKind | Literal["gradient"] = "cosine_cell"
+    map: Shown = "cosine_cell"
     fuse: How = "mean"
     aligned: bool = True
     sigma: float = 2.0
@@ -212,7 +213,7 @@ class EfficientAd(DistillConfig):
 
     student: StudentKind = "pdn"
     distance: Kind = "mse"
-    map: MapKind | Literal["gradient"] = "mse"
+    map: Shown = "mse"
     fuse: How = "mean"
     training: TrainingConfig = EFFICIENT_AD_TRAINING
 
@@ -229,7 +230,7 @@ class Salehi(DistillConfig):
     student: StudentKind = "cloner"
     distance: Kind = "cosine_flat"
     values: float = 0.5
-    map: MapKind | Literal["gradient"] = "cosine_cell"
+    map: Shown = "cosine_cell"
     fuse: How = "sum"
     sigma: float = 4.0
     score: Literal["map", "loss"] = "loss"
@@ -248,7 +249,7 @@ class Uninformed(DistillConfig):
 
     student: StudentKind = "ensemble"
     distance: Kind = "mse"
-    map: MapKind | Literal["gradient"] = "mse"
+    map: Shown = "mse"
     fuse: How = "mean"
     training: TrainingConfig = UNINFORMED_TRAINING
 
@@ -262,7 +263,7 @@ class Cdo(DistillConfig):
 
     weigh: Weigh = "margin"
     corrupt: Literal["none", "patches"] = "patches"
-    map: MapKind | Literal["gradient"] = "cosine_cell"
+    map: Shown = "cosine_cell"
     fuse: How = "mean"
     aligned: bool = True
     sigma: float = 4.0

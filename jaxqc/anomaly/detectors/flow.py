@@ -37,8 +37,9 @@ class FlowConfig:
     """`one_sided`: half of the channels scale and shift the others; `two_sided`: these then do so to the first."""
     blocks: tuple[int, ...] = (8,)
     """Couplings of each layer's chain, finest first; one number holds for all."""
-    subnet: Literal["conv", "conv_norm", "cross"] = "conv"
-    """The network inside a coupling: convolutions with ReLU, with a layer norm before it, or across layers."""
+    subnet: Literal["conv", "conv_norm", "conv_edge", "cross"] = "conv"
+    """The network inside a coupling: convolutions with ReLU, with a layer norm before it, or across layers. That of
+    `conv_edge` repeats the outermost cells beyond the border, and its output has a factor that starts at 0."""
     kernels: tuple[int, ...] = (3,)
     """Sides of the subnets' kernels, coupling after coupling in turn; 1 sees each cell alone."""
     depth: int = 1
@@ -158,7 +159,7 @@ class MsFlow(FlowConfig):
     """
 
     blocks: tuple[int, ...] = (2, 5, 8)
-    subnet: Literal["conv", "conv_norm", "cross"] = "conv_norm"
+    subnet: Literal["conv", "conv_norm", "conv_edge", "cross"] = "conv_norm"
     clamp: float = 1.9
     condition: int = 64
     together: Literal["apart", "cross", "fusion"] = "fusion"
@@ -178,7 +179,7 @@ class CsFlow(FlowConfig):
 
     coupling: Literal["one_sided", "two_sided"] = "two_sided"
     blocks: tuple[int, ...] = (4,)
-    subnet: Literal["conv", "conv_norm", "cross"] = "cross"
+    subnet: Literal["conv", "conv_norm", "conv_edge", "cross"] = "cross"
     kernels: tuple[int, ...] = (3, 3, 3, 5)
     width: int = 1024
     clamp: float = 3.0

@@ -148,7 +148,7 @@ class Distillation(HeldOutLoss):
     ) -> tuple[jax.Array, tuple[Any, Logs]]:
         """The mean over images of `imitation_loss`, with the batch's own statistics."""
         config, layers = self.pair.config, self._taught(model_state, batch)
-        variables, shown = {"params": params, **_statistics(model_state)}, self._seen(layers, batch)
+        variables, shown = {"params": params, **statistics_of(model_state)}, self._seen(layers, batch)
         how: dict[str, Any] = {"train": True, "mutable": ["batch_stats", "losses"], "rngs": {"dropout": key}}
         student, changed = outputs(self.network, variables, shown, **how)
         own, state = self._own(changed).mean(), {k: v for k, v in changed.items() if k != "losses"}
@@ -161,7 +161,7 @@ class Distillation(HeldOutLoss):
 
     def losses(self, variables: Variables, batch: Batch) -> Float[Array, " b"]:
         """The same of each image."""
-        own, layers = {"params": variables["params"], **_statistics(variables)}, self._taught(variables, batch)
+        own, layers = {"params": variables["params"], **statistics_of(variables)}, self._taught(variables, batch)
         student, found = outputs(self.pair.network(self.shapes), own, self._seen(layers, batch), mutable=["losses"])
         return self._summed(self.pair.compared(layers), self.pair.compared(student)) + self._own(found)
 
@@ -185,6 +185,11 @@ class Distillation(HeldOutLoss):
         return seen(kind, layers, normalised(batch["image"]) if STUDENTS[kind].sees == "image" else None)
 
 
-def _statistics(variables: Variables) -> dict[str, Any]:
-    """The running statistics of a student that has batch norm."""
+def statistics_of(variables: Variables) -> dict[str, Any]:
+    """The running statistics of a student that has batch norm.
+
+    Examples:
+      >>> statistics_of({"params": {}, "batch_stats": {"mean": 0.0}})
+      {'batch_stats': {'mean': 0.0}}
+    """
     return {name: variables[name] for name in ("batch_stats",) if name in variables}

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxqc.anomaly.detectors.asymmetric import AST_FLOW
 from jaxqc.anomaly.detectors.base import BackboneConfig
 from jaxqc.anomaly.detectors.flow import Cflow, CsFlow, DifferNet, FastFlow, FlowConfig, MsFlow
 from jaxqc.anomaly.features import load_backbone
@@ -27,6 +28,7 @@ SIZES = {
     "CFLOW, ResNet-18": (Cflow(), RESNET18[1:], 8_620_032),
     "CFLOW, WRN50-2": (Cflow(), WIDE[1:], 81_647_616),
     "CS-Flow": (CsFlow(), ((8, 8, 304), (4, 4, 304), (2, 2, 304)), 275_227_288),
+    "AST's teacher": (AST_FLOW, ((4, 4, 304),), 3_251_080),
     "DifferNet, but for batch norms that its authors never call": (DifferNet(turns=1), ((2, 2, 256),) * 3, 172_077_056),
     "MSFlow, ResNet-18": (MsFlow(), RESNET18[:3], 277_440 + 1_478_400 + 6_203_904 + 1_227_408),
     "MSFlow, WRN50-2": (MsFlow(), WIDE[:3], 1_550_976 + 11_993_280 + 66_393_600 + 19_618_368),
