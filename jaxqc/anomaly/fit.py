@@ -181,7 +181,7 @@ def _fit(
     thresholds = calibration.thresholds
     if is_trained(detector) and detector.training.keep == "best":
         thresholds = replace(thresholds, how=f"{thresholds.how}; their loss also chose the step of the training")
-    if hasattr(detector, "settled"):
+    if getattr(detector, "settled", None):
         thresholds = replace(thresholds, how=f"{thresholds.how}; they also set the unit of each map")
     note(f"thresholds: image {thresholds.image:.4g}, pixel {thresholds.pixel:.4g}; {thresholds.how}")
     for line in (*calibration.lines(), *without_defects(parts)):

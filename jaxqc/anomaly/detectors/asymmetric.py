@@ -32,8 +32,8 @@ AST_FLOW = FlowConfig(
 class Ast:
     """A residual network that imitates a flow of normal features; it cannot do so for others (arXiv 2210.07829).
 
-    A flow is one-to-one and the student is not, so that they part where neither was trained. Made for the third layer
-    of EfficientNet-B5 at 768 pixels: `--backbone.name efficientnet_b5 --backbone.layers 3 --data.size 768`. The flow is
+    A flow is one-to-one and the student is not, so that they part where neither was trained. Made for the last layer
+    of EfficientNet-B5 at 768 pixels: `--backbone.name efficientnet_b5 --backbone.layers 4 --data.size 768`. The flow is
     trained first, in `training_teacher` beside `training`. Maps are enlarged bilinearly, so that none is below 0.
     """
 

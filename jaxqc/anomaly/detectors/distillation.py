@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from jaxqc.anomaly.detectors.base import ASTRAY, BackboneConfig, TrainingConfig, check_top
-from jaxqc.anomaly.learned.discrepancy import Kind
+from jaxqc.anomaly.learned.discrepancy import Kind, MapKind
 from jaxqc.anomaly.learned.fuse import How
 from jaxqc.anomaly.learned.weigh import Weigh
 from jaxqc.config import OptimConfig
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from jaxqc.anomaly.distillation.score import Distilled
 
 StudentKind = Literal["mirror", "reverse", "cloner", "full_cloner", "linear_vit", "prototype_vit", "pdn", "ensemble"]
-Shown = Literal["mse", "unit_l2", "cosine_cell", "gradient"]
+Shown = Literal[MapKind, "gradient"]
 
 ADAM = OptimConfig("adam", weight_decay=0.0, warmup_epochs=0.0, schedule="constant", clip=0.0)
 """Adam at a constant rate, of which the members' optimisers are changes; nothing is augmented."""
