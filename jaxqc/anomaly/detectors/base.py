@@ -184,6 +184,7 @@ class TrainingConfig:
             raise UserError(f"{where}: cache={self.cache!r} needs mode=resident; set cache to none")
 
 
+@runtime_checkable
 class _Settings(Protocol):
     training: TrainingConfig
 
