@@ -13,6 +13,7 @@ from jaxqc.anomaly.detectors import InpFormer
 from jaxqc.anomaly.detectors.base import BackboneConfig
 from jaxqc.anomaly.distillation.objective import eased_layers, imitation_loss
 from jaxqc.models.prototype_decoder import PrototypeDecoder
+from tests.peers.test_torch_dinomaly import agree, enlarged
 from tests.support.drawn import drawn
 
 torch.set_num_threads(1)
@@ -80,13 +81,5 @@ def test_forward_loss_gradient_and_map_are_pytorchs(rng):
         s.register_hook(lambda g, factor=factor: g * factor[:, None])
         total = total + (1 - F.cosine_similarity(t.flatten(1), s.flatten(1))).mean() / 2
         answers.append((t, s))
-    total.backward()
-    assert float(loss) == pytest.approx(float(total.detach()), rel=1e-5)
-    for ours, (_, s) in zip(student, answers, strict=True):
-        np.testing.assert_allclose(ours.reshape(2, -1, d), s.permute(0, 2, 1).detach(), atol=1e-4)
-    largest = max(float(x.grad.abs().max()) for x in jax.tree.leaves(theirs))
-    for ours, own in zip(jax.tree.leaves(gradient), jax.tree.leaves(theirs), strict=True):
-        np.testing.assert_allclose(ours, own.grad, atol=1e-4 * largest)
-    grids = [(1 - F.cosine_similarity(t, s)).reshape(2, 1, side, side) for t, s in answers]
-    maps = torch.cat([F.interpolate(g, size=56, mode="bilinear", align_corners=True) for g in grids], 1).mean(1)
-    np.testing.assert_allclose(pair.maps(teacher, student, 56), maps.detach(), atol=1e-5)
+    agree(loss, student, gradient, total, answers, theirs)
+    np.testing.assert_allclose(pair.maps(teacher, student, 56), enlarged(answers, side), atol=1e-5)

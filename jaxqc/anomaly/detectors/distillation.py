@@ -184,21 +184,15 @@ class Dinomaly(DistillConfig):
 
 
 @dataclass(frozen=True)
-class InpFormer(DistillConfig):
+class InpFormer(Dinomaly):
     """A transformer's tokens rebuilt from prototypes of the same image's normal places (arXiv 2503.02424).
 
     It needs what `Dinomaly` needs. The decoder's hidden layers have no bias, as Dinomaly's; the authors' code has one.
     """
 
     student: StudentKind = "prototype_vit"
-    distance: Kind = "cosine_flat"
     own: float = 0.2
     weigh: Weigh = "adaptive"
-    map: Shown = "cosine_cell"
-    fuse: How = "mean"
-    aligned: bool = True
-    sigma: float = 2.0
-    top: float = 0.01
     training: TrainingConfig = INP_FORMER_TRAINING
 
 

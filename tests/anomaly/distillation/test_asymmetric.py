@@ -12,10 +12,15 @@ from jaxqc.anomaly.detectors.asymmetric import AST_FLOW
 from jaxqc.anomaly.detectors.base import BackboneConfig
 from jaxqc.anomaly.detectors.flow import FlowWeights
 from jaxqc.anomaly.features import load_backbone
+from jaxqc.anomaly.fit import divide
 from jaxqc.anomaly.flow.network import flow_of
 from jaxqc.anomaly.flow.subnets import Perceptron
+from jaxqc.anomaly.training import TEACHER, train_state
+from jaxqc.data.readers import open_dataset
 from jaxqc.errors import UserError
 from jaxqc.fields import validate
+from jaxqc.training import loop
+from jaxqc.training.checkpoint import steps_in
 from tests.support.drawn import drawn
 
 
@@ -71,3 +76,36 @@ def test_a_teacher_without_a_grid_is_refused(recipe):
     ):
         with pytest.raises(UserError, match=words):
             validate(replace(recipe, detector=Ast(flow)))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("ended", "of"), [(1, TEACHER), (3, "training")])
+def test_teacher_and_student_go_on_where_they_were_ended(ended, of, recipe, boards, tmp_path, monkeypatch):
+    """The state after an end within either training is that of one sitting."""
+    backbone = replace(recipe.backbone, layers=(1,))
+    training = replace(Ast().training, epochs=2.0, batch=8, evaluate_every_epochs=1.0, checkpoint_every_epochs=1.0)
+    detector = Ast(replace(AST_FLOW, blocks=(1,), width=8, condition=8, training=training), 8, 1, training=training)
+    config = validate(replace(recipe, detector=detector, backbone=backbone))
+    parts, _ = divide(open_dataset(boards), config.data, config.seed)
+    train = lambda name: train_state(
+        config, config.ready, load_backbone(backbone), parts, tmp_path / name / "training", [], False
+    )
+    whole, about = train("whole")
+    assert about["teacher"]["step"] == about["step"] == 4
+    save, saved = loop._Sitting._save, []
+
+    def saved_and_ended(sitting):
+        save(sitting)
+        sitting.saves.wait()
+        saved.append(sitting)
+        if len(saved) == ended:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop._Sitting, "_save", saved_and_ended)
+        with pytest.raises(KeyboardInterrupt):
+            train("ended")
+    assert steps_in(tmp_path / "ended" / of / "checkpoints") == [2]
+    again, _ = train("ended")
+    for a, b in zip(*map(jax.tree.leaves, (whole, again)), strict=True):
+        np.testing.assert_array_equal(a, b)
