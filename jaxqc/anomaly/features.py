@@ -80,6 +80,11 @@ def seeing(
     """One network's layers as a function of its folded variables and of images in [0, 1].
 
     views: as of `apply_function`.
+
+    Examples:
+      >>> see = seeing(BackboneConfig("filters", layers=(1,)), lambda image: (image, image[:, ::2, ::2]))
+      >>> [x.shape[1] for x in jax.eval_shape(see, {}, jax.ShapeDtypeStruct((1, 16, 16, 3), jnp.float32))]
+      [16, 8]
     """
     layers = tuple(sorted(set(config.layers)))
     fixed = FIXED.get(config.name)

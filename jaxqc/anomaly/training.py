@@ -97,7 +97,8 @@ def train_state(
     method: Any = detector.method(backbone, sides(config.data.size)[0])
     before: dict[str, Any] = {}
     if teacher := getattr(detector, "teacher", None):
-        first, place = replace(config, detector=teacher), folder.with_name(TEACHER)
+        place = folder.with_name(TEACHER)
+        first: Any = replace(config, detector=teacher)
         state, before["teacher"] = train_state(first, first.ready, backbone, parts, place, [], progress)
         method = method.taught(state)
     train, skipped = _usable(parts.fit, config, recipe)

@@ -18,9 +18,7 @@ from jaxqc.nn.resizing import resize, resize_align_corners
 from jaxqc.types import ArrayLike
 
 
-def cell_maps(
-    config: FlowConfig, zs: Grids, dets: Dets, constants: Sequence[ArrayLike] | ArrayLike = ()
-) -> tuple[Float[Array, "b _ _"], ...]:
+def cell_maps(config: FlowConfig, zs: Grids, dets: Dets, constants: Any = ()) -> tuple[Float[Array, "b _ _"], ...]:
     """The distance of each layer's cells, by `FlowConfig.combine`.
 
     constants: of each layer, where that takes such (`constants_of`).
@@ -45,13 +43,19 @@ def cell_maps(
 
 
 def own_units(config: FlowConfig, zs: Grids, dets: Dets) -> tuple[Float[Array, "b _ _"], ...]:
-    """For each layer that of which a map is made by its constant: ½ mean z², or ln p of a cell over its channels."""
+    """For each layer that of which a map is made by its constant: ½ mean z², or ln p of a cell over its channels.
+
+    Examples:
+      >>> from jaxqc.anomaly.detectors.flow import MsFlow
+      >>> own_units(MsFlow(), (2 * jnp.ones((1, 1, 1, 3)),), (jnp.zeros((1, 1, 1)),))[0].item()
+      2.0
+    """
     if config.combine == "probability":
         return tuple(log_density(z, d) / z.shape[-1] for z, d in zip(zs, dets, strict=True))
     return tuple(0.5 * jnp.square(z).mean(-1) for z in zs)
 
 
-def constants_of(config: FlowConfig, grids: Sequence[Float[np.ndarray, "n _ _"]]) -> Float[np.ndarray, " layers"]:
+def constants_of(config: FlowConfig, grids: Sequence[Float[ArrayLike, "n _ _"]]) -> Float[np.ndarray, " layers"]:
     """A constant of each layer, by what `own_units` gives of normal images: its deviation, or the largest.
 
     Examples:
@@ -90,9 +94,7 @@ def placed(config: FlowConfig, cells: Float[ArrayLike, "b h w"], size: Size) -> 
     return bring(jnp.asarray(cells)[..., None], *sides(size))[..., 0]
 
 
-def scored(
-    config: FlowConfig, zs: Grids, dets: Dets, size: Size, constants: Sequence[ArrayLike] | ArrayLike = ()
-) -> Scored:
+def scored(config: FlowConfig, zs: Grids, dets: Dets, size: Size, constants: Any = ()) -> Scored:
     """Maps of that size and image scores."""
     large = jnp.stack([placed(config, x, size) for x in cell_maps(config, zs, dets, constants)])
     if config.combine == "product":
