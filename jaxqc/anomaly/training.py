@@ -98,8 +98,7 @@ def train_state(
     before: dict[str, Any] = {}
     if teacher := getattr(detector, "teacher", None):
         place = folder.with_name(TEACHER)
-        first: Any = replace(config, detector=teacher)
-        state, before["teacher"] = train_state(first, first.ready, backbone, parts, place, [], progress)
+        state, before["teacher"] = train_state(config, teacher, backbone, parts, place, [], progress)
         method = method.taught(state)
     train, skipped = _usable(parts.fit, config, recipe)
     held_out, _ = _usable(parts.calibrate, config, recipe)

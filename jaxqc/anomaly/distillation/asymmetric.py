@@ -14,6 +14,7 @@ from jaxqc.anomaly.detectors.flow import FlowConfig, FlowWeights
 from jaxqc.anomaly.detectors.image_loss import HeldOutLoss
 from jaxqc.anomaly.distillation.objective import imitation_loss, statistics_of
 from jaxqc.anomaly.distillation.students import outputs
+from jaxqc.anomaly.flow.detector import FlowDetector
 from jaxqc.anomaly.flow.network import Flow, conditions, entering, flow_of
 from jaxqc.anomaly.learned.cache import at_hand
 from jaxqc.anomaly.learned.discrepancy import discrepancy
@@ -58,9 +59,9 @@ class AsymmetricPair(OnBackbone[Ast]):
     states = (FlowAndStudent,)
 
     @property
-    def teacher(self) -> FlowConfig:
+    def teacher(self) -> FlowDetector:
         """The detector that is trained first, on the same images."""
-        return self.config.flow
+        return self.config.flow.on(self.backbone)
 
     def network(self, shapes: Shapes, folded: bool = False, axis_name: str | None = None) -> Residual:
         """The student of a flow over layers of these shapes."""
