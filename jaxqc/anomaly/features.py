@@ -84,7 +84,7 @@ def seeing(
     Examples:
       >>> see = seeing(BackboneConfig("filters", layers=(1,)), lambda image: (image, image[:, ::2, ::2]))
       >>> [x.shape[1] for x in jax.eval_shape(see, {}, jax.ShapeDtypeStruct((1, 16, 16, 3), jnp.float32))]
-      [16, 8]
+      [4, 2]
     """
     layers = tuple(sorted(set(config.layers)))
     fixed = FIXED.get(config.name)
