@@ -81,7 +81,7 @@ class AsymmetricPair(OnBackbone[Ast]):
         return entering(self.config.flow, layers)
 
     def said(self, flow: Any, layers: Layers) -> Layers:
-        """What the flow makes of them."""
+        """The flow's output for them."""
         config = self.config.flow
         network: Any = Flow(config, tuple(x.shape[-1] for x in layers))
         return network.apply({"params": flow}, layers, conditions(config, layers))[0]

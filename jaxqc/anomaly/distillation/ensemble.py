@@ -70,7 +70,7 @@ class Ensembled(OnBackbone[DistillConfig]):
         return Ensembling(self, backbone, size)
 
     def answers(self, students: Any, name: str, image: Float[ArrayLike, "b s s 3"]) -> Float[Array, "students b h w c"]:
-        """What each student of a teacher takes for its standardised descriptions."""
+        """The answer of each student of a teacher, meant to be its standardised descriptions."""
         network = Pdn(PDNS[name])
         found: list[Any] = [network.apply({"params": own}, image) for own in students[name].values()]
         return jnp.stack([x["layer1"].astype(jnp.float32) for x in found])

@@ -28,7 +28,7 @@ def apart(teacher, student):
 
 
 def test_loss_score_and_map_are_numpys(teachers, rng):
-    """Of two layers the score leaves the finer one out."""
+    """The score of two layers leaves the finer one out."""
     config, backbone, size = teachers["salehi"]
     layers = [np.maximum(rng.normal(size=(2, n, n, c)), 0).astype(np.float32) for n, c in ((8, 6), (4, 12)) * 2]
     teacher, student = tuple(layers[:2]), tuple(layers[2:])
