@@ -107,7 +107,7 @@ def trainable(member: str, network: Any) -> list[nn.Parameter]:
     """The parameters that the member's optimiser is given."""
     parts = {"stfpm": ("student_model",), "rd4ad": ("bottleneck", "decoder"), "fastflow": ("fast_flow_blocks", "norms"),
              "cflow": ("decoders",), "efficient_ad": ("student", "ae")}  # fmt: skip
-    return [p for part in parts[member] for p in getattr(network, part).parameters()]
+    return [p for part in parts[member] for p in getattr(network, part).parameters() if p.requires_grad]
 
 
 OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
