@@ -21,7 +21,6 @@ import time
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -41,8 +40,8 @@ DEFAULT = ("stfpm", "rd4ad", "fastflow", "cflow", "efficient_ad")
 MOST = 1e-3
 """Largest difference of two sides' maps, as a share of the largest value, at which they do the same work."""
 COLUMNS = {
-    "learned": ("model", "name", "batch", "images_per_s", "ms", "spread", "compile_s", "parameters", "vs_eager", "vs_best",
-                "map_difference"),
+    "learned": ("model", "name", "batch", "images_per_s", "ms", "spread", "compile_s", "parameters", "vs_eager",
+                "vs_best", "map_difference"),
     "learned-savings": ("name", "model", "work", "batch", "ms", "without_ms", "brings", "difference", "note"),
 }  # fmt: skip
 
@@ -70,7 +69,9 @@ def peer_candidates(
         except PeerError as e:
             print(f"anomalib's {label} is left out: {e}", flush=True)
             continue
-        print(f"anomalib's {label}, tried in {time.perf_counter() - start:.0f} s:", *about["tried"], sep="\n", flush=True)
+        print(
+            f"anomalib's {label}, tried in {time.perf_counter() - start:.0f} s:", *about["tried"], sep="\n", flush=True
+        )
         row = f"torch {kind}: anomalib {work}, {about['setting']}"
         out[row], parameters[row] = Candidate(partial(peer.ask, run=label)), about["parameters"]
     return out, parameters
@@ -144,7 +145,9 @@ def run(args: argparse.Namespace) -> dict[str, list[Row]]:
     # A cached program would hide what compiling costs.
     jax.config.update("jax_enable_compilation_cache", False)
     if args.savings:
-        return {"learned-savings": savings_rows(args.savings, noise, args.size, max(args.batch), args.rounds, args.seconds)}
+        return {
+            "learned-savings": savings_rows(args.savings, noise, args.size, max(args.batch), args.rounds, args.seconds)
+        }
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         peer = None
         if args.peer_python and args.peer != "off":

@@ -55,13 +55,15 @@ MEMBERS = {
     "rd4ad_resnet50": Member("rd4ad", "resnet50"),
     "rd4ad_wide": Member("rd4ad", "wide_resnet50_2"),
 }
-"""By the name of a row's model. CFLOW's step takes every cell once, as the peer's does; the peer trains EfficientAD with
-one image alone."""
+"""By the name of a row's model. CFLOW's step takes every cell once, as the peer's does. The peer trains EfficientAD
+with one image alone."""
 
 
 class Ours:
-    """A member at one size and batch: its random variables and its candidates. `compile_s` fills as they are made, under
-    `score` and the names of caches."""
+    """A member at one size and batch: its random variables and its candidates.
+
+    `compile_s` fills as they are made, under `score` and the names of caches.
+    """
 
     def __init__(self, member: Member, images: np.ndarray, dtype: Any = "float32") -> None:
         self.images, size = images, images.shape[1]
@@ -106,7 +108,7 @@ class Ours:
 
     @cached_property
     def scores(self) -> Callable[..., Any]:
-        """State, frozen variables, uint8 images → maps and scores, compiled as `AnomalyModel` does it, without a mask."""
+        """State, frozen variables, uint8 images → maps and scores, as `AnomalyModel` compiles it; no mask."""
         embed = apply_function(self.config.backbone, self.detector.embed, getattr(self.detector, "views", None))
         whole = lambda state, v, images: self.detector.score(state, embed(v, images), self.images.shape[1])
         compiled, self.compile_s["score"] = compile_timed(jax.jit(whole), self.state, self.frozen_network, self.images)

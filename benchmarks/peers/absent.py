@@ -9,7 +9,6 @@ import sys
 import types
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch_resnet import Block  # beside this file
 
@@ -32,8 +31,10 @@ class Residual(Block):
 
     expansion, kernels = 1, (3, 3)
 
-    def __init__(self, inplanes: int, planes: int, stride: int = 1, downsample: nn.Module | None = None, groups: int = 1,
-                 base_width: int = 64, dilation: int = 1, norm_layer: Any = None) -> None:  # fmt: skip
+    def __init__(
+        self, inplanes: int, planes: int, stride: int = 1, downsample: nn.Module | None = None, groups: int = 1,
+        base_width: int = 64, dilation: int = 1, norm_layer: Any = None,
+    ) -> None:  # fmt: skip
         if (groups, base_width, dilation) != (1, 64, 1):
             raise ValueError(f"groups {groups}, base_width {base_width}, dilation {dilation}: plain blocks alone")
         widths = [inplanes, *[planes] * (len(self.kernels) - 1), planes * self.expansion]
@@ -91,5 +92,3 @@ def put_in_place() -> None:
         before, _, last = name.rpartition(".")
         if before:
             setattr(sys.modules[before], last, module)
-
-

@@ -199,8 +199,8 @@ class Chosen:
 
 
 def learned(
-    member: str, backbone: str, layers: list[int], images: str, compile: bool, train: bool, budget: float, seconds: float,
-    device: str,
+    member: str, backbone: str, layers: list[int], images: str, compile: bool, train: bool, budget: float,
+    seconds: float, device: str,
 ) -> Chosen:  # fmt: skip
     """Scoring, or a training step, of the images of a `.npy` file, uint8 [n h w 3], in its fastest setting.
 
