@@ -117,7 +117,7 @@ def test_decisions_and_risks_name_their_lots(ledger):
         view.figures = dataclasses.replace(view.figures, decision=Decision(action, 5, {"accept": 1.0}, "cheapest"))
     said = {one.head: one for one in statements(report)}
     assert [view.lot.name for view in said["Refuse"].lots] == ["lot 0"] == [v.lot.name for v in said["High risk"].lots]
-    assert said["Refuse"].text == "Refusing 1 of 3 lots costs least, by the rules' costs."
+    assert said["Refuse"].text == "Refusing 1 of 3 lots costs least of what the rules allow."
     assert len(said["Look first"].lots) == 1
     # A lot of 300 that the page does not list is not forgotten.
     assert said["High risk"].level == "alarm"

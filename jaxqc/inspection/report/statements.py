@@ -75,7 +75,7 @@ def _misses(report: Report) -> list[Statement]:
 
 def _lots(report: Report) -> list[Statement]:
     kinds: list[tuple[Level, str, str, Callable[[LotView], bool]]] = [
-        ("alarm", "Refuse", "refusing {} costs least, by the rules' costs", lambda v: v.action == "refuse"),
+        ("alarm", "Refuse", "refusing {} costs least of what the rules allow", lambda v: v.action == "refuse"),
         ("alarm", "High risk", "the risk is high for {}", lambda v: v.figures.risk == "high"),
         ("warning", "Look first", "people should look at more pieces of {} before these are decided",
          lambda v: v.action == "review"),
