@@ -23,7 +23,7 @@ from jaxqc.anomaly.model import AnomalyModel, save, scaled
 from jaxqc.anomaly.pasted import draw, find_pasted, found_by, rates_of, to_meta
 from jaxqc.anomaly.recipe import FitConfig, FitDataConfig, from_stored
 from jaxqc.anomaly.settle import settled
-from jaxqc.anomaly.training import train_state
+from jaxqc.anomaly.training import TEACHER, train_state
 from jaxqc.atomic import REMAINS
 from jaxqc.data.crops import crops
 from jaxqc.data.dataset import Dataset
@@ -182,7 +182,7 @@ def _fit(
     thresholds = calibration.thresholds
     if is_trained(detector) and detector.training.keep == "best":
         thresholds = replace(thresholds, how=f"{thresholds.how}; their loss also chose the step of the training")
-    if hasattr(detector, "settled"):
+    if getattr(detector, "settled", None):
         thresholds = replace(thresholds, how=f"{thresholds.how}; they also set the unit of each map")
     note(f"thresholds: image {thresholds.image:.4g}, pixel {thresholds.pixel:.4g}; {thresholds.how}")
     for line in (*calibration.lines(), *without_defects(parts)):
@@ -257,7 +257,7 @@ def begin(folder: Path, resumes: bool, note: Callable[[str], None]) -> None:
       UserError: the folder holds a finished fit, a training that is not resumed, or anything else.
     """
     finished = steps_in(folder / "state")
-    names = (*UNFINISHED, LOCK, *[TRAINING] * resumes)
+    names = (*UNFINISHED, LOCK, *[TRAINING, TEACHER] * resumes)
     left = sorted(path.name for path in folder.glob("*") if not REMAINS.fullmatch(path.name))
     foreign = [name for name in left if name not in names]
     if not foreign and not _is_fits(folder):
