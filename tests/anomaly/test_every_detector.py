@@ -62,7 +62,20 @@ def quick(name: str) -> Any:
     return replace(detector, training=training, **teacher)
 
 
-@pytest.fixture(scope="module", params=list(DETECTORS))
+def kind(name: str) -> Any:
+    """What a detector's way through fit and export depends on: its class, and of a student the network."""
+    detector = quick(name)
+    return type(FitConfig(detector=detector).ready), getattr(detector, "student", "")
+
+
+FIRST = {kind(name): name for name in reversed(DETECTORS)}
+"""Of each kind the member that goes the whole way quickly; the others differ from it in their settings alone."""
+
+
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(n, marks=() if FIRST[kind(n)] == n else pytest.mark.slow) for n in DETECTORS],
+)
 def fitted(request, recipe, boards, teachers, tmp_path_factory) -> SimpleNamespace:
     """A fit with its folder, the images that calibrated it, and unseen images uint8 [12 s s 3]."""
     folder = tmp_path_factory.mktemp("fits") / request.param
