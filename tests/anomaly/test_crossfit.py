@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from jaxqc.anomaly.calibration import measure
-from jaxqc.anomaly.crossfit import collected, hold_out_in_turn, uncalibrated
+from jaxqc.anomaly.crossfit import hold_out_in_turn
 from jaxqc.anomaly.detectors import Gaussian
 from jaxqc.anomaly.features import load_backbone
 from jaxqc.anomaly.fit import divide, fit
+from jaxqc.anomaly.fits import collected, uncalibrated
 from jaxqc.anomaly.model import load
 from jaxqc.anomaly.pasted import plan
 from jaxqc.anomaly.recipe import load_recipe
