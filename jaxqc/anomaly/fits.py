@@ -29,6 +29,9 @@ from jaxqc.progress import Progress
 
 ROOM = 0.3
 """Share of the free memory that the images' embeddings may take."""
+TOGETHER, MOST_TOGETHER = 2**28, 64
+"""Bytes and number of embeddings that are collected at once, or a recipe's batch: each time the whole collection, which
+is far larger than an image's embedding, is read and written."""
 
 
 def fitted_samples(part: Dataset, tile: int) -> tuple[Sample, ...]:
@@ -116,6 +119,7 @@ def fits_of(config: FitConfig, backbone: Backbone, part: Dataset, progress: bool
         raise UserError(f"{lines[0]}; {len(lines)} unusable of {len(part)}; --data.skip-bad leaves them out")
     number = {(s.id, s.crop): i for i, s in enumerate(samples)}
     unusable = dict(zip(np.setdiff1d(np.arange(len(samples)), used).tolist(), lines, strict=True))
+    together = int(np.clip(TOGETHER * len(samples) // max(needed, 1), config.batch, max(config.batch, MOST_TOGETHER)))
     collect = jax.jit(detector.collect, donate_argnums=0)
     score = jax.jit(lambda state, rows: detector.score(state, rows, size))
 
@@ -132,7 +136,7 @@ def fits_of(config: FitConfig, backbone: Backbone, part: Dataset, progress: bool
         rows = np.array([i for _, at in rows_of(some, bad) for i in at], np.int32)
         if not len(rows):
             raise UserError(f"none of {len(some)} normal images can be used; the first: {bad[0]}")
-        return _gathered(state_of(detector, shapes, embedded, rows, config.batch, collect))
+        return _gathered(state_of(detector, shapes, embedded, rows, together, collect))
 
     def answered(model: AnomalyModel, some: Dataset, bad: list[str], done: Callable[[int], None]) -> Measured:
         call = lambda at: score(model.state, jax.tree.map(lambda x: x[at], embedded))

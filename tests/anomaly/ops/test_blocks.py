@@ -1,4 +1,4 @@
-"""Rows in blocks: the same as all at once, and one batched factorisation in flight, since two may wait for each other."""
+"""Rows in blocks are as all at once, and one batched factorisation is in flight, since two may wait for each other."""
 
 import jax
 import jax.numpy as jnp
