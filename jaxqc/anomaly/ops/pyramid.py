@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from jaxqc.anomaly.ops.blocks import alone, in_blocks
 from jaxqc.anomaly.ops.gaussian import EXACT, inverse_factor
 from jaxqc.anomaly.ops.maps import take_nearest
 from jaxqc.types import ArrayLike
