@@ -136,6 +136,9 @@ def collect_state(
         raise UserError(f"none of {len(samples)} normal images can be used" + (f"; the first: {bad[0]}" if bad else ""))
     if jax.process_count() == 1 and len(used) < len(samples):
         collected = detector.drop(collected, jnp.asarray(sorted(used)))
+    if spread.mesh.devices.flat[0].platform == "cpu" and jax.process_count() == 1:
+        # Devices of one CPU share its threads, and would wait for one another's in LAPACK (ops/blocks).
+        collected = jax.device_put(collected, spread.mesh.devices.flat[0])
     return detector.finish(collected, shapes)
 
 
