@@ -70,11 +70,14 @@ def kind(name: str) -> Any:
 
 FIRST = {kind(name): name for name in reversed(DETECTORS)}
 """Of each kind the member that goes the whole way quickly; the others differ from it in their settings alone."""
+DEAR = ("inp_former", "salehi")
+"""Members that take long to compile, of which others have each part."""
+SLOW = {name for name in DETECTORS if FIRST[kind(name)] != name or name in DEAR}
 
 
 @pytest.fixture(
     scope="module",
-    params=[pytest.param(n, marks=() if FIRST[kind(n)] == n else pytest.mark.slow) for n in DETECTORS],
+    params=[pytest.param(n, marks=pytest.mark.slow if n in SLOW else ()) for n in DETECTORS],
 )
 def fitted(request, recipe, boards, teachers, tmp_path_factory) -> SimpleNamespace:
     """A fit with its folder, the images that calibrated it, and unseen images uint8 [12 s s 3]."""

@@ -92,11 +92,11 @@ class AsymmetricPair(OnBackbone[Ast]):
 
         config = self.config
 
-        def both(state: Any, layers: Layers) -> tuple[Layers, Layers]:
+        def both(variables: Variables, layers: Layers) -> tuple[Layers, Layers]:
             network, shown = self.network(shapes_of(layers), folded=True), placed(config.flow, layers)
-            return self.said(state.flow, layers), outputs(network, {"params": state.student}, shown)
+            return self.said(variables["flow"], layers), outputs(network, {"params": variables["student"]}, shown)
 
-        pairs = zip(*by_halves(both)(state, embedded), strict=True)
+        pairs = zip(*by_halves(both)(state._asdict(), embedded), strict=True)
         grids = tuple(discrepancy("mse", t, s) for t, s in pairs)
         maps = smooth(fuse(grids, "mean", *sides(size), config.aligned), config.sigma)
         return maps, top_score(maps, config.top)
