@@ -7,11 +7,13 @@ import pytest
 from jaxqc.anomaly.distillation import describing
 from jaxqc.anomaly.recipe import BackboneConfig, DecisionConfig, FitConfig, FitDataConfig
 from jaxqc.models.pdn import PDNS, POOL, PdnSpec
+from jaxqc.models.resnet import BACKBONES, Spec
 from tests.support.tiny_boards import (  # boards: a fixture
     SIDE,
     boards,  # noqa: F401
     descriptions_backbone,
     make_weights,
+    narrow_backbone,
     tokens_backbone,
 )
 
@@ -39,4 +41,6 @@ def teachers():
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(PDNS, "pdn_test", PdnSpec(((8, 4), POOL, (8, 4), POOL, (8, 3), (12, 4)), width=8))
         patch.setattr(describing, "UNRELATED", 4)
-        yield {"dinomaly": (*tokens_backbone(), 42), "efficient_ad": (*descriptions_backbone(), 128)}
+        patch.setitem(BACKBONES, "resnet_test", Spec((1, 1, 1, 1), False, base=8))
+        narrow = dict.fromkeys(("rdpp", "destseg", "supersimplenet"), (*narrow_backbone(), SIDE))
+        yield {"dinomaly": (*tokens_backbone(), 42), "efficient_ad": (*descriptions_backbone(), 128), **narrow}

@@ -71,6 +71,12 @@ def descriptions_backbone() -> tuple[BackboneConfig, Backbone]:
     return config, _drawn(config, Pdn(PDNS[config.name]), 64)
 
 
+def narrow_backbone() -> tuple[BackboneConfig, Backbone]:
+    """The first layer of a ResNet that has few channels, random; `BACKBONES` has it as `resnet_test`."""
+    config = BackboneConfig("resnet_test", layers=(1,))
+    return config, _drawn(config, build_backbone(config.name, config.layers, folded=True), SIDE)
+
+
 def _drawn(config: BackboneConfig, network: nn.Module, side: int) -> Backbone:
     variables = drawn(network, jnp.zeros((1, side, side, 3)))
     return Backbone(variables, apply_function(config), {"model": config.name, "source": "random", "sha256": ""})

@@ -1,8 +1,10 @@
 """The detectors by name. Packages register further ones by the entry points `jaxqc.detectors`."""
 
 from jaxqc.anomaly.detectors.combined import Combined
+from jaxqc.anomaly.detectors.discriminator import MEMBERS as DISCRIMINATORS
+from jaxqc.anomaly.detectors.discriminator import SuperSimpleNet
 from jaxqc.anomaly.detectors.distillation import MEMBERS as DISTILLATIONS
-from jaxqc.anomaly.detectors.distillation import Cdo, Dinomaly, EfficientAd, Rd4ad, Stfpm
+from jaxqc.anomaly.detectors.distillation import Cdo, DeStSeg, Dinomaly, EfficientAd, Rd4ad, RdPlusPlus, Stfpm
 from jaxqc.anomaly.detectors.flow import MEMBERS as FLOWS
 from jaxqc.anomaly.detectors.gaussian import Gaussian
 from jaxqc.anomaly.detectors.patchcore import PatchCore
@@ -14,6 +16,7 @@ DETECTORS: dict[str, type] = {
     "spade": Spade,
     **DISTILLATIONS,
     **FLOWS,
+    **DISCRIMINATORS,
     "combined": Combined,
 }
 
@@ -21,11 +24,14 @@ __all__ = [
     "DETECTORS",
     "Cdo",
     "Combined",
+    "DeStSeg",
     "Dinomaly",
     "EfficientAd",
     "Gaussian",
     "PatchCore",
     "Rd4ad",
+    "RdPlusPlus",
     "Spade",
     "Stfpm",
+    "SuperSimpleNet",
 ]

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from jaxqc.anomaly.detectors.base import ASTRAY, BackboneConfig, TrainingConfig, check_top
+from jaxqc.anomaly.learned.corrupt import Corrupt
 from jaxqc.anomaly.learned.discrepancy import Kind, MapKind
 from jaxqc.anomaly.learned.fuse import How
 from jaxqc.anomaly.learned.weigh import Weigh
@@ -13,8 +14,9 @@ from jaxqc.errors import UserError
 if TYPE_CHECKING:
     from jaxqc.anomaly.distillation.described import Described
     from jaxqc.anomaly.distillation.score import Distilled
+    from jaxqc.anomaly.distillation.segmented import Segmented
 
-StudentKind = Literal["mirror", "reverse", "linear_vit", "pdn"]
+StudentKind = Literal["mirror", "reverse", "projected", "linear_vit", "pdn", "denoising"]
 
 ADAM = OptimConfig("adam", weight_decay=0.0, warmup_epochs=0.0, schedule="constant", clip=0.0)
 """Adam at a constant rate, of which the members' optimisers are changes; nothing is augmented."""
@@ -47,6 +49,10 @@ EFFICIENT_AD_TRAINING = TrainingConfig(
     280.0, 1, replace(ADAM, lr=1e-4, weight_decay=1e-5, decay="all", schedule="step", milestones=(0.95,))
 )
 """The authors' 70,000 steps of one image, where there are about 250 images; a larger batch takes fewer steps."""
+DESTSEG_TRAINING = TrainingConfig(700.0, 32, STFPM_TRAINING.optim)
+"""The authors' 5,000 steps of 32 images, where there are about 250; the head has its own rates."""
+MARRED = ("projected", "denoising")
+"""Students that learn from an image and from the same one with synthetic defects."""
 
 
 @dataclass(frozen=True)
@@ -55,9 +61,11 @@ class DistillConfig:
 
     student: StudentKind = "mirror"
     """`mirror`: a network of the teacher's architecture, which sees the image. `reverse`: an embedding of the teacher's
-    features and a mirrored decoder. `linear_vit`: a decoder of a transformer's tokens, from their mean.
+    features and a mirrored decoder. `projected`: the same behind projections of the features, which learn to keep what
+    noise in the image changes little. `linear_vit`: a decoder of a transformer's tokens, from their mean.
     `pdn`: a network of descriptions beside an autoencoder, whose loss and maps are its own; fields but `sigma` and
-    `top` do not act on it."""
+    `top` do not act on it. `denoising`: a network that sees the image with synthetic defects and gives the features
+    without, and a head that finds these; so its own are `alone`, `corrupt`, `sigma` and `top`."""
     recentre: bool = False
     """A transformer's tokens: patches alone, without what their class token says."""
     distance: Kind = "unit_l2"
@@ -65,8 +73,11 @@ class DistillConfig:
     weigh: Weigh = "none"
     """Weights on the gradient of a cell: `loose` takes a tenth of those that are imitated well already; `margin` lowers
     the distance of normal cells and raises that of synthetic defects, most where it is wrong most."""
-    corrupt: Literal["none", "patches"] = "none"
-    """Synthetic defects in the images that train: rectangles of white `patches`."""
+    corrupt: Corrupt = "none"
+    """Synthetic defects in the images that train: rectangles of white noise (`patches`), areas under another `texture`,
+    or a box of `fractal` noise."""
+    alone: float = 0.2
+    """Share of the training in which a `denoising` student learns alone; then its head does."""
     easy: float = 0.9
     """Share of a batch's cells that `loose` takes for such, reached after 1,000 steps."""
     map: MapKind = "unit_l2"
@@ -91,19 +102,21 @@ class DistillConfig:
         """Checks what no single field's type can. Raises UserError."""
         self.training.check(f"{where}.training")
         check_top(self.top, where)
-        if (self.weigh == "margin") != (self.corrupt != "none"):
-            raise UserError(f"{where}: weigh={self.weigh!r} does not go with corrupt={self.corrupt!r}")
-        if self.corrupt != "none" and self.training.cache != "none":
+        if (self.weigh == "margin" or self.student in MARRED) != (self.corrupt != "none"):
+            what = f"student={self.student!r}, weigh={self.weigh!r}"
+            raise UserError(f"{where}: {what} does not go with corrupt={self.corrupt!r}")
+        if self.weigh == "margin" and self.training.cache != "none":
             raise UserError(f"{where}: training.cache={self.training.cache!r}: no image stays as it is; set it to none")
-        if not 0 <= self.easy < 1:
-            raise UserError(f"{where}: easy={self.easy!r} is a share; give at least 0 and less than 1")
+        for name, share in (("easy", self.easy), ("alone", self.alone)):
+            if not 0 <= share < 1:
+                raise UserError(f"{where}: {name}={share!r} is a share; give at least 0 and less than 1")
 
     @property
     def advice(self) -> str:
         """The way out where distances are not finite."""
         return ASTRAY
 
-    def on(self, backbone: BackboneConfig) -> "Distilled | Described":
+    def on(self, backbone: BackboneConfig) -> "Distilled | Described | Segmented":
         """This detector for a backbone."""
         from jaxqc.anomaly.distillation.pairs import PAIRS
 
@@ -181,7 +194,7 @@ class Cdo(DistillConfig):
     """
 
     weigh: Weigh = "margin"
-    corrupt: Literal["none", "patches"] = "patches"
+    corrupt: Corrupt = "patches"
     map: MapKind = "cosine_cell"
     fuse: How = "mean"
     aligned: bool = True
@@ -190,11 +203,40 @@ class Cdo(DistillConfig):
     training: TrainingConfig = CDO_TRAINING
 
 
+@dataclass(frozen=True)
+class RdPlusPlus(Rd4ad):
+    """RD++ (CVPR 2023): reverse distillation behind projections that learn from a box of noise in each image.
+
+    The published term of optimal transport is left out. It compares a batch with its own shuffle, which is the same
+    set of points, so that it is 0 and so is its gradient.
+    """
+
+    student: StudentKind = "projected"
+    corrupt: Corrupt = "fractal"
+
+
+@dataclass(frozen=True)
+class DeStSeg(DistillConfig):
+    """DeSTSeg: a student that takes synthetic defects away, and a head that finds where (arXiv 2211.11317).
+
+    The map is the head's probability. The textures are generated, where the authors take photographs.
+    """
+
+    student: StudentKind = "denoising"
+    distance: Kind = "cosine_cell"
+    map: MapKind = "cosine_cell"
+    corrupt: Corrupt = "texture"
+    top: float = 100.0
+    training: TrainingConfig = DESTSEG_TRAINING
+
+
 MEMBERS: dict[str, type[DistillConfig]] = {
     "stfpm": Stfpm,
     "rd4ad": Rd4ad,
     "dinomaly": Dinomaly,
     "efficient_ad": EfficientAd,
     "cdo": Cdo,
+    "rdpp": RdPlusPlus,
+    "destseg": DeStSeg,
 }
 """By the names of `jaxqc.anomaly.detectors.DETECTORS`."""

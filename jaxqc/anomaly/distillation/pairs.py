@@ -2,7 +2,12 @@
 
 from jaxqc.anomaly.distillation.described import Described
 from jaxqc.anomaly.distillation.score import Distilled
+from jaxqc.anomaly.distillation.segmented import Segmented
 from jaxqc.anomaly.distillation.students import STUDENTS
 
-PAIRS: dict[str, type[Distilled] | type[Described]] = {**dict.fromkeys(STUDENTS, Distilled), "pdn": Described}
+PAIRS: dict[str, type[Distilled] | type[Described] | type[Segmented]] = {
+    **dict.fromkeys(STUDENTS, Distilled),
+    "pdn": Described,
+    "denoising": Segmented,
+}
 """Those of `STUDENTS` share loss and maps; those of others are their own."""
