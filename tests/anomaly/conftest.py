@@ -42,5 +42,9 @@ def teachers():
         patch.setitem(PDNS, "pdn_test", PdnSpec(((8, 4), POOL, (8, 4), POOL, (8, 3), (12, 4)), width=8))
         patch.setattr(describing, "UNRELATED", 4)
         patch.setitem(BACKBONES, "resnet_test", Spec((1, 1, 1, 1), False, base=8))
-        narrow = dict.fromkeys(("rdpp", "destseg", "supersimplenet"), (*narrow_backbone(), SIDE))
-        yield {"dinomaly": (*tokens_backbone(), 42), "efficient_ad": (*descriptions_backbone(), 128), **narrow}
+        yield {
+            "dinomaly": (*tokens_backbone(), 42),
+            "efficient_ad": (*descriptions_backbone(), 128),
+            "supersimplenet": (*descriptions_backbone(), 64),
+            **dict.fromkeys(("rdpp", "destseg"), (*narrow_backbone(), SIDE)),
+        }

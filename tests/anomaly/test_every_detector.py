@@ -61,7 +61,14 @@ def quick(name: str) -> Any:
     )
 
 
-@pytest.fixture(scope="module", params=list(DETECTORS))
+DEAR = ("rdpp", "destseg")
+"""Members that take long to compile, of which others have each part."""
+
+
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(name, marks=pytest.mark.slow) if name in DEAR else name for name in DETECTORS],
+)
 def fitted(request, recipe, boards, teachers, tmp_path_factory) -> SimpleNamespace:
     """A fit with its folder, the images that calibrated it, and unseen images uint8 [12 s s 3]."""
     folder = tmp_path_factory.mktemp("fits") / request.param

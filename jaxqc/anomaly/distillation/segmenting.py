@@ -138,7 +138,7 @@ class Segmenting(HeldOutLoss):
 
         def head_alone() -> tuple[jax.Array, Any]:
             layers = self._taught(model_state, {"image": image})
-            seen = lax.stop_gradient(self._products(params, statistics, layers, image))
+            seen = lax.stop_gradient(unit_products(layers, self._answer(params, statistics, image)))
             variables = {"params": params["head"], "batch_stats": statistics["head"]}
             found: Any = self.pair.head(axis_name=AXIS).apply(variables, seen, True, mutable=["batch_stats"])
             logits, changed = found
@@ -152,20 +152,16 @@ class Segmenting(HeldOutLoss):
     def losses(self, variables: Variables, batch: Batch) -> Float[Array, " b"]:
         """Both of each image as it is, without defects."""
         params, statistics = variables["params"], variables["batch_stats"]
-        layers, image = self._taught(variables, batch), batch["image"]
-        own = {"params": params["student"], "batch_stats": statistics["student"]}
-        answer = outputs(self.pair.student(), own, normalised(image))
+        layers = self._taught(variables, batch)
+        answer = self._answer(params, statistics, batch["image"])
         head = {"params": params["head"], "batch_stats": statistics["head"]}
-        logits: Any = self.pair.head().apply(head, self._products(params, statistics, layers, image))
+        logits: Any = self.pair.head().apply(head, unit_products(layers, answer))
         return imitation(layers, answer) + segmentation_loss(logits, jnp.zeros_like(logits))
 
-    def _products(
-        self, params: Any, statistics: Any, layers: Layers, image: UInt8[ArrayLike, "b s s c"]
-    ) -> Float[Array, "b h w c"]:
-        """What the head sees, the student as it is."""
+    def _answer(self, params: Any, statistics: Any, image: UInt8[ArrayLike, "b s s c"]) -> Layers:
+        """The layers of the student as it is."""
         variables = {"params": params["student"], "batch_stats": statistics["student"]}
-        answer = outputs(self.pair.student(), variables, normalised(image))
-        return unit_products(layers, answer)
+        return outputs(self.pair.student(), variables, normalised(image))
 
     def _taught(self, frozen: Any, batch: Batch) -> Layers:
         found = at_hand(batch, self.features, frozen)
