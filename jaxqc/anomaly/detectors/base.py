@@ -183,6 +183,7 @@ class TrainingConfig:
             raise UserError(f"{where}: cache={self.cache!r} needs mode=resident; set cache to none")
 
 
+@runtime_checkable
 class _Settings(Protocol):
     training: TrainingConfig
 
