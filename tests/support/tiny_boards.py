@@ -51,10 +51,9 @@ def boards(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_boards(tmp_path_factory.mktemp("boards"))
 
 
-def make_weights(path: Path) -> Path:
-    """ResNet-18 with layers 1 and 2, random, under torchvision's names."""
-    network = build_backbone("resnet18", (1, 2))
-    variables = network.init(jax.random.key(0), jnp.zeros((1, SIDE, SIDE, 3)))
+def make_weights(path: Path, name: str = "resnet18") -> Path:
+    """A ResNet with layers 1 and 2, random, under torchvision's names."""
+    variables = drawn(build_backbone(name, (1, 2)), jax.ShapeDtypeStruct((1, SIDE, SIDE, 3), np.float32))
     np.savez(path, **export_state(variables))
     return path
 
@@ -69,12 +68,6 @@ def descriptions_backbone() -> tuple[BackboneConfig, Backbone]:
     """A network of descriptions that has few channels, random; `PDNS` has it as `pdn_test`."""
     config = BackboneConfig("pdn_test", layers=(1,))
     return config, _drawn(config, Pdn(PDNS[config.name]), 64)
-
-
-def narrow_backbone() -> tuple[BackboneConfig, Backbone]:
-    """The first layer of a ResNet that has few channels, random; `BACKBONES` has it as `resnet_test`."""
-    config = BackboneConfig("resnet_test", layers=(1,))
-    return config, _drawn(config, build_backbone(config.name, config.layers, folded=True), SIDE)
 
 
 def _drawn(config: BackboneConfig, network: nn.Module, side: int) -> Backbone:

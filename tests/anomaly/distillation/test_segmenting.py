@@ -9,6 +9,7 @@ import pytest
 
 from jaxqc.anomaly.detectors import DeStSeg
 from jaxqc.anomaly.distillation.segmenting import segmentation_loss
+from jaxqc.anomaly.features import load_backbone
 from jaxqc.data.dataset import ArrayDataset
 from jaxqc.types import AXIS
 
@@ -22,13 +23,13 @@ def test_the_heads_loss_is_numpys(rng):
 
 
 @pytest.fixture
-def method(teachers):
+def method(recipe):
     """Of 40 steps, 8 of which are the student's alone."""
-    config, backbone, size = teachers["destseg"]
+    config, size = replace(recipe.backbone, layers=(1,)), recipe.data.size
     detector = DeStSeg(training=replace(DeStSeg().training, epochs=20.0, batch=4))
     images = np.zeros((10, size, size, 3), np.uint8)
     data = ArrayDataset("tiny", (), tuple("abcdefghij"), images, images[..., 0], np.zeros(10, np.int32))
-    return detector.on(config).method(backbone, size).measured(data, 8)
+    return detector.on(config).method(load_backbone(config), size).measured(data, 8)
 
 
 def test_rates_are_those_of_the_part_that_learns(method):
