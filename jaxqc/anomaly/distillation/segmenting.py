@@ -125,29 +125,32 @@ class Segmenting(HeldOutLoss):
     def loss(
         self, params: Any, model_state: Any, batch: Batch, key: jax.Array, extra: Any = None
     ) -> tuple[jax.Array, tuple[Any, Logs]]:
-        """`BATCH` times `imitation` of the clean image's features, later `segmentation_loss` by the defects' mask."""
+        """`BATCH` times `imitation` of the clean image's features, later `segmentation_loss` by the defects' mask.
+
+        Both are computed in each step, since a convolution inside of a conditional takes many times as long on a CPU.
+        """
         image, mask = corrupt(self.pair.config.corrupt, batch["image"], batch["key"], model_state.get("textures"))
-        statistics = dict(model_state["batch_stats"])
+        statistics = model_state["batch_stats"]
+        variables = {"params": params["student"], "batch_stats": statistics["student"]}
+        how: dict[str, Any] = {"train": True, "mutable": ["batch_stats"]}
+        answer, student = outputs(self.pair.student(axis_name=AXIS), variables, normalised(image), **how)
+        first = BATCH * imitation(self._taught(model_state, batch), answer).mean()
 
-        def student_alone() -> tuple[jax.Array, Any]:
-            clean = self._taught(model_state, batch)
-            variables = {"params": params["student"], "batch_stats": statistics["student"]}
-            how: dict[str, Any] = {"train": True, "mutable": ["batch_stats"]}
-            answer, changed = outputs(self.pair.student(axis_name=AXIS), variables, normalised(image), **how)
-            return BATCH * imitation(clean, answer).mean(), statistics | {"student": changed["batch_stats"]}
+        layers = self._taught(model_state, {"image": image})
+        seen = lax.stop_gradient(unit_products(layers, self._answer(params, statistics, image)))
+        variables = {"params": params["head"], "batch_stats": statistics["head"]}
+        found: Any = self.pair.head(axis_name=AXIS).apply(variables, seen, True, mutable=["batch_stats"])
+        logits, head = found
+        cells = resize(mask[..., None], *logits.shape[1:])[..., 0] >= 0.5
+        second = segmentation_loss(logits, cells.astype(jnp.float32)).mean()
 
-        def head_alone() -> tuple[jax.Array, Any]:
-            layers = self._taught(model_state, {"image": image})
-            seen = lax.stop_gradient(unit_products(layers, self._answer(params, statistics, image)))
-            variables = {"params": params["head"], "batch_stats": statistics["head"]}
-            found: Any = self.pair.head(axis_name=AXIS).apply(variables, seen, True, mutable=["batch_stats"])
-            logits, changed = found
-            cells = resize(mask[..., None], *logits.shape[1:])[..., 0] >= 0.5
-            loss = segmentation_loss(logits, cells.astype(jnp.float32)).mean()
-            return loss, statistics | {"head": changed["batch_stats"]}
-
-        loss, changed = lax.cond(extra["step"] < self.first, student_alone, head_alone)
-        return loss, ({"batch_stats": changed}, {})
+        alone = extra["step"] < self.first
+        kept = lambda own, new, old: jax.tree.map(lambda n, o: jnp.where(own, n, o), dict(new), dict(old))
+        changed = {
+            "student": kept(alone, student["batch_stats"], statistics["student"]),
+            "head": kept(~alone, head["batch_stats"], statistics["head"]),
+        }
+        return jnp.where(alone, first, second), ({"batch_stats": changed}, {})
 
     def losses(self, variables: Variables, batch: Batch) -> Float[Array, " b"]:
         """Both of each image as it is, without defects."""
