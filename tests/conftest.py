@@ -43,8 +43,8 @@ from tests.support.durations import by_file, slowest_files
 hypothesis.settings.register_profile("quick", derandomize=True, max_examples=40)
 
 
-LONGEST = ("test_outsiders.py", "test_demo.py", "test_wheel.py", "test_train_backbone.py", "test_fit_processes.py")
-"""Files whose few tests take long: they begin first, so that no process ends alone with one of them."""
+LONGEST = ("test_outsiders.py", "test_examples.py", "test_every_detector.py", "test_demo.py", "test_wheel.py")
+"""Files that take longest: they begin first, so that no process ends alone with one of them."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -15,7 +15,9 @@ from tests.support.tiny_boards import (  # boards: a fixture
     boards,  # noqa: F401
     descriptions_backbone,
     make_weights,
+    several_backbone,
     tokens_backbone,
+    vgg_backbone,
 )
 
 
@@ -44,9 +46,13 @@ def teachers():
     """Members that need a teacher of their own: its config, the network and the images' side."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(PDNS, "pdn_test", PdnSpec(((8, 4), POOL, (8, 4), POOL, (8, 3), (12, 4)), width=8))
+        patch.setitem(PDNS, "pdn_deep", PdnSpec(((4, 3), POOL, (6, 2), POOL, (8, 1)), 4, 5e-3, "max", padded=True))
         patch.setattr(describing, "UNRELATED", 4)
         yield {
             "dinomaly": (*tokens_backbone(), 42),
+            "inp_former": (*tokens_backbone(), 42),
             "efficient_ad": (*descriptions_backbone(), 128),
+            "uninformed": (*several_backbone(), 48),
+            "salehi": (*vgg_backbone(), 32),
             "supersimplenet": (*descriptions_backbone(), 64),
         }

@@ -1,10 +1,22 @@
 """The detectors by name. Packages register further ones by the entry points `jaxqc.detectors`."""
 
+from jaxqc.anomaly.detectors.asymmetric import Ast
 from jaxqc.anomaly.detectors.combined import Combined
 from jaxqc.anomaly.detectors.discriminator import MEMBERS as DISCRIMINATORS
 from jaxqc.anomaly.detectors.discriminator import SuperSimpleNet
 from jaxqc.anomaly.detectors.distillation import MEMBERS as DISTILLATIONS
-from jaxqc.anomaly.detectors.distillation import Cdo, DeStSeg, Dinomaly, EfficientAd, Rd4ad, RdPlusPlus, Stfpm
+from jaxqc.anomaly.detectors.distillation import (
+    Cdo,
+    DeStSeg,
+    Dinomaly,
+    EfficientAd,
+    InpFormer,
+    Rd4ad,
+    RdPlusPlus,
+    Salehi,
+    Stfpm,
+    Uninformed,
+)
 from jaxqc.anomaly.detectors.flow import MEMBERS as FLOWS
 from jaxqc.anomaly.detectors.gaussian import Gaussian
 from jaxqc.anomaly.detectors.patchcore import PatchCore
@@ -15,6 +27,7 @@ DETECTORS: dict[str, type] = {
     "patchcore": PatchCore,
     "spade": Spade,
     **DISTILLATIONS,
+    "ast": Ast,
     **FLOWS,
     **DISCRIMINATORS,
     "combined": Combined,
@@ -22,16 +35,20 @@ DETECTORS: dict[str, type] = {
 
 __all__ = [
     "DETECTORS",
+    "Ast",
     "Cdo",
     "Combined",
     "DeStSeg",
     "Dinomaly",
     "EfficientAd",
     "Gaussian",
+    "InpFormer",
     "PatchCore",
     "Rd4ad",
     "RdPlusPlus",
+    "Salehi",
     "Spade",
     "Stfpm",
     "SuperSimpleNet",
+    "Uninformed",
 ]

@@ -153,7 +153,8 @@ class Flow(nn.Module):
         if config.subnet == "cross":
             return Cross(leaving, config.width, kernel)
         hidden = config.width or int(config.hidden * (entering[0] + config.condition))
-        return Perceptron(leaving[0], (hidden,) * config.depth, kernel, config.subnet == "conv_norm")
+        kind = config.subnet
+        return Perceptron(leaving[0], (hidden,) * config.depth, kernel, kind == "conv_norm", kind == "conv_edge")
 
 
 def flow_of(config: FlowConfig, shapes: tuple[tuple[int, int, int], ...]) -> Flow:
