@@ -1,4 +1,5 @@
-"""SuperSimpleNet on generated boards, two heads over the shipped backbone's second layer.
+"""SuperSimpleNet on generated boards, two heads over the shipped backbone's second layer: image AUROC 0.789 on unseen
+boards (a Gaussian per position, gaussian_wood_synthetic: 0.907), trained in eight minutes, which is too short for it.
 
     jaxqc data synthetic boards --kind wood --count 300 --size 128
     jaxqc fit --config supersimplenet_wood_synthetic --data boards --out runs/supersimplenet

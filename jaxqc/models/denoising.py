@@ -33,7 +33,7 @@ def dilated(
     Taps that lie beyond every cell's rim are left out. A CPU's own convolution takes far longer for the gradient.
 
     Examples:
-      >>> dilated(jnp.ones((1, 3, 4, 1)), jnp.ones((3, 3, 1, 1)), 2)[0, :, :, 0].tolist()
+      >>> jax.jit(dilated, static_argnums=2)(jnp.ones((1, 3, 4, 1)), jnp.ones((3, 3, 1, 1)), 2)[0, :, :, 0].tolist()
       [[4.0, 4.0, 4.0, 4.0], [2.0, 2.0, 2.0, 2.0], [4.0, 4.0, 4.0, 4.0]]
     """
     x, (h, w) = jnp.asarray(x), x.shape[1:3]
@@ -50,8 +50,7 @@ class DilatedBN(nn.Module):
     """3x3 convolution of a dilation, without bias, + batch norm + ReLU: [n h w i] → [n h w features].
 
     Examples:
-      >>> y, _ = DilatedBN(4, 6).init_with_output(jax.random.key(0), jnp.ones((1, 8, 8, 3)))
-      >>> y.shape
+      >>> jax.eval_shape(lambda: DilatedBN(4, 6).init_with_output(jax.random.key(0), jnp.ones((1, 8, 8, 3)))[0]).shape
       (1, 8, 8, 4)
     """
 
@@ -128,7 +127,7 @@ def products(
 
     Examples:
       >>> layers = jnp.ones((1, 4, 4, 2)), jnp.ones((1, 2, 2, 1))
-      >>> products(layers, layers)[0, 0, 0].round(2).tolist()
+      >>> jax.jit(products)(layers, layers)[0, 0, 0].round(2).tolist()
       [-1.0, -1.0, -1.0]
     """
     height, width = teacher[0].shape[1:3]

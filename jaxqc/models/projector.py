@@ -19,7 +19,7 @@ def instance_normalised(x: Float[ArrayLike, "n h w c"], epsilon: float = 1e-5) -
     """Each channel of each image less its mean over cells, divided by its deviation.
 
     Examples:
-      >>> instance_normalised(jnp.array([1.0, 3.0]).reshape(1, 1, 2, 1)).round(3).ravel().tolist()
+      >>> jax.jit(instance_normalised)(jnp.array([1.0, 3.0]).reshape(1, 1, 2, 1)).round(3).ravel().tolist()
       [-1.0, 1.0]
     """
     x = jnp.asarray(x, jnp.promote_types(x.dtype, jnp.float32))

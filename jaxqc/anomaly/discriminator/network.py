@@ -24,7 +24,8 @@ def doubled(layers: tuple[Float[ArrayLike, "b _ _ _"], ...]) -> Float[Array, "b 
     At the rim that has fewer than nine cells; the published one counts zeros beyond it.
 
     Examples:
-      >>> doubled((jnp.zeros((1, 4, 4, 8)), jnp.zeros((1, 2, 2, 16)))).shape
+      >>> import jax
+      >>> jax.eval_shape(doubled, (jnp.zeros((1, 4, 4, 8)), jnp.zeros((1, 2, 2, 16)))).shape
       (1, 8, 8, 24)
     """
     height, width = (2 * side for side in layers[0].shape[1:3])

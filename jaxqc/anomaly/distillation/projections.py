@@ -22,8 +22,9 @@ def projection_loss(noisy: Layers, projected_noisy: Layers, projected: Layers) -
     times what the cosine of the teacher's noisy features and the projected ones, a layer as one vector, exceeds 0.5 by.
 
     Examples:
+      >>> import jax
       >>> same = (jnp.ones((1, 2, 2, 3)),)
-      >>> projection_loss(same, same, same).round(4).tolist()  # 0.1 · 0.5 / 1.11
+      >>> jax.jit(projection_loss)(same, same, same).round(4).tolist()  # 0.1 · 0.5 / 1.11
       [0.04500000178813934]
     """
     total = jnp.zeros(())

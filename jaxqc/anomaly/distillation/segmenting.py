@@ -37,7 +37,7 @@ def imitation(teacher: Layers, student: Layers) -> Float[Array, " b"]:
 
     Examples:
       >>> t, s = (jnp.array([1.0, 0.0]).reshape(1, 1, 1, 2),), (jnp.array([0.0, 1.0]).reshape(1, 1, 1, 2),)
-      >>> imitation(t, s).tolist()
+      >>> jax.jit(imitation)(t, s).tolist()
       [1.0]
     """
     apart = (discrepancy("cosine_cell", t, s).mean((1, 2)) for t, s in zip(teacher, student, strict=True))
@@ -48,7 +48,7 @@ def segmentation_loss(logits: Float[ArrayLike, "b h w"], mask: Float[ArrayLike, 
     """The mean over cells of the focal loss and of the probability's distance from the mask, of each image.
 
     Examples:
-      >>> segmentation_loss(jnp.zeros((1, 1, 1)), jnp.ones((1, 1, 1))).round(4).tolist()  # ln 2 / 16 + 1 / 2
+      >>> jax.jit(segmentation_loss)(jnp.zeros((1, 1, 1)), jnp.ones((1, 1, 1))).round(4).tolist()  # ln 2 / 16 + 1 / 2
       [0.5432999730110168]
     """
     return (focal(logits, mask) + jnp.abs(nn.sigmoid(jnp.asarray(logits)) - mask)).mean((1, 2))
@@ -59,7 +59,7 @@ def unit_products(teacher: Layers, student: Layers) -> Float[Array, "b h w c"]:
 
     Examples:
       >>> t, s = (jnp.array([3.0, 4.0]).reshape(1, 1, 1, 2),), (jnp.array([1.0, 0.0]).reshape(1, 1, 1, 2),)
-      >>> unit_products(t, s).round(2).ravel().tolist()
+      >>> jax.jit(unit_products)(t, s).round(2).ravel().tolist()
       [-0.6000000238418579, -0.0]
     """
     return products(tuple(map(unit, teacher)), tuple(map(unit, student)))

@@ -16,7 +16,7 @@ def gradient_noise(
 
     Examples:
       >>> y, x = jnp.linspace(0, 1.9, 4)[:, None], jnp.linspace(0, 1.9, 6)[None]
-      >>> noise = gradient_noise(jnp.ones((3, 3)), y, x)
+      >>> noise = jax.jit(gradient_noise)(jnp.ones((3, 3)), y, x)
       >>> noise.shape, float(noise[0, 0])
       ((4, 6), 0.0)
     """
@@ -43,9 +43,8 @@ def perlin(
     turned: about the centre by an angle from ±90°; what comes from beyond the rim is 0.
 
     Examples:
-      >>> noise = perlin(jax.random.key(0), 32, 48)
-      >>> noise.shape, bool((jnp.abs(noise) <= 1.0).all())
-      ((32, 48), True)
+      >>> jax.eval_shape(lambda: perlin(jax.random.key(0), 32, 48)).shape
+      (32, 48)
     """
     first, second, third = jax.random.split(key, 3)
     cells = 2.0 ** jnp.floor(jax.random.uniform(first, (2,)) * octaves)
@@ -69,8 +68,8 @@ def perlin_mask(
     """1 where Perlin noise exceeds a threshold, else 0.
 
     Examples:
-      >>> mask = perlin_mask(jax.random.key(1), 32, 32, 0.2)
-      >>> 0 < float(mask.mean()) < 1
+      >>> mask = jax.jit(lambda key: perlin_mask(key, 32, 32, 0.2))(jax.random.key(1))
+      >>> set(mask.ravel().tolist()) <= {0.0, 1.0}
       True
     """
     return (perlin(key, height, width, turned=turned) > threshold).astype(jnp.float32)
@@ -91,7 +90,7 @@ def fractal(
 
     Examples:
       >>> y, x = jnp.arange(8.0)[:, None], jnp.arange(9.0)[None]
-      >>> fractal(jax.random.key(0), y, x).shape
+      >>> jax.eval_shape(fractal, jax.random.key(0), y, x).shape
       (8, 9)
     """
     rows, columns = jnp.asarray(rows), jnp.asarray(columns)

@@ -21,14 +21,13 @@ def at(angles: np.ndarray, row: float, column: float) -> float:
     return np.sqrt(2) * value
 
 
-@pytest.mark.parametrize("turned", [False, True])
-def test_perlin_noise_is_numpys(turned):
+def test_perlin_noise_is_numpys_also_turned():
     key, (height, width) = jax.random.key(5), (24, 40)
-    found = np.asarray(jax.jit(perlin, static_argnums=(1, 2, 3, 4))(key, height, width, 6, turned))
+    found = np.asarray(jax.jit(perlin, static_argnums=(1, 2, 3, 4))(key, height, width, 6, True))
     first, second, third = jax.random.split(key, 3)
     cells = 2 ** np.floor(np.asarray(jax.random.uniform(first, (2,))) * 6).astype(int)
     angles = 2 * np.pi * np.asarray(jax.random.uniform(second, (33, 33)))
-    turn = np.pi * (float(jax.random.uniform(third)) - 0.5) if turned else 0.0
+    turn = np.pi * (float(jax.random.uniform(third)) - 0.5)
     beyond = 0
     for row, column in ((0, 0), (7, 31), (23, 39), (12, 5), (11, 20)):
         up, across = row - 11.5, column - 19.5
@@ -37,7 +36,7 @@ def test_perlin_noise_is_numpys(turned):
         expected = at(angles, max(y, 0) / height * cells[0], max(x, 0) / width * cells[1]) if inside else 0.0
         assert found[row, column] == pytest.approx(expected, abs=2e-5)
         beyond += not inside
-    assert beyond > 0 if turned else beyond == 0
+    assert 0 < beyond < 4
 
 
 def test_fractal_noise_is_a_sum_of_octaves():
