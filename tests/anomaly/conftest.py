@@ -54,4 +54,5 @@ def teachers():
             "efficient_ad": (*descriptions_backbone(), 128),
             "uninformed": (*several_backbone(), 48),
             "salehi": (*vgg_backbone(), 32),
+            "supersimplenet": (*descriptions_backbone(), 64),
         }

@@ -70,7 +70,7 @@ def kind(name: str) -> Any:
 
 FIRST = {kind(name): name for name in reversed(DETECTORS)}
 """Of each kind the member that goes the whole way quickly; the others differ from it in their settings alone."""
-DEAR = ("inp_former", "salehi")
+DEAR = ("inp_former", "salehi", "rdpp", "destseg")
 """Members that take long to compile, of which others have each part."""
 SLOW = {name for name in DETECTORS if FIRST[kind(name)] != name or name in DEAR}
 
