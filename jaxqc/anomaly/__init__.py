@@ -14,6 +14,7 @@ from jaxqc.lazy import lazy_names
 if TYPE_CHECKING:
     from jaxqc.anomaly.detectors import (
         DETECTORS,
+        AnomalyDino,
         Cdo,
         Combined,
         Dinomaly,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DETECTORS",
+    "AnomalyDino",
     "AnomalyModel",
     "BackboneConfig",
     "Cdo",
@@ -61,6 +63,7 @@ __getattr__, __dir__ = lazy_names(
         **dict.fromkeys(
             (
                 "DETECTORS",
+                "AnomalyDino",
                 "Cdo",
                 "Combined",
                 "Dinomaly",

@@ -7,6 +7,7 @@ one, so that their scores are a little higher: the thresholds err to the side of
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, cast
 
 import jax
@@ -14,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxqc.anomaly.calibration import Measured, measure
-from jaxqc.anomaly.collecting import collect_state, embed_all, spread_over, state_of
+from jaxqc.anomaly.collecting import collect_state, embed_all, embedded, spread_over, state_of
 from jaxqc.anomaly.detectors.base import Collecting
 from jaxqc.anomaly.features import Backbone
 from jaxqc.anomaly.model import AnomalyModel
@@ -108,14 +109,14 @@ def fits_of(config: FitConfig, backbone: Backbone, part: Dataset, progress: bool
     """
     detector, size = cast(Collecting, config.ready), config.data.size
     samples, shapes = fitted_samples(part, config.data.tile), backbone.shapes(size)
-    row = jax.eval_shape(detector.embed, tuple(jax.ShapeDtypeStruct((1, *s), np.float32) for s in shapes), 
-                         jax.ShapeDtypeStruct((1, *sides(size), 3), np.float32))  # fmt: skip
+    image = jax.ShapeDtypeStruct((1, *sides(size), 3), np.uint8)
+    row = jax.eval_shape(partial(embedded, detector, backbone), backbone.variables, image)
     needed = len(samples) * sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(row))
     if needed > ROOM * (free_bytes() or 0) or spread_over(config.devices).devices > 1:
         return lambda some, bad: collected(config, backbone, some, bad)
     lines: list[str] = []
     with Progress("embedding", len(samples), progress) as counter:
-        embedded, used = embed_all(detector, backbone, samples, size, config.batch, lines, counter.add)
+        inputs, used = embed_all(detector, backbone, samples, size, config.batch, lines, counter.add)
     if lines and not config.data.skip_bad:
         raise UserError(f"{lines[0]}; {len(lines)} unusable of {len(part)}; --data.skip-bad leaves them out")
     number = {(s.id, s.crop): i for i, s in enumerate(samples)}
@@ -128,7 +129,7 @@ def fits_of(config: FitConfig, backbone: Backbone, part: Dataset, progress: bool
         rows = np.array([i for i in at if i not in unusable], np.int32)
         if not len(rows):
             raise UserError(f"none of {len(at)} normal images can be used; the first: {bad[0]}")
-        return _gathered(state_of(detector, shapes, embedded, rows, config.batch, collect))
+        return _gathered(state_of(detector, shapes, inputs, rows, config.batch, collect))
 
     return fit
 

@@ -13,7 +13,7 @@ from PIL import Image
 
 from jaxqc.anomaly.calibration import load_image
 from jaxqc.anomaly.collecting import load_batches
-from jaxqc.anomaly.detectors import DETECTORS, Gaussian, PatchCore, Spade
+from jaxqc.anomaly.detectors import DETECTORS, AnomalyDino, Gaussian, PatchCore, Spade
 from jaxqc.anomaly.detectors.base import is_trained, lacks, shapes_of
 from jaxqc.anomaly.detectors.combined import Combined, Member
 from jaxqc.anomaly.detectors.flow import Cflow, CsFlow, DifferNet, FastFlow, MsFlow
@@ -37,6 +37,7 @@ from jaxqc.verify import verify
 QUICK: dict[str, Any] = {
     "gaussian": Gaussian(channels=30),
     "patchcore": PatchCore(width=48, coreset=0.05, projection=16),
+    "anomaly_dino": AnomalyDino(coreset=0.05, projection=16),
     "spade": Spade(images=4),
     "combined": Combined((Member(Gaussian(8), (1,)), Member(Spade(images=2))), "median", window=4, top=3),
     "fastflow": FastFlow(blocks=(1,), kernels=(1,)),

@@ -3,13 +3,14 @@
 from jaxqc.anomaly.detectors.combined import Combined
 from jaxqc.anomaly.detectors.flow import MEMBERS as FLOWS
 from jaxqc.anomaly.detectors.gaussian import Gaussian
-from jaxqc.anomaly.detectors.patchcore import PatchCore
+from jaxqc.anomaly.detectors.patchcore import AnomalyDino, PatchCore
 from jaxqc.anomaly.detectors.spade import Spade
 from jaxqc.anomaly.distillation.recipe import MEMBERS, Cdo, Dinomaly, EfficientAd, Rd4ad, Stfpm
 
 DETECTORS: dict[str, type] = {
     "gaussian": Gaussian,
     "patchcore": PatchCore,
+    "anomaly_dino": AnomalyDino,
     "spade": Spade,
     **MEMBERS,
     **FLOWS,
@@ -18,6 +19,7 @@ DETECTORS: dict[str, type] = {
 
 __all__ = [
     "DETECTORS",
+    "AnomalyDino",
     "Cdo",
     "Combined",
     "Dinomaly",
