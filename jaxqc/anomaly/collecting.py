@@ -140,7 +140,9 @@ def collect_state(
     return detector.finish(collected, shapes)
 
 
-def embedded(detector: Collecting, backbone: Backbone, variables: Variables, images: UInt8[ArrayLike, "b h w c"]) -> Any:
+def embedded(
+    detector: Collecting, backbone: Backbone, variables: Variables, images: UInt8[ArrayLike, "b h w c"]
+) -> Any:
     """A detector's inputs of a batch to fit [b ...]; of one that fits `turned` copies of them, [b copies ...]."""
     one = lambda x: detector.embed(backbone.apply(variables, x), normalised(x))
     copies = getattr(detector, "turned", lambda x: (x,))(images)

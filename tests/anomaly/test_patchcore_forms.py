@@ -38,7 +38,10 @@ def test_banks_apart_average_the_layers_distances(rng):
     good, new = draw(3), draw(2)
     detector = PatchCore(coreset=1.0, merging=False, apart=True, top=1, sigma=0)
     maps, scores = detector.score(fitted(detector, good), detector.embed(new, None), 4)
-    each = [np.linalg.norm(x[..., None, :] - y.reshape(-1, y.shape[-1]), axis=-1).min(-1) for x, y in zip(new, good)]
+    each = [
+        np.linalg.norm(x[..., None, :] - y.reshape(-1, y.shape[-1]), axis=-1).min(-1)
+        for x, y in zip(new, good, strict=True)
+    ]
     np.testing.assert_allclose(maps, np.mean(each, 0), rtol=1e-5)
     np.testing.assert_allclose(scores, np.mean(each, 0).max((1, 2)), rtol=1e-5)
 
