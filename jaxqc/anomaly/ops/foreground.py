@@ -25,9 +25,8 @@ def first_component(x: Float[ArrayLike, "b P d"]) -> Float[Array, "b P"]:
     x = x - x.mean(1, keepdims=True)
     direction = jnp.cos(jnp.broadcast_to(jnp.arange(x.shape[2]), (x.shape[0], x.shape[2])))  # no layer norm gives it 0
     for _ in range(ITERATIONS):
-        direction = jnp.einsum(
-            "bpd,bp->bd", x, jnp.einsum("bpd,bd->bp", x, direction, precision=EXACT), precision=EXACT
-        )
+        along = jnp.einsum("bpd,bd->bp", x, direction, precision=EXACT)
+        direction = jnp.einsum("bpd,bp->bd", x, along, precision=EXACT)
         direction /= jnp.maximum(jnp.linalg.norm(direction, axis=1, keepdims=True), 1e-30)
     return jnp.einsum("bpd,bd->bp", x, direction, precision=EXACT)
 
