@@ -192,7 +192,7 @@ def state_of(
     batch: int,
     collect: Callable[..., Any],
 ) -> Any:
-    """The state of a detector fitted to some images. inputs: of `embed_all`. collect: `detector.collect`, jitted once."""
+    """The state of a detector fitted to some images. inputs: of `embed_all`. collect: the detector's, jitted."""
     collected = detector.begin(shapes, len(at))
     for start in range(0, len(at), batch):
         rows = at[start : start + batch]

@@ -27,7 +27,7 @@ from jaxqc.anomaly.training import train_state
 from jaxqc.atomic import REMAINS
 from jaxqc.data.crops import crops
 from jaxqc.data.dataset import Dataset
-from jaxqc.data.grouped import Parts, choose, good_alone, one_class
+from jaxqc.data.grouped import Parts, choose, good_alone, one_class, with_products
 from jaxqc.data.load import has_mask, without_absent_masks
 from jaxqc.data.normals import is_defective
 from jaxqc.data.problems import printable
@@ -68,7 +68,7 @@ def divide(dataset: Dataset, config: FitDataConfig, seed: int, folds: int = 1) -
     Raises:
       UserError: no normal training images, too few groups, or fewer than `samples`.
     """
-    dataset = cut(good_alone(dataset), config.crop)
+    dataset = cut(good_alone(with_products(dataset, config.products)), config.crop)
     parts = one_class(dataset, config.held_out if folds == 1 else 0, seed)
     if config.samples:
         parts = replace(parts, fit=choose(parts.fit, config.samples, seed))
@@ -189,6 +189,7 @@ def _fit(
     meta |= {"fit": used, "calibrate": len(parts.calibrate), "test": len(parts.test), "skipped": bad}
     meta |= {"weights": backbone.source}
     meta |= {"thresholds": asdict(thresholds), "promise": calibration.promise.to_dict()}
+    meta |= {"products": calibration.products_meta()} if calibration.products else {}
     model = AnomalyModel(config, state, backbone.variables, thresholds, meta)
     if folder is None:
         return Fitted(model, None, tuple(bad))

@@ -33,6 +33,9 @@ class FitDataConfig:
     held_out: float = 0.2
     """Share of the groups of normal training images that calibrate the threshold, where the data bring none and they
     are not held out in turn (`decision.folds` 1)."""
+    products: Literal["layout", "group", "none"] = "layout"
+    """Products that one detector is fitted to, each with thresholds of its own: those of the data (column `product`,
+    layout `products`), each `group`, or all as one."""
     skip_bad: bool = False
     """Leave out images that cannot be read (listed at the end) instead of refusing."""
     range: tuple[float, ...] = ()
