@@ -1,7 +1,5 @@
 """`jaxqc fit`: normal images → a fitted, calibrated detector in a folder of its own."""
 
-import json
-import shutil
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
@@ -24,30 +22,22 @@ from jaxqc.anomaly.pasted import draw, find_pasted, found_by, rates_of, to_meta
 from jaxqc.anomaly.recipe import FitConfig, FitDataConfig, from_stored
 from jaxqc.anomaly.settle import settled
 from jaxqc.anomaly.training import train_state
-from jaxqc.atomic import REMAINS
+from jaxqc.anomaly.unfinished import TRAINING, begin
 from jaxqc.data.crops import crops
 from jaxqc.data.dataset import Dataset
 from jaxqc.data.grouped import Parts, choose, good_alone, one_class, with_products
 from jaxqc.data.load import has_mask, without_absent_masks
 from jaxqc.data.normals import is_defective
-from jaxqc.data.problems import printable
 from jaxqc.errors import UserError
 from jaxqc.fields import to_dict
-from jaxqc.lock import LOCK
 from jaxqc.progress import Progress
 from jaxqc.training import record
 from jaxqc.training.cache import enable_compilation_cache
-from jaxqc.training.checkpoint import steps_in
-from jaxqc.training.checksums import SUMS
 from jaxqc.training.folder_sums import PICTURE, PROMISE, close_sums
 from jaxqc.training.golden import save_golden
 
-TRAINING = "training"
-"""In a fit's folder: the run of a detector that is trained."""
 LEAST_PASTED = 100
 """Images with pasted defects that a fit to fewer images scores."""
-UNFINISHED = ("config.json", "meta.json", "golden.npz", PICTURE, error_rates.FILE, SUMS, "state")
-"""Names of what a fit may leave behind when it is ended, beside its training; the next one writes them anew."""
 
 
 @dataclass(frozen=True)
@@ -248,42 +238,6 @@ def _calibrated(
         with Progress("calibrating", len(parts.calibrate), progress) as counter:
             measured = measured.plus(measure(model, parts.calibrate, bad, counter.add))
     return settle(model, measured, labelled, bad, held.folds if held.calibrate is None else 1)
-
-
-def begin(folder: Path, resumes: bool, note: Callable[[str], None]) -> None:
-    """Clears what a fit left that was ended; its training stays, where the new one `resumes` it.
-
-    Raises:
-      UserError: the folder holds a finished fit, a training that is not resumed, or anything else.
-    """
-    finished = steps_in(folder / "state")
-    names = (*UNFINISHED, LOCK, *[TRAINING] * resumes)
-    left = sorted(path.name for path in folder.glob("*") if not REMAINS.fullmatch(path.name))
-    foreign = [name for name in left if name not in names]
-    if not foreign and not _is_fits(folder):
-        foreign = [name for name in left if name in ("config.json", "meta.json")]
-    if finished or foreign:
-        holds = "it holds a finished fit" if finished else f"it holds {printable(foreign[0])}"
-        raise UserError(f"{folder}: not empty ({holds}); choose another --out, or remove it")
-    old = [folder / name for name in reversed(UNFINISHED) if name in left]  # last what other processes know it by
-    if old and jax.process_index() == 0:
-        note(f"{folder}: an earlier fit was ended before its end; it is made anew")
-        for path in old:
-            if path.is_dir():
-                shutil.rmtree(path)
-            else:
-                path.unlink()
-
-
-def _is_fits(folder: Path) -> bool:
-    """True where config.json, if there is one, is a fit's."""
-    try:
-        stored = json.loads((folder / "config.json").read_text("utf-8"))
-    except FileNotFoundError:
-        return not (folder / "meta.json").exists()
-    except (OSError, ValueError):
-        return False
-    return isinstance(stored, dict) and {"backbone", "detector", "decision"} <= stored.keys()
 
 
 def _write_golden(folder: Path, model: AnomalyModel, parts: Parts) -> None:

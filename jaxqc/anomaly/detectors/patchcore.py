@@ -146,7 +146,8 @@ class PatchCore:
         if self.top:
             return maps, top_score(grid, self.top)
         assert isinstance(state, Bank)
-        flat, patches = grid.reshape(len(grid), -1), embedded.reshape(len(grid), -1, embedded.shape[-1])
+        b = grid.shape[0]
+        flat, patches = grid.reshape(b, -1), embedded.reshape(b, -1, embedded.shape[-1])
         return maps, patchcore_image_score(flat, patches, found[0][1], state.bank, self.neighbours)
 
     def _distances(
