@@ -23,6 +23,7 @@ from jaxqc.anomaly.recipe import FitConfig, FitDataConfig, from_stored
 from jaxqc.anomaly.settle import settled
 from jaxqc.anomaly.training import train_state
 from jaxqc.anomaly.unfinished import TRAINING, begin
+from jaxqc.anomaly.worst import without_worst
 from jaxqc.data.crops import crops
 from jaxqc.data.dataset import Dataset
 from jaxqc.data.grouped import Parts, choose, good_alone, one_class, with_products
@@ -142,6 +143,7 @@ def _fit(
     if any(s.normal for s in good_alone(data).samples) and not data.classes:
         note(f"{data.name}: {len(data)} images without a class, a mask or a split: all are taken as good")
     parts, labelled = divide(without_absent_masks(data), config.data, config.seed, config.folds)
+    parts, left_out = without_worst(config, backbone, parts, progress, note)
     if not is_trained(detector):
         count = len(fitted_samples(parts.fit, config.data.tile))
         for line in memory_lines(detector, backbone.shapes(config.data.size), count, config.batch):
@@ -173,17 +175,21 @@ def _fit(
         thresholds = replace(thresholds, how=f"{thresholds.how}; their loss also chose the step of the training")
     if hasattr(detector, "settled"):
         thresholds = replace(thresholds, how=f"{thresholds.how}; they also set the unit of each map")
+    if left_out:
+        thresholds = replace(thresholds, how=f"{thresholds.how}, without the {len(left_out)} farthest")
     note(f"thresholds: image {thresholds.image:.4g}, pixel {thresholds.pixel:.4g}; {thresholds.how}")
     for line in (*calibration.lines(), *without_defects(parts)):
         note(line)
     meta |= {"fit": used, "calibrate": len(parts.calibrate), "test": len(parts.test), "skipped": bad}
     meta |= {"weights": backbone.source}
     meta |= {"thresholds": asdict(thresholds), "promise": calibration.promise.to_dict()}
+    meta |= {"left_out": list(left_out)} if left_out else {}
     meta |= {"products": calibration.products_meta()} if calibration.products else {}
     model = AnomalyModel(config, state, backbone.variables, thresholds, meta)
     if folder is None:
         return Fitted(model, None, tuple(bad))
-    digest = record.data_digest(parts.fit)
+    whole = divide(without_absent_masks(data), config.data, config.seed, config.folds)[0] if left_out else parts
+    digest = record.data_digest(whole.fit)  # by which later measures know the images of the fit
     if jax.process_index() == 0:
         if held is None:
             pasting = find_pasted(model, parts.calibrate, calibration, most, [], progress)  # bad ones are named

@@ -59,7 +59,8 @@ def evaluate(
     for line in remarks(data):
         note(line)
     if split == "train":
-        part = divide(data, options, model.config.seed, model.config.folds)[0].fit
+        part, left = divide(data, options, model.config.seed, model.config.folds)[0].fit, model.meta.get("left_out", ())
+        part = replace(part, samples=tuple(s for s in part.samples if str(s.image) not in left))
         account = Coverage(len(data), {"not fitted": len(data) - len({s.image for s in part.samples})})
     elif split in ("test", "all"):
         whole = data if split == "all" else _tested(data, model)
