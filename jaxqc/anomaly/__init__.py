@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         Stfpm,
     )
     from jaxqc.anomaly.detectors.flow import Cflow, CsFlow, DifferNet, FastFlow, MsFlow
+    from jaxqc.anomaly.detectors.retrieval import Cpr, Pni
     from jaxqc.anomaly.model import AnomalyModel
     from jaxqc.anomaly.recipe import BackboneConfig, DecisionConfig, FitConfig, FitDataConfig
     from jaxqc.anomaly.thresholds import Thresholds, by_f1, by_quantile
@@ -38,6 +39,7 @@ __all__ = [
     "Cdo",
     "Cflow",
     "Combined",
+    "Cpr",
     "CsFlow",
     "DecisionConfig",
     "DifferNet",
@@ -49,6 +51,7 @@ __all__ = [
     "Gaussian",
     "MsFlow",
     "PatchCore",
+    "Pni",
     "Rd4ad",
     "Spade",
     "Stfpm",
@@ -77,6 +80,7 @@ __getattr__, __dir__ = lazy_names(
             "detectors",
         ),
         **dict.fromkeys(("Cflow", "CsFlow", "DifferNet", "FastFlow", "MsFlow"), "detectors.flow"),
+        **dict.fromkeys(("Cpr", "Pni"), "detectors.retrieval"),
         "AnomalyModel": "model",
         **dict.fromkeys(("BackboneConfig", "DecisionConfig", "FitConfig", "FitDataConfig"), "recipe"),
         **dict.fromkeys(("Thresholds", "by_f1", "by_quantile"), "thresholds"),

@@ -39,4 +39,9 @@ def teachers():
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(PDNS, "pdn_test", PdnSpec(((8, 4), POOL, (8, 4), POOL, (8, 3), (12, 4)), width=8))
         patch.setattr(describing, "UNRELATED", 4)
-        yield {"dinomaly": (*tokens_backbone(), 42), "efficient_ad": (*descriptions_backbone(), 128)}
+        descriptions = descriptions_backbone()
+        yield {
+            "dinomaly": (*tokens_backbone(), 42),
+            "efficient_ad": (*descriptions, 128),
+            **{name: (*descriptions, 64) for name in ("anomaly_dino", "cpr", "pni")},  # few kernels: compiled soon
+        }

@@ -4,6 +4,7 @@ from jaxqc.anomaly.detectors.combined import Combined
 from jaxqc.anomaly.detectors.flow import MEMBERS as FLOWS
 from jaxqc.anomaly.detectors.gaussian import Gaussian
 from jaxqc.anomaly.detectors.patchcore import AnomalyDino, PatchCore
+from jaxqc.anomaly.detectors.retrieval import MEMBERS as RETRIEVALS
 from jaxqc.anomaly.detectors.spade import Spade
 from jaxqc.anomaly.distillation.recipe import MEMBERS, Cdo, Dinomaly, EfficientAd, Rd4ad, Stfpm
 
@@ -14,6 +15,7 @@ DETECTORS: dict[str, type] = {
     "spade": Spade,
     **MEMBERS,
     **FLOWS,
+    **RETRIEVALS,
     "combined": Combined,
 }
 
