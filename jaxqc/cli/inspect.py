@@ -11,6 +11,7 @@ EXAMPLES = """\
   jaxqc inspect --checkpoint runs/first --images DIR --out inspected
   jaxqc inspect --checkpoint runs/tiles --images lots.csv --out inspected --rules rules.py --mm-per-pixel .05
   jaxqc inspect --checkpoint runs/first --images DIR --out inspected --piece '^([^_]+)_'
+  jaxqc inspect --checkpoint runs/parts --images DIR --out inspected --product bolts
 A manifest (.csv, .tsv, .txt, .parquet) has the columns `image` and `lot`, and any of `supplier`, `product`, `line`,
 `machine`, `time` and `piece`; further ones are kept. In a folder, a subfolder is a lot. Views of one piece have the
 same `piece`, by the column or by --piece: 17_top.png and 17_side.png are views of piece 17 above. Pieces are counted,
