@@ -32,7 +32,7 @@ from jaxqc.data.open import open_data
 from jaxqc.data.synthetic.textures import render
 from jaxqc.errors import UserError
 from jaxqc.memory import use_huge_pages
-from jaxqc.models.pdn import PDNS, Pdn, build_pdn
+from jaxqc.models.pdn import PDNS, Pdn
 from jaxqc.models.pretrained import LoadReport
 from jaxqc.nn.pool import avg3x3
 from jaxqc.nn.resizing import resize
@@ -98,7 +98,7 @@ def main() -> int:
         backbone = load_backbone(BackboneConfig(args.backbone, args.weights, layers))
         data = pictures(args.data, args.count, args.size)
         held_out = max(1, len(data) // 20)
-        network, every = build_pdn(args.name), np.arange(len(data))
+        network, every = Pdn(PDNS[args.name]), np.arange(len(data))
         train, val = data.take(every[held_out:]), data.take(every[:held_out])
         config = TrainConfig(
             method="detector",

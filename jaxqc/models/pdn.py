@@ -3,24 +3,19 @@
 A description sees 33 pixels; nothing is padded, so a grid has eight cells fewer than a quarter of the image's side.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
-from jaxqc.errors import UserError
-from jaxqc.models.arrays import Arrays, fitted, flatten, listed, put
-from jaxqc.models.pretrained import LoadReport
+from jaxqc.models.arrays import FIELDS, Path
 from jaxqc.nn.dropout import Dropout
 from jaxqc.nn.resizing import resize
-from jaxqc.types import ArrayLike, Variables
+from jaxqc.types import ArrayLike
 
 POOL = (0, 2)
 """A step: average pooling of 2 x 2; every other one is a convolution's (features, kernel)."""
@@ -80,7 +75,7 @@ class Pdn(nn.Module):
     """Normalised image [n s s 3] → `{"layer1": [n s/4-8 s/4-8 c]}`.
 
     Examples:
-      >>> network, image = build_pdn("pdn_small"), jnp.zeros((1, 256, 256, 3))
+      >>> network, image = Pdn(PDNS["pdn_small"]), jnp.zeros((1, 256, 256, 3))
       >>> variables = jax.eval_shape(network.init, jax.random.key(0), image)
       >>> jax.eval_shape(network.apply, variables, image)["layer1"].shape
       (1, 56, 56, 384)
@@ -135,68 +130,11 @@ class Autoencoder(nn.Module):
         return PaddedConv(self.channels, 3, 1, 1, name="decoder8")(x)
 
 
-def build_pdn(
-    name: str,
-    layers: Sequence[int] = (1,),
-    dtype: str = "float32",
-    folded: bool = False,
-    axis_name: str | None = None,
-) -> Pdn:
-    """A description network by name (`PDNS`); it has one layer and no batch norm to fold or to spread.
-
-    Raises:
-      UserError: other layers than the first, or an unknown dtype.
+def anomalib_name(path: Path) -> str:
+    """The array of a variable in a file of anomalib's teachers.
 
     Examples:
-      >>> build_pdn("pdn_medium").spec.channels
-      384
+      >>> anomalib_name(("params", "conv2", "kernel"))
+      'conv2.weight'
     """
-    if set(layers) != {1}:
-        raise UserError(f"layers: {','.join(map(str, layers)) or 'none'}; {name} has one, take 1")
-    if dtype not in ("float32", "bfloat16"):
-        raise UserError(f"backbone: dtype {dtype!r} is neither 'float32' nor 'bfloat16'")
-    return Pdn(PDNS[name], jnp.dtype(dtype))
-
-
-def convert_pdn(
-    arrays: Arrays,
-    model: str,
-    layers: Sequence[int] | None = None,
-    head: bool = False,
-    seed: int = 0,
-    prefix: str | None = None,
-) -> tuple[dict[str, Any], LoadReport]:
-    """A state dict under the names of anomalib's teachers (`conv1.weight`) → variables, and a report.
-
-    Args:
-      layers: the first, or None. head, seed: not used, there is none. prefix: of the names.
-
-    Raises:
-      UserError: a head is asked for; an array lacks, has another shape, or is not finite.
-    """
-    if head:
-        raise UserError(f"{model}: it has no classifier; leave --head out")
-    network, before = build_pdn(model, layers or (1,)), f"{prefix}." if prefix else ""
-    shapes = jax.eval_shape(partial(network.init, jax.random.key(0)), jnp.zeros((1, 64, 64, 3)))
-    places = {tuple(str(step.key) for step in path): x.shape for path, x in jax.tree_util.tree_leaves_with_path(shapes)}
-    names = {path: before + _name(path) for path in places}
-    if lacking := [name for name in names.values() if name not in arrays]:
-        raise UserError(f"{model}: the file lacks {len(lacking)} arrays that are needed: {listed(lacking)}")
-    variables: dict[str, Any] = {}
-    for path, shape in places.items():
-        size = (shape[3], shape[2], *shape[:2]) if len(shape) == 4 else shape
-        value = fitted(model, names[path], arrays[names[path]], size)
-        put(variables, path, np.ascontiguousarray(value.transpose(2, 3, 1, 0) if value.ndim == 4 else value))
-    unused = tuple(name for name in arrays if name not in names.values())
-    return variables, LoadReport(model, (1,), len(names), unused, parts="all convolutions", prefix=before)
-
-
-def export_pdn(variables: Variables, model: str) -> dict[str, np.ndarray]:
-    """`{"params"}` of a network → a state dict, inverse of `convert_pdn`."""
-    turned = lambda x: np.ascontiguousarray(x.transpose(3, 2, 0, 1) if x.ndim == 4 else x)
-    return {_name(path): turned(value) for path, value in flatten(variables).items()}
-
-
-def _name(path: tuple[str, ...]) -> str:
-    """The array's name in a file, of a variable's place."""
-    return f"{path[1]}.{'weight' if path[2] == 'kernel' else path[2]}"
+    return f"{path[1]}.{FIELDS[path[2]]}"

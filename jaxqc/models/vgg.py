@@ -9,7 +9,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxqc.models.arrays import Path
+from jaxqc.models.arrays import FIELDS, Path
 from jaxqc.nn.conv import Conv, Norm
 from jaxqc.types import ArrayLike
 
@@ -68,10 +68,8 @@ class PlainNetwork(nn.Module):
     gives the compute dtype alone.
 
     Examples:
-      >>> import jax
-      >>> network, image = PlainNetwork(PLAINS["vgg16"], (1, 4)), jnp.zeros((1, 64, 48, 3))
-      >>> variables = jax.eval_shape(network.init, jax.random.key(0), image)
-      >>> {name: value.shape for name, value in jax.eval_shape(network.apply, variables, image).items()}
+      >>> from jaxqc.models.arrays import layer_shapes
+      >>> layer_shapes(PlainNetwork(PLAINS["vgg16"], (1, 4)), 64, 48)
       {'layer1': (1, 16, 12, 128), 'layer4': (1, 2, 1, 512)}
     """
 
@@ -106,4 +104,4 @@ def torchvision_name(path: Path) -> str:
       >>> torchvision_name(("params", "conv10", "kernel"))
       'features.10.weight'
     """
-    return f"features.{path[1].removeprefix('conv')}.{'weight' if path[-1] == 'kernel' else 'bias'}"
+    return f"features.{path[1].removeprefix('conv')}.{FIELDS[path[-1]]}"

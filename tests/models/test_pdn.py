@@ -34,7 +34,7 @@ def test_files_come_back_and_other_models_are_named():
         family("pdn_small").convert(arrays, "pdn_small")
     with pytest.raises(UserError, match=r"the file lacks 1 arrays that are needed: conv4\.bias"):
         family("pdn_tiny").convert({k: v for k, v in arrays.items() if k != "conv4.bias"}, "pdn_tiny")
-    with pytest.raises(UserError, match="layers: 2; pdn_tiny has one, take 1"):
+    with pytest.raises(UserError, match="layers: 2; take 1, the only one"):
         build("pdn_tiny", (2,))
 
 

@@ -12,7 +12,7 @@ from PIL import Image
 from jaxqc.anomaly.detectors.base import BackboneConfig
 from jaxqc.anomaly.features import Backbone, apply_function
 from jaxqc.models.dinov2 import build_vit
-from jaxqc.models.pdn import build_pdn
+from jaxqc.models.pdn import PDNS, Pdn
 from jaxqc.models.pretrained import export_state
 from jaxqc.models.resnet import build_backbone
 from tests.support.drawn import drawn
@@ -68,7 +68,7 @@ def tokens_backbone() -> tuple[BackboneConfig, Backbone]:
 def descriptions_backbone() -> tuple[BackboneConfig, Backbone]:
     """A network of descriptions that has few channels, random; `PDNS` has it as `pdn_test`."""
     config = BackboneConfig("pdn_test", layers=(1,))
-    return config, _drawn(config, build_pdn(config.name), 64)
+    return config, _drawn(config, Pdn(PDNS[config.name]), 64)
 
 
 def _drawn(config: BackboneConfig, network: nn.Module, side: int) -> Backbone:

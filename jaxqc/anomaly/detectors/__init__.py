@@ -1,19 +1,20 @@
 """The detectors by name. Packages register further ones by the entry points `jaxqc.detectors`."""
 
 from jaxqc.anomaly.detectors.combined import Combined
+from jaxqc.anomaly.detectors.distillation import MEMBERS as DISTILLATIONS
+from jaxqc.anomaly.detectors.distillation import Cdo, Dinomaly, EfficientAd, Rd4ad, Stfpm
 from jaxqc.anomaly.detectors.flow import MEMBERS as FLOWS
 from jaxqc.anomaly.detectors.gaussian import Gaussian
 from jaxqc.anomaly.detectors.patchcore import AnomalyDino, PatchCore
 from jaxqc.anomaly.detectors.retrieval import MEMBERS as RETRIEVALS
 from jaxqc.anomaly.detectors.spade import Spade
-from jaxqc.anomaly.distillation.recipe import MEMBERS, Cdo, Dinomaly, EfficientAd, Rd4ad, Stfpm
 
 DETECTORS: dict[str, type] = {
     "gaussian": Gaussian,
     "patchcore": PatchCore,
     "anomaly_dino": AnomalyDino,
     "spade": Spade,
-    **MEMBERS,
+    **DISTILLATIONS,
     **FLOWS,
     **RETRIEVALS,
     "combined": Combined,

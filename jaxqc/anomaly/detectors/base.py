@@ -12,7 +12,7 @@ where there is one. All five may be left out.
 """
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeGuard, runtime_checkable
+from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeGuard, TypeVar, runtime_checkable
 
 from jaxtyping import Array, Float, Int
 
@@ -183,6 +183,45 @@ class TrainingConfig:
             raise UserError(f"{where}: batch={self.batch} is not a multiple of optim.accumulate")
         if self.mode == "stream" and self.cache not in ("auto", "none"):
             raise UserError(f"{where}: cache={self.cache!r} needs mode=resident; set cache to none")
+
+
+@runtime_checkable
+class _Settings(Protocol):
+    training: TrainingConfig
+
+
+Settings = TypeVar("Settings", bound=_Settings)
+
+
+@dataclass(frozen=True)
+class OnBackbone(Generic[Settings]):
+    """The head of a detector that a config's `on(backbone)` gives: both, and the config's training."""
+
+    config: Settings
+    backbone: BackboneConfig
+
+    @property
+    def training(self) -> TrainingConfig:
+        """Length, batches and optimiser."""
+        return self.config.training
+
+
+ASTRAY = "the training went astray: lower detector.training.optim.lr, or set detector.training.optim.clip"
+"""The way out of scores that are not finite, after a training."""
+
+
+def check_top(top: float, where: str) -> None:
+    """Checks the highest pixels whose mean is an image's score: a share below 1, or a number.
+
+    Raises:
+      UserError: it is neither.
+
+    Examples:
+      >>> check_top(0.01, "detector"), check_top(3.0, "detector")
+      (None, None)
+    """
+    if not top > 0 or (top > 1 and top != int(top)):
+        raise UserError(f"{where}: top={top!r} is neither a share (below 1) nor a number of pixels")
 
 
 def shapes_of(layers: tuple[Any, ...]) -> Shapes:

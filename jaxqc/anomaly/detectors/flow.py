@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from jaxqc.anomaly.detectors.base import BackboneConfig, TrainingConfig
+from jaxqc.anomaly.detectors.base import ASTRAY, BackboneConfig, TrainingConfig, check_top
 from jaxqc.config import OptimConfig
 from jaxqc.errors import UserError
 from jaxqc.fields import check_positive
@@ -98,8 +98,7 @@ class FlowConfig:
             raise UserError(f"{where}: turns={self.turns} needs pool=mean; or set turns=1")
         if self.condition % 4 or self.condition < 0:
             raise UserError(f"{where}: condition={self.condition} must be a multiple of 4")
-        if not self.top > 0 or (self.top > 1 and self.top != int(self.top)):
-            raise UserError(f"{where}: top={self.top!r} is neither a share (below 1) nor a number of pixels")
+        check_top(self.top, where)
         alone = self.kernels == (1,) and self.together == "apart" and self.subnet != "cross"
         for name, value, unset in (("loss", self.loss, "nll"), ("combine", self.combine, "likelihood")):
             if value in ("log_sigmoid", "softplus") and not alone:
@@ -116,7 +115,7 @@ class FlowConfig:
     @property
     def advice(self) -> str:
         """The way out where distances are not finite."""
-        return "the training went astray: lower detector.training.optim.lr, or set detector.training.optim.clip"
+        return ASTRAY
 
     def on(self, backbone: BackboneConfig) -> "FlowDetector":
         """This detector for a backbone."""

@@ -1,12 +1,12 @@
 """A teacher and its trained student in use: maps of where they differ."""
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import flax.linen as nn
 from jaxtyping import Array, Float
 
-from jaxqc.anomaly.detectors.base import BackboneConfig, Image, Layers, Scored, Shapes, TrainingConfig, shapes_of
+from jaxqc.anomaly.detectors.base import Image, Layers, OnBackbone, Scored, Shapes, shapes_of
+from jaxqc.anomaly.detectors.distillation import DistillConfig
 from jaxqc.anomaly.distillation.objective import Distillation
 from jaxqc.anomaly.distillation.students import STUDENTS, outputs, seen
 from jaxqc.anomaly.learned.discrepancy import discrepancy
@@ -16,7 +16,6 @@ from jaxqc.data.resizing import Size, sides
 from jaxqc.types import Variables
 
 if TYPE_CHECKING:
-    import jaxqc.anomaly.distillation.recipe
     import jaxqc.anomaly.features
 
 
@@ -26,19 +25,10 @@ class Student(NamedTuple):
     params: Any
 
 
-@dataclass(frozen=True)
-class Distilled:
+class Distilled(OnBackbone[DistillConfig]):
     """A distillation over one backbone, the teacher."""
 
-    config: "jaxqc.anomaly.distillation.recipe.DistillConfig"
-    backbone: BackboneConfig
-
     states = (Student,)
-
-    @property
-    def training(self) -> TrainingConfig:
-        """Length, batches and optimiser."""
-        return self.config.training
 
     def network(self, shapes: Shapes, folded: bool = False, axis_name: str | None = None) -> nn.Module:
         """The student for a teacher's layers of these shapes."""

@@ -1,13 +1,13 @@
 """A flow over one backbone as a `Trained` detector."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxqc.anomaly.detectors.base import BackboneConfig, Image, Layers, Scored, TrainingConfig
+from jaxqc.anomaly.detectors.base import Image, Layers, OnBackbone, Scored
 from jaxqc.anomaly.detectors.flow import FlowConfig, FlowWeights
 from jaxqc.anomaly.features import Backbone, apply_function, by_halves
 from jaxqc.anomaly.flow.network import Flow, conditions, entering, flow_of
@@ -20,18 +20,10 @@ from jaxqc.nn.resizing import resize
 from jaxqc.types import ArrayLike, Variables
 
 
-@dataclass(frozen=True)
-class FlowDetector:
+class FlowDetector(OnBackbone[FlowConfig]):
     """A flow by its settings, over the features of a backbone."""
 
-    config: FlowConfig
-    backbone: BackboneConfig
-
     states = (FlowWeights,)
-
-    @property
-    def training(self) -> TrainingConfig:
-        return self.config.training
 
     @property
     def views(self) -> Callable[[Float[Array, "b h w 3"]], tuple[Float[Array, "b _ _ 3"], ...]] | None:

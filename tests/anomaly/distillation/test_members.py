@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from jaxqc.anomaly.distillation.recipe import MEMBERS
+from jaxqc.anomaly.detectors.distillation import MEMBERS
 from jaxqc.anomaly.features import load_backbone
 from jaxqc.anomaly.fit import divide
 from jaxqc.anomaly.learned.cache import with_features

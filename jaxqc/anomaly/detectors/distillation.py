@@ -1,37 +1,33 @@
 """The config of every distillation, and its members: values with other defaults, by the names of `DETECTORS`."""
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
 
-from jaxqc.anomaly.detectors.base import BackboneConfig, TrainingConfig
-from jaxqc.anomaly.distillation.described import Described
-from jaxqc.anomaly.distillation.score import Distilled
+from jaxqc.anomaly.detectors.base import ASTRAY, BackboneConfig, TrainingConfig, check_top
 from jaxqc.anomaly.learned.discrepancy import Kind, MapKind
 from jaxqc.anomaly.learned.fuse import How
 from jaxqc.anomaly.learned.weigh import Weigh
 from jaxqc.config import OptimConfig
 from jaxqc.errors import UserError
 
+if TYPE_CHECKING:
+    from jaxqc.anomaly.distillation.described import Described
+    from jaxqc.anomaly.distillation.score import Distilled
+
 StudentKind = Literal["mirror", "reverse", "linear_vit", "pdn"]
 
+ADAM = OptimConfig("adam", weight_decay=0.0, warmup_epochs=0.0, schedule="constant", clip=0.0)
+"""Adam at a constant rate, of which the members' optimisers are changes; nothing is augmented."""
 STFPM_TRAINING = TrainingConfig(
-    epochs=100.0,
-    batch=32,
-    optim=OptimConfig(
-        "sgd", lr=0.4, nesterov=False, weight_decay=1e-4, decay="all", warmup_epochs=0.0, schedule="constant", clip=0.0
-    ),
+    100.0, 32, replace(ADAM, name="sgd", lr=0.4, nesterov=False, weight_decay=1e-4, decay="all")
 )
-"""The authors' training: plain momentum of 0.9 at a constant rate, no augmentation."""
-RD4AD_TRAINING = TrainingConfig(
-    epochs=200.0,
-    batch=16,
-    optim=OptimConfig("adam", lr=5e-3, beta1=0.5, weight_decay=0.0, warmup_epochs=0.0, schedule="constant", clip=0.0),
-)
-"""The authors' training: Adam at a constant rate, no augmentation."""
+"""The authors' training: plain momentum of 0.9."""
+RD4AD_TRAINING = TrainingConfig(200.0, 16, replace(ADAM, lr=5e-3, beta1=0.5))
+"""The authors' training."""
 DINOMALY_TRAINING = TrainingConfig(
-    epochs=320.0,
-    batch=16,
-    optim=OptimConfig(
+    320.0,
+    16,
+    OptimConfig(
         "stable_adamw",
         lr=2e-3,
         weight_decay=1e-4,
@@ -44,34 +40,11 @@ DINOMALY_TRAINING = TrainingConfig(
 )
 """The authors' 5,000 steps of 16 images, 100 of them warm-up, where there are about 250 images."""
 CDO_TRAINING = TrainingConfig(
-    epochs=100.0,
-    batch=16,
-    cache="none",
-    optim=OptimConfig(
-        "adam",
-        lr=5e-4,
-        beta1=0.5,
-        weight_decay=0.0,
-        warmup_epochs=0.0,
-        schedule="step",
-        milestones=(0.8,),
-        clip=0.0,
-    ),
+    100.0, 16, replace(ADAM, lr=5e-4, beta1=0.5, schedule="step", milestones=(0.8,)), cache="none"
 )
 """The authors' training."""
 EFFICIENT_AD_TRAINING = TrainingConfig(
-    epochs=280.0,
-    batch=1,
-    optim=OptimConfig(
-        "adam",
-        lr=1e-4,
-        weight_decay=1e-5,
-        decay="all",
-        warmup_epochs=0.0,
-        schedule="step",
-        milestones=(0.95,),
-        clip=0.0,
-    ),
+    280.0, 1, replace(ADAM, lr=1e-4, weight_decay=1e-5, decay="all", schedule="step", milestones=(0.95,))
 )
 """The authors' 70,000 steps of one image, where there are about 250 images; a larger batch takes fewer steps."""
 
@@ -117,9 +90,7 @@ class DistillConfig:
     def check(self, where: str) -> None:
         """Checks what no single field's type can. Raises UserError."""
         self.training.check(f"{where}.training")
-        if not self.top > 0 or (self.top > 1 and self.top != int(self.top)):
-            raise UserError(f"{where}: top={self.top!r} is neither a share (below 1) nor a number of pixels")
-
+        check_top(self.top, where)
         if (self.weigh == "margin") != (self.corrupt != "none"):
             raise UserError(f"{where}: weigh={self.weigh!r} does not go with corrupt={self.corrupt!r}")
         if self.corrupt != "none" and self.training.cache != "none":
@@ -130,15 +101,13 @@ class DistillConfig:
     @property
     def advice(self) -> str:
         """The way out where distances are not finite."""
-        return "the training went astray: lower detector.training.optim.lr, or set detector.training.optim.clip"
+        return ASTRAY
 
-    def on(self, backbone: BackboneConfig) -> Distilled | Described:
+    def on(self, backbone: BackboneConfig) -> "Distilled | Described":
         """This detector for a backbone."""
-        return PAIRS.get(self.student, Distilled)(self, backbone)
+        from jaxqc.anomaly.distillation.pairs import PAIRS
 
-
-PAIRS: dict[str, type[Described]] = {"pdn": Described}
-"""Students whose loss and maps are their own, by their names."""
+        return PAIRS[self.student](self, backbone)
 
 
 @dataclass(frozen=True)

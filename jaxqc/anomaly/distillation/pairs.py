@@ -1,0 +1,8 @@
+"""A teacher and its student in use, by the kind of student that a config names."""
+
+from jaxqc.anomaly.distillation.described import Described
+from jaxqc.anomaly.distillation.score import Distilled
+from jaxqc.anomaly.distillation.students import STUDENTS
+
+PAIRS: dict[str, type[Distilled] | type[Described]] = {**dict.fromkeys(STUDENTS, Distilled), "pdn": Described}
+"""Those of `STUDENTS` share loss and maps; those of others are their own."""
