@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, UInt8
 
-from jaxqc.anomaly.detectors.base import Image, Layers, Scored, Shapes
+from jaxqc.anomaly.detectors.base import Image, Layers, Scored, Shapes, check_top
 from jaxqc.anomaly.learned.discrepancy import unit
 from jaxqc.anomaly.ops.coreset import greedy_coreset, project
 from jaxqc.anomaly.ops.foreground import foreground
@@ -74,8 +74,8 @@ class PatchCore:
         check_positive(positive, where)
         if self.coreset > 1:
             raise UserError(f"{where}: coreset={self.coreset!r} is a share; give at most 1")
-        if self.top < 0 or (self.top > 1 and self.top != int(self.top)):
-            raise UserError(f"{where}: top={self.top!r} is neither a share (below 1) nor a number of patches")
+        if self.top:
+            check_top(self.top, where)
         if self.apart and not self.top:
             raise UserError(f"{where}: apart=true needs top above 0, such as .01: PatchCore's score is of one bank")
         if self.masking < 0:

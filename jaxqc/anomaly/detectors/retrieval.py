@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jaxtyping import Array, Bool, Float, Int
 
-from jaxqc.anomaly.detectors.base import BackboneConfig, TrainingConfig
+from jaxqc.anomaly.detectors.base import ASTRAY, BackboneConfig, TrainingConfig, check_top
 from jaxqc.config import OptimConfig
 from jaxqc.errors import UserError
 from jaxqc.fields import check_positive
@@ -75,7 +75,8 @@ class Cpr:
         """Checks what no single field's type can. Raises UserError."""
         self.training.check(f"{where}.training")
         numbers = {"words": self.words, "blocks": self.blocks, "images": self.images, "width": self.width}
-        check_positive(numbers | {"top": self.top}, where)
+        check_positive(numbers, where)
+        check_top(self.top, where)
         if not 0 < self.alike <= 1:
             raise UserError(f"{where}: alike={self.alike!r} is a share; give more than 0 and at most 1")
         if self.references < 0 or self.reach < 0:
@@ -84,7 +85,7 @@ class Cpr:
     @property
     def advice(self) -> str:
         """The way out where distances are not finite."""
-        return "the training went astray: lower detector.training.optim.lr"
+        return ASTRAY
 
     def on(self, backbone: BackboneConfig) -> "Cascading":
         """This detector for a backbone."""

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key, UInt8
 
-from jaxqc.anomaly.detectors.base import BackboneConfig, Image, Layers, Scored, Shapes, TrainingConfig
+from jaxqc.anomaly.detectors.base import Image, Layers, OnBackbone, Scored, Shapes
 from jaxqc.anomaly.detectors.image_loss import HeldOutLoss
 from jaxqc.anomaly.detectors.retrieval import Cpr, References
 from jaxqc.anomaly.learned.cache import at_hand
@@ -202,19 +202,10 @@ class Retrieving(HeldOutLoss):
         return total
 
 
-@dataclass(frozen=True)
-class Cascading:
+class Cascading(OnBackbone[Cpr]):
     """CPR over one backbone."""
 
-    config: Cpr
-    backbone: BackboneConfig
-
     states = (References,)
-
-    @property
-    def training(self) -> TrainingConfig:
-        """Length, batches and optimiser."""
-        return self.config.training
 
     def method(self, backbone: "Backbone", size: int) -> Retrieving:
         """The heads' training over `backbone`."""

@@ -10,7 +10,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Bool, Float, Int, UInt8
 
-from jaxqc.anomaly.detectors.base import BackboneConfig, Image, Layers, Scored, Shapes, TrainingConfig
+from jaxqc.anomaly.detectors.base import Image, Layers, OnBackbone, Scored, Shapes
 from jaxqc.anomaly.detectors.image_loss import HeldOutLoss
 from jaxqc.anomaly.detectors.retrieval import Neighbourhood, Pni
 from jaxqc.anomaly.learned.cache import at_hand
@@ -190,19 +190,10 @@ class Guessing(HeldOutLoss):
         return optax.softmax_cross_entropy_with_integer_labels(logits, number).mean((1, 2))
 
 
-@dataclass(frozen=True)
-class Neighbourly:
+class Neighbourly(OnBackbone[Pni]):
     """PNI over one backbone."""
 
-    config: Pni
-    backbone: BackboneConfig
-
     states = (Neighbourhood,)
-
-    @property
-    def training(self) -> TrainingConfig:
-        """Length, batches and optimiser."""
-        return self.config.training
 
     def method(self, backbone: "Backbone", size: int) -> Guessing:
         """The network's training over `backbone`."""
