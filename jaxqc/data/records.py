@@ -30,7 +30,7 @@ SUFFIX = ".array_record"
 # Measured on 200x200 grey images: uncompressed reads 2.7 times as fast as zstd at 2.6 times the space.
 _WRITE = "group_size:1,uncompressed"
 _READ = "readahead_buffer_size:0,max_parallelism:0"  # the library's own advice for random access
-_FIELDS = ("id", "label", "split", "group")
+_FIELDS = ("id", "label", "split", "group", "product")  # the last in sets of several alone
 
 
 @dataclass(frozen=True)
@@ -162,7 +162,7 @@ def _write_samples(dataset: Any, batches: Any, writer: Any, masks: Any, progress
         "shape": shape,
         "count": total,
         "digest": digest.hexdigest(),
-        "fields": _FIELDS,
+        "fields": _FIELDS[: len(rows[0])] if rows else _FIELDS,
         "samples": rows,
     }
 

@@ -119,7 +119,9 @@ class Retrieving(HeldOutLoss):
         count = jax.jit(lambda x: histograms(x, words, self.config.blocks))
         found = np.concatenate([count(layers[0])[:n] for layers, n in self._passes(call, variables, data, batch)])
         most = min(self.config.references or len(found), len(found))
-        kept = np.sort(np.asarray(greedy_coreset(found.reshape(len(found), -1), most, 0)))
+        kept = np.arange(len(found))
+        if most < len(found):
+            kept = np.sort(np.asarray(greedy_coreset(found.reshape(len(found), -1), most, 0)))
         references: list[list[np.ndarray]] = [[] for _ in self.shapes]
         start = 0
         for layers, n in self._passes(call, variables, data, batch):

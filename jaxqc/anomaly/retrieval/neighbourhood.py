@@ -138,7 +138,7 @@ class Guessing(HeldOutLoss):
         grids = np.concatenate(found)
         flat = grids.reshape(-1, grids.shape[-1])
         count = max(1, int(self.config.coreset * len(flat)))
-        bank = flat[np.asarray(greedy_coreset(flat, count, 0))]
+        bank = flat if count >= len(flat) else flat[np.asarray(greedy_coreset(flat, count, 0))]
         words = bank[: self.config.words]
         numbers = np.concatenate([np.asarray(nearest(x.reshape(-1, x.shape[-1]), words)[1])[:, 0] for x in grids])
         places = at_places(numbers.reshape(grids.shape[:3]), len(words), self.config.reach)
