@@ -20,6 +20,7 @@ from jaxqc.cli.shared import of_product
 from jaxqc.data.dataset import Dataset, Sample
 from jaxqc.data.grouped import choose, folds_of, group_of, hold_out, with_products
 from jaxqc.data.readers import open_dataset
+from jaxqc.data.records import write_records
 from jaxqc.errors import UserError
 from tests.support.tiny_boards import _save as save
 from tests.support.tiny_boards import stripes
@@ -50,7 +51,7 @@ def root(tmp_path_factory) -> Path:
     return root
 
 
-def test_a_folder_of_products_is_one_data_set(root):
+def test_a_folder_of_products_is_one_data_set(root, tmp_path):
     with pytest.raises(UserError, match="or fit one detector to all by layout products"):
         open_dataset(root)
     data = open_dataset(root, "products")
@@ -58,6 +59,8 @@ def test_a_folder_of_products_is_one_data_set(root):
     assert data.classes == ("good", "hole")
     assert data.samples[0].id.startswith("loud/")
     assert {data.classes[s.label] for s in data.samples if s.mask} == {"hole"}
+    stored = write_records(data, tmp_path / "both.array_record", 16)
+    assert [s.product for s in stored.samples] == [s.product for s in data.samples]
 
 
 def shots(*groups: int) -> Dataset:
