@@ -1,5 +1,7 @@
 """Images that are alike, by histograms of words in their blocks, and cells that are alike about the same place."""
 
+import warnings
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -25,7 +27,9 @@ def words_of(cells: Float[np.ndarray, "n c"], count: int) -> Float[np.ndarray, "
     distinct = np.unique(cells, axis=0)
     if len(distinct) <= count:
         return distinct.astype(np.float32)
-    centres, label = kmeans2(cells.astype(np.float64), count, minit="++", rng=np.random.default_rng(0))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # an empty cluster is left out
+        centres, label = kmeans2(cells.astype(np.float64), count, minit="++", seed=np.random.default_rng(0))
     return centres[np.unique(label)].astype(np.float32)
 
 
