@@ -84,8 +84,9 @@ def contrast(
 
     Examples:
       >>> cell = jnp.array([1.0, 0.0]).reshape(1, 1, 1, 2)
-      >>> [contrast(cell, cell, jnp.full((1, 1, 1), float(bad)), -cell).round(3).tolist() for bad in (0, 1)]
-      [[0.0], [1.728]]
+      >>> masks = (jnp.full((1, 1, 1), bad) for bad in (0.0, 1.0))
+      >>> [round(float(contrast(cell, cell, mask, -cell)[0]), 3) for mask in masks]
+      [0.0, 1.728]
     """
     own, mask = jnp.asarray(own), jnp.asarray(mask)
     near, far = (own * reference).sum(-1), (own * moved).sum(-1)
