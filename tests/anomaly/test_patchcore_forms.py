@@ -3,6 +3,7 @@
 from types import SimpleNamespace
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -17,6 +18,10 @@ from jaxqc.anomaly.ops.turning import turned
 from jaxqc.errors import UserError
 
 
+def score(detector: PatchCore, state: Any, embedded: Any, size: Any) -> Any:
+    return jax.jit(detector.score, static_argnums=2)(state, embedded, size)
+
+
 def fitted(detector: PatchCore, layers: tuple[Any, ...]) -> Any:
     collected = detector.begin(shapes_of(layers), len(layers[0]))
     return detector.finish(detector.collect(collected, detector.embed(layers, None), np.arange(len(layers[0]))), ())
@@ -25,7 +30,7 @@ def fitted(detector: PatchCore, layers: tuple[Any, ...]) -> Any:
 def test_anomaly_dino_is_the_cosine_to_the_nearest_patch(rng):
     good, new = rng.normal(size=(3, 5, 6, 8)).astype(np.float32), rng.normal(size=(2, 5, 6, 8)).astype(np.float32)
     detector = AnomalyDino(sigma=0, top=0.1)
-    maps, scores = detector.score(fitted(detector, (good,)), detector.embed((new,), None), (5, 6))
+    maps, scores = score(detector, fitted(detector, (good,)), detector.embed((new,), None), (5, 6))
     bank = good.reshape(-1, 8) / np.linalg.norm(good.reshape(-1, 8), axis=1, keepdims=True)
     cosine = new @ bank.T / np.linalg.norm(new, axis=-1, keepdims=True)
     np.testing.assert_allclose(maps, 1 - cosine.max(-1), atol=1e-6)
@@ -37,7 +42,7 @@ def test_banks_apart_average_the_layers_distances(rng):
     draw = lambda n: tuple(rng.normal(size=(n, 4, 4, c)).astype(np.float32) for c in (3, 5))
     good, new = draw(3), draw(2)
     detector = PatchCore(coreset=1.0, merging=False, apart=True, top=1, sigma=0)
-    maps, scores = detector.score(fitted(detector, good), detector.embed(new, None), 4)
+    maps, scores = score(detector, fitted(detector, good), detector.embed(new, None), 4)
     each = [
         np.linalg.norm(x[..., None, :] - y.reshape(-1, y.shape[-1]), axis=-1).min(-1)
         for x, y in zip(new, good, strict=True)
@@ -81,7 +86,7 @@ def test_the_background_is_masked_as_scikit_learn_and_scipy_would(rng):
     state = fitted(detector, (patches,))
     kept = np.asarray(foreground(patches, 5.0))
     assert len(state[0]) == kept.sum() < kept.size / 2
-    maps, _ = detector.score(state, detector.embed((patches[..., ::-1],), None), (9, 10))
+    maps, _ = score(detector, state, detector.embed((patches[..., ::-1],), None), (9, 10))
     assert (np.asarray(maps > 0) <= kept).all()
 
 

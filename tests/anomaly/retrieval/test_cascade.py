@@ -60,14 +60,15 @@ def test_a_map_is_the_distance_to_the_retrieved_images_alone(rng):
     detector = Cascading(Cpr(images=1, reach=0, sigma=0, width=6, blocks=2, alike=1.0), BackboneConfig())
     layers = (rng.normal(size=(1, 4, 4, 3)).astype(np.float32),)
     words = np.eye(3, dtype=np.float32)
-    params = Heads(6).init(jax.random.key(0), layers)
+    params = jax.jit(Heads(6).init)(jax.random.key(0), layers)
     params = fold_batch_norm(params)["params"]
-    own = detector._described(params, layers)[0]
+    own = jax.jit(detector._described)(params, layers)[0]
+    score = jax.jit(detector.score, static_argnums=2)
     alike, other = histograms(layers[0], words, 2), np.full((1, 4, 3), 1 / 3, np.float32)
     kept = np.concatenate([own, -own])
     for order, distance in (([0, 1], 0), ([1, 0], 2)):
         state = References(params, words, np.concatenate([alike, other]), (kept[np.array(order)],))
-        maps, scores = detector.score(state, detector.embed(layers, None), 4)
+        maps, scores = score(state, detector.embed(layers, None), 4)
         np.testing.assert_allclose(maps, distance, atol=1e-5)
         np.testing.assert_allclose(scores, distance, atol=1e-5)
         assert maps.min() >= 0

@@ -60,13 +60,14 @@ def test_the_map_is_the_published_one_but_for_a_constant(rng):
     layer = rng.normal(size=(2, 3, 4, 4)).astype(np.float32)
     bank, words = rng.normal(size=(12, 4)).astype(np.float32), np.arange(12) % 6
     network = Guess(5, 6, 1, 0.5)
-    params = fold_batch_norm(network.init(jax.random.key(1), layer))["params"]
+    params = fold_batch_norm(jax.jit(network.init)(jax.random.key(1), layer))["params"]
     places = rng.random((3, 4, 6)) < 0.3
     places[..., 0] = True
     embedded = detector.embed((layer,), None)
     np.testing.assert_allclose(embedded, layer, atol=1e-6)
-    maps, scores = detector.score(Neighbourhood(params, bank, words, places), embedded, (3, 4))
-    logits = Guess(5, 6, 1, 0.5, Norm(folded=True)).apply({"params": params}, layer) / 0.3
+    score = jax.jit(detector.score, static_argnums=2)
+    maps, scores = score(Neighbourhood(params, bank, words, places), embedded, (3, 4))
+    logits = jax.jit(Guess(5, 6, 1, 0.5, Norm(folded=True)).apply)({"params": params}, layer) / 0.3
     share = np.exp(logits - np.max(logits, -1, keepdims=True))
     near = share / share.sum(-1, keepdims=True) > 0.5 / 6
     apart = np.linalg.norm(layer[..., None, :] - bank, axis=-1)
