@@ -119,7 +119,7 @@ def test_a_fit_of_two_products_is_measured_product_by_product(root, tmp_path, ca
     found = evaluate(model, data, tmp_path / "measured", progress=False)
     found.print()
     assert "mean of products" in capsys.readouterr().out
-    assert "measured 12 of 28 images" in found.closing()
+    assert "12 of 28 images measured" in found.closing()
     written = json.loads((tmp_path / "measured" / "evaluation.json").read_text())
     for name in model.products:
         alone = evaluate(model.of(name), replace(data, samples=tuple(

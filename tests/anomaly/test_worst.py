@@ -18,7 +18,7 @@ from tests.support.tiny_boards import _save as save
 from tests.support.tiny_boards import stripes
 
 RECIPE = FitConfig(
-    detector=Gaussian(channels=2),
+    detector=Gaussian(channels=0),
     backbone=BackboneConfig("filters", layers=(1,)),
     data=FitDataConfig(size=32, worst=0.1),
     decision=DecisionConfig(folds=2),
