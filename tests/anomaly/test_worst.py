@@ -59,7 +59,7 @@ def test_a_defect_among_the_good_images_is_left_out(dirty, detector):
     assert len(rest.fit) + len(rest.calibrate) == 10
     assert lines[0].startswith("2 of 12 good images are left out")
     assert sum("05.png" in line for line in lines) == 1
-    assert "up to 16.7 % more" in lines[-1]
+    assert "up to 17 % more" in lines[-1]
 
 
 def test_the_fit_counts_and_names_them(dirty, tmp_path):
