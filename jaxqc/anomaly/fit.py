@@ -13,7 +13,7 @@ import numpy as np
 from jaxqc import error_rates
 from jaxqc.anomaly.calibration import Calibration, calibrate, measure, settle
 from jaxqc.anomaly.collecting import load_batches
-from jaxqc.anomaly.crossfit import Held, collected, fitted_samples, hold_out_in_turn, uncalibrated
+from jaxqc.anomaly.crossfit import Held, collected, fitted_samples, hold_out_in_turn, kept_bytes, uncalibrated
 from jaxqc.anomaly.detectors.base import is_trained
 from jaxqc.anomaly.features import Backbone, load_backbone
 from jaxqc.anomaly.footprint import memory_lines
@@ -146,7 +146,8 @@ def _fit(
     parts, left_out = without_worst(config, backbone, parts, progress, note)
     if not is_trained(detector):
         count = len(fitted_samples(parts.fit, config.data.tile))
-        for line in memory_lines(detector, backbone.shapes(config.data.size), count, config.batch):
+        kept = kept_bytes(config, backbone, count)
+        for line in memory_lines(detector, backbone.shapes(config.data.size), count, config.batch, kept):
             note(line)
     bad: list[str] = []
     meta: dict[str, Any] = {"kind": "detector", "dataset": data.name, **about}
@@ -173,7 +174,7 @@ def _fit(
     thresholds = calibration.thresholds
     if is_trained(detector) and detector.training.keep == "best":
         thresholds = replace(thresholds, how=f"{thresholds.how}; their loss also chose the step of the training")
-    if hasattr(detector, "settled"):
+    if getattr(detector, "settled", None):
         thresholds = replace(thresholds, how=f"{thresholds.how}; they also set the unit of each map")
     if left_out:
         thresholds = replace(thresholds, how=f"{thresholds.how}, without the {len(left_out)} farthest")

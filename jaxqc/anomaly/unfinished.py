@@ -8,6 +8,7 @@ from pathlib import Path
 import jax
 
 from jaxqc import error_rates
+from jaxqc.anomaly.training import TEACHER
 from jaxqc.atomic import REMAINS
 from jaxqc.data.problems import printable
 from jaxqc.errors import UserError
@@ -29,7 +30,7 @@ def begin(folder: Path, resumes: bool, note: Callable[[str], None]) -> None:
       UserError: the folder holds a finished fit, a training that is not resumed, or anything else.
     """
     finished = steps_in(folder / "state")
-    names = (*UNFINISHED, LOCK, *[TRAINING] * resumes)
+    names = (*UNFINISHED, LOCK, *[TRAINING, TEACHER] * resumes)
     left = sorted(path.name for path in folder.glob("*") if not REMAINS.fullmatch(path.name))
     foreign = [name for name in left if name not in names]
     if not foreign and not _is_fits(folder):

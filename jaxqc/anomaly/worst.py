@@ -66,6 +66,7 @@ def without_worst(
         return parts, ()
     pool = replace(parts.fit, samples=(*parts.fit.samples, *parts.calibrate.samples))
     judge = replace(config, detector=JUDGE) if is_trained(config.ready) else config
+    judge = replace(judge, data=replace(judge.data, samples=0), decision=replace(judge.decision, folds=FOLDS))
     measured, fit = Measured(), fits_of(judge, backbone, pool, progress)
     with Progress("looking for odd images", len(pool), progress) as counter:
         for turn in turns(judge, backbone, fit, pool, folds_of(pool, FOLDS, config.seed)):

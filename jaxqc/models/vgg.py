@@ -1,8 +1,10 @@
 """VGG16 (arXiv 1409.1556) and AlexNet (arXiv 1404.5997) as feature extractors: plain convolutions with biases.
 
-Sizes and names are torchvision's. Unlike other backbones' layers, whose sides round up, these round down.
+Sizes and names are torchvision's. Unlike other backbones' layers, whose sides round up, these round down. `Cloner` is a
+student of VGG16 (arXiv 2011.11108).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import flax.linen as nn
@@ -10,7 +12,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxqc.models.arrays import FIELDS, Path
-from jaxqc.nn.conv import Conv, Norm
+from jaxqc.models.resnet import checked_layers
+from jaxqc.nn.conv import Conv, ConvBN, Norm
 from jaxqc.types import ArrayLike
 
 
@@ -95,6 +98,53 @@ class PlainNetwork(nn.Module):
             if i + 1 in ends:
                 out[f"layer{ends[i + 1]}"] = x
         return out
+
+
+CLONERS: dict[str, tuple[tuple[int, ...], ...]] = {
+    "thin": ((16, 16), (16, 128), (16, 16, 256), (16, 16, 512), (16, 16, 512)),
+    "full": ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512)),
+}
+"""Channels of each convolution of a student of VGG16, up to each of its poolings."""
+
+
+class Cloner(nn.Module):
+    """Normalised image [n h w 3] → the layers of VGG16 after its poolings 2 to 5, as `PlainNetwork` has them.
+
+    Convolutions have no bias, and those before a pooling no batch norm, so that a layer's range is free.
+
+    Examples:
+      >>> from jaxqc.models.arrays import layer_shapes
+      >>> layer_shapes(build_cloner("thin", (1, 4)), 64, 48)
+      {'layer1': (1, 16, 12, 128), 'layer4': (1, 2, 1, 512)}
+    """
+
+    widths: tuple[tuple[int, ...], ...]
+    layers: tuple[int, ...] = (1, 2, 3, 4)
+    norm: Norm = Norm()
+
+    @nn.compact
+    def __call__(self, image: Float[ArrayLike, "n h w 3"], train: bool = False) -> dict[str, Array]:
+        x, out = jnp.asarray(image), {}
+        for block, widths in enumerate(self.widths[: max(self.layers) + 1]):
+            for i, width in enumerate(widths[:-1]):
+                x = ConvBN(width, norm=self.norm, name=f"conv{block}_{i}")(x, train)
+            last = Conv(widths[-1], dtype=self.norm.dtype, use_bias=False, name=f"conv{block}_{len(widths) - 1}")
+            x = nn.max_pool(nn.relu(last(x)), (2, 2), (2, 2))
+            if block in self.layers:
+                out[f"layer{block}"] = x
+        return out
+
+
+def build_cloner(
+    name: str, layers: Sequence[int], dtype: str = "float32", folded: bool = False, axis_name: str | None = None
+) -> Cloner:
+    """A student of VGG16 by name (`CLONERS`); the rest as of `jaxqc.models.backbones.build`.
+
+    Examples:
+      >>> build_cloner("full", (2, 1)).layers
+      (1, 2)
+    """
+    return Cloner(CLONERS[name], checked_layers(layers), Norm(folded, axis_name, jnp.dtype(dtype)))
 
 
 def torchvision_name(path: Path) -> str:

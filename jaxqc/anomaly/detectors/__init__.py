@@ -1,8 +1,9 @@
 """The detectors by name. Packages register further ones by the entry points `jaxqc.detectors`."""
 
+from jaxqc.anomaly.detectors.asymmetric import Ast
 from jaxqc.anomaly.detectors.combined import Combined
 from jaxqc.anomaly.detectors.distillation import MEMBERS as DISTILLATIONS
-from jaxqc.anomaly.detectors.distillation import Cdo, Dinomaly, EfficientAd, Rd4ad, Stfpm
+from jaxqc.anomaly.detectors.distillation import Cdo, Dinomaly, EfficientAd, InpFormer, Rd4ad, Salehi, Stfpm, Uninformed
 from jaxqc.anomaly.detectors.flow import MEMBERS as FLOWS
 from jaxqc.anomaly.detectors.gaussian import Gaussian
 from jaxqc.anomaly.detectors.patchcore import AnomalyDino, PatchCore
@@ -15,6 +16,7 @@ DETECTORS: dict[str, type] = {
     "anomaly_dino": AnomalyDino,
     "spade": Spade,
     **DISTILLATIONS,
+    "ast": Ast,
     **FLOWS,
     **RETRIEVALS,
     "combined": Combined,
@@ -23,13 +25,17 @@ DETECTORS: dict[str, type] = {
 __all__ = [
     "DETECTORS",
     "AnomalyDino",
+    "Ast",
     "Cdo",
     "Combined",
     "Dinomaly",
     "EfficientAd",
     "Gaussian",
+    "InpFormer",
     "PatchCore",
     "Rd4ad",
+    "Salehi",
     "Spade",
     "Stfpm",
+    "Uninformed",
 ]

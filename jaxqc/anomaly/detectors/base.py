@@ -126,7 +126,8 @@ class BackboneConfig:
     resnet18 (`jaxqc.models.backbones`), or fixed `filters` or `paths`; `+` joins several, whose layers come one after
     the other: `paths+resnet18`."""
     weights: str = ""
-    """A file (`.npz`, `.safetensors`, `.pth`) or a name that `jaxqc weights` lists; "" = that of the backbone."""
+    """A file (`.npz`, `.safetensors`, `.pth`) or a name that `jaxqc weights` lists; "" = that of the backbone. Several
+    networks take a folder that has `NAME.npz` of each."""
     layers: tuple[int, ...] = (1, 2, 3)
     """Layers whose features are used, any of 1 to 4; their strides are 4, 8, 16 and 32. Of a transformer such as
     dinov2_vitb14_reg its blocks, from 1; all have stride 14."""
@@ -187,7 +188,8 @@ class TrainingConfig:
 
 @runtime_checkable
 class _Settings(Protocol):
-    training: TrainingConfig
+    @property
+    def training(self) -> TrainingConfig: ...
 
 
 Settings = TypeVar("Settings", bound=_Settings)

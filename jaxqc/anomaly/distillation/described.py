@@ -51,8 +51,8 @@ class Described(OnBackbone[DistillConfig]):
 
     def method(self, backbone: "jaxqc.anomaly.features.Backbone", size: int) -> Describing:
         """The training beside `backbone`. Raises UserError where it does not go with such images."""
-        if self.backbone.name not in PDNS:
-            names = ", ".join(PDNS)
+        if (name := self.backbone.name) not in PDNS or PDNS[name].padded:
+            names = ", ".join(name for name, spec in PDNS.items() if not spec.padded)
             raise UserError(f"backbone.name={self.backbone.name}: its descriptions come from one of {names}; and set"
                             " --backbone.layers 1")  # fmt: skip
         if size % WHOLE or size < LEAST_SIDE:
