@@ -13,11 +13,12 @@ from PIL import Image
 
 from jaxqc.anomaly.calibration import load_image
 from jaxqc.anomaly.collecting import load_batches
-from jaxqc.anomaly.detectors import DETECTORS, Ast, Gaussian, PatchCore, Spade
+from jaxqc.anomaly.detectors import DETECTORS, AnomalyDino, Ast, Gaussian, PatchCore, Spade
 from jaxqc.anomaly.detectors.asymmetric import AST_FLOW
 from jaxqc.anomaly.detectors.base import is_trained, lacks, shapes_of
 from jaxqc.anomaly.detectors.combined import Combined, Member
 from jaxqc.anomaly.detectors.flow import Cflow, CsFlow, DifferNet, FastFlow, MsFlow
+from jaxqc.anomaly.detectors.retrieval import Cpr, Pni
 from jaxqc.anomaly.features import load_backbone
 from jaxqc.anomaly.fit import divide, fit
 from jaxqc.anomaly.model import load
@@ -39,12 +40,15 @@ from jaxqc.verify import verify
 QUICK: dict[str, Any] = {
     "gaussian": Gaussian(channels=30),
     "patchcore": PatchCore(width=48, coreset=0.05, projection=16),
+    "anomaly_dino": AnomalyDino(coreset=0.05, projection=16),
     "spade": Spade(images=4),
     "combined": Combined((Member(Gaussian(8), (1,)), Member(Spade(images=2))), "median", window=4, top=3),
     "fastflow": FastFlow(blocks=(1,), kernels=(1,)),
     "cflow": Cflow(blocks=(1,), condition=8),
     "msflow": MsFlow(blocks=(1,), condition=8),
     "cs_flow": CsFlow(blocks=(1,), width=8, scales=(1,)),
+    "cpr": Cpr(width=8, references=6, words=4),
+    "pni": Pni(width=8, coreset=0.02, words=8, reach=1, hidden=8),
     "ast": Ast(replace(AST_FLOW, blocks=(1,), width=8, condition=8), width=8, blocks=1),
     "differnet": DifferNet(blocks=(1,), width=8, scales=(1, 2), turns=2),
 }
