@@ -10,11 +10,11 @@ import pytest
 
 from jaxqc.anomaly.calibration import Measured, settle
 from jaxqc.anomaly.detectors import Gaussian
-from jaxqc.anomaly.features import load_backbone
+from jaxqc.anomaly.features import Backbone
 from jaxqc.anomaly.fit import fit
 from jaxqc.anomaly.fits import uncalibrated
 from jaxqc.anomaly.model import load
-from jaxqc.anomaly.recipe import BackboneConfig, DecisionConfig, FitConfig, FitDataConfig
+from jaxqc.anomaly.recipe import DecisionConfig, FitConfig, FitDataConfig
 from jaxqc.anomaly.report import evaluate
 from jaxqc.cli.shared import of_product
 from jaxqc.data.dataset import Dataset, Sample
@@ -25,14 +25,13 @@ from jaxqc.errors import UserError
 from tests.support.tiny_boards import _save as save
 from tests.support.tiny_boards import stripes
 
-RECIPE = FitConfig(
-    detector=Gaussian(channels=2),
-    backbone=BackboneConfig("filters", layers=(1,)),
-    data=FitDataConfig(size=32, layout="products"),
-    decision=DecisionConfig(folds=2),
-    pasted=0,
-    devices=1,
-)
+
+@pytest.fixture(scope="module")
+def cheap(teachers) -> tuple[FitConfig, Backbone]:
+    """A recipe, and its network of few kernels, which compiles soon."""
+    config, backbone, size = teachers["anomaly_dino"]
+    data = FitDataConfig(size=size, layout="products")
+    return FitConfig(Gaussian(channels=2), config, data, DecisionConfig(folds=2), pasted=0, devices=1), backbone
 
 
 @pytest.fixture(scope="module")
@@ -89,8 +88,8 @@ def test_each_product_is_divided_by_itself():
         with_products(Dataset("x", (), (Sample("a", Path("a.png")),)), "group")
 
 
-def test_a_products_thresholds_are_those_of_its_own_images(rng):
-    model = uncalibrated(RECIPE, (), load_backbone(RECIPE.backbone))
+def test_a_products_thresholds_are_those_of_its_own_images(rng, cheap):
+    model = uncalibrated(cheap[0], (), cheap[1])
     values = rng.gamma(9.0, size=(2, 60)) * np.where(np.arange(60) < 40, 1, 5)
     names = tuple(f"{i}" for i in range(60))
     products = ("small",) * 40 + ("large",) * 20
@@ -104,9 +103,9 @@ def test_a_products_thresholds_are_those_of_its_own_images(rng):
     assert any(line.startswith("large: image ") for line in both.lines())
 
 
-def test_a_fit_of_two_products_is_measured_product_by_product(root, tmp_path, capsys):
+def test_a_fit_of_two_products_is_measured_product_by_product(root, tmp_path, capsys, cheap):
     data, lines = open_dataset(root, "products"), list[str]()
-    fit(RECIPE, data, tmp_path / "fit", progress=False, note=lines.append)
+    fit(cheap[0], data, tmp_path / "fit", progress=False, backbone=cheap[1], note=lines.append)
     assert any(line.startswith("plain: image ") for line in lines)
     model = load(tmp_path / "fit")
     assert model.products == ("loud", "plain")

@@ -8,23 +8,22 @@ import pytest
 
 from jaxqc.anomaly.calibration import Measured
 from jaxqc.anomaly.detectors import Gaussian, Stfpm
-from jaxqc.anomaly.features import load_backbone
+from jaxqc.anomaly.features import Backbone
 from jaxqc.anomaly.fit import divide, fit
-from jaxqc.anomaly.recipe import BackboneConfig, DecisionConfig, FitConfig, FitDataConfig
+from jaxqc.anomaly.recipe import DecisionConfig, FitConfig, FitDataConfig
 from jaxqc.anomaly.report import evaluate
 from jaxqc.anomaly.worst import without_worst, worst_of
 from jaxqc.data.readers import open_dataset
 from tests.support.tiny_boards import _save as save
 from tests.support.tiny_boards import stripes
 
-RECIPE = FitConfig(
-    detector=Gaussian(channels=0),
-    backbone=BackboneConfig("filters", layers=(1,)),
-    data=FitDataConfig(size=32, worst=0.1),
-    decision=DecisionConfig(folds=2),
-    pasted=0,
-    devices=1,
-)
+
+@pytest.fixture(scope="module")
+def cheap(teachers) -> tuple[FitConfig, Backbone]:
+    """A recipe, and its network of few kernels, which compiles soon."""
+    config, backbone, size = teachers["anomaly_dino"]
+    data = FitDataConfig(size=size, worst=0.1)
+    return FitConfig(Gaussian(channels=0), config, data, DecisionConfig(folds=2), pasted=0, devices=1), backbone
 
 
 @pytest.fixture(scope="module")
@@ -49,11 +48,10 @@ def test_the_worst_are_a_share_of_each_product_by_score_or_level():
     assert worst_of(crops, 0.05) == ("0.png",)  # one of eleven images
 
 
-@pytest.mark.parametrize("detector", [RECIPE.detector, Stfpm()])
-def test_a_defect_among_the_good_images_is_left_out(dirty, detector):
-    config, data, lines = replace(RECIPE, detector=detector), open_dataset(dirty), list[str]()
+def test_a_defect_among_the_good_images_is_left_out_before_a_training(dirty, cheap):
+    config, data, lines = replace(cheap[0], detector=Stfpm()), open_dataset(dirty), list[str]()
     parts, _ = divide(data, config.data, 0, config.folds)
-    rest, left = without_worst(config, load_backbone(config.backbone), parts, False, lines.append)
+    rest, left = without_worst(config, cheap[1], parts, False, lines.append)
     assert [Path(name).stem for name in left][:1] == ["05"]
     assert len(left) == 2
     assert len(rest.fit) + len(rest.calibrate) == 10
@@ -62,9 +60,9 @@ def test_a_defect_among_the_good_images_is_left_out(dirty, detector):
     assert "up to 17 % more" in lines[-1]
 
 
-def test_the_fit_counts_and_names_them(dirty, tmp_path):
+def test_the_fit_counts_and_names_them(dirty, cheap):
     data = open_dataset(dirty)
-    model = fit(RECIPE, data, tmp_path / "fit", progress=False).model
+    model = fit(cheap[0], data, progress=False, backbone=cheap[1]).model
     assert model.meta["fit"] == 10
     assert len(model.meta["left_out"]) == 2
     assert model.meta["left_out"][0].endswith("05.png")
