@@ -1,4 +1,5 @@
-"""Makes a teacher for EfficientAD: a network of descriptions learns what a backbone's layers say of the same places.
+"""Makes a teacher for EfficientAD or Uninformed Students: a network of descriptions learns what a backbone's layers say
+of the same places.
 
     python scripts/distill_pdn.py --out runs/pdn --name pdn_small --backbone resnet18 --weights FILE --layers 2,3
     python scripts/distill_pdn.py --out runs/pdn --name pdn_tiny --backbone resnet18 --weights synthetic-resnet18
@@ -7,6 +8,7 @@ It learns from --data, a folder of pictures, by default from generated textures.
 of the layers, pooled to as many channels as a description has and standardised channel by channel (arXiv 2303.14535,
 section 3.1). DIR/training is the run, which the same command goes on with; --keep (by default DIR/NAME.npz) gets the
 weights. Then: jaxqc fit --method efficient_ad --backbone.name NAME --backbone.weights DIR/NAME.npz --backbone.layers 1
+Or, of several: jaxqc fit --method uninformed --backbone.name NAME+NAME --backbone.weights DIR --backbone.layers 1
 """
 
 import argparse
@@ -32,7 +34,8 @@ from jaxqc.data.open import open_data
 from jaxqc.data.synthetic.textures import render
 from jaxqc.errors import UserError
 from jaxqc.memory import use_huge_pages
-from jaxqc.models.pdn import PDNS, Pdn, build_pdn
+from jaxqc.models.arrays import layer_shapes
+from jaxqc.models.pdn import PDNS, Pdn, PdnSpec
 from jaxqc.models.pretrained import LoadReport
 from jaxqc.nn.pool import avg3x3
 from jaxqc.nn.resizing import resize
@@ -44,17 +47,19 @@ from jaxqc.weights.load import Weights, save_weights
 ADAM = OptimConfig("adam", lr=1e-4, weight_decay=1e-5, decay="all", warmup_epochs=0.0, schedule="constant", clip=0.0)
 
 
-def described(layers: Layers, side: int, channels: int) -> Float[Array, "b _ _ c"]:
-    """A backbone's layers as descriptions [b side/4-8 side/4-8 channels] of the same places."""
-    grid = side // 4
-    merged = [pool_channels(resize(avg3x3(jnp.asarray(x)), grid, grid), channels) for x in layers]
-    return pool_channels(jnp.concatenate(merged, -1), channels)[:, 4:-4, 4:-4]
+def described(layers: Layers, cells: int, spec: PdnSpec, side: int) -> Float[Array, "b _ _ c"]:
+    """A backbone's layers as descriptions [b cells cells channels] of the same places in images of `side` pixels."""
+    grid = side // spec.stride
+    merged = [pool_channels(resize(avg3x3(jnp.asarray(x)), grid, grid), spec.channels) for x in layers]
+    rim = (grid - cells) // 2
+    return pool_channels(jnp.concatenate(merged, -1), spec.channels)[:, rim : rim + cells, rim : rim + cells]
 
 
 def imitation(network: Pdn, backbone: Backbone, data: ArrayDataset, batch: int) -> ImageLoss:
     """The training: the mean squared error of each image's descriptions."""
-    side, channels = data.images.shape[1], network.spec.channels
-    target = lambda kept, images: described(backbone.apply(kept["backbone"], images), side, channels)
+    side = data.images.shape[1]
+    cells = layer_shapes(network, side, side)["layer1"][1]
+    target = lambda kept, images: described(backbone.apply(kept["backbone"], images), cells, network.spec, side)
     frozen = {"backbone": dict(backbone.variables)}
     statistics = channel_statistics(data, lambda kept, images: {"0": target(kept, images)}, frozen, batch)["0"]
 
@@ -98,7 +103,7 @@ def main() -> int:
         backbone = load_backbone(BackboneConfig(args.backbone, args.weights, layers))
         data = pictures(args.data, args.count, args.size)
         held_out = max(1, len(data) // 20)
-        network, every = build_pdn(args.name), np.arange(len(data))
+        network, every = Pdn(PDNS[args.name]), np.arange(len(data))
         train, val = data.take(every[held_out:]), data.take(every[:held_out])
         config = TrainConfig(
             method="detector",

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -62,21 +63,50 @@ def apply_function(
             return embed(layers, normalised(images))
 
         return several
-    layers = tuple(sorted(set(config.layers)))
-    fixed = FIXED.get(config.name)
-    network: Any = None if fixed else _network(config, layers)
-
-    def see(variables: Variables, image: Float[Array, "b h w 3"]) -> Layers:
-        out = fixed(255 * image, layers) if fixed else network.apply(variables, _standard(image))
-        names = [f"block{i - 1}" if config.name in VITS else f"layer{i}" for i in layers]
-        return tuple(out[name].astype(jnp.float32) for name in names)
+    see = seeing(config, views)
 
     def apply(variables: Variables, images: UInt8[ArrayLike, "b h w c"]) -> Any:
         image = jnp.broadcast_to(to_float(images), (*images.shape[:-1], 3))
-        seen = (image,) if views is None else views(image)
-        return embed(tuple(x for view in seen for x in see(variables, view)), _standard(image))
+        return embed(see(variables, image), _standard(image))
 
-    return apply if fixed else by_halves(apply)  # filters are no kernels of which there are too many for the cores
+    # filters are no kernels of which there are too many for the cores
+    return apply if config.name in FIXED else by_halves(apply)
+
+
+def seeing(
+    config: BackboneConfig,
+    views: Callable[[Float[Array, "b h w 3"]], tuple[Float[Array, "b _ _ 3"], ...]] | None = None,
+) -> Callable[[Variables, Float[Array, "b h w 3"]], Layers]:
+    """One network's layers as a function of its folded variables and of images in [0, 1].
+
+    views: as of `apply_function`.
+
+    Examples:
+      >>> see = seeing(BackboneConfig("filters", layers=(1,)), lambda image: (image, image[:, ::2, ::2]))
+      >>> [x.shape[1] for x in jax.eval_shape(see, {}, jax.ShapeDtypeStruct((1, 16, 16, 3), jnp.float32))]
+      [4, 2]
+    """
+    layers = tuple(sorted(set(config.layers)))
+    fixed = FIXED.get(config.name)
+    network: Any = None if fixed else _network(config, layers)
+    names = [f"block{i - 1}" if config.name in VITS else f"layer{i}" for i in layers]
+
+    def see(variables: Variables, image: Float[Array, "b h w 3"]) -> Layers:
+        shown = (image,) if views is None else views(image)
+        found = [fixed(255 * x, layers) if fixed else network.apply(variables, _standard(x)) for x in shown]
+        return tuple(out[name].astype(jnp.float32) for out in found for name in names)
+
+    return see
+
+
+def plain(image: Float[ArrayLike, "b h w 3"]) -> Float[Array, "b h w 3"]:
+    """Normalised pixels back in [0, 1], but for rounding.
+
+    Examples:
+      >>> plain(normalised(jnp.full((1, 1, 1, 3), 51, jnp.uint8))).round(3).ravel().tolist()
+      [0.20000000298023224, 0.20000000298023224, 0.20000000298023224]
+    """
+    return jnp.asarray(image) * jnp.asarray(IMAGENET_STD) + jnp.asarray(IMAGENET_MEAN)
 
 
 def _network(config: BackboneConfig, layers: tuple[int, ...]) -> Any:
@@ -141,11 +171,16 @@ def load_backbone(config: BackboneConfig) -> Backbone:
 
 
 def _several(config: BackboneConfig, names: tuple[str, ...]) -> Backbone:
-    """The parts beside one another; a file of weights is that of the one network among them."""
-    networks = [name for name in names if name not in FIXED]
-    if config.weights and len(networks) != 1:
-        raise UserError(f"backbone.weights={config.weights!r}: one file for {len(networks)} networks; leave it out")
-    weights = lambda name: config.weights if name in networks else ""
+    """The parts beside one another; a file of weights is that of the one network among them, a folder has all."""
+    networks, folder = [name for name in names if name not in FIXED], Path(config.weights)
+    whole = bool(config.weights) and folder.is_dir()
+    if config.weights and len(networks) != 1 and not whole:
+        raise UserError(
+            f"backbone.weights={config.weights!r}: one file for {len(networks)} networks; leave it out, or give a"
+            f" folder that has {', '.join(f'{name}.npz' for name in networks)}"
+        )
+    given = lambda name: str(folder / f"{name}.npz") if whole else config.weights
+    weights = lambda name: given(name) if name in networks else ""
     parts = {name: load_backbone(replace(config, name=name, weights=weights(name))) for name in names}
     join = lambda key: " + ".join(str(part.source[key]) for part in parts.values() if part.source[key])
     variables = {name: part.variables for name, part in parts.items() if part.variables}

@@ -18,13 +18,13 @@ from jaxqc.anomaly.collecting import load_batches
 from jaxqc.anomaly.crossfit import Held, hold_out_in_turn
 from jaxqc.anomaly.detectors.base import is_trained
 from jaxqc.anomaly.features import Backbone, load_backbone
-from jaxqc.anomaly.fits import collected, fitted_samples, uncalibrated
+from jaxqc.anomaly.fits import collected, fitted_samples, kept_bytes, uncalibrated
 from jaxqc.anomaly.footprint import memory_lines
 from jaxqc.anomaly.model import AnomalyModel, save, scaled
 from jaxqc.anomaly.pasted import draw, find_pasted, found_by, rates_of, to_meta
 from jaxqc.anomaly.recipe import FitConfig, FitDataConfig, from_stored
 from jaxqc.anomaly.settle import settled
-from jaxqc.anomaly.training import train_state
+from jaxqc.anomaly.training import TEACHER, train_state
 from jaxqc.atomic import REMAINS
 from jaxqc.data.crops import crops
 from jaxqc.data.dataset import Dataset
@@ -155,7 +155,8 @@ def _fit(
     parts, labelled = divide(without_absent_masks(data), config.data, config.seed, config.folds)
     if not is_trained(detector):
         count = len(fitted_samples(parts.fit, config.data.tile))
-        for line in memory_lines(detector, backbone.shapes(config.data.size), count, config.batch):
+        kept = kept_bytes(config, backbone, count)
+        for line in memory_lines(detector, backbone.shapes(config.data.size), count, config.batch, kept):
             note(line)
     bad: list[str] = []
     meta: dict[str, Any] = {"kind": "detector", "dataset": data.name, **about}
@@ -182,7 +183,7 @@ def _fit(
     thresholds = calibration.thresholds
     if is_trained(detector) and detector.training.keep == "best":
         thresholds = replace(thresholds, how=f"{thresholds.how}; their loss also chose the step of the training")
-    if hasattr(detector, "settled"):
+    if getattr(detector, "settled", None):
         thresholds = replace(thresholds, how=f"{thresholds.how}; they also set the unit of each map")
     note(f"thresholds: image {thresholds.image:.4g}, pixel {thresholds.pixel:.4g}; {thresholds.how}")
     for line in (*calibration.lines(), *without_defects(parts)):
@@ -257,7 +258,7 @@ def begin(folder: Path, resumes: bool, note: Callable[[str], None]) -> None:
       UserError: the folder holds a finished fit, a training that is not resumed, or anything else.
     """
     finished = steps_in(folder / "state")
-    names = (*UNFINISHED, LOCK, *[TRAINING] * resumes)
+    names = (*UNFINISHED, LOCK, *[TRAINING, TEACHER] * resumes)
     left = sorted(path.name for path in folder.glob("*") if not REMAINS.fullmatch(path.name))
     foreign = [name for name in left if name not in names]
     if not foreign and not _is_fits(folder):

@@ -99,6 +99,16 @@ class Fits:
     measure: Callable[[AnomalyModel, Dataset, list[str], Callable[[int], None]], Measured]
 
 
+def kept_bytes(config: FitConfig, backbone: Backbone, samples: int) -> int:
+    """Bytes of the samples' embeddings, which the fits of all folds share; 0 where they are not kept."""
+    detector, size = cast(Collecting, config.ready), config.data.size
+    layers = tuple(jax.ShapeDtypeStruct((1, *shape), np.float32) for shape in backbone.shapes(size))
+    row = jax.eval_shape(detector.embed, layers, jax.ShapeDtypeStruct((1, *sides(size), 3), np.float32))
+    needed = samples * sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(row))
+    room = config.folds > 1 and spread_over(config.devices).devices == 1 and needed <= ROOM * (free_bytes() or 0)
+    return needed if room else 0
+
+
 def fits_of(config: FitConfig, backbone: Backbone, part: Dataset, progress: bool, title: str = "embedding") -> Fits:
     """The way to fits of many parts of a data set: each image goes through the backbone once, where there is room.
 
@@ -107,10 +117,7 @@ def fits_of(config: FitConfig, backbone: Backbone, part: Dataset, progress: bool
     """
     detector, size = cast(Collecting, config.ready), config.data.size
     samples, shapes = fitted_samples(part, config.data.tile), backbone.shapes(size)
-    row = jax.eval_shape(detector.embed, tuple(jax.ShapeDtypeStruct((1, *s), np.float32) for s in shapes), 
-                         jax.ShapeDtypeStruct((1, *sides(size), 3), np.float32))  # fmt: skip
-    needed = len(samples) * sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(row))
-    if needed > ROOM * (free_bytes() or 0) or spread_over(config.devices).devices > 1:
+    if not (needed := kept_bytes(config, backbone, len(samples))):
         return Fits(lambda some, bad: collected(config, backbone, some, bad), measure)
     lines: list[str] = []
     with Progress(title, len(samples), progress) as counter:
@@ -119,7 +126,7 @@ def fits_of(config: FitConfig, backbone: Backbone, part: Dataset, progress: bool
         raise UserError(f"{lines[0]}; {len(lines)} unusable of {len(part)}; --data.skip-bad leaves them out")
     number = {(s.id, s.crop): i for i, s in enumerate(samples)}
     unusable = dict(zip(np.setdiff1d(np.arange(len(samples)), used).tolist(), lines, strict=True))
-    together = int(np.clip(TOGETHER * len(samples) // max(needed, 1), config.batch, max(config.batch, MOST_TOGETHER)))
+    together = int(np.clip(TOGETHER * len(samples) // needed, config.batch, max(config.batch, MOST_TOGETHER)))
     collect = jax.jit(detector.collect, donate_argnums=0)
     score = jax.jit(lambda state, rows: detector.score(state, rows, size))
 

@@ -15,12 +15,13 @@ from jaxqc.data.dataset import Dataset
 def settled(detector: Trained, backbone: Backbone, state: Any, part: Dataset, config: FitConfig) -> Any:
     """The state with the constants that `detector.settled(state, grids)` takes from the maps of normal images.
 
-    A detector without it keeps its state. `detector.grids(state, embedded)` gives maps [b h w], each in its own unit.
+    A detector without it, or where it is None, keeps its state. `detector.grids(state, embedded)` gives maps [b h w],
+    each in its own unit.
     """
-    if not hasattr(detector, "settled"):
+    if not getattr(detector, "settled", None):
         return state
     settles: Any = detector
-    embed = apply_function(config.backbone, detector.embed)
+    embed = apply_function(config.backbone, detector.embed, getattr(detector, "views", None))
     call = jax.jit(lambda state, variables, images: settles.grids(state, embed(variables, images)))
     parts = []
     for images, _, number in load_batches(part.samples, config.data.size, config.batch, [], unmasked=True):

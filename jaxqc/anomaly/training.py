@@ -24,6 +24,9 @@ from jaxqc.training.checksums import DamagedError
 from jaxqc.training.folder_sums import check_folder
 from jaxqc.training.record import weights_digest
 
+TEACHER = "training_teacher"
+"""Beside a training: that of the detector that is its teacher."""
+
 
 @dataclass(frozen=True)
 class DetectorTrainConfig(TrainConfig):
@@ -82,7 +85,7 @@ def train_state(
 ) -> tuple[Any, dict[str, Any]]:
     """Trains a detector in `folder`, or goes on with its training there: its state, and what meta.json says of it.
 
-    bad: takes a line for each image left out.
+    bad: takes a line for each image left out. The detector's teacher, if it has one, is trained before it.
 
     Raises:
       UserError: the folder holds another training, or the loop refuses recipe or data. SystemExit: 143 after SIGTERM.
@@ -91,10 +94,15 @@ def train_state(
     refuse_foreign(folder, recipe)
     if steps_in(folder / "checkpoints"):
         check_folder(folder)
+    method: Any = detector.method(backbone, sides(config.data.size)[0])
+    before: dict[str, Any] = {}
+    if teacher := getattr(detector, "teacher", None):
+        place = folder.with_name(TEACHER)
+        state, before["teacher"] = train_state(config, teacher, backbone, parts, place, [], progress)
+        method = method.taught(state)
     train, skipped = _usable(parts.fit, config, recipe)
     held_out, _ = _usable(parts.calibrate, config, recipe)
     bad += skipped
-    method = detector.method(backbone, sides(config.data.size)[0])
     if measured := getattr(method, "measured", None):
         method = measured(train, config.batch)
     frozen, features = method.frozen(), getattr(method, "features", None)
@@ -111,7 +119,8 @@ def train_state(
     except DamagedError as e:
         raise UserError(f"{path}: damaged ({e}); remove {folder} and fit again") from e
     about = {"step": step, "of": done.step, "loss": (done.best if best else done.metrics).get("loss")}
-    return detector.trained({**variables_of(flat), **(frozen or {})}), about | {"seconds": round(done.seconds, 1)}
+    about |= {"seconds": round(done.seconds, 1), **before}
+    return detector.trained({**variables_of(flat), **(frozen or {})}), about
 
 
 def refuse_foreign(folder: Path, recipe: DetectorTrainConfig) -> None:

@@ -41,6 +41,20 @@ def variable_shapes(network: nn.Module, side: int = 64) -> dict[Path, tuple[int,
     return {tuple(str(step.key) for step in path): leaf.shape for path, leaf in leaves}
 
 
+def layer_shapes(network: nn.Module, height: int, width: int) -> dict[str, tuple[int, ...]]:
+    """Shape of each layer that a network gives of an image [1 height width 3], by name; nothing is computed.
+
+    Examples:
+      >>> class Halved(nn.Module):
+      ...     def __call__(self, image):
+      ...         return {"layer1": image[:, ::2, ::2]}
+      >>> layer_shapes(Halved(), 8, 6)
+      {'layer1': (1, 4, 3, 3)}
+    """
+    start = lambda: network.init_with_output(jax.random.key(0), jnp.zeros((1, height, width, 3)))[0]
+    return {name: layer.shape for name, layer in jax.eval_shape(start).items()}
+
+
 def counted_out(arrays: Arrays) -> dict[str, np.ndarray]:
     """All but PyTorch's counters of batches, which no variable of ours holds.
 

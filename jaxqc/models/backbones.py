@@ -22,15 +22,23 @@ from jaxqc.types import Variables
 class Family:
     """Networks of one kind: a normalised image [n h w 3] → `{"layer1": [n h/4 w/4 c1], ...}` of layers 1..4.
 
-    build: name, layers, dtype, folded, axis_name → the network. convert: a file's arrays, name, layers, head, seed,
-    prefix → its variables and a report. export: variables and name → arrays of a file. epsilon: of its batch norms.
+    build: name, layers, `Norm` → the network. convert: a file's arrays, name, layers, head, seed, prefix → its
+    variables and a report. export: variables and name → arrays of a file. epsilon: of its batch norms.
     """
 
     names: Collection[str]
-    build: Callable[..., nn.Module]
+    build: Callable[[str, Sequence[int], Norm], nn.Module]
     convert: Callable[..., tuple[dict[str, Any], LoadReport]]
     export: Callable[[Variables, str], dict[str, np.ndarray]]
     epsilon: float = EPSILON
+
+
+def _resnet(name: str, layers: Sequence[int], norm: Norm) -> nn.Module:
+    return resnet.ResNet(resnet.backbone_spec(name), resnet.checked_layers(layers), norm=norm)
+
+
+def _pdn(spec: pdn.PdnSpec, layers: Sequence[int], norm: Norm) -> nn.Module:
+    return pdn.Pdn(spec, norm.dtype)
 
 
 def _named(
@@ -38,23 +46,17 @@ def _named(
     specs: Mapping[str, Any],
     styles: Callable[[str], Sequence[Names]],
     epsilon: float = EPSILON,
+    has: tuple[int, ...] = resnet.LAYERS,
 ) -> Family:
     """A family of one class of network, whose arrays have a name each.
 
-    network: spec, layers, norm → the network. styles: a model's ways to call its arrays.
+    network: spec, layers, norm → the network. styles: a model's ways to call its arrays. has: the layers it has.
     """
 
-    def make(
-        name: str,
-        layers: Sequence[int] = (1, 2, 3),
-        dtype: str = "float32",
-        folded: bool = False,
-        axis_name: str | None = None,
-    ) -> nn.Module:
-        norm = Norm(folded, axis_name, jnp.dtype(resnet.checked_dtype(dtype)), epsilon=epsilon)
-        return network(specs[name], resnet.checked_layers(layers), norm)
+    def make(name: str, layers: Sequence[int], norm: Norm) -> nn.Module:
+        return network(specs[name], resnet.checked_layers(layers, has=has), norm)
 
-    convert = partial(convert_named, build=make, styles=styles)
+    convert = partial(convert_named, build=partial(make, norm=Norm(epsilon=epsilon)), styles=styles, has=has)
     return Family(specs, make, convert, partial(export_named, styles=styles), epsilon)
 
 
@@ -65,8 +67,8 @@ def _efficientnets(epsilon: float) -> Family:
 
 
 FAMILIES: tuple[Family, ...] = (
-    Family(resnet.BACKBONES, resnet.build_backbone, convert_state, lambda variables, name: export_state(variables)),
-    Family(pdn.PDNS, pdn.build_pdn, pdn.convert_pdn, pdn.export_pdn),
+    Family(resnet.BACKBONES, _resnet, convert_state, lambda variables, name: export_state(variables)),
+    _named(_pdn, pdn.PDNS, lambda model: (pdn.anomalib_name,), has=(1,)),
     _efficientnets(1e-3),
     _efficientnets(EPSILON),
     _named(vgg.PlainNetwork, vgg.PLAINS, lambda model: (vgg.torchvision_name,)),
@@ -108,10 +110,12 @@ def build(
       axis_name: mapped axis for synchronised batch norm.
 
     Raises:
-      UserError: unknown name or dtype, layers that are none or not in 1..4.
+      UserError: unknown name or dtype, layers that are none or not among the network's.
 
     Examples:
       >>> build("efficientnet_lite0", (1,)).__class__.__name__
       'EfficientNet'
     """
-    return family(name).build(name, layers, dtype=dtype, folded=folded, axis_name=axis_name)
+    one = family(name)
+    norm = Norm(folded, axis_name, jnp.dtype(resnet.checked_dtype(dtype)), epsilon=one.epsilon)
+    return one.build(name, layers, norm)

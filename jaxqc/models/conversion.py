@@ -31,6 +31,7 @@ def convert_named(
     *,
     build: Callable[..., nn.Module],
     styles: Callable[[str], Sequence[Names]],
+    has: tuple[int, ...] = LAYERS,
 ) -> tuple[dict[str, Any], LoadReport]:
     """A state dict of numpy arrays → float32 variables of `build(model, layers)`, and a report.
 
@@ -38,21 +39,21 @@ def convert_named(
       arrays: under one of the styles of names; they may have a prefix, and others stand beside them.
       layers: those that are needed; None = all up to the deepest that is whole. head: not to be had. seed: not used,
         for a file brings everything. prefix: as `jaxqc.models.pretrained.convert_state` takes it.
-      styles: model → its ways to call the arrays.
+      styles: model → its ways to call the arrays. has: the network's layers.
 
     Raises:
       UserError: `head`; an array lacks, or has another shape, or is not finite; or two encoders fit alike.
     """
     if head:
         raise UserError(f"{model}: its classifier is not built here; leave --head out")
-    names, shapes = tuple(styles(model)), _shapes(build, model, LAYERS)
+    names, shapes = tuple(styles(model)), _shapes(build, model, has)
     sizes = {path: to_file(np.empty(shape, np.bool_)).shape for path, shape in shapes.items()}
     arrays = counted_out(arrays)
     wanted: list[dict[str, Shape]] = [{name(path): size for path, size in sizes.items()} for name in names]
     place = find_encoder(arrays, wanted, model, prefix)
     arrays, outside = place.split(arrays)
     called = {path: names[place.style](path) for path in shapes}
-    chosen, needed = _needed(build, model, called, arrays, layers)
+    chosen, needed = _needed(build, model, called, arrays, layers, has)
     refuse_lacking(model, [name for name in needed.values() if name not in arrays], place.prefix)
     variables: dict[str, Any] = {}
     for path, name in needed.items():
@@ -109,17 +110,18 @@ def _needed(
     called: dict[Path, str],
     arrays: Arrays,
     layers: Sequence[int] | None,
+    has: tuple[int, ...],
 ) -> tuple[tuple[int, ...], dict[Path, str]]:
-    """The layers to read and their variables' names; all four where not even the first is whole."""
+    """The layers to read and their variables' names; all that it has where not even the first is whole."""
     if layers is not None:
-        chosen = checked_layers(layers)
+        chosen = checked_layers(layers, has=has)
         return chosen, {path: called[path] for path in _shapes(build, model, chosen)}
-    for deepest in reversed(LAYERS):
+    for deepest in reversed(has):
         chosen = tuple(range(1, deepest + 1))
-        needed = called if chosen == LAYERS else {path: called[path] for path in _shapes(build, model, chosen)}
+        needed = called if chosen == has else {path: called[path] for path in _shapes(build, model, chosen)}
         if all(name in arrays for name in needed.values()):
             return chosen, needed
-    return LAYERS, called
+    return has, called
 
 
 @lru_cache(maxsize=16)  # hundreds of layers take seconds to trace

@@ -72,9 +72,8 @@ class DenseNet(nn.Module):
     layers: any of 1..4. Nothing beyond the deepest is computed, nor has it parameters.
 
     Examples:
-      >>> network, image = DenseNet(DENSENETS["densenet201"], (1, 2)), jnp.zeros((1, 64, 48, 3))
-      >>> variables = jax.eval_shape(network.init, jax.random.key(0), image)
-      >>> {name: value.shape for name, value in jax.eval_shape(network.apply, variables, image).items()}
+      >>> from jaxqc.models.arrays import layer_shapes
+      >>> layer_shapes(DenseNet(DENSENETS["densenet201"], (1, 2)), 64, 48)
       {'layer1': (1, 16, 12, 256), 'layer2': (1, 8, 6, 512)}
     """
 

@@ -185,9 +185,8 @@ class EfficientNet(nn.Module):
     publishers is restored inside.
 
     Examples:
-      >>> network, image = EfficientNet(EFFICIENTNETS["efficientnet_lite0"], (1, 2)), jnp.zeros((1, 64, 48, 3))
-      >>> variables = jax.eval_shape(network.init, jax.random.key(0), image)
-      >>> {name: value.shape for name, value in jax.eval_shape(network.apply, variables, image).items()}
+      >>> from jaxqc.models.arrays import layer_shapes
+      >>> layer_shapes(EfficientNet(EFFICIENTNETS["efficientnet_lite0"], (1, 2)), 64, 48)
       {'layer1': (1, 16, 12, 24), 'layer2': (1, 8, 6, 40)}
     """
 

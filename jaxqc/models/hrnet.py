@@ -45,10 +45,8 @@ class HRNet(nn.Module):
     asked for are given up, and have no parameters.
 
     Examples:
-      >>> import jax.numpy as jnp
-      >>> network, image = HRNet(HRNETS["hrnet_w32"], (1, 3)), jnp.zeros((1, 64, 64, 3))
-      >>> variables = jax.eval_shape(network.init, jax.random.key(0), image)
-      >>> {name: value.shape for name, value in jax.eval_shape(network.apply, variables, image).items()}
+      >>> from jaxqc.models.arrays import layer_shapes
+      >>> layer_shapes(HRNet(HRNETS["hrnet_w32"], (1, 3)), 64, 64)
       {'layer1': (1, 16, 16, 32), 'layer3': (1, 4, 4, 128)}
     """
 

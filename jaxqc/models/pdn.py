@@ -1,29 +1,28 @@
-"""Patch description networks and the autoencoder beside them: EfficientAD's networks (arXiv 2303.14535).
+"""Patch description networks, and the autoencoder beside them: of EfficientAD (arXiv 2303.14535) and of Uninformed
+Students (arXiv 1911.02357).
 
-A description sees 33 pixels; nothing is padded, so a grid has eight cells fewer than a quarter of the image's side.
+EfficientAD's descriptions see 33 pixels; nothing is padded, so a grid has eight cells fewer than a quarter of the
+image's side. Those of Uninformed Students see 17, 30 or 60 pixels; the image is padded with grey, so that a cell stands
+for each square of 4 x 4 pixels.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
-from jaxqc.errors import UserError
-from jaxqc.models.arrays import Arrays, fitted, flatten, listed, put
-from jaxqc.models.pretrained import LoadReport
+from jaxqc.models.arrays import FIELDS, Path
 from jaxqc.nn.dropout import Dropout
 from jaxqc.nn.resizing import resize
-from jaxqc.types import ArrayLike, Variables
+from jaxqc.types import ArrayLike
 
 POOL = (0, 2)
-"""A step: average pooling of 2 x 2; every other one is a convolution's (features, kernel)."""
+"""A step: pooling of 2 x 2; every other one is a convolution's (features, kernel)."""
 LEAST_SIDE, WHOLE = 128, 64
 """Least side of an image that the autoencoder takes, and what it must be a multiple of."""
 
@@ -32,16 +31,34 @@ LEAST_SIDE, WHOLE = 128, 64
 class PdnSpec:
     """The chain of a description network: convolutions with ReLU but for the last, and poolings.
 
-    steps: (features, kernel) of each. width: of the autoencoder beside it.
+    steps: (features, kernel) of each. width: of the autoencoder beside it. slope: of the ReLU below 0. pool: of 2 x 2
+    values, their mean or maximum. stride: pixels from a cell to the next: the grid is that of descriptions at every
+    pixel, thinned out. padded: the image is, so that its descriptions cover it.
+
+    Examples:
+      >>> [PDNS[name].field for name in ("pdn_small", "pdn_17", "pdn_33", "pdn_65")]
+      [33, 17, 30, 60]
     """
 
     steps: tuple[tuple[int, int], ...]
     width: int = 64
+    slope: float = 0.0
+    pool: Literal["mean", "max"] = "mean"
+    stride: int = 4
+    padded: bool = False
 
     @property
     def channels(self) -> int:
         """Channels of a description."""
         return self.steps[-1][0]
+
+    @property
+    def field(self) -> int:
+        """Pixels a side that a description sees."""
+        field = step = 1
+        for features, kernel in self.steps:
+            field, step = field + (kernel - 1) * step, step if features else step * kernel
+        return field
 
     def doubled(self) -> "PdnSpec":
         """The student's: it answers the teacher and the autoencoder, so its last layers are twice as wide."""
@@ -49,12 +66,17 @@ class PdnSpec:
         return replace(self, steps=tuple((wide(features), kernel) for features, kernel in self.steps))
 
 
+_UNINFORMED = partial(PdnSpec, slope=5e-3, pool="max", padded=True)
 PDNS = {
     "pdn_small": PdnSpec(((128, 4), POOL, (256, 4), POOL, (256, 3), (384, 4))),
     "pdn_medium": PdnSpec(((256, 4), POOL, (512, 4), POOL, (512, 1), (512, 3), (384, 4), (384, 1))),
     "pdn_tiny": PdnSpec(((32, 4), POOL, (64, 4), POOL, (64, 3), (96, 4))),
+    "pdn_17": _UNINFORMED(((128, 6), (256, 5), (256, 5), (128, 4))),
+    "pdn_33": _UNINFORMED(((128, 3), POOL, (256, 5), POOL, (256, 2), (128, 4))),
+    "pdn_65": _UNINFORMED(((128, 5), POOL, (128, 5), POOL, (128, 5), POOL, (256, 4), (128, 1))),
 }
-"""By name. `pdn_tiny` is ours, for CPUs: a quarter of the small one's channels."""
+"""By name. `pdn_tiny` is ours, for CPUs: a quarter of the small one's channels. `pdn_17`, `pdn_33` and `pdn_65` are of
+Uninformed Students, by their nominal fields; the first has no pooling and takes many times the others' work."""
 
 
 class PaddedConv(nn.Module):
@@ -65,6 +87,7 @@ class PaddedConv(nn.Module):
     stride: int = 1
     pad: int = 0
     dtype: Any = jnp.float32
+    dilation: int = 1
 
     @nn.compact
     def __call__(self, x: ArrayLike) -> jax.Array:
@@ -73,14 +96,32 @@ class PaddedConv(nn.Module):
         bias = self.param("bias", nn.initializers.zeros, (self.features,)).astype(self.dtype)
         pad, steps = ((self.pad, self.pad),) * 2, (self.stride,) * 2
         dimensions = ("NHWC", "HWIO", "NHWC")
-        return lax.conv_general_dilated(jnp.asarray(x, self.dtype), kernel, steps, pad, None, None, dimensions) + bias
+        apart = (self.dilation,) * 2
+        return lax.conv_general_dilated(jnp.asarray(x, self.dtype), kernel, steps, pad, None, apart, dimensions) + bias
+
+
+def sliding_pool(x: Float[ArrayLike, "n h w c"], kernel: int, apart: int, how: str) -> Float[Array, "n _ _ c"]:
+    """Pooling of stride 1 over `kernel` values that lie `apart`, along both axes: `mean` or `max`.
+
+    Examples:
+      >>> sliding_pool(jnp.arange(9.0).reshape(1, 3, 3, 1), 2, 2, "max").ravel().tolist()
+      [8.0]
+    """
+    x = jnp.asarray(x)
+    for axis in (1, 2):
+        n = x.shape[axis] - (kernel - 1) * apart
+        parts = jnp.stack([lax.slice_in_dim(x, i * apart, i * apart + n, axis=axis) for i in range(kernel)])
+        x = parts.max(0) if how == "max" else parts.mean(0)
+    return x
 
 
 class Pdn(nn.Module):
-    """Normalised image [n s s 3] → `{"layer1": [n s/4-8 s/4-8 c]}`.
+    """Normalised image [n s s 3] → `{"layer1": [n s/4-8 s/4-8 c]}`, or [n s/4 s/4 c] of a padded one.
+
+    A pooling whose stride the grid cannot take on has stride 1, and what comes after it is dilated instead.
 
     Examples:
-      >>> network, image = build_pdn("pdn_small"), jnp.zeros((1, 256, 256, 3))
+      >>> network, image = Pdn(PDNS["pdn_small"]), jnp.zeros((1, 256, 256, 3))
       >>> variables = jax.eval_shape(network.init, jax.random.key(0), image)
       >>> jax.eval_shape(network.apply, variables, image)["layer1"].shape
       (1, 56, 56, 384)
@@ -91,14 +132,22 @@ class Pdn(nn.Module):
 
     @nn.compact
     def __call__(self, image: Float[ArrayLike, "n h w 3"], train: bool = False) -> dict[str, Array]:
-        x, number, last = jnp.asarray(image), 0, len(self.spec.steps) - 1
-        for place, (features, kernel) in enumerate(self.spec.steps):
-            if not features:
-                x = nn.avg_pool(x, (kernel, kernel), (kernel, kernel))
-                continue
-            number += 1
-            x = PaddedConv(features, kernel, dtype=self.dtype, name=f"conv{number}")(x)
-            x = x if place == last else nn.relu(x)
+        spec, x, number = self.spec, jnp.asarray(image), 0
+        last, left, apart = len(spec.steps) - 1, spec.stride, 1
+        if spec.padded:
+            around = ((spec.field - spec.stride) // 2, -((spec.stride - spec.field) // 2))
+            x = jnp.pad(x, ((0, 0), around, around, (0, 0)))
+        for place, (features, kernel) in enumerate(spec.steps):
+            if not features and left % kernel:
+                x, apart = sliding_pool(x, kernel, apart, spec.pool), apart * kernel
+            elif not features:
+                pool, left = nn.max_pool if spec.pool == "max" else nn.avg_pool, left // kernel
+                x = pool(x, (kernel, kernel), (kernel, kernel))
+            else:
+                number += 1
+                stride = left if place == last else 1
+                x = PaddedConv(features, kernel, stride, dtype=self.dtype, dilation=apart, name=f"conv{number}")(x)
+                x = x if place == last else nn.leaky_relu(x, spec.slope) if spec.slope else nn.relu(x)
         return {"layer1": x}
 
 
@@ -135,68 +184,11 @@ class Autoencoder(nn.Module):
         return PaddedConv(self.channels, 3, 1, 1, name="decoder8")(x)
 
 
-def build_pdn(
-    name: str,
-    layers: Sequence[int] = (1,),
-    dtype: str = "float32",
-    folded: bool = False,
-    axis_name: str | None = None,
-) -> Pdn:
-    """A description network by name (`PDNS`); it has one layer and no batch norm to fold or to spread.
-
-    Raises:
-      UserError: other layers than the first, or an unknown dtype.
+def anomalib_name(path: Path) -> str:
+    """The array of a variable in a file of anomalib's teachers.
 
     Examples:
-      >>> build_pdn("pdn_medium").spec.channels
-      384
+      >>> anomalib_name(("params", "conv2", "kernel"))
+      'conv2.weight'
     """
-    if set(layers) != {1}:
-        raise UserError(f"layers: {','.join(map(str, layers)) or 'none'}; {name} has one, take 1")
-    if dtype not in ("float32", "bfloat16"):
-        raise UserError(f"backbone: dtype {dtype!r} is neither 'float32' nor 'bfloat16'")
-    return Pdn(PDNS[name], jnp.dtype(dtype))
-
-
-def convert_pdn(
-    arrays: Arrays,
-    model: str,
-    layers: Sequence[int] | None = None,
-    head: bool = False,
-    seed: int = 0,
-    prefix: str | None = None,
-) -> tuple[dict[str, Any], LoadReport]:
-    """A state dict under the names of anomalib's teachers (`conv1.weight`) → variables, and a report.
-
-    Args:
-      layers: the first, or None. head, seed: not used, there is none. prefix: of the names.
-
-    Raises:
-      UserError: a head is asked for; an array lacks, has another shape, or is not finite.
-    """
-    if head:
-        raise UserError(f"{model}: it has no classifier; leave --head out")
-    network, before = build_pdn(model, layers or (1,)), f"{prefix}." if prefix else ""
-    shapes = jax.eval_shape(partial(network.init, jax.random.key(0)), jnp.zeros((1, 64, 64, 3)))
-    places = {tuple(str(step.key) for step in path): x.shape for path, x in jax.tree_util.tree_leaves_with_path(shapes)}
-    names = {path: before + _name(path) for path in places}
-    if lacking := [name for name in names.values() if name not in arrays]:
-        raise UserError(f"{model}: the file lacks {len(lacking)} arrays that are needed: {listed(lacking)}")
-    variables: dict[str, Any] = {}
-    for path, shape in places.items():
-        size = (shape[3], shape[2], *shape[:2]) if len(shape) == 4 else shape
-        value = fitted(model, names[path], arrays[names[path]], size)
-        put(variables, path, np.ascontiguousarray(value.transpose(2, 3, 1, 0) if value.ndim == 4 else value))
-    unused = tuple(name for name in arrays if name not in names.values())
-    return variables, LoadReport(model, (1,), len(names), unused, parts="all convolutions", prefix=before)
-
-
-def export_pdn(variables: Variables, model: str) -> dict[str, np.ndarray]:
-    """`{"params"}` of a network → a state dict, inverse of `convert_pdn`."""
-    turned = lambda x: np.ascontiguousarray(x.transpose(3, 2, 0, 1) if x.ndim == 4 else x)
-    return {_name(path): turned(value) for path, value in flatten(variables).items()}
-
-
-def _name(path: tuple[str, ...]) -> str:
-    """The array's name in a file, of a variable's place."""
-    return f"{path[1]}.{'weight' if path[2] == 'kernel' else path[2]}"
+    return f"{path[1]}.{FIELDS[path[2]]}"

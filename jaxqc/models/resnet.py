@@ -103,9 +103,8 @@ class ResNet(nn.Module):
     layers are built. gates: start of the CBAM gates' strength, 0 = identity.
 
     Examples:
-      >>> network, image = build_backbone("resnet18", (1, 2)), jnp.zeros((1, 64, 64, 3))
-      >>> variables = jax.eval_shape(network.init, jax.random.key(0), image)
-      >>> {name: value.shape for name, value in jax.eval_shape(network.apply, variables, image).items()}
+      >>> from jaxqc.models.arrays import layer_shapes
+      >>> layer_shapes(build_backbone("resnet18", (1, 2)), 64, 64)
       {'layer1': (1, 16, 16, 64), 'layer2': (1, 8, 8, 128)}
     """
 
@@ -175,16 +174,19 @@ def backbone_spec(name: str) -> Spec:
     return BACKBONES[name]
 
 
-def checked_layers(layers: Sequence[int], classes: int = 0) -> tuple[int, ...]:
-    """Layers in rising order, each once. Raises `UserError` where one is not in 1..4, or where there is none at all.
+def checked_layers(layers: Sequence[int], classes: int = 0, has: Sequence[int] = LAYERS) -> tuple[int, ...]:
+    """Layers in rising order, each once. Raises `UserError` where the network has one not, or where there is none.
+
+    has: the network's layers.
 
     Examples:
       >>> checked_layers([3, 1, 3])
       (1, 3)
     """
     chosen = tuple(sorted(set(layers)))
-    if not set(chosen) <= set(LAYERS) or not (chosen or classes):
-        raise UserError(f"layers: {','.join(map(str, layers)) or 'none'}; choose one or more of 1,2,3,4")
+    if not set(chosen) <= set(has) or not (chosen or classes):
+        choose = "choose one or more of " + ",".join(map(str, has)) if len(has) > 1 else f"take {has[0]}, the only one"
+        raise UserError(f"layers: {','.join(map(str, layers)) or 'none'}; {choose}")
     return chosen
 
 

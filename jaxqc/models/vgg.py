@@ -1,16 +1,19 @@
 """VGG16 (arXiv 1409.1556) and AlexNet (arXiv 1404.5997) as feature extractors: plain convolutions with biases.
 
-Sizes and names are torchvision's. Unlike other backbones' layers, whose sides round up, these round down.
+Sizes and names are torchvision's. Unlike other backbones' layers, whose sides round up, these round down. `Cloner` is a
+student of VGG16 (arXiv 2011.11108).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxqc.models.arrays import Path
-from jaxqc.nn.conv import Conv, Norm
+from jaxqc.models.arrays import FIELDS, Path
+from jaxqc.models.resnet import checked_layers
+from jaxqc.nn.conv import Conv, ConvBN, Norm
 from jaxqc.types import ArrayLike
 
 
@@ -68,10 +71,8 @@ class PlainNetwork(nn.Module):
     gives the compute dtype alone.
 
     Examples:
-      >>> import jax
-      >>> network, image = PlainNetwork(PLAINS["vgg16"], (1, 4)), jnp.zeros((1, 64, 48, 3))
-      >>> variables = jax.eval_shape(network.init, jax.random.key(0), image)
-      >>> {name: value.shape for name, value in jax.eval_shape(network.apply, variables, image).items()}
+      >>> from jaxqc.models.arrays import layer_shapes
+      >>> layer_shapes(PlainNetwork(PLAINS["vgg16"], (1, 4)), 64, 48)
       {'layer1': (1, 16, 12, 128), 'layer4': (1, 2, 1, 512)}
     """
 
@@ -99,6 +100,53 @@ class PlainNetwork(nn.Module):
         return out
 
 
+CLONERS: dict[str, tuple[tuple[int, ...], ...]] = {
+    "thin": ((16, 16), (16, 128), (16, 16, 256), (16, 16, 512), (16, 16, 512)),
+    "full": ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512)),
+}
+"""Channels of each convolution of a student of VGG16, up to each of its poolings."""
+
+
+class Cloner(nn.Module):
+    """Normalised image [n h w 3] → the layers of VGG16 after its poolings 2 to 5, as `PlainNetwork` has them.
+
+    Convolutions have no bias, and those before a pooling no batch norm, so that a layer's range is free.
+
+    Examples:
+      >>> from jaxqc.models.arrays import layer_shapes
+      >>> layer_shapes(build_cloner("thin", (1, 4)), 64, 48)
+      {'layer1': (1, 16, 12, 128), 'layer4': (1, 2, 1, 512)}
+    """
+
+    widths: tuple[tuple[int, ...], ...]
+    layers: tuple[int, ...] = (1, 2, 3, 4)
+    norm: Norm = Norm()
+
+    @nn.compact
+    def __call__(self, image: Float[ArrayLike, "n h w 3"], train: bool = False) -> dict[str, Array]:
+        x, out = jnp.asarray(image), {}
+        for block, widths in enumerate(self.widths[: max(self.layers) + 1]):
+            for i, width in enumerate(widths[:-1]):
+                x = ConvBN(width, norm=self.norm, name=f"conv{block}_{i}")(x, train)
+            last = Conv(widths[-1], dtype=self.norm.dtype, use_bias=False, name=f"conv{block}_{len(widths) - 1}")
+            x = nn.max_pool(nn.relu(last(x)), (2, 2), (2, 2))
+            if block in self.layers:
+                out[f"layer{block}"] = x
+        return out
+
+
+def build_cloner(
+    name: str, layers: Sequence[int], dtype: str = "float32", folded: bool = False, axis_name: str | None = None
+) -> Cloner:
+    """A student of VGG16 by name (`CLONERS`); the rest as of `jaxqc.models.backbones.build`.
+
+    Examples:
+      >>> build_cloner("full", (2, 1)).layers
+      (1, 2)
+    """
+    return Cloner(CLONERS[name], checked_layers(layers), Norm(folded, axis_name, jnp.dtype(dtype)))
+
+
 def torchvision_name(path: Path) -> str:
     """The array of a variable in a file of torchvision's or timm's.
 
@@ -106,4 +154,4 @@ def torchvision_name(path: Path) -> str:
       >>> torchvision_name(("params", "conv10", "kernel"))
       'features.10.weight'
     """
-    return f"features.{path[1].removeprefix('conv')}.{'weight' if path[-1] == 'kernel' else 'bias'}"
+    return f"features.{path[1].removeprefix('conv')}.{FIELDS[path[-1]]}"

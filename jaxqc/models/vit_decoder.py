@@ -4,6 +4,7 @@ A bottleneck with dropout makes noise of what it is fed, and attention without s
 Both keep the decoder from passing on what it has never seen.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -85,6 +86,31 @@ class DecoderBlock(nn.Module):
         return x + LinearMLP(dtype=self.dtype, name="mlp")(norm("norm2")(x))
 
 
+def mean_tokens(sizes: tuple[int, ...], groups: tuple[Float[ArrayLike, "n 1 t d"], ...]) -> Float[Array, "n t d"]:
+    """The mean over a teacher's blocks, of its means over groups of so many.
+
+    Examples:
+      >>> mean_tokens((1, 3), (jnp.ones((1, 1, 1, 1)), jnp.zeros((1, 1, 1, 1)))).item()
+      0.25
+    """
+    parts = [size / sum(sizes) * jnp.asarray(group[:, 0]) for size, group in zip(sizes, groups, strict=True)]
+    return jnp.stack(parts).sum(0)
+
+
+def answering(sizes: tuple[int, ...], blocks: Sequence[Float[ArrayLike, "n t d"]]) -> dict[str, Array]:
+    """A decoder's answer to each group, by `layerN`, from 1: its last blocks' mean to the first one.
+
+    Examples:
+      >>> {name: x.item() for name, x in answering((1, 2), [jnp.full((1, 1, 1), x) for x in (2.0, 4.0, 9.0)]).items()}
+      {'layer1': 9.0, 'layer2': 3.0}
+    """
+    out, start = {}, 0
+    for number, size in enumerate(sizes, 1):
+        own = blocks[::-1][start : start + size]
+        out[f"layer{number}"], start = jnp.stack(own).mean(0)[:, None], start + size
+    return out
+
+
 class VitDecoder(nn.Module):
     """Groups of a teacher's tokens [n 1 t d], each a mean over blocks → the same groups, by `layerN`, from 1.
 
@@ -106,15 +132,10 @@ class VitDecoder(nn.Module):
 
     @nn.compact
     def __call__(self, groups: tuple[Float[ArrayLike, "n 1 t d"], ...], train: bool = False) -> dict[str, Array]:
-        depth = sum(self.sizes)
-        x = sum(size / depth * jnp.asarray(group[:, 0]) for size, group in zip(self.sizes, groups, strict=True))
-        x = LinearMLP(self.rate, self.axis_name, self.dtype, name="bottleneck")(jnp.asarray(x), train)
+        x = mean_tokens(self.sizes, groups)
+        x = LinearMLP(self.rate, self.axis_name, self.dtype, name="bottleneck")(x, train)
         blocks = []
-        for i in range(depth):
+        for i in range(sum(self.sizes)):
             x = DecoderBlock(self.heads, self.dtype, name=f"blocks_{i}")(x)
             blocks.append(x)
-        out, start = {}, 0
-        for number, size in enumerate(self.sizes, 1):
-            own = blocks[::-1][start : start + size]
-            out[f"layer{number}"], start = jnp.stack(own).mean(0)[:, None], start + size
-        return out
+        return answering(self.sizes, blocks)

@@ -1,5 +1,6 @@
 """The tiny data set, its backbone and recipe, made once a session."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -7,24 +8,31 @@ import pytest
 from jaxqc.anomaly.distillation import describing
 from jaxqc.anomaly.recipe import BackboneConfig, DecisionConfig, FitConfig, FitDataConfig
 from jaxqc.models.pdn import PDNS, POOL, PdnSpec
+from jaxqc.models.resnet import BACKBONES
+from tests.support import narrow
 from tests.support.tiny_boards import (  # boards: a fixture
     SIDE,
     boards,  # noqa: F401
     descriptions_backbone,
     make_weights,
+    several_backbone,
     tokens_backbone,
+    vgg_backbone,
 )
 
 
 @pytest.fixture(scope="session")
-def weights(tmp_path_factory) -> Path:
-    return make_weights(tmp_path_factory.mktemp("weights") / "resnet18.npz")
+def weights(tmp_path_factory) -> Iterator[Path]:
+    """Of the narrowest ResNet, which is there as long as they are."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(BACKBONES, narrow.NAME, narrow.SPEC)
+        yield make_weights(tmp_path_factory.mktemp("weights") / "narrow.npz", narrow.NAME)
 
 
 @pytest.fixture(scope="session")
 def recipe(weights) -> FitConfig:
     return FitConfig(
-        backbone=BackboneConfig("resnet18", str(weights), (1, 2)),
+        backbone=BackboneConfig(narrow.NAME, str(weights), (1, 2)),
         data=FitDataConfig(size=SIDE),
         decision=DecisionConfig(folds=1),
         batch=8,
@@ -38,5 +46,12 @@ def teachers():
     """Members that need a teacher of their own: its config, the network and the images' side."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(PDNS, "pdn_test", PdnSpec(((8, 4), POOL, (8, 4), POOL, (8, 3), (12, 4)), width=8))
+        patch.setitem(PDNS, "pdn_deep", PdnSpec(((4, 3), POOL, (6, 2), POOL, (8, 1)), 4, 5e-3, "max", padded=True))
         patch.setattr(describing, "UNRELATED", 4)
-        yield {"dinomaly": (*tokens_backbone(), 42), "efficient_ad": (*descriptions_backbone(), 128)}
+        yield {
+            "dinomaly": (*tokens_backbone(), 42),
+            "inp_former": (*tokens_backbone(), 42),
+            "efficient_ad": (*descriptions_backbone(), 128),
+            "uninformed": (*several_backbone(), 48),
+            "salehi": (*vgg_backbone(), 32),
+        }

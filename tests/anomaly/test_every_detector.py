@@ -13,7 +13,8 @@ from PIL import Image
 
 from jaxqc.anomaly.calibration import load_image
 from jaxqc.anomaly.collecting import load_batches
-from jaxqc.anomaly.detectors import DETECTORS, Gaussian, PatchCore, Spade
+from jaxqc.anomaly.detectors import DETECTORS, Ast, Gaussian, PatchCore, Spade
+from jaxqc.anomaly.detectors.asymmetric import AST_FLOW
 from jaxqc.anomaly.detectors.base import is_trained, lacks, shapes_of
 from jaxqc.anomaly.detectors.combined import Combined, Member
 from jaxqc.anomaly.detectors.flow import Cflow, CsFlow, DifferNet, FastFlow, MsFlow
@@ -32,6 +33,7 @@ from jaxqc.inspection.acceptance.grading import judge
 from jaxqc.inspection.defects import find_regions
 from jaxqc.inspection.rules import GradeRules
 from jaxqc.inspection.scorers import make_scorer
+from jaxqc.training.folder_sums import check_all
 from jaxqc.verify import verify
 
 QUICK: dict[str, Any] = {
@@ -43,6 +45,7 @@ QUICK: dict[str, Any] = {
     "cflow": Cflow(blocks=(1,), condition=8),
     "msflow": MsFlow(blocks=(1,), condition=8),
     "cs_flow": CsFlow(blocks=(1,), width=8, scales=(1,)),
+    "ast": Ast(replace(AST_FLOW, blocks=(1,), width=8, condition=8), width=8, blocks=1),
     "differnet": DifferNet(blocks=(1,), width=8, scales=(1, 2), turns=2),
 }
 """Settings for which the defaults would take too long here."""
@@ -52,13 +55,11 @@ def quick(name: str) -> Any:
     """A detector for tiny boards; one that is trained sees them a few times."""
     detector = QUICK.get(name) or DETECTORS[name]()
     training = getattr(detector, "training", None)
-    return (
-        replace(
-            detector, training=replace(training, epochs=4.0, batch=4, optim=replace(training.optim, warmup_epochs=0.0))
-        )
-        if training
-        else detector
-    )
+    if training is None:
+        return detector
+    training = replace(training, epochs=4.0, batch=4, optim=replace(training.optim, warmup_epochs=0.0))
+    teacher = {"flow": replace(detector.flow, training=training)} if hasattr(detector, "flow") else {}
+    return replace(detector, training=training, **teacher)
 
 
 @pytest.fixture(scope="module", params=list(DETECTORS))
@@ -136,6 +137,7 @@ def test_saved_and_loaded_it_gives_the_same(fitted):
     for a, b in zip(again.score(fitted.images), fitted.model.score(fitted.images), strict=True):
         np.testing.assert_array_equal(a, b)
     assert verify(fitted.folder).difference == 0
+    assert not any("not covered" in line for line in check_all(fitted.folder))
     assert json.loads((fitted.folder / "config.json").read_text())["detector"]["name"] == fitted.name
 
 

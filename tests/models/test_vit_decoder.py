@@ -1,17 +1,26 @@
-"""Dinomaly's decoder: parameter counts as published, attention against NumPy, groups in reverse."""
+"""Dinomaly's decoder: parameter counts as published (INP-Former's too), attention against NumPy, groups in reverse."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxqc.models.prototype_decoder import PrototypeDecoder
 from jaxqc.models.vit_decoder import VitDecoder, linear_attention
 
 
-@pytest.mark.parametrize(("width", "heads", "expected"), [(384, 6, 15_360_000), (768, 12, 61_390_848)])
-def test_parameters_are_as_many_as_counted_in_the_peer(width, heads, expected):
+@pytest.mark.parametrize(
+    ("decoder", "width", "heads", "expected"),
+    [
+        (VitDecoder, 384, 6, 15_360_000),
+        (VitDecoder, 768, 12, 61_390_848),
+        (PrototypeDecoder, 384, 6, 17_136_816),
+        (PrototypeDecoder, 768, 12, 68_483_424),
+    ],
+)
+def test_parameters_are_as_many_as_counted_in_the_peer(decoder, width, heads, expected):
     tokens = jax.ShapeDtypeStruct((1, 1, 9, width), jnp.float32)
-    params = jax.eval_shape(VitDecoder((4, 4), heads).init, jax.random.key(0), (tokens, tokens))["params"]
+    params = jax.eval_shape(decoder((4, 4), heads).init, jax.random.key(0), (tokens, tokens))["params"]
     assert sum(x.size for x in jax.tree.leaves(params)) == expected
 
 

@@ -10,8 +10,8 @@ torch = pytest.importorskip("torch", reason="the peer needs PyTorch (extra: peer
 import torch.nn.functional as F
 
 from jaxqc.anomaly.detectors.base import BackboneConfig
+from jaxqc.anomaly.detectors.distillation import Dinomaly
 from jaxqc.anomaly.distillation.objective import eased_layers, imitation_loss
-from jaxqc.anomaly.distillation.recipe import Dinomaly
 from jaxqc.models.vit_decoder import VitDecoder
 from tests.support.drawn import drawn
 
@@ -37,6 +37,24 @@ def decoder(params, tokens, sizes):
         x = x + linear(F.gelu(linear(norm(x, "norm2"), own["mlp"]["fc1"])), own["mlp"]["fc2"])
         out.append(x)
     return out
+
+
+def agree(loss, student, gradient, total, answers, theirs):
+    """Our loss, answers and gradients are those of a peer: its loss, (teacher, answer) [n d cells], its parameters."""
+    total.backward()
+    assert float(loss) == pytest.approx(float(total.detach()), rel=1e-5)
+    for ours, (_, s) in zip(student, answers, strict=True):
+        np.testing.assert_allclose(ours.reshape(len(ours), -1, ours.shape[-1]), s.permute(0, 2, 1).detach(), atol=1e-4)
+    largest = max(float(x.grad.abs().max()) for x in jax.tree.leaves(theirs))
+    for ours, own in zip(jax.tree.leaves(gradient), jax.tree.leaves(theirs), strict=True):
+        np.testing.assert_allclose(ours, own.grad, atol=1e-4 * largest)
+
+
+def enlarged(answers, side):
+    """A peer's map of 56 pixels."""
+    grids = [(1 - F.cosine_similarity(t, s)).reshape(-1, 1, side, side) for t, s in answers]
+    maps = torch.cat([F.interpolate(g, size=56, mode="bilinear", align_corners=True) for g in grids], 1)
+    return maps.mean(1).detach()
 
 
 def test_forward_loss_gradient_and_map_are_pytorchs(rng):
@@ -67,15 +85,6 @@ def test_forward_loss_gradient_and_map_are_pytorchs(rng):
         s.register_hook(lambda g, easy=apart < least: torch.where(easy[:, None], 0.1 * g, g))
         total = total + (1 - F.cosine_similarity(t.flatten(1), s.flatten(1))).mean() / 2
         answers.append((t, s))
-    total.backward()
-    assert float(loss) == pytest.approx(float(total.detach()), rel=1e-5)
-    for ours, (_, s) in zip(student, answers, strict=True):
-        np.testing.assert_allclose(ours.reshape(2, -1, d), s.permute(0, 2, 1).detach(), atol=1e-4)
-    largest = max(float(x.grad.abs().max()) for x in jax.tree.leaves(theirs))
-    for ours, own in zip(jax.tree.leaves(gradient), jax.tree.leaves(theirs), strict=True):
-        np.testing.assert_allclose(ours, own.grad, atol=1e-4 * largest)
-
-    grids = [(1 - F.cosine_similarity(t, s)).reshape(2, 1, side, side) for t, s in answers]
-    maps = torch.cat([F.interpolate(g, size=56, mode="bilinear", align_corners=True) for g in grids], 1).mean(1)
+    agree(loss, student, gradient, total, answers, theirs)
     plain = Dinomaly(sigma=0.0).on(BackboneConfig("vit_tiny14", layers=(1, 2, 3, 4), tokens=True))
-    np.testing.assert_allclose(plain.maps(teacher, student, 56), maps.detach(), atol=1e-5)
+    np.testing.assert_allclose(plain.maps(teacher, student, 56), enlarged(answers, side), atol=1e-5)

@@ -33,6 +33,14 @@ def small(params, x):
     return conv(params, "conv4", F.relu(conv(params, "conv3", x)))
 
 
+def uninformed(params, x):
+    """The network of descriptions of nominally 33 pixels, over an image padded by 13."""
+    x = F.leaky_relu(conv(params, "conv1", F.pad(x, (13,) * 4)), 5e-3)
+    x = F.leaky_relu(conv(params, "conv2", F.max_pool2d(x, 2)), 5e-3)
+    x = F.leaky_relu(conv(params, "conv3", F.max_pool2d(x, 2)), 5e-3)
+    return conv(params, "conv4", x)
+
+
 def autoencoder(params, x):
     """Encoder and decoder for 256 pixels."""
     for i in range(1, 6):
@@ -71,6 +79,15 @@ def test_networks_loss_and_map_are_pytorchs(rng):
     grid = jnp.pad(jnp.square(taught - own).mean(-1), ((0, 0), (4, 4), (4, 4)))
     np.testing.assert_allclose(fuse((grid,), "mean", SIDE, SIDE), theirs, atol=1e-4 * float(theirs.max()))
     assert others.shape == rebuilt.shape
+
+
+def test_descriptions_of_uninformed_students_are_pytorchs(rng):
+    image = jnp.asarray(rng.normal(size=(2, 48, 48, 3)), jnp.float32)
+    network = Pdn(PDNS["pdn_33"])
+    variables = drawn(network, image)
+    theirs = uninformed(variables["params"], torch.tensor(np.asarray(image)).permute(0, 3, 1, 2))
+    assert theirs.shape[2:] == (12, 12)
+    close(jax.jit(network.apply)(variables, image)["layer1"], theirs, 1e-5)
 
 
 @pytest.mark.slow

@@ -11,8 +11,9 @@ from PIL import Image
 
 from jaxqc.anomaly.detectors.base import BackboneConfig
 from jaxqc.anomaly.features import Backbone, apply_function
+from jaxqc.models.backbones import build
 from jaxqc.models.dinov2 import build_vit
-from jaxqc.models.pdn import build_pdn
+from jaxqc.models.pdn import PDNS, Pdn
 from jaxqc.models.pretrained import export_state
 from jaxqc.models.resnet import build_backbone
 from tests.support.drawn import drawn
@@ -51,10 +52,9 @@ def boards(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_boards(tmp_path_factory.mktemp("boards"))
 
 
-def make_weights(path: Path) -> Path:
-    """ResNet-18 with layers 1 and 2, random, under torchvision's names."""
-    network = build_backbone("resnet18", (1, 2))
-    variables = network.init(jax.random.key(0), jnp.zeros((1, SIDE, SIDE, 3)))
+def make_weights(path: Path, name: str = "resnet18") -> Path:
+    """A ResNet with layers 1 and 2, random, under torchvision's names."""
+    variables = drawn(build_backbone(name, (1, 2)), jax.ShapeDtypeStruct((1, SIDE, SIDE, 3), np.float32))
     np.savez(path, **export_state(variables))
     return path
 
@@ -68,7 +68,21 @@ def tokens_backbone() -> tuple[BackboneConfig, Backbone]:
 def descriptions_backbone() -> tuple[BackboneConfig, Backbone]:
     """A network of descriptions that has few channels, random; `PDNS` has it as `pdn_test`."""
     config = BackboneConfig("pdn_test", layers=(1,))
-    return config, _drawn(config, build_pdn(config.name), 64)
+    return config, _drawn(config, Pdn(PDNS[config.name]), 64)
+
+
+def several_backbone() -> tuple[BackboneConfig, Backbone]:
+    """Two networks of descriptions, random: that one, and another one whose descriptions cover the image."""
+    config = BackboneConfig("pdn_test+pdn_deep", layers=(1,))
+    image = jnp.zeros((1, 64, 64, 3))
+    variables = {name: drawn(Pdn(PDNS[name]), image, seed=i) for i, name in enumerate(config.parts)}
+    return config, Backbone(variables, apply_function(config), {"model": config.name, "source": "random", "sha256": ""})
+
+
+def vgg_backbone() -> tuple[BackboneConfig, Backbone]:
+    """The first layer of VGG16, random."""
+    config = BackboneConfig("vgg16", layers=(1,))
+    return config, _drawn(config, build(config.name, config.layers), 32)
 
 
 def _drawn(config: BackboneConfig, network: nn.Module, side: int) -> Backbone:

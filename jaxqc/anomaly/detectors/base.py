@@ -10,7 +10,7 @@ trained gives what the backbone sees of images in [0, 1], such as smaller ones. 
 """
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeGuard, runtime_checkable
+from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeGuard, TypeVar, runtime_checkable
 
 from jaxtyping import Array, Float, Int
 
@@ -124,7 +124,8 @@ class BackboneConfig:
     resnet18 (`jaxqc.models.backbones`), or fixed `filters` or `paths`; `+` joins several, whose layers come one after
     the other: `paths+resnet18`."""
     weights: str = ""
-    """A file (`.npz`, `.safetensors`, `.pth`) or a name that `jaxqc weights` lists; "" = that of the backbone."""
+    """A file (`.npz`, `.safetensors`, `.pth`) or a name that `jaxqc weights` lists; "" = that of the backbone. Several
+    networks take a folder that has `NAME.npz` of each."""
     layers: tuple[int, ...] = (1, 2, 3)
     """Layers whose features are used, any of 1 to 4; their strides are 4, 8, 16 and 32. Of a transformer such as
     dinov2_vitb14_reg its blocks, from 1; all have stride 14."""
@@ -181,6 +182,46 @@ class TrainingConfig:
             raise UserError(f"{where}: batch={self.batch} is not a multiple of optim.accumulate")
         if self.mode == "stream" and self.cache not in ("auto", "none"):
             raise UserError(f"{where}: cache={self.cache!r} needs mode=resident; set cache to none")
+
+
+@runtime_checkable
+class _Settings(Protocol):
+    @property
+    def training(self) -> TrainingConfig: ...
+
+
+Settings = TypeVar("Settings", bound=_Settings)
+
+
+@dataclass(frozen=True)
+class OnBackbone(Generic[Settings]):
+    """The head of a detector that a config's `on(backbone)` gives: both, and the config's training."""
+
+    config: Settings
+    backbone: BackboneConfig
+
+    @property
+    def training(self) -> TrainingConfig:
+        """Length, batches and optimiser."""
+        return self.config.training
+
+
+ASTRAY = "the training went astray: lower detector.training.optim.lr, or set detector.training.optim.clip"
+"""The way out of scores that are not finite, after a training."""
+
+
+def check_top(top: float, where: str) -> None:
+    """Checks the highest pixels whose mean is an image's score: a share below 1, or a number.
+
+    Raises:
+      UserError: it is neither.
+
+    Examples:
+      >>> check_top(0.01, "detector"), check_top(3.0, "detector")
+      (None, None)
+    """
+    if not top > 0 or (top > 1 and top != int(top)):
+        raise UserError(f"{where}: top={top!r} is neither a share (below 1) nor a number of pixels")
 
 
 def shapes_of(layers: tuple[Any, ...]) -> Shapes:

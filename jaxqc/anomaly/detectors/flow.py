@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from jaxqc.anomaly.detectors.base import BackboneConfig, TrainingConfig
+from jaxqc.anomaly.detectors.base import ASTRAY, BackboneConfig, TrainingConfig, check_top
 from jaxqc.config import OptimConfig
 from jaxqc.errors import UserError
 from jaxqc.fields import check_positive
@@ -12,10 +12,29 @@ if TYPE_CHECKING:
     from jaxqc.anomaly.flow.detector import FlowDetector
 
 
+Combine = Literal["likelihood", "softplus", "square", "product", "standard", "probability"]
+SETTLED = ("standard", "probability")
+"""Values of `FlowConfig.combine` that take a constant of each layer from held-out normal images."""
+
+
 class FlowWeights(NamedTuple):
     """The trained flow: its parameters."""
 
     params: Any
+
+
+class FlowInUnits(NamedTuple):
+    """The trained flow, and a constant of each layer's map [layers]."""
+
+    params: Any
+    constants: Any
+
+
+class FlowAndBackbone(NamedTuple):
+    """The trained flow and the backbone, where a map is the gradient through both."""
+
+    params: Any
+    backbone: Any
 
 
 ADAM = OptimConfig("adam", lr=1e-3, weight_decay=1e-5, decay="all", warmup_epochs=0.0, schedule="constant", clip=0.0)
@@ -37,8 +56,9 @@ class FlowConfig:
     """`one_sided`: half of the channels scale and shift the others; `two_sided`: these then do so to the first."""
     blocks: tuple[int, ...] = (8,)
     """Couplings of each layer's chain, finest first; one number holds for all."""
-    subnet: Literal["conv", "conv_norm", "cross"] = "conv"
-    """The network inside a coupling: convolutions with ReLU, with a layer norm before it, or across layers."""
+    subnet: Literal["conv", "conv_norm", "conv_edge", "cross"] = "conv"
+    """The network inside a coupling: convolutions with ReLU, with a layer norm before it, or across layers. That of
+    `conv_edge` repeats the outermost cells beyond the border, and its output has a factor that starts at 0."""
     kernels: tuple[int, ...] = (3,)
     """Sides of the subnets' kernels, coupling after coupling in turn; 1 sees each cell alone."""
     depth: int = 1
@@ -67,9 +87,14 @@ class FlowConfig:
     """Negative log-likelihood of an image, the same over its values, or a soft bound of each cell's."""
     cells: int = 0
     """Cells of each image and layer that a step draws, for subnets that see each cell alone; 0 = all."""
-    combine: Literal["likelihood", "softplus", "square", "product"] = "likelihood"
+    combine: Combine = "likelihood"
     """The way from the layers to one map, z being the flow's output: mean of 1 - exp(-½ mean z²), sum of the cells'
-    `log_sigmoid` losses, sum of ½ mean z², or its geometric mean."""
+    `log_sigmoid` losses, sum of ½ mean z², or its geometric mean. `standard`: the sum of ½ mean z², each layer's over
+    its deviation on held-out normal images. `probability`: of one less each cell's density a channel over the largest
+    of those; it is 0 at best and the number of layers far away, however far."""
+    place: Literal["cells", "pixels"] = "cells"
+    """The map where `pool` is `mean`: the features' share in the score, cell by cell, or the size of the score's
+    gradient by the image's pixels, through the backbone, which the fit then keeps."""
     aligned: bool = False
     """Enlarge maps with their corner pixels aligned."""
     sigma: float = 0.0
@@ -80,7 +105,7 @@ class FlowConfig:
     """Highest pixels whose mean is the image's score; below 1 a share of all pixels."""
     training: TrainingConfig = FASTFLOW
 
-    states = (FlowWeights,)
+    states = (FlowWeights, FlowInUnits, FlowAndBackbone)
 
     def check(self, where: str) -> None:
         """Checks what no single field's type can. Raises UserError."""
@@ -94,15 +119,16 @@ class FlowConfig:
             raise UserError(f"{where}: scales={self.scales!r} must ascend from 1 or more")
         if self.pool == "mean" and (self.score, self.together) != ("latent", "apart"):
             raise UserError(f"{where}: pool=mean needs score=latent and together=apart")
+        if self.place == "pixels" and self.pool != "mean":
+            raise UserError(f"{where}: place=pixels needs pool=mean; or set place=cells")
         if self.turns > 1 and self.pool != "mean":
             raise UserError(f"{where}: turns={self.turns} needs pool=mean; or set turns=1")
         if self.condition % 4 or self.condition < 0:
             raise UserError(f"{where}: condition={self.condition} must be a multiple of 4")
-        if not self.top > 0 or (self.top > 1 and self.top != int(self.top)):
-            raise UserError(f"{where}: top={self.top!r} is neither a share (below 1) nor a number of pixels")
+        check_top(self.top, where)
         alone = self.kernels == (1,) and self.together == "apart" and self.subnet != "cross"
         for name, value, unset in (("loss", self.loss, "nll"), ("combine", self.combine, "likelihood")):
-            if value in ("log_sigmoid", "softplus") and not alone:
+            if value in ("log_sigmoid", "softplus", "probability") and not alone:
                 raise UserError(f"{where}: {name}={value} needs kernels=1 and together=apart; or set {name}={unset}")
         if self.cells and not alone:
             raise UserError(f"{where}: cells={self.cells} needs kernels=1 and together=apart; or set cells=0")
@@ -116,7 +142,7 @@ class FlowConfig:
     @property
     def advice(self) -> str:
         """The way out where distances are not finite."""
-        return "the training went astray: lower detector.training.optim.lr, or set detector.training.optim.clip"
+        return ASTRAY
 
     def on(self, backbone: BackboneConfig) -> "FlowDetector":
         """This detector for a backbone."""
@@ -137,7 +163,8 @@ class FastFlow(FlowConfig):
 class Cflow(FlowConfig):
     """CFLOW-AD (arXiv 2107.12571): a flow a layer that sees each cell alone, with its position.
 
-    The layers count by their training loss, where the authors divide by the largest probability of the test set.
+    The layers count by their training loss, where the authors divide by the largest probability of the test set;
+    `combine=probability` divides by that of held-out normal images.
     """
 
     kernels: tuple[int, ...] = (1,)
@@ -146,7 +173,7 @@ class Cflow(FlowConfig):
     condition: int = 128
     loss: Literal["nll", "nll_dim", "log_sigmoid"] = "log_sigmoid"
     cells: int = 32
-    combine: Literal["likelihood", "softplus", "square", "product"] = "softplus"
+    combine: Combine = "softplus"
     aligned: bool = True
     training: TrainingConfig = CFLOW
 
@@ -155,16 +182,17 @@ class Cflow(FlowConfig):
 class MsFlow(FlowConfig):
     """MSFlow (arXiv 2308.15300): chains of convolutions that know the position, joined by a last coupling.
 
-    The layers' distances are summed as they are, where the authors take each image's own lowest from its map.
+    The layers' distances are summed in units of their deviation on normal images, where the authors take each image's
+    own lowest from its map.
     """
 
     blocks: tuple[int, ...] = (2, 5, 8)
-    subnet: Literal["conv", "conv_norm", "cross"] = "conv_norm"
+    subnet: Literal["conv", "conv_norm", "conv_edge", "cross"] = "conv_norm"
     clamp: float = 1.9
     condition: int = 64
     together: Literal["apart", "cross", "fusion"] = "fusion"
     pool: Literal["none", "half", "mean"] = "half"
-    combine: Literal["likelihood", "softplus", "square", "product"] = "square"
+    combine: Combine = "standard"
     aligned: bool = True
     top: float = 0.03
     training: TrainingConfig = MSFLOW
@@ -179,14 +207,14 @@ class CsFlow(FlowConfig):
 
     coupling: Literal["one_sided", "two_sided"] = "two_sided"
     blocks: tuple[int, ...] = (4,)
-    subnet: Literal["conv", "conv_norm", "cross"] = "cross"
+    subnet: Literal["conv", "conv_norm", "conv_edge", "cross"] = "cross"
     kernels: tuple[int, ...] = (3, 3, 3, 5)
     width: int = 1024
     clamp: float = 3.0
     together: Literal["apart", "cross", "fusion"] = "cross"
     scales: tuple[int, ...] = (1, 2, 4)
     loss: Literal["nll", "nll_dim", "log_sigmoid"] = "nll_dim"
-    combine: Literal["likelihood", "softplus", "square", "product"] = "product"
+    combine: Combine = "product"
     score: Literal["map", "latent"] = "latent"
     training: TrainingConfig = CSFLOW
 
@@ -196,7 +224,8 @@ class DifferNet(FlowConfig):
     """DifferNet (arXiv 2008.12577): a flow of the whole image's mean features at three sizes.
 
     Made for AlexNet's last convolution at 448 pixels. The authors turn an image 64 times; four quarter turns need no
-    interpolation. The map is the features' share in the score, since a score of means has no place.
+    interpolation. The map is the features' share in the score, since a score of means has no place; with `place=pixels`
+    it is the gradient's, as theirs.
     """
 
     coupling: Literal["one_sided", "two_sided"] = "two_sided"

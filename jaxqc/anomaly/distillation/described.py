@@ -1,13 +1,13 @@
 """EfficientAD in use: a student of descriptions, and an autoencoder whose answer the student's other half predicts."""
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jaxqc.anomaly.detectors.base import BackboneConfig, Image, Layers, Scored, TrainingConfig
+from jaxqc.anomaly.detectors.base import Image, Layers, OnBackbone, Scored
+from jaxqc.anomaly.detectors.distillation import DistillConfig
 from jaxqc.anomaly.distillation.describing import Describing
 from jaxqc.anomaly.learned.discrepancy import discrepancy
 from jaxqc.anomaly.learned.fuse import fuse
@@ -18,7 +18,6 @@ from jaxqc.models.pdn import LEAST_SIDE, PDNS, WHOLE, Autoencoder, Pdn
 from jaxqc.types import ArrayLike, Variables
 
 if TYPE_CHECKING:
-    import jaxqc.anomaly.distillation.recipe
     import jaxqc.anomaly.features
 
 QUANTILES = (0.9, 0.995)
@@ -35,19 +34,10 @@ class Describer(NamedTuple):
     factors: Any
 
 
-@dataclass(frozen=True)
-class Described:
+class Described(OnBackbone[DistillConfig]):
     """Descriptions of a frozen network, imitated by a student and by an autoencoder (arXiv 2303.14535)."""
 
-    config: "jaxqc.anomaly.distillation.recipe.DistillConfig"
-    backbone: BackboneConfig
-
     states = (Describer,)
-
-    @property
-    def training(self) -> TrainingConfig:
-        """Length, batches and optimiser."""
-        return self.config.training
 
     @property
     def student(self) -> Pdn:
@@ -61,8 +51,8 @@ class Described:
 
     def method(self, backbone: "jaxqc.anomaly.features.Backbone", size: int) -> Describing:
         """The training beside `backbone`. Raises UserError where it does not go with such images."""
-        if self.backbone.name not in PDNS:
-            names = ", ".join(PDNS)
+        if (name := self.backbone.name) not in PDNS or PDNS[name].padded:
+            names = ", ".join(name for name, spec in PDNS.items() if not spec.padded)
             raise UserError(f"backbone.name={self.backbone.name}: its descriptions come from one of {names}; and set"
                             " --backbone.layers 1")  # fmt: skip
         if size % WHOLE or size < LEAST_SIDE:

@@ -15,7 +15,7 @@ from jaxqc.anomaly.distillation.students import STUDENTS, outputs, seen
 from jaxqc.anomaly.learned.cache import at_hand
 from jaxqc.anomaly.learned.corrupt import noise_patches
 from jaxqc.anomaly.learned.discrepancy import Kind, discrepancy
-from jaxqc.anomaly.learned.weigh import Weigh, eased, loose, margin_loss
+from jaxqc.anomaly.learned.weigh import Weigh, adaptive, eased, loose, margin_loss
 from jaxqc.anomaly.ops.maps import take_nearest
 from jaxqc.nn.resizing import resize_align_corners
 from jaxqc.training.method import Logs
@@ -29,16 +29,24 @@ EASY_STEPS = 1000
 """Steps in which the share of easy cells rises from 0 to the config's."""
 
 
-def imitation_loss(kind: Kind, teacher: Layers, student: Layers) -> Float[Array, " b"]:
+def imitation_loss(kind: Kind, teacher: Layers, student: Layers, values: float = 0.0) -> Float[Array, " b"]:
     """The sum over layers of the mean over cells of `discrepancy`, of each image.
+
+    values: weight of the mean squared error that is added.
 
     Examples:
       >>> t, s = (jnp.array([[1.0, 0.0]]).reshape(1, 1, 1, 2),), (jnp.array([[0.0, 2.0]]).reshape(1, 1, 1, 2),)
-      >>> imitation_loss("unit_l2", t, s).tolist()
-      [2.0]
+      >>> imitation_loss("unit_l2", t, s).tolist(), imitation_loss("unit_l2", t, s, 0.5).tolist()
+      ([2.0], [3.25])
     """
-    apart = [discrepancy(kind, t, s) for t, s in zip(teacher, student, strict=True)]
-    return jnp.stack([x.mean((1, 2)) for x in apart]).sum(0)
+    kinds: tuple[tuple[Kind, float], ...] = ((kind, 1.0), ("mse", values))
+    apart = [
+        factor * discrepancy(one, t, s).mean((1, 2))
+        for one, factor in kinds
+        if factor
+        for t, s in zip(teacher, student, strict=True)
+    ]
+    return jnp.stack(apart).sum(0)
 
 
 def eased_layers(
@@ -53,10 +61,11 @@ def eased_layers(
       >>> eased_layers("none", layers, layers, jnp.float32(0.5)) is layers
       True
     """
-    if weigh != "loose":
+    if weigh not in ("loose", "adaptive"):
         return student
     apart = (discrepancy("cosine_cell", t, s) for t, s in zip(teacher, student, strict=True))
-    return tuple(eased(s, loose(d, share, axis_name)) for s, d in zip(student, apart, strict=True))
+    weight = lambda d: loose(d, share, axis_name) if weigh == "loose" else adaptive(d, axis_name)
+    return tuple(eased(s, weight(d)) for s, d in zip(student, apart, strict=True))
 
 
 def margin_losses(
@@ -139,26 +148,31 @@ class Distillation(HeldOutLoss):
     ) -> tuple[jax.Array, tuple[Any, Logs]]:
         """The mean over images of `imitation_loss`, with the batch's own statistics."""
         config, layers = self.pair.config, self._taught(model_state, batch)
-        variables, shown = {"params": params, **_statistics(model_state)}, self._seen(layers, batch)
-        how: dict[str, Any] = {"train": True, "mutable": ["batch_stats"], "rngs": {"dropout": key}}
+        variables, shown = {"params": params, **statistics_of(model_state)}, self._seen(layers, batch)
+        how: dict[str, Any] = {"train": True, "mutable": ["batch_stats", "losses"], "rngs": {"dropout": key}}
         student, changed = outputs(self.network, variables, shown, **how)
+        own, state = self._own(changed).mean(), {k: v for k, v in changed.items() if k != "losses"}
         teacher, student = self.pair.compared(layers), self.pair.compared(student)
-        if extra is not None:
-            share = config.easy * jnp.minimum(extra["step"] / EASY_STEPS, 1.0)
-            student = eased_layers(config.weigh, teacher, student, share, AXIS)
+        share = 0.0 if extra is None else config.easy * jnp.minimum(extra["step"] / EASY_STEPS, 1.0)
+        student = eased_layers(config.weigh, teacher, student, share, AXIS)
         if config.weigh == "margin":
-            return margin_losses(config.distance, teacher, student, batch["mask"], AXIS), (dict(changed), {})
-        return self._summed(teacher, student).mean(), (dict(changed), {})
+            return margin_losses(config.distance, teacher, student, batch["mask"], AXIS), (state, {})
+        return self._summed(teacher, student).mean() + own, (state, {})
 
     def losses(self, variables: Variables, batch: Batch) -> Float[Array, " b"]:
         """The same of each image."""
-        own, layers = {"params": variables["params"], **_statistics(variables)}, self._taught(variables, batch)
-        student = outputs(self.pair.network(self.shapes), own, self._seen(layers, batch))
-        return self._summed(self.pair.compared(layers), self.pair.compared(student))
+        own, layers = {"params": variables["params"], **statistics_of(variables)}, self._taught(variables, batch)
+        student, found = outputs(self.pair.network(self.shapes), own, self._seen(layers, batch), mutable=["losses"])
+        return self._summed(self.pair.compared(layers), self.pair.compared(student)) + self._own(found)
+
+    def _own(self, collections: Any) -> Float[Array, "*b"]:
+        """The losses that the student itself gives, weighted: of each image, or 0."""
+        return self.pair.config.own * sum(jax.tree.leaves(collections.get("losses", {})), jnp.zeros(()))
 
     def _summed(self, teacher: Layers, student: Layers) -> Float[Array, " b"]:
         config = self.pair.config
-        return imitation_loss(config.distance, teacher, student) / (len(teacher) if config.fuse == "mean" else 1)
+        whole = imitation_loss(config.distance, teacher, student, config.values)
+        return whole / (len(teacher) if config.fuse == "mean" else 1)
 
     def _taught(self, frozen: Any, batch: Batch) -> Layers:
         found = at_hand(batch, self.features, frozen)
@@ -171,6 +185,11 @@ class Distillation(HeldOutLoss):
         return seen(kind, layers, normalised(batch["image"]) if STUDENTS[kind].sees == "image" else None)
 
 
-def _statistics(variables: Variables) -> dict[str, Any]:
-    """The running statistics of a student that has batch norm."""
+def statistics_of(variables: Variables) -> dict[str, Any]:
+    """The running statistics of a student that has batch norm.
+
+    Examples:
+      >>> statistics_of({"params": {}, "batch_stats": {"mean": 0.0}})
+      {'batch_stats': {'mean': 0.0}}
+    """
     return {name: variables[name] for name in ("batch_stats",) if name in variables}

@@ -1,22 +1,25 @@
 """A teacher and its trained student in use: maps of where they differ."""
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import flax.linen as nn
+import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxqc.anomaly.detectors.base import BackboneConfig, Image, Layers, Scored, Shapes, TrainingConfig, shapes_of
-from jaxqc.anomaly.distillation.objective import Distillation
+from jaxqc.anomaly.detectors.base import Image, Layers, OnBackbone, Scored, Shapes, shapes_of
+from jaxqc.anomaly.detectors.distillation import DistillConfig
+from jaxqc.anomaly.distillation.objective import Distillation, imitation_loss
 from jaxqc.anomaly.distillation.students import STUDENTS, outputs, seen
 from jaxqc.anomaly.learned.discrepancy import discrepancy
 from jaxqc.anomaly.learned.fuse import fuse
 from jaxqc.anomaly.ops.maps import smooth, top_score
 from jaxqc.data.resizing import Size, sides
-from jaxqc.types import Variables
+from jaxqc.models import backbones
+from jaxqc.nn.resizing import resize
+from jaxqc.types import ArrayLike, Variables
 
 if TYPE_CHECKING:
-    import jaxqc.anomaly.distillation.recipe
     import jaxqc.anomaly.features
 
 
@@ -26,19 +29,17 @@ class Student(NamedTuple):
     params: Any
 
 
-@dataclass(frozen=True)
-class Distilled:
+class Both(NamedTuple):
+    """Student and teacher, where a map is the gradient through both: parameters with batch norm folded."""
+
+    params: Any
+    teacher: Any
+
+
+class Distilled(OnBackbone[DistillConfig]):
     """A distillation over one backbone, the teacher."""
 
-    config: "jaxqc.anomaly.distillation.recipe.DistillConfig"
-    backbone: BackboneConfig
-
-    states = (Student,)
-
-    @property
-    def training(self) -> TrainingConfig:
-        """Length, batches and optimiser."""
-        return self.config.training
+    states = (Student, Both)
 
     def network(self, shapes: Shapes, folded: bool = False, axis_name: str | None = None) -> nn.Module:
         """The student for a teacher's layers of these shapes."""
@@ -55,31 +56,63 @@ class Distilled:
     def method(self, backbone: "jaxqc.anomaly.features.Backbone", size: int) -> Distillation:
         """The student's training beside `backbone`. Raises UserError where it does not go with such images."""
         STUDENTS[self.config.student].check(self.backbone, size)
+        if self.config.map == "gradient":
+            self._teacher()
         return Distillation(self, backbone, size)
 
-    def trained(self, variables: Variables) -> Student:
-        """The student with its batch norm folded."""
+    def trained(self, variables: Variables) -> Student | Both:
+        """The student with its batch norm folded; beside it the teacher, where the map needs it."""
         from jaxqc.nn.fold import fold_batch_norm
 
-        return Student(fold_batch_norm(variables, STUDENTS[self.config.student].epsilon(self.backbone))["params"])
+        params = fold_batch_norm(variables, STUDENTS[self.config.student].epsilon(self.backbone))["params"]
+        return Both(params, variables["teacher"]) if self.config.map == "gradient" else Student(params)
 
     def embed(self, layers: Layers, image: Image) -> tuple[Layers, Image]:
         """The kept part of the teacher's features, and the image where the student sees it."""
         return self.kept(layers), image if STUDENTS[self.config.student].sees == "image" else None
 
-    def score(self, state: Student, embedded: tuple[Layers, Image], size: Size) -> Scored:
+    def score(self, state: Student | Both, embedded: tuple[Layers, Image], size: Size) -> Scored:
         """Map of where teacher and student differ."""
         from jaxqc.anomaly.features import by_halves
 
-        layers, image = embedded
+        config, (layers, image) = self.config, embedded
         network = self.network(shapes_of(layers), folded=True)
         shown = seen(self.config.student, layers, image)
         student = by_halves(lambda variables, x: outputs(network, variables, x))({"params": state.params}, shown)
-        maps = self.maps(self.compared(layers), self.compared(student), size)
-        return maps, top_score(maps, self.config.top)
+        teacher, student = self.compared(layers), self.compared(student)
+        if isinstance(state, Both) and image is not None:
+            slopes = by_halves(self.slopes)(state._asdict(), image)
+            maps = smooth(resize(slopes[..., None], *sides(size))[..., 0], config.sigma)
+        else:
+            maps = self.maps(teacher, student, size)
+        return maps, self.scores(maps, teacher, student)
+
+    def scores(self, maps: Float[ArrayLike, "b _ _"], teacher: Layers, student: Layers) -> Float[Array, " b"]:
+        """Those of the images, by `DistillConfig.score`."""
+        config = self.config
+        if config.score == "loss":
+            return imitation_loss(config.distance, teacher[1:] or teacher, student[1:] or student, config.values)
+        return top_score(maps, config.top)
+
+    def slopes(self, variables: Variables, image: Float[ArrayLike, "b s s 3"]) -> Float[Array, "b s s"]:
+        """The length of the loss's gradient by each pixel, as the mean over colours of its absolute value."""
+
+        def loss(image: Any) -> Array:
+            layers = self.kept(outputs(self._teacher(), variables["teacher"], image))
+            shown = seen(self.config.student, layers, image)
+            student = outputs(self.network(shapes_of(layers), folded=True), {"params": variables["params"]}, shown)
+            pair = self.compared(layers), self.compared(student)
+            return imitation_loss(self.config.distance, *pair, self.config.values).sum()
+
+        return jnp.abs(jax.grad(loss)(jnp.asarray(image))).mean(-1)
+
+    def _teacher(self) -> nn.Module:
+        """The backbone, whose gradient by the image is asked for. Raises UserError where it has several networks."""
+        return backbones.build(self.backbone.name, self.backbone.layers, dtype=self.backbone.dtype, folded=True)
 
     def maps(self, teacher: Layers, student: Layers, size: Size) -> Float[Array, "b _ _"]:
         """The layers' distances as one map of the image's size."""
         config = self.config
-        apart = tuple(discrepancy(config.map, t, s) for t, s in zip(teacher, student, strict=True))
+        kind: Any = config.map
+        apart = tuple(discrepancy(kind, t, s) for t, s in zip(teacher, student, strict=True))
         return smooth(fuse(apart, config.fuse, *sides(size), config.aligned), config.sigma)

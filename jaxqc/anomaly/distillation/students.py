@@ -14,7 +14,9 @@ from jaxqc.anomaly.detectors.base import BackboneConfig, Layers, Shapes
 from jaxqc.errors import UserError
 from jaxqc.models import backbones
 from jaxqc.models.dinov2 import PATCH, VITS
+from jaxqc.models.prototype_decoder import PrototypeDecoder
 from jaxqc.models.reverse import Levels, build_reverse, check_side
+from jaxqc.models.vgg import build_cloner
 from jaxqc.models.vit_decoder import VitDecoder
 from jaxqc.nn.fold import EPSILON
 from jaxqc.types import ArrayLike, Variables
@@ -62,11 +64,31 @@ def _comes_out(teacher: BackboneConfig, size: int) -> None:
     check_side(size, Levels(layers, (1,) * len(layers)), "data.size")
 
 
+def _cloner(name: str) -> Build:
+    def build(teacher: BackboneConfig, shapes: Shapes, folded: bool = False, axis_name: str | None = None) -> nn.Module:
+        return build_cloner(name, teacher.layers, teacher.dtype, folded, axis_name)
+
+    return build
+
+
+def _of_vgg(teacher: BackboneConfig, size: int) -> None:
+    if teacher.name != "vgg16":
+        raise UserError(f"backbone.name={teacher.name}: this student has the grids and channels of vgg16; take that"
+                        " and --backbone.layers 1,2,3,4")  # fmt: skip
+
+
 def _linear_vit(
     teacher: BackboneConfig, shapes: Shapes, folded: bool = False, axis_name: str | None = None
 ) -> nn.Module:
     sizes = tuple(len(part) for part in _halves(teacher))
     return VitDecoder(sizes, VITS[teacher.name].heads, axis_name=axis_name, dtype=jnp.dtype(teacher.dtype))
+
+
+def _prototype_vit(
+    teacher: BackboneConfig, shapes: Shapes, folded: bool = False, axis_name: str | None = None
+) -> nn.Module:
+    sizes = tuple(len(part) for part in _halves(teacher))
+    return PrototypeDecoder(sizes, VITS[teacher.name].heads, dtype=jnp.dtype(teacher.dtype))
 
 
 def _of_tokens(teacher: BackboneConfig, size: int) -> None:
@@ -92,6 +114,17 @@ def _grouped(teacher: BackboneConfig, recentre: bool, layers: Layers) -> Layers:
     return tuple(jnp.stack([jnp.asarray(layers[i]) for i in part]).mean(0) for part in _halves(teacher))
 
 
+def _bare_groups(teacher: BackboneConfig, recentre: bool, layers: Layers) -> Layers:
+    """The same of patches alone."""
+    front = 1 + VITS[teacher.name].registers
+    return _grouped(teacher, recentre, layers if recentre else tuple(x[:, :, front:] for x in layers))
+
+
+def _bare(teacher: BackboneConfig, recentre: bool, layers: Layers) -> Layers:
+    """Patches' tokens as cells."""
+    return _patches(teacher, True, layers)
+
+
 def _patches(teacher: BackboneConfig, recentre: bool, layers: Layers) -> Layers:
     """Tokens [b 1 t d] of square images as cells, without class token and registers."""
     front = 0 if recentre else 1 + VITS[teacher.name].registers
@@ -102,7 +135,10 @@ def _patches(teacher: BackboneConfig, recentre: bool, layers: Layers) -> Layers:
 STUDENTS: dict[str, Student] = {
     "mirror": Student(_mirror, "image", lambda teacher: backbones.family(teacher.name).epsilon),
     "reverse": Student(_reverse, "features", check=_comes_out),
+    "cloner": Student(_cloner("thin"), "image", check=_of_vgg),
+    "full_cloner": Student(_cloner("full"), "image", check=_of_vgg),
     "linear_vit": Student(_linear_vit, "features", check=_of_tokens, kept=_grouped, compared=_patches),
+    "prototype_vit": Student(_prototype_vit, "features", check=_of_tokens, kept=_bare_groups, compared=_bare),
 }
 """By the name that a config gives them."""
 

@@ -1,18 +1,20 @@
 """A flow over one backbone as a `Trained` detector."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
-from jaxqc.anomaly.detectors.base import BackboneConfig, Image, Layers, Scored, TrainingConfig
-from jaxqc.anomaly.detectors.flow import FlowConfig, FlowWeights
-from jaxqc.anomaly.features import Backbone, apply_function, by_halves
+from jaxqc.anomaly.detectors.base import Image, Layers, OnBackbone, Scored
+from jaxqc.anomaly.detectors.flow import SETTLED, FlowAndBackbone, FlowConfig, FlowInUnits, FlowWeights
+from jaxqc.anomaly.features import Backbone, apply_function, by_halves, plain, seeing
 from jaxqc.anomaly.flow.network import Flow, conditions, entering, flow_of
 from jaxqc.anomaly.flow.objective import Likelihood
-from jaxqc.anomaly.flow.score import attributed, latent_score, placed, scored
+from jaxqc.anomaly.flow.score import attributed, constants_of, latent_score, own_units, placed, scored
 from jaxqc.anomaly.ops.maps import smooth
 from jaxqc.data.resizing import Size
 from jaxqc.errors import UserError
@@ -20,18 +22,10 @@ from jaxqc.nn.resizing import resize
 from jaxqc.types import ArrayLike, Variables
 
 
-@dataclass(frozen=True)
-class FlowDetector:
+class FlowDetector(OnBackbone[FlowConfig]):
     """A flow by its settings, over the features of a backbone."""
 
-    config: FlowConfig
-    backbone: BackboneConfig
-
-    states = (FlowWeights,)
-
-    @property
-    def training(self) -> TrainingConfig:
-        return self.config.training
+    states = (FlowWeights, FlowInUnits, FlowAndBackbone)
 
     @property
     def views(self) -> Callable[[Float[Array, "b h w 3"]], tuple[Float[Array, "b _ _ 3"], ...]] | None:
@@ -45,35 +39,63 @@ class FlowDetector:
         Raises:
           UserError: settings that do not go with the backbone's layers.
         """
+        if (self.views is not None or self.config.place == "pixels") and len(self.backbone.parts) > 1:
+            raise UserError(
+                f"backbone.name={self.backbone.name!r}: detector.scales, turns and place=pixels go with one network"
+            )
         if self.views is not None:
-            if len(self.backbone.parts) > 1:
-                raise UserError(f"backbone.name={self.backbone.name!r}: detector.scales and turns go with one network")
             backbone = replace(backbone, apply=apply_function(self.backbone, views=self.views))
         shapes = backbone.shapes(size)
         flow_of(self.config, shapes)
         return Likelihood(self.config, backbone, shapes)
 
-    def trained(self, variables: Variables) -> FlowWeights:
-        """The flow's parameters."""
-        return FlowWeights(variables["params"])
+    def trained(self, variables: Variables) -> FlowWeights | FlowInUnits | FlowAndBackbone:
+        """The flow's parameters, with what its maps need beside; they have no common unit yet."""
+        params = variables["params"]
+        if self.config.place == "pixels":
+            return FlowAndBackbone(params, variables["backbone"])
+        return FlowInUnits(params, np.zeros(0, np.float32)) if self.config.combine in SETTLED else FlowWeights(params)
 
     def embed(self, layers: Layers, image: Image) -> tuple[Layers, Layers]:
-        """The layers as the flow takes them and, of one that takes means alone, the first view's finest layer."""
-        return entering(self.config, layers), layers[:1] if self.config.pool == "mean" else ()
+        """The layers as the flow takes them and, of one that takes means alone, the first view's finest layer, or the
+        image."""
+        beside = layers[:1] if self.config.pool == "mean" else ()
+        return entering(self.config, layers), (
+            image,
+        ) if self.config.place == "pixels" and image is not None else beside
 
-    def score(self, state: FlowWeights, embedded: tuple[Layers, Layers], size: Size) -> Scored:
-        flow = Flow(self.config, tuple(x.shape[-1] for x in embedded[0]))
-        run: Any = lambda params, xs: flow.apply({"params": params}, xs, conditions(self.config, xs))
+    def run(self, params: Any, xs: Layers) -> Any:
+        """The flow's z and ln|det| of what enters it."""
+        flow = Flow(self.config, tuple(x.shape[-1] for x in xs))
+        return flow.apply({"params": params}, xs, conditions(self.config, xs))
+
+    def score(self, state: Any, embedded: tuple[Layers, Layers], size: Size) -> Scored:
+        """Maps and scores, by a state of `states`."""
         if not embedded[1]:
-            zs, dets = by_halves(run)(state.params, embedded[0])
-            return scored(self.config, zs, dets, size)
-        value = lambda params, xs: latent_score(run(params, xs)[0])
-
-        def alone(params: Any, pair: tuple[Layers, Layers]) -> tuple[Any, Any]:
-            return value(params, pair[0]), attributed(lambda xs: value(params, xs), pair[0], pair[1])
-
-        scores, cells = by_halves(alone)(state.params, embedded)
+            zs, dets = by_halves(self.run)(state.params, embedded[0])
+            return scored(self.config, zs, dets, size, getattr(state, "constants", ()))
+        scores, cells = by_halves(self.shares)(state, embedded)
         return smooth(placed(self.config, cells, size), self.config.sigma), scores
+
+    def shares(self, state: Any, embedded: tuple[Layers, Layers]) -> tuple[Float[Array, " b"], Float[Array, "b _ _"]]:
+        """Scores, and the share of each cell or pixel in them."""
+        (xs, beside), value = embedded, lambda xs: latent_score(self.run(state.params, xs)[0])
+        if self.config.place == "cells":
+            return value(xs), attributed(value, xs, beside)
+        see = seeing(self.backbone, self.views)
+        of = lambda image: value(entering(self.config, see(state.backbone, plain(image)))).sum()
+        return value(xs), jnp.abs(jax.grad(of)(jnp.asarray(beside[0]))).mean(-1)
+
+    @property
+    def settled(self) -> Callable[[Any, tuple[Float[np.ndarray, "n _ _"], ...]], FlowInUnits] | None:
+        """The state with a constant of each layer, by the layers' grids of normal images; None where it takes none."""
+        if self.config.combine not in SETTLED:
+            return None
+        return lambda state, grids: state._replace(constants=constants_of(self.config, grids))
+
+    def grids(self, state: FlowInUnits, embedded: tuple[Layers, Layers]) -> tuple[Float[Array, "b _ _"], ...]:
+        """Each layer's cells in their own unit."""
+        return own_units(self.config, *self.run(state.params, embedded[0]))
 
 
 def seen(config: FlowConfig, image: Float[ArrayLike, "b h w 3"]) -> tuple[Float[Array, "b _ _ 3"], ...]:

@@ -105,7 +105,7 @@ class Flow(nn.Module):
     Examples:
       >>> from jaxqc.anomaly.detectors.flow import FastFlow
       >>> flow, x = Flow(FastFlow(), (6,)), jnp.ones((1, 3, 3, 6))
-      >>> (z,), variables = flow.init_with_output(jax.random.key(0), (x,), ((),))[0][0], {}
+      >>> (((z,), _), _) = jax.eval_shape(flow.init_with_output, jax.random.key(0), (x,), ((),))
       >>> z.shape
       (1, 3, 3, 6)
     """
@@ -153,7 +153,8 @@ class Flow(nn.Module):
         if config.subnet == "cross":
             return Cross(leaving, config.width, kernel)
         hidden = config.width or int(config.hidden * (entering[0] + config.condition))
-        return Perceptron(leaving[0], (hidden,) * config.depth, kernel, config.subnet == "conv_norm")
+        kind = config.subnet
+        return Perceptron(leaving[0], (hidden,) * config.depth, kernel, kind == "conv_norm", kind == "conv_edge")
 
 
 def flow_of(config: FlowConfig, shapes: tuple[tuple[int, int, int], ...]) -> Flow:

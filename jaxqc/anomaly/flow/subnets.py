@@ -23,11 +23,13 @@ class Conditioned(nn.Module):
     """A convolution of features and conditions side by side.
 
     A convolution is linear, so each has its own part of the kernel: that of a condition is computed once a batch, and
-    at 1x1 for a row's or a column's positions alone, not for each cell of each image.
+    at 1x1 for a row's or a column's positions alone, not for each cell of each image. edge: beyond the border the
+    outermost cells repeat, where else there are zeros.
     """
 
     features: int
     kernel_size: int = 1
+    edge: bool = False
 
     @nn.compact
     def __call__(self, x: ArrayLike, parts: tuple[ArrayLike, ...] = ()) -> jax.Array:
@@ -36,7 +38,7 @@ class Conditioned(nn.Module):
         kernel = self.param("kernel", init, shape)
         own, *others = jnp.split(kernel, np.cumsum(widths)[:-1], 2)
         alone = self.kernel_size == 1
-        y = pointwise(x, own[0, 0]) if alone else dense_conv(x, own)
+        y = pointwise(x, own[0, 0]) if alone else self._conv(x, own)
         y = y + self.param("bias", nn.initializers.zeros, (self.features,))
         if alone:
             for part, weights in zip(parts, others, strict=True):
@@ -44,26 +46,36 @@ class Conditioned(nn.Module):
         elif parts:
             grid = jnp.broadcast_shapes(*(part.shape[:-1] for part in parts))
             whole = [jnp.broadcast_to(part, (*grid, part.shape[-1])) for part in parts]
-            y = y + dense_conv(jnp.concatenate(whole, -1), jnp.concatenate(others, 2))
+            y = y + self._conv(jnp.concatenate(whole, -1), jnp.concatenate(others, 2))
         return y
+
+    def _conv(self, x: ArrayLike, kernel: jax.Array) -> jax.Array:
+        if not self.edge:
+            return dense_conv(x, kernel)
+        side = (self.kernel_size // 2,) * 2
+        return dense_conv(jnp.pad(jnp.asarray(x), ((0, 0), side, side, (0, 0)), mode="edge"), kernel, padding=0)
 
 
 class Perceptron(nn.Module):
-    """Convolutions with ReLU between them, one a hidden width and one more; with `norm`, layer norm before a ReLU."""
+    """Convolutions with ReLU between them, one a hidden width and one more; with `norm`, layer norm before a ReLU.
+
+    edge: beyond the border the outermost cells repeat, and the output has a factor that starts at 0 (arXiv 2210.07829).
+    """
 
     features: int
     hidden: tuple[int, ...]
     kernel_size: int = 1
     norm: bool = False
+    edge: bool = False
 
     @nn.compact
     def __call__(self, xs: Grids, conditions: Conditions) -> tuple[jax.Array, ...]:
         y, parts = jnp.asarray(xs[0]), conditions[0]
         for i, width in enumerate((*self.hidden, self.features)):
-            y = Conditioned(width, self.kernel_size, name=f"conv{i}")(y, () if i else parts)
+            y = Conditioned(width, self.kernel_size, self.edge, name=f"conv{i}")(y, () if i else parts)
             if i < len(self.hidden):
                 y = nn.relu(nn.LayerNorm(1e-5, name=f"norm{i}")(y) if self.norm else y)
-        return (y,)
+        return (y * self.param("gamma", nn.initializers.zeros, ()) if self.edge else y,)
 
 
 class Cross(nn.Module):

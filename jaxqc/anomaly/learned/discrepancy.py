@@ -6,25 +6,12 @@ from typing import Literal
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from jaxqc.nn.unit import unit
 from jaxqc.types import ArrayLike
 
 Kind = Literal["mse", "unit_l2", "cosine_cell", "cosine_flat"]
 MapKind = Literal["mse", "unit_l2", "cosine_cell"]
 Features = Float[ArrayLike, "b h w c"]
-
-
-def unit(x: Float[ArrayLike, "b *rest c"]) -> Float[Array, "b *rest c"]:
-    """Vectors of length 1 over the last axis; a length is taken as 1e-12 at least.
-
-    The length's gradient at 0 is taken as 0, as is that of a length held at its least.
-
-    Examples:
-      >>> unit(jnp.array([[3.0, 4.0], [0.0, 0.0]])).tolist()
-      [[0.6000000238418579, 0.800000011920929], [0.0, 0.0]]
-    """
-    x = jnp.asarray(x)
-    square = jnp.square(x).sum(-1, keepdims=True)
-    return x / jnp.sqrt(jnp.maximum(square, 1e-24))
 
 
 def _flat(t: Features, s: Features) -> Float[Array, "b 1 1"]:

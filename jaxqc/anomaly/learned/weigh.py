@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, Int
 
 from jaxqc.types import ArrayLike
 
-Weigh = Literal["none", "loose", "margin"]
+Weigh = Literal["none", "loose", "adaptive", "margin"]
 EASY = 0.1
 """Factor on the gradient of easy cells (`loose`)."""
 TINY = 1e-12
@@ -67,6 +67,18 @@ def loose(
     cells = distance.size * (1 if axis_name is None else lax.axis_size(axis_name))
     k = jnp.maximum(1, jnp.floor(cells * (1.0 - jnp.asarray(share, jnp.float32)) + 1e-3).astype(jnp.int32))
     return jnp.where(distance < kth_largest(distance, k, axis_name), EASY, 1.0)
+
+
+def adaptive(distance: Float[ArrayLike, "b h w"], axis_name: str | None = None) -> Float[Array, "b h w"]:
+    """The cube of each cell's distance over the global batch's mean (arXiv 2503.02424).
+
+    Examples:
+      >>> adaptive(jnp.array([[[1.0, 3.0]]])).tolist()
+      [[[0.125, 3.375]]]
+    """
+    distance = jnp.maximum(lax.stop_gradient(jnp.asarray(distance)), 0.0)
+    mean = distance.mean() if axis_name is None else lax.pmean(distance.mean(), axis_name)
+    return (distance / jnp.maximum(mean, TINY)) ** 3
 
 
 def eased(features: Float[ArrayLike, "b h w c"], weight: Float[ArrayLike, "b h w"]) -> Float[Array, "b h w c"]:

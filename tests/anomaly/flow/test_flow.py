@@ -7,15 +7,17 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxqc.anomaly.detectors.base import BackboneConfig
-from jaxqc.anomaly.detectors.flow import Cflow, CsFlow, DifferNet, FastFlow, FlowConfig, MsFlow
-from jaxqc.anomaly.features import load_backbone
+from jaxqc.anomaly.detectors.asymmetric import AST_FLOW
+from jaxqc.anomaly.detectors.base import BackboneConfig, shapes_of
+from jaxqc.anomaly.detectors.flow import SETTLED, Cflow, CsFlow, DifferNet, FastFlow, FlowConfig, MsFlow
+from jaxqc.anomaly.features import apply_function, load_backbone, seeing
 from jaxqc.anomaly.flow.detector import seen
 from jaxqc.anomaly.flow.network import conditions, entering, flow_of
 from jaxqc.anomaly.flow.objective import drawn, image_losses
-from jaxqc.anomaly.flow.score import attributed, scored
+from jaxqc.anomaly.flow.score import attributed, constants_of, latent_score, own_units, scored
 from jaxqc.errors import UserError
 from jaxqc.fields import validate
+from tests.support.drawn import drawn as drawn_params
 
 RESNET18 = ((8, 8, 64), (4, 4, 128), (2, 2, 256), (1, 1, 512))
 WIDE = ((8, 8, 256), (4, 4, 512), (2, 2, 1024), (1, 1, 2048))
@@ -27,6 +29,7 @@ SIZES = {
     "CFLOW, ResNet-18": (Cflow(), RESNET18[1:], 8_620_032),
     "CFLOW, WRN50-2": (Cflow(), WIDE[1:], 81_647_616),
     "CS-Flow": (CsFlow(), ((8, 8, 304), (4, 4, 304), (2, 2, 304)), 275_227_288),
+    "AST's teacher": (AST_FLOW, ((4, 4, 304),), 3_251_080),
     "DifferNet, but for batch norms that its authors never call": (DifferNet(turns=1), ((2, 2, 256),) * 3, 172_077_056),
     "MSFlow, ResNet-18": (MsFlow(), RESNET18[:3], 277_440 + 1_478_400 + 6_203_904 + 1_227_408),
     "MSFlow, WRN50-2": (MsFlow(), WIDE[:3], 1_550_976 + 11_993_280 + 66_393_600 + 19_618_368),
@@ -80,8 +83,13 @@ def test_maps_are_those_of_numpy(output):
         ("softplus", soft[0] + double(soft[1])),
         ("square", first + second),
         ("product", np.sqrt(first * second)),
-    ):
-        maps, scores = scored(FlowConfig(combine=combine, top=0.25), zs, dets, (4, 4))
+        ("standard", first / first.std() + second / halves[1].std()),
+        ("probability", 2 - sum(up(np.exp(-x - (-x).max())) for x, up in zip(densities(zs, dets), (np.asarray, double),
+                                                                              strict=True))),
+    ):  # fmt: skip
+        config = FlowConfig(combine=combine, top=0.25)
+        constants = constants_of(config, own_units(config, zs, dets)) if combine in SETTLED else ()
+        maps, scores = scored(config, zs, dets, (4, 4), constants)
         np.testing.assert_allclose(maps, expected, rtol=1e-4)
         np.testing.assert_allclose(scores, np.sort(expected.reshape(2, -1))[:, -4:].mean(1), rtol=1e-4)
     latent = scored(FlowConfig(score="latent"), zs, dets, (4, 4))[1]
@@ -143,13 +151,37 @@ def test_a_cells_share_in_a_score_of_means_is_its_gradients(rng):
     np.testing.assert_allclose(share[0, 0, 1], abs(layer[0, 0, 1] @ slopes), rtol=1e-3)
 
 
+def test_a_pixels_share_is_the_scores_gradient_through_the_backbone(rng):
+    """By finite differences, through two turns of the image; colours are averaged."""
+    backbone = BackboneConfig("filters", layers=(1,))
+    pair = DifferNet(blocks=(1,), width=4, scales=(1,), turns=2, place="pixels").on(backbone)
+    network = apply_function(backbone, pair.embed, pair.views)
+    image = rng.integers(0, 256, (1, 16, 16, 3)).astype(np.uint8)
+    embedded = jax.jit(network)({}, image)
+    flow = flow_of(pair.config, shapes_of(load_backbone(backbone).apply({}, image)) * 2)
+    params = drawn_params(flow, embedded[0], ((),))["params"]
+    state = pair.trained({"params": params, "backbone": {}})
+    maps, scores = jax.jit(lambda state, embedded: pair.score(state, embedded, 16))(state, embedded)
+    value = jax.jit(
+        lambda image: latent_score(pair.run(params, entering(pair.config, seeing(backbone, pair.views)({}, image)))[0])
+    )
+    assert float(scores[0]) == pytest.approx(float(value(jnp.asarray(image / 255, jnp.float32))[0]), rel=1e-4)
+    deviation, step, slopes = np.array([0.229, 0.224, 0.225]), 1e-2, []
+    for c in range(3):
+        moved = np.zeros(image.shape, np.float32)
+        moved[0, 5, 9, c] = step
+        high, low = (float(value(jnp.asarray(image / 255 + way * moved, jnp.float32))[0]) for way in (1, -1))
+        slopes.append((high - low) / 2 / step * deviation[c])
+    assert float(maps[0, 5, 9]) == pytest.approx(np.abs(slopes).mean(), rel=0.05)
+
+
 @pytest.fixture(scope="module")
 def training(recipe):
     """CFLOW's training over a layer of a tiny backbone, its variables, images, and their keys."""
     backbone = load_backbone(replace(recipe.backbone, layers=(2,)))
     detector = Cflow(blocks=(1,), condition=8, cells=5).on(recipe.backbone)
     method = detector.method(backbone, 48)
-    variables = {**method.init(jax.random.key(1)), **method.frozen()}
+    variables = {**jax.jit(method.init)(jax.random.key(1)), **method.frozen()}
     images = np.random.default_rng(0).integers(0, 256, (4, 48, 48, 3), np.uint8)
     return method, variables, images, jax.random.split(jax.random.key(2), 4)
 
@@ -186,6 +218,7 @@ def test_wrong_settings_are_named(recipe):
         (CsFlow(scales=(2, 1)), r"scales=\(2, 1\) must ascend"),
         (FastFlow(turns=4), "turns=4 needs pool=mean"),
         (DifferNet(score="map"), "pool=mean needs score=latent"),
+        (FastFlow(place="pixels"), "place=pixels needs pool=mean"),
         (FastFlow(clamp=0.0), "clamp=0.0 must be above 0"),
     ):
         with pytest.raises(UserError, match=f"detector: .*{words}"):
@@ -206,7 +239,7 @@ def test_a_trained_flow_reaches_the_entropy_of_a_gaussian():
     sample = lambda n: jnp.asarray((rng.normal(size=(n, 6)) @ mix.T).reshape(n, 1, 1, 6), jnp.float32)
     config = FlowConfig(blocks=(8,), kernels=(1,), hidden=8.0)
     flow, train = flow_of(config, ((1, 1, 6),)), sample(20_000)
-    variables = flow.init(jax.random.key(0), (train[:1],), ((),))
+    variables = jax.jit(flow.init)(jax.random.key(0), (train[:1],), ((),))
     optimizer = optax.adam(optax.cosine_decay_schedule(3e-3, 3_000))
 
     def nll(variables, x):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jaxqc.anomaly.distillation.objective import eased_layers, imitation_loss, margin_losses
-from jaxqc.anomaly.learned.weigh import EASY, kth_largest, loose
+from jaxqc.anomaly.learned.weigh import EASY, adaptive, kth_largest, loose
 
 
 @pytest.mark.parametrize("k", [2, 700])
@@ -37,6 +37,12 @@ def test_easy_cells_of_the_whole_batch_keep_a_tenth_of_their_gradient(rng):
     distance = distance.astype(np.float32).reshape(2, 2, 3, 3)
     np.testing.assert_allclose(apart(distance, jnp.float32(0.6)).reshape(factor.shape), factor)
     assert float(apart(distance, jnp.float32(0.0)).min()) == 1.0, "at the start all count whole"
+
+
+def test_adaptive_weights_go_by_the_mean_over_devices(rng):
+    distance = rng.uniform(size=(4, 3, 3)).astype(np.float32)
+    apart = jax.jit(jax.vmap(lambda d: adaptive(d, "devices"), axis_name="devices"))(distance.reshape(2, 2, 3, 3))
+    np.testing.assert_allclose(apart.reshape(4, 3, 3), (distance / distance.mean()) ** 3, rtol=1e-5)
 
 
 def test_the_margin_loss_is_numpys_on_one_device_and_on_two(rng):

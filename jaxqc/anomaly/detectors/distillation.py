@@ -1,37 +1,36 @@
 """The config of every distillation, and its members: values with other defaults, by the names of `DETECTORS`."""
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
 
-from jaxqc.anomaly.detectors.base import BackboneConfig, TrainingConfig
-from jaxqc.anomaly.distillation.described import Described
-from jaxqc.anomaly.distillation.score import Distilled
+from jaxqc.anomaly.detectors.base import ASTRAY, BackboneConfig, TrainingConfig, check_top
 from jaxqc.anomaly.learned.discrepancy import Kind, MapKind
 from jaxqc.anomaly.learned.fuse import How
 from jaxqc.anomaly.learned.weigh import Weigh
 from jaxqc.config import OptimConfig
 from jaxqc.errors import UserError
+from jaxqc.fields import check_positive
 
-StudentKind = Literal["mirror", "reverse", "linear_vit", "pdn"]
+if TYPE_CHECKING:
+    from jaxqc.anomaly.distillation.described import Described
+    from jaxqc.anomaly.distillation.ensemble import Ensembled
+    from jaxqc.anomaly.distillation.score import Distilled
 
+StudentKind = Literal["mirror", "reverse", "cloner", "full_cloner", "linear_vit", "prototype_vit", "pdn", "ensemble"]
+Shown = Literal[MapKind, "gradient"]
+
+ADAM = OptimConfig("adam", weight_decay=0.0, warmup_epochs=0.0, schedule="constant", clip=0.0)
+"""Adam at a constant rate, of which the members' optimisers are changes; nothing is augmented."""
 STFPM_TRAINING = TrainingConfig(
-    epochs=100.0,
-    batch=32,
-    optim=OptimConfig(
-        "sgd", lr=0.4, nesterov=False, weight_decay=1e-4, decay="all", warmup_epochs=0.0, schedule="constant", clip=0.0
-    ),
+    100.0, 32, replace(ADAM, name="sgd", lr=0.4, nesterov=False, weight_decay=1e-4, decay="all")
 )
-"""The authors' training: plain momentum of 0.9 at a constant rate, no augmentation."""
-RD4AD_TRAINING = TrainingConfig(
-    epochs=200.0,
-    batch=16,
-    optim=OptimConfig("adam", lr=5e-3, beta1=0.5, weight_decay=0.0, warmup_epochs=0.0, schedule="constant", clip=0.0),
-)
-"""The authors' training: Adam at a constant rate, no augmentation."""
+"""The authors' training: plain momentum of 0.9."""
+RD4AD_TRAINING = TrainingConfig(200.0, 16, replace(ADAM, lr=5e-3, beta1=0.5))
+"""The authors' training."""
 DINOMALY_TRAINING = TrainingConfig(
-    epochs=320.0,
-    batch=16,
-    optim=OptimConfig(
+    320.0,
+    16,
+    OptimConfig(
         "stable_adamw",
         lr=2e-3,
         weight_decay=1e-4,
@@ -43,37 +42,23 @@ DINOMALY_TRAINING = TrainingConfig(
     ),
 )
 """The authors' 5,000 steps of 16 images, 100 of them warm-up, where there are about 250 images."""
+INP_FORMER_TRAINING = replace(
+    DINOMALY_TRAINING, epochs=200.0, optim=replace(DINOMALY_TRAINING.optim, lr=1e-3, floor=1e-4, eps=1e-10)
+)
+"""The authors' training."""
 CDO_TRAINING = TrainingConfig(
-    epochs=100.0,
-    batch=16,
-    cache="none",
-    optim=OptimConfig(
-        "adam",
-        lr=5e-4,
-        beta1=0.5,
-        weight_decay=0.0,
-        warmup_epochs=0.0,
-        schedule="step",
-        milestones=(0.8,),
-        clip=0.0,
-    ),
+    100.0, 16, replace(ADAM, lr=5e-4, beta1=0.5, schedule="step", milestones=(0.8,)), cache="none"
 )
 """The authors' training."""
 EFFICIENT_AD_TRAINING = TrainingConfig(
-    epochs=280.0,
-    batch=1,
-    optim=OptimConfig(
-        "adam",
-        lr=1e-4,
-        weight_decay=1e-5,
-        decay="all",
-        warmup_epochs=0.0,
-        schedule="step",
-        milestones=(0.95,),
-        clip=0.0,
-    ),
+    280.0, 1, replace(ADAM, lr=1e-4, weight_decay=1e-5, decay="all", schedule="step", milestones=(0.95,))
 )
 """The authors' 70,000 steps of one image, where there are about 250 images; a larger batch takes fewer steps."""
+
+UNINFORMED_TRAINING = TrainingConfig(100.0, 1, replace(ADAM, lr=1e-4, weight_decay=1e-5, decay="all"))
+"""The authors' training."""
+SALEHI_TRAINING = TrainingConfig(601.0, 64, replace(ADAM, lr=1e-3))
+"""The authors' training."""
 
 
 @dataclass(frozen=True)
@@ -82,22 +67,30 @@ class DistillConfig:
 
     student: StudentKind = "mirror"
     """`mirror`: a network of the teacher's architecture, which sees the image. `reverse`: an embedding of the teacher's
-    features and a mirrored decoder. `linear_vit`: a decoder of a transformer's tokens, from their mean.
+    features and a mirrored decoder. `cloner`: a thin network of VGG16's grids, or a `full_cloner` of its channels.
+    `linear_vit`: a decoder of a transformer's tokens, from their mean; `prototype_vit`: from few prototypes of them.
     `pdn`: a network of descriptions beside an autoencoder, whose loss and maps are its own; fields but `sigma` and
-    `top` do not act on it."""
+    `top` do not act on it. `ensemble`: several networks of descriptions; so it is of it, but for `copies`."""
+    copies: int = 3
+    """Students of each teacher in an `ensemble`."""
     recentre: bool = False
     """A transformer's tokens: patches alone, without what their class token says."""
     distance: Kind = "unit_l2"
     """The distance that is trained, summed over layers (`jaxqc.anomaly.learned.discrepancy`)."""
+    values: float = 0.0
+    """Weight of the features' mean squared error beside it."""
+    own: float = 0.0
+    """Weight of the loss that a `prototype_vit` has of its own: of tokens that are far from every prototype."""
     weigh: Weigh = "none"
-    """Weights on the gradient of a cell: `loose` takes a tenth of those that are imitated well already; `margin` lowers
-    the distance of normal cells and raises that of synthetic defects, most where it is wrong most."""
+    """Weights on the gradient of a cell: `loose` takes a tenth of those that are imitated well already; `adaptive` goes
+    by the cube of the distance; `margin` lowers the distance of normal cells and raises that of synthetic defects, most
+    where it is wrong most."""
     corrupt: Literal["none", "patches"] = "none"
     """Synthetic defects in the images that train: rectangles of white `patches`."""
     easy: float = 0.9
     """Share of a batch's cells that `loose` takes for such, reached after 1,000 steps."""
-    map: MapKind = "unit_l2"
-    """The distance that makes the map."""
+    map: Shown = "unit_l2"
+    """The distance that makes the map, or the size of the loss's `gradient` by the image's pixels."""
     fuse: How = "product"
     """The way from the layers' maps to one: `product`, large where all differ, `sum` or `mean`, where any does. With
     `mean` so is the loss."""
@@ -105,6 +98,8 @@ class DistillConfig:
     """True: maps are enlarged with corner pixels aligned; else with centres half a pixel in."""
     sigma: float = 0.0
     """Standard deviation of the map's smoothing, in pixels; 0 = none."""
+    score: Literal["map", "loss"] = "map"
+    """An image's score: of its map (`top`), or the `loss` of all layers but the finest."""
     top: float = 1.0
     """Highest pixels whose mean is the image's score; below 1 a share of all pixels."""
     training: TrainingConfig = STFPM_TRAINING
@@ -117,9 +112,11 @@ class DistillConfig:
     def check(self, where: str) -> None:
         """Checks what no single field's type can. Raises UserError."""
         self.training.check(f"{where}.training")
-        if not self.top > 0 or (self.top > 1 and self.top != int(self.top)):
-            raise UserError(f"{where}: top={self.top!r} is neither a share (below 1) nor a number of pixels")
-
+        check_positive({"copies": self.copies}, where)
+        for name, value in (("values", self.values), ("own", self.own)):
+            if not value >= 0:
+                raise UserError(f"{where}: {name}={value!r} is a weight; give 0 or more")
+        check_top(self.top, where)
         if (self.weigh == "margin") != (self.corrupt != "none"):
             raise UserError(f"{where}: weigh={self.weigh!r} does not go with corrupt={self.corrupt!r}")
         if self.corrupt != "none" and self.training.cache != "none":
@@ -130,15 +127,13 @@ class DistillConfig:
     @property
     def advice(self) -> str:
         """The way out where distances are not finite."""
-        return "the training went astray: lower detector.training.optim.lr, or set detector.training.optim.clip"
+        return ASTRAY
 
-    def on(self, backbone: BackboneConfig) -> Distilled | Described:
+    def on(self, backbone: BackboneConfig) -> "Distilled | Described | Ensembled":
         """This detector for a backbone."""
-        return PAIRS.get(self.student, Distilled)(self, backbone)
+        from jaxqc.anomaly.distillation.pairs import PAIRS
 
-
-PAIRS: dict[str, type[Described]] = {"pdn": Described}
-"""Students whose loss and maps are their own, by their names."""
+        return PAIRS[self.student](self, backbone)
 
 
 @dataclass(frozen=True)
@@ -161,7 +156,7 @@ class Rd4ad(DistillConfig):
 
     student: StudentKind = "reverse"
     distance: Kind = "cosine_flat"
-    map: MapKind = "cosine_cell"
+    map: Shown = "cosine_cell"
     fuse: How = "sum"
     aligned: bool = True
     sigma: float = 4.0
@@ -180,12 +175,25 @@ class Dinomaly(DistillConfig):
     student: StudentKind = "linear_vit"
     distance: Kind = "cosine_flat"
     weigh: Weigh = "loose"
-    map: MapKind = "cosine_cell"
+    map: Shown = "cosine_cell"
     fuse: How = "mean"
     aligned: bool = True
     sigma: float = 2.0
     top: float = 0.01
     training: TrainingConfig = DINOMALY_TRAINING
+
+
+@dataclass(frozen=True)
+class InpFormer(Dinomaly):
+    """A transformer's tokens rebuilt from prototypes of the same image's normal places (arXiv 2503.02424).
+
+    It needs what `Dinomaly` needs. The decoder's hidden layers have no bias, as Dinomaly's; the authors' code has one.
+    """
+
+    student: StudentKind = "prototype_vit"
+    own: float = 0.2
+    weigh: Weigh = "adaptive"
+    training: TrainingConfig = INP_FORMER_TRAINING
 
 
 @dataclass(frozen=True)
@@ -199,9 +207,45 @@ class EfficientAd(DistillConfig):
 
     student: StudentKind = "pdn"
     distance: Kind = "mse"
-    map: MapKind = "mse"
+    map: Shown = "mse"
     fuse: How = "mean"
     training: TrainingConfig = EFFICIENT_AD_TRAINING
+
+
+@dataclass(frozen=True)
+class Salehi(DistillConfig):
+    """Multiresolution distillation of VGG16 into a network of a fortieth of its weights (arXiv 2011.11108).
+
+    It needs `--backbone.name vgg16 --backbone.layers 1,2,3,4 --data.size 128`. `--detector.map gradient` gives the
+    authors' map, without the image's own minimum and maximum, which no threshold survives; it keeps the teacher beside
+    the student. They hand images over as they are; here they are normalised, as VGG16 was trained.
+    """
+
+    student: StudentKind = "cloner"
+    distance: Kind = "cosine_flat"
+    values: float = 0.5
+    map: Shown = "cosine_cell"
+    fuse: How = "sum"
+    sigma: float = 4.0
+    score: Literal["map", "loss"] = "loss"
+    training: TrainingConfig = SALEHI_TRAINING
+
+
+@dataclass(frozen=True)
+class Uninformed(DistillConfig):
+    """Students of descriptions of several sizes, which err and disagree on what is new to them (arXiv 1911.02357).
+
+    It needs networks of descriptions: `--backbone.name pdn_17+pdn_33+pdn_65 --backbone.weights FOLDER --backbone.layers
+    1 --data.size 256`, or some of them; FOLDER has `pdn_17.npz` and so on, as `scripts/distill_pdn.py` makes them.
+    EfficientAD's networks and files will do, too. A description stands for 4 x 4 pixels, where the authors have one a
+    pixel.
+    """
+
+    student: StudentKind = "ensemble"
+    distance: Kind = "mse"
+    map: Shown = "mse"
+    fuse: How = "mean"
+    training: TrainingConfig = UNINFORMED_TRAINING
 
 
 @dataclass(frozen=True)
@@ -213,7 +257,7 @@ class Cdo(DistillConfig):
 
     weigh: Weigh = "margin"
     corrupt: Literal["none", "patches"] = "patches"
-    map: MapKind = "cosine_cell"
+    map: Shown = "cosine_cell"
     fuse: How = "mean"
     aligned: bool = True
     sigma: float = 4.0
@@ -225,7 +269,10 @@ MEMBERS: dict[str, type[DistillConfig]] = {
     "stfpm": Stfpm,
     "rd4ad": Rd4ad,
     "dinomaly": Dinomaly,
+    "inp_former": InpFormer,
     "efficient_ad": EfficientAd,
     "cdo": Cdo,
+    "uninformed": Uninformed,
+    "salehi": Salehi,
 }
 """By the names of `jaxqc.anomaly.detectors.DETECTORS`."""
