@@ -67,13 +67,13 @@ def quick(name: str) -> Any:
 
 
 def kind(name: str) -> Any:
-    """What a detector's way through fit and export depends on: its class, and of a student the network."""
+    """The things that a detector's way through fit and export depends on: its class, and of a student the network."""
     detector = quick(name)
     return type(FitConfig(detector=detector).ready), getattr(detector, "student", "")
 
 
 FIRST = {kind(name): name for name in reversed(DETECTORS)}
-"""Of each kind the member that goes the whole way quickly; the others differ from it in their settings alone."""
+"""The member of each kind that goes the whole way quickly; the others differ from it in their settings alone."""
 DEAR = ("inp_former", "salehi", "rdpp", "destseg")
 """Members that take long to compile, of which others have each part."""
 SLOW = {name for name in DETECTORS if FIRST[kind(name)] != name or name in DEAR}
