@@ -1,7 +1,7 @@
 """A function of each row, some rows at a time: memory stays bounded, and one block is worked on after the other.
 
 `lax.map` with a batch size is the same but for the rows that are left over. Those are a computation of their own, and
-the CPU's runtime may start it beside the loop. A batched Cholesky factorisation of LAPACK hands its matrices to the very
+the CPU's runtime may start it beside the loop. LAPACK's batched Cholesky factorisation hands its matrices to the very
 pool of threads that it runs on. So two of them may wait for the threads that the other one holds, for ever. Programs
 that run side by side do the same, so that `alone` waits for each.
 """
