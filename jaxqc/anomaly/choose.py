@@ -20,12 +20,13 @@ from jaxqc.anomaly.candidates import candidates, look_at, stand_in
 from jaxqc.anomaly.detectors import DETECTORS
 from jaxqc.anomaly.detectors.base import Collecting, is_trained
 from jaxqc.anomaly.features import load_backbone
-from jaxqc.anomaly.fit import begin, divide
+from jaxqc.anomaly.fit import divide
 from jaxqc.anomaly.fits import Fits, fits_of, with_state
 from jaxqc.anomaly.footprint import memory_needed
 from jaxqc.anomaly.model import AnomalyModel
 from jaxqc.anomaly.pasted import find_pasted
 from jaxqc.anomaly.recipe import FitConfig, FitDataConfig
+from jaxqc.anomaly.unfinished import begin
 from jaxqc.data.dataset import Dataset
 from jaxqc.data.grouped import choose_groups, group_of
 from jaxqc.data.load import without_absent_masks
@@ -183,7 +184,7 @@ def is_free(out: str | Path, note: Callable[[str], None]) -> None:
     """Refuses a folder that a fit could not go to, before a choice takes its time.
 
     Raises:
-      UserError: as `jaxqc.anomaly.fit.begin`.
+      UserError: as `jaxqc.anomaly.unfinished.begin`.
     """
     with alone_in(out, note):
         begin(Path(out), False, note)

@@ -6,6 +6,7 @@ fit. They are kept on the host, where there is room. What is left of a fold is t
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, cast
 
 import jax
@@ -14,7 +15,7 @@ import numpy as np
 from jaxtyping import Int
 
 from jaxqc.anomaly.calibration import Measured, Scored, measure, measured_of
-from jaxqc.anomaly.collecting import collect_state, embed_all, spread_over, state_of
+from jaxqc.anomaly.collecting import collect_state, copies_of, embed_all, embedded, spread_over, state_of
 from jaxqc.anomaly.detectors.base import Collecting
 from jaxqc.anomaly.features import Backbone
 from jaxqc.anomaly.model import AnomalyModel
@@ -101,11 +102,16 @@ class Fits:
 
 def kept_bytes(config: FitConfig, backbone: Backbone, samples: int) -> int:
     """Bytes of the samples' embeddings, which the fits of all folds share; 0 where they are not kept."""
+    return _room_for(config, backbone, samples) if config.folds > 1 else 0
+
+
+def _room_for(config: FitConfig, backbone: Backbone, samples: int) -> int:
+    """Bytes of the samples' embeddings; 0 where there is no room for them, or several devices share them."""
     detector, size = cast(Collecting, config.ready), config.data.size
-    layers = tuple(jax.ShapeDtypeStruct((1, *shape), np.float32) for shape in backbone.shapes(size))
-    row = jax.eval_shape(detector.embed, layers, jax.ShapeDtypeStruct((1, *sides(size), 3), np.float32))
+    image = jax.ShapeDtypeStruct((1, *sides(size), 3), np.uint8)
+    row = jax.eval_shape(partial(embedded, detector, backbone), backbone.variables, image)
     needed = samples * sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(row))
-    room = config.folds > 1 and spread_over(config.devices).devices == 1 and needed <= ROOM * (free_bytes() or 0)
+    room = spread_over(config.devices).devices == 1 and needed <= ROOM * (free_bytes() or 0)
     return needed if room else 0
 
 
@@ -117,16 +123,18 @@ def fits_of(config: FitConfig, backbone: Backbone, part: Dataset, progress: bool
     """
     detector, size = cast(Collecting, config.ready), config.data.size
     samples, shapes = fitted_samples(part, config.data.tile), backbone.shapes(size)
-    if not (needed := kept_bytes(config, backbone, len(samples))):
+    needed = _room_for(config, backbone, len(samples))
+    if not needed:
         return Fits(lambda some, bad: collected(config, backbone, some, bad), measure)
     lines: list[str] = []
     with Progress(title, len(samples), progress) as counter:
-        embedded, used = embed_all(detector, backbone, samples, size, config.batch, lines, counter.add)
+        inputs, used = embed_all(detector, backbone, samples, size, config.batch, lines, counter.add)
     if lines and not config.data.skip_bad:
         raise UserError(f"{lines[0]}; {len(lines)} unusable of {len(part)}; --data.skip-bad leaves them out")
     number = {(s.id, s.crop): i for i, s in enumerate(samples)}
     unusable = dict(zip(np.setdiff1d(np.arange(len(samples)), used).tolist(), lines, strict=True))
     together = int(np.clip(TOGETHER * len(samples) // needed, config.batch, max(config.batch, MOST_TOGETHER)))
+    copied = copies_of(detector, size) > 1  # of which the first is the image as it is
     collect = jax.jit(detector.collect, donate_argnums=0)
     score = jax.jit(lambda state, rows: detector.score(state, rows, size))
 
@@ -143,10 +151,10 @@ def fits_of(config: FitConfig, backbone: Backbone, part: Dataset, progress: bool
         rows = np.array([i for _, at in rows_of(some, bad) for i in at], np.int32)
         if not len(rows):
             raise UserError(f"none of {len(some)} normal images can be used; the first: {bad[0]}")
-        return _gathered(state_of(detector, shapes, embedded, rows, together, collect))
+        return _gathered(state_of(detector, shapes, inputs, rows, together, collect))
 
     def answered(model: AnomalyModel, some: Dataset, bad: list[str], done: Callable[[int], None]) -> Measured:
-        call = lambda at: score(model.state, jax.tree.map(lambda x: x[at], embedded))
+        call = lambda at: score(model.state, jax.tree.map(lambda x: x[at, 0] if copied else x[at], inputs))
         return measured_of(model, _scored(model, call, rows_of(some, bad)), done)
 
     return Fits(fit, answered)
