@@ -1,7 +1,7 @@
 """Fits of one recipe to parts of a data set, and their answers to other parts: each image is embedded once.
 
-Folds and trials fit the same images again and again. The backbone's features of an image do not change with the fit, so
-that they are kept on the host, where there is room; what is left of a fold is the collection and the distances.
+Folds and trials fit the same images again and again. The backbone's features of an image do not change with the
+fit. They are kept on the host, where there is room. What is left of a fold is the collection and the distances.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -31,7 +31,7 @@ from jaxqc.progress import Progress
 ROOM = 0.3
 """Share of the free memory that the images' embeddings may take."""
 TOGETHER, MOST_TOGETHER = 2**28, 64
-"""Bytes and number of embeddings that are collected at once, or a recipe's batch: each time the whole collection, which
+"""Bytes and number of embeddings that are collected at once, or a recipe's batch. Each time the whole collection, which
 is far larger than an image's embedding, is read and written."""
 
 

@@ -1,9 +1,9 @@
 """A function of each row, some rows at a time: memory stays bounded, and one block is worked on after the other.
 
-`lax.map` with a batch size is the same but for the rows that are left over: those are a computation of their own, which
-the CPU's runtime may start beside the loop. Both may then wait inside LAPACK for the threads that the other one holds:
-a batched Cholesky factorisation hands its matrices to the very pool that it runs on. Programs that run side by side do
-the same, so that `alone` waits for each.
+`lax.map` with a batch size is the same but for the rows that are left over. Those are a computation of their own, and
+the CPU's runtime may start it beside the loop. LAPACK's batched Cholesky factorisation hands its matrices to the very
+pool of threads that it runs on. So two of them may wait for the threads that the other one holds, for ever. Programs
+that run side by side do the same, so that `alone` waits for each.
 """
 
 from collections.abc import Callable
