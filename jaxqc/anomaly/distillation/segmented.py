@@ -68,7 +68,8 @@ class Segmented(OnBackbone[DistillConfig]):
         def found(state: Segmenter, pair: tuple[Layers, Any]) -> Float[Array, "b h w"]:
             layers, image = pair
             seen = outputs(student, {"params": state.student}, image)
-            return nn.sigmoid(head.apply({"params": state.segmentation}, unit_products(layers, seen)))
+            logits: Any = head.apply({"params": state.segmentation}, unit_products(layers, seen))
+            return nn.sigmoid(logits)
 
         grid = by_halves(found)(state, embedded)
         maps = smooth(fuse((grid,), "mean", *sides(size), self.config.aligned), self.config.sigma)

@@ -127,7 +127,7 @@ class Segmenting(HeldOutLoss):
     ) -> tuple[jax.Array, tuple[Any, Logs]]:
         """`BATCH` times `imitation` of the clean image's features, later `segmentation_loss` by the defects' mask.
 
-        Both are computed in each step, since a convolution inside of a conditional takes many times as long on a CPU.
+        Both are computed in each step: with a conditional between them a step took many times as long on a CPU.
         """
         image, mask = corrupt(self.pair.config.corrupt, batch["image"], batch["key"], model_state.get("textures"))
         statistics = model_state["batch_stats"]
