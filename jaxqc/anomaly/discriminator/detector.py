@@ -38,10 +38,10 @@ class Discriminating(OnBackbone[SuperSimpleNet]):
         """Softplus of the logits."""
         network = Discriminator(Norm(folded=True))
 
-        def logits(params: Any, layers: Layers) -> tuple[Float[Array, "b h w"], Float[Array, " b"]]:
+        def answers(params: Any, layers: Layers) -> tuple[Float[Array, "b h w"], Float[Array, " b"]]:
             found: Any = network.apply({"params": params}, doubled(layers))
             cells, score = found
             return nn.softplus(cells), nn.softplus(score)
 
-        cells, score = by_halves(logits)(state.heads, embedded)
+        cells, score = by_halves(answers)(state.heads, embedded)
         return distance_map(cells, *sides(size), self.config.sigma), score
