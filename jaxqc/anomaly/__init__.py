@@ -14,6 +14,7 @@ from jaxqc.lazy import lazy_names
 if TYPE_CHECKING:
     from jaxqc.anomaly.detectors import (
         DETECTORS,
+        AnomalyDino,
         Cdo,
         Combined,
         DeStSeg,
@@ -28,17 +29,20 @@ if TYPE_CHECKING:
         SuperSimpleNet,
     )
     from jaxqc.anomaly.detectors.flow import Cflow, CsFlow, DifferNet, FastFlow, MsFlow
+    from jaxqc.anomaly.detectors.retrieval import Cpr, Pni
     from jaxqc.anomaly.model import AnomalyModel
     from jaxqc.anomaly.recipe import BackboneConfig, DecisionConfig, FitConfig, FitDataConfig
     from jaxqc.anomaly.thresholds import Thresholds, by_f1, by_quantile
 
 __all__ = [
     "DETECTORS",
+    "AnomalyDino",
     "AnomalyModel",
     "BackboneConfig",
     "Cdo",
     "Cflow",
     "Combined",
+    "Cpr",
     "CsFlow",
     "DeStSeg",
     "DecisionConfig",
@@ -51,6 +55,7 @@ __all__ = [
     "Gaussian",
     "MsFlow",
     "PatchCore",
+    "Pni",
     "Rd4ad",
     "RdPlusPlus",
     "Spade",
@@ -67,6 +72,7 @@ __getattr__, __dir__ = lazy_names(
         **dict.fromkeys(
             (
                 "DETECTORS",
+                "AnomalyDino",
                 "Cdo",
                 "Combined",
                 "DeStSeg",
@@ -83,6 +89,7 @@ __getattr__, __dir__ = lazy_names(
             "detectors",
         ),
         **dict.fromkeys(("Cflow", "CsFlow", "DifferNet", "FastFlow", "MsFlow"), "detectors.flow"),
+        **dict.fromkeys(("Cpr", "Pni"), "detectors.retrieval"),
         "AnomalyModel": "model",
         **dict.fromkeys(("BackboneConfig", "DecisionConfig", "FitConfig", "FitDataConfig"), "recipe"),
         **dict.fromkeys(("Thresholds", "by_f1", "by_quantile"), "thresholds"),

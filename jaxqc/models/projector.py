@@ -12,7 +12,7 @@ from jaxqc.nn.conv import Conv
 from jaxqc.types import ArrayLike
 
 SLOPE = 0.01
-"""Of the leaky ReLU below 0."""
+"""Slope of the leaky ReLU below 0."""
 
 
 def instance_normalised(x: Float[ArrayLike, "n h w c"], epsilon: float = 1e-5) -> Float[Array, "n h w c"]:

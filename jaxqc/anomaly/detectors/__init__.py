@@ -19,22 +19,26 @@ from jaxqc.anomaly.detectors.distillation import (
 )
 from jaxqc.anomaly.detectors.flow import MEMBERS as FLOWS
 from jaxqc.anomaly.detectors.gaussian import Gaussian
-from jaxqc.anomaly.detectors.patchcore import PatchCore
+from jaxqc.anomaly.detectors.patchcore import AnomalyDino, PatchCore
+from jaxqc.anomaly.detectors.retrieval import MEMBERS as RETRIEVALS
 from jaxqc.anomaly.detectors.spade import Spade
 
 DETECTORS: dict[str, type] = {
     "gaussian": Gaussian,
     "patchcore": PatchCore,
+    "anomaly_dino": AnomalyDino,
     "spade": Spade,
     **DISTILLATIONS,
     "ast": Ast,
     **FLOWS,
     **DISCRIMINATORS,
+    **RETRIEVALS,
     "combined": Combined,
 }
 
 __all__ = [
     "DETECTORS",
+    "AnomalyDino",
     "Ast",
     "Cdo",
     "Combined",

@@ -1,6 +1,6 @@
 """Heads over the features of one backbone that find where these are disturbed, as a `Trained` detector."""
 
-from typing import Any
+from typing import Any, cast
 
 import flax.linen as nn
 from jaxtyping import Array, Float
@@ -38,10 +38,9 @@ class Discriminating(OnBackbone[SuperSimpleNet]):
         """Softplus of the logits."""
         network = Discriminator(Norm(folded=True))
 
-        def answers(params: Any, layers: Layers) -> tuple[Float[Array, "b h w"], Float[Array, " b"]]:
-            found: Any = network.apply({"params": params}, doubled(layers))
-            cells, score = found
+        def found(params: Any, layers: Layers) -> tuple[Float[Array, "b h w"], Float[Array, " b"]]:
+            cells, score = cast(tuple[Array, Array], network.apply({"params": params}, doubled(layers)))
             return nn.softplus(cells), nn.softplus(score)
 
-        cells, score = by_halves(answers)(state.heads, embedded)
+        cells, score = by_halves(found)(state.heads, embedded)
         return distance_map(cells, *sides(size), self.config.sigma), score

@@ -98,7 +98,7 @@ class Discrimination(HeldOutLoss):
         once = self._doubled(model_state, batch)
         x = jnp.concatenate([once, once])
         keys = jnp.concatenate([jax.vmap(jax.random.fold_in, (0, None))(batch["key"], i) for i in (0, 1)])
-        noise, mask = feature_noise(keys, x.shape[1:], self.config.threshold)
+        noise, mask = feature_noise(keys, (x.shape[1], x.shape[2], x.shape[3]), self.config.threshold)
         noise = self.config.noise * model_state["deviation"] * noise
         variables = {"params": params, "batch_stats": model_state["batch_stats"]}
         found: Any = self.network.apply(variables, x, noise, True, mutable=["batch_stats"])

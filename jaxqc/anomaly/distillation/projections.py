@@ -10,7 +10,7 @@ from jaxqc.anomaly.learned.discrepancy import discrepancy
 from jaxqc.types import Variables
 
 WEIGHT = 0.2
-"""Of this loss beside that of the imitation."""
+"""Weight of this loss beside that of the imitation."""
 KEPT, APART = 0.01 / 1.11, 0.1 / 1.11
 """Weights of both parts; the rest of 1.11 belonged to a part that is 0."""
 MARGIN = 0.5

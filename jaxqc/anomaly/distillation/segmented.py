@@ -1,7 +1,7 @@
 """DeSTSeg in use: a student that takes defects away, and a head that finds where it did so."""
 
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import flax.linen as nn
 from jaxtyping import Array, Float
@@ -65,12 +65,12 @@ class Segmented(OnBackbone[DistillConfig]):
         """The head's probability that a cell is defective."""
         student, head = self.student(folded=True), self.head(folded=True)
 
-        def found(state: Segmenter, pair: tuple[Layers, Any]) -> Float[Array, "b h w"]:
+        def found(state: Variables, pair: tuple[Layers, Any]) -> Float[Array, "b h w"]:
             layers, image = pair
-            seen = outputs(student, {"params": state.student}, image)
-            logits: Any = head.apply({"params": state.segmentation}, unit_products(layers, seen))
+            seen = outputs(student, {"params": state["student"]}, image)
+            logits = cast(Array, head.apply({"params": state["segmentation"]}, unit_products(layers, seen)))
             return nn.sigmoid(logits)
 
-        grid = by_halves(found)(state, embedded)
+        grid = by_halves(found)(state._asdict(), embedded)
         maps = smooth(fuse((grid,), "mean", *sides(size), self.config.aligned), self.config.sigma)
         return maps, top_score(maps, self.config.top)

@@ -55,7 +55,7 @@ def segmentation_loss(logits: Float[ArrayLike, "b h w"], mask: Float[ArrayLike, 
 
 
 def unit_products(teacher: Layers, student: Layers) -> Float[Array, "b h w c"]:
-    """What the head sees: `jaxqc.models.denoising.products` of cells of length 1.
+    """The head's input: `jaxqc.models.denoising.products` of cells of length 1.
 
     Examples:
       >>> t, s = (jnp.array([3.0, 4.0]).reshape(1, 1, 1, 2),), (jnp.array([1.0, 0.0]).reshape(1, 1, 1, 2),)

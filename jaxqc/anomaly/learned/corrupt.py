@@ -51,7 +51,7 @@ def corrupt(
 
 
 def textures_for(kind: Corrupt, size: int) -> dict[str, UInt8[np.ndarray, "n s s 3"]]:
-    """What `corrupt` needs beside images of `size` pixels, as a frozen collection.
+    """The things that `corrupt` needs beside images of `size` pixels, as a frozen collection.
 
     Examples:
       >>> textures_for("patches", 32), textures_for("texture", 8)["textures"].shape

@@ -15,7 +15,7 @@ from jaxqc.data.dataset import ArrayDataset
 
 @pytest.mark.parametrize(("channels", "adaptor", "rest"), [(384, 147_840, 1_629_955), (1536, 2_360_832, 6_496_003)])
 def test_the_heads_are_as_large_as_published_but_for_what_batch_norm_takes_away(channels, adaptor, rest):
-    """Of ResNet-18 and the wide ResNet-50, layers 2 and 3. The published ones have biases before both batch norms."""
+    """On layers 2 and 3 of ResNet-18 and the wide ResNet-50; the published ones have biases before both batch norms."""
     shapes = jax.eval_shape(Discriminator().init, jax.random.key(0), jnp.zeros((1, 8, 8, channels)))["params"]
     assert sum(x.size for x in jax.tree.leaves(shapes["adaptor"])) == adaptor
     found = sum(x.size for name, own in shapes.items() for x in jax.tree.leaves(own) if name != "adaptor")

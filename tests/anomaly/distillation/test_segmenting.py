@@ -24,7 +24,7 @@ def test_the_heads_loss_is_numpys(rng):
 
 @pytest.fixture
 def method(recipe):
-    """Of 40 steps, 8 of which are the student's alone."""
+    """A training of 40 steps, 8 of which are the student's alone."""
     config, size = replace(recipe.backbone, layers=(1,)), recipe.data.size
     detector = DeStSeg(training=replace(DeStSeg().training, epochs=20.0, batch=4))
     images = np.zeros((10, size, size, 3), np.uint8)
