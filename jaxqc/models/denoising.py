@@ -73,7 +73,7 @@ class Denoising(nn.Module):
       >>> network = Denoising(Spec((1, 1, 1, 1), False, base=8), (1, 2))
       >>> out = jax.eval_shape(lambda: network.init_with_output(jax.random.key(0), jnp.zeros((1, 32, 32, 3)))[0])
       >>> {name: x.shape for name, x in out.items()}
-      {'layer2': (1, 4, 4, 16), 'layer1': (1, 8, 8, 8)}
+      {'layer1': (1, 8, 8, 8), 'layer2': (1, 4, 4, 16)}
     """
 
     spec: Spec

@@ -19,6 +19,7 @@ def instance_normalised(x: Float[ArrayLike, "n h w c"], epsilon: float = 1e-5) -
     """Each channel of each image less its mean over cells, divided by its deviation.
 
     Examples:
+      >>> import jax
       >>> jax.jit(instance_normalised)(jnp.array([1.0, 3.0]).reshape(1, 1, 2, 1)).round(3).ravel().tolist()
       [-1.0, 1.0]
     """
@@ -32,6 +33,7 @@ class Projector(nn.Module):
     After each an instance norm without parameters and a leaky ReLU. 11.25 c² + 2.25 c parameters.
 
     Examples:
+      >>> import jax
       >>> x = jnp.zeros((1, 4, 4, 8))
       >>> jax.eval_shape(lambda: Projector().init_with_output(jax.random.key(0), x)[0]).shape
       (1, 4, 4, 8)
@@ -52,6 +54,7 @@ class Projected(nn.Module):
     """A reverse network that sees the projections of a teacher's layers: as `jaxqc.models.reverse.Reverse`.
 
     Examples:
+      >>> import jax
       >>> from jaxqc.models.reverse import build_reverse
       >>> network = Projected(build_reverse("resnet18", (1,), (64,)))
       >>> layers = (jnp.zeros((1, 8, 8, 64)),)

