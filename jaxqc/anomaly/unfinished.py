@@ -1,4 +1,4 @@
-"""What an ended fit left in its folder: cleared for the next one, or refused."""
+"""The leavings of an ended fit in its folder: cleared for the next one, or refused."""
 
 import json
 import shutil

@@ -8,7 +8,7 @@ from jaxtyping import Array, Bool, Float
 from jaxqc.types import ArrayLike
 
 ITERATIONS = 20
-"""Of the power method, from a fixed start: the outcome depends on the image alone, and on no draw."""
+"""Steps of the power method, from a fixed start: the outcome depends on the image alone, and on no draw."""
 BORDER = 0.2
 """Share of each side that is not the middle, where the part is taken to lie."""
 EXACT = lax.Precision.HIGHEST
