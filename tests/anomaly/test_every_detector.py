@@ -47,7 +47,7 @@ QUICK: dict[str, Any] = {
     "cflow": Cflow(blocks=(1,), condition=8),
     "msflow": MsFlow(blocks=(1,), condition=8),
     "cs_flow": CsFlow(blocks=(1,), width=8, scales=(1,)),
-    "cpr": Cpr(width=8, references=6, words=4),
+    "cpr": Cpr(width=8, references=6, words=4, images=1, reach=0, top=0.5),
     "pni": Pni(width=8, coreset=0.02, words=8, reach=1, hidden=8),
     "ast": Ast(replace(AST_FLOW, blocks=(1,), width=8, condition=8), width=8, blocks=1),
     "differnet": DifferNet(blocks=(1,), width=8, scales=(1, 2), turns=2),

@@ -72,19 +72,20 @@ def test_turned_copies_are_fitted_too(rng):
 def test_the_background_is_masked_as_scikit_learn_and_scipy_would(rng):
     patches = rng.normal(size=(2, 9, 10, 12)).astype(np.float32)
     patches[:, 3:6, 4:8] += 4
+    masked = jax.jit(foreground, static_argnums=1)
     for own in patches:
         truth = PCA(1, svd_solver="full").fit_transform(own.reshape(-1, 12))[:, 0]
-        found = np.asarray(first_component(own.reshape(1, -1, 12)))[0]
+        found = np.asarray(jax.jit(first_component)(own.reshape(1, -1, 12)))[0]
         np.testing.assert_allclose(found * np.sign(found @ truth), truth, atol=1e-3)
         raw = (truth * np.sign(truth.reshape(9, 10)[4, 5]) > 5).reshape(9, 10)
         square = np.ones((3, 3))
         wanted = binary_erosion(binary_dilation(raw, square, 2), square, border_value=1)  # as OpenCV closes
-        np.testing.assert_array_equal(foreground(own[None], 5.0)[0], wanted)
-    assert foreground(patches, 1e9).all()  # nothing would be looked at
+        np.testing.assert_array_equal(masked(own[None], 5.0)[0], wanted)
+    assert masked(patches, 1e9).all()  # nothing would be looked at
 
     detector = AnomalyDino(masking=5.0, sigma=0)
     state = fitted(detector, (patches,))
-    kept = np.asarray(foreground(patches, 5.0))
+    kept = np.asarray(masked(patches, 5.0))
     assert len(state[0]) == kept.sum() < kept.size / 2
     maps, _ = score(detector, state, detector.embed((patches[..., ::-1],), None), (9, 10))
     assert (np.asarray(maps > 0) <= kept).all()

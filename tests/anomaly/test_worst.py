@@ -48,6 +48,7 @@ def test_the_worst_are_a_share_of_each_product_by_score_or_level():
     assert worst_of(crops, 0.05) == ("0.png",)  # one of eleven images
 
 
+@pytest.mark.slow
 def test_a_defect_among_the_good_images_is_left_out_before_a_training(dirty, cheap):
     config, data, lines = replace(cheap[0], detector=Stfpm()), open_dataset(dirty), list[str]()
     parts, _ = divide(data, config.data, 0, config.folds)

@@ -32,12 +32,10 @@ def nearest(
       ([[0.5, 1.0]], [[2, 1]])
     """
     queries, gallery = jnp.asarray(queries), jnp.asarray(gallery)
-    middle = gallery.mean(0)
-    centred = gallery - middle
-    norm = jnp.square(centred).sum(1)
+    closeness_of = _closeness(gallery)
 
     def one(query: Float[Array, " d"]) -> tuple[jax.Array, jax.Array]:
-        closeness = 2 * jnp.matmul(centred, query - middle, precision=EXACT) - norm
+        closeness = closeness_of(query)
         index = lax.top_k(closeness, k)[1] if k > 1 else jnp.argmax(closeness, keepdims=True)
         distance = jnp.sqrt(jnp.square(gallery[index] - query).sum(-1))
         order = jnp.argsort(distance)
@@ -67,20 +65,25 @@ def nearest_allowed(
       [1.0, 5.0]
     """
     queries, gallery = jnp.asarray(queries), jnp.asarray(gallery)
-    middle = gallery.mean(0)
-    centred = gallery - middle
-    norm = jnp.square(centred).sum(1)
+    closeness_of = _closeness(gallery)
 
     def one(x: tuple[Float[Array, " d"], Bool[Array, " m"]]) -> jax.Array:
         query, own = x
-        closeness = 2 * jnp.matmul(centred, query - middle, precision=EXACT) - norm
-        at = jnp.argmax(jnp.where(own[jnp.asarray(kinds)], closeness, -jnp.inf))
+        at = jnp.argmax(jnp.where(own[jnp.asarray(kinds)], closeness_of(query), -jnp.inf))
         return jnp.sqrt(jnp.square(gallery[at] - query).sum())
 
     count = queries.shape[0]
     if is_symbolic_dim(count):
         return _open_map(one, (queries, jnp.asarray(allowed)), min(chunk, OPEN_CHUNK))
     return lax.map(one, (queries, jnp.asarray(allowed)), batch_size=min(chunk, count))
+
+
+def _closeness(gallery: Float[Array, "n d"]) -> Callable[[Float[Array, " d"]], Float[Array, " n"]]:
+    """A query → 2 q g - |g|^2 of each row, about the rows' mean: the larger, the nearer."""
+    middle = gallery.mean(0)
+    centred = gallery - middle
+    norm = jnp.square(centred).sum(1)
+    return lambda query: 2 * jnp.matmul(centred, query - middle, precision=EXACT) - norm
 
 
 def _open_map(one: Callable[[Any], Any], queries: Any, chunk: int) -> Any:
