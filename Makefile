@@ -11,6 +11,9 @@ JOBS ?= 2
 comma := ,
 DIST = --dist loadfile --no-loadscope-reorder
 
+# Many processes start: what one has compiled of the package's text serves the others.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo test test-shapes test-all lint docs docs-serve bench env clean
 
 demo: $(VENV)/.installed

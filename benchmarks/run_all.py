@@ -44,6 +44,8 @@ class Target:
     """`least` is the most that is allowed."""
 
 
+LEARNED = {"stfpm": 8, "rd4ad": 8, "fastflow": 8, "cflow": 8, "efficient_ad": 1}
+"""Learned detectors, and the batch of their training step."""
 CPU_TARGETS = (
     Target("inference", "minet", "jaxqc backbone", "vs_best", 2.0, "MINet inference, batch 16, over torch's best", 16),
     Target("inference", "minet", "jaxqc backbone", "vs_best", 4.0, "MINet inference, batch 1, over torch's best", 1),
@@ -62,7 +64,11 @@ CPU_TARGETS = (
     Target("score", None, "jaxqc whole", "vs_anomalib", 1.5, "Gaussian score d 550, over anomalib's PaDiM d 100"),
     Target("coreset", None, "jaxqc", "vs_anomalib", 20.0, "PatchCore's coreset, over anomalib's"),
     Target("semi-step", "dinov2_vits14", "jaxqc step, views", "vs_best", 1.2, "UniMatch V2 step, S at 224, over best"),
-)
+    *(Target("learned", name, "jaxqc score", "vs_best", 1.2, f"{name}, scoring, batch {batch}, over best", batch)
+      for name in LEARNED for batch in (1, 8)),
+    *(Target("learned", name, "jaxqc step, features", "vs_best", 1.5, f"{name}, step from features, over best", batch)
+      for name, batch in LEARNED.items()),
+)  # fmt: skip
 GPU_TARGETS = (
     Target("inference", "tscarnet", "jaxqc backbone", "vs_best", 1.5, "TSCARNet inference over torch.compile"),
     Target("inference", "minet", "jaxqc backbone", "vs_best", 1.5, "MINet inference over torch.compile"),
@@ -87,6 +93,11 @@ TABLES = {
                                         "vs_anomalib")),
     "fit-cost": ("Gaussian fit as the work grows", ("name", "n", "d", "grid", "ms", "spread", "compile_s", "memory_mb",
                                                     "state_mb")),
+    "learned": ("Learned detectors beside anomalib's", ("model", "name", "batch", "size", "dtype", "images_per_s", "ms",
+                                                        "spread", "compile_s", "parameters", "vs_eager", "vs_best",
+                                                        "map_difference")),
+    "learned-savings": ("Exact savings", ("name", "model", "work", "batch", "ms", "spread", "without_ms", "brings",
+                                          "difference", "note")),
     "semi-step": ("Semi-supervised step", ("model", "method", "name", "size", "batch", "dtype", "attention",
                                            "images_per_s", "ms", "spread", "mfu", "compile_s", "memory_mb", "share",
                                            "vs_reference", "vs_eager", "vs_best")),
@@ -124,6 +135,7 @@ def jobs(
             ["benchmarks.fit", *anomalib, *small, "--backbone", "resnet18", "--samples", "10", "--channels", "20",
              "--grids", "8", "--peer-channels", "10", "--width", "64", "--cost-samples", "5", "30", "--cost-channels",
              "10", "--cost-grids", "4"],
+            ["benchmarks.learned", *anomalib, *small, "--members", "stfpm", "--work", "score"],
             ["benchmarks.semi_step", "--encoder", "vit_tiny14", *small, "--size", "56", "--classes", "5", "--past", "0",
              "1"],
             ["benchmarks.segment", "--encoder", "vit_tiny14", "--side", "70", "--long-side", "0", "56",
@@ -138,6 +150,7 @@ def jobs(
     run += [["benchmarks.step", "--model", "minet", *common, *best, "--parts"]]
     run += [["benchmarks.backbone", "--model", "resnet50", *common, *best]]
     run += [["benchmarks.fit", *anomalib, "--rounds", "3"]]
+    run += [["benchmarks.learned", *anomalib, "--dtype", dtype, *best], ["benchmarks.learned", "--savings"]]
     large = ["--encoder", "dinov2_vitb14" if accelerator else "dinov2_vits14", "--dtype", dtype]
     views = ["--size", "518", "--batch", "16"] if accelerator else ["--size", "224", "--batch", "4", "--rounds", "5"]
     run += [["benchmarks.semi_step", *large, *views, *best, "--past", "0", "1", "2", "3"]]

@@ -2,19 +2,23 @@
 
 import io
 import os
+import signal
 import sys
-
-from jaxqc.interrupt import ends_on_interrupt
-from jaxqc.memory import use_huge_pages
 
 
 def run() -> int:
     """The command as a program of its own; its exit code."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a Ctrl-C while modules are imported is no traceback
+    from jaxqc.interrupt import ends_on_interrupt
+
     open_streams()
     return ends_on_interrupt(_command)
 
 
 def _command() -> int:
+    from jaxqc.memory import use_huge_pages
+
     use_huge_pages()
     # XLA's own lines (a constant folded slowly, a long compilation, tuning) would stand amid the progress bar. What
     # fails is raised in Python all the same; TF_CPP_MIN_LOG_LEVEL=0 shows them. Read when the library is loaded.

@@ -223,7 +223,7 @@ def statement(rates: ErrorRates | None, confidence: float = 0.95) -> str:
         counts = f"{counts} images" if rates.views == 1 else f"{rates.defective} images and {rates.good} pieces"
         tail = f"; {counts}{of}{unknown}"
         return (
-            "measured on pasted defects only; real ones may be missed more often: "
+            "measured on pasted defects only, a lower bound of its misses; real ones may be missed more often: "
             + ", ".join(filter(None, (finds, alarms and f"{alarms}{rates.unit}")))
             + tail
         )

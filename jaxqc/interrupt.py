@@ -11,12 +11,15 @@ import sys
 import threading
 from collections.abc import Callable
 from functools import partial
+from importlib.machinery import ExtensionFileLoader
 from types import FrameType
 from typing import Any
 
 CODE = 130
 GRACE = 2.0
 """Seconds that the main thread has to come back to Python."""
+LOADING = (ExtensionFileLoader.create_module.__code__, ExtensionFileLoader.exec_module.__code__)
+"""A module of C or C++ is being loaded. What is raised from Python that it calls may abort the program."""
 
 
 def ends_on_interrupt(program: Callable[[], int]) -> int:
@@ -24,18 +27,22 @@ def ends_on_interrupt(program: Callable[[], int]) -> int:
 
     The first Ctrl-C raises `KeyboardInterrupt`, and what is under way is ended in order: a checkpoint being written is
     finished. Another one ends the process at once. Files appear whole or not at all, so that either loses nothing.
-    One long computation, such as a compilation, keeps Python from raising anything: then the process ends at once after
-    `GRACE` seconds. A process that was started to ignore it, as a shell starts those in the background, goes on
-    ignoring it.
+    While a library of C is being loaded, the first one ends the process at once. One long computation, such as a
+    compilation, keeps Python from raising anything: then the process ends at once after `GRACE` seconds. A process that
+    was started to ignore it, as a shell starts those in the background, goes on ignoring it.
     """
     sys.unraisablehook = _unraised
-    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
-        heard = threading.Event()
-        signal.signal(signal.SIGINT, partial(_first, heard))
-        _watch(heard)
     try:
+        if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+            heard = threading.Event()
+            signal.signal(signal.SIGINT, partial(_first, heard))
+            _watch(heard)
+            if hasattr(signal, "pthread_sigmask"):  # it may have been held back since Python began (jaxqc.memory)
+                signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         code = program()
-    except KeyboardInterrupt:  # while modules are imported
+    except BaseException as error:  # while modules are imported
+        if not was_interrupted(error):
+            raise
         _say()
         code = CODE
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -45,7 +52,9 @@ def ends_on_interrupt(program: Callable[[], int]) -> int:
 
 
 def was_interrupted(error: BaseException) -> bool:
-    """True where an exception came of a Ctrl-C: of another one in its course, as a loop that is found closed.
+    """True where an exception came of a Ctrl-C: one in its course, as a loop that is found closed, and any after it.
+
+    A library of C may make an error of its own of it, which does not say where it comes from.
 
     Examples:
       >>> try:
@@ -57,7 +66,8 @@ def was_interrupted(error: BaseException) -> bool:
       ...     was_interrupted(error)
       True
     """
-    return any(isinstance(one, KeyboardInterrupt) for one in causes(error))
+    come = signal.getsignal(signal.SIGINT) is _second
+    return come or any(isinstance(one, KeyboardInterrupt) for one in causes(error))
 
 
 def causes(error: BaseException) -> list[BaseException]:
@@ -95,11 +105,16 @@ def _watch(heard: threading.Event) -> None:
 
 def _first(heard: threading.Event, number: int, frame: FrameType | None) -> None:
     heard.set()
+    while frame is not None:
+        if frame.f_code in LOADING:
+            _second()
+        frame = frame.f_back
     signal.signal(signal.SIGINT, _second)
     # What now fails in threads and destructors fails because of this.
     logging.disable(logging.CRITICAL)
     threading.excepthook = _silent
     sys.unraisablehook = _interrupted
+    sys.excepthook = _printed
     raise KeyboardInterrupt
 
 
@@ -129,5 +144,12 @@ def _silent(*_: Any) -> None:
 def _interrupted(failure: Any) -> None:
     """Ends the process where Python cannot raise the `KeyboardInterrupt`: it would go on as if there had been none."""
     if isinstance(failure.exc_value, KeyboardInterrupt):
+        _say()
+        _leave()
+
+
+def _printed(kind: type[BaseException], *_: Any) -> None:
+    """Ends the process where a library of C prints the `KeyboardInterrupt`, and would forget it."""
+    if issubclass(kind, KeyboardInterrupt):
         _say()
         _leave()

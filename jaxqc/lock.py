@@ -1,4 +1,4 @@
-"""One program at a time in a folder of results: the lock that `train`, `fit`, `inspect`, `export` and `evaluate` take.
+"""One program at a time in a folder of results: the lock that each verb takes which fills one.
 
 The operating system holds it (`filelock`: flock, on Windows msvcrt), so it ends with its process, however that ends: a
 killed one's file is taken over. On NFS it works where the mount passes locks on (Linux does by default).
@@ -26,6 +26,8 @@ MOMENT = 0.5
 WRITING = 30.0
 """Seconds to wait for a holder that writes what it has measured."""
 _LOGIN = re.compile(r"(?<=://)(?:[^:/]*(?::[^@]*)?@)?([^?]*).*", re.DOTALL)
+ATTEMPTS = 100
+"""Times that a folder is made anew which another program takes away."""
 NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP)
 """Errors of a filesystem that has no locks."""
 
@@ -61,8 +63,14 @@ def locked(
     lock = FileLock(file, is_singleton=True, fallback_to_soft=False)
     held = lock.is_locked
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock.acquire(timeout=wait)
+        for attempt in range(ATTEMPTS):
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+                lock.acquire(timeout=wait)
+                break
+            except FileNotFoundError:  # another program has taken its empty folder away meanwhile
+                if attempt + 1 == ATTEMPTS:
+                    raise
     except Timeout:
         raise UserError(f"{folder}: {_holder(file)}; wait until it ends, or choose another --out") from None
     except OSError as e:

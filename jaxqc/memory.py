@@ -1,6 +1,7 @@
 """Working memory on the CPU: huge pages for it, how much is free, and a line where a run will need more."""
 
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -29,7 +30,12 @@ def use_huge_pages() -> None:
     os.environ[TUNABLES] = HUGE
     sys.stdout.flush()
     sys.stderr.flush()
-    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+    # A Ctrl-C while Python begins anew would be a traceback: it waits until `jaxqc.interrupt` listens.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
 def _on_request() -> bool:

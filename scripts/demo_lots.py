@@ -20,12 +20,14 @@ from jaxqc.inspection.tables import show_lots, show_suppliers
 from jaxqc.memory import use_huge_pages
 from jaxqc.training.cache import enable_compilation_cache
 
+BEGAN = time.monotonic()
 DELIVERED = 20
 """Seed of the deliveries: none of the plates and boards that the demo's other parts draw."""
 DIFFICULTY = 0.35
 """As in the other parts."""
-PARTS = {"steel": "run", "wood": "wood"}
-"""Kinds of delivery, each with the folder of the model that inspects it."""
+PARTS = {"steel": ("run", 8), "wood": ("wood", 16)}
+"""Kinds of delivery, each with the folder of the model that inspects it, and the batch that the demo's other part has
+compiled it for."""
 
 
 def main() -> int:
@@ -37,13 +39,13 @@ def main() -> int:
     parser.add_argument("--size", type=int, default=224, help="side of the steel plates in pixels")
     parser.add_argument("--kinds", nargs="+", choices=tuple(PARTS), default=list(PARTS), help="what is delivered")
     args = parser.parse_args()
-    began = time.monotonic()
 
     enable_compilation_cache()
     ranked, reports = True, {}
     try:
         for kind in args.kinds:
-            model = jaxqc.load(args.out / PARTS[kind], batch=8)
+            folder, batch = PARTS[kind]
+            model = jaxqc.load(args.out / folder, batch=batch)
             side = args.size if kind == "steel" else model.size
             say(f"inspecting deliveries of {kind}: two suppliers, {args.lots} lots each")
             manifest = write_lots(args.out / f"{kind}_lots", kind, args.lots, args.images, side, DELIVERED, DIFFICULTY)
@@ -58,15 +60,15 @@ def main() -> int:
         print(f"demo: {e}", file=sys.stderr)
         return 2
 
-    print(f"{DRIFTING} ranked behind {STEADY}: {ranked}; {time.monotonic() - began:.0f} s in all")
+    print(f"{DRIFTING} ranked behind {STEADY}: {ranked}; {time.monotonic() - BEGAN:.0f} s in all")
     for kind, report in reversed(reports.items()):
         print(f"report on {kind}: {report}")
     return 0 if ranked else 1
 
 
 def say(text: str) -> None:
-    """A line of progress."""
-    print(f"demo: {text}", file=sys.stderr, flush=True)
+    """A line of progress, with the seconds since the start."""
+    print(f"demo: {time.monotonic() - BEGAN:3.0f} s  {text}", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

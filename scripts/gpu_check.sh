@@ -7,6 +7,7 @@
 #   --only LIST   these parts only                    --limit S  most seconds for one command (default 600)
 #   --recipe F    config to train (default configs/tscarnet_sd900.py)
 #   --smoke       tiny sizes on whatever device there is, to try the script itself
+# PEER_PYTHON names an interpreter with anomalib, for the learned detectors' peer (docs/throughput).
 #
 # What such a machine lacks travels in the git-ignored folder carry/:
 #   carry/wheels/*.whl        packages that are missing there (pip download --no-deps --only-binary=:all: ...)
@@ -162,6 +163,12 @@ if wanted detectors; then
     --batch "$(size_of 256)" --dtype bfloat16 --peer "$([ -z "$smoke" ] && echo best || echo eager)" \
     --budget $((limit / 4)) "${quick[@]}"
   bench "fit, score, coreset, cost" benchmarks.fit "${quick[@]}" "${small[@]}"
+  learned=(--members stfpm --work score --batch 2)
+  [ -n "$smoke" ] || learned=(--batch 1 8 64)
+  bench "learned detectors" benchmarks.learned "${quick[@]}" "${learned[@]}" \
+    ${PEER_PYTHON:+--peer-python "$PEER_PYTHON" --peer best --budget $((limit / 8))}
+  bench "learned detectors, savings" benchmarks.learned "${quick[@]}" --batch "$(size_of 64)" \
+    --savings $([ -z "$smoke" ] || echo g)
 fi
 
 if wanted semi || wanted sweep; then

@@ -5,12 +5,13 @@ import os
 
 from tests.support.compile_cache import share_compilations
 
-# Tests compile many programs and run each a few times. At LLVM's level 1, without its costly passes and MLIR's fusions
-# and in one piece, that takes half the time. (Level 0 is quicker still, but JAX 0.10.2 gives infinities for finite
-# gradients of a block of attention there, and without MLIR's fusions wrong colours.) `make test-all` takes all passes.
+# Tests compile many programs and run each a few times. At LLVM's level 1, without its costly passes and MLIR's fusions,
+# in one piece and with short vectors, that takes half the time. (Level 0 is quicker still, but JAX 0.10.2 gives
+# infinities for finite gradients of a block of attention there, and without MLIR's fusions wrong colours.)
+# `make test-all` takes all passes.
 QUICK = (
     "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1 "
-    "--xla_backend_optimization_level=1 --xla_llvm_disable_expensive_passes=true"
+    "--xla_backend_optimization_level=1 --xla_llvm_disable_expensive_passes=true --xla_cpu_prefer_vector_width=128"
 )
 os.environ.setdefault("XLA_FLAGS", f"--xla_force_host_platform_device_count=8 {QUICK}")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
@@ -29,6 +30,7 @@ if os.environ.get("JAXQC_SHAPES"):
 
     check_annotations("jaxqc")
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import hypothesis
@@ -41,8 +43,8 @@ from tests.support.durations import by_file, slowest_files
 hypothesis.settings.register_profile("quick", derandomize=True, max_examples=40)
 
 
-LONGEST = ("test_outsiders.py", "test_demo.py", "test_wheel.py", "test_train_backbone.py", "test_fit_processes.py")
-"""Files whose few tests take long: they begin first, so that no process ends alone with one of them."""
+LONGEST = ("test_outsiders.py", "test_examples.py", "test_every_detector.py", "test_demo.py", "test_wheel.py")
+"""Files that take longest: they begin first, so that no process ends alone with one of them."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -62,6 +64,17 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.section("slowest files, seconds of all processes")
         for line in lines:
             terminalreporter.line(line)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def one_device_unless_asked() -> Iterator[None]:
+    """Where no number of devices is asked for the eight simulated ones are one: a graph over eight compiles longer."""
+    from jaxqc.training import parallel
+
+    every = parallel.first_devices
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(parallel, "first_devices", lambda devices, *more, **named: every(devices or 1, *more, **named))
+        yield
 
 
 SHARED = Path(os.environ.get("JAXQC_SHARED", Path(__file__).resolve().parents[2] / "shared"))

@@ -1,11 +1,14 @@
 """Flags that are of no use for the kind of model, data or work at hand: one line that names them, and exit code 2."""
 
+import re
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from jaxqc import api, kinds
+from jaxqc import api, cli, kinds
 from jaxqc.cli import fit, main, parse, train
+from jaxqc.cli.recipe_flags import choice_flags, fields_of, recipe_flags
 from jaxqc.errors import UserError
 from jaxqc.fields import choices, doc_of, leaves
 
@@ -85,3 +88,22 @@ def test_flags_are_known_as_typed_and_those_of_the_recipe_are_left_to_it():
     assert args.name == "train"
     assert args.given == ["--config", "--data", "--optim.lr", "--skip-bad"]
     assert args.flags == ["--optim.lr", "1"]
+
+
+def test_every_flag_that_a_message_advises_is_there():
+    """Of every verb, and of every recipe's fields. A name that ends in a point begins one, and --objective has one for
+    each term."""
+    _, parsers = cli._parsers()
+    known = {flag for parser in parsers.values() for action in parser._actions for flag in action.option_strings}
+    for recipe in (*fit.kinds(), *train.kinds()):
+        known |= {*recipe_flags(fields_of(recipe)), *choice_flags(recipe)}
+        for field, choice in choices(type(recipe)).items():
+            known |= {
+                f"--{field}.{name}".replace("_", "-") for own in choice.own.values() for name, *_ in leaves(own())
+            }
+    root, advised = Path(cli.__file__).parents[1], set[str]()
+    for file in root.rglob("*.py"):
+        if file.parent != root / "experiments":  # programs with flags of their own
+            advised |= set(re.findall(r"(?<![\w-])--[a-z][\w.-]*\w(?![\w.-]*\.[\"{])", file.read_text("utf-8")))
+    assert len(advised) > 50
+    assert {flag for flag in advised - known if not flag.startswith("--objective.")} == {"--version"}

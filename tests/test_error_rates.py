@@ -33,8 +33,9 @@ def test_statements():
         " images of KolektorSDD"
     )
     assert statement(PASTED) == (
-        "measured on pasted defects only; real ones may be missed more often: it finds 90 % (82 to 95 %) of the large"
-        " ones, calls 2.5 % (0.063 to 13 %) of good images; 100 and 40 images of the fit's held-out images"
+        "measured on pasted defects only, a lower bound of its misses; real ones may be missed more often: it finds"
+        " 90 % (82 to 95 %) of the large ones, calls 2.5 % (0.063 to 13 %) of good images; 100 and 40 images of the"
+        " fit's held-out images"
     )
     assert statement(None).startswith("this model's misses have not been measured")
     good = statement(ErrorRates(0, 0, 3, 146, "labelled images", "steel"))

@@ -10,6 +10,9 @@ PROGRAM = """
 import os, signal, sys, threading, time
 from jaxqc.interrupt import ends_on_interrupt
 
+def held():
+    time.sleep(60)
+
 def twice():
     try:
         print("working", flush=True)
@@ -43,6 +46,33 @@ def compute():
     print("working", flush=True)
     program(jnp.ones(100_000)).block_until_ready()
 
+def loading():
+    def initialise(module):
+        try:
+            print("working", flush=True)
+            time.sleep(60)
+        except KeyboardInterrupt:  # as C++ does where it calls Python and expects no exception
+            os.abort()
+    import _imp, importlib.machinery, types
+    _imp.exec_dynamic = initialise
+    importlib.machinery.ExtensionFileLoader("a", "a.so").exec_module(types.ModuleType("a"))
+
+def printed():
+    try:
+        print("working", flush=True)
+        time.sleep(60)
+    except KeyboardInterrupt as error:  # as PyErr_Print of a library
+        sys.excepthook(type(error), error, error.__traceback__)
+    time.sleep(60)
+
+def converted():
+    try:
+        print("working", flush=True)
+        time.sleep(60)
+    except KeyboardInterrupt:
+        pass
+    raise ImportError("numpy._core.multiarray failed to import")
+
 def echo():
     class Loop:
         def __del__(self):
@@ -51,12 +81,27 @@ def echo():
     return 7
 
 signal.signal(signal.SIGINT, signal.default_int_handler)
+if sys.argv[1] == "held":  # back, as while Python begins anew
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    os.kill(os.getpid(), signal.SIGINT)
 sys.exit(ends_on_interrupt(globals()[sys.argv[1]]))
 """
 
 
 @pytest.mark.parametrize(
-    ("name", "times"), [("twice", 2), ("forgotten", 0), ("threads", 1), ("compute", 1), ("late", 0), ("echo", 0)]
+    ("name", "times"),
+    [
+        ("twice", 2),
+        ("held", 0),
+        ("forgotten", 0),
+        ("threads", 1),
+        ("compute", 1),
+        ("loading", 1),
+        ("printed", 1),
+        ("converted", 1),
+        ("late", 0),
+        ("echo", 0),
+    ],
 )
 def test_it_ends_at_once_with_one_line(name, times):
     command = [sys.executable, "-c", PROGRAM, name]

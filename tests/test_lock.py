@@ -61,6 +61,23 @@ def test_the_second_comer_is_told_who_holds_it_and_the_same_may_enter_again(tmp_
     assert not (tmp_path / "runs").exists(), "what stayed empty is gone"
 
 
+def test_a_folder_that_another_program_takes_away_is_made_again(tmp_path, monkeypatch):
+    made, left = Path.mkdir, [3]
+
+    def taken_away(path: Path, *args, **kwargs) -> None:
+        made(path, *args, **kwargs)
+        if left[0]:
+            left[0] -= 1
+            path.rmdir()
+
+    monkeypatch.setattr(Path, "mkdir", taken_away)
+    with locked(tmp_path / "out"):
+        assert (tmp_path / "out" / LOCK).exists()
+    left[0] = 10_000
+    with pytest.raises(UserError, match="out: cannot write there"), locked(tmp_path / "out"):
+        pass
+
+
 def test_the_lock_names_the_command_without_a_password(tmp_path, monkeypatch):
     url = "postgresql://ann:se:c?r/et@host/quality?password=secret"
     monkeypatch.setattr("sys.argv", ["/bin/jaxqc", "inspect", "--ledger", url, f"--also={url}", "--out", "a@b"])

@@ -1,6 +1,7 @@
 """Huge pages: the program starts anew once, as the same command, where that changes something. Free memory."""
 
 import os
+import signal
 import subprocess
 import sys
 
@@ -31,6 +32,7 @@ def test_the_same_command_is_started(started):
     memory.use_huge_pages()
     assert started == [(sys.executable, [sys.executable, *sys.orig_argv[1:]])]
     assert os.environ.pop(memory.TUNABLES) == memory.HUGE
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ()), "held back only while Python begins anew"
 
 
 def test_once(started, monkeypatch):

@@ -181,7 +181,19 @@ def test_a_method_goes_through_every_verb(tmp_path: Path) -> None:
     assert "map (32, 32)" in out, "a run holds the method's fields: its package is not needed"
 
 
-SMALL = ["--data.layout", "auto", "--data.size", "32", "--batch", "4", "--devices", "1", *QUIET]
+SMALL = [
+    "--data.layout",
+    "auto",
+    "--data.size",
+    "32",
+    "--batch",
+    "4",
+    "--devices",
+    "1",
+    "--decision.folds",
+    "2",
+    *QUIET,
+]
 TRAINED = ["--detector.width", "8", "--detector.training.epochs", "2", "--detector.training.batch", "4"]
 
 

@@ -21,6 +21,7 @@ from tests.support.outside import install as install_page
 ROOT = Path(__file__).resolve().parents[1]
 TINY = ["--model.width", "0.125", "--optim.warmup-epochs", "0", "--eval-size", "32", "--eval-batch", "4",
         "--steps-per-call", "1", "--phases", '[{"epochs": 0.6, "size": 32, "batch": 8}]']  # fmt: skip
+SMALL = ["--data.size", "64", "--batch", "4", "--decision.folds", "2"]
 OFFLINE = re.compile(r"No matching distribution|Could not find a version|Connection|Temporary failure|No module named")
 
 
@@ -100,7 +101,7 @@ def way(start: Callable[[list[list[str]]], str], folder: Path, train: list[str])
         ["data", "synthetic", "plates", "--count", "30", "--size", "32"],
         ["data", "synthetic", "boards", "--kind", "wood", "--count", "15", "--size", "64"],
         ["train", "--config", "tscarnet_synthetic", "--data", "plates", "--out", "run", *train],
-        ["fit", "--config", "wood_synthetic", "--data", "boards", "--out", "fit", "--data.size", "64"],
+        ["fit", "--config", "wood_synthetic", "--data", "boards", "--out", "fit", *SMALL],
         ["predict", "--checkpoint", "run", "--images", "plates/Source Images"],
         ["inspect", "--checkpoint", "fit", "--images", "boards/test", "--out", "found", "--rules", "inspection_rules"],
     ])  # fmt: skip

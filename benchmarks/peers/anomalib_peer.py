@@ -10,6 +10,7 @@ Each line on standard input is a JSON request, each line on standard output its 
     {"prepare": NAME, "work": WORK, ...}   makes the inputs; answers with the memory held before
     {"run": NAME}                          does the work once; answers with its seconds and the peak of memory
     {"save": NAME, "out": FILE.npz}        writes the arrays that its last run made
+    {"drop": NAME}                         frees what was prepared and made
 
 A request that fails is answered with {"error": ...}.
 """
@@ -35,19 +36,29 @@ Arrays = dict[str, torch.Tensor]
 Modules = types.SimpleNamespace
 
 
-def anomalib_modules() -> Modules:
-    """anomalib's classes that the works need. Raises ImportError where it, or what they import, is not there."""
+def load(name: str) -> Any:
+    """A module of `anomalib.models`."""
+    return importlib.import_module(f"anomalib.models.{name}")
+
+
+def pass_over(components: tuple[str, ...], images: tuple[str, ...]) -> None:
+    """Puts packages of anomalib's in place without running their first files: its own, and these of its components and
+    image models. Raises ImportError where it is not there."""
     found = importlib.util.find_spec("anomalib")
     if found is None or not found.submodule_search_locations:
         raise ImportError("no package anomalib")
     root = Path(found.submodule_search_locations[0])
-    packages = ["", ".models", ".models.components", ".models.image", ".models.image.padim"]
-    packages += [f".models.components.{x}" for x in ("base", "stats", "filters", "sampling")]
+    packages = ["", ".models", ".models.components", ".models.image"]
+    packages += [f".models.components.{x}" for x in components] + [f".models.image.{x}" for x in images]
     for name in packages:
         package = types.ModuleType(f"anomalib{name}")
         package.__path__ = [str(root.joinpath(*name.split(".")))]
         sys.modules[f"anomalib{name}"] = package
-    load = lambda name: importlib.import_module(f"anomalib.models.{name}")
+
+
+def anomalib_modules() -> Modules:
+    """anomalib's classes that the works need. Raises ImportError where it, or what they import, is not there."""
+    pass_over(("base", "stats", "filters", "sampling"), ("padim",))
     components: Any = sys.modules["anomalib.models.components"]
     base: Any = sys.modules["anomalib.models.components.base"]
     base.DynamicBufferMixin = load("components.base.dynamic_buffer").DynamicBufferMixin
@@ -60,7 +71,7 @@ def anomalib_modules() -> Modules:
 
 
 anomalib = Modules()
-"""Filled by `main`."""
+"""Filled by `serve`."""
 
 
 def memory(field: str) -> int:
@@ -145,33 +156,39 @@ WORKS: dict[str, Callable[..., Callable[[], Arrays]]] = {"gaussian": gaussian, "
 
 
 class Server:
-    """A prepared peer, and its result when it ran last."""
+    """Prepared works, and their results when they ran last."""
 
-    def __init__(self) -> None:
+    def __init__(self, works: dict[str, Callable[..., Callable[[], Arrays]]]) -> None:
+        self.works = works
         self.prepared: dict[str, Callable[[], Arrays]] = {}
         self.made: dict[str, Arrays] = {}
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
         if "prepare" in request:
             name, before = request.pop("prepare"), memory("VmRSS")
-            self.prepared[name] = WORKS[request.pop("work")](**request)
-            return {"before": before}
+            self.prepared[name] = self.works[request.pop("work")](**request)
+            return {"before": before, **getattr(self.prepared[name], "about", {})}
         if "save" in request:
-            arrays: dict[str, Any] = {k: v.numpy() for k, v in self.made[request["save"]].items()}
+            arrays: dict[str, Any] = {k: v.cpu().numpy() for k, v in self.made[request["save"]].items()}
             np.savez(request["out"], **arrays)
+            return {}
+        if "drop" in request:
+            self.made.pop(request["drop"], None)
+            self.prepared.pop(request["drop"], None)
             return {}
         start = time.perf_counter()
         self.made[request["run"]] = self.prepared[request["run"]]()
         return {"seconds": time.perf_counter() - start, "peak": memory("VmHWM")}
 
 
-def main() -> None:
+def serve(modules: Callable[[], Modules], into: Modules, works: dict[str, Callable[..., Callable[[], Arrays]]]) -> None:
+    """Answers requests for these works until standard input ends. modules: fills `into` first."""
     # Answers go where standard output went; whatever the libraries print goes to standard error.
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
-    anomalib.__dict__.update(anomalib_modules().__dict__)
+    into.__dict__.update(modules().__dict__)
     answers.write(json.dumps({"anomalib": metadata.version("anomalib"), "torch": torch.__version__}) + "\n")
-    server = Server()
+    server = Server(works)
     for line in sys.stdin:
         try:
             reply = server.answer(json.loads(line))
@@ -181,4 +198,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    serve(anomalib_modules, anomalib, WORKS)

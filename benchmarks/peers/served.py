@@ -1,4 +1,5 @@
-"""The other end of `anomalib_peer.py`: starts it under its own interpreter and asks it for work, a line at a time."""
+"""The other end of `anomalib_peer.py` and `anomalib_learned.py`: starts one of them under its own interpreter and asks
+it for work, a line at a time."""
 
 import contextlib
 import json
@@ -8,6 +9,7 @@ from types import TracebackType
 from typing import Any
 
 SERVER = Path(__file__).with_name("anomalib_peer.py")
+LEARNED = Path(__file__).with_name("anomalib_learned.py")
 
 
 class PeerError(RuntimeError):
@@ -17,8 +19,8 @@ class PeerError(RuntimeError):
 class Served:
     """One process of the peer; use it as a context. `versions`: of anomalib and its torch."""
 
-    def __init__(self, python: str | Path) -> None:
-        command = [str(python), str(SERVER)]
+    def __init__(self, python: str | Path, server: Path = SERVER) -> None:
+        command = [str(python), str(server)]
         try:
             self._process = subprocess.Popen(
                 command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, bufsize=1

@@ -100,6 +100,16 @@ Fit = Callable[[Dataset, list[str]], Any]
 """The state of a fit to some of the images; the list takes a line for each that cannot be used."""
 
 
+def kept_bytes(config: FitConfig, backbone: Backbone, samples: int) -> int:
+    """Bytes of the samples' embeddings, which the fits of all folds share; 0 where they are not kept."""
+    detector, size = cast(Collecting, config.ready), config.data.size
+    layers = tuple(jax.ShapeDtypeStruct((1, *shape), np.float32) for shape in backbone.shapes(size))
+    row = jax.eval_shape(detector.embed, layers, jax.ShapeDtypeStruct((1, *sides(size), 3), np.float32))
+    needed = samples * sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(row))
+    room = config.folds > 1 and spread_over(config.devices).devices == 1 and needed <= ROOM * (free_bytes() or 0)
+    return needed if room else 0
+
+
 def fits_of(config: FitConfig, backbone: Backbone, part: Dataset, progress: bool) -> Fit:
     """The way to fits of many parts of a data set: each image goes through the backbone once, where there is room.
 
@@ -108,10 +118,7 @@ def fits_of(config: FitConfig, backbone: Backbone, part: Dataset, progress: bool
     """
     detector, size = cast(Collecting, config.ready), config.data.size
     samples, shapes = fitted_samples(part, config.data.tile), backbone.shapes(size)
-    row = jax.eval_shape(detector.embed, tuple(jax.ShapeDtypeStruct((1, *s), np.float32) for s in shapes), 
-                         jax.ShapeDtypeStruct((1, *sides(size), 3), np.float32))  # fmt: skip
-    needed = len(samples) * sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(row))
-    if needed > ROOM * (free_bytes() or 0) or spread_over(config.devices).devices > 1:
+    if not kept_bytes(config, backbone, len(samples)):
         return lambda some, bad: collected(config, backbone, some, bad)
     lines: list[str] = []
     with Progress("embedding", len(samples), progress) as counter:

@@ -15,7 +15,7 @@ import numpy as np
 from jaxqc import error_rates
 from jaxqc.anomaly.calibration import Calibration, calibrate, measure, settle
 from jaxqc.anomaly.collecting import load_batches
-from jaxqc.anomaly.crossfit import Held, collected, fitted_samples, hold_out_in_turn, uncalibrated
+from jaxqc.anomaly.crossfit import Held, collected, fitted_samples, hold_out_in_turn, kept_bytes, uncalibrated
 from jaxqc.anomaly.detectors.base import is_trained
 from jaxqc.anomaly.features import Backbone, load_backbone
 from jaxqc.anomaly.footprint import memory_lines
@@ -154,7 +154,8 @@ def _fit(
     parts, labelled = divide(without_absent_masks(data), config.data, config.seed, config.folds)
     if not is_trained(detector):
         count = len(fitted_samples(parts.fit, config.data.tile))
-        for line in memory_lines(detector, backbone.shapes(config.data.size), count, config.batch):
+        kept = kept_bytes(config, backbone, count)
+        for line in memory_lines(detector, backbone.shapes(config.data.size), count, config.batch, kept):
             note(line)
     bad: list[str] = []
     meta: dict[str, Any] = {"kind": "detector", "dataset": data.name, **about}

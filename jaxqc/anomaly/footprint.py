@@ -10,11 +10,12 @@ from jaxqc.memory import free_bytes, shortage
 PROGRAM = 1.5e9
 """Bytes that the program, its libraries and a usual backbone take."""
 COPIES = 8
-"""Sizes of the collection that exist at once: itself, a batch's part, their sum, the state made of it and written.
-Measured: a fit to 535 magnetic tiles, whose collection has 0.5 GB, took 5.8 GB."""
+"""Sizes of the collection that exist at once, at most: itself, a batch's part, their sum, the state made of it, those
+of two folds, and what is written. Measured: a fit to 535 magnetic tiles, whose collection has 0.5 GB, took 2.7 GB."""
 LAYERS = 8
 """Sizes of a batch's layers that exist at once in the backbone, the layers before them among these."""
-ADVICE = "lower --detector.channels, --data.size, --data.samples or --batch"
+WIDTHS = ("channels", "width")
+"""Fields of a detector that say how many numbers a position has."""
 
 
 def memory_needed(detector: Any, shapes: Shapes, samples: int, batch: int) -> float:
@@ -31,9 +32,17 @@ def memory_needed(detector: Any, shapes: Shapes, samples: int, batch: int) -> fl
     return PROGRAM + COPIES * kept + LAYERS * layers
 
 
-def memory_lines(detector: Any, shapes: Shapes, samples: int, batch: int) -> tuple[str, ...]:
-    """A line where a fit will need more memory than its device has free."""
+def memory_lines(detector: Any, shapes: Shapes, samples: int, batch: int, kept: int = 0) -> tuple[str, ...]:
+    """A line where a fit will need more memory than its device has free. kept: bytes on the host beside it."""
     device = jax.local_devices()[0]
-    stats = device.memory_stats() or {}
-    there = stats["bytes_limit"] - stats.get("bytes_in_use", 0) if "bytes_limit" in stats else free_bytes()
-    return shortage("this fit", memory_needed(detector, shapes, samples, batch), there, ADVICE)
+    stats, needed = device.memory_stats() or {}, memory_needed(detector, shapes, samples, batch)
+    if "bytes_limit" in stats:
+        there = stats["bytes_limit"] - stats.get("bytes_in_use", 0)
+    else:
+        there, needed = free_bytes(), needed + kept
+    return shortage("this fit", needed, there, _advice(detector))
+
+
+def _advice(detector: Any) -> str:
+    own = [f"--detector.{name}" for name in WIDTHS if hasattr(detector, name)]
+    return f"lower {', '.join([*own, '--data.size', '--data.samples'])} or --batch"

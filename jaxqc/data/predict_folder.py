@@ -1,6 +1,7 @@
 """A folder of images through a model: decoded ahead in threads, in batches, each answer written beside its fellows."""
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
@@ -15,6 +16,7 @@ from jaxqc.data.problems import printable
 from jaxqc.data.readers import scan_dataset
 from jaxqc.data.stored import Range
 from jaxqc.errors import UserError
+from jaxqc.lock import locked
 from jaxqc.progress import Progress
 
 Answer = TypeVar("Answer")
@@ -54,7 +56,8 @@ def each_image(
       what: a result's name in messages. span: as `jaxqc.data.decode.read_image`.
 
     Raises:
-      UserError: no images there, two results of one name, one that would replace an image, or an unwritable file.
+      UserError: no images there, two results of one name, one that would replace an image, an unwritable file, or
+        another program that writes into one of `outs`.
     """
     root = Path(images).resolve()
     below = [out for out in (Path(out).resolve() for out in outs) if out != root and out.is_relative_to(root)]
@@ -77,7 +80,9 @@ def each_image(
             else:
                 yield kind(result.shape), (sample, result)
 
-    with Progress("predicting", len(dataset), progress) as counter:
+    with ExitStack() as stack, Progress("predicting", len(dataset), progress) as counter:
+        for out in outs:
+            stack.enter_context(locked(out))
         full = False
         pixels = lambda pair: pair[1].shape[0] * pair[1].shape[1]
         for group in by_size(readable(), batch, 2 * batch, pixels, MAX_PIXELS):

@@ -160,7 +160,7 @@ def _root(images: Path) -> str:
 def _short_of_memory(manifest: Delivery, scorer: Scorer) -> tuple[str, ...]:
     """A line where the images in flight will need more than is free, by the headers of some of them."""
     counts = [pixel_count(item.image) for item in spread(manifest.items, LOOKED_AT)]
-    needed = memory_needed(max(counts, default=0), len(manifest), scorer.devices)
+    needed = memory_needed(counts, len(manifest), scorer.devices)
     advice = "make the images smaller, or cut them into parts"
     return shortage("this inspection", needed, free_bytes(), advice)
 

@@ -9,8 +9,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
-import jax
-
 from jaxqc.data.depth import range_of_model
 from jaxqc.error_rates import ErrorRates, best, statement
 from jaxqc.errors import UserError
@@ -21,6 +19,7 @@ from jaxqc.inspection.ledger.store import ModelInfo
 from jaxqc.inspection.rules import GradeRules
 from jaxqc.kinds import kind_of
 from jaxqc.scorer import Answer, Scored, Scorer
+from jaxqc.training import parallel
 
 NEUTRAL = {"defects": ("kept", "simplify"), "verdict": ("review_counts",), "lots": (), "costs": ()}
 """Rules, by their group, that change no image's verdict; () = the whole group."""
@@ -49,11 +48,7 @@ def make_scorer(
     if threshold is not None and not 0 < threshold <= 1:
         raise UserError(f"--threshold: {threshold} must be above 0 and at most 1")
     threshold = None if threshold is None else float(threshold)
-    there = jax.local_devices()
-    if not 0 <= devices <= len(there):
-        raise UserError(f"--devices: {devices} asked for, {len(there)} there; 0 takes all")
-    chosen = there[: devices or len(there)]
-    scorer = kind_of(model).scorer(model, threshold, chosen)
+    scorer = kind_of(model).scorer(model, threshold, parallel.first_devices(devices, name="--devices"))
     span = range_of_model(model)
     scorer = replace(scorer, span=span, settings={**scorer.settings, "range": span}) if span else scorer
     rules = rules or GradeRules()

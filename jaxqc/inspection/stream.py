@@ -235,16 +235,20 @@ class Stream:
         self.progress.add(1, passed=passed)
 
 
-def memory_needed(pixels: int, images: int, devices: int) -> float:
-    """Bytes of host memory that an inspection takes at most, by the pixels of its largest image (docs/guide/memory).
+def memory_needed(pixels: Sequence[int], images: int, devices: int) -> float:
+    """Bytes of host memory that an inspection takes at most, by the pixels of its images (docs/guide/memory).
+
+    pixels: of some of the `images`, the largest among them.
 
     Examples:
-      >>> round(memory_needed(110_000_000, 6, 1) / 1e9, 1)
+      >>> round(memory_needed([110_000_000], 6, 1) / 1e9, 1)
       4.0
+      >>> round(memory_needed([60_000_000, 110_000_000], 6, 1) / 1e9, 1)
+      6.1
     """
-    together = max(pixels, min(pixels * images, 3 * MAX_PIXELS * devices))
-    alone = pixels if pixels >= MAX_PIXELS else together
-    return PROGRAM + BYTES_A_PIXEL * alone
+    usual = max((count for count in pixels if count < MAX_PIXELS), default=0)  # a larger one goes alone
+    together = min(usual * images, 3 * MAX_PIXELS * devices)
+    return PROGRAM + BYTES_A_PIXEL * max(together, *pixels, 0)
 
 
 def _same_as(first: Item, copy: Item, error: UserError) -> UserError:

@@ -3,10 +3,11 @@
 The modules `saliency`, `anomaly` and `segmentation` accumulate over batches and devices: `empty`, `update`, `merge`,
 `compute`. The functions here measure one map.
 
->>> import jax.numpy as jnp
+>>> import jax
+>>> import numpy as np
 >>> from jaxqc import metrics
->>> truth = jnp.zeros((1, 8, 8), bool).at[:, 2:5, 2:5].set(True)
->>> metrics.s_measure(truth.astype(jnp.float32), truth).round(3).tolist()
+>>> truth = np.pad(np.ones((1, 3, 3), bool), ((0, 0), (2, 3), (2, 3)))
+>>> jax.jit(metrics.s_measure)(truth.astype(np.float32), truth).round(3).tolist()
 [1.0]
 """
 

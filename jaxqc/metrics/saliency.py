@@ -105,8 +105,8 @@ def measure(
     `OF_DEFECTS` are 0 where there is no defect, as in the published tool; no average takes them in.
 
     Examples:
-      >>> truth = jnp.zeros((1, 8, 8)).at[0, 2:5, 2:5].set(1.0)
-      >>> scalars, curves = measure(truth, truth, normalize=True, quantize=True)
+      >>> truth = np.pad(np.ones((1, 3, 3), np.float32), ((0, 0), (2, 3), (2, 3)))
+      >>> scalars, curves = jax.jit(lambda m: measure(m, m, normalize=True, quantize=True))(truth)
       >>> scalars["iou"].tolist(), curves["f"].shape
       ([1.0], (1, 256))
     """
@@ -176,7 +176,7 @@ def update(
     Examples:
       >>> truth = np.zeros((1, 8, 8), np.float32)
       >>> truth[0, 2:5, 2:5] = 1
-      >>> sums = update(empty(2), truth, truth, np.array([1]), np.ones(1, np.float32))
+      >>> sums = jax.jit(update)(empty(2), truth, truth, np.array([1]), np.ones(1, np.float32))
       >>> sums.count.tolist()  # all images, then each class
       [1.0, 0.0, 1.0]
     """
@@ -221,7 +221,7 @@ def compute(sums: SaliencySums, classes: Sequence[str] = ()) -> Metrics:
     Examples:
       >>> truth = np.zeros((1, 8, 8), np.float32)
       >>> truth[0, 2:5, 2:5] = 1
-      >>> sums = update(empty(1), truth, truth, np.array([0]), np.ones(1, np.float32))
+      >>> sums = jax.jit(update)(empty(1), truth, truth, np.array([0]), np.ones(1, np.float32))
       >>> result = compute(sums, ["scratch"])
       >>> result["iou"], result["scratch/iou"]
       (1.0, 1.0)

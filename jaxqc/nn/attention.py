@@ -21,7 +21,7 @@ class ChannelAttention(nn.Module):
 
     Examples:
       >>> x = jnp.ones((1, 8, 8, 16))
-      >>> y, _ = ChannelAttention().init_with_output(jax.random.key(0), x, jnp.zeros(()))
+      >>> y, _ = jax.jit(ChannelAttention().init_with_output)(jax.random.key(0), x, jnp.zeros(()))
       >>> bool((y == x).all())  # strength 0 is the identity
       True
     """
@@ -42,7 +42,7 @@ class SpatialAttention(nn.Module):
     """x · sigmoid(conv k x k over [mean over channels, max over channels]).
 
     Examples:
-      >>> y, _ = SpatialAttention().init_with_output(jax.random.key(0), jnp.ones((1, 8, 8, 16)))
+      >>> y, _ = jax.jit(SpatialAttention().init_with_output)(jax.random.key(0), jnp.ones((1, 8, 8, 16)))
       >>> y.shape
       (1, 8, 8, 16)
     """
@@ -70,7 +70,7 @@ class CBAM(nn.Module):
 
     Examples:
       >>> x = jnp.ones((1, 8, 8, 16))
-      >>> y, variables = CBAM(strength=0.0).init_with_output(jax.random.key(0), x)
+      >>> y, variables = jax.jit(CBAM(strength=0.0).init_with_output)(jax.random.key(0), x)
       >>> bool((y == x).all()), variables["params"]["strength"].tolist()
       (True, [0.0, 0.0])
     """

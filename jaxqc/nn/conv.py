@@ -29,7 +29,7 @@ class Norm:
 
     Examples:
       >>> layer = Pointwise(4, Norm(dtype=jnp.bfloat16).dtype)
-      >>> y, variables = layer.init_with_output(jax.random.key(0), jnp.ones((1, 8, 8, 3)))
+      >>> y, variables = jax.jit(layer.init_with_output)(jax.random.key(0), jnp.ones((1, 8, 8, 3)))
       >>> y.dtype, variables["params"]["kernel"].dtype
       (dtype(bfloat16), dtype('float32'))
     """
@@ -54,7 +54,7 @@ class NormAct(nn.Module):
     """Batch norm that follows no convolution of its own, + activation: [... c] → [... c]. 2c parameters.
 
     Examples:
-      >>> y, variables = NormAct().init_with_output(jax.random.key(0), jnp.array([[-1.0, 2.0]]))
+      >>> y, variables = jax.jit(NormAct().init_with_output)(jax.random.key(0), jnp.array([[-1.0, 2.0]]))
       >>> y.round(2).tolist(), sorted(variables["params"])
       ([[0.0, 2.0]], ['bn'])
     """
@@ -86,7 +86,7 @@ class Pointwise(nn.Module):
     """1x1 convolution with nothing after it, with bias unless said: [... i] → [... features].
 
     Examples:
-      >>> y, _ = Pointwise(4).init_with_output(jax.random.key(0), jnp.ones((1, 8, 8, 3)))
+      >>> y, _ = jax.jit(Pointwise(4).init_with_output)(jax.random.key(0), jnp.ones((1, 8, 8, 3)))
       >>> y.shape
       (1, 8, 8, 4)
     """
@@ -110,7 +110,7 @@ class PointwiseBN(nn.Module):
     """1x1 convolution without bias + batch norm + activation: [... i] → [... features]. i·o + 2o parameters.
 
     Examples:
-      >>> y, variables = PointwiseBN(4).init_with_output(jax.random.key(0), jnp.ones((1, 8, 8, 3)))
+      >>> y, variables = jax.jit(PointwiseBN(4).init_with_output)(jax.random.key(0), jnp.ones((1, 8, 8, 3)))
       >>> y.shape, sorted(variables["params"])
       ((1, 8, 8, 4), ['bn', 'kernel'])
     """
@@ -132,7 +132,7 @@ class DepthwiseBN(nn.Module):
     padding: as `jaxqc.nn.depthwise.depthwise_conv`.
 
     Examples:
-      >>> y, _ = DepthwiseBN(stride=2).init_with_output(jax.random.key(0), jnp.ones((1, 8, 8, 3)))
+      >>> y, _ = jax.jit(DepthwiseBN(stride=2).init_with_output)(jax.random.key(0), jnp.ones((1, 8, 8, 3)))
       >>> y.shape
       (1, 4, 4, 3)
     """
@@ -174,7 +174,7 @@ class Conv(nn.Module):
     """Dense k x k convolution, with bias unless said, zero padding k // 2 on every side at every stride, or `padding`.
 
     Examples:
-      >>> y, _ = Conv(4, stride=2).init_with_output(jax.random.key(0), jnp.ones((1, 8, 8, 3)))
+      >>> y, _ = jax.jit(Conv(4, stride=2).init_with_output)(jax.random.key(0), jnp.ones((1, 8, 8, 3)))
       >>> y.shape
       (1, 4, 4, 4)
     """
@@ -201,7 +201,7 @@ class ConvBN(nn.Module):
     """Dense k x k convolution without bias, padding k // 2, + batch norm + activation. k²·i·o + 2o parameters.
 
     Examples:
-      >>> y, _ = ConvBN(4, stride=2).init_with_output(jax.random.key(0), jnp.ones((1, 8, 8, 3)))
+      >>> y, _ = jax.jit(ConvBN(4, stride=2).init_with_output)(jax.random.key(0), jnp.ones((1, 8, 8, 3)))
       >>> y.shape
       (1, 4, 4, 4)
     """
@@ -238,7 +238,7 @@ class DepthwiseSeparable(nn.Module):
     """DS(i, o, s, d): depthwise 3x3 + BN + ReLU, then 1x1 + BN + ReLU. 11i + i·o + 2o parameters.
 
     Examples:
-      >>> y, _ = DepthwiseSeparable(4, stride=2).init_with_output(jax.random.key(0), jnp.ones((1, 8, 8, 3)))
+      >>> y, _ = jax.jit(DepthwiseSeparable(4, stride=2).init_with_output)(jax.random.key(0), jnp.ones((1, 8, 8, 3)))
       >>> y.shape
       (1, 4, 4, 4)
     """

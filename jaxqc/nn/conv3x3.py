@@ -39,7 +39,7 @@ def conv3x3(
     faster at its shapes. Other backends, other dtypes and sizes that are left open take the library's.
 
     Examples:
-      >>> conv3x3(jnp.ones((1, 3, 3, 1)), jnp.ones((3, 3, 1, 1)))[0, :, :, 0].tolist()
+      >>> np.asarray(jax.jit(conv3x3)(np.ones((1, 3, 3, 1)), np.ones((3, 3, 1, 1))))[0, :, :, 0].tolist()
       [[4.0, 6.0, 4.0], [6.0, 9.0, 6.0], [4.0, 6.0, 4.0]]
     """
     x, kernel = jnp.asarray(x), jnp.asarray(kernel)
@@ -56,7 +56,7 @@ def library(
     """The same convolution by `lax`.
 
     Examples:
-      >>> library(jnp.ones((1, 4, 4, 1)), jnp.ones((3, 3, 1, 1)), stride=2)[0, :, :, 0].tolist()
+      >>> np.asarray(library(np.ones((1, 4, 4, 1)), np.ones((3, 3, 1, 1)), stride=2))[0, :, :, 0].tolist()
       [[4.0, 6.0], [6.0, 9.0]]
     """
     strides, names = (stride, stride), ("NHWC", "HWIO", "NHWC")
@@ -71,7 +71,8 @@ def by_columns(
     """One matrix product (im2col): each output pixel's nine neighbours side by side, times the kernel as [9 i, o].
 
     Examples:
-      >>> by_columns(jnp.ones((1, 4, 4, 1)), jnp.ones((3, 3, 1, 1)), stride=2)[0, :, :, 0].tolist()
+      >>> columns = jax.jit(partial(by_columns, stride=2))(np.ones((1, 4, 4, 1)), np.ones((3, 3, 1, 1)))
+      >>> np.asarray(columns)[0, :, :, 0].tolist()
       [[4.0, 6.0], [6.0, 9.0]]
     """
     (n, h, w, i), o = x.shape, kernel.shape[-1]
@@ -141,7 +142,7 @@ def winograd(x: Float[Array, "n h w i"], kernel: Float[Array, "3 3 i o"]) -> Flo
     """F(2x2, 3x3) over tiles of 4x4 pixels, one matrix product for each of the 16 places in a tile.
 
     Examples:
-      >>> winograd(jnp.ones((1, 2, 2, 1)), jnp.ones((3, 3, 1, 1)))[0, :, :, 0].tolist()
+      >>> np.asarray(jax.jit(winograd)(np.ones((1, 2, 2, 1)), np.ones((3, 3, 1, 1))))[0, :, :, 0].tolist()
       [[4.0, 4.0], [4.0, 4.0]]
     """
     (n, h, w, i), o = x.shape, kernel.shape[-1]

@@ -12,7 +12,7 @@ def max3x3(x: Float[Array, "n h w *c"]) -> Float[Array, "n h w *c"]:
     """Largest value in each 3x3 neighbourhood, the image's edge repeated (a maximum is not changed by repetition).
 
     Examples:
-      >>> max3x3(jnp.array([1.0, 2.0, 5.0, 0.0]).reshape(1, 1, 4))[0, 0].tolist()
+      >>> jax.jit(max3x3)(np.array([1.0, 2.0, 5.0, 0.0]).reshape(1, 1, 4))[0, 0].tolist()
       [2.0, 5.0, 5.0, 5.0]
     """
     return _max3(_max3(x, 1), 2)
@@ -22,7 +22,7 @@ def max3x3_halved(x: Float[Array, "n h w *c"]) -> Float[Array, "n _ _ *c"]:
     """`max3x3` at every other pixel, the first one kept (a ResNet's pooling), without computing the rest.
 
     Examples:
-      >>> max3x3_halved(jnp.array([1.0, 2.0, 5.0, 0.0]).reshape(1, 1, 4))[0, 0].tolist()
+      >>> jax.jit(max3x3_halved)(np.array([1.0, 2.0, 5.0, 0.0]).reshape(1, 1, 4))[0, 0].tolist()
       [2.0, 5.0]
     """
     for axis in (1, 2):
@@ -39,7 +39,7 @@ def min3x3(x: Float[Array, "n h w *c"]) -> Float[Array, "n h w *c"]:
     """Smallest value in each 3x3 neighbourhood.
 
     Examples:
-      >>> min3x3(jnp.array([1.0, 2.0, 5.0, 0.0]).reshape(1, 1, 4))[0, 0].tolist()
+      >>> jax.jit(min3x3)(np.array([1.0, 2.0, 5.0, 0.0]).reshape(1, 1, 4))[0, 0].tolist()
       [1.0, 1.0, 0.0, 0.0]
     """
     return -max3x3(-x)
@@ -75,7 +75,7 @@ def avg3x3(x: Float[Array, "n h w c"]) -> Float[Array, "n h w c"]:
     """Mean of each 3x3 neighbourhood over the pixels inside the image (padding is not counted).
 
     Examples:
-      >>> avg3x3(jnp.array([1.0, 3.0, 5.0]).reshape(1, 1, 3, 1))[0, 0, :, 0].tolist()
+      >>> jax.jit(avg3x3)(np.array([1.0, 3.0, 5.0]).reshape(1, 1, 3, 1))[0, 0, :, 0].tolist()
       [2.0, 3.0, 4.0]
     """
     return _sum3x3(x) * jnp.asarray(_inverse_counts(x.shape[1], x.shape[2]), x.dtype)[:, :, None]
@@ -91,7 +91,7 @@ def block_max(x: Float[Array, "n h w"], k: int) -> Float[Array, "n h//{k} w//{k}
     """Largest value of each k x k block.
 
     Examples:
-      >>> block_max(jnp.arange(8.0).reshape(1, 2, 4), 2).tolist()
+      >>> jax.jit(block_max, static_argnums=1)(np.arange(8.0).reshape(1, 2, 4), 2).tolist()
       [[[5.0, 7.0]]]
     """
     n, h, w = x.shape
@@ -102,7 +102,7 @@ def block_mean(x: Float[Array, "n h w"], k: int) -> Float[Array, "n h//{k} w//{k
     """Mean of each k x k block.
 
     Examples:
-      >>> block_mean(jnp.arange(8.0).reshape(1, 2, 4), 2).tolist()
+      >>> jax.jit(block_mean, static_argnums=1)(np.arange(8.0).reshape(1, 2, 4), 2).tolist()
       [[[2.5, 4.5]]]
     """
     n, h, w = x.shape

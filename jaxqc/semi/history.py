@@ -86,7 +86,8 @@ def draw(
 
     Examples:
       >>> model = {"kernel": jnp.ones((2, 3))}
-      >>> places, weights, k = draw(push(empty(model, length=4), model), jax.random.key(0), most=3)
+      >>> held = push(empty(model, length=4), model)
+      >>> places, weights, k = jax.jit(draw, static_argnames="most")(held, jax.random.key(0), most=3)
       >>> weights.tolist(), int(k)  # one model is held
       ([1.0, 0.0, 0.0], 1)
     """
@@ -138,7 +139,8 @@ def mixed_probability(
     Examples:
       >>> model = {"bias": jnp.zeros(2)}
       >>> queue = push(empty(model, length=4), model)
-      >>> mixed, k = mixed_probability(queue, lambda p: p["bias"], model, jax.random.key(0), most=1)
+      >>> mix = lambda queue: mixed_probability(queue, lambda p: p["bias"], model, jax.random.key(0), most=1)
+      >>> mixed, k = jax.jit(mix)(queue)
       >>> mixed.tolist(), int(k)
       ([0.5, 0.5], 1)
     """

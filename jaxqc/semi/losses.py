@@ -83,7 +83,8 @@ def supervised_loss(
     """L_x: mean cross entropy over the pixels that have a label; 0 where none has.
 
     Examples:
-      >>> round(float(supervised_loss(jnp.zeros((1, 1, 2, 2)), jnp.array([[[0, 255]]]))), 4)  # log 2, of one pixel
+      >>> loss = jax.jit(supervised_loss)(np.zeros((1, 1, 2, 2)), np.array([[[0, 255]]]))
+      >>> round(float(loss), 4)  # log 2, of one pixel
       0.6931
     """
     return masked_mean(pixel_cross_entropy(logits, label, class_weights), label != IGNORE, axis)
@@ -103,8 +104,8 @@ def ohem_loss(
     together). The choice is made on each device for itself.
 
     Examples:
-      >>> logits = jnp.array([[[[9.0, 0.0], [0.0, 0.0]]]])  # one easy pixel and one hard
-      >>> round(float(ohem_loss(logits, jnp.array([[[0, 0]]]), min_kept=1)), 4)
+      >>> logits = np.array([[[[9.0, 0.0], [0.0, 0.0]]]])  # one easy pixel and one hard
+      >>> round(float(jax.jit(ohem_loss, static_argnames="min_kept")(logits, np.array([[[0, 0]]]), min_kept=1)), 4)
       0.6931
     """
     known = label != IGNORE
@@ -142,9 +143,9 @@ def unsupervised_loss(
     No valid or no confident pixel gives exactly 0.
 
     Examples:
-      >>> label, valid = jnp.zeros((1, 1, 2), jnp.int32), jnp.ones((1, 1, 2), bool)
-      >>> weight = jnp.array([[[1.0, 0.0]]])  # the second pixel is not confident
-      >>> round(float(unsupervised_loss(jnp.zeros((1, 1, 2, 2)), label, weight, valid)), 4)  # log 2 / 2
+      >>> label, valid = np.zeros((1, 1, 2), np.int32), np.ones((1, 1, 2), bool)
+      >>> weight = np.array([[[1.0, 0.0]]])  # the second pixel is not confident
+      >>> round(float(jax.jit(unsupervised_loss)(np.zeros((1, 1, 2, 2)), label, weight, valid)), 4)  # log 2 / 2
       0.3466
     """
     return masked_mean(weight * pixel_cross_entropy(logits, label, class_weights), valid, axis)

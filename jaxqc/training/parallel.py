@@ -91,6 +91,22 @@ class Parallel:
         return jax.tree.map(lambda x: np.array(x).reshape(x.shape[1:]), jax.device_get(first))
 
 
+def first_devices(devices: int, process: int | None = None, name: str = "devices") -> list[Any]:
+    """The first so many devices of a process, or of this one; 0 = all of them. name: of the setting, for the message.
+
+    Raises:
+      UserError: more than there are.
+
+    Examples:
+      >>> len(first_devices(1))
+      1
+    """
+    local = jax.local_devices(process)
+    if not 0 <= devices <= len(local):
+        raise UserError(f"{name}: {devices} asked for, {len(local)} there; 0 takes all")
+    return local[: devices or len(local)]
+
+
 def make_parallel(backend: Literal["pmap", "shard_map"] = "pmap", devices: int = 0) -> Parallel:
     """Takes the first `devices` devices of every process (0 = all).
 
@@ -99,12 +115,7 @@ def make_parallel(backend: Literal["pmap", "shard_map"] = "pmap", devices: int =
     """
     if backend not in ("pmap", "shard_map"):
         raise UserError(f"backend: {backend!r} is neither 'pmap' nor 'shard_map'")
-    chosen: list[Any] = []
-    for process in range(jax.process_count()):
-        local = jax.local_devices(process)
-        if devices < 0 or devices > len(local):
-            raise UserError(f"devices: {devices} asked for, {len(local)} there; 0 takes all")
-        chosen += local[: devices or len(local)]
+    chosen = (device for process in range(jax.process_count()) for device in first_devices(devices, process))
     return Parallel(backend, tuple(chosen))
 
 

@@ -1,5 +1,6 @@
 """The tiny data set, its backbone and recipe, made once a session."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,8 @@ import pytest
 from jaxqc.anomaly.distillation import describing
 from jaxqc.anomaly.recipe import BackboneConfig, DecisionConfig, FitConfig, FitDataConfig
 from jaxqc.models.pdn import PDNS, POOL, PdnSpec
+from jaxqc.models.resnet import BACKBONES
+from tests.support import narrow
 from tests.support.tiny_boards import (  # boards: a fixture
     SIDE,
     boards,  # noqa: F401
@@ -19,14 +22,17 @@ from tests.support.tiny_boards import (  # boards: a fixture
 
 
 @pytest.fixture(scope="session")
-def weights(tmp_path_factory) -> Path:
-    return make_weights(tmp_path_factory.mktemp("weights") / "resnet18.npz")
+def weights(tmp_path_factory) -> Iterator[Path]:
+    """Of the narrowest ResNet, which is there as long as they are."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(BACKBONES, narrow.NAME, narrow.SPEC)
+        yield make_weights(tmp_path_factory.mktemp("weights") / "narrow.npz", narrow.NAME)
 
 
 @pytest.fixture(scope="session")
 def recipe(weights) -> FitConfig:
     return FitConfig(
-        backbone=BackboneConfig("resnet18", str(weights), (1, 2)),
+        backbone=BackboneConfig(narrow.NAME, str(weights), (1, 2)),
         data=FitDataConfig(size=SIDE),
         decision=DecisionConfig(folds=1),
         batch=8,

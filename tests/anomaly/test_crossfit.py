@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from jaxqc.anomaly.calibration import measure
-from jaxqc.anomaly.crossfit import collected, hold_out_in_turn, uncalibrated
+from jaxqc.anomaly.collecting import embed_all
+from jaxqc.anomaly.crossfit import collected, hold_out_in_turn, kept_bytes, uncalibrated
 from jaxqc.anomaly.detectors import Gaussian
 from jaxqc.anomaly.features import load_backbone
 from jaxqc.anomaly.fit import divide, fit
@@ -54,6 +55,14 @@ def test_a_fold_is_measured_by_a_fit_to_the_others_as_without_kept_embeddings(tu
     for a, b, c in zip(*map(jax.tree.leaves, (held.state, whole, turned.done.model.state)), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
         np.testing.assert_array_equal(a, np.asarray(c))
+
+
+def test_what_the_folds_share_is_counted(turned):
+    config, backbone, samples = turned.config, load_backbone(turned.config.backbone), turned.part.samples
+    rows, _ = embed_all(config.ready, backbone, samples, config.data.size, config.batch, [])
+    assert kept_bytes(config, backbone, len(samples)) == sum(x.nbytes for x in jax.tree.leaves(rows))
+    alone = replace(config, decision=replace(config.decision, folds=1))
+    assert kept_bytes(alone, backbone, len(samples)) == 0
 
 
 def test_a_fit_says_that_all_images_were_fitted_and_each_held_out(turned):

@@ -21,6 +21,7 @@ from jaxqc.data.readers import open_dataset
 from jaxqc.errors import UserError
 from jaxqc.training.folder_sums import check_all
 from jaxqc.verify import verify
+from tests.support import narrow
 
 SETTINGS = {
     "gaussian": Gaussian(channels=30),
@@ -196,7 +197,8 @@ def test_the_verbs(recipe, boards, weights, tmp_path, capsys):
     config = tmp_path / "recipe.py"
     config.write_text(
         "from jaxqc.anomaly.recipe import *\n\ndef get_config():\n    return FitConfig(backbone=BackboneConfig("
-        f"'resnet18', {str(weights)!r}, (1, 2)), data=FitDataConfig(size=48), batch=8, devices=1)\n"
+        f"{narrow.NAME!r}, {str(weights)!r}, (1, 2)), data=FitDataConfig(size=48), batch=8,"
+        " decision=DecisionConfig(folds=1), devices=1)\n"
     )
     out = tmp_path / "fit"
     flags = ["--detector.channels", "30", "--quiet"]

@@ -149,15 +149,15 @@ def test_a_threshold_does_not_find_the_defects():
         assert measure.get_results()["wfm"] < 0.4
 
 
-@pytest.mark.parametrize("defect_free", [0.0, 0.5])
-def test_published_layout(tmp_path, defect_free):
-    root = write_sd900(tmp_path / "set", 10, size=40, seed=4, defect_free=defect_free)
+@pytest.mark.parametrize(("defect_free", "finish"), [(0.0, "all"), (0.5, "smooth")])
+def test_published_layout(tmp_path, defect_free, finish):
+    root = write_sd900(tmp_path / "set", 10, size=40, seed=4, defect_free=defect_free, finish=finish)
     images = sorted(p.name for p in (root / "Source Images").iterdir())
     masks = sorted(p.name for p in (root / "Ground truth").iterdir())
     assert len(images) == 10
     assert [i.removesuffix(".bmp") for i in images] == [m.removesuffix(".png") for m in masks]
     prefixes = {i.split("_")[0] for i in images}
-    assert prefixes == ({"In", "Pa", "Sc"} | ({"Free"} if defect_free else set()))
+    assert prefixes == ({"In", "Sc", "Free"} if finish == "smooth" else {"In", "Pa", "Sc"})
     for stem in (i.removesuffix(".bmp") for i in images):
         with Image.open(root / "Source Images" / f"{stem}.bmp") as f:
             assert (f.format, f.mode, f.size) == ("BMP", "L", (40, 40))

@@ -17,6 +17,7 @@ from jaxqc.data.readers import folder, scan_dataset
 from jaxqc.data.walk import walk
 from jaxqc.errors import UserError
 from jaxqc.inspection.manifest import read_manifest
+from jaxqc.lock import LOCK
 from tests.support.anomaly_trees import TREES
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="links and pipes")
@@ -139,8 +140,11 @@ def test_a_prediction_names_what_it_passes_over(tmp_path: Path) -> None:
     image(tmp_path / "set" / "whole.png")
     image(tmp_path / "set" / os.fsdecode(b"\xff.png"))
     (tmp_path / "set" / "notes.txt").touch()
-    result = each_image(tmp_path / "set", [tmp_path / "out"], lambda images: images, lambda *_: None, 2, progress=False)
+    locks: list[bool] = []
+    write = lambda _, __, files: locks.append((files[0].parent / LOCK).exists())
+    result = each_image(tmp_path / "set", [tmp_path / "out"], lambda images: images, write, 2, progress=False)
     assert len(result.written) == 2
+    assert locks == [True, True], "no other program writes there meanwhile"
     assert len(result.unreadable) == sum(kind != "linked-again" for kind, _ in expected)
     assert [note.partition(": ")[2][:20] for note in result.notes if "other entries" in note] == [
         "1 other entries are "

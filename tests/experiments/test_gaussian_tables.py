@@ -20,6 +20,7 @@ from jaxqc.experiments.feature_cache import Features, load_network
 from jaxqc.experiments.gaussian_cbam import ROWS, run_cells
 from jaxqc.experiments.gaussian_tables import TABLES, Tables, markdown, seeded
 from jaxqc.training.logs import finished_rows
+from tests.support.tiny_boards import make_weights
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -161,7 +162,8 @@ def test_a_table_in_markdown(small):
 
 
 @pytest.mark.slow
-def test_the_script(small, boards, weights, tmp_path, capsys):
+def test_the_script(small, boards, tmp_path, capsys):
+    weights = make_weights(tmp_path / "resnet18.npz")
     spec = importlib.util.spec_from_file_location("gaussian_tables", ROOT / "scripts/reproduce_gaussian_tables.py")
     assert spec
     assert spec.loader

@@ -10,7 +10,7 @@ from jaxqc.inspection.acceptance.costs import CostRules
 from jaxqc.inspection.acceptance.sampling import plan_for
 from jaxqc.inspection.report.acceptance import decide
 from jaxqc.inspection.rules import GradeRules
-from tests.inspection.test_ratings import KNOWN, UNKNOWN, lot
+from tests.inspection.test_ratings import BLIND, KNOWN, UNKNOWN, lot
 
 
 def decided(pieces, rejected=0, waiting=0, rates=KNOWN, seen=0, more=0, **how):
@@ -33,8 +33,29 @@ def test_people_look_first_at_rejected_pieces_that_bar_a_lot():
     found = decided(200, 4)
     assert (found.action, found.more) == ("review", 4)
     assert found.why.startswith("4 of 200 pieces are rejected, ISO 2859-1 allows 1 in its sample at AQL 1: people look")
+    assert found.why.endswith("people look first at the 4 rejected pieces that nobody has seen")
+    both = decided(200, 4, 2)
+    assert (both.more, both.why.rpartition("nobody has seen")[2]) == (6, " and the 2 that wait")
     assert decided(200, 1, seen=1, more=3).action == "accept"
     assert decided(200, 4, aql=6.5).action == "accept"
+
+
+def test_a_sample_that_hardly_pays_gives_way_to_the_rejected_pieces():
+    """A model that finds one in three: a look at 1 of 396 passed pieces would cost least, and end nothing."""
+    assert decided(400, 4, rates=BLIND).more == 4
+    assert decided(100, 12, rates=BLIND).more > 12  # here the sample decides between sorting and refusing
+
+
+@pytest.mark.parametrize("pieces", [1, 2, 3, 20, 200])
+def test_nothing_called_is_never_refused(pieces):
+    """What a weak model may have missed is no reason to send a lot back unseen."""
+    for rates in (BLIND, ErrorRates(6, 50, 0, 100, "labelled images")):
+        found = decided(pieces, rates=rates)
+        assert found.action != "refuse"
+        cheaper = found.cost["refuse"] < found.cost[found.action]
+        assert ("not refused before people have looked" in found.why) == cheaper
+    one = decided(1, rates=BLIND)
+    assert (one.action, one.more, one.cost["refuse"] < one.cost["review"]) == ("review", 1, True)
 
 
 def test_confirmed_pieces_beyond_the_plan_mean_sorting_or_refusing():

@@ -1,7 +1,7 @@
 """Manifests: CSV, Parquet and folders; every bad input an error or a listed problem."""
 
 import datetime
-from pathlib import Path
+import re
 
 import pyarrow as pa
 import pytest
@@ -12,28 +12,9 @@ from pyarrow import parquet
 from jaxqc.data.problems import printable
 from jaxqc.errors import UserError
 from jaxqc.inspection.manifest import Item, read_manifest
+from tests.support.manifests import HEADER, LINES, root, write  # noqa: F401 - a fixture
 
-HEADER = "image,lot,supplier,product,line,machine,time,shift"
-LINES = (
-    "a.png,L1,North,coil,1,M7,2026-11-21T08:30Z,early",
-    "sub/b.png,L1,North,coil,1,M7,2026-11-21T09:30:00+01:00,early",
-    "c.png,L2,South,coil,2,M8,,late",
-)
 UTC = datetime.UTC
-
-
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    (tmp_path / "sub").mkdir()
-    for name in ("a.png", "sub/b.png", "c.png"):
-        (tmp_path / name).write_bytes(b"")
-    return tmp_path
-
-
-def write(root: Path, lines=LINES, header=HEADER) -> Path:
-    file = root / "lots.csv"
-    file.write_text("\n".join([header, *lines]) + "\n")
-    return file
 
 
 def test_a_csv_manifest(root):
@@ -125,8 +106,6 @@ def test_a_folder_and_an_image(root):
     ],
 )
 def test_bad_rows_are_listed_and_left_out(root, line, kind, message):
-    import re
-
     (root / "d.png").write_bytes(b"")
     manifest = read_manifest(write(root, [*LINES, line]))
     assert len(manifest) == 3
@@ -134,49 +113,6 @@ def test_bad_rows_are_listed_and_left_out(root, line, kind, message):
     assert (problem.kind, problem.severity) == (kind, "error")
     assert re.search(message, problem.message)
     assert "lots.csv: line 5" in problem.message
-
-
-def test_spaces_and_line_breaks_of_a_spreadsheet_are_no_control_characters(root):
-    file = write(root, [
-        "a.png,L\u30001,North\u00a0Steel,coil,1,M7,,early",
-        'sub/b.png,L\u30001 ,North Steel,coil,1,"M\r\n7",,"bent\nat \x07 the\u2028edge"',
-        "c.png,\ufeffL\u200d2\u3000,\u200eSouth\u202f,coil,2,M8,,",
-    ])  # fmt: skip
-    manifest = read_manifest(file)
-    assert manifest.problems == ()
-    assert [(i.lot, i.supplier) for i in manifest.items] == [
-        ("L\u30001", "North\u00a0Steel"),
-        ("L\u30001", "North\u00a0Steel"),
-        ("L\u200d2", "South"),
-    ]
-    assert manifest.items[1].machine == "M 7"
-    assert manifest.items[1].more["shift"] == "bent\nat \x07 the\u2028edge"
-
-
-def test_folders_are_lots_by_their_own_names(root):
-    for name in ("外\u3000销", "L\u00a07 "):
-        (root / name).mkdir()
-        (root / name / "d.png").write_bytes(b"")
-    assert {i.lot for i in read_manifest(root).items} >= {"外\u3000销", "L\u00a07"}
-
-
-def test_a_spreadsheet_s_ways_of_writing(root):
-    """Semicolons, capitals, blanks, backslashes, words for nothing, and numbers made floating point."""
-    text = "Image ; LOT ID;Supplier;Order ID\na.png;101.0;None;7.0\nsub\\b.png;101.0;;\nc.png;;NULL;8.0\n"
-    (root / "lots.txt").write_text(text)
-    found = read_manifest(root / "lots.txt")
-    assert [(i.id, i.lot, i.supplier, i.more) for i in found.items] == [
-        ("a.png", "101", "", {"Order ID": "7"}),
-        ("sub/b.png", "101", "", {"Order ID": ""}),
-    ]
-    assert [(p.kind, p.severity) for p in found.problems] == [*[("table", "warning")] * 3, ("malformed-row", "error")]
-    (root / "lots.csv").write_text("image,lot,coil,coil\na.png,L1,A,B\n")
-    with pytest.raises(UserError, match="column 'coil' stands twice in the header"):
-        read_manifest(root / "lots.csv")
-    (root / "lots.csv").write_text("image,lot\nD:\\img\\a.png,L1\nno\\a.png,L1\n")
-    messages = [p.message for p in read_manifest(root / "lots.csv").problems]
-    assert messages[0].endswith("a path of another machine: write it relative to the table")
-    assert messages[1].endswith("neither with its backslashes nor with slashes for them")
 
 
 @pytest.mark.parametrize("time", ["21.11.2026", "yesterday", "2026-13-01", "2026-11-21 25:00"])
@@ -199,38 +135,6 @@ def test_pieces_are_ids_within_their_lots(root):
     twice = read_manifest(write(root, ["a.png,L1,1", "a.png,L1,2"], "image,lot,piece"))
     assert "line 2 for piece '1' of lot 'L1', and a photo shows one piece; keep one" in twice.problems[0].message
     assert "if it is the piece, rename it 'piece'" in misspelt.problems[0].message
-
-
-def test_names_that_look_alike_and_times_of_two_kinds_are_said(root):
-    rows = ["a.png,L 1,N,2026-11-21T08:30", "sub/b.png,L\u30001,N\u200d,2026-11-21T08:30+08:00", "c.png,L2,N,"]
-    manifest = read_manifest(write(root, rows, "image,lot,supplier,time"))
-    assert len(manifest) == 3
-    assert [p.message.partition(": ")[2] for p in manifest.problems] == [
-        r"column 'lot': 'L 1' and 'L\u30001' look alike and count as 2; write one of them",
-        r"column 'supplier': 'N' and 'N\u200d' look alike and count as 2; write one of them",
-        "some times have a zone and others none, which are taken as UTC; write the zone to all of them",
-    ]
-    for lot in ("L 1", "L\u00a01"):
-        (root / "lots" / lot).mkdir(parents=True)
-        (root / "lots" / lot / "a.png").touch()
-    assert [p.kind for p in read_manifest(root / "lots").problems] == ["names-alike"]
-
-
-def test_a_file_under_a_name_that_looks_the_same_is_named(root):
-    (root / "M\u00e9.png").touch()
-    manifest = read_manifest(write(root, ["Me\u0301.png,L1", "SUB/b.png,L1", "d.png,L1"], "image,lot"))
-    assert [p.message.partition("; ")[2] for p in manifest.problems] == [
-        "'M\u00e9.png' is there, not 'Me\\u0301.png'",
-        "'sub' is there, not 'SUB'",
-        "",
-    ]
-
-
-def test_columns_that_may_be_misspelt_are_told(root):
-    manifest = read_manifest(write(root, ["a.png,L1,North"], "image,lot,suplier"))
-    assert manifest.items[0].more == {"suplier": "North"}
-    assert [(p.kind, p.severity) for p in manifest.problems] == [("unknown-column", "warning")]
-    assert "if it is the supplier, rename it 'supplier'" in manifest.problems[0].message
 
 
 @pytest.mark.parametrize(

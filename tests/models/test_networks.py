@@ -1,5 +1,6 @@
 """Parameter counts of the specification, shapes, folding, width, classes, dtype and synchronised statistics."""
 
+import functools
 from typing import Any
 
 import jax
@@ -22,6 +23,7 @@ TSCARNET = {
 ENCODER = {"e1": 464, "e2": 8_816, "e3": 32_224, "e4": 92_288, "e5": 82_720}
 
 
+@functools.cache
 def shapes(name: str, **kwargs: Any) -> dict[str, Any]:
     module = build(name, **kwargs)
     keys = {"params": jax.random.key(0), "dropout": jax.random.key(0)}
@@ -94,7 +96,8 @@ def test_output_shapes() -> None:
     assert set(apply(False)) == {"map", "final", "class", "m1", "m2", "m3"}
 
 
-@pytest.mark.parametrize("name", ["minet", pytest.param("tscarnet", marks=pytest.mark.slow)])
+@pytest.mark.slow  # tests/saliency/test_every_network.py folds each network quickly, without what only training has
+@pytest.mark.parametrize("name", ["minet", "tscarnet"])
 def test_folded_gives_the_same_outputs(name: str) -> None:
     variables = random_variables(name)
     image = jax.random.normal(jax.random.key(1), (2, 64, 64, 3))
@@ -122,7 +125,7 @@ def test_folding_is_exact_but_for_rounding(name: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["minet", pytest.param("tscarnet", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", ["minet", "tscarnet"])
 def test_bfloat16_keeps_float32_parameters_and_outputs(name: str) -> None:
     variables = random_variables(name, dtype="bfloat16")
     assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {np.dtype("float32")}

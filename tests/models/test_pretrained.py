@@ -97,8 +97,8 @@ def test_cbam_files_and_plain_ones_in_a_cbam_network() -> None:
     assert report.identity
     np.testing.assert_array_equal(variables["params"]["layer1_0"]["cbam"]["strength"], [0, 0])
     x = np.random.default_rng(0).normal(size=(1, 32, 32, 3)).astype(np.float32)
-    with_gates = build_backbone("resnet18_cbam", (1,)).apply(variables, x)["layer1"]
-    without = build_backbone("resnet18", (1,)).apply(convert_state(plain, "resnet18")[0], x)["layer1"]
+    with_gates = jax.jit(build_backbone("resnet18_cbam", (1,)).apply)(variables, x)["layer1"]
+    without = jax.jit(build_backbone("resnet18", (1,)).apply)(convert_state(plain, "resnet18")[0], x)["layer1"]
     np.testing.assert_array_equal(with_gates, without)
 
 

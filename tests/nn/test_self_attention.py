@@ -7,7 +7,7 @@ import pytest
 
 from jaxqc.nn.self_attention import attend
 
-QUICK = {"xla_backend_optimization_level": 0}
+QUICK = {"xla_backend_optimization_level": 1}
 
 
 def both(fn, *given):

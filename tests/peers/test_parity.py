@@ -40,7 +40,7 @@ def outputs_agree(pair, shape, tolerance=1e-4):
     _, module, variables, network = pair
     x = np.random.default_rng(2).normal(size=(*shape, 3)).astype(np.float32)
     run = jax.jit(lambda v, x: module.apply(v, x, aux=True)).lower(variables, x)
-    ours = run.compile({"xla_backend_optimization_level": 0})(variables, x)  # compiles faster, computes the same
+    ours = run.compile({"xla_backend_optimization_level": 1})(variables, x)  # compiles faster, computes the same
     with torch.no_grad():
         theirs = network(torch.from_numpy(x).permute(0, 3, 1, 2), aux=True)
     assert set(ours) == set(theirs)
@@ -160,7 +160,7 @@ def test_the_training_step_has_our_loss_and_gradient(monkeypatch):
 
     with jax.enable_x64(True):
         run = jax.jit(jax.value_and_grad(ours, has_aux=True)).lower(variables["params"])
-        (value, stats), gradient = run.compile({"xla_backend_optimization_level": 0})(variables["params"])
+        (value, stats), gradient = run.compile({"xla_backend_optimization_level": 1})(variables["params"])
     network = convert(variables, peer("tscarnet", 3)).train().double()
     out = network(torch.from_numpy(x).permute(0, 3, 1, 2), aux=True)
     loss = LOSSES["tscarnet"](out, torch.from_numpy(mask), torch.from_numpy(label).long())

@@ -25,7 +25,7 @@ from jaxqc.types import AXIS
 
 CLASSES = ("In", "Pa", "Sc")
 WIDTH = 0.25
-QUICK = {"xla_backend_optimization_level": 0}
+QUICK = {"xla_backend_optimization_level": 1}
 
 
 class Case:

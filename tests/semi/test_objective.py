@@ -27,7 +27,7 @@ def decode(p: Any, features: Any, size: tuple[int, int]) -> Any:
 
 
 NETWORK = EncoderDecoder(encode, decode)
-QUICK = {"xla_backend_optimization_level": 0}
+QUICK = {"xla_backend_optimization_level": 1}
 """Compiled once and run once: optimising costs more than it saves."""
 push, draw = jax.jit(history.push), jax.jit(history.draw, static_argnums=2)
 both_views, one_view = jax.jit(dropout.complementary_dropout), jax.jit(dropout.channel_dropout)

@@ -38,7 +38,7 @@ from jaxqc.semi.objective import Frozen
 from jaxqc.semi.recipe import TiersConfig, preset
 
 torch.set_num_threads(1)  # the network is small, and other test processes share the cores
-QUICK = {"xla_backend_optimization_level": 0}
+QUICK = {"xla_backend_optimization_level": 1}
 CPU = torch.device("cpu")
 SPEC = ViTSpec(64, 4, 2, (0, 1, 2, 3), grid=4)
 CHANNELS = (8, 16, 24, 32)

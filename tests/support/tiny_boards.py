@@ -52,10 +52,9 @@ def boards(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_boards(tmp_path_factory.mktemp("boards"))
 
 
-def make_weights(path: Path) -> Path:
-    """ResNet-18 with layers 1 and 2, random, under torchvision's names."""
-    network = build_backbone("resnet18", (1, 2))
-    variables = network.init(jax.random.key(0), jnp.zeros((1, SIDE, SIDE, 3)))
+def make_weights(path: Path, name: str = "resnet18") -> Path:
+    """A ResNet with layers 1 and 2, random, under torchvision's names."""
+    variables = drawn(build_backbone(name, (1, 2)), jax.ShapeDtypeStruct((1, SIDE, SIDE, 3), np.float32))
     np.savez(path, **export_state(variables))
     return path
 

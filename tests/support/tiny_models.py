@@ -72,7 +72,7 @@ def tiny_detector(patch: pytest.MonkeyPatch, method: str = "gaussian") -> Anomal
 
 def tiny_segmentation(patch: pytest.MonkeyPatch) -> Segmentation:
     use_tiny(patch)
-    params = jax.device_get(Tiny().init(jax.random.key(0), jnp.zeros((1, SIDE, SIDE, 3)))["params"])
+    params = jax.device_get(jax.jit(Tiny().init)(jax.random.key(0), jnp.zeros((1, SIDE, SIDE, 3)))["params"])
     return Segmentation(params, recipe(eval_size=28), {"classes": list(CLASSES), "mean": 0.45, "std": 0.25}, batch=4)
 
 

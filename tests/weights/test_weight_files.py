@@ -160,7 +160,7 @@ def test_the_real_files_give_features_of_trained_networks(name) -> None:
     image = np.full((1, 128, 128, 3), 0.5, np.float32)
     image[:, 40:88, 40:88] = 0.9
     x = (image - np.array(IMAGENET_MEAN)) / np.array(IMAGENET_STD)
-    out = build_backbone(name, layers, folded=True).apply(weights.folded(), x.astype(np.float32))
+    out = jax.jit(build_backbone(name, layers, folded=True).apply)(weights.folded(), x.astype(np.float32))
     for key, value in out.items():
         value = np.asarray(value[0])
         assert np.isfinite(value).all()

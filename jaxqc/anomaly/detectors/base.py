@@ -186,7 +186,8 @@ class TrainingConfig:
 
 @runtime_checkable
 class _Settings(Protocol):
-    training: TrainingConfig
+    @property
+    def training(self) -> TrainingConfig: ...
 
 
 Settings = TypeVar("Settings", bound=_Settings)

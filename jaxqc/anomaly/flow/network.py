@@ -105,7 +105,7 @@ class Flow(nn.Module):
     Examples:
       >>> from jaxqc.anomaly.detectors.flow import FastFlow
       >>> flow, x = Flow(FastFlow(), (6,)), jnp.ones((1, 3, 3, 6))
-      >>> (z,), variables = flow.init_with_output(jax.random.key(0), (x,), ((),))[0][0], {}
+      >>> (((z,), _), _) = jax.eval_shape(flow.init_with_output, jax.random.key(0), (x,), ((),))
       >>> z.shape
       (1, 3, 3, 6)
     """

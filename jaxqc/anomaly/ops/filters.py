@@ -42,7 +42,8 @@ def filter_layers(images: Float[ArrayLike, "b h w 3"], layers: Sequence[int]) ->
     Of each line and blob a cell keeps the largest response, dark and bright apart; of light, colour and grain the mean.
 
     Examples:
-      >>> found = filter_layers(jnp.zeros((1, 32, 48, 3)), (1, 2))
+      >>> import jax
+      >>> found = jax.jit(filter_layers, static_argnums=1)(jnp.zeros((1, 32, 48, 3)), (1, 2))
       >>> {name: value.shape for name, value in found.items()}
       {'layer1': (1, 8, 12, 45), 'layer2': (1, 4, 6, 45)}
     """
@@ -69,7 +70,8 @@ def path_layers(images: Float[ArrayLike, "b h w 3"], layers: Sequence[int]) -> d
     its line is strongest, in its direction or one beside it, so that its mean still gathers all of the crack.
 
     Examples:
-      >>> found = path_layers(jnp.zeros((1, 32, 48, 3)), (1, 2))
+      >>> import jax
+      >>> found = jax.jit(path_layers, static_argnums=1)(jnp.zeros((1, 32, 48, 3)), (1, 2))
       >>> {name: value.shape for name, value in found.items()}
       {'layer1': (1, 8, 12, 32), 'layer2': (1, 4, 6, 32)}
     """
@@ -91,7 +93,9 @@ def path_means(lines: Float[Array, "b h w d"], steps: int = PATH) -> Float[Array
 
     Examples:
       >>> straight = jnp.zeros((1, 9, 40, 8)).at[0, 4, :, 0].set(1.0)  # along a row
-      >>> path_means(straight)[0, 4, 20, 0].item(), path_means(straight)[0, 0, 20, 0].item()
+      >>> import jax
+      >>> means = jax.jit(path_means)(straight)
+      >>> means[0, 4, 20, 0].item(), means[0, 0, 20, 0].item()
       (1.0, 0.0)
     """
     count, half = 2 * len(AHEAD), len(AHEAD)
@@ -156,7 +160,8 @@ def gaussian(x: Float[Array, "b h w"], sigma: float, orders: tuple[int, int] = (
 
     Examples:
       >>> ramp = jnp.broadcast_to(jnp.arange(40.0), (1, 40, 40))
-      >>> round(float(gaussian(ramp, 2.0, (0, 1))[0, 20, 20]), 3)
+      >>> import jax
+      >>> round(float(jax.jit(gaussian, static_argnums=(1, 2))(ramp, 2.0, (0, 1))[0, 20, 20]), 3)
       1.0
     """
     radius = int(4 * sigma + 0.5)

@@ -142,7 +142,8 @@ def around(moments: Moments, grid: tuple[int, int], radius: int) -> Moments:
 
     Examples:
       >>> features = jnp.array([[[0.0], [2.0]], [[4.0], [2.0]]])  # two images, two positions, one channel
-      >>> near = around(collect(no_moments(2, 1), features, jnp.arange(2)), (1, 2), radius=1)
+      >>> collected = collect(no_moments(2, 1), features, jnp.arange(2))
+      >>> near = jax.jit(lambda c: around(c, (1, 2), radius=1))(collected)
       >>> near.mean.tolist(), near.scatter.tolist()
       ([[2.0], [2.0]], [[[4.0]], [[4.0]]])
     """
@@ -170,7 +171,7 @@ def finish(collected: Collected, eps: float = 0.01, block: int = 16) -> Gaussian
 
     Examples:
       >>> features = jnp.array([[[0.0]], [[2.0]]])  # two samples, one position, one channel
-      >>> state = finish(collect(empty(1, 1, 2), features, jnp.arange(2)), eps=0.0)
+      >>> state = jax.jit(lambda x: finish(collect(empty(1, 1, 2), x, jnp.arange(2)), eps=0.0))(features)
       >>> float(state.mean[0, 0])
       1.0
     """

@@ -25,7 +25,8 @@ def draw_boxes(
     of boxes that lie inside are distributed.
 
     Examples:
-      >>> boxes = draw_boxes(jax.random.split(jax.random.key(0), 4), size=32, probability=1.0)
+      >>> draw = jax.jit(lambda keys: draw_boxes(keys, size=32, probability=1.0))
+      >>> boxes = jax.device_get(draw(jax.random.split(jax.random.key(0), 4)))
       >>> boxes.shape, bool((boxes[:, :2] + boxes[:, 2:] <= 32).all())
       ((4, 4), True)
     """

@@ -84,8 +84,8 @@ def adjust_hue(image: Float[Array, "n h w 3"], shift: Float[Array, " n"]) -> Flo
     """The hue of every pixel turned by `shift` of the whole circle; value and saturation (of HSV) stay.
 
     Examples:
-      >>> red = jnp.array([1.0, 0.0, 0.0]).reshape(1, 1, 1, 3)
-      >>> adjust_hue(red, jnp.array([1 / 3])).round(3).ravel().tolist()  # a third of the circle on: green
+      >>> red = np.array([1.0, 0.0, 0.0]).reshape(1, 1, 1, 3)
+      >>> jax.jit(adjust_hue)(red, np.array([1 / 3])).round(3).ravel().tolist()  # a third of the circle on: green
       [0.0, 1.0, 0.0]
     """
     red, green, blue = jnp.moveaxis(image, -1, 0)
@@ -115,8 +115,8 @@ def gaussian_blur(image: Float[Array, "n h w c"], sigma: Float[Array, " n"], rad
     """Gaussian blur by `sigma` pixels an image, edges repeated; the kernel has 2 · radius + 1 taps and sum 1.
 
     Examples:
-      >>> blurred = gaussian_blur(jnp.ones((1, 8, 8, 3)), jnp.array([1.0]), radius=3)
-      >>> bool(jnp.allclose(blurred, 1))
+      >>> blurred = jax.jit(gaussian_blur, static_argnames="radius")(np.ones((1, 8, 8, 3)), np.array([1.0]), radius=3)
+      >>> bool(np.allclose(blurred, 1))
       True
     """
     offsets = jnp.arange(-radius, radius + 1)

@@ -32,12 +32,6 @@ def defective_share(supplier: str, lot: int, lots: int) -> float:
     return 0.05 + 0.8 * max(0.0, (lot + 1) / lots - 1 / 3) * 1.5
 
 
-def _smooth(index: int) -> int:
-    """The index-th plate of those with a smooth surface. One product has one finish; on the coarse one, that of the
-    patches, a network of a few minutes' training calls grain a defect, and every lot looks bad."""
-    return 3 * (index // 2) + 2 * (index % 2)
-
-
 def write_lots(
     directory: str | Path,
     kind: Literal["steel", "wood"],
@@ -66,7 +60,9 @@ def write_lots(
         raise UserError(f"lots, images: {lots}, {images}; give 1 or more of both")
     draw: Callable[[int, bool], np.ndarray]
     if kind == "steel":
-        draw = lambda i, bad: plates.render(seed, _smooth(i), size, 0.0 if bad else 1.0, difficulty).image
+        # One product has one finish; on the coarse one, that of the patches, a network of a few minutes' training calls
+        # grain a defect, and every lot looks bad.
+        draw = lambda i, bad: plates.render(seed, plates.smooth(i), size, 0.0 if bad else 1.0, difficulty).image
     else:
         kinds = boards.KINDS
         draw = lambda i, bad: boards.render(seed, i, size, kinds[i % len(kinds)] if bad else NORMAL, difficulty).image

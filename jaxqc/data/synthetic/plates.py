@@ -13,6 +13,7 @@ distributions use the stream between feature releases, so pixels are promised fo
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from jaxtyping import UInt8
@@ -127,6 +128,16 @@ def generate(
     return plate.image, plate.mask, plate.label
 
 
+def smooth(index: int) -> int:
+    """The index-th plate of those with a smooth surface: inclusions and scratches come on it, patches on coarse grain.
+
+    Examples:
+      >>> [smooth(index) for index in range(4)]
+      [0, 2, 3, 5]
+    """
+    return 3 * (index // 2) + 2 * (index % 2)
+
+
 def name(label: int, index: int) -> str:
     """Id of a plate: `In_12`, `Pa_13`, `Sc_14`, or `Free_15` for one without a defect.
 
@@ -171,12 +182,13 @@ def write_sd900(
     defect_free: float = 0.0,
     start: int = 0,
     difficulty: float | None = None,
+    finish: Literal["all", "smooth"] = "all",
 ) -> Path:
     """Writes n plates in the published layout of SD-saliency-900 and returns the folder.
 
     `Source Images/NAME.bmp` (8-bit grey) and `Ground truth/NAME.png` (8-bit grey, 0 or 255); NAME is `In_`, `Pa_` or
     `Sc_` and the item's index. Where `defect_free` is above 0, plates without a defect are called `Free_...`, a prefix
-    that the real set does not have.
+    that the real set does not have. `finish`: plates of every surface, or of the `smooth` ones alone.
 
     Raises:
       UserError: n is below 1, or as in `render`.
@@ -187,11 +199,12 @@ def write_sd900(
         raise UserError(f"n: {n}; a synthetic set needs at least one plate")
     generate(seed, start, size, defect_free, difficulty)  # refuses bad arguments before anything is written
     about = {"n": n, "size": size, "seed": seed, "start": start, "defect_free": defect_free, "difficulty": difficulty}
-    claim(Path(directory), about)
+    claim(Path(directory), about if finish == "all" else {**about, "finish": finish})
     images, masks = Path(directory) / "Source Images", Path(directory) / "Ground truth"
     images.mkdir(parents=True, exist_ok=True)
     masks.mkdir(parents=True, exist_ok=True)
-    for index in range(start, start + n):
+    for item in range(start, start + n):
+        index = smooth(item) if finish == "smooth" else item
         image, mask, label = generate(seed, index, size, defect_free, difficulty)
         Image.fromarray(image).save(images / f"{name(label, index)}.bmp")
         Image.fromarray(mask * np.uint8(255)).save(masks / f"{name(label, index)}.png")

@@ -18,8 +18,9 @@ def decision_on(
     """The decision on a lot. aql: of the plan of ISO 2859-1, percent; confidence: as `costs.decide`.
 
     A lot of high risk, or with more rejected pieces than the plan allows, is not accepted, unless people have seen all
-    that is not rejected. Where it would be accepted but for the plan, people look at the rejected pieces first: they
-    may be false alarms. Where people have confirmed these, all the others are looked at, or the lot is refused.
+    that is not rejected. Where it would be accepted but for the plan, people look first at the rejected pieces: they
+    may be false alarms. So they do where a sample of the passed ones saves less than these looks cost. Where people
+    have confirmed the rejected pieces, all the others are looked at, or the lot is refused.
 
     Examples:
       >>> import numpy as np
@@ -42,12 +43,15 @@ def decision_on(
     decided = _by_cost(n, found.rejected, found.waiting, found.views, known, costs, looked, confidence, why)
     if not beyond or decided.action != "review" or not decided.cost:
         return decided
-    if decided.cost["accept"] > decided.cost["review"]:
-        return decided
     unconfirmed = found.rejected - looked.confirmed - looked.missed
+    # A sample of passed pieces that hardly pays would end in the acceptance that is barred.
+    if decided.cost["accept"] - decided.cost["review"] > costs.look * max(1, unconfirmed):
+        return decided
     if unconfirmed:
-        pieces = "piece" if unconfirmed == 1 else "pieces"
-        first = f"people look at the {unconfirmed} rejected {pieces} that nobody has looked at first"
+        pieces = "rejected piece" if unconfirmed == 1 else f"{unconfirmed} rejected pieces"
+        first = f"people look first at the {pieces} that nobody has seen"
+        if found.waiting:
+            first += " and the one that waits" if found.waiting == 1 else f" and the {found.waiting} that wait"
         return replace(decided, more=unconfirmed + found.waiting, why=f"{why}: {first}")
     rest = n - found.rejected - looked.cleared - looked.sound
     if decided.cost["refuse"] < costs.look * rest:

@@ -76,9 +76,10 @@ def decide(
 ) -> Decision:
     """The decision on a lot that costs least (model: this module's docstring).
 
-    Where misses have not been measured, or on pasted defects only, a lot is never accepted unless people have looked at
-    all of it. Then people look at those that wait, and at enough passed pieces that finding no defect among them would
-    show, with `confidence`, that further looks do not pay.
+    A lot of which no piece is called is not refused: people look first. Where misses have not been measured, or on
+    pasted defects only, a lot is never accepted unless people have looked at all of it. Then they look at those that
+    wait, and at enough passed pieces that finding no defect among them would show, with `confidence`, that further
+    looks do not pay.
 
     Args:
       posterior: of the lot (`misses.posterior`); None where misses have not been measured.
@@ -110,8 +111,10 @@ def decide(
         why = "misses have not been measured well enough, so no cost of accepting is known; people have to look"
         return Decision("review", more, {}, why)
     cost, more, then = _costs(posterior, passed, waiting, costs)
-    actions: tuple[Action, ...] = ("review", "refuse") if more else ("refuse",)
-    action = min(actions if barred else ("accept", *actions), key=lambda name: cost[name])
+    blameless = rejected == waiting == 0  # what the model may have missed is not yet held against the supplier
+    open_to: dict[Action, bool] = {"accept": not barred, "review": bool(more), "refuse": not blameless or not more}
+    actions = [name for name, is_open in open_to.items() if is_open]
+    action = min(actions, key=lambda name: cost[name])
     # A review that costs less than to accept would end in accepting too: it takes as many looks.
     if rates.origin == "pasted defects" and not barred and action != "refuse" and cost["accept"] < cost["refuse"]:
         enough = waiting + min(passed, _enough(costs, confidence, looked.sound))
@@ -120,6 +123,8 @@ def decide(
             why = "misses were measured on pasted defects only, and real ones may be missed more often; people have"
             return Decision("review", more, cost, f"{why} to look at {more} {_pieces(more)} before it is accepted")
     why = f"{barred}; " * bool(barred) + _why(action, cost, posterior, then)
+    if "refuse" not in actions and cost["refuse"] < cost[action]:
+        why += ", but no piece is called, and so it is not refused before people have looked"
     return Decision(action, more if action == "review" else 0, cost, why)
 
 
@@ -143,7 +148,8 @@ def _costs(posterior: Posterior, passed: int, waiting: int, costs: CostRules) ->
         "refuse": unseen + costs.refused * (1 - share) * passed + costs.lot,
     }
     parts = ["the one that waits" if waiting == 1 else f"the {waiting} that wait"] * bool(waiting)
-    parts += [f"all {sample} passed" if sample == passed else f"{sample} of {passed} passed"] * bool(sample)
+    every = "the one that passed" if sample == 1 else f"all {sample} passed"
+    parts += [every if sample == passed else f"{sample} of {passed} passed"] * bool(sample)
     return cost, waiting + sample, " and ".join(parts)
 
 
@@ -196,7 +202,8 @@ def _why(action: Action, cost: dict[str, float], posterior: Posterior, then: str
     share = percent(posterior.expected(posterior.passed))
     known = f"of what the model passed, {share} % are expected to be defective"
     others = ", ".join(f"{name} {cost[name]:.3g}" for name in cost if name != action)
-    done = {"accept": "accepting what is not rejected", "refuse": "refusing it", "review": f"looking at {then} first"}[
+    done = {"accept": "accepting what is not rejected", "refuse": "refusing it", "review": f"looking first at {then}"}[
         action
     ]
-    return f"{known}; {done} costs least ({cost[action]:.3g}; {others})"
+    least = f"least ({cost[action]:.3g}; " if cost[action] <= min(cost.values()) else f"{cost[action]:.3g} ("
+    return f"{known}; {done} costs {least}{others})"

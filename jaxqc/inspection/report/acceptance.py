@@ -19,7 +19,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from jaxqc.inspection.acceptance.ratings import percent
+from jaxqc.inspection.acceptance.ratings import are, percent
 from jaxqc.inspection.acceptance.sampling import AQL, LEVEL, Plan, acceptance_of_lot, plan_for
 from jaxqc.inspection.acceptance.shares import PASTED, UNCOUNTED
 from jaxqc.inspection.acceptance.switching import Switching, follow
@@ -90,11 +90,12 @@ def chance_of(plan: Plan, lot: LotFinding) -> float:
 
 def conclude(lot: LotFinding, plan: Plan, chance: float) -> tuple[Conclusion, str]:
     """The conclusion on a lot, and the reason. chance: as `chance_of`."""
-    many = f"{lot.rejected} of {lot.pieces} pieces are rejected, the plan allows {plan.accept}"
+    many = f"{are(lot.rejected, lot.pieces)} rejected, the plan allows {plan.accept}"
     odds = f"its sample would accept such a lot with a probability of {percent(chance)}"
     if lot.rejected > plan.accept:
         if chance < 0.5:
-            return "refused", f"{many}; {odds}"
+            looks = lot.decision is not None and lot.decision.action == "review"
+            return "refused", f"{many}; {odds}" + "; people's looks may change that" * looks
         more = (
             f": people look at {plural(lot.decision.more, 'piece')} first" if lot.decision and lot.decision.more else ""
         )

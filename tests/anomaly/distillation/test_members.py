@@ -110,12 +110,12 @@ def test_wrong_settings_are_named(recipe, teachers):
         efficient.on(teachers["efficient_ad"][0]).method(backbone, 100)
     for backbone, words in (
         (replace(teacher, layers=(1, 9)), r"layers=\(1, 9\); choose one or more of 1 to 8"),
-        (replace(recipe.backbone, tokens=True), r"backbone\.tokens: resnet18 has none"),
+        (replace(recipe.backbone, tokens=True), r"backbone\.tokens: resnet_narrow has none"),
     ):
         with pytest.raises(UserError, match=words):
             validate(replace(recipe, backbone=backbone))
     with pytest.raises(UserError, match="a reverse network has one teacher"):
-        MEMBERS["rd4ad"]().on(replace(recipe.backbone, name="filters+resnet18")).method(backbone, 48)
+        MEMBERS["rd4ad"]().on(replace(recipe.backbone, name="filters+resnet_narrow")).method(backbone, 48)
     odd = MEMBERS["rd4ad"]().on(replace(recipe.backbone, layers=(1, 2, 3)))
     with pytest.raises(UserError, match=r"data\.size=48 must be a multiple of 32"):
         odd.method(load_backbone(recipe.backbone), 48)

@@ -56,10 +56,10 @@ def test_the_student_of_three_layers_has_as_many_parameters_as_published():
 @pytest.fixture(scope="module")
 def imitation(recipe):
     """Teacher and student of one layer, the method over them, its variables, and images."""
-    backbone = load_backbone(replace(recipe.backbone, layers=(1,)))
-    pair = Stfpm().on(BackboneConfig("resnet18", layers=(1,)))
+    first = replace(recipe.backbone, layers=(1,))
+    backbone, pair = load_backbone(first), Stfpm().on(first)
     method = pair.method(backbone, 48)
-    variables = {**method.init(jax.random.key(3)), **method.frozen()}
+    variables = {**jax.jit(method.init)(jax.random.key(3)), **method.frozen()}
     images = np.random.default_rng(0).integers(0, 256, (4, 48, 48, 3), np.uint8)
     return backbone, pair, method, variables, images
 

@@ -43,7 +43,7 @@ def test_it_is_inverted_and_its_determinant_is_the_jacobians(name):
         zs, dets = flow.apply(variables, shaped(flat), where)
         return zs, dets, flow.apply(variables, zs, where, method="inverse"), jax.jacrev(out)(flat)
 
-    quick = {"xla_backend_optimization_level": 0}  # compiles faster, computes the same
+    quick = {"xla_backend_optimization_level": 1}  # compiles faster, computes the same
     zs, dets, again, jacobian = jax.jit(all_at_once).lower(variables, flat).compile(quick)(variables, flat)
     for x, z, back in zip(xs, zs, again, strict=True):
         np.testing.assert_allclose(back, x, atol=1e-5)

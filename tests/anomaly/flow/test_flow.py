@@ -184,7 +184,7 @@ def training(recipe):
     backbone = load_backbone(replace(recipe.backbone, layers=(2,)))
     detector = Cflow(blocks=(1,), condition=8, cells=5).on(recipe.backbone)
     method = detector.method(backbone, 48)
-    variables = {**method.init(jax.random.key(1)), **method.frozen()}
+    variables = {**jax.jit(method.init)(jax.random.key(1)), **method.frozen()}
     images = np.random.default_rng(0).integers(0, 256, (4, 48, 48, 3), np.uint8)
     return method, variables, images, jax.random.split(jax.random.key(2), 4)
 
@@ -242,7 +242,7 @@ def test_a_trained_flow_reaches_the_entropy_of_a_gaussian():
     sample = lambda n: jnp.asarray((rng.normal(size=(n, 6)) @ mix.T).reshape(n, 1, 1, 6), jnp.float32)
     config = FlowConfig(blocks=(8,), kernels=(1,), hidden=8.0)
     flow, train = flow_of(config, ((1, 1, 6),)), sample(20_000)
-    variables = flow.init(jax.random.key(0), (train[:1],), ((),))
+    variables = jax.jit(flow.init)(jax.random.key(0), (train[:1],), ((),))
     optimizer = optax.adam(optax.cosine_decay_schedule(3e-3, 3_000))
 
     def nll(variables, x):

@@ -1,0 +1,100 @@
+"""The table of any detectors: folds leave no group on both sides, rows survive, what cannot run is listed."""
+
+import importlib.util
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from jaxqc.anomaly.detectors import Gaussian
+from jaxqc.data.dataset import Dataset, Sample
+from jaxqc.data.grouped import group_of
+from jaxqc.data.normals import is_defective
+from jaxqc.data.open import open_data
+from jaxqc.errors import UserError
+from jaxqc.experiments import learned_tables
+from jaxqc.experiments.learned_tables import ROWS, Cell, classes_in, folded, found_at, markdown, run_cells
+from jaxqc.training.logs import finished_rows
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def tiles():
+    """Twelve good shots of four tiles, two cracked tiles, of one of which there is a good shot, and one unknown."""
+    good = [Sample(f"{t}{i}", Path("a"), label=0, group=t, split="train") for t in "abcd" for i in range(3)]
+    bad = [Sample(f"x{i}", Path("a"), label=1, group="x", split="val") for i in range(2)]
+    mixed = [Sample("y0", Path("a"), label=1, group="y"), Sample("y1", Path("a"), label=0, group="y", split="train")]
+    return Dataset("tiles", ("good", "crack"), (*good, *bad, *mixed, Sample("z", Path("a"), split="val")))
+
+
+def test_each_fold_tests_its_own_good_images_and_all_defective_ones(tiles):
+    tested = []
+    for fold in range(2):
+        data = folded(tiles, 2, fold)
+        train, test = data.split("train"), data.split("test")
+        assert not {group_of(s) for s in train.samples} & {group_of(s) for s in test.samples}
+        assert sum(is_defective(s, test) for s in test.samples) == 3
+        assert len(train) + len(test) == 16
+        assert [s.id for s in data.split("val").samples] == ["z"]
+        tested.append({s.id for s in test.samples})
+    assert tested[0] & tested[1] == {"x0", "x1", "y0", "y1"}
+    assert len(tested[0] | tested[1]) == 16
+    with pytest.raises(UserError, match=r"tiles: fold 4 of 4; its groups allow 0 to 3"):
+        folded(tiles, 9, 4)
+
+
+def test_the_share_that_is_found_is_that_of_a_search_over_all_thresholds():
+    random = np.random.default_rng(0)
+    good, bad = random.normal(size=131), random.normal(1.5, size=60)
+    good[:9] = good[0]  # ties
+    for share in (0.0, 0.02, 0.3):
+        best = max(np.mean(bad > t) for t in (*good, *bad) if np.mean(good > t) <= share)
+        assert found_at(good, bad, share) == best
+
+
+def test_classes_are_folders_of_whole_sets(boards, recipe, tmp_path):
+    assert [d.name for d in classes_in(boards, recipe)] == [open_data(boards).name]
+    for name in ("bolt", "nut"):
+        shutil.copytree(boards, tmp_path / name)
+    assert [d.name for d in classes_in(tmp_path, recipe)] == ["bolt", "nut"]
+
+
+def test_rows_are_kept_and_tables_name_what_was_not_measured(boards, recipe, tmp_path, monkeypatch):
+    small = replace(recipe, detector=Gaussian(channels=20), pasted=0)
+    data = open_data(boards)
+    cells = [Cell("gaussian", small, data, fold, 2) for fold in range(2)]
+    lacking = Cell("deep", replace(small, backbone=replace(small.backbone, layers=(1, 3))), data)
+    found = list(run_cells([*cells, lacking], tmp_path, progress=False))
+    rows = [row for _, row in found[:2] if not isinstance(row, str)]
+    assert len(rows) == 2
+    assert not list((tmp_path / "fits").glob("*"))
+    for row in rows:
+        assert row["images"]["good"] + sum(row["images"][k] for k in row["kinds"]) == row["images"][""]
+        assert 0.5 < row["mean_of_kinds"] <= 1
+        assert row["mean_of_kinds"] == pytest.approx(np.mean(list(row["kinds"].values())), abs=1e-6)
+        assert row["state_mb"] > 0 < row["images_per_second"]
+    text = markdown(found)
+    assert "| gaussian | 2 |" in text
+    assert "Not measured: deep on" in text
+    assert "| CPR-faster | 0.990 | 0.973 | 478 |" in text
+
+    monkeypatch.setattr(learned_tables, "fit", lambda *args, **kwargs: pytest.fail("measured anew"))
+    assert [row for _, row in run_cells(cells, tmp_path)] == finished_rows(tmp_path / ROWS) == rows
+
+
+def test_the_script_refuses_what_it_cannot_measure(boards, tmp_path, capsys):
+    source = importlib.util.spec_from_file_location("script", ROOT / "scripts" / "reproduce_learned_tables.py")
+    assert source is not None
+    assert source.loader is not None
+    script = importlib.util.module_from_spec(source)
+    source.loader.exec_module(script)
+    common = ["--data", str(boards), "--out", str(tmp_path / "out")]
+    assert script.main([*common, "--members", "stfmp"]) == 2
+    assert script.main([*common, "--members", "stfpm", "--folds", "1"]) == 2
+    shown = capsys.readouterr().err
+    assert "stfmp" in shown
+    assert "--folds 1: give" in shown
+    assert script.recipe_of("patchcore", None, ["--batch", "3"]).batch == 3
