@@ -13,7 +13,7 @@ from PIL import Image
 
 from jaxqc.anomaly.calibration import load_image
 from jaxqc.anomaly.collecting import load_batches
-from jaxqc.anomaly.detectors import DETECTORS, Ast, Gaussian, PatchCore, Spade
+from jaxqc.anomaly.detectors import DETECTORS, Ast, Gaussian, PatchCore, Spade, Uninformed
 from jaxqc.anomaly.detectors.asymmetric import AST_FLOW
 from jaxqc.anomaly.detectors.base import is_trained, lacks, shapes_of
 from jaxqc.anomaly.detectors.combined import Combined, Member
@@ -46,6 +46,7 @@ QUICK: dict[str, Any] = {
     "cflow": Cflow(blocks=(1,), condition=8),
     "msflow": MsFlow(blocks=(1,), condition=8),
     "cs_flow": CsFlow(blocks=(1,), width=8, scales=(1,)),
+    "uninformed": Uninformed(copies=2),
     "ast": Ast(replace(AST_FLOW, blocks=(1,), width=8, condition=8), width=8, blocks=1),
     "differnet": DifferNet(blocks=(1,), width=8, scales=(1, 2), turns=2),
 }
@@ -63,8 +64,8 @@ def quick(name: str) -> Any:
     return replace(detector, training=training, **teacher)
 
 
-DEAR = ("inp_former", "salehi")
-"""Members that take long to compile, of which others have each part."""
+DEAR = ("inp_former", "salehi", "uninformed")
+"""Members that take long to compile; others have each part, or tests of its own do."""
 
 
 @pytest.fixture(
