@@ -1,11 +1,13 @@
 """`jaxqc ledger ...`: what the verbs print and write, their mistakes and exit codes."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from jaxqc.cli import main
 from jaxqc.inspection.ledger.store import open_ledger
+from jaxqc.lock import locked
 from tests.support.ledger_makers import MODEL, OTHER, finding, row
 
 
@@ -119,7 +121,11 @@ def test_orders_of_no_inspected_lot_are_exit_1_with_examples(file, tmp_path, cap
 
 
 def test_exports(file, tmp_path, capsys):
-    assert main(["ledger", "export", "--ledger", file, "--out", str(tmp_path / "a")]) == 0
+    command = ["ledger", "export", "--ledger", file, "--out", str(tmp_path / "a")]
+    with locked(tmp_path / "a"), ThreadPoolExecutor(1) as another:
+        assert another.submit(main, command).result() == 2
+    assert "a: in use by process" in capsys.readouterr().err
+    assert main(command) == 0
     assert capsys.readouterr().out.split() == [
         str(tmp_path / "a" / f"{n}.parquet") for n in ("inspections", "defects", "sightings")
     ]

@@ -30,8 +30,9 @@ def run(args: argparse.Namespace) -> int:
     """Writes the files and prints their names."""
     from jaxqc.inspection.ledger.exports import export_coco, export_tables
     from jaxqc.inspection.ledger.store import open_ledger
+    from jaxqc.lock import locked
 
-    with open_ledger(args.ledger, create=False) as ledger:
+    with locked(args.out), open_ledger(args.ledger, create=False) as ledger:
         model = model_of(ledger, args.model)
         if args.format == "coco":
             file = Path(args.out) / "instances.json"
