@@ -149,8 +149,19 @@ def measure(
     Raises:
       UserError: maps are not finite.
     """
+    return measured_of(model, scored(model, normals.samples, load_image, bad), done)
+
+
+def measured_of(
+    model: AnomalyModel, answers: Iterable[Scored[Sample]], done: Callable[[int], None] = lambda n: None
+) -> Measured:
+    """Answers to good images, as thresholds are settled by.
+
+    Raises:
+      UserError: maps are not finite.
+    """
     rows = []
-    for one in scored(model, normals.samples, load_image, bad):
+    for one in answers:
         if not np.isfinite(one.values).all():
             advice = getattr(model.config.detector, "advice", "")
             raise UserError(f"{model.config.name}: distances are not finite" + (f"; {advice}" if advice else ""))

@@ -137,7 +137,16 @@ def collect_state(
         raise UserError(f"none of {len(samples)} normal images can be used" + (f"; the first: {bad[0]}" if bad else ""))
     if jax.process_count() == 1 and len(used) < len(samples):
         collected = detector.drop(collected, jnp.asarray(sorted(used)))
+    if spread.mesh.devices.flat[0].platform == "cpu" and jax.process_count() == 1:
+        # Devices of one CPU share its threads, and would wait for one another's in LAPACK (ops/blocks).
+        collected = jax.device_put(collected, spread.mesh.devices.flat[0])
     return detector.finish(collected, shapes)
+
+
+def copies_of(detector: Collecting, size: Size) -> int:
+    """The number of `turned` copies of an image that a detector fits."""
+    image = jax.ShapeDtypeStruct((1, *sides(size), 3), np.uint8)
+    return len(jax.eval_shape(getattr(detector, "turned", lambda x: (x,)), image))
 
 
 def embedded(

@@ -13,9 +13,10 @@ import numpy as np
 from jaxqc import error_rates
 from jaxqc.anomaly.calibration import Calibration, calibrate, measure, settle
 from jaxqc.anomaly.collecting import load_batches
-from jaxqc.anomaly.crossfit import Held, collected, fitted_samples, hold_out_in_turn, kept_bytes, uncalibrated
+from jaxqc.anomaly.crossfit import Held, hold_out_in_turn
 from jaxqc.anomaly.detectors.base import is_trained
 from jaxqc.anomaly.features import Backbone, load_backbone
+from jaxqc.anomaly.fits import collected, fitted_samples, kept_bytes, uncalibrated
 from jaxqc.anomaly.footprint import memory_lines
 from jaxqc.anomaly.model import AnomalyModel, save, scaled
 from jaxqc.anomaly.pasted import draw, find_pasted, found_by, rates_of, to_meta

@@ -1,4 +1,4 @@
-"""The leavings of an ended fit in its folder: cleared for the next one, or refused."""
+"""Remains of an ended fit in its folder: cleared for the next one, or refused."""
 
 import json
 import shutil

@@ -6,11 +6,12 @@ from dataclasses import replace
 import numpy as np
 from jaxtyping import Float
 
-from jaxqc.anomaly.calibration import Measured, measure
-from jaxqc.anomaly.crossfit import fits_of, turns
+from jaxqc.anomaly.calibration import Measured
+from jaxqc.anomaly.crossfit import turns
 from jaxqc.anomaly.detectors import PatchCore
 from jaxqc.anomaly.detectors.base import is_trained
 from jaxqc.anomaly.features import Backbone
+from jaxqc.anomaly.fits import fits_of
 from jaxqc.anomaly.recipe import FitConfig
 from jaxqc.data.grouped import Parts, folds_of
 from jaxqc.data.problems import printable
@@ -67,10 +68,12 @@ def without_worst(
     pool = replace(parts.fit, samples=(*parts.fit.samples, *parts.calibrate.samples))
     judge = replace(config, detector=JUDGE) if is_trained(config.ready) else config
     judge = replace(judge, data=replace(judge.data, samples=0), decision=replace(judge.decision, folds=FOLDS))
-    measured, fit = Measured(), fits_of(judge, backbone, pool, progress)
+    measured, fits = Measured(), fits_of(judge, backbone, pool, progress)
     with Progress("looking for odd images", len(pool), progress) as counter:
-        for turn in turns(judge, backbone, fit, pool, folds_of(pool, FOLDS, config.seed)):
-            measured = measured.plus(measure(turn.model, turn.fold, [], counter.add))  # the fit names unusable ones
+        for turn in turns(judge, backbone, fits, pool, folds_of(pool, FOLDS, config.seed)):
+            measured = measured.plus(
+                fits.measure(turn.model, turn.fold, [], counter.add)
+            )  # the fit names unusable ones
     left = worst_of(measured, config.data.worst)
     for line in lines(left, len(set(measured.names)), config.data.worst):
         note(line)

@@ -23,7 +23,7 @@ from tests.support.tiny_boards import (  # boards: a fixture
 
 @pytest.fixture(scope="session")
 def weights(tmp_path_factory) -> Iterator[Path]:
-    """Of the narrowest ResNet, which is there as long as they are."""
+    """Weights of the narrowest ResNet, which is there as long as they are."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(BACKBONES, narrow.NAME, narrow.SPEC)
         yield make_weights(tmp_path_factory.mktemp("weights") / "narrow.npz", narrow.NAME)
@@ -56,4 +56,5 @@ def teachers():
             **{name: (*descriptions, 64) for name in ("anomaly_dino", "cpr", "pni")},  # few kernels: compiled soon
             "uninformed": (*several_backbone(), 48),
             "salehi": (*vgg_backbone(), 32),
+            "supersimplenet": (*descriptions_backbone(), 64),
         }

@@ -66,7 +66,23 @@ def quick(name: str) -> Any:
     return replace(detector, training=training, **teacher)
 
 
-@pytest.fixture(scope="module", params=list(DETECTORS))
+def kind(name: str) -> Any:
+    """The things that a detector's way through fit and export depends on: its class, and of a student the network."""
+    detector = quick(name)
+    return type(FitConfig(detector=detector).ready), getattr(detector, "student", "")
+
+
+FIRST = {kind(name): name for name in reversed(DETECTORS)}
+"""The member of each kind that goes the whole way quickly; the others differ from it in their settings alone."""
+DEAR = ("inp_former", "salehi", "rdpp", "destseg")
+"""Members that take long to compile, of which others have each part."""
+SLOW = {name for name in DETECTORS if FIRST[kind(name)] != name or name in DEAR}
+
+
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(n, marks=pytest.mark.slow if n in SLOW else ()) for n in DETECTORS],
+)
 def fitted(request, recipe, boards, teachers, tmp_path_factory) -> SimpleNamespace:
     """A fit with its folder, the images that calibrated it, and unseen images uint8 [12 s s 3]."""
     folder = tmp_path_factory.mktemp("fits") / request.param

@@ -99,6 +99,7 @@ def test_nothing_is_left_of_the_killed_one_and_no_altered_file_is_read(fitted, t
         load(copy)
 
 
+@pytest.mark.parametrize("fitted", ["gaussian"], indirect=True)
 def test_one_call_loads_any_kind_and_one_measures_it(fitted, boards):
     assert jaxqc.load(fitted.folder).thresholds == fitted.model.thresholds
     assert jaxqc.load(fitted.folder, batch=3).batch == 3

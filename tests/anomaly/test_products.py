@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from jaxqc.anomaly.calibration import Measured, settle
-from jaxqc.anomaly.crossfit import uncalibrated
 from jaxqc.anomaly.detectors import Gaussian
 from jaxqc.anomaly.features import Backbone
 from jaxqc.anomaly.fit import fit
+from jaxqc.anomaly.fits import uncalibrated
 from jaxqc.anomaly.model import load
 from jaxqc.anomaly.recipe import DecisionConfig, FitConfig, FitDataConfig
 from jaxqc.anomaly.report import evaluate

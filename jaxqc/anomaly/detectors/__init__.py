@@ -2,8 +2,21 @@
 
 from jaxqc.anomaly.detectors.asymmetric import Ast
 from jaxqc.anomaly.detectors.combined import Combined
+from jaxqc.anomaly.detectors.discriminator import MEMBERS as DISCRIMINATORS
+from jaxqc.anomaly.detectors.discriminator import SuperSimpleNet
 from jaxqc.anomaly.detectors.distillation import MEMBERS as DISTILLATIONS
-from jaxqc.anomaly.detectors.distillation import Cdo, Dinomaly, EfficientAd, InpFormer, Rd4ad, Salehi, Stfpm, Uninformed
+from jaxqc.anomaly.detectors.distillation import (
+    Cdo,
+    DeStSeg,
+    Dinomaly,
+    EfficientAd,
+    InpFormer,
+    Rd4ad,
+    RdPlusPlus,
+    Salehi,
+    Stfpm,
+    Uninformed,
+)
 from jaxqc.anomaly.detectors.flow import MEMBERS as FLOWS
 from jaxqc.anomaly.detectors.gaussian import Gaussian
 from jaxqc.anomaly.detectors.patchcore import AnomalyDino, PatchCore
@@ -18,6 +31,7 @@ DETECTORS: dict[str, type] = {
     **DISTILLATIONS,
     "ast": Ast,
     **FLOWS,
+    **DISCRIMINATORS,
     **RETRIEVALS,
     "combined": Combined,
 }
@@ -28,14 +42,17 @@ __all__ = [
     "Ast",
     "Cdo",
     "Combined",
+    "DeStSeg",
     "Dinomaly",
     "EfficientAd",
     "Gaussian",
     "InpFormer",
     "PatchCore",
     "Rd4ad",
+    "RdPlusPlus",
     "Salehi",
     "Spade",
     "Stfpm",
+    "SuperSimpleNet",
     "Uninformed",
 ]

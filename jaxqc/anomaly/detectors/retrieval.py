@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class References(NamedTuple):
-    """CPR's memory: the heads' parameters, words, and of each reference image histograms and descriptors."""
+    """The heads' parameters, the words, and of each reference image histograms and descriptors."""
 
     params: Any
     words: Float[Array, "k c"]

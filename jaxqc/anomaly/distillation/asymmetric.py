@@ -92,11 +92,11 @@ class AsymmetricPair(OnBackbone[Ast]):
 
         config = self.config
 
-        def both(state: Any, layers: Layers) -> tuple[Layers, Layers]:
+        def both(variables: Variables, layers: Layers) -> tuple[Layers, Layers]:
             network, shown = self.network(shapes_of(layers), folded=True), placed(config.flow, layers)
-            return self.said(state.flow, layers), outputs(network, {"params": state.student}, shown)
+            return self.said(variables["flow"], layers), outputs(network, {"params": variables["student"]}, shown)
 
-        pairs = zip(*by_halves(both)(state, embedded), strict=True)
+        pairs = zip(*by_halves(both)(state._asdict(), embedded), strict=True)
         grids = tuple(discrepancy("mse", t, s) for t, s in pairs)
         maps = smooth(fuse(grids, "mean", *sides(size), config.aligned), config.sigma)
         return maps, top_score(maps, config.top)
@@ -138,7 +138,7 @@ class AsymmetricImitation(HeldOutLoss):
         """The layers as the flow takes them, and what it makes of them: no student changes either."""
         layers = entering(self.pair.config.flow, self.backbone.apply(frozen["backbone"], images))
         targets = self.pair.said(frozen["flow"], layers)
-        return {f"{kind}{i}": x for kind, xs in (("x", layers), ("z", targets)) for i, x in enumerate(xs)}
+        return {f"{kind}{i}": jnp.asarray(x) for kind, xs in (("x", layers), ("z", targets)) for i, x in enumerate(xs)}
 
     def loss(
         self, params: Any, model_state: Any, batch: Batch, key: jax.Array, extra: None = None

@@ -74,16 +74,18 @@ class FlowDetector(OnBackbone[FlowConfig]):
         if not embedded[1]:
             zs, dets = by_halves(self.run)(state.params, embedded[0])
             return scored(self.config, zs, dets, size, getattr(state, "constants", ()))
-        scores, cells = by_halves(self.shares)(state, embedded)
+        scores, cells = by_halves(self.shares)(state._asdict(), embedded)
         return smooth(placed(self.config, cells, size), self.config.sigma), scores
 
-    def shares(self, state: Any, embedded: tuple[Layers, Layers]) -> tuple[Float[Array, " b"], Float[Array, "b _ _"]]:
+    def shares(
+        self, variables: Variables, embedded: tuple[Layers, Layers]
+    ) -> tuple[Float[Array, " b"], Float[Array, "b _ _"]]:
         """Scores, and the share of each cell or pixel in them."""
-        (xs, beside), value = embedded, lambda xs: latent_score(self.run(state.params, xs)[0])
+        (xs, beside), value = embedded, lambda xs: latent_score(self.run(variables["params"], xs)[0])
         if self.config.place == "cells":
             return value(xs), attributed(value, xs, beside)
         see = seeing(self.backbone, self.views)
-        of = lambda image: value(entering(self.config, see(state.backbone, plain(image)))).sum()
+        of = lambda image: value(entering(self.config, see(variables["backbone"], plain(image)))).sum()
         return value(xs), jnp.abs(jax.grad(of)(jnp.asarray(beside[0]))).mean(-1)
 
     @property

@@ -24,11 +24,11 @@ def turned(images: UInt8[ArrayLike, "b h w c"], degrees: float) -> UInt8[Array, 
     rows, columns = np.mgrid[:height, :width]
     down, right = rows - (height - 1) / 2, columns - (width - 1) / 2
     row, column = cos * down + sin * right + (height - 1) / 2, cos * right - sin * down + (width - 1) / 2
-    values: Array | float = 0.0
+    values = jnp.zeros((), jnp.float32)
     for r, row_weight in _neighbours(row, height):
         for c, column_weight in _neighbours(column, width):
             weight = (row_weight * column_weight).astype(np.float32)[..., None]
-            values += weight * images[:, r, c]
+            values += jnp.asarray(weight) * images[:, r, c]
     return jnp.round(values).astype(jnp.uint8)
 
 

@@ -1,6 +1,7 @@
 """Images that are alike, by histograms of words in their blocks, and cells that are alike about the same place."""
 
 import warnings
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -29,7 +30,9 @@ def words_of(cells: Float[np.ndarray, "n c"], count: int) -> Float[np.ndarray, "
         return distinct.astype(np.float32)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # an empty cluster is left out
-        centres, label = kmeans2(cells.astype(np.float64), count, minit="++", seed=np.random.default_rng(0))
+        # SciPy 1.14 has `seed` alone, of which later stubs know nothing.
+        draw: dict[str, Any] = {"seed": np.random.default_rng(0)}
+        centres, label = kmeans2(cells.astype(np.float64), count, minit="++", **draw)
     return centres[np.unique(label)].astype(np.float32)
 
 

@@ -150,7 +150,7 @@ class Retrieving(HeldOutLoss):
 
     def features(self, frozen: Any, images: UInt8[ArrayLike, "b s s c"]) -> dict[str, Array]:
         """The layers of the images as they are."""
-        return {str(i): x for i, x in enumerate(self.backbone.apply(frozen["backbone"], images))}
+        return {str(i): jnp.asarray(x) for i, x in enumerate(self.backbone.apply(frozen["backbone"], images))}
 
     def prepare(self, batch: Batch, keys: Key[Array, " b"], size: int, train: bool) -> Batch:
         """With each image one with synthetic defects, their mask, and a key."""
@@ -221,7 +221,7 @@ class Cascading(OnBackbone[Cpr]):
         layers = tuple(memory["layers"][str(i)] for i in range(len(memory["layers"])))
         describe = jax.jit(lambda one: self._described(params, jax.tree.map(lambda x: x[None], one)))
         each = [jax.device_get(describe(tuple(x[i] for x in layers))) for i in range(len(layers[0]))]
-        kept = tuple(np.concatenate(x).astype(np.float16) for x in zip(*each, strict=True))
+        kept = tuple(jnp.asarray(np.concatenate(x), jnp.float16) for x in zip(*each, strict=True))
         return References(params, memory["words"], memory["histograms"], kept)
 
     def _described(self, params: Any, layers: Layers) -> Any:

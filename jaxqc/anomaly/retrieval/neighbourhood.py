@@ -100,7 +100,9 @@ def at_places(numbers: Int[np.ndarray, "n h w"], words: int, reach: int) -> Bool
     """
     counts = np.stack([(numbers == word).sum(0) for word in range(words)], -1).astype(np.int64)
     padded = np.pad(counts, ((reach, reach), (reach, reach), (0, 0)))
-    boxes = np.lib.stride_tricks.sliding_window_view(padded, (2 * reach + 1, 2 * reach + 1), (0, 1)).sum((-1, -2))
+    side = 2 * reach + 1
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (side, side, counts.shape[-1]))
+    boxes = windows.sum((-2, -3)).reshape(counts.shape)
     return 2 * words * boxes > boxes.sum(-1, keepdims=True)
 
 

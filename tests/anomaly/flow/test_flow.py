@@ -7,10 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxqc.anomaly import features
 from jaxqc.anomaly.detectors.asymmetric import AST_FLOW
-from jaxqc.anomaly.detectors.base import BackboneConfig, shapes_of
+from jaxqc.anomaly.detectors.base import BackboneConfig
 from jaxqc.anomaly.detectors.flow import SETTLED, Cflow, CsFlow, DifferNet, FastFlow, FlowConfig, MsFlow
-from jaxqc.anomaly.features import apply_function, load_backbone, seeing
+from jaxqc.anomaly.features import load_backbone
 from jaxqc.anomaly.flow.detector import seen
 from jaxqc.anomaly.flow.network import conditions, entering, flow_of
 from jaxqc.anomaly.flow.objective import drawn, image_losses
@@ -151,28 +152,30 @@ def test_a_cells_share_in_a_score_of_means_is_its_gradients(rng):
     np.testing.assert_allclose(share[0, 0, 1], abs(layer[0, 0, 1] @ slopes), rtol=1e-3)
 
 
-def test_a_pixels_share_is_the_scores_gradient_through_the_backbone(rng):
+def test_a_pixels_share_is_the_scores_gradient_through_the_backbone(rng, monkeypatch):
     """By finite differences, through two turns of the image; colours are averaged."""
-    backbone = BackboneConfig("filters", layers=(1,))
-    pair = DifferNet(blocks=(1,), width=4, scales=(1,), turns=2, place="pixels").on(backbone)
-    network = apply_function(backbone, pair.embed, pair.views)
-    image = rng.integers(0, 256, (1, 16, 16, 3)).astype(np.uint8)
-    embedded = jax.jit(network)({}, image)
-    flow = flow_of(pair.config, shapes_of(load_backbone(backbone).apply({}, image)) * 2)
+    squares = lambda image, layers: {"layer1": (image[:, ::2, 1:] / 255) ** 2}
+    monkeypatch.setitem(features.FIXED, "squares", squares)
+    backbone = BackboneConfig("squares", layers=(1,))
+    pair = DifferNet(blocks=(1,), width=4, depth=1, scales=(1,), turns=2, place="pixels").on(backbone)
+    image = rng.integers(0, 256, (1, 8, 8, 3)).astype(np.uint8)
+    embedded = jax.jit(features.apply_function(backbone, pair.embed, pair.views))({}, image)
+    flow = flow_of(pair.config, ((4, 7, 3),) * 2)
     params = drawn_params(flow, embedded[0], ((),))["params"]
     state = pair.trained({"params": params, "backbone": {}})
-    maps, scores = jax.jit(lambda state, embedded: pair.score(state, embedded, 16))(state, embedded)
-    value = jax.jit(
-        lambda image: latent_score(pair.run(params, entering(pair.config, seeing(backbone, pair.views)({}, image)))[0])
-    )
-    assert float(scores[0]) == pytest.approx(float(value(jnp.asarray(image / 255, jnp.float32))[0]), rel=1e-4)
-    deviation, step, slopes = np.array([0.229, 0.224, 0.225]), 1e-2, []
-    for c in range(3):
-        moved = np.zeros(image.shape, np.float32)
-        moved[0, 5, 9, c] = step
-        high, low = (float(value(jnp.asarray(image / 255 + way * moved, jnp.float32))[0]) for way in (1, -1))
-        slopes.append((high - low) / 2 / step * deviation[c])
-    assert float(maps[0, 5, 9]) == pytest.approx(np.abs(slopes).mean(), rel=0.05)
+    maps, scores = jax.jit(lambda state, embedded: pair.score(state, embedded, 8))(state, embedded)
+
+    @jax.jit
+    def value(image):
+        layers = tuple(squares(255 * view, (1,))["layer1"] for view in (image, image[:, ::-1, ::-1]))
+        return latent_score(pair.run(params, entering(pair.config, layers))[0])[0]
+
+    whole, step, slopes = jnp.asarray(image / 255, jnp.float32), 1e-2, []
+    assert float(scores[0]) == pytest.approx(float(value(whole)), rel=1e-4)
+    for c, deviation in enumerate((0.229, 0.224, 0.225)):
+        high, low = (float(value(whole.at[0, 5, 3, c].add(way * step))) for way in (1, -1))
+        slopes.append((high - low) / 2 / step * deviation)
+    assert float(maps[0, 5, 3]) == pytest.approx(np.abs(slopes).mean(), rel=0.05)
 
 
 @pytest.fixture(scope="module")
