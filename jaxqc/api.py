@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import jaxqc.anomaly.evaluate
     import jaxqc.anomaly.fit
     import jaxqc.anomaly.model
+    import jaxqc.anomaly.products
     import jaxqc.anomaly.recipe
     import jaxqc.data.dataset
     import jaxqc.data.open
@@ -156,8 +157,8 @@ def evaluate(
       note: takes lines on the data worth showing; None prints nothing.
 
     Returns:
-      `jaxqc.saliency.evaluate.Evaluation`, `jaxqc.anomaly.evaluate.AnomalyEvaluation` or
-      `jaxqc.semi.evaluate.SegmentationEvaluation`.
+      `jaxqc.saliency.evaluate.Evaluation`, `jaxqc.anomaly.evaluate.AnomalyEvaluation` (of several products
+      `jaxqc.anomaly.products.ProductsEvaluation`) or `jaxqc.semi.evaluate.SegmentationEvaluation`.
 
     Raises:
       UserError: no such model or data, an unknown split, an option of another kind, or not one sample that can be
@@ -208,7 +209,7 @@ def evaluate_detector(
     layout: "str | jaxqc.data.readers.Reader | None" = None,
     worst: int = 10,
     progress: bool = True,
-) -> "jaxqc.anomaly.evaluate.AnomalyEvaluation":
+) -> "jaxqc.anomaly.evaluate.AnomalyEvaluation | jaxqc.anomaly.products.ProductsEvaluation":
     """`evaluate` of a detector.
 
     Examples:

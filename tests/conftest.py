@@ -68,7 +68,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 @pytest.fixture(autouse=True, scope="session")
 def one_device_unless_asked() -> Iterator[None]:
-    """Where no number of devices is asked for the eight simulated ones are one: a graph over eight compiles longer."""
+    """One device where no number is asked for: a graph over the eight simulated ones compiles longer."""
     from jaxqc.training import parallel
 
     every = parallel.first_devices

@@ -91,8 +91,8 @@ def test_flags_are_known_as_typed_and_those_of_the_recipe_are_left_to_it():
 
 
 def test_every_flag_that_a_message_advises_is_there():
-    """Of every verb, and of every recipe's fields. A name that ends in a point begins one, and --objective has one for
-    each term."""
+    """Flags of every verb and of every recipe's fields. A name that ends in a point begins one, and --objective has one
+    for each term."""
     _, parsers = cli._parsers()
     known = {flag for parser in parsers.values() for action in parser._actions for flag in action.option_strings}
     for recipe in (*fit.kinds(), *train.kinds()):

@@ -93,7 +93,8 @@ class Ours:
     @cached_property
     def variables(self) -> dict[str, Any]:
         """Trainable and running ones, drawn by NumPy: a real initialisation would compile for half a minute."""
-        drawn = random_variables(SimpleNamespace(init=lambda key, image, **_: self.method.init(key)), seed=1)
+        method = self.method  # made here: inside of `random_variables` nothing can be measured
+        drawn = random_variables(SimpleNamespace(init=lambda key, image, **_: method.init(key)), seed=1)
         return jax.tree.map(np.asarray, drawn)
 
     @property

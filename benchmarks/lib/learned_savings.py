@@ -22,6 +22,7 @@ from jaxqc.anomaly.distillation.described import Described
 from jaxqc.anomaly.distillation.score import Distilled
 from jaxqc.anomaly.flow import coupling, detector, network, objective
 from jaxqc.anomaly.flow.coupling import order
+from jaxqc.anomaly.learned.cache import Cache
 from jaxqc.models import backbones
 from jaxqc.nn.resizing import resize_align_corners
 
@@ -140,9 +141,10 @@ def compare(letter: str, images: np.ndarray, rounds: int, seconds: float, dtype:
 
 def cached(images: np.ndarray, rounds: int, seconds: float) -> list[Row]:
     """A step from cached features beside one from images, in float32 and in bfloat16, with what an image's take."""
-    rows, caches = [], ("float32", "bfloat16")
+    rows: list[Row] = []
+    caches: tuple[Cache, ...] = ("float32", "bfloat16")
     ours = Ours(MEMBERS["stfpm"], images)
-    steps = {cache: ours.step(cache) for cache in ("none", *caches)}
+    steps = {"none": ours.step("none")} | {cache: ours.step(cache) for cache in caches}
     one = sum(int(np.prod(shape)) for shape in ours.method.shapes)
     for cache in caches:
         row = _row(f"f: cached features, {cache}", "stfpm", "step", len(images),

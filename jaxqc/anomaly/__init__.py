@@ -14,29 +14,37 @@ from jaxqc.lazy import lazy_names
 if TYPE_CHECKING:
     from jaxqc.anomaly.detectors import (
         DETECTORS,
+        AnomalyDino,
         Cdo,
         Combined,
+        DeStSeg,
         Dinomaly,
         EfficientAd,
         Gaussian,
         PatchCore,
         Rd4ad,
+        RdPlusPlus,
         Spade,
         Stfpm,
+        SuperSimpleNet,
     )
     from jaxqc.anomaly.detectors.flow import Cflow, CsFlow, DifferNet, FastFlow, MsFlow
+    from jaxqc.anomaly.detectors.retrieval import Cpr, Pni
     from jaxqc.anomaly.model import AnomalyModel
     from jaxqc.anomaly.recipe import BackboneConfig, DecisionConfig, FitConfig, FitDataConfig
     from jaxqc.anomaly.thresholds import Thresholds, by_f1, by_quantile
 
 __all__ = [
     "DETECTORS",
+    "AnomalyDino",
     "AnomalyModel",
     "BackboneConfig",
     "Cdo",
     "Cflow",
     "Combined",
+    "Cpr",
     "CsFlow",
+    "DeStSeg",
     "DecisionConfig",
     "DifferNet",
     "Dinomaly",
@@ -47,9 +55,12 @@ __all__ = [
     "Gaussian",
     "MsFlow",
     "PatchCore",
+    "Pni",
     "Rd4ad",
+    "RdPlusPlus",
     "Spade",
     "Stfpm",
+    "SuperSimpleNet",
     "Thresholds",
     "by_f1",
     "by_quantile",
@@ -61,19 +72,24 @@ __getattr__, __dir__ = lazy_names(
         **dict.fromkeys(
             (
                 "DETECTORS",
+                "AnomalyDino",
                 "Cdo",
                 "Combined",
+                "DeStSeg",
                 "Dinomaly",
                 "EfficientAd",
                 "Gaussian",
                 "PatchCore",
                 "Rd4ad",
+                "RdPlusPlus",
                 "Spade",
                 "Stfpm",
+                "SuperSimpleNet",
             ),
             "detectors",
         ),
         **dict.fromkeys(("Cflow", "CsFlow", "DifferNet", "FastFlow", "MsFlow"), "detectors.flow"),
+        **dict.fromkeys(("Cpr", "Pni"), "detectors.retrieval"),
         "AnomalyModel": "model",
         **dict.fromkeys(("BackboneConfig", "DecisionConfig", "FitConfig", "FitDataConfig"), "recipe"),
         **dict.fromkeys(("Thresholds", "by_f1", "by_quantile"), "thresholds"),

@@ -1,8 +1,8 @@
 """Calibration: held-out good images through the way of an inspection to thresholds, and to what these promise."""
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, fields, replace
-from typing import Generic, TypeVar
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -51,6 +51,15 @@ class Calibration:
     levels: Float[np.ndarray, " n"]
     side: int
     names: tuple[str, ...]
+    products: tuple[tuple[str, "Calibration"], ...] = ()
+    """Those of each product alone, where there are several."""
+
+    def products_meta(self) -> dict[str, Any]:
+        """Each product's thresholds and promise, plain."""
+        return {
+            name: {"thresholds": asdict(own.thresholds), "promise": own.promise.to_dict()}
+            for name, own in self.products
+        }
 
     @property
     def places(self) -> Float[np.ndarray, " n"]:
@@ -59,6 +68,11 @@ class Calibration:
 
     def lines(self) -> tuple[str, ...]:
         """Lines for people: the promise, and the one piece that lifts the thresholds, where there is such."""
+        if self.products:
+            limits = lambda t: f"image {t.image:.4g}, pixel {t.pixel:.4g}"
+            return tuple(
+                f"{name}: {line}" for name, own in self.products for line in (limits(own.thresholds), *own.lines())
+            )
         order = np.argsort(self.places)[::-1]
         if len(order) < 2 or self.places[order[0]] < FAR * self.places[order[1]]:
             return self.promise.lines()
@@ -102,14 +116,20 @@ def load_image(sample: Sample) -> UInt8[np.ndarray, "h w c"]:
 
 @dataclass(frozen=True)
 class Measured:
-    """Good images as models that were not fitted to them answer: score, `call_level`, shorter side in pixels, group and
-    name of each."""
+    """Good images as models that were not fitted to them answer: score, `call_level`, shorter side in pixels, group,
+    name and product of each."""
 
     scores: tuple[float, ...] = ()
     levels: tuple[float, ...] = ()
     sides: tuple[int, ...] = ()
     groups: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
+    products: tuple[str, ...] = ()
+
+    def of(self, product: str) -> "Measured":
+        """Those of one product."""
+        at = [i for i, name in enumerate(self.products) if name == product]
+        return Measured(*(tuple(getattr(self, f.name)[i] for i in at) for f in fields(self)))
 
     @property
     def side(self) -> int:
@@ -129,13 +149,26 @@ def measure(
     Raises:
       UserError: maps are not finite.
     """
+    return measured_of(model, scored(model, normals.samples, load_image, bad), done)
+
+
+def measured_of(
+    model: AnomalyModel, answers: Iterable[Scored[Sample]], done: Callable[[int], None] = lambda n: None
+) -> Measured:
+    """Answers to good images, as thresholds are settled by.
+
+    Raises:
+      UserError: maps are not finite.
+    """
     rows = []
-    for one in scored(model, normals.samples, load_image, bad):
+    for one in answers:
         if not np.isfinite(one.values).all():
             advice = getattr(model.config.detector, "advice", "")
             raise UserError(f"{model.config.name}: distances are not finite" + (f"; {advice}" if advice else ""))
         level = call_level(one.values, one.height, one.width, model.config.decision)
-        rows.append((one.score, level, min(one.height, one.width), group_of(one.job), str(one.job.image)))
+        rows.append(
+            (one.score, level, min(one.height, one.width), group_of(one.job), str(one.job.image), one.job.product)
+        )
         done(1)
     return Measured(*zip(*rows, strict=True)) if rows else Measured()
 
@@ -156,14 +189,28 @@ def calibrate(
 def settle(
     model: AnomalyModel, measured: Measured, labelled: Dataset | None, bad: list[str], folds: int = 1
 ) -> Calibration:
-    """Thresholds by measured good images, and the promise that goes with them.
+    """Thresholds by measured good images, and the promise that goes with them; of several products, also each one's.
 
     model: the fitted one, which threshold `f1` asks for its answers to the labelled images. folds: parts of which each
     was measured by a fit to the others.
 
     Raises:
-      UserError: none of the held-out images can be used; threshold `f1` without labelled validation images.
+      UserError: none of the held-out images can be used; threshold `f1` without labelled validation images, or with
+        several products.
     """
+    done = _settled(model, measured, labelled, bad, folds)
+    if not (names := sorted(set(measured.products) - {""})):
+        return done
+    if model.config.decision.threshold == "f1":
+        raise UserError("decision.threshold f1: not for several products; set --decision.threshold quantile")
+    each = tuple((name, _settled(model, measured.of(name), None, bad, folds)) for name in names)
+    return replace(done, products=each)
+
+
+def _settled(
+    model: AnomalyModel, measured: Measured, labelled: Dataset | None, bad: list[str], folds: int
+) -> Calibration:
+    """As `settle`, of these images as one product."""
     decision = model.config.decision
     if not measured.scores:
         raise UserError("threshold: none of the held-out normal images can be used")

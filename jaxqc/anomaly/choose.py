@@ -8,23 +8,25 @@ are held out in turn, those that took part calibrate, too: a line says how many 
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
 import jax
 import numpy as np
 
-from jaxqc.anomaly.calibration import calibrate
+from jaxqc.anomaly.calibration import settle
 from jaxqc.anomaly.candidates import candidates, look_at, stand_in
-from jaxqc.anomaly.crossfit import collected, uncalibrated
 from jaxqc.anomaly.detectors import DETECTORS
 from jaxqc.anomaly.detectors.base import Collecting, is_trained
 from jaxqc.anomaly.features import load_backbone
-from jaxqc.anomaly.fit import begin, divide
+from jaxqc.anomaly.fit import divide
+from jaxqc.anomaly.fits import Fits, fits_of, with_state
 from jaxqc.anomaly.footprint import memory_needed
+from jaxqc.anomaly.model import AnomalyModel
 from jaxqc.anomaly.pasted import find_pasted
 from jaxqc.anomaly.recipe import FitConfig, FitDataConfig
+from jaxqc.anomaly.unfinished import begin
 from jaxqc.data.dataset import Dataset
 from jaxqc.data.grouped import choose_groups, group_of
 from jaxqc.data.load import without_absent_masks
@@ -32,7 +34,6 @@ from jaxqc.data.resizing import named, sides
 from jaxqc.errors import UserError
 from jaxqc.memory import free_bytes
 from jaxqc.overrides import override
-from jaxqc.progress import Progress
 from jaxqc.training.cache import enable_compilation_cache
 from jaxqc.training.record import alone_in
 
@@ -55,7 +56,8 @@ class Trial:
     """A candidate as it did on all divisions of the images that it was tried on.
 
     pasted, good: for each image with a pasted defect, and each good one, its score or map over the thresholds, the
-    larger; those were set by other images. seconds: to fit and score them. left_out: why it was not tried.
+    larger; those were set by other images. seconds: to fit and score them. left_out: why it was not tried. kept: its
+    embeddings and graphs, for another division.
     """
 
     config: FitConfig
@@ -63,6 +65,7 @@ class Trial:
     good: tuple[float, ...] = ()
     seconds: float = 0.0
     left_out: str = ""
+    kept: tuple[Fits, AnomalyModel] | None = field(default=None, compare=False, repr=False)
 
     @property
     def share(self) -> float:
@@ -151,6 +154,7 @@ def choose(
             continue
         tried[i] = _attempt(trial, halves[0], progress)
         note(tried[i].row())
+        tried[:] = _forgotten(tried)
     for at in sorted(range(len(tried)), key=lambda i: -tried[i].share)[:FINALISTS]:
         if tried[at].pasted and time.monotonic() - began <= 60 * minutes:
             tried[at] = _attempt(tried[at], halves[1], progress)
@@ -180,7 +184,7 @@ def is_free(out: str | Path, note: Callable[[str], None]) -> None:
     """Refuses a folder that a fit could not go to, before a choice takes its time.
 
     Raises:
-      UserError: as `jaxqc.anomaly.fit.begin`.
+      UserError: as `jaxqc.anomaly.unfinished.begin`.
     """
     with alone_in(out, note):
         begin(Path(out), False, note)
@@ -244,11 +248,19 @@ def _attempt(trial: Trial, parts: tuple[Dataset, Dataset, Dataset], progress: bo
         return replace(trial, left_out=f"it needs {needed / 1e9:.1f} GB and {free / 1e9:.1f} are free")
     began = time.monotonic()
     pasted, good = list(trial.pasted), list(trial.good)
-    with Progress(f"trying {trial.title}", len(parts[0]), progress) as counter:
-        model = uncalibrated(config, collected(config, backbone, parts[0], [], counter.add), backbone)
-    own = [calibrate(model, part, None, [], False) for part in parts[1:]]
+    whole = replace(parts[0], samples=tuple(s for part in parts for s in part.samples))
+    fits, model = trial.kept or (fits_of(config, backbone, whole, progress, f"trying {trial.title}"), None)
+    model = with_state(model, config, fits.fit(parts[0], []), backbone)
+    own = [settle(model, fits.measure(model, part, [], lambda n: None), None, []) for part in parts[1:]]
     for calibration, other, images in zip(own, reversed(own), reversed(parts[1:]), strict=True):
         model.thresholds = calibration.thresholds
         pasted += find_pasted(model, images, calibration, PASTED, [], False).places
         good += replace(other, thresholds=calibration.thresholds).places.tolist()
-    return Trial(config, tuple(pasted), tuple(good), trial.seconds + time.monotonic() - began)
+    spent = trial.seconds + time.monotonic() - began
+    return Trial(config, tuple(pasted), tuple(good), spent, kept=(fits, model))
+
+
+def _forgotten(trials: list[Trial]) -> list[Trial]:
+    """The trials, of which only those that may be tried again keep their embeddings."""
+    last = sorted((t.share for t in trials), reverse=True)[:FINALISTS][-1]
+    return [trial if trial.share >= last else replace(trial, kept=None) for trial in trials]

@@ -3,11 +3,13 @@
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Int, UInt8
 
@@ -18,7 +20,7 @@ from jaxqc.data.dataset import Sample
 from jaxqc.data.load import load_sample
 from jaxqc.data.resizing import Size, sides
 from jaxqc.errors import UserError
-from jaxqc.types import AXIS
+from jaxqc.types import AXIS, ArrayLike, Variables
 
 Loaded = tuple[UInt8[np.ndarray, "b h w 3"], UInt8[np.ndarray, "b h w"], Int[np.ndarray, " b"]]
 """Images, masks and each one's number in the list (-1 = padding)."""
@@ -121,8 +123,7 @@ def collect_state(
     variables = jax.tree.map(lambda x: jax.device_put(np.asarray(x), everywhere), backbone.variables)
 
     def step(collected: Any, variables: Any, images: Any, number: Any) -> Any:
-        embedded = detector.embed(backbone.apply(variables, images), normalised(images))
-        return detector.collect(collected, embedded, number)
+        return detector.collect(collected, embedded(detector, backbone, variables, images), number)
 
     call = jax.jit(step, donate_argnums=0, out_shardings=jax.tree.map(lambda x: x.sharding, collected))
     here = batch * spread.devices // jax.process_count()
@@ -136,7 +137,27 @@ def collect_state(
         raise UserError(f"none of {len(samples)} normal images can be used" + (f"; the first: {bad[0]}" if bad else ""))
     if jax.process_count() == 1 and len(used) < len(samples):
         collected = detector.drop(collected, jnp.asarray(sorted(used)))
+    if spread.mesh.devices.flat[0].platform == "cpu" and jax.process_count() == 1:
+        # Devices of one CPU share its threads, and would wait for one another's in LAPACK (ops/blocks).
+        collected = jax.device_put(collected, spread.mesh.devices.flat[0])
     return detector.finish(collected, shapes)
+
+
+def copies_of(detector: Collecting, size: Size) -> int:
+    """The number of `turned` copies of an image that a detector fits."""
+    image = jax.ShapeDtypeStruct((1, *sides(size), 3), np.uint8)
+    return len(jax.eval_shape(getattr(detector, "turned", lambda x: (x,)), image))
+
+
+def embedded(
+    detector: Collecting, backbone: Backbone, variables: Variables, images: UInt8[ArrayLike, "b h w c"]
+) -> Any:
+    """A detector's inputs of a batch to fit [b ...]; of one that fits `turned` copies of them, [b copies ...]."""
+    one = lambda x: detector.embed(backbone.apply(variables, x), normalised(x))
+    copies = getattr(detector, "turned", lambda x: (x,))(images)
+    if len(copies) == 1:
+        return one(copies[0])
+    return jax.tree.map(lambda x: jnp.moveaxis(x, 0, 1), lax.map(one, jnp.stack(copies)))
 
 
 def embed_all(
@@ -155,7 +176,7 @@ def embed_all(
     Raises:
       UserError: not one image can be used.
     """
-    call = jax.jit(lambda v, images: detector.embed(backbone.apply(v, images), normalised(images)))
+    call = jax.jit(partial(embedded, detector, backbone))
     variables = jax.tree.map(jnp.asarray, backbone.variables)
     kept: Any = None
     used: list[int] = []
@@ -175,17 +196,17 @@ def embed_all(
 def state_of(
     detector: Collecting,
     shapes: Shapes,
-    embedded: Any,
+    inputs: Any,
     at: Int[np.ndarray, " used"],
     batch: int,
     collect: Callable[..., Any],
 ) -> Any:
-    """The state of a detector fitted to those of the embedded images. collect: `detector.collect`, jitted once."""
+    """The state of a detector fitted to some images. inputs: of `embed_all`. collect: the detector's, jitted."""
     collected = detector.begin(shapes, len(at))
     for start in range(0, len(at), batch):
         rows = at[start : start + batch]
         number = np.full(batch, -1, np.int32)
         number[: len(rows)] = np.arange(start, start + len(rows))
         padded = np.concatenate([rows, np.repeat(rows[-1:], batch - len(rows))])
-        collected = collect(collected, jax.tree.map(lambda x, p=padded: x[p], embedded), number)
+        collected = collect(collected, jax.tree.map(lambda x, p=padded: x[p], inputs), number)
     return detector.finish(collected, shapes)

@@ -1,7 +1,5 @@
 """`jaxqc fit`: normal images → a fitted, calibrated detector in a folder of its own."""
 
-import json
-import shutil
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
@@ -15,39 +13,33 @@ import numpy as np
 from jaxqc import error_rates
 from jaxqc.anomaly.calibration import Calibration, calibrate, measure, settle
 from jaxqc.anomaly.collecting import load_batches
-from jaxqc.anomaly.crossfit import Held, collected, fitted_samples, hold_out_in_turn, kept_bytes, uncalibrated
+from jaxqc.anomaly.crossfit import Held, hold_out_in_turn
 from jaxqc.anomaly.detectors.base import is_trained
 from jaxqc.anomaly.features import Backbone, load_backbone
+from jaxqc.anomaly.fits import collected, fitted_samples, kept_bytes, uncalibrated
 from jaxqc.anomaly.footprint import memory_lines
 from jaxqc.anomaly.model import AnomalyModel, save, scaled
 from jaxqc.anomaly.pasted import draw, find_pasted, found_by, rates_of, to_meta
 from jaxqc.anomaly.recipe import FitConfig, FitDataConfig, from_stored
 from jaxqc.anomaly.settle import settled
-from jaxqc.anomaly.training import TEACHER, train_state
-from jaxqc.atomic import REMAINS
+from jaxqc.anomaly.training import train_state
+from jaxqc.anomaly.unfinished import TRAINING, begin
+from jaxqc.anomaly.worst import without_worst
 from jaxqc.data.crops import crops
 from jaxqc.data.dataset import Dataset
-from jaxqc.data.grouped import Parts, choose, good_alone, one_class
+from jaxqc.data.grouped import Parts, choose, good_alone, one_class, with_products
 from jaxqc.data.load import has_mask, without_absent_masks
 from jaxqc.data.normals import is_defective
-from jaxqc.data.problems import printable
 from jaxqc.errors import UserError
 from jaxqc.fields import to_dict
-from jaxqc.lock import LOCK
 from jaxqc.progress import Progress
 from jaxqc.training import record
 from jaxqc.training.cache import enable_compilation_cache
-from jaxqc.training.checkpoint import steps_in
-from jaxqc.training.checksums import SUMS
 from jaxqc.training.folder_sums import PICTURE, PROMISE, close_sums
 from jaxqc.training.golden import save_golden
 
-TRAINING = "training"
-"""In a fit's folder: the run of a detector that is trained."""
 LEAST_PASTED = 100
 """Images with pasted defects that a fit to fewer images scores."""
-UNFINISHED = ("config.json", "meta.json", "golden.npz", PICTURE, error_rates.FILE, SUMS, "state")
-"""Names of what a fit may leave behind when it is ended, beside its training; the next one writes them anew."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +60,7 @@ def divide(dataset: Dataset, config: FitDataConfig, seed: int, folds: int = 1) -
     Raises:
       UserError: no normal training images, too few groups, or fewer than `samples`.
     """
-    dataset = cut(good_alone(dataset), config.crop)
+    dataset = cut(good_alone(with_products(dataset, config.products)), config.crop)
     parts = one_class(dataset, config.held_out if folds == 1 else 0, seed)
     if config.samples:
         parts = replace(parts, fit=choose(parts.fit, config.samples, seed))
@@ -152,6 +144,7 @@ def _fit(
     if any(s.normal for s in good_alone(data).samples) and not data.classes:
         note(f"{data.name}: {len(data)} images without a class, a mask or a split: all are taken as good")
     parts, labelled = divide(without_absent_masks(data), config.data, config.seed, config.folds)
+    parts, left_out = without_worst(config, backbone, parts, progress, note)
     if not is_trained(detector):
         count = len(fitted_samples(parts.fit, config.data.tile))
         kept = kept_bytes(config, backbone, count)
@@ -184,16 +177,21 @@ def _fit(
         thresholds = replace(thresholds, how=f"{thresholds.how}; their loss also chose the step of the training")
     if getattr(detector, "settled", None):
         thresholds = replace(thresholds, how=f"{thresholds.how}; they also set the unit of each map")
+    if left_out:
+        thresholds = replace(thresholds, how=f"{thresholds.how}, without the {len(left_out)} farthest")
     note(f"thresholds: image {thresholds.image:.4g}, pixel {thresholds.pixel:.4g}; {thresholds.how}")
     for line in (*calibration.lines(), *without_defects(parts)):
         note(line)
     meta |= {"fit": used, "calibrate": len(parts.calibrate), "test": len(parts.test), "skipped": bad}
     meta |= {"weights": backbone.source}
     meta |= {"thresholds": asdict(thresholds), "promise": calibration.promise.to_dict()}
+    meta |= {"left_out": list(left_out)} if left_out else {}
+    meta |= {"products": calibration.products_meta()} if calibration.products else {}
     model = AnomalyModel(config, state, backbone.variables, thresholds, meta)
     if folder is None:
         return Fitted(model, None, tuple(bad))
-    digest = record.data_digest(parts.fit)
+    whole = divide(without_absent_masks(data), config.data, config.seed, config.folds)[0] if left_out else parts
+    digest = record.data_digest(whole.fit)  # by which later measures know the images of the fit
     if jax.process_index() == 0:
         if held is None:
             pasting = find_pasted(model, parts.calibrate, calibration, most, [], progress)  # bad ones are named
@@ -248,42 +246,6 @@ def _calibrated(
         with Progress("calibrating", len(parts.calibrate), progress) as counter:
             measured = measured.plus(measure(model, parts.calibrate, bad, counter.add))
     return settle(model, measured, labelled, bad, held.folds if held.calibrate is None else 1)
-
-
-def begin(folder: Path, resumes: bool, note: Callable[[str], None]) -> None:
-    """Clears what a fit left that was ended; its training stays, where the new one `resumes` it.
-
-    Raises:
-      UserError: the folder holds a finished fit, a training that is not resumed, or anything else.
-    """
-    finished = steps_in(folder / "state")
-    names = (*UNFINISHED, LOCK, *[TRAINING, TEACHER] * resumes)
-    left = sorted(path.name for path in folder.glob("*") if not REMAINS.fullmatch(path.name))
-    foreign = [name for name in left if name not in names]
-    if not foreign and not _is_fits(folder):
-        foreign = [name for name in left if name in ("config.json", "meta.json")]
-    if finished or foreign:
-        holds = "it holds a finished fit" if finished else f"it holds {printable(foreign[0])}"
-        raise UserError(f"{folder}: not empty ({holds}); choose another --out, or remove it")
-    old = [folder / name for name in reversed(UNFINISHED) if name in left]  # last what other processes know it by
-    if old and jax.process_index() == 0:
-        note(f"{folder}: an earlier fit was ended before its end; it is made anew")
-        for path in old:
-            if path.is_dir():
-                shutil.rmtree(path)
-            else:
-                path.unlink()
-
-
-def _is_fits(folder: Path) -> bool:
-    """True where config.json, if there is one, is a fit's."""
-    try:
-        stored = json.loads((folder / "config.json").read_text("utf-8"))
-    except FileNotFoundError:
-        return not (folder / "meta.json").exists()
-    except (OSError, ValueError):
-        return False
-    return isinstance(stored, dict) and {"backbone", "detector", "decision"} <= stored.keys()
 
 
 def _write_golden(folder: Path, model: AnomalyModel, parts: Parts) -> None:

@@ -8,6 +8,7 @@ golden.npz    two images with their maps and scores, for `jaxqc verify`
 
 import json
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -86,6 +87,27 @@ class AnomalyModel:
         views = getattr(self._detector, "views", None)
         self._embed = apply_function(config.backbone, self._detector.embed, views)
         self._call = jax.jit(partial(self.forward))
+
+    @property
+    def products(self) -> tuple[str, ...]:
+        """Products with thresholds of their own; none of a fit to one."""
+        return tuple(self.meta.get("products", {}))
+
+    def of(self, product: str) -> "AnomalyModel":
+        """The same detector with one product's thresholds, moved by as much as those of all were since the fit.
+
+        Raises:
+          UserError: no such product.
+        """
+        if product not in self.products:
+            known = f"it knows {', '.join(self.products)}" if self.products else "it was fitted to one product alone"
+            raise UserError(f"product {product!r}: {known}")
+        own, was = Thresholds(**self.meta["products"][product]["thresholds"]), self.meta["thresholds"]
+        image, pixel = (getattr(self.thresholds, name) / was[name] for name in ("image", "pixel"))
+        how = own.how if image == pixel == 1 else f"{own.how}; then {self.thresholds.how}"
+        out = copy(self)
+        out.thresholds = replace(own, image=own.image * image, pixel=own.pixel * pixel, how=how)
+        return out
 
     def forward(
         self, state: Any, variables: Variables, pixel: Float[Array, ""], images: UInt8[Array, "b h w c"]

@@ -33,6 +33,12 @@ class FitDataConfig:
     held_out: float = 0.2
     """Share of the groups of normal training images that calibrate the threshold, where the data bring none and they
     are not held out in turn (`decision.folds` 1)."""
+    products: Literal["layout", "group", "none"] = "layout"
+    """Products that one detector is fitted to, each with thresholds of its own: those of the data (column `product`,
+    layout `products`), each `group`, or all as one."""
+    worst: float = 0.0
+    """Share of the good images that is left out, named: the farthest from the others, where defects may have gone
+    unnoticed among them."""
     skip_bad: bool = False
     """Leave out images that cannot be read (listed at the end) instead of refusing."""
     range: tuple[float, ...] = ()
@@ -104,6 +110,8 @@ class FitConfig:
         for name, share in (("data.held_out", self.data.held_out), ("decision.false_alarm", self.decision.false_alarm)):
             if not 0 < share < 1:
                 raise UserError(f"{where}: {name}={share!r} must be between 0 and 1")
+        if not 0 <= self.data.worst < 0.5:
+            raise UserError(f"{where}: data.worst={self.data.worst!r} must be from 0 to below .5")
         vit = VITS.get(self.backbone.name)
         most = vit.depth if vit else 4
         if not self.backbone.layers or not set(self.backbone.layers) <= set(range(1, most + 1)):

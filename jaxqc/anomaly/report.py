@@ -7,10 +7,11 @@ from pathlib import Path
 from jaxqc.anomaly.evaluate import AnomalyEvaluation, evaluate_detector, write_evaluation
 from jaxqc.anomaly.fit import cut, divide
 from jaxqc.anomaly.model import AnomalyModel
+from jaxqc.anomaly.products import ProductsEvaluation, counting, evaluate_products, write_products
 from jaxqc.data.coverage import Coverage, coverage
 from jaxqc.data.dataset import Dataset, with_span
 from jaxqc.data.depth import remarks
-from jaxqc.data.grouped import counted, good_alone, side_to_test
+from jaxqc.data.grouped import counted, good_alone, side_to_test, with_products
 from jaxqc.data.load import without_absent_masks
 from jaxqc.data.open import layout_of, open_data
 from jaxqc.data.readers import Reader
@@ -33,8 +34,8 @@ def evaluate(
     layout: str | Reader | None = None,
     count: Count | None = None,
     note: Callable[[str], None] = lambda text: None,
-) -> AnomalyEvaluation:
-    """Measures a fitted detector, and writes the result below `out` where it is given.
+) -> AnomalyEvaluation | ProductsEvaluation:
+    """Measures a fitted detector, and writes the result below `out` where it is given; of several products, each.
 
     Args:
       data: a data set or its path, which needs nothing for training. Images are cut into crops as for the fit.
@@ -53,12 +54,13 @@ def evaluate(
     where = str(data) if isinstance(data, str | Path) else None
     if isinstance(data, str | Path):
         data = open_data(data, layout_of(data, layout, options.layout), skip_bad=True)
-    data = without_absent_masks(data)
+    data = with_products(without_absent_masks(data), options.products)
     data = with_span(data, range_of(options.range, "data.range"))
     for line in remarks(data):
         note(line)
     if split == "train":
-        part = divide(data, options, model.config.seed, model.config.folds)[0].fit
+        part, left = divide(data, options, model.config.seed, model.config.folds)[0].fit, model.meta.get("left_out", ())
+        part = replace(part, samples=tuple(s for s in part.samples if str(s.image) not in left))
         account = Coverage(len(data), {"not fitted": len(data) - len({s.image for s in part.samples})})
     elif split in ("test", "all"):
         whole = data if split == "all" else _tested(data, model)
@@ -69,12 +71,22 @@ def evaluate(
     else:
         raise UserError(f"split: {split!r}{suggest(split, ('test', 'train', 'all'))}")
     place = evaluation_place(out, run, split, data=where or data.name)
-    result = evaluate_detector(model, part, split, progress)
     fitted, held_out = _used(data, model)
-    where_from = f"{data.name}, split {split}"
-    misses = count_misses(count, result.images, where_from, trained=fitted, tuned=held_out)
-    misses = kept_in(run, misses, data.name, split, result.measured, result.metrics)
-    result = replace(result, misses=misses)
+
+    def measured(own: AnomalyModel, some: Dataset) -> AnomalyEvaluation:
+        result = evaluate_detector(own, some, split, progress)
+        where_from, by = f"{some.name}, split {split}", counting(count, own)
+        misses = count_misses(by, result.images, where_from, trained=fitted, tuned=held_out)
+        return replace(result, misses=kept_in(run, misses, some.name, split, result.measured, result.metrics))
+
+    if model.products and any(s.product for s in part.samples):
+        several = evaluate_products(model, part, account, split, measured, note)
+        with place() as folder:
+            several = replace(several, folder=folder, about={"data": where})
+            if folder is not None:
+                write_products(several, model, part, folder, worst)
+        return several
+    result = measured(model, part)
     account = replace(account, left_out={**account.left_out, **result.coverage.left_out})
     with place() as folder:
         result = replace(result, folder=folder, coverage=account, about={"data": where, **result.about})

@@ -78,13 +78,25 @@ def tile_samples(samples: Sequence[Sample], side: int) -> Iterator[Sample]:
       UserError: an image that cannot be read.
     """
     for sample in samples:
-        top, left, height, width = sample.crop or (0, 0, *_size(sample))
+        top, left, height, width = sample.crop or (0, 0, *size_of(sample))
         for y, x, h, w in places(height, width, side):
             group = sample.group or sample.id
             yield replace(sample, id=f"{sample.id}@{y},{x}", group=group, crop=(top + y, left + x, h, w))
 
 
-def _size(sample: Sample) -> tuple[int, int]:
+def size_of(sample: Sample) -> tuple[int, int]:
+    """Height and width of a sample's image, or of its crop.
+
+    Raises:
+      UserError: it cannot be read.
+
+    Examples:
+      >>> from pathlib import Path
+      >>> size_of(Sample("a", Path("a.png"), crop=(0, 8, 32, 24)))
+      (32, 24)
+    """
+    if sample.crop is not None:
+        return sample.crop[2:]
     if isinstance(sample, StoredSample):
         height, width = load_sample(sample, unmasked=True)[0].shape[:2]
         return height, width

@@ -5,12 +5,13 @@ import sys
 from typing import Any
 
 from jaxqc.cli.parser import Parser, add_verb
-from jaxqc.cli.shared import add_checkpoint, add_quiet, load_model, unreadable, warned
+from jaxqc.cli.shared import add_checkpoint, add_quiet, load_model, of_product, unreadable, warned
 
 EXAMPLES = """\
   jaxqc inspect --checkpoint runs/first --images DIR --out inspected
   jaxqc inspect --checkpoint runs/tiles --images lots.csv --out inspected --rules rules.py --mm-per-pixel .05
   jaxqc inspect --checkpoint runs/first --images DIR --out inspected --piece '^([^_]+)_'
+  jaxqc inspect --checkpoint runs/parts --images DIR --out inspected --product bolts
 A manifest (.csv, .tsv, .txt, .parquet) has the columns `image` and `lot`, and any of `supplier`, `product`, `line`,
 `machine`, `time` and `piece`; further ones are kept. In a folder, a subfolder is a lot. Views of one piece have the
 same `piece`, by the column or by --piece: 17_top.png and 17_side.png are views of piece 17 above. Pieces are counted,
@@ -34,6 +35,8 @@ def add(verbs: Any) -> Parser:
     add("--rules", metavar="FILE", help="rules of inspection, a .py file (it is run: it is code)")
     add("--ledger", metavar="FILE", help="SQLite file or postgresql://user@host/database (default: OUT/ledger.sqlite)")
     add("--mm-per-pixel", type=float, metavar="X", help="scale of the images: lengths in mm too")
+    product = "a detector of several products: the one on the images, by whose thresholds they are judged"
+    add("--product", metavar="NAME", help=f"{product} (default: those of all together)")
     add("--threshold", type=float, metavar="X", help="of the maps, in (0, 1] (default: the checkpoint's)")
     add("--worst", type=int, default=12, metavar="N", help="pictures of each lot in the report")
     add("--aql", type=float, default=1.0, metavar="X", help="percent, of the report's sampling plans")
@@ -52,8 +55,9 @@ def run(args: argparse.Namespace) -> int:
     from jaxqc.inspection.tables import show_lots, show_suppliers
 
     rules = load_rules(args.rules)  # a mistake in them shows before a model is loaded
+    model = of_product(load_model(args), args.product)
     found = api.inspect(
-        load_model(args),
+        model,
         args.images,
         args.out,
         rules=rules,

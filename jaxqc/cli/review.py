@@ -111,7 +111,7 @@ def _read(args: argparse.Namespace, ledger: Any) -> int:
     if nameless:
         print(f"note: {nameless} verdicts name no person; --person NAME says who judged", file=sys.stderr)
     if bad:
-        print(f"{len(bad)} rows were left out:", file=sys.stderr)
+        print(f"{len(bad)} {'row was' if len(bad) == 1 else 'rows were'} left out:", file=sys.stderr)
         for line in bad:
             print(f"  {line}", file=sys.stderr)
     return 1 if bad else 0

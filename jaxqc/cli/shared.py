@@ -76,6 +76,21 @@ def load_model(args: argparse.Namespace) -> Any:
     return model
 
 
+def of_product(model: Any, product: str | None) -> Any:
+    """The model with the thresholds of `--product`; a line where it has several products and none is named."""
+    several = getattr(model, "products", ())
+    if product is not None:
+        if not hasattr(model, "of"):
+            raise UserError(
+                f"--product: {product!r}: not a detector, so it has no thresholds of products; leave it out"
+            )
+        return model.of(product)
+    if several:
+        names = ", ".join(several)
+        print(f"of {len(several)} products ({names}): --product takes one's own thresholds", file=sys.stderr)
+    return model
+
+
 def add_window(parser: Parser) -> None:
     """`--window`."""
     parser.add_argument(

@@ -31,6 +31,8 @@ class Sample:
     """The part of the files that is the sample, in pixels: top, left, height, width. None = all of them."""
     span: tuple[float, float] | None = None
     """The values that mean black and white in an image of more than 8 bits; None goes by the file."""
+    product: str = ""
+    """The product that it shows, in a set of several; "" = the only one."""
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import dataclasses
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import zip_longest
 
 from jaxqc.data.dataset import Dataset, Sample
 from jaxqc.data.normals import SHOWN, is_defective, is_normal, normals
@@ -64,10 +65,12 @@ def hold_out(dataset: Dataset, share: float = CALIBRATION, seed: int = 0) -> Dat
     Raises:
       UserError: fewer than two groups of normal training samples, or a share outside (0, 1).
     """
-    try:
-        held = choose_groups((group_of(s) for s in normals(dataset.split("train")).samples), share, seed)
-    except UserError as e:
-        raise UserError(f"{dataset.name}: normal samples of split 'train': {e}") from e
+    held: frozenset[str] = frozenset()
+    for product, own in by_product(normals(dataset.split("train"))).items():
+        try:
+            held |= choose_groups((group_of(s) for s in own.samples), share, seed)
+        except UserError as e:
+            raise UserError(f"{named(dataset, product)}: normal samples of split 'train': {e}") from e
     samples = (
         dataclasses.replace(s, split="val") if s.split == "train" and group_of(s) in held else s
         for s in dataset.samples
@@ -89,17 +92,58 @@ def folds_of(dataset: Dataset, count: int, seed: int = 0) -> tuple[Dataset, ...]
       >>> [len(part) for part in folds_of(Dataset("tiles", (), shots), 2)]
       [4, 2]
     """
-    names = {group_of(s) for s in dataset.samples}
-    count = max(2, min(count, len(names)))
-    try:
-        first = choose_groups(names, 1 / count, seed)
-    except UserError as e:
-        raise UserError(f"{dataset.name}: normal samples to hold out in turn: {e}") from e
-    rest = sorted(names - first, key=lambda g: rank(seed, g))
-    sets = [first, *(frozenset(rest[i :: count - 1]) for i in range(count - 1))]
+    each = []
+    for product, own in by_product(dataset).items():
+        try:
+            each.append(_parts({group_of(s) for s in own.samples}, count, seed))
+        except UserError as e:
+            raise UserError(f"{named(dataset, product)}: normal samples to hold out in turn: {e}") from e
+    sets = [frozenset().union(*one) for one in zip_longest(*each, fillvalue=frozenset[str]())]
     return tuple(
         dataclasses.replace(dataset, samples=tuple(s for s in dataset.samples if group_of(s) in part)) for part in sets
     )
+
+
+def _parts(names: set[str], count: int, seed: int) -> list[frozenset[str]]:
+    """Groups in `count` parts; of fewer groups each is a part."""
+    count = max(2, min(count, len(names)))
+    first = choose_groups(names, 1 / count, seed)
+    rest = sorted(names - first, key=lambda g: rank(seed, g))
+    return [first, *(frozenset(rest[i :: count - 1]) for i in range(count - 1))]
+
+
+def by_product(dataset: Dataset) -> dict[str, Dataset]:
+    """The samples of each product, by its name; of a set of one product all of them, by "".
+
+    Examples:
+      >>> from pathlib import Path
+      >>> shots = Sample("a", Path("a.png"), product="bolt"), Sample("b", Path("b.png"), product="nut")
+      >>> list(by_product(Dataset("parts", (), shots)))
+      ['bolt', 'nut']
+    """
+    names = dict.fromkeys(s.product for s in dataset.samples) or {"": None}
+    return {n: dataclasses.replace(dataset, samples=tuple(s for s in dataset.samples if s.product == n)) for n in names}
+
+
+def named(dataset: Dataset, product: str) -> str:
+    """The data set's name, with that of one of its products."""
+    return f"{dataset.name}/{product}" if product else dataset.name
+
+
+def with_products(dataset: Dataset, products: str) -> Dataset:
+    """The samples with products as a recipe takes them: `layout`, `group` or `none` (`FitDataConfig.products`).
+
+    Raises:
+      UserError: `group`, and samples without one.
+    """
+    if products == "layout":
+        return dataset
+    if products == "group" and (lacking := sum(not (s.group or s.product) for s in dataset.samples)):
+        raise UserError(f"{dataset.name}: data.products group: {lacking} of {len(dataset)} samples have no group")
+    as_product = lambda s: dataclasses.replace(s, product=s.group or s.product, group="")
+    alone = lambda s: dataclasses.replace(s, product="")
+    change = as_product if products == "group" else alone
+    return dataclasses.replace(dataset, samples=tuple(change(s) for s in dataset.samples))
 
 
 def one_class(dataset: Dataset, share: float = CALIBRATION, seed: int = 0) -> Parts:
@@ -202,10 +246,15 @@ def _without(dataset: Dataset, other: Dataset) -> Dataset:
 def choose(dataset: Dataset, count: int, seed: int = 0) -> Dataset:
     """`count` samples drawn by the seed, in index order; a larger count with the same seed holds the smaller one's.
 
+    Of several products, so many of each.
+
     Raises:
       UserError: the data set has fewer, or the count is below 1.
     """
-    if not 1 <= count <= len(dataset):
-        raise UserError(f"{dataset.name}: cannot choose {count} of {len(dataset)} samples; give 1 to {len(dataset)}")
-    chosen = {s.id for s in sorted(dataset.samples, key=lambda s: rank(seed, s.id))[:count]}
+    chosen: set[str] = set()
+    for product, own in by_product(dataset).items():
+        if not 1 <= count <= len(own):
+            name = named(dataset, product)
+            raise UserError(f"{name}: cannot choose {count} of {len(own)} samples; give 1 to {len(own)}")
+        chosen |= {s.id for s in sorted(own.samples, key=lambda s: rank(seed, s.id))[:count]}
     return dataclasses.replace(dataset, samples=tuple(s for s in dataset.samples if s.id in chosen))

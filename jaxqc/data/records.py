@@ -30,7 +30,7 @@ SUFFIX = ".array_record"
 # Measured on 200x200 grey images: uncompressed reads 2.7 times as fast as zstd at 2.6 times the space.
 _WRITE = "group_size:1,uncompressed"
 _READ = "readahead_buffer_size:0,max_parallelism:0"  # the library's own advice for random access
-_FIELDS = ("id", "label", "split", "group")
+_FIELDS = ("id", "label", "split", "group", "product")  # the last in sets of several alone
 
 
 @dataclass(frozen=True)
@@ -117,9 +117,9 @@ def open_records(path: str | Path) -> Dataset:
     contents = _contents(_open(path), path)
     store = RecordStore(path, tuple(contents["shape"]), contents["digest"])
     samples = []
-    for number, (id_, label, split, group) in enumerate(contents["samples"]):
-        address = path / str(number)
-        samples.append(StoredSample(id_, address, address, label, split, group, store=store, number=number))
+    for number, (id_, label, split, group, *product) in enumerate(contents["samples"]):
+        address, more = path / str(number), {"product": "".join(product), "store": store, "number": number}
+        samples.append(StoredSample(id_, address, address, label, split, group, **more))
     return Dataset(contents["name"], tuple(contents["classes"]), tuple(samples))
 
 
@@ -130,7 +130,8 @@ def _write_samples(dataset: Any, batches: Any, writer: Any, masks: Any, progress
     if isinstance(dataset, ArrayDataset):
         rows = [(id_, int(label), "", "") for id_, label in zip(dataset.ids, dataset.labels, strict=True)]
     else:
-        rows = [(s.id, s.label, s.split, s.group) for s in dataset.samples]
+        several = any(s.product for s in dataset.samples)
+        rows = [(s.id, s.label, s.split, s.group, *(s.product,) * several) for s in dataset.samples]
     digest, shape, done = hashlib.sha256(), (), 0
     digest.update("\0".join(row[0] for row in rows).encode())
     digest.update("\0".join(dataset.classes).encode())
@@ -161,7 +162,7 @@ def _write_samples(dataset: Any, batches: Any, writer: Any, masks: Any, progress
         "shape": shape,
         "count": total,
         "digest": digest.hexdigest(),
-        "fields": _FIELDS,
+        "fields": _FIELDS[: len(rows[0])] if rows else _FIELDS,
         "samples": rows,
     }
 

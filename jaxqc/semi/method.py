@@ -53,7 +53,7 @@ class SemiMethod:
     def frozen(self) -> None:
         """Nothing: its teachers change as it learns."""
 
-    def rates(self, params: Any) -> Any:
+    def rates(self, params: Any, extra: Any = None) -> Any:
         """`head_rate` for what lies below `head`, times `lr_scale`."""
         factor = lambda name: self.lr_scale * (self.head_rate if name == "head" else 1.0)
         return {name: jax.tree.map(partial(jnp.full_like, fill_value=factor(name)), x) for name, x in params.items()}

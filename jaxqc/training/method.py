@@ -41,8 +41,9 @@ class Method(Protocol):
         of a network that is not trained. No checkpoint holds them. None = nothing."""
         ...
 
-    def rates(self, params: Any) -> Any:
-        """A factor on the learning rate for each array, as `params`; None = 1 for all."""
+    def rates(self, params: Any, extra: Any = None) -> Any:
+        """A factor on the learning rate for each array, as `params`, in the step that starts with `extra`; None = 1 for
+        all. What has 0 stays as it is."""
         ...
 
     def loss(
@@ -97,7 +98,7 @@ class SingleNetwork:
         """Nothing."""
         return None
 
-    def rates(self, params: Any) -> Any:
+    def rates(self, params: Any, extra: Any = None) -> Any:
         """One learning rate for all."""
         return None
 

@@ -62,7 +62,7 @@ def make_step(
         params, as_params = ravel_pytree(state.params)
         mask = flatten(decay_mask(state.params))
         direction, opt_state = optimizer.update(gradient, state.opt_state, params, mask=mask, unflatten=as_params)
-        direction, rates = jnp.asarray(direction), method.rates(state.params)
+        direction, rates = jnp.asarray(direction), method.rates(state.params, state.extra)
         direction = direction if rates is None else direction * flatten(rates)
         new = (params - lr * direction, running, opt_state)
         old = (params, flatten(state.model_state), state.opt_state)

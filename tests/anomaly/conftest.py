@@ -23,7 +23,7 @@ from tests.support.tiny_boards import (  # boards: a fixture
 
 @pytest.fixture(scope="session")
 def weights(tmp_path_factory) -> Iterator[Path]:
-    """Of the narrowest ResNet, which is there as long as they are."""
+    """Weights of the narrowest ResNet, which is there as long as they are."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(BACKBONES, narrow.NAME, narrow.SPEC)
         yield make_weights(tmp_path_factory.mktemp("weights") / "narrow.npz", narrow.NAME)
@@ -48,10 +48,13 @@ def teachers():
         patch.setitem(PDNS, "pdn_test", PdnSpec(((8, 4), POOL, (8, 4), POOL, (8, 3), (12, 4)), width=8))
         patch.setitem(PDNS, "pdn_deep", PdnSpec(((4, 3), POOL, (6, 2), POOL, (8, 1)), 4, 5e-3, "max", padded=True))
         patch.setattr(describing, "UNRELATED", 4)
+        descriptions = descriptions_backbone()
         yield {
             "dinomaly": (*tokens_backbone(), 42),
             "inp_former": (*tokens_backbone(), 42),
-            "efficient_ad": (*descriptions_backbone(), 128),
+            "efficient_ad": (*descriptions, 128),
+            **{name: (*descriptions, 64) for name in ("anomaly_dino", "cpr", "pni")},  # few kernels: compiled soon
             "uninformed": (*several_backbone(), 48),
             "salehi": (*vgg_backbone(), 32),
+            "supersimplenet": (*descriptions_backbone(), 64),
         }

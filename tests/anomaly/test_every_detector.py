@@ -13,11 +13,12 @@ from PIL import Image
 
 from jaxqc.anomaly.calibration import load_image
 from jaxqc.anomaly.collecting import load_batches
-from jaxqc.anomaly.detectors import DETECTORS, Ast, Gaussian, PatchCore, Spade, Uninformed
+from jaxqc.anomaly.detectors import DETECTORS, AnomalyDino, Ast, Gaussian, PatchCore, Spade, Uninformed
 from jaxqc.anomaly.detectors.asymmetric import AST_FLOW
 from jaxqc.anomaly.detectors.base import is_trained, lacks, shapes_of
 from jaxqc.anomaly.detectors.combined import Combined, Member
 from jaxqc.anomaly.detectors.flow import Cflow, CsFlow, DifferNet, FastFlow, MsFlow
+from jaxqc.anomaly.detectors.retrieval import Cpr, Pni
 from jaxqc.anomaly.features import load_backbone
 from jaxqc.anomaly.fit import divide, fit
 from jaxqc.anomaly.model import load
@@ -40,12 +41,15 @@ from jaxqc.verify import verify
 QUICK: dict[str, Any] = {
     "gaussian": Gaussian(channels=30),
     "patchcore": PatchCore(width=48, coreset=0.05, projection=16),
+    "anomaly_dino": AnomalyDino(coreset=0.05, projection=16),
     "spade": Spade(images=4),
     "combined": Combined((Member(Gaussian(8), (1,)), Member(Spade(images=2))), "median", window=4, top=3),
     "fastflow": FastFlow(blocks=(1,), kernels=(1,)),
     "cflow": Cflow(blocks=(1,), condition=8),
     "msflow": MsFlow(blocks=(1,), condition=8),
     "cs_flow": CsFlow(blocks=(1,), width=8, scales=(1,)),
+    "cpr": Cpr(width=8, references=6, words=4),
+    "pni": Pni(width=8, coreset=0.02, words=8, reach=1, hidden=8),
     "uninformed": Uninformed(copies=2),
     "ast": Ast(replace(AST_FLOW, blocks=(1,), width=8, condition=8), width=8, blocks=1),
     "differnet": DifferNet(blocks=(1,), width=8, scales=(1, 2), turns=2),
@@ -64,13 +68,22 @@ def quick(name: str) -> Any:
     return replace(detector, training=training, **teacher)
 
 
-DEAR = ("inp_former", "salehi", "uninformed")
-"""Members that take long to compile; others have each part, or tests of its own do."""
+def kind(name: str) -> Any:
+    """The things that a detector's way through fit and export depends on: its class, and of a student the network."""
+    detector = quick(name)
+    return type(FitConfig(detector=detector).ready), getattr(detector, "student", "")
+
+
+FIRST = {kind(name): name for name in reversed(DETECTORS)}
+"""The member of each kind that goes the whole way quickly; the others differ from it in their settings alone."""
+DEAR = ("inp_former", "salehi", "uninformed", "rdpp", "destseg")
+"""Members that take long to compile, of which others, or tests of their own, have each part."""
+SLOW = {name for name in DETECTORS if FIRST[kind(name)] != name or name in DEAR}
 
 
 @pytest.fixture(
     scope="module",
-    params=[pytest.param(name, marks=pytest.mark.slow) if name in DEAR else name for name in DETECTORS],
+    params=[pytest.param(n, marks=pytest.mark.slow if n in SLOW else ()) for n in DETECTORS],
 )
 def fitted(request, recipe, boards, teachers, tmp_path_factory) -> SimpleNamespace:
     """A fit with its folder, the images that calibrated it, and unseen images uint8 [12 s s 3]."""

@@ -14,8 +14,9 @@ import jaxqc
 from jaxqc.anomaly.collecting import load_batches
 from jaxqc.anomaly.detectors import Gaussian, PatchCore, Spade
 from jaxqc.anomaly.features import load_backbone
-from jaxqc.anomaly.fit import begin, divide, fit
+from jaxqc.anomaly.fit import divide, fit
 from jaxqc.anomaly.model import load
+from jaxqc.anomaly.unfinished import begin
 from jaxqc.cli import main
 from jaxqc.data.readers import open_dataset
 from jaxqc.errors import UserError
@@ -98,6 +99,7 @@ def test_nothing_is_left_of_the_killed_one_and_no_altered_file_is_read(fitted, t
         load(copy)
 
 
+@pytest.mark.parametrize("fitted", ["gaussian"], indirect=True)
 def test_one_call_loads_any_kind_and_one_measures_it(fitted, boards):
     assert jaxqc.load(fitted.folder).thresholds == fitted.model.thresholds
     assert jaxqc.load(fitted.folder, batch=3).batch == 3

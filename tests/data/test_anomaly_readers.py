@@ -66,7 +66,7 @@ def root(layout: str, tmp_path: Path) -> Path:
 
 
 def test_every_layout_is_tested() -> None:
-    assert set(TREES) == set(COUNTS) == set(LAYOUTS) - {"auto", "folder", "index", "sd900"}
+    assert set(TREES) == set(COUNTS) == set(LAYOUTS) - {"auto", "folder", "index", "sd900", "products"}
 
 
 def test_each_shape(layout: str, root: Path) -> None:

@@ -48,7 +48,7 @@ def test_a_sample_that_hardly_pays_gives_way_to_the_rejected_pieces():
 
 @pytest.mark.parametrize("pieces", [1, 2, 3, 20, 200])
 def test_nothing_called_is_never_refused(pieces):
-    """What a weak model may have missed is no reason to send a lot back unseen."""
+    """Possible misses of a weak model are no reason to send a lot back unseen."""
     for rates in (BLIND, ErrorRates(6, 50, 0, 100, "labelled images")):
         found = decided(pieces, rates=rates)
         assert found.action != "refuse"

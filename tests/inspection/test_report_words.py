@@ -71,6 +71,15 @@ def test_nothing_is_green_without_measured_misses(rates, share, ledger, tmp_path
     assert not [a for a in page.of("tr") if a.get("data-risk") == "low"]
 
 
+def test_models_of_one_name_are_named_with_their_digests(ledger, tmp_path):
+    names = {"c3": "gaussian", "d4": "gaussian", "e5": "stfpm"}
+    for number, (digest, name) in enumerate(names.items()):
+        fill(ledger, [100 * number], judged, ModelInfo(digest * 32, name, {}))
+    text = write(ledger, tmp_path).text
+    for name in (f"gaussian {'c3' * 6}", f"gaussian {'d4' * 6}", "stfpm"):
+        assert f"Model {name}: this model's misses" in text
+
+
 def test_green_stands_where_misses_were_measured(ledger, tmp_path):
     fill(ledger, range(100), judged, model(MEASURED))
     page = write(ledger, tmp_path)

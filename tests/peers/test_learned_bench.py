@@ -109,7 +109,9 @@ def test_kernels_are_turned(rng):
     assert turned(conv[:, :, :1, :1], (4, 5))[2, 3] == conv[3, 2, 0, 0]
     with pytest.raises(ValueError, match="needed"):
         turned(conv, (3, 3, 5, 4))
-    assert difference(np.array([1.0, 2.0]), np.array([1.0, 2.5])) == 0.2
+    maps = rng.uniform(1, 2, (1, 5, 5))
+    assert difference(np.pad(maps, ((0, 0), (1, 1), (1, 1))), np.pad(maps, ((0, 0), (1, 1), (1, 1)), "edge"), 1) == 0
+    assert difference(np.array([[[1.0, 2.0]]]), np.array([[[1.0, 2.5]]])) == 0.2
 
 
 def test_undone_savings_of_flows_give_the_same(rng):

@@ -46,6 +46,11 @@ class Case:
         )
 
 
+PROVEN = [pytest.param(name, marks=pytest.mark.slow if name == "tscarnet" else ()) for name in sorted(NETWORKS)]
+"""TSCARNet's folding is compared with its golden output by tests/test_old_folders.py, and its objective trains the tiny
+network of tests/support/tiny_run.py."""
+
+
 @pytest.fixture(scope="module", params=sorted(NETWORKS))
 def case(request) -> Case:
     return Case(request.param)
@@ -83,6 +88,7 @@ def test_outputs_are_finite_and_in_range(case: Case, inference: Any) -> None:
         np.testing.assert_allclose(found["class"].sum(-1), 1, atol=1e-5)
 
 
+@pytest.mark.parametrize("case", PROVEN, indirect=True)
 def test_folded_batch_norm_changes_nothing(case: Case, inference: Any) -> None:
     folded = build(case.network, len(CLASSES), WIDTH, folded=True)
     variables = fold_batch_norm(case.variables)
@@ -120,7 +126,8 @@ def training(case: Case) -> tuple[Any, Any, Any]:
     return mapped, *jax.tree.map(lambda x: jnp.asarray(x)[None], (state, batch))
 
 
-def test_the_objective_has_a_gradient(training: tuple[Any, Any, Any]) -> None:
+@pytest.mark.parametrize("case", PROVEN, indirect=True)
+def test_the_objective_has_a_gradient(case: Case, training: tuple[Any, Any, Any]) -> None:
     """As far as tracing says; the numbers are a test of their own, which compiles for minutes."""
     step, state, batch = training
     after, logs = jax.eval_shape(step, state, batch, jax.random.key(0))

@@ -105,7 +105,7 @@ def test_the_run_folder_is_complete(whole):
     np.testing.assert_allclose(golden["map"], again["map"], atol=1e-6)
 
 
-@pytest.mark.parametrize("step", [1, 5, 8])
+@pytest.mark.parametrize("step", [1, pytest.param(5, marks=pytest.mark.slow), 8])
 def test_sigterm_saves_and_the_resumed_run_is_bit_identical(whole, tmp_path, monkeypatch, capsys, step):
     with monkeypatch.context() as patch:
         Interrupt(patch, step)

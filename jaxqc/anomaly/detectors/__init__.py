@@ -2,36 +2,57 @@
 
 from jaxqc.anomaly.detectors.asymmetric import Ast
 from jaxqc.anomaly.detectors.combined import Combined
+from jaxqc.anomaly.detectors.discriminator import MEMBERS as DISCRIMINATORS
+from jaxqc.anomaly.detectors.discriminator import SuperSimpleNet
 from jaxqc.anomaly.detectors.distillation import MEMBERS as DISTILLATIONS
-from jaxqc.anomaly.detectors.distillation import Cdo, Dinomaly, EfficientAd, InpFormer, Rd4ad, Salehi, Stfpm, Uninformed
+from jaxqc.anomaly.detectors.distillation import (
+    Cdo,
+    DeStSeg,
+    Dinomaly,
+    EfficientAd,
+    InpFormer,
+    Rd4ad,
+    RdPlusPlus,
+    Salehi,
+    Stfpm,
+    Uninformed,
+)
 from jaxqc.anomaly.detectors.flow import MEMBERS as FLOWS
 from jaxqc.anomaly.detectors.gaussian import Gaussian
-from jaxqc.anomaly.detectors.patchcore import PatchCore
+from jaxqc.anomaly.detectors.patchcore import AnomalyDino, PatchCore
+from jaxqc.anomaly.detectors.retrieval import MEMBERS as RETRIEVALS
 from jaxqc.anomaly.detectors.spade import Spade
 
 DETECTORS: dict[str, type] = {
     "gaussian": Gaussian,
     "patchcore": PatchCore,
+    "anomaly_dino": AnomalyDino,
     "spade": Spade,
     **DISTILLATIONS,
     "ast": Ast,
     **FLOWS,
+    **DISCRIMINATORS,
+    **RETRIEVALS,
     "combined": Combined,
 }
 
 __all__ = [
     "DETECTORS",
+    "AnomalyDino",
     "Ast",
     "Cdo",
     "Combined",
+    "DeStSeg",
     "Dinomaly",
     "EfficientAd",
     "Gaussian",
     "InpFormer",
     "PatchCore",
     "Rd4ad",
+    "RdPlusPlus",
     "Salehi",
     "Spade",
     "Stfpm",
+    "SuperSimpleNet",
     "Uninformed",
 ]

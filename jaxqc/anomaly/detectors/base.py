@@ -6,7 +6,9 @@ at least 0 where 0 is most normal, and image scores [b]. A score depends on its 
 
 `check(where)` may refuse settings with a `UserError`; `advice` is printed where scores are not finite; `on(backbone)`
 gives the detector for a backbone (`BackboneConfig`), for one that has to know it. `views(images)` of one that is
-trained gives what the backbone sees of images in [0, 1], such as smaller ones. All four may be left out.
+trained gives what the backbone sees of images in [0, 1], such as smaller ones. `turned(images)` of one that is fitted
+gives copies of uint8 images that are fitted in their place: `begin` and `collect` then have an axis [b copies ...], but
+where there is one. All five may be left out.
 """
 
 from dataclasses import dataclass, field

@@ -83,6 +83,8 @@ class Combined:
             if is_trained(member.detector):
                 kind = type(member.detector).__name__
                 raise UserError(f"{where}.members.{i}: {kind} is trained; members are fitted in one pass")
+            if getattr(member.detector, "turns", 1) > 1:
+                raise UserError(f"{where}.members.{i}.detector.turns: a member fits images as they are; set it to 1")
             getattr(member.detector, "check", lambda where: None)(f"{where}.members.{i}.detector")
         if self.window and self.top > self.window**2:
             most = f"the {self.window**2} cells of a window"

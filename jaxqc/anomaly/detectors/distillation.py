@@ -1,13 +1,24 @@
 """The config of every distillation, and its members: values with other defaults, by the names of `DETECTORS`."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from jaxqc.anomaly.detectors.base import ASTRAY, BackboneConfig, TrainingConfig, check_top
+from jaxqc.anomaly.detectors.trainings import (
+    CDO_TRAINING,
+    DESTSEG_TRAINING,
+    DINOMALY_TRAINING,
+    EFFICIENT_AD_TRAINING,
+    INP_FORMER_TRAINING,
+    RD4AD_TRAINING,
+    SALEHI_TRAINING,
+    STFPM_TRAINING,
+    UNINFORMED_TRAINING,
+)
+from jaxqc.anomaly.learned.corrupt import Corrupt
 from jaxqc.anomaly.learned.discrepancy import Kind, MapKind
 from jaxqc.anomaly.learned.fuse import How
 from jaxqc.anomaly.learned.weigh import Weigh
-from jaxqc.config import OptimConfig
 from jaxqc.errors import UserError
 from jaxqc.fields import check_positive
 
@@ -15,50 +26,24 @@ if TYPE_CHECKING:
     from jaxqc.anomaly.distillation.described import Described
     from jaxqc.anomaly.distillation.ensemble import Ensembled
     from jaxqc.anomaly.distillation.score import Distilled
+    from jaxqc.anomaly.distillation.segmented import Segmented
 
-StudentKind = Literal["mirror", "reverse", "cloner", "full_cloner", "linear_vit", "prototype_vit", "pdn", "ensemble"]
+StudentKind = Literal[
+    "mirror",
+    "reverse",
+    "projected",
+    "cloner",
+    "full_cloner",
+    "linear_vit",
+    "prototype_vit",
+    "pdn",
+    "ensemble",
+    "denoising",
+]
 Shown = Literal[MapKind, "gradient"]
 
-ADAM = OptimConfig("adam", weight_decay=0.0, warmup_epochs=0.0, schedule="constant", clip=0.0)
-"""Adam at a constant rate, of which the members' optimisers are changes; nothing is augmented."""
-STFPM_TRAINING = TrainingConfig(
-    100.0, 32, replace(ADAM, name="sgd", lr=0.4, nesterov=False, weight_decay=1e-4, decay="all")
-)
-"""The authors' training: plain momentum of 0.9."""
-RD4AD_TRAINING = TrainingConfig(200.0, 16, replace(ADAM, lr=5e-3, beta1=0.5))
-"""The authors' training."""
-DINOMALY_TRAINING = TrainingConfig(
-    320.0,
-    16,
-    OptimConfig(
-        "stable_adamw",
-        lr=2e-3,
-        weight_decay=1e-4,
-        decay="all",
-        warmup_epochs=6.0,
-        schedule="cosine",
-        floor=2e-4,
-        clip=0.1,
-    ),
-)
-"""The authors' 5,000 steps of 16 images, 100 of them warm-up, where there are about 250 images."""
-INP_FORMER_TRAINING = replace(
-    DINOMALY_TRAINING, epochs=200.0, optim=replace(DINOMALY_TRAINING.optim, lr=1e-3, floor=1e-4, eps=1e-10)
-)
-"""The authors' training."""
-CDO_TRAINING = TrainingConfig(
-    100.0, 16, replace(ADAM, lr=5e-4, beta1=0.5, schedule="step", milestones=(0.8,)), cache="none"
-)
-"""The authors' training."""
-EFFICIENT_AD_TRAINING = TrainingConfig(
-    280.0, 1, replace(ADAM, lr=1e-4, weight_decay=1e-5, decay="all", schedule="step", milestones=(0.95,))
-)
-"""The authors' 70,000 steps of one image, where there are about 250 images; a larger batch takes fewer steps."""
-
-UNINFORMED_TRAINING = TrainingConfig(100.0, 1, replace(ADAM, lr=1e-4, weight_decay=1e-5, decay="all"))
-"""The authors' training."""
-SALEHI_TRAINING = TrainingConfig(601.0, 64, replace(ADAM, lr=1e-3))
-"""The authors' training."""
+MARRED = ("projected", "denoising")
+"""Students that learn from an image and from the same one with synthetic defects."""
 
 
 @dataclass(frozen=True)
@@ -67,10 +52,13 @@ class DistillConfig:
 
     student: StudentKind = "mirror"
     """`mirror`: a network of the teacher's architecture, which sees the image. `reverse`: an embedding of the teacher's
-    features and a mirrored decoder. `cloner`: a thin network of VGG16's grids, or a `full_cloner` of its channels.
+    features and a mirrored decoder. `projected`: the same behind projections of the features, which learn to keep what
+    noise in the image changes little. `cloner`: a thin network of VGG16's grids, or a `full_cloner` of its channels.
     `linear_vit`: a decoder of a transformer's tokens, from their mean; `prototype_vit`: from few prototypes of them.
     `pdn`: a network of descriptions beside an autoencoder, whose loss and maps are its own; fields but `sigma` and
-    `top` do not act on it. `ensemble`: several networks of descriptions; so it is of it, but for `copies`."""
+    `top` do not act on it. `ensemble`: several networks of descriptions; so it is of it, but for `copies`.
+    `denoising`: a network that sees synthetic defects and gives the features without, and a head that finds these; so
+    it is of it, but for `corrupt` and `alone`."""
     copies: int = 3
     """Students of each teacher in an `ensemble`."""
     recentre: bool = False
@@ -85,8 +73,11 @@ class DistillConfig:
     """Weights on the gradient of a cell: `loose` takes a tenth of those that are imitated well already; `adaptive` goes
     by the cube of the distance; `margin` lowers the distance of normal cells and raises that of synthetic defects, most
     where it is wrong most."""
-    corrupt: Literal["none", "patches"] = "none"
-    """Synthetic defects in the images that train: rectangles of white `patches`."""
+    corrupt: Corrupt = "none"
+    """Synthetic defects in the images that train: rectangles of white noise (`patches`), areas under another `texture`,
+    or a box of `fractal` noise."""
+    alone: float = 0.2
+    """Share of the training in which a `denoising` student learns alone; then its head does."""
     easy: float = 0.9
     """Share of a batch's cells that `loose` takes for such, reached after 1,000 steps."""
     map: Shown = "unit_l2"
@@ -117,19 +108,21 @@ class DistillConfig:
             if not value >= 0:
                 raise UserError(f"{where}: {name}={value!r} is a weight; give 0 or more")
         check_top(self.top, where)
-        if (self.weigh == "margin") != (self.corrupt != "none"):
-            raise UserError(f"{where}: weigh={self.weigh!r} does not go with corrupt={self.corrupt!r}")
-        if self.corrupt != "none" and self.training.cache != "none":
+        if (self.weigh == "margin" or self.student in MARRED) != (self.corrupt != "none"):
+            what = f"student={self.student!r}, weigh={self.weigh!r}"
+            raise UserError(f"{where}: {what} does not go with corrupt={self.corrupt!r}")
+        if self.weigh == "margin" and self.training.cache != "none":
             raise UserError(f"{where}: training.cache={self.training.cache!r}: no image stays as it is; set it to none")
-        if not 0 <= self.easy < 1:
-            raise UserError(f"{where}: easy={self.easy!r} is a share; give at least 0 and less than 1")
+        for name, share in (("easy", self.easy), ("alone", self.alone)):
+            if not 0 <= share < 1:
+                raise UserError(f"{where}: {name}={share!r} is a share; give at least 0 and less than 1")
 
     @property
     def advice(self) -> str:
         """The way out where distances are not finite."""
         return ASTRAY
 
-    def on(self, backbone: BackboneConfig) -> "Distilled | Described | Ensembled":
+    def on(self, backbone: BackboneConfig) -> "Distilled | Described | Ensembled | Segmented":
         """This detector for a backbone."""
         from jaxqc.anomaly.distillation.pairs import PAIRS
 
@@ -256,13 +249,40 @@ class Cdo(DistillConfig):
     """
 
     weigh: Weigh = "margin"
-    corrupt: Literal["none", "patches"] = "patches"
+    corrupt: Corrupt = "patches"
     map: Shown = "cosine_cell"
     fuse: How = "mean"
     aligned: bool = True
     sigma: float = 4.0
     top: float = 0.01
     training: TrainingConfig = CDO_TRAINING
+
+
+@dataclass(frozen=True)
+class RdPlusPlus(Rd4ad):
+    """RD++ (CVPR 2023): reverse distillation behind projections that learn from a box of noise in each image.
+
+    The published term of optimal transport is left out. It compares a batch with its own shuffle, which is the same
+    set of points, so that it is 0 and so is its gradient.
+    """
+
+    student: StudentKind = "projected"
+    corrupt: Corrupt = "fractal"
+
+
+@dataclass(frozen=True)
+class DeStSeg(DistillConfig):
+    """DeSTSeg: a student that takes synthetic defects away, and a head that finds where (arXiv 2211.11317).
+
+    The map is the head's probability. The textures are generated, where the authors take photographs.
+    """
+
+    student: StudentKind = "denoising"
+    distance: Kind = "cosine_cell"
+    map: Shown = "cosine_cell"
+    corrupt: Corrupt = "texture"
+    top: float = 100.0
+    training: TrainingConfig = DESTSEG_TRAINING
 
 
 MEMBERS: dict[str, type[DistillConfig]] = {
@@ -272,6 +292,8 @@ MEMBERS: dict[str, type[DistillConfig]] = {
     "inp_former": InpFormer,
     "efficient_ad": EfficientAd,
     "cdo": Cdo,
+    "rdpp": RdPlusPlus,
+    "destseg": DeStSeg,
     "uninformed": Uninformed,
     "salehi": Salehi,
 }

@@ -4,12 +4,30 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key, UInt8
 
 from jaxqc.training.method import Logs, SingleNetwork
 from jaxqc.types import Batch, Metrics, Variables
+
+
+def rates_by_part(params: Any, parts: Mapping[str, Any]) -> Any:
+    """A factor for each array, as `params`: that of the first part whose name its own path begins with, else 1.
+
+    Examples:
+      >>> params = {"head": {"kernel": jnp.zeros(1)}, "stem": {"kernel": jnp.zeros(1)}}
+      >>> rates_by_part(params, {"head/": 0.5})
+      {'head': {'kernel': Array([0.5], dtype=float32)}, 'stem': {'kernel': Array([1.], dtype=float32)}}
+    """
+
+    def factor(path: Any, x: Any) -> Any:
+        name = jax.tree_util.keystr(path, simple=True, separator="/")
+        own = next((value for start, value in parts.items() if name.startswith(start)), 1.0)
+        return jnp.broadcast_to(jnp.asarray(own, jnp.float32), jnp.shape(x))
+
+    return jax.tree_util.tree_map_with_path(factor, params)
 
 
 class HeldOutLoss(SingleNetwork):

@@ -138,7 +138,7 @@ class AsymmetricImitation(HeldOutLoss):
         """The layers as the flow takes them, and what it makes of them: no student changes either."""
         layers = entering(self.pair.config.flow, self.backbone.apply(frozen["backbone"], images))
         targets = self.pair.said(frozen["flow"], layers)
-        return {f"{kind}{i}": x for kind, xs in (("x", layers), ("z", targets)) for i, x in enumerate(xs)}
+        return {f"{kind}{i}": jnp.asarray(x) for kind, xs in (("x", layers), ("z", targets)) for i, x in enumerate(xs)}
 
     def loss(
         self, params: Any, model_state: Any, batch: Batch, key: jax.Array, extra: None = None

@@ -16,7 +16,7 @@ from jaxqc.anomaly.learned.weigh import hardest_mean
 from jaxqc.data.augment.geometry import to_float
 from jaxqc.data.augment.photometric import blend, grey
 from jaxqc.data.dataset import ArrayDataset, Dataset
-from jaxqc.data.synthetic.textures import render
+from jaxqc.data.synthetic.textures import gallery
 from jaxqc.training.method import Logs
 from jaxqc.types import AXIS, ArrayLike, Batch, Variables
 
@@ -62,7 +62,7 @@ class Describing(HeldOutLoss):
     @cached_property
     def unrelated(self) -> UInt8[np.ndarray, "n s s 3"]:
         """The pictures of the penalty: generated textures, the same for every training."""
-        return np.stack([render(0, index, self.size)[0] for index in range(UNRELATED)])
+        return gallery(UNRELATED, self.size)
 
     def measured(self, data: ArrayDataset | Dataset, batch: int) -> "Describing":
         """The same with the statistics of these images."""

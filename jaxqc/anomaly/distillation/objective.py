@@ -10,10 +10,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key, UInt8
 
 from jaxqc.anomaly.detectors.base import Layers, Shapes, shapes_of
-from jaxqc.anomaly.detectors.image_loss import HeldOutLoss
+from jaxqc.anomaly.detectors.image_loss import HeldOutLoss, rates_by_part
 from jaxqc.anomaly.distillation.students import STUDENTS, outputs, seen
 from jaxqc.anomaly.learned.cache import at_hand
-from jaxqc.anomaly.learned.corrupt import noise_patches
+from jaxqc.anomaly.learned.corrupt import corrupt, textures_for
 from jaxqc.anomaly.learned.discrepancy import Kind, discrepancy
 from jaxqc.anomaly.learned.weigh import Weigh, adaptive, eased, loose, margin_loss
 from jaxqc.anomaly.ops.maps import take_nearest
@@ -128,15 +128,17 @@ class Distillation(HeldOutLoss):
         return extra
 
     def frozen(self) -> dict[str, Any]:
-        """The teacher."""
-        return {"teacher": dict(self.teacher.variables)}
+        """The teacher, and the textures where images get such."""
+        return {"teacher": dict(self.teacher.variables), **textures_for(self.pair.config.corrupt, self.size)}
+
+    def rates(self, params: Any, extra: Any = None) -> Any:
+        """Those of the student's parts."""
+        own = STUDENTS[self.pair.config.student].rates
+        return rates_by_part(params, own) if own else None
 
     def prepare(self, batch: Batch, keys: Key[Array, " b"], size: int, train: bool) -> Batch:
-        """The images, with synthetic defects and their mask where the config has such."""
-        if self.pair.config.corrupt == "none" or not train:
-            return batch
-        image, mask = noise_patches(batch["image"], keys)
-        return batch | {"image": image, "mask": mask}
+        """The images, with a key for each where the config has synthetic defects."""
+        return batch | {"key": keys} if self.pair.config.corrupt != "none" and train else batch
 
     def features(self, frozen: Any, images: UInt8[ArrayLike, "b s s c"]) -> dict[str, Array]:
         """The kept part of the teacher's layers: no student changes them and nothing touches the image."""
@@ -147,8 +149,11 @@ class Distillation(HeldOutLoss):
         self, params: Any, model_state: Any, batch: Batch, key: jax.Array, extra: Any = None
     ) -> tuple[jax.Array, tuple[Any, Logs]]:
         """The mean over images of `imitation_loss`, with the batch's own statistics."""
-        config, layers = self.pair.config, self._taught(model_state, batch)
-        variables, shown = {"params": params, **statistics_of(model_state)}, self._seen(layers, batch)
+        config, beside = self.pair.config, STUDENTS[self.pair.config.student].beside
+        marred = batch if config.corrupt == "none" else self._marred(model_state, batch)
+        given = marred if config.weigh == "margin" else batch
+        layers = self._taught(model_state, given)
+        variables, shown = {"params": params, **statistics_of(model_state)}, self._seen(layers, given)
         how: dict[str, Any] = {"train": True, "mutable": ["batch_stats", "losses"], "rngs": {"dropout": key}}
         student, changed = outputs(self.network, variables, shown, **how)
         own, state = self._own(changed).mean(), {k: v for k, v in changed.items() if k != "losses"}
@@ -156,8 +161,11 @@ class Distillation(HeldOutLoss):
         share = 0.0 if extra is None else config.easy * jnp.minimum(extra["step"] / EASY_STEPS, 1.0)
         student = eased_layers(config.weigh, teacher, student, share, AXIS)
         if config.weigh == "margin":
-            return margin_losses(config.distance, teacher, student, batch["mask"], AXIS), (state, {})
-        return self._summed(teacher, student).mean() + own, (state, {})
+            return margin_losses(config.distance, teacher, student, marred["mask"], AXIS), (state, {})
+        loss = self._summed(teacher, student).mean() + own
+        if beside is not None:
+            loss = loss + beside(self.network, variables, layers, self._taught(model_state, marred)).mean()
+        return loss, (state, {})
 
     def losses(self, variables: Variables, batch: Batch) -> Float[Array, " b"]:
         """The same of each image."""
@@ -168,6 +176,11 @@ class Distillation(HeldOutLoss):
     def _own(self, collections: Any) -> Float[Array, "*b"]:
         """The losses that the student itself gives, weighted: of each image, or 0."""
         return self.pair.config.own * sum(jax.tree.leaves(collections.get("losses", {})), jnp.zeros(()))
+
+    def _marred(self, frozen: Any, batch: Batch) -> Batch:
+        """The images with synthetic defects, and the mask of these; features of them are not at hand."""
+        image, mask = corrupt(self.pair.config.corrupt, batch["image"], batch["key"], frozen.get("textures"))
+        return {"image": image, "mask": mask}
 
     def _summed(self, teacher: Layers, student: Layers) -> Float[Array, " b"]:
         config = self.pair.config

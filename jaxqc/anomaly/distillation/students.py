@@ -1,8 +1,8 @@
 """The students: networks of a teacher's architecture or made for its layers, as pure functions of variables."""
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import flax.linen as nn
@@ -11,11 +11,13 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxqc.anomaly.detectors.base import BackboneConfig, Layers, Shapes
+from jaxqc.anomaly.distillation.projections import projections_apart
 from jaxqc.errors import UserError
 from jaxqc.models import backbones
 from jaxqc.models.dinov2 import PATCH, VITS
+from jaxqc.models.projector import Projected
 from jaxqc.models.prototype_decoder import PrototypeDecoder
-from jaxqc.models.reverse import Levels, build_reverse, check_side
+from jaxqc.models.reverse import Levels, Reverse, build_reverse, check_side
 from jaxqc.models.vgg import build_cloner
 from jaxqc.models.vit_decoder import VitDecoder
 from jaxqc.nn.fold import EPSILON
@@ -34,6 +36,8 @@ class Student:
     sees: the normalised image, or the teacher's features. epsilon: of its batch norms, by the teacher. check: raises
     `UserError` where it does not go with a teacher and images of so many pixels. kept: what is kept of the teacher's
     layers, image by image; recentre: as of the config. compared: cells [b h w c] of those, or of the student's answer.
+    beside: a further loss of each image, by the network, its variables, and the teacher's layers without and with
+    synthetic defects; None = none. rates: factors on the learning rate of parts, by the beginning of their names.
     """
 
     build: Build
@@ -42,6 +46,8 @@ class Student:
     check: Callable[[BackboneConfig, int], None] = lambda teacher, size: None
     kept: Callable[[BackboneConfig, bool, Layers], Layers] = lambda teacher, recentre, layers: layers
     compared: Callable[[BackboneConfig, bool, Layers], Layers] = lambda teacher, recentre, layers: layers
+    beside: Callable[[Any, Variables, Layers, Layers], Float[Array, " b"]] | None = None
+    rates: Mapping[str, float] = field(default_factory=dict)
 
 
 def _layers(teacher: BackboneConfig) -> tuple[int, ...]:
@@ -52,9 +58,15 @@ def _mirror(teacher: BackboneConfig, shapes: Shapes, folded: bool = False, axis_
     return backbones.build(teacher.name, teacher.layers, dtype=teacher.dtype, folded=folded, axis_name=axis_name)
 
 
-def _reverse(teacher: BackboneConfig, shapes: Shapes, folded: bool = False, axis_name: str | None = None) -> nn.Module:
+def _reverse(teacher: BackboneConfig, shapes: Shapes, folded: bool = False, axis_name: str | None = None) -> Reverse:
     channels = tuple(c for _, _, c in shapes)
     return build_reverse(teacher.name, _layers(teacher), channels, teacher.dtype, folded, axis_name)
+
+
+def _projected(
+    teacher: BackboneConfig, shapes: Shapes, folded: bool = False, axis_name: str | None = None
+) -> Projected:
+    return Projected(_reverse(teacher, shapes, folded, axis_name))
 
 
 def _comes_out(teacher: BackboneConfig, size: int) -> None:
@@ -135,6 +147,7 @@ def _patches(teacher: BackboneConfig, recentre: bool, layers: Layers) -> Layers:
 STUDENTS: dict[str, Student] = {
     "mirror": Student(_mirror, "image", lambda teacher: backbones.family(teacher.name).epsilon),
     "reverse": Student(_reverse, "features", check=_comes_out),
+    "projected": Student(_projected, "features", check=_comes_out, beside=projections_apart, rates={"projector": 0.2}),
     "cloner": Student(_cloner("thin"), "image", check=_of_vgg),
     "full_cloner": Student(_cloner("full"), "image", check=_of_vgg),
     "linear_vit": Student(_linear_vit, "features", check=_of_tokens, kept=_grouped, compared=_patches),

@@ -1,20 +1,66 @@
-"""Synthetic defects painted into normal images within the step; each image draws from its own key."""
+"""Synthetic defects within the step, painted into normal images or added to features; each image has its own key."""
+
+from collections.abc import Callable
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Key, UInt8
 
+from jaxqc.anomaly.learned.perlin import fractal, perlin_mask
+from jaxqc.data.augment.photometric import grey
+from jaxqc.data.synthetic.textures import gallery
 from jaxqc.types import ArrayLike
+
+Corrupt = Literal["none", "patches", "texture", "fractal"]
+Corrupted = tuple[UInt8[Array, "b h w c"], Float[Array, "b h w"]]
+"""Images, and the mask of what was painted into them."""
 
 SQUARES = 4
 """Most patches of noise in an image; each number of them from 0 on is as likely."""
 LEAST, MOST = 40, 10
 """Parts of an image's side that a patch's half side has at least, and stays below."""
+TEXTURES = 64
+"""Generated textures, the same for every training."""
+SHOWN = 0.8
+"""Largest share of the image that is seen through a texture."""
+STRENGTH = 0.2
+"""Amplitude of the coarsest octave of fractal noise, where white is 1."""
+SMALLEST, LARGEST = 26, 8
+"""Parts of an image's side that a box of fractal noise has at least, and stays below."""
 
 
-def noise_patches(
-    images: UInt8[ArrayLike, "b h w c"], keys: Key[Array, " b"]
-) -> tuple[UInt8[Array, "b h w c"], Float[Array, "b h w"]]:
+def corrupt(
+    kind: Corrupt,
+    images: UInt8[ArrayLike, "b h w c"],
+    keys: Key[Array, " b"],
+    textures: UInt8[ArrayLike, "n h w 3"] | None = None,
+) -> Corrupted:
+    """Images with synthetic defects of a kind, and the mask of these.
+
+    kind: `patches` (`noise_patches`), `texture` (`textured`, which needs `textures`), `fractal` (`fractal_boxes`).
+
+    Examples:
+      >>> keys, images = jax.random.split(jax.random.key(0), 2), jnp.full((2, 64, 64, 1), 128, jnp.uint8)
+      >>> image, mask = jax.eval_shape(lambda: corrupt("fractal", images, keys))
+      >>> image.shape, mask.shape
+      ((2, 64, 64, 1), (2, 64, 64))
+    """
+    return _KINDS[kind](images, keys, textures)
+
+
+def textures_for(kind: Corrupt, size: int) -> dict[str, UInt8[np.ndarray, "n s s 3"]]:
+    """The things that `corrupt` needs beside images of `size` pixels, as a frozen collection.
+
+    Examples:
+      >>> textures_for("patches", 32), textures_for("texture", 32)["textures"].shape
+      ({}, (64, 32, 32, 3))
+    """
+    return {"textures": gallery(TEXTURES, size)} if kind == "texture" else {}
+
+
+def noise_patches(images: UInt8[ArrayLike, "b h w c"], keys: Key[Array, " b"]) -> Corrupted:
     """Images with 0 to 4 upright rectangles of white noise, and the mask of these (arXiv 2302.08769).
 
     Examples:
@@ -43,3 +89,89 @@ def noise_patches(
         return jnp.where(mask[..., None], noise, image), mask.astype(jnp.float32)
 
     return jax.vmap(one)(jnp.asarray(images), keys)
+
+
+def textured(
+    images: UInt8[ArrayLike, "b h w c"], keys: Key[Array, " b"], textures: UInt8[ArrayLike, "n h w 3"]
+) -> Corrupted:
+    """Images under a texture where Perlin noise exceeds 0.5 (arXiv 2108.07610; as in arXiv 2211.11317).
+
+    Through it shows a share of the image from U(0, 0.8).
+
+    Examples:
+      >>> keys, images = jax.random.split(jax.random.key(0), 4), np.zeros((4, 32, 32, 3), np.uint8)
+      >>> image, mask = jax.jit(textured)(images, keys, images[:1] + np.uint8(200))
+      >>> bool((image[mask == 0] == 0).all()), bool((image[mask == 1] >= 40).all())
+      (True, True)
+    """
+    height, width, channels = images.shape[1:]
+
+    def one(image: jax.Array, key: jax.Array) -> tuple[jax.Array, jax.Array]:
+        first, second, third = jax.random.split(key, 3)
+        mask = perlin_mask(first, height, width, 0.5, turned=True)
+        other = jnp.asarray(textures)[jax.random.randint(second, (), 0, textures.shape[0])].astype(jnp.float32)
+        other = other if channels > 1 else grey(other[None])[0]
+        share = SHOWN * jax.random.uniform(third)
+        mixed = share * image.astype(jnp.float32) + (1 - share) * other
+        return jnp.where(mask[..., None] > 0, jnp.round(mixed).astype(jnp.uint8), image), mask
+
+    return jax.vmap(one)(jnp.asarray(images), keys)
+
+
+def fractal_boxes(images: UInt8[ArrayLike, "b h w c"], keys: Key[Array, " b"]) -> Corrupted:
+    """Images with one box of fractal noise, the same in all channels (RD++, CVPR 2023, where it is simplex noise).
+
+    Examples:
+      >>> keys, images = jax.random.split(jax.random.key(0), 2), np.full((2, 80, 80, 3), 128, np.uint8)
+      >>> image, mask = jax.eval_shape(fractal_boxes, images, keys)
+      >>> image.shape, mask.shape
+      ((2, 80, 80, 3), (2, 80, 80))
+    """
+    sides = images.shape[1:3]
+    least, most = zip(*((max(1, side // SMALLEST), max(2, side // LARGEST)) for side in sides), strict=True)
+    rows, columns = (jnp.arange(side, dtype=jnp.float32) for side in most)
+
+    def one(image: jax.Array, key: jax.Array) -> tuple[jax.Array, jax.Array]:
+        first, second = jax.random.split(key)
+        draws = jax.random.uniform(first, (2, 2))
+        noise = fractal(second, rows[:, None], columns[None])
+        inside = jnp.ones((), bool)
+        for axis, side in enumerate(sides):
+            length = least[axis] + jnp.floor(draws[0, axis] * (most[axis] - least[axis]))
+            start = 1 + jnp.floor(draws[1, axis] * (side - length - 1))
+            place = (jnp.arange(side) - start).astype(jnp.int32)
+            inside = inside & ((place >= 0) & (place < length)).reshape((-1, 1) if axis == 0 else (1, -1))
+            noise = jnp.take(noise, jnp.clip(place, 0, most[axis] - 1), axis)
+        painted = jnp.clip(jnp.round(image + 255 * STRENGTH * noise[..., None]), 0, 255).astype(jnp.uint8)
+        return jnp.where(inside[..., None], painted, image), inside.astype(jnp.float32)
+
+    return jax.vmap(one)(jnp.asarray(images), keys)
+
+
+def feature_noise(
+    keys: Key[Array, " b"], shape: tuple[int, int, int], threshold: float
+) -> tuple[Float[Array, "b h w c"], Float[Array, "b h w"]]:
+    """Normal noise of deviation 1 for features [h w c], and the mask where it is: nowhere in half of the images, else
+    where Perlin noise exceeds `threshold` (arXiv 2408.03143).
+
+    Examples:
+      >>> keys = jax.random.split(jax.random.key(0), 4)
+      >>> noise, mask = jax.eval_shape(lambda: feature_noise(keys, (8, 8, 5), 0.2))
+      >>> noise.shape, mask.shape
+      ((4, 8, 8, 5), (4, 8, 8))
+    """
+
+    def one(key: Key[Array, ""]) -> tuple[jax.Array, jax.Array]:
+        first, second, third = jax.random.split(key, 3)
+        some = jax.random.uniform(second) <= 0.5
+        mask = jnp.where(some, perlin_mask(first, shape[0], shape[1], threshold), 0.0)
+        return jax.random.normal(third, shape) * mask[..., None], mask
+
+    return jax.vmap(one)(keys)
+
+
+_KINDS: dict[str, Callable[[Any, Any, Any], Corrupted]] = {
+    "patches": lambda images, keys, textures: noise_patches(images, keys),
+    "texture": textured,
+    "fractal": lambda images, keys, textures: fractal_boxes(images, keys),
+}

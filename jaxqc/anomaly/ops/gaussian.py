@@ -23,6 +23,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
+from jaxqc.anomaly.ops.blocks import alone, in_blocks
 from jaxqc.types import ArrayLike
 
 EXACT = lax.Precision.HIGHEST
@@ -176,9 +177,9 @@ def finish(collected: Collected, eps: float = 0.01, block: int = 16) -> Gaussian
       1.0
     """
     if isinstance(collected, Samples):
-        mean, factor = _low_rank(collected.rows, eps, block)
+        mean, factor = alone(_low_rank(collected.rows, eps, block))
         return LowRank(mean, factor, jnp.float32(eps))
-    return FullRank(collected.mean, _whitener(collected.scatter, collected.total, eps, block))
+    return FullRank(collected.mean, alone(_whitener(collected.scatter, collected.total, eps, block)))
 
 
 @partial(jax.jit, static_argnames="block", donate_argnums=0)
@@ -194,7 +195,7 @@ def _low_rank(rows: Float[Array, "P n d"], eps: Float[Array, ""] | float, block:
         inverse = inverse_factor(jnp.einsum("nd,md->nm", x, x, precision=EXACT) + ridge)
         return mean, jnp.matmul(inverse, x, precision=EXACT)
 
-    return lax.map(one, rows, batch_size=block)
+    return in_blocks(one, rows, block)
 
 
 @partial(jax.jit, static_argnames="block", donate_argnums=0)
@@ -204,7 +205,7 @@ def _whitener(scatter: Float[Array, "P d d"], count: jax.Array, eps: Float[Array
     def one(row: Float[Array, "d d"]) -> jax.Array:
         return inverse_factor(row / jnp.maximum(count - 1, 1) + eps * identity)
 
-    return lax.map(one, scatter, batch_size=block)
+    return in_blocks(one, scatter, block)
 
 
 def inverse_factor(matrix: Float[ArrayLike, "n n"]) -> Float[Array, "n n"]:

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.export import is_symbolic_dim
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from jaxqc.types import ArrayLike
 
@@ -49,12 +49,47 @@ def nearest(
     return lax.map(one, queries, batch_size=min(chunk, count))
 
 
-def _open_map(one: Callable[[jax.Array], Any], queries: jax.Array, chunk: int) -> Any:
+@partial(jax.jit, static_argnames="chunk")
+def nearest_allowed(
+    queries: Float[ArrayLike, "q d"],
+    gallery: Float[ArrayLike, "n d"],
+    kinds: Int[ArrayLike, " n"],
+    allowed: Bool[ArrayLike, "q m"],
+    chunk: int = 1024,
+) -> Float[Array, " q"]:
+    """As `nearest`, the distance to the nearest row of a kind that is allowed; of each query one row at least is.
+
+    kinds: number of each row's kind, of m. allowed: the kinds that each query allows.
+
+    Examples:
+      >>> rows, kinds = jnp.array([[1.0], [5.0]]), jnp.array([0, 1])
+      >>> nearest_allowed(jnp.array([[0.0], [0.0]]), rows, kinds, jnp.array([[True, True], [False, True]])).tolist()
+      [1.0, 5.0]
+    """
+    queries, gallery = jnp.asarray(queries), jnp.asarray(gallery)
+    middle = gallery.mean(0)
+    centred = gallery - middle
+    norm = jnp.square(centred).sum(1)
+
+    def one(x: tuple[Float[Array, " d"], Bool[Array, " m"]]) -> jax.Array:
+        query, own = x
+        closeness = 2 * jnp.matmul(centred, query - middle, precision=EXACT) - norm
+        at = jnp.argmax(jnp.where(own[jnp.asarray(kinds)], closeness, -jnp.inf))
+        return jnp.sqrt(jnp.square(gallery[at] - query).sum())
+
+    count = queries.shape[0]
+    if is_symbolic_dim(count):
+        return _open_map(one, (queries, jnp.asarray(allowed)), min(chunk, OPEN_CHUNK))
+    return lax.map(one, (queries, jnp.asarray(allowed)), batch_size=min(chunk, count))
+
+
+def _open_map(one: Callable[[Any], Any], queries: Any, chunk: int) -> Any:
     """`lax.map` in chunks for a number of queries that an exported graph leaves open: the last chunk is filled up."""
-    count, width = queries.shape
+    count = jax.tree.leaves(queries)[0].shape[0]
     chunks = (count + chunk - 1) // chunk
-    filled = jnp.pad(queries, ((0, chunks * chunk - count), (0, 0))).reshape(chunks, chunk, width)
-    return jax.tree.map(lambda x: x.reshape(chunks * chunk, *x.shape[2:])[:count], lax.map(jax.vmap(one), filled))
+    fill = lambda x: jnp.pad(x, ((0, chunks * chunk - count), (0, 0))).reshape(chunks, chunk, x.shape[1])
+    out = lax.map(jax.vmap(one), jax.tree.map(fill, queries))
+    return jax.tree.map(lambda x: x.reshape(chunks * chunk, *x.shape[2:])[:count], out)
 
 
 def patchcore_image_score(

@@ -14,9 +14,9 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
+from jaxqc.anomaly.ops.blocks import alone, in_blocks
 from jaxqc.anomaly.ops.gaussian import EXACT, inverse_factor
 from jaxqc.anomaly.ops.maps import take_nearest
 from jaxqc.types import ArrayLike
@@ -95,7 +95,7 @@ def finish(collected: LevelSamples, grid: Grid, grids: tuple[Grid, ...], eps: fl
         means.append(mean)
         samples.append(x)
         gram = _add(gram, products, own, grid)
-    return Pyramid(tuple(means), tuple(samples), _inverse(gram, block), jnp.float32(eps))
+    return Pyramid(tuple(means), tuple(samples), alone(_inverse(gram, block)), jnp.float32(eps))
 
 
 @partial(jax.jit, static_argnames="block", donate_argnums=0)
@@ -105,7 +105,7 @@ def _centred(rows: Float[Array, "c n d"], block: int) -> tuple[jax.Array, jax.Ar
         x = row - mean
         return mean, x, jnp.einsum("nd,md->nm", x, x, precision=EXACT)
 
-    return lax.map(one, rows, batch_size=block)
+    return in_blocks(one, rows, block)
 
 
 @partial(jax.jit, static_argnums=(2, 3))
@@ -115,7 +115,7 @@ def _add(gram: Float[Array, "P n n"], products: Float[Array, "c n n"], own: Grid
 
 @partial(jax.jit, static_argnames="block")
 def _inverse(gram: Float[Array, "P n n"], block: int) -> jax.Array:
-    return lax.map(inverse_factor, gram, batch_size=block)
+    return in_blocks(inverse_factor, gram, block)
 
 
 def repeated(x: Float[ArrayLike, "c *rest"], own: Grid, grid: Grid) -> Float[Array, "P *rest"]:

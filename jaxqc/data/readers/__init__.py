@@ -22,6 +22,7 @@ from jaxqc.data.readers import (
     magnetic_tile,
     mvtec,
     nanotwice,
+    products,
     rsdds,
     sd900,
     visa,
@@ -62,6 +63,7 @@ READERS: dict[str, Reader] = {
     "btad": Reader(mvtec.is_btad, mvtec.scan, "train/ok, test/ok, test/ko, ground_truth/ko"),
     "mvtec": Reader(mvtec.is_mvtec, mvtec.scan, "train/good, test/KIND, ground_truth/KIND"),
     "textured": Reader(mvtec.is_mvtec, mvtec.scan, "train/good, test/KIND, ground_truth/KIND", False),
+    "products": Reader(products.is_products, products.scan, "a folder a product, each with train/good", False),
     "visa": Reader(visa.is_visa, visa.scan, f"Data/Images/Normal, and ../{visa.CSV}"),
     "ksdd": Reader(kolektor.is_ksdd, kolektor.scan_ksdd, "kosNN/PartN.jpg and kosNN/PartN_label.bmp"),
     "ksdd2": Reader(kolektor.is_ksdd2, kolektor.scan_ksdd2, "train/ and test/ with NNNNN.png and NNNNN_GT.png"),
@@ -212,6 +214,7 @@ def _refuse_above(path: Path, known: Callable[[Path], bool]) -> None:
             raise UserError(
                 f"{printable(path)}: {len(below)} data sets {level} down, each to be opened by itself: {names};"
                 f" give one, as {printable(below[0])}"
+                + (", or fit one detector to all by layout products" if products.is_products(path) else "")
             )
 
 

@@ -8,6 +8,7 @@
 | mask   | no     | path of the mask; empty = not labelled, or a normal class       |
 | split  | no     | train, val, test or a name of your own                          |
 | group  | no     | samples of one object or shot: they belong into the same split  |
+| product| no     | the product shown: a detector's thresholds are each product's   |
 
 Other columns are left alone. Classes that mean free of defects: `jaxqc.data.normals.NAMES`. Paths may also be
 absolute, where they lie inside the folder. Separators and encodings: `jaxqc.data.tables.read`.
@@ -27,7 +28,7 @@ from jaxqc.errors import UserError
 
 FILE = "index.csv"
 REQUIRED = ("id", "image")
-OPTIONAL = ("cls", "mask", "split", "group")
+OPTIONAL = ("cls", "mask", "split", "group", "product")
 FILES = ("image", "mask")
 COLUMNS = "id,cls,image,mask,split"
 SPLITS = ("train", "val", "test")
@@ -49,7 +50,7 @@ def scan(path: Path) -> tuple[Dataset, list[Problem]]:
     kept: list[dict[str, str]] = []
     for found, row in rows:
         row |= {column: _from_folder(path, local_path(path, row[column])) for column in FILES}
-        row |= {column: one_line(row[column]) for column in ("id", "cls", "split", "group")}
+        row |= {column: one_line(row[column]) for column in ("id", "cls", "split", "group", "product")}
         problem = _check_row(path, file, found, row, seen)
         if problem is not None:
             problems.append(problem)
@@ -66,6 +67,7 @@ def scan(path: Path) -> tuple[Dataset, list[Problem]]:
             label=number[row["cls"]],
             split=row["split"],
             group=row["group"],
+            product=row["product"],
             normal=means_normal(row["cls"]),
         )
         for row in kept
@@ -80,13 +82,13 @@ def _rows(file: Path) -> tuple[list[tuple[Row, dict[str, str]]], tuple[str, ...]
     check_columns(table, REQUIRED, COLUMNS.split(","))
     # A misspelt optional column would silently train without masks or classes.
     for column in {*table.header} - {*known}:
-        meant = difflib.get_close_matches(column.lower(), OPTIONAL, n=1, cutoff=0.7)
+        meant = difflib.get_close_matches(column.lower(), OPTIONAL[:-1], n=1, cutoff=0.7)
         if meant and meant[0] not in table.header:
             raise UserError(f"{table.name}: unknown column {column!r} (did you mean {meant[0]!r}?); rename it")
     if not table.rows:
         raise UserError(f"{table.name}: no rows below the header; add one line a sample")
     # A class may be called none: it is one of the names of good images.
-    table = emptied(emptied(table, ("mask", "split", "group")), ("cls",), EMPTY - {"none"})
+    table = emptied(emptied(table, ("mask", "split", "group", "product")), ("cls",), EMPTY - {"none"})
     rows = [(row, dict.fromkeys(known, "") | {k: v for k, v in cells.items() if k in known})
             for row, cells in table.records()]  # fmt: skip
     return rows, table.notes

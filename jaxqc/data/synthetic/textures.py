@@ -177,6 +177,16 @@ def render(seed: int, index: int, size: int = 72) -> tuple[UInt8[np.ndarray, "s 
     return np.round(np.clip(image, 0, 1) * 255).astype(np.uint8), label
 
 
+def gallery(count: int, size: int) -> UInt8[np.ndarray, "n s s 3"]:
+    """The first images of the set of seed 0: pictures of nothing that is inspected, always the same.
+
+    Examples:
+      >>> gallery(2, 32).shape
+      (2, 32, 32, 3)
+    """
+    return np.stack([render(0, index, size)[0] for index in range(count)])
+
+
 def _colour(rng: np.random.Generator, tint: str) -> np.ndarray:
     """RGB of a tint: a sixth of the colour circle or none, dark or light; mostly dull, as materials are."""
     depth, hue = tint.split("_")[0], HUES.index(tint.split("_")[1])

@@ -113,8 +113,8 @@ def decide(
     cost, more, then = _costs(posterior, passed, waiting, costs)
     blameless = rejected == waiting == 0  # what the model may have missed is not yet held against the supplier
     open_to: dict[Action, bool] = {"accept": not barred, "review": bool(more), "refuse": not blameless or not more}
-    actions = [name for name, is_open in open_to.items() if is_open]
-    action = min(actions, key=lambda name: cost[name])
+    actions: list[Action] = [name for name, is_open in open_to.items() if is_open]
+    action: Action = min(actions, key=lambda name: cost[name])
     # A review that costs less than to accept would end in accepting too: it takes as many looks.
     if rates.origin == "pasted defects" and not barred and action != "refuse" and cost["accept"] < cost["refuse"]:
         enough = waiting + min(passed, _enough(costs, confidence, looked.sound))

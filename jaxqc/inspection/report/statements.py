@@ -56,13 +56,14 @@ def _waiting(report: Report) -> Statement | None:
 
 
 def _misses(report: Report) -> list[Statement]:
-    out = []
+    out, names = [], [card.info.name for card in report.cards]
     for card in report.cards:
         rates = rates_of(card.info.details)
         text = statement(rates, report.rules.lots.confidence)
         text = f"the model {text}" if text.startswith("finds") else text
         if len(report.cards) > 1:
-            text = f"model {card.info.name or card.info.digest[:12]}: {text}"
+            which = card.info.digest[:12] if not card.info.name or names.count(card.info.name) > 1 else ""
+            text = f"model {' '.join(filter(None, (card.info.name, which)))}: {text}"
         # A model that was measured may still miss much: that is a warning where the interval reaches half.
         level: Level = "alarm"
         if rates is not None and proved(rates):

@@ -47,6 +47,7 @@ def ask_each(
         try:
             answer, _, note = ask(QUESTION).partition("#")
         except EOFError:
+            show("")  # the question's line is still open
             break
         word, _, name = answer.strip().partition(" ")
         word, name, note = word.lower(), one_line(name), one_line(note)

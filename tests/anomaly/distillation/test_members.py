@@ -1,4 +1,4 @@
-"""Every member of the distillations: ended and resumed bit for bit, one device as eight, what no checkpoint holds."""
+"""Every member that learns from features: resumed bit for bit, one device as eight, what no checkpoint holds."""
 
 from dataclasses import replace
 
@@ -6,6 +6,7 @@ import jax
 import numpy as np
 import pytest
 
+from jaxqc.anomaly.detectors.discriminator import MEMBERS as DISCRIMINATORS
 from jaxqc.anomaly.detectors.distillation import MEMBERS
 from jaxqc.anomaly.features import load_backbone
 from jaxqc.anomaly.fit import divide
@@ -18,6 +19,8 @@ from jaxqc.fields import validate
 from jaxqc.training import loop
 from jaxqc.training.checkpoint import read, steps_in
 
+TRAINED = {**MEMBERS, **DISCRIMINATORS}
+
 
 @pytest.fixture(scope="module")
 def train(recipe, boards, teachers):
@@ -26,7 +29,7 @@ def train(recipe, boards, teachers):
     parts, _ = divide(open_dataset(boards), recipe.data, recipe.seed)
 
     def run(name, folder, devices=1, **fields):
-        detector = MEMBERS[name]()
+        detector = TRAINED[name]()
         short = replace(detector.training, epochs=3.0, batch=8, evaluate_every_epochs=1.0, checkpoint_every_epochs=1.0,
                         optim=replace(detector.training.optim, warmup_epochs=0.0))  # fmt: skip
         detector = replace(detector, training=replace(short, **fields))
@@ -39,7 +42,7 @@ def train(recipe, boards, teachers):
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=() if name == "stfpm" else pytest.mark.slow) for name in MEMBERS]
+    "name", [pytest.param(name, marks=() if name == "stfpm" else pytest.mark.slow) for name in TRAINED]
 )
 def test_a_training_that_was_ended_goes_on_bit_for_bit_and_eight_devices_train_as_one(
     name, train, tmp_path, monkeypatch
@@ -93,6 +96,8 @@ def test_wrong_settings_are_named(recipe, teachers):
         ("rd4ad", {"top": 1.5}, "top=1.5 is neither a share"),
         ("dinomaly", {"easy": 1.0}, "easy=1.0 is a share"),
         ("cdo", {"corrupt": "none"}, "weigh='margin' does not go with corrupt='none'"),
+        ("rdpp", {"corrupt": "none"}, "student='projected', weigh='none' does not go with corrupt='none'"),
+        ("destseg", {"alone": 1.0}, "alone=1.0 is a share"),
         ("cdo", {"training": training}, "training.cache='auto': no image stays as it is; set it to none"),
     ):
         with pytest.raises(UserError, match=words):
@@ -116,6 +121,8 @@ def test_wrong_settings_are_named(recipe, teachers):
             validate(replace(recipe, backbone=backbone))
     with pytest.raises(UserError, match="a reverse network has one teacher"):
         MEMBERS["rd4ad"]().on(replace(recipe.backbone, name="filters+resnet_narrow")).method(backbone, 48)
+    with pytest.raises(UserError, match=r"rebuilds layers 1 to 3 of a ResNet; take --backbone\.name resnet18"):
+        MEMBERS["destseg"]().on(replace(recipe.backbone, layers=(1, 4))).method(backbone, 48)
     odd = MEMBERS["rd4ad"]().on(replace(recipe.backbone, layers=(1, 2, 3)))
     with pytest.raises(UserError, match=r"data\.size=48 must be a multiple of 32"):
         odd.method(load_backbone(recipe.backbone), 48)

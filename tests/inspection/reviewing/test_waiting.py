@@ -170,6 +170,7 @@ def test_a_person_on_a_terminal(there):
         raise EOFError
 
     assert ask_each(waiting, ended, keep, shown.append) == (0, 0)
+    assert shown[-1] == ""  # the summary begins on a line of its own
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""Networks that learn to tell normal features from disturbed ones; their settings are in `detectors`."""
