@@ -59,9 +59,14 @@ class Progress:
         """Amount done a second, without what was passed over, and without the first work where more followed: programs
         are compiled in its course."""
         began, before = self._began, 0
-        if self._first is not None and self.done - self._passed > self._first[1]:
+        if self._first is not None and self._beyond_first:
             began, before = self._first
         return (self.done - self._passed - before) / max(time.monotonic() - began, 1e-9)
+
+    @property
+    def _beyond_first(self) -> bool:
+        """True once more than the first work is done, and so a rate without compiling is known."""
+        return self._first is not None and self.done - self._passed > self._first[1]
 
     def _mark(self) -> None:
         if self._first is None and self.done > self._passed:
@@ -72,7 +77,8 @@ class Progress:
         self.done += n
         self._passed += n if passed else 0
         self._mark()
-        text = f"{self.what}  {self.rate:.1f} images/s"
+        known = self._beyond_first or self.done >= self.total
+        text = f"{self.what}  {self.rate:.1f} images/s" if known else self.what
         self._show(text, f"{text}  {self.done}/{self.total}", self._left())
 
     def reach(self, done: int, total: int) -> None:
@@ -87,7 +93,7 @@ class Progress:
         self.done = step
         self._mark()
         text = f"epoch {epoch:.1f}  {size} px  loss {logs['loss']:.4f}  lr {logs['lr']:.2e}  {rate:.1f} images/s"
-        self._show(text, f"step {step}/{self.total}  {text}", self._left() or "  left 0:00")
+        self._show(text, f"step {step}/{self.total}  {text}", self._left() if step < self.total else "  left 0:00")
 
     def note(self, text: str) -> None:
         """A line of its own, above the bar."""
@@ -105,5 +111,8 @@ class Progress:
             self.note(line + left)
 
     def _left(self) -> str:
+        """The time left; nothing while only the first work is known, whose time is mostly that of compiling."""
+        if not self._beyond_first:
+            return ""
         seconds = (self.total - self.done) / self.rate if self.rate > 0 else 0
         return f"  left {int(seconds) // 60}:{int(seconds) % 60:02d}" if seconds > 0 else ""

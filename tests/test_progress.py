@@ -10,10 +10,12 @@ LOGS = {"loss": 0.25, "lr": 0.01}
 def test_plain_lines_of_a_training_where_there_is_no_terminal(capsys):
     with Progress("starting", 20, every=0.0, start=10) as bar:
         bar.note("resumed [here] :x:")
+        bar.step(11, 1.1, 64, LOGS, 123.4)
         bar.step(15, 1.5, 64, LOGS, 123.4)
         bar.step(20, 2.0, 64, LOGS, 123.4)
-    note, line, last = capsys.readouterr().err.splitlines()
+    note, first, line, last = capsys.readouterr().err.splitlines()
     assert note == "resumed [here] :x:"
+    assert first.endswith(" images/s")  # no time left, since the first step was compiled in its course
     assert line.startswith("step 15/20  epoch 1.5  64 px  loss 0.2500  lr 1.00e-02  123.4 images/s  left 0:0")
     assert last.startswith("step 20/20")
     assert last.endswith("left 0:00")
@@ -26,6 +28,15 @@ def test_plain_lines_come_every_few_seconds_and_in_the_end(capsys):
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("counting  ")
     assert line.endswith(" images/s  3/3")
+
+
+def test_a_line_of_the_first_work_alone_has_no_rate(capsys):
+    with Progress("trying", 30, every=0.0) as bar:
+        bar.add(8)
+        bar.add(8)
+    first, second = capsys.readouterr().err.splitlines()
+    assert first == "trying  8/30"
+    assert " images/s  16/30  left 0:00" in second
 
 
 def test_a_bar_on_a_terminal(capsys, monkeypatch):
@@ -57,6 +68,7 @@ def test_the_first_work_in_whose_course_programs_are_compiled_does_not_count(mon
     now[0] = 30.0
     bar.add(10)
     assert bar.rate == pytest.approx(10 / 30)  # all that is known yet
+    assert bar._left() == ""
     now[0] = 34.0
     bar.add(20)
     assert bar.rate == pytest.approx(5.0)
