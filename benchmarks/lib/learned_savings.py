@@ -5,6 +5,7 @@ built is tried where it can be, or has a row that only says so.
 """
 
 import contextlib
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -59,7 +60,8 @@ class Sliced:
         for i, (x, (whole,)) in enumerate(zip(xs, conditions, strict=True)):
             own = {f"couplings_{k}": variables["params"][f"couplings_{i * count + k}"] for k in range(count)}
             flow: Any = network.Flow(self.config, (x.shape[-1],))
-            rows = tuple(y.reshape(-1, ROWS, 1, 1, y.shape[-1]) for y in (x, whole))
+            each = math.gcd(int(np.prod(x.shape[:3])), ROWS)
+            rows = tuple(y.reshape(-1, each, 1, 1, y.shape[-1]) for y in (x, whole))
             (z,), (det,) = jax.lax.map(
                 lambda pair, own=own, flow=flow: flow.apply({"params": own}, (pair[0],), ((pair[1],),)), rows
             )
