@@ -1,6 +1,5 @@
 """PatchCore's further forms, among them AnomalyDINO, against NumPy and scikit-learn."""
 
-from types import SimpleNamespace
 from typing import Any
 
 import jax
@@ -13,6 +12,7 @@ from sklearn.decomposition import PCA
 from jaxqc.anomaly.collecting import embedded
 from jaxqc.anomaly.detectors import AnomalyDino, PatchCore
 from jaxqc.anomaly.detectors.base import shapes_of
+from jaxqc.anomaly.features import Backbone
 from jaxqc.anomaly.ops.foreground import first_component, foreground
 from jaxqc.anomaly.ops.turning import turned
 from jaxqc.errors import UserError
@@ -58,7 +58,7 @@ def test_turned_copies_are_fitted_too(rng):
     still = turned(np.full((1, 9, 7, 1), 7, np.uint8), 45)
     assert (np.asarray(still) == 7).all()  # no black corners
 
-    backbone: Any = SimpleNamespace(apply=lambda variables, x: (jnp.asarray(x, jnp.float32),))
+    backbone = Backbone({}, lambda variables, x: (jnp.asarray(x, jnp.float32),), {})
     for turns in (1, 4):
         detector = AnomalyDino(turns=turns, sigma=0)
         collected = detector.begin(((6, 6, 3),), 2)

@@ -65,12 +65,12 @@ def test_a_folder_of_products_is_one_data_set(root, tmp_path):
 def shots(*groups: int) -> Dataset:
     """Good training images of products by so many groups each, two an object."""
     samples = [
-        Sample(f"{p}{g}{i}", Path("a.png"), 0, split="train", group=f"{p}.{g}", normal=True, product=f"p{p}")
+        Sample(f"{p}{g}{i}", Path("a.png"), split="train", group=f"{p}.{g}", normal=True, product=f"p{p}")
         for p, count in enumerate(groups)
         for g in range(count)
         for i in range(2)
     ]
-    return Dataset("parts", ("good",), tuple(replace(s, mask=None) for s in samples))
+    return Dataset("parts", ("good",), tuple(samples))
 
 
 def test_each_product_is_divided_by_itself():

@@ -101,7 +101,7 @@ def test_what_cannot_run_says_why(small, boards, tmp_path):
 
     cells = {
         "no layer 3": backbone(layers=(1, 3)),
-        "have 192 channels": replace(small, detector=Gaussian(channels=193)),
+        "have 48 channels": replace(small, detector=Gaussian(channels=49)),
         "cannot choose 500": replace(small, data=replace(small.data, samples=500)),
         "absent.npz": replace(small, backbone=BackboneConfig("resnet34", str(tmp_path / "absent.npz"))),
     }
@@ -125,6 +125,7 @@ def test_an_unusable_file_is_named_or_left_out(small, boards, tmp_path):
 
 
 def test_tables_hold_the_papers_rows(small):
+    small = replace(small, backbone=replace(small.backbone, name="resnet18"))
     tables = Tables(small, {"resnet18": "a.npz", "resnet50": "b.npz"}, (10, 20), (2, 3, 4))
     lines = {name: tables.lines(name) for name in TABLES}
     assert [line.config.backbone.layers for line in lines["layers"]] == [
