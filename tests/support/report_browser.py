@@ -99,7 +99,9 @@ class Browser:
             elif name == "Network.loadingFailed" and about.get("blockedReason") == "csp":
                 stopped.add(about["requestId"])  # never sent, and the console tells of it
         return console, [
-            url for key, url in asked.items() if key not in stopped and not url.startswith(("data:", "chrome:", "chrome-untrusted:"))
+            url
+            for key, url in asked.items()
+            if key not in stopped and not url.startswith(("data:", "chrome:", "chrome-untrusted:"))
         ]
 
     def press(self, *keys):
