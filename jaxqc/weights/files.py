@@ -56,14 +56,20 @@ def read_arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any] | Non
 def write_own(path: Path, arrays: Mapping[str, np.ndarray], meta: Mapping[str, Any]) -> None:
     """Writes our own format, at once and whole.
 
+    Raises:
+      UserError: it cannot be written.
+
     Examples:
       >>> write_own(Path("own.npz"), {"params/kernel": np.ones(2, np.float32)}, {"model": "resnet18"})
       >>> read_arrays(Path("own.npz"))[1]["model"]
       'resnet18'
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with whole_file(path) as part, part.open("wb") as file:
-        np.savez(file, **{META: np.array(json.dumps(dict(meta)))}, **arrays)  # type: ignore[reportArgumentType]
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with whole_file(path) as part, part.open("wb") as file:
+            np.savez(file, **{META: np.array(json.dumps(dict(meta)))}, **arrays)  # type: ignore[reportArgumentType]
+    except OSError as e:
+        raise UserError(f"{path}: cannot be written ({e.strerror or e}); make room there, or choose another") from e
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from jaxqc.cli import main
 from jaxqc.errors import UserError
 from jaxqc.models.pretrained import convert_state
 from jaxqc.models.resnet import IMAGENET_MEAN, IMAGENET_STD, build_backbone
-from jaxqc.weights.files import read_arrays
+from jaxqc.weights.files import read_arrays, write_own
 from jaxqc.weights.load import load_weights, save_weights
 from tests.conftest import SHARED
 from tests.support.resnet_states import whole  # noqa: F401 - a fixture
@@ -198,3 +198,13 @@ def test_the_encoder_is_where_most_of_the_model_stands(whole, tmp_path, capsys) 
     assert convert_state(below("a", layer) | below("b", layer), "resnet18")[1].prefix == "a."
     short = {key: value for key, value in teacher.items() if key != "bn1.bias"}
     assert convert_state(below("a", short) | below("b", layer), "resnet18")[1].others == (("a.", 24),)
+
+
+def test_a_full_disk_is_a_line_with_the_file(tmp_path, monkeypatch):
+    def full(*args: object, **arrays: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("jaxqc.weights.files.np.savez", full)
+    with pytest.raises(UserError, match=r"own\.npz: cannot be written \(No space left on device\); make room there"):
+        write_own(tmp_path / "own.npz", {"kernel": np.ones(2, np.float32)}, {})
+    assert not list(tmp_path.iterdir())
