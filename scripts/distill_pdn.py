@@ -25,12 +25,11 @@ from jaxtyping import Array, Float
 from jaxqc.anomaly.detectors.base import BackboneConfig, Layers
 from jaxqc.anomaly.detectors.image_loss import ImageLoss
 from jaxqc.anomaly.features import Backbone, load_backbone, normalised
+from jaxqc.anomaly.learned.pictures import unrelated
 from jaxqc.anomaly.learned.statistics import channel_statistics
 from jaxqc.anomaly.ops.maps import pool_channels
 from jaxqc.config import DataConfig, ModelConfig, OptimConfig, Phase, TrainConfig
 from jaxqc.data.dataset import ArrayDataset
-from jaxqc.data.load import load_arrays
-from jaxqc.data.open import open_data
 from jaxqc.data.synthetic.textures import render
 from jaxqc.errors import UserError
 from jaxqc.memory import use_huge_pages
@@ -74,14 +73,13 @@ def imitation(network: Pdn, backbone: Backbone, data: ArrayDataset, batch: int) 
 
 def pictures(folder: str, count: int, side: int) -> ArrayDataset:
     """Those of a folder, or so many generated textures."""
-    if folder:
-        return load_arrays(open_data(folder), side, True)
-    images = np.stack([render(1, index, side)[0] for index in range(count)])
+    images = unrelated(folder, side, 0) if folder else np.stack([render(1, index, side)[0] for index in range(count)])
+    n, name = len(images), Path(folder).resolve().name if folder else "textures"
     none = np.zeros(images.shape[:3], np.uint8)
-    return ArrayDataset("textures", (), tuple(map(str, range(count))), images, none, np.full(count, -1, np.int32))
+    return ArrayDataset(name, (), tuple(map(str, range(n))), images, none, np.full(n, -1, np.int32))
 
 
-def main() -> int:
+def main(argv: list[str] | None = None) -> int:
     """Runs the script; the exit code is that of `jaxqc`."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, metavar="DIR")
@@ -95,7 +93,7 @@ def main() -> int:
     parser.add_argument("--size", type=int, default=256, help="side of the pictures in pixels")
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--epochs", type=float, default=100.0)
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     try:
         layers = tuple(int(x) for x in args.layers.split(",")) if args.layers else (2, 3)
         if args.size % 4 or args.size < 64:
@@ -103,6 +101,9 @@ def main() -> int:
         backbone = load_backbone(BackboneConfig(args.backbone, args.weights, layers))
         data = pictures(args.data, args.count, args.size)
         held_out = max(1, len(data) // 20)
+        if len(data) - held_out < args.batch:
+            few = f"{len(data)} pictures, of which {held_out} are held out, are fewer than a batch"
+            raise UserError(f"{few}; give more, or --batch {max(1, len(data) - held_out)}")
         network, every = Pdn(PDNS[args.name]), np.arange(len(data))
         train, val = data.take(every[held_out:]), data.take(every[:held_out])
         config = TrainConfig(

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from jaxqc.anomaly.detectors.discriminator import MEMBERS as DISCRIMINATORS
-from jaxqc.anomaly.detectors.distillation import MEMBERS
+from jaxqc.anomaly.detectors.distillations import MEMBERS
 from jaxqc.anomaly.features import load_backbone
 from jaxqc.anomaly.fit import divide
 from jaxqc.anomaly.learned.cache import with_features
