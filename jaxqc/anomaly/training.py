@@ -105,6 +105,11 @@ def train_state(
     bad += skipped
     if measured := getattr(method, "measured", None):
         method = measured(train, config.batch)
+    if getattr(detector, "labelled", False) and parts.defects:
+        marred = with_masks(parts.defects)
+        train, skipped = _usable(replace(parts.fit, samples=parts.fit.samples + marred.samples), config, recipe)
+        left_out = [line for line in skipped if line not in bad]
+        before["defects"] = {"used": len(marred) - len(left_out), "left_out": left_out}
     frozen, features = method.frozen(), getattr(method, "features", None)
     if features is not None:
         with_cache = lambda part: with_features(part, features, frozen, config.batch, recipe.cache)
@@ -121,6 +126,11 @@ def train_state(
     about = {"step": step, "of": done.step, "loss": (done.best if best else done.metrics).get("loss")}
     about |= {"seconds": round(done.seconds, 1), **before}
     return detector.trained({**variables_of(flat), **(frozen or {})}), about
+
+
+def with_masks(defects: Dataset) -> Dataset:
+    """The samples of which it is known where they are defective."""
+    return replace(defects, samples=tuple(s for s in defects.samples if s.mask is not None))
 
 
 def refuse_foreign(folder: Path, recipe: DetectorTrainConfig) -> None:

@@ -8,7 +8,8 @@ at least 0 where 0 is most normal, and image scores [b]. A score depends on its 
 gives the detector for a backbone (`BackboneConfig`), for one that has to know it. `views(images)` of one that is
 trained gives what the backbone sees of images in [0, 1], such as smaller ones. `turned(images)` of one that is fitted
 gives copies of uint8 images that are fitted in their place: `begin` and `collect` then have an axis [b copies ...], but
-where there is one. All five may be left out.
+where there is one. `labelled` is True of one that is trained and learns from defective training images with masks, too.
+All six may be left out.
 """
 
 from dataclasses import dataclass, field

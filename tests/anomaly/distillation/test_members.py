@@ -104,6 +104,7 @@ def test_wrong_settings_are_named(recipe, teachers):
         ("rd4ad", {"top": 1.5}, "top=1.5 is neither a share"),
         ("dinomaly", {"easy": 1.0}, "easy=1.0 is a share"),
         ("cdo", {"corrupt": "none"}, "weigh='margin' does not go with corrupt='none'"),
+        ("stfpm", {"pictures": "DTD"}, "pictures='DTD': student='mirror', corrupt='none' shows none"),
         ("rdpp", {"corrupt": "none"}, "student='projected', weigh='none' does not go with corrupt='none'"),
         ("destseg", {"alone": 1.0}, "alone=1.0 is a share"),
         ("cdo", {"training": training}, "training.cache='auto': no image stays as it is; set it to none"),
