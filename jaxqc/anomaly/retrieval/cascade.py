@@ -61,7 +61,7 @@ class Retrieving(HeldOutLoss):
                 found += [x[rng.permutation(len(x))[:CELLS]] for x in np.asarray(layers[0])[:n, there]]
         drawn = [np.concatenate(x) for x in cells]
         words = words_of(drawn[0], self.config.words)
-        part = dict(zip(("weight", "offset"), discriminant(*drawn), strict=True)) if self.config.foreground else {}
+        weighed = discriminant(*drawn) if self.config.foreground else ()
         count = jax.jit(lambda x: histograms(x, words, self.config.blocks))
         found = np.concatenate([count(layers[0])[:n] for layers, n in self._passes(call, variables, data, batch)])
         most = min(self.config.references or len(found), len(found))
@@ -76,7 +76,8 @@ class Retrieving(HeldOutLoss):
                 part.append(np.asarray(x)[at])
             start += n
         layers = {str(i): np.concatenate(part) for i, part in enumerate(references)}
-        return replace(self, memory={"words": words, "histograms": found[kept], "layers": layers, **part})
+        memory = {"words": words, "histograms": found[kept], "layers": layers}
+        return replace(self, memory=memory | dict(zip(("weight", "offset"), weighed, strict=False)))
 
     def _passes(self, call: Any, variables: Any, data: Any, batch: int) -> Any:
         """Each batch's layers, and how many of its images are no padding."""
