@@ -89,6 +89,14 @@ def test_cached_features_give_the_loss_of_computed_ones(teachers, rng):
     np.testing.assert_allclose(losses(variables, {"image": 0 * images, **kept}), expected, rtol=1e-5)
 
 
+@pytest.mark.slow
+def test_features_in_files_train_as_those_on_the_device(train, tmp_path):
+    resident, streamed = (
+        train("stfpm", tmp_path / mode, mode=mode, cache="float32") for mode in ("resident", "stream")
+    )
+    jax.tree.map(np.testing.assert_array_equal, resident, streamed)
+
+
 @pytest.mark.misuse
 def test_wrong_settings_are_named(recipe, teachers):
     training = MEMBERS["stfpm"]().training
@@ -100,7 +108,6 @@ def test_wrong_settings_are_named(recipe, teachers):
             {"training": replace(training, optim=replace(training.optim, accumulate=3))},
             "batch=32 is not a mul",
         ),
-        ("stfpm", {"training": replace(training, mode="stream", cache="float32")}, "cache='float32' needs mode=resid"),
         ("rd4ad", {"top": 1.5}, "top=1.5 is neither a share"),
         ("dinomaly", {"easy": 1.0}, "easy=1.0 is a share"),
         ("cdo", {"corrupt": "none"}, "weigh='margin' does not go with corrupt='none'"),
