@@ -6,9 +6,11 @@ of the same places.
 
 It learns from --data, a folder of pictures, by default from generated textures. The target is the mean neighbourhood
 of the layers, pooled to as many channels as a description has and standardised channel by channel (arXiv 2303.14535,
-section 3.1). DIR/training is the run, which the same command goes on with; --keep (by default DIR/NAME.npz) gets the
-weights. Then: jaxqc fit --method efficient_ad --backbone.name NAME --backbone.weights DIR/NAME.npz --backbone.layers 1
-Or, of several: jaxqc fit --method uninformed --backbone.name NAME+NAME --backbone.weights DIR --backbone.layers 1
+section 3.1). --compact adds the channels' correlation to the loss (arXiv 1911.02357). DIR/training is the run, which the
+same command goes on with; --keep (by default DIR/NAME.npz) gets the weights. Then, with one or several of them:
+
+    jaxqc fit --method efficient_ad --backbone.name NAME --backbone.weights DIR/NAME.npz --backbone.layers 1
+    jaxqc fit --method uninformed --backbone.name NAME+NAME --backbone.weights DIR --backbone.layers 1
 """
 
 import argparse
@@ -54,8 +56,24 @@ def described(layers: Layers, cells: int, spec: PdnSpec, side: int) -> Float[Arr
     return pool_channels(jnp.concatenate(merged, -1), spec.channels)[:, rim : rim + cells, rim : rim + cells]
 
 
-def imitation(network: Pdn, backbone: Backbone, data: ArrayDataset, batch: int) -> ImageLoss:
-    """The training: the mean squared error of each image's descriptions."""
+def compactness(grid: Float[ArrayLike, "b h w c"]) -> Float[Array, " b"]:
+    """The mean squared correlation of two channels over an image's cells: 0 where each says something of its own.
+
+    Examples:
+      >>> twice = jnp.arange(4.0).reshape(1, 2, 2, 1) * jnp.array([1.0, -3.0])
+      >>> compactness(twice).round(3).tolist()
+      [1.0]
+    """
+    b, height, width, c = grid.shape
+    x = jnp.asarray(grid).reshape(b, height * width, c)
+    x = x - x.mean(1, keepdims=True)
+    x = x / jnp.maximum(jnp.sqrt(jnp.square(x).sum(1, keepdims=True)), 1e-6)
+    square = jnp.square(jnp.einsum("bpc,bpd->bcd", x, x))
+    return (square.sum((1, 2)) - jnp.trace(square, axis1=1, axis2=2)) / max(1, c * (c - 1))
+
+
+def imitation(network: Pdn, backbone: Backbone, data: ArrayDataset, batch: int, compact: float = 0.0) -> ImageLoss:
+    """The training: the mean squared error of each image's descriptions. compact: weight of `compactness`."""
     side = data.images.shape[1]
     cells = layer_shapes(network, side, side)["layer1"][1]
     target = lambda kept, images: described(backbone.apply(kept["backbone"], images), cells, network.spec, side)
@@ -65,7 +83,8 @@ def imitation(network: Pdn, backbone: Backbone, data: ArrayDataset, batch: int) 
     def each(params: Any, kept: Any, images: Any) -> Float[Array, " b"]:
         own = network.apply({"params": params}, normalised(images))["layer1"]
         wanted = (target(kept, images) - kept["statistics"]["mean"]) / kept["statistics"]["deviation"]
-        return jnp.square(own - wanted).mean((1, 2, 3))
+        apart = jnp.square(own - wanted).mean((1, 2, 3))
+        return apart + compact * compactness(own) if compact else apart
 
     start = lambda key: network.init(key, jnp.zeros((1, side, side, 3)))["params"]
     return ImageLoss(start, each, frozen | {"statistics": statistics})
@@ -91,6 +110,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--data", default="", metavar="FOLDER", help="pictures to learn from (default: textures)")
     parser.add_argument("--count", type=int, default=2000, help="textures, where there is no --data")
     parser.add_argument("--size", type=int, default=256, help="side of the pictures in pixels")
+    parser.add_argument("--compact", type=float, default=0.0, help="weight of the channels' correlation (default: 0)")
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--epochs", type=float, default=100.0)
     args = parser.parse_args(argv)
@@ -117,7 +137,7 @@ def main(argv: list[str] | None = None) -> int:
             checkpoint_every_epochs=max(1.0, args.epochs / 20),
             best_metric="loss",
         )
-        method = imitation(network, backbone, train, args.batch)
+        method = imitation(network, backbone, train, args.batch, args.compact)
         done = run(method, config, train, val, args.out / "training", proof=False)
         params = load_variables(args.out / "training", "best")[0]["params"]
         variables = jax.tree.map(partial(np.asarray, dtype=np.float32), {"params": params})
@@ -128,7 +148,8 @@ def main(argv: list[str] | None = None) -> int:
     except UserError as e:
         print(f"distill_pdn: {' '.join(str(e).split())}", file=sys.stderr)
         return 2
-    print(f"{keep}: {done.step} steps, mean squared error {done.best['loss']:.4f} of held-out pictures")
+    what = "loss" if args.compact else "mean squared error"
+    print(f"{keep}: {done.step} steps, {what} {done.best['loss']:.4f} of held-out pictures")
     return 0
 
 

@@ -1,5 +1,6 @@
 """scripts/distill_pdn.py: teachers of descriptions from a folder of pictures, and what it refuses."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -32,6 +33,13 @@ def test_a_description_is_of_the_same_place_whether_the_image_is_padded_or_not(r
     whole, inner = (distill_pdn.described(layers, cells, PDNS["pdn_33"], 64) for cells in (16, 8))
     assert (whole.shape, inner.shape) == ((1, 16, 16, 128), (1, 8, 8, 128))
     np.testing.assert_array_equal(whole[:, 4:12, 4:12], inner)
+
+
+def test_compactness_is_numpys(rng):
+    grid = rng.normal(size=(2, 5, 6, 4)) @ rng.normal(size=(4, 4))
+    pairs = ~np.eye(4, dtype=bool)
+    expected = [np.square(np.corrcoef(x.reshape(-1, 4), rowvar=False)[pairs]).mean() for x in grid]
+    np.testing.assert_allclose(jax.jit(distill_pdn.compactness)(grid.astype(np.float32)), expected, rtol=1e-4)
 
 
 def test_wrong_commands_end_in_a_line(folder, tmp_path, capsys):
