@@ -6,8 +6,8 @@ of the same places.
 
 It learns from --data, a folder of pictures, by default from generated textures. The target is the mean neighbourhood
 of the layers, pooled to as many channels as a description has and standardised channel by channel (arXiv 2303.14535,
-section 3.1). --compact adds the channels' correlation to the loss (arXiv 1911.02357). DIR/training is the run, which the
-same command goes on with; --keep (by default DIR/NAME.npz) gets the weights. Then, with one or several of them:
+section 3.1). --compact adds the channels' correlation to the loss (arXiv 1911.02357). DIR/training is the run, which
+the same command goes on with; --keep (by default DIR/NAME.npz) gets the weights. Then, with one or several:
 
     jaxqc fit --method efficient_ad --backbone.name NAME --backbone.weights DIR/NAME.npz --backbone.layers 1
     jaxqc fit --method uninformed --backbone.name NAME+NAME --backbone.weights DIR --backbone.layers 1
