@@ -43,6 +43,7 @@ from jaxqc.nn.resizing import resize
 from jaxqc.training.checkpoint import load_variables
 from jaxqc.training.loop import run
 from jaxqc.training.record import weights_digest
+from jaxqc.types import ArrayLike
 from jaxqc.weights.load import Weights, save_weights
 
 ADAM = OptimConfig("adam", lr=1e-4, weight_decay=1e-5, decay="all", warmup_epochs=0.0, schedule="constant", clip=0.0)
