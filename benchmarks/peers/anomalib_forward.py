@@ -65,11 +65,11 @@ def larger(x: Tensor, size: int) -> Tensor:
 
 
 def stfpm(weights: Arrays, given: Arrays) -> Arrays:
-    """The map is the geometric mean of the layers' squared distances on the finest grid, enlarged afterwards."""
+    """The map is the cube root of the product of the layers' squared distances on the finest grid, enlarged."""
     network = filled(anomalib.STFPMModel(["layer1", "layer2", "layer3"], "resnet18"), weights)
     teacher, student = network.teacher_model(given["image"]), network.student_model(given["image"])
     product = network.anomaly_map_generator.compute_anomaly_map(teacher, student, teacher["layer1"].shape[2:])
-    maps = larger((8 * product) ** (1 / 3), given["image"].shape[-1])
+    maps = larger(8 * product, given["image"].shape[-1]) ** (1 / 3)
     return {"map": maps, "loss": anomalib.STFPMLoss()(student, teacher), **student}
 
 
@@ -138,9 +138,9 @@ def patchcore(weights: Arrays, given: Arrays) -> Arrays:
     """By the given `bank`, of features that are not averaged first. The map is on the features' grid."""
     network = filled(anomalib.PatchcoreModel(["layer2", "layer3"], "resnet18", False), weights)
     network.feature_pooler, network.memory_bank = nn.Identity(), given["bank"]
-    network.anomaly_map_generator = lambda distances, size: distances
+    network.anomaly_map_generator.blur = nn.Identity()
     found = network(given["image"])
-    return {"map": found.anomaly_map[:, 0], "score": found.pred_score}
+    return {"map": found.anomaly_map[:, 0, ::8, ::8], "score": found.pred_score}  # enlarged by repeating
 
 
 def padim(weights: Arrays, given: Arrays) -> Arrays:
