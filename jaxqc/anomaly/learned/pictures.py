@@ -9,19 +9,18 @@ from jaxqc.data.synthetic.textures import gallery
 
 
 def unrelated(folder: str, size: int, count: int) -> UInt8[np.ndarray, "n s s 3"]:
-    """All pictures of a folder in any layout, resized to `size` pixels a side; `count` generated ones where it is "".
+    """All pictures in a folder and below it, resized to `size` pixels a side; `count` generated ones where it is "".
 
     Raises:
       UserError: no pictures there, or one that cannot be read.
 
     Examples:
-      >>> from jaxqc.data.synthetic.boards import write_mvtec
-      >>> boards = write_mvtec("pictures", normals=2, defects=1, size=32)
-      >>> unrelated(str(boards), 16, 5).shape, unrelated("", 16, 5).shape
+      >>> from jaxqc.data.synthetic.textures import write_classes
+      >>> unrelated(str(write_classes("pictures", 3, 1, 32)), 16, 5).shape, unrelated("", 16, 5).shape
       ((4, 16, 16, 3), (5, 16, 16, 3))
     """
     if not folder:
         return gallery(count, size)
-    samples = open_data(folder, masks=False).samples
+    samples = open_data(folder, "folder", masks=False).samples
     images = in_threads(lambda sample: load_sample(sample, size, unmasked=True)[0], samples)
     return np.stack([np.broadcast_to(image, (size, size, 3)) for image in images])
