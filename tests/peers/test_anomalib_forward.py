@@ -170,7 +170,7 @@ def test_cs_flow(peer, rng):
     maps, scores = jax.jit(lambda zs, dets: scored(config, zs, dets, 128))(zs, dets)
     theirs["map"] = (theirs["map"] / 8) ** (1 / 3)  # ours is the geometric mean of half the squares
     each = {f"z{i}": first(z) for i, z in enumerate(zs)}
-    total = jnp.stack([d.sum() for d in dets]).sum()
+    total = jnp.stack([d.sum() for d in dets]).sum()[None]
     close(theirs, map=maps, score=scores, det=total, loss=image_losses(config, zs, dets)[0], **each)
 
 
