@@ -71,9 +71,8 @@ def without_worst(
     measured, fits = Measured(), fits_of(judge, backbone, pool, progress)
     with Progress("looking for odd images", len(pool), progress) as counter:
         for turn in turns(judge, backbone, fits, pool, folds_of(pool, FOLDS, config.seed)):
-            measured = measured.plus(
-                fits.measure(turn.model, turn.fold, [], counter.add)
-            )  # the fit names unusable ones
+            unusable = list[str]()  # which the fit names
+            measured = measured.plus(fits.measure(turn.model, turn.fold, unusable, counter.add))
     left = worst_of(measured, config.data.worst)
     for line in lines(left, len(set(measured.names)), config.data.worst):
         note(line)

@@ -81,9 +81,7 @@ def of_product(model: Any, product: str | None) -> Any:
     several = getattr(model, "products", ())
     if product is not None:
         if not hasattr(model, "of"):
-            raise UserError(
-                f"--product: {product!r}: not a detector, so it has no thresholds of products; leave it out"
-            )
+            raise UserError(f"--product: {product!r}: only a detector has thresholds of products; leave it out")
         return model.of(product)
     if several:
         names = ", ".join(several)

@@ -95,6 +95,8 @@ class DistillConfig:
     """Highest pixels whose mean is the image's score; below 1 a share of all pixels."""
     training: TrainingConfig = STFPM_TRAINING
 
+    advice = ASTRAY
+
     @property
     def states(self) -> tuple[type, ...]:
         """The named tuples that a training may give."""
@@ -116,11 +118,6 @@ class DistillConfig:
         for name, share in (("easy", self.easy), ("alone", self.alone)):
             if not 0 <= share < 1:
                 raise UserError(f"{where}: {name}={share!r} is a share; give at least 0 and less than 1")
-
-    @property
-    def advice(self) -> str:
-        """The way out where distances are not finite."""
-        return ASTRAY
 
     def on(self, backbone: BackboneConfig) -> "Distilled | Described | Ensembled | Segmented":
         """This detector for a backbone."""
