@@ -115,6 +115,11 @@ class DistillConfig:
             raise UserError(f"{where}: {what} does not go with corrupt={self.corrupt!r}")
         if self.weigh == "margin" and self.training.cache != "none":
             raise UserError(f"{where}: training.cache={self.training.cache!r}: no image stays as it is; set it to none")
+        if self.weigh == "margin" and (self.values or self.student in MARRED):
+            what = f"student={self.student!r}, values={self.values!r}"
+            raise UserError(f"{where}: weigh='margin' is the whole loss and leaves out {what}; set weigh to none")
+        if self.own and self.student != "prototype_vit":
+            raise UserError(f"{where}: own={self.own!r}: student={self.student!r} has no loss of its own; set own to 0")
         for name, share in (("easy", self.easy), ("alone", self.alone)):
             if not 0 <= share < 1:
                 raise UserError(f"{where}: {name}={share!r} is a share; give at least 0 and less than 1")

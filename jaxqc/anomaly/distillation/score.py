@@ -15,6 +15,7 @@ from jaxqc.anomaly.learned.discrepancy import discrepancy
 from jaxqc.anomaly.learned.fuse import fuse
 from jaxqc.anomaly.ops.maps import smooth, top_score
 from jaxqc.data.resizing import Size, sides
+from jaxqc.errors import UserError
 from jaxqc.models import backbones
 from jaxqc.nn.resizing import resize
 from jaxqc.types import ArrayLike, Variables
@@ -57,6 +58,8 @@ class Distilled(OnBackbone[DistillConfig]):
         """The student's training beside `backbone`. Raises UserError where it does not go with such images."""
         STUDENTS[self.config.student].check(self.backbone, size)
         if self.config.map == "gradient":
+            if STUDENTS[self.config.student].sees != "image":
+                raise UserError(f"detector.map='gradient': student={self.config.student!r} sees no image; take another")
             self._teacher()
         return Distillation(self, backbone, size)
 
