@@ -77,29 +77,7 @@ __all__ = [
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
-        **dict.fromkeys(
-            (
-                "DETECTORS",
-                "AnomalyDino",
-                "Ast",
-                "Cdo",
-                "Combined",
-                "DeStSeg",
-                "Dinomaly",
-                "EfficientAd",
-                "Gaussian",
-                "InpFormer",
-                "PatchCore",
-                "Rd4ad",
-                "RdPlusPlus",
-                "Salehi",
-                "Spade",
-                "Stfpm",
-                "SuperSimpleNet",
-                "Uninformed",
-            ),
-            "detectors",
-        ),
+        **dict.fromkeys(__all__, "detectors"),  # but for those below
         **dict.fromkeys(("Cflow", "CsFlow", "DifferNet", "FastFlow", "MsFlow"), "detectors.flow"),
         **dict.fromkeys(("Cpr", "Pni"), "detectors.retrieval"),
         "AnomalyModel": "model",
