@@ -63,7 +63,8 @@ class AnomalyModel:
       >>> from jaxqc.data.synthetic.boards import write_mvtec
       >>> backbone = BackboneConfig("resnet18", weights="synthetic-resnet18", layers=(1,))
       >>> boards = write_mvtec("boards", normals=4, defects=2, size=32)
-      >>> model = fit(FitConfig(backbone=backbone, data=FitDataConfig(size=32)), boards, progress=False).model
+      >>> config = FitConfig(backbone=backbone, data=FitDataConfig(size=32), pasted=0)
+      >>> model = fit(config, boards, progress=False).model
       >>> found = model.predict(np.zeros((32, 48, 3), np.uint8), outputs=("map", "score"))
       >>> found["map"].shape, found["score"] > 0
       ((32, 48), True)
