@@ -77,7 +77,11 @@ def load_model(args: argparse.Namespace) -> Any:
 
 
 def of_product(model: Any, product: str | None) -> Any:
-    """The model with the thresholds of `--product`; a line where it has several products and none is named."""
+    """The model with the thresholds of `--product`; a line where it has several products and none is named.
+
+    Raises:
+      UserError: no such product, or no detector.
+    """
     several = getattr(model, "products", ())
     if product is not None:
         if not hasattr(model, "of"):

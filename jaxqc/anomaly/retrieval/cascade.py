@@ -231,6 +231,7 @@ class Cascading(OnBackbone[Cpr]):
         return layers
 
     def score(self, state: References, embedded: Layers, size: Size) -> Scored:
+        """One less the cosine to the most alike cell of the retrieved images, added over layers."""
         from jaxqc.anomaly.features import by_halves
 
         config = self.config
