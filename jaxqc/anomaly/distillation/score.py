@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxqc.anomaly.detectors.base import Image, Layers, OnBackbone, Scored, Shapes, shapes_of
-from jaxqc.anomaly.detectors.distillation import DistillConfig
+from jaxqc.anomaly.detectors.distill_config import DistillConfig
 from jaxqc.anomaly.distillation.objective import Distillation, imitation_loss
 from jaxqc.anomaly.distillation.students import STUDENTS, outputs, seen
 from jaxqc.anomaly.learned.discrepancy import discrepancy
