@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 
+import jax
 import numpy as np
 import pytest
 from PIL import Image
@@ -129,9 +130,10 @@ def test_the_gaussian_equals_an_independent_one(recipe, data, test_images):
     parts, _ = divide(data, config.data, config.seed)
     train, _, _ = next(load_batches(parts.fit.samples, recipe.data.size, len(parts.fit), []))
     choice = config.detector.choice(backbone.shapes(recipe.data.size))
+    apply = jax.jit(backbone.apply)
 
     def grid(images):
-        first, second = (np.asarray(x, np.float64) for x in backbone.apply(backbone.variables, images))
+        first, second = (np.asarray(x, np.float64) for x in apply(backbone.variables, images))
         second = second.repeat(2, 1).repeat(2, 2)
         return np.concatenate([first[..., choice[0]], second[..., choice[1]]], -1)
 
