@@ -36,7 +36,8 @@ def imitation_loss(kind: Kind, teacher: Layers, student: Layers, values: float =
 
     Examples:
       >>> t, s = (jnp.array([[1.0, 0.0]]).reshape(1, 1, 1, 2),), (jnp.array([[0.0, 2.0]]).reshape(1, 1, 1, 2),)
-      >>> imitation_loss("unit_l2", t, s).tolist(), imitation_loss("unit_l2", t, s, 0.5).tolist()
+      >>> loss = jax.jit(imitation_loss, static_argnums=(0, 3))
+      >>> loss("unit_l2", t, s).tolist(), loss("unit_l2", t, s, 0.5).tolist()
       ([2.0], [3.25])
     """
     kinds: tuple[tuple[Kind, float], ...] = ((kind, 1.0), ("mse", values))
@@ -77,7 +78,7 @@ def margin_losses(
 
     Examples:
       >>> layers = jnp.ones((1, 2, 2, 3)), jnp.ones((1, 1, 1, 3))
-      >>> float(margin_losses("unit_l2", layers, layers, jnp.zeros((1, 4, 4))))
+      >>> float(jax.jit(margin_losses, static_argnums=0)("unit_l2", layers, layers, jnp.zeros((1, 4, 4))))
       0.0
     """
     height, width = teacher[0].shape[1:3]

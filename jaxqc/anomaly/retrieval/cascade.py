@@ -85,7 +85,7 @@ def contrast(
     Examples:
       >>> cell = jnp.array([1.0, 0.0]).reshape(1, 1, 1, 2)
       >>> masks = (jnp.full((1, 1, 1), bad) for bad in (0.0, 1.0))
-      >>> [round(float(contrast(cell, cell, mask, -cell)[0]), 3) for mask in masks]
+      >>> [round(float(jax.jit(contrast)(cell, cell, mask, -cell)[0]), 3) for mask in masks]
       [0.0, 1.728]
     """
     own, mask = jnp.asarray(own), jnp.asarray(mask)
