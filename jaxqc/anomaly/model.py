@@ -101,12 +101,13 @@ class AnomalyModel:
           UserError: no such product.
         """
         if product not in self.products:
-            known = f"it knows {', '.join(self.products)}" if self.products else "it was fitted to one product alone"
+            known = f"it knows {', '.join(self.products)}" if self.products else "it is of one product alone"
             raise UserError(f"product {product!r}: {known}")
         own, was = Thresholds(**self.meta["products"][product]["thresholds"]), self.meta["thresholds"]
         image, pixel = (getattr(self.thresholds, name) / was[name] for name in ("image", "pixel"))
         how = own.how if image == pixel == 1 else f"{own.how}; then {self.thresholds.how}"
         out = copy(self)
+        out.meta = {name: value for name, value in self.meta.items() if name != "products"}
         out.thresholds = replace(own, image=own.image * image, pixel=own.pixel * pixel, how=how)
         return out
 
