@@ -38,7 +38,7 @@ def foreground(patches: Float[ArrayLike, "b h w d"], threshold: float) -> Bool[A
 
     Examples:
       >>> part = jnp.zeros((1, 7, 7, 2)).at[0, 3, 3].set(9.0)
-      >>> jax.jit(foreground)(part, 5.0)[0].sum(1).tolist()
+      >>> jax.jit(foreground, static_argnums=1)(part, 5.0)[0].sum(1).tolist()
       [0, 0, 3, 3, 3, 0, 0]
     """
     b, height, width, d = patches.shape
