@@ -10,7 +10,7 @@ torch = pytest.importorskip("torch", reason="the peer needs PyTorch (extra: peer
 import torch.nn.functional as F
 
 from jaxqc.anomaly.detectors.base import BackboneConfig
-from jaxqc.anomaly.detectors.distillations import Dinomaly
+from jaxqc.anomaly.detectors.distillation import Dinomaly
 from jaxqc.anomaly.distillation.objective import eased_layers, imitation_loss
 from jaxqc.models.vit_decoder import VitDecoder
 from tests.support.drawn import drawn

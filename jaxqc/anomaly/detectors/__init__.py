@@ -4,8 +4,8 @@ from jaxqc.anomaly.detectors.asymmetric import Ast
 from jaxqc.anomaly.detectors.combined import Combined
 from jaxqc.anomaly.detectors.discriminator import MEMBERS as DISCRIMINATORS
 from jaxqc.anomaly.detectors.discriminator import SuperSimpleNet
-from jaxqc.anomaly.detectors.distillations import MEMBERS as DISTILLATIONS
-from jaxqc.anomaly.detectors.distillations import (
+from jaxqc.anomaly.detectors.distillation import MEMBERS as DISTILLATIONS
+from jaxqc.anomaly.detectors.distillation import (
     Cdo,
     DeStSeg,
     Dinomaly,

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Key, UInt8
 from jaxqc.anomaly.detectors.base import Image, Layers, OnBackbone, Scored, Shapes
 from jaxqc.anomaly.detectors.image_loss import HeldOutLoss
 from jaxqc.anomaly.detectors.retrieval import Cpr, PartReferences, References
-from jaxqc.anomaly.learned.cache import at_hand
+from jaxqc.anomaly.learned.cache import by_number, layers_at_hand
 from jaxqc.anomaly.learned.corrupt import corrupt, textures_for
 from jaxqc.anomaly.ops.coreset import greedy_coreset
 from jaxqc.anomaly.ops.maps import distance_map, take_nearest, top_score
@@ -97,7 +97,7 @@ class Retrieving(HeldOutLoss):
 
     def features(self, frozen: Any, images: UInt8[ArrayLike, "b s s c"]) -> dict[str, Array]:
         """The layers of the images as they are."""
-        return {str(i): jnp.asarray(x) for i, x in enumerate(self.backbone.apply(frozen["backbone"], images))}
+        return by_number(self.backbone.apply(frozen["backbone"], images))
 
     def prepare(self, batch: Batch, keys: Key[Array, " b"], size: int, train: bool) -> Batch:
         """With a key for each image."""
@@ -107,12 +107,12 @@ class Retrieving(HeldOutLoss):
         self, params: Any, model_state: Any, batch: Batch, key: jax.Array, extra: None = None
     ) -> tuple[jax.Array, tuple[Any, Logs]]:
         """The mean over images of `contrast`, summed over layers, beside one of the most alike references."""
-        clean = at_hand(batch, self.features, model_state)
+        finest = layers_at_hand(batch, self.features, model_state)[0]
         keys = jax.vmap(lambda key: jax.random.fold_in(key, 1))(batch["key"])
         image, mask = corrupt(self.config.corrupt, batch["image"], keys, model_state.get("textures"))
         own = self.backbone.apply(model_state["backbone"], image)
         draws = jax.vmap(lambda key: jax.random.uniform(key, (3,)))(batch["key"])
-        others = self._references(clean["0"], model_state["memory"], draws[:, 0])
+        others = self._references(finest, model_state["memory"], draws[:, 0])
         both = tuple(jnp.concatenate(pair) for pair in zip(own, others, strict=True))
         variables = {"params": params, "batch_stats": model_state["batch_stats"]}
         network = Heads(self.config.width, Norm(axis_name=AXIS))
@@ -121,8 +121,7 @@ class Retrieving(HeldOutLoss):
 
     def losses(self, variables: Variables, batch: Batch) -> Float[Array, " b"]:
         """The same of each image as it is, beside the most alike reference; the other place is half an image on."""
-        clean = at_hand(batch, self.features, variables)
-        own = tuple(clean[str(i)] for i in range(len(clean)))
+        own = layers_at_hand(batch, self.features, variables)
         still = jnp.full((own[0].shape[0], 3), 0.5).at[:, 0].set(0)
         others = self._references(own[0], variables["memory"], still[:, 0])
         both = tuple(jnp.concatenate(pair) for pair in zip(own, others, strict=True))

@@ -6,9 +6,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxqc.anomaly.detectors.base import Layers
-from jaxqc.anomaly.learned.discrepancy import unit
 from jaxqc.nn.conv import ConvBN, Norm, Pointwise, PointwiseBN
 from jaxqc.nn.pool import avg3x3
+from jaxqc.nn.unit import unit
 from jaxqc.types import ArrayLike
 
 SAME, OTHER = 0.8, -0.2
@@ -60,7 +60,7 @@ def contrast(
     Examples:
       >>> cell = jnp.array([1.0, 0.0]).reshape(1, 1, 1, 2)
       >>> masks = (jnp.full((1, 1, 1), bad) for bad in (0.0, 1.0))
-      >>> [round(float(contrast(cell, cell, mask, -cell)[0]), 3) for mask in masks]
+      >>> [round(float(jax.jit(contrast)(cell, cell, mask, -cell)[0]), 3) for mask in masks]
       [0.0, 1.728]
     """
     own, mask = jnp.asarray(own), jnp.asarray(mask)

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxqc.anomaly.detectors.distillations import EfficientAd
+from jaxqc.anomaly.detectors.distillation import EfficientAd
 from jaxqc.anomaly.learned.weigh import hardest_mean
 from jaxqc.data.dataset import ArrayDataset
 

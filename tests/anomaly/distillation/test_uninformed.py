@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxqc.anomaly.detectors.distillations import EfficientAd, Uninformed
+from jaxqc.anomaly.detectors.distillation import EfficientAd, Uninformed
 from jaxqc.anomaly.features import load_backbone
 from jaxqc.data.dataset import ArrayDataset
 from jaxqc.errors import UserError
