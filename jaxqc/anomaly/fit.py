@@ -97,7 +97,14 @@ def without_defects(parts: Parts) -> tuple[str, ...]:
 
 
 def beside_normals(detector: Any, parts: Parts) -> tuple[str, ...]:
-    """A line on defective training images, where there are such: how many are learned from, and how many are not."""
+    """A line on defective training images, where there are such: how many are learned from, and how many are not.
+
+    Examples:
+      >>> from jaxqc.data.dataset import Sample
+      >>> none, hole = (Dataset("tiny", ("hole",), samples) for samples in ((), (Sample("a", Path("a.png"), label=0),)))
+      >>> beside_normals(None, Parts(none, none, none, hole))
+      ("1 defective images of split 'train' are not used: a fit is to good ones",)
+    """
     if parts.defects is None:
         return ()
     whole, taken = len(parts.defects), len(with_masks(parts.defects)) if getattr(detector, "labelled", False) else 0

@@ -136,7 +136,14 @@ def train_state(
 
 
 def with_masks(defects: Dataset) -> Dataset:
-    """The samples of which it is known where they are defective."""
+    """The samples of which it is known where they are defective.
+
+    Examples:
+      >>> from jaxqc.data.dataset import Sample
+      >>> holes = Sample("a", Path("a.png"), Path("m.png"), label=0), Sample("b", Path("b.png"), label=0)
+      >>> [sample.id for sample in with_masks(Dataset("tiny", ("hole",), holes)).samples]
+      ['a']
+    """
     return replace(defects, samples=tuple(s for s in defects.samples if s.mask is not None))
 
 
