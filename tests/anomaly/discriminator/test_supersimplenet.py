@@ -81,7 +81,7 @@ def test_defective_training_images_are_learned_from_or_said_not_to_be(mixed, rec
 
 @pytest.mark.slow
 def test_a_fit_with_defective_images_finds_more_of_their_kind(mixed, recipe, teachers):
-    """Of holes that it has not seen, than the same fit without."""
+    """Holes that it has not seen, and more of them than the same fit without."""
     teacher, backbone, size = teachers["supersimplenet"]
     short = replace(SuperSimpleNet().training, epochs=30.0, batch=6)
     ranks = []
