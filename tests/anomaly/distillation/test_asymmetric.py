@@ -84,7 +84,7 @@ def test_a_teacher_without_a_grid_is_refused(recipe):
 def test_teacher_and_student_go_on_where_they_were_ended(ended, of, recipe, boards, tmp_path, monkeypatch):
     """The state after an end within either training is that of one sitting; of eight devices it is nearly that."""
     backbone = replace(recipe.backbone, layers=(1,))
-    training = replace(Ast().training, epochs=2.0, batch=8, evaluate_every_epochs=1.0, checkpoint_every_epochs=1.0)
+    training = replace(Ast().training, epochs=4.0, batch=8, evaluate_every_epochs=2.0, checkpoint_every_epochs=2.0)
     detector = Ast(replace(AST_FLOW, blocks=(1,), width=8, condition=8, training=training), 8, 1, training=training)
     config = validate(replace(recipe, detector=detector, backbone=backbone))
     parts, _ = divide(open_dataset(boards), config.data, config.seed)
