@@ -82,7 +82,7 @@ def _closeness(gallery: Float[Array, "n d"]) -> Callable[[Float[Array, " d"]], F
 
 def _in_chunks(one: Callable[[Any], Any], queries: Any, chunk: int) -> Any:
     """`lax.map` of so many queries at a time; where an exported graph leaves the number open, the last is filled up."""
-    count = jax.tree.leaves(queries)[0].shape[0]
+    count: Any = jax.tree.leaves(queries)[0].shape[0]
     if not is_symbolic_dim(count):
         return lax.map(one, queries, batch_size=min(chunk, count))
     chunk = min(chunk, OPEN_CHUNK)
