@@ -58,7 +58,7 @@ def with_defects(
     """
     shares = resize(jnp.asarray(defects, jnp.float32)[..., None], *jnp.shape(mask)[1:])
     real = (shares >= 0.5).astype(jnp.float32)
-    return noise * (1 - real), jnp.maximum(mask, real[..., 0])
+    return jnp.asarray(noise) * (1 - real), jnp.maximum(mask, real[..., 0])
 
 
 @dataclass(frozen=True, eq=False)
