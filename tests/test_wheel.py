@@ -130,7 +130,7 @@ def test_an_installation_with_every_dependency(wheel, tmp_path):
         "pip",
         "install",
         "--quiet",
-        f"{wheel}[inspect]",
+        f"{wheel}",
         *constraints,
     )
     run(*install, cwd=tmp_path)
