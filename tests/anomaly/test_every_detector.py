@@ -1,6 +1,7 @@
 """Every entry of DETECTORS, from the fit to the export: a new one is tested by being in the dict."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -22,6 +23,7 @@ from jaxqc.anomaly.features import load_backbone
 from jaxqc.anomaly.fit import divide, fit
 from jaxqc.anomaly.model import load
 from jaxqc.anomaly.recipe import FitConfig
+from jaxqc.anomaly.retrieval import neighbourhood
 from jaxqc.anomaly.training import TEACHER
 from jaxqc.data.readers import open_dataset
 from jaxqc.data.synthetic.pasted import KINDS
@@ -77,9 +79,17 @@ def kind(name: str) -> Any:
 
 FIRST = {kind(name): name for name in reversed(DETECTORS)}
 """The member of each kind that goes the whole way quickly; the others differ from it in their settings alone."""
-DEAR = ("inp_former", "salehi", "uninformed", "rdpp", "destseg")
+DEAR = ("anomaly_dino", "inp_former", "salehi", "uninformed", "rdpp", "destseg")
 """Members that take long to compile; others have each part, or tests of its own do."""
 SLOW = {name for name in DETECTORS if FIRST[kind(name)] != name or name in DEAR}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_layers() -> Iterator[None]:
+    """One of PNI's eight equal layers, which compile eight times as long."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(neighbourhood, "DEEPER", 1)
+        yield
 
 
 @pytest.fixture(
