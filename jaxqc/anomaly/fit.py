@@ -187,7 +187,7 @@ def _fit(
     meta |= {"thresholds": asdict(thresholds), "promise": calibration.promise.to_dict()}
     meta |= {"left_out": list(left_out)} if left_out else {}
     meta |= {"products": calibration.products_meta()} if calibration.products else {}
-    model = AnomalyModel(config, state, backbone.variables, thresholds, meta)
+    model.thresholds, model.meta = thresholds, meta  # compiled once
     if folder is None:
         return Fitted(model, None, tuple(bad))
     whole = divide(without_absent_masks(data), config.data, config.seed, config.folds)[0] if left_out else parts

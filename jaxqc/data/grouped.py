@@ -126,7 +126,12 @@ def by_product(dataset: Dataset) -> dict[str, Dataset]:
 
 
 def named(dataset: Dataset, product: str) -> str:
-    """The data set's name, with that of one of its products."""
+    """The data set's name, with that of one of its products.
+
+    Examples:
+      >>> named(Dataset("parts", (), ()), "bolt"), named(Dataset("parts", (), ()), "")
+      ('parts/bolt', 'parts')
+    """
     return f"{dataset.name}/{product}" if product else dataset.name
 
 
@@ -135,6 +140,12 @@ def with_products(dataset: Dataset, products: str) -> Dataset:
 
     Raises:
       UserError: `group`, and samples without one.
+
+    Examples:
+      >>> from pathlib import Path
+      >>> shots = Dataset("parts", (), (Sample("a", Path("a.png"), group="bolt"),))
+      >>> [with_products(shots, products).samples[0].product for products in ("layout", "group")]
+      ['', 'bolt']
     """
     if products == "layout":
         return dataset

@@ -222,7 +222,9 @@ class OnBackbone(Generic[Settings]):
 
 
 ASTRAY = "the training went astray: lower detector.training.optim.lr, or set detector.training.optim.clip"
-"""The way out of scores that are not finite, after a training."""
+"""`advice` of a detector that is trained."""
+ODD_FEATURES = "so are the backbone's features: use other weights, or backbone.dtype float32"
+"""`advice` of one whose distances are those of features alone."""
 
 
 def check_top(top: float, where: str) -> None:

@@ -40,16 +40,12 @@ class SuperSimpleNet:
     training: TrainingConfig = AUTHORS
 
     states = (Heads,)
+    advice = ASTRAY
 
     def check(self, where: str) -> None:
         """Checks what no single field's type can. Raises UserError."""
         check_positive({"noise": self.noise}, where)
         self.training.check(f"{where}.training")
-
-    @property
-    def advice(self) -> str:
-        """The way out where scores are not finite."""
-        return ASTRAY
 
     def on(self, backbone: BackboneConfig) -> "Discriminating":
         """This detector for a backbone."""

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jaxtyping import Array, Bool, Float, Int
 
-from jaxqc.anomaly.detectors.base import ASTRAY, BackboneConfig, TrainingConfig, check_top
+from jaxqc.anomaly.detectors.base import ASTRAY, ODD_FEATURES, BackboneConfig, TrainingConfig, check_top
 from jaxqc.config import OptimConfig
 from jaxqc.errors import UserError
 from jaxqc.fields import check_positive
@@ -70,6 +70,7 @@ class Cpr:
     training: TrainingConfig = CPR
 
     states = (References,)
+    advice = ASTRAY
 
     def check(self, where: str) -> None:
         """Checks what no single field's type can. Raises UserError."""
@@ -81,11 +82,6 @@ class Cpr:
             raise UserError(f"{where}: alike={self.alike!r} is a share; give more than 0 and at most 1")
         if self.references < 0 or self.reach < 0:
             raise UserError(f"{where}: references={self.references}, reach={self.reach}: neither may be negative")
-
-    @property
-    def advice(self) -> str:
-        """The way out where distances are not finite."""
-        return ASTRAY
 
     def on(self, backbone: BackboneConfig) -> "Cascading":
         """This detector for a backbone."""
@@ -123,6 +119,7 @@ class Pni:
     training: TrainingConfig = PNI
 
     states = (Neighbourhood,)
+    advice = ODD_FEATURES
 
     def check(self, where: str) -> None:
         """Checks what no single field's type can. Raises UserError."""
@@ -135,11 +132,6 @@ class Pni:
             raise UserError(f"{where}: patch={self.patch} must be an odd number")
         if not 0 <= self.dropout < 1:
             raise UserError(f"{where}: dropout={self.dropout!r} must be from 0 to below 1")
-
-    @property
-    def advice(self) -> str:
-        """The way out where distances are not finite."""
-        return "so are the backbone's features: use other weights, or backbone.dtype float32"
 
     def on(self, backbone: BackboneConfig) -> "Neighbourly":
         """This detector for a backbone."""

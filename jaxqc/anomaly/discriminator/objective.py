@@ -14,7 +14,7 @@ from jaxqc.anomaly.detectors.discriminator import SuperSimpleNet
 from jaxqc.anomaly.detectors.image_loss import HeldOutLoss, rates_by_part
 from jaxqc.anomaly.discriminator.network import Discriminator, doubled
 from jaxqc.anomaly.features import Backbone
-from jaxqc.anomaly.learned.cache import at_hand
+from jaxqc.anomaly.learned.cache import by_number, layers_at_hand
 from jaxqc.anomaly.learned.corrupt import feature_noise
 from jaxqc.anomaly.learned.focal import focal
 from jaxqc.anomaly.learned.statistics import channel_statistics
@@ -85,7 +85,7 @@ class Discrimination(HeldOutLoss):
 
     def features(self, frozen: Any, images: UInt8[ArrayLike, "b s s c"]) -> dict[str, Array]:
         """The layers as the backbone gives them: a quarter of the doubled grid's numbers, and less."""
-        return {str(i): jnp.asarray(x) for i, x in enumerate(self.backbone.apply(frozen["backbone"], images))}
+        return by_number(self.backbone.apply(frozen["backbone"], images))
 
     def prepare(self, batch: Batch, keys: Key[Array, " b"], size: int, train: bool) -> Batch:
         """With a key for each image."""
@@ -119,5 +119,4 @@ class Discrimination(HeldOutLoss):
         return cost.mean((1, 2)) + focal(score, jnp.zeros_like(score))
 
     def _doubled(self, frozen: Any, batch: Batch) -> Float[Array, "b h w c"]:
-        found = at_hand(batch, self.features, frozen)
-        return doubled(tuple(found[str(i)] for i in range(len(found))))
+        return doubled(layers_at_hand(batch, self.features, frozen))

@@ -34,7 +34,8 @@ def varied(images: UInt8[ArrayLike, "b s s 3"], keys: Key[Array, " b"]) -> UInt8
     """Each image with its brightness, contrast or saturation times a number from 0.8 to 1.2.
 
     Examples:
-      >>> out = varied(jnp.full((2, 4, 4, 3), 100, jnp.uint8), jax.random.split(jax.random.key(0), 2))
+      >>> change = jax.jit(lambda images, key: varied(images, jax.random.split(key)))
+      >>> out = np.asarray(change(jnp.full((2, 4, 4, 3), 100, jnp.uint8), jax.random.key(0)))
       >>> out.shape, bool((out >= 80).all() and (out <= 120).all())
       ((2, 4, 4, 3), True)
     """

@@ -1,6 +1,6 @@
 """Features of frozen networks, computed once where nothing touches the image, from which each training step starts."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -77,3 +77,27 @@ def at_hand(batch: Mapping[str, Any] | Batch, features: Features, frozen: Any) -
     """
     kept = {k.removeprefix(PREFIX): jnp.asarray(v, jnp.float32) for k, v in batch.items() if k.startswith(PREFIX)}
     return kept or features(frozen, batch["image"])
+
+
+def by_number(layers: Sequence[Float[ArrayLike, "b ..."]]) -> dict[str, Float[Array, "b ..."]]:
+    """Layers as features, each named by its place.
+
+    Examples:
+      >>> sorted(by_number((jnp.ones((1, 2)), jnp.ones((1, 3)))))
+      ['0', '1']
+    """
+    return {str(i): jnp.asarray(x) for i, x in enumerate(layers)}
+
+
+def layers_at_hand(
+    batch: Mapping[str, Any] | Batch, features: Features, frozen: Any
+) -> tuple[Float[Array, "b ..."], ...]:
+    """`at_hand` of features that `by_number` names, in their order.
+
+    Examples:
+      >>> once = lambda frozen, images: by_number((images, 2 * images))
+      >>> [x.tolist() for x in layers_at_hand({"image": jnp.ones(1)}, once, None)]
+      [[1.0], [2.0]]
+    """
+    found = at_hand(batch, features, frozen)
+    return tuple(found[str(i)] for i in range(len(found)))

@@ -18,7 +18,7 @@ def first_component(x: Float[ArrayLike, "b P d"]) -> Float[Array, "b P"]:
     """Each row's value along the direction in which an image's centred rows vary most; the sign is arbitrary.
 
     Examples:
-      >>> first_component(jnp.array([[[1.0, 0.0], [3.0, 0.0]]])).tolist()
+      >>> jax.jit(first_component)(jnp.array([[[1.0, 0.0], [3.0, 0.0]]])).tolist()
       [[-1.0, 1.0]]
     """
     x = jnp.asarray(x)
@@ -38,7 +38,7 @@ def foreground(patches: Float[ArrayLike, "b h w d"], threshold: float) -> Bool[A
 
     Examples:
       >>> part = jnp.zeros((1, 7, 7, 2)).at[0, 3, 3].set(9.0)
-      >>> foreground(part, 5.0)[0].sum(1).tolist()
+      >>> jax.jit(foreground, static_argnums=1)(part, 5.0)[0].sum(1).tolist()
       [0, 0, 3, 3, 3, 0, 0]
     """
     b, height, width, d = patches.shape

@@ -13,9 +13,8 @@ from jaxtyping import Array, Float, Key, UInt8
 from jaxqc.anomaly.detectors.base import Image, Layers, OnBackbone, Scored, Shapes
 from jaxqc.anomaly.detectors.image_loss import HeldOutLoss
 from jaxqc.anomaly.detectors.retrieval import Cpr, References
-from jaxqc.anomaly.learned.cache import at_hand
+from jaxqc.anomaly.learned.cache import by_number, layers_at_hand
 from jaxqc.anomaly.learned.corrupt import noise_patches
-from jaxqc.anomaly.learned.discrepancy import unit
 from jaxqc.anomaly.ops.coreset import greedy_coreset
 from jaxqc.anomaly.ops.maps import distance_map, take_nearest, top_score
 from jaxqc.anomaly.retrieval.alike import histograms, most_alike, unlikeness, words_of
@@ -26,6 +25,7 @@ from jaxqc.nn.conv import ConvBN, Norm, Pointwise, PointwiseBN
 from jaxqc.nn.fold import fold_batch_norm
 from jaxqc.nn.pool import avg3x3
 from jaxqc.nn.resizing import resize
+from jaxqc.nn.unit import unit
 from jaxqc.training.method import Logs
 from jaxqc.types import AXIS, ArrayLike, Batch, Variables
 
@@ -85,7 +85,7 @@ def contrast(
     Examples:
       >>> cell = jnp.array([1.0, 0.0]).reshape(1, 1, 1, 2)
       >>> masks = (jnp.full((1, 1, 1), bad) for bad in (0.0, 1.0))
-      >>> [round(float(contrast(cell, cell, mask, -cell)[0]), 3) for mask in masks]
+      >>> [round(float(jax.jit(contrast)(cell, cell, mask, -cell)[0]), 3) for mask in masks]
       [0.0, 1.728]
     """
     own, mask = jnp.asarray(own), jnp.asarray(mask)
@@ -150,7 +150,7 @@ class Retrieving(HeldOutLoss):
 
     def features(self, frozen: Any, images: UInt8[ArrayLike, "b s s c"]) -> dict[str, Array]:
         """The layers of the images as they are."""
-        return {str(i): jnp.asarray(x) for i, x in enumerate(self.backbone.apply(frozen["backbone"], images))}
+        return by_number(self.backbone.apply(frozen["backbone"], images))
 
     def prepare(self, batch: Batch, keys: Key[Array, " b"], size: int, train: bool) -> Batch:
         """With each image one with synthetic defects, their mask, and a key."""
@@ -163,10 +163,10 @@ class Retrieving(HeldOutLoss):
         self, params: Any, model_state: Any, batch: Batch, key: jax.Array, extra: None = None
     ) -> tuple[jax.Array, tuple[Any, Logs]]:
         """The mean over images of `contrast`, summed over layers, beside one of the most alike references."""
-        clean = at_hand(batch, self.features, model_state)
+        finest = layers_at_hand(batch, self.features, model_state)[0]
         own = self.backbone.apply(model_state["backbone"], batch["defective"])
         draws = jax.vmap(lambda key: jax.random.uniform(key, (3,)))(batch["draw"])
-        others = self._references(clean["0"], model_state["memory"], draws[:, 0])
+        others = self._references(finest, model_state["memory"], draws[:, 0])
         both = tuple(jnp.concatenate(pair) for pair in zip(own, others, strict=True))
         variables = {"params": params, "batch_stats": model_state["batch_stats"]}
         network = Heads(self.config.width, Norm(axis_name=AXIS))
@@ -175,8 +175,7 @@ class Retrieving(HeldOutLoss):
 
     def losses(self, variables: Variables, batch: Batch) -> Float[Array, " b"]:
         """The same of each image as it is, beside the most alike reference; the other place is half an image on."""
-        clean = at_hand(batch, self.features, variables)
-        own = tuple(clean[str(i)] for i in range(len(clean)))
+        own = layers_at_hand(batch, self.features, variables)
         still = jnp.full((own[0].shape[0], 3), 0.5).at[:, 0].set(0)
         others = self._references(own[0], variables["memory"], still[:, 0])
         both = tuple(jnp.concatenate(pair) for pair in zip(own, others, strict=True))
@@ -232,6 +231,7 @@ class Cascading(OnBackbone[Cpr]):
         return layers
 
     def score(self, state: References, embedded: Layers, size: Size) -> Scored:
+        """One less the cosine to the most alike cell of the retrieved images, added over layers."""
         from jaxqc.anomaly.features import by_halves
 
         config = self.config

@@ -97,6 +97,8 @@ def test_wrong_settings_are_named(recipe, teachers):
         ("dinomaly", {"easy": 1.0}, "easy=1.0 is a share"),
         ("cdo", {"corrupt": "none"}, "weigh='margin' does not go with corrupt='none'"),
         ("rdpp", {"corrupt": "none"}, "student='projected', weigh='none' does not go with corrupt='none'"),
+        ("cdo", {"values": 0.5}, "weigh='margin' is the whole loss and leaves out student='mirror', values=0.5"),
+        ("stfpm", {"own": 0.2}, "own=0.2: student='mirror' has no loss of its own; set own to 0"),
         ("destseg", {"alone": 1.0}, "alone=1.0 is a share"),
         ("cdo", {"training": training}, "training.cache='auto': no image stays as it is; set it to none"),
     ):
@@ -123,6 +125,8 @@ def test_wrong_settings_are_named(recipe, teachers):
         MEMBERS["rd4ad"]().on(replace(recipe.backbone, name="filters+resnet_narrow")).method(backbone, 48)
     with pytest.raises(UserError, match=r"rebuilds layers 1 to 3 of a ResNet; take --backbone\.name resnet18"):
         MEMBERS["destseg"]().on(replace(recipe.backbone, layers=(1, 4))).method(backbone, 48)
+    with pytest.raises(UserError, match=r"detector\.map='gradient': student='reverse' sees no image"):
+        MEMBERS["rd4ad"](map="gradient").on(recipe.backbone).method(load_backbone(recipe.backbone), 48)
     odd = MEMBERS["rd4ad"]().on(replace(recipe.backbone, layers=(1, 2, 3)))
     with pytest.raises(UserError, match=r"data\.size=48 must be a multiple of 32"):
         odd.method(load_backbone(recipe.backbone), 48)
