@@ -1,5 +1,5 @@
-"""Gaussians of EfficientNet-Lite0's layers at two sizes of magnetic tiles, normal images only. Reached a mean image AUROC
-over the five kinds of defect of 0.925 on split `val`, and of 0.907 ± 0.020 in five folds of all good images.
+"""Gaussians of EfficientNet-Lite0's layers at two sizes of magnetic tiles, normal images only. Reached a mean image
+AUROC over the five kinds of defect of 0.925 on split `val`, and of 0.907 ± 0.020 in five folds of all good images.
 
     pip install 'jaxqc[backbones]'
     jaxqc fit --config combined_magnetic_tile --data DIR --out runs/tiles
