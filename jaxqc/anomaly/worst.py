@@ -83,7 +83,7 @@ def without_worst(
     for line in lines(left, len(set(measured.names)), config.data.worst):
         note(line)
     keep = lambda part: replace(part, samples=tuple(s for s in part.samples if str(s.image) not in left))
-    return Parts(keep(parts.fit), keep(parts.calibrate), parts.test), left
+    return replace(parts, fit=keep(parts.fit), calibrate=keep(parts.calibrate)), left
 
 
 def lines(left: tuple[str, ...], count: int, share: float) -> tuple[str, ...]:

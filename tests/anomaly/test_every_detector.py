@@ -28,6 +28,7 @@ from jaxqc.data.synthetic.pasted import KINDS
 from jaxqc.error_rates import kept
 from jaxqc.errors import UserError
 from jaxqc.export.exported import load as load_export
+from jaxqc.export.onnx import PACKAGES
 from jaxqc.export.writing import write
 from jaxqc.fields import from_dict, to_dict, validate
 from jaxqc.inspection.acceptance.grading import judge
@@ -182,19 +183,34 @@ def test_an_inspection_says_what_the_model_says(fitted, scorer):
         assert (answer.score, answer.defective) == (own.score, own.defective)
 
 
-def test_it_is_exported_or_refused_in_a_line(fitted, tmp_path):
-    refusal = ""
+def test_its_export_says_what_it_says(fitted, tmp_path):
+    meta = write(fitted.model, tmp_path / "out", platforms=("cpu",))
+    assert {name: x <= 1e-4 for name, x in meta["parity"]["differences"].items() if name != "mask"} == {
+        "map": True,
+        "distance": True,
+        "score": True,
+    }
+    exported = load_export(tmp_path / "out")
+    images = fitted.images[-2:]  # as many as the golden ones, for which the graph is compiled already
+    np.testing.assert_allclose(exported.predict(images), fitted.model.predict(images), atol=1e-4)
+
+
+@pytest.mark.slow
+def test_it_becomes_onnx_or_is_refused_in_a_line(fitted, tmp_path, capsys):
+    for package in PACKAGES:
+        pytest.importorskip(package, reason="ONNX export needs the extra `onnx`", exc_type=ImportError)
     try:
-        write(fitted.model, tmp_path / "out", platforms=("cpu",))
+        meta = write(fitted.model, tmp_path / "out", "onnx", batch=2)
     except UserError as e:
-        refusal = str(e)
-    assert (tmp_path / "out").exists() == (refusal == "")
-    if refusal:
-        assert fitted.name in refusal
+        outcome = str(e)
+        assert outcome.startswith("--format onnx: ")
+        assert not (tmp_path / "out").exists()
     else:
-        exported = load_export(tmp_path / "out")
-        images = fitted.images[-2:]  # as many as the golden ones, for which the graph is compiled already
-        np.testing.assert_allclose(exported.predict(images), fitted.model.predict(images), atol=1e-3)
+        apart = meta["parity"]["differences"]
+        outcome = f"maps apart by {apart['map']:.1e}"
+        assert max(apart["map"], apart["distance"], apart["score"]) <= 1e-4
+    with capsys.disabled():
+        print(f"\n{fitted.name}: {outcome}", flush=True)
 
 
 @pytest.mark.parametrize("name", list(DETECTORS))

@@ -66,6 +66,9 @@ class DistillConfig:
     corrupt: Corrupt = "none"
     """Synthetic defects in the images that train: rectangles of white noise (`patches`), areas under another `texture`,
     or a box of `fractal` noise."""
+    pictures: str = ""
+    """A folder of pictures of anything else, all of which are taken: textures for `corrupt`, or those that a `pdn`
+    student must not imitate. "" = 64 generated ones. They are held in memory, three bytes a pixel of `data.size`."""
     alone: float = 0.2
     """Share of the training in which a `denoising` student learns alone; then its head does."""
     easy: float = 0.9
@@ -110,6 +113,9 @@ class DistillConfig:
             raise UserError(f"{where}: weigh='margin' is the whole loss and leaves out {what}; set weigh to none")
         if self.own and self.student != "prototype_vit":
             raise UserError(f"{where}: own={self.own!r}: student={self.student!r} has no loss of its own; set own to 0")
+        if self.pictures and self.corrupt != "texture" and self.student != "pdn":
+            what = f"student={self.student!r}, corrupt={self.corrupt!r}"
+            raise UserError(f"{where}: pictures={self.pictures!r}: {what} shows none; leave it out")
         for name, share in (("easy", self.easy), ("alone", self.alone)):
             if not 0 <= share < 1:
                 raise UserError(f"{where}: {name}={share!r} is a share; give at least 0 and less than 1")

@@ -88,7 +88,7 @@ class EfficientAd(DistillConfig):
 
     It needs a network of descriptions: `--backbone.name pdn_small --backbone.weights FILE --backbone.layers 1
     --data.size 256`; with `pdn_medium` it is EfficientAD-M. `scripts/distill_pdn.py` makes such a file of any backbone.
-    The unrelated pictures of the penalty are generated textures.
+    The unrelated pictures of the penalty are generated textures, or those in `--detector.pictures FOLDER`.
     """
 
     student: StudentKind = "pdn"
@@ -167,7 +167,8 @@ class RdPlusPlus(Rd4ad):
 class DeStSeg(DistillConfig):
     """DeSTSeg: a student that takes synthetic defects away, and a head that finds where (arXiv 2211.11317).
 
-    The map is the head's probability. The textures are generated, where the authors take photographs.
+    The map is the head's probability. The textures are generated; `--detector.pictures FOLDER` takes photographs, as
+    the authors do.
     """
 
     student: StudentKind = "denoising"

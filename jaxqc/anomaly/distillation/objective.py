@@ -130,7 +130,9 @@ class Distillation(HeldOutLoss):
 
     def frozen(self) -> dict[str, Any]:
         """The teacher, and the textures where images get such."""
-        return {"teacher": dict(self.teacher.variables), **textures_for(self.pair.config.corrupt, self.size)}
+        config = self.pair.config
+        textures = textures_for(config.corrupt, self.size, config.pictures)
+        return {"teacher": dict(self.teacher.variables), **textures}
 
     def rates(self, params: Any, extra: Any = None) -> Any:
         """Those of the student's parts."""

@@ -104,7 +104,9 @@ class Segmenting(HeldOutLoss):
 
     def frozen(self) -> dict[str, Any]:
         """The teacher and the textures."""
-        return {"teacher": dict(self.teacher.variables), **textures_for(self.pair.config.corrupt, self.size)}
+        config = self.pair.config
+        textures = textures_for(config.corrupt, self.size, config.pictures)
+        return {"teacher": dict(self.teacher.variables), **textures}
 
     def prepare(self, batch: Batch, keys: Key[Array, " b"], size: int, train: bool) -> Batch:
         """With a key for each image."""

@@ -24,10 +24,13 @@ def first_component(x: Float[ArrayLike, "b P d"]) -> Float[Array, "b P"]:
     x = jnp.asarray(x)
     x = x - x.mean(1, keepdims=True)
     direction = jnp.cos(jnp.broadcast_to(jnp.arange(x.shape[2]), (x.shape[0], x.shape[2])))  # no layer norm gives it 0
-    for _ in range(ITERATIONS):
+
+    def step(_: int | Array, direction: Float[Array, "b d"]) -> Float[Array, "b d"]:
         along = jnp.einsum("bpd,bd->bp", x, direction, precision=EXACT)
         direction = jnp.einsum("bpd,bp->bd", x, along, precision=EXACT)
-        direction /= jnp.maximum(jnp.linalg.norm(direction, axis=1, keepdims=True), 1e-30)
+        return direction / jnp.maximum(jnp.linalg.norm(direction, axis=1, keepdims=True), 1e-30)
+
+    direction = lax.fori_loop(0, ITERATIONS, step, direction)
     return jnp.einsum("bpd,bd->bp", x, direction, precision=EXACT)
 
 

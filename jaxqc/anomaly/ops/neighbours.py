@@ -81,11 +81,16 @@ def _closeness(gallery: Float[Array, "n d"]) -> Callable[[Float[Array, " d"]], F
 
 
 def _in_chunks(one: Callable[[Any], Any], queries: Any, chunk: int) -> Any:
-    """`lax.map` of so many queries at a time; where an exported graph leaves the number open, the last is filled up."""
-    count: Any = jax.tree.leaves(queries)[0].shape[0]
-    if not is_symbolic_dim(count):
-        return lax.map(one, queries, batch_size=min(chunk, count))
-    chunk = min(chunk, OPEN_CHUNK)
+    """`lax.map` of so many queries at a time."""
+    count = jax.tree.leaves(queries)[0].shape[0]
+    if is_symbolic_dim(count):
+        return _open_map(one, queries, min(chunk, OPEN_CHUNK))
+    return lax.map(one, queries, batch_size=min(chunk, count))
+
+
+def _open_map(one: Callable[[Any], Any], queries: Any, chunk: int) -> Any:
+    """`lax.map` in chunks for a number of queries that an exported graph leaves open: the last chunk is filled up."""
+    count = jax.tree.leaves(queries)[0].shape[0]
     chunks = (count + chunk - 1) // chunk
     fill = lambda x: jnp.pad(x, ((0, chunks * chunk - count), (0, 0))).reshape(chunks, chunk, x.shape[1])
     out = lax.map(jax.vmap(one), jax.tree.map(fill, queries))
