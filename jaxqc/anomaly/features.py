@@ -1,7 +1,8 @@
 """The frozen backbone: weights from a file, batch norm folded, uint8 images in, layer features out."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +88,8 @@ def seeing(
       [4, 2]
     """
     layers = tuple(sorted(set(config.layers)))
+    if views is None and config.scales != (1.0,):
+        views = partial(at_scales, scales=config.scales)
     fixed = FIXED.get(config.name)
     network: Any = None if fixed else _network(config, layers)
     names = [f"block{i - 1}" if config.name in VITS else f"layer{i}" for i in layers]
@@ -97,6 +100,19 @@ def seeing(
         return tuple(out[name].astype(jnp.float32) for out in found for name in names)
 
     return see
+
+
+def at_scales(image: Float[Array, "b h w 3"], scales: Sequence[float]) -> tuple[Float[Array, "b _ _ 3"], ...]:
+    """Images at these shares of their size (bilinear with antialiasing).
+
+    Examples:
+      >>> half, whole = at_scales(jnp.arange(12.0).reshape(1, 1, 4, 3), (0.5, 1.0))
+      >>> half.shape, whole.shape
+      ((1, 1, 2, 3), (1, 1, 4, 3))
+    """
+    size = lambda scale: tuple(max(1, round(side * scale)) for side in image.shape[1:3])
+    resized = lambda scale: jax.vmap(lambda x: jax.image.resize(x, (*size(scale), 3), "linear"))(image)
+    return tuple(image if scale == 1 else resized(scale) for scale in scales)
 
 
 def plain(image: Float[ArrayLike, "b h w 3"]) -> Float[Array, "b h w 3"]:

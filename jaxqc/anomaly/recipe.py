@@ -117,6 +117,10 @@ class FitConfig:
         if not self.backbone.layers or not set(self.backbone.layers) <= set(range(1, most + 1)):
             those = f"1 to {most}" if vit else "1,2,3,4"
             raise UserError(f"{where}: backbone.layers={self.backbone.layers!r}; choose one or more of {those}")
+        if not self.backbone.scales or not all(0 < scale <= 1 for scale in self.backbone.scales):
+            raise UserError(f"{where}: backbone.scales={self.backbone.scales!r}; give shares above 0 and at most 1")
+        if self.backbone.scales != (1.0,) and is_trained(self.ready):
+            raise UserError(f"{where}: backbone.scales: {self.name} is trained on one size; set it to 1")
         if self.backbone.tokens and not vit:
             raise UserError(f"{where}: backbone.tokens: {self.backbone.name} has none; set it to false")
         check = getattr(self.detector, "check", None)

@@ -132,6 +132,9 @@ class BackboneConfig:
     layers: tuple[int, ...] = (1, 2, 3)
     """Layers whose features are used, any of 1 to 4; their strides are 4, 8, 16 and 32. Of a transformer such as
     dinov2_vitb14_reg its blocks, from 1; all have stride 14."""
+    scales: tuple[float, ...] = (1.0,)
+    """Sizes at which it sees an image, as shares of `data.size`; the layers of one size come after those of the other,
+    and the members of `combined` take theirs by place."""
     tokens: bool = False
     """A transformer's output: True gives all tokens as a block leaves them; else the image's own, normalised, on a
     grid."""
@@ -147,6 +150,16 @@ class BackboneConfig:
           ('paths', 'resnet18')
         """
         return tuple(dict.fromkeys(self.name.split("+")))
+
+    @property
+    def count(self) -> int:
+        """The number of layers that it gives, of all networks and sizes.
+
+        Examples:
+          >>> BackboneConfig("paths+resnet18", layers=(1, 2), scales=(1.0, 0.5)).count
+          8
+        """
+        return len(self.parts) * len(set(self.layers)) * len(self.scales)
 
 
 @dataclass(frozen=True)

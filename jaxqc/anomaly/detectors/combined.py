@@ -97,7 +97,7 @@ class Combined:
 
     def on(self, backbone: BackboneConfig) -> "Combined":
         """With members for this backbone. Raises UserError where it has fewer layers than a member names."""
-        count = len(backbone.parts) * len(set(backbone.layers))
+        count = backbone.count
         for i, member in enumerate(self.members):
             if max(member.layers, default=0) >= count:
                 places = f"{backbone.name} has {count} layers, at places from 0"
