@@ -75,7 +75,7 @@ class DistillConfig:
     where it is wrong most."""
     corrupt: Corrupt = "none"
     """Synthetic defects in the images that train: rectangles of white noise (`patches`), areas under another `texture`,
-    or a box of `fractal` noise."""
+    a box of `fractal` noise, or another of `jaxqc.anomaly.learned.corrupt`."""
     alone: float = 0.2
     """Share of the training in which a `denoising` student learns alone; then its head does."""
     easy: float = 0.9
