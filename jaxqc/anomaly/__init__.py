@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         SuperSimpleNet,
     )
     from jaxqc.anomaly.detectors.flow import Cflow, CsFlow, DifferNet, FastFlow, MsFlow
+    from jaxqc.anomaly.detectors.reconstruction import ConvAe, Dfr, Draem, ReconstructionConfig, Riad, StainAe, Vae
     from jaxqc.anomaly.detectors.retrieval import Cpr, Pni
     from jaxqc.anomaly.model import AnomalyModel
     from jaxqc.anomaly.recipe import BackboneConfig, DecisionConfig, FitConfig, FitDataConfig
@@ -42,12 +43,15 @@ __all__ = [
     "Cdo",
     "Cflow",
     "Combined",
+    "ConvAe",
     "Cpr",
     "CsFlow",
     "DeStSeg",
     "DecisionConfig",
+    "Dfr",
     "DifferNet",
     "Dinomaly",
+    "Draem",
     "EfficientAd",
     "FastFlow",
     "FitConfig",
@@ -58,10 +62,14 @@ __all__ = [
     "Pni",
     "Rd4ad",
     "RdPlusPlus",
+    "ReconstructionConfig",
+    "Riad",
     "Spade",
+    "StainAe",
     "Stfpm",
     "SuperSimpleNet",
     "Thresholds",
+    "Vae",
     "by_f1",
     "by_quantile",
 ]
@@ -89,6 +97,9 @@ __getattr__, __dir__ = lazy_names(
             "detectors",
         ),
         **dict.fromkeys(("Cflow", "CsFlow", "DifferNet", "FastFlow", "MsFlow"), "detectors.flow"),
+        **dict.fromkeys(
+            ("ConvAe", "Dfr", "Draem", "ReconstructionConfig", "Riad", "StainAe", "Vae"), "detectors.reconstruction"
+        ),
         **dict.fromkeys(("Cpr", "Pni"), "detectors.retrieval"),
         "AnomalyModel": "model",
         **dict.fromkeys(("BackboneConfig", "DecisionConfig", "FitConfig", "FitDataConfig"), "recipe"),

@@ -64,13 +64,13 @@ class ConvUnit(nn.Module):
     up: Up | None = None
     norm: Norm | None = Norm()
     act: Activation = nn.relu
-    init: nn.initializers.Initializer = kernel_init
+    kernel_init: nn.initializers.Initializer = kernel_init
 
     @nn.compact
     def __call__(self, x: ArrayLike, train: bool = False) -> jax.Array:
         dtype = jnp.float32 if self.norm is None else self.norm.dtype
         shape = (self.kernel_size, self.kernel_size, x.shape[-1], self.features)
-        x, kernel = jnp.asarray(x, dtype), self.param("kernel", self.init, shape).astype(dtype)
+        x, kernel = jnp.asarray(x, dtype), self.param("kernel", self.kernel_init, shape).astype(dtype)
         wider = self.up is not None and self.stride == 2
         if wider and self.up == "transposed":
             y = transposed4x4(x, kernel)
