@@ -85,7 +85,7 @@ def kind(name: str) -> Any:
 
 FIRST = {kind(name): name for name in reversed(DETECTORS)}
 """The member of each kind that goes the whole way quickly; the others differ from it in their settings alone."""
-DEAR = ("inp_former", "salehi", "uninformed", "rdpp", "destseg")
+DEAR = ("inp_former", "salehi", "uninformed", "rdpp", "destseg", "reconstruction")
 """Members that take long to compile; others have each part, or tests of its own do."""
 SLOW = {name for name in DETECTORS if FIRST[kind(name)] != name or name in DEAR}
 

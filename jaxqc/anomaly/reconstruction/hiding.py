@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
 
-from jaxqc.anomaly.learned.grid import CELLS, SETS, hidden_sets
+from jaxqc.anomaly.learned.grid import CELLS, SETS, cells_of, hidden_sets
 from jaxqc.types import ArrayLike
 
 HELD_OUT = 2
@@ -51,7 +51,8 @@ def drawn_sets(
       (2, 3, 16, 16)
     """
     kind = jax.random.randint(step, (), 0, len(CELLS))
-    each = lambda key: jnp.stack([hidden_sets(key, height, width, cell) for cell in CELLS])[kind]
+    order = lambda key, cell: jax.random.permutation(key, cells_of(height, width, cell))
+    each = lambda key: jnp.stack([hidden_sets(order(key, cell), height, width, cell) for cell in CELLS])[kind]
     return jax.vmap(each)(keys)
 
 
@@ -63,9 +64,8 @@ def fixed_sets(height: int, width: int, place: int) -> Float[np.ndarray, "1 sets
       >>> fixed_sets(16, 16, 0).sum(1).min()
       np.float32(1.0)
     """
-    with jax.ensure_compile_time_eval():  # constants of the graphs that use them
-        sets = np.asarray(hidden_sets(jax.random.key(place), height, width, CELLS[place]))
-    return sets[None]
+    rng, cell = np.random.default_rng(place), CELLS[place]
+    return hidden_sets(rng.permutation(cells_of(height, width, cell)), height, width, cell)[None]
 
 
 def rebuilt_by_sets(
