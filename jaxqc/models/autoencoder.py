@@ -14,7 +14,7 @@ from jaxqc.nn.transposed import ConvUnit, Up
 from jaxqc.types import ArrayLike
 
 SLOPE = 0.2
-"""Of the ReLUs below 0."""
+"""Slope of the ReLUs below 0."""
 BOUND = 10.0
 """Largest absolute logarithm of a code's variance."""
 CODE = "code"
@@ -22,11 +22,11 @@ CODE = "code"
 leaky = partial(nn.leaky_relu, negative_slope=SLOPE)
 start = nn.initializers.variance_scaling(2.0, "fan_in", "truncated_normal")
 start_up = nn.initializers.variance_scaling(8.0, "fan_in", "truncated_normal")
-"""Of a transposed convolution, whose outputs see a quarter of the kernel each."""
+"""Start of a transposed convolution, whose outputs see a quarter of the kernel each."""
 start_back = nn.initializers.variance_scaling(
     2.0, "fan_in", "truncated_normal", in_axis=-1, out_axis=-2, batch_axis=(0, 1)
 )
-"""Of the way back from a vector, whose outputs see its numbers alone."""
+"""Start of the way back from a vector, whose outputs see its numbers alone."""
 
 
 @dataclass(frozen=True)

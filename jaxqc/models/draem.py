@@ -23,7 +23,7 @@ FINDING = (1, 2, 4, 8, 8, 8)
 MULTIPLE = 32
 """Pixels of which a side must be a multiple, for the second one's levels."""
 DEVIATION = 0.02
-"""Of the authors' start."""
+"""Standard deviation of the authors' start."""
 
 
 def halved_max(x: Float[ArrayLike, "n h w c"]) -> Float[Array, "n h//2 w//2 c"]:
@@ -102,7 +102,7 @@ def drawn_small(params: Any, key: Key[Array, ""]) -> Any:
     """The authors' start of parameters: kernels from N(0, 0.02), the norms' scales from N(1, 0.02), biases 0.
 
     Examples:
-      >>> params = {"kernel": jnp.zeros((3, 3, 8, 8)), "bn": {"scale": jnp.zeros(8), "bias": jnp.ones(8)}}
+      >>> params = {"kernel": jnp.zeros((3, 3, 32, 32)), "bn": {"scale": jnp.zeros(8), "bias": jnp.ones(8)}}
       >>> drawn = jax.jit(drawn_small)(params, jax.random.key(0))
       >>> round(float(drawn["kernel"].std()), 3), abs(float(drawn["bn"]["scale"].mean()) - 1) < 0.05
       (0.02, True)

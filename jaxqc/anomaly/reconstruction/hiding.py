@@ -29,7 +29,7 @@ def hidden(x: Float[ArrayLike, "b h w c"], sets: Float[ArrayLike, "b sets h w"])
 
 
 def filled(answers: Float[ArrayLike, "n h w c"], sets: Float[ArrayLike, "b sets h w"]) -> Float[Array, "b h w c"]:
-    """Of each answer the cells that it could not see, put together. answers: in the order of `hidden`.
+    """The cells that each answer could not see, put together. answers: in the order of `hidden`.
 
     Examples:
       >>> sets = jnp.array([[1.0, 0.0], [0.0, 1.0]]).reshape(1, 2, 1, 2)
@@ -65,7 +65,7 @@ def fixed_sets(height: int, width: int, place: int) -> Float[np.ndarray, "1 sets
       np.float32(1.0)
     """
     rng, cell = np.random.default_rng(place), CELLS[place]
-    return hidden_sets(rng.permutation(cells_of(height, width, cell)), height, width, cell)[None]
+    return np.asarray(hidden_sets(rng.permutation(cells_of(height, width, cell)), height, width, cell))[None]
 
 
 def rebuilt_by_sets(

@@ -14,7 +14,7 @@ SIDE = 224
 
 @pytest.fixture(scope="module")
 def painted() -> dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Of each kind: images, painted ones, masks."""
+    """Images, painted ones and masks, by kind."""
     images = np.random.default_rng(0).integers(100, 130, (24, SIDE, SIDE, 3), np.uint8)
     keys, out = jax.random.split(jax.random.key(0), len(images)), {}
     for kind in ("stain", "cutpaste", "scar", "confetti"):

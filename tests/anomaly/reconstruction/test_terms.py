@@ -25,7 +25,8 @@ def test_the_focal_loss_weighs_both_classes_alike(rng):
     share = np.exp(two) / np.exp(two).sum(-1, keepdims=True)
     for kind in (0, 1):
         expected = -np.square(1 - share[..., kind]) * np.log(share[..., kind])
-        found = jax.jit(focal, static_argnums=2)(np.float32(two[..., 1] - two[..., 0]), np.full((5, 4), kind), GAMMA)
+        target = np.full((5, 4), kind, np.float32)
+        found = jax.jit(focal, static_argnums=2)(np.float32(two[..., 1] - two[..., 0]), target, GAMMA)
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
     assert float(focal(jnp.array(50.0), jnp.array(0.0), GAMMA)) == pytest.approx(50), "all defects cost on a good image"
 
