@@ -15,21 +15,31 @@ if TYPE_CHECKING:
     from jaxqc.anomaly.detectors import (
         DETECTORS,
         AnomalyDino,
+        Ast,
         Cdo,
         Combined,
+        ConvAe,
         DeStSeg,
+        Dfr,
         Dinomaly,
+        Draem,
         EfficientAd,
         Gaussian,
+        InpFormer,
         PatchCore,
         Rd4ad,
         RdPlusPlus,
+        ReconstructionConfig,
+        Riad,
+        Salehi,
         Spade,
+        StainAe,
         Stfpm,
         SuperSimpleNet,
+        Uninformed,
+        Vae,
     )
     from jaxqc.anomaly.detectors.flow import Cflow, CsFlow, DifferNet, FastFlow, MsFlow
-    from jaxqc.anomaly.detectors.reconstruction import ConvAe, Dfr, Draem, ReconstructionConfig, Riad, StainAe, Vae
     from jaxqc.anomaly.detectors.retrieval import Cpr, Pni
     from jaxqc.anomaly.model import AnomalyModel
     from jaxqc.anomaly.recipe import BackboneConfig, DecisionConfig, FitConfig, FitDataConfig
@@ -39,6 +49,7 @@ __all__ = [
     "DETECTORS",
     "AnomalyDino",
     "AnomalyModel",
+    "Ast",
     "BackboneConfig",
     "Cdo",
     "Cflow",
@@ -57,6 +68,7 @@ __all__ = [
     "FitConfig",
     "FitDataConfig",
     "Gaussian",
+    "InpFormer",
     "MsFlow",
     "PatchCore",
     "Pni",
@@ -64,11 +76,13 @@ __all__ = [
     "RdPlusPlus",
     "ReconstructionConfig",
     "Riad",
+    "Salehi",
     "Spade",
     "StainAe",
     "Stfpm",
     "SuperSimpleNet",
     "Thresholds",
+    "Uninformed",
     "Vae",
     "by_f1",
     "by_quantile",
@@ -77,29 +91,8 @@ __all__ = [
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
-        **dict.fromkeys(
-            (
-                "DETECTORS",
-                "AnomalyDino",
-                "Cdo",
-                "Combined",
-                "DeStSeg",
-                "Dinomaly",
-                "EfficientAd",
-                "Gaussian",
-                "PatchCore",
-                "Rd4ad",
-                "RdPlusPlus",
-                "Spade",
-                "Stfpm",
-                "SuperSimpleNet",
-            ),
-            "detectors",
-        ),
+        **dict.fromkeys(__all__, "detectors"),  # but for those below
         **dict.fromkeys(("Cflow", "CsFlow", "DifferNet", "FastFlow", "MsFlow"), "detectors.flow"),
-        **dict.fromkeys(
-            ("ConvAe", "Dfr", "Draem", "ReconstructionConfig", "Riad", "StainAe", "Vae"), "detectors.reconstruction"
-        ),
         **dict.fromkeys(("Cpr", "Pni"), "detectors.retrieval"),
         "AnomalyModel": "model",
         **dict.fromkeys(("BackboneConfig", "DecisionConfig", "FitConfig", "FitDataConfig"), "recipe"),

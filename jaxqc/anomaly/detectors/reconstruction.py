@@ -99,6 +99,8 @@ class ReconstructionConfig:
     of 2, 4, 8 and 16 pixels."""
     share: float = 1.0
     """Share of the images that get them."""
+    pictures: str = ""
+    """A folder of textures, whose pictures are all taken, for `corrupt=texture`; "" = generated ones."""
     head: Literal["none", "unet"] = "none"
     """`unet`: a second network that sees the image and the rebuilt one, and says where they were painted."""
     loss: LossWeights = LossWeights(l2=1.0)
@@ -131,6 +133,8 @@ class ReconstructionConfig:
         if (self.skips != "none" or self.encoder == "unet") and self.corrupt == "none":
             raise UserError(f"{where}: encoder={self.encoder}, skips={self.skips}: the network would copy what it sees;"
                             " set corrupt, such as stain, or take encoder=conv, skips=none")  # fmt: skip
+        if self.pictures and self.corrupt != "texture":
+            raise UserError(f"{where}: pictures={self.pictures!r}: corrupt={self.corrupt} shows none; leave it out")
         if self.corrupt == "grid" and (self.variational or self.share < 1):
             raise UserError(
                 f"{where}: corrupt=grid hides all of every image in turn; set share=1 and variational=false"
@@ -195,8 +199,8 @@ class ConvAe(ReconstructionConfig):
 class Draem(ReconstructionConfig):
     """DRAEM (arXiv 2108.07610): one network takes painted textures away, a second finds where they were.
 
-    The textures are generated, where the authors take photographs, and images are not turned. A side is a multiple of
-    32 pixels. `--detector.width 0.125` is for CPUs.
+    The textures are generated, where the authors take photographs (`--detector.pictures`), and images are not turned.
+    A side is a multiple of 32 pixels. `--detector.width 0.125` is for CPUs.
     """
 
     encoder: Encoder = "deep"

@@ -54,7 +54,8 @@ class Rebuilding(HeldOutLoss):
         return {"backbone": dict(self.backbone.variables), **self._textures()}
 
     def _textures(self) -> dict[str, Any]:
-        return {} if self.config.corrupt == "grid" else textures_for(self.config.corrupt, self.size)
+        config = self.config
+        return {} if config.corrupt == "grid" else textures_for(config.corrupt, self.size, config.pictures)
 
     def seen(self, frozen: Any, images: UInt8[ArrayLike, "b s s c"]) -> Float[Array, "b h w d"]:
         """The target of images."""
