@@ -1,4 +1,5 @@
-"""An autoencoder through 100 numbers, at half the published width, on generated boards.
+"""An autoencoder through 100 numbers, at half the published width, on generated boards. No
+figure is claimed: it was not measured.
 
     jaxqc data synthetic boards --kind wood --count 300 --size 128
     jaxqc fit --config conv_ae_small --data boards --out runs/conv

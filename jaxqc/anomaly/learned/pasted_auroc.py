@@ -4,7 +4,7 @@ A network that copies defects, or gives every image one score, is so seen in the
 Scores are counted in bins of about a hundredth of their own size, which merge over batches and devices.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import jax
 import jax.numpy as jnp
@@ -16,13 +16,13 @@ from jaxqc.anomaly.learned.corrupt import corrupt
 from jaxqc.metrics.ranking import Groups, area
 from jaxqc.types import ArrayLike
 
-Sums = dict[str, Array]
+Sums = Mapping[str, Float[ArrayLike, " bins"]]
 DROPPED = 17
 """Bits of a float32 that a bin leaves open."""
 BINS = 2 ** (31 - DROPPED)
 
 
-def empty() -> Sums:
+def empty() -> dict[str, Array]:
     """Nothing counted.
 
     Examples:
@@ -37,7 +37,7 @@ def counted(
     score: Callable[[UInt8[Array, "b h w c"]], Float[Array, " b"]],
     images: UInt8[ArrayLike, "b h w c"],
     weight: Float[ArrayLike, " b"],
-) -> Sums:
+) -> dict[str, Array]:
     """The sums with a batch: its images, and each with a pasted piece and with a pasted scar.
 
     score: image scores of at least 0. An image's pieces are drawn by a key of its own pixels, so that they stay the
@@ -54,7 +54,10 @@ def counted(
     own = jax.vmap(lambda image: jax.random.fold_in(jax.random.key(0), image.astype(jnp.uint32).sum()))(images)
     parts = {"normal": (images,), "pasted": tuple(corrupt(kind, images, own)[0] for kind in ("cutpaste", "scar"))}
     place = lambda x: lax.bitcast_convert_type(jnp.maximum(score(x), 0.0).astype(jnp.float32), jnp.int32) >> DROPPED
-    return {name: sums[name].at[jnp.stack([place(x) for x in each])].add(weight) for name, each in parts.items()}
+    return {
+        name: jnp.asarray(sums[name]).at[jnp.stack([place(x) for x in each])].add(weight)
+        for name, each in parts.items()
+    }
 
 
 def auroc(sums: Sums) -> float:
