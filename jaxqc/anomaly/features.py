@@ -24,7 +24,19 @@ from jaxqc.models.resnet import IMAGENET_MEAN, IMAGENET_STD
 from jaxqc.types import ArrayLike, Variables
 from jaxqc.weights.load import load_weights
 
-FIXED: dict[str, Callable[..., dict[str, Any]]] = {"filters": filter_layers, "paths": path_layers}
+
+def pixel_layer(images: Float[ArrayLike, "b h w 3"], layers: Sequence[int]) -> dict[str, Float[Array, "b h w 3"]]:
+    """The image itself in [0, 1], from grey levels, as the one layer that there is.
+
+    Examples:
+      >>> pixel_layer(jnp.full((1, 1, 1, 3), 51.0), (1,))["layer1"].round(3).ravel().tolist()
+      [0.20000000298023224, 0.20000000298023224, 0.20000000298023224]
+    """
+    return {"layer1": jnp.asarray(images) / 255.0}
+
+
+PIXELS = "pixels"
+FIXED: dict[str, Callable[..., dict[str, Any]]] = {"filters": filter_layers, "paths": path_layers, PIXELS: pixel_layer}
 """Backbones without weights, by name: (images in grey levels [b h w 3], layers) → features by `layerN`."""
 
 
@@ -176,6 +188,8 @@ def load_backbone(config: BackboneConfig) -> Backbone:
     if config.name in FIXED:
         if config.weights:
             raise UserError(f"backbone.weights={config.weights!r}: {config.name} has none; leave it out")
+        if config.name == PIXELS and set(config.layers) != {1}:
+            raise UserError(f"backbone.layers={config.layers!r}: pixels are one layer; set --backbone.layers 1")
         about = {"model": config.name, "source": "fixed, without weights", "sha256": ""}
         return Backbone({}, apply_function(config), about)
     source = config.weights or config.name.removesuffix("_cbam")

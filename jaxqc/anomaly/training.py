@@ -130,7 +130,9 @@ def train_state(
         flat, _ = read(path)
     except DamagedError as e:
         raise UserError(f"{path}: damaged ({e}); remove {folder} and fit again") from e
-    about = {"step": step, "of": done.step, "loss": (done.best if best else done.metrics).get("loss")}
+    measured = done.best if best else done.metrics
+    about = {"step": step, "of": done.step, "loss": measured.get("loss")}
+    about |= {name: measured[name] for name in ("pasted_auroc",) if name in measured}
     about |= {"seconds": round(done.seconds, 1), **before}
     return detector.trained({**variables_of(flat), **(frozen or {})}), about
 

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from jaxqc.nn.pool import max3x3, min3x3
+from jaxqc.nn.ssim import ssim_map
 
 
 def binary_cross_entropy(logits: Float[Array, "n h w"], target: Float[Array, "n h w"]) -> Float[Array, ""]:
@@ -71,10 +72,4 @@ def ssim(x: Float[Array, "n h w"], y: Float[Array, "n h w"], window: int = 11, s
             image = sum((g * s for g, s in zip(gaussian, shifted, strict=True)), jnp.zeros_like(image))
         return image
 
-    mean_x, mean_y = blur(x), blur(y)
-    var_x, var_y = blur(x * x) - mean_x**2, blur(y * y) - mean_y**2
-    cov = blur(x * y) - mean_x * mean_y
-    c1, c2 = 0.01**2, 0.03**2
-    return (
-        ((2 * mean_x * mean_y + c1) * (2 * cov + c2)) / ((mean_x**2 + mean_y**2 + c1) * (var_x + var_y + c2))
-    ).mean()
+    return ssim_map(x, y, blur).mean()

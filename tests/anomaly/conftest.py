@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from jaxqc.anomaly.detectors.reconstruction import MEMBERS as RECONSTRUCTIONS
 from jaxqc.anomaly.distillation import describing
+from jaxqc.anomaly.features import load_backbone
 from jaxqc.anomaly.recipe import BackboneConfig, DecisionConfig, FitConfig, FitDataConfig
 from jaxqc.models.pdn import PDNS, POOL, PdnSpec
 from jaxqc.models.resnet import BACKBONES
@@ -19,6 +21,8 @@ from tests.support.tiny_boards import (  # boards: a fixture
     tokens_backbone,
     vgg_backbone,
 )
+
+PIXELS = BackboneConfig("pixels", layers=(1,))
 
 
 @pytest.fixture(scope="session")
@@ -57,4 +61,5 @@ def teachers():
             "uninformed": (*several_backbone(), 48),
             "salehi": (*vgg_backbone(), 32),
             "supersimplenet": (*descriptions_backbone(), 64),
+            **{name: (PIXELS, load_backbone(PIXELS), 64) for name in RECONSTRUCTIONS if name != "dfr"},
         }

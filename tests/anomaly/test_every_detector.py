@@ -18,6 +18,7 @@ from jaxqc.anomaly.detectors.asymmetric import AST_FLOW
 from jaxqc.anomaly.detectors.base import is_trained, lacks, shapes_of
 from jaxqc.anomaly.detectors.combined import Combined, Member
 from jaxqc.anomaly.detectors.flow import Cflow, CsFlow, DifferNet, FastFlow, MsFlow
+from jaxqc.anomaly.detectors.reconstruction import ConvAe, Draem, ReconstructionConfig, Riad, StainAe, Vae
 from jaxqc.anomaly.detectors.retrieval import Cpr, Pni
 from jaxqc.anomaly.features import load_backbone
 from jaxqc.anomaly.fit import divide, fit
@@ -55,6 +56,14 @@ QUICK: dict[str, Any] = {
     "pni": Pni(width=8, coreset=0.02, words=8, reach=1, hidden=8),
     "uninformed": Uninformed(copies=2),
     "ast": Ast(replace(AST_FLOW, blocks=(1,), width=8, condition=8), width=8, blocks=1),
+    "reconstruction": ReconstructionConfig(
+        widths=(4, 4), kernels=(5, 5), strides=(2, 2), skips="add", corrupt="stain", share=0.5, window=3
+    ),
+    "stain_ae": StainAe(width=0.25),
+    "conv_ae": ConvAe(width=0.25),
+    "draem": Draem(width=1 / 32),
+    "riad": Riad(width=1 / 16),
+    "vae": Vae(width=1 / 8, latent=8),
     "differnet": DifferNet(blocks=(1,), width=8, scales=(1, 2), turns=2),
 }
 """Settings for which the defaults would take too long here."""
@@ -79,7 +88,7 @@ def kind(name: str) -> Any:
 
 FIRST = {kind(name): name for name in reversed(DETECTORS)}
 """The member of each kind that goes the whole way quickly; the others differ from it in their settings alone."""
-DEAR = ("anomaly_dino", "inp_former", "salehi", "uninformed", "rdpp", "destseg")
+DEAR = ("anomaly_dino", "inp_former", "salehi", "uninformed", "rdpp", "destseg", "reconstruction")
 """Members that take long to compile; others have each part, or tests of its own do."""
 SLOW = {name for name in DETECTORS if FIRST[kind(name)] != name or name in DEAR}
 

@@ -20,6 +20,8 @@ from jaxqc.anomaly.detectors.distillation import (
 from jaxqc.anomaly.detectors.flow import MEMBERS as FLOWS
 from jaxqc.anomaly.detectors.gaussian import Gaussian
 from jaxqc.anomaly.detectors.patchcore import AnomalyDino, PatchCore
+from jaxqc.anomaly.detectors.reconstruction import MEMBERS as RECONSTRUCTIONS
+from jaxqc.anomaly.detectors.reconstruction import ConvAe, Dfr, Draem, ReconstructionConfig, Riad, StainAe, Vae
 from jaxqc.anomaly.detectors.retrieval import MEMBERS as RETRIEVALS
 from jaxqc.anomaly.detectors.spade import Spade
 
@@ -32,6 +34,7 @@ DETECTORS: dict[str, type] = {
     "ast": Ast,
     **FLOWS,
     **DISCRIMINATORS,
+    **RECONSTRUCTIONS,
     **RETRIEVALS,
     "combined": Combined,
 }
@@ -42,17 +45,24 @@ __all__ = [
     "Ast",
     "Cdo",
     "Combined",
+    "ConvAe",
     "DeStSeg",
+    "Dfr",
     "Dinomaly",
+    "Draem",
     "EfficientAd",
     "Gaussian",
     "InpFormer",
     "PatchCore",
     "Rd4ad",
     "RdPlusPlus",
+    "ReconstructionConfig",
+    "Riad",
     "Salehi",
     "Spade",
+    "StainAe",
     "Stfpm",
     "SuperSimpleNet",
     "Uninformed",
+    "Vae",
 ]

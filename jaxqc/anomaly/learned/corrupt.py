@@ -8,12 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key, UInt8
 
+from jaxqc.anomaly.learned.painting import confetti, pasted_piece, stain
 from jaxqc.anomaly.learned.perlin import fractal, perlin_mask
 from jaxqc.anomaly.learned.pictures import unrelated
 from jaxqc.data.augment.photometric import grey
 from jaxqc.types import ArrayLike
 
-Corrupt = Literal["none", "patches", "texture", "fractal"]
+Corrupt = Literal["none", "patches", "texture", "fractal", "stain", "cutpaste", "scar", "confetti", "noise"]
 Corrupted = tuple[UInt8[Array, "b h w c"], Float[Array, "b h w"]]
 """Images, and the mask of what was painted into them."""
 
@@ -27,6 +28,8 @@ SHOWN = 0.8
 """Largest share of the image that is seen through a texture."""
 STRENGTH = 0.2
 """Amplitude of the coarsest octave of fractal noise, where white is 1."""
+NOISE = 0.1
+"""Deviation of noise all over the image, where white is 1."""
 SMALLEST, LARGEST = 26, 8
 """Parts of an image's side that a box of fractal noise has at least, and stays below."""
 
@@ -39,7 +42,9 @@ def corrupt(
 ) -> Corrupted:
     """Images with synthetic defects of a kind, and the mask of these.
 
-    kind: `patches` (`noise_patches`), `texture` (`textured`, which needs `textures`), `fractal` (`fractal_boxes`).
+    kind: `patches` (`noise_patches`), `texture` (`textured`, which needs `textures`), `fractal` (`fractal_boxes`),
+    `noise` (`noisy`), or of `jaxqc.anomaly.learned.painting`: `stain`, `cutpaste`, `scar`, `confetti`. `none` gives the
+    images as they are.
 
     Examples:
       >>> keys, images = jax.random.split(jax.random.key(0), 2), jnp.full((2, 64, 64, 1), 128, jnp.uint8)
@@ -153,6 +158,37 @@ def fractal_boxes(images: UInt8[ArrayLike, "b h w c"], keys: Key[Array, " b"]) -
     return jax.vmap(one)(jnp.asarray(images), keys)
 
 
+def noisy(images: UInt8[ArrayLike, "b h w c"], keys: Key[Array, " b"]) -> Corrupted:
+    """Images under normal noise of deviation `NOISE`, clipped; the mask is the whole image.
+
+    Examples:
+      >>> keys, images = jax.random.split(jax.random.key(0), 2), np.full((2, 16, 16, 1), 128, np.uint8)
+      >>> image, mask = jax.jit(noisy)(images, keys)
+      >>> 20 < float(image.astype(float).std()) < 30, mask.min().item()
+      (True, 1.0)
+    """
+    images = jnp.asarray(images)
+    noise = jax.vmap(lambda key: jax.random.normal(key, images.shape[1:]))(keys)
+    painted = jnp.clip(jnp.round(images + 255 * NOISE * noise), 0, 255).astype(jnp.uint8)
+    return painted, jnp.ones(images.shape[:3])
+
+
+def some(images: UInt8[ArrayLike, "b h w c"], corrupted: Corrupted, keys: Key[Array, " b"], share: float) -> Corrupted:
+    """The corrupted images and masks in this share of the images, drawn by their keys, else the images as they are.
+
+    Examples:
+      >>> images, keys = np.zeros((64, 2, 2, 1), np.uint8), jax.random.split(jax.random.key(0), 64)
+      >>> image, mask = jax.jit(some, static_argnums=3)(images, (images + 1, np.ones((64, 2, 2))), keys, 0.5)
+      >>> 20 < float(mask[:, 0, 0].sum()) < 44, bool((image[..., 0] == mask).all())
+      (True, True)
+    """
+    if share >= 1:
+        return corrupted
+    (image, mask), drawn = corrupted, jax.vmap(lambda key: jax.random.uniform(jax.random.fold_in(key, 1)))(keys)
+    own = (drawn < share)[:, None, None]
+    return jnp.where(own[..., None], image, jnp.asarray(images)), jnp.where(own, mask, 0.0)
+
+
 def feature_noise(
     keys: Key[Array, " b"], shape: tuple[int, int, int], threshold: float
 ) -> tuple[Float[Array, "b h w c"], Float[Array, "b h w"]]:
@@ -175,8 +211,19 @@ def feature_noise(
     return jax.vmap(one)(keys)
 
 
+def _each(paint: Callable[[Any, Any], Any]) -> Callable[[Any, Any, Any], Corrupted]:
+    """A way to paint one image, for a batch."""
+    return lambda images, keys, textures: jax.vmap(paint)(jnp.asarray(images), keys)
+
+
 _KINDS: dict[str, Callable[[Any, Any, Any], Corrupted]] = {
+    "none": lambda images, keys, textures: (jnp.asarray(images), jnp.zeros(images.shape[:3])),
     "patches": lambda images, keys, textures: noise_patches(images, keys),
     "texture": textured,
     "fractal": lambda images, keys, textures: fractal_boxes(images, keys),
+    "stain": _each(stain),
+    "cutpaste": _each(pasted_piece),
+    "scar": _each(lambda image, key: pasted_piece(image, key, scar=True)),
+    "confetti": _each(confetti),
+    "noise": lambda images, keys, textures: noisy(images, keys),
 }

@@ -1,5 +1,6 @@
 """Mean and deviation of frozen features over all images, channel by channel, in one pass."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -43,7 +44,7 @@ def channel_statistics(
         for one in batches:
             for name, parts in jax.device_get(moments(there, one["image"], one["weight"])).items():
                 new = tuple(np.asarray(x, np.float64) for x in parts)
-                merged[name] = _merged(merged[name], new) if name in merged else new
+                merged[name] = merged_moments(merged[name], new, np.square) if name in merged else new
     return {
         name: {
             "mean": mean.astype(np.float32),
@@ -53,6 +54,12 @@ def channel_statistics(
     }
 
 
-def _merged(a: Any, b: Any) -> Any:
+def merged_moments(a: Any, b: Any, square: Callable[[np.ndarray], np.ndarray]) -> Any:
+    """Count, mean and sum of squared deviations of two parts together (Chan). square: of the difference of means.
+
+    Examples:
+      >>> merged_moments((1.0, np.float64(2), 0.0), (1.0, np.float64(4), 0.0), np.square)
+      (2.0, np.float64(3.0), np.float64(2.0))
+    """
     count, apart = a[0] + b[0], b[1] - a[1]
-    return count, a[1] + apart * b[0] / count, a[2] + b[2] + apart**2 * a[0] * b[0] / count
+    return count, a[1] + apart * b[0] / count, a[2] + b[2] + square(apart) * a[0] * b[0] / count

@@ -33,13 +33,31 @@ def smooth(maps: Float[ArrayLike, "b h w"], sigma: float) -> Float[Array, "b h w
       True
     """
     maps = jnp.asarray(maps)
-    if sigma <= 0:
-        return maps
-    kernel = gaussian_kernel(sigma)
+    return maps if sigma <= 0 else filtered(maps, gaussian_kernel(sigma))
+
+
+def filtered(maps: Float[ArrayLike, "b h w *c"], kernel: np.ndarray) -> Float[Array, "b h w *c"]:
+    """A filter of an odd number of weights along both axes, edges mirrored; float32 products on any device.
+
+    Examples:
+      >>> jax.jit(lambda x: filtered(x, np.ones(3, np.float32) / 3))(jnp.array([[[3.0, 0.0, 6.0]]])).tolist()
+      [[[2.0, 3.0, 4.0]]]
+    """
+    maps = jnp.asarray(maps)
     for axis in (1, 2):
         matrix = jnp.asarray(mirrored_filter(maps.shape[axis], kernel))
         maps = jnp.moveaxis(jnp.tensordot(maps, matrix, ((axis,), (1,)), precision=lax.Precision.HIGHEST), -1, axis)
     return maps
+
+
+def box_mean(maps: Float[ArrayLike, "b h w"], side: int) -> Float[Array, "b h w"]:
+    """Mean of the square of `side` pixels, an odd number, about each pixel; edges mirrored.
+
+    Examples:
+      >>> jax.jit(box_mean, static_argnums=1)(jnp.array([[[3.0, 0.0, 6.0]]]), 3).tolist()
+      [[[2.0, 3.0, 4.0]]]
+    """
+    return filtered(maps, np.full(side, 1 / side, np.float32))
 
 
 def mirrored_filter(n: int, kernel: np.ndarray) -> np.ndarray:

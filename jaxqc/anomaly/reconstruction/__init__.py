@@ -1,0 +1,1 @@
+"""Networks that rebuild good images or their features; their settings are in `detectors`."""

@@ -1,0 +1,125 @@
+"""The networks of a reconstruction by its settings: one that rebuilds, and perhaps a head beside it."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from jaxqc.anomaly.detectors.reconstruction import ReconstructionConfig
+from jaxqc.models import draem, inpainting
+from jaxqc.models.autoencoder import CODE, Chain, ChainSpec, Vectors
+from jaxqc.nn.conv import Norm
+from jaxqc.types import ArrayLike
+
+
+def scaled(config: ReconstructionConfig, channels: int) -> int:
+    """A channel count times the recipe's factor, at least 1.
+
+    Examples:
+      >>> scaled(ReconstructionConfig(width=0.125), 20)
+      2
+    """
+    return max(1, round(config.width * channels))
+
+
+def chain_spec(config: ReconstructionConfig) -> ChainSpec:
+    """The chain of convolutions of a recipe.
+
+    Examples:
+      >>> chain_spec(ReconstructionConfig(width=0.5)).widths
+      (8, 16, 32, 64, 128, 256)
+    """
+    widths = tuple(scaled(config, width) for width in config.widths)
+    more = config.latent, config.variational, config.norm, config.skips, config.up
+    return ChainSpec(widths, config.kernels, config.strides, *more)
+
+
+class Both(nn.Module):
+    """A network that rebuilds, and a head that sees what went in and what came out: [n h w c] → arrays by name.
+
+    `rebuilt` [n h w c], what the first one gives beside it, and of a head `logits` [n h w] that a pixel is defective.
+
+    Examples:
+      >>> import jax
+      >>> network, x = Both(draem.Rebuilding(2), draem.Finding(2)), jnp.zeros((1, 32, 32, 3))
+      >>> out = jax.eval_shape(lambda: network.init_with_output(jax.random.key(0), x)[0])
+      >>> {name: value.shape for name, value in out.items()}
+      {'logits': (1, 32, 32), 'rebuilt': (1, 32, 32, 3)}
+    """
+
+    rebuild: nn.Module
+    find: nn.Module | None = None
+
+    def __call__(
+        self, x: Float[ArrayLike, "n h w c"], train: bool = False, noise: Float[ArrayLike, "n latent"] | None = None
+    ) -> dict[str, Array]:
+        x = jnp.asarray(x)
+        found: Any = self.rebuild(x, train) if noise is None else self.rebuild(x, train, noise)
+        out = dict(found) if isinstance(found, dict) else {"rebuilt": found}
+        if self.find is not None:
+            logits: Any = self.find(jnp.concatenate([x, out["rebuilt"]], -1), train)
+            out["logits"] = logits[..., 1] - logits[..., 0]
+        return out
+
+
+class Encoding(NamedTuple):
+    """A way to rebuild: (recipe, norm) → its network; of what a side must be a multiple; True: it sees pixels."""
+
+    build: Callable[[ReconstructionConfig, Norm], nn.Module]
+    multiple: Callable[[ReconstructionConfig], int]
+    pixels: bool = True
+
+
+ENCODINGS: dict[str, Encoding] = {
+    "conv": Encoding(lambda config, norm: Chain(chain_spec(config), norm), lambda config: chain_spec(config).multiple),
+    "deep": Encoding(
+        lambda config, norm: draem.Rebuilding(scaled(config, draem.WIDTH), norm), lambda config: draem.MULTIPLE
+    ),
+    "unet": Encoding(
+        lambda config, norm: inpainting.Inpainting(scaled(config, inpainting.WIDTH), norm),
+        lambda config: inpainting.MULTIPLE,
+    ),
+    "pointwise": Encoding(lambda config, norm: Vectors(config.latent, norm), lambda config: 1, pixels=False),
+}
+"""By `ReconstructionConfig.encoder`."""
+HEADS: dict[str, Callable[[ReconstructionConfig, Norm], nn.Module | None]] = {
+    "none": lambda config, norm: None,
+    "unet": lambda config, norm: draem.Finding(scaled(config, draem.HEAD_WIDTH), norm),
+}
+
+
+def network(config: ReconstructionConfig, folded: bool = False, axis_name: str | None = None) -> Both:
+    """The networks of a recipe.
+
+    Examples:
+      >>> from jaxqc.anomaly.detectors.reconstruction import Draem
+      >>> network(Draem(width=0.125)).rebuild.width
+      16
+    """
+    norm = Norm(folded, axis_name)
+    return Both(ENCODINGS[config.encoder].build(config, norm), HEADS[config.head](config, norm))
+
+
+def measured_code(config: ReconstructionConfig) -> bool:
+    """True where the data say how many numbers the code has.
+
+    Examples:
+      >>> measured_code(ReconstructionConfig()), measured_code(ReconstructionConfig("pointwise"))
+      (False, True)
+    """
+    return not config.latent and not ENCODINGS[config.encoder].pixels
+
+
+def with_code(config: ReconstructionConfig, params: Any) -> ReconstructionConfig:
+    """The recipe with the numbers of the code that trained parameters have.
+
+    Examples:
+      >>> with_code(ReconstructionConfig("pointwise"), {"rebuild": {"code": {"kernel": jnp.zeros((9, 4))}}}).latent
+      4
+    """
+    if not measured_code(config):
+        return config
+    return replace(config, latent=params["rebuild"][CODE]["kernel"].shape[-1])

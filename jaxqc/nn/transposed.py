@@ -1,0 +1,83 @@
+"""Convolutions that double a map's sides, and the unit of an autoencoder that is made of them."""
+
+from typing import Literal
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from jaxqc.nn.conv import Activation, Norm, dense_conv, kernel_init, normalize
+from jaxqc.types import ArrayLike
+
+Up = Literal["transposed", "nearest"]
+TAPS = np.array([[3, 1], [2, 0]])
+"""Rows of the kernel that meet two neighbouring inputs, for an even and for an odd row of the output."""
+
+
+def transposed4x4(x: Float[ArrayLike, "n h w i"], kernel: Float[ArrayLike, "4 4 i o"]) -> Float[Array, "n 2*h 2*w o"]:
+    """Transposed convolution of kernel 4, stride 2 and padding 1 (torch's `ConvTranspose2d`, kernel [i o 4 4]).
+
+    Each output sees four inputs. The four kinds of outputs are channels of one 2x2 convolution, without a zero between
+    inputs.
+
+    Examples:
+      >>> jax.jit(transposed4x4)(jnp.ones((1, 2, 2, 1)), jnp.ones((4, 4, 1, 1)))[0, :, :, 0].tolist()
+      [[1.0, 2.0, 2.0, 1.0], [2.0, 4.0, 4.0, 2.0], [2.0, 4.0, 4.0, 2.0], [1.0, 2.0, 2.0, 1.0]]
+    """
+    x, kernel = jnp.asarray(x), jnp.asarray(kernel)
+    (n, h, w, _), o = x.shape, kernel.shape[-1]
+    parts = [kernel[rows][:, columns] for rows in TAPS for columns in TAPS]
+    y = dense_conv(x, jnp.concatenate(parts, -1), padding=1).reshape(n, h + 1, w + 1, 2, 2, o)
+    rows = [jnp.stack([y[:, a : a + h, b : b + w, a, b] for b in (0, 1)], 3) for a in (0, 1)]
+    return jnp.stack(rows, 2).reshape(n, 2 * h, 2 * w, o)
+
+
+def doubled(x: Float[ArrayLike, "n h w c"]) -> Float[Array, "n 2*h 2*w c"]:
+    """Each value four times (nearest neighbour).
+
+    Examples:
+      >>> jax.jit(doubled)(jnp.array([1.0, 2.0]).reshape(1, 1, 2, 1))[0, :, :, 0].tolist()
+      [[1.0, 1.0, 2.0, 2.0], [1.0, 1.0, 2.0, 2.0]]
+    """
+    n, h, w, c = x.shape
+    return jnp.broadcast_to(jnp.asarray(x)[:, :, None, :, None], (n, h, 2, w, 2, c)).reshape(n, 2 * h, 2 * w, c)
+
+
+class ConvUnit(nn.Module):
+    """Convolution padded by (k - 1) // 2, + batch norm or bias + activation: [n h w i] → [n H W features].
+
+    stride: 1 or 2, by which sides are divided; with `up` they are multiplied by it. `transposed`: kernel 4 where they
+    are. `nearest`: each value is repeated first. norm: None has a bias in place of batch norm.
+
+    Examples:
+      >>> unit = ConvUnit(4, 4, 2, up="transposed", norm=None)
+      >>> y, variables = jax.jit(unit.init_with_output)(jax.random.key(0), jnp.ones((1, 8, 8, 3)))
+      >>> y.shape, sorted(variables["params"])
+      ((1, 16, 16, 4), ['bias', 'kernel'])
+    """
+
+    features: int
+    kernel_size: int = 3
+    stride: int = 1
+    up: Up | None = None
+    norm: Norm | None = Norm()
+    act: Activation = nn.relu
+    kernel_init: nn.initializers.Initializer = kernel_init
+
+    @nn.compact
+    def __call__(self, x: ArrayLike, train: bool = False) -> jax.Array:
+        dtype = jnp.float32 if self.norm is None else self.norm.dtype
+        shape = (self.kernel_size, self.kernel_size, x.shape[-1], self.features)
+        x, kernel = jnp.asarray(x, dtype), self.param("kernel", self.kernel_init, shape).astype(dtype)
+        wider = self.up is not None and self.stride == 2
+        if wider and self.up == "transposed":
+            y = transposed4x4(x, kernel)
+        else:
+            x = doubled(x) if wider else x
+            y = dense_conv(x, kernel, 1 if self.up else self.stride, (self.kernel_size - 1) // 2)
+        if self.norm is not None:
+            return normalize(self, y, self.norm, train, self.act)
+        y = y + self.param("bias", nn.initializers.zeros, (self.features,))
+        return y if self.act is None else self.act(y)

@@ -1,0 +1,30 @@
+"""The transposed convolution against the gradient of the convolution that it transposes."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import lax
+
+from jaxqc.nn.transposed import ConvUnit, transposed4x4
+
+
+def test_it_is_the_transpose_of_a_strided_convolution(rng):
+    x = rng.normal(size=(2, 3, 5, 4)).astype(np.float32)
+    kernel = rng.normal(size=(4, 4, 4, 6)).astype(np.float32)
+    names = ("NHWC", "HWIO", "NHWC")
+    forward = lambda y: lax.conv_general_dilated(
+        y, kernel.swapaxes(2, 3), (2, 2), ((1, 1), (1, 1)), dimension_numbers=names
+    )
+    (expected,) = jax.vjp(forward, jnp.zeros((2, 6, 10, 6)))[1](x)
+    np.testing.assert_allclose(jax.jit(transposed4x4)(x, kernel), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("kernel", "stride", "up", "side"), [(4, 2, None, 4), (3, 1, None, 8), (5, 2, None, 4), (5, 2, "nearest", 16),
+                                         (4, 2, "transposed", 16), (3, 1, "transposed", 8)]
+)  # fmt: skip
+def test_sides_of_its_output(kernel, stride, up, side):
+    unit = ConvUnit(2, kernel, stride, up)
+    y = jax.eval_shape(lambda: unit.init_with_output(jax.random.key(0), jnp.zeros((1, 8, 8, 3)))[0])
+    assert y.shape == (1, side, side, 2)
