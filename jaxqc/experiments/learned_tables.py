@@ -192,7 +192,7 @@ def run_cells(
     """Fits and measures each cell that `out/rows.jsonl` lacks; gives each cell's row, or why it has none.
 
     A fit that was ended goes on in `out/fits/KEY`, as far as its detector can; it is removed once its row is written.
-    Its seconds are then those of its training alone, in all commands, or those of the last command where that took more.
+    Its seconds are then those of its training in all commands, or of the last command where that took more.
 
     Raises:
       UserError: `out` cannot be written.
