@@ -3,8 +3,8 @@
     jaxqc fit --config cpr --data DIR --backbone.weights densenet201-c1103571.pth --out runs/cpr
     jaxqc fit --config cpr --data DIR --backbone.name resnet18 --backbone.weights FILE --out runs/cpr
 
-The authors take 500 steps on textures and 40,000 on objects; 70 epochs of 230 images are 500 steps. Defects are
-patches of noise, where theirs are textures under Perlin noise. Not measured here with that backbone.
+The authors take 500 steps on textures and 40,000 on objects; 70 epochs of 230 images are 500 steps. Parts
+before a background want `--detector.foreground`. Not measured here with that backbone.
 """
 
 from jaxqc.anomaly.detectors.retrieval import Cpr

@@ -108,7 +108,8 @@ def fit(
       >>> from jaxqc.data.synthetic.boards import write_mvtec
       >>> backbone = BackboneConfig("resnet18", weights="synthetic-resnet18", layers=(1,))
       >>> boards = write_mvtec("boards", normals=4, defects=2, size=32)
-      >>> fitted = fit(FitConfig(backbone=backbone, data=FitDataConfig(size=32)), boards, "fit", progress=False)
+      >>> config = FitConfig(backbone=backbone, data=FitDataConfig(size=32), pasted=0)
+      >>> fitted = fit(config, boards, "fit", progress=False)
       >>> import numpy as np
       >>> fitted.folder.name, fitted.model.predict(np.zeros((32, 32, 3), np.uint8)).shape
       ('fit', (32, 32))
@@ -169,7 +170,8 @@ def evaluate(
       >>> from jaxqc.data.synthetic.boards import write_mvtec
       >>> backbone = BackboneConfig("resnet18", weights="synthetic-resnet18", layers=(1,))
       >>> boards = write_mvtec("boards", normals=4, defects=2, size=32)
-      >>> fitted = fit(FitConfig(backbone=backbone, data=FitDataConfig(size=32)), boards, "fit", progress=False)
+      >>> config = FitConfig(backbone=backbone, data=FitDataConfig(size=32), pasted=0)
+      >>> fitted = fit(config, boards, "fit", progress=False)
       >>> evaluation = evaluate("fit", boards, "measured", progress=False)
       >>> "image_auroc" in evaluation.metrics, Path("measured").is_dir()
       (True, True)
@@ -265,7 +267,8 @@ def inspect(
       >>> from jaxqc.data.synthetic.boards import write_mvtec
       >>> backbone = BackboneConfig("resnet18", weights="synthetic-resnet18", layers=(1,))
       >>> boards = write_mvtec("boards", normals=4, defects=2, size=32)
-      >>> fitted = fit(FitConfig(backbone=backbone, data=FitDataConfig(size=32)), boards, "fit", progress=False)
+      >>> config = FitConfig(backbone=backbone, data=FitDataConfig(size=32), pasted=0)
+      >>> fitted = fit(config, boards, "fit", progress=False)
       >>> found = inspect("fit", "boards/test", "inspected", progress=False)
       >>> found.new, found.report.exists()  # two defective boards, two without a defect
       (4, True)

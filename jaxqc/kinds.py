@@ -152,7 +152,8 @@ def load(path: str | Path, which: str = "best", fold: bool = True, batch: int = 
       >>> from jaxqc.data.synthetic.boards import write_mvtec
       >>> backbone = BackboneConfig("resnet18", weights="synthetic-resnet18", layers=(1,))
       >>> boards = write_mvtec("boards", normals=4, defects=2, size=32)
-      >>> fitted = fit(FitConfig(backbone=backbone, data=FitDataConfig(size=32)), boards, "fit", progress=False)
+      >>> config = FitConfig(backbone=backbone, data=FitDataConfig(size=32), pasted=0)
+      >>> fitted = fit(config, boards, "fit", progress=False)
       >>> load("fit").outputs
       ('map', 'score', 'mask', 'defective')
     """

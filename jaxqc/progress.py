@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any
 
@@ -12,7 +12,8 @@ class Progress:
 
     what: the work, in a word. total: how much there is; start: how much of it is done already.
     enabled: False shows nothing, but still counts. every: seconds between plain lines.
-    elapsed: the bar shows the time since the start, too.
+    elapsed: the bar shows the time since the start, too. work: the work up to a count, where items are not alike: a
+    training's later phases have larger images. The time left is that of the work left.
     """
 
     def __init__(
@@ -23,7 +24,9 @@ class Progress:
         every: float = 5.0,
         start: int = 0,
         elapsed: bool = False,
+        work: Callable[[int], float] = float,
     ) -> None:
+        self._work = work
         self.what, self.total, self.done, self.every = what, total, start, every
         self._passed = start
         self._began = self._spoke = time.monotonic()
@@ -36,14 +39,13 @@ class Progress:
 
         console = Console(file=sys.stderr, highlight=False, emoji=False)
         if console.is_terminal:
-            from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+            from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
             from rich.progress import Progress as Bar
 
-            left = TimeRemainingColumn(elapsed_when_finished=False)
             since = [TimeElapsedColumn()] * elapsed
-            text = TextColumn("{task.description}")
-            self._bar = Bar(text, BarColumn(), MofNCompleteColumn(), *since, TextColumn("left"), left, console=console)
-            self._task = self._bar.add_task(what, total=total, completed=start)
+            text, left = TextColumn("{task.description}"), TextColumn("{task.fields[left]}")
+            self._bar = Bar(text, BarColumn(), MofNCompleteColumn(), *since, left, console=console)
+            self._task = self._bar.add_task(what, total=total, completed=start, left="")
 
     def __enter__(self) -> "Progress":
         if self._bar:
@@ -58,10 +60,13 @@ class Progress:
     def rate(self) -> float:
         """Amount done a second, without what was passed over, and without the first work where more followed: programs
         are compiled in its course."""
+        return self._speed(float)
+
+    def _speed(self, work: Callable[[int], float]) -> float:
         began, before = self._began, 0
         if self._first is not None and self._beyond_first:
             began, before = self._first
-        return (self.done - self._passed - before) / max(time.monotonic() - began, 1e-9)
+        return (work(self.done) - work(self._passed + before)) / max(time.monotonic() - began, 1e-9)
 
     @property
     def _beyond_first(self) -> bool:
@@ -105,7 +110,7 @@ class Progress:
     def _show(self, text: str, line: str, left: str) -> None:
         """Moves the bar, with a text beside it; without one prints the line, where it is due."""
         if self._bar:
-            self._bar.update(self._task, completed=self.done, description=text)
+            self._bar.update(self._task, completed=self.done, description=text, left=left.strip())
         elif time.monotonic() - self._spoke > self.every or self.done == self.total:
             self._spoke = time.monotonic()
             self.note(line + left)
@@ -114,5 +119,6 @@ class Progress:
         """The time left; nothing while only the first work is known, whose time is mostly that of compiling."""
         if not self._beyond_first:
             return ""
-        seconds = (self.total - self.done) / self.rate if self.rate > 0 else 0
+        speed = self._speed(self._work)
+        seconds = (self._work(self.total) - self._work(self.done)) / speed if speed > 0 else 0
         return f"  left {int(seconds) // 60}:{int(seconds) % 60:02d}" if seconds > 0 else ""

@@ -6,9 +6,11 @@ of the same places.
 
 It learns from --data, a folder of pictures, by default from generated textures. The target is the mean neighbourhood
 of the layers, pooled to as many channels as a description has and standardised channel by channel (arXiv 2303.14535,
-section 3.1). DIR/training is the run, which the same command goes on with; --keep (by default DIR/NAME.npz) gets the
-weights. Then: jaxqc fit --method efficient_ad --backbone.name NAME --backbone.weights DIR/NAME.npz --backbone.layers 1
-Or, of several: jaxqc fit --method uninformed --backbone.name NAME+NAME --backbone.weights DIR --backbone.layers 1
+section 3.1). --compact adds the channels' correlation to the loss (arXiv 1911.02357). DIR/training is the run, which
+the same command goes on with; --keep (by default DIR/NAME.npz) gets the weights. Then, with one or several:
+
+    jaxqc fit --method efficient_ad --backbone.name NAME --backbone.weights DIR/NAME.npz --backbone.layers 1
+    jaxqc fit --method uninformed --backbone.name NAME+NAME --backbone.weights DIR --backbone.layers 1
 """
 
 import argparse
@@ -25,12 +27,11 @@ from jaxtyping import Array, Float
 from jaxqc.anomaly.detectors.base import BackboneConfig, Layers
 from jaxqc.anomaly.detectors.image_loss import ImageLoss
 from jaxqc.anomaly.features import Backbone, load_backbone, normalised
+from jaxqc.anomaly.learned.pictures import unrelated
 from jaxqc.anomaly.learned.statistics import channel_statistics
 from jaxqc.anomaly.ops.maps import pool_channels
 from jaxqc.config import DataConfig, ModelConfig, OptimConfig, Phase, TrainConfig
 from jaxqc.data.dataset import ArrayDataset
-from jaxqc.data.load import load_arrays
-from jaxqc.data.open import open_data
 from jaxqc.data.synthetic.textures import render
 from jaxqc.errors import UserError
 from jaxqc.memory import use_huge_pages
@@ -42,6 +43,7 @@ from jaxqc.nn.resizing import resize
 from jaxqc.training.checkpoint import load_variables
 from jaxqc.training.loop import run
 from jaxqc.training.record import weights_digest
+from jaxqc.types import ArrayLike
 from jaxqc.weights.load import Weights, save_weights
 
 ADAM = OptimConfig("adam", lr=1e-4, weight_decay=1e-5, decay="all", warmup_epochs=0.0, schedule="constant", clip=0.0)
@@ -55,8 +57,24 @@ def described(layers: Layers, cells: int, spec: PdnSpec, side: int) -> Float[Arr
     return pool_channels(jnp.concatenate(merged, -1), spec.channels)[:, rim : rim + cells, rim : rim + cells]
 
 
-def imitation(network: Pdn, backbone: Backbone, data: ArrayDataset, batch: int) -> ImageLoss:
-    """The training: the mean squared error of each image's descriptions."""
+def compactness(grid: Float[ArrayLike, "b h w c"]) -> Float[Array, " b"]:
+    """The mean squared correlation of two channels over an image's cells: 0 where each says something of its own.
+
+    Examples:
+      >>> twice = jnp.arange(4.0).reshape(1, 2, 2, 1) * jnp.array([1.0, -3.0])
+      >>> compactness(twice).round(3).tolist()
+      [1.0]
+    """
+    b, height, width, c = grid.shape
+    x = jnp.asarray(grid).reshape(b, height * width, c)
+    x = x - x.mean(1, keepdims=True)
+    x = x / jnp.maximum(jnp.sqrt(jnp.square(x).sum(1, keepdims=True)), 1e-6)
+    square = jnp.square(jnp.einsum("bpc,bpd->bcd", x, x))
+    return (square.sum((1, 2)) - jnp.trace(square, axis1=1, axis2=2)) / max(1, c * (c - 1))
+
+
+def imitation(network: Pdn, backbone: Backbone, data: ArrayDataset, batch: int, compact: float = 0.0) -> ImageLoss:
+    """The training: the mean squared error of each image's descriptions. compact: weight of `compactness`."""
     side = data.images.shape[1]
     cells = layer_shapes(network, side, side)["layer1"][1]
     target = lambda kept, images: described(backbone.apply(kept["backbone"], images), cells, network.spec, side)
@@ -66,7 +84,8 @@ def imitation(network: Pdn, backbone: Backbone, data: ArrayDataset, batch: int) 
     def each(params: Any, kept: Any, images: Any) -> Float[Array, " b"]:
         own = network.apply({"params": params}, normalised(images))["layer1"]
         wanted = (target(kept, images) - kept["statistics"]["mean"]) / kept["statistics"]["deviation"]
-        return jnp.square(own - wanted).mean((1, 2, 3))
+        apart = jnp.square(own - wanted).mean((1, 2, 3))
+        return apart + compact * compactness(own) if compact else apart
 
     start = lambda key: network.init(key, jnp.zeros((1, side, side, 3)))["params"]
     return ImageLoss(start, each, frozen | {"statistics": statistics})
@@ -74,14 +93,13 @@ def imitation(network: Pdn, backbone: Backbone, data: ArrayDataset, batch: int) 
 
 def pictures(folder: str, count: int, side: int) -> ArrayDataset:
     """Those of a folder, or so many generated textures."""
-    if folder:
-        return load_arrays(open_data(folder), side, True)
-    images = np.stack([render(1, index, side)[0] for index in range(count)])
+    images = unrelated(folder, side, 0) if folder else np.stack([render(1, index, side)[0] for index in range(count)])
+    n, name = len(images), Path(folder).resolve().name if folder else "textures"
     none = np.zeros(images.shape[:3], np.uint8)
-    return ArrayDataset("textures", (), tuple(map(str, range(count))), images, none, np.full(count, -1, np.int32))
+    return ArrayDataset(name, (), tuple(map(str, range(n))), images, none, np.full(n, -1, np.int32))
 
 
-def main() -> int:
+def main(argv: list[str] | None = None) -> int:
     """Runs the script; the exit code is that of `jaxqc`."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, metavar="DIR")
@@ -93,9 +111,10 @@ def main() -> int:
     parser.add_argument("--data", default="", metavar="FOLDER", help="pictures to learn from (default: textures)")
     parser.add_argument("--count", type=int, default=2000, help="textures, where there is no --data")
     parser.add_argument("--size", type=int, default=256, help="side of the pictures in pixels")
+    parser.add_argument("--compact", type=float, default=0.0, help="weight of the channels' correlation (default: 0)")
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--epochs", type=float, default=100.0)
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     try:
         layers = tuple(int(x) for x in args.layers.split(",")) if args.layers else (2, 3)
         if args.size % 4 or args.size < 64:
@@ -103,6 +122,9 @@ def main() -> int:
         backbone = load_backbone(BackboneConfig(args.backbone, args.weights, layers))
         data = pictures(args.data, args.count, args.size)
         held_out = max(1, len(data) // 20)
+        if len(data) - held_out < args.batch:
+            few = f"{len(data)} pictures, of which {held_out} are held out, are fewer than a batch"
+            raise UserError(f"{few}; give more, or --batch {max(1, len(data) - held_out)}")
         network, every = Pdn(PDNS[args.name]), np.arange(len(data))
         train, val = data.take(every[held_out:]), data.take(every[:held_out])
         config = TrainConfig(
@@ -116,7 +138,7 @@ def main() -> int:
             checkpoint_every_epochs=max(1.0, args.epochs / 20),
             best_metric="loss",
         )
-        method = imitation(network, backbone, train, args.batch)
+        method = imitation(network, backbone, train, args.batch, args.compact)
         done = run(method, config, train, val, args.out / "training", proof=False)
         params = load_variables(args.out / "training", "best")[0]["params"]
         variables = jax.tree.map(partial(np.asarray, dtype=np.float32), {"params": params})
@@ -127,7 +149,8 @@ def main() -> int:
     except UserError as e:
         print(f"distill_pdn: {' '.join(str(e).split())}", file=sys.stderr)
         return 2
-    print(f"{keep}: {done.step} steps, mean squared error {done.best['loss']:.4f} of held-out pictures")
+    what = "loss" if args.compact else "mean squared error"
+    print(f"{keep}: {done.step} steps, {what} {done.best['loss']:.4f} of held-out pictures")
     return 0
 
 

@@ -28,7 +28,6 @@ def test_the_steps_state_is_that_of_a_run():
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["network", "gaussian"])
 def test_inspections_stages_run_with_both_kinds_of_model(kind):
-    pytest.importorskip("cv2", reason="jaxqc[inspect] (OpenCV) is not installed")
     small = ["--model", "minet", "--images", "12", "--side", "48", "--size", "64", "--batch", "4", "--rounds", "1"]
     rows = inspect_images.run(inspect_images.parse(["--kind", kind, *small]))
     assert [row["name"] for row in rows] == ["read", "decode", "score", "judge", "keep", "inspect"]

@@ -2,6 +2,8 @@
 
 import json
 import re
+import shutil
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +22,7 @@ from jaxqc.config import *
 
 def get_config():
     return TrainConfig(
-        model=ModelConfig(name=UNET, width=0.25), data=DataConfig(protocol="seed"), devices=1, steps_per_call=2,
+        model=ModelConfig(name=UNET, width=0.25), data=DataConfig(protocol="index"), devices=1, steps_per_call=2,
         phases=(Phase(epochs=2, size=40, batch=8),), optim=OptimConfig(name="adamw", lr=1e-2, warmup_epochs=0.0),
         eval_size=40, eval_batch=4, eval_every_epochs=1.0, checkpoint_every_epochs=1.0,
     )
@@ -45,7 +47,7 @@ def load(path: str, images: str) -> str:
         "import jaxqc, numpy as np\nfrom pathlib import Path\nfrom PIL import Image\n"
         f"image = next(file for file in sorted(Path({images!r}).rglob('*.*')) if file.is_file())\n"
         f"found = jaxqc.load({path!r}).predict(np.asarray(Image.open(image).convert('L')))\n"
-        "print('map', np.asarray(found).shape)\n"
+        f"print('map of', Path({path!r}).name, np.asarray(found).shape)\n"
     )
 
 
@@ -79,21 +81,37 @@ def test_the_commands_of_the_examples_are_parsed() -> None:
         assert parse(arguments).name == arguments[0] or arguments[:2] == ["data", "check"]
 
 
+def write_dagm(folder: Path, count: int) -> Path:
+    """A class of DAGM 2007: so many images a part, every other one with a bright square and its label."""
+    rng = np.random.default_rng(0)
+    for part in ("Train", "Test"):
+        (folder / part / "Label").mkdir(parents=True)
+        for i in range(count):
+            image, mask = rng.normal(120, 10, (48, 48)), np.zeros((48, 48), np.uint8)
+            if i % 2:
+                image[8:20, 8 + i : 20 + i], mask[8:20, 8 + i : 20 + i] = 220, 255
+                Image.fromarray(mask).save(folder / part / "Label" / f"{i:04}_label.PNG")
+            Image.fromarray(image.clip(0, 255).astype(np.uint8)).save(folder / part / f"{i:04}.PNG")
+    return folder
+
+
 @pytest.fixture(scope="module")
 def unet(tmp_path_factory) -> Path:
-    """A folder with the U-Net's run by a recipe that holds the network itself."""
+    """A folder with the U-Net's run on data of the page's reader, by a recipe that holds the network itself."""
     folder = tmp_path_factory.mktemp("unet")
     install("add_a_network.md", folder / "site")
     install("add_a_reader.md", folder / "site")
     (folder / "recipe.py").write_text(RECIPE)
-    train = ["train", "--config", "recipe.py", "--data", "plates", "--out", "run", *QUIET]
+    write_dagm(folder / "Class1", 16)
+    shutil.copytree(folder / "Class1" / "Test", folder / "photos", ignore=shutil.ignore_patterns("Label"))
+    train = ["train", "--config", "recipe.py", "--data", "Class1", "--data.layout", "dagm", "--out", "run", *QUIET]
     commands = [
-        ["data", "synthetic", "plates", "--count", "30", "--size", "48"],
+        ["data", "check", "Class1", "--layout", "dagm"],
         [*train, "--objective.dice", "0.5"],
         [*train, "--objective.dice", "0.5", "--model.name", "unet"],  # the same run, by the registered name
-        *through("run", "plates/Source Images", "plates"),
+        *through("run", "photos", "Class1"),
         ["export", "--checkpoint", "run", "--out", "graph", "--platforms", "cpu"],
-        load("run", "plates/Source Images"),
+        load("run", "photos"),
     ]
     done = run(commands, folder, folder / "site")
     (folder / "out.txt").write_text(succeed(done))
@@ -112,19 +130,17 @@ def test_a_network_goes_through_every_verb(unet: Path) -> None:
     assert losses[-1]["loss"] < losses[0]["loss"]
     out = (unet / "out.txt").read_text()
     assert "0.00e+00" in out, "verified on the machine that made it"
-    assert "map (48, 48)" in out
-    assert len(list((unet / "run-maps").rglob("*.png"))) == 30
+    assert "map of run (48, 48)" in out
+    assert len(list((unet / "run-maps").rglob("*.png"))) == 16
     assert (unet / "run-inspected" / "report.html").is_file()
 
 
-def test_an_export_needs_no_package_and_an_absent_one_is_named(unet: Path) -> None:
-    check = ["data", "check", "plates", "--layout", "acme_dagm:DAGM"]
-    commands = [["verify", "graph"], load("graph", "plates/Source Images")]
-    done = run([*commands, ["refused", "verify", "run"], ["refused", *check]], unet)
-    assert "map (48, 48)" in succeed(done)
-    network, reader = done.stderr.splitlines()[-2:]
-    assert "network acme_unet:UNET: the package 'acme_unet' is not installed" in network
-    assert "layout: reader acme_dagm:DAGM: the package 'acme_dagm' is not installed" in reader
+def test_a_reader_goes_through_the_verbs_of_data(unet: Path) -> None:
+    out = (unet / "out.txt").read_text()
+    assert re.search(r"good\W+8\W+8\W+16", out), out
+    assert json.loads((unet / "run" / "config.json").read_text())["data"]["layout"] == "acme_dagm:DAGM"
+    measured = json.loads((unet / "run-measured" / "evaluation.json").read_text())
+    assert (measured["images"], measured["images_by_class"]) == (16, {"good": 8, "defect": 8})
 
 
 def test_code_that_is_not_registered_is_not_imported(unet: Path) -> None:
@@ -136,47 +152,20 @@ def test_code_that_is_not_registered_is_not_imported(unet: Path) -> None:
     assert 'does not register it; add the entry point NAME = "acme_unet:UNET" of the group jaxqc.networks' in line
 
 
-def test_a_reader_goes_through_the_verbs_of_data(unet: Path) -> None:
-    rng = np.random.default_rng(0)
-    for part in ("Train", "Test"):
-        (unet / "Class1" / part / "Label").mkdir(parents=True)
-        for i in range(8):
-            image, mask = rng.normal(120, 10, (48, 48)), np.zeros((48, 48), np.uint8)
-            if i % 2:
-                image[8:20, 8 + i : 20 + i], mask[8:20, 8 + i : 20 + i] = 220, 255
-                Image.fromarray(mask).save(unet / "Class1" / part / "Label" / f"{i:04}_label.PNG")
-            Image.fromarray(image.clip(0, 255).astype(np.uint8)).save(unet / "Class1" / part / f"{i:04}.PNG")
-    train = ["--data", "Class1", "--data.layout", "dagm", "--data.protocol", "index", "--out", "dagm", *QUIET]
-    commands = [
-        ["data", "check", "Class1", "--layout", "dagm"],
-        ["train", "--config", "recipe.py", *train],
-        ["evaluate", "--checkpoint", "dagm", "--data", "Class1", "--out", "dagm-measured", *QUIET],
-    ]
-    out = succeed(run(commands, unet, unet / "site"))
-    assert re.search(r"good\W+4\W+4\W+8", out), out
-    assert json.loads((unet / "dagm" / "config.json").read_text())["data"]["layout"] == "acme_dagm:DAGM"
-    measured = json.loads((unet / "dagm-measured" / "evaluation.json").read_text())
-    assert (measured["images"], measured["images_by_class"]) == (8, {"good": 4, "defect": 4})
-
-
-def test_a_method_goes_through_every_verb(tmp_path: Path) -> None:
-    install("add_a_method.md", tmp_path / "site")
-    write_images(tmp_path / "data", {"labeled": 4, "unlabeled": 8, "select": 4, "val": 4}, ((32, 32),))
+@pytest.fixture(scope="module")
+def cutmix(tmp_path_factory) -> Path:
+    """A folder with the method's run."""
+    folder = tmp_path_factory.mktemp("cutmix")
+    install("add_a_method.md", folder / "site")
+    write_images(folder / "data", {"labeled": 4, "unlabeled": 8, "select": 4, "val": 4}, ((32, 32),))
     phases = '[{"epochs": 1, "size": 32, "batch": 4}]'
     small = ["--layers", "2", "--hidden", "8", "--devices", "1", "--phases", phases]
     commands = [
         ["train", "--config", "site/acme_cutmix.py", "--data", "data", "--out", "run", *small, *QUIET],
         "from jaxqc.semi.recipe import preset; import acme_cutmix; assert preset('cutmix') == acme_cutmix.CUTMIX",
     ]
-    succeed(run(commands, tmp_path, tmp_path / "site"))
-    assert json.loads((tmp_path / "run" / "config.json").read_text())["semi"]["cutmix"]["area_min"] == 0.25
-    commands = [
-        *through("run", "data/images", "data"),
-        ["export", "--checkpoint", "run", "--out", "graph", "--size", "32", "--platforms", "cpu"],
-        load("run", "data/images"),
-    ]
-    out = succeed(run(commands, tmp_path))
-    assert "map (32, 32)" in out, "a run holds the method's fields: its package is not needed"
+    succeed(run(commands, folder, folder / "site"))
+    return folder
 
 
 SMALL = [
@@ -190,6 +179,8 @@ SMALL = [
     "1",
     "--decision.folds",
     "2",
+    "--pasted",
+    "8",
     *QUIET,
 ]
 TRAINED = ["--detector.width", "8", "--detector.training.epochs", "2", "--detector.training.batch", "4"]
@@ -224,18 +215,44 @@ def fits(boards: Path) -> str:
 
 @pytest.mark.parametrize("name", DETECTORS)
 def test_a_detector_goes_through_every_verb(boards: Path, fits: str, name: str) -> None:
-    assert fits.count("map (40, 40)") == len(DETECTORS)
+    assert f"map of {name} (40, 40)" in fits
     stored = json.loads((boards / name / "config.json").read_text())["detector"]
     assert stored["name"] == f"acme_{name}:{DETECTORS[name][0]}"
     measured = json.loads((boards / f"{name}-measured" / "evaluation.json").read_text())
     assert measured["images"][""] == 8
 
 
-@pytest.mark.usefixtures("fits")
-def test_exports_of_detectors_need_no_package(boards: Path) -> None:
-    commands = [[*refusal, "verify", folder] for name in DETECTORS for refusal, folder in (
-        ([], f"{name}-graph"), (["refused"], name))]  # fmt: skip
-    done = run(commands, boards)
-    assert succeed(done).count("golden maps recomputed here") == len(DETECTORS)
+@pytest.fixture(scope="module")
+def bare(unet: Path, cutmix: Path, boards: Path, fits: str) -> subprocess.CompletedProcess[str]:
+    """A process that has none of the packages: exports, runs of the method, and all that is refused."""
+    semi, images = str(cutmix / "run"), str(cutmix / "data" / "images")
+    return run([
+        ["verify", str(unet / "graph")],
+        load(str(unet / "graph"), str(unet / "photos")),
+        ["refused", "verify", str(unet / "run")],
+        ["refused", "data", "check", str(unet / "Class1"), "--layout", "acme_dagm:DAGM"],
+        *(["verify", str(boards / f"{name}-graph")] for name in DETECTORS),
+        *(["refused", "verify", str(boards / name)] for name in DETECTORS),
+        *through(semi, images, str(cutmix / "data")),
+        ["export", "--checkpoint", semi, "--out", str(cutmix / "semi-graph"), "--size", "32", "--platforms", "cpu"],
+        load(str(cutmix / "semi-graph"), images),
+    ], cutmix)  # fmt: skip
+
+
+def test_an_export_needs_no_package_and_an_absent_one_is_named(bare: subprocess.CompletedProcess[str]) -> None:
+    out = succeed(bare)
+    assert "map of graph (48, 48)" in out
+    assert len(re.findall(r"graph\b.*: golden maps recomputed here", out)) == 1 + len(DETECTORS)
+    assert "network acme_unet:UNET: the package 'acme_unet' is not installed" in bare.stderr
+    assert "layout: reader acme_dagm:DAGM: the package 'acme_dagm' is not installed" in bare.stderr
     for name, (kind, _) in DETECTORS.items():
-        assert f"detector acme_{name}:{kind}: the package 'acme_{name}' is not installed" in done.stderr
+        assert f"detector acme_{name}:{kind}: the package 'acme_{name}' is not installed" in bare.stderr
+
+
+def test_a_method_goes_through_every_verb_without_its_package(
+    cutmix: Path, bare: subprocess.CompletedProcess[str]
+) -> None:
+    """A run holds the method's fields."""
+    assert json.loads((cutmix / "run" / "config.json").read_text())["semi"]["cutmix"]["area_min"] == 0.25
+    assert "map of semi-graph (32, 32)" in succeed(bare)
+    assert (cutmix / "run-inspected" / "report.html").is_file()

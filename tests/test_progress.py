@@ -75,6 +75,19 @@ def test_the_first_work_in_whose_course_programs_are_compiled_does_not_count(mon
     assert bar._left() == "  left 0:04"
 
 
+def test_the_time_left_is_that_of_the_work_left(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr("jaxqc.progress.time.monotonic", lambda: now[0])
+    bar = Progress("training", 30, enabled=False, work=lambda step: step + 4 * max(0, step - 20))  # the last are large
+    bar.step(10, 1.0, 64, LOGS, 1.0)
+    now[0] = 10.0
+    bar.step(20, 2.0, 64, LOGS, 1.0)
+    assert bar._left() == "  left 0:50"
+    now[0] = 35.0
+    bar.step(25, 2.5, 128, LOGS, 1.0)
+    assert bar._left() == "  left 0:25"
+
+
 def test_what_was_done_before_does_not_count_in_the_rate(monkeypatch):
     now = [100.0]
     monkeypatch.setattr("time.monotonic", lambda: now[0])

@@ -21,7 +21,7 @@ from tests.support.outside import install as install_page
 ROOT = Path(__file__).resolve().parents[1]
 TINY = ["--model.width", "0.125", "--optim.warmup-epochs", "0", "--eval-size", "32", "--eval-batch", "4",
         "--steps-per-call", "1", "--phases", '[{"epochs": 0.6, "size": 32, "batch": 8}]']  # fmt: skip
-SMALL = ["--data.size", "64", "--batch", "4", "--decision.folds", "2"]
+SMALL = ["--data.size", "64", "--batch", "4", "--decision.folds", "2", "--pasted", "8"]
 OFFLINE = re.compile(r"No matching distribution|Could not find a version|Connection|Temporary failure|No module named")
 
 
@@ -95,7 +95,7 @@ def test_a_recipe_is_found_by_name_and_is_no_module(program, tmp_path):
     run(program.with_name("python"), "-c", code, cwd=tmp_path)
 
 
-def way(start: Callable[[list[list[str]]], str], folder: Path, train: list[str]) -> None:
+def assert_the_way_leads_to_a_report(start: Callable[[list[list[str]]], str], folder: Path, train: list[str]) -> None:
     """Through the verbs as a newcomer, to the report. start: runs commands in `folder` and returns what they print."""
     out = start([
         ["data", "synthetic", "plates", "--count", "30", "--size", "32"],
@@ -116,7 +116,7 @@ def test_the_way_through_the_verbs(program, tmp_path):
     """With a network that compiles in seconds, and in one process: the program's own start is tested above."""
     python, quick = program.with_name("python"), {"XLA_FLAGS": one_device_flags(), "JAX_PLATFORMS": "cpu"}
     start = lambda commands: run(python, "-c", RUN, json.dumps(commands), cwd=tmp_path, **quick)
-    way(start, tmp_path, [*TINY, "--model.name", "unet"])
+    assert_the_way_leads_to_a_report(start, tmp_path, [*TINY, "--model.name", "unet"])
 
 
 @pytest.mark.slow
@@ -130,10 +130,10 @@ def test_an_installation_with_every_dependency(wheel, tmp_path):
         "pip",
         "install",
         "--quiet",
-        f"{wheel}[inspect]",
+        f"{wheel}",
         *constraints,
     )
     run(*install, cwd=tmp_path)
     program = tmp_path / "env" / "bin" / "jaxqc"
     start = lambda commands: "".join(run(program, *words, cwd=tmp_path, JAX_PLATFORMS="cpu") for words in commands)
-    way(start, tmp_path, TINY)
+    assert_the_way_leads_to_a_report(start, tmp_path, TINY)

@@ -8,9 +8,9 @@ import numpy as np
 
 from benchmarks.lib.learned_candidates import Member, Ours
 from jaxqc.models import backbones
+from jaxqc.models.arrays import FIELDS
 from jaxqc.nn.fold import fold_batch_norm
 
-FIELDS = {"kernel": "weight", "scale": "weight", "bias": "bias", "mean": "running_mean", "var": "running_var"}
 EMBEDDING = {"layer1_to2": "1", "layer1_to3": "2", "layer2_to3": "3"}
 TEACHERS = {"rd4ad": "encoder.feature_extractor", "efficient_ad": "teacher"}
 """Beginnings of the frozen network's names, of each member whose maps are defined alike on both sides."""

@@ -48,10 +48,13 @@ class InferenceBatch(NamedTuple):
     pred_mask: Any = None
 
 
-def learned_modules() -> Modules:
-    """anomalib's classes that the works need. Raises ImportError where it, or what they import, is not there."""
+def learned_modules(components: tuple[str, ...] = (), images: tuple[str, ...] = ()) -> Modules:
+    """anomalib's classes that the works need. Raises ImportError where it, or what they import, is not there.
+
+    components, images: further packages of it that are put in place without running their first files.
+    """
     put_in_place()
-    pass_over((), ("stfpm", "reverse_distillation", "fastflow", "cflow", "efficient_ad"))
+    pass_over(components, ("stfpm", "reverse_distillation", "fastflow", "cflow", "efficient_ad", *images))
     data: Any = type(sys)("anomalib.data")
     data.InferenceBatch = InferenceBatch
     sys.modules["anomalib.data"] = data
@@ -59,9 +62,9 @@ def learned_modules() -> Modules:
 
     create = timm.create_model
     timm.create_model = lambda name, pretrained=False, **how: create(name, pretrained=False, **how)
-    components: Any = sys.modules["anomalib.models.components"]
-    components.TimmFeatureExtractor = load("components.feature_extractors").TimmFeatureExtractor
-    components.GaussianBlur2d = load("components.filters.blur").GaussianBlur2d
+    package: Any = sys.modules["anomalib.models.components"]
+    package.TimmFeatureExtractor = load("components.feature_extractors").TimmFeatureExtractor
+    package.GaussianBlur2d = load("components.filters.blur").GaussianBlur2d
     reverse, cflow = load("image.reverse_distillation.torch_model"), load("image.cflow.torch_model")
     return Modules(
         STFPMModel=load("image.stfpm.torch_model").STFPMModel,

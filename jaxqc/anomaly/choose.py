@@ -155,7 +155,7 @@ def choose(
         tried[i] = _attempt(trial, halves[0], progress)
         note(tried[i].row())
         tried[:] = _forgotten(tried)
-    for at in sorted(range(len(tried)), key=lambda i: -tried[i].share)[:FINALISTS]:
+    for at in _finalists(tried):
         if tried[at].pasted and time.monotonic() - began <= 60 * minutes:
             tried[at] = _attempt(tried[at], halves[1], progress)
             note(f"again, other images: {tried[at].row().strip()}")
@@ -260,7 +260,12 @@ def _attempt(trial: Trial, parts: tuple[Dataset, Dataset, Dataset], progress: bo
     return Trial(config, tuple(pasted), tuple(good), spent, kept=(fits, model))
 
 
+def _finalists(trials: list[Trial]) -> list[int]:
+    """Places of the trials that are tried again, the best first."""
+    return sorted(range(len(trials)), key=lambda i: -trials[i].share)[:FINALISTS]
+
+
 def _forgotten(trials: list[Trial]) -> list[Trial]:
     """The trials, of which only those that may be tried again keep their embeddings."""
-    last = sorted((t.share for t in trials), reverse=True)[:FINALISTS][-1]
-    return [trial if trial.share >= last else replace(trial, kept=None) for trial in trials]
+    last = _finalists(trials)
+    return [trial if i in last else replace(trial, kept=None) for i, trial in enumerate(trials)]

@@ -22,7 +22,7 @@ from jaxqc.anomaly.model import AnomalyModel, save, scaled
 from jaxqc.anomaly.pasted import draw, find_pasted, found_by, rates_of, to_meta
 from jaxqc.anomaly.recipe import FitConfig, FitDataConfig, from_stored
 from jaxqc.anomaly.settle import settled
-from jaxqc.anomaly.training import train_state
+from jaxqc.anomaly.training import train_state, with_masks
 from jaxqc.anomaly.unfinished import TRAINING, begin
 from jaxqc.anomaly.worst import without_worst
 from jaxqc.data.crops import crops
@@ -96,6 +96,17 @@ def without_defects(parts: Parts) -> tuple[str, ...]:
     )
 
 
+def beside_normals(detector: Any, parts: Parts) -> tuple[str, ...]:
+    """A line on defective training images, where there are such: how many are learned from, and how many are not."""
+    if parts.defects is None:
+        return ()
+    whole, taken = len(parts.defects), len(with_masks(parts.defects)) if getattr(detector, "labelled", False) else 0
+    left = f"; {whole - taken} without a mask are not used" if taken < whole else ""
+    if taken:
+        return (f"{taken} defective images of split 'train' are learned from by their masks{left}",)
+    return (f"{whole} defective images of split 'train' are not used: a fit is to good ones",)
+
+
 def fit(
     config: FitConfig,
     data: Dataset,
@@ -144,6 +155,8 @@ def _fit(
     if any(s.normal for s in good_alone(data).samples) and not data.classes:
         note(f"{data.name}: {len(data)} images without a class, a mask or a split: all are taken as good")
     parts, labelled = divide(without_absent_masks(data), config.data, config.seed, config.folds)
+    for line in beside_normals(detector, parts):
+        note(line)
     parts, left_out = without_worst(config, backbone, parts, progress, note)
     if not is_trained(detector):
         count = len(fitted_samples(parts.fit, config.data.tile))
@@ -165,6 +178,8 @@ def _fit(
         with nullcontext(folder) if folder else TemporaryDirectory() as place:
             work = Path(place) / TRAINING
             state, meta["training"] = train_state(config, detector, backbone, parts, work, bad, progress)
+        for line in meta["training"].get("defects", {}).get("left_out", ()):
+            note(line)
         state = settled(detector, backbone, state, parts.calibrate, config)
     else:
         with Progress("fitting", len(fitted_samples(parts.fit, config.data.tile)), progress) as counter:
@@ -187,7 +202,7 @@ def _fit(
     meta |= {"thresholds": asdict(thresholds), "promise": calibration.promise.to_dict()}
     meta |= {"left_out": list(left_out)} if left_out else {}
     meta |= {"products": calibration.products_meta()} if calibration.products else {}
-    model = AnomalyModel(config, state, backbone.variables, thresholds, meta)
+    model.thresholds, model.meta = thresholds, meta  # compiled once
     if folder is None:
         return Fitted(model, None, tuple(bad))
     whole = divide(without_absent_masks(data), config.data, config.seed, config.folds)[0] if left_out else parts

@@ -63,7 +63,8 @@ class AnomalyModel:
       >>> from jaxqc.data.synthetic.boards import write_mvtec
       >>> backbone = BackboneConfig("resnet18", weights="synthetic-resnet18", layers=(1,))
       >>> boards = write_mvtec("boards", normals=4, defects=2, size=32)
-      >>> model = fit(FitConfig(backbone=backbone, data=FitDataConfig(size=32)), boards, progress=False).model
+      >>> config = FitConfig(backbone=backbone, data=FitDataConfig(size=32), pasted=0)
+      >>> model = fit(config, boards, progress=False).model
       >>> found = model.predict(np.zeros((32, 48, 3), np.uint8), outputs=("map", "score"))
       >>> found["map"].shape, found["score"] > 0
       ((32, 48), True)
@@ -100,12 +101,13 @@ class AnomalyModel:
           UserError: no such product.
         """
         if product not in self.products:
-            known = f"it knows {', '.join(self.products)}" if self.products else "it was fitted to one product alone"
+            known = f"it knows {', '.join(self.products)}" if self.products else "it is of one product alone"
             raise UserError(f"product {product!r}: {known}")
         own, was = Thresholds(**self.meta["products"][product]["thresholds"]), self.meta["thresholds"]
         image, pixel = (getattr(self.thresholds, name) / was[name] for name in ("image", "pixel"))
         how = own.how if image == pixel == 1 else f"{own.how}; then {self.thresholds.how}"
         out = copy(self)
+        out.meta = {name: value for name, value in self.meta.items() if name != "products"}
         out.thresholds = replace(own, image=own.image * image, pixel=own.pixel * pixel, how=how)
         return out
 

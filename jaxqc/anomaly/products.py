@@ -1,7 +1,8 @@
 """A detector of several products, measured on each by that product's own thresholds."""
 
 import math
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -118,16 +119,36 @@ def evaluate_products(
     return ProductsEvaluation(data.name, split, found, replace(account, left_out=left_out))
 
 
+def folder_names(products: Iterable[str]) -> dict[str, str]:
+    """A folder's name for each product: its own, but for characters that none may have; equal ones get a number.
+
+    Examples:
+      >>> folder_names(["bolt", "M8/zinc", "M8_zinc", "..", ""])
+      {'bolt': 'bolt', 'M8/zinc': 'M8_zinc', 'M8_zinc': 'M8_zinc_2', '..': '_', '': 'other'}
+    """
+    found: dict[str, str] = {}
+    taken: set[str] = set()
+    for product in products:
+        plain = re.sub(r'[\x00-\x1f<>:"/\\|?*]|^\.+|[. ]+$', "_", product) if product else "other"
+        name, number = plain, 1
+        while name.casefold() in taken:
+            number += 1
+            name = f"{plain}_{number}"
+        taken.add(name.casefold())
+        found[product] = name
+    return found
+
+
 def write_products(result: ProductsEvaluation, model: AnomalyModel, data: Dataset, out: Path, worst: int) -> None:
     """Writes each product's evaluation to a folder of its own below `out`, and there one of them all.
 
     Raises:
       UserError: a folder cannot be written.
     """
-    parts = by_product(data)
+    parts, folders = by_product(data), folder_names(result.products)
     for name, one in result.products.items():
         own = model.of(name) if name in model.products else model
-        write_evaluation(one, own, parts[name], out / (name or "other"), worst)
+        write_evaluation(one, own, parts[name], out / folders[name], worst)
     rows = [{"product": name, **row} for name, one in result.products.items() for row in one.per_image]
     try:
         write_measures(out, result.to_json(), rows)

@@ -86,6 +86,8 @@ def evaluate(
             if folder is not None:
                 write_products(several, model, part, folder, worst)
         return several
+    if model.products:
+        note(f"{data.name}: no product is named; measured by the thresholds of all {len(model.products)} together")
     result = measured(model, part)
     account = replace(account, left_out={**account.left_out, **result.coverage.left_out})
     with place() as folder:

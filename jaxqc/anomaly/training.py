@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from jaxqc.anomaly.detectors.base import Trained, TrainingConfig
@@ -105,12 +106,23 @@ def train_state(
     bad += skipped
     if measured := getattr(method, "measured", None):
         method = measured(train, config.batch)
+    if getattr(detector, "labelled", False) and parts.defects:
+        marred = with_masks(parts.defects)
+        train, skipped = _usable(replace(parts.fit, samples=parts.fit.samples + marred.samples), config, recipe)
+        left_out = [line for line in skipped if line not in bad]
+        before["defects"] = {"used": len(marred) - len(left_out), "left_out": left_out}
     frozen, features = method.frozen(), getattr(method, "features", None)
-    if features is not None:
-        with_cache = lambda part: with_features(part, features, frozen, config.batch, recipe.cache)
-        train, held_out = (with_cache(x) if isinstance(x, ArrayDataset) else x for x in (train, held_out))
     meta = {"kind": UNFINISHED_FIT, "weights": backbone.source}
-    done = loop.run(method, recipe, train, held_out, folder, progress=progress, meta=meta, proof=False)
+    with TemporaryDirectory(prefix="jaxqc-features-", ignore_cleanup_errors=True) as place:
+        if features is not None:
+            on_disk = Path(place) if recipe.data.mode == "stream" else None
+            cached = lambda part, name: (
+                with_features(part, features, frozen, config.batch, recipe.cache, on_disk and on_disk / name)
+                if isinstance(part, ArrayDataset)
+                else part
+            )
+            train, held_out = cached(train, "train"), cached(held_out, "held_out")
+        done = loop.run(method, recipe, train, held_out, folder, progress=progress, meta=meta, proof=False)
     best = detector.training.keep == "best" and done.best_step > 0
     step = done.best_step if best else done.step
     path = folder / "checkpoints" / str(step)
@@ -121,6 +133,11 @@ def train_state(
     about = {"step": step, "of": done.step, "loss": (done.best if best else done.metrics).get("loss")}
     about |= {"seconds": round(done.seconds, 1), **before}
     return detector.trained({**variables_of(flat), **(frozen or {})}), about
+
+
+def with_masks(defects: Dataset) -> Dataset:
+    """The samples of which it is known where they are defective."""
+    return replace(defects, samples=tuple(s for s in defects.samples if s.mask is not None))
 
 
 def refuse_foreign(folder: Path, recipe: DetectorTrainConfig) -> None:
@@ -147,7 +164,7 @@ def _usable(
     part: Dataset, config: FitConfig, recipe: DetectorTrainConfig
 ) -> tuple[Dataset | ArrayDataset, tuple[str, ...]]:
     """The images as the loop takes them, and a line for each that cannot be used."""
-    if recipe.data.mode == "stream":
+    if recipe.data.mode == "stream" and recipe.cache in ("auto", "none"):
         return usable(part, sides(config.data.size)[0], config.data.skip_bad)
     arrays = load_arrays(part, sides(config.data.size)[0], config.data.skip_bad)
     return arrays, arrays.skipped

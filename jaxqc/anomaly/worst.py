@@ -41,7 +41,13 @@ def places(scores: Float[np.ndarray, " n"], levels: Float[np.ndarray, " n"]) -> 
 
 
 def worst_of(measured: Measured, share: float) -> tuple[str, ...]:
-    """The images of the highest places, the farthest first: a share of each product's, rounded up."""
+    """The images of the highest places, the farthest first: a share of each product's, rounded up.
+
+    Examples:
+      >>> names = ("a", "b", "c", "d", "e")
+      >>> worst_of(Measured((1.0, 2.0, 3.0, 4.0, 9.0), (1.0,) * 5, (32,) * 5, names, names, ("",) * 5), 0.3)
+      ('e', 'd')
+    """
     names: list[tuple[float, str]] = []
     for product in dict.fromkeys(measured.products):
         own = measured.of(product)
@@ -71,18 +77,22 @@ def without_worst(
     measured, fits = Measured(), fits_of(judge, backbone, pool, progress)
     with Progress("looking for odd images", len(pool), progress) as counter:
         for turn in turns(judge, backbone, fits, pool, folds_of(pool, FOLDS, config.seed)):
-            measured = measured.plus(
-                fits.measure(turn.model, turn.fold, [], counter.add)
-            )  # the fit names unusable ones
+            unusable = list[str]()  # which the fit names
+            measured = measured.plus(fits.measure(turn.model, turn.fold, unusable, counter.add))
     left = worst_of(measured, config.data.worst)
     for line in lines(left, len(set(measured.names)), config.data.worst):
         note(line)
     keep = lambda part: replace(part, samples=tuple(s for s in part.samples if str(s.image) not in left))
-    return Parts(keep(parts.fit), keep(parts.calibrate), parts.test), left
+    return replace(parts, fit=keep(parts.fit), calibrate=keep(parts.calibrate)), left
 
 
 def lines(left: tuple[str, ...], count: int, share: float) -> tuple[str, ...]:
-    """Lines for people: how many were left out and which, and what that means for the thresholds."""
+    """Lines for people: how many were left out and which, and what that means for the thresholds.
+
+    Examples:
+      >>> lines(("a.png",), 20, 0.05)[1:]
+      ('  a.png', 'if all of them are good, up to 5.0 % more of good pieces will be called than said')
+    """
     more = (f"and {len(left) - SHOWN} more, which meta.json names",) if len(left) > SHOWN else ()
     return (
         f"{len(left)} of {count} good images are left out as the farthest from the others (data.worst {share:g});"

@@ -77,13 +77,15 @@ def load_model(args: argparse.Namespace) -> Any:
 
 
 def of_product(model: Any, product: str | None) -> Any:
-    """The model with the thresholds of `--product`; a line where it has several products and none is named."""
+    """The model with the thresholds of `--product`; a line where it has several products and none is named.
+
+    Raises:
+      UserError: no such product, or no detector.
+    """
     several = getattr(model, "products", ())
     if product is not None:
         if not hasattr(model, "of"):
-            raise UserError(
-                f"--product: {product!r}: not a detector, so it has no thresholds of products; leave it out"
-            )
+            raise UserError(f"--product: {product!r}: only a detector has thresholds of products; leave it out")
         return model.of(product)
     if several:
         names = ", ".join(several)

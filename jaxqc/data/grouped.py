@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import zip_longest
 
 from jaxqc.data.dataset import Dataset, Sample
-from jaxqc.data.normals import SHOWN, is_defective, is_normal, normals
+from jaxqc.data.normals import SHOWN, defects, is_defective, is_normal, normals
 from jaxqc.data.problems import printable
 from jaxqc.data.splits import rank
 from jaxqc.errors import UserError
@@ -31,6 +31,8 @@ class Parts:
     """Normal samples only, unseen by `fit`."""
     test: Dataset
     """Normal and defective samples; none where the data are good images alone."""
+    defects: Dataset | None = None
+    """Defective training samples, for a detector that learns from such; None where there are none."""
 
 
 def group_of(sample: Sample) -> str:
@@ -126,7 +128,12 @@ def by_product(dataset: Dataset) -> dict[str, Dataset]:
 
 
 def named(dataset: Dataset, product: str) -> str:
-    """The data set's name, with that of one of its products."""
+    """The data set's name, with that of one of its products.
+
+    Examples:
+      >>> named(Dataset("parts", (), ()), "bolt"), named(Dataset("parts", (), ()), "")
+      ('parts/bolt', 'parts')
+    """
     return f"{dataset.name}/{product}" if product else dataset.name
 
 
@@ -135,6 +142,12 @@ def with_products(dataset: Dataset, products: str) -> Dataset:
 
     Raises:
       UserError: `group`, and samples without one.
+
+    Examples:
+      >>> from pathlib import Path
+      >>> shots = Dataset("parts", (), (Sample("a", Path("a.png"), group="bolt"),))
+      >>> [with_products(shots, products).samples[0].product for products in ("layout", "group")]
+      ['', 'bolt']
     """
     if products == "layout":
         return dataset
@@ -150,9 +163,9 @@ def one_class(dataset: Dataset, share: float = CALIBRATION, seed: int = 0) -> Pa
     """Divides a data set by its split column: the test set is `test`, or `val` where there is no `test`.
 
     The threshold is calibrated on the normals of a published `val` beside a `test`; where there is none, on `share` of
-    the training groups, held out by `hold_out`. Left out are defective training samples (KolektorSDD2 has them) and
-    normal ones of which the group is also in the test set, or in the published `val`. Good images alone (`good_alone`)
-    are all for training. A share of 0 holds none out.
+    the training groups, held out by `hold_out`. Defective training samples (KolektorSDD2 has them) stand apart. Left
+    out are training samples of which the group is also in the test set, or in the published `val`. Good images alone
+    (`good_alone`) are all for training. A share of 0 holds none out.
 
     Raises:
       UserError: no normal training samples, or too few groups of them.
@@ -166,10 +179,11 @@ def one_class(dataset: Dataset, share: float = CALIBRATION, seed: int = 0) -> Pa
             f" found {counted(dataset)}. Name their class ({SHOWN}) and split in an index.csv, or give a folder"
             " train/good"
         )
-    if len(published) or not share:
-        return Parts(train, published, test)
-    train = hold_out(train, share, seed)
-    return Parts(train.split("train"), train.split("val"), test)
+    if not len(published) and share:
+        train = hold_out(train, share, seed)
+        train, published = train.split("train"), train.split("val")
+    marred = _without(_without(defects(dataset.split("train")), test), published)
+    return Parts(train, published, test, marred if len(marred) else None)
 
 
 def good_alone(dataset: Dataset) -> Dataset:

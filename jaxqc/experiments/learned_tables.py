@@ -125,8 +125,9 @@ def folded(dataset: Dataset, folds: int, fold: int, seed: int = 0) -> Dataset:
 def found_at(good: np.ndarray, defective: np.ndarray, share: float = FALSE_ALARMS) -> float:
     """The share of the defective scores above the lowest threshold that at most `share` of the good ones exceed.
 
-    >>> found_at(np.arange(100.0), np.array([97.0, 97.5, 200.0]))
-    0.6666666666666666
+    Examples:
+      >>> found_at(np.arange(100.0), np.array([97.0, 97.5, 200.0]))
+      0.6666666666666666
     """
     ranked = np.sort(good)[::-1]
     return float(np.mean(defective > ranked[int(share * len(ranked))]))

@@ -33,7 +33,8 @@ class Exported:
       >>> from jaxqc.export import write
       >>> backbone = BackboneConfig("resnet18", weights="synthetic-resnet18", layers=(1,))
       >>> boards = write_mvtec("boards", normals=4, defects=2, size=32)
-      >>> fitted = fit(FitConfig(backbone=backbone, data=FitDataConfig(size=32)), boards, progress=False)
+      >>> config = FitConfig(backbone=backbone, data=FitDataConfig(size=32), pasted=0)
+      >>> fitted = fit(config, boards, progress=False)
       >>> meta = write(fitted.model, "exported", platforms=("cpu",))
       >>> load("exported").predict(np.zeros((2, 32, 32, 3), np.uint8)).shape
       (2, 32, 32)

@@ -59,8 +59,7 @@ def find_regions(
       mm_per_pixel: scale; None leaves the lengths in mm unknown.
 
     Raises:
-      UserError: map, mask and labels differ in size; several classes but neither labels nor probabilities; the package
-        opencv-python-headless is missing.
+      UserError: map, mask and labels differ in size; several classes but neither labels nor probabilities.
     """
     _check(image, classes, mm_per_pixel)
     height, width = image.map.shape
@@ -215,9 +214,7 @@ def _kernel(radius: int) -> np.ndarray:
 
 
 def opencv() -> Any:
-    """The module cv2. Raises UserError where it is missing."""
-    try:
-        import cv2
-    except ImportError as e:
-        raise UserError("inspection needs OpenCV; install it: pip install 'jaxqc[inspect]'") from e
+    """The module cv2, imported at its first use: a start does not wait for it."""
+    import cv2
+
     return cv2

@@ -11,11 +11,10 @@ from jaxqc.data.labelled import Labelled
 from jaxqc.data.load import sample_pixels
 from jaxqc.error_rates import ErrorRates, Origin
 from jaxqc.errors import UserError
-from jaxqc.inspection.defects import opencv
 from jaxqc.inspection.rules import GradeRules
 from jaxqc.inspection.scorers import calling, finding_of, make_scorer
 from jaxqc.progress import Progress
-from jaxqc.training.counting import Counted, NotCountedError
+from jaxqc.training.counting import Counted
 
 
 def count_errors(
@@ -35,12 +34,7 @@ def count_errors(
 
     Raises:
       UserError: an image cannot be decoded or judged, or the threshold is out of range.
-      NotCountedError: a package is missing that inspections need.
     """
-    try:
-        opencv()
-    except UserError as e:
-        raise NotCountedError(str(e)) from e
     rules = rules or GradeRules()
     scorer = make_scorer(model, threshold, devices=1)
 

@@ -42,7 +42,8 @@ def update(
 
     Examples:
       >>> maps = np.array([[[0.2, 0.8]]], np.float32)
-      >>> levels = update(empty(), maps, (maps > 0.5).astype(np.uint8), np.ones(1, np.float32))
+      >>> import jax
+      >>> levels = jax.jit(update)(empty(), maps, (maps > 0.5).astype(np.uint8), np.ones(1, np.float32))
       >>> float(levels.defect)  # half of the image's pixels
       0.5
     """
@@ -63,7 +64,8 @@ def compute(levels: Levels) -> Metrics:
 
     Examples:
       >>> maps = np.array([[[0.2, 0.8]]], np.float32)
-      >>> levels = update(empty(), maps, (maps > 0.5).astype(np.uint8), np.ones(1, np.float32))
+      >>> import jax
+      >>> levels = jax.jit(update)(empty(), maps, (maps > 0.5).astype(np.uint8), np.ones(1, np.float32))
       >>> {name: round(value, 2) for name, value in compute(levels).items()}
       {'threshold': 0.5, 'f1': 1.0}
     """

@@ -12,7 +12,8 @@ def nearest_row(mask: Bool[Array, "b h w"]) -> Int[Array, "b h w"]:
     """Row of the nearest foreground pixel in the same column, the upper one on a tie; far outside if there is none.
 
     Examples:
-      >>> nearest_row(jnp.array([[[0], [1], [0], [0]]], bool))[0, :, 0].tolist()
+      >>> import jax
+      >>> jax.jit(nearest_row)(jnp.array([[[0], [1], [0], [0]]], bool)).ravel().tolist()
       [1, 1, 1, 1]
     """
     far = 2 * mask.shape[1] + mask.shape[2]  # farther, seen from any pixel, than the image's diagonal
@@ -33,7 +34,8 @@ def distance_transform(mask: Bool[Array, "b h w"]) -> tuple[Float[Array, "b h w"
     and its own index. An image without foreground has distance `inf` and index 0 everywhere.
 
     Examples:
-      >>> distance, index = distance_transform(jnp.array([[[1, 0, 0], [0, 0, 0]]], bool))
+      >>> import jax
+      >>> distance, index = jax.device_get(jax.jit(distance_transform)(jnp.array([[[1, 0, 0], [0, 0, 0]]], bool)))
       >>> (distance[0] ** 2).round(3).tolist(), index[0].tolist()
       ([[0.0, 1.0, 4.0], [1.0, 2.0, 5.0]], [[0, 0, 0], [0, 0, 0]])
     """
@@ -61,7 +63,8 @@ def take_pixels(values: Float[Array, "b h w"], index: Int[Array, "b h w"]) -> Fl
     """The values at flat indices, image by image: with `distance_transform`, each pixel's nearest foreground value.
 
     Examples:
-      >>> take_pixels(jnp.array([[[5.0, 6.0]]]), jnp.array([[[1, 1]]])).tolist()
+      >>> import jax
+      >>> jax.jit(take_pixels)(jnp.array([[[5.0, 6.0]]]), jnp.array([[[1, 1]]])).tolist()
       [[[6.0, 6.0]]]
     """
     flat = jnp.take_along_axis(values.reshape(len(values), -1), index.reshape(len(index), -1), axis=1)

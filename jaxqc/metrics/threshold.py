@@ -28,7 +28,8 @@ def image_sum(values: Float[Array, "b h w"]) -> Float[Array, " b"]:
     """Sum over pixels, rows first: the barrier keeps XLA from merging both into one long, less exact float32 sum.
 
     Examples:
-      >>> image_sum(jnp.ones((1, 2, 3))).tolist()
+      >>> import jax
+      >>> jax.jit(image_sum)(jnp.ones((1, 2, 3))).tolist()
       [6.0]
     """
     return lax.optimization_barrier(values.sum(axis=2)).sum(axis=1)
@@ -38,7 +39,8 @@ def image_mean(values: Float[Array, "b h w"]) -> Float[Array, " b"]:
     """Mean over pixels, see `image_sum`.
 
     Examples:
-      >>> image_mean(jnp.arange(4.0).reshape(1, 2, 2)).tolist()
+      >>> import jax
+      >>> jax.jit(image_mean)(jnp.array([[[0.0, 1.0], [2.0, 3.0]]])).tolist()
       [1.5]
     """
     return image_sum(values) / (values.shape[1] * values.shape[2])
@@ -48,8 +50,10 @@ def level_counts(pred: Float[Array, "b h w"], truth: Bool[Array, "b h w"]) -> Co
     """Counts at the thresholds 0, 1, ... 255 of `floor(255 * pred)`, by one histogram of 256 levels an image.
 
     Examples:
-      >>> counts = level_counts(jnp.array([[[0.0, 0.5, 1.0]]]), jnp.array([[[False, False, True]]]))
-      >>> counts.marked[0, jnp.array([0, 1, 128, 255])].tolist(), counts.hits[0, 255].tolist()
+      >>> import jax
+      >>> count = jax.jit(level_counts)
+      >>> counts = jax.device_get(count(jnp.array([[[0.0, 0.5, 1.0]]]), jnp.array([[[False, False, True]]])))
+      >>> counts.marked[0, [0, 1, 128, 255]].tolist(), counts.hits[0, 255].tolist()
       ([3, 2, 1, 1], 1)
     """
     b, h, w = pred.shape
@@ -64,7 +68,8 @@ def adaptive_counts(pred: Float[Array, "b h w"], truth: Bool[Array, "b h w"]) ->
     """Counts at one threshold an image: twice its mean, at most 1 (Achanta et al., CVPR 2009).
 
     Examples:
-      >>> counts = adaptive_counts(jnp.array([[[0.0, 0.0, 1.0]]]), jnp.array([[[False, True, True]]]))
+      >>> import jax
+      >>> counts = jax.jit(adaptive_counts)(jnp.array([[[0.0, 0.0, 1.0]]]), jnp.array([[[False, True, True]]]))
       >>> counts.marked.tolist(), counts.hits.tolist(), counts.defect.tolist()  # from 2/3 on
       ([[1]], [[1]], [[2]])
     """
@@ -76,8 +81,9 @@ def fixed_counts(marked: Bool[Array, "b h w"], truth: Bool[Array, "b h w"]) -> C
     """Counts of maps that are binary already (t = 1).
 
     Examples:
-      >>> counts = fixed_counts(jnp.array([[[True, True, False]]]), jnp.array([[[False, True, True]]]))
-      >>> counts.hits.tolist(), counts.marked.tolist(), counts.pixels
+      >>> import jax
+      >>> counts = jax.jit(fixed_counts)(jnp.array([[[True, True, False]]]), jnp.array([[[False, True, True]]]))
+      >>> counts.hits.tolist(), counts.marked.tolist(), int(counts.pixels)
       ([[1]], [[2]], 3)
     """
     hits, total, defect = (m.sum(axis=(1, 2), dtype=jnp.int32)[:, None] for m in (marked & truth, marked, truth))

@@ -130,9 +130,8 @@ class MINet(nn.Module):
     every side output is squashed first and upsampled (corners aligned) afterwards, so there are no full-size logits.
 
     Examples:
-      >>> network, image = MINet(scaled(0.25)), jnp.zeros((1, 64, 64, 3))
-      >>> variables = jax.eval_shape(network.init, jax.random.key(0), image)
-      >>> sorted(jax.eval_shape(lambda v: network.apply(v, image, aux=True), variables))
+      >>> start, image = MINet(scaled(0.25)).init_with_output, jnp.zeros((1, 64, 64, 3))
+      >>> sorted(jax.eval_shape(lambda: start(jax.random.key(0), image, aux=True)[0]))
       ['map', 'map2', 'map3', 'map4', 'map5']
     """
 

@@ -77,10 +77,8 @@ def build(
       UserError: as `find`; an unknown dtype, `classes` < 1 or `width` <= 0.
 
     Examples:
-      >>> import jax, jax.numpy as jnp
-      >>> network = build("minet", width=0.25)
-      >>> variables = jax.eval_shape(network.init, jax.random.key(0), jnp.zeros((1, 64, 64, 3)))
-      >>> jax.eval_shape(network.apply, variables, jnp.zeros((1, 64, 64, 3)))["map"].shape
+      >>> from jaxqc.models.arrays import layer_shapes
+      >>> layer_shapes(build("minet", width=0.25), 64, 64)["map"]
       (1, 64, 64)
     """
     return assemble(find(name).build, classes, width, dtype, folded, axis_name, foreground)

@@ -17,7 +17,7 @@ def kept_whole(keys: Key[Array, " b"]) -> Bool[Array, " b"]:
     """A random choice of floor(b / 2) samples that are not perturbed.
 
     Examples:
-      >>> int(kept_whole(jax.random.split(jax.random.key(0), 5)).sum())
+      >>> int(jax.jit(lambda key: kept_whole(jax.random.split(key, 5)).sum())(jax.random.key(0)))
       2
     """
     draws = jax.vmap(jax.random.uniform)(keys)
@@ -28,7 +28,7 @@ def channel_mask(keys: Key[Array, " b"], channels: int) -> Float[Array, "b c"]:
     """0 or 2 a channel with probability one half each; the same mask for all features of so many channels.
 
     Examples:
-      >>> mask = channel_mask(jax.random.split(jax.random.key(0), 2), channels=64)
+      >>> mask = jax.jit(lambda key: channel_mask(jax.random.split(key), channels=64))(jax.random.key(0))
       >>> mask.shape, sorted(set(mask.ravel().tolist()))
       ((2, 64), [0.0, 2.0])
     """
@@ -40,7 +40,8 @@ def complementary_masks(keys: Key[Array, " b"], channels: int) -> tuple[Float[Ar
     """The masks of the two views: m and 2 − m, m drawn from {0, 2}; ones in both for the samples of `kept_whole`.
 
     Examples:
-      >>> first, second = complementary_masks(jax.random.split(jax.random.key(0), 2), channels=64)
+      >>> masks = jax.jit(lambda key: complementary_masks(jax.random.split(key), channels=64))
+      >>> first, second = jax.device_get(masks(jax.random.key(0)))
       >>> sorted(set((first + second).ravel().tolist()))
       [2.0]
     """
@@ -55,8 +56,9 @@ def complementary_dropout(first: Any, second: Any, keys: Key[Array, " b"]) -> tu
     Features of as many channels share one mask, as UniMatch V2's four do.
 
     Examples:
-      >>> keys = jax.random.split(jax.random.key(0), 2)
-      >>> first, second = complementary_dropout([jnp.ones((2, 1, 1, 8))], [jnp.ones((2, 1, 1, 8))], keys)
+      >>> x = [jnp.ones((2, 1, 1, 8))]
+      >>> drop = jax.jit(lambda x, key: complementary_dropout(x, x, jax.random.split(key)))
+      >>> first, second = jax.device_get(drop(x, jax.random.key(0)))
       >>> sorted(set((first[0] + second[0]).ravel().tolist()))
       [2.0]
     """
@@ -69,8 +71,8 @@ def channel_dropout(features: Any, keys: Key[Array, " b"]) -> Any:
     """Whole channels set to 0 with probability one half, the others doubled; every feature has a mask of its own.
 
     Examples:
-      >>> x = channel_dropout([jnp.ones((2, 4, 4, 64))], jax.random.split(jax.random.key(0), 2))[0]
-      >>> sorted(set(x.ravel().tolist()))
+      >>> drop = jax.jit(lambda x, key: channel_dropout([x], jax.random.split(key))[0])
+      >>> sorted(set(drop(jnp.ones((2, 4, 4, 64)), jax.random.key(0)).ravel().tolist()))
       [0.0, 2.0]
     """
     leaves, structure = jax.tree.flatten(features)

@@ -172,7 +172,14 @@ class _Sitting:
         self.pending: deque[tuple[plan.Chunk, int, int, Fetch]] = deque()
         self.pace = 1 if jax.process_count() == 1 else config.steps_per_call
         try:
-            shown = Progress("starting (compiling)", self.total, progress and main, start=self.step, elapsed=True)
+            shown = Progress(
+                "starting (compiling)",
+                self.total,
+                progress and main,
+                start=self.step,
+                elapsed=True,
+                work=lambda step: plan.pixels_at(self.plan, step),
+            )
             with shown as self.bar, Sigterm() as stop:
                 for note in self.notes:
                     self.bar.note(note)

@@ -107,6 +107,18 @@ def step_at(plan: tuple[PhaseSteps, ...], epoch: float) -> int:
     return plan[-1].stop
 
 
+def pixels_at(plan: tuple[PhaseSteps, ...], step: int) -> float:
+    """Pixels of all images of the first `step` steps: the work up to there, as phases differ in their size.
+
+    Examples:
+      >>> from jaxqc.config import Phase
+      >>> phases = (Phase(epochs=1, size=8, batch=4), Phase(epochs=1, size=16, batch=4))
+      >>> pixels_at(make_plan(TrainConfig(phases=phases), n=8, devices=1), 3) / 64
+      24.0
+    """
+    return float(sum(max(0, min(step, s.stop) - s.start) * s.batch * s.size**2 for s in plan))
+
+
 def _marks(plan: tuple[PhaseSteps, ...], every: float) -> set[int]:
     """Steps at which a multiple of `every` epochs is done, and the last step; every <= 0 leaves only the last."""
     last = plan[-1]

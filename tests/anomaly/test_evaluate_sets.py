@@ -31,9 +31,9 @@ def model(fitted):
 
 
 @pytest.fixture
-def tested(boards, tmp_path):
+def unfitted(boards, tmp_path):
     """The test images of the boards and nothing else."""
-    return shutil.copytree(boards, tmp_path / "tested", ignore=shutil.ignore_patterns("train"))
+    return shutil.copytree(boards, tmp_path / "unfitted", ignore=shutil.ignore_patterns("train"))
 
 
 def test_the_fit_says_what_good_images_leave_open(fitted, model, boards):
@@ -59,10 +59,10 @@ def test_a_folder_that_cannot_be_written_is_refused_before_anything_is_measured(
         jaxqc.evaluate(model, boards, tmp_path / "file/out", progress=False)
 
 
-def test_test_images_alone_are_measured(model, boards, tested):
-    (tested / "x.png.part").write_bytes(b"\x89PNG\r\n\x1a\n")
+def test_test_images_alone_are_measured(model, boards, unfitted):
+    (unfitted / "x.png.part").write_bytes(b"\x89PNG\r\n\x1a\n")
     said = list[str]()
-    alone, whole = (jaxqc.evaluate(model, data, progress=False, note=said.append) for data in (tested, boards))
+    alone, whole = (jaxqc.evaluate(model, data, progress=False, note=said.append) for data in (unfitted, boards))
     assert len(said) == 1
     assert "x.png.part: begins as an image" in said[0]
     assert alone.metrics == whole.metrics
@@ -70,14 +70,16 @@ def test_test_images_alone_are_measured(model, boards, tested):
     assert whole.closing().splitlines()[0] == "12 of 29 images measured; left out: 17 of split 'train'"
 
 
-def test_defects_without_masks_count_in_the_image_measures(model, boards, tested, tmp_path):
+def test_defects_without_masks_count_in_the_image_measures(model, boards, unfitted, tmp_path):
     whole = jaxqc.evaluate(model, boards, progress=False)
-    mask = tested / "ground_truth/hole/000_mask.png"
+    mask = unfitted / "ground_truth/hole/000_mask.png"
     mask.unlink()
-    some = jaxqc.evaluate(model, tested, tmp_path / "some", progress=False)
+    some = jaxqc.evaluate(model, unfitted, tmp_path / "some", progress=False)
     assert "1 of 6 defective images have no mask" in some.closing()
     assert not some.unreadable
-    with pytest.raises(UserError, match=r"some: holds the evaluation of .*tested; choose another --out, or remove it"):
+    with pytest.raises(
+        UserError, match=r"some: holds the evaluation of .*unfitted; choose another --out, or remove it"
+    ):
         jaxqc.evaluate(model, boards, tmp_path / "some", progress=False)
     for key, value in whole.metrics.items():
         if key.startswith(("image", "hole/image")):
@@ -87,8 +89,8 @@ def test_defects_without_masks_count_in_the_image_measures(model, boards, tested
     for key, value in fewer.metrics.items():
         if "pixel" in key or "pro" in key:
             assert some.metrics[key] == pytest.approx(value, nan_ok=True), key
-    shutil.rmtree(tested / "ground_truth")
-    none = jaxqc.evaluate(model, tested, tmp_path / "none", progress=False)
+    shutil.rmtree(unfitted / "ground_truth")
+    none = jaxqc.evaluate(model, unfitted, tmp_path / "none", progress=False)
     assert none.unmasked == 6
     assert none.metrics["image_auroc"] == whole.metrics["image_auroc"]
     report = json.loads((tmp_path / "none/evaluation.json").read_text())

@@ -20,7 +20,7 @@ from jaxqc.anomaly.recipe import *
 def get_config():
     return FitConfig(
         {detector}backbone=BackboneConfig("resnet18", "synthetic-resnet18", (1,)),
-        data=FitDataConfig(size=48), decision=DecisionConfig(folds=1), batch=4, devices=1,
+        data=FitDataConfig(size=48), decision=DecisionConfig(folds=1), batch=4, devices=1, pasted=0,
     )
 """
 LOCAL = """

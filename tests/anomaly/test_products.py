@@ -121,15 +121,20 @@ def test_a_fit_of_two_products_is_measured_product_by_product(root, tmp_path, ca
     assert "12 of 28 images measured" in found.closing()
     written = json.loads((tmp_path / "measured" / "evaluation.json").read_text())
     for name in model.products[:1]:
-        alone = evaluate(model.of(name), replace(data, samples=tuple(
-            replace(s, product="") for s in data.samples if s.product == name)), progress=False)  # fmt: skip
+        nameless = tuple(replace(s, product="") for s in data.samples if s.product == name)
+        alone = evaluate(model.of(name), replace(data, samples=nameless), progress=False)
         assert written["metrics"][f"{name}/image_f1"] == pytest.approx(alone.metrics["image_f1"], abs=1e-6)
         assert (tmp_path / "measured" / name / "per_image.csv").exists()
     mean = np.mean([written["metrics"][f"{name}/image_auroc"] for name in model.products])
     assert written["metrics"]["image_auroc"] == pytest.approx(mean, abs=1e-6)
 
+    nameless = replace(data, samples=tuple(replace(s, product="") for s in data.samples))
+    evaluate(model, nameless, progress=False, note=lines.append)
+    assert lines[-1].endswith("no product is named; measured by the thresholds of all 2 together")
     assert of_product(model, "loud").thresholds == model.of("loud").thresholds
     assert of_product(model, None) is model
     assert "of 2 products (loud, plain)" in capsys.readouterr().err
     with pytest.raises(UserError, match="it knows loud, plain"):
         model.of("bolt")
+    with pytest.raises(UserError, match="it is of one product alone"):
+        model.of("loud").of("plain")

@@ -43,7 +43,7 @@ def _valid_files() -> list[bytes]:
 VALID = _valid_files()
 
 
-def _defined_answer(file: Path, content: bytes) -> None:
+def assert_decoded_or_refused(file: Path, content: bytes) -> None:
     """Reads give uint8 pixels of a sane shape, or UserError naming the file; nothing else."""
     file.write_bytes(content)
     for read, dims in ((read_image, 3), (read_mask, 2)):
@@ -64,7 +64,7 @@ FUZZ = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCh
 @FUZZ
 @given(start=st.sampled_from([b"", *(m for m, _ in DECODERS)]), rest=st.binary(max_size=300))
 def test_random_bytes(tmp_path: Path, start: bytes, rest: bytes) -> None:
-    _defined_answer(tmp_path / "fuzz.png", start + rest)
+    assert_decoded_or_refused(tmp_path / "fuzz.png", start + rest)
 
 
 @FUZZ
@@ -82,4 +82,4 @@ def test_mutations_of_valid_files(
         data[int(place * len(data))] = value
     for at, value in head_edits:
         data[min(at, len(data) - 1)] = value
-    _defined_answer(tmp_path / "fuzz.png", bytes(data[: round(keep * len(data))]))
+    assert_decoded_or_refused(tmp_path / "fuzz.png", bytes(data[: round(keep * len(data))]))

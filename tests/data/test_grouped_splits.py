@@ -75,6 +75,8 @@ def test_one_class_parts_are_apart(dataset: Dataset, share: float, seed: int) ->
     assert not (fit | calibrate) & test
     for part in (parts.fit, parts.calibrate):
         assert all(is_normal(s, part) for s in part.samples)
+    marred = groups(parts.defects) if parts.defects else frozenset()
+    assert not marred & (calibrate | test)
     published = "test" if len(dataset.split("test")) else "val"
     assert parts.test == dataset.split(published)
 

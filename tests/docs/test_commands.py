@@ -119,7 +119,7 @@ def python_blocks() -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize(("name", "block"), python_blocks(), ids=lambda text: text.split("\n")[0][:40])
-def test_python_blocks_run(name, block, request, tmp_path, monkeypatch):
+def test_python_blocks_run_without_an_error(name, block, request, tmp_path, monkeypatch):
     monkeypatch.chdir(ROOT)
     for placeholder in PLACEHOLDERS:
         if f'"{placeholder}"' in block:

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from scipy import ndimage
 from scipy.spatial import ConvexHull
 
-pytest.importorskip("cv2", reason="jaxqc[inspect] (OpenCV) is not installed")
 from jaxqc.errors import UserError
 from jaxqc.inspection.defects import Scored, find_batch, find_regions
 from jaxqc.inspection.findings import Finding

@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-pytest.importorskip("cv2", reason="jaxqc[inspect] (OpenCV) is not installed")
 from jaxqc.inspection.ledger.queries import entries
 from jaxqc.inspection.ledger.store import open_ledger
 from tests.support.inspect_models import make_checkpoint, use_small_models, write_image, write_network

@@ -11,8 +11,6 @@ from jaxqc.inspection.rules import GradeRules
 from tests.support.ledger_makers import MODEL, finding, row
 from tests.support.report_browser import CUT_OFF, WIDTHS, missing
 
-pytest.importorskip("cv2", reason="the gallery's pictures need OpenCV: pip install 'jaxqc[inspect]'")
-pytest.importorskip("jinja2", reason="the report needs Jinja2: pip install 'jaxqc[inspect]'")
 pytestmark = pytest.mark.skipif(bool(missing()), reason=missing())
 
 SIDE = 200

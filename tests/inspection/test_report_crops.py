@@ -3,6 +3,7 @@
 import io
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -11,8 +12,6 @@ from jaxqc.inspection.report import Gallery
 from jaxqc.inspection.report.crops import MOST_CROPS, crops_of_photo, make_crops
 from jaxqc.inspection.report.thumbnails import Thumbnails
 from tests.support.ledger_makers import finding
-
-cv2 = pytest.importorskip("cv2", reason="the gallery's pictures need OpenCV: pip install 'jaxqc[inspect]'")
 
 
 def files(folder):

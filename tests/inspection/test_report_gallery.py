@@ -4,6 +4,7 @@ import io
 import json
 import random
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -16,8 +17,6 @@ from jaxqc.inspection.report.layers import HEAT_LONGEST, LONGEST, heat_from, mak
 from jaxqc.inspection.report.records import picture_facts
 from tests.support.ledger_makers import finding
 from tests.support.shapes import misfit
-
-cv2 = pytest.importorskip("cv2", reason="the gallery's pictures need OpenCV: pip install 'jaxqc[inspect]'")
 
 SIDE = 24
 IMAGE = np.tile(np.arange(SIDE, dtype=np.uint8) * 10, (SIDE, 1))[..., None]

@@ -21,9 +21,6 @@ from jaxqc.inspection.rules import GradeRules, LotRules
 from tests.support.ledger_makers import MODEL, OTHER, finding, row
 from tests.support.report_pages import Page
 
-pytest.importorskip("cv2", reason="the gallery's pictures need OpenCV: pip install 'jaxqc[inspect]'")
-pytest.importorskip("jinja2", reason="the report needs Jinja2: pip install 'jaxqc[inspect]'")
-
 RULES = GradeRules()
 SIDE = 200
 IMAGE = np.full((SIDE, SIDE, 1), 90, np.uint8)

@@ -22,8 +22,6 @@ from jaxqc.inspection.rules import GradeRules
 from tests.support.ledger_makers import finding, row
 from tests.support.report_pages import Page, green
 
-pytest.importorskip("jinja2", reason="the report needs Jinja2: pip install 'jaxqc[inspect]'")
-
 RULES = GradeRules()
 MEASURED = ErrorRates(97, 100, 1, 200, "labelled images", "boards")
 PASTED = dataclasses.replace(MEASURED, origin="pasted defects")
@@ -202,7 +200,6 @@ def test_a_report_of_some_lots(ledger, tmp_path):
 
 @pytest.mark.parametrize("sure", ["", "share of its pixels of this class"])
 def test_a_probability_is_shown_under_its_own_name(sure, ledger, tmp_path):
-    pytest.importorskip("cv2", reason="the gallery's pictures need OpenCV: pip install 'jaxqc[inspect]'")
     info, gallery = model(probability_is=sure), Gallery(tmp_path / "gallery")
     found, scores = finding(7, 3), np.zeros((200, 200), np.float32)
     gallery.offer(found, "lot 0", np.zeros((200, 200, 1), np.uint8), scores, scores > 1)

@@ -36,7 +36,7 @@ def pair(request):
     return name, module, variables, convert(variables, peer(name, 3))
 
 
-def outputs_agree(pair, shape, tolerance=1e-4):
+def assert_outputs_agree(pair, shape, tolerance=1e-4):
     _, module, variables, network = pair
     x = np.random.default_rng(2).normal(size=(*shape, 3)).astype(np.float32)
     run = jax.jit(lambda v, x: module.apply(v, x, aux=True)).lower(variables, x)
@@ -64,12 +64,12 @@ def test_tscarnet_counts_of_each_module():
 
 
 def test_outputs_equal_ours(pair):
-    outputs_agree(pair, (2, 64, 96))
+    assert_outputs_agree(pair, (2, 64, 96))
 
 
 @pytest.mark.slow
 def test_outputs_equal_ours_at_full_size(pair):
-    outputs_agree(pair, (1, 224, 224))
+    assert_outputs_agree(pair, (1, 224, 224))
 
 
 @pytest.mark.parametrize("mixing", ["loop", "grouped", "sum"])

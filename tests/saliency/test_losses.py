@@ -85,7 +85,7 @@ def test_tscarnet_loss_adds_up(rng: np.random.Generator) -> None:
         + 0.1 * -np.mean([logp[0, 0], logp[1, 2]])
     )
     batch = {"mask": jnp.asarray(mask), "label": jnp.asarray(label)}
-    total, logs = TSCARNetObjective()({k: jnp.asarray(v) for k, v in out.items()}, batch)
+    total, logs = jax.jit(lambda out, batch: TSCARNetObjective()(out, batch))(out, batch)
     assert float(total) == pytest.approx(expected, rel=1e-5)
     assert set(logs) == {"loss_final", "loss_coarse", "loss_deep", "loss_boundary", "loss_class"}
 
@@ -93,7 +93,8 @@ def test_tscarnet_loss_adds_up(rng: np.random.Generator) -> None:
 def test_ssim_of_known_pairs(rng: np.random.Generator) -> None:
     x = rng.uniform(size=(1, 24, 24)).astype(np.float32)
     y = np.clip(x + 0.1 * rng.normal(size=x.shape), 0, 1).astype(np.float32)
-    assert losses.ssim(jnp.asarray(x), jnp.asarray(x)) == pytest.approx(1.0, abs=1e-4)
+    ssim = jax.jit(losses.ssim)
+    assert ssim(x, x) == pytest.approx(1.0, abs=1e-4)
 
     def blur(image: np.ndarray) -> np.ndarray:
         taps = np.exp(-(np.arange(-5, 6) ** 2) / (2 * 1.5**2))
@@ -106,12 +107,12 @@ def test_ssim_of_known_pairs(rng: np.random.Generator) -> None:
     ma, mb = blur(a), blur(b)
     va, vb, cov = blur(a * a) - ma**2, blur(b * b) - mb**2, blur(a * b) - ma * mb
     expected = ((2 * ma * mb + 1e-4) * (2 * cov + 9e-4) / ((ma**2 + mb**2 + 1e-4) * (va + vb + 9e-4))).mean()
-    assert losses.ssim(jnp.asarray(x), jnp.asarray(y)) == pytest.approx(expected, abs=1e-3)
+    assert ssim(x, y) == pytest.approx(expected, abs=1e-3)
 
 
 def test_minet_loss_is_finite_for_saturated_maps() -> None:
     mask = jnp.zeros((1, 32, 32)).at[:, 8:16].set(1)
     out = {k: jnp.ones((1, 32, 32)) for k in ("map", "map2", "map3", "map4", "map5")}
-    value, grads = jax.value_and_grad(lambda o: MINetObjective()(o, {"mask": mask})[0])(out)
+    value, grads = jax.jit(jax.value_and_grad(lambda o: MINetObjective()(o, {"mask": mask})[0]))(out)
     assert np.isfinite(value)
     assert all(np.isfinite(g).all() for g in grads.values())

@@ -70,7 +70,7 @@ def whole(tmp_path_factory):
     return folder
 
 
-def kill_and_resume(whole, folder, kills):
+def assert_killed_runs_resume(whole, folder, kills):
     """Kills the run up to `kills` times, each a random while after a new checkpoint, then lets it finish."""
     seed = random.randrange(10**6)
     rng, killed = random.Random(seed), []
@@ -93,7 +93,7 @@ def kill_and_resume(whole, folder, kills):
 @pytest.mark.slow
 @pytest.mark.parametrize("attempt", range(5))
 def test_sigkill_again_and_again_loses_nothing(whole, tmp_path, attempt):
-    kill_and_resume(whole, tmp_path, 6)
+    assert_killed_runs_resume(whole, tmp_path, 6)
 
 
 def test_sigterm_then_sigkill_lose_nothing(whole, tmp_path):
@@ -105,7 +105,7 @@ def test_sigterm_then_sigkill_lose_nothing(whole, tmp_path):
     assert step < STEPS
     assert f"SIGTERM: saved step {step}" in text
     assert "Traceback" not in text
-    kill_and_resume(whole, tmp_path, 1)
+    assert_killed_runs_resume(whole, tmp_path, 1)
 
 
 @pytest.fixture(scope="module")

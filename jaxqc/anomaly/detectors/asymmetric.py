@@ -51,6 +51,8 @@ class Ast:
     """Highest pixels whose mean is the image's score; below 1 a share of all pixels."""
     training: TrainingConfig = AST_TRAINING
 
+    advice = ASTRAY
+
     @property
     def states(self) -> tuple[type, ...]:
         """The named tuples that a training may give."""
@@ -65,11 +67,6 @@ class Ast:
         if self.flow.pool == "mean" or self.flow.scales != (1,):
             raise UserError(f"{where}.flow: pool={self.flow.pool}, scales={self.flow.scales!r}: a student needs the"
                             " image's grid; set pool=none and scales=1")  # fmt: skip
-
-    @property
-    def advice(self) -> str:
-        """The way out where distances are not finite."""
-        return ASTRAY
 
     def on(self, backbone: BackboneConfig) -> "AsymmetricPair":
         """This detector for a backbone."""

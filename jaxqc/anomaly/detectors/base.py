@@ -8,7 +8,8 @@ at least 0 where 0 is most normal, and image scores [b]. A score depends on its 
 gives the detector for a backbone (`BackboneConfig`), for one that has to know it. `views(images)` of one that is
 trained gives what the backbone sees of images in [0, 1], such as smaller ones. `turned(images)` of one that is fitted
 gives copies of uint8 images that are fitted in their place: `begin` and `collect` then have an axis [b copies ...], but
-where there is one. All five may be left out.
+where there is one. `labelled` is True of one that is trained and learns from defective training images with masks, too.
+All six may be left out.
 """
 
 from dataclasses import dataclass, field
@@ -169,8 +170,9 @@ class TrainingConfig:
     workers: int = 0
     """Worker processes of the stream; 0 decodes in threads of this process."""
     cache: Literal["auto", "none", "float32", "bfloat16"] = "auto"
-    """Frozen features of all images, computed once and kept on the device (resident mode), in this dtype. `auto`:
-    float32 while they take 2 GiB at most, else they are computed anew in each step."""
+    """Frozen features of all images, computed once and kept in this dtype: on the device, or where the mode is `stream`
+    in files of the folder for temporary ones (TMPDIR), beside the images in memory. `auto`: float32 while they take
+    2 GiB at most, else, and in a stream, they are computed anew in each step."""
     steps_per_call: int = 32
     """Steps inside one compiled scan (resident mode)."""
     backend: Literal["pmap", "shard_map"] = "pmap"
@@ -182,8 +184,6 @@ class TrainingConfig:
         check_positive(positive | {"optim.lr": self.optim.lr, "optim.accumulate": self.optim.accumulate}, where)
         if self.batch % self.optim.accumulate:
             raise UserError(f"{where}: batch={self.batch} is not a multiple of optim.accumulate")
-        if self.mode == "stream" and self.cache not in ("auto", "none"):
-            raise UserError(f"{where}: cache={self.cache!r} needs mode=resident; set cache to none")
 
 
 @runtime_checkable
@@ -209,7 +209,9 @@ class OnBackbone(Generic[Settings]):
 
 
 ASTRAY = "the training went astray: lower detector.training.optim.lr, or set detector.training.optim.clip"
-"""The way out of scores that are not finite, after a training."""
+"""`advice` of a detector that is trained."""
+ODD_FEATURES = "so are the backbone's features: use other weights, or backbone.dtype float32"
+"""`advice` of one whose distances are those of features alone."""
 
 
 def check_top(top: float, where: str) -> None:

@@ -35,21 +35,20 @@ class SuperSimpleNet:
     0.015 is that for ResNet-18's layers 2 and 3 on magnetic tiles, whose deviation is 0.105."""
     threshold: float = 0.2
     """Perlin noise above it is disturbed, in half of the copies of an image: lower disturbs more."""
+    labelled: bool = False
+    """True: defective images of the training split that have masks are learned from, too (arXiv 2408.03143's mixed
+    supervision). No noise is added where a mask says that something is wrong."""
     sigma: float = 4.0
     """Standard deviation of the map's smoothing, in pixels."""
     training: TrainingConfig = AUTHORS
 
     states = (Heads,)
+    advice = ASTRAY
 
     def check(self, where: str) -> None:
         """Checks what no single field's type can. Raises UserError."""
         check_positive({"noise": self.noise}, where)
         self.training.check(f"{where}.training")
-
-    @property
-    def advice(self) -> str:
-        """The way out where scores are not finite."""
-        return ASTRAY
 
     def on(self, backbone: BackboneConfig) -> "Discriminating":
         """This detector for a backbone."""

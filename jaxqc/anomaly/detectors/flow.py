@@ -107,6 +107,7 @@ class FlowConfig:
     training: TrainingConfig = FASTFLOW
 
     states = (FlowWeights, FlowInUnits, FlowAndBackbone)
+    advice = ASTRAY
 
     def check(self, where: str) -> None:
         """Checks what no single field's type can. Raises UserError."""
@@ -139,11 +140,6 @@ class FlowConfig:
             raise UserError(f"{where}: together=cross needs coupling=two_sided, condition=0 and depth=1")
         if self.together == "cross" and not self.width:
             raise UserError(f"{where}: together=cross needs a width above 0")
-
-    @property
-    def advice(self) -> str:
-        """The way out where distances are not finite."""
-        return ASTRAY
 
     def on(self, backbone: BackboneConfig) -> "FlowDetector":
         """This detector for a backbone."""

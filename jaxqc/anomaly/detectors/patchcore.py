@@ -7,8 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, UInt8
 
-from jaxqc.anomaly.detectors.base import Image, Layers, Scored, Shapes, check_top
-from jaxqc.anomaly.learned.discrepancy import unit
+from jaxqc.anomaly.detectors.base import ODD_FEATURES, Image, Layers, Scored, Shapes, check_top
 from jaxqc.anomaly.ops.coreset import greedy_coreset, project
 from jaxqc.anomaly.ops.foreground import foreground
 from jaxqc.anomaly.ops.maps import distance_map, pool_channels, top_score
@@ -20,6 +19,7 @@ from jaxqc.errors import UserError
 from jaxqc.fields import check_positive, check_seed
 from jaxqc.nn.pool import avg3x3
 from jaxqc.nn.resizing import resize
+from jaxqc.nn.unit import unit
 from jaxqc.types import ArrayLike
 
 
@@ -66,6 +66,7 @@ class PatchCore:
     background (the authors' 10, of DINOv2); 0 = all patches count. Textures have no background."""
 
     states = (Bank, Banks)
+    advice = ODD_FEATURES
 
     def check(self, where: str) -> None:
         """Checks what no single field's type can. Raises UserError."""
@@ -80,11 +81,6 @@ class PatchCore:
             raise UserError(f"{where}: apart=true needs top above 0, such as .01: PatchCore's score is of one bank")
         if self.masking < 0:
             raise UserError(f"{where}: masking={self.masking!r} must be 0 or more")
-
-    @property
-    def advice(self) -> str:
-        """The way out where distances are not finite."""
-        return "so are the backbone's features: use other weights, or backbone.dtype float32"
 
     def turned(self, images: UInt8[ArrayLike, "b h w c"]) -> tuple[UInt8[ArrayLike, "b h w c"], ...]:
         """The copies of images that are fitted."""

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jaxtyping import Array, Bool, Float, Int
 
-from jaxqc.anomaly.detectors.base import ASTRAY, BackboneConfig, TrainingConfig, check_top
+from jaxqc.anomaly.detectors.base import ASTRAY, ODD_FEATURES, BackboneConfig, TrainingConfig, check_top
+from jaxqc.anomaly.learned.corrupt import Corrupt
 from jaxqc.config import OptimConfig
 from jaxqc.errors import UserError
 from jaxqc.fields import check_positive
@@ -22,6 +23,18 @@ class References(NamedTuple):
     words: Float[Array, "k c"]
     histograms: Float[Array, "n blocks k"]
     descriptors: tuple[Float[Array, "n h w d"], ...]
+
+
+class PartReferences(NamedTuple):
+    """`References`, with the discriminant of part and background, and the references' parts."""
+
+    params: Any
+    words: Float[Array, "k c"]
+    histograms: Float[Array, "n blocks k"]
+    descriptors: tuple[Float[Array, "n h w d"], ...]
+    weight: Float[Array, " c"]
+    offset: Float[Array, ""]
+    parts: Float[Array, "n h w"]
 
 
 class Neighbourhood(NamedTuple):
@@ -45,8 +58,6 @@ PNI = TrainingConfig(15.0, 1, FALLING)
 class Cpr:
     """CPR, cascade patch retrieval (arXiv 2308.06748): first the good images that are most alike, then in these the
     cell about the same place that is most alike, by a metric learned from synthetic defects.
-
-    Without the authors' mask of the foreground.
     """
 
     words: int = 12
@@ -63,13 +74,20 @@ class Cpr:
     """Cells of the finest layer to each side of the same place that are looked at; half as many a layer on."""
     width: int = 384
     """Numbers that describe a cell."""
+    corrupt: Corrupt = "texture"
+    """Synthetic defects that train: as of `DistillConfig`."""
+    pictures: str = ""
+    """A folder of textures for `corrupt`, all of which are taken; "" = 64 generated ones."""
+    foreground: bool = False
+    """True: distances count by how far a cell is part and not background, which is what most of the rim shows."""
     sigma: float = 4.0
     """Standard deviation of the map's smoothing, in pixels."""
     top: float = 512.0
     """Highest pixels whose mean is the image's score; below 1 a share of all pixels."""
     training: TrainingConfig = CPR
 
-    states = (References,)
+    states = (References, PartReferences)
+    advice = ASTRAY
 
     def check(self, where: str) -> None:
         """Checks what no single field's type can. Raises UserError."""
@@ -79,13 +97,12 @@ class Cpr:
         check_top(self.top, where)
         if not 0 < self.alike <= 1:
             raise UserError(f"{where}: alike={self.alike!r} is a share; give more than 0 and at most 1")
+        if self.corrupt == "none":
+            raise UserError(f"{where}: corrupt='none': the metric learns from synthetic defects; take texture")
+        if self.pictures and self.corrupt != "texture":
+            raise UserError(f"{where}: pictures={self.pictures!r} does not go with corrupt={self.corrupt!r}")
         if self.references < 0 or self.reach < 0:
             raise UserError(f"{where}: references={self.references}, reach={self.reach}: neither may be negative")
-
-    @property
-    def advice(self) -> str:
-        """The way out where distances are not finite."""
-        return ASTRAY
 
     def on(self, backbone: BackboneConfig) -> "Cascading":
         """This detector for a backbone."""
@@ -123,6 +140,7 @@ class Pni:
     training: TrainingConfig = PNI
 
     states = (Neighbourhood,)
+    advice = ODD_FEATURES
 
     def check(self, where: str) -> None:
         """Checks what no single field's type can. Raises UserError."""
@@ -135,11 +153,6 @@ class Pni:
             raise UserError(f"{where}: patch={self.patch} must be an odd number")
         if not 0 <= self.dropout < 1:
             raise UserError(f"{where}: dropout={self.dropout!r} must be from 0 to below 1")
-
-    @property
-    def advice(self) -> str:
-        """The way out where distances are not finite."""
-        return "so are the backbone's features: use other weights, or backbone.dtype float32"
 
     def on(self, backbone: BackboneConfig) -> "Neighbourly":
         """This detector for a backbone."""

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from jaxqc.anomaly.detectors.base import Image, Layers, Scored, Shapes
+from jaxqc.anomaly.detectors.base import ODD_FEATURES, Image, Layers, Scored, Shapes
 from jaxqc.anomaly.ops.maps import distance_map
 from jaxqc.anomaly.ops.neighbours import nearest
 from jaxqc.anomaly.ops.rows import Rows, keep, store
@@ -38,15 +38,11 @@ class Spade:
     """Standard deviation of the map's smoothing, in pixels."""
 
     states = (Gallery,)
+    advice = ODD_FEATURES
 
     def check(self, where: str) -> None:
         """Checks what no single field's type can. Raises UserError."""
         check_positive({"images": self.images}, where)
-
-    @property
-    def advice(self) -> str:
-        """The way out where distances are not finite."""
-        return "so are the backbone's features: use other weights, or backbone.dtype float32"
 
     def embed(self, layers: Layers, image: Image) -> Layers:
         """All of it."""

@@ -22,6 +22,11 @@ class Discriminating(OnBackbone[SuperSimpleNet]):
 
     states = (Heads,)
 
+    @property
+    def labelled(self) -> bool:
+        """True where it learns from defective images, too."""
+        return self.config.labelled
+
     def method(self, backbone: Backbone, size: int) -> Discrimination:
         """Their training over `backbone`."""
         return Discrimination(self.config, backbone, size)

@@ -8,18 +8,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jaxtyping import Array, Float, Key, UInt8
+from jaxtyping import Array, Float, Key, Num, UInt8
 
 from jaxqc.anomaly.detectors.discriminator import SuperSimpleNet
 from jaxqc.anomaly.detectors.image_loss import HeldOutLoss, rates_by_part
 from jaxqc.anomaly.discriminator.network import Discriminator, doubled
 from jaxqc.anomaly.features import Backbone
-from jaxqc.anomaly.learned.cache import at_hand
+from jaxqc.anomaly.learned.cache import by_number, layers_at_hand
 from jaxqc.anomaly.learned.corrupt import feature_noise
 from jaxqc.anomaly.learned.focal import focal
 from jaxqc.anomaly.learned.statistics import channel_statistics
 from jaxqc.data.dataset import ArrayDataset, Dataset
 from jaxqc.nn.conv import Norm
+from jaxqc.nn.resizing import resize
 from jaxqc.training.method import Logs
 from jaxqc.types import AXIS, ArrayLike, Batch, Variables
 
@@ -43,6 +44,21 @@ def truncated(
         cost = jnp.where(own, jnp.maximum(sign * x + MARGIN, 0.0), 0.0).sum()
         parts.append(devices * cost / jnp.maximum(total(own.astype(jnp.float32)), 1.0))
     return parts[0] + parts[1]
+
+
+def with_defects(
+    noise: Float[ArrayLike, "b h w c"], mask: Float[ArrayLike, "b h w"], defects: Num[ArrayLike, "b s s"]
+) -> tuple[Float[Array, "b h w c"], Float[Array, "b h w"]]:
+    """Noise and its mask where images have no defect, and the mask with the cells at least half of which are defect.
+
+    Examples:
+      >>> noise, mask = with_defects(jnp.ones((1, 1, 2, 1)), jnp.ones((1, 1, 2)), jnp.array([[[0, 1], [0, 1]]]))
+      >>> noise.ravel().tolist(), mask.tolist()
+      ([1.0, 0.0], [[[1.0, 1.0]]])
+    """
+    shares = resize(jnp.asarray(defects, jnp.float32)[..., None], *jnp.shape(mask)[1:])
+    real = (shares >= 0.5).astype(jnp.float32)
+    return jnp.asarray(noise) * (1 - real), jnp.maximum(mask, real[..., 0])
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,7 +101,7 @@ class Discrimination(HeldOutLoss):
 
     def features(self, frozen: Any, images: UInt8[ArrayLike, "b s s c"]) -> dict[str, Array]:
         """The layers as the backbone gives them: a quarter of the doubled grid's numbers, and less."""
-        return {str(i): jnp.asarray(x) for i, x in enumerate(self.backbone.apply(frozen["backbone"], images))}
+        return by_number(self.backbone.apply(frozen["backbone"], images))
 
     def prepare(self, batch: Batch, keys: Key[Array, " b"], size: int, train: bool) -> Batch:
         """With a key for each image."""
@@ -99,6 +115,8 @@ class Discrimination(HeldOutLoss):
         x = jnp.concatenate([once, once])
         keys = jnp.concatenate([jax.vmap(jax.random.fold_in, (0, None))(batch["key"], i) for i in (0, 1)])
         noise, mask = feature_noise(keys, (x.shape[1], x.shape[2], x.shape[3]), self.config.threshold)
+        if self.config.labelled:
+            noise, mask = with_defects(noise, mask, jnp.concatenate([batch["mask"]] * 2))
         noise = self.config.noise * model_state["deviation"] * noise
         variables = {"params": params, "batch_stats": model_state["batch_stats"]}
         found: Any = self.network.apply(variables, x, noise, True, mutable=["batch_stats"])
@@ -119,5 +137,4 @@ class Discrimination(HeldOutLoss):
         return cost.mean((1, 2)) + focal(score, jnp.zeros_like(score))
 
     def _doubled(self, frozen: Any, batch: Batch) -> Float[Array, "b h w c"]:
-        found = at_hand(batch, self.features, frozen)
-        return doubled(tuple(found[str(i)] for i in range(len(found))))
+        return doubled(layers_at_hand(batch, self.features, frozen))

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxqc.anomaly.detectors.base import Image, Layers, OnBackbone, Scored
-from jaxqc.anomaly.detectors.distillation import DistillConfig
+from jaxqc.anomaly.detectors.distill_config import DistillConfig
 from jaxqc.anomaly.distillation.describing import Describing
 from jaxqc.anomaly.learned.discrepancy import discrepancy
 from jaxqc.anomaly.learned.fuse import fuse

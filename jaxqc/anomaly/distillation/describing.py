@@ -11,12 +11,12 @@ from jaxtyping import Array, Float, Key, UInt8
 
 from jaxqc.anomaly.detectors.image_loss import HeldOutLoss
 from jaxqc.anomaly.learned.cache import at_hand
+from jaxqc.anomaly.learned.pictures import unrelated
 from jaxqc.anomaly.learned.statistics import channel_statistics
 from jaxqc.anomaly.learned.weigh import hardest_mean
 from jaxqc.data.augment.geometry import to_float
 from jaxqc.data.augment.photometric import blend, grey
 from jaxqc.data.dataset import ArrayDataset, Dataset
-from jaxqc.data.synthetic.textures import gallery
 from jaxqc.training.method import Logs
 from jaxqc.types import AXIS, ArrayLike, Batch, Variables
 
@@ -34,7 +34,8 @@ def varied(images: UInt8[ArrayLike, "b s s 3"], keys: Key[Array, " b"]) -> UInt8
     """Each image with its brightness, contrast or saturation times a number from 0.8 to 1.2.
 
     Examples:
-      >>> out = varied(jnp.full((2, 4, 4, 3), 100, jnp.uint8), jax.random.split(jax.random.key(0), 2))
+      >>> change = jax.jit(lambda images, key: varied(images, jax.random.split(key)))
+      >>> out = np.asarray(change(jnp.full((2, 4, 4, 3), 100, jnp.uint8), jax.random.key(0)))
       >>> out.shape, bool((out >= 80).all() and (out <= 120).all())
       ((2, 4, 4, 3), True)
     """
@@ -61,8 +62,8 @@ class Describing(HeldOutLoss):
 
     @cached_property
     def unrelated(self) -> UInt8[np.ndarray, "n s s 3"]:
-        """The pictures of the penalty: generated textures, the same for every training."""
-        return gallery(UNRELATED, self.size)
+        """The pictures of the penalty: a folder's, or generated textures, the same for every training."""
+        return unrelated(self.pair.config.pictures, self.size, UNRELATED)
 
     def measured(self, data: ArrayDataset | Dataset, batch: int) -> "Describing":
         """The same with the statistics of these images."""
@@ -87,7 +88,8 @@ class Describing(HeldOutLoss):
     def prepare(self, batch: Batch, keys: Key[Array, " b"], size: int, train: bool) -> Batch:
         """With each image a varied one and the number of an unrelated picture."""
         image = jnp.broadcast_to(batch["image"], (*batch["image"].shape[:3], 3))
-        place = jax.vmap(lambda key: jax.random.randint(jax.random.fold_in(key, 1), (), 0, UNRELATED))(keys)
+        count = len(self.unrelated)
+        place = jax.vmap(lambda key: jax.random.randint(jax.random.fold_in(key, 1), (), 0, count))(keys)
         return batch | {"varied": varied(image, keys), "unrelated": place}
 
     def loss(

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float, UInt8
 
 from jaxqc.anomaly.detectors.base import Image, Layers, OnBackbone, Scored
-from jaxqc.anomaly.detectors.distillation import DistillConfig
+from jaxqc.anomaly.detectors.distill_config import DistillConfig
 from jaxqc.anomaly.detectors.image_loss import HeldOutLoss
 from jaxqc.anomaly.learned.cache import at_hand
 from jaxqc.anomaly.learned.fuse import fuse

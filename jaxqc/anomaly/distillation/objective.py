@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Key, UInt8
 from jaxqc.anomaly.detectors.base import Layers, Shapes, shapes_of
 from jaxqc.anomaly.detectors.image_loss import HeldOutLoss, rates_by_part
 from jaxqc.anomaly.distillation.students import STUDENTS, outputs, seen
-from jaxqc.anomaly.learned.cache import at_hand
+from jaxqc.anomaly.learned.cache import by_number, layers_at_hand
 from jaxqc.anomaly.learned.corrupt import corrupt, textures_for
 from jaxqc.anomaly.learned.discrepancy import Kind, discrepancy
 from jaxqc.anomaly.learned.weigh import Weigh, adaptive, eased, loose, margin_loss
@@ -36,7 +36,8 @@ def imitation_loss(kind: Kind, teacher: Layers, student: Layers, values: float =
 
     Examples:
       >>> t, s = (jnp.array([[1.0, 0.0]]).reshape(1, 1, 1, 2),), (jnp.array([[0.0, 2.0]]).reshape(1, 1, 1, 2),)
-      >>> imitation_loss("unit_l2", t, s).tolist(), imitation_loss("unit_l2", t, s, 0.5).tolist()
+      >>> loss = jax.jit(imitation_loss, static_argnums=(0, 3))
+      >>> loss("unit_l2", t, s).tolist(), loss("unit_l2", t, s, 0.5).tolist()
       ([2.0], [3.25])
     """
     kinds: tuple[tuple[Kind, float], ...] = ((kind, 1.0), ("mse", values))
@@ -77,7 +78,7 @@ def margin_losses(
 
     Examples:
       >>> layers = jnp.ones((1, 2, 2, 3)), jnp.ones((1, 1, 1, 3))
-      >>> float(margin_losses("unit_l2", layers, layers, jnp.zeros((1, 4, 4))))
+      >>> float(jax.jit(margin_losses, static_argnums=0)("unit_l2", layers, layers, jnp.zeros((1, 4, 4))))
       0.0
     """
     height, width = teacher[0].shape[1:3]
@@ -129,7 +130,9 @@ class Distillation(HeldOutLoss):
 
     def frozen(self) -> dict[str, Any]:
         """The teacher, and the textures where images get such."""
-        return {"teacher": dict(self.teacher.variables), **textures_for(self.pair.config.corrupt, self.size)}
+        config = self.pair.config
+        textures = textures_for(config.corrupt, self.size, config.pictures)
+        return {"teacher": dict(self.teacher.variables), **textures}
 
     def rates(self, params: Any, extra: Any = None) -> Any:
         """Those of the student's parts."""
@@ -142,8 +145,7 @@ class Distillation(HeldOutLoss):
 
     def features(self, frozen: Any, images: UInt8[ArrayLike, "b s s c"]) -> dict[str, Array]:
         """The kept part of the teacher's layers: no student changes them and nothing touches the image."""
-        kept = self.pair.kept(self.teacher.apply(frozen["teacher"], images))
-        return {str(i): jnp.asarray(x) for i, x in enumerate(kept)}
+        return by_number(self.pair.kept(self.teacher.apply(frozen["teacher"], images)))
 
     def loss(
         self, params: Any, model_state: Any, batch: Batch, key: jax.Array, extra: Any = None
@@ -188,8 +190,7 @@ class Distillation(HeldOutLoss):
         return whole / (len(teacher) if config.fuse == "mean" else 1)
 
     def _taught(self, frozen: Any, batch: Batch) -> Layers:
-        found = at_hand(batch, self.features, frozen)
-        return tuple(found[str(i)] for i in range(len(found)))
+        return layers_at_hand(batch, self.features, frozen)
 
     def _seen(self, layers: Layers, batch: Batch) -> Any:
         from jaxqc.anomaly.features import normalised

@@ -8,13 +8,14 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxqc.anomaly.detectors.base import Image, Layers, OnBackbone, Scored, Shapes, shapes_of
-from jaxqc.anomaly.detectors.distillation import DistillConfig
+from jaxqc.anomaly.detectors.distill_config import DistillConfig
 from jaxqc.anomaly.distillation.objective import Distillation, imitation_loss
 from jaxqc.anomaly.distillation.students import STUDENTS, outputs, seen
 from jaxqc.anomaly.learned.discrepancy import discrepancy
 from jaxqc.anomaly.learned.fuse import fuse
 from jaxqc.anomaly.ops.maps import smooth, top_score
 from jaxqc.data.resizing import Size, sides
+from jaxqc.errors import UserError
 from jaxqc.models import backbones
 from jaxqc.nn.resizing import resize
 from jaxqc.types import ArrayLike, Variables
@@ -57,6 +58,8 @@ class Distilled(OnBackbone[DistillConfig]):
         """The student's training beside `backbone`. Raises UserError where it does not go with such images."""
         STUDENTS[self.config.student].check(self.backbone, size)
         if self.config.map == "gradient":
+            if STUDENTS[self.config.student].sees != "image":
+                raise UserError(f"detector.map='gradient': student={self.config.student!r} sees no image; take another")
             self._teacher()
         return Distillation(self, backbone, size)
 

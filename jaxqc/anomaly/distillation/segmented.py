@@ -7,7 +7,7 @@ import flax.linen as nn
 from jaxtyping import Array, Float
 
 from jaxqc.anomaly.detectors.base import Image, Layers, OnBackbone, Scored
-from jaxqc.anomaly.detectors.distillation import DistillConfig
+from jaxqc.anomaly.detectors.distill_config import DistillConfig
 from jaxqc.anomaly.distillation.segmenting import Segmenting, unit_products
 from jaxqc.anomaly.distillation.students import outputs
 from jaxqc.anomaly.features import Backbone, by_halves

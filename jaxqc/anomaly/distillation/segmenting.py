@@ -11,15 +11,17 @@ from jaxtyping import Array, Float, Key, UInt8
 
 from jaxqc.anomaly.detectors.base import Layers
 from jaxqc.anomaly.detectors.image_loss import HeldOutLoss, rates_by_part
+from jaxqc.anomaly.distillation.objective import imitation_loss
 from jaxqc.anomaly.distillation.students import outputs
 from jaxqc.anomaly.features import Backbone, normalised
-from jaxqc.anomaly.learned.cache import at_hand
+from jaxqc.anomaly.learned.cache import by_number, layers_at_hand
 from jaxqc.anomaly.learned.corrupt import corrupt, textures_for
-from jaxqc.anomaly.learned.discrepancy import discrepancy, unit
+from jaxqc.anomaly.learned.discrepancy import Kind
 from jaxqc.anomaly.learned.focal import focal
 from jaxqc.data.dataset import ArrayDataset, Dataset
 from jaxqc.models.denoising import products
 from jaxqc.nn.resizing import resize
+from jaxqc.nn.unit import unit
 from jaxqc.training.method import Logs
 from jaxqc.types import AXIS, ArrayLike, Batch, Variables
 
@@ -28,20 +30,10 @@ if TYPE_CHECKING:
 
 BATCH = 32
 """The authors' batch, over which they sum the student's loss: here it is so many times the mean, for any batch."""
+DISTANCE: Kind = "cosine_cell"
+"""The distance that the student learns to lower."""
 BLOCKS, HEAD = 0.25, 0.025
 """Rates of the head's residual blocks and of the rest of it, over the student's."""
-
-
-def imitation(teacher: Layers, student: Layers) -> Float[Array, " b"]:
-    """The sum over layers of the mean over cells of 1 - cos, of each image.
-
-    Examples:
-      >>> t, s = (jnp.array([1.0, 0.0]).reshape(1, 1, 1, 2),), (jnp.array([0.0, 1.0]).reshape(1, 1, 1, 2),)
-      >>> jax.jit(imitation)(t, s).tolist()
-      [1.0]
-    """
-    apart = (discrepancy("cosine_cell", t, s).mean((1, 2)) for t, s in zip(teacher, student, strict=True))
-    return jnp.stack(list(apart)).sum(0)
 
 
 def segmentation_loss(logits: Float[ArrayLike, "b h w"], mask: Float[ArrayLike, "b h w"]) -> Float[Array, " b"]:
@@ -112,7 +104,9 @@ class Segmenting(HeldOutLoss):
 
     def frozen(self) -> dict[str, Any]:
         """The teacher and the textures."""
-        return {"teacher": dict(self.teacher.variables), **textures_for(self.pair.config.corrupt, self.size)}
+        config = self.pair.config
+        textures = textures_for(config.corrupt, self.size, config.pictures)
+        return {"teacher": dict(self.teacher.variables), **textures}
 
     def prepare(self, batch: Batch, keys: Key[Array, " b"], size: int, train: bool) -> Batch:
         """With a key for each image."""
@@ -120,12 +114,12 @@ class Segmenting(HeldOutLoss):
 
     def features(self, frozen: Any, images: UInt8[ArrayLike, "b s s c"]) -> dict[str, Array]:
         """The teacher's layers."""
-        return {str(i): jnp.asarray(x) for i, x in enumerate(self.teacher.apply(frozen["teacher"], images))}
+        return by_number(self.teacher.apply(frozen["teacher"], images))
 
     def loss(
         self, params: Any, model_state: Any, batch: Batch, key: jax.Array, extra: Any = None
     ) -> tuple[jax.Array, tuple[Any, Logs]]:
-        """`BATCH` times `imitation` of the clean image's features, later `segmentation_loss` by the defects' mask.
+        """`BATCH` times `imitation_loss` of the clean image's features, later `segmentation_loss` by the defects' mask.
 
         Both are computed in each step: with a conditional between them a step took many times as long on a CPU.
         """
@@ -134,7 +128,7 @@ class Segmenting(HeldOutLoss):
         variables = {"params": params["student"], "batch_stats": statistics["student"]}
         how: dict[str, Any] = {"train": True, "mutable": ["batch_stats"]}
         answer, student = outputs(self.pair.student(axis_name=AXIS), variables, normalised(image), **how)
-        first = BATCH * imitation(self._taught(model_state, batch), answer).mean()
+        first = BATCH * imitation_loss(DISTANCE, self._taught(model_state, batch), answer).mean()
 
         layers = self._taught(model_state, {"image": image})
         seen = lax.stop_gradient(unit_products(layers, self._answer(params, statistics, image)))
@@ -159,7 +153,7 @@ class Segmenting(HeldOutLoss):
         answer = self._answer(params, statistics, batch["image"])
         head = {"params": params["head"], "batch_stats": statistics["head"]}
         logits: Any = self.pair.head().apply(head, unit_products(layers, answer))
-        return imitation(layers, answer) + segmentation_loss(logits, jnp.zeros_like(logits))
+        return imitation_loss(DISTANCE, layers, answer) + segmentation_loss(logits, jnp.zeros_like(logits))
 
     def _answer(self, params: Any, statistics: Any, image: UInt8[ArrayLike, "b s s c"]) -> Layers:
         """The layers of the student as it is."""
@@ -167,5 +161,4 @@ class Segmenting(HeldOutLoss):
         return outputs(self.pair.student(), variables, normalised(image))
 
     def _taught(self, frozen: Any, batch: Batch) -> Layers:
-        found = at_hand(batch, self.features, frozen)
-        return tuple(found[str(i)] for i in range(len(found)))
+        return layers_at_hand(batch, self.features, frozen)

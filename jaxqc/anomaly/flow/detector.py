@@ -60,9 +60,9 @@ class FlowDetector(OnBackbone[FlowConfig]):
         """The layers as the flow takes them and, of one that takes means alone, the first view's finest layer, or the
         image."""
         beside = layers[:1] if self.config.pool == "mean" else ()
-        return entering(self.config, layers), (
-            image,
-        ) if self.config.place == "pixels" and image is not None else beside
+        if self.config.place == "pixels" and image is not None:
+            beside = (image,)
+        return entering(self.config, layers), beside
 
     def run(self, params: Any, xs: Layers) -> Any:
         """The flow's z and ln|det| of what enters it."""

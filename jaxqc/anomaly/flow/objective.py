@@ -15,7 +15,7 @@ from jaxqc.anomaly.detectors.image_loss import HeldOutLoss
 from jaxqc.anomaly.features import Backbone
 from jaxqc.anomaly.flow.coupling import Conditions, Dets, Grids
 from jaxqc.anomaly.flow.network import Flow, conditions, entering, flow_of
-from jaxqc.anomaly.learned.cache import at_hand
+from jaxqc.anomaly.learned.cache import by_number, layers_at_hand
 from jaxqc.training.method import Logs
 from jaxqc.types import ArrayLike, Batch, Variables
 
@@ -80,8 +80,7 @@ class Likelihood(HeldOutLoss):
 
     def features(self, frozen: Any, images: UInt8[ArrayLike, "b s s c"]) -> dict[str, Array]:
         """The flow's input, which no step changes and nothing augments."""
-        xs = entering(self.config, self.backbone.apply(frozen["backbone"], images))
-        return {str(i): x for i, x in enumerate(xs)}
+        return by_number(entering(self.config, self.backbone.apply(frozen["backbone"], images)))
 
     def loss(
         self, params: Any, model_state: Any, batch: Batch, key: jax.Array, extra: None = None
@@ -95,8 +94,7 @@ class Likelihood(HeldOutLoss):
 
     def _each(self, params: Any, frozen: Any, batch: Batch) -> Float[Array, " b"]:
         """The loss of each image; with keys in the batch, of cells drawn by them."""
-        found = at_hand(batch, self.features, frozen)
-        xs = tuple(found[str(i)] for i in range(len(found)))
+        xs = layers_at_hand(batch, self.features, frozen)
         where = conditions(self.config, xs)
         if "key" in batch:
             xs, where = drawn(batch["key"], xs, where, self.config.cells)

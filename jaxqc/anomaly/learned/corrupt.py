@@ -9,8 +9,8 @@ import numpy as np
 from jaxtyping import Array, Float, Key, UInt8
 
 from jaxqc.anomaly.learned.perlin import fractal, perlin_mask
+from jaxqc.anomaly.learned.pictures import unrelated
 from jaxqc.data.augment.photometric import grey
-from jaxqc.data.synthetic.textures import gallery
 from jaxqc.types import ArrayLike
 
 Corrupt = Literal["none", "patches", "texture", "fractal"]
@@ -50,14 +50,19 @@ def corrupt(
     return _KINDS[kind](images, keys, textures)
 
 
-def textures_for(kind: Corrupt, size: int) -> dict[str, UInt8[np.ndarray, "n s s 3"]]:
+def textures_for(kind: Corrupt, size: int, pictures: str = "") -> dict[str, UInt8[np.ndarray, "n s s 3"]]:
     """The things that `corrupt` needs beside images of `size` pixels, as a frozen collection.
+
+    pictures: a folder of textures; "" = generated ones.
+
+    Raises:
+      UserError: as `jaxqc.anomaly.learned.pictures.unrelated`.
 
     Examples:
       >>> textures_for("patches", 32), textures_for("texture", 8)["textures"].shape
       ({}, (64, 8, 8, 3))
     """
-    return {"textures": gallery(TEXTURES, size)} if kind == "texture" else {}
+    return {"textures": unrelated(pictures, size, TEXTURES)} if kind == "texture" else {}
 
 
 def noise_patches(images: UInt8[ArrayLike, "b h w c"], keys: Key[Array, " b"]) -> Corrupted:

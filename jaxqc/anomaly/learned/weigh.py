@@ -25,7 +25,7 @@ def kth_largest(
     Such floats are in the order of their bits: 31 counts find it bit by bit, without a sort.
 
     Examples:
-      >>> [float(kth_largest(jnp.array([0.5, 0.0, 3.0, 2.0]), k)) for k in (1, 2, 4)]
+      >>> [float(jax.jit(kth_largest)(jnp.array([0.5, 0.0, 3.0, 2.0]), k)) for k in (1, 2, 4)]
       [3.0, 2.0, 0.0]
     """
     bits = lax.bitcast_convert_type(jnp.asarray(values, jnp.float32) + 0.0, jnp.int32)
@@ -43,7 +43,7 @@ def hardest_mean(distance: Float[ArrayLike, "b *rest"], share: float = 0.999) ->
     """The mean, of each image, of the distances that reach this quantile of its own.
 
     Examples:
-      >>> hardest_mean(jnp.arange(10.0)[None], 0.8).tolist()
+      >>> jax.jit(hardest_mean, static_argnums=1)(jnp.arange(10.0)[None], 0.8).tolist()
       [8.5]
     """
     flat = jnp.asarray(distance).reshape(distance.shape[0], -1)
@@ -60,7 +60,7 @@ def loose(
     """`EASY` for this share of the global batch's cells, the nearest ones, and 1 for the others.
 
     Examples:
-      >>> loose(jnp.array([[[0.0, 1.0], [2.0, 3.0]]]), 0.5).tolist()
+      >>> jax.jit(loose)(jnp.array([[[0.0, 1.0], [2.0, 3.0]]]), 0.5).tolist()
       [[[0.10000000149011612, 0.10000000149011612], [1.0, 1.0]]]
     """
     distance = jnp.maximum(lax.stop_gradient(jnp.asarray(distance)), 0.0)
@@ -104,7 +104,7 @@ def margin_loss(
 
     Examples:
       >>> d, mask = jnp.array([[[1.0, 3.0, 2.0]]]), jnp.array([[[0.0, 0.0, 1.0]]])
-      >>> round(float(margin_loss(d, mask)), 4)  # weights 1/4, 9/4 and 1
+      >>> round(float(jax.jit(margin_loss)(d, mask)), 4)  # weights 1/4, 9/4 and 1
       1.4286
     """
     d, total = jnp.asarray(distance), (lambda x: x.sum() if axis_name is None else lax.psum(x.sum(), axis_name))

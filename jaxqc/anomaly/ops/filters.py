@@ -43,7 +43,7 @@ def filter_layers(images: Float[ArrayLike, "b h w 3"], layers: Sequence[int]) ->
 
     Examples:
       >>> import jax
-      >>> found = jax.jit(filter_layers, static_argnums=1)(jnp.zeros((1, 32, 48, 3)), (1, 2))
+      >>> found = jax.eval_shape(lambda: filter_layers(jnp.zeros((1, 32, 48, 3)), (1, 2)))
       >>> {name: value.shape for name, value in found.items()}
       {'layer1': (1, 8, 12, 45), 'layer2': (1, 4, 6, 45)}
     """
@@ -71,7 +71,7 @@ def path_layers(images: Float[ArrayLike, "b h w 3"], layers: Sequence[int]) -> d
 
     Examples:
       >>> import jax
-      >>> found = jax.jit(path_layers, static_argnums=1)(jnp.zeros((1, 32, 48, 3)), (1, 2))
+      >>> found = jax.eval_shape(lambda: path_layers(jnp.zeros((1, 32, 48, 3)), (1, 2)))
       >>> {name: value.shape for name, value in found.items()}
       {'layer1': (1, 8, 12, 32), 'layer2': (1, 4, 6, 32)}
     """

@@ -18,16 +18,19 @@ def first_component(x: Float[ArrayLike, "b P d"]) -> Float[Array, "b P"]:
     """Each row's value along the direction in which an image's centred rows vary most; the sign is arbitrary.
 
     Examples:
-      >>> first_component(jnp.array([[[1.0, 0.0], [3.0, 0.0]]])).tolist()
+      >>> jax.jit(first_component)(jnp.array([[[1.0, 0.0], [3.0, 0.0]]])).tolist()
       [[-1.0, 1.0]]
     """
     x = jnp.asarray(x)
     x = x - x.mean(1, keepdims=True)
     direction = jnp.cos(jnp.broadcast_to(jnp.arange(x.shape[2]), (x.shape[0], x.shape[2])))  # no layer norm gives it 0
-    for _ in range(ITERATIONS):
+
+    def step(_: int | Array, direction: Float[Array, "b d"]) -> Float[Array, "b d"]:
         along = jnp.einsum("bpd,bd->bp", x, direction, precision=EXACT)
         direction = jnp.einsum("bpd,bp->bd", x, along, precision=EXACT)
-        direction /= jnp.maximum(jnp.linalg.norm(direction, axis=1, keepdims=True), 1e-30)
+        return direction / jnp.maximum(jnp.linalg.norm(direction, axis=1, keepdims=True), 1e-30)
+
+    direction = lax.fori_loop(0, ITERATIONS, step, direction)
     return jnp.einsum("bpd,bd->bp", x, direction, precision=EXACT)
 
 
@@ -38,7 +41,7 @@ def foreground(patches: Float[ArrayLike, "b h w d"], threshold: float) -> Bool[A
 
     Examples:
       >>> part = jnp.zeros((1, 7, 7, 2)).at[0, 3, 3].set(9.0)
-      >>> foreground(part, 5.0)[0].sum(1).tolist()
+      >>> jax.jit(foreground, static_argnums=1)(part, 5.0)[0].sum(1).tolist()
       [0, 0, 3, 3, 3, 0, 0]
     """
     b, height, width, d = patches.shape

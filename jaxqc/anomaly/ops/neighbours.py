@@ -41,10 +41,7 @@ def nearest(
         order = jnp.argsort(distance)
         return distance[order], index[order].astype(jnp.int32)
 
-    count = queries.shape[0]
-    if is_symbolic_dim(count):
-        return _open_map(one, queries, min(chunk, OPEN_CHUNK))
-    return lax.map(one, queries, batch_size=min(chunk, count))
+    return _in_chunks(one, queries, chunk)
 
 
 @partial(jax.jit, static_argnames="chunk")
@@ -72,10 +69,7 @@ def nearest_allowed(
         at = jnp.argmax(jnp.where(own[jnp.asarray(kinds)], closeness_of(query), -jnp.inf))
         return jnp.sqrt(jnp.square(gallery[at] - query).sum())
 
-    count = queries.shape[0]
-    if is_symbolic_dim(count):
-        return _open_map(one, (queries, jnp.asarray(allowed)), min(chunk, OPEN_CHUNK))
-    return lax.map(one, (queries, jnp.asarray(allowed)), batch_size=min(chunk, count))
+    return _in_chunks(one, (queries, jnp.asarray(allowed)), chunk)
 
 
 def _closeness(gallery: Float[Array, "n d"]) -> Callable[[Float[Array, " d"]], Float[Array, " n"]]:
@@ -84,6 +78,14 @@ def _closeness(gallery: Float[Array, "n d"]) -> Callable[[Float[Array, " d"]], F
     centred = gallery - middle
     norm = jnp.square(centred).sum(1)
     return lambda query: 2 * jnp.matmul(centred, query - middle, precision=EXACT) - norm
+
+
+def _in_chunks(one: Callable[[Any], Any], queries: Any, chunk: int) -> Any:
+    """`lax.map` of so many queries at a time."""
+    count = jax.tree.leaves(queries)[0].shape[0]
+    if is_symbolic_dim(count):
+        return _open_map(one, queries, min(chunk, OPEN_CHUNK))
+    return lax.map(one, queries, batch_size=min(chunk, count))
 
 
 def _open_map(one: Callable[[Any], Any], queries: Any, chunk: int) -> Any:

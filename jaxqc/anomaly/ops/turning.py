@@ -13,7 +13,9 @@ def turned(images: UInt8[ArrayLike, "b h w c"], degrees: float) -> UInt8[Array, 
     """Images turned counterclockwise about their middle (bilinear); beyond their edges they are mirrored.
 
     Examples:
-      >>> turned(np.arange(4, dtype=np.uint8).reshape(1, 2, 2, 1), 90)[0, ..., 0].tolist()
+      >>> import jax
+      >>> images = np.arange(4, dtype=np.uint8).reshape(1, 2, 2, 1)
+      >>> jax.jit(turned, static_argnums=1)(images, 90)[0, ..., 0].tolist()
       [[1, 3], [0, 2]]
     """
     images = jnp.asarray(images)

@@ -43,7 +43,7 @@ def histograms(
 
     Examples:
       >>> grid = jnp.array([[0.0, 0.1], [0.9, 0.0]]).reshape(1, 2, 2, 1)
-      >>> histograms(grid, jnp.array([[0.0], [1.0]]), 1).round(2).tolist()
+      >>> jax.jit(histograms, static_argnums=2)(grid, jnp.array([[0.0], [1.0]]), 1).round(2).tolist()
       [[[0.75, 0.25]]]
     """
     b, height, width, c = grid.shape
@@ -65,7 +65,7 @@ def unlikeness(
 
     Examples:
       >>> same = jnp.full((1, 4, 2), 0.5)
-      >>> unlikeness(same, same, 0.8).tolist()
+      >>> jax.jit(unlikeness, static_argnums=2)(same, same, 0.8).tolist()
       [[0.0]]
     """
     own, others = jnp.asarray(own)[:, None], jnp.asarray(others)[None]
@@ -81,7 +81,8 @@ def most_alike(
 
     Examples:
       >>> own, other = jnp.zeros((1, 3, 1)).at[0, 0].set(1.0), jnp.zeros((1, 1, 3, 1)).at[0, 0, 1].set(2.0)
-      >>> [most_alike(own, other, reach)[0].tolist() for reach in (0, 1)]
+      >>> found = jax.jit(most_alike, static_argnums=2)
+      >>> [found(own, other, reach)[0].tolist() for reach in (0, 1)]
       [[0.0, 0.0, 0.0], [2.0, 0.0, 0.0]]
     """
     own, references = jnp.asarray(own), jnp.asarray(references)

@@ -1,10 +1,9 @@
-"""CPR: heads that learn a metric for retrieved cells, their training on synthetic defects, and the detector."""
+"""CPR: the training of a metric for retrieved cells on synthetic defects, and the detector."""
 
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,19 +11,19 @@ from jaxtyping import Array, Float, Key, UInt8
 
 from jaxqc.anomaly.detectors.base import Image, Layers, OnBackbone, Scored, Shapes
 from jaxqc.anomaly.detectors.image_loss import HeldOutLoss
-from jaxqc.anomaly.detectors.retrieval import Cpr, References
-from jaxqc.anomaly.learned.cache import at_hand
-from jaxqc.anomaly.learned.corrupt import noise_patches
-from jaxqc.anomaly.learned.discrepancy import unit
+from jaxqc.anomaly.detectors.retrieval import Cpr, PartReferences, References
+from jaxqc.anomaly.learned.cache import by_number, layers_at_hand
+from jaxqc.anomaly.learned.corrupt import corrupt, textures_for
 from jaxqc.anomaly.ops.coreset import greedy_coreset
 from jaxqc.anomaly.ops.maps import distance_map, take_nearest, top_score
 from jaxqc.anomaly.retrieval.alike import histograms, most_alike, unlikeness, words_of
+from jaxqc.anomaly.retrieval.background import discriminant, part_of, rim_and_middle
+from jaxqc.anomaly.retrieval.metric import Heads, contrast
 from jaxqc.data.dataset import ArrayDataset, Dataset
 from jaxqc.data.pipeline import eval_batches
 from jaxqc.data.resizing import Size, sides
-from jaxqc.nn.conv import ConvBN, Norm, Pointwise, PointwiseBN
+from jaxqc.nn.conv import Norm
 from jaxqc.nn.fold import fold_batch_norm
-from jaxqc.nn.pool import avg3x3
 from jaxqc.nn.resizing import resize
 from jaxqc.training.method import Logs
 from jaxqc.types import AXIS, ArrayLike, Batch, Variables
@@ -32,67 +31,10 @@ from jaxqc.types import AXIS, ArrayLike, Batch, Variables
 if TYPE_CHECKING:
     from jaxqc.anomaly.features import Backbone
 
-SAME, OTHER = 0.8, -0.2
-"""Cosines above which a cell and its counterpart should be, and below which all others."""
 CELLS = 64
-"""Cells of an image that are drawn to find the words."""
+"""Cells of an image that are drawn to find the words, and of its rim and middle each for the foreground."""
 ITSELF = 1e-6
 """Unlikeness up to which a reference is taken for the image itself, and not retrieved in training."""
-
-
-class Describe(nn.Module):
-    """A layer's cells as vectors of length 1: 1 x 1, an inception block of four views, 1 x 1; [b h w c] → [b h w d].
-
-    192·c + 74,720 + 257·d parameters: the authors' but for a bias that batch norm takes away.
-    """
-
-    width: int
-    norm: Norm = Norm()
-
-    @nn.compact
-    def __call__(self, x: ArrayLike, train: bool = False) -> jax.Array:
-        x = PointwiseBN(192, self.norm, name="enter")(x, train)
-        middle = PointwiseBN(48, self.norm, name="narrow")(x, train)
-        views = (
-            PointwiseBN(64, self.norm, name="first")(x, train),
-            ConvBN(64, norm=self.norm, name="wide")(middle, train),
-            PointwiseBN(64, self.norm, name="second")(x, train),
-            PointwiseBN(64, self.norm, name="mean")(avg3x3(x), train),
-        )
-        return unit(Pointwise(self.width, name="leave")(jnp.concatenate(views, -1)))
-
-
-class Heads(nn.Module):
-    """A `Describe` for each layer."""
-
-    width: int
-    norm: Norm = Norm()
-
-    @nn.compact
-    def __call__(self, layers: Layers, train: bool = False) -> tuple[jax.Array, ...]:
-        return tuple(Describe(self.width, self.norm, name=f"layer{i}")(x, train) for i, x in enumerate(layers))
-
-
-def contrast(
-    own: Float[ArrayLike, "b h w d"],
-    reference: Float[ArrayLike, "b h w d"],
-    mask: Float[ArrayLike, "b h w"],
-    moved: Float[ArrayLike, "b h w d"],
-) -> Float[Array, " b"]:
-    """Cubed hinges of cosines: of a good cell and its counterpart below `SAME`, of a defect's cell and its counterpart,
-    and of any cell and another place (`moved`), above `OTHER`; the means over such cells, summed.
-
-    Examples:
-      >>> cell = jnp.array([1.0, 0.0]).reshape(1, 1, 1, 2)
-      >>> masks = (jnp.full((1, 1, 1), bad) for bad in (0.0, 1.0))
-      >>> [round(float(contrast(cell, cell, mask, -cell)[0]), 3) for mask in masks]
-      [0.0, 1.728]
-    """
-    own, mask = jnp.asarray(own), jnp.asarray(mask)
-    near, far = (own * reference).sum(-1), (own * moved).sum(-1)
-    mean = lambda x, weight: (x * weight).sum((1, 2)) / jnp.maximum(weight.sum((1, 2)), 1)
-    low, high = lambda x: jnp.maximum(SAME - x, 0) ** 3, lambda x: jnp.maximum(x - OTHER, 0) ** 3
-    return mean(low(near), 1 - mask) + mean(high(near), mask) + high(far).mean((1, 2))
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,11 +54,14 @@ class Retrieving(HeldOutLoss):
     def measured(self, data: ArrayDataset | Dataset, batch: int) -> "Retrieving":
         """The same with words and references of these images, which go through the backbone three times."""
         call, variables = jax.jit(self.backbone.apply), jax.device_put(dict(self.backbone.variables))
-        rng, cells = np.random.default_rng(0), []
-        for layers, _ in self._passes(call, variables, data, batch):
-            flat = np.asarray(layers[0]).reshape(len(layers[0]), -1, layers[0].shape[-1])
-            cells += [x[rng.permutation(len(x))[:CELLS]] for x in flat]
-        words = words_of(np.concatenate(cells), self.config.words)
+        where = (np.ones(self.shapes[0][:2], bool), *rim_and_middle(*self.shapes[0][:2]))
+        rng, cells = np.random.default_rng(0), tuple([] for _ in where)
+        for layers, n in self._passes(call, variables, data, batch):
+            for found, there in zip(cells, where, strict=True):
+                found += [x[rng.permutation(len(x))[:CELLS]] for x in np.asarray(layers[0])[:n, there]]
+        drawn = [np.concatenate(x) for x in cells]
+        words = words_of(drawn[0], self.config.words)
+        weighed = discriminant(*drawn) if self.config.foreground else ()
         count = jax.jit(lambda x: histograms(x, words, self.config.blocks))
         found = np.concatenate([count(layers[0])[:n] for layers, n in self._passes(call, variables, data, batch)])
         most = min(self.config.references or len(found), len(found))
@@ -131,7 +76,8 @@ class Retrieving(HeldOutLoss):
                 part.append(np.asarray(x)[at])
             start += n
         layers = {str(i): np.concatenate(part) for i, part in enumerate(references)}
-        return replace(self, memory={"words": words, "histograms": found[kept], "layers": layers})
+        memory = {"words": words, "histograms": found[kept], "layers": layers}
+        return replace(self, memory=memory | dict(zip(("weight", "offset"), weighed, strict=False)))
 
     def _passes(self, call: Any, variables: Any, data: Any, batch: int) -> Any:
         """Each batch's layers, and how many of its images are no padding."""
@@ -145,38 +91,37 @@ class Retrieving(HeldOutLoss):
         return dict(Heads(self.config.width).init(key, layers))
 
     def frozen(self) -> dict[str, Any]:
-        """The backbone, words and references."""
-        return {"backbone": dict(self.backbone.variables), "memory": self.memory}
+        """The backbone, words and references, and the textures."""
+        textures = textures_for(self.config.corrupt, self.size, self.config.pictures)
+        return {"backbone": dict(self.backbone.variables), "memory": self.memory, **textures}
 
     def features(self, frozen: Any, images: UInt8[ArrayLike, "b s s c"]) -> dict[str, Array]:
         """The layers of the images as they are."""
-        return {str(i): jnp.asarray(x) for i, x in enumerate(self.backbone.apply(frozen["backbone"], images))}
+        return by_number(self.backbone.apply(frozen["backbone"], images))
 
     def prepare(self, batch: Batch, keys: Key[Array, " b"], size: int, train: bool) -> Batch:
-        """With each image one with synthetic defects, their mask, and a key."""
-        if not train:
-            return batch
-        image, mask = noise_patches(batch["image"], jax.vmap(lambda key: jax.random.fold_in(key, 1))(keys))
-        return batch | {"defective": image, "mask": mask, "draw": keys}
+        """With a key for each image."""
+        return batch | {"key": keys} if train else batch
 
     def loss(
         self, params: Any, model_state: Any, batch: Batch, key: jax.Array, extra: None = None
     ) -> tuple[jax.Array, tuple[Any, Logs]]:
         """The mean over images of `contrast`, summed over layers, beside one of the most alike references."""
-        clean = at_hand(batch, self.features, model_state)
-        own = self.backbone.apply(model_state["backbone"], batch["defective"])
-        draws = jax.vmap(lambda key: jax.random.uniform(key, (3,)))(batch["draw"])
-        others = self._references(clean["0"], model_state["memory"], draws[:, 0])
+        finest = layers_at_hand(batch, self.features, model_state)[0]
+        keys = jax.vmap(lambda key: jax.random.fold_in(key, 1))(batch["key"])
+        image, mask = corrupt(self.config.corrupt, batch["image"], keys, model_state.get("textures"))
+        own = self.backbone.apply(model_state["backbone"], image)
+        draws = jax.vmap(lambda key: jax.random.uniform(key, (3,)))(batch["key"])
+        others = self._references(finest, model_state["memory"], draws[:, 0])
         both = tuple(jnp.concatenate(pair) for pair in zip(own, others, strict=True))
         variables = {"params": params, "batch_stats": model_state["batch_stats"]}
         network = Heads(self.config.width, Norm(axis_name=AXIS))
         out, changed = network.apply(variables, both, True, mutable=["batch_stats"])
-        return self._contrasts(out, batch["mask"], draws[:, 1:]).mean(), (dict(changed), {})
+        return self._contrasts(out, mask, draws[:, 1:]).mean(), (dict(changed), {})
 
     def losses(self, variables: Variables, batch: Batch) -> Float[Array, " b"]:
         """The same of each image as it is, beside the most alike reference; the other place is half an image on."""
-        clean = at_hand(batch, self.features, variables)
-        own = tuple(clean[str(i)] for i in range(len(clean)))
+        own = layers_at_hand(batch, self.features, variables)
         still = jnp.full((own[0].shape[0], 3), 0.5).at[:, 0].set(0)
         others = self._references(own[0], variables["memory"], still[:, 0])
         both = tuple(jnp.concatenate(pair) for pair in zip(own, others, strict=True))
@@ -208,13 +153,13 @@ class Retrieving(HeldOutLoss):
 class Cascading(OnBackbone[Cpr]):
     """CPR over one backbone."""
 
-    states = (References,)
+    states = (References, PartReferences)
 
     def method(self, backbone: "Backbone", size: int) -> Retrieving:
         """The heads' training over `backbone`."""
         return Retrieving(self.config, backbone, size)
 
-    def trained(self, variables: Variables) -> References:
+    def trained(self, variables: Variables) -> References | PartReferences:
         """Folded heads, and what they make of the references, in half precision."""
         params = fold_batch_norm(variables)["params"]
         memory = variables["memory"]
@@ -222,7 +167,11 @@ class Cascading(OnBackbone[Cpr]):
         describe = jax.jit(lambda one: self._described(params, jax.tree.map(lambda x: x[None], one)))
         each = [jax.device_get(describe(tuple(x[i] for x in layers))) for i in range(len(layers[0]))]
         kept = tuple(jnp.asarray(np.concatenate(x), jnp.float16) for x in zip(*each, strict=True))
-        return References(params, memory["words"], memory["histograms"], kept)
+        state = References(params, memory["words"], memory["histograms"], kept)
+        if "weight" not in memory:
+            return state
+        weight, offset = memory["weight"], memory["offset"]
+        return PartReferences(*state, weight, offset, part_of(layers[0], weight, offset).astype(jnp.float16))
 
     def _described(self, params: Any, layers: Layers) -> Any:
         return Heads(self.config.width, Norm(folded=True)).apply({"params": params}, layers)
@@ -231,7 +180,8 @@ class Cascading(OnBackbone[Cpr]):
         """All of it."""
         return layers
 
-    def score(self, state: References, embedded: Layers, size: Size) -> Scored:
+    def score(self, state: References | PartReferences, embedded: Layers, size: Size) -> Scored:
+        """Distances summed over layers; with a foreground times the larger share of part, own or of those retrieved."""
         from jaxqc.anomaly.features import by_halves
 
         config = self.config
@@ -250,5 +200,9 @@ class Cascading(OnBackbone[Cpr]):
                 found += resize(apart[None, ..., None], height, width)[0, ..., 0]
             return found
 
-        maps = distance_map(jax.lax.map(one, (described, chosen)), *sides(size), config.sigma)
+        grid = jax.lax.map(one, (described, chosen))
+        if isinstance(state, PartReferences):
+            retrieved = jnp.asarray(state.parts)[chosen].astype(jnp.float32).max(1)
+            grid *= jnp.maximum(part_of(embedded[0], state.weight, state.offset), retrieved)
+        maps = distance_map(grid, *sides(size), config.sigma)
         return maps, top_score(maps, config.top)

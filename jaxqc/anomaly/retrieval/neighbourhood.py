@@ -10,10 +10,10 @@ import numpy as np
 import optax
 from jaxtyping import Array, Bool, Float, Int, UInt8
 
-from jaxqc.anomaly.detectors.base import Image, Layers, OnBackbone, Scored, Shapes
+from jaxqc.anomaly.detectors.base import Image, Layers, OnBackbone, Scored
 from jaxqc.anomaly.detectors.image_loss import HeldOutLoss
 from jaxqc.anomaly.detectors.retrieval import Neighbourhood, Pni
-from jaxqc.anomaly.learned.cache import at_hand
+from jaxqc.anomaly.learned.cache import by_number, layers_at_hand
 from jaxqc.anomaly.ops.coreset import greedy_coreset
 from jaxqc.anomaly.ops.maps import distance_map, image_score, pool_channels
 from jaxqc.anomaly.ops.neighbours import nearest, nearest_allowed
@@ -125,11 +125,6 @@ class Guessing(HeldOutLoss):
     size: int
     memory: dict[str, Any] = field(default_factory=dict)
 
-    @property
-    def shapes(self) -> Shapes:
-        """Shapes of the backbone's layers."""
-        return self.backbone.shapes(self.size)
-
     def measured(self, data: ArrayDataset | Dataset, batch: int) -> "Guessing":
         """The same with the bank, its words and the places of these images, all of whose patches are held at once."""
         frozen = {"backbone": jax.device_put(dict(self.backbone.variables))}
@@ -159,7 +154,7 @@ class Guessing(HeldOutLoss):
 
     def init(self, key: jax.Array) -> Variables:
         """A network drawn at random."""
-        height, width, _ = self.shapes[0]
+        height, width, _ = self.backbone.shapes(self.size)[0]
         return dict(self.network().init(key, jnp.zeros((1, height, width, self.config.width))))
 
     def frozen(self) -> dict[str, Any]:
@@ -168,13 +163,13 @@ class Guessing(HeldOutLoss):
 
     def features(self, frozen: Any, images: UInt8[ArrayLike, "b s s c"]) -> dict[str, Array]:
         """The patches, which no step changes."""
-        return {"0": patches_of(self.config, self.backbone.apply(frozen["backbone"], images))}
+        return by_number([patches_of(self.config, self.backbone.apply(frozen["backbone"], images))])
 
     def loss(
         self, params: Any, model_state: Any, batch: Batch, key: jax.Array, extra: None = None
     ) -> tuple[jax.Array, tuple[Any, Logs]]:
         """The mean cross entropy of the cells' words."""
-        patches = at_hand(batch, self.features, model_state)["0"]
+        patches = layers_at_hand(batch, self.features, model_state)[0]
         variables = {"params": params, "batch_stats": model_state["batch_stats"]}
         how: dict[str, Any] = {"mutable": ["batch_stats"], "rngs": {"dropout": key}}
         logits, changed = self.network(AXIS).apply(variables, patches, True, **how)
@@ -182,7 +177,7 @@ class Guessing(HeldOutLoss):
 
     def losses(self, variables: Variables, batch: Batch) -> Float[Array, " b"]:
         """The same of each image, without dropout."""
-        patches = at_hand(batch, self.features, variables)["0"]
+        patches = layers_at_hand(batch, self.features, variables)[0]
         own = {name: variables[name] for name in ("params", "batch_stats")}
         return self._entropies(self.network().apply(own, patches), patches, variables["memory"])
 

@@ -58,7 +58,7 @@ def write_report(
       lots: names of those that the page is about; () = all.
 
     Raises:
-      UserError: an unknown model, lot or AQL; what the ledger says; a file that cannot be written; no Jinja2.
+      UserError: an unknown model, lot or AQL; what the ledger says; a file that cannot be written.
     """
     whose = "" if model is None else model if len(model) == 64 else ledger.model(model)
     template = environment().get_template("page.html")

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from jaxqc.data.problems import printable
-from jaxqc.errors import UserError
 
 if TYPE_CHECKING:
     import jinja2
@@ -18,15 +17,8 @@ COSTLY = 100.0
 
 @functools.cache
 def environment() -> "jinja2.Environment":
-    """The environment of the packaged templates.
-
-    Raises:
-      UserError: Jinja2 is missing.
-    """
-    try:
-        from jinja2 import Environment, PackageLoader, StrictUndefined
-    except ImportError as e:
-        raise UserError("the report needs Jinja2; install it: pip install 'jaxqc[inspect]'") from e
+    """The environment of the packaged templates."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
     from markupsafe import Markup
 
     # A text that is Markup was made here; any other came from data.

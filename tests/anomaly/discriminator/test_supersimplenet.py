@@ -1,16 +1,21 @@
 """SuperSimpleNet: its losses against NumPy and over devices, the size of the heads, the unit of its noise."""
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxqc.anomaly.collecting import load_batches
 from jaxqc.anomaly.detectors import SuperSimpleNet
 from jaxqc.anomaly.discriminator.network import Discriminator
 from jaxqc.anomaly.discriminator.objective import Discrimination, truncated
 from jaxqc.anomaly.features import Backbone
+from jaxqc.anomaly.fit import beside_normals, divide, fit
 from jaxqc.anomaly.learned.focal import focal
 from jaxqc.data.dataset import ArrayDataset
+from jaxqc.data.readers import open_dataset
 
 
 @pytest.mark.parametrize(("channels", "adaptor", "rest"), [(384, 147_840, 1_629_955), (1536, 2_360_832, 6_496_003)])
@@ -51,3 +56,42 @@ def test_noise_is_in_the_unit_of_the_features_deviation(rng):
     )
     assert large.frozen()["deviation"] == pytest.approx(50 * small.frozen()["deviation"], rel=1e-5)
     assert 10 < small.deviation < 60  # half of the mean square of neighbours' means
+
+
+@pytest.fixture
+def mixed(boards):
+    """Good boards, and four with a hole in split `train`, one of them without a mask."""
+    data = open_dataset(boards)
+    holes = [s for s in data.split("test").samples if not s.normal][:4]
+    moved = {s.id: replace(s, split="train", mask=s.mask if i else None) for i, s in enumerate(holes)}
+    return replace(data, samples=tuple(moved.get(s.id, s) for s in data.samples))
+
+
+def test_defective_training_images_are_learned_from_or_said_not_to_be(mixed, recipe):
+    parts, _ = divide(mixed, recipe.data, recipe.seed)
+    assert (len(parts.defects), len(parts.test)) == (4, 8)
+    for labelled, words in (
+        (False, "4 defective images of split 'train' are not used"),
+        (True, "3 defective images of split 'train' are learned from by their masks; 1 without a mask are not used"),
+    ):
+        (line,) = beside_normals(SuperSimpleNet(labelled=labelled).on(recipe.backbone), parts)
+        assert line.startswith(words)
+    assert beside_normals(SuperSimpleNet(labelled=True), replace(parts, defects=None)) == ()
+
+
+@pytest.mark.slow
+def test_a_fit_with_defective_images_finds_more_of_their_kind(mixed, recipe, teachers):
+    """Of holes that it has not seen, than the same fit without."""
+    teacher, backbone, size = teachers["supersimplenet"]
+    short = replace(SuperSimpleNet().training, epochs=30.0, batch=6)
+    ranks = []
+    for labelled in (False, True):
+        detector = SuperSimpleNet(labelled=labelled, training=short)
+        config = replace(recipe, detector=detector, backbone=teacher, data=replace(recipe.data, size=size))
+        done = fit(config, mixed, progress=False, backbone=backbone)
+        assert done.model.meta["training"].get("defects", {}).get("used", 0) == 3 * labelled
+        test = divide(mixed, config.data, config.seed)[0].test
+        images = next(load_batches(test.samples, size, len(test), [], unmasked=True))[0]
+        scores, bad = done.model.score(images)[1], np.array([not s.normal for s in test.samples])
+        ranks.append((scores[bad][:, None] > scores[~bad]).mean())
+    assert ranks[1] > ranks[0]

@@ -21,6 +21,7 @@ from jaxqc.errors import UserError
 from jaxqc.fields import validate
 from jaxqc.training import loop
 from jaxqc.training.checkpoint import steps_in
+from tests.anomaly.distillation.test_members import nearly_equal
 from tests.support.drawn import drawn
 
 
@@ -81,15 +82,16 @@ def test_a_teacher_without_a_grid_is_refused(recipe):
 @pytest.mark.slow
 @pytest.mark.parametrize(("ended", "of"), [(1, TEACHER), (3, "training")])
 def test_teacher_and_student_go_on_where_they_were_ended(ended, of, recipe, boards, tmp_path, monkeypatch):
-    """The state after an end within either training is that of one sitting."""
+    """The state after an end within either training is that of one sitting; of eight devices it is nearly that."""
     backbone = replace(recipe.backbone, layers=(1,))
     training = replace(Ast().training, epochs=2.0, batch=8, evaluate_every_epochs=1.0, checkpoint_every_epochs=1.0)
     detector = Ast(replace(AST_FLOW, blocks=(1,), width=8, condition=8, training=training), 8, 1, training=training)
     config = validate(replace(recipe, detector=detector, backbone=backbone))
     parts, _ = divide(open_dataset(boards), config.data, config.seed)
-    train = lambda name: train_state(
-        config, config.ready, load_backbone(backbone), parts, tmp_path / name / "training", [], False
-    )
+    train = lambda name, devices=1: train_state(
+        replace(config, devices=devices), config.ready, load_backbone(backbone), parts,
+        tmp_path / name / "training", [], False,
+    )  # fmt: skip
     whole, about = train("whole")
     assert about["teacher"]["step"] == about["step"] == 4
     save, saved = loop._Sitting._save, []
@@ -109,3 +111,5 @@ def test_teacher_and_student_go_on_where_they_were_ended(ended, of, recipe, boar
     again, _ = train("ended")
     for a, b in zip(*map(jax.tree.leaves, (whole, again)), strict=True):
         np.testing.assert_array_equal(a, b)
+    if of == "training":
+        jax.tree.map(nearly_equal, whole, train("eight", 8)[0])

@@ -8,6 +8,7 @@ import pytest
 
 from jaxqc.anomaly.detectors.discriminator import MEMBERS as DISCRIMINATORS
 from jaxqc.anomaly.detectors.distillation import MEMBERS
+from jaxqc.anomaly.detectors.retrieval import MEMBERS as RETRIEVALS
 from jaxqc.anomaly.features import load_backbone
 from jaxqc.anomaly.fit import divide
 from jaxqc.anomaly.learned.cache import with_features
@@ -18,8 +19,9 @@ from jaxqc.errors import UserError
 from jaxqc.fields import validate
 from jaxqc.training import loop
 from jaxqc.training.checkpoint import read, steps_in
+from tests.anomaly.test_every_detector import QUICK
 
-TRAINED = {**MEMBERS, **DISCRIMINATORS}
+TRAINED = {**MEMBERS, **DISCRIMINATORS, **RETRIEVALS}
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +31,7 @@ def train(recipe, boards, teachers):
     parts, _ = divide(open_dataset(boards), recipe.data, recipe.seed)
 
     def run(name, folder, devices=1, **fields):
-        detector = TRAINED[name]()
+        detector = QUICK[name] if name in RETRIEVALS else TRAINED[name]()
         short = replace(detector.training, epochs=3.0, batch=8, evaluate_every_epochs=1.0, checkpoint_every_epochs=1.0,
                         optim=replace(detector.training.optim, warmup_epochs=0.0))  # fmt: skip
         detector = replace(detector, training=replace(short, **fields))
@@ -62,10 +64,16 @@ def test_a_training_that_was_ended_goes_on_bit_for_bit_and_eight_devices_train_a
     whole, again, eight = train(name, tmp_path / "whole"), train(name, folder), train(name, tmp_path / "eight", 8)
     for a, b, c in zip(*map(jax.tree.leaves, (whole, again, eight)), strict=True):
         np.testing.assert_array_equal(a, b)
-        # Adam makes whole steps of gradients that are next to nothing: few numbers may part, the mean may not.
-        assert np.abs(a - c).mean() < 1e-3 * max(1.0, float(np.abs(a).max()))
+        nearly_equal(a, c)
     flat = read(folder / "checkpoints" / str(steps_in(folder / "checkpoints")[-1]))[0]
-    assert not any("teacher" in "/".join(key) for key in flat), "no checkpoint holds what nothing trains"
+    frozen = {"teacher", "backbone", "memory", "textures"}
+    assert not frozen & {part for key in flat for part in key}, "no checkpoint holds what nothing trains"
+
+
+def nearly_equal(one, eight):
+    """Adam makes whole steps of gradients that are next to nothing: few numbers may part, the mean may not."""
+    a, b = (np.asarray(x, np.float64) for x in (one, eight))
+    assert np.abs(a - b).mean() < 1e-3 * max(1.0, float(np.abs(a).max()))
 
 
 def test_cached_features_give_the_loss_of_computed_ones(teachers, rng):
@@ -81,6 +89,14 @@ def test_cached_features_give_the_loss_of_computed_ones(teachers, rng):
     np.testing.assert_allclose(losses(variables, {"image": 0 * images, **kept}), expected, rtol=1e-5)
 
 
+@pytest.mark.slow
+def test_features_in_files_train_as_those_on_the_device(train, tmp_path):
+    resident, streamed = (
+        train("stfpm", tmp_path / mode, mode=mode, cache="float32") for mode in ("resident", "stream")
+    )
+    jax.tree.map(np.testing.assert_array_equal, resident, streamed)
+
+
 @pytest.mark.misuse
 def test_wrong_settings_are_named(recipe, teachers):
     training = MEMBERS["stfpm"]().training
@@ -92,11 +108,13 @@ def test_wrong_settings_are_named(recipe, teachers):
             {"training": replace(training, optim=replace(training.optim, accumulate=3))},
             "batch=32 is not a mul",
         ),
-        ("stfpm", {"training": replace(training, mode="stream", cache="float32")}, "cache='float32' needs mode=resid"),
         ("rd4ad", {"top": 1.5}, "top=1.5 is neither a share"),
         ("dinomaly", {"easy": 1.0}, "easy=1.0 is a share"),
         ("cdo", {"corrupt": "none"}, "weigh='margin' does not go with corrupt='none'"),
+        ("stfpm", {"pictures": "DTD"}, "pictures='DTD': student='mirror', corrupt='none' shows none"),
         ("rdpp", {"corrupt": "none"}, "student='projected', weigh='none' does not go with corrupt='none'"),
+        ("cdo", {"values": 0.5}, "weigh='margin' is the whole loss and leaves out student='mirror', values=0.5"),
+        ("stfpm", {"own": 0.2}, "own=0.2: student='mirror' has no loss of its own; set own to 0"),
         ("destseg", {"alone": 1.0}, "alone=1.0 is a share"),
         ("cdo", {"training": training}, "training.cache='auto': no image stays as it is; set it to none"),
     ):
@@ -123,6 +141,8 @@ def test_wrong_settings_are_named(recipe, teachers):
         MEMBERS["rd4ad"]().on(replace(recipe.backbone, name="filters+resnet_narrow")).method(backbone, 48)
     with pytest.raises(UserError, match=r"rebuilds layers 1 to 3 of a ResNet; take --backbone\.name resnet18"):
         MEMBERS["destseg"]().on(replace(recipe.backbone, layers=(1, 4))).method(backbone, 48)
+    with pytest.raises(UserError, match=r"detector\.map='gradient': student='reverse' sees no image"):
+        MEMBERS["rd4ad"](map="gradient").on(recipe.backbone).method(load_backbone(recipe.backbone), 48)
     odd = MEMBERS["rd4ad"]().on(replace(recipe.backbone, layers=(1, 2, 3)))
     with pytest.raises(UserError, match=r"data\.size=48 must be a multiple of 32"):
         odd.method(load_backbone(recipe.backbone), 48)

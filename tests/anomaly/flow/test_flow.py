@@ -197,7 +197,7 @@ def test_a_step_over_two_devices_is_that_over_one(training):
         batch = method.prepare({"image": jnp.asarray(images)}, keys, 48, True)
         return method.loss(params, state, batch, jax.random.key(0))[0]
 
-    step = jax.value_and_grad(loss_of)
+    step = jax.jit(jax.value_and_grad(loss_of))
     whole, gradient = step(variables["params"], jnp.asarray(images), keys)
     parts = [step(variables["params"], jnp.asarray(images[i : i + 2]), keys[i : i + 2]) for i in (0, 2)]
     assert float(whole) == pytest.approx(np.mean([x for x, _ in parts]), rel=1e-5)

@@ -7,6 +7,7 @@ import pytest
 from jaxqc.anomaly.learned import cache
 from jaxqc.data.dataset import ArrayDataset
 from jaxqc.data.pipeline import eval_batches
+from jaxqc.errors import UserError
 
 
 @pytest.fixture
@@ -39,6 +40,20 @@ def test_batches_bring_them_with_the_image(data):
                 kept = cache.at_hand(batch, features, None)[name]
                 assert kept.dtype == jnp.float32
                 np.testing.assert_allclose(kept, once, rtol=2**-8)
+
+
+def test_files_hold_the_same_and_are_read_row_by_row(data, tmp_path):
+    frozen = {"factor": np.float32(2)}
+    held = cache.with_features(data, features, frozen, 3, "bfloat16")
+    found = cache.with_features(data, features, frozen, 3, "bfloat16", tmp_path / "new" / "place")
+    for name, x in held.more.items():
+        assert isinstance(found.more[name], np.memmap)
+        np.testing.assert_array_equal(found.more[name], x)
+    with eval_batches(found, 3) as batches:
+        np.testing.assert_array_equal(next(batches)["features/whole"], held.more["features/whole"][:3])
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match=r"file.*: no room for cached features \(.+\); set training\.cache to none"):
+        cache.with_features(data, features, frozen, 3, "float32", tmp_path / "file")
 
 
 def test_auto_caches_what_is_small_enough(data, monkeypatch):

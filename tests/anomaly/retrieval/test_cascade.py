@@ -5,11 +5,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy.special import rel_entr
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
 from jaxqc.anomaly.detectors.base import BackboneConfig
-from jaxqc.anomaly.detectors.retrieval import Cpr, References
+from jaxqc.anomaly.detectors.retrieval import Cpr, PartReferences, References
 from jaxqc.anomaly.retrieval.alike import FLOOR, histograms, most_alike, unlikeness
-from jaxqc.anomaly.retrieval.cascade import Cascading, Heads, contrast
+from jaxqc.anomaly.retrieval.background import discriminant, part_of, rim_and_middle
+from jaxqc.anomaly.retrieval.cascade import Cascading
+from jaxqc.anomaly.retrieval.metric import Heads, contrast
 from jaxqc.errors import UserError
 from jaxqc.nn.fold import fold_batch_norm
 
@@ -72,8 +75,35 @@ def test_a_map_is_the_distance_to_the_retrieved_images_alone(rng):
         np.testing.assert_allclose(maps, distance, atol=1e-5)
         np.testing.assert_allclose(scores, distance, atol=1e-5)
         assert maps.min() >= 0
+    # Only the retrieved image's share of part lets the cells count whose own is 0.
+    state = PartReferences(*state, np.zeros(3, np.float32), np.float32(0), np.stack([np.eye(4), np.zeros((4, 4))]))
+    maps, _ = score(state, detector.embed(layers, None), 4)
+    np.testing.assert_allclose(maps[0], distance * np.eye(4), atol=1e-5)
+
+
+def test_part_and_background_are_told_apart_as_by_scikit_learn(rng):
+    """A bright part on a dark ground, which reaches the rim of some images."""
+    rim, middle = rim_and_middle(30, 40)
+    part = np.zeros((6, 30, 40), bool)
+    part[:, 8:22, 10:30] = True
+    part[:2, :, 18:22] = True
+    grid = (rng.normal(size=(*part.shape, 5)) * [3, 1, 1, 1, 2] + part[..., None] * [4, 6, 0, 0, 4]).astype(np.float32)
+    weight, offset = discriminant(grid.reshape(-1, 5), grid[:, rim].reshape(-1, 5), grid[:, middle].reshape(-1, 5))
+    found = np.asarray(part_of(grid, weight, offset))
+    assert (found[part].mean(), found[~part].mean()) == pytest.approx((0.83, 0.2), abs=0.08)
+    low, high = grid[:, rim][~part[:, rim]], grid[:, middle][part[:, middle]]
+    both = np.concatenate([low[:400], high[:400]])
+    fisher = LinearDiscriminantAnalysis().fit(both, np.arange(len(both)) // 400).coef_[0]
+    assert weight @ fisher > 0.98 * np.linalg.norm(weight) * np.linalg.norm(fisher)
+    with pytest.raises(UserError, match=r"detector\.foreground: the middle of the images looks like their rim"):
+        discriminant(low, low[:50], low[50:99])
 
 
 def test_settings_that_cannot_be_are_refused():
-    with pytest.raises(UserError, match=r"detector: alike=1\.2 is a share"):
-        Cpr(alike=1.2).check("detector")
+    for config, words in (
+        (Cpr(alike=1.2), r"detector: alike=1\.2 is a share"),
+        (Cpr(corrupt="none"), "corrupt='none': the metric learns from synthetic defects"),
+        (Cpr(corrupt="patches", pictures="DTD"), "pictures='DTD' does not go with corrupt='patches'"),
+    ):
+        with pytest.raises(UserError, match=words):
+            config.check("detector")

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-pytest.importorskip("cv2", reason="jaxqc[inspect] (OpenCV) is not installed")
 import jaxqc
 from jaxqc import api
 from jaxqc.anomaly.model import AnomalyModel

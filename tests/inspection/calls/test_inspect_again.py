@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-pytest.importorskip("cv2", reason="jaxqc[inspect] (OpenCV) is not installed")
 from jaxqc import api
 from jaxqc.cli import main
 from jaxqc.errors import UserError
