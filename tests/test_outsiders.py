@@ -195,7 +195,7 @@ def boards(tmp_path_factory) -> Path:
     return folder
 
 
-DETECTORS = {"fre": ("Fre", ["--detector.components", "16"]), "dfr": ("Dfr", TRAINED)}
+DETECTORS = {"fre": ("Fre", ["--detector.components", "16"]), "bottleneck": ("Bottleneck", TRAINED)}
 
 
 @pytest.fixture(scope="module")

@@ -42,7 +42,7 @@ def test_a_recipe_holds_a_detector_and_every_detector_must_be_named(boards, tmp_
     write_recipe(tmp_path / "holds.py", "from acme_fre import Fre", "detector=Fre(components=8), ")
     write_recipe(tmp_path / "plain.py")
     write_recipe(tmp_path / "local.py", LOCAL, "detector=Mine(), ")
-    write_recipe(tmp_path / "half.py", "import acme_dfr", "detector=acme_dfr.ADAM, ")
+    write_recipe(tmp_path / "half.py", "import acme_bottleneck", "detector=acme_bottleneck.ADAM, ")
     data = ["--data", str(boards), "--quiet"]
     commands = [
         ["fit", "--config", "holds.py", "--out", "held", *data],
