@@ -80,7 +80,7 @@ def backbone(variables, *layers):
     return config, Backbone(fold_batch_norm(variables), apply_function(config), {"sha256": ""})
 
 
-def close(theirs, most=1e-4, rim=0, **ours):
+def assert_close(theirs, most=1e-4, rim=0, **ours):
     """Each is theirs of that name, up to a share of its largest value; printed for people. rim: pixels left out."""
     apart, inner = {}, slice(rim, -rim or None)
     for name, x in ours.items():
@@ -105,7 +105,7 @@ def test_stfpm(network, peer):
     maps, _ = jax.jit(score)(teacher.variables, pair.trained(student))
     method = pair.method(teacher, SIDE)
     losses = jax.jit(method.losses)({**student, **method.frozen()}, {"image": images})
-    close(theirs, map=maps, loss=losses.sum() / 2)  # anomalib's has a factor of a half, and sums over the batch
+    assert_close(theirs, map=maps, loss=losses.sum() / 2)  # anomalib's has a factor of a half, and sums over the batch
 
 
 def flow_on(config, variables, layers):
@@ -138,7 +138,7 @@ def test_fastflow(network, peer):
     maps, _ = jax.jit(lambda zs, dets: scored(detector.config, zs, dets, SIDE))(zs, dets)
     theirs["map"] += 1  # anomalib's is minus a probability
     each = {f"z{i}": first(z) for i, z in enumerate(zs)} | {f"det{i}": d.sum((1, 2)) for i, d in enumerate(dets)}
-    close(theirs, map=maps, loss=image_losses(detector.config, zs, dets).mean(), **each)
+    assert_close(theirs, map=maps, loss=image_losses(detector.config, zs, dets).mean(), **each)
     assert isinstance(detector.trained({"params": params}), FlowWeights)
 
 
@@ -150,7 +150,7 @@ def test_cflow(network, peer):
     losses = jax.jit(method.losses)({"params": params, **method.frozen()}, {"image": images})
     score = lambda v, state: detector.score(state, detector.embed(trunk.apply(v, images), None), SIDE)
     maps, _ = jax.jit(score)(trunk.variables, FlowInUnits(params, theirs["most"]))
-    close(theirs, map=maps - maps.min(), loss=losses.mean())  # anomalib's smallest is 0, whatever the batch
+    assert_close(theirs, map=maps - maps.min(), loss=losses.mean())  # anomalib's smallest is 0, whatever the batch
 
 
 def test_cs_flow(peer, rng):
@@ -171,7 +171,7 @@ def test_cs_flow(peer, rng):
     theirs["map"] = (theirs["map"] / 8) ** (1 / 3)  # ours is the geometric mean of half the squares
     each = {f"z{i}": first(z) for i, z in enumerate(zs)}
     total = jnp.stack([d.sum() for d in dets]).sum()[None]
-    close(theirs, map=maps, score=scores, det=total, loss=image_losses(config, zs, dets)[0], **each)
+    assert_close(theirs, map=maps, score=scores, det=total, loss=image_losses(config, zs, dets)[0], **each)
 
 
 def test_supersimplenet(network, peer):
@@ -184,7 +184,7 @@ def test_supersimplenet(network, peer):
     theirs = peer("supersimplenet", weights | discriminator(own), image=x)
     cells, score = jax.jit(heads.apply)(own, features)
     maps = jax.jit(lambda cells: distance_map(jax.nn.softplus(cells), SIDE, SIDE, 0.0))(cells)
-    close(theirs, map=maps, cells=cells, score=score)
+    assert_close(theirs, map=maps, cells=cells, score=score)
 
 
 def test_dinomaly(peer, rng):
@@ -200,7 +200,7 @@ def test_dinomaly(peer, rng):
     teacher, student = pair.compared(groups), pair.compared((out["layer1"], out["layer2"]))
     maps = jax.jit(lambda t, s: pair.maps(t, s, side))(teacher, student)
     loss = imitation_loss("cosine_flat", teacher, student).mean() / 2
-    close(theirs, map=maps, loss=loss, **{f"answer{i}": first(s) for i, s in enumerate(student)})
+    assert_close(theirs, map=maps, loss=loss, **{f"answer{i}": first(s) for i, s in enumerate(student)})
 
 
 def test_patchcore(network, peer, rng):
@@ -214,7 +214,7 @@ def test_patchcore(network, peer, rng):
         "patchcore", below("feature_extractor.feature_extractor", export_state(variables)), image=x, bank=bank
     )
     maps, scores = jax.jit(detector.score, static_argnums=2)(Bank(jnp.asarray(bank)), embedded, SIDE // 8)
-    close(theirs, map=maps, score=scores)
+    assert_close(theirs, map=maps, score=scores)
 
 
 def test_gaussian_as_padim(network, peer, rng):
@@ -232,4 +232,4 @@ def test_gaussian_as_padim(network, peer, rng):
     state = detector.finish(collected, shapes)
     score = lambda v, state: detector.score(state, detector.embed(trunk.apply(v, images), None), SIDE)
     maps, _ = jax.jit(score)(trunk.variables, state)
-    close(theirs, rim=16, map=maps)  # at the rim anomalib's filter mirrors without the edge's own pixel
+    assert_close(theirs, rim=16, map=maps)  # at the rim anomalib's filter mirrors without the edge's own pixel
