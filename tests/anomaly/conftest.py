@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from jaxqc.anomaly.detectors.reconstruction import MEMBERS as RECONSTRUCTIONS
+from jaxqc.anomaly.detectors.reconstruction_members import MEMBERS as RECONSTRUCTIONS
 from jaxqc.anomaly.distillation import describing
 from jaxqc.anomaly.features import load_backbone
 from jaxqc.anomaly.recipe import BackboneConfig, DecisionConfig, FitConfig, FitDataConfig

@@ -20,8 +20,9 @@ from jaxqc.anomaly.detectors.distillation import (
 from jaxqc.anomaly.detectors.flow import MEMBERS as FLOWS
 from jaxqc.anomaly.detectors.gaussian import Gaussian
 from jaxqc.anomaly.detectors.patchcore import AnomalyDino, PatchCore
-from jaxqc.anomaly.detectors.reconstruction import MEMBERS as RECONSTRUCTIONS
-from jaxqc.anomaly.detectors.reconstruction import ConvAe, Dfr, Draem, ReconstructionConfig, Riad, StainAe, Vae
+from jaxqc.anomaly.detectors.reconstruction import ReconstructionConfig
+from jaxqc.anomaly.detectors.reconstruction_members import MEMBERS as RECONSTRUCTIONS
+from jaxqc.anomaly.detectors.reconstruction_members import ConvAe, Dfr, Draem, Riad, StainAe, Vae
 from jaxqc.anomaly.detectors.retrieval import MEMBERS as RETRIEVALS
 from jaxqc.anomaly.detectors.spade import Spade
 

@@ -95,7 +95,7 @@ def network(config: ReconstructionConfig, folded: bool = False, axis_name: str |
     """The networks of a recipe.
 
     Examples:
-      >>> from jaxqc.anomaly.detectors.reconstruction import Draem
+      >>> from jaxqc.anomaly.detectors.reconstruction_members import Draem
       >>> network(Draem(width=0.125)).rebuild.width
       16
     """

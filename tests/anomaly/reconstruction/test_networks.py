@@ -6,16 +6,8 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from jaxqc.anomaly.detectors.reconstruction import (
-    MEMBERS,
-    ConvAe,
-    Dfr,
-    Draem,
-    LossWeights,
-    ReconstructionConfig,
-    Riad,
-    StainAe,
-)
+from jaxqc.anomaly.detectors.reconstruction import LossWeights, ReconstructionConfig
+from jaxqc.anomaly.detectors.reconstruction_members import MEMBERS, ConvAe, Dfr, Draem, Riad, StainAe
 from jaxqc.anomaly.reconstruction.networks import network
 from jaxqc.errors import UserError
 from jaxqc.models.draem import Finding, Rebuilding

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jaxqc.anomaly.detectors.base import BackboneConfig
-from jaxqc.anomaly.detectors.reconstruction import Dfr, StainAe
+from jaxqc.anomaly.detectors.reconstruction_members import Dfr, StainAe
 from jaxqc.anomaly.features import load_backbone
 from jaxqc.anomaly.learned.grid import CELLS
 from jaxqc.anomaly.reconstruction.detector import Reconstructed
