@@ -19,6 +19,12 @@ VAE_TRAINING = TrainingConfig(200.0, 16, replace(ADAM, lr=1e-3))
 """Ours: no published one is the measure of its kind."""
 DFR_TRAINING = TrainingConfig(150.0, 4, replace(ADAM, lr=1e-4))
 """The authors' training; they take all cells of an image."""
+DRAEM_LOSS = LossWeights(l2=1.0, ssim=1.0, focal=1.0)
+"""The authors' weights."""
+RIAD_LOSS = LossWeights(l2=1.0, ssim=0.01, msgms=0.01)
+"""The authors' weights."""
+VAE_LOSS = LossWeights(l2=1.0, kl=1.0)
+"""The bound on the likelihood, of pixels with variance one half."""
 BERGMANN = (32, 32, 32, 64, 64, 128, 64, 32)
 """Channels of the steps of the autoencoder of arXiv 1807.02011."""
 
@@ -59,7 +65,7 @@ class Draem(ReconstructionConfig):
     corrupt: Seen = "texture"
     share: float = 0.5
     head: Literal["none", "unet"] = "unet"
-    loss: LossWeights = LossWeights(l2=1.0, ssim=1.0, focal=1.0)
+    loss: LossWeights = DRAEM_LOSS
     map: Shown = "head"
     window: int = 21
     training: TrainingConfig = DRAEM_TRAINING
@@ -89,7 +95,7 @@ class Riad(ReconstructionConfig):
 
     encoder: Encoder = "unet"
     corrupt: Seen = "grid"
-    loss: LossWeights = LossWeights(l2=1.0, ssim=0.01, msgms=0.01)
+    loss: LossWeights = RIAD_LOSS
     map: Shown = "msgms"
     window: int = 21
     training: TrainingConfig = RIAD_TRAINING
@@ -105,7 +111,7 @@ class Vae(ReconstructionConfig):
     up: Literal["transposed", "nearest"] = "transposed"
     latent: int = 128
     variational: bool = True
-    loss: LossWeights = LossWeights(l2=1.0, kl=1.0)
+    loss: LossWeights = VAE_LOSS
     training: TrainingConfig = VAE_TRAINING
 
 
