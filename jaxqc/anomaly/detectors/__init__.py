@@ -25,12 +25,15 @@ from jaxqc.anomaly.detectors.reconstruction_members import MEMBERS as RECONSTRUC
 from jaxqc.anomaly.detectors.reconstruction_members import ConvAe, Dfr, Draem, Riad, StainAe, Vae
 from jaxqc.anomaly.detectors.retrieval import MEMBERS as RETRIEVALS
 from jaxqc.anomaly.detectors.spade import Spade
+from jaxqc.anomaly.detectors.statistical import MEMBERS as STATISTICS
+from jaxqc.anomaly.detectors.statistical import Density, NearestWords, OneClassSvm
 
 DETECTORS: dict[str, type] = {
     "gaussian": Gaussian,
     "patchcore": PatchCore,
     "anomaly_dino": AnomalyDino,
     "spade": Spade,
+    **STATISTICS,
     **DISTILLATIONS,
     "ast": Ast,
     **FLOWS,
@@ -48,12 +51,15 @@ __all__ = [
     "Combined",
     "ConvAe",
     "DeStSeg",
+    "Density",
     "Dfr",
     "Dinomaly",
     "Draem",
     "EfficientAd",
     "Gaussian",
     "InpFormer",
+    "NearestWords",
+    "OneClassSvm",
     "PatchCore",
     "Rd4ad",
     "RdPlusPlus",
