@@ -13,7 +13,16 @@ from PIL import Image
 
 from jaxqc.anomaly.calibration import load_image
 from jaxqc.anomaly.collecting import load_batches
-from jaxqc.anomaly.detectors import DETECTORS, AnomalyDino, Ast, Gaussian, PatchCore, Spade, Uninformed
+from jaxqc.anomaly.detectors import (
+    DETECTORS,
+    AnomalyDino,
+    Ast,
+    Gaussian,
+    NearestWords,
+    PatchCore,
+    Spade,
+    Uninformed,
+)
 from jaxqc.anomaly.detectors.asymmetric import AST_FLOW
 from jaxqc.anomaly.detectors.base import is_trained, lacks, shapes_of
 from jaxqc.anomaly.detectors.combined import Combined, Member
@@ -48,6 +57,7 @@ QUICK: dict[str, Any] = {
     "patchcore": PatchCore(width=48, coreset=0.05, projection=16),
     "anomaly_dino": AnomalyDino(coreset=0.05, projection=16),
     "spade": Spade(images=4),
+    "dictionary": NearestWords(words=8),
     "combined": Combined((Member(Gaussian(8), (1,)), Member(Spade(images=2))), "median", window=4, top=3),
     "fastflow": FastFlow(blocks=(1,), kernels=(1,)),
     "cflow": Cflow(blocks=(1,), condition=8),
@@ -89,7 +99,7 @@ def kind(name: str) -> Any:
 
 FIRST = {kind(name): name for name in reversed(DETECTORS)}
 """The member of each kind that goes the whole way quickly; the others differ from it in their settings alone."""
-DEAR = ("anomaly_dino", "inp_former", "salehi", "uninformed", "rdpp", "destseg", "reconstruction")
+DEAR = ("anomaly_dino", "ocsvm", "inp_former", "salehi", "uninformed", "rdpp", "destseg", "reconstruction")
 """Members that take long to compile; others have each part, or tests of its own do."""
 SLOW = {name for name in DETECTORS if FIRST[kind(name)] != name or name in DEAR}
 
