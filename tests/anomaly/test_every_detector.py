@@ -13,7 +13,7 @@ from PIL import Image
 
 from jaxqc.anomaly.calibration import load_image
 from jaxqc.anomaly.collecting import load_batches
-from jaxqc.anomaly.detectors import DETECTORS, AnomalyDino, Ast, Gaussian, PatchCore, Spade, Uninformed
+from jaxqc.anomaly.detectors import DETECTORS, AnomalyDino, Ast, Fcdd, Gaussian, PatchCore, Spade, Uninformed
 from jaxqc.anomaly.detectors.asymmetric import AST_FLOW
 from jaxqc.anomaly.detectors.base import is_trained, lacks, shapes_of
 from jaxqc.anomaly.detectors.combined import Combined, Member
@@ -65,6 +65,7 @@ QUICK: dict[str, Any] = {
     "draem": Draem(width=1 / 32),
     "riad": Riad(width=1 / 16),
     "vae": Vae(width=1 / 8, latent=8),
+    "fcdd": Fcdd(convs=(4,), sigma=4.0),
     "differnet": DifferNet(blocks=(1,), width=8, scales=(1, 2), turns=2),
 }
 """Settings for which the defaults would take too long here."""
