@@ -39,3 +39,41 @@ def spread_map(
     """
     down, right = (gaussians(n, m, sigma) for n, m in zip(grid.shape[1:], (height, width), strict=True))
     return jnp.einsum("bhw,Hh,Ww->bHW", jnp.asarray(grid), down, right, precision=lax.Precision.HIGHEST)
+
+
+def starts(side: int, patch: int, step: int) -> tuple[int, ...]:
+    """First pixels of patches about `step` pixels apart, from one edge to the other.
+
+    Examples:
+      >>> starts(128, 64, 16), starts(100, 64, 16)
+      ((0, 16, 32, 48, 64), (0, 12, 24, 36))
+    """
+    count = max(1, -(-(side - patch) // step) + 1)
+    return tuple(int(x) for x in np.linspace(0, side - patch, count).round())
+
+
+@lru_cache(maxsize=64)
+def covering(first: tuple[int, ...], patch: int, pixels: int) -> Float[np.ndarray, "pixels patches"]:
+    """Along an axis, each patch's share of each pixel: those that cover it count alike; else the last one does.
+
+    Examples:
+      >>> covering((0, 1), 2, 4).tolist()
+      [[1.0, 0.0], [0.5, 0.5], [0.0, 1.0], [0.0, 1.0]]
+    """
+    place, begin = np.arange(pixels)[:, None], np.array(first)
+    inside = (place >= begin) & (place < begin + patch)
+    inside[~inside.any(1), -1] = True
+    return (inside / inside.sum(1, keepdims=True)).astype(np.float32)
+
+
+def covered_map(
+    grid: Float[ArrayLike, "b h w"], down: tuple[int, ...], right: tuple[int, ...], patch: int, size: tuple[int, int]
+) -> Float[Array, "b rows columns"]:
+    """Each pixel's mean over the patches that cover it. down, right: first pixels of the patches along each axis.
+
+    Examples:
+      >>> covered_map(jnp.array([[[1.0, 3.0]]]), (0,), (0, 2), 4, (1, 6)).tolist()
+      [[[1.0, 1.0, 2.0, 2.0, 3.0, 3.0]]]
+    """
+    shares = (covering(first, patch, pixels) for first, pixels in zip((down, right), size, strict=True))
+    return jnp.einsum("bhw,Hh,Ww->bHW", jnp.asarray(grid), *shares, precision=lax.Precision.HIGHEST)
