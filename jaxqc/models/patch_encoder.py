@@ -50,9 +50,7 @@ class PatchEncoder(nn.Module):
         self.small = SmallPatches(self.width, self.features)
         self.joining = Joining(max(1, round(128 * self.width)), self.features)
 
-    def __call__(
-        self, image: Float[ArrayLike, "n h w 3"]
-    ) -> tuple[Float[Array, "n _ _ d"], Float[Array, "n _ _ d"]]:
+    def __call__(self, image: Float[ArrayLike, "n h w 3"]) -> tuple[Float[Array, "n _ _ d"], Float[Array, "n _ _ d"]]:
         """Features of small patches at every second pixel, and of large ones at every sixteenth."""
         small = self.small(image)
         return small, self.joining(small[:, :: LARGE // 4 // STRIDE, :: LARGE // 4 // STRIDE], 2)

@@ -20,7 +20,7 @@ from jaxqc.anomaly.detectors.distillation import (
 from jaxqc.anomaly.detectors.flow import MEMBERS as FLOWS
 from jaxqc.anomaly.detectors.gaussian import Gaussian
 from jaxqc.anomaly.detectors.one_class import MEMBERS as ONE_CLASS
-from jaxqc.anomaly.detectors.one_class import Fcdd
+from jaxqc.anomaly.detectors.one_class import CutPaste, DeepSvdd, Fcdd, PatchSvdd
 from jaxqc.anomaly.detectors.patchcore import AnomalyDino, PatchCore
 from jaxqc.anomaly.detectors.reconstruction import ReconstructionConfig
 from jaxqc.anomaly.detectors.reconstruction_members import MEMBERS as RECONSTRUCTIONS
@@ -50,7 +50,9 @@ __all__ = [
     "Cdo",
     "Combined",
     "ConvAe",
+    "CutPaste",
     "DeStSeg",
+    "DeepSvdd",
     "Dfr",
     "Dinomaly",
     "Draem",
@@ -59,6 +61,7 @@ __all__ = [
     "Gaussian",
     "InpFormer",
     "PatchCore",
+    "PatchSvdd",
     "Rd4ad",
     "RdPlusPlus",
     "ReconstructionConfig",

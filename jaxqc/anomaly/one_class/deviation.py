@@ -125,6 +125,11 @@ class Deviation(ScoredLoss):
         return pseudo_huber(cells).mean((1, 2))
 
 
+def method(config: OneClassConfig, own: Any, backbone: Backbone, size: int) -> Deviation:
+    """The training."""
+    return Deviation(config, backbone, size)
+
+
 def trained(config: OneClassConfig, variables: Variables) -> Deviating:
     """The convolutions with their batch norm folded."""
     return Deviating(fold_batch_norm(variables)["params"])
@@ -135,7 +140,7 @@ def embed(layers: Layers, image: Any) -> Float[Array, "b h w c"]:
     return on_finest(layers)
 
 
-def score(config: OneClassConfig, state: Deviating, embedded: Float[Array, "b h w c"], size: Size) -> Scored:
+def score(config: OneClassConfig, own: Any, state: Deviating, embedded: Float[Array, "b h w c"], size: Size) -> Scored:
     """Each cell's deviation spread over pixels, and the mean of all cells."""
     cells: Any = head(config, folded=True).apply({"params": state.params}, embedded)
     deviation = pseudo_huber(cells)

@@ -108,7 +108,7 @@ class Pieces(ScoredLoss):
     @property
     def drawn(self) -> bool:
         """True where the network starts at random, with batch norm of its own; else that stays within the kernels."""
-        return self.config.start == "drawn"
+        return self.config.pieces.start == "drawn"
 
     def init(self, key: Key[Array, ""]) -> Variables:
         """The network with the backbone's weights or drawn ones, and a head drawn at random."""
@@ -119,7 +119,7 @@ class Pieces(ScoredLoss):
         else:
             deep = jax.eval_shape(net.init, first, image)["params"]
             start = {"params": from_host({name: self.backbone.variables["params"][name] for name in deep})}
-        head = Telling(self.config.hidden).init(second, jnp.zeros((1, self._width())))
+        head = Telling(self.config.pieces.hidden).init(second, jnp.zeros((1, self._width())))
         statistics = {"head": head.get("batch_stats", {}), "network": start.get("batch_stats", {})}
         return {"params": {"network": start["params"], "head": head["params"]}, "batch_stats": statistics}
 
@@ -132,7 +132,7 @@ class Pieces(ScoredLoss):
         if self.drawn:
             return None
         factor = lambda part, by: jax.tree.map(lambda x: jnp.full(x.shape, by, jnp.float32), part)
-        return {"network": factor(params["network"], self.config.rate), "head": factor(params["head"], 1.0)}
+        return {"network": factor(params["network"], self.config.pieces.rate), "head": factor(params["head"], 1.0)}
 
     def prepare(self, batch: Batch, keys: Key[Array, " b"], size: int, train: bool) -> Batch:
         """With a key for each image."""
@@ -143,7 +143,7 @@ class Pieces(ScoredLoss):
     ) -> tuple[Float[Array, "n 3"], dict[str, Any]]:
         """Logits of the classes, and the changed statistics."""
         axis = AXIS if train else None
-        parts = {"network": network(self.own, not self.drawn, axis), "head": Telling(self.config.hidden, axis)}
+        parts = {"network": network(self.own, not self.drawn, axis), "head": Telling(self.config.pieces.hidden, axis)}
         changed, x = {}, normalised(images)
         for name, part in parts.items():
             own = {"params": variables["params"][name], "batch_stats": variables["batch_stats"][name]}
@@ -187,7 +187,7 @@ class Pieces(ScoredLoss):
         with eval_batches(data, batch, self.size) as batches:
             for one in batches:
                 collected = add(there, collected, one["image"], one["weight"])
-        return {"folded": folded, "gaussians": [fitted(c, self.config.shrink) for c in collected]}
+        return {"folded": folded, "gaussians": [fitted(c, self.config.pieces.shrink) for c in collected]}
 
 
 def fitted(moments: Any, shrink: float) -> Any:
@@ -204,7 +204,7 @@ def embedder(
     """Folded variables and normalised images → embeddings of the images, and of their patches one after the other."""
     net = network(backbone, folded=True)
     of = lambda params, x: on_sphere(pooled(net.apply({"params": params}, x)))
-    return lambda params, x: (of(params, x), of(params, patches(x, config.patch, config.step)))
+    return lambda params, x: (of(params, x), of(params, patches(x, config.pieces.patch, config.pieces.step)))
 
 
 def method(config: OneClassConfig, own: BackboneConfig, backbone: Backbone, size: int) -> Pieces:
@@ -212,12 +212,14 @@ def method(config: OneClassConfig, own: BackboneConfig, backbone: Backbone, size
     if len(own.parts) > 1 or own.name in FIXED or own.name in VITS:
         raise UserError(f"backbone.name={own.name}: this detector trains the backbone; take one of convolutions, such"
                         " as resnet18")  # fmt: skip
-    if size < config.patch:
-        raise UserError(f"data.size={size}: patches are of {config.patch} pixels; set detector.patch lower")
+    if size < config.pieces.patch:
+        raise UserError(
+            f"data.size={size}: patches are of {config.pieces.patch} pixels; set detector.pieces.patch lower"
+        )
     return Pieces(config, own, backbone, size)
 
 
-def trained(variables: Variables) -> Embedded:
+def trained(config: OneClassConfig, variables: Variables) -> Embedded:
     """The folded network and both Gaussians."""
     whole, patch = variables["gaussians"]
     return Embedded(variables["folded"], *(np.asarray(x) for g in (whole, patch) for x in (g.mean, g.whitener)))
@@ -231,7 +233,10 @@ def embed(layers: Layers, image: Image) -> Image:
 def score(config: OneClassConfig, own: BackboneConfig, state: Embedded, image: Any, size: Size) -> Scored:
     """The Mahalanobis distance of each pixel's patches, as a mean, and of the whole image."""
     height, width = sides(size)
-    down, right = starts(height, config.patch, config.step), starts(width, config.patch, config.step)
+    down, right = (
+        starts(height, config.pieces.patch, config.pieces.step),
+        starts(width, config.pieces.patch, config.pieces.step),
+    )
     gaussians = [
         gaussian.FullRank(state.mean, state.whitener), gaussian.FullRank(state.patch_mean, state.patch_whitener)
     ]  # fmt: skip
@@ -244,4 +249,4 @@ def score(config: OneClassConfig, own: BackboneConfig, state: Embedded, image: A
         return whole, cells.reshape(x.shape[0], len(down), len(right))
 
     whole, cells = by_halves(apart)(state.params, image)
-    return smooth(covered_map(cells, down, right, config.patch, (height, width)), config.sigma), whole
+    return smooth(covered_map(cells, down, right, config.pieces.patch, (height, width)), config.sigma), whole
