@@ -117,9 +117,10 @@ def pasted_piece(image: UInt8[ArrayLike, "h w c"], key: Key[Array, ""], scar: bo
 
 
 def confetti(image: UInt8[ArrayLike, "h w c"], key: Key[Array, ""]) -> Painted:
-    """The image with about one coloured and one grey square added (arXiv 2007.01760), of 8 to 54 pixels where it has 224.
+    """The image with about one coloured and one grey square added (arXiv 2007.01760).
 
-    Squares are turned by up to 45° and fade at the edge. There are `SQUARES` of a sort at most.
+    A side has 8 to 54 pixels where the image's has 224. Squares are turned by up to 45° and fade at the edge. There are
+    `SQUARES` of a sort at most.
 
     Examples:
       >>> image, mask = jax.jit(confetti)(jnp.full((64, 48, 3), 128, jnp.uint8), jax.random.key(0))
