@@ -1,11 +1,9 @@
 """An image as it is, one with a pasted piece and one with a pasted scar, told apart; then a Gaussian of good images'
 embeddings (arXiv 2104.04015)."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -17,6 +15,7 @@ from jaxqc.anomaly.detectors.one_class import Embedded, OneClassConfig
 from jaxqc.anomaly.features import FIXED, Backbone, by_halves, normalised
 from jaxqc.anomaly.learned.corrupt import corrupt
 from jaxqc.anomaly.learned.scored_loss import ScoredLoss
+from jaxqc.anomaly.one_class.embedding import KINDS, Telling, embedder, fitted, network, pooled
 from jaxqc.anomaly.one_class.maps import covered_map, starts
 from jaxqc.anomaly.ops import gaussian
 from jaxqc.anomaly.ops.maps import smooth
@@ -24,76 +23,12 @@ from jaxqc.data.dataset import ArrayDataset, Dataset
 from jaxqc.data.pipeline import eval_batches
 from jaxqc.data.resizing import Size, sides
 from jaxqc.errors import UserError
-from jaxqc.models.backbones import build, family
+from jaxqc.models.backbones import family
 from jaxqc.models.dinov2 import VITS
-from jaxqc.nn.conv import Pointwise
 from jaxqc.nn.fold import fold_batch_norm
-from jaxqc.nn.norm import BatchNorm
 from jaxqc.training.method import Logs
 from jaxqc.training.state import from_host
-from jaxqc.types import AXIS, ArrayLike, Batch, Variables
-
-KINDS = ("none", "cutpaste", "scar")
-"""The classes that are told apart, by what is painted."""
-
-
-class Telling(nn.Module):
-    """Embeddings [n d] → logits of the classes [n 3], through hidden layers with batch norm.
-
-    Examples:
-      >>> variables = jax.eval_shape(Telling().init, jax.random.key(0), jnp.zeros((1, 512)))
-      >>> sum(x.size for x in jax.tree.leaves(variables["params"]))  # beside 11,176,512 of ResNet-18
-      329987
-    """
-
-    hidden: tuple[int, ...] = (512, 128)
-    axis_name: str | None = None
-
-    @nn.compact
-    def __call__(self, x: Float[ArrayLike, "n d"], train: bool = False) -> Float[Array, "n 3"]:
-        for i, width in enumerate(self.hidden):
-            x = Pointwise(width, name=f"hidden{i}")(jnp.asarray(x))
-            x = nn.relu(BatchNorm(axis_name=self.axis_name, name=f"norm{i}")(x, train))
-        return Pointwise(len(KINDS), name="last")(x)
-
-
-def network(backbone: BackboneConfig, folded: bool, axis_name: str | None = None) -> nn.Module:
-    """The backbone up to its deepest layer."""
-    return build(backbone.name, (max(backbone.layers),), backbone.dtype, folded, axis_name)
-
-
-def pooled(layers: Any) -> Float[Array, "n d"]:
-    """The mean over positions of the one layer that there is, as float32.
-
-    Examples:
-      >>> pooled({"layer2": jnp.ones((1, 4, 4, 8))}).shape
-      (1, 8)
-    """
-    (layer,) = layers.values()
-    return layer.mean((1, 2)).astype(jnp.float32)
-
-
-def on_sphere(x: Float[ArrayLike, "n d"]) -> Float[Array, "n d"]:
-    """Vectors of length 1.
-
-    Examples:
-      >>> on_sphere(jnp.array([[3.0, 4.0]])).round(1).tolist()
-      [[0.6000000238418579, 0.800000011920929]]
-    """
-    x = jnp.asarray(x)
-    return x / jnp.maximum(jnp.linalg.norm(x, axis=-1, keepdims=True), 1e-12)
-
-
-def patches(images: Float[ArrayLike, "b h w 3"], patch: int, step: int) -> Float[Array, "n _ _ 3"]:
-    """An image's patches one after the other, row by row (`starts`).
-
-    Examples:
-      >>> patches(jnp.zeros((2, 8, 12, 3)), 4, 4).shape
-      (12, 4, 4, 3)
-    """
-    x, (down, right) = jnp.asarray(images), (starts(side, patch, step) for side in images.shape[1:3])
-    cut = jnp.stack([x[:, i : i + patch, j : j + patch] for i in down for j in right], 1)
-    return cut.reshape(-1, patch, patch, x.shape[-1])
+from jaxqc.types import AXIS, Batch, Variables
 
 
 @dataclass(frozen=True, eq=False)
@@ -188,23 +123,6 @@ class Pieces(ScoredLoss):
             for one in batches:
                 collected = add(there, collected, one["image"], one["weight"])
         return {"folded": folded, "gaussians": [fitted(c, self.config.pieces.shrink) for c in collected]}
-
-
-def fitted(moments: Any, shrink: float) -> Any:
-    """The Gaussian whose covariance is mixed with a round one of the same trace, of this share."""
-    total = float(np.maximum(moments.total - 1, 1))
-    variance = np.trace(np.asarray(moments.scatter[0], np.float64)) / total / moments.scatter.shape[-1]
-    kept = moments._replace(scatter=(1 - shrink) * moments.scatter)
-    return gaussian.finish(kept, eps=max(shrink * variance, 1e-12))
-
-
-def embedder(
-    config: OneClassConfig, backbone: BackboneConfig
-) -> Callable[[Any, Float[Array, "b h w 3"]], tuple[Float[Array, "b d"], Float[Array, "n d"]]]:
-    """Folded variables and normalised images → embeddings of the images, and of their patches one after the other."""
-    net = network(backbone, folded=True)
-    of = lambda params, x: on_sphere(pooled(net.apply({"params": params}, x)))
-    return lambda params, x: (of(params, x), of(params, patches(x, config.pieces.patch, config.pieces.step)))
 
 
 def method(config: OneClassConfig, own: BackboneConfig, backbone: Backbone, size: int) -> Pieces:

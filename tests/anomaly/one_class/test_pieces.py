@@ -8,7 +8,8 @@ from jaxqc.anomaly.detectors import CutPaste
 from jaxqc.anomaly.detectors.base import BackboneConfig
 from jaxqc.anomaly.detectors.one_class import Piecing
 from jaxqc.anomaly.features import load_backbone, normalised
-from jaxqc.anomaly.one_class.pieces import pooled, score
+from jaxqc.anomaly.one_class.embedding import pooled
+from jaxqc.anomaly.one_class.pieces import score
 from jaxqc.data.dataset import ArrayDataset
 from jaxqc.errors import UserError
 

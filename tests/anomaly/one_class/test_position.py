@@ -13,6 +13,7 @@ from jaxqc.anomaly.detectors.one_class import PatchBanks, Placing
 from jaxqc.anomaly.features import load_backbone
 from jaxqc.anomaly.one_class import position
 from jaxqc.anomaly.one_class.collapse import START
+from jaxqc.anomaly.one_class.pairs import PLACES, drawn_pair
 from jaxqc.errors import UserError
 from jaxqc.models.patch_encoder import PatchEncoder
 from jaxqc.types import AXIS
@@ -42,12 +43,12 @@ def test_a_whole_image_is_seen_as_its_patches_are(params, rng):
 
 def test_pairs_lie_as_their_number_says():
     keys = jax.random.split(jax.random.key(0), 500)
-    draw = jax.jit(jax.vmap(lambda key: position.drawn_pair(key, 400, 400, 32)))
+    draw = jax.jit(jax.vmap(lambda key: drawn_pair(key, 400, 400, 32)))
     places, direction = map(np.asarray, draw(keys))
     inside = ((places[:, 0] >= 32) & (places[:, 0] <= 400 - 64)).all(1)
     assert inside.mean() > 0.7
     beside, close = (places[inside, i] - places[inside, 0] for i in (1, 2))
-    np.testing.assert_array_equal(np.sign(beside), np.asarray(position.PLACES)[direction[inside]])
+    np.testing.assert_array_equal(np.sign(beside), np.asarray(PLACES)[direction[inside]])
     away = np.abs(beside).max(1)
     assert (away.min(), away.max()) == (24, 31)
     assert np.abs(close).max() == 1
