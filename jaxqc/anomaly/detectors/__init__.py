@@ -19,6 +19,8 @@ from jaxqc.anomaly.detectors.distillation import (
 )
 from jaxqc.anomaly.detectors.flow import MEMBERS as FLOWS
 from jaxqc.anomaly.detectors.gaussian import Gaussian
+from jaxqc.anomaly.detectors.one_class import MEMBERS as ONE_CLASS
+from jaxqc.anomaly.detectors.one_class import CutPaste, DeepSvdd, Fcdd, PatchSvdd
 from jaxqc.anomaly.detectors.patchcore import AnomalyDino, PatchCore
 from jaxqc.anomaly.detectors.reconstruction import ReconstructionConfig
 from jaxqc.anomaly.detectors.reconstruction_members import MEMBERS as RECONSTRUCTIONS
@@ -39,6 +41,7 @@ DETECTORS: dict[str, type] = {
     **FLOWS,
     **DISCRIMINATORS,
     **RECONSTRUCTIONS,
+    **ONE_CLASS,
     **RETRIEVALS,
     "combined": Combined,
 }
@@ -50,17 +53,21 @@ __all__ = [
     "Cdo",
     "Combined",
     "ConvAe",
+    "CutPaste",
     "DeStSeg",
+    "DeepSvdd",
     "Density",
     "Dfr",
     "Dinomaly",
     "Draem",
     "EfficientAd",
+    "Fcdd",
     "Gaussian",
     "InpFormer",
     "NearestWords",
     "OneClassSvm",
     "PatchCore",
+    "PatchSvdd",
     "Rd4ad",
     "RdPlusPlus",
     "ReconstructionConfig",

@@ -6,7 +6,7 @@ from jaxtyping import Array, Float
 
 from jaxqc.anomaly.detectors.base import Image, Layers, OnBackbone, Scored
 from jaxqc.anomaly.detectors.reconstruction import Networks, ReconstructionConfig
-from jaxqc.anomaly.features import PIXELS, Backbone, by_halves
+from jaxqc.anomaly.features import Backbone, by_halves, check_pixels
 from jaxqc.anomaly.reconstruction.networks import ENCODINGS, network, with_code
 from jaxqc.anomaly.reconstruction.objective import Rebuilding
 from jaxqc.anomaly.reconstruction.score import differences, scored
@@ -25,11 +25,8 @@ class Reconstructed(OnBackbone[ReconstructionConfig]):
     def method(self, backbone: Backbone, size: int) -> Rebuilding:
         """Their training. Raises UserError where the recipe does not go with the backbone or the images' size."""
         encoding = ENCODINGS[self.config.encoder]
-        if encoding.pixels and self.backbone.name != PIXELS:
-            raise UserError(
-                f"backbone.name={self.backbone.name}: this detector rebuilds the image itself; take --backbone.name"
-                f" {PIXELS} --backbone.layers 1"
-            )
+        if encoding.pixels:
+            check_pixels(self.backbone.name)
         whole = encoding.multiple(self.config)
         if size % whole:
             raise UserError(f"data.size={size}: this network's levels need a multiple of {whole} pixels")
