@@ -20,7 +20,7 @@ from jaxqc.anomaly.detectors.distillation import (
 from jaxqc.anomaly.detectors.flow import MEMBERS as FLOWS
 from jaxqc.anomaly.detectors.gaussian import Gaussian
 from jaxqc.anomaly.detectors.one_class import MEMBERS as ONE_CLASS
-from jaxqc.anomaly.detectors.one_class import CutPaste, DeepSvdd, Fcdd, PatchSvdd
+from jaxqc.anomaly.detectors.one_class import CutPaste, DeepSvdd, Fcdd, Geom, Goad, PatchSvdd
 from jaxqc.anomaly.detectors.patchcore import AnomalyDino, PatchCore
 from jaxqc.anomaly.detectors.reconstruction import ReconstructionConfig
 from jaxqc.anomaly.detectors.reconstruction_members import MEMBERS as RECONSTRUCTIONS
@@ -63,6 +63,8 @@ __all__ = [
     "EfficientAd",
     "Fcdd",
     "Gaussian",
+    "Geom",
+    "Goad",
     "InpFormer",
     "NearestWords",
     "OneClassSvm",
