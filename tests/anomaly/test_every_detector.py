@@ -27,11 +27,22 @@ from jaxqc.anomaly.detectors.asymmetric import AST_FLOW
 from jaxqc.anomaly.detectors.base import TrainingConfig, is_trained, lacks, shapes_of
 from jaxqc.anomaly.detectors.combined import Combined, Member
 from jaxqc.anomaly.detectors.flow import Cflow, CsFlow, DifferNet, FastFlow, MsFlow
-from jaxqc.anomaly.detectors.one_class import Centring, CutPaste, DeepSvdd, Fcdd, PatchSvdd, Piecing, Placing
+from jaxqc.anomaly.detectors.one_class import (
+    Centring,
+    CutPaste,
+    DeepSvdd,
+    Fcdd,
+    Geom,
+    Goad,
+    PatchSvdd,
+    Piecing,
+    Placing,
+)
 from jaxqc.anomaly.detectors.reconstruction import ReconstructionConfig
 from jaxqc.anomaly.detectors.reconstruction_members import ConvAe, Draem, Riad, StainAe, Vae
 from jaxqc.anomaly.detectors.retrieval import Cpr, Pni
 from jaxqc.anomaly.detectors.trainings import ADAM
+from jaxqc.anomaly.detectors.transformations import Transforming
 from jaxqc.anomaly.features import load_backbone
 from jaxqc.anomaly.fit import divide, fit
 from jaxqc.anomaly.model import load
@@ -80,6 +91,8 @@ QUICK: dict[str, Any] = {
     "cutpaste": CutPaste(pieces=Piecing(hidden=(8,), patch=32)),
     "patch_svdd": PatchSvdd(width=1 / 8, position=Placing(bank=64)),
     "deep_svdd": DeepSvdd(width=1 / 8, centre=Centring(features=16, start=TrainingConfig(2.0, 4, ADAM))),
+    "geom": Geom(width=1 / 16, copies=Transforming(("turn",))),
+    "goad": Goad(width=1 / 16, copies=Transforming(("turn",), pull=0.1)),
     "differnet": DifferNet(blocks=(1,), width=8, scales=(1, 2), turns=2),
 }
 """Settings for which the defaults would take too long here."""

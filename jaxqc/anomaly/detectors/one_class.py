@@ -170,6 +170,8 @@ class OneClassConfig:
             if not 0 <= share <= 1:
                 raise UserError(f"{where}: {name}={share!r} is a share; give 0 to 1")
         self.copies.check(f"{where}.copies")
+        if not self.pieces.hidden:
+            raise UserError(f"{where}.pieces: hidden={self.pieces.hidden!r}: give one hidden layer or more")
         if self.position.step % 2:
             raise UserError(f"{where}.position: step={self.position.step!r} must be even")
         if self.objective == "deviation" and self.corrupt in ("none", "noise"):

@@ -52,8 +52,8 @@ class Head(nn.Module):
 
     Examples:
       >>> variables = jax.eval_shape(Head((512, 512)).init, jax.random.key(0), jnp.zeros((1, 28, 28, 256)))
-      >>> sum(x.size for x in jax.tree.leaves(variables["params"]))  # 1,024 fewer: no bias before a batch norm
-      3541505
+      >>> sum(x.size for x in jax.tree.leaves(variables["params"]))  # beside 962,304 frozen ones of VGG11
+      3542529
     """
 
     convs: tuple[int, ...]
@@ -62,7 +62,7 @@ class Head(nn.Module):
     @nn.compact
     def __call__(self, x: Float[ArrayLike, "n h w c"], train: bool = False) -> Float[Array, "n h w"]:
         for i, features in enumerate(self.convs):
-            x = ConvBN(features, norm=self.norm, name=f"conv{i}")(x, train)
+            x = ConvBN(features, norm=self.norm, use_bias=True, name=f"conv{i}")(x, train)
         return Pointwise(1, name="last")(x)[..., 0].astype(jnp.float32)
 
 

@@ -55,8 +55,11 @@ class Pieces(ScoredLoss):
             deep = jax.eval_shape(net.init, first, image)["params"]
             start = {"params": from_host({name: self.backbone.variables["params"][name] for name in deep})}
         head = Telling(self.config.pieces.hidden).init(second, jnp.zeros((1, self._width())))
-        statistics = {"head": head.get("batch_stats", {}), "network": start.get("batch_stats", {})}
-        return {"params": {"network": start["params"], "head": head["params"]}, "batch_stats": statistics}
+        params = {"network": start["params"], "head": head["params"]}
+        statistics = {
+            name: part["batch_stats"] for name, part in (("network", start), ("head", head)) if "batch_stats" in part
+        }
+        return {"params": params, "batch_stats": statistics}
 
     def _width(self) -> int:
         """Numbers of an embedding."""
@@ -81,10 +84,11 @@ class Pieces(ScoredLoss):
         parts = {"network": network(self.own, not self.drawn, axis), "head": Telling(self.config.pieces.hidden, axis)}
         changed, x = {}, normalised(images)
         for name, part in parts.items():
-            own = {"params": variables["params"][name], "batch_stats": variables["batch_stats"][name]}
+            own = {"params": variables["params"][name], "batch_stats": variables["batch_stats"].get(name, {})}
             found: Any = part.apply(own, x, train, mutable=["batch_stats"])
             x, statistics = found
-            x, changed[name] = pooled(x) if name == "network" else x, dict(statistics.get("batch_stats", {}))
+            x = pooled(x) if name == "network" else x
+            changed |= {name: dict(statistics["batch_stats"])} if name in variables["batch_stats"] else {}
         return x, changed
 
     def loss(
@@ -108,8 +112,10 @@ class Pieces(ScoredLoss):
 
     def gathered(self, variables: Variables, data: ArrayDataset | Dataset, batch: int) -> dict[str, Any]:
         """The folded network, and the Gaussians of all these images' embeddings and of their patches'."""
-        params = {"params": variables["params"]["network"], "batch_stats": variables["batch_stats"]["network"]}
-        folded = fold_batch_norm(params, family(self.own.name).epsilon)["params"] if self.drawn else params["params"]
+        folded = variables["params"]["network"]
+        if self.drawn:
+            whole = {"params": folded, "batch_stats": variables["batch_stats"]["network"]}
+            folded = fold_batch_norm(whole, family(self.own.name).epsilon)["params"]
         embeddings = embedder(self.config, self.own)
 
         @jax.jit
