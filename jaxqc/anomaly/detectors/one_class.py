@@ -148,7 +148,9 @@ class OneClassConfig:
         """Checks what no single field's type can. Raises UserError."""
         self.training.check(f"{where}.training")
         self.centre.start.check(f"{where}.centre.start")
-        check_positive({"width": self.width, "share": self.share, "sigma": self.sigma}, where)
+        check_positive({"width": self.width, "share": self.share}, where)
+        if self.objective == "deviation":
+            check_positive({"sigma": self.sigma}, where)
         check_positive({"patch": self.pieces.patch, "step": self.pieces.step}, f"{where}.pieces")
         whole = {"draws": self.position.draws, "step": self.position.step, "bank": self.position.bank}
         check_positive(whole, f"{where}.position")
