@@ -124,7 +124,7 @@ class OneClassConfig:
 
     objective: Objective = "deviation"
     """The task. `deviation`: cells of good images near a centre, those of images with synthetic defects away from it.
-    `pieces`: an image as it is, one with a pasted piece and one with a pasted scar told apart. `position`: where a
+    `pieces`: an image as it is, one with a pasted piece and one with a pasted scar distinguished. `position`: where a
     patch lies beside another one, and close patches alike. `centre`: all images close to one point."""
     width: float = 1.0
     """Factor on the channel counts of what is drawn at random, but for `pieces`."""
@@ -191,7 +191,7 @@ class Fcdd(OneClassConfig):
 
 @dataclass(frozen=True)
 class CutPaste(OneClassConfig):
-    """CutPaste (arXiv 2104.04015): a network told to find pasted pieces, then a Gaussian of its embeddings.
+    """CutPaste (arXiv 2104.04015): a network trained to find pasted pieces, then a Gaussian of its embeddings.
 
     An image's score is its Mahalanobis distance, and the map is that of its patches. The authors take the last layer of
     ResNet-18: `--backbone.name resnet18 --backbone.layers 4`.
