@@ -133,9 +133,9 @@ class OneClassConfig:
 
     objective: Objective = "deviation"
     """The task. `deviation`: cells of good images near a centre, those of images with synthetic defects away from it.
-    `pieces`: an image as it is, one with a pasted piece and one with a pasted scar told apart. `position`: where a
+    `pieces`: an image as it is, one with a pasted piece and one with a pasted scar distinguished. `position`: where a
     patch lies beside another one, and close patches alike. `centre`: all images close to one point. `transforms`:
-    flipped, moved and turned copies of an image told apart."""
+    flipped, moved and turned copies of an image distinguished."""
     width: float = 1.0
     """Factor on the channel counts of what is drawn at random, but for `pieces`."""
     convs: tuple[int, ...] = (512, 512)
@@ -159,7 +159,9 @@ class OneClassConfig:
         """Checks what no single field's type can. Raises UserError."""
         self.training.check(f"{where}.training")
         self.centre.start.check(f"{where}.centre.start")
-        check_positive({"width": self.width, "share": self.share, "sigma": self.sigma}, where)
+        check_positive({"width": self.width, "share": self.share}, where)
+        if self.objective == "deviation":
+            check_positive({"sigma": self.sigma}, where)
         check_positive({"patch": self.pieces.patch, "step": self.pieces.step}, f"{where}.pieces")
         whole = {"draws": self.position.draws, "step": self.position.step, "bank": self.position.bank}
         check_positive(whole, f"{where}.position")
@@ -201,7 +203,7 @@ class Fcdd(OneClassConfig):
 
 @dataclass(frozen=True)
 class CutPaste(OneClassConfig):
-    """CutPaste (arXiv 2104.04015): a network told to find pasted pieces, then a Gaussian of its embeddings.
+    """CutPaste (arXiv 2104.04015): a network trained to find pasted pieces, then a Gaussian of its embeddings.
 
     An image's score is its Mahalanobis distance, and the map is that of its patches. The authors take the last layer of
     ResNet-18: `--backbone.name resnet18 --backbone.layers 4`.
@@ -236,7 +238,7 @@ class DeepSvdd(OneClassConfig):
 
 @dataclass(frozen=True)
 class Geom(OneClassConfig):
-    """GEOM (arXiv 1805.10917): a network that tells 72 copies of good images apart. It gives a score and no place.
+    """GEOM (arXiv 1805.10917): a network that distinguishes 72 copies of good images. It gives a score and no place.
 
     Made for images of 32 pixels: `--data.size 32 --backbone.name pixels --backbone.layers 1`.
     """

@@ -1,4 +1,4 @@
-"""Settings of detectors that tell transformed copies of an image apart, and what a fit of them keeps."""
+"""Settings of detectors that distinguish transformed copies of an image, and what a fit of them keeps."""
 
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
@@ -37,8 +37,8 @@ class Transforming:
     """The settings of objective `transforms`."""
 
     transforms: tuple[Transform, ...] = ("flip", "shift", "turn")
-    """Copies of an image that are told apart: flipped or not, moved by a quarter of its side or not along each axis,
-    turned by quarters; all together 72. Those that leave a texture as it is cannot be told apart: leave them out."""
+    """Copies of an image that are distinguished: flipped or not, moved by a quarter of its side or not along each axis,
+    turned by quarters; all together 72. Those that leave a texture as it is cannot be distinguished: leave them out."""
     pull: float = 0.0
     """Weight of the distance of features from their own copy's centre, and less than `margin` farther from the nearest
     other one (GOAD); images are then scored by these distances. 0: by the likelihood of the answers (GEOM)."""

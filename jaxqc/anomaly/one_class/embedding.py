@@ -1,4 +1,4 @@
-"""Embeddings of images and of their patches by a backbone, a head that tells them apart, and their Gaussian."""
+"""Embeddings of images and of their patches by a backbone, a head that distinguishes them, and their Gaussian."""
 
 from collections.abc import Callable
 from typing import Any
@@ -18,14 +18,14 @@ from jaxqc.nn.norm import BatchNorm
 from jaxqc.types import ArrayLike
 
 KINDS = ("none", "cutpaste", "scar")
-"""The classes that are told apart, by what is painted."""
+"""The classes that are distinguished, by what is painted."""
 
 
-class Telling(nn.Module):
+class PieceHead(nn.Module):
     """Embeddings [n d] → logits of the classes [n 3], through hidden layers with batch norm.
 
     Examples:
-      >>> variables = jax.eval_shape(Telling().init, jax.random.key(0), jnp.zeros((1, 512)))
+      >>> variables = jax.eval_shape(PieceHead().init, jax.random.key(0), jnp.zeros((1, 512)))
       >>> sum(x.size for x in jax.tree.leaves(variables["params"]))  # beside 11,176,512 of ResNet-18
       329987
     """

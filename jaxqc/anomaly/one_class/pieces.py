@@ -1,4 +1,4 @@
-"""An image as it is, one with a pasted piece and one with a pasted scar, told apart; then a Gaussian of good images'
+"""An image as it is, one with a pasted piece and one with a pasted scar, distinguished; then a Gaussian of good images'
 embeddings (arXiv 2104.04015)."""
 
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from jaxqc.anomaly.detectors.one_class import Embedded, OneClassConfig
 from jaxqc.anomaly.features import FIXED, Backbone, by_halves, normalised
 from jaxqc.anomaly.learned.corrupt import corrupt
 from jaxqc.anomaly.learned.scored_loss import ScoredLoss
-from jaxqc.anomaly.one_class.embedding import KINDS, Telling, embedder, fitted, network, pooled
+from jaxqc.anomaly.one_class.embedding import KINDS, PieceHead, embedder, fitted, network, pooled
 from jaxqc.anomaly.one_class.maps import covered_map, starts
 from jaxqc.anomaly.ops import gaussian
 from jaxqc.anomaly.ops.maps import smooth
@@ -54,7 +54,7 @@ class Pieces(ScoredLoss):
         else:
             deep = jax.eval_shape(net.init, first, image)["params"]
             start = {"params": from_host({name: self.backbone.variables["params"][name] for name in deep})}
-        head = Telling(self.config.pieces.hidden).init(second, jnp.zeros((1, self._width())))
+        head = PieceHead(self.config.pieces.hidden).init(second, jnp.zeros((1, self._width())))
         params = {"network": start["params"], "head": head["params"]}
         statistics = {
             name: part["batch_stats"] for name, part in (("network", start), ("head", head)) if "batch_stats" in part
@@ -81,7 +81,7 @@ class Pieces(ScoredLoss):
     ) -> tuple[Float[Array, "n 3"], dict[str, Any]]:
         """Logits of the classes, and the changed statistics."""
         axis = AXIS if train else None
-        parts = {"network": network(self.own, not self.drawn, axis), "head": Telling(self.config.pieces.hidden, axis)}
+        parts = {"network": network(self.own, not self.drawn, axis), "head": PieceHead(self.config.pieces.hidden, axis)}
         changed, x = {}, normalised(images)
         for name, part in parts.items():
             own = {"params": variables["params"][name], "batch_stats": variables["batch_stats"].get(name, {})}

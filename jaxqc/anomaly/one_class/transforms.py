@@ -1,7 +1,7 @@
-"""Copies of good images told apart by a network that has seen them alone: GEOM (arXiv 1805.10917), GOAD (2005.02359).
+"""Copies of good images distinguished by a network that has seen them alone: GEOM (arXiv 1805.10917), GOAD (2005.02359).
 
 Of another image it does not know which copy it sees. On a texture that a flip or a move leaves as it is no network can
-know; the log's `told_apart` then stays low, and the scores mean little.
+know; the log's `distinguished` then stays low, and the scores mean little.
 """
 
 from dataclasses import dataclass
@@ -120,7 +120,7 @@ class Transforms(ScoredLoss):
     ) -> tuple[jax.Array, tuple[Any, Logs]]:
         """Cross entropy of all copies of the batch; with `pull` also the triplet about the batch's own centres.
 
-        Logged is `told_apart`, the share of the copies that are known.
+        Logged is `distinguished`, the share of the copies that are known.
         """
         own_settings, images = self.config.copies, seen(self.config, to_float(batch["image"]))
         b, t = images.shape[:2]
@@ -129,7 +129,7 @@ class Transforms(ScoredLoss):
         found: Any = network(self.config, Norm(axis_name=AXIS)).apply(variables, flat, True, mutable=["batch_stats"])
         (features, logits), changed = found
         shares = jax.nn.log_softmax(logits).reshape(b, t, t)
-        cost, logs = -own(shares).mean(), {"told_apart": (shares.argmax(-1) == jnp.arange(t)).mean()}
+        cost, logs = -own(shares).mean(), {"distinguished": (shares.argmax(-1) == jnp.arange(t)).mean()}
         if own_settings.pull:
             features = features.reshape(b, t, -1)
             centre = lax.pmean(features.mean(0), AXIS)

@@ -1,4 +1,4 @@
-"""Copies of an image that a network may tell apart: flipped, moved and turned (arXiv 1805.10917)."""
+"""Copies of an image that a network may distinguish: flipped, moved and turned (arXiv 1805.10917)."""
 
 from collections.abc import Sequence
 from typing import Literal

@@ -51,7 +51,7 @@ def test_the_first_pass_only_looks_and_then_pulls_to_its_mean(images):
     assert any(np.abs(leaf).max() > 0 for leaf in jax.tree.leaves(slope))
     np.testing.assert_array_equal(state[FIRST]["total"], host[FIRST]["total"][None])
     # The soft boundary, once its radius moves: a third of the images may lie outside.
-    soft = mapped(replace(method, config=replace(TINY, centre=replace(TINY.centre, outside=1 / 3)), images=0.1))
+    soft = mapped(replace(method, config=replace(TINY, centre=replace(TINY.centre, outside=1 / 3)), images=0))
     old = jax.tree.map(
         lambda x: x[None], {**host, FIRST: {**host[FIRST], "seen": np.float32(6), "count": np.float32(6)}}
     )

@@ -62,7 +62,7 @@ def test_a_step_moves_all_of_the_network(rng):
         variables["params"], {"batch_stats": variables["batch_stats"]}, jax.tree.map(lambda x: x[None], batch), None
     )
     assert all(np.abs(leaf).max() > 0 for leaf in jax.tree.leaves(slope))
-    assert {"told_apart", "entropy", "triplet"} <= set(logs)
+    assert {"distinguished", "entropy", "triplet"} <= set(logs)
     assert (jnp.asarray(method.losses(variables, batch)) > 0).all()
 
 
