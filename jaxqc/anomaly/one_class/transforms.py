@@ -1,4 +1,5 @@
-"""Copies of good images distinguished by a network that has seen them alone: GEOM (arXiv 1805.10917), GOAD (2005.02359).
+"""Copies of good images, distinguished by a network that has seen no others: GEOM (arXiv 1805.10917), GOAD
+(2005.02359).
 
 Of another image it does not know which copy it sees. On a texture that a flip or a move leaves as it is no network can
 know; the log's `distinguished` then stays low, and the scores mean little.
