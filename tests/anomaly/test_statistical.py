@@ -1,8 +1,10 @@
 """Densities, one-class SVMs and dictionaries; and a detector that says whether and not where, from fit to finding."""
 
 import json
+from copy import copy
 from dataclasses import replace
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -10,7 +12,10 @@ import pytest
 import jaxqc
 from jaxqc.anomaly.detectors import Density, NearestWords, OneClassSvm
 from jaxqc.anomaly.detectors.combined import Combined, Member
+from jaxqc.anomaly.evaluate import evaluate_detector
+from jaxqc.anomaly.ops.rows import Rows
 from jaxqc.anomaly.recipe import FitDataConfig
+from jaxqc.data.open import open_data
 from jaxqc.errors import UserError
 from jaxqc.fields import validate
 from jaxqc.inspection.rules import GradeRules
@@ -37,32 +42,30 @@ def test_images_that_the_machine_leaves_out_are_counted(fitted):
     assert json.loads((out / "meta.json").read_text())["remarks"] == [said]
 
 
-def test_it_has_one_threshold_and_no_pixel_measures(model, boards, tmp_path):
+def test_it_has_one_threshold_and_no_pixel_measures(model, boards):
     assert model.thresholds.image == model.thresholds.pixel
-    result = jaxqc.evaluate(model, boards, tmp_path / "out", progress=False)
+    result = evaluate_detector(model, open_data(boards).split("test"), "test", progress=False)
     assert result.metrics["image_auroc"] > 0.5
     assert all(np.isnan(result.metrics[name]) for name in ("pixel_auroc", "au_pro", "pixel_ap", "pixel_iou"))
     assert "not where" in result.closing()
-    assert json.loads((tmp_path / "out/evaluation.json").read_text())["metrics"]["pixel_auroc"] is None
+    assert result.to_json()["metrics"]["pixel_auroc"] is None
     *_, row = zip(*(column.cells for column in result.table().columns), strict=True)
     assert row[-4:] == ("-",) * 4
 
 
 @pytest.mark.parametrize("threshold", [None, 0.4])
-def test_an_inspection_has_one_finding_without_an_outline(model, rng, threshold):
-    scorer = make_scorer(model, threshold, devices=1)
+def test_an_inspection_has_one_finding_without_an_outline(model, threshold):
+    own = copy(model)
+    own.thresholds = replace(model.thresholds, image=1.0, pixel=1.0)
+    scorer, limit = make_scorer(own, threshold, devices=1), 1.0 if threshold is None else threshold / 0.5
     verdicts = []
-    for factor in (0.5, 2.0):  # below and above the threshold
-        model.thresholds = replace(model.thresholds, image=1.0, pixel=1.0)
-        limit = model.thresholds.pixel * (1.0 if threshold is None else threshold / 0.5)
-        raw = np.full((8, 8), factor * limit, np.float32), np.float32(factor * limit), np.zeros((8, 8), bool)
-        own = make_scorer(model, threshold, devices=1)
-        _, finding = finding_of(own, GradeRules(), own.answer(40, 60, raw), image="a.png")
+    for level in (0.9 * limit, 1.1 * limit):
+        raw = np.full((8, 8), level, np.float32), np.float32(level), np.zeros((8, 8), bool)
+        _, finding = finding_of(scorer, GradeRules(), scorer.answer(40, 60, raw), image="a.png")
         verdicts.append(finding.verdict)
         assert finding.count == finding.area_ratio == 0
-        assert [(d.box, d.area, d.polygon) for d in finding.defects] == [((0, 0, 60, 40), 0, ())] * (factor > 1)
+        assert [(d.box, d.area, d.polygon) for d in finding.defects] == [((0, 0, 60, 40), 0, ())] * (level > limit)
     assert verdicts == ["pass", "review"]
-    assert scorer.name == "ocsvm"
 
 
 @pytest.mark.parametrize(
@@ -87,10 +90,10 @@ def test_a_dictionary_finds_where(rng):
     detector = NearestWords(words=3, kept=1.0, sigma=0.0)
     kinds = np.eye(3, 5, dtype=np.float32)
     grids = jnp.asarray(kinds[rng.integers(0, 3, (6, 4, 4))])
-    collected = detector.collect(detector.begin(((4, 4, 5),), 6), detector.embed((grids,), None), jnp.arange(6))
-    state = detector.finish(collected, ((4, 4, 5),))
-    odd = grids[:1].at[0, 2, 1].add(jnp.array([0, 0, 0, 0, 7.0])).at[0, 3, 3].set(kinds[:2].mean(0))
-    maps, scores = detector.score(state, odd, 4)
+    state = detector.finish(Rows(grids), ((4, 4, 5),))
+    odd = np.array(grids[:1])
+    odd[0, 2, 1, 4], odd[0, 3, 3] = 7, kinds[:2].mean(0)
+    maps, scores = jax.jit(lambda state, x: detector.score(state, detector.embed((x,), None), 4))(state, odd)
     far = np.asarray(maps)[0]
     assert np.unravel_index(far.argmax(), far.shape) == (3, 3)  # what good images never vary in is not looked at
     np.testing.assert_allclose(far[3, 3], np.sqrt(0.5), rtol=1e-4)
