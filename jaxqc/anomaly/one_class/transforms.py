@@ -172,7 +172,8 @@ def likelihoods(shares: Float[np.ndarray, "n t t"]) -> dict[str, np.ndarray]:
     exact = np.asarray(shares, np.float64)
     alpha = np.float32(fitted_dirichlet(exact.mean(0), np.exp(exact).mean(0)))
     scores = np.asarray(unlikely(shares, alpha), np.float64)
-    return {"alpha": alpha, "middle": np.float32(scores.mean()), "unit": np.float32(max(scores.std(), 1e-6))}
+    unit = max(scores.std(), 1e-6)
+    return {"alpha": alpha, "middle": np.asarray(scores.mean(), np.float32), "unit": np.asarray(unit, np.float32)}
 
 
 def unlikely(shares: Float[ArrayLike, "b t t"], alpha: Float[ArrayLike, "t t"]) -> Float[Array, " b"]:
