@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from jaxqc.anomaly.detectors.base import TrainingConfig
 from jaxqc.anomaly.detectors.trainings import ADAM
-from jaxqc.anomaly.ops.transforms import Transform
+from jaxqc.anomaly.ops.transforms import COPIES
 from jaxqc.errors import UserError
 from jaxqc.fields import check_positive
 
@@ -36,8 +36,8 @@ class CopyCentres(NamedTuple):
 class Transforming:
     """The settings of objective `transforms`."""
 
-    transforms: tuple[Transform, ...] = ("flip", "shift", "turn")
-    """Copies of an image that are distinguished: flipped or not, moved by a quarter of its side or not along each axis,
+    transforms: tuple[str, ...] = ("flip", "shift", "turn")
+    """Copies of an image that are distinguished. `flip`, `shift`, `turn`: flipped or not, moved by a quarter of its side or not along each axis,
     turned by quarters; all together 72. Those that leave a texture as it is cannot be distinguished: leave them out."""
     pull: float = 0.0
     """Weight of the distance of features from their own copy's centre, and less than `margin` farther from the nearest
@@ -49,10 +49,9 @@ class Transforming:
 
     def check(self, where: str) -> None:
         """Checks what no single field's type can. Raises UserError."""
-        if not self.transforms or len(set(self.transforms)) < len(self.transforms):
-            raise UserError(
-                f"{where}: transforms={self.transforms!r}: give one or more of flip, shift, turn, each once"
-            )
+        known = set(self.transforms) <= COPIES.keys()
+        if not self.transforms or not known or len(set(self.transforms)) < len(self.transforms):
+            raise UserError(f"{where}: transforms={self.transforms!r}: give some of flip, shift and turn, each once")
         if self.pull < 0 or self.shrink < 0:
             raise UserError(f"{where}: pull={self.pull!r}, shrink={self.shrink!r}: neither may be negative")
         check_positive({"margin": self.margin}, where)
