@@ -37,11 +37,11 @@ class Transforming:
     """The settings of objective `transforms`."""
 
     transforms: tuple[str, ...] = ("flip", "shift", "turn")
-    """Copies of an image that are distinguished. `flip`, `shift`, `turn`: flipped or not, moved by a quarter of its side or not along each axis,
-    turned by quarters; all together 72. Those that leave a texture as it is cannot be distinguished: leave them out."""
+    """Copies of an image that are distinguished: `flip`, as in a mirror or not; `shift`, by a quarter of the side or
+    not along each axis; `turn`, by quarters. All together are 72. Leave out those that do not change a texture."""
     pull: float = 0.0
-    """Weight of the distance of features from their own copy's centre, and less than `margin` farther from the nearest
-    other one (GOAD); images are then scored by these distances. 0: by the likelihood of the answers (GEOM)."""
+    """Weight of the triplet loss of GOAD: features are to be nearer to their own copy's centre than to the next one's,
+    and images are scored by these distances. 0: they are scored by the likelihood of the answers (GEOM)."""
     margin: float = 1.0
     """Squared distance by which the nearest other centre is to be farther."""
     shrink: float = 10.0

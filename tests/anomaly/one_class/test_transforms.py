@@ -38,9 +38,9 @@ def test_the_dirichlet_distribution_is_the_likeliest(rng):
         cost = lambda log_alpha, own=shares[:, i]: -dirichlet.logpdf(own.T, np.exp(log_alpha)).mean()
         oracle = minimize(cost, np.zeros(3), tol=1e-10)
         np.testing.assert_allclose(alpha[i], np.exp(oracle.x), rtol=1e-3)
-        apart = unlikely(np.log(shares[:, i : i + 1], dtype=np.float32), alpha[i : i + 1].astype(np.float32))
+        found = unlikely(np.log(shares[:, i : i + 1], dtype=np.float32), alpha[i : i + 1].astype(np.float32))
         plain = np.array([dirichlet.logpdf(one, alpha[i]) for one in shares[:, i]])
-        np.testing.assert_allclose(np.ptp(np.asarray(apart) + plain), 0, atol=1e-4)  # but for a constant
+        np.testing.assert_allclose(np.ptp(np.asarray(found) + plain), 0, atol=1e-4)  # but for a constant
     kept = likelihoods(np.log(shares[:, :1]).astype(np.float32))
     np.testing.assert_allclose(kept["alpha"], alpha[:1], rtol=1e-3)
 
