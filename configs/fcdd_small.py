@@ -15,7 +15,7 @@ from jaxqc.anomaly.recipe import BackboneConfig, DecisionConfig, FitConfig, FitD
 
 def get_config() -> FitConfig:
     """The recipe."""
-    optim = replace(Fcdd().training.optim, name="adam", lr=1e-3, floor=0.0)
+    optim = replace(Fcdd().training.optim, name="adam", lr=1e-3, floor=0.0, accumulate=1)
     training = replace(Fcdd().training, epochs=20.0, batch=16, optim=optim)
     return FitConfig(
         detector=Fcdd(convs=(128, 128), sigma=6.0, training=training),
