@@ -67,6 +67,7 @@ class Draem(ReconstructionConfig):
     head: Literal["none", "unet"] = "unet"
     loss: LossWeights = DRAEM_LOSS
     map: Shown = "head"
+    relative: bool = False
     window: int = 21
     training: TrainingConfig = DRAEM_TRAINING
 
