@@ -44,7 +44,7 @@ def usual(mean: Float[ArrayLike, "h w"]) -> Float[Array, "h w"]:
     """The mean difference of each cell, and at least a hundredth of all cells' mean, so that none is divided by 0.
 
     Examples:
-      >>> usual(np.array([[0.0, 50.0]])).tolist()
+      >>> usual(jnp.array([[0.0, 50.0]])).tolist()
       [[0.25, 50.0]]
     """
     mean = jnp.asarray(mean, jnp.float32)
