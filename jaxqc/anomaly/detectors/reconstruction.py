@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from jaxqc.anomaly.detectors.base import ASTRAY, BackboneConfig, TrainingConfig, check_top
 from jaxqc.anomaly.detectors.trainings import ADAM
-from jaxqc.anomaly.learned.corrupt import Corrupt
+from jaxqc.anomaly.learned.corrupt import TEXTURED, Corrupt
 from jaxqc.errors import UserError
 from jaxqc.fields import check_positive
 
@@ -129,7 +129,7 @@ class ReconstructionConfig:
         if (self.skips != "none" or self.encoder == "unet") and self.corrupt == "none":
             raise UserError(f"{where}: encoder={self.encoder}, skips={self.skips}: the network would copy what it sees;"
                             " set corrupt, such as stain, or take encoder=conv, skips=none")  # fmt: skip
-        if self.pictures and self.corrupt != "texture":
+        if self.pictures and self.corrupt not in TEXTURED:
             raise UserError(f"{where}: pictures={self.pictures!r}: corrupt={self.corrupt} shows none; leave it out")
         if self.corrupt == "grid" and (self.variational or self.share < 1):
             raise UserError(

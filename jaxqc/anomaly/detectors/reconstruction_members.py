@@ -62,7 +62,7 @@ class Draem(ReconstructionConfig):
     """
 
     encoder: Encoder = "deep"
-    corrupt: Seen = "texture"
+    corrupt: Seen = "recoloured"
     share: float = 0.5
     head: Literal["none", "unet"] = "unet"
     loss: LossWeights = DRAEM_LOSS
