@@ -3,18 +3,32 @@
 from collections.abc import Callable
 from typing import Any
 
-from jaxtyping import Array, Float, UInt8
+from jaxtyping import Array, Float, Key, UInt8
 
 from jaxqc.anomaly.detectors.image_loss import HeldOutLoss
 from jaxqc.anomaly.learned import pasted_auroc
 from jaxqc.types import Batch, Metrics, Variables
 
+Scorer = Callable[[UInt8[Array, "b s s c"]], Float[Array, " b"]]
+"""Images → scores of at least 0."""
+
 
 class ScoredLoss(HeldOutLoss):
-    """`HeldOutLoss` for a method that can also score images: the log then has `pasted_auroc`, which never chooses."""
+    """`HeldOutLoss` for a method that can also score images: the log then has `pasted_auroc`, which never chooses.
+
+    Its losses draw: a batch to train on has a key for each image.
+    """
 
     scores: Callable[[Variables, UInt8[Array, "b s s c"]], Float[Array, " b"]]
     """Image scores of at least 0, by the variables as they are used, frozen ones included."""
+
+    def scorer(self, variables: Variables, batch: Batch) -> Scorer:
+        """The scores by these variables; of one whose scores are relative to others, beside those of a batch."""
+        return lambda images: self.scores(variables, images)
+
+    def prepare(self, batch: Batch, keys: Key[Array, " b"], size: int, train: bool) -> Batch:
+        """With a key for each image."""
+        return batch | {"key": keys} if train else batch
 
     def init_metrics(self) -> dict[str, Any]:
         """Empty sums, also of pasted defects."""
@@ -23,8 +37,7 @@ class ScoredLoss(HeldOutLoss):
     def update_metrics(self, metrics: dict[str, Any], variables: Variables, batch: Batch, size: int) -> dict[str, Any]:
         """Adds a batch, and its images with pasted defects."""
         sums = {name: metrics[name] for name in pasted_auroc.empty()}
-        score = lambda images: self.scores(variables, images)
-        found = pasted_auroc.counted(sums, score, batch["image"], batch["weight"])
+        found = pasted_auroc.counted(sums, self.scorer(variables, batch), batch["image"], batch["weight"])
         return {**super().update_metrics(metrics, variables, batch, size), **found}
 
     def summarize(self, metrics: dict[str, Any]) -> Metrics:

@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 from jaxtyping import Array, Float, Key, UInt8
 
 from jaxqc.anomaly.detectors.reconstruction import ReconstructionConfig
@@ -12,10 +13,10 @@ from jaxqc.anomaly.features import Backbone
 from jaxqc.anomaly.learned.cache import Features, at_hand
 from jaxqc.anomaly.learned.cells import places, taken
 from jaxqc.anomaly.learned.corrupt import corrupt, some, textures_for
-from jaxqc.anomaly.learned.scored_loss import ScoredLoss
+from jaxqc.anomaly.learned.scored_loss import ScoredLoss, Scorer
 from jaxqc.anomaly.reconstruction.hiding import HELD_OUT, drawn_sets, filled, hidden, rebuilt_by_sets
 from jaxqc.anomaly.reconstruction.networks import measured_code, network
-from jaxqc.anomaly.reconstruction.score import differences, scored
+from jaxqc.anomaly.reconstruction.score import differences, scored, usual
 from jaxqc.anomaly.reconstruction.target import components, covariance_of, target
 from jaxqc.anomaly.reconstruction.terms import terms, weighted
 from jaxqc.data.dataset import ArrayDataset, Dataset
@@ -67,10 +68,6 @@ class Rebuilding(ScoredLoss):
             return None
         return lambda frozen, images: {"target": self.seen(frozen, images)}
 
-    def prepare(self, batch: Batch, keys: Key[Array, " b"], size: int, train: bool) -> Batch:
-        """With a key for each image."""
-        return batch | {"key": keys} if train else batch
-
     def loss(
         self, params: Any, model_state: Any, batch: Batch, key: jax.Array, extra: None = None
     ) -> tuple[jax.Array, tuple[Any, Logs]]:
@@ -108,11 +105,15 @@ class Rebuilding(ScoredLoss):
             out = answer(whole)
         return weighted(self.config.loss, terms(self.config.loss, out, whole, jnp.zeros(whole.shape[:3])))
 
-    def scores(self, variables: Variables, images: UInt8[Array, "b s s c"]) -> Float[Array, " b"]:
-        """The detector's image scores."""
-        return scored(
-            self.config, differences(self.config, self._answer(variables), self.seen(variables, images)), self.size
-        )[1]
+    def scorer(self, variables: Variables, batch: Batch) -> Scorer:
+        """The detector's image scores, where it needs it beside the batch's own usual differences."""
+        config, answer = self.config, self._answer(variables)
+        grids = lambda x: differences(config, answer, self.seen(variables, x))
+        share = jnp.asarray(batch["weight"])[:, None, None]
+        total, count = lax.psum(((share * grids(batch["image"])).sum(0), share.sum()), AXIS)
+        mean = total / jnp.maximum(count, 1.0)
+        place = usual(mean) if config.relative else 1.0
+        return lambda images: scored(config, grids(images) / place, self.size)[1]
 
     def _answer(self, variables: Variables) -> Any:
         own = {name: variables[name] for name in ("params", "batch_stats") if name in variables}
