@@ -21,6 +21,8 @@ from jaxqc.anomaly.detectors.flow import Cflow, CsFlow, DifferNet, FastFlow, MsF
 from jaxqc.anomaly.detectors.reconstruction import ReconstructionConfig
 from jaxqc.anomaly.detectors.reconstruction_members import ConvAe, Draem, Riad, StainAe, Vae
 from jaxqc.anomaly.detectors.retrieval import Cpr, Pni
+from jaxqc.anomaly.detectors.token_members import UniAd
+from jaxqc.anomaly.detectors.token_settings import TokensConfig
 from jaxqc.anomaly.features import load_backbone
 from jaxqc.anomaly.fit import divide, fit
 from jaxqc.anomaly.model import load
@@ -62,6 +64,7 @@ QUICK: dict[str, Any] = {
     "stain_ae": StainAe(width=0.25),
     "conv_ae": ConvAe(width=0.25),
     "draem": Draem(width=1 / 32),
+    "uniad": UniAd(tokens=TokensConfig(8, 2, 1, 16, hide=3)),
     "riad": Riad(width=1 / 16),
     "vae": Vae(width=1 / 8, latent=8),
     "differnet": DifferNet(blocks=(1,), width=8, scales=(1, 2), turns=2),

@@ -33,6 +33,7 @@ class Reconstructed(OnBackbone[ReconstructionConfig]):
         whole = encoding.multiple(self.config)
         if size % whole:
             raise UserError(f"data.size={size}: this network's levels need a multiple of {whole} pixels")
+        encoding.check(self.config, backbone.shapes(size))
         return Rebuilding(self.config, backbone, size)
 
     def trained(self, variables: Variables) -> Networks:
@@ -41,7 +42,7 @@ class Reconstructed(OnBackbone[ReconstructionConfig]):
 
     def embed(self, layers: Layers, image: Image) -> Float[Array, "b h w c"]:
         """The thing that is rebuilt."""
-        return target(layers)
+        return target(layers, self.config.grid)
 
     def score(self, state: Networks, embedded: Float[Array, "b h w c"], size: Size) -> Scored:
         """Map of the difference, or of the head's probability."""
