@@ -25,6 +25,8 @@ from jaxqc.anomaly.detectors.reconstruction_members import MEMBERS as RECONSTRUC
 from jaxqc.anomaly.detectors.reconstruction_members import ConvAe, Dfr, Draem, Riad, StainAe, Vae
 from jaxqc.anomaly.detectors.retrieval import MEMBERS as RETRIEVALS
 from jaxqc.anomaly.detectors.spade import Spade
+from jaxqc.anomaly.detectors.token_members import MEMBERS as TOKENS
+from jaxqc.anomaly.detectors.token_members import UniAd
 
 DETECTORS: dict[str, type] = {
     "gaussian": Gaussian,
@@ -36,6 +38,7 @@ DETECTORS: dict[str, type] = {
     **FLOWS,
     **DISCRIMINATORS,
     **RECONSTRUCTIONS,
+    **TOKENS,
     **RETRIEVALS,
     "combined": Combined,
 }
@@ -64,6 +67,7 @@ __all__ = [
     "StainAe",
     "Stfpm",
     "SuperSimpleNet",
+    "UniAd",
     "Uninformed",
     "Vae",
 ]

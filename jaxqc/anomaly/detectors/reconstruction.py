@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from jaxqc.anomaly.detectors.base import ASTRAY, BackboneConfig, TrainingConfig, check_top
+from jaxqc.anomaly.detectors.token_settings import TOKENS, TokensConfig
 from jaxqc.anomaly.detectors.trainings import ADAM
 from jaxqc.anomaly.learned.corrupt import TEXTURED, Corrupt
 from jaxqc.errors import UserError
@@ -12,9 +13,9 @@ from jaxqc.fields import check_positive
 if TYPE_CHECKING:
     from jaxqc.anomaly.reconstruction.detector import Reconstructed
 
-Encoder = Literal["conv", "deep", "unet", "pointwise"]
+Encoder = Literal["conv", "deep", "unet", "pointwise", "tokens"]
 Seen = Literal[Corrupt, "grid"]
-Shown = Literal["l1", "l2", "ssim", "msgms", "head"]
+Shown = Literal["l1", "l2", "ssim", "msgms", "norm", "head"]
 
 
 class Networks(NamedTuple):
@@ -62,8 +63,9 @@ class ReconstructionConfig:
     encoder: Encoder = "conv"
     """`conv`: a chain of convolutions (`widths`, `kernels`, `strides`) and the same mirrored. `deep`: five levels of
     two convolutions with pooling between them, and back, of DRAEM. `unet`: five levels of strided convolutions whose
-    maps go past the code, of RIAD. `pointwise`: layers of each position alone, on a
-    backbone's features. The fields from `widths` to `norm` are those of a chain alone."""
+    maps go past the code, of RIAD. `pointwise`: layers of each position alone, on a backbone's features. `tokens`: a
+    transformer over the cells of a backbone's features (the field `tokens`). The fields from `widths` to `norm` are
+    those of a chain alone."""
     width: float = 1.0
     """Factor on every channel count."""
     widths: tuple[int, ...] = (16, 32, 64, 128, 256, 512)
@@ -82,6 +84,9 @@ class ReconstructionConfig:
     """Numbers of the code; 0 = the last map is the code, of a `pointwise` encoder by `kept`."""
     kept: float = 0.9
     """Share of the features' variance in as many principal components as the code of a `pointwise` encoder has."""
+    tokens: TokensConfig = TOKENS
+    grid: Literal["finest", "coarsest"] = "finest"
+    """The layer on whose grid a backbone's layers are rebuilt; to a coarser one they are averaged."""
     cells: int = 0
     """Cells of each image that a step draws, for a `pointwise` encoder; 0 = all."""
     variational: bool = False
@@ -98,7 +103,8 @@ class ReconstructionConfig:
     """`unet`: a second network that sees the image and the rebuilt one, and says where they were painted."""
     loss: LossWeights = LossWeights(l2=1.0)
     map: Shown = "l2"
-    """The difference that makes the map, by the terms of `loss`, or the `head`'s probability."""
+    """The difference that makes the map, by the terms of `loss`, or the `head`'s probability. `norm`: the length of the
+    difference of a cell's features."""
     relative: bool = True
     """Each cell's difference is over the usual one of its place: the mean over the fitted images. Networks rebuild the
     rim of every image badly, as convolutions see zeros beyond it. Not of a `head`, which gives probabilities."""
@@ -115,6 +121,7 @@ class ReconstructionConfig:
     def check(self, where: str) -> None:
         """Checks what no single field's type can. Raises UserError."""
         self.training.check(f"{where}.training")
+        self.tokens.check(f"{where}.tokens")
         check_top(self.top, where)
         check_positive({"width": self.width, "share": self.share}, where)
         for name, share in (("share", self.share), ("kept", self.kept)):
@@ -139,7 +146,7 @@ class ReconstructionConfig:
             raise UserError(f"{where}: variational needs a code of numbers; set latent, such as 128")
         if (self.loss.kl > 0) != self.variational:
             raise UserError(f"{where}: loss.kl={self.loss.kl!r} goes with variational alone, which needs it")
-        if (self.cells or self.encoder == "pointwise") and self.corrupt != "none":
+        if (self.cells or self.encoder in ("pointwise", "tokens")) and self.corrupt != "none":
             raise UserError(f"{where}: corrupt={self.corrupt}: single cells and features are rebuilt as they are; set"
                             " corrupt=none, or encoder=conv and cells=0")  # fmt: skip
         if self.cells and self.encoder != "pointwise":

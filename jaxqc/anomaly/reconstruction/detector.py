@@ -35,6 +35,7 @@ class Reconstructed(OnBackbone[ReconstructionConfig]):
         whole = encoding.multiple(self.config)
         if size % whole:
             raise UserError(f"data.size={size}: this network's levels need a multiple of {whole} pixels")
+        encoding.check(self.config, backbone.shapes(size))
         return Rebuilding(self.config, backbone, size)
 
     def trained(self, variables: Variables) -> Rebuilder:
@@ -43,7 +44,7 @@ class Reconstructed(OnBackbone[ReconstructionConfig]):
 
     def embed(self, layers: Layers, image: Image) -> Float[Array, "b h w c"]:
         """The thing that is rebuilt."""
-        return target(layers)
+        return target(layers, self.config.grid)
 
     @property
     def placed(self) -> Callable[[Rebuilder, tuple[Float[np.ndarray, "h w"], ...]], Rebuilder] | None:

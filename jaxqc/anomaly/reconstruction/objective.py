@@ -15,6 +15,7 @@ from jaxqc.anomaly.learned import pasted_auroc
 from jaxqc.anomaly.learned.cache import Features, at_hand
 from jaxqc.anomaly.learned.cells import places, taken
 from jaxqc.anomaly.learned.corrupt import corrupt, some, textures_for
+from jaxqc.anomaly.learned.jitter import jittered
 from jaxqc.anomaly.reconstruction.hiding import HELD_OUT, drawn_sets, filled, hidden, rebuilt_by_sets
 from jaxqc.anomaly.reconstruction.networks import measured_code, network
 from jaxqc.anomaly.reconstruction.score import differences, scored, usual
@@ -60,7 +61,7 @@ class Rebuilding(HeldOutLoss):
 
     def seen(self, frozen: Any, images: UInt8[ArrayLike, "b s s c"]) -> Float[Array, "b h w d"]:
         """The target of images."""
-        return target(self.backbone.apply(frozen["backbone"], images))
+        return target(self.backbone.apply(frozen["backbone"], images), self.config.grid)
 
     @property
     def features(self) -> Features | None:
@@ -90,11 +91,14 @@ class Rebuilding(HeldOutLoss):
             painted = corrupt(config.corrupt, batch["image"], keys, model_state.get("textures"))
             image, mask = some(batch["image"], painted, keys, config.share)
             seen = self.seen(model_state, image)
+        elif config.encoder == "tokens" and config.tokens.jitter:
+            seen = jittered(whole, keys, config.tokens.jitter)
         draw = lambda one: jax.random.normal(jax.random.fold_in(one, 2), (config.latent,))
         noise = jax.vmap(draw)(keys) if config.variational else None
         variables = {"params": params, **{k: v for k, v in model_state.items() if k == "batch_stats"}}
         networks = network(config, axis_name=AXIS)
-        found: Any = networks.apply(variables, seen, True, noise, mutable=["batch_stats"])
+        how: dict[str, Any] = {"mutable": ["batch_stats"], "rngs": {"dropout": key}}
+        found: Any = networks.apply(variables, seen, True, noise, **how)
         out, changed = found
         out = out if sets is None else {"rebuilt": filled(out["rebuilt"], sets)}
         parts = terms(config.loss, out, whole, mask)

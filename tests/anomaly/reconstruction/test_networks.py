@@ -8,6 +8,9 @@ import pytest
 
 from jaxqc.anomaly.detectors.reconstruction import LossWeights, ReconstructionConfig
 from jaxqc.anomaly.detectors.reconstruction_members import MEMBERS, ConvAe, Dfr, Draem, Riad, StainAe
+from jaxqc.anomaly.detectors.token_members import MEMBERS as TOKENS
+from jaxqc.anomaly.detectors.token_members import UniAd
+from jaxqc.anomaly.detectors.token_settings import TokensConfig
 from jaxqc.anomaly.reconstruction.networks import network
 from jaxqc.errors import UserError
 from jaxqc.models.draem import Finding, Rebuilding
@@ -57,6 +60,10 @@ def test_a_network_is_as_large_as_published_but_for_what_batch_norm_takes_away(m
         (Dfr(corrupt="stain"), "as they are"),
         (ReconstructionConfig(cells=9), "sees all"),
         (ReconstructionConfig(share=1.5), "share"),
+        (UniAd(corrupt="stain"), "as they are"),
+        (UniAd(tokens=TokensConfig(dim=20)), "multiple of heads"),
+        (UniAd(tokens=TokensConfig(hide=4)), "must be odd"),
+        (UniAd(tokens=TokensConfig(dropout=1.0)), "share"),
     ],
 )
 def test_settings_that_do_not_go_together_are_refused(config, said):
@@ -64,6 +71,6 @@ def test_settings_that_do_not_go_together_are_refused(config, said):
         config.check("recipe")
 
 
-@pytest.mark.parametrize("config", [kind() for kind in MEMBERS.values()])
+@pytest.mark.parametrize("config", [kind() for kind in {**MEMBERS, **TOKENS}.values()])
 def test_presets_go_together(config):
     config.check("recipe")
