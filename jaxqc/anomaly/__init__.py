@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         EfficientAd,
         Gaussian,
         InpFormer,
+        MemAe,
         PatchCore,
         Rd4ad,
         RdPlusPlus,
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
         SuperSimpleNet,
         Uninformed,
         Vae,
+        VaeAttention,
+        VaeProjection,
     )
     from jaxqc.anomaly.detectors.flow import Cflow, CsFlow, DifferNet, FastFlow, MsFlow
     from jaxqc.anomaly.detectors.retrieval import Cpr, Pni
@@ -69,6 +72,7 @@ __all__ = [
     "FitDataConfig",
     "Gaussian",
     "InpFormer",
+    "MemAe",
     "MsFlow",
     "PatchCore",
     "Pni",
@@ -84,6 +88,8 @@ __all__ = [
     "Thresholds",
     "Uninformed",
     "Vae",
+    "VaeAttention",
+    "VaeProjection",
     "by_f1",
     "by_quantile",
 ]

@@ -19,7 +19,9 @@ from jaxqc.anomaly.detectors.base import is_trained, lacks, shapes_of
 from jaxqc.anomaly.detectors.combined import Combined, Member
 from jaxqc.anomaly.detectors.flow import Cflow, CsFlow, DifferNet, FastFlow, MsFlow
 from jaxqc.anomaly.detectors.reconstruction import ReconstructionConfig
-from jaxqc.anomaly.detectors.reconstruction_members import ConvAe, Draem, Riad, StainAe, Vae
+from jaxqc.anomaly.detectors.reconstruction_codes import MemAe, Vae, VaeAttention, VaeProjection
+from jaxqc.anomaly.detectors.reconstruction_members import ConvAe, Draem, Riad, StainAe
+from jaxqc.anomaly.detectors.reconstruction_parts import DescentConfig, MemoryConfig
 from jaxqc.anomaly.detectors.retrieval import Cpr, Pni
 from jaxqc.anomaly.features import load_backbone
 from jaxqc.anomaly.fit import divide, fit
@@ -65,6 +67,9 @@ QUICK: dict[str, Any] = {
     "draem": Draem(width=1 / 32),
     "riad": Riad(width=1 / 16),
     "vae": Vae(width=1 / 8, latent=8),
+    "vae_projection": VaeProjection(width=1 / 8, latent=8, descent=DescentConfig(steps=3)),
+    "vae_attention": VaeAttention(width=1 / 8, latent=8),
+    "memae": MemAe(width=1 / 16, memory=MemoryConfig(slots=20, least=0.05)),
     "differnet": DifferNet(blocks=(1,), width=8, scales=(1, 2), turns=2),
 }
 """Settings for which the defaults would take too long here."""

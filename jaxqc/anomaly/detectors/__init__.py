@@ -21,8 +21,9 @@ from jaxqc.anomaly.detectors.flow import MEMBERS as FLOWS
 from jaxqc.anomaly.detectors.gaussian import Gaussian
 from jaxqc.anomaly.detectors.patchcore import AnomalyDino, PatchCore
 from jaxqc.anomaly.detectors.reconstruction import ReconstructionConfig
+from jaxqc.anomaly.detectors.reconstruction_codes import MemAe, Vae, VaeAttention, VaeProjection
 from jaxqc.anomaly.detectors.reconstruction_members import MEMBERS as RECONSTRUCTIONS
-from jaxqc.anomaly.detectors.reconstruction_members import ConvAe, Dfr, Draem, Riad, StainAe, Vae
+from jaxqc.anomaly.detectors.reconstruction_members import ConvAe, Dfr, Draem, Riad, StainAe
 from jaxqc.anomaly.detectors.retrieval import MEMBERS as RETRIEVALS
 from jaxqc.anomaly.detectors.spade import Spade
 
@@ -54,6 +55,7 @@ __all__ = [
     "EfficientAd",
     "Gaussian",
     "InpFormer",
+    "MemAe",
     "PatchCore",
     "Rd4ad",
     "RdPlusPlus",
@@ -66,4 +68,6 @@ __all__ = [
     "SuperSimpleNet",
     "Uninformed",
     "Vae",
+    "VaeAttention",
+    "VaeProjection",
 ]

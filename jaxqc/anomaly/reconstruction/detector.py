@@ -48,7 +48,9 @@ class Reconstructed(OnBackbone[ReconstructionConfig]):
         config = with_code(self.config, state.params)
         networks = network(config, folded=True)
 
-        def apart(params: Any, seen: Float[Array, "b h w c"]) -> Float[Array, "b h w"]:
-            return differences(config, lambda x: networks.apply({"params": params}, x), seen)
+        def apart(params: Any, seen: Float[Array, "b h w c"]) -> tuple[Float[Array, "b _ _"], Float[Array, " b"] | None]:
+            if config.adversary.game != "none":
+                return judged(config, answering(config, {"params": params}, seen.shape[1], folded=True), seen)
+            return judged(config, lambda x, **more: networks.apply({"params": params}, x, **more), seen)
 
-        return scored(config, by_halves(apart)(state.params, embedded), size)
+        return scored(config, *by_halves(apart)(state.params, embedded), size)

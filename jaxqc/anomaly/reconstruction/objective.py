@@ -16,7 +16,7 @@ from jaxqc.anomaly.learned.cells import places, taken
 from jaxqc.anomaly.learned.corrupt import corrupt, some, textures_for
 from jaxqc.anomaly.reconstruction.hiding import HELD_OUT, drawn_sets, filled, hidden, rebuilt_by_sets
 from jaxqc.anomaly.reconstruction.networks import measured_code, network
-from jaxqc.anomaly.reconstruction.score import differences, scored
+from jaxqc.anomaly.reconstruction.score import judged, scored
 from jaxqc.anomaly.reconstruction.target import components, covariance_of, target
 from jaxqc.anomaly.reconstruction.terms import terms, weighted
 from jaxqc.data.dataset import ArrayDataset, Dataset
@@ -81,24 +81,34 @@ class Rebuilding(HeldOutLoss):
         if config.cells:
             cells = whole.shape[1] * whole.shape[2]
             whole = taken(whole, places(keys, cells, min(config.cells, cells)))
-        seen, sets, mask = whole, None, jnp.zeros(whole.shape[:3])
+        sets = None
         if config.corrupt == "grid":
-            sets = drawn_sets(key, keys, whole.shape[1], whole.shape[2])
+            sets, mask = drawn_sets(key, keys, whole.shape[1], whole.shape[2]), jnp.zeros(whole.shape[:3])
             seen = hidden(whole, sets)
-        elif config.corrupt != "none":
-            painted = corrupt(config.corrupt, batch["image"], keys, model_state.get("textures"))
-            image, mask = some(batch["image"], painted, keys, config.share)
-            seen = self.seen(model_state, image)
+        else:
+            seen, mask = self.marred(model_state, batch, whole)
         draw = lambda one: jax.random.normal(jax.random.fold_in(one, 2), (config.latent,))
-        noise = jax.vmap(draw)(keys) if config.variational else None
+        noise = {"noise": jax.vmap(draw)(keys)} if config.variational else {}
         variables = {"params": params, **{k: v for k, v in model_state.items() if k == "batch_stats"}}
         networks = network(config, axis_name=AXIS)
-        found: Any = networks.apply(variables, seen, True, noise, mutable=["batch_stats"])
+        found: Any = networks.apply(variables, seen, True, **noise, mutable=["batch_stats"])
         out, changed = found
         out = out if sets is None else {"rebuilt": filled(out["rebuilt"], sets)}
         parts = terms(config.loss, out, whole, mask)
         logs = {name: value.mean() for name, value in parts.items()}
+        logs |= {"slots_used": out["used"]} if "used" in out else {}
         return weighted(config.loss, parts).mean(), (dict(changed), logs)
+
+    def marred(
+        self, model_state: Any, batch: Batch, whole: Float[Array, "b h w c"]
+    ) -> tuple[Float[Array, "b h w c"], Float[Array, "b h w"]]:
+        """The thing that the network sees in training, with defects by the images' keys, and their mask."""
+        config, keys = self.config, batch["key"]
+        if config.corrupt in ("none", "grid"):
+            return whole, jnp.zeros(whole.shape[:3])
+        painted = corrupt(config.corrupt, batch["image"], keys, model_state.get("textures"))
+        image, mask = some(batch["image"], painted, keys, config.share)
+        return self.seen(model_state, image), mask
 
     def losses(self, variables: Variables, batch: Batch) -> Float[Array, " b"]:
         """Those of the image as it is."""
@@ -116,7 +126,7 @@ class Rebuilding(HeldOutLoss):
     def update_metrics(self, metrics: dict[str, Any], variables: Variables, batch: Batch, size: int) -> dict[str, Any]:
         """Adds a batch, and its images with pasted defects."""
         config, answer = self.config, self._answer(variables)
-        score = lambda x: scored(config, differences(config, answer, self.seen(variables, x)), self.size)[1]
+        score = lambda x: scored(config, *judged(config, answer, self.seen(variables, x)), self.size)[1]
         sums = {name: metrics[name] for name in pasted_auroc.empty()}
         found = pasted_auroc.counted(sums, score, batch["image"], batch["weight"])
         return {**super().update_metrics(metrics, variables, batch, size), **found}
@@ -127,7 +137,7 @@ class Rebuilding(HeldOutLoss):
 
     def _answer(self, variables: Variables) -> Any:
         own = {name: variables[name] for name in ("params", "batch_stats") if name in variables}
-        return lambda x: network(self.config).apply(own, x)
+        return lambda x, **more: network(self.config).apply(own, x, **more)
 
     def _target(self, frozen: Any, batch: Batch) -> Float[Array, "b h w c"]:
         features = self.features

@@ -7,7 +7,9 @@ import jax.numpy as jnp
 import pytest
 
 from jaxqc.anomaly.detectors.reconstruction import LossWeights, ReconstructionConfig
+from jaxqc.anomaly.detectors.reconstruction_codes import VaeAttention
 from jaxqc.anomaly.detectors.reconstruction_members import MEMBERS, ConvAe, Dfr, Draem, Riad, StainAe
+from jaxqc.anomaly.detectors.reconstruction_parts import DescentConfig, MemoryConfig
 from jaxqc.anomaly.reconstruction.networks import network
 from jaxqc.errors import UserError
 from jaxqc.models.draem import Finding, Rebuilding
@@ -56,6 +58,11 @@ def test_a_network_is_as_large_as_published_but_for_what_batch_norm_takes_away(m
         (Dfr(corrupt="stain"), "as they are"),
         (ReconstructionConfig(cells=9), "sees all"),
         (ReconstructionConfig(share=1.5), "share"),
+        (Draem(memory=MemoryConfig(5)), "encoder=conv"),
+        (ReconstructionConfig(memory=MemoryConfig(5, 1.0)), "below 1"),
+        (ReconstructionConfig(loss=LossWeights(l2=1.0, entropy=1.0)), "memory.slots"),
+        (ReconstructionConfig(map="projection"), "variational=true"),
+        (VaeAttention(descent=DescentConfig(layer=6)), "5 steps"),
     ],
 )
 def test_settings_that_do_not_go_together_are_refused(config, said):
