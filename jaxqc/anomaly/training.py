@@ -132,7 +132,9 @@ def train_state(
         raise UserError(f"{path}: damaged ({e}); remove {folder} and fit again") from e
     measured = done.best if best else done.metrics
     about = {"step": step, "of": done.step, "loss": measured.get("loss")}
-    about |= {name: measured[name] for name in ("pasted_auroc",) if name in measured}
+    about |= {name: measured[name] for name in ("pasted_auroc", "critic_won", "critic_lost") if name in measured}
+    if (warned := getattr(method, "warned", None)) and (lines := warned(measured)):
+        about["warnings"] = list(lines)
     about |= {"seconds": round(done.seconds, 1), **before}
     return detector.trained({**variables_of(flat), **(frozen or {})}), about
 

@@ -126,8 +126,8 @@ class Widening(nn.Module):
 class Coder(nn.Module):
     """Images in [-1, 1] [n s s c] → `code` [n latent], `rebuilt` [n s s c] of it, and the `again` code of that.
 
-    The latter is of a second encoder, where `second`. drawn: codes [n latent]; then it gives `made`, images of these, in
-    place of `rebuilt`.
+    The latter is of a second encoder, where `second`. drawn: codes [n latent]; then it gives `made`, images of these,
+    in place of `rebuilt`.
 
     Examples:
       >>> import jax

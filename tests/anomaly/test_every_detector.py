@@ -22,6 +22,7 @@ from jaxqc.anomaly.detectors.reconstruction import ReconstructionConfig
 from jaxqc.anomaly.detectors.reconstruction_codes import MemAe, Vae, VaeAttention, VaeProjection
 from jaxqc.anomaly.detectors.reconstruction_members import ConvAe, Draem, Riad, StainAe
 from jaxqc.anomaly.detectors.reconstruction_parts import DescentConfig, MemoryConfig
+from jaxqc.anomaly.detectors.reconstruction_players import Alocc, AnoGan, Egbad, Ganomaly, OcrGan, SkipGanomaly
 from jaxqc.anomaly.detectors.retrieval import Cpr, Pni
 from jaxqc.anomaly.features import load_backbone
 from jaxqc.anomaly.fit import divide, fit
@@ -70,6 +71,12 @@ QUICK: dict[str, Any] = {
     "vae_projection": VaeProjection(width=1 / 8, latent=8, descent=DescentConfig(steps=3)),
     "vae_attention": VaeAttention(width=1 / 8, latent=8),
     "memae": MemAe(width=1 / 16, memory=MemoryConfig(slots=20, least=0.05)),
+    "ganomaly": Ganomaly(width=1 / 16, latent=8),
+    "skip_ganomaly": SkipGanomaly(width=1 / 16),
+    "ocr_gan": OcrGan(width=1 / 16),
+    "alocc": Alocc(width=1 / 16),
+    "egbad": Egbad(width=1 / 16, latent=8),
+    "anogan": AnoGan(width=1 / 16, latent=8, descent=DescentConfig(3, 0.1)),
     "differnet": DifferNet(blocks=(1,), width=8, scales=(1, 2), turns=2),
 }
 """Settings for which the defaults would take too long here."""

@@ -24,6 +24,7 @@ from jaxqc.anomaly.detectors.reconstruction import ReconstructionConfig
 from jaxqc.anomaly.detectors.reconstruction_codes import MemAe, Vae, VaeAttention, VaeProjection
 from jaxqc.anomaly.detectors.reconstruction_members import MEMBERS as RECONSTRUCTIONS
 from jaxqc.anomaly.detectors.reconstruction_members import ConvAe, Dfr, Draem, Riad, StainAe
+from jaxqc.anomaly.detectors.reconstruction_players import Alocc, AnoGan, Egbad, Ganomaly, OcrGan, SkipGanomaly
 from jaxqc.anomaly.detectors.retrieval import MEMBERS as RETRIEVALS
 from jaxqc.anomaly.detectors.spade import Spade
 
@@ -43,6 +44,8 @@ DETECTORS: dict[str, type] = {
 
 __all__ = [
     "DETECTORS",
+    "Alocc",
+    "AnoGan",
     "AnomalyDino",
     "Ast",
     "Cdo",
@@ -53,15 +56,19 @@ __all__ = [
     "Dinomaly",
     "Draem",
     "EfficientAd",
+    "Egbad",
+    "Ganomaly",
     "Gaussian",
     "InpFormer",
     "MemAe",
+    "OcrGan",
     "PatchCore",
     "Rd4ad",
     "RdPlusPlus",
     "ReconstructionConfig",
     "Riad",
     "Salehi",
+    "SkipGanomaly",
     "Spade",
     "StainAe",
     "Stfpm",

@@ -76,9 +76,9 @@ class ReconstructionConfig:
     """`conv`: a chain of convolutions (`widths`, `kernels`, `strides`) and the same mirrored. `deep`: five levels of
     two convolutions with pooling between them, and back, of DRAEM. `unet`: five levels of strided convolutions whose
     maps go past the code, of RIAD. `pointwise`: layers of each position alone, on a
-    backbone's features. `dcgan`: strided convolutions to a vector and back. `search`: the way back alone, whose vector is
-    sought. `vector_unet`: as `unet`, down to one pixel; `bands`: one for each of two frequency bands. The last four go
-    with an `adversary`. The fields from `widths` to `norm` are those of a chain alone."""
+    backbone's features. `dcgan`: strided convolutions to a vector and back. `search`: the way back alone, whose vector
+    is sought. `vector_unet`: as `unet`, down to one pixel; `bands`: one for each of two frequency bands. The last four
+    go with an `adversary`. The fields from `widths` to `norm` are those of a chain alone."""
     width: float = 1.0
     """Factor on every channel count."""
     widths: tuple[int, ...] = (16, 32, 64, 128, 256, 512)
@@ -198,8 +198,8 @@ class ReconstructionConfig:
         if game == "none":
             given = [name for name, weight in weights.items() if weight]
             if given or self.image != "map" or self.encoder in PLAYERS:
-                raise UserError(f"{where}: encoder={self.encoder}, image={self.image}, loss.{'/'.join(given) or '-'}: one"
-                                " of these needs a critic; set adversary.game=gan")  # fmt: skip
+                raise UserError(f"{where}: encoder={self.encoder}, image={self.image}, loss: {', '.join(given) or '-'}:"
+                                " one of these needs a critic; set adversary.game=gan")  # fmt: skip
             return
         if optim.clip or optim.weight_decay:
             raise UserError(f"{where}.training: optim.clip={optim.clip:g}, weight_decay={optim.weight_decay:g}: both"
@@ -219,8 +219,8 @@ class ReconstructionConfig:
             raise UserError(f"{where}: adversary.game=pair: a critic of codes goes with encoder=dcgan; set it")
         others = [f.name for f in fields(loss) if f.name != "adversarial" and getattr(loss, f.name)]
         if (game == "pair" or self.encoder == "search") and (others or self.corrupt != "none"):
-            raise UserError(f"{where}: corrupt={self.corrupt}, loss.{'/'.join(others) or '-'}: this training compares no"
-                            " image with a rebuilt one; set corrupt=none, and loss.adversarial alone")  # fmt: skip
+            raise UserError(f"{where}: corrupt={self.corrupt}, loss: {', '.join(others) or '-'}: this training compares"
+                            " no image with a rebuilt one; set corrupt=none, and loss.adversarial alone")  # fmt: skip
 
     @property
     def advice(self) -> str:

@@ -6,6 +6,7 @@ from typing import Literal
 from jaxqc.anomaly.detectors.base import TrainingConfig
 from jaxqc.anomaly.detectors.reconstruction import Encoder, LossWeights, ReconstructionConfig, Seen, Shown
 from jaxqc.anomaly.detectors.reconstruction_codes import CODES
+from jaxqc.anomaly.detectors.reconstruction_players import ADVERSARIES
 from jaxqc.anomaly.detectors.trainings import ADAM
 
 CONV_TRAINING = TrainingConfig(200.0, 128, replace(ADAM, lr=2e-4, weight_decay=1e-5, decay="all"))
@@ -106,5 +107,6 @@ MEMBERS: dict[str, type[ReconstructionConfig]] = {
     "dfr": Dfr,
     "riad": Riad,
     **CODES,
+    **ADVERSARIES,
 }
 """By the names of `jaxqc.anomaly.detectors.DETECTORS`."""

@@ -7,12 +7,15 @@ from jaxtyping import Array, Float
 from jaxqc.anomaly.detectors.base import Image, Layers, OnBackbone, Scored
 from jaxqc.anomaly.detectors.reconstruction import Networks, ReconstructionConfig
 from jaxqc.anomaly.features import PIXELS, Backbone, by_halves
+from jaxqc.anomaly.reconstruction.adversary import Playing
 from jaxqc.anomaly.reconstruction.networks import ENCODINGS, network, with_code
 from jaxqc.anomaly.reconstruction.objective import Rebuilding
-from jaxqc.anomaly.reconstruction.score import differences, scored
+from jaxqc.anomaly.reconstruction.players import CRITIC, MAKERS, answering
+from jaxqc.anomaly.reconstruction.score import judged, scored
 from jaxqc.anomaly.reconstruction.target import target
 from jaxqc.data.resizing import Size
 from jaxqc.errors import UserError
+from jaxqc.models.dcgan import SMALLEST
 from jaxqc.nn.fold import fold_batch_norm
 from jaxqc.types import Variables
 
@@ -24,7 +27,8 @@ class Reconstructed(OnBackbone[ReconstructionConfig]):
 
     def method(self, backbone: Backbone, size: int) -> Rebuilding:
         """Their training. Raises UserError where the recipe does not go with the backbone or the images' size."""
-        encoding = ENCODINGS[self.config.encoder]
+        played = self.config.adversary.game != "none"
+        encoding: Any = (MAKERS if played else ENCODINGS)[self.config.encoder]
         if encoding.pixels and self.backbone.name != PIXELS:
             raise UserError(
                 f"backbone.name={self.backbone.name}: this detector rebuilds the image itself; take --backbone.name"
@@ -33,11 +37,17 @@ class Reconstructed(OnBackbone[ReconstructionConfig]):
         whole = encoding.multiple(self.config)
         if size % whole:
             raise UserError(f"data.size={size}: this network's levels need a multiple of {whole} pixels")
-        return Rebuilding(self.config, backbone, size)
+        if played and (size & (size - 1) or size < 2 * SMALLEST):
+            raise UserError(f"data.size={size}: this network and its critic halve down; take a power of two from"
+                            f" {2 * SMALLEST} pixels, such as 64")  # fmt: skip
+        return (Playing if played else Rebuilding)(self.config, backbone, size)
 
     def trained(self, variables: Variables) -> Networks:
-        """The networks with their batch norm folded."""
-        return Networks(fold_batch_norm(variables)["params"])
+        """The networks with their batch norm folded; without a critic that has no part in a score."""
+        params = fold_batch_norm(variables)["params"]
+        if self.config.adversary.game != "none" and self.config.image not in CRITIC:
+            params = {name: value for name, value in params.items() if name != "critic"}
+        return Networks(params)
 
     def embed(self, layers: Layers, image: Image) -> Float[Array, "b h w c"]:
         """The thing that is rebuilt."""
@@ -46,11 +56,11 @@ class Reconstructed(OnBackbone[ReconstructionConfig]):
     def score(self, state: Networks, embedded: Float[Array, "b h w c"], size: Size) -> Scored:
         """Map of the difference, or of the head's probability."""
         config = with_code(self.config, state.params)
-        networks = network(config, folded=True)
 
-        def apart(params: Any, seen: Float[Array, "b h w c"]) -> tuple[Float[Array, "b _ _"], Float[Array, " b"] | None]:
+        def apart(params: Any, seen: Float[Array, "b h w c"]) -> Any:
             if config.adversary.game != "none":
                 return judged(config, answering(config, {"params": params}, seen.shape[1], folded=True), seen)
+            networks = network(config, folded=True)
             return judged(config, lambda x, **more: networks.apply({"params": params}, x, **more), seen)
 
         return scored(config, *by_halves(apart)(state.params, embedded), size)

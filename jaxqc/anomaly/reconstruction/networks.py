@@ -110,7 +110,8 @@ def measured_code(config: ReconstructionConfig) -> bool:
       >>> measured_code(ReconstructionConfig()), measured_code(ReconstructionConfig("pointwise"))
       (False, True)
     """
-    return not config.latent and not ENCODINGS[config.encoder].pixels
+    own = ENCODINGS.get(config.encoder)
+    return own is not None and not config.latent and not own.pixels
 
 
 def with_code(config: ReconstructionConfig, params: Any) -> ReconstructionConfig:

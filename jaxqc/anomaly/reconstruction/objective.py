@@ -119,21 +119,30 @@ class Rebuilding(HeldOutLoss):
             out = answer(whole)
         return weighted(self.config.loss, terms(self.config.loss, out, whole, jnp.zeros(whole.shape[:3])))
 
+    @property
+    def pastes(self) -> bool:
+        """True: held-out images are also scored with pasted defects."""
+        return True
+
     def init_metrics(self) -> dict[str, Any]:
         """Empty sums, also of pasted defects."""
-        return {**super().init_metrics(), **pasted_auroc.empty()}
+        return {**super().init_metrics(), **(pasted_auroc.empty() if self.pastes else {})}
 
     def update_metrics(self, metrics: dict[str, Any], variables: Variables, batch: Batch, size: int) -> dict[str, Any]:
         """Adds a batch, and its images with pasted defects."""
+        whole = super().update_metrics(metrics, variables, batch, size)
+        if not self.pastes:
+            return whole
         config, answer = self.config, self._answer(variables)
         score = lambda x: scored(config, *judged(config, answer, self.seen(variables, x)), self.size)[1]
         sums = {name: metrics[name] for name in pasted_auroc.empty()}
         found = pasted_auroc.counted(sums, score, batch["image"], batch["weight"])
-        return {**super().update_metrics(metrics, variables, batch, size), **found}
+        return {**whole, **found}
 
     def summarize(self, metrics: dict[str, Any]) -> Metrics:
         """`loss`, and `pasted_auroc`: of held-out images with a pasted defect against those without."""
-        return {**super().summarize(metrics), "pasted_auroc": pasted_auroc.auroc(metrics)}
+        pasted = {"pasted_auroc": pasted_auroc.auroc(metrics)} if self.pastes else {}
+        return {**super().summarize(metrics), **pasted}
 
     def _answer(self, variables: Variables) -> Any:
         own = {name: variables[name] for name in ("params", "batch_stats") if name in variables}

@@ -24,15 +24,14 @@ CRITIC = ("critic", "mixed")
 
 
 class Maker(NamedTuple):
-    """A network that makes images. build: (recipe, side, norm) → it. enter: images in [0, 1] → what it takes. leave: its
-    outputs → arrays by name, of which `rebuilt` or `made` are in [0, 1]. multiple: (recipe) → of which a side must be a
-    multiple; powers: of two alone."""
+    """A network that makes images. build: (recipe, side, norm) → it. enter: images in [0, 1] → what it takes. leave:
+    its outputs → arrays by name, of which `rebuilt` or `made` are in [0, 1]. multiple: of which a side is one."""
 
     build: Callable[[ReconstructionConfig, int, Norm], nn.Module]
     enter: Callable[[Any], Any]
     leave: Callable[[Any], dict[str, Array]]
-    least: Callable[[ReconstructionConfig], int]
-    powers: bool = True
+    multiple: Callable[[ReconstructionConfig], int] = lambda config: 2 * SMALLEST
+    pixels: bool = True
 
 
 def signed(x: Float[ArrayLike, "..."]) -> Float[Array, "..."]:
@@ -70,25 +69,21 @@ MAKERS: dict[str, Maker] = {
         lambda config, side, norm: Coder(config.latent, scaled(config, WIDTH), config.loss.relatent > 0, norm),
         signed,
         _images,
-        lambda config: 2 * SMALLEST,
     ),
     "search": Maker(
         lambda config, side, norm: Widening(side, scaled(config, WIDTH), norm=norm),
         lambda z: z,
         lambda y: {"made": unsigned(y)},
-        lambda config: 2 * SMALLEST,
     ),
     "vector_unet": Maker(
         lambda config, side, norm: VectorUNets(scaled(config, WIDTH), norm),
         lambda x: (signed(x),),
         lambda y: {"rebuilt": unsigned(y[0])},
-        lambda config: 2 * SMALLEST,
     ),
     "bands": Maker(
         lambda config, side, norm: VectorUNets(scaled(config, WIDTH), norm),
         lambda x: bands(signed(x)),
         lambda y: {"rebuilt": unsigned(y[0] + y[1])},
-        lambda config: 2 * SMALLEST,
     ),
 }
 """By `ReconstructionConfig.encoder`."""
@@ -106,7 +101,9 @@ def critic(config: ReconstructionConfig, norm: Norm) -> nn.Module:
     return PairCritic(width, norm) if config.adversary.game == "pair" else Critic(width, config.adversary.vector, norm)
 
 
-def answering(config: ReconstructionConfig, variables: Variables, side: int, folded: bool = False) -> Callable[..., Any]:
+def answering(
+    config: ReconstructionConfig, variables: Variables, side: int, folded: bool = False
+) -> Callable[..., Any]:
     """(images in [0, 1]) → what the trained players say of them: `rebuilt`, and the critic's words where they count.
 
     variables: `params` and perhaps `batch_stats`, each of the `maker` and of the `critic`. Batch norm takes its running
