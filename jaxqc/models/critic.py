@@ -6,6 +6,7 @@ from jaxtyping import Array, Float
 
 from jaxqc.models.autoencoder import leaky
 from jaxqc.models.dcgan import Narrowing, Whole, start
+from jaxqc.models.residual_gan import ResidualDown
 from jaxqc.nn.conv import Conv, Norm, Pointwise
 from jaxqc.types import ArrayLike
 
@@ -68,3 +69,22 @@ class PairCritic(nn.Module):
         beside = leaky(Pointwise(BESIDE, kernel_init=start, name="beside")(jnp.asarray(z)))
         features = leaky(Pointwise(JOINED, kernel_init=start, name="both")(jnp.concatenate([seen, beside], -1)))
         return {"features": features, "logit": Pointwise(1, kernel_init=start, name="out")(features)[:, 0]}
+
+
+class ResidualCritic(nn.Module):
+    """Images in [-1, 1] [n s s c] → `logit` [n], any number, and `features` [n 4 4 d], of residual blocks.
+
+    Examples:
+      >>> import jax
+      >>> x = jnp.zeros((2, 16, 16, 3))
+      >>> out = jax.eval_shape(lambda: ResidualCritic(8).init_with_output(jax.random.key(0), x)[0])
+      >>> {name: value.shape for name, value in out.items()}
+      {'features': (2, 4, 4, 32), 'logit': (2,)}
+    """
+
+    width: int = 64
+
+    @nn.compact
+    def __call__(self, x: Float[ArrayLike, "n s s c"], train: bool = False) -> dict[str, Array]:
+        out = ResidualDown(1, self.width, name="down")(x, train)
+        return {"features": out["features"], "logit": out["numbers"][:, 0]}

@@ -22,7 +22,16 @@ from jaxqc.anomaly.detectors.reconstruction import ReconstructionConfig
 from jaxqc.anomaly.detectors.reconstruction_codes import MemAe, Vae, VaeAttention, VaeProjection
 from jaxqc.anomaly.detectors.reconstruction_members import ConvAe, Draem, Riad, StainAe
 from jaxqc.anomaly.detectors.reconstruction_parts import DescentConfig, MemoryConfig
-from jaxqc.anomaly.detectors.reconstruction_players import Alocc, AnoGan, Egbad, Ganomaly, OcrGan, SkipGanomaly
+from jaxqc.anomaly.detectors.reconstruction_players import (
+    WGAN_TRAINING,
+    Alocc,
+    AnoGan,
+    Egbad,
+    FAnoGan,
+    Ganomaly,
+    OcrGan,
+    SkipGanomaly,
+)
 from jaxqc.anomaly.detectors.retrieval import Cpr, Pni
 from jaxqc.anomaly.features import load_backbone
 from jaxqc.anomaly.fit import divide, fit
@@ -76,6 +85,7 @@ QUICK: dict[str, Any] = {
     "alocc": Alocc(width=1 / 16),
     "egbad": Egbad(width=1 / 16, latent=8),
     "anogan": AnoGan(width=1 / 16, latent=8, descent=DescentConfig(3, 0.1)),
+    "f_anogan": FAnoGan(width=1 / 16, latent=8, start=replace(WGAN_TRAINING, epochs=4.0, batch=4)),
     "differnet": DifferNet(blocks=(1,), width=8, scales=(1, 2), turns=2),
 }
 """Settings for which the defaults would take too long here."""

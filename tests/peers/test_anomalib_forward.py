@@ -24,7 +24,7 @@ from jaxqc.anomaly.flow.network import conditions, entering, flow_of
 from jaxqc.anomaly.flow.objective import image_losses
 from jaxqc.anomaly.flow.score import scored
 from jaxqc.anomaly.ops.maps import distance_map
-from jaxqc.anomaly.reconstruction.adversary import applied, entropy_of, faced, squares
+from jaxqc.anomaly.reconstruction.game import applied, entropy_of, faced, squares
 from jaxqc.anomaly.reconstruction.players import unsigned
 from jaxqc.anomaly.reconstruction.terms import terms, weighted
 from jaxqc.models.backbones import build

@@ -24,7 +24,7 @@ from jaxqc.anomaly.detectors.reconstruction import ReconstructionConfig
 from jaxqc.anomaly.detectors.reconstruction_codes import MemAe, Vae, VaeAttention, VaeProjection
 from jaxqc.anomaly.detectors.reconstruction_members import MEMBERS as RECONSTRUCTIONS
 from jaxqc.anomaly.detectors.reconstruction_members import ConvAe, Dfr, Draem, Riad, StainAe
-from jaxqc.anomaly.detectors.reconstruction_players import Alocc, AnoGan, Egbad, Ganomaly, OcrGan, SkipGanomaly
+from jaxqc.anomaly.detectors.reconstruction_players import Alocc, AnoGan, Egbad, FAnoGan, Ganomaly, OcrGan, SkipGanomaly
 from jaxqc.anomaly.detectors.retrieval import MEMBERS as RETRIEVALS
 from jaxqc.anomaly.detectors.spade import Spade
 
@@ -57,6 +57,7 @@ __all__ = [
     "Draem",
     "EfficientAd",
     "Egbad",
+    "FAnoGan",
     "Ganomaly",
     "Gaussian",
     "InpFormer",

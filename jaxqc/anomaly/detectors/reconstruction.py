@@ -11,6 +11,7 @@ from jaxqc.anomaly.detectors.reconstruction_parts import (
     AdversaryConfig,
     DescentConfig,
     MemoryConfig,
+    check_alone,
 )
 from jaxqc.anomaly.detectors.trainings import ADAM
 from jaxqc.anomaly.learned.corrupt import Corrupt
@@ -20,12 +21,12 @@ from jaxqc.fields import check_positive
 if TYPE_CHECKING:
     from jaxqc.anomaly.reconstruction.detector import Reconstructed
 
-Encoder = Literal["conv", "deep", "unet", "pointwise", "dcgan", "search", "vector_unet", "bands"]
+Encoder = Literal["conv", "deep", "unet", "pointwise", "dcgan", "search", "vector_unet", "bands", "residual"]
 Seen = Literal[Corrupt, "grid"]
 Shown = Literal["l1", "l2", "ssim", "msgms", "head", "projection", "attention"]
 
 
-PLAYERS = ("dcgan", "search", "vector_unet", "bands")
+PLAYERS = ("dcgan", "search", "vector_unet", "bands", "residual")
 """Encoders that go with an adversary alone."""
 
 
@@ -77,8 +78,9 @@ class ReconstructionConfig:
     two convolutions with pooling between them, and back, of DRAEM. `unet`: five levels of strided convolutions whose
     maps go past the code, of RIAD. `pointwise`: layers of each position alone, on a
     backbone's features. `dcgan`: strided convolutions to a vector and back. `search`: the way back alone, whose vector
-    is sought. `vector_unet`: as `unet`, down to one pixel; `bands`: one for each of two frequency bands. The last four
-    go with an `adversary`. The fields from `widths` to `norm` are those of a chain alone."""
+    is sought. `vector_unet`: as `unet`, down to one pixel; `bands`: one for each of two frequency bands. `residual`:
+    a network that makes images of codes, and then one that finds the codes. The last five go with an `adversary`. The
+    fields from `widths` to `norm` are those of a chain alone."""
     width: float = 1.0
     """Factor on every channel count."""
     widths: tuple[int, ...] = (16, 32, 64, 128, 256, 512)
@@ -193,7 +195,7 @@ class ReconstructionConfig:
 
     def _check_players(self, where: str) -> None:
         """Checks what a critic needs, and what needs a critic."""
-        game, loss, optim = self.adversary.game, self.loss, self.training.optim
+        game, loss = self.adversary.game, self.loss
         weights = {name: getattr(loss, name) for name in ("adversarial", "feature", "relatent")}
         if game == "none":
             given = [name for name, weight in weights.items() if weight]
@@ -201,16 +203,19 @@ class ReconstructionConfig:
                 raise UserError(f"{where}: encoder={self.encoder}, image={self.image}, loss: {', '.join(given) or '-'}:"
                                 " one of these needs a critic; set adversary.game=gan")  # fmt: skip
             return
-        if optim.clip or optim.weight_decay:
-            raise UserError(f"{where}.training: optim.clip={optim.clip:g}, weight_decay={optim.weight_decay:g}: both"
-                            " couple two players who are to move alone; set both to 0")  # fmt: skip
+        if (self.encoder == "residual") != (game == "wgan_gp"):
+            raise UserError(f"{where}: encoder={self.encoder}, adversary.game={game}: a critic whose slope is penalised"
+                            " is that of encoder=residual; set wgan_gp there, and gan or pair elsewhere")  # fmt: skip
+        if self.encoder == "residual" and not hasattr(self, "start"):
+            raise UserError(f"{where}: encoder=residual is trained in two stages; take --method f_anogan")
+        check_alone(self.training, f"{where}.training")
         if self.encoder not in (*PLAYERS, "conv"):
             raise UserError(f"{where}: encoder={self.encoder} has no adversary; take conv, or one of {PLAYERS}")
         if self.head != "none" or self.variational or self.memory.slots or self.corrupt == "grid":
             raise UserError(f"{where}: an adversary goes with head=none, variational=false, no memory, no corrupt=grid")
         if self.map not in ("l1", "l2", "ssim", "msgms"):
             raise UserError(f"{where}: map={self.map} goes without an adversary; set map=l2")
-        if self.encoder in ("dcgan", "search") and not self.latent:
+        if self.encoder in ("dcgan", "search", "residual") and not self.latent:
             raise UserError(f"{where}: encoder={self.encoder} needs a code of numbers; set latent, such as 100")
         if (loss.relatent > 0 or self.image == "latent") and not (self.encoder == "dcgan" and loss.relatent > 0):
             raise UserError(f"{where}: loss.relatent={loss.relatent!r}, image={self.image}: encoder=dcgan alone has a"

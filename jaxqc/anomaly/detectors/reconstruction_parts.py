@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from jaxqc.anomaly.detectors.base import TrainingConfig
 from jaxqc.errors import UserError
 from jaxqc.fields import check_positive
 
@@ -48,8 +49,9 @@ class DescentConfig:
 class AdversaryConfig:
     """A critic, which learns beside the network to know real images from what the network makes."""
 
-    game: Literal["none", "gan", "pair"] = "none"
-    """`gan`: of images. `pair`: of images with their codes, the encoder's against drawn ones (BiGAN)."""
+    game: Literal["none", "gan", "pair", "wgan_gp"] = "none"
+    """`gan`: of images. `pair`: of images with their codes, the encoder's against drawn ones (BiGAN). `wgan_gp`: of
+    images, by a distance in place of a cross entropy, with `penalty`."""
     width: int = 64
     """Channels of the critic's first map, by the recipe's `width`."""
     vector: bool = False
@@ -58,6 +60,10 @@ class AdversaryConfig:
     """The critic's own loss, too, has the distance of its features (arXiv 1901.08954)."""
     pasted: bool = False
     """Images with a piece cut and pasted are further fakes for the critic (arXiv 2203.00259)."""
+    penalty: float = 0.0
+    """Weight by `wgan_gp` of the critic's slope, whose norm is to be 1 between real and made images."""
+    every: int = 1
+    """Steps of the critic to one of the network, which rests meanwhile."""
     share: float = 0.1
     """Share of the critic's features in an image's score by `image=mixed`; the map has the rest."""
     average: float = 0.0
@@ -65,11 +71,31 @@ class AdversaryConfig:
 
     def check(self, where: str) -> None:
         """Raises UserError for numbers out of range."""
-        check_positive({"width": self.width}, where)
+        check_positive({"width": self.width, "every": self.every}, where)
+        if (self.penalty > 0) != (self.game == "wgan_gp"):
+            raise UserError(f"{where}: penalty={self.penalty!r} goes with game=wgan_gp, which needs it; set both")
         if not (0 <= self.share <= 1 and 0 <= self.average < 1):
             raise UserError(f"{where}: share={self.share!r}, average={self.average!r}: give shares, average below 1")
-        if self.game == "pair" and (self.vector or self.matched or self.pasted):
-            raise UserError(f"{where}: game=pair has neither vector nor matched nor pasted; leave them out")
+        if self.game in ("pair", "wgan_gp") and (self.vector or self.matched or self.pasted):
+            raise UserError(f"{where}: game={self.game} has neither vector nor matched nor pasted; leave them out")
+
+
+def check_alone(training: TrainingConfig, where: str) -> None:
+    """Checks that nothing but the loss moves either of two players.
+
+    Raises:
+      UserError: gradients are clipped by their common norm, or weights decay.
+
+    Examples:
+      >>> from jaxqc.anomaly.detectors.trainings import ADAM
+      >>> check_alone(TrainingConfig(optim=ADAM), "detector.training")
+    """
+    optim = training.optim
+    if optim.clip or optim.weight_decay:
+        raise UserError(
+            f"{where}: optim.clip={optim.clip:g}, weight_decay={optim.weight_decay:g}: both couple two players who are"
+            " to move alone; set both to 0"
+        )
 
 
 MEMORY, DESCENT, ADVERSARY = MemoryConfig(), DescentConfig(), AdversaryConfig()

@@ -4,12 +4,15 @@ They are for comparison: on textures none of them is published near the detector
 """
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from jaxqc.anomaly.detectors.base import TrainingConfig
+from jaxqc.anomaly.detectors.base import BackboneConfig, TrainingConfig
 from jaxqc.anomaly.detectors.reconstruction import Encoder, LossWeights, ReconstructionConfig, Seen, Shown
-from jaxqc.anomaly.detectors.reconstruction_parts import AdversaryConfig, DescentConfig
+from jaxqc.anomaly.detectors.reconstruction_parts import AdversaryConfig, DescentConfig, check_alone
 from jaxqc.anomaly.detectors.trainings import ADAM
+
+if TYPE_CHECKING:
+    from jaxqc.anomaly.reconstruction.encoding import Encoded
 
 Image = Literal["map", "latent", "critic", "mixed"]
 DCGAN_ADAM = replace(ADAM, lr=2e-4, beta1=0.5)
@@ -27,10 +30,19 @@ SKIP_LOSS = LossWeights(l1=100.0, adversarial=1.0, feature=1.0)
 """The authors' weights; 50 is theirs of images in [-1, 1], whose differences are twice as large."""
 ALOCC_LOSS = LossWeights(l2=0.2, adversarial=1.0)
 """The authors' weights."""
+F_LOSS = LossWeights(l2=4.0, feature=1.0)
+"""The authors' weights of the encoder's training, of images in [-1, 1]."""
+WGAN_ADAM = replace(ADAM, lr=1e-4, beta1=0.0, beta2=0.9)
+WGAN_TRAINING = TrainingConfig(500.0, 64, WGAN_ADAM)
+"""The authors' rate and batch; the length is ours."""
+FINDING_TRAINING = TrainingConfig(500.0, 64, replace(ADAM, lr=5e-5))
+"""The authors' rate and batch, by Adam in place of RMSProp; the length is ours."""
 MADE_LOSS = LossWeights(adversarial=1.0)
 """Nothing but to pass for real."""
 GAN, PAIR = AdversaryConfig("gan"), AdversaryConfig("pair", average=0.999)
 SKIP, OCR = (AdversaryConfig("gan", vector=True, matched=True, pasted=pasted) for pasted in (False, True))
+WASSERSTEIN = AdversaryConfig("wgan_gp", penalty=10.0, every=5, share=0.6)
+"""Of 64 pixels a share of 0.6 weighs the means of pixels and of the critic's features alike."""
 SEARCH = DescentConfig(500, 0.02)
 """The published steps; the rate is ours."""
 
@@ -118,6 +130,35 @@ class AnoGan(ReconstructionConfig):
     training: TrainingConfig = ANOGAN_TRAINING
 
 
+@dataclass(frozen=True)
+class FAnoGan(ReconstructionConfig):
+    """f-AnoGAN (Medical Image Analysis 2019): a Wasserstein GAN, then an encoder that finds the codes of images.
+
+    The critic has five steps to one of the maker; in one count, so that Adam's first steps of the maker are longer.
+    """
+
+    encoder: Encoder = "residual"
+    latent: int = 128
+    loss: LossWeights = F_LOSS
+    image: Image = "mixed"
+    adversary: AdversaryConfig = WASSERSTEIN
+    start: TrainingConfig = WGAN_TRAINING
+    """The training of both players, before the encoder's."""
+    training: TrainingConfig = FINDING_TRAINING
+
+    def check(self, where: str) -> None:
+        """Checks what no single field's type can. Raises UserError."""
+        self.start.check(f"{where}.start")
+        check_alone(self.start, f"{where}.start")
+        super().check(where)
+
+    def on(self, backbone: BackboneConfig) -> "Encoded":
+        """This detector for a backbone."""
+        from jaxqc.anomaly.reconstruction.encoding import Encoded
+
+        return Encoded(self, backbone)
+
+
 ADVERSARIES: dict[str, type[ReconstructionConfig]] = {
     "ganomaly": Ganomaly,
     "skip_ganomaly": SkipGanomaly,
@@ -125,5 +166,6 @@ ADVERSARIES: dict[str, type[ReconstructionConfig]] = {
     "alocc": Alocc,
     "egbad": Egbad,
     "anogan": AnoGan,
+    "f_anogan": FAnoGan,
 }
 """By the names of `jaxqc.anomaly.detectors.DETECTORS`."""

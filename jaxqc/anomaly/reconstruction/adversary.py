@@ -1,17 +1,13 @@
-"""The training of two players in one loss, whose gradients are disjoint: a step moves both at once.
+"""The training of two players in one loss (`game`): a step moves both at once.
 
-The maker's part sees the critic's parameters as constants, and the critic's sees what is made as a constant. Adam is
-elementwise, so that one update of all parameters is that of two optimisers. The critic sees real and made images in
-two calls, whose batch-norm statistics pass from one to the next. `loss` says little of either's health, so that each
-term is logged.
+The critic sees real and made images in two calls, whose batch-norm statistics pass from one to the next. `loss` says
+little of either's health, so that each term is logged.
 """
 
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import optax
@@ -19,89 +15,26 @@ from jax import lax
 from jaxtyping import Array, Float, Key
 
 from jaxqc.anomaly.learned.corrupt import corrupt
+from jaxqc.anomaly.reconstruction.game import (
+    ENTROPY,
+    PATIENCE,
+    RULES,
+    STATE,
+    WON,
+    Game,
+    applied,
+    counted,
+    faced,
+    squares,
+    steepness,
+)
 from jaxqc.anomaly.reconstruction.objective import Rebuilding
 from jaxqc.anomaly.reconstruction.players import MAKERS, answering, critic, signed
 from jaxqc.anomaly.reconstruction.terms import terms, weighted
 from jaxqc.data.dataset import ArrayDataset, Dataset
 from jaxqc.nn.conv import Norm
 from jaxqc.training.method import Logs
-from jaxqc.types import AXIS, ArrayLike, Batch, Metrics, Variables
-
-WON, LOST = 1e-3, 2 * math.log(2.0)
-"""The critic's cross entropy below which it has won, and above which it has lost: the latter is that of guessing."""
-PATIENCE = 100
-"""Steps in a row after which either is so."""
-STATE = "game"
-"""Collection of the counts of such steps."""
-
-
-class Game(NamedTuple):
-    """Steps in a row, and 1 once they were `PATIENCE`: of a critic that wins, and of one that loses."""
-
-    winning: Float[ArrayLike, ""]
-    losing: Float[ArrayLike, ""]
-    critic_won: Float[ArrayLike, ""]
-    critic_lost: Float[ArrayLike, ""]
-
-
-def counted(game: Mapping[str, Any], entropy: Float[ArrayLike, ""]) -> dict[str, Array]:
-    """The counts after a step in which real and made images had this cross entropy together.
-
-    Examples:
-      >>> game = dict.fromkeys(Game._fields, jnp.float32(0)) | {"winning": jnp.float32(99)}
-      >>> {name: float(x) for name, x in counted(game, 1e-4).items()}
-      {'winning': 100.0, 'losing': 0.0, 'critic_won': 1.0, 'critic_lost': 0.0}
-    """
-    own = Game(**game)
-    winning = jnp.where(jnp.asarray(entropy) < WON, own.winning + 1.0, 0.0)
-    losing = jnp.where(jnp.asarray(entropy) > LOST, own.losing + 1.0, 0.0)
-    reached = lambda before, now: jnp.maximum(before, (now >= PATIENCE).astype(jnp.float32))
-    return Game(winning, losing, reached(own.critic_won, winning), reached(own.critic_lost, losing))._asdict()
-
-
-def applied(module: nn.Module, params: Any, stats: Any, *given: Any, **more: Any) -> tuple[Any, Any]:
-    """A network's outputs in training, and its batch-norm statistics after."""
-    found: Any = module.apply({"params": params, "batch_stats": stats}, *given, True, mutable=["batch_stats"], **more)
-    return found[0], found[1].get("batch_stats", {})
-
-
-class Judged(NamedTuple):
-    """A critic's words on real and made images: to the maker, whose gradients pass, and to itself; its statistics."""
-
-    real: Any
-    made: Any
-    own_real: Any
-    own_made: Any
-    stats: Any
-
-
-def faced(
-    judge: Callable[..., tuple[Any, Any]], params: Any, stats: Any, real: tuple[Any, ...], made: tuple[Any, ...]
-) -> Judged:
-    """The critic before real images and made ones, with their codes where it sees those.
-
-    judge: (parameters, statistics, images, ...) → outputs, statistics. What is computed twice is one in the graph: no
-    more than the gradients are apart.
-    """
-    fixed, still = lax.stop_gradient(params), lax.stop_gradient((real, made))
-    own_real, after = judge(params, stats, *still[0])
-    own_made, last = judge(params, after, *still[1])
-    return Judged(judge(fixed, stats, *real)[0], judge(fixed, after, *made)[0], own_real, own_made, last)
-
-
-def entropy_of(real: Float[ArrayLike, " n"], made: Float[ArrayLike, " m"]) -> Float[Array, ""]:
-    """The critic's cross entropy: of real images as real, and of made ones as made; 2 ln 2 of one that guesses.
-
-    Examples:
-      >>> round(float(entropy_of(jnp.zeros(2), jnp.zeros(2))), 4)
-      1.3863
-    """
-    return nn.softplus(-jnp.asarray(real)).mean() + nn.softplus(jnp.asarray(made)).mean()
-
-
-def squares(a: Float[ArrayLike, "n ..."], b: Float[ArrayLike, "n ..."]) -> Float[Array, " n"]:
-    """The mean squared difference of each image."""
-    return jnp.square(jnp.asarray(a) - b).reshape(a.shape[0], -1).mean(1)
+from jaxqc.types import AXIS, Batch, Metrics, Variables
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,9 +51,8 @@ class Playing(Rebuilding):
         image = jnp.zeros((1, self.size, self.size, 3))
         code = jnp.zeros((1, config.latent))
         kind = MAKERS[config.encoder]
-        make = kind.build(config, self.size, norm).init(
-            jax.random.fold_in(key, 1), kind.enter(code if config.encoder == "search" else image)
-        )
+        enter = kind.enter(code if kind.codes else image)
+        make = kind.build(config, self.size, norm).init(jax.random.fold_in(key, 1), enter)
         judge = critic(config, norm).init(jax.random.fold_in(key, 2), image, *self._pair(code))
         parts = {"maker": make, "critic": judge}
         own = lambda name: {part: found.get(name, {}) for part, found in parts.items()}
@@ -143,7 +75,7 @@ class Playing(Rebuilding):
         kind, judge = MAKERS[config.encoder], critic(config, norm)
         draw = lambda one: jax.random.normal(jax.random.fold_in(one, 2), (config.latent,))
         codes = jax.vmap(draw)(keys)
-        enter = codes if config.encoder == "search" else seen
+        enter, rule = codes if kind.codes else seen, RULES[config.adversary.game]
         more = {"drawn": codes} if config.adversary.game == "pair" else {}
         made, changed = applied(
             kind.build(config, self.size, norm), params["maker"], stats["maker"], kind.enter(enter), **more
@@ -154,7 +86,7 @@ class Playing(Rebuilding):
         real = (whole, out["code"]) if pair else (whole,)
         fake = (out["made"], codes) if pair else (out.get("rebuilt", out.get("made")),)
         both = faced(words, params["critic"], stats["critic"], real, fake)
-        out["adversarial"] = nn.softplus(-both.made["logit"]) + (nn.softplus(both.real["logit"]) if pair else 0.0)
+        out["adversarial"] = rule.fooling(both.made["logit"]) + (rule.fooling(-both.real["logit"]) if pair else 0.0)
         out["feature"] = squares(both.real["features"], both.made["features"])
         if "again" in out:
             out["relatent"] = squares(out["code"], out["again"])
@@ -164,21 +96,28 @@ class Playing(Rebuilding):
             image, _ = corrupt("cutpaste", batch["image"], keys)
             further, last = words(params["critic"], last, self.seen(model_state, image))
             fakes = jnp.concatenate([fakes, further["logit"]])
-        entropy = entropy_of(both.own_real["logit"], fakes)
-        matched = squares(both.own_real["features"], both.own_made["features"]).mean()
-        game = counted(model_state[STATE], lax.pmean(lax.stop_gradient(entropy), AXIS))
-        logs = {name: value.mean() for name, value in parts.items()} | {"critic": entropy}
-        logs |= {name: game[name] for name in ("critic_won", "critic_lost")}
-        total = weighted(config.loss, parts).mean() + entropy + (matched if config.adversary.matched else 0.0)
+        blame = rule.blaming(both.own_real["logit"], fakes)
+        logs = {name: value.mean() for name, value in parts.items()} | {"critic": blame}
+        total, game = weighted(config.loss, parts).mean() + blame, model_state[STATE]
+        if config.adversary.matched:
+            total += squares(both.own_real["features"], both.own_made["features"]).mean()
+        if config.adversary.penalty:
+            share = jax.vmap(lambda one: jax.random.uniform(jax.random.fold_in(one, 3)))(keys)
+            say = lambda x: words(params["critic"], last, x)[0]["logit"]
+            logs["penalty"] = steepness(say, whole, lax.stop_gradient(fake[0]), share)
+            total += config.adversary.penalty * logs["penalty"]
+        if rule is ENTROPY:  # another game's loss says nothing of who wins
+            game = counted(game, lax.pmean(lax.stop_gradient(blame), AXIS))
+            logs |= {name: game[name] for name in ("critic_won", "critic_lost")}
         return total, ({"batch_stats": {"maker": changed, "critic": last}, STATE: game}, logs)
 
     def losses(self, variables: Variables, batch: Batch) -> Float[Array, " b"]:
         """The maker's terms of the image as it is; where it rebuilds none, the critic's doubt that it is real."""
         config, whole = self.config, self.seen(variables, batch["image"])
-        if config.encoder == "search":
+        if MAKERS[config.encoder].codes:
             own = {name: variables[name]["critic"] for name in ("params", "batch_stats")}
             found: Any = critic(config, Norm()).apply(own, signed(whole))
-            return nn.softplus(-found["logit"])
+            return RULES[config.adversary.game].fooling(found["logit"])
         out = self._answer(variables)(whole)
         out["adversarial"] = nn.softplus(out["logit_given"] if config.adversary.game == "pair" else -out["logit"])
         out["feature"] = squares(out["features"], out["features_rebuilt"])
@@ -188,8 +127,8 @@ class Playing(Rebuilding):
 
     @property
     def pastes(self) -> bool:
-        """False where each image's code is sought: that would take longer than the training."""
-        return self.config.encoder != "search"
+        """False where an image's code is not known: to seek it would take longer than the training."""
+        return not MAKERS[self.config.encoder].codes
 
     def init_metrics(self) -> dict[str, Any]:
         """Empty sums, also of the game."""
@@ -214,6 +153,15 @@ class Playing(Rebuilding):
             "critic_lost": f"the critic lost: it was worse than guessing for {PATIENCE} steps; its words say little",
         }
         return tuple(line for name, line in outcome.items() if metrics.get(name))
+
+    def active(self, params: Any, step: Array) -> Any:
+        """The maker moves in each step that `every` divides, counted from 1."""
+        every = self.config.adversary.every
+        if every == 1:
+            return None
+        moves = {"maker": (step + 1) % every == 0, "critic": True}
+        full = lambda part: jax.tree.map(lambda x: jnp.full(x.shape, moves[part], jnp.float32), params[part])
+        return {part: full(part) for part in params}
 
     def init_extra(self, params: Any) -> Any:
         """The mean of all parameters, where the recipe scores by one."""

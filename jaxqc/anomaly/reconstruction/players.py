@@ -11,8 +11,9 @@ from jaxqc.anomaly.detectors.reconstruction import ReconstructionConfig
 from jaxqc.anomaly.reconstruction.networks import chain_spec, scaled
 from jaxqc.anomaly.reconstruction.search import sought
 from jaxqc.models.autoencoder import Chain
-from jaxqc.models.critic import Critic, PairCritic
+from jaxqc.models.critic import Critic, PairCritic, ResidualCritic
 from jaxqc.models.dcgan import SMALLEST, Coder, Widening
+from jaxqc.models.residual_gan import ResidualDown, ResidualUp
 from jaxqc.models.vector_unet import VectorUNets, bands
 from jaxqc.nn.conv import Norm
 from jaxqc.types import ArrayLike, Variables
@@ -24,12 +25,17 @@ CRITIC = ("critic", "mixed")
 
 
 class Maker(NamedTuple):
-    """A network that makes images. build: (recipe, side, norm) → it. enter: images in [0, 1] → what it takes. leave:
-    its outputs → arrays by name, of which `rebuilt` or `made` are in [0, 1]. multiple: of which a side is one."""
+    """A network that makes images.
+
+    build: (recipe, side, norm) → it. enter: images in [0, 1] → what it takes. leave: its outputs → arrays by name, of
+    which `rebuilt` or `made` are in [0, 1]. codes: True where it takes drawn codes, and no images. multiple: of which a
+    side is one.
+    """
 
     build: Callable[[ReconstructionConfig, int, Norm], nn.Module]
     enter: Callable[[Any], Any]
     leave: Callable[[Any], dict[str, Array]]
+    codes: bool = False
     multiple: Callable[[ReconstructionConfig], int] = lambda config: 2 * SMALLEST
     pixels: bool = True
 
@@ -74,6 +80,13 @@ MAKERS: dict[str, Maker] = {
         lambda config, side, norm: Widening(side, scaled(config, WIDTH), norm=norm),
         lambda z: z,
         lambda y: {"made": unsigned(y)},
+        codes=True,
+    ),
+    "residual": Maker(
+        lambda config, side, norm: ResidualUp(side, scaled(config, WIDTH), norm=norm),
+        lambda z: z,
+        lambda y: {"made": unsigned(y)},
+        codes=True,
     ),
     "vector_unet": Maker(
         lambda config, side, norm: VectorUNets(scaled(config, WIDTH), norm),
@@ -97,17 +110,30 @@ def critic(config: ReconstructionConfig, norm: Norm) -> nn.Module:
       >>> critic(Ganomaly(width=0.125), Norm()).width
       8
     """
-    width = scaled(config, config.adversary.width)
-    return PairCritic(width, norm) if config.adversary.game == "pair" else Critic(width, config.adversary.vector, norm)
+    own, width = config.adversary, scaled(config, config.adversary.width)
+    if own.game == "wgan_gp":
+        return ResidualCritic(width)
+    return PairCritic(width, norm) if own.game == "pair" else Critic(width, own.vector, norm)
+
+
+def finder(config: ReconstructionConfig) -> ResidualDown:
+    """The network that finds the codes of images, which is trained after both players.
+
+    Examples:
+      >>> from jaxqc.anomaly.detectors.reconstruction_players import FAnoGan
+      >>> finder(FAnoGan()).numbers
+      128
+    """
+    return ResidualDown(config.latent, scaled(config, WIDTH))
 
 
 def answering(
     config: ReconstructionConfig, variables: Variables, side: int, folded: bool = False
 ) -> Callable[..., Any]:
-    """(images in [0, 1]) → what the trained players say of them: `rebuilt`, and the critic's words where they count.
+    """(images in [0, 1]) → what the trained players say of them: `rebuilt`, and perhaps the critic's words.
 
-    variables: `params` and perhaps `batch_stats`, each of the `maker` and of the `critic`. Batch norm takes its running
-    statistics, so that an image's answer is its own.
+    variables: `params` and perhaps `batch_stats`, each of the `maker`, `critic` and perhaps the `finder`. Batch norm
+    takes its running statistics, so that an image's answer is its own.
 
     Examples:
       >>> from jaxqc.anomaly.detectors.reconstruction_players import Ganomaly
@@ -119,12 +145,15 @@ def answering(
     make = lambda x: kind.leave(kind.build(config, side, norm).apply(own("maker"), kind.enter(x)))
     judge = lambda *given: critic(config, norm).apply(own("critic"), *given)
 
+    def seek(_: Any, x: Float[Array, "n h w c"]) -> dict[str, Array]:
+        made, features = (lambda z: signed(make(z)["made"])), (lambda y: judge(y)["features"])
+        return {"numbers": sought(made, features, x, config.latent, config.descent, config.adversary.share)}
+
     def answer(x: Float[Array, "n h w c"]) -> dict[str, Array]:
-        if config.encoder == "search":
-            made = lambda z: make(z)["made"]
-            features = lambda y: judge(signed(y))["features"]
-            z = sought(made, features, x, config.latent, config.descent, config.adversary.share)
-            out = {"rebuilt": made(z)}
+        if kind.codes:
+            find = finder(config).apply if config.encoder == "residual" else seek
+            found: Any = find(own("finder"), signed(x))
+            out = {"rebuilt": make(found["numbers"])["made"]}
         else:
             out = make(x)
         if config.image in CRITIC or not folded:

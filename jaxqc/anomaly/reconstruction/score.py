@@ -60,11 +60,10 @@ def differences(
 
 
 def _mixed(config: ReconstructionConfig, out: Any, grid: Float[Array, "b h w"]) -> Float[Array, " b"]:
-    """Sums over pixels and channels, and over the critic's features: as published."""
+    """Sums over pixels and channels of images in [-1, 1], and over the critic's features: as published."""
     apart = out["features"] - out["features_rebuilt"]
-    apart = jnp.abs(apart) if config.map == "l1" else jnp.square(apart)
-    whole = grid.sum((1, 2)) * out["rebuilt"].shape[-1]
-    share = config.adversary.share
+    apart, factor = (jnp.abs(apart), 2) if config.map == "l1" else (jnp.square(apart), 4)
+    whole, share = factor * grid.sum((1, 2)) * out["rebuilt"].shape[-1], config.adversary.share
     return (1 - share) * whole + share * apart.reshape(apart.shape[0], -1).sum(1)
 
 

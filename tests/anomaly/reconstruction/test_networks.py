@@ -13,9 +13,14 @@ from jaxqc.anomaly.detectors.reconstruction_members import MEMBERS, ConvAe, Dfr,
 from jaxqc.anomaly.detectors.reconstruction_parts import AdversaryConfig, DescentConfig, MemoryConfig
 from jaxqc.anomaly.detectors.reconstruction_players import (
     DCGAN_ADAM,
+    GAN,
     GANOMALY_TRAINING,
+    MADE_LOSS,
+    WASSERSTEIN,
+    WGAN_TRAINING,
     AnoGan,
     Egbad,
+    FAnoGan,
     Ganomaly,
     OcrGan,
     SkipGanomaly,
@@ -64,6 +69,7 @@ def test_a_network_is_as_large_as_published_but_for_what_batch_norm_takes_away(m
         (SkipGanomaly(), 256, 54_413_955, 47_984_260),
         (OcrGan(), 256, 108_827_910, 47_984_260),
         (AnoGan(), 64, 3_576_704, 2_765_568),
+        (FAnoGan(), 64, 8_540_483, 7_491_841),
     ],
 )
 def test_players_are_as_large_as_published_but_for_learned_attention(config, side, maker, critic):
@@ -98,7 +104,7 @@ def test_players_are_as_large_as_published_but_for_learned_attention(config, sid
         (Ganomaly(training=replace(GANOMALY_TRAINING, optim=replace(DCGAN_ADAM, clip=1.0))), "move alone"),
         (Ganomaly(training=replace(GANOMALY_TRAINING, optim=replace(DCGAN_ADAM, weight_decay=0.1))), "move alone"),
         (Ganomaly(latent=0), "set latent"),
-        (Ganomaly(map="projection"), "variational=true"),
+        (Ganomaly(map="projection"), "without an adversary"),
         (Ganomaly(loss=LossWeights(l1=1.0, feature=1.0)), "second encoder"),
         (SkipGanomaly(image="latent"), "second encoder"),
         (SkipGanomaly(corrupt="none", loss=LossWeights(l1=1.0, adversarial=1.0)), "copy what it sees"),
@@ -107,6 +113,13 @@ def test_players_are_as_large_as_published_but_for_learned_attention(config, sid
         (AnoGan(corrupt="noise"), "no image"),
         (Draem(adversary=AdversaryConfig("gan")), "no adversary"),
         (Egbad(adversary=AdversaryConfig("pair", vector=True)), "neither vector"),
+        (FAnoGan(adversary=GAN), "wgan_gp"),
+        (FAnoGan(adversary=AdversaryConfig("wgan_gp")), "penalty"),
+        (FAnoGan(start=replace(WGAN_TRAINING, optim=replace(DCGAN_ADAM, clip=1.0))), "move alone"),
+        (
+            ReconstructionConfig("residual", adversary=WASSERSTEIN, latent=8, loss=MADE_LOSS, training=WGAN_TRAINING),
+            "two stages",
+        ),
         (VaeAttention(descent=DescentConfig(layer=6)), "5 steps"),
     ],
 )

@@ -15,10 +15,13 @@ from jaxqc.anomaly.detectors.base import BackboneConfig
 from jaxqc.anomaly.detectors.reconstruction_parts import DescentConfig
 from jaxqc.anomaly.detectors.reconstruction_players import AnoGan, Ganomaly
 from jaxqc.anomaly.features import load_backbone
-from jaxqc.anomaly.reconstruction.adversary import LOST, PATIENCE, Game, Playing, counted, entropy_of, faced
+from jaxqc.anomaly.reconstruction.adversary import Playing
 from jaxqc.anomaly.reconstruction.detector import Reconstructed
+from jaxqc.anomaly.reconstruction.game import LOST, PATIENCE, Game, counted, entropy_of, faced, steepness
+from jaxqc.models.critic import ResidualCritic
 from jaxqc.models.vector_unet import BINOMIAL, bands
 from jaxqc.types import AXIS
+from tests.support.drawn import drawn
 
 SIDE, PIXELS = 8, BackboneConfig("pixels", layers=(1,))
 GANOMALY = Ganomaly(width=1 / 32, latent=5)
@@ -31,7 +34,8 @@ def played() -> SimpleNamespace:
     variables = jax.jit(method.init)(jax.random.key(0))
 
     def one(params, state, batch):
-        return jax.grad(method.loss, has_aux=True)(params, state, batch, jax.random.key(2))
+        read = {**state, **method.frozen()}
+        return jax.grad(method.loss, has_aux=True)(params, read, batch, jax.random.key(2))
 
     @jax.jit
     def step(params, state, images):
@@ -143,6 +147,33 @@ def test_a_score_is_its_images_alone(config, rng):
         np.testing.assert_allclose(mixed_maps[0], maps[1], rtol=1e-5)
         np.testing.assert_allclose(mixed[0], scores[1], rtol=1e-5)
     assert np.ptp(scores) > 0
+
+
+def test_a_penalty_is_that_of_a_linear_critic_and_moves_its_weights(rng):
+    """|w| is the slope's norm everywhere, so that the penalty is (|w| - 1)² and its gradient 2 (|w| - 1) w / |w|."""
+    w, real, made = rng.normal(size=12), rng.normal(size=(3, 2, 2, 3)), rng.normal(size=(3, 2, 2, 3))
+    share = np.float32([0, 0.3, 1])
+    own = lambda w: steepness(lambda x: x.reshape(3, 12) @ w, jnp.float32(real), jnp.float32(made), share)
+    penalty, slope = jax.jit(jax.value_and_grad(own))(jnp.float32(w))
+    norm = np.sqrt(np.square(w).sum())
+    np.testing.assert_allclose(penalty, (norm - 1) ** 2, rtol=1e-4)
+    np.testing.assert_allclose(slope, 2 * (norm - 1) * w / norm, rtol=1e-4)
+
+
+def test_a_residual_critic_is_differentiated_twice_and_images_stay_apart(rng):
+    """The penalty's derivative along a direction is that by differences."""
+    critic, x = ResidualCritic(2), rng.uniform(-1, 1, (2, 8, 8, 3)).astype(np.float32)
+    params = drawn(critic, x)["params"]
+    words = lambda params, x: critic.apply({"params": params}, x)["logit"]
+    penalty = lambda params: steepness(lambda y: words(params, y), x, -x, jnp.array([0.2, 0.9]))
+    way = jax.tree.map(lambda p: rng.normal(size=p.shape).astype(np.float32), params)
+    both = jax.jit(jax.value_and_grad(penalty))
+    moved = lambda h: jax.tree.map(lambda p, v: p + h * v, params, way)
+    slope = sum(jax.tree.leaves(jax.tree.map(lambda g, v: float((g * v).sum()), both(params)[1], way)))
+    by_differences = (float(both(moved(1e-3))[0]) - float(both(moved(-1e-3))[0])) / 2e-3
+    assert slope == pytest.approx(by_differences, rel=2e-2)
+    say = jax.jit(lambda x: words(params, x))
+    np.testing.assert_allclose(say(x)[0], say(np.stack([x[0], 9 * x[1]]))[0], rtol=1e-5)
 
 
 def test_the_bands_are_those_of_a_gaussian_pyramid_and_add_up(rng):
