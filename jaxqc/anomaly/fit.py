@@ -186,6 +186,8 @@ def _fit(
         with nullcontext(folder) if folder else TemporaryDirectory() as place:
             work = Path(place) / TRAINING
             state, meta["training"] = train_state(config, detector, backbone, parts, work, bad, progress)
+        for line in meta["training"].get("warnings", ()):
+            note(line)
         for line in meta["training"].get("defects", {}).get("left_out", ()):
             note(line)
         state = settled(detector, backbone, state, parts, config)

@@ -19,7 +19,19 @@ from jaxqc.anomaly.detectors.base import is_trained, lacks, shapes_of
 from jaxqc.anomaly.detectors.combined import Combined, Member
 from jaxqc.anomaly.detectors.flow import Cflow, CsFlow, DifferNet, FastFlow, MsFlow
 from jaxqc.anomaly.detectors.reconstruction import ReconstructionConfig
-from jaxqc.anomaly.detectors.reconstruction_members import ConvAe, Draem, Riad, StainAe, Vae
+from jaxqc.anomaly.detectors.reconstruction_codes import MemAe, Vae, VaeAttention, VaeProjection
+from jaxqc.anomaly.detectors.reconstruction_members import ConvAe, Draem, Riad, StainAe
+from jaxqc.anomaly.detectors.reconstruction_parts import DescentConfig, MemoryConfig
+from jaxqc.anomaly.detectors.reconstruction_players import (
+    WGAN_TRAINING,
+    Alocc,
+    AnoGan,
+    Egbad,
+    FAnoGan,
+    Ganomaly,
+    OcrGan,
+    SkipGanomaly,
+)
 from jaxqc.anomaly.detectors.retrieval import Cpr, Pni
 from jaxqc.anomaly.detectors.token_members import UniAd
 from jaxqc.anomaly.detectors.token_settings import TokensConfig
@@ -67,6 +79,16 @@ QUICK: dict[str, Any] = {
     "uniad": UniAd(tokens=TokensConfig(8, 2, 1, 16, hide=3)),
     "riad": Riad(width=1 / 16),
     "vae": Vae(width=1 / 8, latent=8),
+    "vae_projection": VaeProjection(width=1 / 8, latent=8, descent=DescentConfig(steps=3)),
+    "vae_attention": VaeAttention(width=1 / 8, latent=8),
+    "memae": MemAe(width=1 / 16, memory=MemoryConfig(slots=20, least=0.05)),
+    "ganomaly": Ganomaly(width=1 / 16, latent=8),
+    "skip_ganomaly": SkipGanomaly(width=1 / 16),
+    "ocr_gan": OcrGan(width=1 / 16),
+    "alocc": Alocc(width=1 / 16),
+    "egbad": Egbad(width=1 / 16, latent=8),
+    "anogan": AnoGan(width=1 / 16, latent=8, descent=DescentConfig(3, 0.1)),
+    "f_anogan": FAnoGan(width=1 / 16, latent=8, start=replace(WGAN_TRAINING, epochs=4.0, batch=4)),
     "differnet": DifferNet(blocks=(1,), width=8, scales=(1, 2), turns=2),
 }
 """Settings for which the defaults would take too long here."""

@@ -21,8 +21,10 @@ from jaxqc.anomaly.detectors.flow import MEMBERS as FLOWS
 from jaxqc.anomaly.detectors.gaussian import Gaussian
 from jaxqc.anomaly.detectors.patchcore import AnomalyDino, PatchCore
 from jaxqc.anomaly.detectors.reconstruction import ReconstructionConfig
+from jaxqc.anomaly.detectors.reconstruction_codes import MemAe, Vae, VaeAttention, VaeProjection
 from jaxqc.anomaly.detectors.reconstruction_members import MEMBERS as RECONSTRUCTIONS
-from jaxqc.anomaly.detectors.reconstruction_members import ConvAe, Dfr, Draem, Riad, StainAe, Vae
+from jaxqc.anomaly.detectors.reconstruction_members import ConvAe, Dfr, Draem, Riad, StainAe
+from jaxqc.anomaly.detectors.reconstruction_players import Alocc, AnoGan, Egbad, FAnoGan, Ganomaly, OcrGan, SkipGanomaly
 from jaxqc.anomaly.detectors.retrieval import MEMBERS as RETRIEVALS
 from jaxqc.anomaly.detectors.spade import Spade
 from jaxqc.anomaly.detectors.token_members import MEMBERS as TOKENS
@@ -45,6 +47,8 @@ DETECTORS: dict[str, type] = {
 
 __all__ = [
     "DETECTORS",
+    "Alocc",
+    "AnoGan",
     "AnomalyDino",
     "Ast",
     "Cdo",
@@ -55,14 +59,20 @@ __all__ = [
     "Dinomaly",
     "Draem",
     "EfficientAd",
+    "Egbad",
+    "FAnoGan",
+    "Ganomaly",
     "Gaussian",
     "InpFormer",
+    "MemAe",
+    "OcrGan",
     "PatchCore",
     "Rd4ad",
     "RdPlusPlus",
     "ReconstructionConfig",
     "Riad",
     "Salehi",
+    "SkipGanomaly",
     "Spade",
     "StainAe",
     "Stfpm",
@@ -70,4 +80,6 @@ __all__ = [
     "UniAd",
     "Uninformed",
     "Vae",
+    "VaeAttention",
+    "VaeProjection",
 ]
