@@ -62,4 +62,5 @@ def teachers():
             "salehi": (*vgg_backbone(), 32),
             "supersimplenet": (*descriptions_backbone(), 64),
             **{name: (PIXELS, load_backbone(PIXELS), 64) for name in RECONSTRUCTIONS if name != "dfr"},
+            **{name: (PIXELS, load_backbone(PIXELS), side) for name, side in (("patch_svdd", 64), ("deep_svdd", 32))},
         }

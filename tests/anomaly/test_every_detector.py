@@ -15,9 +15,10 @@ from jaxqc.anomaly.calibration import load_image
 from jaxqc.anomaly.collecting import load_batches
 from jaxqc.anomaly.detectors import DETECTORS, AnomalyDino, Ast, Gaussian, PatchCore, Spade, Uninformed
 from jaxqc.anomaly.detectors.asymmetric import AST_FLOW
-from jaxqc.anomaly.detectors.base import is_trained, lacks, shapes_of
+from jaxqc.anomaly.detectors.base import TrainingConfig, is_trained, lacks, shapes_of
 from jaxqc.anomaly.detectors.combined import Combined, Member
 from jaxqc.anomaly.detectors.flow import Cflow, CsFlow, DifferNet, FastFlow, MsFlow
+from jaxqc.anomaly.detectors.one_class import Centring, CutPaste, DeepSvdd, Fcdd, PatchSvdd, Piecing, Placing
 from jaxqc.anomaly.detectors.reconstruction import ReconstructionConfig
 from jaxqc.anomaly.detectors.reconstruction_codes import MemAe, Vae, VaeAttention, VaeProjection
 from jaxqc.anomaly.detectors.reconstruction_members import ConvAe, Draem, Riad, StainAe
@@ -35,6 +36,7 @@ from jaxqc.anomaly.detectors.reconstruction_players import (
 from jaxqc.anomaly.detectors.retrieval import Cpr, Pni
 from jaxqc.anomaly.detectors.token_members import UniAd
 from jaxqc.anomaly.detectors.token_settings import TokensConfig
+from jaxqc.anomaly.detectors.trainings import ADAM
 from jaxqc.anomaly.features import load_backbone
 from jaxqc.anomaly.fit import divide, fit
 from jaxqc.anomaly.model import load
@@ -89,6 +91,10 @@ QUICK: dict[str, Any] = {
     "egbad": Egbad(width=1 / 16, latent=8),
     "anogan": AnoGan(width=1 / 16, latent=8, descent=DescentConfig(3, 0.1)),
     "f_anogan": FAnoGan(width=1 / 16, latent=8, start=replace(WGAN_TRAINING, epochs=4.0, batch=4)),
+    "fcdd": Fcdd(convs=(4,), sigma=4.0, training=TrainingConfig()),
+    "cutpaste": CutPaste(pieces=Piecing(hidden=(8,), patch=32)),
+    "patch_svdd": PatchSvdd(width=1 / 8, position=Placing(bank=64)),
+    "deep_svdd": DeepSvdd(width=1 / 8, centre=Centring(features=16, start=TrainingConfig(2.0, 4, ADAM))),
     "differnet": DifferNet(blocks=(1,), width=8, scales=(1, 2), turns=2),
 }
 """Settings for which the defaults would take too long here."""

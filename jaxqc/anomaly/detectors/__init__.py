@@ -19,6 +19,8 @@ from jaxqc.anomaly.detectors.distillation import (
 )
 from jaxqc.anomaly.detectors.flow import MEMBERS as FLOWS
 from jaxqc.anomaly.detectors.gaussian import Gaussian
+from jaxqc.anomaly.detectors.one_class import MEMBERS as ONE_CLASS
+from jaxqc.anomaly.detectors.one_class import CutPaste, DeepSvdd, Fcdd, PatchSvdd
 from jaxqc.anomaly.detectors.patchcore import AnomalyDino, PatchCore
 from jaxqc.anomaly.detectors.reconstruction import ReconstructionConfig
 from jaxqc.anomaly.detectors.reconstruction_codes import MemAe, Vae, VaeAttention, VaeProjection
@@ -41,6 +43,7 @@ DETECTORS: dict[str, type] = {
     **DISCRIMINATORS,
     **RECONSTRUCTIONS,
     **TOKENS,
+    **ONE_CLASS,
     **RETRIEVALS,
     "combined": Combined,
 }
@@ -54,19 +57,23 @@ __all__ = [
     "Cdo",
     "Combined",
     "ConvAe",
+    "CutPaste",
     "DeStSeg",
+    "DeepSvdd",
     "Dfr",
     "Dinomaly",
     "Draem",
     "EfficientAd",
     "Egbad",
     "FAnoGan",
+    "Fcdd",
     "Ganomaly",
     "Gaussian",
     "InpFormer",
     "MemAe",
     "OcrGan",
     "PatchCore",
+    "PatchSvdd",
     "Rd4ad",
     "RdPlusPlus",
     "ReconstructionConfig",

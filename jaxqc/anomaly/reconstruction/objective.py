@@ -8,14 +8,13 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Key, UInt8
 
-from jaxqc.anomaly.detectors.image_loss import HeldOutLoss
 from jaxqc.anomaly.detectors.reconstruction import ReconstructionConfig
 from jaxqc.anomaly.features import Backbone
-from jaxqc.anomaly.learned import pasted_auroc
 from jaxqc.anomaly.learned.cache import Features, at_hand
 from jaxqc.anomaly.learned.cells import places, taken
 from jaxqc.anomaly.learned.corrupt import corrupt, some, textures_for
 from jaxqc.anomaly.learned.jitter import jittered
+from jaxqc.anomaly.learned.scored_loss import Score, ScoredLoss
 from jaxqc.anomaly.reconstruction.hiding import HELD_OUT, drawn_sets, filled, hidden, rebuilt_by_sets
 from jaxqc.anomaly.reconstruction.networks import measured_code, network
 from jaxqc.anomaly.reconstruction.score import judged, scored, usual
@@ -24,11 +23,11 @@ from jaxqc.anomaly.reconstruction.terms import terms, weighted
 from jaxqc.data.dataset import ArrayDataset, Dataset
 from jaxqc.models.draem import drawn_small
 from jaxqc.training.method import Logs
-from jaxqc.types import AXIS, ArrayLike, Batch, Metrics, Variables
+from jaxqc.types import AXIS, ArrayLike, Batch, Variables
 
 
 @dataclass(frozen=True, eq=False)
-class Rebuilding(HeldOutLoss):
+class Rebuilding(ScoredLoss):
     """The training of the networks. size: side of the images in pixels."""
 
     config: ReconstructionConfig
@@ -123,37 +122,21 @@ class Rebuilding(HeldOutLoss):
             out = answer(whole)
         return weighted(self.config.loss, terms(self.config.loss, out, whole, jnp.zeros(whole.shape[:3])))
 
-    @property
-    def pastes(self) -> bool:
-        """True: held-out images are also scored with pasted defects."""
-        return True
-
-    def init_metrics(self) -> dict[str, Any]:
-        """Empty sums, also of pasted defects."""
-        return {**super().init_metrics(), **(pasted_auroc.empty() if self.pastes else {})}
-
-    def update_metrics(self, metrics: dict[str, Any], variables: Variables, batch: Batch, size: int) -> dict[str, Any]:
-        """Adds a batch, and its images with pasted defects, beside the batch's own usual differences."""
-        whole = super().update_metrics(metrics, variables, batch, size)
-        if not self.pastes:
-            return whole
+    def scorer(self, variables: Variables, batch: Batch) -> Score:
+        """Image scores, where maps are relative to the batch's own usual differences."""
         config, answer = self.config, self._answer(variables)
-        found = lambda x: judged(config, answer, self.seen(variables, x))
-        share = jnp.asarray(batch["weight"])[:, None, None]
-        total, count = lax.psum(((share * found(batch["image"])[0]).sum(0), share.sum()), AXIS)
-        place = usual(total / jnp.maximum(count, 1.0)) if config.relative else 1.0
+        found = lambda images: judged(config, answer, self.seen(variables, images))
+        place: Any = 1.0
+        if config.relative:
+            share = jnp.asarray(batch["weight"])[:, None, None]
+            total, count = lax.psum(((share * found(batch["image"])[0]).sum(0), share.sum()), AXIS)
+            place = usual(total / jnp.maximum(count, 1.0))
 
         def score(images: UInt8[Array, "b s s c"]) -> Float[Array, " b"]:
             grid, own = found(images)
             return scored(config, grid / place, own, self.size)[1]
 
-        sums = {name: metrics[name] for name in pasted_auroc.empty()}
-        return {**whole, **pasted_auroc.counted(sums, score, batch["image"], batch["weight"])}
-
-    def summarize(self, metrics: dict[str, Any]) -> Metrics:
-        """`loss`, and `pasted_auroc`: of held-out images with a pasted defect against those without."""
-        pasted = {"pasted_auroc": pasted_auroc.auroc(metrics)} if self.pastes else {}
-        return {**super().summarize(metrics), **pasted}
+        return score
 
     def _answer(self, variables: Variables) -> Any:
         own = {name: variables[name] for name in ("params", "batch_stats") if name in variables}
