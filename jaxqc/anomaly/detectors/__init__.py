@@ -20,7 +20,7 @@ from jaxqc.anomaly.detectors.distillation import (
 from jaxqc.anomaly.detectors.flow import MEMBERS as FLOWS
 from jaxqc.anomaly.detectors.gaussian import Gaussian
 from jaxqc.anomaly.detectors.one_class import MEMBERS as ONE_CLASS
-from jaxqc.anomaly.detectors.one_class import CutPaste, DeepSvdd, Fcdd, PatchSvdd
+from jaxqc.anomaly.detectors.one_class import CutPaste, DeepSvdd, Fcdd, Geom, Goad, PatchSvdd
 from jaxqc.anomaly.detectors.patchcore import AnomalyDino, PatchCore
 from jaxqc.anomaly.detectors.reconstruction import ReconstructionConfig
 from jaxqc.anomaly.detectors.reconstruction_codes import MemAe, Vae, VaeAttention, VaeProjection
@@ -29,6 +29,8 @@ from jaxqc.anomaly.detectors.reconstruction_members import ConvAe, Dfr, Draem, R
 from jaxqc.anomaly.detectors.reconstruction_players import Alocc, AnoGan, Egbad, FAnoGan, Ganomaly, OcrGan, SkipGanomaly
 from jaxqc.anomaly.detectors.retrieval import MEMBERS as RETRIEVALS
 from jaxqc.anomaly.detectors.spade import Spade
+from jaxqc.anomaly.detectors.statistical import MEMBERS as STATISTICS
+from jaxqc.anomaly.detectors.statistical import Density, NearestWords, OneClassSvm
 from jaxqc.anomaly.detectors.token_members import MEMBERS as TOKENS
 from jaxqc.anomaly.detectors.token_members import UniAd
 
@@ -37,6 +39,7 @@ DETECTORS: dict[str, type] = {
     "patchcore": PatchCore,
     "anomaly_dino": AnomalyDino,
     "spade": Spade,
+    **STATISTICS,
     **DISTILLATIONS,
     "ast": Ast,
     **FLOWS,
@@ -60,6 +63,7 @@ __all__ = [
     "CutPaste",
     "DeStSeg",
     "DeepSvdd",
+    "Density",
     "Dfr",
     "Dinomaly",
     "Draem",
@@ -69,9 +73,13 @@ __all__ = [
     "Fcdd",
     "Ganomaly",
     "Gaussian",
+    "Geom",
+    "Goad",
     "InpFormer",
     "MemAe",
+    "NearestWords",
     "OcrGan",
+    "OneClassSvm",
     "PatchCore",
     "PatchSvdd",
     "Rd4ad",

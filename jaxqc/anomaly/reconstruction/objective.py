@@ -15,10 +15,11 @@ from jaxqc.anomaly.learned.cells import places, taken
 from jaxqc.anomaly.learned.corrupt import corrupt, some, textures_for
 from jaxqc.anomaly.learned.jitter import jittered
 from jaxqc.anomaly.learned.scored_loss import Score, ScoredLoss
+from jaxqc.anomaly.ops.principal import components
 from jaxqc.anomaly.reconstruction.hiding import HELD_OUT, drawn_sets, filled, hidden, rebuilt_by_sets
 from jaxqc.anomaly.reconstruction.networks import measured_code, network
 from jaxqc.anomaly.reconstruction.score import judged, scored, usual
-from jaxqc.anomaly.reconstruction.target import components, covariance_of, target
+from jaxqc.anomaly.reconstruction.target import covariance_of, target
 from jaxqc.anomaly.reconstruction.terms import terms, weighted
 from jaxqc.data.dataset import ArrayDataset, Dataset
 from jaxqc.models.draem import drawn_small
