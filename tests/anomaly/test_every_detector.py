@@ -87,7 +87,7 @@ QUICK: dict[str, Any] = {
     "combined": Combined((Member(Gaussian(8), (1,)), Member(Spade(images=2))), "median", window=4, top=3),
     "fastflow": FastFlow(blocks=(1,), kernels=(1,)),
     "cflow": Cflow(blocks=(1,), condition=8),
-    "msflow": MsFlow(blocks=(1,), condition=8),
+    "msflow": MsFlow(blocks=(1,), condition=8, whiten=True),
     "cs_flow": CsFlow(blocks=(1,), width=8, scales=(1,)),
     "cpr": Cpr(width=8, references=6, words=4, images=1, reach=0, top=0.5),
     "pni": Pni(width=8, coreset=0.02, words=8, reach=1, hidden=8),
