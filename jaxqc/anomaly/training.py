@@ -160,7 +160,10 @@ def _trained(work: _Work, bad: list[str], progress: bool) -> tuple[Variables, di
     about |= {name: measured[name] for name in ("pasted_auroc", "critic_won", "critic_lost") if name in measured}
     if (warned := getattr(method, "warned", None)) and (lines := warned(measured)):
         about["warnings"] = list(lines)
-    return {**variables_of(flat), **(frozen or {})}, about | {"seconds": round(done.seconds, 1), **before}
+    variables = {**variables_of(flat), **(frozen or {})}
+    if gathered := getattr(method, "gathered", None):
+        variables |= gathered(variables, train, config.batch)
+    return variables, about | {"seconds": round(done.seconds, 1), **before}
 
 
 def with_masks(defects: Dataset) -> Dataset:

@@ -200,6 +200,8 @@ class Conv(nn.Module):
 class ConvBN(nn.Module):
     """Dense k x k convolution without bias, padding k // 2, + batch norm + activation. k²·i·o + 2o parameters.
 
+    use_bias: True: with one, which batch norm takes away again, for files that bring it.
+
     Examples:
       >>> y, _ = jax.jit(ConvBN(4, stride=2).init_with_output)(jax.random.key(0), jnp.ones((1, 8, 8, 3)))
       >>> y.shape
@@ -211,11 +213,14 @@ class ConvBN(nn.Module):
     norm: Norm = Norm()
     kernel_size: int = 3
     act: Activation = nn.relu
+    use_bias: bool = False
 
     @nn.compact
     def __call__(self, x: ArrayLike, train: bool = False) -> jax.Array:
         kernel = self.param("kernel", kernel_init, (self.kernel_size, self.kernel_size, x.shape[-1], self.features))
         y = dense_conv(x.astype(self.norm.dtype), kernel.astype(self.norm.dtype), self.stride)
+        if self.use_bias and not self.norm.folded:
+            y = y + self.param("bias", nn.initializers.zeros, (self.features,)).astype(self.norm.dtype)
         return normalize(self, y, self.norm, train, self.act)
 
 

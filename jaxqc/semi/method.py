@@ -100,6 +100,9 @@ class SemiMethod:
         found = {"model_tflops": rate} | ({"mfu": rate / self.peak_tflops / devices} if self.peak_tflops else {})
         return {name: float(f"{value:.4g}") for name, value in found.items()}
 
+    def refuse(self, logs: Mapping[str, Any]) -> None:
+        """Refuses nothing."""
+
     @cached_property
     def _forward_flops(self) -> Callable[[int], tuple[float, float]]:
         return cache(lambda size: forward_flops(self.network, self.start, size))

@@ -14,7 +14,7 @@ Logs = dict[str, jax.Array]
 class Method(Protocol):
     """A learning method as pure functions over pytrees.
 
-    Everything but `summarize` and `pace` runs inside a compiled per-device function with the axis name
+    Everything but `summarize`, `pace` and `refuse` runs inside a compiled per-device function with the axis name
     `jaxqc.types.AXIS`. Batch norm inside `loss` reduces over that axis; the loop averages gradients and logs over it.
     """
 
@@ -91,6 +91,10 @@ class Method(Protocol):
         pixels, on so many devices; `logs`: the line's means. Runs on the host, in the first process only."""
         ...
 
+    def refuse(self, logs: Mapping[str, Any]) -> None:
+        """Raises UserError where a log line's means say that the run is lost. Runs on the host, in each process."""
+        ...
+
 
 class SingleNetwork:
     """A method that trains one network and nothing beside it: what `Method` asks for beyond that."""
@@ -114,6 +118,9 @@ class SingleNetwork:
     def pace(self, images_per_second: float, size: int, devices: int, logs: Mapping[str, Any]) -> dict[str, float]:
         """Nothing."""
         return {}
+
+    def refuse(self, logs: Mapping[str, Any]) -> None:
+        """Refuses nothing."""
 
     def after_step(self, extra: Any, params: Any, step: jax.Array) -> Any:
         """Nothing."""

@@ -13,11 +13,31 @@ from PIL import Image
 
 from jaxqc.anomaly.calibration import load_image
 from jaxqc.anomaly.collecting import load_batches
-from jaxqc.anomaly.detectors import DETECTORS, AnomalyDino, Ast, Gaussian, PatchCore, Spade, Uninformed
+from jaxqc.anomaly.detectors import (
+    DETECTORS,
+    AnomalyDino,
+    Ast,
+    Gaussian,
+    NearestWords,
+    PatchCore,
+    Spade,
+    Uninformed,
+)
 from jaxqc.anomaly.detectors.asymmetric import AST_FLOW
-from jaxqc.anomaly.detectors.base import is_trained, lacks, shapes_of
+from jaxqc.anomaly.detectors.base import TrainingConfig, is_trained, lacks, shapes_of
 from jaxqc.anomaly.detectors.combined import Combined, Member
 from jaxqc.anomaly.detectors.flow import Cflow, CsFlow, DifferNet, FastFlow, MsFlow
+from jaxqc.anomaly.detectors.one_class import (
+    Centring,
+    CutPaste,
+    DeepSvdd,
+    Fcdd,
+    Geom,
+    Goad,
+    PatchSvdd,
+    Piecing,
+    Placing,
+)
 from jaxqc.anomaly.detectors.reconstruction import ReconstructionConfig
 from jaxqc.anomaly.detectors.reconstruction_codes import MemAe, Vae, VaeAttention, VaeProjection
 from jaxqc.anomaly.detectors.reconstruction_members import ConvAe, Draem, Riad, StainAe
@@ -33,6 +53,8 @@ from jaxqc.anomaly.detectors.reconstruction_players import (
     SkipGanomaly,
 )
 from jaxqc.anomaly.detectors.retrieval import Cpr, Pni
+from jaxqc.anomaly.detectors.trainings import ADAM
+from jaxqc.anomaly.detectors.transformations import Transforming
 from jaxqc.anomaly.features import load_backbone
 from jaxqc.anomaly.fit import divide, fit
 from jaxqc.anomaly.model import load
@@ -59,6 +81,7 @@ QUICK: dict[str, Any] = {
     "patchcore": PatchCore(width=48, coreset=0.05, projection=16),
     "anomaly_dino": AnomalyDino(coreset=0.05, projection=16),
     "spade": Spade(images=4),
+    "dictionary": NearestWords(words=8),
     "combined": Combined((Member(Gaussian(8), (1,)), Member(Spade(images=2))), "median", window=4, top=3),
     "fastflow": FastFlow(blocks=(1,), kernels=(1,)),
     "cflow": Cflow(blocks=(1,), condition=8),
@@ -86,6 +109,12 @@ QUICK: dict[str, Any] = {
     "egbad": Egbad(width=1 / 16, latent=8),
     "anogan": AnoGan(width=1 / 16, latent=8, descent=DescentConfig(3, 0.1)),
     "f_anogan": FAnoGan(width=1 / 16, latent=8, start=replace(WGAN_TRAINING, epochs=4.0, batch=4)),
+    "fcdd": Fcdd(convs=(4,), sigma=4.0, training=TrainingConfig()),
+    "cutpaste": CutPaste(pieces=Piecing(hidden=(8,), patch=32)),
+    "patch_svdd": PatchSvdd(width=1 / 8, position=Placing(bank=64)),
+    "deep_svdd": DeepSvdd(width=1 / 8, centre=Centring(features=16, start=TrainingConfig(2.0, 4, ADAM))),
+    "geom": Geom(width=1 / 16, copies=Transforming(("turn",))),
+    "goad": Goad(width=1 / 16, copies=Transforming(("turn",), pull=0.1)),
     "differnet": DifferNet(blocks=(1,), width=8, scales=(1, 2), turns=2),
 }
 """Settings for which the defaults would take too long here."""
@@ -110,7 +139,7 @@ def kind(name: str) -> Any:
 
 FIRST = {kind(name): name for name in reversed(DETECTORS)}
 """The member of each kind that goes the whole way quickly; the others differ from it in their settings alone."""
-DEAR = ("anomaly_dino", "inp_former", "salehi", "uninformed", "rdpp", "destseg", "reconstruction")
+DEAR = ("anomaly_dino", "ocsvm", "inp_former", "salehi", "uninformed", "rdpp", "destseg", "reconstruction")
 """Members that take long to compile; others have each part, or tests of its own do."""
 SLOW = {name for name in DETECTORS if FIRST[kind(name)] != name or name in DEAR}
 

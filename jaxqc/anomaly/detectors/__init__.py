@@ -19,6 +19,8 @@ from jaxqc.anomaly.detectors.distillation import (
 )
 from jaxqc.anomaly.detectors.flow import MEMBERS as FLOWS
 from jaxqc.anomaly.detectors.gaussian import Gaussian
+from jaxqc.anomaly.detectors.one_class import MEMBERS as ONE_CLASS
+from jaxqc.anomaly.detectors.one_class import CutPaste, DeepSvdd, Fcdd, Geom, Goad, PatchSvdd
 from jaxqc.anomaly.detectors.patchcore import AnomalyDino, PatchCore
 from jaxqc.anomaly.detectors.reconstruction import ReconstructionConfig
 from jaxqc.anomaly.detectors.reconstruction_codes import MemAe, Vae, VaeAttention, VaeProjection
@@ -27,17 +29,21 @@ from jaxqc.anomaly.detectors.reconstruction_members import ConvAe, Dfr, Draem, R
 from jaxqc.anomaly.detectors.reconstruction_players import Alocc, AnoGan, Egbad, FAnoGan, Ganomaly, OcrGan, SkipGanomaly
 from jaxqc.anomaly.detectors.retrieval import MEMBERS as RETRIEVALS
 from jaxqc.anomaly.detectors.spade import Spade
+from jaxqc.anomaly.detectors.statistical import MEMBERS as STATISTICS
+from jaxqc.anomaly.detectors.statistical import Density, NearestWords, OneClassSvm
 
 DETECTORS: dict[str, type] = {
     "gaussian": Gaussian,
     "patchcore": PatchCore,
     "anomaly_dino": AnomalyDino,
     "spade": Spade,
+    **STATISTICS,
     **DISTILLATIONS,
     "ast": Ast,
     **FLOWS,
     **DISCRIMINATORS,
     **RECONSTRUCTIONS,
+    **ONE_CLASS,
     **RETRIEVALS,
     "combined": Combined,
 }
@@ -51,19 +57,28 @@ __all__ = [
     "Cdo",
     "Combined",
     "ConvAe",
+    "CutPaste",
     "DeStSeg",
+    "DeepSvdd",
+    "Density",
     "Dfr",
     "Dinomaly",
     "Draem",
     "EfficientAd",
     "Egbad",
     "FAnoGan",
+    "Fcdd",
     "Ganomaly",
     "Gaussian",
+    "Geom",
+    "Goad",
     "InpFormer",
     "MemAe",
+    "NearestWords",
     "OcrGan",
+    "OneClassSvm",
     "PatchCore",
+    "PatchSvdd",
     "Rd4ad",
     "RdPlusPlus",
     "ReconstructionConfig",

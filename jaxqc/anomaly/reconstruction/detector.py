@@ -6,7 +6,7 @@ from jaxtyping import Array, Float
 
 from jaxqc.anomaly.detectors.base import Image, Layers, OnBackbone, Scored
 from jaxqc.anomaly.detectors.reconstruction import Networks, ReconstructionConfig
-from jaxqc.anomaly.features import PIXELS, Backbone, by_halves
+from jaxqc.anomaly.features import Backbone, by_halves, check_pixels
 from jaxqc.anomaly.reconstruction.adversary import Playing
 from jaxqc.anomaly.reconstruction.networks import ENCODINGS, network, with_code
 from jaxqc.anomaly.reconstruction.objective import Rebuilding
@@ -29,11 +29,8 @@ class Reconstructed(OnBackbone[ReconstructionConfig]):
         """Their training. Raises UserError where the recipe does not go with the backbone or the images' size."""
         played = self.config.adversary.game != "none"
         encoding: Any = (MAKERS if played else ENCODINGS)[self.config.encoder]
-        if encoding.pixels and self.backbone.name != PIXELS:
-            raise UserError(
-                f"backbone.name={self.backbone.name}: this detector rebuilds the image itself; take --backbone.name"
-                f" {PIXELS} --backbone.layers 1"
-            )
+        if encoding.pixels:
+            check_pixels(self.backbone.name)
         whole = encoding.multiple(self.config)
         if size % whole:
             raise UserError(f"data.size={size}: this network's levels need a multiple of {whole} pixels")

@@ -7,26 +7,26 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key, UInt8
 
-from jaxqc.anomaly.detectors.image_loss import HeldOutLoss
 from jaxqc.anomaly.detectors.reconstruction import ReconstructionConfig
 from jaxqc.anomaly.features import Backbone
-from jaxqc.anomaly.learned import pasted_auroc
 from jaxqc.anomaly.learned.cache import Features, at_hand
 from jaxqc.anomaly.learned.cells import places, taken
 from jaxqc.anomaly.learned.corrupt import corrupt, some, textures_for
+from jaxqc.anomaly.learned.scored_loss import ScoredLoss
+from jaxqc.anomaly.ops.principal import components
 from jaxqc.anomaly.reconstruction.hiding import HELD_OUT, drawn_sets, filled, hidden, rebuilt_by_sets
 from jaxqc.anomaly.reconstruction.networks import measured_code, network
 from jaxqc.anomaly.reconstruction.score import judged, scored
-from jaxqc.anomaly.reconstruction.target import components, covariance_of, target
+from jaxqc.anomaly.reconstruction.target import covariance_of, target
 from jaxqc.anomaly.reconstruction.terms import terms, weighted
 from jaxqc.data.dataset import ArrayDataset, Dataset
 from jaxqc.models.draem import drawn_small
 from jaxqc.training.method import Logs
-from jaxqc.types import AXIS, ArrayLike, Batch, Metrics, Variables
+from jaxqc.types import AXIS, ArrayLike, Batch, Variables
 
 
 @dataclass(frozen=True, eq=False)
-class Rebuilding(HeldOutLoss):
+class Rebuilding(ScoredLoss):
     """The training of the networks. size: side of the images in pixels."""
 
     config: ReconstructionConfig
@@ -119,30 +119,10 @@ class Rebuilding(HeldOutLoss):
             out = answer(whole)
         return weighted(self.config.loss, terms(self.config.loss, out, whole, jnp.zeros(whole.shape[:3])))
 
-    @property
-    def pastes(self) -> bool:
-        """True: held-out images are also scored with pasted defects."""
-        return True
-
-    def init_metrics(self) -> dict[str, Any]:
-        """Empty sums, also of pasted defects."""
-        return {**super().init_metrics(), **(pasted_auroc.empty() if self.pastes else {})}
-
-    def update_metrics(self, metrics: dict[str, Any], variables: Variables, batch: Batch, size: int) -> dict[str, Any]:
-        """Adds a batch, and its images with pasted defects."""
-        whole = super().update_metrics(metrics, variables, batch, size)
-        if not self.pastes:
-            return whole
-        config, answer = self.config, self._answer(variables)
-        score = lambda x: scored(config, *judged(config, answer, self.seen(variables, x)), self.size)[1]
-        sums = {name: metrics[name] for name in pasted_auroc.empty()}
-        found = pasted_auroc.counted(sums, score, batch["image"], batch["weight"])
-        return {**whole, **found}
-
-    def summarize(self, metrics: dict[str, Any]) -> Metrics:
-        """`loss`, and `pasted_auroc`: of held-out images with a pasted defect against those without."""
-        pasted = {"pasted_auroc": pasted_auroc.auroc(metrics)} if self.pastes else {}
-        return {**super().summarize(metrics), **pasted}
+    def scores(self, variables: Variables, images: UInt8[Array, "b s s c"]) -> Float[Array, " b"]:
+        """The detector's image scores."""
+        found = judged(self.config, self._answer(variables), self.seen(variables, images))
+        return scored(self.config, *found, self.size)[1]
 
     def _answer(self, variables: Variables) -> Any:
         own = {name: variables[name] for name in ("params", "batch_stats") if name in variables}
