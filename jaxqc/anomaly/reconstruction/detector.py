@@ -9,7 +9,7 @@ from jaxqc.anomaly.detectors.reconstruction import Networks, ReconstructionConfi
 from jaxqc.anomaly.features import Backbone, by_halves, check_pixels
 from jaxqc.anomaly.reconstruction.adversary import Playing
 from jaxqc.anomaly.reconstruction.networks import ENCODINGS, network, with_code
-from jaxqc.anomaly.reconstruction.objective import Rebuilding
+from jaxqc.anomaly.reconstruction.objective import DENSITY, Rebuilding
 from jaxqc.anomaly.reconstruction.players import CRITIC, MAKERS, answering
 from jaxqc.anomaly.reconstruction.score import judged, scored
 from jaxqc.anomaly.reconstruction.target import target
@@ -44,7 +44,7 @@ class Reconstructed(OnBackbone[ReconstructionConfig]):
         params = fold_batch_norm(variables)["params"]
         if self.config.adversary.game != "none" and self.config.image not in CRITIC:
             params = {name: value for name, value in params.items() if name != "critic"}
-        return Networks(params)
+        return Networks(params | {name: value for name, value in variables.items() if name == DENSITY})
 
     def embed(self, layers: Layers, image: Image) -> Float[Array, "b h w c"]:
         """The thing that is rebuilt."""
@@ -58,6 +58,8 @@ class Reconstructed(OnBackbone[ReconstructionConfig]):
             if config.adversary.game != "none":
                 return judged(config, answering(config, {"params": params}, seen.shape[1], folded=True), seen)
             networks = network(config, folded=True)
-            return judged(config, lambda x, **more: networks.apply({"params": params}, x, **more), seen)
+            own = {name: value for name, value in params.items() if name != DENSITY}
+            fitted = {name: value for name, value in params.items() if name == DENSITY}
+            return judged(config, lambda x, **more: networks.apply({"params": own}, x, **more) | fitted, seen)
 
         return scored(config, *by_halves(apart)(state.params, embedded), size)

@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Key, UInt8
 
 from jaxqc.anomaly.detectors.reconstruction import ReconstructionConfig
@@ -14,15 +15,20 @@ from jaxqc.anomaly.learned.cells import places, taken
 from jaxqc.anomaly.learned.corrupt import corrupt, some, textures_for
 from jaxqc.anomaly.learned.scored_loss import ScoredLoss
 from jaxqc.anomaly.ops.principal import components
+from jaxqc.anomaly.reconstruction.density import described, fitted
 from jaxqc.anomaly.reconstruction.hiding import HELD_OUT, drawn_sets, filled, hidden, rebuilt_by_sets
 from jaxqc.anomaly.reconstruction.networks import measured_code, network
 from jaxqc.anomaly.reconstruction.score import judged, scored
 from jaxqc.anomaly.reconstruction.target import covariance_of, target
-from jaxqc.anomaly.reconstruction.terms import terms, weighted
+from jaxqc.anomaly.reconstruction.terms import DIFFERENCES, terms, weighted
 from jaxqc.data.dataset import ArrayDataset, Dataset
+from jaxqc.data.pipeline import eval_batches
 from jaxqc.models.draem import drawn_small
 from jaxqc.training.method import Logs
 from jaxqc.types import AXIS, ArrayLike, Batch, Variables
+
+DENSITY = "density"
+"""Name of what is fitted after the training."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,9 +126,27 @@ class Rebuilding(ScoredLoss):
         return weighted(self.config.loss, terms(self.config.loss, out, whole, jnp.zeros(whole.shape[:3])))
 
     def scores(self, variables: Variables, images: UInt8[Array, "b s s c"]) -> Float[Array, " b"]:
-        """The detector's image scores."""
-        found = judged(self.config, self._answer(variables), self.seen(variables, images))
-        return scored(self.config, *found, self.size)[1]
+        """The detector's image scores; of the map alone where a density is still to be fitted."""
+        config = replace(self.config, image="map") if self.config.image == "density" else self.config
+        return scored(config, *judged(config, self._answer(variables), self.seen(variables, images)), self.size)[1]
+
+    def gathered(self, variables: Variables, data: ArrayDataset | Dataset, batch: int) -> dict[str, Any]:
+        """The density of these images' codes and errors, where they are scored by it."""
+        config = self.config
+        if config.image != "density":
+            return {}
+
+        @jax.jit
+        def describe(variables: Any, images: Any) -> Float[Array, "b d"]:
+            x = self.seen(variables, images)
+            out = self._answer(variables)(x)
+            return described(out["mean"], DIFFERENCES[config.map](x, out["rebuilt"]))
+
+        there, rows = jax.device_put(dict(variables)), []
+        with eval_batches(data, batch, self.size) as batches:
+            for one in batches:
+                rows.append(np.asarray(describe(there, one["image"]))[np.asarray(one["weight"]) > 0])
+        return {DENSITY: fitted(np.concatenate(rows), config.mixture)}
 
     def _answer(self, variables: Variables) -> Any:
         own = {name: variables[name] for name in ("params", "batch_stats") if name in variables}
