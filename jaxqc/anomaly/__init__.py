@@ -47,6 +47,7 @@ if TYPE_CHECKING:
         Uninformed,
         Vae,
         VaeAttention,
+        VaeGmm,
         VaeProjection,
     )
     from jaxqc.anomaly.detectors.flow import Cflow, CsFlow, DifferNet, FastFlow, MsFlow
@@ -103,6 +104,7 @@ __all__ = [
     "Uninformed",
     "Vae",
     "VaeAttention",
+    "VaeGmm",
     "VaeProjection",
     "by_f1",
     "by_quantile",

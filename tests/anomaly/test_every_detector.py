@@ -39,7 +39,7 @@ from jaxqc.anomaly.detectors.one_class import (
     Placing,
 )
 from jaxqc.anomaly.detectors.reconstruction import ReconstructionConfig
-from jaxqc.anomaly.detectors.reconstruction_codes import MemAe, Vae, VaeAttention, VaeProjection
+from jaxqc.anomaly.detectors.reconstruction_codes import MemAe, Vae, VaeAttention, VaeGmm, VaeProjection
 from jaxqc.anomaly.detectors.reconstruction_members import ConvAe, Draem, Riad, StainAe
 from jaxqc.anomaly.detectors.reconstruction_parts import DescentConfig, MemoryConfig
 from jaxqc.anomaly.detectors.reconstruction_players import (
@@ -104,6 +104,7 @@ QUICK: dict[str, Any] = {
     "vae": Vae(width=1 / 8, latent=8),
     "vae_projection": VaeProjection(width=1 / 8, latent=8, descent=DescentConfig(steps=3)),
     "vae_attention": VaeAttention(width=1 / 8, latent=8),
+    "vae_gmm": VaeGmm(width=1 / 8, latent=4),
     "memae": MemAe(width=1 / 16, memory=MemoryConfig(slots=20, least=0.05)),
     "ganomaly": Ganomaly(width=1 / 16, latent=8),
     "skip_ganomaly": SkipGanomaly(width=1 / 16),

@@ -8,9 +8,11 @@ from jaxqc.anomaly.detectors.reconstruction_parts import (
     ADVERSARY,
     DESCENT,
     MEMORY,
+    MIXTURE,
     AdversaryConfig,
     DescentConfig,
     MemoryConfig,
+    MixtureConfig,
     check_alone,
 )
 from jaxqc.anomaly.detectors.token_settings import TOKENS, TokensConfig
@@ -135,11 +137,14 @@ class ReconstructionConfig:
     relative: bool = True
     """Each cell's difference is over the usual one of its place: the mean over the fitted images. Networks rebuild the
     rim of every image badly, as convolutions see zeros beyond it. Not of a `head`, which gives probabilities."""
-    image: Literal["map", "latent", "critic", "mixed"] = "map"
-    """The image's score: of the map; of an adversary's player the squared difference of the codes; the critic's
-    probability that what is rebuilt is no real image; or map and critic's features (`adversary.share`)."""
+    image: Literal["map", "latent", "critic", "mixed", "density"] = "map"
+    """The image's score: of the map; of a variational code how improbable it is, with its error (`mixture`). Of an
+    adversary's player the squared difference of the codes; the critic's probability that what is rebuilt is no real
+    image; or map and critic's features (`adversary.share`)."""
     descent: DescentConfig = DESCENT
     """The way of `map=projection` and of `encoder=search`, and the layer of `map=attention`."""
+    mixture: MixtureConfig = MIXTURE
+    """The density of `image=density`."""
     adversary: AdversaryConfig = ADVERSARY
     """A critic that learns beside the network."""
     sigma: float = 0.0
@@ -158,6 +163,7 @@ class ReconstructionConfig:
         self.tokens.check(f"{where}.tokens")
         self.memory.check(f"{where}.memory")
         self.descent.check(f"{where}.descent")
+        self.mixture.check(f"{where}.mixture")
         self.adversary.check(f"{where}.adversary")
         self._check_players(where)
         check_top(self.top, where)
@@ -191,6 +197,10 @@ class ReconstructionConfig:
             raise UserError(f"{where}: memory.slots={self.memory.slots} goes with encoder=conv alone; set slots=0")
         if self.map in ("projection", "attention") and not (self.variational and self.corrupt == "none"):
             raise UserError(f"{where}: map={self.map} shows a variational code; set variational=true, corrupt=none")
+        if self.image == "density" and not (self.variational and self.map in ("l1", "l2", "ssim", "msgms")):
+            raise UserError(
+                f"{where}: image=density is of a variational code and its error; set variational=true, map=l2"
+            )
         if self.map == "attention" and self.descent.layer > len(self.widths):
             raise UserError(f"{where}: descent.layer={self.descent.layer}: the encoder has {len(self.widths)} steps")
         if (self.cells or self.encoder in ("pointwise", "tokens")) and self.corrupt != "none":
@@ -217,7 +227,7 @@ class ReconstructionConfig:
         weights = {name: getattr(loss, name) for name in ("adversarial", "feature", "relatent")}
         if game == "none":
             given = [name for name, weight in weights.items() if weight]
-            if given or self.image != "map" or self.encoder in PLAYERS:
+            if given or self.image not in ("map", "density") or self.encoder in PLAYERS:
                 raise UserError(f"{where}: encoder={self.encoder}, image={self.image}, loss: {', '.join(given) or '-'}:"
                                 " one of these needs a critic; set adversary.game=gan")  # fmt: skip
             return

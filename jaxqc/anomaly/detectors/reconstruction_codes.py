@@ -52,6 +52,17 @@ class VaeAttention(Vae):
 
 
 @dataclass(frozen=True)
+class VaeGmm(Vae):
+    """A variational autoencoder whose image score is the density of code and error, by Gaussians fitted after it.
+
+    Fewer numbers than `vae` has, since a Gaussian needs several images for each.
+    """
+
+    latent: int = 16
+    image: Literal["map", "latent", "critic", "mixed", "density"] = "density"
+
+
+@dataclass(frozen=True)
 class MemAe(ReconstructionConfig):
     """MemAE (arXiv 1904.02639): an autoencoder through a memory of good codes. A side is a multiple of 16 pixels.
 
@@ -71,6 +82,7 @@ CODES: dict[str, type[ReconstructionConfig]] = {
     "vae": Vae,
     "vae_projection": VaeProjection,
     "vae_attention": VaeAttention,
+    "vae_gmm": VaeGmm,
     "memae": MemAe,
 }
 """By the names of `jaxqc.anomaly.detectors.DETECTORS`."""

@@ -24,6 +24,22 @@ class MemoryConfig:
 
 
 @dataclass(frozen=True)
+class MixtureConfig:
+    """Gaussians of good images' codes and errors, which are fitted once the network is trained."""
+
+    parts: int = 1
+    """Gaussians; more than 1 need many images for each number of the code."""
+    reg: float = 1e-3
+    """Added to the variances, in units of each number's own."""
+    seed: int = 0
+    """Draws the start of several (k-means++)."""
+
+    def check(self, where: str) -> None:
+        """Raises UserError for numbers out of range."""
+        check_positive({"parts": self.parts, "reg": self.reg}, where)
+
+
+@dataclass(frozen=True)
 class DescentConfig:
     """Steps of descent in which an image, or its code, is changed before it is scored: always as many."""
 
@@ -98,5 +114,5 @@ def check_alone(training: TrainingConfig, where: str) -> None:
         )
 
 
-MEMORY, DESCENT, ADVERSARY = MemoryConfig(), DescentConfig(), AdversaryConfig()
-"""None, the usual one, and none."""
+MEMORY, DESCENT, ADVERSARY, MIXTURE = MemoryConfig(), DescentConfig(), AdversaryConfig(), MixtureConfig()
+"""None, the usual one, none, and one Gaussian."""

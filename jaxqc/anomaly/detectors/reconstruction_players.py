@@ -14,7 +14,7 @@ from jaxqc.anomaly.detectors.trainings import ADAM
 if TYPE_CHECKING:
     from jaxqc.anomaly.reconstruction.encoding import Encoded
 
-Image = Literal["map", "latent", "critic", "mixed"]
+Image = Literal["map", "latent", "critic", "mixed", "density"]
 DCGAN_ADAM = replace(ADAM, lr=2e-4, beta1=0.5)
 """DCGAN's optimiser."""
 GANOMALY_TRAINING = TrainingConfig(15.0, 64, DCGAN_ADAM)

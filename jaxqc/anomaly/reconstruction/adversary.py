@@ -6,6 +6,7 @@ little of either's health, so that each term is logged.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import jax
@@ -14,6 +15,7 @@ import optax
 from jax import lax
 from jaxtyping import Array, Float, Key
 
+from jaxqc.anomaly.detectors.image_loss import HeldOutLoss
 from jaxqc.anomaly.learned.corrupt import corrupt
 from jaxqc.anomaly.reconstruction.game import (
     ENTROPY,
@@ -132,19 +134,20 @@ class Playing(Rebuilding):
 
     def init_metrics(self) -> dict[str, Any]:
         """Empty sums, also of the game."""
-        return {**super().init_metrics(), "critic_won": jnp.zeros(()), "critic_lost": jnp.zeros(())}
+        own = super().init_metrics() if self.pastes else HeldOutLoss.init_metrics(self)
+        return {**own, "critic_won": jnp.zeros(()), "critic_lost": jnp.zeros(())}
 
     def update_metrics(self, metrics: dict[str, Any], variables: Variables, batch: Batch, size: int) -> dict[str, Any]:
         """Adds a batch, and what became of the game."""
-        found = super().update_metrics(metrics, variables, batch, size)
+        update = super().update_metrics if self.pastes else partial(HeldOutLoss.update_metrics, self)
         weight = jnp.asarray(batch["weight"]).sum()
         outcome = {name: metrics[name] + weight * variables[STATE][name] for name in ("critic_won", "critic_lost")}
-        return found | outcome
+        return update(metrics, variables, batch, size) | outcome
 
     def summarize(self, metrics: dict[str, Any]) -> Metrics:
         """`loss` and `pasted_auroc`, and 1 where the critic `won` or `lost` at some time."""
         outcome = {name: float(metrics[name] > 0) for name in ("critic_won", "critic_lost")}
-        return {**super().summarize(metrics), **outcome}
+        return {**(super().summarize(metrics) if self.pastes else HeldOutLoss.summarize(self, metrics)), **outcome}
 
     def warned(self, metrics: Mapping[str, Any]) -> tuple[str, ...]:
         """A line where the game was one-sided, by what `summarize` gives."""

@@ -11,7 +11,7 @@ from jaxqc.anomaly.detectors.reconstruction import Networks, Rebuilder, Reconstr
 from jaxqc.anomaly.features import Backbone, by_halves, check_pixels
 from jaxqc.anomaly.reconstruction.adversary import Playing
 from jaxqc.anomaly.reconstruction.networks import ENCODINGS, network, with_code
-from jaxqc.anomaly.reconstruction.objective import Rebuilding
+from jaxqc.anomaly.reconstruction.objective import DENSITY, Rebuilding
 from jaxqc.anomaly.reconstruction.players import CRITIC, MAKERS, answering
 from jaxqc.anomaly.reconstruction.score import judged, scored, usual
 from jaxqc.anomaly.reconstruction.target import target
@@ -49,7 +49,8 @@ class Reconstructed(OnBackbone[ReconstructionConfig]):
         params = fold_batch_norm(variables)["params"]
         if self.config.adversary.game != "none" and self.config.image not in CRITIC:
             params = {name: value for name, value in params.items() if name != "critic"}
-        return Rebuilder(params, np.ones((1, 1), np.float32))
+        density = {name: value for name, value in variables.items() if name == DENSITY}
+        return Rebuilder(params | density, np.ones((1, 1), np.float32))
 
     def embed(self, layers: Layers, image: Image) -> Float[Array, "b h w c"]:
         """The thing that is rebuilt."""
@@ -70,7 +71,9 @@ class Reconstructed(OnBackbone[ReconstructionConfig]):
             if config.adversary.game != "none":
                 return judged(config, answering(config, {"params": params}, seen.shape[1], folded=True), seen)
             networks = network(config, folded=True)
-            return judged(config, lambda x, **more: networks.apply({"params": params}, x, **more), seen)
+            own = {name: value for name, value in params.items() if name != DENSITY}
+            fitted = {name: value for name, value in params.items() if name == DENSITY}
+            return judged(config, lambda x, **more: networks.apply({"params": own}, x, **more) | fitted, seen)
 
         return by_halves(apart)(state.params, embedded)
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, Key, UInt8
 
@@ -16,15 +17,20 @@ from jaxqc.anomaly.learned.corrupt import corrupt, some, textures_for
 from jaxqc.anomaly.learned.jitter import jittered
 from jaxqc.anomaly.learned.scored_loss import Score, ScoredLoss
 from jaxqc.anomaly.ops.principal import components
+from jaxqc.anomaly.reconstruction.density import described, fitted
 from jaxqc.anomaly.reconstruction.hiding import HELD_OUT, drawn_sets, filled, hidden, rebuilt_by_sets
 from jaxqc.anomaly.reconstruction.networks import measured_code, network
 from jaxqc.anomaly.reconstruction.score import judged, scored, usual
 from jaxqc.anomaly.reconstruction.target import covariance_of, target
-from jaxqc.anomaly.reconstruction.terms import terms, weighted
+from jaxqc.anomaly.reconstruction.terms import DIFFERENCES, terms, weighted
 from jaxqc.data.dataset import ArrayDataset, Dataset
+from jaxqc.data.pipeline import eval_batches
 from jaxqc.models.draem import drawn_small
 from jaxqc.training.method import Logs
 from jaxqc.types import AXIS, ArrayLike, Batch, Variables
+
+DENSITY = "density"
+"""Name of what is fitted after the training."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,6 +132,8 @@ class Rebuilding(ScoredLoss):
     def scorer(self, variables: Variables, batch: Batch) -> Score:
         """Image scores, where maps are relative to the batch's own usual differences."""
         config, answer = self.config, self._answer(variables)
+        if config.image == "density":  # which is fitted after the training
+            config = replace(config, image="map")
         found = lambda images: judged(config, answer, self.seen(variables, images))
         place: Any = 1.0
         if config.relative:
@@ -138,6 +146,24 @@ class Rebuilding(ScoredLoss):
             return scored(config, grid / place, own, self.size)[1]
 
         return score
+
+    def gathered(self, variables: Variables, data: ArrayDataset | Dataset, batch: int) -> dict[str, Any]:
+        """The density of these images' codes and errors, where they are scored by it."""
+        config = self.config
+        if config.image != "density":
+            return {}
+
+        @jax.jit
+        def describe(variables: Any, images: Any) -> Float[Array, "b d"]:
+            x = self.seen(variables, images)
+            out = self._answer(variables)(x)
+            return described(out["mean"], DIFFERENCES[config.map](x, out["rebuilt"]))
+
+        there, rows = jax.device_put(dict(variables)), []
+        with eval_batches(data, batch, self.size) as batches:
+            for one in batches:
+                rows.append(np.asarray(describe(there, one["image"]))[np.asarray(one["weight"]) > 0])
+        return {DENSITY: fitted(np.concatenate(rows), config.mixture)}
 
     def _answer(self, variables: Variables) -> Any:
         own = {name: variables[name] for name in ("params", "batch_stats") if name in variables}

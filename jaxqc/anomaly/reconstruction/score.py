@@ -12,6 +12,7 @@ from jaxqc.anomaly.detectors.reconstruction import ReconstructionConfig
 from jaxqc.anomaly.learned.grid import CELLS
 from jaxqc.anomaly.ops.maps import box_mean, distance_map, top_score
 from jaxqc.anomaly.reconstruction.attention import attention
+from jaxqc.anomaly.reconstruction.density import described, improbable
 from jaxqc.anomaly.reconstruction.hiding import rebuilt_by_sets
 from jaxqc.anomaly.reconstruction.networks import chain_spec
 from jaxqc.anomaly.reconstruction.search import projected
@@ -85,6 +86,7 @@ IMAGES: dict[str, Callable[[ReconstructionConfig, Any, Float[Array, "b h w"]], F
     "latent": lambda config, out, grid: jnp.square(out["code"] - out["again"]).mean(-1),
     "critic": lambda config, out, grid: nn.sigmoid(-out["logit"]),
     "mixed": _mixed,
+    "density": lambda config, out, grid: improbable(out["density"], described(out["mean"], grid)),
 }
 """By `ReconstructionConfig.image`: an image's score that is no value of its map."""
 

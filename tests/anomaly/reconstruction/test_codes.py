@@ -1,16 +1,21 @@
 """Codes that go through a memory or are drawn, and the maps that are made of the latter."""
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from jaxqc.anomaly.detectors.base import BackboneConfig
 from jaxqc.anomaly.detectors.reconstruction import LossWeights, ReconstructionConfig
+from jaxqc.anomaly.detectors.reconstruction_codes import VaeGmm
 from jaxqc.anomaly.detectors.reconstruction_parts import DescentConfig, MemoryConfig
 from jaxqc.anomaly.features import load_backbone
 from jaxqc.anomaly.reconstruction.attention import attention
+from jaxqc.anomaly.reconstruction.density import improbable
 from jaxqc.anomaly.reconstruction.objective import Rebuilding
 from jaxqc.anomaly.reconstruction.search import projected
+from jaxqc.data.dataset import ArrayDataset
 from jaxqc.models.autoencoder import Chain, ChainSpec
 from jaxqc.models.memory import Memory
 
@@ -74,6 +79,22 @@ def test_a_projection_of_a_linear_network_is_that_by_hand(rng):
         apart = y @ away
         y = np.clip(y - 0.5 * (2 * apart @ away.T + 0.05 * np.sign(y - start)) * apart**2, 0, 1)
     np.testing.assert_allclose(found.reshape(2, 6), y, atol=1e-5)
+
+
+def test_a_density_is_that_of_the_good_images_alone(rng):
+    """Half the squared Mahalanobis distance of code and error, in units of each; padding is no image."""
+    config = replace(VaeGmm(width=1 / 16, latent=3), widths=(32,), kernels=(4,), strides=(2,))
+    method = Rebuilding(config, load_backbone(BackboneConfig("pixels", layers=(1,))), 8)
+    variables = {**jax.device_get(jax.jit(method.init)(jax.random.key(0))), **method.frozen()}
+    images = rng.integers(0, 256, (13, 8, 8, 3), np.uint8)
+    data = ArrayDataset("tiny", (), tuple(map(str, range(13))), images, images[..., 0], np.zeros(13, np.int32))
+    found = method.gathered(variables, data, 5)["density"]
+    out = jax.jit(method._answer(variables))(images / np.float32(255))
+    errors = np.square(np.asarray(out["rebuilt"]) - images / 255).mean((1, 2, 3))
+    rows = np.concatenate([out["mean"], errors[:, None]], 1).astype(np.float64)
+    own = (rows - rows.mean(0)) / rows.std(0)
+    apart = own @ np.linalg.inv(own.T @ own / 13 + 1e-3 * np.eye(4))
+    np.testing.assert_allclose(improbable(found, np.float32(rows)), 0.5 * (apart * own).sum(1), rtol=1e-3)
 
 
 def test_attention_is_that_of_every_position_by_hand(rng):

@@ -128,6 +128,7 @@ def test_players_are_as_large_as_published_but_for_learned_attention(config, sid
             ReconstructionConfig("residual", adversary=WASSERSTEIN, latent=8, loss=MADE_LOSS, training=WGAN_TRAINING),
             "two stages",
         ),
+        (ReconstructionConfig(image="density"), "variational=true"),
         (VaeAttention(descent=DescentConfig(layer=6)), "5 steps"),
     ],
 )
