@@ -5,6 +5,15 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from jaxqc.anomaly.detectors.base import ASTRAY, BackboneConfig, TrainingConfig
 from jaxqc.anomaly.detectors.trainings import ADAM
+from jaxqc.anomaly.detectors.transformations import (
+    ANSWERS,
+    DISTANCES,
+    GEOM_TRAINING,
+    GOAD_TRAINING,
+    CopyCentres,
+    Likelihoods,
+    Transforming,
+)
 from jaxqc.anomaly.learned.corrupt import Corrupt
 from jaxqc.config import OptimConfig
 from jaxqc.errors import UserError
@@ -13,7 +22,7 @@ from jaxqc.fields import check_positive
 if TYPE_CHECKING:
     from jaxqc.anomaly.one_class.detector import OneClass
 
-Objective = Literal["deviation", "pieces", "position", "centre"]
+Objective = Literal["deviation", "pieces", "position", "centre", "transforms"]
 
 
 class Deviating(NamedTuple):
@@ -125,7 +134,8 @@ class OneClassConfig:
     objective: Objective = "deviation"
     """The task. `deviation`: cells of good images near a centre, those of images with synthetic defects away from it.
     `pieces`: an image as it is, one with a pasted piece and one with a pasted scar distinguished. `position`: where a
-    patch lies beside another one, and close patches alike. `centre`: all images close to one point."""
+    patch lies beside another one, and close patches alike. `centre`: all images close to one point. `transforms`:
+    flipped, moved and turned copies of an image distinguished."""
     width: float = 1.0
     """Factor on the channel counts of what is drawn at random, but for `pieces`."""
     convs: tuple[int, ...] = (512, 512)
@@ -137,12 +147,13 @@ class OneClassConfig:
     pieces: Piecing = Piecing()
     position: Placing = Placing()
     centre: Centring = Centring()
+    copies: Transforming = ANSWERS
     sigma: float = 12.0
     """Standard deviation in pixels of the map's smoothing; of `deviation`, of the Gaussian that each cell is spread
     by. Not of `position` and `centre`."""
     training: TrainingConfig = FCDD_TRAINING
 
-    states = (Deviating, Embedded, PatchBanks, Centred)
+    states = (Deviating, Embedded, PatchBanks, Centred, Likelihoods, CopyCentres)
 
     def check(self, where: str) -> None:
         """Checks what no single field's type can. Raises UserError."""
@@ -160,6 +171,7 @@ class OneClassConfig:
         for name, share in shares.items():
             if not 0 <= share <= 1:
                 raise UserError(f"{where}: {name}={share!r} is a share; give 0 to 1")
+        self.copies.check(f"{where}.copies")
         if not self.pieces.hidden:
             raise UserError(f"{where}.pieces: hidden={self.pieces.hidden!r}: give one hidden layer or more")
         if self.position.step % 2:
@@ -224,10 +236,31 @@ class DeepSvdd(OneClassConfig):
     training: TrainingConfig = DEEP_SVDD_TRAINING
 
 
+@dataclass(frozen=True)
+class Geom(OneClassConfig):
+    """GEOM (arXiv 1805.10917): a network that distinguishes 72 copies of good images. It gives a score and no place.
+
+    Made for images of 32 pixels: `--data.size 32 --backbone.name pixels --backbone.layers 1`.
+    """
+
+    objective: Objective = "transforms"
+    training: TrainingConfig = GEOM_TRAINING
+
+
+@dataclass(frozen=True)
+class Goad(Geom):
+    """GOAD (arXiv 2005.02359): the same, by how far each copy's features are from those that good images have."""
+
+    copies: Transforming = DISTANCES
+    training: TrainingConfig = GOAD_TRAINING
+
+
 MEMBERS: dict[str, type[OneClassConfig]] = {
     "fcdd": Fcdd,
     "cutpaste": CutPaste,
     "patch_svdd": PatchSvdd,
     "deep_svdd": DeepSvdd,
+    "geom": Geom,
+    "goad": Goad,
 }
 """By the names of `jaxqc.anomaly.detectors.DETECTORS`."""

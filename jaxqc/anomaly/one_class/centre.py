@@ -17,6 +17,7 @@ from jaxqc.anomaly.detectors.stage import Known, Stage
 from jaxqc.anomaly.features import Backbone, check_pixels
 from jaxqc.anomaly.learned.scored_loss import ScoredLoss
 from jaxqc.anomaly.one_class import collapse
+from jaxqc.anomaly.ops.maps import flat_map
 from jaxqc.data.augment.geometry import to_float
 from jaxqc.data.dataset import ArrayDataset, Dataset
 from jaxqc.data.resizing import Size, sides
@@ -231,4 +232,4 @@ def embed(layers: Layers, image: Image) -> Float[Array, "b h w 3"]:
 def score(config: OneClassConfig, own: Any, state: Centred, embedded: Float[Array, "b h w 3"], size: Size) -> Scored:
     """The squared distance of the image, at every pixel."""
     scores = distance(config, state, embedded)
-    return jnp.broadcast_to(scores[:, None, None], (*scores.shape, *sides(size))), scores
+    return flat_map(scores, *sides(size)), scores

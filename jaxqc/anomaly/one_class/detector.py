@@ -7,7 +7,7 @@ from jaxqc.anomaly.detectors.base import BackboneConfig, Image, Layers, OnBackbo
 from jaxqc.anomaly.detectors.one_class import OneClassConfig
 from jaxqc.anomaly.detectors.stage import Stage
 from jaxqc.anomaly.features import Backbone
-from jaxqc.anomaly.one_class import centre, deviation, pieces, position
+from jaxqc.anomaly.one_class import centre, deviation, pieces, position, transforms
 from jaxqc.data.resizing import Size
 from jaxqc.types import Variables
 
@@ -33,6 +33,7 @@ WAYS: dict[str, Way] = {
     "pieces": Way(pieces.method, pieces.trained, pieces.embed, pieces.score),
     "position": Way(position.method, position.trained, position.embed, position.score),
     "centre": Way(centre.method, centre.trained, centre.embed, centre.score, False, centre.stages),
+    "transforms": Way(transforms.method, transforms.trained, transforms.embed, transforms.score, False),
 }
 """By `OneClassConfig.objective`."""
 
