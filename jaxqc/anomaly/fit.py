@@ -190,9 +190,11 @@ def _fit(
         with nullcontext(folder) if folder else TemporaryDirectory() as place:
             work = Path(place) / TRAINING
             state, meta["training"] = train_state(config, detector, backbone, parts, work, bad, progress)
+        for line in meta["training"].get("warnings", ()):
+            note(line)
         for line in meta["training"].get("defects", {}).get("left_out", ()):
             note(line)
-        state = settled(detector, backbone, state, parts.calibrate, config)
+        state = settled(detector, backbone, state, parts, config)
     else:
         with Progress("fitting", len(fitted_samples(parts.fit, config.data.tile)), progress) as counter:
             state = collected(config, backbone, parts.fit, bad, counter.add)

@@ -157,7 +157,9 @@ def _trained(work: _Work, bad: list[str], progress: bool) -> tuple[Variables, di
         raise UserError(f"{path}: damaged ({e}); remove {work.folder} and fit again") from e
     measured = done.best if best else done.metrics
     about = {"step": step, "of": done.step, "loss": measured.get("loss")}
-    about |= {name: measured[name] for name in ("pasted_auroc",) if name in measured}
+    about |= {name: measured[name] for name in ("pasted_auroc", "critic_won", "critic_lost") if name in measured}
+    if (warned := getattr(method, "warned", None)) and (lines := warned(measured)):
+        about["warnings"] = list(lines)
     variables = {**variables_of(flat), **(frozen or {})}
     if gathered := getattr(method, "gathered", None):
         variables |= gathered(variables, train, config.batch)

@@ -58,6 +58,9 @@ class SemiMethod:
         factor = lambda name: self.lr_scale * (self.head_rate if name == "head" else 1.0)
         return {name: jax.tree.map(partial(jnp.full_like, fill_value=factor(name)), x) for name, x in params.items()}
 
+    def active(self, params: Any, step: Any) -> None:
+        """All, in every step."""
+
     def init_extra(self, params: Any) -> Frozen:
         """The frozen models that go with fresh parameters."""
         return objective.init_frozen(self.config, params)

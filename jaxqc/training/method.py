@@ -46,6 +46,11 @@ class Method(Protocol):
         all. What has 0 stays as it is."""
         ...
 
+    def active(self, params: Any, step: jax.Array) -> Any:
+        """1 for each array that optimiser step number `step` (from 0) moves, as `params`, else 0; None = all. What has
+        0 stays as it is, and so do its parts of the optimiser's vectors."""
+        ...
+
     def loss(
         self, params: Any, model_state: Any, batch: Batch, key: jax.Array, extra: Any
     ) -> tuple[jax.Array, tuple[Any, Logs]]:
@@ -104,6 +109,10 @@ class SingleNetwork:
 
     def rates(self, params: Any, extra: Any = None) -> Any:
         """One learning rate for all."""
+        return None
+
+    def active(self, params: Any, step: jax.Array) -> Any:
+        """All, in every step."""
         return None
 
     def pace(self, images_per_second: float, size: int, devices: int, logs: Mapping[str, Any]) -> dict[str, float]:

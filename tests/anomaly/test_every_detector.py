@@ -39,8 +39,22 @@ from jaxqc.anomaly.detectors.one_class import (
     Placing,
 )
 from jaxqc.anomaly.detectors.reconstruction import ReconstructionConfig
-from jaxqc.anomaly.detectors.reconstruction_members import ConvAe, Draem, Riad, StainAe, Vae
+from jaxqc.anomaly.detectors.reconstruction_codes import MemAe, Vae, VaeAttention, VaeGmm, VaeProjection
+from jaxqc.anomaly.detectors.reconstruction_members import ConvAe, Draem, Riad, StainAe
+from jaxqc.anomaly.detectors.reconstruction_parts import DescentConfig, MemoryConfig
+from jaxqc.anomaly.detectors.reconstruction_players import (
+    WGAN_TRAINING,
+    Alocc,
+    AnoGan,
+    Egbad,
+    FAnoGan,
+    Ganomaly,
+    OcrGan,
+    SkipGanomaly,
+)
 from jaxqc.anomaly.detectors.retrieval import Cpr, Pni
+from jaxqc.anomaly.detectors.token_members import UniAd
+from jaxqc.anomaly.detectors.token_settings import TokensConfig
 from jaxqc.anomaly.detectors.trainings import ADAM
 from jaxqc.anomaly.detectors.transformations import Transforming
 from jaxqc.anomaly.features import load_backbone
@@ -73,7 +87,7 @@ QUICK: dict[str, Any] = {
     "combined": Combined((Member(Gaussian(8), (1,)), Member(Spade(images=2))), "median", window=4, top=3),
     "fastflow": FastFlow(blocks=(1,), kernels=(1,)),
     "cflow": Cflow(blocks=(1,), condition=8),
-    "msflow": MsFlow(blocks=(1,), condition=8),
+    "msflow": MsFlow(blocks=(1,), condition=8, whiten=True),
     "cs_flow": CsFlow(blocks=(1,), width=8, scales=(1,)),
     "cpr": Cpr(width=8, references=6, words=4, images=1, reach=0, top=0.5),
     "pni": Pni(width=8, coreset=0.02, words=8, reach=1, hidden=8),
@@ -85,8 +99,20 @@ QUICK: dict[str, Any] = {
     "stain_ae": StainAe(width=0.25),
     "conv_ae": ConvAe(width=0.25),
     "draem": Draem(width=1 / 32),
+    "uniad": UniAd(tokens=TokensConfig(8, 2, 1, 16, hide=3)),
     "riad": Riad(width=1 / 16),
     "vae": Vae(width=1 / 8, latent=8),
+    "vae_projection": VaeProjection(width=1 / 8, latent=8, descent=DescentConfig(steps=3)),
+    "vae_attention": VaeAttention(width=1 / 8, latent=8),
+    "vae_gmm": VaeGmm(width=1 / 8, latent=4),
+    "memae": MemAe(width=1 / 16, memory=MemoryConfig(slots=20, least=0.05)),
+    "ganomaly": Ganomaly(width=1 / 16, latent=8),
+    "skip_ganomaly": SkipGanomaly(width=1 / 16),
+    "ocr_gan": OcrGan(width=1 / 16),
+    "alocc": Alocc(width=1 / 16),
+    "egbad": Egbad(width=1 / 16, latent=8),
+    "anogan": AnoGan(width=1 / 16, latent=8, descent=DescentConfig(3, 0.1)),
+    "f_anogan": FAnoGan(width=1 / 16, latent=8, start=replace(WGAN_TRAINING, epochs=4.0, batch=4)),
     "fcdd": Fcdd(convs=(4,), sigma=4.0, training=TrainingConfig()),
     "cutpaste": CutPaste(pieces=Piecing(hidden=(8,), patch=32)),
     "patch_svdd": PatchSvdd(width=1 / 8, position=Placing(bank=64)),

@@ -23,12 +23,16 @@ from jaxqc.anomaly.detectors.one_class import MEMBERS as ONE_CLASS
 from jaxqc.anomaly.detectors.one_class import CutPaste, DeepSvdd, Fcdd, Geom, Goad, PatchSvdd
 from jaxqc.anomaly.detectors.patchcore import AnomalyDino, PatchCore
 from jaxqc.anomaly.detectors.reconstruction import ReconstructionConfig
+from jaxqc.anomaly.detectors.reconstruction_codes import MemAe, Vae, VaeAttention, VaeGmm, VaeProjection
 from jaxqc.anomaly.detectors.reconstruction_members import MEMBERS as RECONSTRUCTIONS
-from jaxqc.anomaly.detectors.reconstruction_members import ConvAe, Dfr, Draem, Riad, StainAe, Vae
+from jaxqc.anomaly.detectors.reconstruction_members import ConvAe, Dfr, Draem, Riad, StainAe
+from jaxqc.anomaly.detectors.reconstruction_players import Alocc, AnoGan, Egbad, FAnoGan, Ganomaly, OcrGan, SkipGanomaly
 from jaxqc.anomaly.detectors.retrieval import MEMBERS as RETRIEVALS
 from jaxqc.anomaly.detectors.spade import Spade
 from jaxqc.anomaly.detectors.statistical import MEMBERS as STATISTICS
 from jaxqc.anomaly.detectors.statistical import Density, NearestWords, OneClassSvm
+from jaxqc.anomaly.detectors.token_members import MEMBERS as TOKENS
+from jaxqc.anomaly.detectors.token_members import UniAd
 
 DETECTORS: dict[str, type] = {
     "gaussian": Gaussian,
@@ -41,6 +45,7 @@ DETECTORS: dict[str, type] = {
     **FLOWS,
     **DISCRIMINATORS,
     **RECONSTRUCTIONS,
+    **TOKENS,
     **ONE_CLASS,
     **RETRIEVALS,
     "combined": Combined,
@@ -48,6 +53,8 @@ DETECTORS: dict[str, type] = {
 
 __all__ = [
     "DETECTORS",
+    "Alocc",
+    "AnoGan",
     "AnomalyDino",
     "Ast",
     "Cdo",
@@ -61,12 +68,17 @@ __all__ = [
     "Dinomaly",
     "Draem",
     "EfficientAd",
+    "Egbad",
+    "FAnoGan",
     "Fcdd",
+    "Ganomaly",
     "Gaussian",
     "Geom",
     "Goad",
     "InpFormer",
+    "MemAe",
     "NearestWords",
+    "OcrGan",
     "OneClassSvm",
     "PatchCore",
     "PatchSvdd",
@@ -75,10 +87,15 @@ __all__ = [
     "ReconstructionConfig",
     "Riad",
     "Salehi",
+    "SkipGanomaly",
     "Spade",
     "StainAe",
     "Stfpm",
     "SuperSimpleNet",
+    "UniAd",
     "Uninformed",
     "Vae",
+    "VaeAttention",
+    "VaeGmm",
+    "VaeProjection",
 ]

@@ -87,10 +87,6 @@ class Position(ScoredLoss):
         """Nothing."""
         return {}
 
-    def prepare(self, batch: Batch, keys: Key[Array, " b"], size: int, train: bool) -> Batch:
-        """With a key for each image."""
-        return batch | {"key": keys} if train else batch
-
     def parts(
         self, params: Any, images: UInt8[ArrayLike, "b s s c"], keys: Key[Array, " b"]
     ) -> tuple[dict[str, Float[Array, " b"]], Float[Array, "n d"]]:
