@@ -143,4 +143,4 @@ def test_drawn_features_are_others_of_the_same_size(recipe):
     assert first["kernel"].std() == pytest.approx(np.sqrt(2 / 18), rel=0.3)
     assert not first["bias"].any()
     with pytest.raises(UserError, match="no weights"):
-        control(recipe)
+        control(replace(recipe, backbone=BackboneConfig("pixels", layers=(1,))))
