@@ -12,7 +12,6 @@ from jaxtyping import Array, Float
 from jaxqc.anomaly.detectors.base import Layers
 from jaxqc.anomaly.learned.cache import Features
 from jaxqc.anomaly.learned.statistics import merged_moments
-from jaxqc.anomaly.ops.principal import components as components
 from jaxqc.data.dataset import ArrayDataset, Dataset
 from jaxqc.data.pipeline import eval_batches
 from jaxqc.errors import UserError
