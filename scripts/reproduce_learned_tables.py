@@ -9,7 +9,8 @@ A member is a detector's name, or a recipe (`jaxqc fit --config`). Any field of 
 members; `--config` gives the recipe that detectors' names are put into. DIR is a data set in any layout, or holds one
 folder a class (`CLASS/train/good`). With --folds the data's own split is set aside: each fold of the normal images, by
 group, is tested once, beside all defective images. A finished fit is a line of OUT/rows.jsonl; run the command again,
-and only what is missing is measured. OUT/table.md has the table, with the published rows beside it.
+and only what is missing is measured. OUT/table.md has the table, with the published rows beside it, and OUT/pictures
+what detectors of images rebuild.
 
 --survey takes all detectors of Table 1, each by its recipe for CPUs (`NAME_small`) or with settings like those, and
 orders the table by its kinds. --control adds to each a row without what it would learn: an untrained network, or

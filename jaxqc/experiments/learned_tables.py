@@ -28,6 +28,7 @@ from jaxqc.data.open import open_data
 from jaxqc.errors import UserError
 from jaxqc.experiments.controls import control
 from jaxqc.experiments.markdown import mean_and_deviation, table_head, table_row
+from jaxqc.experiments.rebuilt_pictures import picture, rebuilds_images
 from jaxqc.experiments.survey import TABLE_1, category
 from jaxqc.fields import to_dict
 from jaxqc.training.logs import append_row, finished_rows
@@ -208,8 +209,9 @@ def run_cells(
 ) -> Iterator[tuple[Cell, dict[str, Any] | str]]:
     """Fits and measures each cell that `out/rows.jsonl` lacks; gives each cell's row, or why it has none.
 
-    A fit that was ended goes on in `out/fits/KEY`, as far as its detector can; it is removed once its row is written.
-    Its seconds are then those of its training in all commands, or of the last command where that took more.
+    A detector that rebuilds images leaves a picture in `out/pictures`. A fit that was ended goes on in `out/fits/KEY`,
+    as far as its detector can; it is removed once its row is written. Its seconds are then those of its training in all
+    commands, or of the last command where that took more.
 
     Raises:
       UserError: `out` cannot be written.
@@ -229,6 +231,9 @@ def run_cells(
         except UserError as e:
             yield cell, str(e)
             continue
+        if rebuilds_images(fitted.model):
+            test = divide(cell.parted, cell.config.data, cell.config.seed, cell.config.folds)[0].test
+            picture(fitted.model, test, out / "pictures" / f"{cell.name.replace(', ', '_')}.png")
         append_row(out / ROWS, row)
         shutil.rmtree(folder, ignore_errors=True)
         yield cell, row

@@ -123,6 +123,7 @@ def test_a_control_stands_beside_its_member_in_the_order_of_the_survey(boards, r
     found = list(run_cells(cells, tmp_path, progress=False))
     rows = [row for _, row in found if not isinstance(row, str)]
     assert [row["member"] for row in rows] == ["conv_ae", "conv_ae, control"]
+    assert {path.name for path in (tmp_path / "pictures").iterdir()} == {"conv_ae.png", "conv_ae_control.png"}
     assert rows[0]["au_pro"] != rows[1]["au_pro"]
     assert rows[0]["parameters_m"] == rows[1]["parameters_m"] > 0
     foreign = [(Cell("gaussian", recipe, data), rows[0] | {"member": "gaussian"})]
@@ -143,4 +144,4 @@ def test_drawn_features_are_others_of_the_same_size(recipe):
     assert first["kernel"].std() == pytest.approx(np.sqrt(2 / 18), rel=0.3)
     assert not first["bias"].any()
     with pytest.raises(UserError, match="no weights"):
-        control(recipe)
+        control(replace(recipe, backbone=BackboneConfig("pixels", layers=(1,))))
