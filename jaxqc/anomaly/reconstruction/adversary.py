@@ -115,13 +115,13 @@ class Playing(Rebuilding):
 
     def losses(self, variables: Variables, batch: Batch) -> Float[Array, " b"]:
         """The maker's terms of the image as it is; where it rebuilds none, the critic's doubt that it is real."""
-        config, whole = self.config, self.seen(variables, batch["image"])
+        config, whole, rule = self.config, self.seen(variables, batch["image"]), RULES[self.config.adversary.game]
         if MAKERS[config.encoder].codes:
             own = {name: variables[name]["critic"] for name in ("params", "batch_stats")}
             found: Any = critic(config, Norm()).apply(own, signed(whole))
-            return RULES[config.adversary.game].fooling(found["logit"])
+            return rule.fooling(found["logit"])
         out = self._answer(variables)(whole)
-        out["adversarial"] = nn.softplus(out["logit_given"] if config.adversary.game == "pair" else -out["logit"])
+        out["adversarial"] = rule.fooling(-out["logit_given"] if config.adversary.game == "pair" else out["logit"])
         out["feature"] = squares(out["features"], out["features_rebuilt"])
         if "again" in out:
             out["relatent"] = squares(out["code"], out["again"])

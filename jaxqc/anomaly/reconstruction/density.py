@@ -37,9 +37,7 @@ def fitted(rows: Float[np.ndarray, "n d"], mixture: MixtureConfig) -> dict[str, 
       ['log_share', 'mean', 'middle', 'unit', 'whitener']
     """
     if len(rows) < mixture.parts:
-        raise UserError(
-            f"detector.mixture.parts={mixture.parts} of {len(rows)} images; give more, or fewer parts"
-        )
+        raise UserError(f"detector.mixture.parts={mixture.parts} of {len(rows)} images; give more, or fewer parts")
     middle, unit = units(rows)
     own = (rows - middle) / unit
     share = jnp.ones((len(own), 1))
