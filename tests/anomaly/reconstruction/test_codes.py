@@ -1,6 +1,7 @@
 """Codes that go through a memory or are drawn, and the maps that are made of the latter."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -9,15 +10,20 @@ import pytest
 
 from jaxqc.anomaly.detectors.base import BackboneConfig
 from jaxqc.anomaly.detectors.reconstruction import LossWeights, ReconstructionConfig
-from jaxqc.anomaly.detectors.reconstruction_codes import VaeGmm
+from jaxqc.anomaly.detectors.reconstruction_codes import VaeGmm, VaeProjection
 from jaxqc.anomaly.detectors.reconstruction_parts import DescentConfig, MemoryConfig
+from jaxqc.anomaly.detectors.reconstruction_players import AnoGan
 from jaxqc.anomaly.features import load_backbone
 from jaxqc.anomaly.reconstruction.attention import attention
 from jaxqc.anomaly.reconstruction.density import improbable
+from jaxqc.anomaly.reconstruction.detector import Reconstructed
 from jaxqc.anomaly.reconstruction.networks import network
 from jaxqc.anomaly.reconstruction.objective import Rebuilding
 from jaxqc.anomaly.reconstruction.search import projected
 from jaxqc.data.dataset import ArrayDataset
+from jaxqc.errors import UserError
+from jaxqc.export.onnx import convert
+from jaxqc.graph import Graph
 from jaxqc.models.autoencoder import Chain, ChainSpec
 from jaxqc.models.memory import Memory
 from tests.support.drawn import drawn
@@ -98,6 +104,14 @@ def test_a_density_is_that_of_the_good_images_alone(rng):
     own = (rows - rows.mean(0)) / rows.std(0)
     apart = own @ np.linalg.inv(own.T @ own / 13 + 1e-3 * np.eye(4))
     np.testing.assert_allclose(improbable(found, np.float32(rows)), 0.5 * (apart * own).sum(1), rtol=1e-3)
+
+
+@pytest.mark.parametrize(("config", "refused"), [(VaeProjection(), True), (AnoGan(), True), (VaeGmm(), False)])
+def test_a_score_by_descent_is_no_onnx_file(config, refused):
+    reason = Reconstructed(config, BackboneConfig("pixels", layers=(1,))).refuses_onnx
+    assert bool(reason) == refused
+    with pytest.raises(UserError, match="steps of descent" if refused else "onnx|--size"):
+        convert(Graph("anomaly", lambda weights, images: {}, {}, 0, 0, refuses_onnx=reason), 0, Path("unwritten.onnx"))
 
 
 def test_attention_is_that_of_every_position_by_hand(rng):
