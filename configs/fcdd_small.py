@@ -15,10 +15,10 @@ from jaxqc.anomaly.recipe import BackboneConfig, DecisionConfig, FitConfig, FitD
 
 def get_config() -> FitConfig:
     """The recipe."""
-    optim = replace(Fcdd().training.optim, name="adam", lr=1e-3, floor=0.0)
-    training = replace(Fcdd().training, epochs=30.0, batch=16, optim=optim)
+    optim = replace(Fcdd().training.optim, name="adam", lr=1e-3, floor=0.0, accumulate=1)
+    training = replace(Fcdd().training, epochs=20.0, batch=16, optim=optim)
     return FitConfig(
-        detector=Fcdd(convs=(128, 128), share=1.0, sigma=6.0, training=training),
+        detector=Fcdd(convs=(128, 128), sigma=6.0, training=training),
         backbone=BackboneConfig("resnet18", weights="synthetic-resnet18", layers=(2,)),
         data=FitDataConfig(size=128),
         decision=DecisionConfig(false_alarm=0.05, opening=1, smallest=9),

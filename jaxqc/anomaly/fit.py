@@ -194,7 +194,7 @@ def _fit(
             note(line)
         for line in meta["training"].get("defects", {}).get("left_out", ()):
             note(line)
-        state = settled(detector, backbone, state, parts.calibrate, config)
+        state = settled(detector, backbone, state, parts, config)
     else:
         with Progress("fitting", len(fitted_samples(parts.fit, config.data.tile)), progress) as counter:
             state = collected(config, backbone, parts.fit, bad, counter.add)

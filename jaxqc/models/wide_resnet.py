@@ -16,6 +16,7 @@ class Block(nn.Module):
     """Norm, 3 x 3, norm, 3 x 3, beside the normalised input or a 1 x 1 convolution of it: [n h w c] → [n h' w' width].
 
     Examples:
+      >>> import jax
       >>> jax.eval_shape(lambda: Block(8, 2).init_with_output(jax.random.key(0), jnp.zeros((1, 4, 4, 4)))[0]).shape
       (1, 2, 2, 8)
     """
@@ -38,6 +39,7 @@ class WideResNet(nn.Module):
     """Images [n h w c] → mean features [n d] and logits [n classes]. Of 72 classes 1,214,744 parameters.
 
     Examples:
+      >>> import jax
       >>> network, x = WideResNet(72), jnp.zeros((1, 32, 32, 3))
       >>> variables = jax.eval_shape(network.init, jax.random.key(0), x)
       >>> sum(x.size for x in jax.tree.leaves(variables["params"]))

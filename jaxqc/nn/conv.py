@@ -7,9 +7,8 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jax import lax
 
-from jaxqc.nn.conv3x3 import conv3x3
+from jaxqc.nn.convolution import convolve
 from jaxqc.nn.depthwise import Padding, depthwise_conv
 from jaxqc.nn.norm import BatchNorm
 from jaxqc.types import ArrayLike
@@ -231,12 +230,7 @@ def dense_conv(x: ArrayLike, kernel: ArrayLike, stride: int = 1, padding: int | 
       >>> dense_conv(jnp.ones((1, 8, 8, 3)), jnp.ones((7, 7, 3, 4)), stride=2).shape
       (1, 4, 4, 4)
     """
-    x, kernel = jnp.asarray(x), jnp.asarray(kernel)
-    if kernel.shape[0] == 3 and padding in (None, 1):
-        return conv3x3(x, kernel, stride)
-    side = kernel.shape[0] // 2 if padding is None else padding
-    pad = ((side, side), (side, side))
-    return lax.conv_general_dilated(x, kernel, (stride, stride), pad, dimension_numbers=("NHWC", "HWIO", "NHWC"))
+    return convolve(x, kernel, stride, kernel.shape[0] // 2 if padding is None else padding)
 
 
 class DepthwiseSeparable(nn.Module):

@@ -53,6 +53,8 @@ from jaxqc.anomaly.detectors.reconstruction_players import (
     SkipGanomaly,
 )
 from jaxqc.anomaly.detectors.retrieval import Cpr, Pni
+from jaxqc.anomaly.detectors.token_members import UniAd
+from jaxqc.anomaly.detectors.token_settings import TokensConfig
 from jaxqc.anomaly.detectors.trainings import ADAM
 from jaxqc.anomaly.detectors.transformations import Transforming
 from jaxqc.anomaly.features import load_backbone
@@ -85,7 +87,7 @@ QUICK: dict[str, Any] = {
     "combined": Combined((Member(Gaussian(8), (1,)), Member(Spade(images=2))), "median", window=4, top=3),
     "fastflow": FastFlow(blocks=(1,), kernels=(1,)),
     "cflow": Cflow(blocks=(1,), condition=8),
-    "msflow": MsFlow(blocks=(1,), condition=8),
+    "msflow": MsFlow(blocks=(1,), condition=8, whiten=True),
     "cs_flow": CsFlow(blocks=(1,), width=8, scales=(1,)),
     "cpr": Cpr(width=8, references=6, words=4, images=1, reach=0, top=0.5),
     "pni": Pni(width=8, coreset=0.02, words=8, reach=1, hidden=8),
@@ -97,6 +99,7 @@ QUICK: dict[str, Any] = {
     "stain_ae": StainAe(width=0.25),
     "conv_ae": ConvAe(width=0.25),
     "draem": Draem(width=1 / 32),
+    "uniad": UniAd(tokens=TokensConfig(8, 2, 1, 16, hide=3)),
     "riad": Riad(width=1 / 16),
     "vae": Vae(width=1 / 8, latent=8),
     "vae_projection": VaeProjection(width=1 / 8, latent=8, descent=DescentConfig(steps=3)),

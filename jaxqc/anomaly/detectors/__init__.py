@@ -31,6 +31,8 @@ from jaxqc.anomaly.detectors.retrieval import MEMBERS as RETRIEVALS
 from jaxqc.anomaly.detectors.spade import Spade
 from jaxqc.anomaly.detectors.statistical import MEMBERS as STATISTICS
 from jaxqc.anomaly.detectors.statistical import Density, NearestWords, OneClassSvm
+from jaxqc.anomaly.detectors.token_members import MEMBERS as TOKENS
+from jaxqc.anomaly.detectors.token_members import UniAd
 
 DETECTORS: dict[str, type] = {
     "gaussian": Gaussian,
@@ -43,6 +45,7 @@ DETECTORS: dict[str, type] = {
     **FLOWS,
     **DISCRIMINATORS,
     **RECONSTRUCTIONS,
+    **TOKENS,
     **ONE_CLASS,
     **RETRIEVALS,
     "combined": Combined,
@@ -89,6 +92,7 @@ __all__ = [
     "StainAe",
     "Stfpm",
     "SuperSimpleNet",
+    "UniAd",
     "Uninformed",
     "Vae",
     "VaeAttention",

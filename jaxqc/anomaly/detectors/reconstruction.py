@@ -15,17 +15,18 @@ from jaxqc.anomaly.detectors.reconstruction_parts import (
     MixtureConfig,
     check_alone,
 )
+from jaxqc.anomaly.detectors.token_settings import TOKENS, TokensConfig
 from jaxqc.anomaly.detectors.trainings import ADAM
-from jaxqc.anomaly.learned.corrupt import Corrupt
+from jaxqc.anomaly.learned.corrupt import TEXTURED, Corrupt
 from jaxqc.errors import UserError
 from jaxqc.fields import check_positive
 
 if TYPE_CHECKING:
     from jaxqc.anomaly.reconstruction.detector import Reconstructed
 
-Encoder = Literal["conv", "deep", "unet", "pointwise", "dcgan", "search", "vector_unet", "bands", "residual"]
+Encoder = Literal["conv", "deep", "unet", "pointwise", "tokens", "dcgan", "search", "vector_unet", "bands", "residual"]
 Seen = Literal[Corrupt, "grid"]
-Shown = Literal["l1", "l2", "ssim", "msgms", "head", "projection", "attention"]
+Shown = Literal["l1", "l2", "ssim", "msgms", "norm", "head", "projection", "attention"]
 
 
 PLAYERS = ("dcgan", "search", "vector_unet", "bands", "residual")
@@ -33,9 +34,16 @@ PLAYERS = ("dcgan", "search", "vector_unet", "bands", "residual")
 
 
 class Networks(NamedTuple):
-    """The trained networks: their parameters, batch norm folded."""
+    """The trained networks of a fit of before maps were relative: their parameters, batch norm folded."""
 
     params: Any
+
+
+class Rebuilder(NamedTuple):
+    """The trained networks, batch norm folded, and the usual difference [h w] of each cell of good images."""
+
+    params: Any
+    usual: Any
 
 
 @dataclass(frozen=True)
@@ -78,11 +86,12 @@ class ReconstructionConfig:
     encoder: Encoder = "conv"
     """`conv`: a chain of convolutions (`widths`, `kernels`, `strides`) and the same mirrored. `deep`: five levels of
     two convolutions with pooling between them, and back, of DRAEM. `unet`: five levels of strided convolutions whose
-    maps go past the code, of RIAD. `pointwise`: layers of each position alone, on a
-    backbone's features. `dcgan`: strided convolutions to a vector and back. `search`: the way back alone, whose vector
-    is sought. `vector_unet`: as `unet`, down to one pixel; `bands`: one for each of two frequency bands. `residual`:
-    a network that makes images of codes, and then one that finds the codes. The last five go with an `adversary`. The
-    fields from `widths` to `norm` are those of a chain alone."""
+    maps go past the code, of RIAD. `pointwise`: layers of each position alone, on a backbone's features. `tokens`: a
+    transformer over the cells of a backbone's features (the field `tokens`). `dcgan`: strided convolutions to a vector
+    and back. `search`: the way back alone, whose vector is sought. `vector_unet`: as `unet`, down to one pixel;
+    `bands`: one for each of two frequency bands. `residual`: a network that makes images of codes, and then one that
+    finds the codes. The last five go with an `adversary`. The fields from `widths` to `norm` are those of a chain
+    alone."""
     width: float = 1.0
     """Factor on every channel count."""
     widths: tuple[int, ...] = (16, 32, 64, 128, 256, 512)
@@ -101,6 +110,9 @@ class ReconstructionConfig:
     """Numbers of the code; 0 = the last map is the code, of a `pointwise` encoder by `kept`."""
     kept: float = 0.9
     """Share of the features' variance in as many principal components as the code of a `pointwise` encoder has."""
+    tokens: TokensConfig = TOKENS
+    grid: Literal["finest", "coarsest"] = "finest"
+    """The layer on whose grid a backbone's layers are rebuilt; to a coarser one they are averaged."""
     cells: int = 0
     """Cells of each image that a step draws, for a `pointwise` encoder; 0 = all."""
     variational: bool = False
@@ -119,9 +131,12 @@ class ReconstructionConfig:
     """`unet`: a second network that sees the image and the rebuilt one, and says where they were painted."""
     loss: LossWeights = LossWeights(l2=1.0)
     map: Shown = "l2"
-    """The difference that makes the map, by the terms of `loss`, or the `head`'s probability. Of a variational code:
-    `projection`, the way to the nearest image that is rebuilt well (arXiv 2002.03734), and `attention`, a map of the
-    encoder weighted by the gradient of the code (CVPR 2020)."""
+    """The difference that makes the map, by the terms of `loss`, or the `head`'s probability. `norm`: the length of the
+    difference of a cell's features. Of a variational code: `projection`, the way to the nearest image that is rebuilt
+    well (arXiv 2002.03734), and `attention`, a map of the encoder weighted by the gradient of the code (CVPR 2020)."""
+    relative: bool = True
+    """Each cell's difference is over the usual one of its place: the mean over the fitted images. Networks rebuild the
+    rim of every image badly, as convolutions see zeros beyond it. Not of a `head`, which gives probabilities."""
     image: Literal["map", "latent", "critic", "mixed", "density"] = "map"
     """The image's score: of the map; of a variational code how improbable it is, with its error (`mixture`). Of an
     adversary's player the squared difference of the codes; the critic's probability that what is rebuilt is no real
@@ -140,11 +155,12 @@ class ReconstructionConfig:
     """Highest of them whose mean is the image's score; below 1 a share of all pixels."""
     training: TrainingConfig = STAIN_TRAINING
 
-    states = (Networks,)
+    states = (Networks, Rebuilder)
 
     def check(self, where: str) -> None:
         """Checks what no single field's type can. Raises UserError."""
         self.training.check(f"{where}.training")
+        self.tokens.check(f"{where}.tokens")
         self.memory.check(f"{where}.memory")
         self.descent.check(f"{where}.descent")
         self.mixture.check(f"{where}.mixture")
@@ -165,7 +181,7 @@ class ReconstructionConfig:
         if past and self.corrupt == "none" and not self.loss.feature:
             raise UserError(f"{where}: encoder={self.encoder}, skips={self.skips}: the network would copy what it sees;"
                             " set corrupt, such as stain, or take encoder=conv, skips=none")  # fmt: skip
-        if self.pictures and self.corrupt != "texture":
+        if self.pictures and self.corrupt not in TEXTURED:
             raise UserError(f"{where}: pictures={self.pictures!r}: corrupt={self.corrupt} shows none; leave it out")
         if self.corrupt == "grid" and (self.variational or self.share < 1):
             raise UserError(
@@ -187,7 +203,7 @@ class ReconstructionConfig:
             )
         if self.map == "attention" and self.descent.layer > len(self.widths):
             raise UserError(f"{where}: descent.layer={self.descent.layer}: the encoder has {len(self.widths)} steps")
-        if (self.cells or self.encoder == "pointwise") and self.corrupt != "none":
+        if (self.cells or self.encoder in ("pointwise", "tokens")) and self.corrupt != "none":
             raise UserError(f"{where}: corrupt={self.corrupt}: single cells and features are rebuilt as they are; set"
                             " corrupt=none, or encoder=conv and cells=0")  # fmt: skip
         if self.cells and self.encoder != "pointwise":
@@ -196,6 +212,8 @@ class ReconstructionConfig:
         if whole != (self.map == "head") or whole != (self.loss.focal > 0):
             raise UserError(f"{where}: head={self.head}, map={self.map}, loss.focal={self.loss.focal!r}: a head makes"
                             " the map and has a loss; set all three, or none")  # fmt: skip
+        if whole and self.relative:
+            raise UserError(f"{where}: head={self.head}: its map is a probability already; set relative=false")
         if whole and self.corrupt in ("none", "noise", "grid"):
             raise UserError(f"{where}: corrupt={self.corrupt}: a head learns where defects are; set corrupt=texture")
         if not max(self.loss.l1, self.loss.l2, self.loss.ssim, self.loss.msgms, self.loss.adversarial) > 0:

@@ -162,7 +162,7 @@ class OneClassSvm(_Described):
             rows = rows[np.sort(np.random.default_rng(self.seed).choice(len(rows), self.images, replace=False))]
         mean, unit = units(rows)
         own = (rows - mean) / unit
-        gamma = np.float32(1 / (own.shape[1] * max(float(own.var()), 1e-12)))
+        gamma = jnp.asarray(1 / (own.shape[1] * max(float(own.var()), 1e-12)), jnp.float32)
         weight = np.asarray(dual(jnp.exp(rbf(own, own, gamma)), self.nu))
         kept = weight > 0
         return Kernel(*map(jnp.asarray, (mean, unit, own[kept], weight[kept], gamma)))

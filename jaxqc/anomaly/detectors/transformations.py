@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from jaxqc.anomaly.detectors.base import TrainingConfig
 from jaxqc.anomaly.detectors.trainings import ADAM
-from jaxqc.anomaly.ops.transforms import Transform
+from jaxqc.anomaly.ops.transforms import COPIES
 from jaxqc.errors import UserError
 from jaxqc.fields import check_positive
 
@@ -36,12 +36,12 @@ class CopyCentres(NamedTuple):
 class Transforming:
     """The settings of objective `transforms`."""
 
-    transforms: tuple[Transform, ...] = ("flip", "shift", "turn")
-    """Copies of an image that are distinguished: flipped or not, moved by a quarter of its side or not along each axis,
-    turned by quarters; all together 72. Those that leave a texture as it is cannot be distinguished: leave them out."""
+    transforms: tuple[str, ...] = ("flip", "shift", "turn")
+    """Copies of an image that are distinguished: `flip`, as in a mirror or not; `shift`, by a quarter of the side or
+    not along each axis; `turn`, by quarters. All together are 72. Leave out those that do not change a texture."""
     pull: float = 0.0
-    """Weight of the distance of features from their own copy's centre, and less than `margin` farther from the nearest
-    other one (GOAD); images are then scored by these distances. 0: by the likelihood of the answers (GEOM)."""
+    """Weight of the triplet loss of GOAD: features are to be nearer to their own copy's centre than to the next one's,
+    and images are scored by these distances. 0: they are scored by the likelihood of the answers (GEOM)."""
     margin: float = 1.0
     """Squared distance by which the nearest other centre is to be farther."""
     shrink: float = 10.0
@@ -49,10 +49,9 @@ class Transforming:
 
     def check(self, where: str) -> None:
         """Checks what no single field's type can. Raises UserError."""
-        if not self.transforms or len(set(self.transforms)) < len(self.transforms):
-            raise UserError(
-                f"{where}: transforms={self.transforms!r}: give one or more of flip, shift, turn, each once"
-            )
+        known = set(self.transforms) <= COPIES.keys()
+        if not self.transforms or not known or len(set(self.transforms)) < len(self.transforms):
+            raise UserError(f"{where}: transforms={self.transforms!r}: give some of flip, shift and turn, each once")
         if self.pull < 0 or self.shrink < 0:
             raise UserError(f"{where}: pull={self.pull!r}, shrink={self.shrink!r}: neither may be negative")
         check_positive({"margin": self.margin}, where)

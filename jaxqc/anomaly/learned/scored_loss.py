@@ -9,24 +9,38 @@ from jaxqc.anomaly.detectors.image_loss import HeldOutLoss
 from jaxqc.anomaly.learned import pasted_auroc
 from jaxqc.types import Batch, Metrics, Variables
 
+Score = Callable[[UInt8[Array, "b s s c"]], Float[Array, " b"]]
+"""Images → their scores, at least 0."""
+
 
 class ScoredLoss(HeldOutLoss):
     """`HeldOutLoss` for a method that can also score images: the log then has `pasted_auroc`, which never chooses."""
 
     scores: Callable[[Variables, UInt8[Array, "b s s c"]], Float[Array, " b"]]
-    """Image scores of at least 0, by the variables as they are used, frozen ones included."""
+    """Image scores by the variables as they are used, frozen ones included."""
+
+    def scorer(self, variables: Variables, batch: Batch) -> Score:
+        """Image scores, which may be relative to those of a batch of held-out images, on all devices."""
+        return lambda images: self.scores(variables, images)
+
+    @property
+    def pastes(self) -> bool:
+        """True: held-out images are also scored with pasted defects."""
+        return True
 
     def init_metrics(self) -> dict[str, Any]:
         """Empty sums, also of pasted defects."""
-        return {**super().init_metrics(), **pasted_auroc.empty()}
+        return {**super().init_metrics(), **(pasted_auroc.empty() if self.pastes else {})}
 
     def update_metrics(self, metrics: dict[str, Any], variables: Variables, batch: Batch, size: int) -> dict[str, Any]:
         """Adds a batch, and its images with pasted defects."""
+        whole = super().update_metrics(metrics, variables, batch, size)
+        if not self.pastes:
+            return whole
         sums = {name: metrics[name] for name in pasted_auroc.empty()}
-        score = lambda images: self.scores(variables, images)
-        found = pasted_auroc.counted(sums, score, batch["image"], batch["weight"])
-        return {**super().update_metrics(metrics, variables, batch, size), **found}
+        return {**whole, **pasted_auroc.counted(sums, self.scorer(variables, batch), batch["image"], batch["weight"])}
 
     def summarize(self, metrics: dict[str, Any]) -> Metrics:
         """`loss`, and `pasted_auroc`: of held-out images with a pasted defect against those without."""
-        return {**super().summarize(metrics), "pasted_auroc": pasted_auroc.auroc(metrics)}
+        pasted = {"pasted_auroc": pasted_auroc.auroc(metrics)} if self.pastes else {}
+        return {**super().summarize(metrics), **pasted}

@@ -92,32 +92,28 @@ class Position(ScoredLoss):
         return batch | {"key": keys} if train else batch
 
     def parts(
-        self, params: Any, images: UInt8[Array, "b s s c"], keys: Key[Array, " b"]
-    ) -> dict[str, Float[Array, " b"]]:
-        """Each image's terms: `place` and `apart` of both sizes of patches as sums; and the small ones' features."""
-        seen, out = centred(to_float(images)), {"place": 0.0, "apart": 0.0, "right": 0.0}
+        self, params: Any, images: UInt8[ArrayLike, "b s s c"], keys: Key[Array, " b"]
+    ) -> tuple[dict[str, Float[Array, " b"]], Float[Array, "n d"]]:
+        """Each image's cross entropy of the `place`, distance of close patches `apart`, and share of places `right`,
+        over both sizes of patches; and the small patches' features."""
+        seen, draws, found = centred(to_float(images)), self.config.position.draws, []
         for side in (SMALL, LARGE):
-            own = jax.vmap(
-                lambda key, side=side: jax.random.split(jax.random.fold_in(key, side), self.config.position.draws)
-            )(keys)
+            own = jax.vmap(lambda key, side=side: jax.random.split(jax.random.fold_in(key, side), draws))(keys)
             cut, direction = jax.vmap(jax.vmap(drawn_patches, (None, 0, None)), (0, 0, None))(seen, own, side)
-            flat = cut.reshape(-1, *cut.shape[2:])
+            flat, direction = cut.reshape(-1, *cut.shape[2:]), direction.reshape(-1)
             logits, apart, features = self.network().apply({"params": params}, flat, method=Networks.pairs)
-            cost = optax.softmax_cross_entropy_with_integer_labels(logits, direction.reshape(-1))
-            mean = lambda x: x.reshape(len(images), -1).mean(1)
-            out["place"] += mean(cost)
-            out["apart"] += mean(apart)
-            out["right"] += mean(logits.argmax(-1) == direction.reshape(-1)) / 2
-            out.setdefault("features", features)
-        return out
+            cost = optax.softmax_cross_entropy_with_integer_labels(logits, direction)
+            found.append((cost, apart, (logits.argmax(-1) == direction) / 2, features))
+        mean = lambda x: x.reshape(len(images), -1).mean(1)
+        sums = (mean(small + large) for small, large in zip(*(each[:3] for each in found), strict=True))
+        return dict(zip(("place", "apart", "right"), sums, strict=True)), found[0][3]
 
     def loss(
         self, params: Any, model_state: Any, batch: Batch, key: jax.Array, extra: None = None
     ) -> tuple[jax.Array, tuple[Any, Logs]]:
         """Cross entropy of the place, and the weighted distance of close patches."""
-        parts = self.parts(params, batch["image"], batch["key"])
-        deviation = collapse.spread(parts.pop("features"), AXIS)
-        first, watched = collapse.followed(model_state[collapse.START], deviation)
+        parts, features = self.parts(params, batch["image"], batch["key"])
+        first, watched = collapse.followed(model_state[collapse.START], collapse.spread(features, AXIS))
         logs = {name: value.mean() for name, value in parts.items()} | watched
         return logs["place"] + self.config.position.pull * logs["apart"], ({collapse.START: first}, logs)
 
@@ -127,9 +123,8 @@ class Position(ScoredLoss):
 
     def losses(self, variables: Variables, batch: Batch) -> Float[Array, " b"]:
         """That of each image, by pairs that are the same in each measurement."""
-        parts = self.parts(
-            variables["params"], batch["image"], jax.random.split(jax.random.key(0), len(batch["image"]))
-        )
+        images = batch["image"]
+        parts, _ = self.parts(variables["params"], images, jax.random.split(jax.random.key(0), len(images)))
         return parts["place"] + self.config.position.pull * parts["apart"]
 
     def scores(self, variables: Variables, images: UInt8[Array, "b s s c"]) -> Float[Array, " b"]:

@@ -172,15 +172,16 @@ def likelihoods(shares: Float[np.ndarray, "n t t"]) -> dict[str, np.ndarray]:
     exact = np.asarray(shares, np.float64)
     alpha = np.float32(fitted_dirichlet(exact.mean(0), np.exp(exact).mean(0)))
     scores = np.asarray(unlikely(shares, alpha), np.float64)
-    return {"alpha": alpha, "middle": np.float32(scores.mean()), "unit": np.float32(max(scores.std(), 1e-6))}
+    unit = max(scores.std(), 1e-6)
+    return {"alpha": alpha, "middle": np.asarray(scores.mean(), np.float32), "unit": np.asarray(unit, np.float32)}
 
 
 def unlikely(shares: Float[ArrayLike, "b t t"], alpha: Float[ArrayLike, "t t"]) -> Float[Array, " b"]:
     """Minus the Dirichlet log-likelihood of all copies' answers, but for its constant, over the number of copies.
 
     Examples:
-      >>> unlikely(jnp.log(jnp.array([[[0.5, 0.5], [0.5, 0.5]]])), jnp.full((2, 2), 3.0)).round(4).tolist()
-      [2.7726]
+      >>> unlikely(jnp.full((1, 2, 2), -0.5), jnp.full((2, 2), 3.0)).tolist()
+      [2.0]
     """
     return -((jnp.asarray(alpha) - 1) * jnp.asarray(shares)).sum((1, 2)) / alpha.shape[0]
 

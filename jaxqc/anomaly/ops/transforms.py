@@ -1,7 +1,6 @@
 """Copies of an image that a network may distinguish: flipped, moved and turned (arXiv 1805.10917)."""
 
 from collections.abc import Sequence
-from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -9,12 +8,11 @@ from jaxtyping import Array, Float
 
 from jaxqc.types import ArrayLike
 
-Transform = Literal["flip", "shift", "turn"]
-COPIES: dict[Transform, int] = {"flip": 2, "shift": 9, "turn": 4}
+COPIES = {"flip": 2, "shift": 9, "turn": 4}
 """Copies that each kind makes, the image as it is among them."""
 
 
-def copies(kinds: Sequence[Transform]) -> int:
+def copies(kinds: Sequence[str]) -> int:
     """The number of copies of all kinds together.
 
     Examples:
@@ -27,7 +25,7 @@ def copies(kinds: Sequence[Transform]) -> int:
     return count
 
 
-def transformed(images: Float[ArrayLike, "b s s c"], kinds: Sequence[Transform]) -> Float[Array, "b t s s c"]:
+def transformed(images: Float[ArrayLike, "b s s c"], kinds: Sequence[str]) -> Float[Array, "b t s s c"]:
     """Each image's copies: flipped or not, each moved by a quarter of the side or not along both axes, each turned.
 
     What is moved in from beyond the edge is mirrored.

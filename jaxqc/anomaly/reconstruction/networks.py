@@ -8,9 +8,12 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from jaxqc.anomaly.detectors.base import Shapes
 from jaxqc.anomaly.detectors.reconstruction import ReconstructionConfig
+from jaxqc.errors import UserError
 from jaxqc.models import draem, inpainting
 from jaxqc.models.autoencoder import CODE, Chain, ChainSpec, Vectors
+from jaxqc.models.token_autoencoder import TokenAutoencoder, TokenSpec
 from jaxqc.nn.conv import Norm
 from jaxqc.types import ArrayLike
 
@@ -36,6 +39,34 @@ def chain_spec(config: ReconstructionConfig) -> ChainSpec:
     more = config.latent, config.variational, config.norm, config.skips, config.up
     memory = {"slots": config.memory.slots, "least": config.memory.least}
     return ChainSpec(widths, config.kernels, config.strides, *more, **memory)
+
+
+def token_spec(config: ReconstructionConfig) -> TokenSpec:
+    """The transformer of a recipe.
+
+    Examples:
+      >>> token_spec(ReconstructionConfig("tokens", width=0.5)).dim
+      128
+    """
+    own = config.tokens
+    return TokenSpec(
+        own.heads * scaled(config, own.dim // own.heads), own.heads, own.layers, scaled(config, own.hidden),
+        own.dropout, own.hide,
+    )  # fmt: skip
+
+
+def check_grid(config: ReconstructionConfig, shapes: Shapes) -> None:
+    """Raises UserError where a cell of the grid would see none.
+
+    Examples:
+      >>> check_grid(ReconstructionConfig("tokens"), ((8, 8, 4),))
+    """
+    height, width, _ = shapes[0 if config.grid == "finest" else -1]
+    if max(height, width) <= config.tokens.hide:
+        raise UserError(
+            f"detector.tokens.hide={config.tokens.hide}: a cell in the middle of {height} x {width} would see none; set"
+            " a smaller odd one, larger images (data.size) or grid=finest"
+        )
 
 
 class Both(nn.Module):
@@ -66,11 +97,17 @@ class Both(nn.Module):
 
 
 class Encoding(NamedTuple):
-    """A way to rebuild: (recipe, norm) → its network; of what a side must be a multiple; True: it sees pixels."""
+    """A way to rebuild: (recipe, norm) → its network; of what a side must be a multiple; True: it sees pixels.
+
+    measured: the data may say how many numbers the code has. check: of the recipe and a backbone's layers; may raise
+    UserError.
+    """
 
     build: Callable[[ReconstructionConfig, Norm], nn.Module]
     multiple: Callable[[ReconstructionConfig], int]
     pixels: bool = True
+    measured: bool = False
+    check: Callable[[ReconstructionConfig, Shapes], None] = lambda config, shapes: None
 
 
 ENCODINGS: dict[str, Encoding] = {
@@ -82,7 +119,13 @@ ENCODINGS: dict[str, Encoding] = {
         lambda config, norm: inpainting.Inpainting(scaled(config, inpainting.WIDTH), norm),
         lambda config: inpainting.MULTIPLE,
     ),
-    "pointwise": Encoding(lambda config, norm: Vectors(config.latent, norm), lambda config: 1, pixels=False),
+    "pointwise": Encoding(lambda config, norm: Vectors(config.latent, norm), lambda config: 1, False, True),
+    "tokens": Encoding(
+        lambda config, norm: TokenAutoencoder(token_spec(config), norm.axis_name),
+        lambda config: 1,
+        False,
+        check=check_grid,
+    ),
 }
 """By `ReconstructionConfig.encoder`."""
 HEADS: dict[str, Callable[[ReconstructionConfig, Norm], nn.Module | None]] = {
@@ -111,7 +154,7 @@ def measured_code(config: ReconstructionConfig) -> bool:
       (False, True)
     """
     own = ENCODINGS.get(config.encoder)
-    return own is not None and not config.latent and not own.pixels
+    return own is not None and not config.latent and own.measured
 
 
 def with_code(config: ReconstructionConfig, params: Any) -> ReconstructionConfig:

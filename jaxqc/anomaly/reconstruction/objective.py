@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 from jaxtyping import Array, Float, Key, UInt8
 
 from jaxqc.anomaly.detectors.reconstruction import ReconstructionConfig
@@ -13,12 +14,13 @@ from jaxqc.anomaly.features import Backbone
 from jaxqc.anomaly.learned.cache import Features, at_hand
 from jaxqc.anomaly.learned.cells import places, taken
 from jaxqc.anomaly.learned.corrupt import corrupt, some, textures_for
-from jaxqc.anomaly.learned.scored_loss import ScoredLoss
+from jaxqc.anomaly.learned.jitter import jittered
+from jaxqc.anomaly.learned.scored_loss import Score, ScoredLoss
 from jaxqc.anomaly.ops.principal import components
 from jaxqc.anomaly.reconstruction.density import described, fitted
 from jaxqc.anomaly.reconstruction.hiding import HELD_OUT, drawn_sets, filled, hidden, rebuilt_by_sets
 from jaxqc.anomaly.reconstruction.networks import measured_code, network
-from jaxqc.anomaly.reconstruction.score import judged, scored
+from jaxqc.anomaly.reconstruction.score import judged, scored, usual
 from jaxqc.anomaly.reconstruction.target import covariance_of, target
 from jaxqc.anomaly.reconstruction.terms import DIFFERENCES, terms, weighted
 from jaxqc.data.dataset import ArrayDataset, Dataset
@@ -65,7 +67,7 @@ class Rebuilding(ScoredLoss):
 
     def seen(self, frozen: Any, images: UInt8[ArrayLike, "b s s c"]) -> Float[Array, "b h w d"]:
         """The target of images."""
-        return target(self.backbone.apply(frozen["backbone"], images))
+        return target(self.backbone.apply(frozen["backbone"], images), self.config.grid)
 
     @property
     def features(self) -> Features | None:
@@ -97,7 +99,8 @@ class Rebuilding(ScoredLoss):
         noise = {"noise": jax.vmap(draw)(keys)} if config.variational else {}
         variables = {"params": params, **{k: v for k, v in model_state.items() if k == "batch_stats"}}
         networks = network(config, axis_name=AXIS)
-        found: Any = networks.apply(variables, seen, True, **noise, mutable=["batch_stats"])
+        how: dict[str, Any] = {"mutable": ["batch_stats"], "rngs": {"dropout": key}}
+        found: Any = networks.apply(variables, seen, True, **noise, **how)
         out, changed = found
         out = out if sets is None else {"rebuilt": filled(out["rebuilt"], sets)}
         parts = terms(config.loss, out, whole, mask)
@@ -111,7 +114,8 @@ class Rebuilding(ScoredLoss):
         """The thing that the network sees in training, with defects by the images' keys, and their mask."""
         config, keys = self.config, batch["key"]
         if config.corrupt in ("none", "grid"):
-            return whole, jnp.zeros(whole.shape[:3])
+            jitter = config.tokens.jitter if config.encoder == "tokens" else 0.0
+            return jittered(whole, keys, jitter) if jitter else whole, jnp.zeros(whole.shape[:3])
         painted = corrupt(config.corrupt, batch["image"], keys, model_state.get("textures"))
         image, mask = some(batch["image"], painted, keys, config.share)
         return self.seen(model_state, image), mask
@@ -125,10 +129,23 @@ class Rebuilding(ScoredLoss):
             out = answer(whole)
         return weighted(self.config.loss, terms(self.config.loss, out, whole, jnp.zeros(whole.shape[:3])))
 
-    def scores(self, variables: Variables, images: UInt8[Array, "b s s c"]) -> Float[Array, " b"]:
-        """The detector's image scores; of the map alone where a density is still to be fitted."""
-        config = replace(self.config, image="map") if self.config.image == "density" else self.config
-        return scored(config, *judged(config, self._answer(variables), self.seen(variables, images)), self.size)[1]
+    def scorer(self, variables: Variables, batch: Batch) -> Score:
+        """Image scores, where maps are relative to the batch's own usual differences."""
+        config, answer = self.config, self._answer(variables)
+        if config.image == "density":  # which is fitted after the training
+            config = replace(config, image="map")
+        found = lambda images: judged(config, answer, self.seen(variables, images))
+        place: Any = 1.0
+        if config.relative:
+            share = jnp.asarray(batch["weight"])[:, None, None]
+            total, count = lax.psum(((share * found(batch["image"])[0]).sum(0), share.sum()), AXIS)
+            place = usual(total / jnp.maximum(count, 1.0))
+
+        def score(images: UInt8[Array, "b s s c"]) -> Float[Array, " b"]:
+            grid, own = found(images)
+            return scored(config, grid / place, own, self.size)[1]
+
+        return score
 
     def gathered(self, variables: Variables, data: ArrayDataset | Dataset, batch: int) -> dict[str, Any]:
         """The density of these images' codes and errors, where they are scored by it."""

@@ -20,6 +20,8 @@ from jaxqc.anomaly.reconstruction.terms import DIFFERENCES
 from jaxqc.data.resizing import Size, sides
 from jaxqc.types import ArrayLike
 
+FLOOR = 0.01
+"""Least usual difference of a cell, as a share of the mean over all cells."""
 Answer = Callable[..., Any]
 """Images or features → `rebuilt`, and of a head `logits`."""
 
@@ -58,6 +60,17 @@ def differences(
     if way := WAYS.get(config.map):
         return way(config, answer, x)
     return DIFFERENCES[config.map](x, answer(x)["rebuilt"])
+
+
+def usual(mean: Float[ArrayLike, "h w"]) -> Float[Array, "h w"]:
+    """The mean difference of each cell, and at least a hundredth of all cells' mean, so that none is divided by 0.
+
+    Examples:
+      >>> usual(jnp.array([[0.0, 50.0]])).tolist()
+      [[0.25, 50.0]]
+    """
+    mean = jnp.asarray(mean, jnp.float32)
+    return jnp.maximum(mean, jnp.maximum(FLOOR * mean.mean(), 1e-12))
 
 
 def _mixed(config: ReconstructionConfig, out: Any, grid: Float[Array, "b h w"]) -> Float[Array, " b"]:

@@ -1,7 +1,7 @@
 """The thing that is rebuilt: the image, or a backbone's layers side by side; and how many numbers hold most of it."""
 
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -34,8 +34,8 @@ def averaging(n_in: int, n_out: int) -> np.ndarray:
     return weights.reshape(n_out, CELL, n_in).mean(1).astype(np.float32)
 
 
-def target(layers: Layers) -> Float[Array, "b h w c"]:
-    """One layer as it is; several on the finest one's grid, each enlarged four times as far and averaged.
+def target(layers: Layers, grid: Literal["finest", "coarsest"] = "finest") -> Float[Array, "b h w c"]:
+    """One layer as it is; several on the grid of one of them, each enlarged four times as far and averaged.
 
     Examples:
       >>> layers = jnp.ones((1, 4, 4, 2)), jnp.ones((1, 2, 2, 3))
@@ -44,7 +44,7 @@ def target(layers: Layers) -> Float[Array, "b h w c"]:
     """
     if len(layers) == 1:
         return jnp.asarray(layers[0])
-    height, width = layers[0].shape[1:3]
+    height, width = layers[0 if grid == "finest" else -1].shape[1:3]
     along = lambda x: (averaging(x.shape[1], height), averaging(x.shape[2], width))
     joined = [
         jnp.einsum("bhwc,Hh,Ww->bHWc", x, *along(x), precision=lax.Precision.HIGHEST) for x in map(jnp.asarray, layers)

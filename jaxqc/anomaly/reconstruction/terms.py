@@ -42,6 +42,7 @@ DIFFERENCES: dict[str, Callable[[Pair, Pair], Float[Array, "b h w"]]] = {
     "l2": lambda x, y: jnp.square(jnp.asarray(x) - y).mean(-1),
     "ssim": ssim_difference,
     "msgms": msgms_map,
+    "norm": lambda x, y: jnp.sqrt(jnp.square(jnp.asarray(x) - y).sum(-1)),
 }
 """By name: (target, rebuilt) → the difference of each pixel, at least 0."""
 GIVEN = ("entropy", "adversarial", "feature", "relatent")

@@ -8,10 +8,11 @@ import pytest
 from jaxqc.anomaly.detectors import Fcdd
 from jaxqc.anomaly.detectors.base import BackboneConfig
 from jaxqc.anomaly.features import load_backbone
-from jaxqc.anomaly.one_class.deviation import Deviation, hypersphere_loss, pseudo_huber
+from jaxqc.anomaly.one_class.deviation import Deviation, head, hypersphere_loss, pseudo_huber
 from jaxqc.anomaly.one_class.maps import spread_map
 from jaxqc.errors import UserError
 from jaxqc.types import AXIS
+from tests.support.drawn import drawn
 
 
 def test_deviation_and_loss_are_those_of_float64():
@@ -36,19 +37,20 @@ def test_one_cells_map_is_the_gaussian_about_its_middle():
 
 
 def test_painted_images_are_driven_away(rng):
-    backbone = load_backbone(BackboneConfig("filters", layers=(1,)))
-    method = Deviation(Fcdd(convs=(4,), share=1.0), backbone, 64)
-    variables = jax.jit(method.init)(jax.random.key(0))
-    batch = {"image": rng.integers(0, 256, (4, 64, 64, 3), np.uint8), "weight": np.ones(4, np.float32)}
-    keyed = {**batch, "key": jax.random.split(jax.random.key(3), 4)}
+    method = Deviation(Fcdd(convs=(2,), share=0.6), load_backbone(BackboneConfig("pixels", layers=(1,))), 32)
+    variables = drawn(head(method.config), jax.ShapeDtypeStruct((1, 32, 32, 3), jnp.float32))
+    batch = {
+        "image": rng.integers(0, 256, (1, 6, 32, 32, 3), np.uint8),
+        "key": jax.random.split(jax.random.key(3), (1, 6)),
+    }
     state = {"batch_stats": variables["batch_stats"], **method.frozen()}
-    step = jax.vmap(jax.grad(method.loss, has_aux=True), (None, None, 0, None), axis_name=AXIS)
-    one = jax.tree.map(lambda x: x[None], keyed)
-    slope, (_, logs) = jax.jit(step)(variables["params"], state, one, jax.random.key(0))
-    assert 0 < float(logs["share_painted"][0]) < 1
-    assert float(logs["painted"][0]) > 0
-    assert all(np.abs(leaf).max() > 0 for leaf in jax.tree.leaves(slope))
-    assert (jax.jit(method.scores)({**variables, **method.frozen()}, batch["image"]) > 0).all()
+    step = jax.vmap(jax.value_and_grad(method.loss, has_aux=True), (None, None, 0, None), axis_name=AXIS)
+    (loss, (_, logs)), slope = jax.jit(step)(variables["params"], state, batch, jax.random.key(0))
+    share, good, painted = (float(logs[name][0]) for name in ("share_painted", "good", "painted"))
+    assert 0 < share < 1
+    least = share * -np.log(-np.expm1(-painted)) + (1 - share) * good  # of equal deviations, by convexity
+    assert float(loss[0]) >= least - 1e-5
+    assert all(np.abs(slope["last"][name]).max() > 0 for name in ("kernel", "bias"))
 
 
 def test_defects_that_teach_nothing_are_refused():

@@ -17,6 +17,7 @@ from jaxqc.anomaly.one_class.pairs import PLACES, drawn_pair
 from jaxqc.errors import UserError
 from jaxqc.models.patch_encoder import PatchEncoder
 from jaxqc.types import AXIS
+from tests.support.drawn import drawn
 
 TINY = PatchSvdd(width=1 / 16, position=Placing(draws=2, bank=8))
 
@@ -24,8 +25,7 @@ TINY = PatchSvdd(width=1 / 16, position=Placing(draws=2, bank=8))
 @pytest.fixture(scope="module")
 def params():
     """Of the networks."""
-    method = position.Position(TINY, 64)
-    return jax.device_get(jax.jit(method.init)(jax.random.key(0))["params"])
+    return drawn(position.Networks(1 / 16), jax.ShapeDtypeStruct((1, 64, 64, 3), jnp.float32))["params"]
 
 
 def test_a_whole_image_is_seen_as_its_patches_are(params, rng):
@@ -79,6 +79,7 @@ def test_the_score_is_the_product_of_nearest_neighbours(params, rng):
     np.testing.assert_allclose(scores, np.asarray(maps).max((1, 2)), rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_pull_that_is_too_strong_ends_the_run(params, rng):
     """Steps of plain gradient descent: the features become one, and the log line that says so is refused."""
     batch = {"image": rng.integers(0, 256, (2, 64, 64, 3), np.uint8)}

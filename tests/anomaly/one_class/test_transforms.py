@@ -1,16 +1,16 @@
 """GEOM and GOAD: copies and Dirichlet beside SciPy, the triplet beside NumPy, a step and what a fit keeps."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy.ndimage import shift
 from scipy.optimize import minimize
+from scipy.special import log_softmax
 from scipy.stats import dirichlet
 
 from jaxqc.anomaly.detectors import Geom, Goad
 from jaxqc.anomaly.detectors.transformations import Transforming
-from jaxqc.anomaly.one_class.transforms import Transforms, likelihoods, triplet, unlikely
+from jaxqc.anomaly.one_class.transforms import Transforms, apart, likelihoods, network, triplet, unlikely
 from jaxqc.anomaly.ops.dirichlet import fitted_dirichlet
 from jaxqc.anomaly.ops.transforms import transformed
 from jaxqc.errors import UserError
@@ -38,9 +38,9 @@ def test_the_dirichlet_distribution_is_the_likeliest(rng):
         cost = lambda log_alpha, own=shares[:, i]: -dirichlet.logpdf(own.T, np.exp(log_alpha)).mean()
         oracle = minimize(cost, np.zeros(3), tol=1e-10)
         np.testing.assert_allclose(alpha[i], np.exp(oracle.x), rtol=1e-3)
-        apart = unlikely(np.log(shares[:, i : i + 1], dtype=np.float32), alpha[i : i + 1].astype(np.float32))
+        found = unlikely(np.log(shares[:, i : i + 1], dtype=np.float32), alpha[i : i + 1].astype(np.float32))
         plain = np.array([dirichlet.logpdf(one, alpha[i]) for one in shares[:, i]])
-        np.testing.assert_allclose(np.ptp(np.asarray(apart) + plain), 0, atol=1e-4)  # but for a constant
+        np.testing.assert_allclose(np.ptp(np.asarray(found) + plain), 0, atol=1e-4)  # but for a constant
     kept = likelihoods(np.log(shares[:, :1]).astype(np.float32))
     np.testing.assert_allclose(kept["alpha"], alpha[:1], rtol=1e-3)
 
@@ -51,22 +51,30 @@ def test_the_triplet_is_numpys(rng):
     np.testing.assert_allclose(triplet(distances, 0.3), wanted, rtol=1e-5)
 
 
-def test_a_step_moves_all_of_the_network(rng):
+def test_the_loss_is_that_of_its_parts(rng):
     config = Goad(width=1 / 16, copies=Transforming(("turn",), pull=0.1))
-    method = Transforms(config, 16)
-    variables = jax.jit(method.init)(jax.random.key(0))
-    images = rng.integers(0, 256, (3, 16, 16, 3), np.uint8)
-    batch = {"image": images, "weight": np.ones(3, np.float32)}
-    step = jax.vmap(jax.grad(method.loss, has_aux=True), (None, None, 0, None), axis_name=AXIS)
-    slope, (_, logs) = jax.jit(step)(
-        variables["params"], {"batch_stats": variables["batch_stats"]}, jax.tree.map(lambda x: x[None], batch), None
-    )
-    assert all(np.abs(leaf).max() > 0 for leaf in jax.tree.leaves(slope))
-    assert {"distinguished", "entropy", "triplet"} <= set(logs)
-    assert (jnp.asarray(method.losses(variables, batch)) > 0).all()
+    method, images = Transforms(config, 8), rng.integers(0, 256, (3, 8, 8, 3), np.uint8)
+    variables = jax.eval_shape(method.init, jax.random.key(0))
+    variables = jax.tree.map(lambda x: rng.random(x.shape, np.float32), variables)
+    params, stats = variables["params"], {"batch_stats": variables["batch_stats"]}
+
+    @jax.jit
+    def both(params, stats, images):
+        step = jax.vmap(method.loss, (None, None, 0, None), axis_name=AXIS)
+        flat = transformed(images / 127.5 - 1, ("turn",)).reshape(12, 8, 8, 3)
+        return step(params, stats, {"image": images[None]}, None), network(config).apply(
+            {"params": params, **stats}, flat, True, mutable=["batch_stats"]
+        )
+
+    (cost, (_, logs)), ((features, logits), _) = both(params, stats, images)
+    features, known = np.asarray(features).reshape(3, 4, -1), log_softmax(logits, -1).reshape(3, 4, 4)
+    entropy = -known[:, range(4), range(4)].mean()
+    pulled = np.mean(triplet(apart(features, features.mean(0)), 1.0))
+    np.testing.assert_allclose(cost[0], entropy + 0.1 * pulled + 10 * np.square(features).mean(), rtol=1e-4)
+    np.testing.assert_allclose(logs["distinguished"][0], (known.argmax(-1) == range(4)).mean(), rtol=1e-6)
 
 
 def test_copies_that_cannot_be_are_refused():
-    for copies in (Transforming(()), Transforming(("turn", "turn"))):
+    for copies in (Transforming(()), Transforming(("turn", "turn")), Transforming(("blur",))):
         with pytest.raises(UserError, match="give some of flip, shift and turn, each once"):
             Geom(copies=copies).check("detector")

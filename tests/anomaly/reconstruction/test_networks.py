@@ -25,6 +25,9 @@ from jaxqc.anomaly.detectors.reconstruction_players import (
     OcrGan,
     SkipGanomaly,
 )
+from jaxqc.anomaly.detectors.token_members import MEMBERS as TOKENS
+from jaxqc.anomaly.detectors.token_members import UniAd
+from jaxqc.anomaly.detectors.token_settings import TokensConfig
 from jaxqc.anomaly.features import load_backbone
 from jaxqc.anomaly.reconstruction.adversary import Playing
 from jaxqc.anomaly.reconstruction.networks import network
@@ -86,6 +89,7 @@ def test_players_are_as_large_as_published_but_for_learned_attention(config, sid
         (ReconstructionConfig(variational=True, latent=8), "loss.kl"),
         (ReconstructionConfig(head="unet"), "set all three"),
         (Draem(corrupt="noise"), "where defects are"),
+        (Draem(relative=True), "probability already"),
         (replace(Draem(), loss=LossWeights(focal=1.0)), "nothing compares"),
         (ReconstructionConfig(kernels=(5, 5)), "one of each"),
         (ReconstructionConfig(up="transposed"), "kernel 4"),
@@ -95,6 +99,10 @@ def test_players_are_as_large_as_published_but_for_learned_attention(config, sid
         (Dfr(corrupt="stain"), "as they are"),
         (ReconstructionConfig(cells=9), "sees all"),
         (ReconstructionConfig(share=1.5), "share"),
+        (UniAd(corrupt="stain"), "as they are"),
+        (UniAd(tokens=TokensConfig(dim=20)), "multiple of heads"),
+        (UniAd(tokens=TokensConfig(hide=4)), "must be odd"),
+        (UniAd(tokens=TokensConfig(dropout=1.0)), "share"),
         (Draem(memory=MemoryConfig(5)), "encoder=conv"),
         (ReconstructionConfig(memory=MemoryConfig(5, 1.0)), "below 1"),
         (ReconstructionConfig(loss=LossWeights(l2=1.0, entropy=1.0)), "memory.slots"),
@@ -129,6 +137,6 @@ def test_settings_that_do_not_go_together_are_refused(config, said):
         config.check("recipe")
 
 
-@pytest.mark.parametrize("config", [kind() for kind in MEMBERS.values()])
+@pytest.mark.parametrize("config", [kind() for kind in {**MEMBERS, **TOKENS}.values()])
 def test_presets_go_together(config):
     config.check("recipe")
