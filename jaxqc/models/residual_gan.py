@@ -13,7 +13,7 @@ from jaxtyping import Array, Float
 
 from jaxqc.models.dcgan import SMALLEST, powers
 from jaxqc.nn.conv import Norm, NormAct, Pointwise
-from jaxqc.nn.conv3x3 import library
+from jaxqc.nn.convolution import library
 from jaxqc.nn.transposed import doubled
 from jaxqc.types import ArrayLike
 
