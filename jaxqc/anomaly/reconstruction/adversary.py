@@ -79,6 +79,7 @@ class Playing(Rebuilding):
         codes = jax.vmap(draw)(keys)
         enter, rule = codes if kind.codes else seen, RULES[config.adversary.game]
         more = {"drawn": codes} if config.adversary.game == "pair" else {}
+        more |= {"noise": codes} if config.variational else {}
         made, changed = applied(
             kind.build(config, self.size, norm), params["maker"], stats["maker"], kind.enter(enter), **more
         )
@@ -100,6 +101,7 @@ class Playing(Rebuilding):
             fakes = jnp.concatenate([fakes, further["logit"]])
         blame = rule.blaming(both.own_real["logit"], fakes)
         logs = {name: value.mean() for name, value in parts.items()} | {"critic": blame}
+        logs |= {"slots_used": out["used"]} if "used" in out else {}
         total, game = weighted(config.loss, parts).mean() + blame, model_state[STATE]
         if config.adversary.matched:
             total += squares(both.own_real["features"], both.own_made["features"]).mean()
