@@ -8,7 +8,7 @@ import pytest
 
 from jaxqc.anomaly.detectors.base import BackboneConfig
 from jaxqc.anomaly.detectors.reconstruction import LossWeights, ReconstructionConfig
-from jaxqc.anomaly.detectors.reconstruction_codes import VaeAttention
+from jaxqc.anomaly.detectors.reconstruction_codes import Vae, VaeAttention
 from jaxqc.anomaly.detectors.reconstruction_members import MEMBERS, ConvAe, Dfr, Draem, Riad, StainAe
 from jaxqc.anomaly.detectors.reconstruction_parts import AdversaryConfig, DescentConfig, MemoryConfig
 from jaxqc.anomaly.detectors.reconstruction_players import (
@@ -145,7 +145,7 @@ def test_presets_go_together(config):
 
 @pytest.mark.parametrize("slots", [0, 50])
 def test_a_variational_code_and_a_memory_go_with_a_critic(slots):
-    """As in published combinations of them (the survey's [56] and [65]); the log has all their terms."""
+    """As in published combinations of them; the log has all their terms."""
     loss = LossWeights(l2=1.0, kl=1.0, adversarial=1.0)
     config = replace(Vae(latent=5, loss=loss, training=GANOMALY_TRAINING, width=1 / 32), adversary=GAN)
     config = replace(config, memory=MemoryConfig(slots), widths=(32,), kernels=(4,), strides=(2,))
