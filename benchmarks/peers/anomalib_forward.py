@@ -21,7 +21,7 @@ anomalib = Modules()
 
 def forward_modules() -> Modules:
     """anomalib's classes that the members need. Raises ImportError where it, or what they import, is not there."""
-    found = learned_modules(("base", "stats"), ("supersimplenet", "dinomaly", "csflow", "patchcore", "padim"))
+    found = learned_modules(("base", "stats"), ("supersimplenet", "dinomaly", "csflow", "patchcore", "padim", "dsr"))
     for name in ("anomalib.data.utils", "anomalib.data.utils.generators"):  # of which no forward pass needs a thing
         stand_in: Any = type(sys)(name)
         stand_in.generate_perlin_noise = None
@@ -43,6 +43,7 @@ def forward_modules() -> Modules:
         CsFlowLoss=load("image.csflow.loss").CsFlowLoss,
         PatchcoreModel=load("image.patchcore.torch_model").PatchcoreModel,
         PadimModel=load("image.padim.torch_model").PadimModel,
+        DsrModel=load("image.dsr.torch_model").DsrModel,
     )
 
 
@@ -154,6 +155,18 @@ def padim(weights: Arrays, given: Arrays) -> Arrays:
     return {"map": found.anomaly_map[:, 0], "score": found.pred_score}
 
 
+def dsr(weights: Arrays, given: Arrays) -> Arrays:
+    """As many codes as its weights have. coarse: the mask at the codes' images; seen, image: these."""
+    network = anomalib.DsrModel(num_embeddings=len(weights["discrete_latent_model._vq_vae_top._embedding.weight"]))
+    network, kept = filled(network, weights), {}
+    hooked = {"coarse": network.anomaly_detection_module, "image": network.image_reconstruction_network}
+    for name, part in hooked.items():
+        part.register_forward_hook(lambda part, given, out, name=name: kept.update({name: out}))
+    found = network(given["image"])
+    kept["coarse"] = kept["coarse"].softmax(1)[:, 1]
+    return {"map": found.anomaly_map, "seen": network.discrete_latent_model(given["image"])["recon_image"], **kept}
+
+
 MEMBERS: dict[str, Callable[[Arrays, Arrays], Arrays]] = {
     "stfpm": stfpm,
     "fastflow": fastflow,
@@ -163,6 +176,7 @@ MEMBERS: dict[str, Callable[[Arrays, Arrays], Arrays]] = {
     "dinomaly": dinomaly,
     "patchcore": patchcore,
     "padim": padim,
+    "dsr": dsr,
 }
 
 
