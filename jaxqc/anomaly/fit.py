@@ -199,7 +199,7 @@ def _fit(
     if is_trained(detector) and any(each.training.keep == "best" for each in (*stages_of(detector), detector)):
         thresholds = replace(thresholds, how=f"{thresholds.how}; their loss also chose the step of the training")
     if getattr(detector, "settled", None):
-        thresholds = replace(thresholds, how=f"{thresholds.how}; they also set the unit of each map")
+        thresholds = replace(thresholds, how=f"{thresholds.how}; they also set the unit or the mean of its maps")
     if left_out:
         thresholds = replace(thresholds, how=f"{thresholds.how}, without the {len(left_out)} farthest")
     note(f"thresholds: image {thresholds.image:.4g}, pixel {thresholds.pixel:.4g}; {thresholds.how}")

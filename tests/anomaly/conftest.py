@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from jaxqc.anomaly.detectors.patches import MEMBERS as PATCHES
 from jaxqc.anomaly.detectors.reconstruction_members import MEMBERS as RECONSTRUCTIONS
+from jaxqc.anomaly.detectors.several import MEMBERS as SEVERAL
 from jaxqc.anomaly.distillation import describing
 from jaxqc.anomaly.features import load_backbone
 from jaxqc.anomaly.recipe import BackboneConfig, DecisionConfig, FitConfig, FitDataConfig
@@ -61,5 +63,10 @@ def teachers():
             "uninformed": (*several_backbone(), 48),
             "salehi": (*vgg_backbone(), 32),
             "supersimplenet": (*descriptions_backbone(), 64),
-            **{name: (PIXELS, load_backbone(PIXELS), 64) for name in RECONSTRUCTIONS if name != "dfr"},
+            **{
+                name: (PIXELS, load_backbone(PIXELS), 64)
+                for name in (*RECONSTRUCTIONS, *SEVERAL, "dsr")
+                if name != "dfr"
+            },
+            **{name: (PIXELS, load_backbone(PIXELS), 512 if name == "vt_adl" else 64) for name in PATCHES},
         }

@@ -13,14 +13,16 @@ from PIL import Image
 
 from jaxqc.anomaly.calibration import load_image
 from jaxqc.anomaly.collecting import load_batches
-from jaxqc.anomaly.detectors import DETECTORS, AnomalyDino, Ast, Gaussian, PatchCore, Spade, Uninformed
+from jaxqc.anomaly.detectors import DETECTORS, AnomalyDino, Ast, Dsr, Gaussian, PatchCore, Spade, Uninformed
 from jaxqc.anomaly.detectors.asymmetric import AST_FLOW
 from jaxqc.anomaly.detectors.base import is_trained, lacks, shapes_of
 from jaxqc.anomaly.detectors.combined import Combined, Member
 from jaxqc.anomaly.detectors.flow import Cflow, CsFlow, DifferNet, FastFlow, MsFlow
+from jaxqc.anomaly.detectors.patches import AnoVit, InTra, VtAdl
 from jaxqc.anomaly.detectors.reconstruction import ReconstructionConfig
 from jaxqc.anomaly.detectors.reconstruction_members import ConvAe, Draem, Riad, StainAe, Vae
 from jaxqc.anomaly.detectors.retrieval import Cpr, Pni
+from jaxqc.anomaly.detectors.several import Acdn, Mscdae, MsFcae
 from jaxqc.anomaly.detectors.token_members import UniAd
 from jaxqc.anomaly.detectors.token_settings import TokensConfig
 from jaxqc.anomaly.features import load_backbone
@@ -65,6 +67,13 @@ QUICK: dict[str, Any] = {
     "conv_ae": ConvAe(width=0.25),
     "draem": Draem(width=1 / 32),
     "uniad": UniAd(tokens=TokensConfig(8, 2, 1, 16, hide=3)),
+    "dsr": Dsr(width=1 / 16, codes=16),
+    "intra": InTra(side=16, dim=8, heads=2, layers=3, hidden=16, near=3),
+    "anovit": AnoVit(side=16, dim=16, heads=2, layers=1, hidden=16),
+    "vt_adl": VtAdl(dim=64, heads=2, layers=1, hidden=16, components=2),
+    "mscdae": Mscdae(width=4, depth=2, count=2),
+    "ms_fcae": MsFcae(width=4, depth=2, count=2),
+    "acdn": Acdn(width=4, depth=2),
     "riad": Riad(width=1 / 16),
     "vae": Vae(width=1 / 8, latent=8),
     "differnet": DifferNet(blocks=(1,), width=8, scales=(1, 2), turns=2),
@@ -79,8 +88,9 @@ def quick(name: str) -> Any:
     if training is None:
         return detector
     training = replace(training, epochs=4.0, batch=4, optim=replace(training.optim, warmup_epochs=0.0))
-    teacher = {"flow": replace(detector.flow, training=training)} if hasattr(detector, "flow") else {}
-    return replace(detector, training=training, **teacher)
+    before = {"flow": replace(detector.flow, training=training)} if hasattr(detector, "flow") else {}
+    before |= {name: training for name in ("codebook", "restore") if hasattr(detector, name)}
+    return replace(detector, training=training, **before)
 
 
 def kind(name: str) -> Any:
@@ -91,7 +101,18 @@ def kind(name: str) -> Any:
 
 FIRST = {kind(name): name for name in reversed(DETECTORS)}
 """The member of each kind that goes the whole way quickly; the others differ from it in their settings alone."""
-DEAR = ("anomaly_dino", "inp_former", "salehi", "uninformed", "rdpp", "destseg", "reconstruction")
+DEAR = (
+    "anomaly_dino",
+    "inp_former",
+    "salehi",
+    "uninformed",
+    "rdpp",
+    "destseg",
+    "reconstruction",
+    "dsr",
+    "intra",
+    "mscdae",
+)
 """Members that take long to compile; others have each part, or tests of its own do."""
 SLOW = {name for name in DETECTORS if FIRST[kind(name)] != name or name in DEAR}
 

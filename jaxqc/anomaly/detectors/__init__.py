@@ -17,13 +17,18 @@ from jaxqc.anomaly.detectors.distillation import (
     Stfpm,
     Uninformed,
 )
+from jaxqc.anomaly.detectors.dsr import Dsr
 from jaxqc.anomaly.detectors.flow import MEMBERS as FLOWS
 from jaxqc.anomaly.detectors.gaussian import Gaussian
 from jaxqc.anomaly.detectors.patchcore import AnomalyDino, PatchCore
+from jaxqc.anomaly.detectors.patches import MEMBERS as PATCHES
+from jaxqc.anomaly.detectors.patches import AnoVit, InTra, PatchesConfig, VtAdl
 from jaxqc.anomaly.detectors.reconstruction import ReconstructionConfig
 from jaxqc.anomaly.detectors.reconstruction_members import MEMBERS as RECONSTRUCTIONS
 from jaxqc.anomaly.detectors.reconstruction_members import ConvAe, Dfr, Draem, Riad, StainAe, Vae
 from jaxqc.anomaly.detectors.retrieval import MEMBERS as RETRIEVALS
+from jaxqc.anomaly.detectors.several import MEMBERS as SEVERAL
+from jaxqc.anomaly.detectors.several import Acdn, Mscdae, MsFcae, SeveralConfig
 from jaxqc.anomaly.detectors.spade import Spade
 from jaxqc.anomaly.detectors.token_members import MEMBERS as TOKENS
 from jaxqc.anomaly.detectors.token_members import UniAd
@@ -39,12 +44,17 @@ DETECTORS: dict[str, type] = {
     **DISCRIMINATORS,
     **RECONSTRUCTIONS,
     **TOKENS,
+    "dsr": Dsr,
+    **PATCHES,
+    **SEVERAL,
     **RETRIEVALS,
     "combined": Combined,
 }
 
 __all__ = [
     "DETECTORS",
+    "Acdn",
+    "AnoVit",
     "AnomalyDino",
     "Ast",
     "Cdo",
@@ -54,15 +64,21 @@ __all__ = [
     "Dfr",
     "Dinomaly",
     "Draem",
+    "Dsr",
     "EfficientAd",
     "Gaussian",
+    "InTra",
     "InpFormer",
+    "MsFcae",
+    "Mscdae",
     "PatchCore",
+    "PatchesConfig",
     "Rd4ad",
     "RdPlusPlus",
     "ReconstructionConfig",
     "Riad",
     "Salehi",
+    "SeveralConfig",
     "Spade",
     "StainAe",
     "Stfpm",
@@ -70,4 +86,5 @@ __all__ = [
     "UniAd",
     "Uninformed",
     "Vae",
+    "VtAdl",
 ]
