@@ -188,7 +188,7 @@ def _fit(
             state, meta["training"] = train_state(config, detector, backbone, parts, work, bad, progress)
         for line in meta["training"].get("defects", {}).get("left_out", ()):
             note(line)
-        state = settled(detector, backbone, state, parts.calibrate, config)
+        state = settled(detector, backbone, state, parts, config)
     else:
         with Progress("fitting", len(fitted_samples(parts.fit, config.data.tile)), progress) as counter:
             state = collected(config, backbone, parts.fit, bad, counter.add)
@@ -199,7 +199,7 @@ def _fit(
     if is_trained(detector) and any(each.training.keep == "best" for each in (*stages_of(detector), detector)):
         thresholds = replace(thresholds, how=f"{thresholds.how}; their loss also chose the step of the training")
     if getattr(detector, "settled", None):
-        thresholds = replace(thresholds, how=f"{thresholds.how}; they also set the unit or the mean of its maps")
+        thresholds = replace(thresholds, how=f"{thresholds.how}; they also set the unit of each map")
     if left_out:
         thresholds = replace(thresholds, how=f"{thresholds.how}, without the {len(left_out)} farthest")
     note(f"thresholds: image {thresholds.image:.4g}, pixel {thresholds.pixel:.4g}; {thresholds.how}")

@@ -73,7 +73,7 @@ class PatchesConfig:
     map: Literal["l1", "l2", "ssim", "msgms"] = "msgms"
     """The difference that makes the map; the mixture's negative log-likelihood is added, where there is one."""
     centred: bool = True
-    """The map is the squared difference from the mean map of held-out good images."""
+    """The map is the squared difference from the mean map of the fitted images."""
     sigma: float = 0.0
     """Standard deviation of the map's smoothing, in pixels; 0 = none."""
     top: float = 1.0

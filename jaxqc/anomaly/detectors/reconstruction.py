@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from jaxqc.anomaly.detectors.base import ASTRAY, BackboneConfig, TrainingConfig, check_top
 from jaxqc.anomaly.detectors.token_settings import TOKENS, TokensConfig
 from jaxqc.anomaly.detectors.trainings import ADAM
-from jaxqc.anomaly.learned.corrupt import Corrupt
+from jaxqc.anomaly.learned.corrupt import TEXTURED, Corrupt
 from jaxqc.errors import UserError
 from jaxqc.fields import check_positive
 
@@ -19,9 +19,16 @@ Shown = Literal["l1", "l2", "ssim", "msgms", "norm", "head"]
 
 
 class Networks(NamedTuple):
-    """The trained networks: their parameters, batch norm folded."""
+    """The trained networks of a fit of before maps were relative: their parameters, batch norm folded."""
 
     params: Any
+
+
+class Rebuilder(NamedTuple):
+    """The trained networks, batch norm folded, and the usual difference [h w] of each cell of good images."""
+
+    params: Any
+    usual: Any
 
 
 @dataclass(frozen=True)
@@ -98,6 +105,9 @@ class ReconstructionConfig:
     map: Shown = "l2"
     """The difference that makes the map, by the terms of `loss`, or the `head`'s probability. `norm`: the length of the
     difference of a cell's features."""
+    relative: bool = True
+    """Each cell's difference is over the usual one of its place: the mean over the fitted images. Networks rebuild the
+    rim of every image badly, as convolutions see zeros beyond it. Not of a `head`, which gives probabilities."""
     sigma: float = 0.0
     """Standard deviation of the map's smoothing, in pixels; 0 = none."""
     window: int = 1
@@ -106,7 +116,7 @@ class ReconstructionConfig:
     """Highest of them whose mean is the image's score; below 1 a share of all pixels."""
     training: TrainingConfig = STAIN_TRAINING
 
-    states = (Networks,)
+    states = (Networks, Rebuilder)
 
     def check(self, where: str) -> None:
         """Checks what no single field's type can. Raises UserError."""
@@ -126,7 +136,7 @@ class ReconstructionConfig:
         if (self.skips != "none" or self.encoder == "unet") and self.corrupt == "none":
             raise UserError(f"{where}: encoder={self.encoder}, skips={self.skips}: the network would copy what it sees;"
                             " set corrupt, such as stain, or take encoder=conv, skips=none")  # fmt: skip
-        if self.pictures and self.corrupt != "texture":
+        if self.pictures and self.corrupt not in TEXTURED:
             raise UserError(f"{where}: pictures={self.pictures!r}: corrupt={self.corrupt} shows none; leave it out")
         if self.corrupt == "grid" and (self.variational or self.share < 1):
             raise UserError(
@@ -145,6 +155,8 @@ class ReconstructionConfig:
         if whole != (self.map == "head") or whole != (self.loss.focal > 0):
             raise UserError(f"{where}: head={self.head}, map={self.map}, loss.focal={self.loss.focal!r}: a head makes"
                             " the map and has a loss; set all three, or none")  # fmt: skip
+        if whole and self.relative:
+            raise UserError(f"{where}: head={self.head}: its map is a probability already; set relative=false")
         if whole and self.corrupt in ("none", "noise", "grid"):
             raise UserError(f"{where}: corrupt={self.corrupt}: a head learns where defects are; set corrupt=texture")
         if not max(self.loss.l1, self.loss.l2, self.loss.ssim, self.loss.msgms) > 0:

@@ -62,11 +62,12 @@ class Draem(ReconstructionConfig):
     """
 
     encoder: Encoder = "deep"
-    corrupt: Seen = "texture"
+    corrupt: Seen = "recoloured"
     share: float = 0.5
     head: Literal["none", "unet"] = "unet"
     loss: LossWeights = DRAEM_LOSS
     map: Shown = "head"
+    relative: bool = False
     window: int = 21
     training: TrainingConfig = DRAEM_TRAINING
 

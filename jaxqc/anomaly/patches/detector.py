@@ -42,11 +42,9 @@ class Patched(OnBackbone[PatchesConfig]):
         return PatchNetwork(fold_batch_norm(variables)["params"])
 
     @property
-    def settled(self) -> Callable[[Any, tuple[Float[np.ndarray, "n h w"], ...]], CentredNetwork] | None:
-        """The state with the mean map of good images, where maps are centred; else None."""
-        if not self.config.centred:
-            return None
-        return lambda state, grids: CentredNetwork(state.params, grids[0].mean(0))
+    def placed(self) -> Callable[[Any, tuple[Float[np.ndarray, "h w"], ...]], CentredNetwork] | None:
+        """The state with the mean map of the fitted images, where maps are centred; else None."""
+        return (lambda state, means: CentredNetwork(state.params, means[0])) if self.config.centred else None
 
     def grids(
         self, state: PatchNetwork | CentredNetwork, embedded: Float[Array, "b h w c"]

@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 from jaxtyping import Array, Float, Key, UInt8
 
 from jaxqc.anomaly.detectors.image_loss import HeldOutLoss
@@ -17,7 +18,7 @@ from jaxqc.anomaly.learned.corrupt import corrupt, some, textures_for
 from jaxqc.anomaly.learned.jitter import jittered
 from jaxqc.anomaly.reconstruction.hiding import HELD_OUT, drawn_sets, filled, hidden, rebuilt_by_sets
 from jaxqc.anomaly.reconstruction.networks import measured_code, network
-from jaxqc.anomaly.reconstruction.score import differences, scored
+from jaxqc.anomaly.reconstruction.score import differences, scored, usual
 from jaxqc.anomaly.reconstruction.target import components, covariance_of, target
 from jaxqc.anomaly.reconstruction.terms import terms, weighted
 from jaxqc.data.dataset import ArrayDataset, Dataset
@@ -118,9 +119,14 @@ class Rebuilding(HeldOutLoss):
         return {**super().init_metrics(), **pasted_auroc.empty()}
 
     def update_metrics(self, metrics: dict[str, Any], variables: Variables, batch: Batch, size: int) -> dict[str, Any]:
-        """Adds a batch, and its images with pasted defects."""
+        """Adds a batch, and its images with pasted defects, beside the batch's own usual differences."""
         config, answer = self.config, self._answer(variables)
-        score = lambda x: scored(config, differences(config, answer, self.seen(variables, x)), self.size)[1]
+        grids = lambda x: differences(config, answer, self.seen(variables, x))
+        share = jnp.asarray(batch["weight"])[:, None, None]
+        total, count = lax.psum(((share * grids(batch["image"])).sum(0), share.sum()), AXIS)
+        mean = total / jnp.maximum(count, 1.0)
+        place = usual(mean) if config.relative else 1.0
+        score = lambda x: scored(config, grids(x) / place, self.size)[1]
         sums = {name: metrics[name] for name in pasted_auroc.empty()}
         found = pasted_auroc.counted(sums, score, batch["image"], batch["weight"])
         return {**super().update_metrics(metrics, variables, batch, size), **found}

@@ -16,6 +16,8 @@ from jaxqc.anomaly.reconstruction.terms import DIFFERENCES
 from jaxqc.data.resizing import Size, sides
 from jaxqc.types import ArrayLike
 
+FLOOR = 0.01
+"""Least usual difference of a cell, as a share of the mean over all cells."""
 Answer = Callable[[Float[Array, "n h w c"]], Any]
 """Images or features → `rebuilt`, and of a head `logits`."""
 
@@ -36,6 +38,17 @@ def differences(
         return jnp.stack([DIFFERENCES[config.map](x, rebuilt) for rebuilt in each]).mean(0)
     out = answer(x)
     return nn.sigmoid(out["logits"]) if config.map == "head" else DIFFERENCES[config.map](x, out["rebuilt"])
+
+
+def usual(mean: Float[ArrayLike, "h w"]) -> Float[Array, "h w"]:
+    """The mean difference of each cell, and at least a hundredth of all cells' mean, so that none is divided by 0.
+
+    Examples:
+      >>> usual(jnp.array([[0.0, 50.0]])).tolist()
+      [[0.25, 50.0]]
+    """
+    mean = jnp.asarray(mean, jnp.float32)
+    return jnp.maximum(mean, jnp.maximum(FLOOR * mean.mean(), 1e-12))
 
 
 def scored(config: ReconstructionConfig, grid: Float[ArrayLike, "b h w"], size: Size) -> Scored:

@@ -54,10 +54,10 @@ def test_a_map_is_the_squared_difference_from_the_mean_of_good_images(rng):
     params = jax.jit(method.init)(jax.random.key(0))["params"]
     state = detector.trained({"params": params})
     grids = jax.jit(detector.grids)(state, x)
-    settled = detector.settled(state, tuple(map(np.asarray, grids)))
+    settled = detector.placed(state, (np.mean(grids[0], 0),))
     assert isinstance(settled, CentredNetwork)
     maps, scores = jax.jit(lambda state, x: detector.score(state, x, (8, 8)))(settled, x)
     expected = np.square(grids[0] - np.mean(grids[0], 0))
     np.testing.assert_allclose(maps, expected, rtol=1e-4, atol=1e-9)
     np.testing.assert_allclose(scores, expected.max((1, 2)), rtol=1e-4)
-    assert replace(config, centred=False).on(PIXELS).settled is None
+    assert replace(config, centred=False).on(PIXELS).placed is None

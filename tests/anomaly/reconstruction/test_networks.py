@@ -50,6 +50,7 @@ def test_a_network_is_as_large_as_published_but_for_what_batch_norm_takes_away(m
         (ReconstructionConfig(variational=True, latent=8), "loss.kl"),
         (ReconstructionConfig(head="unet"), "set all three"),
         (Draem(corrupt="noise"), "where defects are"),
+        (Draem(relative=True), "probability already"),
         (replace(Draem(), loss=LossWeights(focal=1.0)), "nothing compares"),
         (ReconstructionConfig(kernels=(5, 5)), "one of each"),
         (ReconstructionConfig(up="transposed"), "kernel 4"),
