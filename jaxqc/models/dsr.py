@@ -8,10 +8,9 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-from jaxqc.models.draem import halved_max
+from jaxqc.models.levels import enlarged, halved_max
 from jaxqc.models.vq_vae import Residuals, wider
 from jaxqc.nn.conv import Conv
-from jaxqc.nn.resizing import resize_align_corners
 from jaxqc.types import ArrayLike
 
 MASK_WIDTH = 64
@@ -45,10 +44,6 @@ class Units(nn.Module):
         return jnp.asarray(x)
 
 
-def _up(x: Any) -> Any:
-    return resize_align_corners(x, 2 * x.shape[1], 2 * x.shape[2])
-
-
 class Subspace(nn.Module):
     """Codes of any image → vectors near codes of a good one: [n h w c] → same; sides are multiples of 4.
 
@@ -68,7 +63,7 @@ class Subspace(nn.Module):
             x = Units((wide, wide), name=f"down{level}")(halved_max(x))
         for level in (2, 1):
             wide = width * 2 ** (level - 1)
-            x = Units((wide, wide, wide), name=f"up{level}")(_up(x))
+            x = Units((wide, wide, wide), name=f"up{level}")(enlarged(x))
         return Conv(width, name="out")(x)
 
 
@@ -120,6 +115,6 @@ class MaskNet(nn.Module):
             seen.append(x)
         for level in (3, 2, 1):
             wide = levels[level - 1]
-            x = Units((wide,), name=f"up{level}")(_up(x))
+            x = Units((wide,), name=f"up{level}")(enlarged(x))
             x = Units((wide, wide), name=f"both{level}")(jnp.concatenate([x, seen[level - 1]], -1))
         return Conv(2, name="out")(x)
