@@ -17,10 +17,10 @@ MASK_WIDTH = 64
 """Channels of the first level of the networks of masks, and of the image's narrow map, as published."""
 EPSILON = 1e-5
 """Added to an instance norm's variance."""
-Map = Float[ArrayLike, "n h w c"]
+Map = Float[ArrayLike, "n _ _ _"]
 
 
-def instance_norm(x: Map) -> Float[Array, "n h w c"]:
+def instance_norm(x: Map) -> Float[Array, "n _ _ _"]:
     """Each channel of each image with mean 0 and variance 1.
 
     Examples:
@@ -38,7 +38,7 @@ class Units(nn.Module):
     widths: tuple[int, ...]
 
     @nn.compact
-    def __call__(self, x: Map) -> Float[Array, "n h w o"]:
+    def __call__(self, x: Map) -> Float[Array, "n _ _ _"]:
         for i, width in enumerate(self.widths, 1):
             x = nn.relu(instance_norm(Conv(width, name=f"conv{i}")(x)))
         return jnp.asarray(x)
@@ -55,7 +55,7 @@ class Subspace(nn.Module):
     """
 
     @nn.compact
-    def __call__(self, x: Map) -> Float[Array, "n h w c"]:
+    def __call__(self, x: Map) -> Float[Array, "n _ _ _"]:
         width = x.shape[-1]
         x = Units((width, width), name="down1")(x)
         for level in (2, 3):
@@ -82,7 +82,7 @@ class ObjectDecoder(nn.Module):
     narrow: int = MASK_WIDTH
 
     @nn.compact
-    def __call__(self, x: Map) -> Float[Array, "n s t 3"]:
+    def __call__(self, x: Map) -> Float[Array, "n _ _ 3"]:
         c = x.shape[-1]
         x = halved_max(Units((c, 2 * c), name="down1")(x))
         x = halved_max(Units((2 * c, 4 * c), name="down2")(x))
@@ -106,7 +106,7 @@ class MaskNet(nn.Module):
     width: int = MASK_WIDTH
 
     @nn.compact
-    def __call__(self, maps: Sequence[Map]) -> Float[Array, "n h w 2"]:
+    def __call__(self, maps: Sequence[Map]) -> Float[Array, "n _ _ 2"]:
         levels = [self.width * factor for factor in (1, 2, 4, 4)]
         x: Any = jnp.concatenate([jnp.asarray(each) for each in maps], -1)
         seen = []

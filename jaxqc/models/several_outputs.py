@@ -11,7 +11,7 @@ from jaxqc.nn.conv import Norm
 from jaxqc.nn.transposed import ConvUnit
 from jaxqc.types import ArrayLike
 
-Map = Float[ArrayLike, "n h w c"]
+Map = Float[ArrayLike, "n _ _ _"]
 
 
 class Down(nn.Module):
@@ -38,7 +38,7 @@ class Up(nn.Module):
     norm: Norm = Norm()
 
     @nn.compact
-    def __call__(self, x: Map, train: bool = False) -> Float[Array, "n _ _ c"]:
+    def __call__(self, x: Map, train: bool = False) -> Float[Array, "n _ _ _"]:
         own = {"up": "transposed", "kernel_init": start_up}
         y: Any = jnp.asarray(x)
         for i, width in enumerate(self.widths, 1):

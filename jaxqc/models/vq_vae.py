@@ -17,7 +17,7 @@ RESIDUALS = 2
 """Residual layers of a stack."""
 FINE, COARSE = 4, 8
 """Pixels along a side of a cell of the fine and of the coarse map."""
-Map = Float[ArrayLike, "n h w c"]
+Map = Float[ArrayLike, "n _ _ _"]
 
 
 def wider(features: int, name: str | None = None) -> Any:
@@ -40,7 +40,7 @@ class Residuals(nn.Module):
     inner: int
 
     @nn.compact
-    def __call__(self, x: Map) -> Float[Array, "n h w c"]:
+    def __call__(self, x: Map) -> Float[Array, "n _ _ _"]:
         x = jnp.asarray(x)
         for i in range(1, RESIDUALS + 1):
             x = nn.relu(x)
@@ -84,22 +84,22 @@ class VqVae(nn.Module):
         self.decode2 = wider(half)
         self.decode3 = wider(3)
 
-    def encoded(self, image: Map) -> tuple[Float[Array, "n a b d"], Float[Array, "n c e d"]]:
+    def encoded(self, image: Map) -> tuple[Float[Array, "n _ _ d"], Float[Array, "n _ _ d"]]:
         """The fine map, and the coarse vectors that are to be coded."""
         x = nn.relu(self.fine2(nn.relu(self.fine1(image))))
         fine = self.fine(self.fine3(x))
         coarse = nn.relu(self.coarse2(nn.relu(self.coarse1(fine))))
         return fine, self.into_lo(self.coarse(coarse))
 
-    def beside(self, fine: Map, lo: Map) -> Float[Array, "n a b d"]:
+    def beside(self, fine: Map, lo: Map) -> Float[Array, "n _ _ _"]:
         """The fine vectors that are to be coded, beside coarse codes."""
         return self.into_hi(jnp.concatenate([jnp.asarray(fine), self.up_lo(lo)], -1))
 
-    def joined(self, lo: Map, hi: Map) -> Float[Array, "n a b c"]:
+    def joined(self, lo: Map, hi: Map) -> Float[Array, "n _ _ _"]:
         """Codes of both maps on the fine grid, as decoders take them."""
         return jnp.concatenate([self.up_lo(lo), jnp.asarray(hi)], -1)
 
-    def decoded(self, lo: Map, hi: Map) -> Float[Array, "n s t 3"]:
+    def decoded(self, lo: Map, hi: Map) -> Float[Array, "n _ _ 3"]:
         """The image of codes."""
         x = self.decode(self.decode1(self.joined(lo, hi)))
         return self.decode3(nn.relu(self.decode2(x)))

@@ -13,7 +13,7 @@ from jaxqc.models.dsr import MASK_WIDTH, MaskNet, ObjectDecoder, Subspace
 from jaxqc.models.vq_vae import COARSE, FINE, WIDTH, VqVae
 from jaxqc.types import ArrayLike, Variables
 
-Map = Float[ArrayLike, "n h w c"]
+Map = Float[ArrayLike, "n _ _ _"]
 MULTIPLE = 4 * COARSE
 """Pixels of which a side must be a multiple: the coarse subspace halves its map twice."""
 
@@ -66,7 +66,7 @@ def coded(config: Dsr, codebook: Any, image: Map) -> Coded:
     return Coded(lo, quantised(network.apply(own, fine, lo, method="beside"), code["hi"]))
 
 
-def decoded(config: Dsr, codebook: Any, codes: Coded) -> Float[Array, "n s t 3"]:
+def decoded(config: Dsr, codebook: Any, codes: Coded) -> Float[Array, "n _ _ 3"]:
     """The image of codes, defects and all."""
     image: Any = vq_vae(config).apply({"params": codebook["params"]}, *codes, method="decoded")
     return image

@@ -25,7 +25,7 @@ from jaxqc.types import AXIS, ArrayLike, Batch, Variables
 
 BINOMIAL = np.array([1, 4, 6, 4, 1], np.float32) / 16
 """Filter before every second pixel is kept."""
-Image = Float[ArrayLike, "n h w c"]
+Image = Float[ArrayLike, "n _ _ _"]
 
 
 def network(config: SeveralConfig, folded: bool = False, axis_name: str | None = None) -> nn.Module:
@@ -41,7 +41,7 @@ def network(config: SeveralConfig, folded: bool = False, axis_name: str | None =
     return ByScale(widths, norm) if config.outputs == "scales" else ByPart(widths, norm)
 
 
-def seen(config: SeveralConfig, image: Image) -> tuple[Float[Array, "n _ _ c"], ...]:
+def seen(config: SeveralConfig, image: Image) -> tuple[Float[Array, "n _ _ _"], ...]:
     """The image, and of `scales` each time at half the size: blurred, then every second pixel.
 
     Examples:
@@ -58,7 +58,7 @@ def seen(config: SeveralConfig, image: Image) -> tuple[Float[Array, "n _ _ c"], 
 
 def differences(
     config: SeveralConfig, out: Mapping[str, Any], images: tuple[Image, ...]
-) -> tuple[Float[Array, "n h w"], ...]:
+) -> tuple[Float[Array, "n _ _"], ...]:
     """The squared difference of each pixel, a grid a scale at its own size; one grid of the other outputs.
 
     Examples:
