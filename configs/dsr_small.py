@@ -25,7 +25,7 @@ def get_config() -> FitConfig:
             width=0.125,
             codes=512,
             codebook=shorter(whole.codebook, 20.0),
-            restore=shorter(whole.restore, 16.0),
+            restore=shorter(whole.restore, 12.0),
             training=shorter(whole.training, 5.0),
         ),
         backbone=BackboneConfig("pixels", layers=(1,)),

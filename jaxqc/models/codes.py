@@ -20,8 +20,9 @@ MEMORY = 0.99
 """Share that the moving sums keep in each step."""
 SMOOTHING = 1e-5
 """Added to each count, as by Laplace."""
-DEAD = 0.01
-"""A code is put elsewhere that stands for a smaller share of the vectors, where 1 is an even share."""
+DEAD, SEED = 0.03, 0.1
+"""A code is put elsewhere that stands for a smaller share of the vectors, where 1 is an even share; and the share that
+it has then: it follows its vectors soon, and is put elsewhere again after 120 steps without any."""
 CHUNK = 1024
 """Vectors that are compared with all codes at once."""
 
@@ -140,8 +141,8 @@ def moved(
     seeds = over(jnp.where(here[:, None], z[jnp.clip(chosen, 0, len(z) - 1)], 0.0))
     even = devices * len(z) / m
     dead = (count < DEAD * even) | (book["count"].sum() == 0)
-    count = jnp.where(dead, even, count)
-    total = jnp.where(dead[:, None], even * seeds, total)
+    count = jnp.where(dead, SEED * even, count)
+    total = jnp.where(dead[:, None], SEED * even * seeds, total)
     smoothed = (count + SMOOTHING) / (count.sum() + m * SMOOTHING) * count.sum()
     code = jnp.where(dead[:, None], seeds, total / smoothed[:, None])
     logs = {"used": (number > 0).sum().astype(jnp.float32), "reseeded": dead.sum().astype(jnp.float32)}

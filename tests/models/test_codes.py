@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxqc.models.codes import MEMORY, SMOOTHING, code_of_rank, moved, nearest_code
+from jaxqc.models.codes import MEMORY, SEED, SMOOTHING, code_of_rank, moved, nearest_code
 
 
 def test_the_nearest_code_and_those_behind_it_are_numpys(rng):
@@ -27,12 +27,12 @@ def test_codes_are_moving_means_and_dead_ones_come_to_life(rng):
     assert (float(logs["used"]), float(logs["reseeded"])) == ((number > 0).sum(), 1)
     count = MEMORY * book["count"] + (1 - MEMORY) * number
     total = MEMORY * book["total"] + (1 - MEMORY) * np.stack([z[index == i].sum(0) for i in range(4)])
-    count[3] = 2  # an even share
+    count[3] = 2 * SEED  # of an even share
     whole = count.sum()
     expected = total / ((count + SMOOTHING) / (whole + 4 * SMOOTHING) * whole)[:, None]
     np.testing.assert_allclose(new["code"][:3], expected[:3], rtol=1e-5)
     assert np.abs(z - new["code"][3]).max(1).min() == 0
-    np.testing.assert_allclose(new["total"][3], 2 * new["code"][3])
+    np.testing.assert_allclose(new["total"][3], 2 * SEED * new["code"][3], rtol=1e-6)
 
 
 def test_devices_count_together(rng):
