@@ -1,5 +1,5 @@
-"""UniAD as published, but for its finest layer: a transformer that rebuilds features of EfficientNet-B4 at 224 pixels, of
-all products at once. No figure is claimed: it was not measured.
+"""UniAD as published, but for its finest layer: a transformer that rebuilds features of EfficientNet-B4 at 224 pixels.
+One model is of all products. No figure is claimed: it was not measured.
 
     jaxqc fit --config uniad_published --data NORMALS --out runs/uniad
     jaxqc evaluate --checkpoint runs/uniad --data NORMALS

@@ -21,7 +21,9 @@ anomalib = Modules()
 
 def forward_modules() -> Modules:
     """anomalib's classes that the members need. Raises ImportError where it, or what they import, is not there."""
-    found = learned_modules(("base", "stats"), ("supersimplenet", "dinomaly", "csflow", "patchcore", "padim", "dsr"))
+    found = learned_modules(
+        ("base", "stats"), ("supersimplenet", "dinomaly", "csflow", "patchcore", "padim", "ganomaly", "dsr")
+    )
     for name in ("anomalib.data.utils", "anomalib.data.utils.generators"):  # of which no forward pass needs a thing
         stand_in: Any = type(sys)(name)
         stand_in.generate_perlin_noise = None
@@ -32,6 +34,10 @@ def forward_modules() -> Modules:
     base.DynamicBufferMixin = components.DynamicBufferMixin = load("components.base.dynamic_buffer").DynamicBufferMixin
     components.MultiVariateGaussian = load("components.stats.multi_variate_gaussian").MultiVariateGaussian
     cs_flow = load("image.csflow.torch_model")
+    image_utils: Any = type(sys)("anomalib.data.utils.image")
+    image_utils.pad_nextpow2 = lambda batch: batch  # of images whose sides are powers of two
+    sys.modules["anomalib.data.utils.image"] = image_utils
+    ganomaly_loss = load("image.ganomaly.loss")
     return Modules(
         **found.__dict__,
         SupersimplenetModel=load("image.supersimplenet.torch_model").SupersimplenetModel,
@@ -44,6 +50,9 @@ def forward_modules() -> Modules:
         PatchcoreModel=load("image.patchcore.torch_model").PatchcoreModel,
         PadimModel=load("image.padim.torch_model").PadimModel,
         DsrModel=load("image.dsr.torch_model").DsrModel,
+        GanomalyModel=load("image.ganomaly.torch_model").GanomalyModel,
+        GanomalyLoss=ganomaly_loss.GeneratorLoss,
+        GanomalyCriticLoss=ganomaly_loss.DiscriminatorLoss,
     )
 
 
@@ -167,6 +176,21 @@ def dsr(weights: Arrays, given: Arrays) -> Arrays:
     return {"map": found.anomaly_map, "seen": network.discrete_latent_model(given["image"])["recon_image"], **kept}
 
 
+def ganomaly(weights: Arrays, given: Arrays) -> Arrays:
+    """In training, with batch statistics. As published, the critic's features and the codes' squares are compared."""
+    side, latent = given["image"].shape[-1], len(weights["generator.encoder1.final_conv_layer.weight"])
+    width = len(weights["discriminator.features.0.weight"])
+    network = filled(anomalib.GanomalyModel((side, side), 3, width, latent), weights).train()
+    image, made, code, again = network(given["image"])
+    real, features = network.discriminator(image)
+    words, made_features = network.discriminator(made)
+    maker = anomalib.GanomalyLoss()
+    maker.loss_enc = nn.MSELoss()
+    found = {"rebuilt": made, "code": code[..., 0, 0], "again": again[..., 0, 0], "features": made_features}
+    found |= {"maker": maker(code, again, image, made, features, made_features), "words": words}
+    return found | {"critic": 2 * anomalib.GanomalyCriticLoss()(real, words)}
+
+
 MEMBERS: dict[str, Callable[[Arrays, Arrays], Arrays]] = {
     "stfpm": stfpm,
     "fastflow": fastflow,
@@ -177,6 +201,7 @@ MEMBERS: dict[str, Callable[[Arrays, Arrays], Arrays]] = {
     "patchcore": patchcore,
     "padim": padim,
     "dsr": dsr,
+    "ganomaly": ganomaly,
 }
 
 

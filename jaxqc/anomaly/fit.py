@@ -171,6 +171,10 @@ def _fit(
         kept = kept_bytes(config, backbone, count)
         for line in memory_lines(detector, backbone.shapes(config.data.size), count, config.batch, kept):
             note(line)
+        if remarks := getattr(detector, "remarks", lambda samples: ())(count):
+            about = {**about, "remarks": list(remarks)}
+        for line in remarks:
+            note(line)
     bad: list[str] = []
     meta: dict[str, Any] = {"kind": "detector", "dataset": data.name, **about}
     held = state = None
@@ -186,6 +190,8 @@ def _fit(
         with nullcontext(folder) if folder else TemporaryDirectory() as place:
             work = Path(place) / TRAINING
             state, meta["training"] = train_state(config, detector, backbone, parts, work, bad, progress)
+        for line in meta["training"].get("warnings", ()):
+            note(line)
         for line in meta["training"].get("defects", {}).get("left_out", ()):
             note(line)
         state = settled(detector, backbone, state, parts, config)

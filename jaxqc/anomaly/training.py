@@ -157,8 +157,13 @@ def _trained(work: _Work, bad: list[str], progress: bool) -> tuple[Variables, di
         raise UserError(f"{path}: damaged ({e}); remove {work.folder} and fit again") from e
     measured = done.best if best else done.metrics
     about = {"step": step, "of": done.step, "loss": measured.get("loss")}
-    about |= {name: measured[name] for name in ("pasted_auroc",) if name in measured}
-    return {**variables_of(flat), **(frozen or {})}, about | {"seconds": round(done.seconds, 1), **before}
+    about |= {name: measured[name] for name in ("pasted_auroc", "critic_won", "critic_lost") if name in measured}
+    if (warned := getattr(method, "warned", None)) and (lines := warned(measured)):
+        about["warnings"] = list(lines)
+    variables = {**variables_of(flat), **(frozen or {})}
+    if gathered := getattr(method, "gathered", None):
+        variables |= gathered(variables, train, config.batch)
+    return variables, about | {"seconds": round(done.seconds, 1), **before}
 
 
 def with_masks(defects: Dataset) -> Dataset:

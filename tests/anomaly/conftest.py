@@ -25,6 +25,9 @@ from tests.support.tiny_boards import (  # boards: a fixture
 )
 
 PIXELS = BackboneConfig("pixels", layers=(1,))
+PIXEL_SIDES = {"patch_svdd": 64, "deep_svdd": 32, "geom": 32, "goad": 32, "dsr": 64}
+PIXEL_SIDES |= {name: 512 if name == "vt_adl" else 64 for name in (*PATCHES, *SEVERAL)}
+"""Sides of the images of networks that see the image itself."""
 
 
 @pytest.fixture(scope="session")
@@ -63,10 +66,6 @@ def teachers():
             "uninformed": (*several_backbone(), 48),
             "salehi": (*vgg_backbone(), 32),
             "supersimplenet": (*descriptions_backbone(), 64),
-            **{
-                name: (PIXELS, load_backbone(PIXELS), 64)
-                for name in (*RECONSTRUCTIONS, *SEVERAL, "dsr")
-                if name != "dfr"
-            },
-            **{name: (PIXELS, load_backbone(PIXELS), 512 if name == "vt_adl" else 64) for name in PATCHES},
+            **{name: (PIXELS, load_backbone(PIXELS), 64) for name in RECONSTRUCTIONS if name != "dfr"},
+            **{name: (PIXELS, load_backbone(PIXELS), side) for name, side in PIXEL_SIDES.items()},
         }

@@ -20,16 +20,22 @@ from jaxqc.anomaly.detectors.distillation import (
 from jaxqc.anomaly.detectors.dsr import Dsr
 from jaxqc.anomaly.detectors.flow import MEMBERS as FLOWS
 from jaxqc.anomaly.detectors.gaussian import Gaussian
+from jaxqc.anomaly.detectors.one_class import MEMBERS as ONE_CLASS
+from jaxqc.anomaly.detectors.one_class import CutPaste, DeepSvdd, Fcdd, Geom, Goad, PatchSvdd
 from jaxqc.anomaly.detectors.patchcore import AnomalyDino, PatchCore
 from jaxqc.anomaly.detectors.patches import MEMBERS as PATCHES
 from jaxqc.anomaly.detectors.patches import AnoVit, InTra, PatchesConfig, VtAdl
 from jaxqc.anomaly.detectors.reconstruction import ReconstructionConfig
+from jaxqc.anomaly.detectors.reconstruction_codes import MemAe, Vae, VaeAttention, VaeGmm, VaeProjection
 from jaxqc.anomaly.detectors.reconstruction_members import MEMBERS as RECONSTRUCTIONS
-from jaxqc.anomaly.detectors.reconstruction_members import ConvAe, Dfr, Draem, Riad, StainAe, Vae
+from jaxqc.anomaly.detectors.reconstruction_members import ConvAe, Dfr, Draem, Riad, StainAe
+from jaxqc.anomaly.detectors.reconstruction_players import Alocc, AnoGan, Egbad, FAnoGan, Ganomaly, OcrGan, SkipGanomaly
 from jaxqc.anomaly.detectors.retrieval import MEMBERS as RETRIEVALS
 from jaxqc.anomaly.detectors.several import MEMBERS as SEVERAL
 from jaxqc.anomaly.detectors.several import Acdn, Mscdae, MsFcae, SeveralConfig
 from jaxqc.anomaly.detectors.spade import Spade
+from jaxqc.anomaly.detectors.statistical import MEMBERS as STATISTICS
+from jaxqc.anomaly.detectors.statistical import Density, NearestWords, OneClassSvm
 from jaxqc.anomaly.detectors.token_members import MEMBERS as TOKENS
 from jaxqc.anomaly.detectors.token_members import UniAd
 
@@ -38,6 +44,7 @@ DETECTORS: dict[str, type] = {
     "patchcore": PatchCore,
     "anomaly_dino": AnomalyDino,
     "spade": Spade,
+    **STATISTICS,
     **DISTILLATIONS,
     "ast": Ast,
     **FLOWS,
@@ -47,6 +54,7 @@ DETECTORS: dict[str, type] = {
     "dsr": Dsr,
     **PATCHES,
     **SEVERAL,
+    **ONE_CLASS,
     **RETRIEVALS,
     "combined": Combined,
 }
@@ -54,24 +62,40 @@ DETECTORS: dict[str, type] = {
 __all__ = [
     "DETECTORS",
     "Acdn",
+    "Alocc",
+    "AnoGan",
     "AnoVit",
     "AnomalyDino",
     "Ast",
     "Cdo",
     "Combined",
     "ConvAe",
+    "CutPaste",
     "DeStSeg",
+    "DeepSvdd",
+    "Density",
     "Dfr",
     "Dinomaly",
     "Draem",
     "Dsr",
     "EfficientAd",
+    "Egbad",
+    "FAnoGan",
+    "Fcdd",
+    "Ganomaly",
     "Gaussian",
+    "Geom",
+    "Goad",
     "InTra",
     "InpFormer",
+    "MemAe",
     "MsFcae",
     "Mscdae",
+    "NearestWords",
+    "OcrGan",
+    "OneClassSvm",
     "PatchCore",
+    "PatchSvdd",
     "PatchesConfig",
     "Rd4ad",
     "RdPlusPlus",
@@ -79,6 +103,7 @@ __all__ = [
     "Riad",
     "Salehi",
     "SeveralConfig",
+    "SkipGanomaly",
     "Spade",
     "StainAe",
     "Stfpm",
@@ -86,5 +111,8 @@ __all__ = [
     "UniAd",
     "Uninformed",
     "Vae",
+    "VaeAttention",
+    "VaeGmm",
+    "VaeProjection",
     "VtAdl",
 ]

@@ -30,6 +30,14 @@ class FlowInUnits(NamedTuple):
     constants: Any
 
 
+class FlowInWhite(NamedTuple):
+    """The trained flow, a constant of each layer's map [layers] or none, and each layer's whitening."""
+
+    params: Any
+    constants: Any
+    whitening: Any
+
+
 class FlowAndBackbone(NamedTuple):
     """The trained flow and the backbone, where a map is the gradient through both."""
 
@@ -80,6 +88,9 @@ class FlowConfig:
     """Normalise each layer over an image's cells and channels first."""
     pool: Literal["none", "half", "mean"] = "none"
     """Average each layer first: 3x3 at every other cell, or over the whole image, all layers side by side."""
+    whiten: bool = False
+    """Take what enters in units of a Gaussian about its place, as `Gaussian` has it with `around` 1, so that the flow
+    learns what that leaves: for parts that lie alike in all images, whose edges are no defects."""
     scales: tuple[int, ...] = (1,)
     """Divisors of the image's side, ascending: the backbone sees the image at each of these sizes."""
     turns: Literal[1, 2, 4] = 1
@@ -106,7 +117,7 @@ class FlowConfig:
     """Highest pixels whose mean is the image's score; below 1 a share of all pixels."""
     training: TrainingConfig = FASTFLOW
 
-    states = (FlowWeights, FlowInUnits, FlowAndBackbone)
+    states = (FlowWeights, FlowInUnits, FlowInWhite, FlowAndBackbone)
     advice = ASTRAY
 
     def check(self, where: str) -> None:
@@ -121,6 +132,8 @@ class FlowConfig:
             raise UserError(f"{where}: scales={self.scales!r} must ascend from 1 or more")
         if self.pool == "mean" and (self.score, self.together) != ("latent", "apart"):
             raise UserError(f"{where}: pool=mean needs score=latent and together=apart")
+        if self.whiten and self.pool == "mean":
+            raise UserError(f"{where}: whiten goes by places, and pool=mean has none; set one of them back")
         if self.place == "pixels" and self.pool != "mean":
             raise UserError(f"{where}: place=pixels needs pool=mean; or set place=cells")
         if self.turns > 1 and self.pool != "mean":

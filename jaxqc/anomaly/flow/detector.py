@@ -10,11 +10,12 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxqc.anomaly.detectors.base import Image, Layers, OnBackbone, Scored
-from jaxqc.anomaly.detectors.flow import SETTLED, FlowAndBackbone, FlowConfig, FlowInUnits, FlowWeights
+from jaxqc.anomaly.detectors.flow import SETTLED, FlowAndBackbone, FlowConfig, FlowInUnits, FlowInWhite, FlowWeights
 from jaxqc.anomaly.features import Backbone, apply_function, by_halves, plain, seeing
 from jaxqc.anomaly.flow.network import Flow, conditions, entering, flow_of
 from jaxqc.anomaly.flow.objective import Likelihood
 from jaxqc.anomaly.flow.score import attributed, constants_of, latent_score, own_units, placed, scored
+from jaxqc.anomaly.flow.white import whitened
 from jaxqc.anomaly.ops.maps import smooth
 from jaxqc.data.resizing import Size
 from jaxqc.errors import UserError
@@ -25,7 +26,7 @@ from jaxqc.types import ArrayLike, Variables
 class FlowDetector(OnBackbone[FlowConfig]):
     """A flow by its settings, over the features of a backbone."""
 
-    states = (FlowWeights, FlowInUnits, FlowAndBackbone)
+    states = (FlowWeights, FlowInUnits, FlowInWhite, FlowAndBackbone)
 
     @property
     def views(self) -> Callable[[Float[Array, "b h w 3"]], tuple[Float[Array, "b _ _ 3"], ...]] | None:
@@ -47,13 +48,15 @@ class FlowDetector(OnBackbone[FlowConfig]):
             backbone = replace(backbone, apply=apply_function(self.backbone, views=self.views))
         shapes = backbone.shapes(size)
         flow_of(self.config, shapes)
-        return Likelihood(self.config, backbone, shapes)
+        return Likelihood(self.config, backbone, shapes, size)
 
-    def trained(self, variables: Variables) -> FlowWeights | FlowInUnits | FlowAndBackbone:
+    def trained(self, variables: Variables) -> FlowWeights | FlowInUnits | FlowInWhite | FlowAndBackbone:
         """The flow's parameters, with what its maps need beside; they have no common unit yet."""
         params = variables["params"]
         if self.config.place == "pixels":
             return FlowAndBackbone(params, variables["backbone"])
+        if self.config.whiten:
+            return FlowInWhite(params, np.zeros(0, np.float32), variables["whitening"])
         return FlowInUnits(params, np.zeros(0, np.float32)) if self.config.combine in SETTLED else FlowWeights(params)
 
     def embed(self, layers: Layers, image: Image) -> tuple[Layers, Layers]:
@@ -64,6 +67,10 @@ class FlowDetector(OnBackbone[FlowConfig]):
             beside = (image,)
         return entering(self.config, layers), beside
 
+    def start(self, state: Any, xs: Layers) -> Layers:
+        """The flow's input of what enters it: the same, or whitened."""
+        return whitened(state.whitening, xs) if self.config.whiten else xs
+
     def run(self, params: Any, xs: Layers) -> Any:
         """The flow's z and ln|det| of what enters it."""
         flow = Flow(self.config, tuple(x.shape[-1] for x in xs))
@@ -72,7 +79,7 @@ class FlowDetector(OnBackbone[FlowConfig]):
     def score(self, state: Any, embedded: tuple[Layers, Layers], size: Size) -> Scored:
         """Maps and scores, by a state of `states`."""
         if not embedded[1]:
-            zs, dets = by_halves(self.run)(state.params, embedded[0])
+            zs, dets = by_halves(self.run)(state.params, self.start(state, embedded[0]))
             return scored(self.config, zs, dets, size, getattr(state, "constants", ()))
         scores, cells = by_halves(self.shares)(state._asdict(), embedded)
         return smooth(placed(self.config, cells, size), self.config.sigma), scores
@@ -89,15 +96,17 @@ class FlowDetector(OnBackbone[FlowConfig]):
         return value(xs), jnp.abs(jax.grad(of)(jnp.asarray(beside[0]))).mean(-1)
 
     @property
-    def settled(self) -> Callable[[Any, tuple[Float[np.ndarray, "n _ _"], ...]], FlowInUnits] | None:
+    def settled(self) -> Callable[[Any, tuple[Float[np.ndarray, "n _ _"], ...]], FlowInUnits | FlowInWhite] | None:
         """The state with a constant of each layer, by the layers' grids of normal images; None where it takes none."""
         if self.config.combine not in SETTLED:
             return None
         return lambda state, grids: state._replace(constants=constants_of(self.config, grids))
 
-    def grids(self, state: FlowInUnits, embedded: tuple[Layers, Layers]) -> tuple[Float[Array, "b _ _"], ...]:
+    def grids(
+        self, state: FlowInUnits | FlowInWhite, embedded: tuple[Layers, Layers]
+    ) -> tuple[Float[Array, "b _ _"], ...]:
         """Each layer's cells in their own unit."""
-        return own_units(self.config, *self.run(state.params, embedded[0]))
+        return own_units(self.config, *self.run(state.params, self.start(state, embedded[0])))
 
 
 def seen(config: FlowConfig, image: Float[ArrayLike, "b h w 3"]) -> tuple[Float[Array, "b _ _ 3"], ...]:

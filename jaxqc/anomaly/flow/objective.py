@@ -1,6 +1,6 @@
 """The losses of a flow, image by image, and its training as a method of the one loop."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -15,8 +15,10 @@ from jaxqc.anomaly.detectors.image_loss import HeldOutLoss
 from jaxqc.anomaly.features import Backbone
 from jaxqc.anomaly.flow.coupling import Conditions, Dets, Grids
 from jaxqc.anomaly.flow.network import Flow, conditions, entering, flow_of
+from jaxqc.anomaly.flow.white import measured_whitening, whitened
 from jaxqc.anomaly.learned.cache import by_number, layers_at_hand
 from jaxqc.anomaly.learned.cells import places, taken
+from jaxqc.data.dataset import ArrayDataset, Dataset
 from jaxqc.training.method import Logs
 from jaxqc.types import ArrayLike, Batch, Variables
 
@@ -55,11 +57,23 @@ def log_density(z: Float[ArrayLike, "b h w c"], det: Float[ArrayLike, "b h w"]) 
 
 @dataclass(frozen=True, eq=False)
 class Likelihood(HeldOutLoss):
-    """A flow's training over a frozen backbone, for images of `shapes`' size."""
+    """A flow's training over a frozen backbone, for images of `size` pixels, whose layers have `shapes`.
+
+    whitening: that of `FlowConfig.whiten`, which `measured` sets; none before.
+    """
 
     config: FlowConfig
     backbone: Backbone
     shapes: Shapes
+    size: int = 0
+    whitening: dict[str, Any] = field(default_factory=dict)
+
+    def measured(self, data: ArrayDataset | Dataset, batch: int) -> "Likelihood":
+        """The same with the whitening of these images, where the settings ask for one."""
+        if not self.config.whiten:
+            return self
+        enter = lambda frozen, images: entering(self.config, self.backbone.apply(frozen["backbone"], images))
+        return replace(self, whitening=measured_whitening(data, enter, self.frozen(), batch, self.size))
 
     @cached_property
     def flow(self) -> Flow:
@@ -72,8 +86,9 @@ class Likelihood(HeldOutLoss):
         return dict(self.flow.init(key, xs, conditions(self.config, xs)))
 
     def frozen(self) -> dict[str, Any]:
-        """The backbone."""
-        return {"backbone": dict(self.backbone.variables)}
+        """The backbone, and the whitening where there is one."""
+        white = {"whitening": self.whitening} if self.config.whiten else {}
+        return {"backbone": dict(self.backbone.variables), **white}
 
     def prepare(self, batch: Batch, keys: jax.Array, size: int, train: bool) -> Batch:
         """The batch as it is, with each image's key, which draws its cells."""
@@ -81,7 +96,8 @@ class Likelihood(HeldOutLoss):
 
     def features(self, frozen: Any, images: UInt8[ArrayLike, "b s s c"]) -> dict[str, Array]:
         """The flow's input, which no step changes and nothing augments."""
-        return by_number(entering(self.config, self.backbone.apply(frozen["backbone"], images)))
+        xs = entering(self.config, self.backbone.apply(frozen["backbone"], images))
+        return by_number(whitened(frozen["whitening"], xs) if self.config.whiten else xs)
 
     def loss(
         self, params: Any, model_state: Any, batch: Batch, key: jax.Array, extra: None = None

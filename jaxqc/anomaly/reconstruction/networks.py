@@ -37,7 +37,8 @@ def chain_spec(config: ReconstructionConfig) -> ChainSpec:
     """
     widths = tuple(scaled(config, width) for width in config.widths)
     more = config.latent, config.variational, config.norm, config.skips, config.up
-    return ChainSpec(widths, config.kernels, config.strides, *more)
+    memory = {"slots": config.memory.slots, "least": config.memory.least}
+    return ChainSpec(widths, config.kernels, config.strides, *more, **memory)
 
 
 def token_spec(config: ReconstructionConfig) -> TokenSpec:
@@ -72,6 +73,7 @@ class Both(nn.Module):
     """A network that rebuilds, and a head that sees what went in and what came out: [n h w c] → arrays by name.
 
     `rebuilt` [n h w c], what the first one gives beside it, and of a head `logits` [n h w] that a pixel is defective.
+    more: what the first one takes beside an image, such as `noise`.
 
     Examples:
       >>> import jax
@@ -84,11 +86,9 @@ class Both(nn.Module):
     rebuild: nn.Module
     find: nn.Module | None = None
 
-    def __call__(
-        self, x: Float[ArrayLike, "n h w c"], train: bool = False, noise: Float[ArrayLike, "n latent"] | None = None
-    ) -> dict[str, Array]:
+    def __call__(self, x: Float[ArrayLike, "n h w c"], train: bool = False, **more: Any) -> dict[str, Array]:
         x = jnp.asarray(x)
-        found: Any = self.rebuild(x, train) if noise is None else self.rebuild(x, train, noise)
+        found: Any = self.rebuild(x, train, **more)
         out = dict(found) if isinstance(found, dict) else {"rebuilt": found}
         if self.find is not None:
             logits: Any = self.find(jnp.concatenate([x, out["rebuilt"]], -1), train)
@@ -153,7 +153,8 @@ def measured_code(config: ReconstructionConfig) -> bool:
       >>> measured_code(ReconstructionConfig()), measured_code(ReconstructionConfig("pointwise"))
       (False, True)
     """
-    return not config.latent and ENCODINGS[config.encoder].measured
+    own = ENCODINGS.get(config.encoder)
+    return own is not None and not config.latent and own.measured
 
 
 def with_code(config: ReconstructionConfig, params: Any) -> ReconstructionConfig:

@@ -15,7 +15,6 @@ from jaxqc.anomaly.learned.statistics import merged_moments
 from jaxqc.data.dataset import ArrayDataset, Dataset
 from jaxqc.data.pipeline import eval_batches
 from jaxqc.errors import UserError
-from jaxqc.types import ArrayLike
 
 CELL = 4
 """Sides of a finest cell's square of enlarged features, whose mean it is (arXiv 2012.07122)."""
@@ -51,17 +50,6 @@ def target(layers: Layers, grid: Literal["finest", "coarsest"] = "finest") -> Fl
         jnp.einsum("bhwc,Hh,Ww->bHWc", x, *along(x), precision=lax.Precision.HIGHEST) for x in map(jnp.asarray, layers)
     ]
     return jnp.concatenate(joined, -1)
-
-
-def components(covariance: Float[ArrayLike, "c c"], share: float) -> int:
-    """The number of principal components that hold this share of the variance.
-
-    Examples:
-      >>> components(np.diag([8.0, 1.0, 0.5, 0.5]), 0.85), components(np.diag([8.0, 1.0, 0.5, 0.5]), 0.91)
-      (2, 3)
-    """
-    variances = np.maximum(np.linalg.eigvalsh(np.asarray(covariance, np.float64))[::-1], 0)
-    return int(np.searchsorted(np.cumsum(variances) / variances.sum(), share) + 1)
 
 
 def covariance_of(

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from jaxqc.anomaly import features
-from jaxqc.anomaly.detectors.asymmetric import AST_FLOW
+from jaxqc.anomaly.detectors.asymmetric import AST_FLOW, Ast
 from jaxqc.anomaly.detectors.base import BackboneConfig
 from jaxqc.anomaly.detectors.flow import SETTLED, Cflow, CsFlow, DifferNet, FastFlow, FlowConfig, MsFlow
 from jaxqc.anomaly.features import load_backbone
@@ -222,6 +222,8 @@ def test_wrong_settings_are_named(recipe):
         (FastFlow(turns=4), "turns=4 needs pool=mean"),
         (DifferNet(score="map"), "pool=mean needs score=latent"),
         (FastFlow(place="pixels"), "place=pixels needs pool=mean"),
+        (DifferNet(whiten=True), "pool=mean has none"),
+        (Ast(replace(AST_FLOW, whiten=True)), "flow.whiten: the student"),
         (FastFlow(clamp=0.0), "clamp=0.0 must be above 0"),
     ):
         with pytest.raises(UserError, match=f"detector: .*{words}"):

@@ -18,8 +18,8 @@ def test_a_rim_that_is_always_rebuilt_badly_does_not_hide_a_defect():
     defective = good.copy()
     defective[:, 8, 8] = 1.0
     place = usual(good.mean(0))
-    absolute = [scored(config, grids, 16)[1] for grids in (good, defective)]
-    relative = [scored(config, grids / place, 16)[1] for grids in (good, defective)]
+    absolute = [scored(config, grids, None, 16)[1] for grids in (good, defective)]
+    relative = [scored(config, grids / place, None, 16)[1] for grids in (good, defective)]
     np.testing.assert_array_equal(*absolute)
     assert float(relative[0].max()) < 1.3 < 7.0 < float(relative[1].min())
 
