@@ -91,7 +91,7 @@ def capsule(tokens: Float[ArrayLike, "n t d"], kernel: Float[ArrayLike, "m o i"]
       [0.5744, 0.5744, 0.5744]
     """
     m, _, i = kernel.shape
-    total = jnp.einsum("nmi,moi->no", jnp.asarray(tokens).reshape(len(tokens), m, i), jnp.asarray(kernel))
+    total = jnp.einsum("nmi,moi->no", jnp.asarray(tokens).reshape(tokens.shape[0], m, i), jnp.asarray(kernel))
     square = jnp.square(total).sum(-1, keepdims=True)
     return total * jnp.sqrt(square + 1e-12) / (1 + square)
 

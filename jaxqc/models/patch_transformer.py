@@ -132,30 +132,26 @@ class WindowFilling(nn.Module):
         where = self.param("positions", normal, (rows * columns, spec.dim))
         known = Pointwise(spec.dim, kernel_init=xavier, name="into")(patches) + where
         blank = self.param("hidden", normal, (spec.dim,)) + where
+        places, pixels = np.arange(self.window**2), patches.shape[-1]
         if noise is None:
             cells, own = windows(rows, columns, self.window)
-            cells, own = np.broadcast_to(cells, (n, *cells.shape)), np.broadcast_to(own, (n, len(own)))
-        else:
-            cells, own = self.drawn(jnp.asarray(noise), rows, columns)
-        hidden = jnp.arange(self.window**2) == jnp.asarray(own)[..., None]
-        seen = jax.vmap(lambda all_, at: all_[at])(known, jnp.asarray(cells))
-        tokens = jnp.where(hidden[..., None], blank[jnp.asarray(cells)], seen)
-        out = self.filled(tokens.reshape(-1, self.window**2, spec.dim), patches.shape[-1], train)
-        out = out.reshape(n, -1, patches.shape[-1])
-        if noise is None:
-            return {"rebuilt": assembled(out, side, columns)}
-        at = jnp.take_along_axis(jnp.asarray(cells)[:, 0], jnp.asarray(own), 1)
-        target = jnp.take_along_axis(patches, at[..., None], 1)
-        return {"rebuilt": assembled(out, side, 1), "target": assembled(target, side, 1)}
+            tokens = jnp.where((places == own[:, None])[..., None], blank[cells], known[:, cells])
+            out = self.filled(tokens.reshape(-1, len(places), spec.dim), pixels, train)
+            return {"rebuilt": assembled(out.reshape(n, rows * columns, pixels), side, columns)}
+        cells, own = self.drawn(jnp.asarray(noise), rows, columns)
+        seen = jnp.take_along_axis(known, cells[..., None], 1)
+        out = self.filled(jnp.where((places == own)[..., None], blank[cells], seen), pixels, train)
+        target = jnp.take_along_axis(patches, jnp.take_along_axis(cells, own, 1)[..., None], 1)
+        return {"rebuilt": assembled(out[:, None], side, 1), "target": assembled(target, side, 1)}
 
     def drawn(self, noise: Float[Array, "n 3"], rows: int, columns: int) -> tuple[Any, Any]:
-        """A window of each image [n 1 k], and the place of the patch that is hidden there [n 1]."""
+        """A window of each image [n k], and the place of the patch that is hidden there [n 1]."""
         last = (rows - self.window + 1, columns - self.window + 1, self.window**2)
         share = jax.scipy.special.ndtr(noise)
         top, left, own = (jnp.minimum(jnp.floor(share[:, i] * m), m - 1).astype(jnp.int32) for i, m in enumerate(last))
         down, right = np.divmod(np.arange(self.window**2), self.window)
         cells = (top[:, None] + down) * columns + left[:, None] + right
-        return cells[:, None], own[:, None]
+        return cells, own[:, None]
 
     def filled(self, tokens: Float[Array, "m k d"], pixels: int, train: bool) -> Float[Array, "m p"]:
         """The pixels of windows' hidden patches. Blocks of the second half also take up what the first half gave."""
