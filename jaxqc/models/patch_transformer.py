@@ -129,7 +129,7 @@ class WindowFilling(nn.Module):
         spec, side, x = self.spec, self.spec.side, jnp.asarray(x)
         n, rows, columns = x.shape[0], x.shape[1] // side, x.shape[2] // side
         patches = patched(x, side)
-        where = self.param("positions", normal, (rows * columns, spec.dim))
+        where = jnp.asarray(self.param("positions", normal, (rows * columns, spec.dim)))
         known = Pointwise(spec.dim, kernel_init=xavier, name="into")(patches) + where
         blank = self.param("hidden", normal, (spec.dim,)) + where
         places, pixels = np.arange(self.window**2), patches.shape[-1]

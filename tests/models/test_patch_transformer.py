@@ -53,6 +53,7 @@ def test_a_patch_is_filled_from_the_others_of_its_window_alone(rng):
     np.testing.assert_array_equal(changed, expected)
 
 
+@pytest.mark.slow
 def test_training_hides_a_patch_and_compares_with_it(rng):
     """The answer of training is that of scoring, where the window drawn is the one about the patch."""
     spec = PatchSpec(2, 8, 2, 3, 16, features=True)

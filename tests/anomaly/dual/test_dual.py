@@ -46,6 +46,7 @@ def test_the_networks_are_as_large_as_published():
     assert total(codebook) - counts + total(restore) + total(upsample) == 40_298_762
 
 
+@pytest.mark.slow
 def test_defects_are_where_the_mask_is_and_nowhere_else(rng):
     network, image = vq_vae(SMALL), rng.uniform(size=(6, 32, 32, 3)).astype(np.float32)
     code = {name: rng.normal(0, 0.1, (16, 8)).astype(np.float32) for name in ("lo", "hi")}
@@ -62,7 +63,7 @@ def test_defects_are_where_the_mask_is_and_nowhere_else(rng):
     own = moved["lo"].any((1, 2))
     assert {*own[:5]} == {True, False}, "some images have defects in the coarse map, and some in the fine one alone"
     assert (moved["hi"][~own] <= there["hi"][~own]).all()
-    sides = np.where(own[:, None, None], pixels(there["lo"], 32), pixels(there["hi"], 32))
+    sides = np.where(own[:, None, None], *(pixels(there[name].astype(np.float32), 32) for name in ("lo", "hi")))
     np.testing.assert_array_equal(found, sides)
     assert not np.asarray(found)[5].any()
 

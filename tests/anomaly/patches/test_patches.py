@@ -46,6 +46,7 @@ def test_sides_that_a_network_does_not_take_are_refused():
     assert set(MEMBERS) == {"intra", "anovit", "vt_adl"}
 
 
+@pytest.mark.slow
 def test_a_map_is_the_squared_difference_from_the_mean_of_good_images(rng):
     config = InTra(side=4, dim=8, heads=2, layers=1, hidden=8, near=2, map="l2", loss=LossWeights(l2=1.0))
     detector = config.on(PIXELS)
