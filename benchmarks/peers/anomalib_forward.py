@@ -21,7 +21,9 @@ anomalib = Modules()
 
 def forward_modules() -> Modules:
     """anomalib's classes that the members need. Raises ImportError where it, or what they import, is not there."""
-    found = learned_modules(("base", "stats"), ("supersimplenet", "dinomaly", "csflow", "patchcore", "padim"))
+    found = learned_modules(
+        ("base", "stats"), ("supersimplenet", "dinomaly", "csflow", "patchcore", "padim", "ganomaly")
+    )
     for name in ("anomalib.data.utils", "anomalib.data.utils.generators"):  # of which no forward pass needs a thing
         stand_in: Any = type(sys)(name)
         stand_in.generate_perlin_noise = None
@@ -32,6 +34,10 @@ def forward_modules() -> Modules:
     base.DynamicBufferMixin = components.DynamicBufferMixin = load("components.base.dynamic_buffer").DynamicBufferMixin
     components.MultiVariateGaussian = load("components.stats.multi_variate_gaussian").MultiVariateGaussian
     cs_flow = load("image.csflow.torch_model")
+    image_utils: Any = type(sys)("anomalib.data.utils.image")
+    image_utils.pad_nextpow2 = lambda batch: batch  # of images whose sides are powers of two
+    sys.modules["anomalib.data.utils.image"] = image_utils
+    ganomaly_loss = load("image.ganomaly.loss")
     return Modules(
         **found.__dict__,
         SupersimplenetModel=load("image.supersimplenet.torch_model").SupersimplenetModel,
@@ -43,6 +49,9 @@ def forward_modules() -> Modules:
         CsFlowLoss=load("image.csflow.loss").CsFlowLoss,
         PatchcoreModel=load("image.patchcore.torch_model").PatchcoreModel,
         PadimModel=load("image.padim.torch_model").PadimModel,
+        GanomalyModel=load("image.ganomaly.torch_model").GanomalyModel,
+        GanomalyLoss=ganomaly_loss.GeneratorLoss,
+        GanomalyCriticLoss=ganomaly_loss.DiscriminatorLoss,
     )
 
 
@@ -154,6 +163,21 @@ def padim(weights: Arrays, given: Arrays) -> Arrays:
     return {"map": found.anomaly_map[:, 0], "score": found.pred_score}
 
 
+def ganomaly(weights: Arrays, given: Arrays) -> Arrays:
+    """In training, with batch statistics. As published, the critic's features and the codes' squares are compared."""
+    side, latent = given["image"].shape[-1], len(weights["generator.encoder1.final_conv_layer.weight"])
+    width = len(weights["discriminator.features.0.weight"])
+    network = filled(anomalib.GanomalyModel((side, side), 3, width, latent), weights).train()
+    image, made, code, again = network(given["image"])
+    real, features = network.discriminator(image)
+    words, made_features = network.discriminator(made)
+    maker = anomalib.GanomalyLoss()
+    maker.loss_enc = nn.MSELoss()
+    found = {"rebuilt": made, "code": code[..., 0, 0], "again": again[..., 0, 0], "features": made_features}
+    found |= {"maker": maker(code, again, image, made, features, made_features), "words": words}
+    return found | {"critic": 2 * anomalib.GanomalyCriticLoss()(real, words)}
+
+
 MEMBERS: dict[str, Callable[[Arrays, Arrays], Arrays]] = {
     "stfpm": stfpm,
     "fastflow": fastflow,
@@ -163,6 +187,7 @@ MEMBERS: dict[str, Callable[[Arrays, Arrays], Arrays]] = {
     "dinomaly": dinomaly,
     "patchcore": patchcore,
     "padim": padim,
+    "ganomaly": ganomaly,
 }
 
 

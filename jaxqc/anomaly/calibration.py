@@ -114,9 +114,16 @@ def load_image(sample: Sample) -> UInt8[np.ndarray, "h w c"]:
     return load_sample(sample, unmasked=True)[0]
 
 
+def level_of(model: AnomalyModel, one: Scored[Any]) -> float:
+    """An image's `call_level`; of a detector that marks nothing its score, so that both thresholds are one."""
+    if not model.localises:
+        return one.score
+    return call_level(one.values, one.height, one.width, model.config.decision)
+
+
 @dataclass(frozen=True)
 class Measured:
-    """Good images as models that were not fitted to them answer: score, `call_level`, shorter side in pixels, group,
+    """Good images as models that were not fitted to them answer: score, `level_of`, shorter side in pixels, group,
     name and product of each."""
 
     scores: tuple[float, ...] = ()
@@ -165,7 +172,7 @@ def measured_of(
         if not np.isfinite(one.values).all():
             advice = getattr(model.config.detector, "advice", "")
             raise UserError(f"{model.config.name}: distances are not finite" + (f"; {advice}" if advice else ""))
-        level = call_level(one.values, one.height, one.width, model.config.decision)
+        level = level_of(model, one)
         rows.append(
             (one.score, level, min(one.height, one.width), group_of(one.job), str(one.job.image), one.job.product)
         )
@@ -236,6 +243,8 @@ def _settled(
             "decision.threshold f1: no labelled split 'val' beside 'test'; set --decision.threshold quantile"
         )
     thresholds = by_f1(*_judged(model, labelled, bad), thresholds)
+    if not model.localises:
+        thresholds = replace(thresholds, pixel=thresholds.image)
     promise = replace(promise, called=_called(pieces, thresholds), guaranteed=False, tail=False)
     return replace(done, thresholds=thresholds, promise=promise)
 

@@ -73,6 +73,8 @@ class AnomalyEvaluation:
     measured: int = 0
     """Images that were measured, however many crops each was cut into."""
     unmasked: int = 0
+    localises: bool = True
+    """False of a detector that says whether and not where: its pixel measures are NaN."""
     images: tuple[Labelled, ...] = field(default=(), repr=False)
     """Those measured, as whole images."""
     misses: Misses = field(default_factory=Misses)
@@ -80,7 +82,9 @@ class AnomalyEvaluation:
     def closing(self) -> str:
         """The lines below the table: what was measured, speed, and where the result was written."""
         lines = [self.coverage.plus("that cannot be read", len(self.unreadable)).line(self.measured)]
-        if self.unmasked:
+        if not self.localises:
+            lines.append("no pixel measures: this detector says whether an image is defective, and not where")
+        elif self.unmasked:
             defective = self.counts[""] - self.counts["good"]
             lines.append(
                 f"{self.unmasked} of {defective} defective images have no mask: in the image measures alone, and left"
@@ -210,6 +214,7 @@ def evaluate_detector(model: AnomalyModel, dataset: Dataset, split: str, progres
     if not rows:
         raise UserError(f"{dataset.name}: {account.line(0)}" + (f"; the first: {unreadable[0]}" if unreadable else ""))
     found = metrics.compute(sums, kinds, image_threshold=thresholds.image, pixel_threshold=thresholds.pixel)
+    found = found if model.localises else metrics.of_images(found)
     about = {"checkpoint": model.meta, "evaluated_with": environment()}
     return AnomalyEvaluation(
         dataset.name,
@@ -223,6 +228,7 @@ def evaluate_detector(model: AnomalyModel, dataset: Dataset, split: str, progres
         coverage=account,
         measured=len({sample.image for sample, _ in seen}) if any(s.crop for s, _ in seen) else len(seen),
         unmasked=sum(not has_mask(sample, dataset) for sample, _ in seen),
+        localises=model.localises,
         images=whole_images(seen),
     )
 

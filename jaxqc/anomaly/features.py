@@ -40,6 +40,22 @@ FIXED: dict[str, Callable[..., dict[str, Any]]] = {"filters": filter_layers, "pa
 """Backbones without weights, by name: (images in grey levels [b h w 3], layers) → features by `layerN`."""
 
 
+def check_pixels(name: str) -> None:
+    """Checks the backbone of a detector that sees the image itself.
+
+    Raises:
+      UserError: it is another one.
+
+    Examples:
+      >>> check_pixels("pixels")
+    """
+    if name != PIXELS:
+        raise UserError(
+            f"backbone.name={name}: this detector sees the image itself; take --backbone.name {PIXELS}"
+            " --backbone.layers 1"
+        )
+
+
 @dataclass(frozen=True)
 class Backbone:
     """Variables (folded, on the host) and the function that applies them."""

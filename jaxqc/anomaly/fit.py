@@ -15,6 +15,7 @@ from jaxqc.anomaly.calibration import Calibration, calibrate, measure, settle
 from jaxqc.anomaly.collecting import load_batches
 from jaxqc.anomaly.crossfit import Held, hold_out_in_turn
 from jaxqc.anomaly.detectors.base import is_trained
+from jaxqc.anomaly.detectors.stage import stages_of
 from jaxqc.anomaly.features import Backbone, load_backbone
 from jaxqc.anomaly.fits import collected, fitted_samples, kept_bytes, uncalibrated
 from jaxqc.anomaly.footprint import memory_lines
@@ -149,7 +150,7 @@ def _fit(
 ) -> Fitted:
     detector = config.ready
     if folder is not None:
-        begin(folder, is_trained(detector), note)
+        begin(folder, is_trained(detector), note, stages_of(detector))
         stored = to_dict(config)  # refuses a detector that no folder could name
         try:
             from_stored(stored, "recipe")
@@ -170,6 +171,10 @@ def _fit(
         kept = kept_bytes(config, backbone, count)
         for line in memory_lines(detector, backbone.shapes(config.data.size), count, config.batch, kept):
             note(line)
+        if remarks := getattr(detector, "remarks", lambda samples: ())(count):
+            about = {**about, "remarks": list(remarks)}
+        for line in remarks:
+            note(line)
     bad: list[str] = []
     meta: dict[str, Any] = {"kind": "detector", "dataset": data.name, **about}
     held = state = None
@@ -185,9 +190,11 @@ def _fit(
         with nullcontext(folder) if folder else TemporaryDirectory() as place:
             work = Path(place) / TRAINING
             state, meta["training"] = train_state(config, detector, backbone, parts, work, bad, progress)
+        for line in meta["training"].get("warnings", ()):
+            note(line)
         for line in meta["training"].get("defects", {}).get("left_out", ()):
             note(line)
-        state = settled(detector, backbone, state, parts.calibrate, config)
+        state = settled(detector, backbone, state, parts, config)
     else:
         with Progress("fitting", len(fitted_samples(parts.fit, config.data.tile)), progress) as counter:
             state = collected(config, backbone, parts.fit, bad, counter.add)
@@ -195,7 +202,7 @@ def _fit(
     used = len(parts.fit) - len(bad)
     calibration = _calibrated(model, held, parts, labelled, bad, progress)
     thresholds = calibration.thresholds
-    if is_trained(detector) and detector.training.keep == "best":
+    if is_trained(detector) and any(each.training.keep == "best" for each in (*stages_of(detector), detector)):
         thresholds = replace(thresholds, how=f"{thresholds.how}; their loss also chose the step of the training")
     if getattr(detector, "settled", None):
         thresholds = replace(thresholds, how=f"{thresholds.how}; they also set the unit of each map")

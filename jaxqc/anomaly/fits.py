@@ -19,6 +19,7 @@ from jaxqc.anomaly.collecting import collect_state, copies_of, embed_all, embedd
 from jaxqc.anomaly.detectors.base import Collecting
 from jaxqc.anomaly.features import Backbone
 from jaxqc.anomaly.model import AnomalyModel
+from jaxqc.anomaly.ops.rows import on_host
 from jaxqc.anomaly.recipe import FitConfig
 from jaxqc.anomaly.thresholds import Thresholds
 from jaxqc.anomaly.tiles import size_of, tile_samples
@@ -72,20 +73,7 @@ def collected(
     state = collect_state(detector, backbone, samples, config.data.size, config.batch, spread, bad, done)
     if bad and not config.data.skip_bad:
         raise UserError(f"{bad[0]}; {len(bad)} unusable of {len(part)}; --data.skip-bad leaves them out")
-    return _gathered(state)
-
-
-def _gathered(state: Any) -> Any:
-    """The state as host arrays, whole in every process."""
-
-    def whole(x: Any) -> np.ndarray:
-        if not isinstance(x, jax.Array) or x.is_fully_addressable:
-            return np.asarray(x)
-        from jax.experimental import multihost_utils
-
-        return np.asarray(multihost_utils.process_allgather(x, tiled=True))
-
-    return jax.tree.map(whole, state)
+    return on_host(state)
 
 
 @dataclass(frozen=True)
@@ -151,7 +139,7 @@ def fits_of(config: FitConfig, backbone: Backbone, part: Dataset, progress: bool
         rows = np.array([i for _, at in rows_of(some, bad) for i in at], np.int32)
         if not len(rows):
             raise UserError(f"none of {len(some)} normal images can be used; the first: {bad[0]}")
-        return _gathered(state_of(detector, shapes, inputs, rows, together, collect))
+        return on_host(state_of(detector, shapes, inputs, rows, together, collect))
 
     def answered(model: AnomalyModel, some: Dataset, bad: list[str], done: Callable[[int], None]) -> Measured:
         call = lambda at: score(model.state, jax.tree.map(lambda x: x[at, 0] if copied else x[at], inputs))

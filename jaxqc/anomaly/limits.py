@@ -5,8 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float
 
-from jaxqc.anomaly.calibration import scored
-from jaxqc.anomaly.calling import call_level
+from jaxqc.anomaly.calibration import level_of, scored
 from jaxqc.anomaly.model import AnomalyModel
 from jaxqc.errors import UserError
 
@@ -21,8 +20,7 @@ def limits(model: AnomalyModel, images: Sequence[np.ndarray]) -> Float[np.ndarra
     """
     found, bad = np.zeros(len(images)), list[str]()
     for one in scored(model, range(len(images)), lambda i: images[i], bad):
-        level = call_level(one.values, one.height, one.width, model.config.decision)
-        found[one.job] = max(level / model.thresholds.pixel, one.score / model.thresholds.image)
+        found[one.job] = max(level_of(model, one) / model.thresholds.pixel, one.score / model.thresholds.image)
     if bad:
         raise UserError(bad[0])
     return found

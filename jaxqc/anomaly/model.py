@@ -21,6 +21,7 @@ from flax import traverse_util
 from jaxtyping import Array, Bool, Float, UInt8
 
 from jaxqc.anomaly.calling import at_size
+from jaxqc.anomaly.detectors.base import localises
 from jaxqc.anomaly.features import apply_function
 from jaxqc.anomaly.recipe import FitConfig, from_stored
 from jaxqc.anomaly.thresholds import Thresholds
@@ -85,6 +86,7 @@ class AnomalyModel:
         self.state = jax.tree.map(jnp.asarray, state)
         self.variables = jax.tree.map(jnp.asarray, variables)
         self._detector = config.ready
+        self.localises = localises(self._detector)
         views = getattr(self._detector, "views", None)
         self._embed = apply_function(config.backbone, self._detector.embed, views)
         self._call = jax.jit(partial(self.forward))
@@ -116,7 +118,8 @@ class AnomalyModel:
     ) -> tuple[Float[Array, "b h w"], Float[Array, " b"], Bool[Array, "b h w"]]:
         """uint8 images of the network's size → distances, image scores and opened masks: one graph, to be jitted."""
         maps, scores = self._detector.score(state, self._embed(variables, images), self.size)
-        return maps, scores, opened(maps >= pixel, self.config.decision.opening)
+        masks = opened(maps >= pixel, self.config.decision.opening) if self.localises else jnp.zeros_like(maps, bool)
+        return maps, scores, masks
 
     def score(self, images: UInt8[np.ndarray, "n *t h w c"]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Distances [n h w], scores [n] and masks [n h w] of images that have the network's size already.
@@ -126,11 +129,8 @@ class AnomalyModel:
         if images.ndim == 5:
             n, t = images.shape[:2]
             values, scores, masks = self.score(images.reshape(n * t, *images.shape[2:]))
-            return (
-                values.reshape(n, t, *values.shape[1:]),
-                scores.reshape(n, t).max(1),
-                masks.reshape(n, t, *masks.shape[1:]),
-            )
+            by_image = lambda x: x.reshape(n, t, *x.shape[1:])
+            return by_image(values), scores.reshape(n, t).max(1), by_image(masks)
         parts = []
         for start in range(0, len(images), self.batch):
             part = images[start : start + self.batch]

@@ -12,8 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxqc.anomaly.calibration import Calibration, load_image, scored
-from jaxqc.anomaly.calling import call_level
+from jaxqc.anomaly.calibration import Calibration, level_of, load_image, scored
 from jaxqc.anomaly.model import AnomalyModel
 from jaxqc.anomaly.promise import CONFIDENCE
 from jaxqc.anomaly.thresholds import Thresholds
@@ -155,9 +154,8 @@ def answers(
     """A model's answers to the planned defects. bad: takes a line for each image that cannot be used."""
     out, decision = [], model.config.decision
     for one in scored(model, jobs, Job.image, bad):
-        level = call_level(one.values, one.height, one.width, decision)
         peak = float(opened_levels(one.values, decision.opening).max())
-        out.append(Answer(one.job.kind, one.job.size, one.score, level, peak))
+        out.append(Answer(one.job.kind, one.job.size, one.score, level_of(model, one), peak))
         done(1)
     return out
 

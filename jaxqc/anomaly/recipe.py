@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from jaxqc.anomaly.detectors import DETECTORS, Gaussian
 from jaxqc.anomaly.detectors.base import BackboneConfig as BackboneConfig
-from jaxqc.anomaly.detectors.base import Detector, is_trained, lacks
+from jaxqc.anomaly.detectors.base import Detector, is_trained, lacks, localises
 from jaxqc.config import load_config
 from jaxqc.data.resizing import sides
 from jaxqc.errors import UserError
@@ -126,8 +126,9 @@ class FitConfig:
         check = getattr(self.detector, "check", None)
         if check is not None:
             check(f"{where}: detector")
-        if self.data.tile and (self.data.crop or is_trained(self.ready)):
-            other = "data.crop" if self.data.crop else f"{self.name}, which is trained"
+        if self.data.tile and (self.data.crop or is_trained(self.ready) or not localises(self.ready)):
+            kind = "is trained" if is_trained(self.ready) else "has one score for an image"
+            other = "data.crop" if self.data.crop else f"{self.name}, which {kind}"
             raise UserError(f"{where}: data.tile={self.data.tile} does not go with {other}; set one of them to 0")
         if is_trained(self.ready) and not isinstance(self.data.size, int):
             raise UserError(f"{where}: data.size={self.data.size!r}: {self.name} trains on squares; give one side")

@@ -33,6 +33,8 @@ def make_scorer(model: AnomalyModel, threshold: float | None, devices: Sequence[
     def answer(height: int, width: int, raw: Any) -> Answer:
         found = model.found(height, width, *raw)
         called = found.defective if threshold is None else found.score >= limit
+        if not model.localises:
+            return Answer(Scored(found.map, found.mask), found.score, called, (0, 0, width, height) if called else None)
         place = highest_place(model.whole(raw[0], height, width), height, width) if called else None
         return Answer(Scored(found.map, found.mask if threshold is None else None), found.score, called, place)
 

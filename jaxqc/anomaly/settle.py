@@ -1,5 +1,6 @@
-"""The unit of a trained detector's maps, by held-out normal images: several maps become one only in a common unit."""
+"""The unit of a trained detector's maps, by normal images: several maps, or several places, need a common one."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -10,20 +11,34 @@ from jaxqc.anomaly.detectors.base import Trained
 from jaxqc.anomaly.features import Backbone, apply_function
 from jaxqc.anomaly.recipe import FitConfig
 from jaxqc.data.dataset import Dataset
+from jaxqc.data.grouped import Parts
 
 
-def settled(detector: Trained, backbone: Backbone, state: Any, part: Dataset, config: FitConfig) -> Any:
-    """The state with the constants that `detector.settled(state, grids)` takes from the maps of normal images.
+def settled(detector: Trained, backbone: Backbone, state: Any, parts: Parts, config: FitConfig) -> Any:
+    """The state with the constants that a detector takes from its maps of normal images.
 
-    A detector without it, or where it is None, keeps its state. `detector.grids(state, embedded)` gives maps [b h w],
-    each in its own unit.
+    `detector.settled(state, grids)` sees those of the held-out images [n h w], `detector.placed(state, means)` the mean
+    [h w] over the fitted ones, which must be many. A detector without either, or where it is None, keeps its state.
+    `detector.grids(state, embedded)` gives the maps [b h w], each in its own unit.
     """
-    if not getattr(detector, "settled", None):
-        return state
-    settles: Any = detector
+    if settles := getattr(detector, "settled", None):
+        found = zip(*_grids(detector, backbone, state, parts.calibrate, config), strict=True)
+        state = settles(state, tuple(np.concatenate(grids) for grids in found))
+    if places := getattr(detector, "placed", None):
+        sums, count = None, 0
+        for grids in _grids(detector, backbone, state, parts.fit, config):
+            new = [grid.sum(0, dtype=np.float64) for grid in grids]
+            sums = new if sums is None else [a + b for a, b in zip(sums, new, strict=True)]
+            count += len(grids[0])
+        state = places(state, tuple(total / count for total in sums or ()))
+    return state
+
+
+def _grids(
+    detector: Any, backbone: Backbone, state: Any, part: Dataset, config: FitConfig
+) -> Iterator[list[np.ndarray]]:
+    """The maps of all usable images, batch by batch."""
     embed = apply_function(config.backbone, detector.embed, getattr(detector, "views", None))
-    call = jax.jit(lambda state, variables, images: settles.grids(state, embed(variables, images)))
-    parts = []
+    call = jax.jit(lambda state, variables, images: detector.grids(state, embed(variables, images)))
     for images, _, number in load_batches(part.samples, config.data.size, config.batch, [], unmasked=True):
-        parts.append([np.asarray(grid)[number >= 0] for grid in call(state, backbone.variables, images)])
-    return settles.settled(state, tuple(np.concatenate(grids) for grids in zip(*parts, strict=True)))
+        yield [np.asarray(grid)[number >= 0] for grid in call(state, backbone.variables, images)]

@@ -7,6 +7,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from jaxqc.anomaly.detectors.base import Trained, TrainingConfig
+from jaxqc.anomaly.detectors.stage import Stage, place_of, stages_of
 from jaxqc.anomaly.features import Backbone
 from jaxqc.anomaly.learned.cache import Cache, with_features
 from jaxqc.anomaly.recipe import FitConfig
@@ -24,9 +25,7 @@ from jaxqc.training.checkpoint import read, refuse_other_recipe, steps_in, varia
 from jaxqc.training.checksums import DamagedError
 from jaxqc.training.folder_sums import check_folder
 from jaxqc.training.record import weights_digest
-
-TEACHER = "training_teacher"
-"""Beside a training: that of the detector that is its teacher."""
+from jaxqc.types import Variables
 
 
 @dataclass(frozen=True)
@@ -41,9 +40,9 @@ class DetectorTrainConfig(TrainConfig):
     """The detector's `training.cache`; trainings of before it was a field had none."""
 
 
-def training_config(config: FitConfig, detector: Trained, frozen: str) -> DetectorTrainConfig:
-    """The loop's recipe of a fit. frozen: SHA-256 of the frozen weights."""
-    own, size = detector.training, sides(config.data.size)[0]
+def training_config(config: FitConfig, trained: Trained | Stage, frozen: str) -> DetectorTrainConfig:
+    """The loop's recipe of a fit, or of one of its stages. frozen: SHA-256 of the frozen weights."""
+    own, size = trained.training, sides(config.data.size)[0]
     settings = config.detector
     if any(f.name == "training" for f in fields(settings)):
         settings = replace(settings, training=TrainingConfig())
@@ -86,33 +85,59 @@ def train_state(
 ) -> tuple[Any, dict[str, Any]]:
     """Trains a detector in `folder`, or goes on with its training there: its state, and what meta.json says of it.
 
-    bad: takes a line for each image left out. The detector's teacher, if it has one, is trained before it.
+    bad: takes a line for each image left out. The detector's stages are trained before it, each beside `folder`.
 
     Raises:
-      UserError: the folder holds another training, or the loop refuses recipe or data. SystemExit: 143 after SIGTERM.
+      UserError: a folder holds another training, or the loop refuses recipe or data. SystemExit: 143 after SIGTERM.
     """
-    recipe = training_config(config, detector, weights_digest(backbone.variables))
-    refuse_foreign(folder, recipe)
-    if steps_in(folder / "checkpoints"):
-        check_folder(folder)
-    method: Any = detector.method(backbone, sides(config.data.size)[0])
-    before: dict[str, Any] = {}
-    if teacher := getattr(detector, "teacher", None):
-        place = folder.with_name(TEACHER)
-        state, before["teacher"] = train_state(config, teacher, backbone, parts, place, [], progress)
-        method = method.taught(state)
+    stages, frozen = stages_of(detector), weights_digest(backbone.variables)
+    recipes = {place_of(stage, folder): training_config(config, stage, frozen) for stage in stages}
+    recipes |= {folder: training_config(config, detector, frozen)}
+    for place, recipe in recipes.items():  # before any of them goes on
+        refuse_foreign(place, recipe)
+        if steps_in(place / "checkpoints"):
+            check_folder(place)
+    known, before, normal = {}, {}, replace(parts, defects=None)
+    for stage, (place, recipe) in zip(stages, recipes.items(), strict=False):
+        work = _Work(config, stage, backbone, normal, place, recipe, known)
+        known[stage.name], before[stage.name] = _trained(work, [], progress)
+    labelled = parts if getattr(detector, "labelled", False) else normal
+    work = _Work(config, detector, backbone, labelled, folder, recipes[folder], known)
+    variables, about = _trained(work, bad, progress)
+    return detector.trained(variables), about | ({"stages": before} if before else {})
+
+
+@dataclass(frozen=True)
+class _Work:
+    """A training of a fit: of one of its stages, or of the detector itself beside what those gave (`known`)."""
+
+    config: FitConfig
+    trained: Trained | Stage
+    backbone: Backbone
+    parts: Parts
+    folder: Path
+    recipe: DetectorTrainConfig
+    known: dict[str, Variables]
+
+
+def _trained(work: _Work, bad: list[str], progress: bool) -> tuple[Variables, dict[str, Any]]:
+    """The variables that are used of a training, trained and frozen ones, and what meta.json says of it."""
+    config, recipe, parts, before = work.config, work.recipe, work.parts, {}
+    method: Any = work.trained.method(work.backbone, sides(config.data.size)[0])
+    if work.known:
+        method = method.after(work.known)
     train, skipped = _usable(parts.fit, config, recipe)
     held_out, _ = _usable(parts.calibrate, config, recipe)
     bad += skipped
     if measured := getattr(method, "measured", None):
         method = measured(train, config.batch)
-    if getattr(detector, "labelled", False) and parts.defects:
+    if parts.defects:
         marred = with_masks(parts.defects)
         train, skipped = _usable(replace(parts.fit, samples=parts.fit.samples + marred.samples), config, recipe)
         left_out = [line for line in skipped if line not in bad]
         before["defects"] = {"used": len(marred) - len(left_out), "left_out": left_out}
     frozen, features = method.frozen(), getattr(method, "features", None)
-    meta = {"kind": UNFINISHED_FIT, "weights": backbone.source}
+    meta = {"kind": UNFINISHED_FIT, "weights": work.backbone.source}
     with TemporaryDirectory(prefix="jaxqc-features-", ignore_cleanup_errors=True) as place:
         if features is not None:
             on_disk = Path(place) if recipe.data.mode == "stream" else None
@@ -122,19 +147,23 @@ def train_state(
                 else part
             )
             train, held_out = cached(train, "train"), cached(held_out, "held_out")
-        done = loop.run(method, recipe, train, held_out, folder, progress=progress, meta=meta, proof=False)
-    best = detector.training.keep == "best" and done.best_step > 0
+        done = loop.run(method, recipe, train, held_out, work.folder, progress=progress, meta=meta, proof=False)
+    best = work.trained.training.keep == "best" and done.best_step > 0
     step = done.best_step if best else done.step
-    path = folder / "checkpoints" / str(step)
+    path = work.folder / "checkpoints" / str(step)
     try:
         flat, _ = read(path)
     except DamagedError as e:
-        raise UserError(f"{path}: damaged ({e}); remove {folder} and fit again") from e
+        raise UserError(f"{path}: damaged ({e}); remove {work.folder} and fit again") from e
     measured = done.best if best else done.metrics
     about = {"step": step, "of": done.step, "loss": measured.get("loss")}
-    about |= {name: measured[name] for name in ("pasted_auroc",) if name in measured}
-    about |= {"seconds": round(done.seconds, 1), **before}
-    return detector.trained({**variables_of(flat), **(frozen or {})}), about
+    about |= {name: measured[name] for name in ("pasted_auroc", "critic_won", "critic_lost") if name in measured}
+    if (warned := getattr(method, "warned", None)) and (lines := warned(measured)):
+        about["warnings"] = list(lines)
+    variables = {**variables_of(flat), **(frozen or {})}
+    if gathered := getattr(method, "gathered", None):
+        variables |= gathered(variables, train, config.batch)
+    return variables, about | {"seconds": round(done.seconds, 1), **before}
 
 
 def with_masks(defects: Dataset) -> Dataset:

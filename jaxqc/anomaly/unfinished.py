@@ -2,13 +2,13 @@
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import jax
 
 from jaxqc import error_rates
-from jaxqc.anomaly.training import TEACHER
+from jaxqc.anomaly.detectors.stage import Stage, place_of
 from jaxqc.atomic import REMAINS
 from jaxqc.data.problems import printable
 from jaxqc.errors import UserError
@@ -23,14 +23,15 @@ UNFINISHED = ("config.json", "meta.json", "golden.npz", PICTURE, error_rates.FIL
 """Names of what a fit may leave behind when it is ended, beside its training; the next one writes them anew."""
 
 
-def begin(folder: Path, resumes: bool, note: Callable[[str], None]) -> None:
-    """Clears what a fit left that was ended; its training stays, where the new one `resumes` it.
+def begin(folder: Path, resumes: bool, note: Callable[[str], None], stages: Sequence[Stage] = ()) -> None:
+    """Clears what a fit left that was ended; its training stays, with its stages, where the new one `resumes` it.
 
     Raises:
       UserError: the folder holds a finished fit, a training that is not resumed, or anything else.
     """
     finished = steps_in(folder / "state")
-    names = (*UNFINISHED, LOCK, *[TRAINING, TEACHER] * resumes)
+    places = [folder / TRAINING, *[place_of(stage, folder / TRAINING) for stage in stages]] if resumes else []
+    names = (*UNFINISHED, LOCK, *[place.name for place in places])
     left = sorted(path.name for path in folder.glob("*") if not REMAINS.fullmatch(path.name))
     foreign = [name for name in left if name not in names]
     if not foreign and not _is_fits(folder):

@@ -91,7 +91,8 @@ def find_regions(
 def place_of_score(values: Float[np.ndarray, "h w"], box: tuple[int, int, int, int], mm: float | None = None) -> Defect:
     """A box of the image that made its score, where no region is marked: it has no area and counts as no defect.
 
-    values: the map. box: (x0, y0, x1, y1) in pixels, half-open. mm: a pixel's side in millimetres, where it is known.
+    Of a box that is the whole image there is no outline. values: the map. box: (x0, y0, x1, y1) in pixels, half-open.
+    mm: a pixel's side in millimetres, where it is known.
 
     Examples:
       >>> place = place_of_score(np.full((8, 8), 0.25, np.float32), (2, 1, 6, 3))
@@ -110,7 +111,7 @@ def place_of_score(values: Float[np.ndarray, "h w"], box: tuple[int, int, int, i
         width=min(sides),
         mean_score=float(inside.mean(dtype=np.float64)),
         peak_score=float(inside.max()),
-        polygon=((x0, y0), (x1, y0), (x1, y1), (x0, y1)),
+        polygon=() if values.shape == (y1 - y0, x1 - x0) else ((x0, y0), (x1, y0), (x1, y1), (x0, y1)),
         area_mm2=None if mm is None else 0.0,
         length_mm=None if mm is None else max(sides) * mm,
         width_mm=None if mm is None else min(sides) * mm,

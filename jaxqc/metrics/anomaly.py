@@ -191,6 +191,17 @@ def compute(
     return result
 
 
+def of_images(measures: Metrics) -> Metrics:
+    """The measures of images as they are, those of pixels and regions NaN: of one that says whether, and not where.
+
+    Examples:
+      >>> of_images({"image_ap": 0.5, "pixel_iou": 0.5, "crack/au_pro": 0.5, "pixel_one/image_ap": 0.5})
+      {'image_ap': 0.5, 'pixel_iou': nan, 'crack/au_pro': nan, 'pixel_one/image_ap': 0.5}
+    """
+    of_pixels = lambda key: key.rpartition("/")[2].startswith(("pixel_", "au_pro"))
+    return {key: np.nan if of_pixels(key) else value for key, value in measures.items()}
+
+
 def _measures(name: str, groups: ranking.Groups, threshold: float | None) -> dict[str, ranking.Scalar]:
     best, at = ranking.f1_max(groups)
     table = {

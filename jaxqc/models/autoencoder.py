@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxqc.errors import UserError
+from jaxqc.models.memory import Memory
 from jaxqc.nn.conv import Norm, Pointwise, PointwiseBN
 from jaxqc.nn.transposed import ConvUnit, Up
 from jaxqc.types import ArrayLike
@@ -35,7 +36,8 @@ class ChainSpec:
 
     widths, kernels, strides: of each step; strides are 1 or 2. latent: numbers of the code; 0 = the last map is the
     code. variational: the code is drawn from a Gaussian. norm: batch norm behind all but the last convolution. skips:
-    what a step's map is to the decoder's map of the same size. up: the way to larger maps.
+    what a step's map is to the decoder's map of the same size. up: the way to larger maps. slots: of a memory that the
+    code goes through, 0 = none. least: weights of its slots up to this are 0.
     """
 
     widths: tuple[int, ...]
@@ -47,6 +49,8 @@ class ChainSpec:
     skips: Literal["none", "add", "concat"] = "none"
     up: Up = "transposed"
     bounded: bool = True
+    slots: int = 0
+    least: float = 0.0
 
     @property
     def multiple(self) -> int:
@@ -78,7 +82,9 @@ class Chain(nn.Module):
     """Images or features [n h w c] → `rebuilt` [n h w c]; of a variational one also `mean` and `spread` [n latent].
 
     `spread` is the logarithm of the code's variance. noise: standard normal [n latent], by which a variational code is
-    drawn; None takes its mean. The last step's output is within 0 and 1 where the spec is `bounded`.
+    drawn; None takes its mean. The last step's output is within 0 and 1 where the spec is `bounded`. Of a memory also
+    `entropy` and `used` (`jaxqc.models.memory`). shift: by a step's number, what is added to its map, which is then
+    among the outputs as `map`; by it a map's gradient is taken.
 
     Examples:
       >>> import jax
@@ -93,16 +99,26 @@ class Chain(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x: Float[ArrayLike, "n h w c"], train: bool = False, noise: Float[ArrayLike, "n latent"] | None = None
+        self,
+        x: Float[ArrayLike, "n h w c"],
+        train: bool = False,
+        noise: Float[ArrayLike, "n latent"] | None = None,
+        shift: tuple[int, Float[ArrayLike, "n a b d"]] | None = None,
     ) -> dict[str, Array]:
         spec, x = self.spec, jnp.asarray(x)
         unit = partial(ConvUnit, norm=self.norm if spec.norm else None, act=leaky, kernel_init=start)
         steps, seen, out = list(zip(spec.widths, spec.kernels, spec.strides, strict=True)), [x], {}
         for number, (width, kernel, stride) in enumerate(steps, 1):
             x = unit(width, kernel, stride, name=f"encode{number}")(x, train)
+            if shift is not None and shift[0] == number:
+                x = out["map"] = x + shift[1]
             seen.append(x)
         if spec.latent:
-            x, out = self.through_code(x, noise)
+            x, found = self.through_code(x, noise)
+            out |= found
+        elif spec.slots:
+            x, found = Memory(spec.slots, spec.least, name="memory")(x)
+            out |= found
         for number in range(len(steps), 0, -1):
             _, kernel, stride = steps[number - 1]
             wide = {"kernel_init": start_up} if stride == 2 and spec.up == "transposed" else {}
@@ -125,12 +141,15 @@ class Chain(nn.Module):
         zeros: Any = nn.initializers.zeros
         down = self.param("code_kernel", start, (*grid, channels, numbers))
         code = jnp.einsum("nhwi,hwio->no", x, down) + self.param("code_bias", zeros, (numbers,))
-        out = {}
+        out: dict[str, Array] = {}
         if spec.variational:
             code, spread = jnp.split(code, 2, -1)
             out = {"mean": code, "spread": jnp.clip(spread, -BOUND, BOUND)}
             if noise is not None:
                 code = code + jnp.exp(0.5 * out["spread"]) * noise
+        if spec.slots:
+            code, found = Memory(spec.slots, spec.least, name="memory")(code)
+            out |= found
         back = self.param("back_kernel", start_back, (*grid, channels, spec.latent))
         y = jnp.einsum("no,hwio->nhwi", code, back) + self.param("back_bias", zeros, (channels,))
         return leaky(y), out

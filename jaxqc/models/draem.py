@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
-from jaxqc.nn.conv import Conv, ConvBN, Norm
-from jaxqc.nn.resizing import resize_align_corners
+from jaxqc.models.levels import convolved, enlarged, halving
+from jaxqc.nn.conv import Conv, Norm
 from jaxqc.types import ArrayLike
 
 WIDTH, HEAD_WIDTH = 128, 64
@@ -24,23 +24,6 @@ MULTIPLE = 32
 """Pixels of which a side must be a multiple, for the second one's levels."""
 DEVIATION = 0.02
 """Standard deviation of the authors' start."""
-
-
-def halved_max(x: Float[ArrayLike, "n h w c"]) -> Float[Array, "n h//2 w//2 c"]:
-    """The largest of each 2x2 values.
-
-    Examples:
-      >>> jax.jit(halved_max)(jnp.arange(8.0).reshape(1, 2, 4, 1)).ravel().tolist()
-      [5.0, 7.0]
-    """
-    n, h, w, c = x.shape
-    x = jnp.asarray(x).reshape(n, h // 2, 2, w // 2, 2, c)
-    x = jnp.maximum(x[:, :, 0], x[:, :, 1])
-    return jnp.maximum(x[:, :, :, 0], x[:, :, :, 1])
-
-
-def _enlarged(x: jax.Array) -> jax.Array:
-    return resize_align_corners(x, 2 * x.shape[1], 2 * x.shape[2])
 
 
 class Rebuilding(nn.Module):
@@ -57,15 +40,11 @@ class Rebuilding(nn.Module):
 
     @nn.compact
     def __call__(self, image: Float[ArrayLike, "n h w c"], train: bool = False) -> Float[Array, "n h w c"]:
-        x, levels = jnp.asarray(image), [self.width * factor for factor in REBUILDING]
-        for level, width in enumerate(levels, 1):
-            x = x if level == 1 else halved_max(x)
-            for i in (1, 2):
-                x = ConvBN(width, norm=self.norm, name=f"encode{level}_{i}")(x, train)
+        levels = [self.width * factor for factor in REBUILDING]
+        x = halving(image, levels, self.norm, train)[-1]
         for level in range(len(levels) - 1, 0, -1):
             own, then = levels[level - 1], levels[max(level - 2, 0)]
-            for i, width in enumerate((own, own, then)):
-                x = ConvBN(width, norm=self.norm, name=f"decode{level}_{i}")(_enlarged(x) if i == 0 else x, train)
+            x = convolved(enlarged(x), (own, own, then), f"decode{level}", self.norm, train, first=0)
         return Conv(image.shape[-1], name="out")(x)
 
 
@@ -83,18 +62,14 @@ class Finding(nn.Module):
 
     @nn.compact
     def __call__(self, pair: Float[ArrayLike, "n h w c"], train: bool = False) -> Float[Array, "n h w 2"]:
-        x, levels, seen = jnp.asarray(pair), [self.width * factor for factor in FINDING], []
-        for level, width in enumerate(levels, 1):
-            x = x if level == 1 else halved_max(x)
-            for i in (1, 2):
-                x = ConvBN(width, norm=self.norm, name=f"encode{level}_{i}")(x, train)
-            seen.append(x)
+        levels = [self.width * factor for factor in FINDING]
+        seen = halving(pair, levels, self.norm, train)
+        x = seen[-1]
         for level in range(len(levels) - 1, 0, -1):
             width = levels[max(level - 2, 0)] if level < len(levels) - 1 else levels[level - 1]
-            x = ConvBN(width, norm=self.norm, name=f"decode{level}_0")(_enlarged(x), train)
+            x = convolved(enlarged(x), (width,), f"decode{level}", self.norm, train, first=0)
             x = jnp.concatenate([x, seen[level - 1]], -1)
-            for i in (1, 2):
-                x = ConvBN(width, norm=self.norm, name=f"decode{level}_{i}")(x, train)
+            x = convolved(x, (width, width), f"decode{level}", self.norm, train)
         return Conv(2, name="out")(x)
 
 

@@ -10,7 +10,8 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxqc.nn.conv import Conv, ConvBN, Norm
+from jaxqc.models.levels import convolved
+from jaxqc.nn.conv import Conv, Norm
 from jaxqc.nn.transposed import ConvUnit
 from jaxqc.types import ArrayLike
 
@@ -44,12 +45,11 @@ class Inpainting(nn.Module):
         for level, width in enumerate(levels, 1):
             kernel, stride = (3, 1) if level == 1 else (4, 2)
             x = ConvUnit(width, kernel, stride, norm=self.norm, name=f"encode{level}_1")(x, train)
-            x = ConvBN(width, norm=self.norm, name=f"encode{level}_2")(x, train)
+            x = convolved(x, (width,), f"encode{level}", self.norm, train, first=2)
             seen.append(x)
         for level in range(len(levels) - 1, 0, -1):
             width = levels[level - 1]
             x = ConvUnit(width, 4, 2, up="transposed", norm=None, act=None, name=f"decode{level}_0")(x)
             x = jnp.concatenate([x, seen[level - 1]], -1)
-            for i in (1, 2):
-                x = ConvBN(width, norm=self.norm, name=f"decode{level}_{i}")(x, train)
+            x = convolved(x, (width, width), f"decode{level}", self.norm, train)
         return 0.5 * (1 + jnp.tanh(Conv(image.shape[-1], name="out")(x)))

@@ -17,6 +17,7 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from jaxqc.models.arrays import FIELDS, Path
+from jaxqc.nn.conv import dense_conv
 from jaxqc.nn.dropout import Dropout
 from jaxqc.nn.resizing import resize
 from jaxqc.types import ArrayLike
@@ -94,10 +95,11 @@ class PaddedConv(nn.Module):
         shape = (self.kernel_size, self.kernel_size, x.shape[-1], self.features)
         kernel = self.param("kernel", nn.initializers.lecun_normal(), shape).astype(self.dtype)
         bias = self.param("bias", nn.initializers.zeros, (self.features,)).astype(self.dtype)
-        pad, steps = ((self.pad, self.pad),) * 2, (self.stride,) * 2
-        dimensions = ("NHWC", "HWIO", "NHWC")
-        apart = (self.dilation,) * 2
-        return lax.conv_general_dilated(jnp.asarray(x, self.dtype), kernel, steps, pad, None, apart, dimensions) + bias
+        x = jnp.asarray(x, self.dtype)
+        if self.dilation == 1:
+            return dense_conv(x, kernel, self.stride, self.pad) + bias
+        pad, steps, apart = ((self.pad, self.pad),) * 2, (self.stride,) * 2, (self.dilation,) * 2
+        return lax.conv_general_dilated(x, kernel, steps, pad, None, apart, ("NHWC", "HWIO", "NHWC")) + bias
 
 
 def sliding_pool(x: Float[ArrayLike, "n h w c"], kernel: int, apart: int, how: str) -> Float[Array, "n _ _ c"]:

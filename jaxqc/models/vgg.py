@@ -1,4 +1,4 @@
-"""VGG16 (arXiv 1409.1556) and AlexNet (arXiv 1404.5997) as feature extractors: plain convolutions with biases.
+"""VGG (arXiv 1409.1556) and AlexNet (arXiv 1404.5997) as feature extractors: plain convolutions with biases.
 
 Sizes and names are torchvision's. Unlike other backbones' layers, whose sides round up, these round down. `Cloner` is a
 student of VGG16 (arXiv 2011.11108).
@@ -19,17 +19,21 @@ from jaxqc.types import ArrayLike
 
 @dataclass(frozen=True)
 class Step:
-    """A convolution with ReLU, or a pooling by maximum where there are no features; padding: None = half the kernel."""
+    """A convolution with ReLU, or a pooling by maximum where there are no features.
+
+    padding: None = half the kernel. normed: batch norm between convolution and ReLU.
+    """
 
     features: int = 0
     kernel: int = 3
     stride: int = 1
     padding: int | None = None
+    normed: bool = False
 
     @property
     def places(self) -> int:
-        """Places it takes in torchvision's list of modules: the ReLU is one of its own."""
-        return 2 if self.features else 1
+        """Places it takes in torchvision's list of modules: batch norm and ReLU have one of their own."""
+        return 2 + self.normed if self.features else 1
 
 
 @dataclass(frozen=True)
@@ -46,29 +50,34 @@ class Plain:
 
 
 _HALVE, _HALVE3 = Step(kernel=2, stride=2), Step(kernel=3, stride=2)
-_VGG16 = tuple(
-    step
-    for features, count in ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))
-    for step in (*(Step(features),) * count, _HALVE)
-)
+_VGG_WIDTHS = (64, 128, 256, 512, 512)
+
+
+def _vgg(counts: Sequence[int], normed: bool = False) -> tuple[Step, ...]:
+    """So many convolutions before each pooling."""
+    parts = zip(_VGG_WIDTHS, counts, strict=True)
+    return tuple(step for width, n in parts for step in (*(Step(width, normed=normed),) * n, _HALVE))
+
+
 _ALEXNET = (
     Step(64, 11, 4, 2), _HALVE3, Step(192, 5), _HALVE3, Step(384), Step(256), Step(256), _HALVE3,
 )  # fmt: skip
 PLAINS: dict[str, Plain] = {
     # After the second to the fifth pooling.
-    "vgg16": Plain(_VGG16, (6, 10, 14, 18)),
+    "vgg11_bn": Plain(_vgg((1, 1, 2, 2, 2), normed=True), (4, 7, 10, 13)),
+    "vgg16": Plain(_vgg((2, 2, 3, 3, 3)), (6, 10, 14, 18)),
     # After the first, the second and the fifth convolution, and after the last pooling.
     "alexnet": Plain(_ALEXNET, (1, 3, 7, 8)),
 }
-"""Every one by name. Layers 1 to 4 of VGG16 lie after its poolings 2 to 5. Those of AlexNet lie after its first, second
+"""Every one by name. Layers 1 to 4 of VGG lie after its poolings 2 to 5. Those of AlexNet lie after its first, second
 and fifth convolution (each with ReLU), and after the pooling of the fifth."""
 
 
 class PlainNetwork(nn.Module):
     """Normalised image [n h w 3] → `{"layer1": [n h/4 w/4 c1], ...}` for the layers asked for; sides round down.
 
-    layers: any of 1..4. Nothing beyond the deepest is computed, nor has it parameters. There is no batch norm: `norm`
-    gives the compute dtype alone.
+    layers: any of 1..4. Nothing beyond the deepest is computed, nor has it parameters. `norm` gives the compute dtype,
+    and the rest to the steps that have batch norm.
 
     Examples:
       >>> from jaxqc.models.arrays import layer_shapes
@@ -88,7 +97,10 @@ class PlainNetwork(nn.Module):
             if i == max(ends):
                 break
             size, stride = (step.kernel, step.kernel), (step.stride, step.stride)
-            if step.features:
+            if step.normed:
+                unit = ConvBN(step.features, step.stride, self.norm, step.kernel, use_bias=True, name=f"conv{place}")
+                x = unit(x, train)
+            elif step.features:
                 conv = Conv(
                     step.features, step.kernel, self.norm.dtype, step.stride, padding=step.padding, name=f"conv{place}"
                 )
@@ -148,10 +160,11 @@ def build_cloner(
 
 
 def torchvision_name(path: Path) -> str:
-    """The array of a variable in a file of torchvision's or timm's.
+    """The array of a variable in a file of torchvision's or timm's; batch norm stands one place after its convolution.
 
     Examples:
-      >>> torchvision_name(("params", "conv10", "kernel"))
-      'features.10.weight'
+      >>> torchvision_name(("params", "conv10", "kernel")), torchvision_name(("batch_stats", "conv4", "bn", "mean"))
+      ('features.10.weight', 'features.5.running_mean')
     """
-    return f"features.{path[1].removeprefix('conv')}.{FIELDS[path[-1]]}"
+    place = int(path[1].removeprefix("conv")) + ("bn" in path)
+    return f"features.{place}.{FIELDS[path[-1]]}"

@@ -7,9 +7,8 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jax import lax
 
-from jaxqc.nn.conv3x3 import conv3x3
+from jaxqc.nn.convolution import convolve
 from jaxqc.nn.depthwise import Padding, depthwise_conv
 from jaxqc.nn.norm import BatchNorm
 from jaxqc.types import ArrayLike
@@ -200,6 +199,8 @@ class Conv(nn.Module):
 class ConvBN(nn.Module):
     """Dense k x k convolution without bias, padding k // 2, + batch norm + activation. k²·i·o + 2o parameters.
 
+    use_bias: True: with one, which batch norm takes away again, for files that bring it.
+
     Examples:
       >>> y, _ = jax.jit(ConvBN(4, stride=2).init_with_output)(jax.random.key(0), jnp.ones((1, 8, 8, 3)))
       >>> y.shape
@@ -211,11 +212,14 @@ class ConvBN(nn.Module):
     norm: Norm = Norm()
     kernel_size: int = 3
     act: Activation = nn.relu
+    use_bias: bool = False
 
     @nn.compact
     def __call__(self, x: ArrayLike, train: bool = False) -> jax.Array:
         kernel = self.param("kernel", kernel_init, (self.kernel_size, self.kernel_size, x.shape[-1], self.features))
         y = dense_conv(x.astype(self.norm.dtype), kernel.astype(self.norm.dtype), self.stride)
+        if self.use_bias and not self.norm.folded:
+            y = y + self.param("bias", nn.initializers.zeros, (self.features,)).astype(self.norm.dtype)
         return normalize(self, y, self.norm, train, self.act)
 
 
@@ -226,12 +230,7 @@ def dense_conv(x: ArrayLike, kernel: ArrayLike, stride: int = 1, padding: int | 
       >>> dense_conv(jnp.ones((1, 8, 8, 3)), jnp.ones((7, 7, 3, 4)), stride=2).shape
       (1, 4, 4, 4)
     """
-    x, kernel = jnp.asarray(x), jnp.asarray(kernel)
-    if kernel.shape[0] == 3 and padding in (None, 1):
-        return conv3x3(x, kernel, stride)
-    side = kernel.shape[0] // 2 if padding is None else padding
-    pad = ((side, side), (side, side))
-    return lax.conv_general_dilated(x, kernel, (stride, stride), pad, dimension_numbers=("NHWC", "HWIO", "NHWC"))
+    return convolve(x, kernel, stride, kernel.shape[0] // 2 if padding is None else padding)
 
 
 class DepthwiseSeparable(nn.Module):

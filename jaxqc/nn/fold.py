@@ -13,9 +13,9 @@ EPSILON = 1e-5
 def fold_batch_norm(variables: Variables, epsilon: float = EPSILON) -> dict[str, Any]:
     """Multiplies every kernel that a batch norm follows by scale / sqrt(var + eps) and turns the rest into a bias.
 
-    A unit is a dict with `kernel` and `bn` (`jaxqc.nn.conv`); everything else is passed through. A `bn` that follows no
-    kernel becomes `scale` and `bias`. Kernels may have any shape whose last axis is the output channel, with leading
-    axes of stacked (scanned) layers in front of both.
+    A unit is a dict with `kernel` and `bn` (`jaxqc.nn.conv`), perhaps a `bias` before that; everything else is passed
+    through. A `bn` that follows no kernel becomes `scale` and `bias`. Kernels may have any shape whose last axis is the
+    output channel, with leading axes of stacked (scanned) layers in front of both.
     Computed on the host in float64 and rounded once to the kernel's dtype, so that the only difference from the
     unfolded network is its own rounding.
 
@@ -42,7 +42,7 @@ def _fold(params: Mapping[str, Any], stats: Mapping[str, Any], epsilon: float) -
     mean, var = (np.asarray(stats["bn"][name], np.float64) for name in ("mean", "var"))
     factor = scale / np.sqrt(var + epsilon)
     dtype = params.get("kernel", params["bn"]["scale"]).dtype
-    bias = (bias - mean * factor).astype(dtype)
+    bias = (bias + (np.asarray(params.get("bias", 0.0), np.float64) - mean) * factor).astype(dtype)
     if "kernel" not in params:
         return {"scale": factor.astype(dtype), "bias": bias}
     kernel = np.asarray(params["kernel"], np.float64)

@@ -5,11 +5,13 @@ first makes a transposed copy; here the small factor is transposed instead. Row 
 ones: as reductions their additions wait for one another.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+import numpy as np
+from jaxtyping import Array, Bool, Float
 
 from jaxqc.types import ArrayLike
 
@@ -27,6 +29,40 @@ def attend(
     q, k, v = jnp.asarray(q), jnp.asarray(k), jnp.asarray(v)
     q = q.swapaxes(1, 2) * q.shape[-1] ** -0.5
     return _attend(q, k.transpose(0, 2, 3, 1), v.swapaxes(1, 2)).swapaxes(1, 2)
+
+
+def attend_where(
+    q: Float[ArrayLike, "n t h d"],
+    k: Float[ArrayLike, "n s h d"],
+    v: Float[ArrayLike, "n s h d"],
+    allowed: Bool[ArrayLike, "t s"],
+    drop: Callable[[jax.Array], jax.Array] = lambda shares: shares,
+) -> Float[Array, "n t h d"]:
+    """As `attend`, of each query to the tokens that it is allowed to see, of which it needs one; by autodiff.
+
+    drop: of the shares [n h t s], such as dropout.
+
+    Examples:
+      >>> value = jnp.arange(3.0).reshape(1, 3, 1, 1)
+      >>> attend_where(jnp.zeros((1, 3, 1, 1)), value, value, ~jnp.eye(3, dtype=bool)).ravel().tolist()
+      [1.5, 1.0, 0.5]
+    """
+    q, k, v = jnp.asarray(q), jnp.asarray(k), jnp.asarray(v)
+    scores = jnp.einsum("nthd,nshd->nhts", q * q.shape[-1] ** -0.5, k)
+    shares = drop(jax.nn.softmax(jnp.where(jnp.asarray(allowed), scores, -jnp.inf), -1))
+    return jnp.einsum("nhts,nshd->nthd", shares, v)
+
+
+def beyond(height: int, width: int, side: int) -> Bool[np.ndarray, "t t"]:
+    """True where one cell of a grid lies outside the square of `side` cells, an odd number, about the other.
+
+    Examples:
+      >>> beyond(1, 4, 3).astype(int).tolist()
+      [[0, 0, 1, 1], [0, 0, 0, 1], [1, 0, 0, 0], [1, 1, 0, 0]]
+    """
+    row, column = np.divmod(np.arange(height * width), width)
+    apart = [np.abs(place[:, None] - place) for place in (row, column)]
+    return np.maximum(*apart) > side // 2
 
 
 @jax.custom_vjp

@@ -49,7 +49,8 @@ class ConvUnit(nn.Module):
     """Convolution padded by (k - 1) // 2, + batch norm or bias + activation: [n h w i] → [n H W features].
 
     stride: 1 or 2, by which sides are divided; with `up` they are multiplied by it. `transposed`: kernel 4 where they
-    are. `nearest`: each value is repeated first. norm: None has a bias in place of batch norm.
+    are. `nearest`: each value is repeated first. norm: None has a bias in place of batch norm, or with `use_bias` False
+    neither.
 
     Examples:
       >>> unit = ConvUnit(4, 4, 2, up="transposed", norm=None)
@@ -65,6 +66,7 @@ class ConvUnit(nn.Module):
     norm: Norm | None = Norm()
     act: Activation = nn.relu
     kernel_init: nn.initializers.Initializer = kernel_init
+    use_bias: bool = True
 
     @nn.compact
     def __call__(self, x: ArrayLike, train: bool = False) -> jax.Array:
@@ -79,5 +81,6 @@ class ConvUnit(nn.Module):
             y = dense_conv(x, kernel, 1 if self.up else self.stride, (self.kernel_size - 1) // 2)
         if self.norm is not None:
             return normalize(self, y, self.norm, train, self.act)
-        y = y + self.param("bias", nn.initializers.zeros, (self.features,))
+        if self.use_bias:
+            y = y + self.param("bias", nn.initializers.zeros, (self.features,))
         return y if self.act is None else self.act(y)

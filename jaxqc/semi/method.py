@@ -58,6 +58,9 @@ class SemiMethod:
         factor = lambda name: self.lr_scale * (self.head_rate if name == "head" else 1.0)
         return {name: jax.tree.map(partial(jnp.full_like, fill_value=factor(name)), x) for name, x in params.items()}
 
+    def active(self, params: Any, step: Any) -> None:
+        """All, in every step."""
+
     def init_extra(self, params: Any) -> Frozen:
         """The frozen models that go with fresh parameters."""
         return objective.init_frozen(self.config, params)
@@ -96,6 +99,9 @@ class SemiMethod:
         rate = images_per_second * flops / 1e12
         found = {"model_tflops": rate} | ({"mfu": rate / self.peak_tflops / devices} if self.peak_tflops else {})
         return {name: float(f"{value:.4g}") for name, value in found.items()}
+
+    def refuse(self, logs: Mapping[str, Any]) -> None:
+        """Refuses nothing."""
 
     @cached_property
     def _forward_flops(self) -> Callable[[int], tuple[float, float]]:

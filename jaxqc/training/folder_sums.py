@@ -169,7 +169,8 @@ def check_all(folder: Path) -> tuple[str, ...]:
     Raises:
       UserError: a file is missing or altered, or a list is damaged.
     """
-    places = [path for path in (folder, folder / "training", folder / "training_teacher") if path.is_dir()]
+    inner = [folder / "training", *sorted(folder.glob("training_*"))]  # a fit's, and the stages before it
+    places = [path for path in (folder, *inner) if path.is_dir()]
     found = [_check_one(place) for place in places]
     inside = {path.relative_to(folder).as_posix() for path in places[1:]}
     open_names = [name for names in found for name in names[1] if name not in inside]

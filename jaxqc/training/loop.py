@@ -153,13 +153,12 @@ class _Sitting:
 
     def train(self, progress: bool) -> None:
         """Runs what is left of the plan."""
-        config, parallel, main = self.config, self.parallel, jax.process_index() == 0
+        config, parallel, method, main = self.config, self.parallel, self.method, jax.process_index() == 0
         kind: Any = Resident if isinstance(self.data, ArrayDataset) and config.data.mode == "resident" else Stream
         feed = kind(self.method, self.optimizer, self.schedule, config, parallel, self.data)
         self.evaluate = make_evaluate(
             self.method, parallel, config.eval_size, config.eval_batch, config.data.size, config.data.workers
         )
-        method = self.method
         self.deploy = parallel.map(lambda s: method.deployed(s.variables, s.extra))
         self.remember = parallel.map(
             lambda s, better: replace(s, extra=method.after_evaluation(s.extra, s.params, better)), donate=(0,)
@@ -262,6 +261,7 @@ class _Sitting:
         rate, self.spent = self.spent[0] / self.spent[1], (0, 0.0)
         row = {"kind": "train", "step": chunk.stop, "epoch": round(chunk.span.epoch(chunk.stop), 6)}
         row |= {"size": chunk.span.size, **average(logs)}
+        self.method.refuse(row)
         if self.log:
             more = self.method.pace(rate, chunk.span.size, self.parallel.count, row)
             self.log.write(row | {"images_per_second": round(rate, 2), **more, "seconds": self._elapsed()})

@@ -14,7 +14,7 @@ Logs = dict[str, jax.Array]
 class Method(Protocol):
     """A learning method as pure functions over pytrees.
 
-    Everything but `summarize` and `pace` runs inside a compiled per-device function with the axis name
+    Everything but `summarize`, `pace` and `refuse` runs inside a compiled per-device function with the axis name
     `jaxqc.types.AXIS`. Batch norm inside `loss` reduces over that axis; the loop averages gradients and logs over it.
     """
 
@@ -44,6 +44,11 @@ class Method(Protocol):
     def rates(self, params: Any, extra: Any = None) -> Any:
         """A factor on the learning rate for each array, as `params`, in the step that starts with `extra`; None = 1 for
         all. What has 0 stays as it is."""
+        ...
+
+    def active(self, params: Any, step: jax.Array) -> Any:
+        """1 for each array that optimiser step number `step` (from 0) moves, as `params`, else 0; None = all. What has
+        0 stays as it is, and so do its parts of the optimiser's vectors."""
         ...
 
     def loss(
@@ -86,6 +91,10 @@ class Method(Protocol):
         pixels, on so many devices; `logs`: the line's means. Runs on the host, in the first process only."""
         ...
 
+    def refuse(self, logs: Mapping[str, Any]) -> None:
+        """Raises UserError where a log line's means say that the run is lost. Runs on the host, in each process."""
+        ...
+
 
 class SingleNetwork:
     """A method that trains one network and nothing beside it: what `Method` asks for beyond that."""
@@ -102,9 +111,16 @@ class SingleNetwork:
         """One learning rate for all."""
         return None
 
+    def active(self, params: Any, step: jax.Array) -> Any:
+        """All, in every step."""
+        return None
+
     def pace(self, images_per_second: float, size: int, devices: int, logs: Mapping[str, Any]) -> dict[str, float]:
         """Nothing."""
         return {}
+
+    def refuse(self, logs: Mapping[str, Any]) -> None:
+        """Refuses nothing."""
 
     def after_step(self, extra: Any, params: Any, step: jax.Array) -> Any:
         """Nothing."""

@@ -64,6 +64,10 @@ def make_step(
         direction, opt_state = optimizer.update(gradient, state.opt_state, params, mask=mask, unflatten=as_params)
         direction, rates = jnp.asarray(direction), method.rates(state.params, state.extra)
         direction = direction if rates is None else direction * flatten(rates)
+        if (active := method.active(state.params, state.step)) is not None:
+            moves = flatten(active) > 0
+            rests = lambda n, o: jnp.where(moves, n, o) if jnp.shape(n) == moves.shape else n
+            direction, opt_state = direction * moves, jax.tree.map(rests, opt_state, state.opt_state)
         new = (params - lr * direction, running, opt_state)
         old = (params, flatten(state.model_state), state.opt_state)
         params, running, opt_state = jax.tree.map(lambda n, o: jnp.where(finite, n, o), new, old)

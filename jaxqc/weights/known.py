@@ -60,6 +60,7 @@ KNOWN: dict[str, Known] = {
     "wide_resnet50_2-v2": _torchvision("wide_resnet50_2", "9ba9bcbe", "IMAGENET1K_V2"),
     "wide_resnet101_2": _torchvision("wide_resnet101_2", "32ee1156", "IMAGENET1K_V1"),
     "wide_resnet101_2-v2": _torchvision("wide_resnet101_2", "d733dc28", "IMAGENET1K_V2"),
+    "vgg11_bn": _torchvision("vgg11_bn", "6002323d", "IMAGENET1K_V1"),
     "vgg16": _torchvision("vgg16", "397923af", "IMAGENET1K_V1"),
     "alexnet": _torchvision("alexnet", "7be5be79", "IMAGENET1K_V1", "alexnet-owt"),
     "densenet201": _torchvision("densenet201", "c1103571", "IMAGENET1K_V1"),

@@ -23,6 +23,8 @@ from tests.support.tiny_boards import (  # boards: a fixture
 )
 
 PIXELS = BackboneConfig("pixels", layers=(1,))
+PIXEL_SIDES = {"patch_svdd": 64, "deep_svdd": 32, "geom": 32, "goad": 32}
+"""Sides of the images of networks that see the image itself."""
 
 
 @pytest.fixture(scope="session")
@@ -62,4 +64,5 @@ def teachers():
             "salehi": (*vgg_backbone(), 32),
             "supersimplenet": (*descriptions_backbone(), 64),
             **{name: (PIXELS, load_backbone(PIXELS), 64) for name in RECONSTRUCTIONS if name != "dfr"},
+            **{name: (PIXELS, load_backbone(PIXELS), side) for name, side in PIXEL_SIDES.items()},
         }

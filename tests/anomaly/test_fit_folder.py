@@ -14,6 +14,8 @@ from scipy import ndimage
 import jaxqc
 from jaxqc.anomaly.collecting import load_batches
 from jaxqc.anomaly.detectors import Gaussian, PatchCore, Spade
+from jaxqc.anomaly.detectors.base import TrainingConfig
+from jaxqc.anomaly.detectors.stage import Stage
 from jaxqc.anomaly.features import load_backbone
 from jaxqc.anomaly.fit import divide, fit
 from jaxqc.anomaly.model import load
@@ -199,6 +201,16 @@ def test_a_folder_with_anything_else_is_no_fits(tmp_path, name):
     with pytest.raises(UserError, match=r"it holds config\.json"):
         begin(tmp_path, False, print)
     assert (tmp_path / "state").is_dir()
+
+
+def test_a_fit_goes_on_beside_the_trainings_of_its_own_stages_alone(tmp_path):
+    stages = (Stage("codes", TrainingConfig(), lambda backbone, size: None),)
+    for name in ("training", "training_codes"):
+        (tmp_path / name).mkdir()
+    begin(tmp_path, True, print, stages)
+    assert {path.name for path in tmp_path.iterdir()} == {"training", "training_codes"}
+    with pytest.raises(UserError, match="it holds training_codes"):
+        begin(tmp_path, True, print)
 
 
 def test_the_verbs(recipe, boards, weights, tmp_path, capsys):

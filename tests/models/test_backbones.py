@@ -14,9 +14,19 @@ from jaxqc.weights.load import load_weights, save_weights
 from tests.support.drawn_backbones import drawn, shapes
 
 SIZED = ("efficientnet_b0", "efficientnet_b4", "efficientnet_b5")
-NAMES = ("vgg16", "alexnet", "densenet201", "hrnet_w32", "wide_resnet101_2", *SIZED, *(f"tf_{name}" for name in SIZED))
+NAMES = (
+    "vgg11_bn",
+    "vgg16",
+    "alexnet",
+    "densenet201",
+    "hrnet_w32",
+    "wide_resnet101_2",
+    *SIZED,
+    *(f"tf_{name}" for name in SIZED),
+)
 # Parameters by torchvision 0.24.1 and timm 1.0.31, summed over the modules that the layers need; channels of these.
 SIZES = {
+    ("vgg11_bn", (2,)): (962_304, (256,)),
     ("vgg16", (1, 2, 3, 4)): (14_714_688, (128, 256, 512, 512)),
     ("alexnet", (1, 2, 3, 4)): (2_469_696, (64, 192, 256, 256)),
     ("densenet201", (1, 2)): (1_297_536, (256, 512)),

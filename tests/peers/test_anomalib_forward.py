@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from benchmarks.peers.served import FORWARD, PeerError, Served
-from jaxqc.anomaly.detectors import Dinomaly, Gaussian, PatchCore, Stfpm
+from jaxqc.anomaly.detectors import Dinomaly, Ganomaly, Gaussian, PatchCore, Stfpm
 from jaxqc.anomaly.detectors.base import BackboneConfig, shapes_of
 from jaxqc.anomaly.detectors.flow import Cflow, CsFlow, FastFlow, FlowInUnits, FlowWeights
 from jaxqc.anomaly.detectors.patchcore import Bank
@@ -24,11 +24,25 @@ from jaxqc.anomaly.flow.network import conditions, entering, flow_of
 from jaxqc.anomaly.flow.objective import image_losses
 from jaxqc.anomaly.flow.score import scored
 from jaxqc.anomaly.ops.maps import distance_map
+from jaxqc.anomaly.reconstruction.game import applied, entropy_of, faced, squares
+from jaxqc.anomaly.reconstruction.players import unsigned
+from jaxqc.anomaly.reconstruction.terms import terms, weighted
 from jaxqc.models.backbones import build
+from jaxqc.models.critic import Critic
+from jaxqc.models.dcgan import Coder
 from jaxqc.models.pretrained import export_state
 from jaxqc.models.vit_decoder import VitDecoder
 from jaxqc.nn.fold import fold_batch_norm
-from tests.support.anomalib_names import all_in_one, below, cross, discriminator, vit_decoder
+from tests.support.anomalib_names import (
+    all_in_one,
+    below,
+    conv,
+    cross,
+    discriminator,
+    gan_decoder,
+    gan_encoder,
+    vit_decoder,
+)
 from tests.support.drawn import drawn
 
 SIDE, NAME = 64, "resnet18"
@@ -233,3 +247,34 @@ def test_gaussian_as_padim(network, peer, rng):
     score = lambda v, state: detector.score(state, detector.embed(trunk.apply(v, images), None), SIDE)
     maps, _ = jax.jit(score)(trunk.variables, state)
     assert_close(theirs, rim=16, map=maps)  # at the rim anomalib's filter mirrors without the edge's own pixel
+
+
+def test_ganomaly(peer, rng):
+    """Both players in training, on batch statistics. The first convolution is padded by 4 pixels, as anomalib's."""
+    coder, critic = Coder(20, 8, second=True, padding=4), Critic(8, padding=4)
+    x = rng.uniform(-1, 1, (4, SIDE, SIDE, 3)).astype(np.float32)
+    maker, judge = drawn(coder, x), drawn(critic, x, seed=1)
+    (own, running), (words, word_stats) = ((found["params"], found["batch_stats"]) for found in (maker, judge))
+    weights = below("generator.decoder", gan_decoder(own["decode"], running["decode"]))
+    for name, place in (("encode", "encoder1"), ("again", "encoder2")):
+        weights |= below(f"generator.{place}", gan_encoder(own[name], running[name]))
+    weights |= below("discriminator", gan_encoder(words["narrow"], word_stats["narrow"], "features"))
+    weights |= below("discriminator.classifier.0", conv(words["out"]))
+    theirs = peer("ganomaly", weights, image=first(x))
+
+    @jax.jit
+    def ours(x):
+        out, _ = applied(coder, own, running, x)
+        seen = faced(lambda *given: applied(critic, *given), words, word_stats, (x,), (out["rebuilt"],))
+        out |= {"feature": squares(seen.real["features"], seen.made["features"])}
+        out |= {"relatent": squares(out["code"], out["again"])}
+        shown = out | {"rebuilt": unsigned(out["rebuilt"])}
+        parts = terms(Ganomaly().loss, shown, unsigned(x), x[..., 0])
+        entropy = entropy_of(seen.own_real["logit"], seen.own_made["logit"])
+        return out, seen.made, weighted(Ganomaly().loss, parts).mean(), entropy
+
+    out, seen, loss, entropy = ours(x)
+    words = jax.nn.sigmoid(seen["logit"])
+    codes = {name: out[name] for name in ("code", "again")}
+    images = {"rebuilt": first(out["rebuilt"]), "features": first(seen["features"])}
+    assert_close(theirs, maker=loss, critic=entropy, words=words, **codes, **images)

@@ -71,6 +71,37 @@ def discriminator(variables: Any) -> Arrays:
     return out | below("segdec.cls_fc", linear(own["image_out"]))
 
 
+def gan_encoder(own: Any, running: Any, sequence: str = "") -> Arrays:
+    """GANomaly's encoder, or with the name of a `sequence` its critic, whose layers have numbers."""
+    kernel = lambda x: {"weight": np.asarray(x["kernel"]).transpose(3, 2, 0, 1)}
+    width = own["down1"]["kernel"].shape[-1]
+    out = below(f"{sequence}.0" if sequence else f"input_layers.initial-conv-3-{width}", kernel(own["down1"]))
+    for number in range(2, sum(name.startswith("down") for name in own) + 1):
+        name, before = f"down{number}", width * 2 ** (number - 2)
+        conv, norm = f"pyramid-{before}-{2 * before}-conv", f"pyramid-{2 * before}-batchnorm"
+        places = [
+            f"{sequence}.{3 * number - 4 + i}" if sequence else f"pyramid_features.{x}"
+            for i, x in enumerate((conv, norm))
+        ]
+        out |= below(places[0], kernel(own[name])) | below(places[1], batch_norm(own[name]["bn"], running[name]["bn"]))
+    return out | (below("final_conv_layer", kernel(own["out"])) if "out" in own else {})
+
+
+def gan_decoder(own: Any, running: Any) -> Arrays:
+    """GANomaly's decoder."""
+    kernel = np.asarray(own["spread"]["kernel"]).transpose(0, 3, 1, 2)
+    latent, width = kernel.shape[:2]
+    out = {f"latent_input.initial-{latent}-{width}-convt.weight": kernel}
+    out |= below(f"latent_input.initial-{width}-batchnorm", batch_norm(own["spread"]["bn"], running["spread"]["bn"]))
+    turned = lambda x: {"weight": np.asarray(x["kernel"]).transpose(2, 3, 0, 1)}
+    for number in range(sum(name.startswith("up") for name in own), 0, -1):
+        name, half = f"up{number}", width // 2
+        out |= below(f"inverse_pyramid.pyramid-{width}-{half}-convt", turned(own[name]))
+        norm = batch_norm(own[name]["bn"], running[name]["bn"])
+        out, width = out | below(f"inverse_pyramid.pyramid-{half}-batchnorm", norm), half
+    return out | below(f"final_layers.final-{width}-3-convt", turned(own["out"]))
+
+
 def vit_decoder(own: Any) -> Arrays:
     """Dinomaly's bottleneck and decoder."""
     norm = lambda x: {"weight": np.asarray(x["scale"]), "bias": np.asarray(x["bias"])}

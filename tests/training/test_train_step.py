@@ -10,7 +10,7 @@ import pytest
 from jaxqc.config import OptimConfig
 from jaxqc.errors import UserError
 from jaxqc.training.feed import Resident
-from jaxqc.training.optim import make_optimizer, make_schedule
+from jaxqc.training.optim import flatten, make_optimizer, make_schedule
 from jaxqc.training.parallel import make_parallel
 from jaxqc.training.plan import make_plan
 from jaxqc.training.state import create
@@ -172,6 +172,26 @@ def test_rows_beyond_the_count_are_not_run():
         assert (loss[:count] > 0).all()
         assert (loss[count:] == 0).all()
     assert len(traces) == 1
+
+
+def test_what_rests_stays_as_it_is_and_so_do_its_parts_of_adams_vectors():
+    """The first array moves in every second step alone: after an even number of calls it has seen half of them."""
+
+    class Resting(TinyMethod):
+        def active(self, params, step):
+            first, *others = jax.tree.leaves(params)
+            flags = [jnp.full(first.shape, step % 2 == 0, jnp.float32), *map(jnp.ones_like, others)]
+            return jax.tree.unflatten(jax.tree.structure(params), flags)
+
+    adam = OptimConfig("adam", lr=0.1, weight_decay=0.0, warmup_epochs=0, clip=0.0)
+    one, two, three = (train(Resting(), steps=steps, optim=adam)[0] for steps in (1, 2, 3))
+    vectors = lambda state: [x for x in jax.tree.leaves(state.opt_state) if np.ndim(x)]
+    first = jax.tree.leaves(one.params)[0]
+    assert len(vectors(one)) == 2
+    for a, b, c in zip(*([flatten(s.params), *vectors(s)] for s in (one, two, three)), strict=True):
+        np.testing.assert_array_equal(a[: first.size], b[: first.size])
+        assert np.abs(b[: first.size] - c[: first.size]).max() > 0
+        assert np.abs(a[first.size :] - b[first.size :]).max() > 0
 
 
 @pytest.mark.misuse

@@ -19,51 +19,83 @@ from jaxqc.anomaly.detectors.distillation import (
 )
 from jaxqc.anomaly.detectors.flow import MEMBERS as FLOWS
 from jaxqc.anomaly.detectors.gaussian import Gaussian
+from jaxqc.anomaly.detectors.one_class import MEMBERS as ONE_CLASS
+from jaxqc.anomaly.detectors.one_class import CutPaste, DeepSvdd, Fcdd, Geom, Goad, PatchSvdd
 from jaxqc.anomaly.detectors.patchcore import AnomalyDino, PatchCore
 from jaxqc.anomaly.detectors.reconstruction import ReconstructionConfig
+from jaxqc.anomaly.detectors.reconstruction_codes import MemAe, Vae, VaeAttention, VaeGmm, VaeProjection
 from jaxqc.anomaly.detectors.reconstruction_members import MEMBERS as RECONSTRUCTIONS
-from jaxqc.anomaly.detectors.reconstruction_members import ConvAe, Dfr, Draem, Riad, StainAe, Vae
+from jaxqc.anomaly.detectors.reconstruction_members import ConvAe, Dfr, Draem, Riad, StainAe
+from jaxqc.anomaly.detectors.reconstruction_players import Alocc, AnoGan, Egbad, FAnoGan, Ganomaly, OcrGan, SkipGanomaly
 from jaxqc.anomaly.detectors.retrieval import MEMBERS as RETRIEVALS
 from jaxqc.anomaly.detectors.spade import Spade
+from jaxqc.anomaly.detectors.statistical import MEMBERS as STATISTICS
+from jaxqc.anomaly.detectors.statistical import Density, NearestWords, OneClassSvm
+from jaxqc.anomaly.detectors.token_members import MEMBERS as TOKENS
+from jaxqc.anomaly.detectors.token_members import UniAd
 
 DETECTORS: dict[str, type] = {
     "gaussian": Gaussian,
     "patchcore": PatchCore,
     "anomaly_dino": AnomalyDino,
     "spade": Spade,
+    **STATISTICS,
     **DISTILLATIONS,
     "ast": Ast,
     **FLOWS,
     **DISCRIMINATORS,
     **RECONSTRUCTIONS,
+    **TOKENS,
+    **ONE_CLASS,
     **RETRIEVALS,
     "combined": Combined,
 }
 
 __all__ = [
     "DETECTORS",
+    "Alocc",
+    "AnoGan",
     "AnomalyDino",
     "Ast",
     "Cdo",
     "Combined",
     "ConvAe",
+    "CutPaste",
     "DeStSeg",
+    "DeepSvdd",
+    "Density",
     "Dfr",
     "Dinomaly",
     "Draem",
     "EfficientAd",
+    "Egbad",
+    "FAnoGan",
+    "Fcdd",
+    "Ganomaly",
     "Gaussian",
+    "Geom",
+    "Goad",
     "InpFormer",
+    "MemAe",
+    "NearestWords",
+    "OcrGan",
+    "OneClassSvm",
     "PatchCore",
+    "PatchSvdd",
     "Rd4ad",
     "RdPlusPlus",
     "ReconstructionConfig",
     "Riad",
     "Salehi",
+    "SkipGanomaly",
     "Spade",
     "StainAe",
     "Stfpm",
     "SuperSimpleNet",
+    "UniAd",
     "Uninformed",
     "Vae",
+    "VaeAttention",
+    "VaeGmm",
+    "VaeProjection",
 ]

@@ -9,7 +9,8 @@ gives the detector for a backbone (`BackboneConfig`), for one that has to know i
 trained gives what the backbone sees of images in [0, 1], such as smaller ones. `turned(images)` of one that is fitted
 gives copies of uint8 images that are fitted in their place: `begin` and `collect` then have an axis [b copies ...], but
 where there is one. `labelled` is True of one that is trained and learns from defective training images with masks, too.
-All six may be left out.
+`localises` is False of one that says whether and not where: its map is its image's score at every pixel, and nothing is
+marked. `remarks(samples)` gives lines on images of a fit to so many that do not go into it. All eight may be left out.
 """
 
 from dataclasses import dataclass, field
@@ -110,6 +111,11 @@ TRAINED = ("states", "training", "method", "trained", "embed", "score")
 def is_trained(detector: Any) -> TypeGuard[Trained]:
     """True where the one loop trains it."""
     return hasattr(detector, "method")
+
+
+def localises(detector: Any) -> bool:
+    """False where its maps say nothing of places."""
+    return getattr(detector, "localises", True)
 
 
 def lacks(detector: Any) -> tuple[str, ...]:

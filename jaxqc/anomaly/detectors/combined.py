@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from jaxqc.anomaly.detectors.base import BackboneConfig, Image, Layers, Scored, Shapes, is_trained
+from jaxqc.anomaly.detectors.base import BackboneConfig, Image, Layers, Scored, Shapes, is_trained, localises
 from jaxqc.anomaly.detectors.gaussian import Gaussian
 from jaxqc.anomaly.detectors.patchcore import PatchCore
 from jaxqc.anomaly.detectors.spade import Spade
@@ -83,6 +83,9 @@ class Combined:
             if is_trained(member.detector):
                 kind = type(member.detector).__name__
                 raise UserError(f"{where}.members.{i}: {kind} is trained; members are fitted in one pass")
+            if not localises(member.detector):
+                kind = type(member.detector).__name__
+                raise UserError(f"{where}.members.{i}: {kind} has one score for an image; take one with a map")
             if getattr(member.detector, "turns", 1) > 1:
                 raise UserError(f"{where}.members.{i}.detector.turns: a member fits images as they are; set it to 1")
             getattr(member.detector, "check", lambda where: None)(f"{where}.members.{i}.detector")

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Literal
 
 from jaxqc.anomaly.detectors.base import ASTRAY, BackboneConfig, TrainingConfig, check_top
 from jaxqc.anomaly.detectors.trainings import STFPM_TRAINING
-from jaxqc.anomaly.learned.corrupt import Corrupt
+from jaxqc.anomaly.learned.corrupt import TEXTURED, Corrupt
 from jaxqc.anomaly.learned.discrepancy import Kind, MapKind
 from jaxqc.anomaly.learned.fuse import How
 from jaxqc.anomaly.learned.weigh import Weigh
@@ -113,7 +113,7 @@ class DistillConfig:
             raise UserError(f"{where}: weigh='margin' is the whole loss and leaves out {what}; set weigh to none")
         if self.own and self.student != "prototype_vit":
             raise UserError(f"{where}: own={self.own!r}: student={self.student!r} has no loss of its own; set own to 0")
-        if self.pictures and self.corrupt != "texture" and self.student != "pdn":
+        if self.pictures and self.corrupt not in TEXTURED and self.student != "pdn":
             what = f"student={self.student!r}, corrupt={self.corrupt!r}"
             raise UserError(f"{where}: pictures={self.pictures!r}: {what} shows none; leave it out")
         for name, share in (("easy", self.easy), ("alone", self.alone)):

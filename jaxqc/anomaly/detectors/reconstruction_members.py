@@ -5,6 +5,8 @@ from typing import Literal
 
 from jaxqc.anomaly.detectors.base import TrainingConfig
 from jaxqc.anomaly.detectors.reconstruction import Encoder, LossWeights, ReconstructionConfig, Seen, Shown
+from jaxqc.anomaly.detectors.reconstruction_codes import CODES
+from jaxqc.anomaly.detectors.reconstruction_players import ADVERSARIES
 from jaxqc.anomaly.detectors.trainings import ADAM
 
 CONV_TRAINING = TrainingConfig(200.0, 128, replace(ADAM, lr=2e-4, weight_decay=1e-5, decay="all"))
@@ -15,16 +17,12 @@ DRAEM_TRAINING = TrainingConfig(
 """The authors' training."""
 RIAD_TRAINING = TrainingConfig(300.0, 4, replace(ADAM, lr=1e-4, schedule="step", milestones=(5 / 6,)))
 """The authors' training."""
-VAE_TRAINING = TrainingConfig(200.0, 16, replace(ADAM, lr=1e-3))
-"""Ours: no published one is the measure of its kind."""
 DFR_TRAINING = TrainingConfig(150.0, 4, replace(ADAM, lr=1e-4))
 """The authors' training; they take all cells of an image."""
 DRAEM_LOSS = LossWeights(l2=1.0, ssim=1.0, focal=1.0)
 """The authors' weights."""
 RIAD_LOSS = LossWeights(l2=1.0, ssim=0.01, msgms=0.01)
 """The authors' weights."""
-VAE_LOSS = LossWeights(l2=1.0, kl=1.0)
-"""The bound on the likelihood, of pixels with variance one half."""
 BERGMANN = (32, 32, 32, 64, 64, 128, 64, 32)
 """Channels of the steps of the autoencoder of arXiv 1807.02011."""
 
@@ -62,11 +60,12 @@ class Draem(ReconstructionConfig):
     """
 
     encoder: Encoder = "deep"
-    corrupt: Seen = "texture"
+    corrupt: Seen = "recoloured"
     share: float = 0.5
     head: Literal["none", "unet"] = "unet"
     loss: LossWeights = DRAEM_LOSS
     map: Shown = "head"
+    relative: bool = False
     window: int = 21
     training: TrainingConfig = DRAEM_TRAINING
 
@@ -101,20 +100,6 @@ class Riad(ReconstructionConfig):
     training: TrainingConfig = RIAD_TRAINING
 
 
-@dataclass(frozen=True)
-class Vae(ReconstructionConfig):
-    """A variational autoencoder through 128 numbers. A side is a multiple of 32 pixels."""
-
-    widths: tuple[int, ...] = (32, 64, 128, 256, 512)
-    kernels: tuple[int, ...] = (4, 4, 4, 4, 4)
-    strides: tuple[int, ...] = (2, 2, 2, 2, 2)
-    up: Literal["transposed", "nearest"] = "transposed"
-    latent: int = 128
-    variational: bool = True
-    loss: LossWeights = VAE_LOSS
-    training: TrainingConfig = VAE_TRAINING
-
-
 MEMBERS: dict[str, type[ReconstructionConfig]] = {
     "reconstruction": ReconstructionConfig,
     "stain_ae": StainAe,
@@ -122,6 +107,7 @@ MEMBERS: dict[str, type[ReconstructionConfig]] = {
     "draem": Draem,
     "dfr": Dfr,
     "riad": Riad,
-    "vae": Vae,
+    **CODES,
+    **ADVERSARIES,
 }
 """By the names of `jaxqc.anomaly.detectors.DETECTORS`."""

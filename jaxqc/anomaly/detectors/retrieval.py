@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from jaxtyping import Array, Bool, Float, Int
 
 from jaxqc.anomaly.detectors.base import ASTRAY, ODD_FEATURES, BackboneConfig, TrainingConfig, check_top
-from jaxqc.anomaly.learned.corrupt import Corrupt
+from jaxqc.anomaly.learned.corrupt import TEXTURED, Corrupt
 from jaxqc.config import OptimConfig
 from jaxqc.errors import UserError
 from jaxqc.fields import check_positive
@@ -99,7 +99,7 @@ class Cpr:
             raise UserError(f"{where}: alike={self.alike!r} is a share; give more than 0 and at most 1")
         if self.corrupt == "none":
             raise UserError(f"{where}: corrupt='none': the metric learns from synthetic defects; take texture")
-        if self.pictures and self.corrupt != "texture":
+        if self.pictures and self.corrupt not in TEXTURED:
             raise UserError(f"{where}: pictures={self.pictures!r} does not go with corrupt={self.corrupt!r}")
         if self.references < 0 or self.reach < 0:
             raise UserError(f"{where}: references={self.references}, reach={self.reach}: neither may be negative")

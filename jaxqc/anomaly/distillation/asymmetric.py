@@ -10,8 +10,9 @@ from jaxtyping import Array, Float, UInt8
 
 from jaxqc.anomaly.detectors.asymmetric import Ast
 from jaxqc.anomaly.detectors.base import Image, Layers, OnBackbone, Scored, Shapes, shapes_of
-from jaxqc.anomaly.detectors.flow import FlowConfig, FlowWeights
+from jaxqc.anomaly.detectors.flow import FlowConfig
 from jaxqc.anomaly.detectors.image_loss import HeldOutLoss
+from jaxqc.anomaly.detectors.stage import Known, Stage
 from jaxqc.anomaly.distillation.objective import imitation_loss, statistics_of
 from jaxqc.anomaly.distillation.students import outputs
 from jaxqc.anomaly.flow.detector import FlowDetector
@@ -59,9 +60,10 @@ class AsymmetricPair(OnBackbone[Ast]):
     states = (FlowAndStudent,)
 
     @property
-    def teacher(self) -> FlowDetector:
-        """The detector that is trained first, on the same images."""
-        return self.config.flow.on(self.backbone)
+    def stages(self) -> tuple[Stage, ...]:
+        """The flow, which is trained first."""
+        flow: FlowDetector = self.config.flow.on(self.backbone)
+        return (Stage("teacher", flow.training, flow.method),)
 
     def network(self, shapes: Shapes, folded: bool = False, axis_name: str | None = None) -> Residual:
         """The student of a flow over layers of these shapes."""
@@ -107,7 +109,7 @@ class AsymmetricImitation(HeldOutLoss):
     """The student's training: the mean squared error of what the flow makes of the features.
 
     backbone: frozen, with its variables on the host. size: side of the images. flow: the teacher's parameters; none
-    before `taught`.
+    before `after`.
     """
 
     pair: AsymmetricPair
@@ -121,9 +123,9 @@ class AsymmetricImitation(HeldOutLoss):
         layers = tuple(jax.ShapeDtypeStruct((1, *shape), jnp.float32) for shape in self.backbone.shapes(self.size))
         return shapes_of(jax.eval_shape(lambda x: entering(self.pair.config.flow, x), layers))
 
-    def taught(self, state: FlowWeights) -> "AsymmetricImitation":
+    def after(self, known: Known) -> "AsymmetricImitation":
         """The same beside a trained flow."""
-        return replace(self, flow=state.params)
+        return replace(self, flow=known["teacher"]["params"])
 
     def init(self, key: jax.Array) -> Variables:
         """A student drawn at random."""

@@ -5,7 +5,7 @@ cells and over the grids it is that of the whole map. Half of the channels pass 
 scaled and shifted; a fixed permutation of channels between couplings lets each channel be both.
 """
 
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, Literal
 
 import flax.linen as nn
@@ -70,9 +70,24 @@ def permuted(x: ArrayLike, kind: Permutation, index: int, back: bool = False) ->
     """
     if kind == "hard":
         places = order(x.shape[-1], index)
-        return jnp.asarray(x)[..., np.argsort(places) if back else places]
+        ways = [tuple(way.tolist()) for way in (places, np.argsort(places))]
+        return _taken(jnp.asarray(x), *(ways[::-1] if back else ways))
     matrix = rotation(x.shape[-1], index)
     return jnp.matmul(x, matrix if back else matrix.T, precision=jax.lax.Precision.HIGHEST)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(1, 2))
+def _taken(x: jax.Array, places: tuple[int, ...], inverse: tuple[int, ...]) -> jax.Array:
+    """x[..., places], whose gradient is a gather as well; left to autodiff it is a sum of scattered values."""
+    take = lambda x: x[..., np.array(places)]
+    # Fused into a gather, exponentials and tangents of a coupling are computed one value at a time.
+    return jax.lax.platform_dependent(x, cpu=lambda x: take(jax.lax.optimization_barrier(x)), default=take)
+
+
+_taken.defvjp(
+    lambda x, places, inverse: (_taken(x, places, inverse), None),
+    lambda places, inverse, _, g: (_taken(g, inverse, places),),
+)
 
 
 def gain(raw: ArrayLike) -> jax.Array:

@@ -11,10 +11,15 @@ from jaxtyping import Array, Float, Key, UInt8
 from jaxqc.anomaly.learned.painting import confetti, pasted_piece, stain
 from jaxqc.anomaly.learned.perlin import fractal, perlin_mask
 from jaxqc.anomaly.learned.pictures import unrelated
+from jaxqc.anomaly.learned.recolour import recoloured
 from jaxqc.data.augment.photometric import grey
 from jaxqc.types import ArrayLike
 
-Corrupt = Literal["none", "patches", "texture", "fractal", "stain", "cutpaste", "scar", "confetti", "noise"]
+Corrupt = Literal[
+    "none", "patches", "texture", "recoloured", "fractal", "stain", "cutpaste", "scar", "confetti", "noise"
+]
+TEXTURED: tuple[Corrupt, ...] = ("texture", "recoloured")
+"""Those that show textures."""
 Corrupted = tuple[UInt8[Array, "b h w c"], Float[Array, "b h w"]]
 """Images, and the mask of what was painted into them."""
 
@@ -42,7 +47,8 @@ def corrupt(
 ) -> Corrupted:
     """Images with synthetic defects of a kind, and the mask of these.
 
-    kind: `patches` (`noise_patches`), `texture` (`textured`, which needs `textures`), `fractal` (`fractal_boxes`),
+    kind: `patches` (`noise_patches`), `texture` (`textured`, which needs `textures`), `recoloured` (the same after
+    changes of the texture's colours, `jaxqc.anomaly.learned.recolour`), `fractal` (`fractal_boxes`),
     `noise` (`noisy`), or of `jaxqc.anomaly.learned.painting`: `stain`, `cutpaste`, `scar`, `confetti`. `none` gives the
     images as they are.
 
@@ -67,7 +73,7 @@ def textures_for(kind: Corrupt, size: int, pictures: str = "") -> dict[str, UInt
       >>> textures_for("patches", 32), textures_for("texture", 8)["textures"].shape
       ({}, (64, 8, 8, 3))
     """
-    return {"textures": unrelated(pictures, size, TEXTURES)} if kind == "texture" else {}
+    return {"textures": unrelated(pictures, size, TEXTURES)} if kind in TEXTURED else {}
 
 
 def noise_patches(images: UInt8[ArrayLike, "b h w c"], keys: Key[Array, " b"]) -> Corrupted:
@@ -102,11 +108,14 @@ def noise_patches(images: UInt8[ArrayLike, "b h w c"], keys: Key[Array, " b"]) -
 
 
 def textured(
-    images: UInt8[ArrayLike, "b h w c"], keys: Key[Array, " b"], textures: UInt8[ArrayLike, "n h w 3"]
+    images: UInt8[ArrayLike, "b h w c"],
+    keys: Key[Array, " b"],
+    textures: UInt8[ArrayLike, "n h w 3"],
+    recolour: bool = False,
 ) -> Corrupted:
     """Images under a texture where Perlin noise exceeds 0.5 (arXiv 2108.07610; as in arXiv 2211.11317).
 
-    Through it shows a share of the image from U(0, 0.8).
+    Through it shows a share of the image from U(0, 0.8). recolour: after three changes of its colours.
 
     Examples:
       >>> keys, images = jax.random.split(jax.random.key(0), 4), np.zeros((4, 32, 32, 3), np.uint8)
@@ -120,6 +129,8 @@ def textured(
         first, second, third = jax.random.split(key, 3)
         mask = perlin_mask(first, height, width, 0.5, turned=True)
         other = jnp.asarray(textures)[jax.random.randint(second, (), 0, textures.shape[0])].astype(jnp.float32)
+        if recolour:
+            other = 255 * recoloured(other / 255, jax.random.fold_in(second, 1))
         other = other if channels > 1 else grey(other[None])[0]
         share = SHOWN * jax.random.uniform(third)
         mixed = share * image.astype(jnp.float32) + (1 - share) * other
@@ -220,6 +231,7 @@ _KINDS: dict[str, Callable[[Any, Any, Any], Corrupted]] = {
     "none": lambda images, keys, textures: (jnp.asarray(images), jnp.zeros(images.shape[:3])),
     "patches": lambda images, keys, textures: noise_patches(images, keys),
     "texture": textured,
+    "recoloured": lambda images, keys, textures: textured(images, keys, textures, recolour=True),
     "fractal": lambda images, keys, textures: fractal_boxes(images, keys),
     "stain": _each(stain),
     "cutpaste": _each(pasted_piece),

@@ -26,10 +26,10 @@ SCAR = (2.0, 16.0), (10.0, 25.0)
 """Width and length in pixels of a pasted scar."""
 JITTER = 0.1
 """Largest change of a piece's brightness and contrast."""
-SQUARES, SIDES = 3, (8.0, 54.0)
-"""Most squares of confetti of each sort, and their sides in pixels."""
-OFTEN = 1.8e-5
-"""Squares of confetti of each sort, for each pixel of the image."""
+SQUARES, SIDES = 3, (8 / 224, 54 / 224)
+"""Most squares of confetti of each sort, and their sides as shares of the image's."""
+OFTEN = 0.9
+"""Squares of confetti of each sort, in the mean."""
 
 
 def _between(draw: jax.Array, low: float, high: float) -> jax.Array:
@@ -117,9 +117,10 @@ def pasted_piece(image: UInt8[ArrayLike, "h w c"], key: Key[Array, ""], scar: bo
 
 
 def confetti(image: UInt8[ArrayLike, "h w c"], key: Key[Array, ""]) -> Painted:
-    """The image with about one coloured and one grey square of 8 to 54 pixels a 224 x 224, added (arXiv 2007.01760).
+    """The image with about one coloured and one grey square added (arXiv 2007.01760).
 
-    Squares are turned by up to 45° and fade at the edge. There are `SQUARES` of a sort at most.
+    A side has 8 to 54 pixels where the image's has 224. Squares are turned by up to 45° and fade at the edge. There are
+    `SQUARES` of a sort at most.
 
     Examples:
       >>> image, mask = jax.jit(confetti)(jnp.full((64, 48, 3), 128, jnp.uint8), jax.random.key(0))
@@ -132,8 +133,8 @@ def confetti(image: UInt8[ArrayLike, "h w c"], key: Key[Array, ""]) -> Painted:
     y, x = _places(height, width)
 
     def one(draw: jax.Array) -> Float[Array, "h w"]:
-        there = draw[0] < OFTEN * height * width / SQUARES
-        half = _between(draw[1], *SIDES) / 2
+        there = draw[0] < OFTEN / SQUARES
+        half = _between(draw[1], *SIDES) * (height * width) ** 0.5 / 2
         offsets = _turned(y - draw[2] * height, x - draw[3] * width, jnp.pi / 2 * (draw[4] - 0.5))
         inward = half - jnp.maximum(*map(jnp.abs, offsets))
         return jnp.where(there, jnp.clip(inward / EDGE + 0.5, 0.0, 1.0), 0.0)

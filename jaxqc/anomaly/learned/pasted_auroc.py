@@ -5,6 +5,7 @@ Scores are counted in bins of about a hundredth of their own size, which merge o
 """
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -60,8 +61,8 @@ def counted(
     }
 
 
-def auroc(sums: Sums) -> float:
-    """The AUROC of the images with pasted pieces against those without; NaN of none.
+def auroc(sums: Mapping[str, Any]) -> float:
+    """The AUROC of the images with pasted pieces against those without; NaN of none. Further sums are left alone.
 
     Examples:
       >>> sums = empty()

@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
 from jaxqc.types import ArrayLike
@@ -40,7 +41,8 @@ def perlin(
 ) -> Float[Array, "{height} {width}"]:
     """Perlin noise of 1, 2, 4, ... cells an image along each axis, each drawn by itself from so many numbers of cells.
 
-    turned: about the centre by an angle from ±90°; what comes from beyond the rim is 0.
+    turned: by an angle from ±90°. The places are turned, so that the noise goes on to the rim; the published code
+    turns the noise of the image, and leaves corners without any.
 
     Examples:
       >>> jax.eval_shape(lambda: perlin(jax.random.key(0), 32, 48)).shape
@@ -48,18 +50,17 @@ def perlin(
     """
     first, second, third = jax.random.split(key, 3)
     cells = 2.0 ** jnp.floor(jax.random.uniform(first, (2,)) * octaves)
-    side = 2 ** (octaves - 1) + 1
-    angles = 2 * jnp.pi * jax.random.uniform(second, (side, side))
+    reach = float(np.hypot(height, width)) if turned else 0.0
+    sides = (int(np.ceil(2 ** (octaves - 1) * max(1.0, reach / side))) + 1 for side in (height, width))
+    angles = 2 * jnp.pi * jax.random.uniform(second, tuple(sides))
     y, x = jnp.arange(height, dtype=jnp.float32)[:, None], jnp.arange(width, dtype=jnp.float32)[None]
     if not turned:
         return gradient_noise(angles, y / height * cells[0], x / width * cells[1])
     turn = jnp.pi * (jax.random.uniform(third) - 0.5)
     up, across = y - (height - 1) / 2, x - (width - 1) / 2
-    y = jnp.cos(turn) * up - jnp.sin(turn) * across + (height - 1) / 2
-    x = jnp.sin(turn) * up + jnp.cos(turn) * across + (width - 1) / 2
-    inside = (y >= 0) & (y <= height - 1) & (x >= 0) & (x <= width - 1)
-    y, x = jnp.clip(y, 0, height - 1), jnp.clip(x, 0, width - 1)
-    return jnp.where(inside, gradient_noise(angles, y / height * cells[0], x / width * cells[1]), 0.0)
+    y = jnp.cos(turn) * up - jnp.sin(turn) * across + reach / 2
+    x = jnp.sin(turn) * up + jnp.cos(turn) * across + reach / 2
+    return gradient_noise(angles, y / height * cells[0], x / width * cells[1])
 
 
 def perlin_mask(

@@ -233,3 +233,26 @@ def pool_channels(x: Float[ArrayLike, "b h w c"], width: int) -> Float[Array, "b
     for i, (a, b) in enumerate(zip(start, stop, strict=True)):
         matrix[a:b, i] = 1 / (b - a)
     return jnp.matmul(x, matrix, precision=lax.Precision.HIGHEST)
+
+
+def pool_grid(x: Float[ArrayLike, "b h w c"], height: int, width: int) -> Float[Array, "b {height} {width} c"]:
+    """Adaptive average pooling of a feature grid to a smaller one, as `pool_channels` does it along each axis.
+
+    Examples:
+      >>> pool_grid(jnp.arange(4.0).reshape(1, 2, 2, 1), 1, 2).ravel().tolist()
+      [1.0, 2.0]
+    """
+    for axis, side in ((1, height), (2, width)):
+        x = jnp.moveaxis(pool_channels(jnp.moveaxis(jnp.asarray(x), axis, 3), side), 3, axis)
+    return jnp.asarray(x)
+
+
+def flat_map(scores: Float[ArrayLike, " b"], height: int, width: int) -> Float[Array, "b {height} {width}"]:
+    """A map that has its image's score at every pixel.
+
+    Examples:
+      >>> flat_map(jnp.array([2.0]), 1, 3).tolist()
+      [[[2.0, 2.0, 2.0]]]
+    """
+    scores = jnp.asarray(scores)
+    return jnp.broadcast_to(scores[:, None, None], (scores.shape[0], height, width))

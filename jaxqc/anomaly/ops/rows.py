@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Int
 
 from jaxqc.types import ArrayLike
@@ -38,3 +39,21 @@ def keep(rows: Rows, used: Int[ArrayLike, " m"]) -> Rows:
       [2.0, 0.0]
     """
     return Rows(jax.tree.map(lambda x: x[used], rows.features))
+
+
+def on_host(tree: Any) -> Any:
+    """A pytree's arrays as host arrays, whole in every process.
+
+    Examples:
+      >>> on_host((jnp.ones(2),))[0].tolist()
+      [1.0, 1.0]
+    """
+
+    def whole(x: Any) -> np.ndarray:
+        if not isinstance(x, jax.Array) or x.is_fully_addressable:
+            return np.asarray(x)
+        from jax.experimental import multihost_utils
+
+        return np.asarray(multihost_utils.process_allgather(x, tiled=True))
+
+    return jax.tree.map(whole, tree)

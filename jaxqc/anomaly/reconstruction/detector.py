@@ -1,18 +1,23 @@
 """Networks that rebuild an image or its features, as a `Trained` detector."""
 
+from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 from jaxtyping import Array, Float
 
 from jaxqc.anomaly.detectors.base import Image, Layers, OnBackbone, Scored
-from jaxqc.anomaly.detectors.reconstruction import Networks, ReconstructionConfig
-from jaxqc.anomaly.features import PIXELS, Backbone, by_halves
+from jaxqc.anomaly.detectors.reconstruction import Networks, Rebuilder, ReconstructionConfig
+from jaxqc.anomaly.features import Backbone, by_halves, check_pixels
+from jaxqc.anomaly.reconstruction.adversary import Playing
 from jaxqc.anomaly.reconstruction.networks import ENCODINGS, network, with_code
-from jaxqc.anomaly.reconstruction.objective import Rebuilding
-from jaxqc.anomaly.reconstruction.score import differences, scored
+from jaxqc.anomaly.reconstruction.objective import DENSITY, Rebuilding
+from jaxqc.anomaly.reconstruction.players import CRITIC, MAKERS, answering
+from jaxqc.anomaly.reconstruction.score import judged, scored, usual
 from jaxqc.anomaly.reconstruction.target import target
 from jaxqc.data.resizing import Size
 from jaxqc.errors import UserError
+from jaxqc.models.dcgan import SMALLEST
 from jaxqc.nn.fold import fold_batch_norm
 from jaxqc.types import Variables
 
@@ -20,35 +25,63 @@ from jaxqc.types import Variables
 class Reconstructed(OnBackbone[ReconstructionConfig]):
     """The networks over one backbone, which may be the image itself."""
 
-    states = (Networks,)
+    states = (Networks, Rebuilder)
 
     def method(self, backbone: Backbone, size: int) -> Rebuilding:
         """Their training. Raises UserError where the recipe does not go with the backbone or the images' size."""
-        encoding = ENCODINGS[self.config.encoder]
-        if encoding.pixels and self.backbone.name != PIXELS:
-            raise UserError(
-                f"backbone.name={self.backbone.name}: this detector rebuilds the image itself; take --backbone.name"
-                f" {PIXELS} --backbone.layers 1"
-            )
+        played = self.config.adversary.game != "none"
+        encoding: Any = (MAKERS if played else ENCODINGS)[self.config.encoder]
+        if encoding.pixels:
+            check_pixels(self.backbone.name)
         whole = encoding.multiple(self.config)
         if size % whole:
             raise UserError(f"data.size={size}: this network's levels need a multiple of {whole} pixels")
+        if played:
+            if size & (size - 1) or size < 2 * SMALLEST:
+                raise UserError(f"data.size={size}: this network and its critic halve down; take a power of two from"
+                                f" {2 * SMALLEST} pixels, such as 64")  # fmt: skip
+            return Playing(self.config, backbone, size)
+        encoding.check(self.config, backbone.shapes(size))
         return Rebuilding(self.config, backbone, size)
 
-    def trained(self, variables: Variables) -> Networks:
-        """The networks with their batch norm folded."""
-        return Networks(fold_batch_norm(variables)["params"])
+    def trained(self, variables: Variables) -> Rebuilder:
+        """The networks with their batch norm folded; without a critic that has no part in a score."""
+        params = fold_batch_norm(variables)["params"]
+        if self.config.adversary.game != "none" and self.config.image not in CRITIC:
+            params = {name: value for name, value in params.items() if name != "critic"}
+        density = {name: value for name, value in variables.items() if name == DENSITY}
+        return Rebuilder(params | density, np.ones((1, 1), np.float32))
 
     def embed(self, layers: Layers, image: Image) -> Float[Array, "b h w c"]:
         """The thing that is rebuilt."""
-        return target(layers)
+        return target(layers, self.config.grid)
 
-    def score(self, state: Networks, embedded: Float[Array, "b h w c"], size: Size) -> Scored:
-        """Map of the difference, or of the head's probability."""
+    @property
+    def placed(self) -> Callable[[Rebuilder, tuple[Float[np.ndarray, "h w"], ...]], Rebuilder] | None:
+        """The state with the usual difference of each cell; None where maps are not relative."""
+        return (lambda state, means: state._replace(usual=usual(means[0]))) if self.config.relative else None
+
+    def judged(
+        self, state: Networks | Rebuilder, embedded: Float[Array, "b h w c"]
+    ) -> tuple[Float[Array, "b h w"], Float[Array, " b"] | None]:
+        """The difference of each cell, or what else the map is of, and image scores that are not of the map."""
         config = with_code(self.config, state.params)
-        networks = network(config, folded=True)
 
-        def apart(params: Any, seen: Float[Array, "b h w c"]) -> Float[Array, "b h w"]:
-            return differences(config, lambda x: networks.apply({"params": params}, x), seen)
+        def apart(params: Any, seen: Float[Array, "b h w c"]) -> Any:
+            if config.adversary.game != "none":
+                return judged(config, answering(config, {"params": params}, seen.shape[1], folded=True), seen)
+            networks = network(config, folded=True)
+            own = {name: value for name, value in params.items() if name != DENSITY}
+            fitted = {name: value for name, value in params.items() if name == DENSITY}
+            return judged(config, lambda x, **more: networks.apply({"params": own}, x, **more) | fitted, seen)
 
-        return scored(config, by_halves(apart)(state.params, embedded), size)
+        return by_halves(apart)(state.params, embedded)
+
+    def grids(self, state: Networks | Rebuilder, embedded: Float[Array, "b h w c"]) -> tuple[Float[Array, "b h w"]]:
+        """The map of each image, in the network's own unit."""
+        return (self.judged(state, embedded)[0],)
+
+    def score(self, state: Networks | Rebuilder, embedded: Float[Array, "b h w c"], size: Size) -> Scored:
+        """Map of the difference, or of the head's probability."""
+        grid, own = self.judged(state, embedded)
+        return scored(self.config, grid / state.usual if isinstance(state, Rebuilder) else grid, own, size)

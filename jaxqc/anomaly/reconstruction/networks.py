@@ -8,9 +8,12 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from jaxqc.anomaly.detectors.base import Shapes
 from jaxqc.anomaly.detectors.reconstruction import ReconstructionConfig
+from jaxqc.errors import UserError
 from jaxqc.models import draem, inpainting
 from jaxqc.models.autoencoder import CODE, Chain, ChainSpec, Vectors
+from jaxqc.models.token_autoencoder import TokenAutoencoder, TokenSpec
 from jaxqc.nn.conv import Norm
 from jaxqc.types import ArrayLike
 
@@ -34,13 +37,43 @@ def chain_spec(config: ReconstructionConfig) -> ChainSpec:
     """
     widths = tuple(scaled(config, width) for width in config.widths)
     more = config.latent, config.variational, config.norm, config.skips, config.up
-    return ChainSpec(widths, config.kernels, config.strides, *more)
+    memory = {"slots": config.memory.slots, "least": config.memory.least}
+    return ChainSpec(widths, config.kernels, config.strides, *more, **memory)
+
+
+def token_spec(config: ReconstructionConfig) -> TokenSpec:
+    """The transformer of a recipe.
+
+    Examples:
+      >>> token_spec(ReconstructionConfig("tokens", width=0.5)).dim
+      128
+    """
+    own = config.tokens
+    return TokenSpec(
+        own.heads * scaled(config, own.dim // own.heads), own.heads, own.layers, scaled(config, own.hidden),
+        own.dropout, own.hide,
+    )  # fmt: skip
+
+
+def check_grid(config: ReconstructionConfig, shapes: Shapes) -> None:
+    """Raises UserError where a cell of the grid would see none.
+
+    Examples:
+      >>> check_grid(ReconstructionConfig("tokens"), ((8, 8, 4),))
+    """
+    height, width, _ = shapes[0 if config.grid == "finest" else -1]
+    if max(height, width) <= config.tokens.hide:
+        raise UserError(
+            f"detector.tokens.hide={config.tokens.hide}: a cell in the middle of {height} x {width} would see none; set"
+            " a smaller odd one, larger images (data.size) or grid=finest"
+        )
 
 
 class Both(nn.Module):
     """A network that rebuilds, and a head that sees what went in and what came out: [n h w c] → arrays by name.
 
     `rebuilt` [n h w c], what the first one gives beside it, and of a head `logits` [n h w] that a pixel is defective.
+    more: what the first one takes beside an image, such as `noise`.
 
     Examples:
       >>> import jax
@@ -53,11 +86,9 @@ class Both(nn.Module):
     rebuild: nn.Module
     find: nn.Module | None = None
 
-    def __call__(
-        self, x: Float[ArrayLike, "n h w c"], train: bool = False, noise: Float[ArrayLike, "n latent"] | None = None
-    ) -> dict[str, Array]:
+    def __call__(self, x: Float[ArrayLike, "n h w c"], train: bool = False, **more: Any) -> dict[str, Array]:
         x = jnp.asarray(x)
-        found: Any = self.rebuild(x, train) if noise is None else self.rebuild(x, train, noise)
+        found: Any = self.rebuild(x, train, **more)
         out = dict(found) if isinstance(found, dict) else {"rebuilt": found}
         if self.find is not None:
             logits: Any = self.find(jnp.concatenate([x, out["rebuilt"]], -1), train)
@@ -66,11 +97,17 @@ class Both(nn.Module):
 
 
 class Encoding(NamedTuple):
-    """A way to rebuild: (recipe, norm) → its network; of what a side must be a multiple; True: it sees pixels."""
+    """A way to rebuild: (recipe, norm) → its network; of what a side must be a multiple; True: it sees pixels.
+
+    measured: the data may say how many numbers the code has. check: of the recipe and a backbone's layers; may raise
+    UserError.
+    """
 
     build: Callable[[ReconstructionConfig, Norm], nn.Module]
     multiple: Callable[[ReconstructionConfig], int]
     pixels: bool = True
+    measured: bool = False
+    check: Callable[[ReconstructionConfig, Shapes], None] = lambda config, shapes: None
 
 
 ENCODINGS: dict[str, Encoding] = {
@@ -82,7 +119,13 @@ ENCODINGS: dict[str, Encoding] = {
         lambda config, norm: inpainting.Inpainting(scaled(config, inpainting.WIDTH), norm),
         lambda config: inpainting.MULTIPLE,
     ),
-    "pointwise": Encoding(lambda config, norm: Vectors(config.latent, norm), lambda config: 1, pixels=False),
+    "pointwise": Encoding(lambda config, norm: Vectors(config.latent, norm), lambda config: 1, False, True),
+    "tokens": Encoding(
+        lambda config, norm: TokenAutoencoder(token_spec(config), norm.axis_name),
+        lambda config: 1,
+        False,
+        check=check_grid,
+    ),
 }
 """By `ReconstructionConfig.encoder`."""
 HEADS: dict[str, Callable[[ReconstructionConfig, Norm], nn.Module | None]] = {
@@ -110,7 +153,8 @@ def measured_code(config: ReconstructionConfig) -> bool:
       >>> measured_code(ReconstructionConfig()), measured_code(ReconstructionConfig("pointwise"))
       (False, True)
     """
-    return not config.latent and not ENCODINGS[config.encoder].pixels
+    own = ENCODINGS.get(config.encoder)
+    return own is not None and not config.latent and own.measured
 
 
 def with_code(config: ReconstructionConfig, params: Any) -> ReconstructionConfig:

@@ -5,28 +5,36 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax import lax
 from jaxtyping import Array, Float, Key, UInt8
 
-from jaxqc.anomaly.detectors.image_loss import HeldOutLoss
 from jaxqc.anomaly.detectors.reconstruction import ReconstructionConfig
 from jaxqc.anomaly.features import Backbone
-from jaxqc.anomaly.learned import pasted_auroc
 from jaxqc.anomaly.learned.cache import Features, at_hand
 from jaxqc.anomaly.learned.cells import places, taken
 from jaxqc.anomaly.learned.corrupt import corrupt, some, textures_for
+from jaxqc.anomaly.learned.jitter import jittered
+from jaxqc.anomaly.learned.scored_loss import Score, ScoredLoss
+from jaxqc.anomaly.ops.principal import components
+from jaxqc.anomaly.reconstruction.density import described, fitted
 from jaxqc.anomaly.reconstruction.hiding import HELD_OUT, drawn_sets, filled, hidden, rebuilt_by_sets
 from jaxqc.anomaly.reconstruction.networks import measured_code, network
-from jaxqc.anomaly.reconstruction.score import differences, scored
-from jaxqc.anomaly.reconstruction.target import components, covariance_of, target
-from jaxqc.anomaly.reconstruction.terms import terms, weighted
+from jaxqc.anomaly.reconstruction.score import judged, scored, usual
+from jaxqc.anomaly.reconstruction.target import covariance_of, target
+from jaxqc.anomaly.reconstruction.terms import DIFFERENCES, terms, weighted
 from jaxqc.data.dataset import ArrayDataset, Dataset
+from jaxqc.data.pipeline import eval_batches
 from jaxqc.models.draem import drawn_small
 from jaxqc.training.method import Logs
-from jaxqc.types import AXIS, ArrayLike, Batch, Metrics, Variables
+from jaxqc.types import AXIS, ArrayLike, Batch, Variables
+
+DENSITY = "density"
+"""Name of what is fitted after the training."""
 
 
 @dataclass(frozen=True, eq=False)
-class Rebuilding(HeldOutLoss):
+class Rebuilding(ScoredLoss):
     """The training of the networks. size: side of the images in pixels."""
 
     config: ReconstructionConfig
@@ -59,7 +67,7 @@ class Rebuilding(HeldOutLoss):
 
     def seen(self, frozen: Any, images: UInt8[ArrayLike, "b s s c"]) -> Float[Array, "b h w d"]:
         """The target of images."""
-        return target(self.backbone.apply(frozen["backbone"], images))
+        return target(self.backbone.apply(frozen["backbone"], images), self.config.grid)
 
     @property
     def features(self) -> Features | None:
@@ -81,24 +89,36 @@ class Rebuilding(HeldOutLoss):
         if config.cells:
             cells = whole.shape[1] * whole.shape[2]
             whole = taken(whole, places(keys, cells, min(config.cells, cells)))
-        seen, sets, mask = whole, None, jnp.zeros(whole.shape[:3])
+        sets = None
         if config.corrupt == "grid":
-            sets = drawn_sets(key, keys, whole.shape[1], whole.shape[2])
+            sets, mask = drawn_sets(key, keys, whole.shape[1], whole.shape[2]), jnp.zeros(whole.shape[:3])
             seen = hidden(whole, sets)
-        elif config.corrupt != "none":
-            painted = corrupt(config.corrupt, batch["image"], keys, model_state.get("textures"))
-            image, mask = some(batch["image"], painted, keys, config.share)
-            seen = self.seen(model_state, image)
+        else:
+            seen, mask = self.marred(model_state, batch, whole)
         draw = lambda one: jax.random.normal(jax.random.fold_in(one, 2), (config.latent,))
-        noise = jax.vmap(draw)(keys) if config.variational else None
+        noise = {"noise": jax.vmap(draw)(keys)} if config.variational else {}
         variables = {"params": params, **{k: v for k, v in model_state.items() if k == "batch_stats"}}
         networks = network(config, axis_name=AXIS)
-        found: Any = networks.apply(variables, seen, True, noise, mutable=["batch_stats"])
+        how: dict[str, Any] = {"mutable": ["batch_stats"], "rngs": {"dropout": key}}
+        found: Any = networks.apply(variables, seen, True, **noise, **how)
         out, changed = found
         out = out if sets is None else {"rebuilt": filled(out["rebuilt"], sets)}
         parts = terms(config.loss, out, whole, mask)
         logs = {name: value.mean() for name, value in parts.items()}
+        logs |= {"slots_used": out["used"]} if "used" in out else {}
         return weighted(config.loss, parts).mean(), (dict(changed), logs)
+
+    def marred(
+        self, model_state: Any, batch: Batch, whole: Float[Array, "b h w c"]
+    ) -> tuple[Float[Array, "b h w c"], Float[Array, "b h w"]]:
+        """The thing that the network sees in training, with defects by the images' keys, and their mask."""
+        config, keys = self.config, batch["key"]
+        if config.corrupt in ("none", "grid"):
+            jitter = config.tokens.jitter if config.encoder == "tokens" else 0.0
+            return jittered(whole, keys, jitter) if jitter else whole, jnp.zeros(whole.shape[:3])
+        painted = corrupt(config.corrupt, batch["image"], keys, model_state.get("textures"))
+        image, mask = some(batch["image"], painted, keys, config.share)
+        return self.seen(model_state, image), mask
 
     def losses(self, variables: Variables, batch: Batch) -> Float[Array, " b"]:
         """Those of the image as it is."""
@@ -109,25 +129,45 @@ class Rebuilding(HeldOutLoss):
             out = answer(whole)
         return weighted(self.config.loss, terms(self.config.loss, out, whole, jnp.zeros(whole.shape[:3])))
 
-    def init_metrics(self) -> dict[str, Any]:
-        """Empty sums, also of pasted defects."""
-        return {**super().init_metrics(), **pasted_auroc.empty()}
-
-    def update_metrics(self, metrics: dict[str, Any], variables: Variables, batch: Batch, size: int) -> dict[str, Any]:
-        """Adds a batch, and its images with pasted defects."""
+    def scorer(self, variables: Variables, batch: Batch) -> Score:
+        """Image scores, where maps are relative to the batch's own usual differences."""
         config, answer = self.config, self._answer(variables)
-        score = lambda x: scored(config, differences(config, answer, self.seen(variables, x)), self.size)[1]
-        sums = {name: metrics[name] for name in pasted_auroc.empty()}
-        found = pasted_auroc.counted(sums, score, batch["image"], batch["weight"])
-        return {**super().update_metrics(metrics, variables, batch, size), **found}
+        if config.image == "density":  # which is fitted after the training
+            config = replace(config, image="map")
+        found = lambda images: judged(config, answer, self.seen(variables, images))
+        place: Any = 1.0
+        if config.relative:
+            share = jnp.asarray(batch["weight"])[:, None, None]
+            total, count = lax.psum(((share * found(batch["image"])[0]).sum(0), share.sum()), AXIS)
+            place = usual(total / jnp.maximum(count, 1.0))
 
-    def summarize(self, metrics: dict[str, Any]) -> Metrics:
-        """`loss`, and `pasted_auroc`: of held-out images with a pasted defect against those without."""
-        return {**super().summarize(metrics), "pasted_auroc": pasted_auroc.auroc(metrics)}
+        def score(images: UInt8[Array, "b s s c"]) -> Float[Array, " b"]:
+            grid, own = found(images)
+            return scored(config, grid / place, own, self.size)[1]
+
+        return score
+
+    def gathered(self, variables: Variables, data: ArrayDataset | Dataset, batch: int) -> dict[str, Any]:
+        """The density of these images' codes and errors, where they are scored by it."""
+        config = self.config
+        if config.image != "density":
+            return {}
+
+        @jax.jit
+        def describe(variables: Any, images: Any) -> Float[Array, "b d"]:
+            x = self.seen(variables, images)
+            out = self._answer(variables)(x)
+            return described(out["mean"], DIFFERENCES[config.map](x, out["rebuilt"]))
+
+        there, rows = jax.device_put(dict(variables)), []
+        with eval_batches(data, batch, self.size) as batches:
+            for one in batches:
+                rows.append(np.asarray(describe(there, one["image"]))[np.asarray(one["weight"]) > 0])
+        return {DENSITY: fitted(np.concatenate(rows), config.mixture)}
 
     def _answer(self, variables: Variables) -> Any:
         own = {name: variables[name] for name in ("params", "batch_stats") if name in variables}
-        return lambda x: network(self.config).apply(own, x)
+        return lambda x, **more: network(self.config).apply(own, x, **more)
 
     def _target(self, frozen: Any, batch: Batch) -> Float[Array, "b h w c"]:
         features = self.features

@@ -1,7 +1,7 @@
 """The thing that is rebuilt: the image, or a backbone's layers side by side; and how many numbers hold most of it."""
 
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +15,6 @@ from jaxqc.anomaly.learned.statistics import merged_moments
 from jaxqc.data.dataset import ArrayDataset, Dataset
 from jaxqc.data.pipeline import eval_batches
 from jaxqc.errors import UserError
-from jaxqc.types import ArrayLike
 
 CELL = 4
 """Sides of a finest cell's square of enlarged features, whose mean it is (arXiv 2012.07122)."""
@@ -35,8 +34,8 @@ def averaging(n_in: int, n_out: int) -> np.ndarray:
     return weights.reshape(n_out, CELL, n_in).mean(1).astype(np.float32)
 
 
-def target(layers: Layers) -> Float[Array, "b h w c"]:
-    """One layer as it is; several on the finest one's grid, each enlarged four times as far and averaged.
+def target(layers: Layers, grid: Literal["finest", "coarsest"] = "finest") -> Float[Array, "b h w c"]:
+    """One layer as it is; several on the grid of one of them, each enlarged four times as far and averaged.
 
     Examples:
       >>> layers = jnp.ones((1, 4, 4, 2)), jnp.ones((1, 2, 2, 3))
@@ -45,23 +44,12 @@ def target(layers: Layers) -> Float[Array, "b h w c"]:
     """
     if len(layers) == 1:
         return jnp.asarray(layers[0])
-    height, width = layers[0].shape[1:3]
+    height, width = layers[0 if grid == "finest" else -1].shape[1:3]
     along = lambda x: (averaging(x.shape[1], height), averaging(x.shape[2], width))
     joined = [
         jnp.einsum("bhwc,Hh,Ww->bHWc", x, *along(x), precision=lax.Precision.HIGHEST) for x in map(jnp.asarray, layers)
     ]
     return jnp.concatenate(joined, -1)
-
-
-def components(covariance: Float[ArrayLike, "c c"], share: float) -> int:
-    """The number of principal components that hold this share of the variance.
-
-    Examples:
-      >>> components(np.diag([8.0, 1.0, 0.5, 0.5]), 0.85), components(np.diag([8.0, 1.0, 0.5, 0.5]), 0.91)
-      (2, 3)
-    """
-    variances = np.maximum(np.linalg.eigvalsh(np.asarray(covariance, np.float64))[::-1], 0)
-    return int(np.searchsorted(np.cumsum(variances) / variances.sum(), share) + 1)
 
 
 def covariance_of(

@@ -42,8 +42,11 @@ DIFFERENCES: dict[str, Callable[[Pair, Pair], Float[Array, "b h w"]]] = {
     "l2": lambda x, y: jnp.square(jnp.asarray(x) - y).mean(-1),
     "ssim": ssim_difference,
     "msgms": msgms_map,
+    "norm": lambda x, y: jnp.sqrt(jnp.square(jnp.asarray(x) - y).sum(-1)),
 }
 """By name: (target, rebuilt) → the difference of each pixel, at least 0."""
+GIVEN = ("entropy", "adversarial", "feature", "relatent")
+"""Terms that come with what is rebuilt, of each image already."""
 
 
 def code_distance(mean: Float[ArrayLike, "b d"], spread: Float[ArrayLike, "b d"]) -> Float[Array, " b"]:
@@ -77,6 +80,7 @@ def terms(
     found = {name: apart(target, out["rebuilt"]).mean((1, 2)) for name, apart in DIFFERENCES.items() if name in wanted}
     if "kl" in wanted:
         found["kl"] = code_distance(out["mean"], out["spread"]) / (target.size / target.shape[0])
+    found |= {name: out[name] for name in GIVEN if name in wanted}
     if "focal" in wanted:
         found["focal"] = focal(out["logits"], mask, GAMMA).mean((1, 2))
     return found

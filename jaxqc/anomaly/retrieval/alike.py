@@ -1,13 +1,11 @@
 """Images that are alike, by histograms of words in their blocks, and cells that are alike about the same place."""
 
-import warnings
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from jaxqc.anomaly.ops.clusters import kmeans, spread_rows
 from jaxqc.anomaly.ops.maps import nearest_index
 from jaxqc.anomaly.ops.neighbours import nearest
 from jaxqc.types import ArrayLike
@@ -17,23 +15,18 @@ FLOOR = 1e-3
 
 
 def words_of(cells: Float[np.ndarray, "n c"], count: int) -> Float[np.ndarray, "k c"]:
-    """Centres of `count` clusters of cells (SciPy's k-means++, with a fixed seed); fewer where there are fewer cells.
+    """Centres of `count` clusters of cells (k-means++ with a fixed seed); fewer where there are fewer cells.
 
     Examples:
       >>> np.sort(words_of(np.array([[0.0], [0.2], [5.0], [5.2]], np.float32), 2), 0).round(1).ravel()
       array([0.1, 5.1], dtype=float32)
     """
-    from scipy.cluster.vq import kmeans2
-
     distinct = np.unique(cells, axis=0)
     if len(distinct) <= count:
         return distinct.astype(np.float32)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # an empty cluster is left out
-        # SciPy 1.14 has `seed` alone, of which later stubs know nothing.
-        draw: dict[str, Any] = {"seed": np.random.default_rng(0)}
-        centres, label = kmeans2(cells.astype(np.float64), count, minit="++", **draw)
-    return centres[np.unique(label)].astype(np.float32)
+    rows = cells.astype(np.float32)
+    centres, label = kmeans(rows, spread_rows(jax.random.key(0), rows, count))
+    return np.asarray(centres)[np.unique(label)]
 
 
 def histograms(

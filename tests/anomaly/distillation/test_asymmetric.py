@@ -10,12 +10,11 @@ import pytest
 from jaxqc.anomaly.detectors import Ast
 from jaxqc.anomaly.detectors.asymmetric import AST_FLOW
 from jaxqc.anomaly.detectors.base import BackboneConfig
-from jaxqc.anomaly.detectors.flow import FlowWeights
 from jaxqc.anomaly.features import load_backbone
 from jaxqc.anomaly.fit import divide
 from jaxqc.anomaly.flow.network import flow_of
 from jaxqc.anomaly.flow.subnets import Perceptron
-from jaxqc.anomaly.training import TEACHER, train_state
+from jaxqc.anomaly.training import train_state
 from jaxqc.data.readers import open_dataset
 from jaxqc.errors import UserError
 from jaxqc.fields import validate
@@ -40,7 +39,7 @@ def test_loss_and_map_are_numpys(recipe, rng):
     x = rng.normal(size=(2, side, side, channels)).astype(np.float32)
     where = ((jnp.zeros((1, 1, side, 4)), jnp.zeros((1, side, 1, 4))),)
     flow = drawn(flow_of(pair.config.flow, method.shapes), (x,), where)["params"]
-    method = method.taught(FlowWeights(flow))
+    method = method.after({"teacher": {"params": flow}})
     variables = {**jax.jit(method.init)(jax.random.key(0)), **method.frozen()}
     z = np.asarray(jax.jit(pair.said)(flow, (x,))[0])
     angle = np.arange(side)[:, None] / np.array([1.0, 100.0])
@@ -80,7 +79,7 @@ def test_a_teacher_without_a_grid_is_refused(recipe):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("ended", "of"), [(1, TEACHER), (3, "training")])
+@pytest.mark.parametrize(("ended", "of"), [(1, "training_teacher"), (3, "training")])
 def test_teacher_and_student_go_on_where_they_were_ended(ended, of, recipe, boards, tmp_path, monkeypatch):
     """The state after an end within either training is that of one sitting; of eight devices it is nearly that."""
     backbone = replace(recipe.backbone, layers=(1,))
@@ -93,7 +92,7 @@ def test_teacher_and_student_go_on_where_they_were_ended(ended, of, recipe, boar
         tmp_path / name / "training", [], False,
     )  # fmt: skip
     whole, about = train("whole")
-    assert about["teacher"]["step"] == about["step"] == 4
+    assert about["stages"]["teacher"]["step"] == about["step"] == 4
     save, saved = loop._Sitting._save, []
 
     def saved_and_ended(sitting):

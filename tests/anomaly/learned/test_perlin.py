@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxqc.anomaly.learned.perlin import fractal, perlin
+from jaxqc.anomaly.learned.perlin import fractal, perlin, perlin_mask
 
 
 def at(angles: np.ndarray, row: float, column: float) -> float:
@@ -26,18 +26,21 @@ def test_perlin_noise_is_numpys_also_turned():
     found = np.asarray(jax.jit(perlin, static_argnums=(1, 2, 3, 4))(key, height, width, 6, True))
     first, second, third = jax.random.split(key, 3)
     cells = 2 ** np.floor(np.asarray(jax.random.uniform(first, (2,))) * 6).astype(int)
-    angles = 2 * np.pi * np.asarray(jax.random.uniform(second, (33, 33)))
+    reach = np.hypot(height, width)
+    corners = int(np.ceil(32 * reach / height)) + 1, int(np.ceil(32 * reach / width)) + 1
+    angles = 2 * np.pi * np.asarray(jax.random.uniform(second, corners))
     turn = np.pi * (float(jax.random.uniform(third)) - 0.5)
-    beyond = 0
-    places = (0, 0), (7, 31), (23, 39), (12, 5), (11, 20), (10, 17), (14, 23), (8, 19)
-    for row, column in places:
+    for row, column in ((0, 0), (7, 31), (23, 39), (12, 5), (11, 20), (23, 0), (0, 39)):
         up, across = row - 11.5, column - 19.5
-        y, x = np.cos(turn) * up - np.sin(turn) * across + 11.5, np.sin(turn) * up + np.cos(turn) * across + 19.5
-        inside = -1e-5 <= y <= 23 + 1e-5 and -1e-5 <= x <= 39 + 1e-5
-        expected = at(angles, max(y, 0) / height * cells[0], max(x, 0) / width * cells[1]) if inside else 0.0
-        assert found[row, column] == pytest.approx(expected, abs=2e-5)
-        beyond += not inside
-    assert 0 < beyond < len(places) - 3
+        y, x = np.cos(turn) * up - np.sin(turn) * across, np.sin(turn) * up + np.cos(turn) * across
+        expected = at(angles, (y + reach / 2) / height * cells[0], (x + reach / 2) / width * cells[1])
+        assert found[row, column] == pytest.approx(expected, abs=5e-5)
+
+
+def test_turned_noise_reaches_the_rim_as_often_as_the_middle():
+    masks = jax.jit(jax.vmap(lambda key: perlin_mask(key, 32, 32, 0.5, True)))(jax.random.split(jax.random.key(0), 400))
+    corner = np.mean([masks[:, rows, columns].mean() for rows in (0, -1) for columns in (0, -1)])
+    assert float(corner) == pytest.approx(float(masks.mean()), rel=0.25)
 
 
 def test_fractal_noise_is_a_sum_of_octaves():

@@ -6,11 +6,35 @@ import jax
 import jax.numpy as jnp
 import pytest
 
+from jaxqc.anomaly.detectors.base import BackboneConfig
 from jaxqc.anomaly.detectors.reconstruction import LossWeights, ReconstructionConfig
+from jaxqc.anomaly.detectors.reconstruction_codes import VaeAttention
 from jaxqc.anomaly.detectors.reconstruction_members import MEMBERS, ConvAe, Dfr, Draem, Riad, StainAe
+from jaxqc.anomaly.detectors.reconstruction_parts import AdversaryConfig, DescentConfig, MemoryConfig
+from jaxqc.anomaly.detectors.reconstruction_players import (
+    DCGAN_ADAM,
+    GAN,
+    GANOMALY_TRAINING,
+    MADE_LOSS,
+    WASSERSTEIN,
+    WGAN_TRAINING,
+    AnoGan,
+    Egbad,
+    FAnoGan,
+    Ganomaly,
+    OcrGan,
+    SkipGanomaly,
+)
+from jaxqc.anomaly.detectors.token_members import MEMBERS as TOKENS
+from jaxqc.anomaly.detectors.token_members import UniAd
+from jaxqc.anomaly.detectors.token_settings import TokensConfig
+from jaxqc.anomaly.features import load_backbone
+from jaxqc.anomaly.reconstruction.adversary import Playing
 from jaxqc.anomaly.reconstruction.networks import network
 from jaxqc.errors import UserError
 from jaxqc.models.draem import Finding, Rebuilding
+
+PIXELS = load_backbone(BackboneConfig("pixels", layers=(1,)))
 
 
 def count(module, *shape: int) -> tuple[int, int]:
@@ -40,6 +64,24 @@ def test_a_network_is_as_large_as_published_but_for_what_batch_norm_takes_away(m
 
 
 @pytest.mark.parametrize(
+    ("config", "side", "maker", "critic"),
+    [
+        (Ganomaly(), 64, 13_495_424 - 2_765_568, 2_765_568),
+        (Ganomaly(), 256, 188_689_536 - 44_739_328, 44_739_328),
+        (SkipGanomaly(), 32, 16_659_075, 1_069_700),
+        (SkipGanomaly(), 256, 54_413_955, 47_984_260),
+        (OcrGan(), 256, 108_827_910, 47_984_260),
+        (AnoGan(), 64, 3_576_704, 2_765_568),
+        (FAnoGan(), 64, 8_540_483, 7_491_841),
+    ],
+)
+def test_players_are_as_large_as_published_but_for_learned_attention(config, side, maker, critic):
+    params = jax.eval_shape(Playing(config, PIXELS, side).init, jax.random.key(0))["params"]
+    own = lambda part: {key: value for key, value in params[part].items() if not key.startswith("attend")}
+    assert [sum(x.size for x in jax.tree.leaves(own(part))) for part in ("maker", "critic")] == [maker, critic]
+
+
+@pytest.mark.parametrize(
     ("config", "said"),
     [
         (ReconstructionConfig(skips="add"), "copy what it sees"),
@@ -47,6 +89,7 @@ def test_a_network_is_as_large_as_published_but_for_what_batch_norm_takes_away(m
         (ReconstructionConfig(variational=True, latent=8), "loss.kl"),
         (ReconstructionConfig(head="unet"), "set all three"),
         (Draem(corrupt="noise"), "where defects are"),
+        (Draem(relative=True), "probability already"),
         (replace(Draem(), loss=LossWeights(focal=1.0)), "nothing compares"),
         (ReconstructionConfig(kernels=(5, 5)), "one of each"),
         (ReconstructionConfig(up="transposed"), "kernel 4"),
@@ -56,6 +99,37 @@ def test_a_network_is_as_large_as_published_but_for_what_batch_norm_takes_away(m
         (Dfr(corrupt="stain"), "as they are"),
         (ReconstructionConfig(cells=9), "sees all"),
         (ReconstructionConfig(share=1.5), "share"),
+        (UniAd(corrupt="stain"), "as they are"),
+        (UniAd(tokens=TokensConfig(dim=20)), "multiple of heads"),
+        (UniAd(tokens=TokensConfig(hide=4)), "must be odd"),
+        (UniAd(tokens=TokensConfig(dropout=1.0)), "share"),
+        (Draem(memory=MemoryConfig(5)), "encoder=conv"),
+        (ReconstructionConfig(memory=MemoryConfig(5, 1.0)), "below 1"),
+        (ReconstructionConfig(loss=LossWeights(l2=1.0, entropy=1.0)), "memory.slots"),
+        (ReconstructionConfig(map="projection"), "variational=true"),
+        (ReconstructionConfig(image="critic"), "needs a critic"),
+        (Ganomaly(adversary=AdversaryConfig()), "needs a critic"),
+        (Ganomaly(training=replace(GANOMALY_TRAINING, optim=replace(DCGAN_ADAM, clip=1.0))), "move alone"),
+        (Ganomaly(training=replace(GANOMALY_TRAINING, optim=replace(DCGAN_ADAM, weight_decay=0.1))), "move alone"),
+        (Ganomaly(latent=0), "set latent"),
+        (Ganomaly(map="projection"), "without an adversary"),
+        (Ganomaly(loss=LossWeights(l1=1.0, feature=1.0)), "second encoder"),
+        (SkipGanomaly(image="latent"), "second encoder"),
+        (SkipGanomaly(corrupt="none", loss=LossWeights(l1=1.0, adversarial=1.0)), "copy what it sees"),
+        (SkipGanomaly(adversary=AdversaryConfig("pair")), "encoder=dcgan"),
+        (Egbad(loss=LossWeights(l1=1.0, adversarial=1.0)), "no image"),
+        (AnoGan(corrupt="noise"), "no image"),
+        (Draem(adversary=AdversaryConfig("gan")), "no adversary"),
+        (Egbad(adversary=AdversaryConfig("pair", vector=True)), "neither vector"),
+        (FAnoGan(adversary=GAN), "wgan_gp"),
+        (FAnoGan(adversary=AdversaryConfig("wgan_gp")), "penalty"),
+        (FAnoGan(start=replace(WGAN_TRAINING, optim=replace(DCGAN_ADAM, clip=1.0))), "move alone"),
+        (
+            ReconstructionConfig("residual", adversary=WASSERSTEIN, latent=8, loss=MADE_LOSS, training=WGAN_TRAINING),
+            "two stages",
+        ),
+        (ReconstructionConfig(image="density"), "variational=true"),
+        (VaeAttention(descent=DescentConfig(layer=6)), "5 steps"),
     ],
 )
 def test_settings_that_do_not_go_together_are_refused(config, said):
@@ -63,6 +137,6 @@ def test_settings_that_do_not_go_together_are_refused(config, said):
         config.check("recipe")
 
 
-@pytest.mark.parametrize("config", [kind() for kind in MEMBERS.values()])
+@pytest.mark.parametrize("config", [kind() for kind in {**MEMBERS, **TOKENS}.values()])
 def test_presets_go_together(config):
     config.check("recipe")

@@ -1,0 +1,1 @@
+"""Networks that learn what good images have in common; their settings are in `detectors`."""

@@ -1,0 +1,151 @@
+"""Dense convolutions, fast on CPU: by Winograd's minimal filtering, with kernel gradients that are few large products.
+
+XLA's CPU backend computes a convolution directly, and its kernel gradient as a convolution with kernels as large as a
+map, which runs out of the cache. On maps with a side of two pixels it takes 40 times as long as one product over all
+pixels' neighbourhoods. Each shape is computed by whichever way measured faster (docs/throughput).
+"""
+
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.export import is_symbolic_dim
+from jaxtyping import Array, Float
+
+from jaxqc.nn.kernel_gradient import by_blocks, by_planes, by_taps
+from jaxqc.nn.winograd import winograd, winograd_kernel_gradient
+from jaxqc.types import ArrayLike
+
+OUTPUTS = {3: 2, 4: 3}
+"""Side of Winograd's tiles of outputs, by that of the kernel."""
+_LEAST_CHANNELS, _LEAST_PIXELS = 64, 512
+_FEW_CHANNELS = 4
+_TINY = 4
+
+
+def convolve(
+    x: Float[ArrayLike, "n h w i"], kernel: Float[ArrayLike, "k k i o"], stride: int = 1, padding: int = 1
+) -> Float[Array, "n H W o"]:
+    """Cross-correlation with so many pixels of zeros on every side; H = (h + 2 padding - k) // stride + 1.
+
+    Equal to the library's in value and gradient up to float32 rounding. Other backends, other dtypes and sizes that are
+    left open take the library's.
+
+    Examples:
+      >>> jax.jit(convolve)(jnp.ones((1, 3, 3, 1)), jnp.ones((3, 3, 1, 1)))[0, :, :, 0].tolist()
+      [[4.0, 6.0, 4.0], [6.0, 9.0, 6.0], [4.0, 6.0, 4.0]]
+    """
+    x, kernel = jnp.asarray(x), jnp.asarray(kernel)
+    if any(map(is_symbolic_dim, x.shape)) or x.dtype != jnp.float32 or kernel.dtype != jnp.float32:
+        return library(x, kernel, stride, padding)
+    if kernel.shape[0] == 3 and padding == 1 and min(x.shape[1:3]) <= _TINY:
+        return _tiny(x, kernel, stride)
+    return _conv(x, kernel, stride, padding)
+
+
+def library(
+    x: Float[ArrayLike, "n h w i"], kernel: Float[ArrayLike, "k k i o"], stride: int = 1, padding: int = 1
+) -> Float[Array, "n H W o"]:
+    """The same convolution by `lax`.
+
+    Examples:
+      >>> library(jnp.ones((1, 4, 4, 1)), jnp.ones((3, 3, 1, 1)), stride=2)[0, :, :, 0].tolist()
+      [[4.0, 6.0], [6.0, 9.0]]
+    """
+    steps, around, names = (stride, stride), ((padding, padding),) * 2, ("NHWC", "HWIO", "NHWC")
+    return lax.conv_general_dilated(jnp.asarray(x), jnp.asarray(kernel), steps, around, dimension_numbers=names)
+
+
+def by_columns(
+    x: Float[ArrayLike, "n h w i"], kernel: Float[ArrayLike, "3 3 i o"], stride: int = 1
+) -> Float[Array, "n H W o"]:
+    """One matrix product (im2col): each output pixel's nine neighbours side by side, times the kernel as [9 i, o].
+
+    Examples:
+      >>> columns = jax.jit(partial(by_columns, stride=2))(jnp.ones((1, 4, 4, 1)), jnp.ones((3, 3, 1, 1)))
+      >>> columns[0, :, :, 0].tolist()
+      [[4.0, 6.0], [6.0, 9.0]]
+    """
+    (n, h, w, i), o = x.shape, kernel.shape[-1]
+    down, across = -(-h // stride), -(-w // stride)
+    x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
+    shifted = [
+        x[:, a : a + (down - 1) * stride + 1 : stride, b : b + (across - 1) * stride + 1 : stride]
+        for a in range(3)
+        for b in range(3)
+    ]
+    columns = jnp.concatenate(shifted, -1).reshape(-1, 9 * i)
+    return (columns @ kernel.reshape(9 * i, o)).reshape(n, down, across, o)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(2,))
+def _tiny(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
+    ways = {"cpu": partial(by_columns, stride=stride), "default": partial(library, stride=stride)}
+    return lax.platform_dependent(x, kernel, **ways)
+
+
+def _tiny_forward(x: jax.Array, kernel: jax.Array, stride: int) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+    return _tiny(x, kernel, stride), (x, kernel)
+
+
+def _tiny_backward(stride: int, residuals: tuple[jax.Array, jax.Array], g: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def gradient(way: Any) -> Any:
+        return lambda x, kernel, g: jax.vjp(lambda x, kernel: way(x, kernel, stride), x, kernel)[1](g)
+
+    return lax.platform_dependent(*residuals, g, cpu=gradient(by_columns), default=gradient(library))
+
+
+_tiny.defvjp(_tiny_forward, _tiny_backward)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def _conv(x: jax.Array, kernel: jax.Array, stride: int, padding: int) -> jax.Array:
+    plain = partial(library, stride=stride, padding=padding)
+    taps, channels, pixels = len(kernel), kernel.shape[2:], x.size // x.shape[-1]
+    fits = stride == 1 and taps in OUTPUTS and pixels >= _LEAST_PIXELS and min(channels) >= _LEAST_CHANNELS
+    if not fits:
+        return plain(x, kernel)
+    return lax.platform_dependent(
+        x, kernel, cpu=partial(winograd, padding=padding, outputs=OUTPUTS[taps]), default=plain
+    )
+
+
+def _forward(x: jax.Array, kernel: jax.Array, stride: int, padding: int) -> tuple[jax.Array, Any]:
+    return _conv(x, kernel, stride, padding), (x, kernel)
+
+
+def _backward(stride: int, padding: int, residuals: Any, g: jax.Array) -> tuple[jax.Array, jax.Array]:
+    x, kernel = residuals
+    taps = len(kernel)
+    if stride == 1 and padding < taps:
+        dx = _conv(g, jnp.flip(kernel, (0, 1)).swapaxes(2, 3), 1, taps - 1 - padding)
+    else:
+        dx = jax.vjp(lambda x: library(x, kernel, stride, padding), x)[1](g)[0]
+    plain = partial(_library_kernel_gradient, taps=taps, stride=stride, padding=padding)
+    way = _kernel_gradient(taps, stride, padding, x.shape, g.shape)
+    return dx, plain(x, g) if way is None else lax.platform_dependent(x, g, cpu=way, default=plain)
+
+
+_conv.defvjp(_forward, _backward)
+
+
+def _kernel_gradient(taps: int, stride: int, padding: int, x: tuple[int, ...], g: tuple[int, ...]) -> Any:
+    """The way that is faster than the library's on CPU, as a function of x and g; None where there is none."""
+    least, most = sorted((x[-1], g[-1]))
+    pixels = g[0] * g[1] * g[2]
+    if stride == 1 and taps in OUTPUTS and pixels >= _LEAST_PIXELS and least >= 32 and most >= 64:
+        return partial(winograd_kernel_gradient, taps=taps, padding=padding)
+    if x[-1] <= _FEW_CHANNELS and taps > 1 and pixels >= 8_192:
+        return partial(by_planes, taps=taps, stride=stride, padding=padding)
+    if stride > 1 and taps > 1 and least >= 32:
+        return partial(by_taps, taps=taps, stride=stride, padding=padding)
+    if taps == 3 and (stride, padding) == (1, 1) and least >= 32:
+        return by_blocks
+    return None
+
+
+def _library_kernel_gradient(x: jax.Array, g: jax.Array, taps: int, stride: int, padding: int) -> jax.Array:
+    start = jnp.zeros((taps, taps, x.shape[-1], g.shape[-1]), x.dtype)
+    return jax.vjp(lambda kernel: library(x, kernel, stride, padding), start)[1](g)[0]

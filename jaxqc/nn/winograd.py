@@ -1,0 +1,150 @@
+"""Winograd's minimal filtering (Lavin and Gray, arXiv 1509.09308): dense convolutions with fewer multiplications.
+
+A tile of m x m outputs needs (m + k - 1)² products a channel pair in place of m²·k², each a place in a matrix product
+over all tiles. The transforms are those of Toom and Cook: polynomials by their values at m + k - 2 points and at
+infinity. Points of both signs and of reciprocal sizes keep the rounding near that of the direct sum.
+"""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from itertools import chain
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+from numpy.polynomial import polynomial
+
+from jaxqc.types import ArrayLike
+
+POINTS = (0.0, 1.0, -1.0, 0.5, -2.0)
+"""Of so many as a transform needs, the first."""
+
+
+class Transforms(NamedTuple):
+    """The three matrices of F(m, k): outputs = A^T [(G kernel) * (B^T tile)]."""
+
+    tile: np.ndarray
+    """B^T [m+k-1 m+k-1]."""
+    kernel: np.ndarray
+    """G [m+k-1 k]."""
+    output: np.ndarray
+    """A^T [m m+k-1]."""
+
+
+@lru_cache(maxsize=16)
+def transforms(outputs: int, taps: int) -> Transforms:
+    """F(outputs, taps) at the first of `POINTS`.
+
+    Examples:
+      >>> f = transforms(2, 3)
+      >>> tile, kernel = np.array([1.0, 2.0, 3.0, 4.0]), np.array([1.0, 0.0, -1.0])
+      >>> (f.output @ ((f.kernel @ kernel) * (f.tile @ tile))).tolist()
+      [-2.0, -2.0]
+    """
+    n = outputs + taps - 1
+    points = POINTS[: n - 1]
+    tile, kernel, output = np.zeros((n, n)), np.zeros((n, taps)), np.zeros((outputs, n))
+    for j, point in enumerate(points):
+        others = [other for other in points if other != point]
+        tile[j, : n - 1] = polynomial.polyfromroots(others)
+        kernel[j] = point ** np.arange(taps) / np.prod([point - other for other in others])
+        output[:, j] = point ** np.arange(outputs)
+    tile[-1] = polynomial.polyfromroots(points)
+    kernel[-1, -1] = output[-1, -1] = 1
+    return Transforms(tile, kernel, output)
+
+
+def winograd(
+    x: Float[ArrayLike, "n h w i"], kernel: Float[ArrayLike, "k k i o"], padding: int = 1, outputs: int = 2
+) -> Float[Array, "n H W o"]:
+    """Cross-correlation at stride 1 by F(outputs x outputs, k x k); H = h + 2 padding - k + 1.
+
+    padding: pixels of zeros on every side.
+
+    Examples:
+      >>> jax.jit(winograd)(jnp.ones((1, 2, 2, 1)), jnp.ones((3, 3, 1, 1)))[0, :, :, 0].tolist()
+      [[4.0, 4.0], [4.0, 4.0]]
+    """
+    taps, o = kernel.shape[0], kernel.shape[-1]
+    f, grid = transforms(outputs, taps), _grid(x.shape, taps, padding, outputs)
+    tiles = _tiles(f.tile, x, padding, grid, outputs)
+    # One product for all places: as many kernels of sums take the compiler twice as long as all the rest.
+    filters = np.kron(f.kernel, f.kernel).astype(np.float32) @ jnp.reshape(kernel, (taps * taps, -1))
+    filters = filters.reshape(len(f.tile), len(f.tile), -1, o)
+    products = [
+        [(tile.reshape(-1, tile.shape[-1]) @ filters[a, b]).reshape(*tile.shape[:-1], o) for b, tile in enumerate(row)]
+        for a, row in enumerate(tiles)
+    ]
+    return _joined(_both(f.output, products))[:, : grid.height, : grid.width]
+
+
+def winograd_kernel_gradient(
+    x: Float[ArrayLike, "n h w i"], g: Float[ArrayLike, "n H W o"], taps: int, padding: int = 1, outputs: int = 2
+) -> Float[Array, "k k i o"]:
+    """dL/dkernel of `winograd`, from g = dL/doutput: G^T [Σ (B^T x B) * (A g A^T)] G, summed over all tiles.
+
+    Examples:
+      >>> ones = jnp.ones((1, 2, 2, 1))
+      >>> jax.jit(winograd_kernel_gradient, static_argnums=2)(ones, ones, 3)[:, :, 0, 0].round(3).tolist()
+      [[1.0, 2.0, 1.0], [2.0, 4.0, 2.0], [1.0, 2.0, 1.0]]
+    """
+    f, grid = transforms(outputs, taps), _grid(x.shape, taps, padding, outputs)
+    tiles = _tiles(f.tile, x, padding, grid, outputs)
+    more = grid.down * outputs - grid.height, grid.across * outputs - grid.width
+    g = jnp.pad(jnp.asarray(g), ((0, 0), (0, more[0]), (0, more[1]), (0, 0)))
+    spread = _both(f.output.T, [[g[:, a::outputs, b::outputs] for b in range(outputs)] for a in range(outputs)])
+    flat = lambda y: y.reshape(-1, y.shape[-1])
+    pairs = zip(chain.from_iterable(tiles), chain.from_iterable(spread), strict=True)
+    sums = jnp.stack([flat(tile).T @ flat(part) for tile, part in pairs])
+    gradient = np.kron(f.kernel, f.kernel).T.astype(np.float32) @ sums.reshape(len(sums), -1)
+    return gradient.reshape(taps, taps, *sums.shape[1:])
+
+
+class _Grid(NamedTuple):
+    """Size of the output, and the tiles that cover it."""
+
+    height: int
+    width: int
+    down: int
+    across: int
+
+
+def _grid(shape: Sequence[int], taps: int, padding: int, outputs: int) -> _Grid:
+    height, width = (side + 2 * padding - taps + 1 for side in shape[1:3])
+    return _Grid(height, width, -(-height // outputs), -(-width // outputs))
+
+
+def _tiles(matrix: np.ndarray, x: ArrayLike, padding: int, grid: _Grid, outputs: int) -> list[list[jax.Array]]:
+    """The transformed tiles: for each place in a tile, its value in all of them [n down across i]."""
+    places, (h, w) = len(matrix), x.shape[1:3]
+    ends = [count * outputs + places - outputs for count in (grid.down, grid.across)]
+    around = [(padding, end - side - padding) for end, side in zip(ends, (h, w), strict=True)]
+    x = jnp.pad(jnp.asarray(x), ((0, 0), *around, (0, 0)))
+    rows = _combine(matrix, [x[:, k : k + outputs * (grid.down - 1) + 1 : outputs] for k in range(places)])
+    last = outputs * (grid.across - 1) + 1
+    return [_combine(matrix, [row[:, :, k : k + last : outputs] for k in range(places)]) for row in rows]
+
+
+def _joined(parts: list[list[jax.Array]]) -> jax.Array:
+    """The outputs of all tiles side by side: [n down·m across·m o]."""
+    (n, down, across, o), m = parts[0][0].shape, len(parts)
+    return jnp.stack([jnp.stack(row, 3) for row in parts], 2).reshape(n, down * m, across * m, o)
+
+
+def _both(matrix: np.ndarray, parts: list[list[jax.Array]]) -> list[list[jax.Array]]:
+    """matrix · parts · matrix^T, where an entry of `parts` is an array."""
+    rows = [_combine(matrix, row) for row in parts]
+    columns = [_combine(matrix, [row[b] for row in rows]) for b in range(len(matrix))]
+    return [[column[a] for column in columns] for a in range(len(matrix))]
+
+
+def _combine(matrix: np.ndarray, parts: Sequence[jax.Array]) -> list[jax.Array]:
+    """Each row's weighted sum of the parts, without the products by 0 and ±1 that a matrix product would do."""
+    out: list[Any] = []
+    for weights in matrix:
+        used = [(float(c), part) for c, part in zip(weights, parts, strict=True) if c]
+        terms = [part if c == 1 else -part if c == -1 else c * part for c, part in used]
+        out.append(sum(terms[1:], terms[0]))
+    return out

@@ -1,0 +1,109 @@
+"""Codes that go through a memory or are drawn, and the maps that are made of the latter."""
+
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxqc.anomaly.detectors.base import BackboneConfig
+from jaxqc.anomaly.detectors.reconstruction import LossWeights, ReconstructionConfig
+from jaxqc.anomaly.detectors.reconstruction_codes import VaeGmm
+from jaxqc.anomaly.detectors.reconstruction_parts import DescentConfig, MemoryConfig
+from jaxqc.anomaly.features import load_backbone
+from jaxqc.anomaly.reconstruction.attention import attention
+from jaxqc.anomaly.reconstruction.density import improbable
+from jaxqc.anomaly.reconstruction.objective import Rebuilding
+from jaxqc.anomaly.reconstruction.search import projected
+from jaxqc.data.dataset import ArrayDataset
+from jaxqc.models.autoencoder import Chain, ChainSpec
+from jaxqc.models.memory import Memory
+
+
+def test_a_memory_gives_what_its_definition_gives(rng):
+    slots, codes = rng.normal(size=(5, 3)), rng.normal(size=(2, 2, 2, 3))
+    codes[0, 0, 0] = 0  # equal weights, all below the least one
+    mixed, out = jax.jit(lambda z: Memory(5, 0.3).apply({"params": {"slots": jnp.float32(slots)}}, z))(codes)
+    wanted, entropies, used = np.zeros(codes.shape), np.zeros(2), set()
+    for place in np.ndindex(2, 2, 2):
+        weights = np.exp(slots @ codes[place])
+        weights /= weights.sum()
+        kept = np.where(weights > 0.3, weights, 0)
+        if not kept.any():
+            kept = np.where(weights == weights.max(), weights, 0)
+        kept /= kept.sum()
+        wanted[place] = kept @ slots
+        entropies[place[0]] -= sum(w * np.log(w) for w in kept if w) / 4
+        used |= set(np.flatnonzero(kept))
+    np.testing.assert_allclose(mixed, wanted, atol=1e-5)
+    np.testing.assert_allclose(out["entropy"], entropies, atol=1e-5)
+    assert out["used"] == len(used)
+
+
+def test_a_memory_of_one_slot_gives_it_whatever_is_seen(rng):
+    z = rng.normal(size=(2, 4)).astype(np.float32)
+    (mixed, out), variables = jax.jit(Memory(1, 0.9).init_with_output)(jax.random.key(0), z)
+    np.testing.assert_array_equal(mixed, np.broadcast_to(variables["params"]["slots"], (2, 4)))
+    assert np.abs(variables["params"]["slots"]).max() <= 0.5
+    assert out["entropy"].max() == 0
+
+
+def test_a_step_logs_how_many_slots_are_used(rng):
+    config = ReconstructionConfig(
+        widths=(4,), kernels=(4,), strides=(2,), up="transposed", norm=False, memory=MemoryConfig(6, 0.1),
+        loss=LossWeights(l2=1.0, entropy=0.5),
+    )  # fmt: skip
+    method = Rebuilding(config, load_backbone(BackboneConfig("pixels", layers=(1,))), 8)
+    params = jax.jit(method.init)(jax.random.key(0))["params"]
+    batch = {"image": rng.integers(0, 256, (2, 8, 8, 3), np.uint8), "key": jax.random.split(jax.random.key(1), 2)}
+    step = jax.jit(jax.grad(method.loss, has_aux=True))
+    slope, (_, logs) = step(params, method.frozen(), batch, jax.random.key(2))
+    assert 1 <= logs["slots_used"] <= 6
+    assert logs["entropy"] > 0
+    assert np.abs(slope["rebuild"]["memory"]["slots"]).max() > 0
+    # a memory that has collapsed: every position takes the one slot that all agree with
+    lone = jnp.zeros((6, 4)).at[0].set(1e3)
+    params["rebuild"] = {**params["rebuild"], "memory": {"slots": lone}}
+    params["rebuild"]["encode1"] = {**params["rebuild"]["encode1"], "bias": jnp.full(4, 50.0)}
+    _, (_, logs) = step(params, method.frozen(), batch, jax.random.key(2))
+    assert logs["slots_used"] == 1
+
+
+def test_a_projection_of_a_linear_network_is_that_by_hand(rng):
+    matrix, x = rng.normal(size=(6, 6)) / 3, rng.uniform(size=(2, 1, 2, 3))
+    rebuild = lambda y: (y.reshape(2, 6) @ jnp.float32(matrix)).reshape(2, 1, 2, 3)
+    found = jax.jit(lambda x: projected(rebuild, x, DescentConfig(7, 0.5, 0.05)))(x.astype(np.float32))
+    start, away = x.reshape(2, 6), np.eye(6) - matrix
+    y = start.copy()
+    for _ in range(7):
+        apart = y @ away
+        y = np.clip(y - 0.5 * (2 * apart @ away.T + 0.05 * np.sign(y - start)) * apart**2, 0, 1)
+    np.testing.assert_allclose(found.reshape(2, 6), y, atol=1e-5)
+
+
+def test_a_density_is_that_of_the_good_images_alone(rng):
+    """Half the squared Mahalanobis distance of code and error, in units of each; padding is no image."""
+    config = replace(VaeGmm(width=1 / 16, latent=3), widths=(32,), kernels=(4,), strides=(2,))
+    method = Rebuilding(config, load_backbone(BackboneConfig("pixels", layers=(1,))), 8)
+    variables = {**jax.device_get(jax.jit(method.init)(jax.random.key(0))), **method.frozen()}
+    images = rng.integers(0, 256, (13, 8, 8, 3), np.uint8)
+    data = ArrayDataset("tiny", (), tuple(map(str, range(13))), images, images[..., 0], np.zeros(13, np.int32))
+    found = method.gathered(variables, data, 5)["density"]
+    out = jax.jit(method._answer(variables))(images / np.float32(255))
+    errors = np.square(np.asarray(out["rebuilt"]) - images / 255).mean((1, 2, 3))
+    rows = np.concatenate([out["mean"], errors[:, None]], 1).astype(np.float64)
+    own = (rows - rows.mean(0)) / rows.std(0)
+    apart = own @ np.linalg.inv(own.T @ own / 13 + 1e-3 * np.eye(4))
+    np.testing.assert_allclose(improbable(found, np.float32(rows)), 0.5 * (apart * own).sum(1), rtol=1e-3)
+
+
+def test_attention_is_that_of_every_position_by_hand(rng):
+    network = Chain(ChainSpec((4, 6), (4, 4), (2, 2), latent=3, variational=True, norm=False))
+    x = rng.uniform(size=(2, 16, 16, 3)).astype(np.float32)
+    variables = jax.jit(network.init)(jax.random.key(0), x)
+    answer = lambda x, **more: network.apply(variables, x, **more)
+    found = jax.jit(lambda x: attention(answer, x, 1, 4))(x)
+    each = lambda shift: (lambda out: (out["mean"].sum(), out["map"]))(answer(x, shift=(1, shift)))
+    slope, shown = jax.jit(jax.grad(each, has_aux=True))(jnp.zeros((2, 8, 8, 4)))
+    by_hand = np.abs(np.einsum("nk,nabk->nab", np.asarray(slope).mean((1, 2)), shown))
+    np.testing.assert_allclose(found, by_hand, rtol=1e-4, atol=1e-6)
