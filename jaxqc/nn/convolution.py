@@ -136,7 +136,7 @@ def _kernel_gradient(taps: int, stride: int, padding: int, x: tuple[int, ...], g
     least, most = sorted((x[-1], g[-1]))
     pixels = g[0] * g[1] * g[2]
     if stride == 1 and taps in OUTPUTS and pixels >= _LEAST_PIXELS and least >= 32 and most >= 64:
-        return partial(winograd_kernel_gradient, taps=taps, padding=padding)
+        return partial(winograd_kernel_gradient, taps=taps, padding=padding, outputs=OUTPUTS[taps])
     if x[-1] <= _FEW_CHANNELS and taps > 1 and pixels >= 8_192:
         return partial(by_planes, taps=taps, stride=stride, padding=padding)
     if stride > 1 and taps > 1 and least >= 32:
