@@ -77,7 +77,7 @@ def winograd(
     filters = filters.reshape(places, len(groups), -1, x.shape[-1], o)
     halves: list[list[jax.Array]] = [[] for _ in range(outputs)]
     for g, columns in enumerate(groups):
-        products = [_flat(tile) @ filters[b, g] for b, tile in enumerate(columns)]
+        products = [_product(_flat(tile), filters[b, g]) for b, tile in enumerate(columns)]
         for half, rows in zip(halves, _combine(f.output, products), strict=True):
             half += list(rows.reshape(-1, len(x), grid.down, grid.across, o))
     parts = [_combine(f.output, half) for half in halves]
@@ -103,7 +103,7 @@ def winograd_kernel_gradient(
     columns = lambda row: _combine(f.output.T, [row[..., b::outputs, :] for b in range(outputs)])
     spread = [columns(group) for group in _grouped(rows)]
     sums = [
-        [_flat(tile).swapaxes(1, 2) @ _flat(part) for tile, part in zip(*pair, strict=True)]
+        [_product(_flat(tile), _flat(part), across=True) for tile, part in zip(*pair, strict=True)]
         for pair in zip(tiles, spread, strict=True)
     ]
     whole = jnp.concatenate([jnp.concatenate([group[b] for group in sums]) for b in range(len(f.tile))])
@@ -149,6 +149,13 @@ def _grouped(rows: list[jax.Array]) -> list[jax.Array]:
 def _flat(tile: jax.Array) -> jax.Array:
     """[rows n down across c] → [rows tiles c]."""
     return tile.reshape(len(tile), -1, tile.shape[-1])
+
+
+def _product(a: jax.Array, b: jax.Array, across: bool = False) -> jax.Array:
+    """The product of each row's matrices, summed over tiles where `across`; that of one row alone is a plain one, for
+    which XLA turns no matrix."""
+    turned = a.swapaxes(1, 2) if across else a
+    return ((a[0].T if across else a[0]) @ b[0])[None] if len(a) == 1 else turned @ b
 
 
 def _combine(matrix: np.ndarray, parts: Sequence[jax.Array]) -> list[jax.Array]:
