@@ -24,8 +24,8 @@ OUTPUTS = {3: 2, 4: 3}
 _LEAST_CHANNELS, _WIDE, _LEAST_PIXELS = 64, 128, 512
 _IN_CACHE, _AT_ONCE = 1_700_000, 8_400_000
 """Values of a map up to which narrow ones are tiled, and up to which others are in one piece."""
-_STEM_CHANNELS, _STEM_COLUMNS = 4, 48
-_BLOCKED_PIXELS, _BLOCKED_CHANNELS = 8_192, 32
+_STEM_CHANNELS, _STEM_COLUMNS, _STEM_PIXELS = 4, 48, 8_192
+_BLOCKED_PIXELS, _BLOCKED_CHANNELS = 65_536, 32
 _TINY = 4
 
 
@@ -107,7 +107,7 @@ _tiny.defvjp(_tiny_forward, _tiny_backward)
 @partial(jax.custom_vjp, nondiff_argnums=(2, 3))
 def _conv(x: jax.Array, kernel: jax.Array, stride: int, padding: int) -> jax.Array:
     plain = partial(library, stride=stride, padding=padding)
-    if stride != 1 or not _tiled(len(kernel), x.shape, kernel.shape[3], _LEAST_CHANNELS):
+    if stride != 1 or not _tiled(len(kernel), x.size // x.shape[3], kernel.shape[2:]):
         return plain(x, kernel)
     way = partial(winograd, padding=padding, outputs=OUTPUTS[len(kernel)])
 
@@ -118,12 +118,11 @@ def _conv(x: jax.Array, kernel: jax.Array, stride: int, padding: int) -> jax.Arr
     return lax.platform_dependent(x, kernel, cpu=chunked, default=plain)
 
 
-def _tiled(taps: int, shape: tuple[int, ...], outputs: int, least: int) -> bool:
-    """Whether Winograd's way is the faster one, with so many channels at least on the narrower side."""
-    pixels, channels = shape[0] * shape[1] * shape[2], (shape[3], outputs)
+def _tiled(taps: int, pixels: int, channels: tuple[int, ...]) -> bool:
+    """Whether Winograd's way is the faster one."""
     narrow = taps == 3 and min(channels) < _WIDE
     fits = not narrow or pixels * max(channels) <= _IN_CACHE
-    return taps in OUTPUTS and fits and pixels >= _LEAST_PIXELS and min(channels) >= least
+    return taps in OUTPUTS and fits and pixels >= _LEAST_PIXELS and min(channels) >= _LEAST_CHANNELS
 
 
 def _in_chunks(way: Any, outputs: int, *arrays: jax.Array) -> jax.Array:
@@ -159,10 +158,11 @@ def _kernel_gradient(taps: int, stride: int, padding: int, x: tuple[int, ...], g
     """The way that is faster than the library's on CPU, as a function of x and g; None where there is none."""
     least, most = sorted((x[-1], g[-1]))
     pixels = g[0] * g[1] * g[2]
-    if stride == 1 and most >= _LEAST_CHANNELS and _tiled(taps, x, g[3], _BLOCKED_CHANNELS):
+    many = least >= _BLOCKED_CHANNELS and most >= _LEAST_CHANNELS and pixels >= _LEAST_PIXELS
+    if stride == 1 and taps in OUTPUTS and many:
         way = partial(winograd_kernel_gradient, taps=taps, padding=padding, outputs=OUTPUTS[taps])
         return lambda x, g: _in_chunks(way, g.shape[3], x, g).sum(0)
-    if x[-1] <= _STEM_CHANNELS and taps * taps * x[-1] >= _STEM_COLUMNS and most >= 32 and pixels >= _BLOCKED_PIXELS:
+    if x[-1] <= _STEM_CHANNELS and taps * taps * x[-1] >= _STEM_COLUMNS and most >= 32 and pixels >= _STEM_PIXELS:
         return partial(by_planes, taps=taps, stride=stride, padding=padding)
     if stride > 1 and taps > 1 and least >= _LEAST_CHANNELS and pixels >= _LEAST_PIXELS:
         return partial(by_taps, taps=taps, stride=stride, padding=padding)
