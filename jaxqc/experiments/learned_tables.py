@@ -26,7 +26,10 @@ from jaxqc.data.load import load_sample
 from jaxqc.data.normals import is_defective, is_normal
 from jaxqc.data.open import open_data
 from jaxqc.errors import UserError
+from jaxqc.experiments.controls import control
 from jaxqc.experiments.markdown import mean_and_deviation, table_head, table_row
+from jaxqc.experiments.rebuilt_pictures import picture, rebuilds_images
+from jaxqc.experiments.survey import TABLE_1, category
 from jaxqc.fields import to_dict
 from jaxqc.training.logs import append_row, finished_rows
 from jaxqc.training.record import data_digest
@@ -44,8 +47,10 @@ COLUMNS = {
     "fit_seconds": ("fit, s", 0),
     "images_per_second": ("images/s", 1),
     "state_mb": ("state, MB", 1),
+    "parameters_m": ("parameters, M", 2),
 }
-"""Columns of a table and their digits. Called are images at or above the calibrated threshold of their score."""
+"""Columns of a table and their digits. Called are images at or above the calibrated threshold of their score.
+Parameters are all numbers of backbone and state."""
 PUBLISHED: Mapping[str, tuple[float, float, float]] = {
     "EfficientAD": (0.968, 0.965, 614),
     "CPR-faster": (0.990, 0.973, 478),
@@ -60,13 +65,22 @@ PUBLISHED: Mapping[str, tuple[float, float, float]] = {
 
 @dataclass(frozen=True)
 class Cell:
-    """One fit: a member's recipe on a class of images. fold: the one of `folds` that is left out; of 0 folds none."""
+    """One fit: a member's recipe on a class of images. fold: the one of `folds` that is left out; of 0 folds none.
+
+    control: it is fitted without what it would learn (`jaxqc.experiments.controls`).
+    """
 
     member: str
     config: FitConfig
     data: Dataset
     fold: int = 0
     folds: int = 0
+    control: bool = False
+
+    @property
+    def name(self) -> str:
+        """The name of its row in a table."""
+        return f"{self.member}, control" if self.control else self.member
 
     @property
     def key(self) -> str:
@@ -74,6 +88,7 @@ class Cell:
         recipe = to_dict(self.config)
         for name in ("batch", "devices"):
             del recipe[name]
+        recipe |= {"control": True} if self.control else {}
         whole = {"data": data_digest(self.data), "fold": self.fold, "folds": self.folds, **recipe}
         return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -85,7 +100,7 @@ class Cell:
     def line(self) -> str:
         """The cell in a few words."""
         part = f", fold {self.fold + 1} of {self.folds}" if self.folds else ""
-        return f"{self.member} on {self.data.name}, seed {self.config.seed}{part}"
+        return f"{self.name} on {self.data.name}, seed {self.config.seed}{part}"
 
 
 def classes_in(root: str | Path, config: FitConfig) -> tuple[Dataset, ...]:
@@ -146,10 +161,12 @@ def measured(cell: Cell, fitted: Fitted, seconds: float, progress: bool = False)
     scores = {kind: np.array([r["score"] for r in result.per_image if r["kind"] == kind]) for kind in result.counts}
     bad = [s for kind, s in scores.items() if kind not in ("", "good") and len(s)]
     good, threshold = scores["good"], np.float32(model.thresholds.image)
-    row: dict[str, Any] = {"member": cell.member, "class": cell.data.name, "seed": cell.config.seed, "fold": cell.fold}
+    row: dict[str, Any] = {"member": cell.name, "class": cell.data.name, "seed": cell.config.seed, "fold": cell.fold}
     row |= {"folds": cell.folds, "key": cell.key, "recipe": to_dict(cell.config), "images": result.counts}
     row |= {"fit_seconds": round(seconds, 1), "images_per_second": round(rate(model, test), 2)}
     row |= {"state_mb": round(sum(x.nbytes for x in jax.tree.leaves(model.state)) / 1e6, 3)}
+    numbers = sum(x.size for x in jax.tree.leaves((model.state, model.variables)))
+    row |= {"parameters_m": round(numbers / 1e6, 4)}
     row |= {"kinds": {kind: round(result.metrics[f"{kind}/image_auroc"], 6) for kind in _shown(result)}}
     row |= {name: _finite(result.metrics.get(name)) for name in ("image_auroc", "pixel_auroc", "au_pro")}
     row["mean_of_kinds"] = _finite(result.mean_over_kinds("image_auroc"))
@@ -177,14 +194,14 @@ def rate(model: AnomalyModel, test: Dataset, calls: int = 3) -> float:
 
 
 def trained_seconds(training: Mapping[str, Any]) -> float:
-    """The seconds of a training and its teacher's, as a fit's meta.json has them: of all commands that it took.
+    """The seconds of a training and its stages, as a fit's meta.json has them: of all commands that it took.
 
     Examples:
-      >>> trained_seconds({"seconds": 3.0, "teacher": {"seconds": 2.0}}), trained_seconds({})
+      >>> trained_seconds({"seconds": 3.0, "stages": {"teacher": {"seconds": 2.0}}}), trained_seconds({})
       (5.0, 0.0)
     """
-    teacher = trained_seconds(training["teacher"]) if "teacher" in training else 0.0
-    return teacher + training.get("seconds", 0.0)
+    before = sum(trained_seconds(stage) for stage in training.get("stages", {}).values())
+    return before + training.get("seconds", 0.0)
 
 
 def run_cells(
@@ -192,8 +209,9 @@ def run_cells(
 ) -> Iterator[tuple[Cell, dict[str, Any] | str]]:
     """Fits and measures each cell that `out/rows.jsonl` lacks; gives each cell's row, or why it has none.
 
-    A fit that was ended goes on in `out/fits/KEY`, as far as its detector can; it is removed once its row is written.
-    Its seconds are then those of its training in all commands, or of the last command where that took more.
+    A detector that rebuilds images leaves a picture in `out/pictures`. A fit that was ended goes on in `out/fits/KEY`,
+    as far as its detector can; it is removed once its row is written. Its seconds are then those of its training in all
+    commands, or of the last command where that took more.
 
     Raises:
       UserError: `out` cannot be written.
@@ -206,25 +224,36 @@ def run_cells(
         folder = out / "fits" / cell.key
         began = time.monotonic()
         try:
-            fitted = fit(cell.config, cell.parted, folder, progress, note=note)
+            recipe, backbone = control(cell.config) if cell.control else (cell.config, None)
+            fitted = fit(recipe, cell.parted, folder, progress, backbone, note)
             seconds = max(time.monotonic() - began, trained_seconds(fitted.model.meta.get("training", {})))
             row = measured(cell, fitted, seconds, progress)
         except UserError as e:
             yield cell, str(e)
             continue
+        if rebuilds_images(fitted.model):
+            test = divide(cell.parted, cell.config.data, cell.config.seed, cell.config.folds)[0].test
+            picture(fitted.model, test, out / "pictures" / f"{cell.name.replace(', ', '_')}.png")
         append_row(out / ROWS, row)
         shutil.rmtree(folder, ignore_errors=True)
         yield cell, row
 
 
-def markdown(found: Sequence[tuple[Cell, dict[str, Any] | str]]) -> str:
-    """The table: a row a member, mean ± standard deviation over its cells; kinds; and the published rows."""
-    lines = table_head(["member", "fits", *(head for head, _ in COLUMNS.values())])
-    members = list(dict.fromkeys(cell.member for cell, _ in found))
-    rows = {m: [r for cell, r in found if cell.member == m and not isinstance(r, str)] for m in members}
+def markdown(found: Sequence[tuple[Cell, dict[str, Any] | str]], survey: bool = False) -> str:
+    """The table: a row a member, mean ± standard deviation over its cells; kinds; and the published rows.
+
+    survey: in the order of Table 1 of the survey, whose kinds then stand in front.
+    """
+    members = list(dict.fromkeys(cell.name for cell, _ in found))
+    kinds = {m: category(m.split(",")[0]) for m in members} if survey else {}
+    members = sorted(members, key=lambda m: [*TABLE_1, ""].index(kinds[m])) if survey else members
+    first = ["kind"] if survey else []
+    lines = table_head([*first, "member", "fits", *(head for head, _ in COLUMNS.values())])
+    rows = {m: [r for cell, r in found if cell.name == m and not isinstance(r, str)] for m in members}
     for member, own in rows.items():
+        first = [kinds[member]] if survey else []
         cells = [mean_and_deviation([r.get(key) for r in own], digits) for key, (_, digits) in COLUMNS.items()]
-        lines.append(table_row([member, str(len(own)), *cells]))
+        lines.append(table_row([*first, member, str(len(own)), *cells]))
     lines += [f"\nNot measured: {cell.line()}: {reason}" for cell, reason in found if isinstance(reason, str)]
     names = list(dict.fromkeys(f"{r['class']}: {k}" for own in rows.values() for r in own for k in r["kinds"]))
     lines += ["", "Image AUROC by kind:", "", *table_head(["member", *names])]

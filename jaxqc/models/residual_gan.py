@@ -13,7 +13,7 @@ from jaxtyping import Array, Float
 
 from jaxqc.models.dcgan import SMALLEST, powers
 from jaxqc.nn.conv import Norm, NormAct, Pointwise
-from jaxqc.nn.conv3x3 import library
+from jaxqc.nn.convolution import library
 from jaxqc.nn.transposed import doubled
 from jaxqc.types import ArrayLike
 
@@ -41,7 +41,7 @@ class Plain(nn.Module):
     def __call__(self, x: Float[ArrayLike, "n h w i"]) -> Float[Array, "n h w features"]:
         side = self.kernel_size
         kernel = self.param("kernel", start, (side, side, x.shape[-1], self.features))
-        y = library(x, kernel) if side == 3 else jnp.einsum("nhwi,io->nhwo", x, kernel[0, 0])
+        y = library(x, kernel, 1, 1) if side == 3 else jnp.einsum("nhwi,io->nhwo", x, kernel[0, 0])
         return y + self.param("bias", nn.initializers.zeros, (self.features,)) if self.use_bias else y
 
 

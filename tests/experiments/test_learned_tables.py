@@ -8,14 +8,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jaxqc.anomaly.detectors import Gaussian
+from jaxqc.anomaly.detectors import DETECTORS, Gaussian
+from jaxqc.anomaly.detectors.base import BackboneConfig, TrainingConfig
+from jaxqc.anomaly.detectors.reconstruction import ReconstructionConfig
+from jaxqc.anomaly.detectors.trainings import ADAM
+from jaxqc.anomaly.features import load_backbone
 from jaxqc.data.dataset import Dataset, Sample
 from jaxqc.data.grouped import group_of
 from jaxqc.data.normals import is_defective
 from jaxqc.data.open import open_data
 from jaxqc.errors import UserError
 from jaxqc.experiments import learned_tables
+from jaxqc.experiments.controls import at_random, control
 from jaxqc.experiments.learned_tables import ROWS, Cell, classes_in, folded, found_at, markdown, run_cells
+from jaxqc.experiments.survey import FLAGS, GENERAL, TABLE_1
 from jaxqc.training.logs import finished_rows
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -98,3 +104,44 @@ def test_the_script_refuses_what_it_cannot_measure(boards, tmp_path, capsys):
     assert "stfmp" in shown
     assert "--folds 1: give" in shown
     assert script.recipe_of("patchcore", None, ["--batch", "3"]).batch == 3
+    assert script.main(common) == 2
+    assert "--members NAME" in capsys.readouterr().err
+    assert {"stain_ae_small", "ganomaly", "gaussian"} <= set(script.survey_members())
+    assert all(script.recipe_of(name, None, [], FLAGS[name]).backbone.name == "pixels" for name in ("vae", "anogan"))
+
+
+def test_the_survey_names_every_detector_once():
+    assert sorted([*(name for names in TABLE_1.values() for name in names), *GENERAL]) == sorted(DETECTORS)
+
+
+def test_a_control_stands_beside_its_member_in_the_order_of_the_survey(boards, recipe, tmp_path):
+    training = TrainingConfig(1.0, 8, replace(ADAM, lr=0.01))
+    chain = ReconstructionConfig(widths=(4,), kernels=(5,), strides=(2,), training=training)
+    pixels = replace(recipe, detector=chain, backbone=BackboneConfig("pixels", layers=(1,)), pasted=0)
+    data = open_data(boards)
+    cells = [Cell("conv_ae", pixels, data, control=also) for also in (False, True)]
+    found = list(run_cells(cells, tmp_path, progress=False))
+    rows = [row for _, row in found if not isinstance(row, str)]
+    assert [row["member"] for row in rows] == ["conv_ae", "conv_ae, control"]
+    assert {path.name for path in (tmp_path / "pictures").iterdir()} == {"conv_ae.png", "conv_ae_control.png"}
+    assert rows[0]["au_pro"] != rows[1]["au_pro"]
+    assert rows[0]["parameters_m"] == rows[1]["parameters_m"] > 0
+    foreign = [(Cell("gaussian", recipe, data), rows[0] | {"member": "gaussian"})]
+    lines = [line.split(" | ")[:2] for line in markdown([*foreign, *found], survey=True).splitlines()]
+    assert [line for line in lines if line[0].startswith(("| Images", "| Features"))] == [
+        ["| Images: autoencoders", "conv_ae"],
+        ["| Images: autoencoders", "conv_ae, control"],
+        ["| Features: statistics", "gaussian"],
+    ]
+
+
+def test_drawn_features_are_others_of_the_same_size(recipe):
+    kernel, bias = np.ones((3, 3, 2, 4), np.float32), np.ones(4, np.float32)
+    known = replace(load_backbone(recipe.backbone), variables={"params": {"conv": {"kernel": kernel, "bias": bias}}})
+    first, again, other = (at_random(known, seed).variables["params"]["conv"] for seed in (0, 0, 1))
+    np.testing.assert_array_equal(first["kernel"], again["kernel"])
+    assert np.abs(first["kernel"] - other["kernel"]).min() > 0
+    assert first["kernel"].std() == pytest.approx(np.sqrt(2 / 18), rel=0.3)
+    assert not first["bias"].any()
+    with pytest.raises(UserError, match="no weights"):
+        control(replace(recipe, backbone=BackboneConfig("pixels", layers=(1,))))

@@ -10,16 +10,27 @@ from jaxqc.anomaly.detectors.base import Image, Layers, OnBackbone, Scored
 from jaxqc.anomaly.detectors.reconstruction import Networks, Rebuilder, ReconstructionConfig
 from jaxqc.anomaly.features import Backbone, by_halves, check_pixels
 from jaxqc.anomaly.reconstruction.adversary import Playing
+from jaxqc.anomaly.reconstruction.hiding import HELD_OUT, rebuilt_by_sets
 from jaxqc.anomaly.reconstruction.networks import ENCODINGS, network, with_code
 from jaxqc.anomaly.reconstruction.objective import DENSITY, Rebuilding
 from jaxqc.anomaly.reconstruction.players import CRITIC, MAKERS, answering
-from jaxqc.anomaly.reconstruction.score import judged, scored, usual
+from jaxqc.anomaly.reconstruction.score import Answer, judged, scored, usual
 from jaxqc.anomaly.reconstruction.target import target
 from jaxqc.data.resizing import Size
 from jaxqc.errors import UserError
 from jaxqc.models.dcgan import SMALLEST
 from jaxqc.nn.fold import fold_batch_norm
 from jaxqc.types import Variables
+
+
+def answer_of(config: ReconstructionConfig, params: Any, side: int) -> Answer:
+    """The networks of a fit as a function of images of this side, or of features."""
+    if config.adversary.game != "none":
+        return answering(config, {"params": params}, side, folded=True)
+    networks = network(config, folded=True)
+    own = {name: value for name, value in params.items() if name != DENSITY}
+    fitted = {name: value for name, value in params.items() if name == DENSITY}
+    return lambda x, **more: networks.apply({"params": own}, x, **more) | fitted
 
 
 class Reconstructed(OnBackbone[ReconstructionConfig]):
@@ -66,16 +77,16 @@ class Reconstructed(OnBackbone[ReconstructionConfig]):
     ) -> tuple[Float[Array, "b h w"], Float[Array, " b"] | None]:
         """The difference of each cell, or what else the map is of, and image scores that are not of the map."""
         config = with_code(self.config, state.params)
-
-        def apart(params: Any, seen: Float[Array, "b h w c"]) -> Any:
-            if config.adversary.game != "none":
-                return judged(config, answering(config, {"params": params}, seen.shape[1], folded=True), seen)
-            networks = network(config, folded=True)
-            own = {name: value for name, value in params.items() if name != DENSITY}
-            fitted = {name: value for name, value in params.items() if name == DENSITY}
-            return judged(config, lambda x, **more: networks.apply({"params": own}, x, **more) | fitted, seen)
-
+        apart = lambda params, seen: judged(config, answer_of(config, params, seen.shape[1]), seen)
         return by_halves(apart)(state.params, embedded)
+
+    def rebuilt(self, state: Networks | Rebuilder, embedded: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
+        """The images, or features, as the networks rebuild them; of a hidden `grid` each part from the others."""
+        config = with_code(self.config, state.params)
+        answer = answer_of(config, state.params, embedded.shape[1])
+        if config.corrupt == "grid":
+            return rebuilt_by_sets(lambda part: answer(part)["rebuilt"], embedded, HELD_OUT)
+        return answer(embedded)["rebuilt"]
 
     def grids(self, state: Networks | Rebuilder, embedded: Float[Array, "b h w c"]) -> tuple[Float[Array, "b h w"]]:
         """The map of each image, in the network's own unit."""
