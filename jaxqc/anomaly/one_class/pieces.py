@@ -98,7 +98,7 @@ class Pieces(ScoredLoss):
         return loss, ({"batch_stats": changed}, {"right": (logits.argmax(-1) == label).mean()})
 
     def losses(self, variables: Variables, batch: Batch) -> Float[Array, " b"]:
-        """That of each good image as it is."""
+        """The loss of each good image as it is."""
         logits, _ = self.logits(variables, batch["image"])
         return -jax.nn.log_softmax(logits)[:, 0]
 
