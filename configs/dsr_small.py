@@ -24,9 +24,9 @@ def get_config() -> FitConfig:
         detector=Dsr(
             width=0.125,
             codes=512,
-            codebook=shorter(whole.codebook, 12.0),
-            restore=shorter(whole.restore, 7.0),
-            training=shorter(whole.training, 3.0),
+            codebook=shorter(whole.codebook, 20.0),
+            restore=shorter(whole.restore, 12.0),
+            training=shorter(whole.training, 5.0),
         ),
         backbone=BackboneConfig("pixels", layers=(1,)),
         data=FitDataConfig(size=128),
