@@ -14,14 +14,18 @@ from jax import lax
 from jax.export import is_symbolic_dim
 from jaxtyping import Array, Float
 
-from jaxqc.nn.kernel_gradient import by_blocks, by_planes, by_taps
+from jaxqc.nn.kernel_gradient import BLOCK, block_rows, by_blocks, by_planes, by_taps
 from jaxqc.nn.winograd import winograd, winograd_kernel_gradient
 from jaxqc.types import ArrayLike
 
 OUTPUTS = {3: 2, 4: 3}
 """Side of Winograd's tiles of outputs, by that of the kernel."""
-_LEAST_CHANNELS, _LEAST_PIXELS = 64, 512
-_FEW_CHANNELS = 4
+# Where each way measured better (docs/throughput, convolutions of learned detectors).
+_LEAST_CHANNELS, _WIDE, _LEAST_PIXELS = 64, 128, 512
+_IN_CACHE, _AT_ONCE = 1_700_000, 8_400_000
+"""Values of a map up to which narrow ones are tiled, and up to which others are in one piece."""
+_STEM_CHANNELS, _STEM_COLUMNS, _STEM_PIXELS = 4, 48, 8_192
+_BLOCKED_PIXELS, _BLOCKED_CHANNELS = 65_536, 32
 _TINY = 4
 
 
@@ -103,13 +107,32 @@ _tiny.defvjp(_tiny_forward, _tiny_backward)
 @partial(jax.custom_vjp, nondiff_argnums=(2, 3))
 def _conv(x: jax.Array, kernel: jax.Array, stride: int, padding: int) -> jax.Array:
     plain = partial(library, stride=stride, padding=padding)
-    taps, channels, pixels = len(kernel), kernel.shape[2:], x.size // x.shape[-1]
-    fits = stride == 1 and taps in OUTPUTS and pixels >= _LEAST_PIXELS and min(channels) >= _LEAST_CHANNELS
-    if not fits:
+    if stride != 1 or not _tiled(len(kernel), x.size // x.shape[3], kernel.shape[2:]):
         return plain(x, kernel)
-    return lax.platform_dependent(
-        x, kernel, cpu=partial(winograd, padding=padding, outputs=OUTPUTS[taps]), default=plain
-    )
+    way = partial(winograd, padding=padding, outputs=OUTPUTS[len(kernel)])
+
+    def chunked(x: jax.Array, kernel: jax.Array) -> jax.Array:
+        y = _in_chunks(lambda part: way(part, kernel), kernel.shape[3], x)
+        return y.reshape(len(x), *y.shape[2:])
+
+    return lax.platform_dependent(x, kernel, cpu=chunked, default=plain)
+
+
+def _tiled(taps: int, pixels: int, channels: tuple[int, ...]) -> bool:
+    """True where Winograd's way is the faster one."""
+    narrow = taps == 3 and min(channels) < _WIDE
+    fits = not narrow or pixels * max(channels) <= _IN_CACHE
+    return taps in OUTPUTS and fits and pixels >= _LEAST_PIXELS and min(channels) >= _LEAST_CHANNELS
+
+
+def _in_chunks(way: Any, outputs: int, *arrays: jax.Array) -> jax.Array:
+    """`way` of so many images at a time that what it takes stays within bounds: [chunks ...]."""
+    n, height, width, inputs = arrays[0].shape
+    fits = lambda each: n % each == 0 and each * height * width * max(inputs, outputs) <= _AT_ONCE
+    each = max(filter(fits, range(1, n + 1)), default=1)
+    if each == n:
+        return way(*arrays)[None]
+    return lax.map(lambda part: way(*part), tuple(x.reshape(n // each, each, *x.shape[1:]) for x in arrays))
 
 
 def _forward(x: jax.Array, kernel: jax.Array, stride: int, padding: int) -> tuple[jax.Array, Any]:
@@ -135,14 +158,17 @@ def _kernel_gradient(taps: int, stride: int, padding: int, x: tuple[int, ...], g
     """The way that is faster than the library's on CPU, as a function of x and g; None where there is none."""
     least, most = sorted((x[-1], g[-1]))
     pixels = g[0] * g[1] * g[2]
-    if stride == 1 and taps in OUTPUTS and pixels >= _LEAST_PIXELS and least >= 32 and most >= 64:
-        return partial(winograd_kernel_gradient, taps=taps, padding=padding)
-    if x[-1] <= _FEW_CHANNELS and taps > 1 and pixels >= 8_192:
+    many = least >= _BLOCKED_CHANNELS and most >= _LEAST_CHANNELS and pixels >= _LEAST_PIXELS
+    if stride == 1 and taps in OUTPUTS and many:
+        way = partial(winograd_kernel_gradient, taps=taps, padding=padding, outputs=OUTPUTS[taps])
+        return lambda x, g: _in_chunks(way, g.shape[3], x, g).sum(0)
+    if x[-1] <= _STEM_CHANNELS and taps * taps * x[-1] >= _STEM_COLUMNS and most >= 32 and pixels >= _STEM_PIXELS:
         return partial(by_planes, taps=taps, stride=stride, padding=padding)
-    if stride > 1 and taps > 1 and least >= 32:
+    if stride > 1 and taps > 1 and least >= _LEAST_CHANNELS and pixels >= _LEAST_PIXELS:
         return partial(by_taps, taps=taps, stride=stride, padding=padding)
-    if taps == 3 and (stride, padding) == (1, 1) and least >= 32:
-        return by_blocks
+    if taps == 3 and (stride, padding) == (1, 1) and least >= _BLOCKED_CHANNELS and pixels >= _BLOCKED_PIXELS:
+        rows = block_rows(*x[1:3])
+        return partial(by_blocks, rows=rows) if rows * x[2] >= BLOCK // 8 else None
     return None
 
 

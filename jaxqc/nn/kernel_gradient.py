@@ -63,13 +63,27 @@ def by_planes(
     return total.reshape(taps, taps, i, o)
 
 
-def by_blocks(x: Float[ArrayLike, "n h w i"], g: Float[ArrayLike, "n h w o"], rows: int = 0) -> Float[Array, "3 3 i o"]:
+def block_rows(height: int, width: int) -> int:
+    """Rows of a block of `by_blocks`: the largest divisor of the height within `BLOCK` pixels; 0 where one row is more.
+
+    Examples:
+      >>> block_rows(64, 64), block_rows(4, 1000)
+      (8, 0)
+    """
+    return max((rows for rows in range(1, height + 1) if height % rows == 0 and rows * width <= BLOCK), default=0)
+
+
+def by_blocks(x: Float[ArrayLike, "n h w i"], g: Float[ArrayLike, "n h w o"], rows: int) -> Float[Array, "3 3 i o"]:
     """The same of a 3x3 convolution padded by one pixel, summed in a compiled loop over blocks of rows of one image.
 
-    rows: of a block, a divisor of h; 0 = as many as `BLOCK` pixels have, at least one.
+    rows: of a block, a divisor of h.
+
+    Examples:
+      >>> ones = jnp.ones((1, 2, 2, 1))
+      >>> jax.jit(by_blocks, static_argnums=2)(ones, ones, 1)[:, :, 0, 0].tolist()
+      [[1.0, 2.0, 1.0], [2.0, 4.0, 2.0], [1.0, 2.0, 1.0]]
     """
     (n, h, w, i), o = x.shape, g.shape[-1]
-    rows = rows or max(r for r in range(1, h + 1) if h % r == 0 and r * w <= max(BLOCK, w))
     x, g = jnp.pad(jnp.asarray(x), ((0, 0), (1, 1), (1, 1), (0, 0))), jnp.asarray(g)
 
     def add(total: jax.Array, block: jax.Array) -> tuple[jax.Array, None]:

@@ -7,7 +7,6 @@ infinity. Points of both signs and of reciprocal sizes keep the rounding near th
 
 from collections.abc import Sequence
 from functools import lru_cache
-from itertools import chain
 from typing import Any, NamedTuple
 
 import jax
@@ -19,7 +18,10 @@ from numpy.polynomial import polynomial
 from jaxqc.types import ArrayLike
 
 POINTS = (0.0, 1.0, -1.0, 0.5, -2.0)
-"""Of so many as a transform needs, the first."""
+"""The first of so many as a transform needs."""
+TOGETHER = 6
+"""Places of a tile a side from which on its rows are one array: 36 kernels of the compiler's would be too many, 16 are
+faster than 5."""
 
 
 class Transforms(NamedTuple):
@@ -69,15 +71,18 @@ def winograd(
     """
     taps, o = kernel.shape[0], kernel.shape[-1]
     f, grid = transforms(outputs, taps), _grid(x.shape, taps, padding, outputs)
-    tiles = _tiles(f.tile, x, padding, grid, outputs)
+    places, groups = len(f.tile), _tiles(f.tile, x, padding, grid, outputs)
     # One product for all places: as many kernels of sums take the compiler twice as long as all the rest.
-    filters = np.kron(f.kernel, f.kernel).astype(np.float32) @ jnp.reshape(kernel, (taps * taps, -1))
-    filters = filters.reshape(len(f.tile), len(f.tile), -1, o)
-    products = [
-        [(tile.reshape(-1, tile.shape[-1]) @ filters[a, b]).reshape(*tile.shape[:-1], o) for b, tile in enumerate(row)]
-        for a, row in enumerate(tiles)
-    ]
-    return _joined(_both(f.output, products))[:, : grid.height, : grid.width]
+    filters = _squared(f.kernel) @ jnp.reshape(kernel, (taps * taps, -1))
+    filters = filters.reshape(places, len(groups), -1, x.shape[-1], o)
+    halves: list[list[jax.Array]] = [[] for _ in range(outputs)]
+    for g, columns in enumerate(groups):
+        products = [_product(_flat(tile), filters[b, g]) for b, tile in enumerate(columns)]
+        for half, rows in zip(halves, _combine(f.output, products), strict=True):
+            half += list(rows.reshape(-1, len(x), grid.down, grid.across, o))
+    parts = [_combine(f.output, half) for half in halves]
+    whole = jnp.stack([jnp.stack([part[a] for part in parts], 3) for a in range(outputs)], 2)
+    return whole.reshape(len(x), grid.down * outputs, grid.across * outputs, o)[:, : grid.height, : grid.width]
 
 
 def winograd_kernel_gradient(
@@ -94,12 +99,15 @@ def winograd_kernel_gradient(
     tiles = _tiles(f.tile, x, padding, grid, outputs)
     more = grid.down * outputs - grid.height, grid.across * outputs - grid.width
     g = jnp.pad(jnp.asarray(g), ((0, 0), (0, more[0]), (0, more[1]), (0, 0)))
-    spread = _both(f.output.T, [[g[:, a::outputs, b::outputs] for b in range(outputs)] for a in range(outputs)])
-    flat = lambda y: y.reshape(-1, y.shape[-1])
-    pairs = zip(chain.from_iterable(tiles), chain.from_iterable(spread), strict=True)
-    sums = jnp.stack([flat(tile).T @ flat(part) for tile, part in pairs])
-    gradient = np.kron(f.kernel, f.kernel).T.astype(np.float32) @ sums.reshape(len(sums), -1)
-    return gradient.reshape(taps, taps, *sums.shape[1:])
+    rows = _combine(f.output.T, [g[:, a::outputs] for a in range(outputs)])
+    columns = lambda row: _combine(f.output.T, [row[..., b::outputs, :] for b in range(outputs)])
+    spread = [columns(group) for group in _grouped(rows)]
+    sums = [
+        [_product(_flat(tile), _flat(part), across=True) for tile, part in zip(*pair, strict=True)]
+        for pair in zip(tiles, spread, strict=True)
+    ]
+    whole = jnp.concatenate([jnp.concatenate([group[b] for group in sums]) for b in range(len(f.tile))])
+    return (_squared(f.kernel).T @ whole.reshape(len(whole), -1)).reshape(taps, taps, *whole.shape[1:])
 
 
 class _Grid(NamedTuple):
@@ -116,28 +124,38 @@ def _grid(shape: Sequence[int], taps: int, padding: int, outputs: int) -> _Grid:
     return _Grid(height, width, -(-height // outputs), -(-width // outputs))
 
 
+def _squared(matrix: np.ndarray) -> np.ndarray:
+    """The effect of a transform of both axes on squares laid flat: to columns of rows, from rows of columns."""
+    places, taps = matrix.shape
+    return np.einsum("ak,bl->bakl", matrix, matrix).reshape(places * places, taps * taps).astype(np.float32)
+
+
 def _tiles(matrix: np.ndarray, x: ArrayLike, padding: int, grid: _Grid, outputs: int) -> list[list[jax.Array]]:
-    """The transformed tiles: for each place in a tile, its value in all of them [n down across i]."""
-    places, (h, w) = len(matrix), x.shape[1:3]
+    """The transformed tiles: for each group of a tile's rows and each column, their values [rows n down across i]."""
+    places = len(matrix)
     ends = [count * outputs + places - outputs for count in (grid.down, grid.across)]
-    around = [(padding, end - side - padding) for end, side in zip(ends, (h, w), strict=True)]
-    x = jnp.pad(jnp.asarray(x), ((0, 0), *around, (0, 0)))
+    around = [(padding, end - side - padding) for end, side in zip(ends, x.shape[1:3], strict=True)]
+    x, last = jnp.pad(jnp.asarray(x), ((0, 0), *around, (0, 0))), outputs * (grid.across - 1) + 1
     rows = _combine(matrix, [x[:, k : k + outputs * (grid.down - 1) + 1 : outputs] for k in range(places)])
-    last = outputs * (grid.across - 1) + 1
-    return [_combine(matrix, [row[:, :, k : k + last : outputs] for k in range(places)]) for row in rows]
+    columns = lambda row: _combine(matrix, [row[..., k : k + last : outputs, :] for k in range(places)])
+    return [columns(group) for group in _grouped(rows)]
 
 
-def _joined(parts: list[list[jax.Array]]) -> jax.Array:
-    """The outputs of all tiles side by side: [n down·m across·m o]."""
-    (n, down, across, o), m = parts[0][0].shape, len(parts)
-    return jnp.stack([jnp.stack(row, 3) for row in parts], 2).reshape(n, down * m, across * m, o)
+def _grouped(rows: list[jax.Array]) -> list[jax.Array]:
+    """Rows that are transformed further together, side by side in front."""
+    return [jnp.stack(rows)] if len(rows) >= TOGETHER else [row[None] for row in rows]
 
 
-def _both(matrix: np.ndarray, parts: list[list[jax.Array]]) -> list[list[jax.Array]]:
-    """matrix · parts · matrix^T, where an entry of `parts` is an array."""
-    rows = [_combine(matrix, row) for row in parts]
-    columns = [_combine(matrix, [row[b] for row in rows]) for b in range(len(matrix))]
-    return [[column[a] for column in columns] for a in range(len(matrix))]
+def _flat(tile: jax.Array) -> jax.Array:
+    """[rows n down across c] → [rows tiles c]."""
+    return tile.reshape(len(tile), -1, tile.shape[-1])
+
+
+def _product(a: jax.Array, b: jax.Array, across: bool = False) -> jax.Array:
+    """The product of each row's matrices, summed over tiles where `across`; that of one row alone is a plain one, for
+    which XLA turns no matrix."""
+    turned = a.swapaxes(1, 2) if across else a
+    return ((a[0].T if across else a[0]) @ b[0])[None] if len(a) == 1 else turned @ b
 
 
 def _combine(matrix: np.ndarray, parts: Sequence[jax.Array]) -> list[jax.Array]:

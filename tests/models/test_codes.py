@@ -17,7 +17,7 @@ def test_the_nearest_code_and_those_behind_it_are_numpys(rng):
 
 
 def test_codes_are_moving_means_and_dead_ones_come_to_life(rng):
-    """Of four codes the last is the nearest of none, and was of hardly any before."""
+    """The last of four codes is the nearest of none, and was of hardly any before."""
     code = np.array([[0.0, 0], [4, 0], [0, 4], [40, 40]], np.float32)
     book = {"code": code, "count": np.array([3, 3, 2, 0.01], np.float32), "total": code * 3}
     z = rng.normal(0, 1, (8, 2)).astype(np.float32) + code[rng.integers(0, 3, 8)]

@@ -69,7 +69,7 @@ def test_training_hides_a_patch_and_compares_with_it(rng):
 
 
 def test_the_mixture_is_a_likelihood(rng):
-    """Of one dimension: it integrates to 1 for each way that the token names it."""
+    """In one dimension it integrates to 1 for each way that the token names it."""
     mixture, tokens = Mixture(3), rng.uniform(0.5, 1.5, (1, 1, 4)).astype(np.float32)
     own = drawn(mixture, tokens)["params"]
     seen = tokens[0, 0].astype(np.float64)
@@ -83,7 +83,7 @@ def test_the_mixture_is_a_likelihood(rng):
 
 
 def test_the_transposed_convolution_is_the_gradient_of_a_convolution(rng):
-    """Of kernel 9, stride 3, padding 1, as PyTorch defines it."""
+    """With kernel 9, stride 3, padding 1, as PyTorch defines it."""
     x, kernel = (rng.normal(size=shape).astype(np.float32) for shape in ((1, 4, 4, 2), (9, 9, 2, 3)))
     out = transposed(x, kernel, 3, 1)
     assert out.shape == (1, 16, 16, 3)

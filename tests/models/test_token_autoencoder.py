@@ -25,7 +25,7 @@ def test_where_all_is_seen_attention_is_the_plain_one(rng):
 
 
 def test_a_layer_sees_nothing_of_the_cells_about_it(rng):
-    """Of its sources: what moves when one cell does lies beyond the square about it."""
+    """Its sources: what moves when one cell does lies beyond the square about it."""
     layer, side = TokenLayer(TokenSpec(8, 2, 1, 16, 0.1, hide=3)), 5
     x, source, where = (rng.normal(size=(*shape, 25, 8)).astype(np.float32) for shape in ((1,), (1,), ()))
     allowed = beyond(side, side, 3)

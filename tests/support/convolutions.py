@@ -20,7 +20,7 @@ def gradients(x: np.ndarray, kernel: np.ndarray, g: np.ndarray, stride: int, pad
     """dL/dx and dL/dkernel in float64, from g = dL/doutput."""
     taps, g = len(kernel), g.astype(np.float64)
     seen = shifts(x, taps, stride, padding)
-    dkernel = np.array([[np.einsum("nhwi,nhwo->io", part, g) for part in row] for row in seen])
+    dkernel = np.array([[np.tensordot(part, g, ((0, 1, 2), (0, 1, 2))) for part in row] for row in seen])
     dx = np.zeros(np.add(x.shape, (0, 2 * padding, 2 * padding, 0)))
     height, width = (side - taps + 1 for side in dx.shape[1:3])
     for a, b in np.ndindex(taps, taps):

@@ -48,7 +48,7 @@ class Restoring(KeyedLoss):
     def loss(
         self, params: Any, model_state: Any, batch: Batch, key: jax.Array, extra: None = None
     ) -> tuple[jax.Array, tuple[Any, Logs]]:
-        """Of images whose codes have defects, in a share of them; each term is logged by its name."""
+        """The loss of images whose codes have defects, in a share of them; each term is logged by its name."""
         config, codebook, keys = self.config, model_state["codebook"], batch["key"]
         image = self.pixels.apply(self.pixels.variables, batch["image"])[0]
         side = (self.size, self.size)

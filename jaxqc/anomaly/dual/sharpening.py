@@ -69,7 +69,7 @@ class Sharpening(PaintedLoss):
         return self._focal({"params": params, **model_state}, image, mask).mean(), ({}, {})
 
     def losses(self, variables: Variables, batch: Batch) -> Float[Array, " b"]:
-        """That of the images as they are."""
+        """The loss of the images as they are."""
         return self._focal(variables, batch["image"], jnp.zeros(batch["image"].shape[:3]))
 
     def scores(self, variables: Variables, images: UInt8[Array, "b s s c"]) -> Float[Array, " b"]:

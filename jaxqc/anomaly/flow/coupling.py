@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.special import ndtri
 
+from jaxqc.nn.conv import pointwise
 from jaxqc.types import ArrayLike
 
 Grids = tuple[Float[ArrayLike, "b _ _ _"], ...]
@@ -27,6 +28,8 @@ Permutation = Literal["hard", "soft"]
 
 GAIN = float(2 * np.log(np.expm1(5.0)))
 """The start of `OneSided`'s scale, at which its gain is 1."""
+WIDEST_PRODUCT = 256
+"""Channels up to which a reordering by a matrix product is faster than a gather."""
 LARGEST = 1e6
 """Bound of what leaves `TwoSided`, in both directions: beyond it the training has gone astray."""
 
@@ -70,23 +73,28 @@ def permuted(x: ArrayLike, kind: Permutation, index: int, back: bool = False) ->
     """
     if kind == "hard":
         places = order(x.shape[-1], index)
-        ways = [tuple(way.tolist()) for way in (places, np.argsort(places))]
-        return _taken(jnp.asarray(x), *(ways[::-1] if back else ways))
+        return _reordered(jnp.asarray(x), tuple((np.argsort(places) if back else places).tolist()))
     matrix = rotation(x.shape[-1], index)
     return jnp.matmul(x, matrix if back else matrix.T, precision=jax.lax.Precision.HIGHEST)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(1, 2))
-def _taken(x: jax.Array, places: tuple[int, ...], inverse: tuple[int, ...]) -> jax.Array:
-    """x[..., places], whose gradient is a gather as well; left to autodiff it is a sum of scattered values."""
-    take = lambda x: x[..., np.array(places)]
-    # Fused into a gather, exponentials and tangents of a coupling are computed one value at a time.
-    return jax.lax.platform_dependent(x, cpu=lambda x: take(jax.lax.optimization_barrier(x)), default=take)
+@partial(jax.custom_vjp, nondiff_argnums=(1,))
+def _reordered(x: jax.Array, places: tuple[int, ...]) -> jax.Array:
+    """x[..., places]. Its gradient is a reordering as well; left to autodiff it is a sum of scattered values.
+
+    On CPU a product with zeros and ones where channels are few: XLA computes what a gather reads one value at a time,
+    exponentials and tangents of a coupling among it, and lays its result out channel by channel.
+    """
+    gathered = lambda x: x[..., np.array(places)]
+    if len(places) > WIDEST_PRODUCT:
+        return gathered(x)
+    product = lambda x: pointwise(x, np.eye(len(places), dtype=x.dtype)[:, np.array(places)])
+    return jax.lax.platform_dependent(x, cpu=product, default=gathered)
 
 
-_taken.defvjp(
-    lambda x, places, inverse: (_taken(x, places, inverse), None),
-    lambda places, inverse, _, g: (_taken(g, inverse, places),),
+_reordered.defvjp(
+    lambda x, places: (_reordered(x, places), None),
+    lambda places, _, g: (_reordered(g, tuple(np.argsort(places).tolist())),),
 )
 
 

@@ -38,6 +38,13 @@ class Reconstructed(OnBackbone[ReconstructionConfig]):
 
     states = (Networks, Rebuilder)
 
+    @property
+    def refuses_onnx(self) -> str:
+        """The reason where an image is scored by descent."""
+        if self.config.encoder == "search" or self.config.map == "projection":
+            return f"{self.config.descent.steps} steps of descent score an image, whose gradients ONNX does not have"
+        return ""
+
     def method(self, backbone: Backbone, size: int) -> Rebuilding:
         """Their training. Raises UserError where the recipe does not go with the backbone or the images' size."""
         played = self.config.adversary.game != "none"

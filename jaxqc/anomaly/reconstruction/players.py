@@ -69,7 +69,7 @@ MAKERS: dict[str, Maker] = {
         lambda config, side, norm: Chain(chain_spec(config), norm),
         lambda x: x,
         dict,
-        lambda config: chain_spec(config).multiple,
+        multiple=lambda config: chain_spec(config).multiple,
     ),
     "dcgan": Maker(
         lambda config, side, norm: Coder(config.latent, scaled(config, WIDTH), config.loss.relatent > 0, norm),

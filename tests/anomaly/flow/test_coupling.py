@@ -7,7 +7,7 @@ import pytest
 from jax.flatten_util import ravel_pytree
 
 from jaxqc.anomaly.detectors.flow import Cflow, FastFlow, FlowConfig
-from jaxqc.anomaly.flow.coupling import order, rotation
+from jaxqc.anomaly.flow.coupling import WIDEST_PRODUCT, order, permuted, rotation
 from jaxqc.anomaly.flow.network import conditions, flow_of, waves
 from jaxqc.anomaly.flow.subnets import Conditioned, pooled
 
@@ -60,6 +60,15 @@ def test_permutations_are_fixed_and_whole():
     turn = rotation(32, 1)
     np.testing.assert_allclose(turn @ turn.T, np.eye(32), atol=1e-6)
     assert np.abs(turn).max() < 0.9
+
+
+@pytest.mark.parametrize("channels", [5, WIDEST_PRODUCT + 1])
+def test_a_hard_permutation_reorders_values_and_slopes(channels, rng):
+    x, g = (rng.standard_normal((1, 2, 1, channels), np.float32) for _ in range(2))
+    places = order(channels, 3)
+    y, pull = jax.vjp(lambda x: permuted(x, "hard", 3), x)
+    np.testing.assert_array_equal(y, x[..., places])
+    np.testing.assert_array_equal(pull(g)[0][..., places], g)
 
 
 @pytest.mark.parametrize("kernel", [1, 3])

@@ -17,7 +17,7 @@ TINY = CutPaste(pieces=Piecing(hidden=(4,), patch=32, step=16, shrink=0.2), sigm
 
 
 def mahalanobis(x, y):
-    """Of rows y to the Gaussian of rows x, its covariance mixed with a round one; in float64."""
+    """Distances of rows y to the Gaussian of rows x, its covariance mixed with a round one; in float64."""
     x, y = (np.asarray(rows, np.float64) for rows in (x, y))
     covariance = np.cov(x.T)
     covariance = 0.8 * covariance + 0.2 * np.trace(covariance) / len(covariance) * np.eye(len(covariance))
