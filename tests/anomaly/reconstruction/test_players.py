@@ -160,7 +160,7 @@ def test_a_penalty_is_that_of_a_linear_critic_and_moves_its_weights(rng):
 
 
 def test_a_residual_critic_has_no_gradient_that_is_written_out_and_keeps_images_apart(rng):
-    """What is written out could not be differentiated twice; a norm over the batch would mix the penalty's slopes."""
+    """No gradient is written out, as it could not be differentiated twice; a norm over the batch would mix the penalty's slopes."""
     critic, x = ResidualCritic(2), rng.uniform(-1, 1, (2, 8, 8, 3)).astype(np.float32)
     params = drawn(critic, x)["params"]
     words = lambda params, x: critic.apply({"params": params}, x)["logit"]
