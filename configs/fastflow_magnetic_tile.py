@@ -1,5 +1,5 @@
-"""FastFlow from whitened features of EfficientNet-Lite0 on magnetic tiles, normal images only. Reached a mean image AUROC
-over the five kinds of defect of 0.921 on split `val`, in three minutes of training on a busy CPU core.
+"""FastFlow from whitened features of EfficientNet-Lite0 on magnetic tiles, normal images only. Reached a mean image
+AUROC over the five kinds of defect of 0.921 on split `val`, in three minutes of training on a busy CPU core.
 
     pip install 'jaxqc[backbones]'
     jaxqc fit --config fastflow_magnetic_tile --data DIR --out runs/tiles

@@ -160,7 +160,7 @@ def test_a_penalty_is_that_of_a_linear_critic_and_moves_its_weights(rng):
 
 
 def test_a_residual_critic_has_no_gradient_that_is_written_out_and_keeps_images_apart(rng):
-    """No gradient is written out, as it could not be differentiated twice; a norm over the batch would mix the penalty's slopes."""
+    """A gradient that is written out cannot be differentiated again, and a norm over the batch would mix slopes."""
     critic, x = ResidualCritic(2), rng.uniform(-1, 1, (2, 8, 8, 3)).astype(np.float32)
     params = drawn(critic, x)["params"]
     words = lambda params, x: critic.apply({"params": params}, x)["logit"]
