@@ -19,6 +19,7 @@ class Graph:
     """run: (weights by path, images uint8 [n height width 3]) → outputs by name. Pure.
 
     height, width: of the images; 0 where any size will do. about: what meta.json says beside shapes and versions.
+    refuses_onnx: the reason why it is no ONNX file; "" = it may be one.
     """
 
     kind: str
@@ -27,10 +28,17 @@ class Graph:
     height: int
     width: int
     about: dict[str, Any] = field(default_factory=dict)
+    refuses_onnx: str = ""
 
 
 def named_graph(
-    kind: str, run: Callable[..., Outputs], tree: Any, height: int, width: int, about: dict[str, Any]
+    kind: str,
+    run: Callable[..., Outputs],
+    tree: Any,
+    height: int,
+    width: int,
+    about: dict[str, Any],
+    refuses_onnx: str = "",
 ) -> Graph:
     """The graph of `run(tree, images)`, whose weights are the leaves of the pytree `tree` by their paths."""
     leaves, structure = jax.tree_util.tree_flatten_with_path(tree)
@@ -40,7 +48,7 @@ def named_graph(
     def named(weights: Weights, images: UInt8[ArrayLike, "n h w 3"]) -> Outputs:
         return run(jax.tree.unflatten(structure, [weights[name] for name in names]), images)
 
-    return Graph(kind, named, weights, height, width, about)
+    return Graph(kind, named, weights, height, width, about, refuses_onnx)
 
 
 def statistics(meta: Mapping[str, Any]) -> dict[str, Any]:

@@ -22,7 +22,7 @@ anomalib = Modules()
 def forward_modules() -> Modules:
     """anomalib's classes that the members need. Raises ImportError where it, or what they import, is not there."""
     found = learned_modules(
-        ("base", "stats"), ("supersimplenet", "dinomaly", "csflow", "patchcore", "padim", "ganomaly")
+        ("base", "stats"), ("supersimplenet", "dinomaly", "csflow", "patchcore", "padim", "ganomaly", "dsr")
     )
     for name in ("anomalib.data.utils", "anomalib.data.utils.generators"):  # of which no forward pass needs a thing
         stand_in: Any = type(sys)(name)
@@ -49,6 +49,7 @@ def forward_modules() -> Modules:
         CsFlowLoss=load("image.csflow.loss").CsFlowLoss,
         PatchcoreModel=load("image.patchcore.torch_model").PatchcoreModel,
         PadimModel=load("image.padim.torch_model").PadimModel,
+        DsrModel=load("image.dsr.torch_model").DsrModel,
         GanomalyModel=load("image.ganomaly.torch_model").GanomalyModel,
         GanomalyLoss=ganomaly_loss.GeneratorLoss,
         GanomalyCriticLoss=ganomaly_loss.DiscriminatorLoss,
@@ -163,6 +164,18 @@ def padim(weights: Arrays, given: Arrays) -> Arrays:
     return {"map": found.anomaly_map[:, 0], "score": found.pred_score}
 
 
+def dsr(weights: Arrays, given: Arrays) -> Arrays:
+    """As many codes as its weights have. coarse: the mask at the codes' images; seen, image: these."""
+    network = anomalib.DsrModel(num_embeddings=len(weights["discrete_latent_model._vq_vae_top._embedding.weight"]))
+    network, kept = filled(network, weights), {}
+    hooked = {"coarse": network.anomaly_detection_module, "image": network.image_reconstruction_network}
+    for name, part in hooked.items():
+        part.register_forward_hook(lambda part, given, out, name=name: kept.update({name: out}))
+    found = network(given["image"])
+    kept["coarse"] = kept["coarse"].softmax(1)[:, 1]
+    return {"map": found.anomaly_map, "seen": network.discrete_latent_model(given["image"])["recon_image"], **kept}
+
+
 def ganomaly(weights: Arrays, given: Arrays) -> Arrays:
     """In training, with batch statistics. As published, the critic's features and the codes' squares are compared."""
     side, latent = given["image"].shape[-1], len(weights["generator.encoder1.final_conv_layer.weight"])
@@ -187,6 +200,7 @@ MEMBERS: dict[str, Callable[[Arrays, Arrays], Arrays]] = {
     "dinomaly": dinomaly,
     "patchcore": patchcore,
     "padim": padim,
+    "dsr": dsr,
     "ganomaly": ganomaly,
 }
 

@@ -47,4 +47,5 @@ def graph(model: AnomalyModel, height: int = 0, width: int = 0) -> Graph:
         "smallest": model.config.decision.smallest,
     }
     tree = {"state": model.state, "backbone": model.variables, "pixel": pixel}
-    return named_graph("anomaly", run, tree, *sides(model.size), about)
+    refuses_onnx = getattr(model.config.ready, "refuses_onnx", "")
+    return named_graph("anomaly", run, tree, *sides(model.size), about, refuses_onnx)

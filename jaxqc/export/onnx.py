@@ -42,8 +42,10 @@ def convert(graph: Graph, batch: int, file: Path) -> dict[str, dict[str, Any]]:
     """Writes the graph with its weights and returns dtype and shape of its outputs. batch: 0 leaves it open.
 
     Raises:
-      UserError: an operator that cannot be converted, or an image size that is left open.
+      UserError: an operator that cannot be converted, an image size that is left open, or a graph that refuses.
     """
+    if graph.refuses_onnx:
+        raise UserError(f"--format onnx: {graph.refuses_onnx}; use --format stablehlo")
     needs_onnx()
     onnx, to_onnx = importlib.import_module("onnx"), importlib.import_module("jax2onnx").to_onnx
 

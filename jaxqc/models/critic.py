@@ -11,7 +11,7 @@ from jaxqc.nn.conv import Conv, Norm, Pointwise
 from jaxqc.types import ArrayLike
 
 NUMBERS = 100
-"""Of a vector critic's features (1901.08954)."""
+"""Size of a vector critic's features (1901.08954)."""
 BESIDE, JOINED = 512, 1024
 """Units of a pair critic for the numbers, and for both (1802.06222)."""
 

@@ -120,7 +120,7 @@ def _conv(x: ArrayLike, kernel: ArrayLike, stride: int, padding: int) -> jax.Arr
 
 
 def _tiled(taps: int, pixels: int, channels: tuple[int, ...]) -> bool:
-    """Whether Winograd's way is the faster one."""
+    """True where Winograd's way is the faster one."""
     narrow = taps == 3 and min(channels) < _WIDE
     fits = not narrow or pixels * max(channels) <= _IN_CACHE
     return taps in OUTPUTS and fits and pixels >= _LEAST_PIXELS and min(channels) >= _LEAST_CHANNELS

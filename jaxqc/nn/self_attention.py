@@ -17,8 +17,8 @@ from jaxqc.types import ArrayLike
 
 
 def attend(
-    q: Float[ArrayLike, "n t h d"], k: Float[ArrayLike, "n s h d"], v: Float[ArrayLike, "n s h d"]
-) -> Float[Array, "n t h d"]:
+    q: Float[ArrayLike, "n t h d"], k: Float[ArrayLike, "n s h d"], v: Float[ArrayLike, "n s h e"]
+) -> Float[Array, "n t h e"]:
     """softmax(q·kᵀ/√d)·v for each head, as `jax.nn.dot_product_attention`; differentiable once, in reverse mode.
 
     Examples:
@@ -34,10 +34,10 @@ def attend(
 def attend_where(
     q: Float[ArrayLike, "n t h d"],
     k: Float[ArrayLike, "n s h d"],
-    v: Float[ArrayLike, "n s h d"],
+    v: Float[ArrayLike, "n s h e"],
     allowed: Bool[ArrayLike, "t s"],
     drop: Callable[[jax.Array], jax.Array] = lambda shares: shares,
-) -> Float[Array, "n t h d"]:
+) -> Float[Array, "n t h e"]:
     """As `attend`, of each query to the tokens that it is allowed to see, of which it needs one; by autodiff.
 
     drop: of the shares [n h t s], such as dropout.

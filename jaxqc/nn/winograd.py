@@ -18,7 +18,7 @@ from numpy.polynomial import polynomial
 from jaxqc.types import ArrayLike
 
 POINTS = (0.0, 1.0, -1.0, 0.5, -2.0)
-"""Of so many as a transform needs, the first."""
+"""The first of so many as a transform needs."""
 TOGETHER = 6
 """Places of a tile a side from which on its rows are one array: 36 kernels of the compiler's would be too many, 16 are
 faster than 5."""
@@ -126,7 +126,7 @@ def _grid(shape: Sequence[int], taps: int, padding: int, outputs: int) -> _Grid:
 
 
 def _squared(matrix: np.ndarray) -> np.ndarray:
-    """What a transform of both axes does to squares laid flat: to columns of rows, from rows of columns."""
+    """The effect of a transform of both axes on squares laid flat: to columns of rows, from rows of columns."""
     places, taps = matrix.shape
     return np.einsum("ak,bl->bakl", matrix, matrix).reshape(places * places, taps * taps).astype(np.float32)
 

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from jaxqc.anomaly.detectors.patches import MEMBERS as PATCHES
 from jaxqc.anomaly.detectors.reconstruction_members import MEMBERS as RECONSTRUCTIONS
+from jaxqc.anomaly.detectors.several import MEMBERS as SEVERAL
 from jaxqc.anomaly.distillation import describing
 from jaxqc.anomaly.features import load_backbone
 from jaxqc.anomaly.recipe import BackboneConfig, DecisionConfig, FitConfig, FitDataConfig
@@ -23,7 +25,8 @@ from tests.support.tiny_boards import (  # boards: a fixture
 )
 
 PIXELS = BackboneConfig("pixels", layers=(1,))
-PIXEL_SIDES = {"patch_svdd": 64, "deep_svdd": 32, "geom": 32, "goad": 32}
+PIXEL_SIDES = {"patch_svdd": 64, "deep_svdd": 32, "geom": 32, "goad": 32, "dsr": 64}
+PIXEL_SIDES |= {name: 512 if name == "vt_adl" else 64 for name in (*PATCHES, *SEVERAL)}
 """Sides of the images of networks that see the image itself."""
 
 

@@ -17,6 +17,7 @@ from jaxqc.anomaly.detectors import (
     DETECTORS,
     AnomalyDino,
     Ast,
+    Dsr,
     Gaussian,
     NearestWords,
     PatchCore,
@@ -38,6 +39,7 @@ from jaxqc.anomaly.detectors.one_class import (
     Piecing,
     Placing,
 )
+from jaxqc.anomaly.detectors.patches import AnoVit, InTra, VtAdl
 from jaxqc.anomaly.detectors.reconstruction import ReconstructionConfig
 from jaxqc.anomaly.detectors.reconstruction_codes import MemAe, Vae, VaeAttention, VaeGmm, VaeProjection
 from jaxqc.anomaly.detectors.reconstruction_members import ConvAe, Draem, Riad, StainAe
@@ -53,6 +55,7 @@ from jaxqc.anomaly.detectors.reconstruction_players import (
     SkipGanomaly,
 )
 from jaxqc.anomaly.detectors.retrieval import Cpr, Pni
+from jaxqc.anomaly.detectors.several import Acdn, Mscdae, MsFcae
 from jaxqc.anomaly.detectors.token_members import UniAd
 from jaxqc.anomaly.detectors.token_settings import TokensConfig
 from jaxqc.anomaly.detectors.trainings import ADAM
@@ -100,6 +103,13 @@ QUICK: dict[str, Any] = {
     "conv_ae": ConvAe(width=0.25),
     "draem": Draem(width=1 / 32),
     "uniad": UniAd(tokens=TokensConfig(8, 2, 1, 16, hide=3)),
+    "dsr": Dsr(width=1 / 16, codes=16),
+    "intra": InTra(side=16, dim=8, heads=2, layers=3, hidden=16, near=3),
+    "anovit": AnoVit(side=16, dim=16, heads=2, layers=1, hidden=16),
+    "vt_adl": VtAdl(dim=64, heads=2, layers=1, hidden=16, components=2),
+    "mscdae": Mscdae(width=4, depth=2, count=2),
+    "ms_fcae": MsFcae(width=4, depth=2, count=2),
+    "acdn": Acdn(width=4, depth=2),
     "riad": Riad(width=1 / 16),
     "vae": Vae(width=1 / 8, latent=8),
     "vae_projection": VaeProjection(width=1 / 8, latent=8, descent=DescentConfig(steps=3)),
@@ -131,8 +141,9 @@ def quick(name: str) -> Any:
     if training is None:
         return detector
     training = replace(training, epochs=4.0, batch=4, optim=replace(training.optim, warmup_epochs=0.0))
-    teacher = {"flow": replace(detector.flow, training=training)} if hasattr(detector, "flow") else {}
-    return replace(detector, training=training, **teacher)
+    before = {"flow": replace(detector.flow, training=training)} if hasattr(detector, "flow") else {}
+    before |= {name: training for name in ("codebook", "restore") if hasattr(detector, name)}
+    return replace(detector, training=training, **before)
 
 
 def kind(name: str) -> Any:
@@ -143,7 +154,20 @@ def kind(name: str) -> Any:
 
 FIRST = {kind(name): name for name in reversed(DETECTORS)}
 """The member of each kind that goes the whole way quickly; the others differ from it in their settings alone."""
-DEAR = ("anomaly_dino", "ocsvm", "inp_former", "salehi", "uninformed", "rdpp", "destseg", "reconstruction")
+DEAR = (
+    "anomaly_dino",
+    "density",
+    "ocsvm",
+    "inp_former",
+    "salehi",
+    "uninformed",
+    "rdpp",
+    "destseg",
+    "reconstruction",
+    "dsr",
+    "intra",
+    "mscdae",
+)
 """Members that take long to compile; others have each part, or tests of its own do."""
 SLOW = {name for name in DETECTORS if FIRST[kind(name)] != name or name in DEAR}
 

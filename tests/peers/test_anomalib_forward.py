@@ -14,10 +14,13 @@ import pytest
 from benchmarks.peers.served import FORWARD, PeerError, Served
 from jaxqc.anomaly.detectors import Dinomaly, Ganomaly, Gaussian, PatchCore, Stfpm
 from jaxqc.anomaly.detectors.base import BackboneConfig, shapes_of
+from jaxqc.anomaly.detectors.dsr import Dsr
 from jaxqc.anomaly.detectors.flow import Cflow, CsFlow, FastFlow, FlowInUnits, FlowWeights
 from jaxqc.anomaly.detectors.patchcore import Bank
 from jaxqc.anomaly.discriminator.network import Discriminator, doubled
 from jaxqc.anomaly.distillation.objective import imitation_loss
+from jaxqc.anomaly.dual.networks import Coded, coded, decoded, drawn_restore, restored, vq_vae
+from jaxqc.anomaly.dual.sharpening import masks
 from jaxqc.anomaly.features import Backbone, apply_function, normalised
 from jaxqc.anomaly.flow.coupling import order
 from jaxqc.anomaly.flow.network import conditions, entering, flow_of
@@ -30,6 +33,7 @@ from jaxqc.anomaly.reconstruction.terms import terms, weighted
 from jaxqc.models.backbones import build
 from jaxqc.models.critic import Critic
 from jaxqc.models.dcgan import Coder
+from jaxqc.models.dsr import MaskNet
 from jaxqc.models.pretrained import export_state
 from jaxqc.models.vit_decoder import VitDecoder
 from jaxqc.nn.fold import fold_batch_norm
@@ -39,6 +43,7 @@ from tests.support.anomalib_names import (
     conv,
     cross,
     discriminator,
+    dsr,
     gan_decoder,
     gan_encoder,
     vit_decoder,
@@ -215,6 +220,33 @@ def test_dinomaly(peer, rng):
     maps = jax.jit(lambda t, s: pair.maps(t, s, side))(teacher, student)
     loss = imitation_loss("cosine_flat", teacher, student).mean() / 2
     assert_close(theirs, map=maps, loss=loss, **{f"answer{i}": first(s) for i, s in enumerate(student)})
+
+
+def test_dsr(peer, rng):
+    """With codes that are vectors of the images, so that many of them are in use."""
+    config, network = Dsr(codes=32), vq_vae(Dsr())
+    image = rng.uniform(size=(2, SIDE, SIDE, 3)).astype(np.float32)
+    code = {name: np.zeros((32, 128), np.float32) for name in ("lo", "hi")}
+    own = drawn(network, image, code)
+    for name in ("lo", "hi"):  # the fine vectors depend on the coarse codes
+        z = np.asarray(jax.jit(network.apply)(own, image, code)[f"z_{name}"]).reshape(-1, 128)
+        code[name] = rng.permutation(z)[:32]
+    shapes = jax.eval_shape(lambda: drawn_restore(config, jax.random.key(0), SIDE))
+    draw = lambda x: rng.normal(0, (2 / np.prod(x.shape[:-1])) ** 0.5, x.shape).astype(np.float32)
+    restore = jax.tree.map(lambda x: draw(x) if len(x.shape) > 1 else 0.1 * draw(x), shapes)
+    three, two = image, np.zeros((2, SIDE, SIDE, 2), np.float32)
+    codebook, upsample = {"params": own["params"], "codes": code}, drawn(MaskNet(), (three, three, two))["params"]
+    theirs = peer("dsr", dsr(codebook, restore, upsample), image=first(image))
+
+    def run(codebook, restore, upsample):
+        codes = coded(config, codebook, image)
+        seen = decoded(config, codebook, codes)
+        coarse, fine = masks(config, {"codebook": codebook, "restore": restore, "upsample": upsample}, image)
+        return seen, restored(config, codebook, restore, Coded(*codes), seen).image, coarse, fine
+
+    seen, shown, coarse, fine = jax.jit(run)(codebook, restore, upsample)
+    near = {"map": jax.nn.sigmoid(fine), "coarse": jax.nn.sigmoid(coarse)}
+    assert_close(theirs, 1e-3, seen=first(seen), image=first(shown), **near)  # instance norms enlarge what is rounded
 
 
 def test_patchcore(network, peer, rng):

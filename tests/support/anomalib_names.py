@@ -113,3 +113,68 @@ def vit_decoder(own: Any) -> Arrays:
         parts |= below("attn.qkv", linear(block["qkv"])) | below("attn.proj", linear(block["proj"]))
         out |= below(f"decoder.{i}", parts | below("mlp", mlp(block["mlp"])))
     return out
+
+
+def transposed(own: Any) -> Arrays:
+    """A transposed convolution's kernel [4 4 i o], and its bias."""
+    return {"weight": np.asarray(own["kernel"]).transpose(2, 3, 0, 1), "bias": np.asarray(own["bias"])}
+
+
+def residuals(own: Any) -> Arrays:
+    """A stack of a VQ-VAE's residual layers."""
+    out = {}
+    for i in range(len(own) // 2):
+        out |= below(f"_layers.{i}._block.1", conv(own[f"wide{i + 1}"]))
+        out |= below(f"_layers.{i}._block.3", conv(own[f"back{i + 1}"]))
+    return out
+
+
+def vq_vae(own: Any, code: Any) -> Arrays:
+    """The autoencoder through codes, and these."""
+    convs = {"fine1": "_encoder_b._conv_1", "fine2": "_encoder_b._conv_2", "fine3": "_encoder_b._conv_3"}
+    convs |= {"coarse1": "_encoder_t._conv_1", "coarse2": "_encoder_t._conv_2", "decode1": "_decoder_b._conv_1"}
+    convs |= {"into_hi": "_pre_vq_conv_bot", "into_lo": "_pre_vq_conv_top"}
+    stacks = {"fine": "_encoder_b", "coarse": "_encoder_t", "decode": "_decoder_b"}
+    ups = {"up_lo": "upsample_t", "decode2": "_decoder_b._conv_trans_1", "decode3": "_decoder_b._conv_trans_2"}
+    out = {f"_vq_vae_{place}._embedding.weight": code[name] for name, place in (("lo", "top"), ("hi", "bot"))}
+    for ours, theirs in convs.items():
+        out |= below(theirs, conv(own[ours]))
+    for ours, theirs in stacks.items():
+        out |= below(f"{theirs}._residual_stack", residuals(own[ours]))
+    for ours, theirs in ups.items():
+        out |= below(theirs, transposed(own[ours]))
+    return out
+
+
+def levels(own: Any, decoder: dict[int, tuple[str, str]]) -> Arrays:
+    """A network of levels: `down1`, `down2`, ... and the way up. decoder: level → its units after enlarging, and on."""
+    out = below("decoder.fin_out.0", conv(own["out"]))
+    for level in range(1, sum(name.startswith("down") for name in own) + 1):
+        for i, place in ((1, 0), (2, 3)):
+            out |= below(f"encoder.block{level}.{place}", conv(own[f"down{level}"][f"conv{i}"]))
+    for level, (up, both) in decoder.items():
+        units = [own[f"up{level}"][name] for name in sorted(own[f"up{level}"])]
+        units += [own[f"both{level}"][name] for name in sorted(own.get(f"both{level}", {}))]
+        for place, unit in zip((f"{up}.1", f"{both}.0", f"{both}.3"), units, strict=True):
+            out |= below(f"decoder.{place}", conv(unit))
+    return out
+
+
+def dsr(codebook: Any, restore: Any, upsample: Any) -> Arrays:
+    """All networks of DSR."""
+    out = below("discrete_latent_model", vq_vae(codebook["params"], codebook["codes"]))
+    subspace = {2: ("up2", "db2"), 1: ("up3", "db3")}
+    for name in ("lo", "hi"):
+        out |= below(f"subspace_restriction_module_{name}.unet", levels(restore[name], subspace))
+    mask = {3: ("up1", "db1"), 2: ("up2", "db2"), 1: ("up3", "db3")}
+    out |= below("anomaly_detection_module.unet", levels(restore["find"], mask))
+    out |= below("upsampling_module.unet", levels(upsample, mask))
+    own, parts = restore["decode"], {}
+    for block in (1, 2):
+        for i, place in ((1, 0), (2, 3)):
+            parts |= below(f"block{block}.{place}", conv(own[f"down{block}"][f"conv{i}"]))
+    parts |= below("pre_vq_conv", conv(own["middle"])) | below("_conv_1", conv(own["conv"]))
+    parts |= below("_residual_stack", residuals(own["residuals"]))
+    for ours, theirs in {"up1": "upblock1", "up2": "upblock2", "up3": "_conv_trans_1", "out": "_conv_trans_2"}.items():
+        parts |= below(theirs, transposed(own[ours]))
+    return out | below("image_reconstruction_network", parts)

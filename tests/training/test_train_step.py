@@ -175,7 +175,7 @@ def test_rows_beyond_the_count_are_not_run():
 
 
 def test_what_rests_stays_as_it_is_and_so_do_its_parts_of_adams_vectors():
-    """The first array moves in every second step alone: after an even number of calls it has seen half of them."""
+    """The first array moves in every second step alone."""
 
     class Resting(TinyMethod):
         def active(self, params, step):
@@ -184,13 +184,13 @@ def test_what_rests_stays_as_it_is_and_so_do_its_parts_of_adams_vectors():
             return jax.tree.unflatten(jax.tree.structure(params), flags)
 
     adam = OptimConfig("adam", lr=0.1, weight_decay=0.0, warmup_epochs=0, clip=0.0)
-    one, two, three = (train(Resting(), steps=steps, optim=adam)[0] for steps in (1, 2, 3))
+    one, two = (train(Resting(), steps=steps, optim=adam)[0] for steps in (1, 2))
     vectors = lambda state: [x for x in jax.tree.leaves(state.opt_state) if np.ndim(x)]
     first = jax.tree.leaves(one.params)[0]
     assert len(vectors(one)) == 2
-    for a, b, c in zip(*([flatten(s.params), *vectors(s)] for s in (one, two, three)), strict=True):
+    assert np.abs(first - jax.tree.leaves(TinyMethod().init(jax.random.key(1))["params"])[0]).max() > 0
+    for a, b in zip(*([flatten(s.params), *vectors(s)] for s in (one, two)), strict=True):
         np.testing.assert_array_equal(a[: first.size], b[: first.size])
-        assert np.abs(b[: first.size] - c[: first.size]).max() > 0
         assert np.abs(a[first.size :] - b[first.size :]).max() > 0
 
 

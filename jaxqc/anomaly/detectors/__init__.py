@@ -17,17 +17,22 @@ from jaxqc.anomaly.detectors.distillation import (
     Stfpm,
     Uninformed,
 )
+from jaxqc.anomaly.detectors.dsr import Dsr
 from jaxqc.anomaly.detectors.flow import MEMBERS as FLOWS
 from jaxqc.anomaly.detectors.gaussian import Gaussian
 from jaxqc.anomaly.detectors.one_class import MEMBERS as ONE_CLASS
 from jaxqc.anomaly.detectors.one_class import CutPaste, DeepSvdd, Fcdd, Geom, Goad, PatchSvdd
 from jaxqc.anomaly.detectors.patchcore import AnomalyDino, PatchCore
+from jaxqc.anomaly.detectors.patches import MEMBERS as PATCHES
+from jaxqc.anomaly.detectors.patches import AnoVit, InTra, PatchesConfig, VtAdl
 from jaxqc.anomaly.detectors.reconstruction import ReconstructionConfig
 from jaxqc.anomaly.detectors.reconstruction_codes import MemAe, Vae, VaeAttention, VaeGmm, VaeProjection
 from jaxqc.anomaly.detectors.reconstruction_members import MEMBERS as RECONSTRUCTIONS
 from jaxqc.anomaly.detectors.reconstruction_members import ConvAe, Dfr, Draem, Riad, StainAe
 from jaxqc.anomaly.detectors.reconstruction_players import Alocc, AnoGan, Egbad, FAnoGan, Ganomaly, OcrGan, SkipGanomaly
 from jaxqc.anomaly.detectors.retrieval import MEMBERS as RETRIEVALS
+from jaxqc.anomaly.detectors.several import MEMBERS as SEVERAL
+from jaxqc.anomaly.detectors.several import Acdn, Mscdae, MsFcae, SeveralConfig
 from jaxqc.anomaly.detectors.spade import Spade
 from jaxqc.anomaly.detectors.statistical import MEMBERS as STATISTICS
 from jaxqc.anomaly.detectors.statistical import Density, NearestWords, OneClassSvm
@@ -46,6 +51,9 @@ DETECTORS: dict[str, type] = {
     **DISCRIMINATORS,
     **RECONSTRUCTIONS,
     **TOKENS,
+    "dsr": Dsr,
+    **PATCHES,
+    **SEVERAL,
     **ONE_CLASS,
     **RETRIEVALS,
     "combined": Combined,
@@ -53,8 +61,10 @@ DETECTORS: dict[str, type] = {
 
 __all__ = [
     "DETECTORS",
+    "Acdn",
     "Alocc",
     "AnoGan",
+    "AnoVit",
     "AnomalyDino",
     "Ast",
     "Cdo",
@@ -67,6 +77,7 @@ __all__ = [
     "Dfr",
     "Dinomaly",
     "Draem",
+    "Dsr",
     "EfficientAd",
     "Egbad",
     "FAnoGan",
@@ -75,18 +86,23 @@ __all__ = [
     "Gaussian",
     "Geom",
     "Goad",
+    "InTra",
     "InpFormer",
     "MemAe",
+    "MsFcae",
+    "Mscdae",
     "NearestWords",
     "OcrGan",
     "OneClassSvm",
     "PatchCore",
     "PatchSvdd",
+    "PatchesConfig",
     "Rd4ad",
     "RdPlusPlus",
     "ReconstructionConfig",
     "Riad",
     "Salehi",
+    "SeveralConfig",
     "SkipGanomaly",
     "Spade",
     "StainAe",
@@ -98,4 +114,5 @@ __all__ = [
     "VaeAttention",
     "VaeGmm",
     "VaeProjection",
+    "VtAdl",
 ]

@@ -65,7 +65,7 @@ class Ast:
         check_positive({"width": self.width, "blocks": self.blocks}, where)
         check_top(self.top, where)
         if self.flow.whiten:
-            raise UserError(f"{where}.flow.whiten: the student sees features as they are; set it to false")
+            raise UserError(f"{where}: flow.whiten: the student sees features as they are; set it to false")
         if self.flow.pool == "mean" or self.flow.scales != (1,):
             raise UserError(f"{where}.flow: pool={self.flow.pool}, scales={self.flow.scales!r}: a student needs the"
                             " image's grid; set pool=none and scales=1")  # fmt: skip

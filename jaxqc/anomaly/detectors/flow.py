@@ -31,7 +31,7 @@ class FlowInUnits(NamedTuple):
 
 
 class FlowInWhite(NamedTuple):
-    """The trained flow, a constant of each layer's map [layers] or none, and each layer's whitening."""
+    """The trained flow, a constant of each layer's map [layers], and each layer's whitening."""
 
     params: Any
     constants: Any

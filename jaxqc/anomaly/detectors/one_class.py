@@ -124,7 +124,7 @@ class Centring:
     autoencoder: bool = True
     """The network starts as the first half of an autoencoder, which is trained before."""
     start: TrainingConfig = DEEP_SVDD_START
-    """That training."""
+    """The same training."""
 
 
 @dataclass(frozen=True)
@@ -139,11 +139,11 @@ class OneClassConfig:
     width: float = 1.0
     """Factor on the channel counts of what is drawn at random, but for `pieces`."""
     convs: tuple[int, ...] = (512, 512)
-    """Of `deviation`: channels of the trained 3 x 3 convolutions behind the backbone's layers."""
+    """With `deviation`: channels of the trained 3 x 3 convolutions behind the backbone's layers."""
     corrupt: Corrupt = "confetti"
-    """Of `deviation`: the synthetic defects (`jaxqc.anomaly.learned.corrupt`)."""
+    """With `deviation`: the synthetic defects (`jaxqc.anomaly.learned.corrupt`)."""
     share: float = 0.5
-    """Of `deviation`: share of the images into which defects are painted."""
+    """With `deviation`: share of the images into which defects are painted."""
     pieces: Piecing = Piecing()
     position: Placing = Placing()
     centre: Centring = Centring()

@@ -239,8 +239,9 @@ class ReconstructionConfig:
         check_alone(self.training, f"{where}.training")
         if self.encoder not in (*PLAYERS, "conv"):
             raise UserError(f"{where}: encoder={self.encoder} has no adversary; take conv, or one of {PLAYERS}")
-        if self.head != "none" or self.variational or self.memory.slots or self.corrupt == "grid":
-            raise UserError(f"{where}: an adversary goes with head=none, variational=false, no memory, no corrupt=grid")
+        if self.head != "none" or self.corrupt == "grid" or (self.variational and self.encoder != "conv"):
+            raise UserError(f"{where}: an adversary goes without head and corrupt=grid, and with variational=true where"
+                            " encoder=conv alone; leave them out")  # fmt: skip
         if self.map not in ("l1", "l2", "ssim", "msgms"):
             raise UserError(f"{where}: map={self.map} goes without an adversary; set map=l2")
         if self.encoder in ("dcgan", "search", "residual") and not self.latent:

@@ -115,4 +115,4 @@ def check_alone(training: TrainingConfig, where: str) -> None:
 
 
 MEMORY, DESCENT, ADVERSARY, MIXTURE = MemoryConfig(), DescentConfig(), AdversaryConfig(), MixtureConfig()
-"""None, the usual one, none, and one Gaussian."""
+"""No memory, the usual descent, no adversary, and one Gaussian."""

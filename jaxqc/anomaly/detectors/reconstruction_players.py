@@ -42,7 +42,7 @@ MADE_LOSS = LossWeights(adversarial=1.0)
 GAN, PAIR = AdversaryConfig("gan"), AdversaryConfig("pair", average=0.999)
 SKIP, OCR = (AdversaryConfig("gan", vector=True, matched=True, pasted=pasted) for pasted in (False, True))
 WASSERSTEIN = AdversaryConfig("wgan_gp", penalty=10.0, every=5, share=0.6)
-"""Of 64 pixels a share of 0.6 weighs the means of pixels and of the critic's features alike."""
+"""At 64 pixels a share of 0.6 weighs the means of pixels and of the critic's features alike."""
 SEARCH = DescentConfig(500, 0.02)
 """The published steps; the rate is ours."""
 
@@ -134,7 +134,8 @@ class AnoGan(ReconstructionConfig):
 class FAnoGan(ReconstructionConfig):
     """f-AnoGAN (Medical Image Analysis 2019): a Wasserstein GAN, then an encoder that finds the codes of images.
 
-    The critic has five steps to one of the maker; in one count, so that Adam's first steps of the maker are longer.
+    The critic has five steps to one of the maker; in one count, so that Adam's first steps of the maker are longer. A
+    resting maker's gradient is computed all the same.
     """
 
     encoder: Encoder = "residual"

@@ -56,7 +56,8 @@ class FlowDetector(OnBackbone[FlowConfig]):
         if self.config.place == "pixels":
             return FlowAndBackbone(params, variables["backbone"])
         if self.config.whiten:
-            return FlowInWhite(params, np.zeros(0, np.float32), variables["whitening"])
+            whitening = variables["whitening"]
+            return FlowInWhite(params, np.ones(len(whitening), np.float32), whitening)
         return FlowInUnits(params, np.zeros(0, np.float32)) if self.config.combine in SETTLED else FlowWeights(params)
 
     def embed(self, layers: Layers, image: Image) -> tuple[Layers, Layers]:

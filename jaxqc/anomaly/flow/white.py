@@ -22,7 +22,7 @@ AROUND = 1
 """Cells on each side that a place's Gaussian takes in."""
 
 Whitening = Mapping[str, Mapping[str, Float[ArrayLike, "P ..."]]]
-"""Of each layer, by its number, the places' `mean` [P d] and `whitener` [P d d]."""
+"""The places' `mean` [P d] and `whitener` [P d d], by the number of the layer."""
 
 
 def measured_whitening(

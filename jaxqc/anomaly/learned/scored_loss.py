@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from jaxtyping import Array, Float, UInt8
+from jaxtyping import Array, Float, Key, UInt8
 
 from jaxqc.anomaly.detectors.image_loss import HeldOutLoss
 from jaxqc.anomaly.learned import pasted_auroc
@@ -27,6 +27,10 @@ class ScoredLoss(HeldOutLoss):
     def pastes(self) -> bool:
         """True: held-out images are also scored with pasted defects."""
         return True
+
+    def prepare(self, batch: Batch, keys: Key[Array, " b"], size: int, train: bool) -> Batch:
+        """With a key for each image."""
+        return batch | {"key": keys} if train else batch
 
     def init_metrics(self) -> dict[str, Any]:
         """Empty sums, also of pasted defects."""

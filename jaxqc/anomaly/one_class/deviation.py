@@ -93,10 +93,6 @@ class Deviation(ScoredLoss):
         """The backbone and the textures."""
         return {"backbone": dict(self.backbone.variables), **textures_for(self.config.corrupt, self.size)}
 
-    def prepare(self, batch: Batch, keys: Key[Array, " b"], size: int, train: bool) -> Batch:
-        """With a key for each image."""
-        return batch | {"key": keys} if train else batch
-
     def loss(
         self, params: Any, model_state: Any, batch: Batch, key: jax.Array, extra: None = None
     ) -> tuple[jax.Array, tuple[Any, Logs]]:

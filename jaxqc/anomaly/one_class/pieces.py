@@ -72,10 +72,6 @@ class Pieces(ScoredLoss):
         factor = lambda part, by: jax.tree.map(lambda x: jnp.full(x.shape, by, jnp.float32), part)
         return {"network": factor(params["network"], self.config.pieces.rate), "head": factor(params["head"], 1.0)}
 
-    def prepare(self, batch: Batch, keys: Key[Array, " b"], size: int, train: bool) -> Batch:
-        """With a key for each image."""
-        return batch | {"key": keys} if train else batch
-
     def logits(
         self, variables: Variables, images: UInt8[Array, "n s s c"], train: bool = False
     ) -> tuple[Float[Array, "n 3"], dict[str, Any]]:
@@ -102,7 +98,7 @@ class Pieces(ScoredLoss):
         return loss, ({"batch_stats": changed}, {"right": (logits.argmax(-1) == label).mean()})
 
     def losses(self, variables: Variables, batch: Batch) -> Float[Array, " b"]:
-        """That of each good image as it is."""
+        """The loss of each good image as it is."""
         logits, _ = self.logits(variables, batch["image"])
         return -jax.nn.log_softmax(logits)[:, 0]
 

@@ -57,7 +57,7 @@ class Networks(nn.Module):
     def pairs(
         self, patches: Float[ArrayLike, "n 3 k k 3"]
     ) -> tuple[Float[Array, "n 8"], Float[Array, " n"], Float[Array, "n d"]]:
-        """Of triples of a patch, one beside it, and one close to it: logits of the place, the distance of the first and
+        """For a patch, one beside it and one close to it: logits of the place, the distance of the first and
         the last one's features, and those of the first."""
         n, _, side = patches.shape[:3]
         flat = jnp.asarray(patches).reshape(3 * n, side, side, 3)
@@ -86,10 +86,6 @@ class Position(ScoredLoss):
     def frozen(self) -> dict[str, Any]:
         """Nothing."""
         return {}
-
-    def prepare(self, batch: Batch, keys: Key[Array, " b"], size: int, train: bool) -> Batch:
-        """With a key for each image."""
-        return batch | {"key": keys} if train else batch
 
     def parts(
         self, params: Any, images: UInt8[ArrayLike, "b s s c"], keys: Key[Array, " b"]
@@ -122,7 +118,7 @@ class Position(ScoredLoss):
         collapse.refuse_collapse(logs, "detector.position.pull")
 
     def losses(self, variables: Variables, batch: Batch) -> Float[Array, " b"]:
-        """That of each image, by pairs that are the same in each measurement."""
+        """The loss of each image, by pairs that are the same in each measurement."""
         images = batch["image"]
         parts, _ = self.parts(variables["params"], images, jax.random.split(jax.random.key(0), len(images)))
         return parts["place"] + self.config.position.pull * parts["apart"]

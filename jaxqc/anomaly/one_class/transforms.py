@@ -69,7 +69,7 @@ def answers(config: OneClassConfig, variables: Variables, norm: Norm, images: Fl
 
 
 def own(x: Float[ArrayLike, "b t t"]) -> Float[Array, "b t"]:
-    """Of each copy the number for itself.
+    """For each copy the number for itself.
 
     Examples:
       >>> own(jnp.arange(4.0).reshape(1, 2, 2)).tolist()
@@ -204,7 +204,7 @@ def embed(layers: Layers, image: Image) -> Float[Array, "b h w 3"]:
 
 
 def score(config: OneClassConfig, own_: Any, state: Any, embedded: Float[Array, "b h w 3"], size: Size) -> Scored:
-    """How little the copies of an image are known, at every pixel.
+    """The surprise at the copies of an image, at every pixel.
 
     GOAD: the sum over copies of -log P(copy), by softmax of minus the distances. GEOM's likelihood has no bound: it is
     brought to units of the good images', and is near 0 where it is far above theirs.

@@ -79,6 +79,7 @@ class Playing(Rebuilding):
         codes = jax.vmap(draw)(keys)
         enter, rule = codes if kind.codes else seen, RULES[config.adversary.game]
         more = {"drawn": codes} if config.adversary.game == "pair" else {}
+        more |= {"noise": codes} if config.variational else {}
         made, changed = applied(
             kind.build(config, self.size, norm), params["maker"], stats["maker"], kind.enter(enter), **more
         )
@@ -86,7 +87,7 @@ class Playing(Rebuilding):
         words = lambda own, running, image, *code: applied(judge, own, running, signed(image), *code)
         pair = config.adversary.game == "pair"
         real = (whole, out["code"]) if pair else (whole,)
-        fake = (out["made"], codes) if pair else (out.get("rebuilt", out.get("made")),)
+        fake = (out["made"], codes) if pair else (out["made" if kind.codes else "rebuilt"],)
         both = faced(words, params["critic"], stats["critic"], real, fake)
         out["adversarial"] = rule.fooling(both.made["logit"]) + (rule.fooling(-both.real["logit"]) if pair else 0.0)
         out["feature"] = squares(both.real["features"], both.made["features"])
@@ -100,6 +101,7 @@ class Playing(Rebuilding):
             fakes = jnp.concatenate([fakes, further["logit"]])
         blame = rule.blaming(both.own_real["logit"], fakes)
         logs = {name: value.mean() for name, value in parts.items()} | {"critic": blame}
+        logs |= {"slots_used": out["used"]} if "used" in out else {}
         total, game = weighted(config.loss, parts).mean() + blame, model_state[STATE]
         if config.adversary.matched:
             total += squares(both.own_real["features"], both.own_made["features"]).mean()
@@ -115,13 +117,13 @@ class Playing(Rebuilding):
 
     def losses(self, variables: Variables, batch: Batch) -> Float[Array, " b"]:
         """The maker's terms of the image as it is; where it rebuilds none, the critic's doubt that it is real."""
-        config, whole = self.config, self.seen(variables, batch["image"])
+        config, whole, rule = self.config, self.seen(variables, batch["image"]), RULES[self.config.adversary.game]
         if MAKERS[config.encoder].codes:
             own = {name: variables[name]["critic"] for name in ("params", "batch_stats")}
             found: Any = critic(config, Norm()).apply(own, signed(whole))
-            return RULES[config.adversary.game].fooling(found["logit"])
+            return rule.fooling(found["logit"])
         out = self._answer(variables)(whole)
-        out["adversarial"] = nn.softplus(out["logit_given"] if config.adversary.game == "pair" else -out["logit"])
+        out["adversarial"] = rule.fooling(-out["logit_given"] if config.adversary.game == "pair" else out["logit"])
         out["feature"] = squares(out["features"], out["features_rebuilt"])
         if "again" in out:
             out["relatent"] = squares(out["code"], out["again"])

@@ -76,10 +76,6 @@ class Rebuilding(ScoredLoss):
             return None
         return lambda frozen, images: {"target": self.seen(frozen, images)}
 
-    def prepare(self, batch: Batch, keys: Key[Array, " b"], size: int, train: bool) -> Batch:
-        """With a key for each image."""
-        return batch | {"key": keys} if train else batch
-
     def loss(
         self, params: Any, model_state: Any, batch: Batch, key: jax.Array, extra: None = None
     ) -> tuple[jax.Array, tuple[Any, Logs]]:

@@ -69,7 +69,7 @@ MAKERS: dict[str, Maker] = {
         lambda config, side, norm: Chain(chain_spec(config), norm),
         lambda x: x,
         dict,
-        lambda config: chain_spec(config).multiple,
+        multiple=lambda config: chain_spec(config).multiple,
     ),
     "dcgan": Maker(
         lambda config, side, norm: Coder(config.latent, scaled(config, WIDTH), config.loss.relatent > 0, norm),
@@ -143,7 +143,9 @@ def answering(
     norm, kind = Norm(folded), MAKERS[config.encoder]
     own = lambda name: {key: value[name] for key, value in variables.items() if name in value}
     make = lambda x: kind.leave(kind.build(config, side, norm).apply(own("maker"), kind.enter(x)))
-    judge = lambda *given: critic(config, norm).apply(own("critic"), *given)
+
+    def judge(*given: Any) -> Any:
+        return critic(config, norm).apply(own("critic"), *given)
 
     def seek(_: Any, x: Float[Array, "n h w c"]) -> dict[str, Array]:
         made, features = (lambda z: signed(make(z)["made"])), (lambda y: judge(y)["features"])

@@ -18,10 +18,10 @@ from jaxqc.anomaly.training import train_state
 from jaxqc.data.readers import open_dataset
 from jaxqc.errors import UserError
 from jaxqc.fields import validate
-from jaxqc.training import loop
 from jaxqc.training.checkpoint import steps_in
 from tests.anomaly.distillation.test_members import nearly_equal
 from tests.support.drawn import drawn
+from tests.support.ended import ended_at_save
 
 
 def test_the_student_is_as_large_as_published():
@@ -93,19 +93,8 @@ def test_teacher_and_student_go_on_where_they_were_ended(ended, of, recipe, boar
     )  # fmt: skip
     whole, about = train("whole")
     assert about["stages"]["teacher"]["step"] == about["step"] == 4
-    save, saved = loop._Sitting._save, []
-
-    def saved_and_ended(sitting):
-        save(sitting)
-        sitting.saves.wait()
-        saved.append(sitting)
-        if len(saved) == ended:
-            raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(loop._Sitting, "_save", saved_and_ended)
-        with pytest.raises(KeyboardInterrupt):
-            train("ended")
+    with ended_at_save(monkeypatch, ended), pytest.raises(KeyboardInterrupt):
+        train("ended")
     assert steps_in(tmp_path / "ended" / of / "checkpoints") == [2]
     again, _ = train("ended")
     for a, b in zip(*map(jax.tree.leaves, (whole, again)), strict=True):

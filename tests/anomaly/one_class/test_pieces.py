@@ -17,7 +17,7 @@ TINY = CutPaste(pieces=Piecing(hidden=(4,), patch=32, step=16, shrink=0.2), sigm
 
 
 def mahalanobis(x, y):
-    """Of rows y to the Gaussian of rows x, its covariance mixed with a round one; in float64."""
+    """Distances of rows y to the Gaussian of rows x, its covariance mixed with a round one; in float64."""
     x, y = (np.asarray(rows, np.float64) for rows in (x, y))
     covariance = np.cov(x.T)
     covariance = 0.8 * covariance + 0.2 * np.trace(covariance) / len(covariance) * np.eye(len(covariance))
@@ -47,6 +47,7 @@ def test_scores_are_numpys_distances_of_the_backbones_embeddings(recipe, rng):
 
 
 def test_other_backbones_than_a_network_of_convolutions_are_refused():
+    other = load_backbone(BackboneConfig("pixels", layers=(1,)))
     for name in ("pixels", "filters", "resnet18+paths", "dinov2_vits14"):
         with pytest.raises(UserError, match="this detector trains the backbone"):
-            TINY.on(BackboneConfig(name)).method(None, 64)
+            TINY.on(BackboneConfig(name)).method(other, 64)

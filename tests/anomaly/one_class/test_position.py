@@ -24,7 +24,7 @@ TINY = PatchSvdd(width=1 / 16, position=Placing(draws=2, bank=8))
 
 @pytest.fixture(scope="module")
 def params():
-    """Of the networks."""
+    """Weights of networks of a sixteenth of the width."""
     return drawn(position.Networks(1 / 16), jax.ShapeDtypeStruct((1, 64, 64, 3), jnp.float32))["params"]
 
 

@@ -1,23 +1,31 @@
 """Codes that go through a memory or are drawn, and the maps that are made of the latter."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from jaxqc.anomaly.detectors.base import BackboneConfig
-from jaxqc.anomaly.detectors.reconstruction import LossWeights, ReconstructionConfig
-from jaxqc.anomaly.detectors.reconstruction_codes import VaeGmm
-from jaxqc.anomaly.detectors.reconstruction_parts import DescentConfig, MemoryConfig
+from jaxqc.anomaly.detectors.reconstruction_codes import VaeGmm, VaeProjection
+from jaxqc.anomaly.detectors.reconstruction_parts import DescentConfig
+from jaxqc.anomaly.detectors.reconstruction_players import AnoGan
 from jaxqc.anomaly.features import load_backbone
 from jaxqc.anomaly.reconstruction.attention import attention
 from jaxqc.anomaly.reconstruction.density import improbable
+from jaxqc.anomaly.reconstruction.detector import Reconstructed
+from jaxqc.anomaly.reconstruction.networks import network
 from jaxqc.anomaly.reconstruction.objective import Rebuilding
 from jaxqc.anomaly.reconstruction.search import projected
 from jaxqc.data.dataset import ArrayDataset
+from jaxqc.errors import UserError
+from jaxqc.export.onnx import convert
+from jaxqc.graph import Graph
 from jaxqc.models.autoencoder import Chain, ChainSpec
 from jaxqc.models.memory import Memory
+from tests.support.drawn import drawn
 
 
 def test_a_memory_gives_what_its_definition_gives(rng):
@@ -46,27 +54,9 @@ def test_a_memory_of_one_slot_gives_it_whatever_is_seen(rng):
     np.testing.assert_array_equal(mixed, np.broadcast_to(variables["params"]["slots"], (2, 4)))
     assert np.abs(variables["params"]["slots"]).max() <= 0.5
     assert out["entropy"].max() == 0
-
-
-def test_a_step_logs_how_many_slots_are_used(rng):
-    config = ReconstructionConfig(
-        widths=(4,), kernels=(4,), strides=(2,), up="transposed", norm=False, memory=MemoryConfig(6, 0.1),
-        loss=LossWeights(l2=1.0, entropy=0.5),
-    )  # fmt: skip
-    method = Rebuilding(config, load_backbone(BackboneConfig("pixels", layers=(1,))), 8)
-    params = jax.jit(method.init)(jax.random.key(0))["params"]
-    batch = {"image": rng.integers(0, 256, (2, 8, 8, 3), np.uint8), "key": jax.random.split(jax.random.key(1), 2)}
-    step = jax.jit(jax.grad(method.loss, has_aux=True))
-    slope, (_, logs) = step(params, method.frozen(), batch, jax.random.key(2))
-    assert 1 <= logs["slots_used"] <= 6
-    assert logs["entropy"] > 0
-    assert np.abs(slope["rebuild"]["memory"]["slots"]).max() > 0
-    # a memory that has collapsed: every position takes the one slot that all agree with
-    lone = jnp.zeros((6, 4)).at[0].set(1e3)
-    params["rebuild"] = {**params["rebuild"], "memory": {"slots": lone}}
-    params["rebuild"]["encode1"] = {**params["rebuild"]["encode1"], "bias": jnp.full(4, 50.0)}
-    _, (_, logs) = step(params, method.frozen(), batch, jax.random.key(2))
-    assert logs["slots_used"] == 1
+    lone = jnp.zeros((6, 4)).at[0].set(1e3)  # collapsed: all codes take the one slot that they agree with
+    _, out = Memory(6).apply({"params": {"slots": lone}}, jnp.abs(z) + 1)
+    assert out["used"] == 1
 
 
 def test_a_projection_of_a_linear_network_is_that_by_hand(rng):
@@ -85,7 +75,7 @@ def test_a_density_is_that_of_the_good_images_alone(rng):
     """Half the squared Mahalanobis distance of code and error, in units of each; padding is no image."""
     config = replace(VaeGmm(width=1 / 16, latent=3), widths=(32,), kernels=(4,), strides=(2,))
     method = Rebuilding(config, load_backbone(BackboneConfig("pixels", layers=(1,))), 8)
-    variables = {**jax.device_get(jax.jit(method.init)(jax.random.key(0))), **method.frozen()}
+    variables = {**drawn(network(config), jnp.zeros((1, 8, 8, 3))), **method.frozen()}
     images = rng.integers(0, 256, (13, 8, 8, 3), np.uint8)
     data = ArrayDataset("tiny", (), tuple(map(str, range(13))), images, images[..., 0], np.zeros(13, np.int32))
     found = method.gathered(variables, data, 5)["density"]
@@ -97,13 +87,22 @@ def test_a_density_is_that_of_the_good_images_alone(rng):
     np.testing.assert_allclose(improbable(found, np.float32(rows)), 0.5 * (apart * own).sum(1), rtol=1e-3)
 
 
+@pytest.mark.parametrize(("config", "refused"), [(VaeProjection(), True), (AnoGan(), True), (VaeGmm(), False)])
+def test_a_score_by_descent_is_no_onnx_file(config, refused):
+    reason = Reconstructed(config, BackboneConfig("pixels", layers=(1,))).refuses_onnx
+    assert bool(reason) == refused
+    with pytest.raises(UserError, match="steps of descent" if refused else "onnx|--size"):
+        convert(Graph("anomaly", lambda weights, images: {}, {}, 0, 0, refuses_onnx=reason), 0, Path("unwritten.onnx"))
+
+
 def test_attention_is_that_of_every_position_by_hand(rng):
     network = Chain(ChainSpec((4, 6), (4, 4), (2, 2), latent=3, variational=True, norm=False))
     x = rng.uniform(size=(2, 16, 16, 3)).astype(np.float32)
     variables = jax.jit(network.init)(jax.random.key(0), x)
     answer = lambda x, **more: network.apply(variables, x, **more)
-    found = jax.jit(lambda x: attention(answer, x, 1, 4))(x)
     each = lambda shift: (lambda out: (out["mean"].sum(), out["map"]))(answer(x, shift=(1, shift)))
-    slope, shown = jax.jit(jax.grad(each, has_aux=True))(jnp.zeros((2, 8, 8, 4)))
+    whole = jax.grad(each, has_aux=True)
+    both = jax.jit(lambda shift: (attention(answer, x, 1, 4), whole(shift)))
+    found, (slope, shown) = both(jnp.zeros((2, 8, 8, 4)))
     by_hand = np.abs(np.einsum("nk,nabk->nab", np.asarray(slope).mean((1, 2)), shown))
     np.testing.assert_allclose(found, by_hand, rtol=1e-4, atol=1e-6)

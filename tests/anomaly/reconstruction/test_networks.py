@@ -8,7 +8,7 @@ import pytest
 
 from jaxqc.anomaly.detectors.base import BackboneConfig
 from jaxqc.anomaly.detectors.reconstruction import LossWeights, ReconstructionConfig
-from jaxqc.anomaly.detectors.reconstruction_codes import VaeAttention
+from jaxqc.anomaly.detectors.reconstruction_codes import Vae, VaeAttention
 from jaxqc.anomaly.detectors.reconstruction_members import MEMBERS, ConvAe, Dfr, Draem, Riad, StainAe
 from jaxqc.anomaly.detectors.reconstruction_parts import AdversaryConfig, DescentConfig, MemoryConfig
 from jaxqc.anomaly.detectors.reconstruction_players import (
@@ -33,6 +33,7 @@ from jaxqc.anomaly.reconstruction.adversary import Playing
 from jaxqc.anomaly.reconstruction.networks import network
 from jaxqc.errors import UserError
 from jaxqc.models.draem import Finding, Rebuilding
+from jaxqc.types import AXIS
 
 PIXELS = load_backbone(BackboneConfig("pixels", layers=(1,)))
 
@@ -140,3 +141,24 @@ def test_settings_that_do_not_go_together_are_refused(config, said):
 @pytest.mark.parametrize("config", [kind() for kind in {**MEMBERS, **TOKENS}.values()])
 def test_presets_go_together(config):
     config.check("recipe")
+
+
+@pytest.mark.parametrize("slots", [0, 50])
+def test_a_variational_code_and_a_memory_go_with_a_critic(slots):
+    """As in published combinations of them; the log has all their terms."""
+    loss = LossWeights(l2=1.0, kl=1.0, adversarial=1.0)
+    config = replace(Vae(latent=5, loss=loss, training=GANOMALY_TRAINING, width=1 / 32), adversary=GAN)
+    config = replace(config, memory=MemoryConfig(slots), widths=(32,), kernels=(4,), strides=(2,))
+    config.check("recipe")
+    method = Playing(config, PIXELS, 8)
+    shapes = jax.eval_shape(method.init, jax.random.key(0))
+    images = jax.ShapeDtypeStruct((2, 8, 8, 3), jnp.uint8)
+
+    def one(variables, images):
+        state = {name: x for name, x in variables.items() if name != "params"} | method.frozen()
+        batch = {"image": images, "key": jax.random.split(jax.random.key(1), 2)}
+        return method.loss(variables["params"], state, batch, jax.random.key(2))[1][1]
+
+    logs = jax.eval_shape(jax.vmap(one, axis_name=AXIS, axis_size=1, in_axes=None), shapes, images)
+    assert {"l2", "kl", "adversarial", "critic"} <= set(logs)
+    assert ("slots_used" in logs) == (slots > 0)

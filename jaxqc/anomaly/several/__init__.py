@@ -1,0 +1,1 @@
+"""Autoencoders of the image with several outputs; their settings are in `detectors`."""
