@@ -105,7 +105,8 @@ _tiny.defvjp(_tiny_forward, _tiny_backward)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2, 3))
-def _conv(x: jax.Array, kernel: jax.Array, stride: int, padding: int) -> jax.Array:
+def _conv(x: ArrayLike, kernel: ArrayLike, stride: int, padding: int) -> jax.Array:
+    x, kernel = jnp.asarray(x), jnp.asarray(kernel)
     plain = partial(library, stride=stride, padding=padding)
     if stride != 1 or not _tiled(len(kernel), x.size // x.shape[3], kernel.shape[2:]):
         return plain(x, kernel)
@@ -135,15 +136,15 @@ def _in_chunks(way: Any, outputs: int, *arrays: jax.Array) -> jax.Array:
     return lax.map(lambda part: way(*part), tuple(x.reshape(n // each, each, *x.shape[1:]) for x in arrays))
 
 
-def _forward(x: jax.Array, kernel: jax.Array, stride: int, padding: int) -> tuple[jax.Array, Any]:
+def _forward(x: ArrayLike, kernel: ArrayLike, stride: int, padding: int) -> tuple[jax.Array, Any]:
     return _conv(x, kernel, stride, padding), (x, kernel)
 
 
-def _backward(stride: int, padding: int, residuals: Any, g: jax.Array) -> tuple[jax.Array, jax.Array]:
-    x, kernel = residuals
+def _backward(stride: int, padding: int, residuals: Any, g: ArrayLike) -> tuple[jax.Array, jax.Array]:
+    x, kernel = map(jnp.asarray, residuals)
     taps = len(kernel)
     if stride == 1 and padding < taps:
-        dx = _conv(g, jnp.flip(kernel, (0, 1)).swapaxes(2, 3), 1, taps - 1 - padding)
+        dx: Any = _conv(g, jnp.flip(kernel, (0, 1)).swapaxes(2, 3), 1, taps - 1 - padding)
     else:
         dx = jax.vjp(lambda x: library(x, kernel, stride, padding), x)[1](g)[0]
     plain = partial(_library_kernel_gradient, taps=taps, stride=stride, padding=padding)

@@ -107,7 +107,8 @@ def winograd_kernel_gradient(
         for pair in zip(tiles, spread, strict=True)
     ]
     whole = jnp.concatenate([jnp.concatenate([group[b] for group in sums]) for b in range(len(f.tile))])
-    return (_squared(f.kernel).T @ whole.reshape(len(whole), -1)).reshape(taps, taps, *whole.shape[1:])
+    gradient = jnp.asarray(_squared(f.kernel).T) @ whole.reshape(len(whole), -1)
+    return gradient.reshape(taps, taps, *whole.shape[1:])
 
 
 class _Grid(NamedTuple):

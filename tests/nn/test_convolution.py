@@ -59,7 +59,7 @@ def test_a_tiny_map_is_one_product_at_either_stride(shape, stride, rng):
     y = plain(x, kernel, stride)
     np.testing.assert_allclose(forward(x, kernel), y, atol=1e-5)
     g = rng.standard_normal(y.shape, np.float32)
-    backward = jax.jit(lambda x, kernel, g: jax.vjp(lambda *a: convolve(*a, stride), x, kernel)[1](g))
+    backward = jax.jit(lambda x, kernel, g: jax.vjp(lambda x, kernel: convolve(x, kernel, stride), x, kernel)[1](g))
     for ours, expected in zip(backward(x, kernel, g), gradients(x, kernel, g, stride, 1), strict=True):
         np.testing.assert_allclose(ours, expected, atol=2e-5 * max(1, np.abs(expected).max()))
     if jax.default_backend() == "cpu":
@@ -74,7 +74,7 @@ def test_a_large_batch_is_computed_in_chunks(monkeypatch, rng):
 
     @jax.jit
     def both(x, kernel, g):
-        y, pull = jax.vjp(lambda *given: convolve(*given, 1, 0), x, kernel)
+        y, pull = jax.vjp(lambda x, kernel: convolve(x, kernel, 1, 0), x, kernel)
         return y, *pull(g)
 
     for ours, expected in zip(both(x, kernel, g), (y, *gradients(x, kernel, g, 1, 0)), strict=True):

@@ -79,13 +79,13 @@ def permuted(x: ArrayLike, kind: Permutation, index: int, back: bool = False) ->
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(1,))
-def _reordered(x: jax.Array, places: tuple[int, ...]) -> jax.Array:
+def _reordered(x: ArrayLike, places: tuple[int, ...]) -> jax.Array:
     """x[..., places]. Its gradient is a reordering as well; left to autodiff it is a sum of scattered values.
 
     On CPU a product with zeros and ones where channels are few: XLA computes what a gather reads one value at a time,
     exponentials and tangents of a coupling among it, and lays its result out channel by channel.
     """
-    gathered = lambda x: x[..., np.array(places)]
+    x, gathered = jnp.asarray(x), lambda x: x[..., np.array(places)]
     if len(places) > WIDEST_PRODUCT:
         return gathered(x)
     product = lambda x: pointwise(x, np.eye(len(places), dtype=x.dtype)[:, np.array(places)])
