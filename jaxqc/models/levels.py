@@ -31,7 +31,7 @@ def enlarged(x: Float[ArrayLike, "n h w c"]) -> Float[Array, "n 2*h 2*w c"]:
       >>> enlarged(jnp.ones((1, 2, 3, 1))).shape
       (1, 4, 6, 1)
     """
-    return resize_align_corners(x, 2 * x.shape[1], 2 * x.shape[2])
+    return resize_align_corners(jnp.asarray(x), 2 * x.shape[1], 2 * x.shape[2])
 
 
 def convolved(

@@ -246,7 +246,7 @@ def test_dsr(peer, rng):
 
     seen, shown, coarse, fine = jax.jit(run)(codebook, restore, upsample)
     near = {"map": jax.nn.sigmoid(fine), "coarse": jax.nn.sigmoid(coarse)}
-    assert_close(theirs, seen=first(seen), image=first(shown), **near)
+    assert_close(theirs, 1e-3, seen=first(seen), image=first(shown), **near)  # instance norms enlarge what is rounded
 
 
 def test_patchcore(network, peer, rng):
