@@ -1,4 +1,5 @@
-"""CutPaste on generated boards at 128 pixels: the backbone that comes along, trained on for minutes.
+"""CutPaste on generated boards at 128 pixels: the backbone that comes along, trained on for minutes. No figure
+is claimed: it was not measured.
 
     jaxqc data synthetic boards --kind wood --count 300 --size 128
     jaxqc fit --config cutpaste_small --data boards --out runs/cutpaste
