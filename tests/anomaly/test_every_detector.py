@@ -156,6 +156,7 @@ FIRST = {kind(name): name for name in reversed(DETECTORS)}
 """The member of each kind that goes the whole way quickly; the others differ from it in their settings alone."""
 DEAR = (
     "anomaly_dino",
+    "density",
     "ocsvm",
     "inp_former",
     "salehi",

@@ -134,7 +134,8 @@ class AnoGan(ReconstructionConfig):
 class FAnoGan(ReconstructionConfig):
     """f-AnoGAN (Medical Image Analysis 2019): a Wasserstein GAN, then an encoder that finds the codes of images.
 
-    The critic has five steps to one of the maker; in one count, so that Adam's first steps of the maker are longer.
+    The critic has five steps to one of the maker; in one count, so that Adam's first steps of the maker are longer. A
+    resting maker's gradient is computed all the same.
     """
 
     encoder: Encoder = "residual"

@@ -87,7 +87,7 @@ class Playing(Rebuilding):
         words = lambda own, running, image, *code: applied(judge, own, running, signed(image), *code)
         pair = config.adversary.game == "pair"
         real = (whole, out["code"]) if pair else (whole,)
-        fake = (out["made"], codes) if pair else (out.get("rebuilt", out.get("made")),)
+        fake = (out["made"], codes) if pair else (out["made" if kind.codes else "rebuilt"],)
         both = faced(words, params["critic"], stats["critic"], real, fake)
         out["adversarial"] = rule.fooling(both.made["logit"]) + (rule.fooling(-both.real["logit"]) if pair else 0.0)
         out["feature"] = squares(both.real["features"], both.made["features"])

@@ -30,7 +30,12 @@ def answer_of(config: ReconstructionConfig, params: Any, side: int) -> Answer:
     networks = network(config, folded=True)
     own = {name: value for name, value in params.items() if name != DENSITY}
     fitted = {name: value for name, value in params.items() if name == DENSITY}
-    return lambda x, **more: networks.apply({"params": own}, x, **more) | fitted
+
+    def answer(x: Float[Array, "n h w c"], **more: Any) -> dict[str, Array]:
+        found: Any = networks.apply({"params": own}, x, **more)
+        return found | fitted
+
+    return answer
 
 
 class Reconstructed(OnBackbone[ReconstructionConfig]):
@@ -81,7 +86,7 @@ class Reconstructed(OnBackbone[ReconstructionConfig]):
 
     def judged(
         self, state: Networks | Rebuilder, embedded: Float[Array, "b h w c"]
-    ) -> tuple[Float[Array, "b h w"], Float[Array, " b"] | None]:
+    ) -> tuple[Float[Array, "b _ _"], Float[Array, " b"] | None]:
         """The difference of each cell, or what else the map is of, and image scores that are not of the map."""
         config = with_code(self.config, state.params)
         apart = lambda params, seen: judged(config, answer_of(config, params, seen.shape[1]), seen)
@@ -95,7 +100,7 @@ class Reconstructed(OnBackbone[ReconstructionConfig]):
             return rebuilt_by_sets(lambda part: answer(part)["rebuilt"], embedded, HELD_OUT)
         return answer(embedded)["rebuilt"]
 
-    def grids(self, state: Networks | Rebuilder, embedded: Float[Array, "b h w c"]) -> tuple[Float[Array, "b h w"]]:
+    def grids(self, state: Networks | Rebuilder, embedded: Float[Array, "b h w c"]) -> tuple[Float[Array, "b _ _"]]:
         """The map of each image, in the network's own unit."""
         return (self.judged(state, embedded)[0],)
 

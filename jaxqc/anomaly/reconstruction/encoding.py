@@ -5,9 +5,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Key
 
-from jaxqc.anomaly.detectors.reconstruction import LossWeights, Networks
+from jaxqc.anomaly.detectors.reconstruction import LossWeights, Rebuilder
 from jaxqc.anomaly.detectors.stage import Known, Stage
 from jaxqc.anomaly.features import Backbone
 from jaxqc.anomaly.reconstruction.adversary import squares
@@ -42,9 +43,9 @@ class Encoded(Reconstructed):
         super().method(backbone, size)
         return Finding(self.config, backbone, size)
 
-    def trained(self, variables: Variables) -> Networks:
+    def trained(self, variables: Variables) -> Rebuilder:
         """The encoder and both players, batch norm folded."""
-        return Networks({"finder": variables["params"], **variables[FIRST]})
+        return Rebuilder({"finder": variables["params"], **variables[FIRST]}, np.ones((1, 1), np.float32))
 
 
 @dataclass(frozen=True, eq=False)

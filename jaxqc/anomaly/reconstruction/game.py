@@ -35,7 +35,7 @@ class Game(NamedTuple):
     critic_lost: Float[ArrayLike, ""]
 
 
-def counted(game: Mapping[str, Any], entropy: Float[ArrayLike, ""]) -> dict[str, Array]:
+def counted(game: Mapping[str, Any], entropy: Float[ArrayLike, ""] | float) -> dict[str, Array]:
     """The counts after a step in which real and made images had this cross entropy together.
 
     Examples:

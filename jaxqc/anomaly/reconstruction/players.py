@@ -143,7 +143,9 @@ def answering(
     norm, kind = Norm(folded), MAKERS[config.encoder]
     own = lambda name: {key: value[name] for key, value in variables.items() if name in value}
     make = lambda x: kind.leave(kind.build(config, side, norm).apply(own("maker"), kind.enter(x)))
-    judge = lambda *given: critic(config, norm).apply(own("critic"), *given)
+
+    def judge(*given: Any) -> Any:
+        return critic(config, norm).apply(own("critic"), *given)
 
     def seek(_: Any, x: Float[Array, "n h w c"]) -> dict[str, Array]:
         made, features = (lambda z: signed(make(z)["made"])), (lambda y: judge(y)["features"])

@@ -47,6 +47,7 @@ def test_scores_are_numpys_distances_of_the_backbones_embeddings(recipe, rng):
 
 
 def test_other_backbones_than_a_network_of_convolutions_are_refused():
+    other = load_backbone(BackboneConfig("pixels", layers=(1,)))
     for name in ("pixels", "filters", "resnet18+paths", "dinov2_vits14"):
         with pytest.raises(UserError, match="this detector trains the backbone"):
-            TINY.on(BackboneConfig(name)).method(None, 64)
+            TINY.on(BackboneConfig(name)).method(other, 64)

@@ -32,17 +32,19 @@ def test_copies_are_scipys(rng):
 
 
 def test_the_dirichlet_distribution_is_the_likeliest(rng):
-    shares = rng.dirichlet([0.3, 4.0, 1.5], size=(50, 2))
-    alpha = fitted_dirichlet(np.log(shares).mean(0), shares.mean(0))
-    for i in range(2):
+    shares = rng.dirichlet([0.3, 4.0, 1.5], size=(50, 3))
+    logs = np.log(shares).astype(np.float32)
+    kept = likelihoods(logs)
+    alpha, plain = fitted_dirichlet(np.log(shares).mean(0), shares.mean(0)), np.zeros(50)
+    np.testing.assert_allclose(kept["alpha"], alpha, rtol=1e-3)
+    for i in range(3):
         cost = lambda log_alpha, own=shares[:, i]: -dirichlet.logpdf(own.T, np.exp(log_alpha)).mean()
         oracle = minimize(cost, np.zeros(3), tol=1e-10)
         np.testing.assert_allclose(alpha[i], np.exp(oracle.x), rtol=1e-3)
-        found = unlikely(np.log(shares[:, i : i + 1], dtype=np.float32), alpha[i : i + 1].astype(np.float32))
-        plain = np.array([dirichlet.logpdf(one, alpha[i]) for one in shares[:, i]])
-        np.testing.assert_allclose(np.ptp(np.asarray(found) + plain), 0, atol=1e-4)  # but for a constant
-    kept = likelihoods(np.log(shares[:, :1]).astype(np.float32))
-    np.testing.assert_allclose(kept["alpha"], alpha[:1], rtol=1e-3)
+        plain += [dirichlet.logpdf(one, alpha[i]) / 3 for one in shares[:, i]]
+    found = np.asarray(unlikely(logs, alpha.astype(np.float32)))
+    np.testing.assert_allclose(np.ptp(found + plain), 0, atol=1e-4)  # but for a constant
+    np.testing.assert_allclose([kept["middle"], kept["unit"]], [found.mean(), found.std()], rtol=1e-2)
 
 
 def test_the_triplet_is_numpys(rng):
@@ -62,7 +64,7 @@ def test_the_loss_is_that_of_its_parts(rng):
     def both(params, stats, images):
         step = jax.vmap(method.loss, (None, None, 0, None), axis_name=AXIS)
         flat = transformed(images / 127.5 - 1, ("turn",)).reshape(12, 8, 8, 3)
-        return step(params, stats, {"image": images[None]}, None), network(config).apply(
+        return step(params, stats, {"image": images[None]}, jax.random.key(0)), network(config).apply(
             {"params": params, **stats}, flat, True, mutable=["batch_stats"]
         )
 

@@ -1,5 +1,7 @@
 """k-means against scikit-learn from the same centres, and its start."""
 
+from typing import Any
+
 import jax
 import numpy as np
 from sklearn.cluster import KMeans
@@ -11,7 +13,8 @@ def test_centres_are_scikit_learns_from_the_same_start(rng):
     rows = (rng.normal(size=(6, 4))[rng.integers(0, 6, 200)] * 3 + rng.normal(size=(200, 4)) + 50).astype(np.float32)
     start = rows[:6]
     centres, label = map(np.asarray, kmeans(rows, start))
-    oracle = KMeans(6, init=start, n_init=1, tol=0).fit(rows.astype(np.float64))
+    how: dict[str, Any] = {"init": start, "n_init": 1, "tol": 0}
+    oracle: Any = KMeans(6, **how).fit(rows.astype(np.float64))
     inertia = np.square(rows - centres[label]).sum(dtype=np.float64)
     np.testing.assert_allclose(inertia, oracle.inertia_, rtol=2e-3)
     np.testing.assert_array_equal(label, np.linalg.norm(rows[:, None] - centres, axis=-1).argmin(1))

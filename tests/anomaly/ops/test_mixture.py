@@ -1,5 +1,7 @@
 """Gaussian mixtures against SciPy's closed form and scikit-learn's EM from the same start."""
 
+from typing import Any
+
 import jax
 import numpy as np
 import pytest
@@ -33,7 +35,7 @@ def test_several_are_scikit_learns_from_the_same_start(rng, diagonal):
     start = jax.jit(lambda x, s: maximised(x, s, REG, diagonal))(rows, share)
     found = expected(rows, share, REG, diagonal)
     precisions = np.stack([w.T @ w for w in np.asarray(start.whitener, np.float64)])
-    oracle = GaussianMixture(
+    oracle: Any = GaussianMixture(
         2,
         covariance_type="diag" if diagonal else "full",
         reg_covar=REG,

@@ -1,5 +1,7 @@
 """The one-class SVM against scikit-learn's libsvm, and the projection against a general solver."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,7 +16,8 @@ NU, GAMMA = 0.2, 0.3
 def test_scores_are_libsvms(rng):
     rows, unseen = (rng.normal(size=(n, 3)).astype(np.float32) for n in (60, 20))
     weight = np.asarray(jax.jit(lambda x: dual(jnp.exp(rbf(x, x, GAMMA)), NU))(rows))
-    oracle = OneClassSVM(nu=NU, gamma=GAMMA, tol=1e-8).fit(rows.astype(np.float64))
+    how: dict[str, Any] = {"nu": NU, "gamma": GAMMA, "tol": 1e-8}
+    oracle = OneClassSVM(**how).fit(rows.astype(np.float64))
     far = 100 * np.arange(1, 4, dtype=np.float32)[:, None] * np.ones(3, np.float32)
     scores = np.asarray(jax.jit(unsupported)(np.concatenate([unseen, far]), rows, weight, GAMMA))
     assert (np.diff(scores[len(unseen) :]) > 0).all()  # no kernel reaches there, and still they are ordered

@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 
 from jaxqc.anomaly.detectors.base import BackboneConfig
-from jaxqc.anomaly.detectors.reconstruction import LossWeights, ReconstructionConfig
 from jaxqc.anomaly.detectors.reconstruction_codes import VaeGmm, VaeProjection
-from jaxqc.anomaly.detectors.reconstruction_parts import DescentConfig, MemoryConfig
+from jaxqc.anomaly.detectors.reconstruction_parts import DescentConfig
 from jaxqc.anomaly.detectors.reconstruction_players import AnoGan
 from jaxqc.anomaly.features import load_backbone
 from jaxqc.anomaly.reconstruction.attention import attention
@@ -55,27 +54,9 @@ def test_a_memory_of_one_slot_gives_it_whatever_is_seen(rng):
     np.testing.assert_array_equal(mixed, np.broadcast_to(variables["params"]["slots"], (2, 4)))
     assert np.abs(variables["params"]["slots"]).max() <= 0.5
     assert out["entropy"].max() == 0
-
-
-def test_a_step_logs_how_many_slots_are_used(rng):
-    config = ReconstructionConfig(
-        widths=(4,), kernels=(4,), strides=(2,), up="transposed", norm=False, memory=MemoryConfig(6, 0.1),
-        loss=LossWeights(l2=1.0, entropy=0.5),
-    )  # fmt: skip
-    method = Rebuilding(config, load_backbone(BackboneConfig("pixels", layers=(1,))), 8)
-    params = jax.jit(method.init)(jax.random.key(0))["params"]
-    batch = {"image": rng.integers(0, 256, (2, 8, 8, 3), np.uint8), "key": jax.random.split(jax.random.key(1), 2)}
-    step = jax.jit(method.loss)
-    loss, (_, logs) = step(params, method.frozen(), batch, jax.random.key(2))
-    assert 1 <= logs["slots_used"] <= 6
-    assert logs["entropy"] > 0
-    assert loss == pytest.approx(float(logs["l2"] + 0.5 * logs["entropy"]), rel=1e-5)
-    # a memory that has collapsed: every position takes the one slot that all agree with
-    lone = jnp.zeros((6, 4)).at[0].set(1e3)
-    params["rebuild"] = {**params["rebuild"], "memory": {"slots": lone}}
-    params["rebuild"]["encode1"] = {**params["rebuild"]["encode1"], "bias": jnp.full(4, 50.0)}
-    _, (_, logs) = step(params, method.frozen(), batch, jax.random.key(2))
-    assert logs["slots_used"] == 1
+    lone = jnp.zeros((6, 4)).at[0].set(1e3)  # collapsed: all codes take the one slot that they agree with
+    _, out = Memory(6).apply({"params": {"slots": lone}}, jnp.abs(z) + 1)
+    assert out["used"] == 1
 
 
 def test_a_projection_of_a_linear_network_is_that_by_hand(rng):
@@ -119,8 +100,9 @@ def test_attention_is_that_of_every_position_by_hand(rng):
     x = rng.uniform(size=(2, 16, 16, 3)).astype(np.float32)
     variables = jax.jit(network.init)(jax.random.key(0), x)
     answer = lambda x, **more: network.apply(variables, x, **more)
-    found = jax.jit(lambda x: attention(answer, x, 1, 4))(x)
     each = lambda shift: (lambda out: (out["mean"].sum(), out["map"]))(answer(x, shift=(1, shift)))
-    slope, shown = jax.jit(jax.grad(each, has_aux=True))(jnp.zeros((2, 8, 8, 4)))
+    whole = jax.grad(each, has_aux=True)
+    both = jax.jit(lambda shift: (attention(answer, x, 1, 4), whole(shift)))
+    found, (slope, shown) = both(jnp.zeros((2, 8, 8, 4)))
     by_hand = np.abs(np.einsum("nk,nabk->nab", np.asarray(slope).mean((1, 2)), shown))
     np.testing.assert_allclose(found, by_hand, rtol=1e-4, atol=1e-6)

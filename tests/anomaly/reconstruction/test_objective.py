@@ -8,12 +8,13 @@ import pytest
 
 from jaxqc.anomaly.detectors.base import BackboneConfig
 from jaxqc.anomaly.detectors.reconstruction import LossWeights, ReconstructionConfig
+from jaxqc.anomaly.detectors.reconstruction_parts import MemoryConfig
 from jaxqc.anomaly.features import load_backbone
 from jaxqc.anomaly.reconstruction.objective import Rebuilding
 
 CHAIN = ReconstructionConfig(
     widths=(4,), kernels=(4,), strides=(2,), up="transposed", norm=False, latent=3, variational=True,
-    loss=LossWeights(l2=1.0, kl=2.0), corrupt="confetti",
+    loss=LossWeights(l2=1.0, kl=2.0, entropy=0.5), corrupt="confetti", memory=MemoryConfig(4, 0.1),
 )  # fmt: skip
 
 
@@ -24,13 +25,14 @@ def test_a_step_compares_with_the_image_before_it_was_painted(rng):
     keyed = {**batch, "key": jax.random.split(jax.random.key(1), 3)}
     step = jax.jit(jax.value_and_grad(method.loss, has_aux=True))
     (loss, (_, logs)), slope = step(params, method.frozen(), keyed, jax.random.key(2))
-    assert loss == pytest.approx(float(logs["l2"] + 2 * logs["kl"]), rel=1e-5)
+    assert loss == pytest.approx(float(logs["l2"] + 2 * logs["kl"] + 0.5 * logs["entropy"]), rel=1e-5)
+    assert 1 <= logs["slots_used"] <= 4
     assert all(np.abs(leaf).max() > 0 for leaf in jax.tree.leaves(slope))
     own = jax.jit(method.losses)({"params": params, **method.frozen()}, batch)
     out = jax.jit(method._answer({"params": params}))(batch["image"] / np.float32(255))
     squares = np.square(np.asarray(out["rebuilt"]) - batch["image"] / 255).mean((1, 2, 3))
     kl = 0.5 * (np.square(out["mean"]) + np.exp(out["spread"]) - out["spread"] - 1).sum(1) / (16 * 16 * 3)
-    np.testing.assert_allclose(own, squares + 2 * kl, rtol=1e-4)
+    np.testing.assert_allclose(own, squares + 2 * kl + 0.5 * out["entropy"], rtol=1e-4)
 
 
 def test_what_is_cached_is_what_no_step_changes():
