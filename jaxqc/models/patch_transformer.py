@@ -214,6 +214,6 @@ class VitAutoencoder(nn.Module):
         steps = spec.side.bit_length() - 1
         for i in range(1, steps + 1):
             width, last = (c, True) if i == steps else (max(1, spec.dim // 2**i), False)
-            own = {"norm": None, "act": None} if last else {"norm": self.norm}
+            own: dict[str, Any] = {"norm": None, "act": None} if last else {"norm": self.norm}
             y = ConvUnit(width, 4, 2, up="transposed", name=f"decode{i}", **own)(y, train)
         return {"rebuilt": nn.sigmoid(y)}

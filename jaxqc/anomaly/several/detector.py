@@ -68,5 +68,5 @@ class Several(OnBackbone[SeveralConfig]):
         if isinstance(state, SettledNetwork):
             units = zip(grids, jnp.asarray(state.mean), jnp.maximum(jnp.asarray(state.deviation), 1e-9), strict=True)
             grids = tuple(jnp.maximum((grid - mean) / deviation, 0.0) for grid, mean, deviation in units)
-        maps = distance_map(both_odd(grids) if len(grids) > 1 else grids[0], *sides(size), self.config.sigma)
+        maps = distance_map(both_odd(grids), *sides(size), self.config.sigma)
         return maps, top_score(maps, self.config.top)

@@ -84,7 +84,7 @@ def rebuilding(out: Mapping[str, Any]) -> list[str]:
 
 
 def both_odd(grids: tuple[Float[ArrayLike, "n _ _"], ...]) -> Float[Array, "n h w"]:
-    """The largest over neighbouring scales of the smaller of the two, on the finest grid.
+    """The largest over neighbouring scales of the smaller of the two, on the finest grid; a single one as it is.
 
     Examples:
       >>> both_odd(tuple(jnp.full((1, 2, 2), x) for x in (3.0, 1.0, 2.0)))[0, 0].tolist()
@@ -92,7 +92,8 @@ def both_odd(grids: tuple[Float[ArrayLike, "n _ _"], ...]) -> Float[Array, "n h 
     """
     height, width = grids[0].shape[1:]
     same = [resize(jnp.asarray(grid)[..., None], height, width)[..., 0] for grid in grids]
-    return jnp.stack([jnp.minimum(a, b) for a, b in pairwise(same)]).max(0)
+    pairs = [jnp.minimum(a, b) for a, b in pairwise(same)]
+    return jnp.stack(pairs or same).max(0)
 
 
 def gathered(near: Float[ArrayLike, "n k"], axis_name: str | None = None) -> Float[Array, " n"]:
@@ -156,7 +157,7 @@ class SeveralTraining(PaintedLoss):
         """By maps that have no unit yet."""
         image = self._image(images)
         grids = differences(self.config, self._answer(variables, image), seen(self.config, image))
-        return top_score(both_odd(grids) if len(grids) > 1 else grids[0], self.config.top)
+        return top_score(both_odd(grids), self.config.top)
 
     def _image(self, images: Any) -> Any:
         return self.pixels.apply(self.pixels.variables, images)[0]

@@ -49,7 +49,7 @@ def test_the_networks_are_as_large_as_published():
 @pytest.mark.slow
 def test_defects_are_where_the_mask_is_and_nowhere_else(rng):
     network, image = vq_vae(SMALL), rng.uniform(size=(6, 32, 32, 3)).astype(np.float32)
-    code = {name: rng.normal(0, 0.1, (16, 8)).astype(np.float32) for name in ("lo", "hi")}
+    code = {name: rng.normal(0, 0.1, (64, 8)).astype(np.float32) for name in ("lo", "hi")}  # of 16 one may be its own
     book = slim({**drawn(network, image, code), "codes": {name: {"code": x} for name, x in code.items()}})
     mask = np.zeros((6, 32, 32), np.float32)
     mask[:5, 3, 9] = 1  # the sixth image has none
