@@ -214,7 +214,7 @@ class NearestWords(_Described):
         axes = principal(rows, self.kept, scaled=False)
         moved = project_onto(axes, rows)
         start = spread_rows(jax.random.key(self.seed), moved, min(self.words, len(rows)))
-        return Dictionary(*map(jnp.asarray, axes), kmeans(moved, start)[0])
+        return Dictionary(jnp.asarray(axes.shift), jnp.asarray(axes.basis), kmeans(moved, start)[0])
 
     def score(self, state: Dictionary, embedded: Float[ArrayLike, "b h w c"], size: Size) -> Scored:
         b, height, width, _ = embedded.shape

@@ -170,7 +170,7 @@ def likelihoods(shares: Float[np.ndarray, "n t t"]) -> dict[str, np.ndarray]:
     shares: logarithms.
     """
     exact = np.asarray(shares, np.float64)
-    alpha = np.float32(fitted_dirichlet(exact.mean(0), np.exp(exact).mean(0)))
+    alpha = fitted_dirichlet(exact.mean(0), np.exp(exact).mean(0)).astype(np.float32)
     scores = np.asarray(unlikely(shares, alpha), np.float64)
     unit = max(scores.std(), 1e-6)
     return {"alpha": alpha, "middle": np.asarray(scores.mean(), np.float32), "unit": np.asarray(unit, np.float32)}

@@ -16,6 +16,10 @@ STILL = 1e-4
 """Share of the mean squared distance below whose gain by a move the centres count as still."""
 
 
+Five = tuple[jax.Array, jax.Array, jax.Array, jax.Array, jax.Array]
+"""Centres, the centre of each row, the mean squared distance now and before, and the number of moves."""
+
+
 @partial(jax.jit, static_argnames="count")
 def spread_rows(key: Key[Array, ""], rows: Float[ArrayLike, "n d"], count: int) -> Float[Array, "{count} d"]:
     """`count` rows far from one another (k-means++): the first by chance, each other one by its squared distance to
@@ -58,11 +62,11 @@ def kmeans(
         apart, label = nearest(rows, centres)
         return label[:, 0], jnp.square(apart).mean()
 
-    def going(carry: tuple[jax.Array, jax.Array, jax.Array, jax.Array, jax.Array]) -> jax.Array:
+    def going(carry: Five) -> jax.Array:
         _, _, now, before, i = carry
         return (i < STEPS) & (before - now > STILL * now)
 
-    def move(carry: tuple[jax.Array, jax.Array, jax.Array, jax.Array, jax.Array]) -> tuple[jax.Array, ...]:
+    def move(carry: Five) -> Five:
         centres, label, now, _, i = carry
         number = jax.ops.segment_sum(jnp.ones(rows.shape[0]), label, count)[:, None]
         means = jax.ops.segment_sum(rows, label, count) / jnp.maximum(number, 1)

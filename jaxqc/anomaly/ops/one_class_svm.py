@@ -50,7 +50,7 @@ def rbf(
     """
     rows, others = jnp.asarray(rows), jnp.asarray(others)
     apart = jnp.square(rows).sum(1)[:, None] - 2 * jnp.matmul(rows, others.T, precision=EXACT)
-    return -gamma * jnp.maximum(apart + jnp.square(others).sum(1), 0)
+    return -jnp.asarray(gamma) * jnp.maximum(apart + jnp.square(others).sum(1), 0)
 
 
 @partial(jax.jit, static_argnames="nu")
