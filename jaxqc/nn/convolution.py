@@ -140,8 +140,8 @@ def _forward(x: ArrayLike, kernel: ArrayLike, stride: int, padding: int) -> tupl
     return _conv(x, kernel, stride, padding), (x, kernel)
 
 
-def _backward(stride: int, padding: int, residuals: Any, g: ArrayLike) -> tuple[jax.Array, jax.Array]:
-    x, kernel = map(jnp.asarray, residuals)
+def _backward(stride: int, padding: int, residuals: Any, slope: ArrayLike) -> tuple[jax.Array, jax.Array]:
+    x, kernel, g = map(jnp.asarray, (*residuals, slope))
     taps = len(kernel)
     if stride == 1 and padding < taps:
         dx: Any = _conv(g, jnp.flip(kernel, (0, 1)).swapaxes(2, 3), 1, taps - 1 - padding)

@@ -97,7 +97,8 @@ class Position(ScoredLoss):
             own = jax.vmap(lambda key, side=side: jax.random.split(jax.random.fold_in(key, side), draws))(keys)
             cut, direction = jax.vmap(jax.vmap(drawn_patches, (None, 0, None)), (0, 0, None))(seen, own, side)
             flat, direction = cut.reshape(-1, *cut.shape[2:]), direction.reshape(-1)
-            logits, apart, features = self.network().apply({"params": params}, flat, method=Networks.pairs)
+            answer: Any = self.network().apply({"params": params}, flat, method=Networks.pairs)
+            logits, apart, features = answer
             cost = optax.softmax_cross_entropy_with_integer_labels(logits, direction)
             found.append((cost, apart, (logits.argmax(-1) == direction) / 2, features))
         mean = lambda x: x.reshape(len(images), -1).mean(1)
@@ -153,7 +154,8 @@ def features_of(
     config: OneClassConfig, params: Any, image: Float[ArrayLike, "b h w 3"], step: int
 ) -> tuple[Float[Array, "b _ _ d"], Float[Array, "b _ _ d"]]:
     """Features of an image's small patches, `step` pixels apart, and of large ones, 16 pixels apart."""
-    small, large = PatchEncoder(config.width).apply({"params": params}, image)
+    both: Any = PatchEncoder(config.width).apply({"params": params}, image)
+    small, large = both
     return small[:, :: step // STRIDE, :: step // STRIDE], large
 
 
@@ -213,7 +215,8 @@ def score(config: OneClassConfig, own: Any, state: PatchBanks, embedded: Float[A
             out.append(apart.reshape(found.shape[:3]))
         return tuple(out)
 
-    grids, maps = by_halves(distances)(state.params, embedded), 1.0
+    grids = by_halves(distances)(state.params, embedded)
+    maps = jnp.ones((embedded.shape[0], *pixels))
     for grid, side, every in zip(grids, (SMALL, LARGE), (step, LARGE // 4), strict=True):
         first = [tuple(every * i for i in range(n)) for n in grid.shape[1:]]
         maps = maps * covered_map(grid, first[0], first[1], side, pixels)
