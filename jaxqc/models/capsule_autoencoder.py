@@ -87,7 +87,7 @@ def capsule(tokens: Float[ArrayLike, "n t d"], kernel: Float[ArrayLike, "m o i"]
     Routing (arXiv 1710.09829) shares vectors among capsules; among one there is nothing to share.
 
     Examples:
-      >>> capsule(jnp.ones((1, 2, 4)), jnp.ones((4, 3, 2)))[0].round(4).tolist()
+      >>> [round(float(x), 4) for x in capsule(jnp.ones((1, 2, 4)), jnp.ones((4, 3, 2)))[0]]
       [0.5744, 0.5744, 0.5744]
     """
     m, _, i = kernel.shape

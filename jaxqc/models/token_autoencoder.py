@@ -72,6 +72,7 @@ class TokenAutoencoder(nn.Module):
     has no dropout of its shares.
 
     Examples:
+      >>> import jax
       >>> network, x = TokenAutoencoder(TokenSpec(8, 2, 1, 16)), jnp.zeros((2, 8, 8, 5))
       >>> out = jax.eval_shape(lambda: network.init_with_output(jax.random.key(0), x)[0])
       >>> {name: value.shape for name, value in out.items()}

@@ -24,7 +24,7 @@ def spread(outputs: Float[ArrayLike, "n d"], axis_name: str | None = None) -> Fl
     """The root mean square over numbers of their deviation over the batch, on all devices.
 
     Examples:
-      >>> float(spread(jnp.array([[0.0, 0.0], [2.0, 0.0]]))) ** 2  # variances 1 and 0
+      >>> round(float(spread(jnp.array([[0.0, 0.0], [2.0, 0.0]]))) ** 2, 4)  # variances 1 and 0
       0.5
     """
     x = lax.stop_gradient(jnp.asarray(outputs, jnp.float32))

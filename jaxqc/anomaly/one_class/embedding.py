@@ -25,6 +25,7 @@ class PieceHead(nn.Module):
     """Embeddings [n d] → logits of the classes [n 3], through hidden layers with batch norm.
 
     Examples:
+      >>> import jax
       >>> variables = jax.eval_shape(PieceHead().init, jax.random.key(0), jnp.zeros((1, 512)))
       >>> sum(x.size for x in jax.tree.leaves(variables["params"]))  # beside 11,176,512 of ResNet-18
       329987

@@ -15,7 +15,7 @@ def gaussians(cells: int, pixels: int, sigma: float) -> Float[np.ndarray, "pixel
     """Along an axis, each cell's share of each pixel: a Gaussian about the cell's middle, of area one cell.
 
     Examples:
-      >>> gaussians(1, 3, 1.0).ravel().round(3).tolist()
+      >>> [round(float(x), 3) for x in gaussians(1, 3, 1.0).ravel()]
       [0.726, 1.197, 0.726]
     """
     stride = pixels / cells
