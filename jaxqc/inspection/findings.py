@@ -51,7 +51,8 @@ class Defect:
     peak_score: float
     """Largest value of the map over the defect's pixels, in [0, 1]."""
     polygon: tuple[tuple[float, float], ...]
-    """Outline (x, y), open (the last point is not the first again), simplified; holes are not recorded."""
+    """Outline (x, y), open (the last point is not the first again), simplified; holes are not recorded. Empty where the
+    place of the score is the whole image."""
     area_mm2: float | None = None
     """Area in square millimetres; null where the image's scale is not known."""
     length_mm: float | None = None

@@ -18,7 +18,7 @@ class Brightness(AnomalyModel):
     """Distance of each pixel from the good images' usual grey, at the image's own size."""
 
     def __init__(self, decision: DecisionConfig) -> None:
-        self.config, self.batch, self.tile = FitConfig(decision=decision), 8, 0
+        self.config, self.batch, self.tile, self.localises = FitConfig(decision=decision), 8, 0, True
 
     def shrunk(self, image: np.ndarray, name: str = "image") -> np.ndarray:
         return image
