@@ -128,7 +128,7 @@ def test_undone_savings_of_flows_give_the_same(rng):
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), with_all, undone)
     for back in (False, True):
         np.testing.assert_allclose(
-            learned_savings.by_product(x, "hard", 1, back), permuted(x, "hard", 1, back), rtol=1e-6
+            learned_savings.reordered_otherwise(x, "hard", 1, back), permuted(x, "hard", 1, back), rtol=1e-6
         )
 
 
