@@ -163,8 +163,8 @@ DEAR = (
     "uninformed",
     "rdpp",
     "destseg",
-    "reconstruction",
     "dsr",
+    "f_anogan",
     "intra",
     "mscdae",
 )
