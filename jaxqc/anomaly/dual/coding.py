@@ -11,7 +11,7 @@ from jaxqc.anomaly.detectors.dsr import Dsr
 from jaxqc.anomaly.dual.networks import scaled, vq_vae
 from jaxqc.anomaly.features import Backbone
 from jaxqc.anomaly.learned.corrupt import textures_for
-from jaxqc.anomaly.learned.painted_loss import KeyedLoss
+from jaxqc.anomaly.learned.scored_loss import KeyedLoss
 from jaxqc.data.augment.photometric import grey
 from jaxqc.models.codes import drawn_book, moved
 from jaxqc.models.vq_vae import WIDTH

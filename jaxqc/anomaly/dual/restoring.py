@@ -13,8 +13,8 @@ from jaxqc.anomaly.dual.latent import spoilt
 from jaxqc.anomaly.dual.networks import Coded, coded, decoded, drawn_restore, restored, slim
 from jaxqc.anomaly.features import Backbone
 from jaxqc.anomaly.learned.focal import focal
-from jaxqc.anomaly.learned.painted_loss import KeyedLoss
 from jaxqc.anomaly.learned.perlin import perlin_mask
+from jaxqc.anomaly.learned.scored_loss import KeyedLoss
 from jaxqc.training.method import Logs
 from jaxqc.types import Batch, Variables
 

@@ -14,7 +14,7 @@ from jaxqc.anomaly.dual.networks import Map, coded, decoded, finer, restored, sc
 from jaxqc.anomaly.features import Backbone
 from jaxqc.anomaly.learned.corrupt import corrupt, some, textures_for
 from jaxqc.anomaly.learned.focal import focal
-from jaxqc.anomaly.learned.painted_loss import PaintedLoss
+from jaxqc.anomaly.learned.scored_loss import ScoredLoss
 from jaxqc.anomaly.ops.maps import box_mean, image_score
 from jaxqc.models.dsr import MASK_WIDTH, MaskNet
 from jaxqc.training.method import Logs
@@ -37,7 +37,7 @@ def scored(config: Dsr, variables: Variables, image: Map) -> Scored:
 
 
 @dataclass(frozen=True, eq=False)
-class Sharpening(PaintedLoss):
+class Sharpening(ScoredLoss):
     """The training of the network of the fine mask. codebook, restore: the trained ones; none before `after`."""
 
     config: Dsr

@@ -13,8 +13,16 @@ Score = Callable[[UInt8[Array, "b s s c"]], Float[Array, " b"]]
 """Images → their scores, at least 0."""
 
 
-class ScoredLoss(HeldOutLoss):
-    """`HeldOutLoss` for a method that can also score images: the log then has `pasted_auroc`, which never chooses."""
+class KeyedLoss(HeldOutLoss):
+    """`HeldOutLoss` for a method whose training batches have a key for each image."""
+
+    def prepare(self, batch: Batch, keys: Key[Array, " b"], size: int, train: bool) -> Batch:
+        """With `key` [b], in training."""
+        return batch | {"key": keys} if train else batch
+
+
+class ScoredLoss(KeyedLoss):
+    """`KeyedLoss` for a method that can also score images: the log then has `pasted_auroc`, which never chooses."""
 
     scores: Callable[[Variables, UInt8[Array, "b s s c"]], Float[Array, " b"]]
     """Image scores by the variables as they are used, frozen ones included."""
@@ -27,10 +35,6 @@ class ScoredLoss(HeldOutLoss):
     def pastes(self) -> bool:
         """True: held-out images are also scored with pasted defects."""
         return True
-
-    def prepare(self, batch: Batch, keys: Key[Array, " b"], size: int, train: bool) -> Batch:
-        """With a key for each image."""
-        return batch | {"key": keys} if train else batch
 
     def init_metrics(self) -> dict[str, Any]:
         """Empty sums, also of pasted defects."""

@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, UInt8
 
 from jaxqc.anomaly.detectors.patches import PatchesConfig
 from jaxqc.anomaly.features import Backbone
-from jaxqc.anomaly.learned.painted_loss import PaintedLoss
+from jaxqc.anomaly.learned.scored_loss import ScoredLoss
 from jaxqc.anomaly.ops.maps import distance_map, top_score
 from jaxqc.anomaly.patches.networks import KINDS, network
 from jaxqc.anomaly.reconstruction.terms import DIFFERENCES, terms, weighted
@@ -35,7 +35,7 @@ def differences(
 
 
 @dataclass(frozen=True, eq=False)
-class Patching(PaintedLoss):
+class Patching(ScoredLoss):
     """The training of a network. pixels: the images as a backbone. size: their side."""
 
     config: PatchesConfig

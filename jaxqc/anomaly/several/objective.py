@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, UInt8
 from jaxqc.anomaly.detectors.several import SeveralConfig
 from jaxqc.anomaly.features import Backbone
 from jaxqc.anomaly.learned.corrupt import corrupt, some, textures_for
-from jaxqc.anomaly.learned.painted_loss import PaintedLoss
+from jaxqc.anomaly.learned.scored_loss import ScoredLoss
 from jaxqc.anomaly.ops.maps import filtered, top_score
 from jaxqc.models.several_outputs import ByDepth, ByPart, ByScale
 from jaxqc.nn.conv import Norm
@@ -111,7 +111,7 @@ def gathered(near: Float[ArrayLike, "n k"], axis_name: str | None = None) -> Flo
 
 
 @dataclass(frozen=True, eq=False)
-class SeveralTraining(PaintedLoss):
+class SeveralTraining(ScoredLoss):
     """The training of a network. pixels: the images as a backbone. size: their side."""
 
     config: SeveralConfig
