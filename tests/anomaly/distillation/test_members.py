@@ -19,7 +19,7 @@ from jaxqc.errors import UserError
 from jaxqc.fields import validate
 from jaxqc.training import loop
 from jaxqc.training.checkpoint import read, steps_in
-from tests.anomaly.test_every_detector import QUICK
+from tests.support.quick_detectors import QUICK
 
 TRAINED = {**MEMBERS, **DISCRIMINATORS, **RETRIEVALS}
 

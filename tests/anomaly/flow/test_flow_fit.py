@@ -14,7 +14,7 @@ from jaxqc.training.checkpoint import read, steps_in
 from tests.anomaly.distillation.test_members import (
     test_a_training_that_was_ended_goes_on_bit_for_bit_and_eight_devices_train_as_one as trains_as_one,
 )
-from tests.anomaly.test_every_detector import QUICK
+from tests.support.quick_detectors import QUICK
 
 
 @pytest.fixture(scope="module")
