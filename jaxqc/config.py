@@ -31,6 +31,9 @@ class ModelConfig:
     """Compute dtype; master weights, batch-norm statistics and the loss stay float32."""
     weights: str = ""
     """Start of a saliency network's pretrained encoder, as its `start` takes it; "" = drawn at random."""
+    range: Literal["unit", "image_max"] = "unit"
+    """Pixels of a saliency network's input before its mean is taken away: `unit` has 255 as 1, `image_max` each image's
+    own largest value, once it is resized."""
 
 
 @dataclass(frozen=True)
@@ -225,8 +228,10 @@ class TrainConfig:
             if phase.batch % max(self.optim.accumulate, 1):
                 raise UserError(f"{where}: phases.{i}.batch={phase.batch} is not a multiple of optim.accumulate")
         check_positive(positive, where)
-        if self.method != "saliency" and (self.objective is not None or self.model.weights):
-            name = "objective" if self.objective is not None else "model.weights"
+        own = {"objective": self.objective, "model.weights": self.model.weights, "model.range": self.model.range}
+        others = [name for name, value in own.items() if value not in (None, "", "unit")]
+        if self.method != "saliency" and others:
+            name = others[0]
             raise UserError(
                 f"{where}: {name} is a saliency network's; method={self.method!r} has its own, leave it out"
             )

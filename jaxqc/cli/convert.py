@@ -1,26 +1,30 @@
-"""`jaxqc convert`: somebody's weight file in our own format."""
+"""`jaxqc convert`: somebody's weight file in our own format, or a published network as a run folder."""
 
 import argparse
 from pathlib import Path
 from typing import Any
 
 from jaxqc.cli.parser import Parser, add_verb
+from jaxqc.cli.shared import refuse_given
 from jaxqc.errors import UserError
 
 EXAMPLES = """\
   jaxqc convert resnet50 resnet50.npz
   jaxqc convert part.safetensors part.npz --model resnet18 --layers 1,2,3
-  jaxqc convert model.safetensors dinov2.npz --model dinov2_vits14"""
+  jaxqc convert model.safetensors dinov2.npz --model dinov2_vits14
+  jaxqc convert MINet.pth runs/minet --model minet
+  jaxqc convert MINet.pth minet.npz --model minet"""
 
 
 def add(verbs: Any) -> Parser:
     """Adds the verb's parser."""
-    text = "Read a backbone's weights (names of torchvision, timm, CBAM, DINOv2, Hugging Face) into our own format."
+    text = "Read a backbone's weights (names of torchvision, timm, CBAM, DINOv2, Hugging Face) or a network's (MINet's"
+    text += " authors) into our own format. Of a network, OUT without .npz becomes a run folder."
     parser = add_verb(verbs, "convert", text, EXAMPLES)
     add = parser.add_argument
     add("file", metavar="FILE", help=".npz, .safetensors, .pth, or a short name of `jaxqc weights`")
-    add("out", metavar="OUT", help="the .npz to write")
-    add("--model", metavar="NAME", help="resnet18, resnet50_cbam, dinov2_vits14, ...")
+    add("out", metavar="OUT", help="the .npz to write; of a network also a run folder")
+    add("--model", metavar="NAME", help="resnet18, resnet50_cbam, dinov2_vits14, minet, ...")
     add("--layers", metavar="LIST", help="layers that are needed, as 1,2,3 (default: all whole ones)")
     add("--prefix", metavar="TEXT", help="the encoder's names begin so (default: where most of it stands)")
     add("--head", action="store_true", help="take the classifier too")
@@ -30,18 +34,46 @@ def add(verbs: Any) -> Parser:
 
 def run(args: argparse.Namespace) -> int:
     """Converts, and prints what was read, what is missing and what was unused."""
+    from jaxqc.saliency.networks import NETWORKS
+    from jaxqc.weights.known import model_of
+
+    out, network = Path(args.out), args.model or model_of(args.file)
+    if network in NETWORKS and (published := NETWORKS[network].published):
+        return _network(args, out, str(network), published)
     from jaxqc.weights.load import load_weights, save_weights
 
-    out = Path(args.out)
     if out.suffix != ".npz":
         raise UserError(f"{out}: our own format ends in .npz")
-    if out.exists() and Path(args.file).exists() and out.samefile(args.file):
-        raise UserError(f"{out}: would replace its source; choose another name")
+    _keep_source(args, out)
     read = load_weights(args.file, args.model, layers_of(args.layers), args.head, args.seed, args.prefix)
     save_weights(out, read)
     print("\n".join(read.report.lines()))
     print(f"source {read.source}, SHA-256 {read.sha256}\nwritten to {out}")
     return 0
+
+
+def _network(args: argparse.Namespace, out: Path, network: str, published: Any) -> int:
+    from jaxqc.saliency.published import read_published, write_published
+
+    refuse_given(args, f"goes with backbones, and {network} is a network", "--layers", "--prefix", "--head", "--seed")
+    found = read_published(args.file, network, published)
+    if out.suffix == ".npz":
+        _keep_source(args, out)
+        write_published(out, found)
+    else:
+        from jaxqc.saliency.published_run import write_run
+
+        write_run(out, found)
+    print("\n".join(found.report.lines()))
+    print(f"source {found.source}, SHA-256 {found.sha256}\nwritten to {out}")
+    if out.suffix != ".npz":
+        print(f"next: jaxqc evaluate --checkpoint {out} --data DIR")
+    return 0
+
+
+def _keep_source(args: argparse.Namespace, out: Path) -> None:
+    if out.exists() and Path(args.file).exists() and out.samefile(args.file):
+        raise UserError(f"{out}: would replace its source; choose another name")
 
 
 def layers_of(text: str | None) -> tuple[int, ...] | None:

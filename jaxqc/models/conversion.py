@@ -58,7 +58,7 @@ def convert_named(
     variables: dict[str, Any] = {}
     for path, name in needed.items():
         value = fitted(model, name, arrays[name], sizes[path])
-        put(variables, path, np.ascontiguousarray(_ours(value, len(shapes[path]))))
+        put(variables, path, np.ascontiguousarray(from_file(value, len(shapes[path]))))
     used, known = set(needed.values()), set(called.values())
     report = LoadReport(
         model=model,
@@ -95,8 +95,13 @@ def to_file(value: np.ndarray) -> np.ndarray:
     return value.T[:, :, None, None] if value.ndim == 2 else value
 
 
-def _ours(value: np.ndarray, axes: int) -> np.ndarray:
-    """Inverse of `to_file`, for a variable of so many axes."""
+def from_file(value: np.ndarray, axes: int) -> np.ndarray:
+    """Inverse of `to_file`, for a variable of so many axes.
+
+    Examples:
+      >>> from_file(np.zeros((7, 1, 5, 3)), 3).shape
+      (5, 3, 7)
+    """
     if axes == 4:
         return value.transpose(2, 3, 1, 0)
     if axes == 3:

@@ -4,6 +4,7 @@ from typing import Any
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 from jax import lax
 from jax.export import is_symbolic_dim
 from jaxtyping import Array, Float
@@ -12,6 +13,16 @@ from jaxqc.types import Variables
 
 CHUNK = 4
 """Images that go through the network together on a CPU."""
+
+
+def brightest(image: Float[Array, "n h w c"]) -> Float[Array, "n 1 1 1"]:
+    """The largest value of each image in [0, 1], at least that of one grey level.
+
+    Examples:
+      >>> brightest(jnp.array([[[[0.5]]], [[[0.0]]]])).ravel().round(4).tolist()
+      [0.5, 0.0039]
+    """
+    return jnp.maximum(image.max((1, 2, 3), keepdims=True), 1 / 255)
 
 
 def infer(

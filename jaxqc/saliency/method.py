@@ -14,7 +14,7 @@ from jaxqc.errors import UserError
 from jaxqc.metrics import calibration
 from jaxqc.metrics import saliency as metrics_
 from jaxqc.models.start import merged
-from jaxqc.saliency.forward import infer
+from jaxqc.saliency.forward import brightest, infer
 from jaxqc.saliency.networks import Network, build, find, objective_of, start_of
 from jaxqc.saliency.objectives import Objective
 from jaxqc.training.method import Logs, SingleNetwork
@@ -29,7 +29,7 @@ class SaliencyMethod(SingleNetwork):
     """A saliency network with its normalisation, augmentation and loss.
 
     mean, std: of the training images in [0, 1]; foreground: their mean defect share. start: variables to begin with
-    (what they lack is drawn), or None.
+    (what they lack is drawn), or None. range: as `jaxqc.config.ModelConfig`.
     """
 
     entry: Network
@@ -42,6 +42,7 @@ class SaliencyMethod(SingleNetwork):
     dtype: str = "float32"
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     start: Variables | None = None
+    range: str = "unit"
 
     @cached_property
     def network(self) -> nn.Module:
@@ -76,9 +77,17 @@ class SaliencyMethod(SingleNetwork):
 
     def prepare(self, batch: Batch, keys: jax.Array, size: int, train: bool) -> Batch:
         """uint8 → normalised float32 at `size`; augmented when `train`."""
-        image, mask = to_float(batch["image"]), batch["mask"].astype(jnp.float32)
+        mask = batch["mask"].astype(jnp.float32)
+        image = self._in_range(to_float(batch["image"]), size)
         image, mask = augment(image, mask, keys, size, self.augment) if train else fit_to_size(image, mask, size)
         return {**batch, "image": self.normalize(image), "mask": mask}
+
+    def _in_range(self, image: jax.Array, size: int) -> jax.Array:
+        """Images before they are resized; resizing is linear, so that their brightest value then is 1."""
+        if self.range == "unit":
+            return image
+        whole, _ = fit_to_size(image, jnp.zeros(image.shape[:3]), size)
+        return image / brightest(whole)
 
     def loss(
         self, params: Any, model_state: Any, batch: Batch, key: jax.Array, extra: None = None
@@ -102,7 +111,7 @@ class SaliencyMethod(SingleNetwork):
     def update_metrics(self, metrics: Sums, variables: Variables, batch: Batch, size: int) -> Sums:
         """Predicts at `size`, resizes the map to the mask's own size (never the other way) and adds the batch."""
         mask = batch["mask"]
-        image, _ = fit_to_size(to_float(batch["image"]), mask.astype(jnp.float32), size)
+        image, _ = fit_to_size(self._in_range(to_float(batch["image"]), size), mask.astype(jnp.float32), size)
         found = self.predict(variables, self.normalize(image))["map"]
         if found.shape != mask.shape:
             found = jnp.clip(jax.image.resize(found, mask.shape, "linear"), 0.0, 1.0)
@@ -145,4 +154,5 @@ def make_method(
         config.model.dtype,
         config.augment,
         start_of(config),
+        config.model.range,
     )

@@ -17,7 +17,7 @@ from jaxqc.data.depth import range_of_model
 from jaxqc.errors import UserError
 from jaxqc.nn.fold import fold_batch_norm
 from jaxqc.outputs import Outputs, chosen
-from jaxqc.saliency.forward import infer
+from jaxqc.saliency.forward import brightest, infer
 from jaxqc.saliency.networks import build, find
 from jaxqc.scorer import PLAIN
 from jaxqc.training.checkpoint import load_variables
@@ -64,6 +64,8 @@ class Model:
             x, _ = fit_to_size(x, jnp.zeros((n, h, w)), size)
         else:
             x = jnp.pad(x, ((0, 0), (0, -h % multiple), (0, -w % multiple), (0, 0)), mode="edge")
+        if self.config.model.range == "image_max":
+            x = x / brightest(x)
         return (x - self.meta["mean"]) / self.meta["std"]
 
     def apply(self, variables: Variables, x: Float[Array, "n s t 3"]) -> dict[str, Array]:

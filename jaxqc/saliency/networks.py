@@ -22,6 +22,8 @@ from jaxqc.overrides import override
 from jaxqc.saliency.objectives import Objective, is_objective
 from jaxqc.saliency.objectives.minet import MINetObjective
 from jaxqc.saliency.objectives.tscarnet import TSCARNetObjective
+from jaxqc.saliency import published
+from jaxqc.saliency.published import Published, read_published
 from jaxqc.types import Variables
 
 
@@ -41,10 +43,18 @@ class Network(NamedTuple):
     """Further outputs, logits [n ...], that inference gives as probabilities."""
     start: Callable[[str], Variables] | None = None
     """Pretrained weights (a file, or a short name) → variables that take the place of drawn ones at the same paths."""
+    published: Published | None = None
+    """Its authors' weights, which `jaxqc convert` reads."""
 
 
 NETWORKS: dict[str, Network] = {
-    "minet": Network(minet, MINetObjective(), multiple=32),
+    "minet": Network(
+        minet,
+        MINetObjective(),
+        multiple=32,
+        start=lambda weights: read_published(weights, "minet", published.MINET).variables,
+        published=published.MINET,
+    ),
     "tscarnet": Network(tscarnet, TSCARNetObjective(), multiple=32, maps=("m1", "m2", "m3")),
 }
 

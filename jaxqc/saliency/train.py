@@ -69,7 +69,7 @@ def train(
         skipped = bad + bad_val
     for line in skipped:
         note(f"skipped {line}")
-    mean, std, foreground = pixel_statistics(data, out if resume else None)
+    mean, std, foreground = pixel_statistics(data, out if resume else None, config.model.range)
     method = make_method(config, data.classes, mean, std, foreground)
     meta: dict[str, Any] = {"mean": mean, "std": std, "foreground": foreground}
     if method.start is not None:

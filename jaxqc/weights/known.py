@@ -19,7 +19,7 @@ class Known:
     """One file of somebody else's."""
 
     model: str
-    """Backbone it fits (`jaxqc.models.backbones.backbone_names`, `jaxqc.models.dinov2.VITS`)."""
+    """Backbone it fits (`jaxqc.models.backbones.backbone_names`, `jaxqc.models.dinov2.VITS`), or a saliency network."""
     url: str
     file: str
     digest: str
@@ -93,9 +93,18 @@ KNOWN: dict[str, Known] = {
         direct=False,
     ),
     **dict(_dinov2(size, registers) for size in "sblg" for registers in (False, True)),
+    "minet": Known(
+        "minet",
+        "https://github.com/Kunye-Shen/MINet",
+        "MINet.pth",
+        "502b93fd1a769e7a341d24825f64035c097dc625bd7b10f34331ef2ef4a5d0e4",
+        "no licence stated",
+        "by MINet's authors (model_save/), SD-saliency-900: a network for `jaxqc convert`",
+        direct=False,
+    ),
 }
-"""Short name → file. All but DINOv2 are trained on ImageNet-1k, whose images come with terms of their own; DINOv2 on
-pictures of the web that were not published."""
+"""Short name → file. Backbones but DINOv2 are trained on ImageNet-1k, whose images come with terms of their own; DINOv2
+on pictures of the web that were not published."""
 
 SHIPPED: dict[str, str] = {"synthetic-resnet18": "synthetic_resnet18.npz"}
 """Short name → file that comes with the package: ResNet-18's stem and layers 1 and 2, trained on generated textures
