@@ -29,6 +29,8 @@ class ModelConfig:
     """Factor on every channel count of a saliency network."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Compute dtype; master weights, batch-norm statistics and the loss stay float32."""
+    encoder: str = ""
+    """Encoder of a saliency network that stands over any, such as resnet18 below `unet`; "" = the network's own."""
     weights: str = ""
     """Start of a saliency network's pretrained encoder, as its `start` takes it; "" = drawn at random."""
     range: Literal["unit", "image_max"] = "unit"
@@ -229,6 +231,7 @@ class TrainConfig:
                 raise UserError(f"{where}: phases.{i}.batch={phase.batch} is not a multiple of optim.accumulate")
         check_positive(positive, where)
         own = {"objective": self.objective, "model.weights": self.model.weights, "model.range": self.model.range}
+        own["model.encoder"] = self.model.encoder
         others = [name for name, value in own.items() if value not in (None, "", "unit")]
         if self.method != "saliency" and others:
             name = others[0]

@@ -32,6 +32,27 @@ def dice_loss(probability: Float[Array, "n h w"], target: Float[Array, "n h w"])
     return (1 - overlap / total).mean()
 
 
+def overlap_loss(probability: Float[Array, "n h w"], target: Float[Array, "n h w"]) -> Float[Array, ""]:
+    """1 − IoU of each image, averaged: 1 − (Σ p·t + 1) / (Σ p + Σ t − Σ p·t + 1)."""
+    both = (probability * target).sum((1, 2))
+    either = probability.sum((1, 2)) + target.sum((1, 2)) - both
+    return (1 - (both + 1) / (either + 1)).mean()
+
+
+def pixel_class_loss(
+    logits: Float[Array, "n h w k"], target: Float[Array, "n h w"], label: Int[Array, " n"]
+) -> Float[Array, ""]:
+    """Mean cross entropy of pixels whose class is 0 outside of the mask and inside the image's, counted from 1.
+
+    label: −1 where the image's class is not known; inside its mask any class but 0 then is right.
+    """
+    found = jax.nn.log_softmax(logits)
+    own = jnp.take_along_axis(found, (jnp.maximum(label, 0) + 1)[:, None, None, None], -1)[..., 0]
+    known = (label >= 0)[:, None, None]
+    inside = jnp.where(known, own, jax.nn.logsumexp(found[..., 1:], axis=-1))
+    return -(target * inside + (1 - target) * found[..., 0]).mean()
+
+
 def edges(mask: Float[Array, "n h w"]) -> Float[Array, "n h w"]:
     """Morphological gradient over 3x3: maxpool − minpool. 1 on both sides of a binary mask's border."""
     return max3x3(mask) - min3x3(mask)

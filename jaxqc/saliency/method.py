@@ -15,7 +15,7 @@ from jaxqc.metrics import calibration
 from jaxqc.metrics import saliency as metrics_
 from jaxqc.models.start import merged
 from jaxqc.saliency.forward import brightest, infer
-from jaxqc.saliency.networks import Network, build, find, objective_of, start_of
+from jaxqc.saliency.networks import Network, build, network_of, objective_of, start_of
 from jaxqc.saliency.objectives import Objective
 from jaxqc.training.method import Logs, SingleNetwork
 from jaxqc.training.state import from_host
@@ -137,7 +137,7 @@ def make_method(
     if config.method != "saliency":
         other = "scripts/train_backbone.py" if config.method == "classifier" else "a SemiTrainConfig"
         raise UserError(f"method: {config.method!r} is no saliency network's; use {other}")
-    network = find(config.model.name)
+    network = network_of(config.model)
     sizes = {f"phases.{i}.size": phase.size for i, phase in enumerate(config.phases)} | {"eval_size": config.eval_size}
     for name, size in sizes.items():
         if size % network.multiple:

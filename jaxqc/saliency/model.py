@@ -18,7 +18,7 @@ from jaxqc.errors import UserError
 from jaxqc.nn.fold import fold_batch_norm
 from jaxqc.outputs import Outputs, chosen
 from jaxqc.saliency.forward import brightest, infer
-from jaxqc.saliency.networks import build, find
+from jaxqc.saliency.networks import build, network_of
 from jaxqc.scorer import PLAIN
 from jaxqc.training.checkpoint import load_variables
 from jaxqc.training.moved import moved
@@ -49,9 +49,9 @@ class Model:
         self.classes: tuple[str, ...] = tuple(meta["classes"])
         self.size = config.eval_size
         net = config.model
-        self.entry = find(net.name)
+        self.entry = network_of(net)
         self._network = build(self.entry, max(len(self.classes), 1), net.width, net.dtype, folded=fold)
-        self.variables = jax.device_put(fold_batch_norm(variables) if fold else dict(variables))
+        self.variables = jax.device_put(fold_batch_norm(variables, self.entry.epsilon) if fold else dict(variables))
         self._run = jax.jit(self.forward, static_argnames="size")
         self._shrink = jax.jit(self.prepare, static_argnums=1)
         self._apply = jax.jit(self.apply)

@@ -6,25 +6,29 @@ the group `jaxqc.networks`, or a `Network` in a recipe (docs/develop/add_a_netwo
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import flax.linen as nn
 
 from jaxqc import plugins
-from jaxqc.config import TrainConfig
+from jaxqc.config import ModelConfig, TrainConfig
 from jaxqc.data.readers import layout_name
-from jaxqc.errors import UserError
+from jaxqc.errors import UserError, suggest
 from jaxqc.fields import from_dict, to_dict
 from jaxqc.models import Builder, assemble
 from jaxqc.models.minet import minet
 from jaxqc.models.tscarnet import tscarnet
+from jaxqc.models.unet import ENCODER, encoder_epsilon, encoder_multiple, encoder_names, unet
 from jaxqc.overrides import override
 from jaxqc.saliency.objectives import Objective, is_objective
 from jaxqc.saliency.objectives.minet import MINetObjective
 from jaxqc.saliency.objectives.tscarnet import TSCARNetObjective
+from jaxqc.saliency.objectives.unet import UNetObjective
 from jaxqc.saliency import published
 from jaxqc.saliency.published import Published, read_published
 from jaxqc.types import Variables
+from jaxqc.weights.load import load_weights
 
 
 class Network(NamedTuple):
@@ -45,6 +49,33 @@ class Network(NamedTuple):
     """Pretrained weights (a file, or a short name) → variables that take the place of drawn ones at the same paths."""
     published: Published | None = None
     """Its authors' weights, which `jaxqc convert` reads."""
+    epsilon: float = 1e-5
+    """Epsilon of its batch norms, by which they are folded."""
+    over: Callable[[str], "Network"] | None = None
+    """The same network over another encoder, by that one's name: `model.encoder`."""
+
+
+def unet_over(encoder: str) -> Network:
+    """The U-Net over a named encoder.
+
+    Raises:
+      UserError: no such encoder.
+
+    Examples:
+      >>> unet_over("dinov2_vits14").multiple
+      14
+    """
+    if encoder not in encoder_names():
+        raise UserError(f"model.encoder: {encoder!r} is not one{suggest(encoder, encoder_names())}")
+    return Network(
+        partial(unet, encoder),
+        UNetObjective(),
+        encoder_multiple(encoder),
+        ("classes",),
+        lambda weights: {part: {"encoder": tree} for part, tree in load_weights(weights, encoder).variables.items()},
+        epsilon=encoder_epsilon(encoder),
+        over=unet_over,
+    )
 
 
 NETWORKS: dict[str, Network] = {
@@ -56,6 +87,7 @@ NETWORKS: dict[str, Network] = {
         published=published.MINET,
     ),
     "tscarnet": Network(tscarnet, TSCARNetObjective(), multiple=32, maps=("m1", "m2", "m3")),
+    "unet": unet_over(ENCODER),
 }
 
 
@@ -70,6 +102,24 @@ def find(name: str | Network) -> Network:
     if not isinstance(name, str):
         raise UserError(f"model.name: {name!r} is neither a network's name nor a jaxqc.saliency.networks.Network")
     return plugins.resolve("networks", name, NETWORKS, field="model.name", want=Network)
+
+
+def network_of(model: ModelConfig) -> Network:
+    """The network that a recipe's `model` names, over the encoder that it names.
+
+    Raises:
+      UserError: as `find`; or an encoder that is unknown, or that this network has no place for.
+
+    Examples:
+      >>> network_of(ModelConfig("unet", encoder="resnet18")).multiple
+      32
+    """
+    network = find(model.name)
+    if not model.encoder:
+        return network
+    if network.over is None:
+        raise UserError(f"model.encoder={model.encoder!r}: this network has an encoder of its own; leave it out")
+    return network.over(model.encoder)
 
 
 def build(
@@ -160,7 +210,7 @@ def start_of(config: TrainConfig) -> Variables | None:
     Raises:
       UserError: as `find`; or weights for a network that takes none.
     """
-    network, weights = find(config.model.name), config.model.weights
+    network, weights = network_of(config.model), config.model.weights
     if not weights:
         return None
     if network.start is None:

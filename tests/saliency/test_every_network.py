@@ -91,7 +91,7 @@ def test_outputs_are_finite_and_in_range(case: Case, inference: Any) -> None:
 @pytest.mark.parametrize("case", PROVEN, indirect=True)
 def test_folded_batch_norm_changes_nothing(case: Case, inference: Any) -> None:
     folded = build(case.network, len(CLASSES), WIDTH, folded=True)
-    variables = fold_batch_norm(case.variables)
+    variables = fold_batch_norm(case.variables, case.network.epsilon)
     run = jax.jit(partial(infer, folded, maps=case.network.maps)).lower(variables, case.images).compile(QUICK)
     found = run(variables, case.images)
     for name, value in inference(case.variables, case.images).items():
