@@ -109,7 +109,7 @@ KINDS: Mapping[str, Kind] = {
         "saliency",
         holds=lambda folder: True,
         load=Late("jaxqc.saliency.model", "load"),
-        predict=Late("jaxqc.pictures.maps", "predict_folder"),
+        predict=Late("jaxqc.saliency.predict", "predict_folder"),
         evaluate=Late("jaxqc.saliency.report", "evaluate"),
         verify=Late("jaxqc.saliency.verify", "verify"),
         scorer=Late("jaxqc.saliency.scorer", "make_scorer"),

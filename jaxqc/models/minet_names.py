@@ -4,6 +4,7 @@ Their blocks and channels have a module each where ours are one stacked array: 7
 """
 
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -63,7 +64,7 @@ def convert_minet(arrays: Arrays, widths: tuple[int, ...] = WIDTHS) -> tuple[dic
       UserError: an array lacks, or has another shape, or is not finite.
     """
     arrays, used = counted_out(arrays), set[str]()
-    shapes = variable_shapes(MINet(widths))
+    shapes = _shapes(widths)
     named = {path: list(places(path, shape)) for path, shape in shapes.items()}
     refuse_lacking("minet", [name for found in named.values() for name, _ in found if name not in arrays], "")
     variables: dict[str, Any] = {}
@@ -77,6 +78,11 @@ def convert_minet(arrays: Arrays, widths: tuple[int, ...] = WIDTHS) -> tuple[dic
         put(variables, path, whole)
     unused = tuple(name for name in arrays if name not in used)
     return variables, LoadReport("minet", (), len(used), unused, parts="the whole network")
+
+
+@lru_cache(maxsize=4)  # a second to trace
+def _shapes(widths: tuple[int, ...]) -> dict[Path, tuple[int, ...]]:
+    return variable_shapes(MINet(widths))
 
 
 def export_minet(variables: Variables) -> dict[str, np.ndarray]:

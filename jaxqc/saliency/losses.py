@@ -25,10 +25,12 @@ def balanced_cross_entropy(logits: Float[Array, "n h w"], target: Float[Array, "
     return ((positive + negative) / 2).mean()
 
 
-def dice_loss(probability: Float[Array, "n h w"], target: Float[Array, "n h w"]) -> Float[Array, ""]:
-    """1 − (2 Σ p·t + 1) / (Σ p² + Σ t² + 1) of each image, averaged."""
-    overlap = 2 * (probability * target).sum((1, 2)) + 1
-    total = (probability**2).sum((1, 2)) + (target**2).sum((1, 2)) + 1
+def dice_loss(
+    probability: Float[Array, "n h w"], target: Float[Array, "n h w"], smooth: float = 1.0
+) -> Float[Array, ""]:
+    """1 − (2 Σ p·t + smooth) / (Σ p² + Σ t² + smooth) of each image, averaged."""
+    overlap = 2 * (probability * target).sum((1, 2)) + smooth
+    total = (probability**2).sum((1, 2)) + (target**2).sum((1, 2)) + smooth
     return (1 - overlap / total).mean()
 
 
@@ -51,6 +53,22 @@ def pixel_class_loss(
     known = (label >= 0)[:, None, None]
     inside = jnp.where(known, own, jax.nn.logsumexp(found[..., 1:], axis=-1))
     return -(target * inside + (1 - target) * found[..., 0]).mean()
+
+
+def hardest_cross_entropy(
+    logits: Float[Array, "n h w 2"], target: Float[Array, "n h w"], threshold: float, least: int
+) -> Float[Array, ""]:
+    """Mean cross entropy of an image's hard pixels, averaged over images.
+
+    Hard are the pixels whose own class has less than `threshold`, and at least a `least`-th of all: those of the
+    lowest such probability.
+    """
+    found, at = jax.nn.log_softmax(logits), (target > 0.5).astype(jnp.int32)
+    loss = -jnp.take_along_axis(found, at[..., None], -1)[..., 0].reshape(len(at), -1)
+    count = max(1, loss.shape[1] // least)
+    level = jax.lax.stop_gradient(jax.lax.top_k(loss, count)[0][:, -1:])
+    hard = loss >= jnp.minimum(level, -jnp.log(threshold))
+    return (jnp.where(hard, loss, 0).sum(1) / hard.sum(1)).mean()
 
 
 def edges(mask: Float[Array, "n h w"]) -> Float[Array, "n h w"]:

@@ -17,15 +17,23 @@ from jaxqc.data.readers import layout_name
 from jaxqc.errors import UserError, suggest
 from jaxqc.fields import from_dict, to_dict
 from jaxqc.models import Builder, assemble
+from jaxqc.models.cklnet import cklnet
+from jaxqc.models.corrnet import VGG16, corrnet
 from jaxqc.models.minet import minet
+from jaxqc.models.pp_liteseg import pp_liteseg
 from jaxqc.models.tscarnet import tscarnet
+from jaxqc.models.uctransnet import uctransnet
 from jaxqc.models.unet import ENCODER, encoder_epsilon, encoder_multiple, encoder_names, unet
 from jaxqc.overrides import override
-from jaxqc.saliency.objectives import Objective, is_objective
-from jaxqc.saliency.objectives.minet import MINetObjective
-from jaxqc.saliency.objectives.tscarnet import TSCARNetObjective
-from jaxqc.saliency.objectives.unet import UNetObjective
 from jaxqc.saliency import published
+from jaxqc.saliency.objectives import Objective, is_objective
+from jaxqc.saliency.objectives.cklnet import CKLNetObjective
+from jaxqc.saliency.objectives.corrnet import CorrNetObjective
+from jaxqc.saliency.objectives.minet import MINetObjective
+from jaxqc.saliency.objectives.pp_liteseg import PPLiteSegObjective
+from jaxqc.saliency.objectives.tscarnet import TSCARNetObjective
+from jaxqc.saliency.objectives.uctransnet import UCTransNetObjective
+from jaxqc.saliency.objectives.unet import UNetObjective
 from jaxqc.saliency.published import Published, read_published
 from jaxqc.types import Variables
 from jaxqc.weights.load import load_weights
@@ -78,6 +86,12 @@ def unet_over(encoder: str) -> Network:
     )
 
 
+def _vgg_start(weights: str) -> Variables:
+    """CorrNet's first stages from a file of VGG-16's; batch norm takes their biases away again."""
+    found = load_weights(weights, "vgg16", (1, 2)).variables["params"]
+    return {"params": {name: {"kernel": found[f"conv{place}"]["kernel"]} for name, place in VGG16.items()}}
+
+
 NETWORKS: dict[str, Network] = {
     "minet": Network(
         minet,
@@ -88,6 +102,11 @@ NETWORKS: dict[str, Network] = {
     ),
     "tscarnet": Network(tscarnet, TSCARNetObjective(), multiple=32, maps=("m1", "m2", "m3")),
     "unet": unet_over(ENCODER),
+    "corrnet": Network(corrnet, CorrNetObjective(), multiple=32, start=_vgg_start),
+    "pp_liteseg_b": Network(partial(pp_liteseg, "b"), PPLiteSegObjective(), multiple=32),
+    "pp_liteseg_t": Network(partial(pp_liteseg, "t"), PPLiteSegObjective(), multiple=32),
+    "cklnet": Network(cklnet, CKLNetObjective(), multiple=32),
+    "uctransnet": Network(uctransnet, UCTransNetObjective(), multiple=16),
 }
 
 

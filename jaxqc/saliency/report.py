@@ -16,6 +16,7 @@ from jaxqc.errors import UserError, suggest
 from jaxqc.fields import range_of
 from jaxqc.saliency.evaluate import Evaluation, evaluate_dataset, write_evaluation
 from jaxqc.saliency.model import Model
+from jaxqc.saliency.predict import far_below
 from jaxqc.training.counting import Count, count_misses, kept_in
 from jaxqc.training.record import evaluation_place
 
@@ -58,7 +59,7 @@ def evaluate(
     if isinstance(data, str | Path):
         data = open_data(data, layout_of(data, layout, own.layout), skip_bad=True, keys=keys or keys_of(own))
     data = with_span(data, range_of(own.range, "data.range"))
-    for line in remarks(data):
+    for line in (*remarks(data), *far_below(model.size, size)):
         note(line)
     part, protocol, named = chosen(data, split, protocol, model.config, None if run is None else Path(run))
     place = evaluation_place(out, run, protocol, split, data=where or data.name)

@@ -22,7 +22,7 @@ RUN = ("calibrate", "data check", "data records", "data split", "data synthetic"
 RECIPE_OF = {"train": TrainConfig, "fit": FitConfig}
 PLACEHOLDERS = {
     "DIR": "plates", "runs/first": "run_folder", "runs/tscarnet_cpu": "run_folder", "runs/minet_cpu": "run_folder",
-    "runs/long": "run_folder", "FOREIGN": "foreign", "CAMERA": "camera",
+    "runs/long": "run_folder", "runs/minet": "run_folder", "FOREIGN": "foreign", "CAMERA": "camera",
     "NORMALS": "tiles.0", "NORMALS/test": "tiles.0/test", "BOARDS": "tiles.0", "BOARDS/test": "tiles.0/test",
     "runs/tiles": "tiles.1",
     "GOOD": "tiles.0/train/good", "RUN": "tiles.1", "DELIVERY": "tiles.0/test",

@@ -46,12 +46,22 @@ class Case:
         )
 
 
-PROVEN = [pytest.param(name, marks=pytest.mark.slow if name == "tscarnet" else ()) for name in sorted(NETWORKS)]
+LIGHT = ("minet", "tscarnet")
+"""Networks that compile in seconds. The others go this way in `make test-all`; what is theirs alone has quick tests in
+tests/models and tests/saliency/test_losses.py."""
+
+
+def marked(*quick: str) -> list[Any]:
+    """All networks, of which only `quick` ones are quick."""
+    return [pytest.param(name, marks=() if name in quick else pytest.mark.slow) for name in sorted(NETWORKS)]
+
+
+PROVEN = marked("minet")
 """TSCARNet's folding is compared with its golden output by tests/test_old_folders.py, and its objective trains the tiny
 network of tests/support/tiny_run.py."""
 
 
-@pytest.fixture(scope="module", params=sorted(NETWORKS))
+@pytest.fixture(scope="module", params=marked(*LIGHT))
 def case(request) -> Case:
     return Case(request.param)
 

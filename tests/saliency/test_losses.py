@@ -7,8 +7,10 @@ import pytest
 from scipy import ndimage
 
 from jaxqc.saliency import losses
+from jaxqc.saliency.objectives.cklnet import CKLNetObjective
 from jaxqc.saliency.objectives.minet import MINetObjective
 from jaxqc.saliency.objectives.tscarnet import TSCARNetObjective
+from jaxqc.saliency.objectives.uctransnet import UCTransNetObjective
 
 
 def sigmoid(x: np.ndarray) -> np.ndarray:
@@ -116,3 +118,55 @@ def test_minet_loss_is_finite_for_saturated_maps() -> None:
     value, grads = jax.value_and_grad(lambda o: MINetObjective()(o, {"mask": mask})[0])(out)
     assert np.isfinite(value)
     assert all(np.isfinite(g).all() for g in grads.values())
+
+
+def test_overlap_loss_is_one_minus_iou(pair: tuple[np.ndarray, np.ndarray]) -> None:
+    p, t = sigmoid(pair[0].astype(np.float64)), pair[1]
+    both = (p * t).sum((1, 2))
+    expected = (1 - (both + 1) / (np.maximum(p.sum((1, 2)) + t.sum((1, 2)) - both, 0) + 1)).mean()
+    assert jax.jit(losses.overlap_loss)(p, t) == pytest.approx(expected, rel=1e-5)
+    assert jax.jit(losses.overlap_loss)(t, t) == pytest.approx(0, abs=1e-6)
+
+
+def test_hardest_pixels_are_those_of_low_probability_and_at_least_a_share(pair: tuple[np.ndarray, np.ndarray]) -> None:
+    logits = np.stack([np.zeros_like(pair[0]), 3 * pair[0]], -1)
+    logits[2, ..., 1] = -9 - np.arange(256).reshape(16, 16) / 100  # all easy: the hardest sixteenth counts
+    expected = []
+    for z, t in zip(logits.astype(np.float64), pair[1], strict=True):
+        own = np.where(t, 1 / (1 + np.exp(z[..., 0] - z[..., 1])), 1 / (1 + np.exp(z[..., 1] - z[..., 0])))
+        order = np.sort(own.ravel())
+        expected.append(-np.log(order[order <= max(0.7, order[15])]).mean())
+    found = jax.jit(losses.hardest_cross_entropy, static_argnums=(2, 3))(logits, pair[1], 0.7, 16)
+    assert found == pytest.approx(np.mean(expected), rel=1e-4)
+
+
+def test_pixels_of_an_unknown_class_may_be_any_but_the_ground(pair: tuple[np.ndarray, np.ndarray]) -> None:
+    logits, label = np.stack([pair[0], -pair[0], pair[0] ** 2], -1).astype(np.float64), np.array([1, -1, 0])
+    p = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
+    inside = np.stack([p[0, ..., 2], p[1, ..., 1:].sum(-1), p[2, ..., 1]])
+    expected = -(pair[1] * np.log(inside) + (1 - pair[1]) * np.log(p[..., 0])).mean()
+    found = jax.jit(losses.pixel_class_loss)(logits.astype(np.float32), pair[1], label)
+    assert found == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_class_teaches_its_own_decoder(pair: tuple[np.ndarray, np.ndarray]) -> None:
+    """Gradients reach the decoder of the image's class, or of the likeliest one where it has none."""
+    maps = np.stack([sigmoid(pair[0]), sigmoid(-pair[0])], -1).astype(np.float32)
+    out = {"maps": jnp.asarray(maps), "class": jnp.asarray([[1.0, 0.0], [0.0, 1.0], [2.0, 1.0]])}
+    batch = {"mask": jnp.asarray(pair[1]), "label": jnp.asarray([1, -1, -1])}
+    loss = lambda maps: CKLNetObjective(structure=0.0, kind=0.0)({**out, "maps": maps}, batch)[0]
+    moved = np.abs(jax.jit(jax.grad(loss))(out["maps"])).max((1, 2)) > 0
+    np.testing.assert_array_equal(moved, [[False, True], [False, True], [True, False]])
+
+
+def test_uctransnets_loss_is_half_of_either(pair: tuple[np.ndarray, np.ndarray]) -> None:
+    logits, mask = pair[0], pair[1]
+    p, losses_ = sigmoid(logits.astype(np.float64)), []
+    for q, loss, t in zip(p, bce(logits, mask), mask, strict=True):
+        sides = [loss[t == side].mean() if (t == side).any() else 0.0 for side in (0, 1)]
+        dice = 1 - (2 * (q * t).sum() + 4e-5) / ((q**2).sum() + (t**2).sum() + 4e-5)
+        losses_.append(0.5 * dice + 0.25 * sum(sides))
+    out = {"map": jnp.asarray(p, jnp.float32), "logits": jnp.asarray(logits)}
+    assert jax.jit(lambda out: UCTransNetObjective()(out, {"mask": mask})[0])(out) == pytest.approx(
+        np.mean(losses_), rel=1e-5
+    )

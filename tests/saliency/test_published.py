@@ -1,0 +1,101 @@
+"""Published weights of a network: a weights file and a run folder of them, and images divided by their own maximum."""
+
+import numpy as np
+import pytest
+
+from benchmarks.lib.networks import random_variables
+from jaxqc.cli import main
+from jaxqc.config import ModelConfig, TrainConfig, load_config
+from jaxqc.data.dataset import ArrayDataset
+from jaxqc.errors import UserError
+from jaxqc.fields import validate
+from jaxqc.kinds import load
+from jaxqc.models.arrays import flatten, put
+from jaxqc.models.pretrained import LoadReport
+from jaxqc.saliency import networks
+from jaxqc.saliency.model import Model
+from jaxqc.saliency.published import Published, read_published
+from jaxqc.saliency.verify import verify
+from jaxqc.training.pixel_statistics import pixel_statistics
+from tests.support.tiny_run import RECIPE, TINY, TinyNet, tiny_network
+
+__all__ = ["tiny_network"]
+
+
+def convert(arrays):
+    variables = {}
+    for name, value in arrays.items():
+        put(variables, tuple(name.split(".")), value)
+    return variables, LoadReport("tiny", (), len(arrays), parts="the whole network")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A file of its authors' as `tiny.npz`, and the run folder `run` of it."""
+    folder = tmp_path_factory.mktemp("published")
+    arrays = {".".join(path): value for path, value in flatten(random_variables(TinyNet(1), varied=True)).items()}
+    np.savez(folder / "tiny.npz", **arrays)
+    recipe = folder / "tiny.py"
+    recipe.write_text(RECIPE.replace('name="tiny"', 'name="tiny", range="image_max"'))
+    published = Published(convert, str(recipe), 0.47, 0.24)
+    with pytest.MonkeyPatch.context() as patch:
+        start = lambda weights: read_published(weights, "tiny", published).variables
+        patch.setitem(networks.NETWORKS, "tiny", TINY._replace(published=published, start=start))
+        assert main(["convert", str(folder / "tiny.npz"), str(folder / "run"), "--model", "tiny"]) == 0
+        yield folder
+
+
+def test_the_run_folder_is_used_as_a_trained_one(folder):
+    model = load(folder / "run")
+    assert (model.size, model.config.model.range, model.meta["published"]["file"]) == (32, "image_max", "tiny.npz")
+    assert verify(folder / "run").ok
+    images = np.random.default_rng(0).integers(0, 120, (2, 40, 40), np.uint8)
+    # Twice as bright is the same image to it; a network of range `unit` sees another one.
+    np.testing.assert_allclose(model.predict(2 * images), model.predict(images), atol=1e-5)
+    unit = Model(model.variables, TrainConfig(model=ModelConfig("tiny"), eval_size=32), model.meta, fold=False)
+    prepared = [np.asarray(unit.prepare(part[..., None], 32)) for part in (images, 2 * images)]
+    assert np.abs(prepared[1] - prepared[0]).max() > 0.1
+
+
+def test_the_weights_file_is_the_same_and_a_start(folder, capsys):
+    own = folder / "own.npz"
+    assert main(["convert", str(folder / "tiny.npz"), str(own), "--model", "tiny"]) == 0
+    assert "tiny.npz, SHA-256" in capsys.readouterr().out
+    first = read_published(folder / "tiny.npz", "tiny", networks.NETWORKS["tiny"].published)
+    found = read_published(own, "tiny", networks.NETWORKS["tiny"].published)
+    assert (found.source, found.sha256) == (first.source, first.sha256)
+    start = networks.start_of(TrainConfig(model=ModelConfig("tiny", weights=str(own))))
+    for path, value in flatten(start).items():
+        np.testing.assert_array_equal(value, flatten(first.variables)[path])
+    with pytest.raises(UserError, match="not 'jaxqc network 1' of 'minet'"):
+        read_published(own, "minet", networks.NETWORKS["minet"].published)
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (("run",), "is not empty; choose another OUT"),
+        (("tiny.npz",), "would replace its source"),
+        (("new", "--layers", "1"), "--layers: goes with backbones, and tiny is a network"),
+    ],
+)
+def test_what_cannot_be_converted_is_refused(folder, capsys, flags, message):
+    out, *more = flags
+    assert main(["convert", str(folder / "tiny.npz"), str(folder / out), "--model", "tiny", *more]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_statistics_of_images_by_their_own_maximum(rng):
+    images = rng.integers(0, 200, (4, 8, 8, 1), np.uint8)
+    images[1] //= 2
+    images[2] = 0
+    data = ArrayDataset("made", ("In",), tuple("abcd"), images, np.zeros((4, 8, 8), np.uint8), np.zeros(4, np.int32))
+    scaled = images / np.maximum(images.max((1, 2, 3), keepdims=True), 1)
+    mean, deviation, _ = pixel_statistics(data, None, "image_max")
+    assert (mean, deviation) == pytest.approx((scaled.mean(), scaled.std()), abs=1e-9)
+
+
+def test_the_range_is_a_saliency_networks():
+    with pytest.raises(UserError, match=r"model\.range is a saliency network's"):
+        validate(TrainConfig(method="classifier", model=ModelConfig("resnet18", range="image_max")), "recipe")
+    assert load_config("minet_sd900").model.range == "image_max"
