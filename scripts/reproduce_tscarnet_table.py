@@ -6,7 +6,7 @@
 DIR is SD-saliency-900, or any set with masks and classes. Protocol `seed`: 30 images a class are tested, drawn by the
 seed. 224 pixels, batch 16, 200 epochs, flips. A finished training is a line of OUT/rows.jsonl; run the command again,
 and only what is missing is trained, from where it was ended. OUT/table.md has the table, with the published rows named
-so. Seven networks want a GPU; FFRNet is not among them, since neither its code nor its layers are public.
+so. All of it wants a GPU. FFRNet is our reading: no code or layer figures of it are public.
 """
 
 import argparse

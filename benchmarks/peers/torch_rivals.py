@@ -1,4 +1,4 @@
-"""CorrNet, PP-LiteSeg, UCTransNet and CKLNet in PyTorch, written from layer tables and run from a tree of variables.
+"""The rivals of TSCARNet in PyTorch, written from their layer tables and run from a tree of variables.
 
 `v` is `{"params", "batch_stats"}` of NumPy arrays under the names of jaxqc's networks; images are NCHW, normalised.
 Batch norms take their running statistics. Only PyTorch and NumPy are imported: an interpreter without JAX runs it.
@@ -236,10 +236,51 @@ def cklnet(v: Tree, x: Tensor) -> dict[str, Tensor]:
     return {"map": chosen, "maps": maps, "class": kind}
 
 
+def ffrnet(v: Tree, x: Tensor) -> dict[str, Tensor]:
+    def half_pixel(x: Tensor, size: Any) -> Tensor:
+        return F.interpolate(x, size=size, mode="bilinear", align_corners=False)
+
+    def residual(own: Tree, x: Tensor, stride: int) -> Tensor:
+        y = conv(own, "conv2", conv(own, "conv1", x, stride), relu=False)
+        return F.relu(y + (conv(own, "downsample", x, stride, relu=False) if "downsample" in own["params"] else x))
+
+    def focused(own: Tree, x: Tensor) -> Tensor:
+        share = torch.softmax(linear(own, "choose", F.relu(linear(own, "squeeze", x.mean((2, 3))))), 1)
+        seen = [conv(own, f"dilation{d}", x, dilation=d) for d in (1, 2, 4, 8)]
+        return x + sum(share[:, i, None, None, None] * y for i, y in enumerate(seen))
+
+    def asked(own: Tree, shallow: Tensor, deep: Tensor) -> Tensor:
+        deep = half_pixel(deep, shallow.shape[2:])
+        query, key, value = (
+            linear(own, name, z.flatten(2).transpose(1, 2))
+            for name, z in (("query", shallow), ("key", deep), ("value", deep))
+        )
+        alike = torch.softmax(query @ key.transpose(1, 2) / query.shape[2] ** 0.5, 2)
+        return shallow + (alike @ value).transpose(1, 2).reshape(shallow.shape)
+
+    sides, encoder, seen = x.shape[2:], below(v, "encoder"), []
+    x = F.max_pool2d(conv(encoder, "conv1", x, 2), 3, 2, 1)
+    for layer, count in enumerate((3, 4, 6, 3), 1):
+        for i in range(count):
+            x = residual(below(encoder, f"layer{layer}_{i}"), x, 2 if layer > 1 and i == 0 else 1)
+        seen.append(focused(below(v, f"focus{layer}"), conv(v, f"narrow{layer}", x)))
+    seen[2] = asked(below(v, "panorama"), seen[2], seen[3])
+    y, out = seen[3], {}
+    for level in (3, 2, 1):
+        fine = seen[level - 1]
+        y = torch.cat([fine, half_pixel(y, fine.shape[2:])], 1)
+        y = conv(v, f"up{level}_2", conv(v, f"up{level}_1", y))
+        for name in "pq":
+            out[f"{name}{2 * 2**level}"] = conv(v, f"{name}{2 * 2**level}", y)[:, 0]
+    both = torch.stack([half_pixel(out[name][:, None], sides)[:, 0] for name in ("p4", "q4")])
+    return {"map": torch.softmax(both, 0)[0], **out}
+
+
 RIVALS = {
     "corrnet": corrnet,
     "pp_liteseg_b": pp_liteseg,
     "pp_liteseg_t": pp_liteseg,
     "uctransnet": uctransnet,
     "cklnet": cklnet,
+    "ffrnet": ffrnet,
 }

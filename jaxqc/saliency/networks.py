@@ -19,6 +19,8 @@ from jaxqc.fields import from_dict, to_dict
 from jaxqc.models import Builder, assemble
 from jaxqc.models.cklnet import cklnet
 from jaxqc.models.corrnet import VGG16, corrnet
+from jaxqc.models.ffrnet import ENCODER as FFRNET_ENCODER
+from jaxqc.models.ffrnet import ffrnet
 from jaxqc.models.minet import minet
 from jaxqc.models.pp_liteseg import pp_liteseg
 from jaxqc.models.tscarnet import tscarnet
@@ -29,6 +31,7 @@ from jaxqc.saliency import published
 from jaxqc.saliency.objectives import Objective, is_objective
 from jaxqc.saliency.objectives.cklnet import CKLNetObjective
 from jaxqc.saliency.objectives.corrnet import CorrNetObjective
+from jaxqc.saliency.objectives.ffrnet import FFRNetObjective
 from jaxqc.saliency.objectives.minet import MINetObjective
 from jaxqc.saliency.objectives.pp_liteseg import PPLiteSegObjective
 from jaxqc.saliency.objectives.tscarnet import TSCARNetObjective
@@ -80,10 +83,15 @@ def unet_over(encoder: str) -> Network:
         UNetObjective(),
         encoder_multiple(encoder),
         ("classes",),
-        lambda weights: {part: {"encoder": tree} for part, tree in load_weights(weights, encoder).variables.items()},
+        partial(_encoder_start, encoder),
         epsilon=encoder_epsilon(encoder),
         over=unet_over,
     )
+
+
+def _encoder_start(encoder: str, weights: str) -> Variables:
+    """An encoder's variables from a file of its weights."""
+    return {part: {"encoder": tree} for part, tree in load_weights(weights, encoder).variables.items()}
 
 
 def _vgg_start(weights: str) -> Variables:
@@ -106,6 +114,8 @@ NETWORKS: dict[str, Network] = {
     "pp_liteseg_b": Network(partial(pp_liteseg, "b"), PPLiteSegObjective(), multiple=32),
     "pp_liteseg_t": Network(partial(pp_liteseg, "t"), PPLiteSegObjective(), multiple=32),
     "cklnet": Network(cklnet, CKLNetObjective(), multiple=32),
+    # Our reading; no code or layer figures are public.
+    "ffrnet": Network(ffrnet, FFRNetObjective(), multiple=32, start=partial(_encoder_start, FFRNET_ENCODER)),
     "uctransnet": Network(uctransnet, UCTransNetObjective(), multiple=16),
 }
 

@@ -1,4 +1,4 @@
-"""CorrNet, PP-LiteSeg, UCTransNet and CKLNet against PyTorch's renderings, with shared random weights."""
+"""The rivals of TSCARNet against PyTorch's renderings, with shared random weights."""
 
 import jax
 import numpy as np

@@ -8,6 +8,7 @@ from scipy import ndimage
 
 from jaxqc.saliency import losses
 from jaxqc.saliency.objectives.cklnet import CKLNetObjective
+from jaxqc.saliency.objectives.ffrnet import FFRNetObjective
 from jaxqc.saliency.objectives.minet import MINetObjective
 from jaxqc.saliency.objectives.tscarnet import TSCARNetObjective
 from jaxqc.saliency.objectives.uctransnet import UCTransNetObjective
@@ -170,3 +171,16 @@ def test_uctransnets_loss_is_half_of_either(pair: tuple[np.ndarray, np.ndarray])
     assert jax.jit(lambda out: UCTransNetObjective()(out, {"mask": mask})[0])(out) == pytest.approx(
         np.mean(losses_), rel=1e-5
     )
+
+
+def test_ffrnets_heads_mirror_each_other() -> None:
+    """Where the ground's logits are the defect's negated, they agree, and both say the same of the mask."""
+    mask = np.zeros((1, 16, 16), np.float32)
+    mask[0, :8] = 1
+    heads = {f"p{stride}": np.full((1, 16 // stride, 16 // stride), 0.5, np.float32) for stride in (4, 8, 16)}
+    heads |= {name.replace("p", "q"): -value for name, value in heads.items()}
+    loss, logs = jax.jit(lambda out: FFRNetObjective()(out, {"mask": mask}))(heads)
+    p = sigmoid(np.float64(0.5))
+    iou = (p * 128 + 1) / (p * 256 + 128 - p * 128 + 1)
+    assert loss == pytest.approx(6 * (-(np.log(p) + np.log(1 - p)) / 2 + 1 - iou), rel=1e-5)
+    assert logs["loss_agreement"] == pytest.approx(0, abs=1e-6)
