@@ -36,6 +36,7 @@ MEMBERS: Mapping[str, tuple[str, str]] = {
     "FFRNet, our reading": ("ffrnet_sd900", ""),
     "MINet": ("minet_sd900", ""),
     "CKLNet": ("cklnet_sd900", ""),
+    "GCRANet": ("gcranet_sd900", ""),
     "TSCARNet": ("tscarnet_sd900", ""),
 }
 """Row → the recipe that its optimiser and rate are of, and its network where that is another. Of FFRNet neither code

@@ -21,6 +21,7 @@ from jaxqc.models.cklnet import cklnet
 from jaxqc.models.corrnet import VGG16, corrnet
 from jaxqc.models.ffrnet import ENCODER as FFRNET_ENCODER
 from jaxqc.models.ffrnet import ffrnet
+from jaxqc.models.gcranet import gcranet
 from jaxqc.models.minet import minet
 from jaxqc.models.pp_liteseg import pp_liteseg
 from jaxqc.models.tscarnet import tscarnet
@@ -32,6 +33,7 @@ from jaxqc.saliency.objectives import Objective, is_objective
 from jaxqc.saliency.objectives.cklnet import CKLNetObjective
 from jaxqc.saliency.objectives.corrnet import CorrNetObjective
 from jaxqc.saliency.objectives.ffrnet import FFRNetObjective
+from jaxqc.saliency.objectives.gcranet import GCRANetObjective
 from jaxqc.saliency.objectives.minet import MINetObjective
 from jaxqc.saliency.objectives.pp_liteseg import PPLiteSegObjective
 from jaxqc.saliency.objectives.tscarnet import TSCARNetObjective
@@ -114,6 +116,7 @@ NETWORKS: dict[str, Network] = {
     "pp_liteseg_b": Network(partial(pp_liteseg, "b"), PPLiteSegObjective(), multiple=32),
     "pp_liteseg_t": Network(partial(pp_liteseg, "t"), PPLiteSegObjective(), multiple=32),
     "cklnet": Network(cklnet, CKLNetObjective(), multiple=32),
+    "gcranet": Network(gcranet, GCRANetObjective(), multiple=32),
     # Our reading; no code or layer figures are public.
     "ffrnet": Network(ffrnet, FFRNetObjective(), multiple=32, start=partial(_encoder_start, FFRNET_ENCODER)),
     "uctransnet": Network(uctransnet, UCTransNetObjective(), multiple=16),

@@ -21,6 +21,7 @@ COUNTS = {
     "pp_liteseg_t": 8_138_880 - 512,
     "uctransnet": 66_430_657 - 4_864,
     "cklnet": 481_878,
+    "gcranet": 1_841_367,
 }
 PARTS = {
     "corrnet": {
@@ -38,6 +39,7 @@ PARTS = {
         "norm": 1_920, "rebuild4": 263_680 - 512, "gate": 1_051_136 - 348_160, "out": 65,
     },
     "cklnet": {"encoder": 216_512, "class_": 82_720, "class": 82_720 + 387, "decoders": 3 * 60_753},
+    "gcranet": {},
 }  # fmt: skip
 QUICK = ("corrnet", "pp_liteseg_b")
 
