@@ -4,8 +4,8 @@ GPU; not run by us, so that no figure is claimed.
     jaxqc train --config gcranet_sd900 --data DIR
 
 Five maps' BCE + (1 − SSIM) + (1 − IoU). Ours differs in this: a random crop of at least 0.875 of the side is resized to
-224, where the published code cuts 224 of 256; the encoder starts from drawn weights, not from SAMNet's; the best step is
-chosen on validation images, where the published script chooses it on the test images.
+224, where the published code cuts 224 of 256; the encoder starts from drawn weights, not from SAMNet's; the best step
+is chosen on validation images, where the published script chooses it on the test images.
 """
 
 from jaxqc.config import AugmentConfig, ModelConfig, OptimConfig, Phase, TrainConfig

@@ -53,7 +53,7 @@ class ChannelNorm(nn.Module):
 
 
 class ChannelBlock(nn.Module):
-    """Each channel weighted by how its query is like its key over the whole map; then a depthwise MLP. [n h w c] → same."""
+    """Each channel weighted by how its query is like its key over the whole map; then a depthwise MLP: [n h w c]."""
 
     dtype: Any = jnp.float32
 
