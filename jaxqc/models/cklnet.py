@@ -8,17 +8,17 @@ from jaxtyping import Array, Float
 from jaxqc.models.minet import (
     DEPTHS,
     WIDTHS,
-    DecoderStage,
     Encoder,
     MultiScaleInteraction,
     check_sides,
-    decoder_widths,
+    decoder_stages,
     log_odds,
     scaled,
 )
 from jaxqc.nn.conv import DepthwiseSeparable, Norm, Pointwise
 from jaxqc.nn.dropout import ChannelDropout
 from jaxqc.nn.resizing import resize_align_corners
+from jaxqc.nn.stack import repeated
 from jaxqc.types import ArrayLike
 
 
@@ -32,12 +32,7 @@ class ClassDecoder(nn.Module):
 
     @nn.compact
     def __call__(self, features: list[jax.Array], train: bool = False) -> jax.Array:
-        x = features[4]
-        for k in range(5, 0, -1):
-            skip = features[k - 1]
-            if k < 5:
-                x = skip + resize_align_corners(x, skip.shape[1], skip.shape[2])
-            x = DecoderStage(decoder_widths(self.widths)[k - 1], self.norm, name=f"d{k}")(x, train)
+        *_, (_, x) = decoder_stages(features, self.widths, self.norm, train)
         x = ChannelDropout(self.dropout, self.norm.axis_name)(x, train)
         prior = nn.initializers.constant(log_odds(self.foreground))
         return nn.sigmoid(Pointwise(1, self.norm.dtype, prior, name="side1")(x).astype(jnp.float32))[..., 0]
@@ -68,14 +63,8 @@ class CKLNet(nn.Module):
         check_sides(image)
         features = Encoder(self.widths, self.norm, name="encoder")(jnp.asarray(image, self.norm.dtype), train)
         kind = DepthwiseSeparable(self.widths[-1], 2, 1, self.norm, name="class_down")(features[3], train)
-        blocks = nn.scan(
-            lambda block, carry, _: (block(carry, train), None),
-            variable_axes={"params": 0, "batch_stats": 0},
-            split_rngs={"params": True},
-            length=DEPTHS[-1],
-            unroll=1 if train else DEPTHS[-1],
-        )
-        kind, _ = blocks(MultiScaleInteraction(self.norm, name="class_mi"), kind, None)
+        blocks = MultiScaleInteraction(self.norm, name="class_mi")
+        kind = repeated(blocks, jnp.asarray(kind), DEPTHS[-1], train, train=train)
         logits = Pointwise(self.classes, self.norm.dtype, name="class")(kind.mean((1, 2))).astype(jnp.float32)
         decoders = nn.scan(
             lambda decoder, carry, _: (carry, decoder(carry, train)),

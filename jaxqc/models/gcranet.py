@@ -11,6 +11,7 @@ from jaxqc.models.minet import WIDTHS, check_sides, log_odds, scaled
 from jaxqc.nn.conv import ConvBN, DepthwiseSeparable, Norm, Pointwise, PointwiseBN, depthwise_init
 from jaxqc.nn.depthwise import depthwise_conv
 from jaxqc.nn.resizing import resize_align_corners
+from jaxqc.nn.stack import repeated
 from jaxqc.types import ArrayLike
 
 DEPTHS = (1, 1, 3, 6, 3)
@@ -117,23 +118,11 @@ class GCRANet(nn.Module):
         for stage, (width, depth, dilations) in enumerate(zip(widths, DEPTHS, DILATIONS, strict=True), 1):
             down = ConvBN(width, norm=norm, name="e1") if stage == 1 else None
             down = down or DepthwiseSeparable(width, 2, 1, norm, name=f"e{stage}_down")
-            stack = nn.scan(
-                lambda block, carry, _: (block(carry, train), None),
-                variable_axes={"params": 0, "batch_stats": 0},
-                split_rngs={"params": True},
-                length=depth,
-                unroll=1 if train else depth,
-            )
-            x, _ = stack(ScaleGate(dilations, norm, name=f"e{stage}_gate"), jnp.asarray(down(x, train)), None)
+            gates = ScaleGate(dilations, norm, name=f"e{stage}_gate")
+            x = repeated(gates, jnp.asarray(down(x, train)), depth, train, train=train)
             seen.append(x)
         guide = jnp.asarray(DepthwiseSeparable(widths[-1], norm=norm, name="guide")(x, train))
-        blocks = nn.scan(
-            lambda block, carry, _: (block(carry), None),
-            variable_axes={"params": 0},
-            split_rngs={"params": True},
-            length=BLOCKS,
-        )
-        guide, _ = blocks(ChannelBlock(dtype, name="blocks"), guide, None)
+        guide = repeated(ChannelBlock(dtype, name="blocks"), guide, BLOCKS, train=train)
         prior = nn.initializers.constant(log_odds(self.foreground))
         maps: dict[str, jax.Array] = {}
 

@@ -1,6 +1,7 @@
 """MINet (arXiv 2405.16096): light multi-scale interaction for steel saliency; also TSCARNet's first stage."""
 
 import math
+from collections.abc import Iterator
 
 import flax.linen as nn
 import jax
@@ -10,6 +11,7 @@ from jaxqc.errors import UserError
 from jaxqc.nn.conv import ConvBN, DepthwiseBN, DepthwiseSeparable, Norm, Pointwise, PointwiseBN, normalize
 from jaxqc.nn.dropout import ChannelDropout
 from jaxqc.nn.resizing import resize_align_corners
+from jaxqc.nn.stack import repeated
 from jaxqc.types import ArrayLike
 
 SIDE_MULTIPLE = 32
@@ -92,16 +94,8 @@ class Encoder(nn.Module):
         features = [x]
         for stage, (channels, depth) in enumerate(zip(self.widths[1:], DEPTHS[1:], strict=True), start=2):
             x = DepthwiseSeparable(channels, 2, 1, self.norm, name=f"e{stage}_down")(x, train)
-            # One traced block a stage, its parameters with a leading axis of `depth`. Training keeps the loop, which
-            # halves what there is to compile; inference unrolls it, which there compiles fast and runs twice as fast.
-            stack = nn.scan(
-                lambda block, carry, _: (block(carry, train), None),
-                variable_axes={"params": 0, "batch_stats": 0},
-                split_rngs={"params": True},
-                length=depth,
-                unroll=1 if train else depth,
-            )
-            x, _ = stack(MultiScaleInteraction(self.norm, name=f"e{stage}_mi"), x, None)
+            block = MultiScaleInteraction(self.norm, name=f"e{stage}_mi")
+            x = repeated(block, jnp.asarray(x), depth, train, train=train)
             features.append(x)
         return features
 
@@ -121,6 +115,19 @@ class DecoderStage(nn.Module):
 def decoder_widths(widths: tuple[int, ...]) -> tuple[int, ...]:
     """Output channels of D1..D5: each stage hands down the width of the encoder stage above it."""
     return (widths[0], *widths[:4])
+
+
+def decoder_stages(
+    features: list[jax.Array], widths: tuple[int, ...], norm: Norm, train: bool
+) -> Iterator[tuple[int, jax.Array]]:
+    """The outputs of D5..D1 with their numbers, within a network's `@nn.compact` method."""
+    x = features[4]
+    for k in range(5, 0, -1):
+        skip = features[k - 1]
+        if k < 5:
+            x = skip + resize_align_corners(x, skip.shape[1], skip.shape[2])
+        x = DecoderStage(decoder_widths(widths)[k - 1], norm, name=f"d{k}")(x, train)
+        yield k, x
 
 
 class MINet(nn.Module):
@@ -146,12 +153,7 @@ class MINet(nn.Module):
         features = Encoder(self.widths, self.norm, name="encoder")(jnp.asarray(image, self.norm.dtype), train)
         prior = nn.initializers.constant(log_odds(self.foreground))
         maps: dict[str, jax.Array] = {}
-        x = features[4]
-        for k in range(5, 0, -1):
-            skip = features[k - 1]
-            if k < 5:
-                x = skip + resize_align_corners(x, skip.shape[1], skip.shape[2])
-            x = DecoderStage(decoder_widths(self.widths)[k - 1], self.norm, name=f"d{k}")(x, train)
+        for k, x in decoder_stages(features, self.widths, self.norm, train):
             if k == 1 or aux or self.is_initializing():
                 dropped = ChannelDropout(self.dropout, self.norm.axis_name)(x, train)
                 side = nn.sigmoid(Pointwise(1, self.norm.dtype, prior, name=f"side{k}")(dropped).astype(jnp.float32))

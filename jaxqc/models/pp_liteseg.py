@@ -11,6 +11,7 @@ from jaxtyping import Array, Float
 from jaxqc.nn.conv import ConvBN, DepthwiseBN, Norm, Pointwise, PointwiseBN
 from jaxqc.nn.pool import avg3x3
 from jaxqc.nn.resizing import resize
+from jaxqc.nn.stack import repeated
 from jaxqc.types import ArrayLike
 
 STEM = (32, 64)
@@ -114,15 +115,7 @@ class PPLiteSeg(nn.Module):
         stages = []
         for stage, (width, count) in enumerate(zip(self.widths, BLOCKS[self.size], strict=True), 3):
             x = Block(width, 2, norm, name=f"stage{stage}_down")(x, train)
-            # One traced block a stage, its parameters with a leading axis of `count - 1` (as in MINet's encoder).
-            stack = nn.scan(
-                lambda block, carry, _: (block(carry, train), None),
-                variable_axes={"params": 0, "batch_stats": 0},
-                split_rngs={"params": True},
-                length=count - 1,
-                unroll=1 if train else count - 1,
-            )
-            x, _ = stack(Block(width, 1, norm, name=f"stage{stage}"), x, None)
+            x = repeated(Block(width, 1, norm, name=f"stage{stage}"), x, count - 1, train, train=train)
             stages.append(x)
         y = Context(self.context, norm, name="context")(x, train)
         logits: dict[str, Array] = {}

@@ -11,6 +11,7 @@ from jaxqc.models.levels import convolved, halved_max
 from jaxqc.models.minet import log_odds
 from jaxqc.nn.conv import ConvBN, Norm, Pointwise, PointwiseBN
 from jaxqc.nn.dropout import Dropout
+from jaxqc.nn.stack import repeated
 from jaxqc.types import ArrayLike
 
 WIDTHS = (64, 128, 256, 512)
@@ -124,13 +125,7 @@ class UCTransNet(nn.Module):
             Embedding(patch, norm, self.dropout, name=f"embed{i}")(skip, train)
             for i, (patch, skip) in enumerate(zip(PATCHES, skips, strict=True), 1)
         )
-        stack = nn.scan(
-            lambda layer, carry, _: (layer(carry, train), None),
-            variable_axes={"params": 0},
-            split_rngs={"params": True, "dropout": True},
-            length=LAYERS,
-        )
-        tokens, _ = stack(Mixer(norm, self.dropout, name="mixer"), tokens, None)
+        tokens = repeated(Mixer(norm, self.dropout, name="mixer"), tokens, LAYERS, train, train=train)
         for i, patch in reversed(list(enumerate(PATCHES, 1))):
             skip = skips[i - 1]
             whole = _layer_norm(norm.dtype, f"norm{i}")(tokens[i - 1])
