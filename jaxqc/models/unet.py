@@ -76,7 +76,12 @@ _LEAST = 1e-6
 
 
 def encoder_names() -> tuple[str, ...]:
-    """The encoders by name: backbones of four layers, and transformers."""
+    """The encoders by name: backbones of four layers, and transformers.
+
+    Examples:
+      >>> {"resnet18", "efficientnet_lite0", "dinov2_vits14"} <= set(encoder_names())
+      True
+    """
     return (*(name for name in backbone_names() if not name.startswith("pdn_")), *VITS)
 
 
@@ -91,7 +96,12 @@ def encoder_epsilon(encoder: str) -> float:
 
 
 def encoder_multiple(encoder: str) -> int:
-    """The number of pixels of which both sides of an image must be multiples."""
+    """The number of pixels of which both sides of an image must be multiples.
+
+    Examples:
+      >>> encoder_multiple("resnet18"), encoder_multiple("dinov2_vits14")
+      (32, 14)
+    """
     return PATCH if encoder in VITS else 32
 
 

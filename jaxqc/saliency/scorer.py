@@ -45,6 +45,8 @@ def make_scorer(model: Model, threshold: float | None, devices: Sequence[Any]) -
     weights = model.meta.get("weights_sha256") or weights_digest(model.variables)
     how, at = (found, own) if threshold is None else ("as given", threshold)
     normal = {"mean": model.meta["mean"], "std": model.meta["std"], "dtype": model.config.model.dtype}
+    if (scale := model.config.model.range) != "unit":  # else a ledger's settings are those of earlier versions
+        normal["range"] = scale
     settings = {"name": name, "size": model.size, "threshold": at, "classes": list(classes), **normal}
     return Scorer(name, classes, at, how, model.batch, len(devices), settings, card(model), weights,
                   lambda image: image, lambda shape: (), score, answer,
