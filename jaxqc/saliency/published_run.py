@@ -1,6 +1,5 @@
 """A run folder of published weights, as if they had been trained here: evaluated, used, exported and verified alike."""
 
-import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +36,6 @@ def write_run(folder: str | Path, found: Found) -> Path:
     if folder.is_dir() and any(path.name != ".lock" for path in folder.iterdir()):
         raise UserError(f"{folder}: is not empty; choose another OUT")
     config = load_config(published.recipe)
-    config = dataclasses.replace(config, data=dataclasses.replace(config.data, protocol="index"))
     method = make_method(config, (), published.mean, published.std, FOREGROUND)
     with locked(folder):
         meta: dict[str, Any] = {"mean": published.mean, "std": published.std, "foreground": FOREGROUND}

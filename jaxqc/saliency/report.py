@@ -61,7 +61,8 @@ def evaluate(
     data = with_span(data, range_of(own.range, "data.range"))
     for line in (*remarks(data), *far_below(model.size, size)):
         note(line)
-    part, protocol, named = chosen(data, split, protocol, model.config, None if run is None else Path(run))
+    folder = None if run is None else Path(run)
+    part, protocol, named = chosen(data, split, protocol, model.config, folder, "published" not in model.meta)
     place = evaluation_place(out, run, protocol, split, data=where or data.name)
     result = evaluate_dataset(model, part, protocol, named, size, progress)
     trained, tuned = _used(None if run is None else Path(run), data)
@@ -77,12 +78,12 @@ def evaluate(
 
 
 def chosen(
-    data: Dataset, split: str, protocol: str | None, config: TrainConfig, run: Path | None
+    data: Dataset, split: str, protocol: str | None, config: TrainConfig, run: Path | None, trained: bool = True
 ) -> tuple[Dataset, str, str]:
     """The samples to measure, and the names of the protocol and the split for the record.
 
     The data of the run are divided as they were for its training. Other data have trained nothing: their own split
-    counts, or where they have none all of them are for testing.
+    counts, or where they have none all of them are for testing. So it is of published weights (`trained` False).
 
     Raises:
       UserError: the data have no such side, or a protocol beside split `all`.
@@ -94,7 +95,7 @@ def chosen(
     test = split == "test"
     lists = run / "splits" if run is not None and (run / "splits" / "test.txt").is_file() else None
     kept = _kept(lists, data) if lists is not None and protocol in (None, config.data.protocol) else None
-    if kept is not None or (protocol is None and lists is None):
+    if kept is not None or (protocol is None and lists is None and trained):
         protocol = choose_protocol(data, config.data.protocol)
     if kept is None and protocol is None:
         if not any(sample.split for sample in data.samples):

@@ -6,7 +6,7 @@ import pytest
 from benchmarks.lib.networks import random_variables
 from jaxqc.cli import main
 from jaxqc.config import ModelConfig, TrainConfig, load_config
-from jaxqc.data.dataset import ArrayDataset
+from jaxqc.data.dataset import ArrayDataset, Dataset, Sample
 from jaxqc.errors import UserError
 from jaxqc.fields import validate
 from jaxqc.kinds import load
@@ -15,6 +15,7 @@ from jaxqc.models.pretrained import LoadReport
 from jaxqc.saliency import networks
 from jaxqc.saliency.model import Model
 from jaxqc.saliency.published import Published, read_published
+from jaxqc.saliency.report import chosen
 from jaxqc.saliency.verify import verify
 from jaxqc.training.pixel_statistics import pixel_statistics
 from tests.support.tiny_run import RECIPE, TINY, TinyNet, tiny_network
@@ -83,6 +84,14 @@ def test_what_cannot_be_converted_is_refused(folder, capsys, flags, message):
     out, *more = flags
     assert main(["convert", str(folder / "tiny.npz"), str(folder / out), "--model", "tiny", *more]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_of_other_data_all_images_are_measured(tmp_path):
+    data = Dataset("new", ("In",), tuple(Sample(f"{i}", tmp_path / f"{i}.png") for i in range(3)))
+    config = load_config("minet_sd900")
+    assert chosen(data, "test", None, config, tmp_path, trained=False)[1:] == ("none", "all")
+    with pytest.raises(UserError, match="give split test or all"):
+        chosen(data, "train", None, config, tmp_path, trained=False)
 
 
 def test_statistics_of_images_by_their_own_maximum(rng):
