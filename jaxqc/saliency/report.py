@@ -20,6 +20,8 @@ from jaxqc.saliency.predict import far_below
 from jaxqc.training.counting import Count, count_misses, kept_in
 from jaxqc.training.record import evaluation_place
 
+UNKNOWN = "published weights: the images that trained them are not known, and figures on such images promise too much"
+
 
 def evaluate(
     model: Model,
@@ -59,14 +61,15 @@ def evaluate(
     if isinstance(data, str | Path):
         data = open_data(data, layout_of(data, layout, own.layout), skip_bad=True, keys=keys or keys_of(own))
     data = with_span(data, range_of(own.range, "data.range"))
-    for line in (*remarks(data), *far_below(model.size, size)):
+    trained = "published" not in model.meta
+    for line in (*remarks(data), *far_below(model.size, size), *(() if trained else (UNKNOWN,))):
         note(line)
     folder = None if run is None else Path(run)
-    part, protocol, named = chosen(data, split, protocol, model.config, folder, "published" not in model.meta)
+    part, protocol, named = chosen(data, split, protocol, model.config, folder, trained)
     place = evaluation_place(out, run, protocol, split, data=where or data.name)
     result = evaluate_dataset(model, part, protocol, named, size, progress)
-    trained, tuned = _used(None if run is None else Path(run), data)
-    misses = count_misses(count, result.images, f"{data.name}, split {named}", trained=trained, tuned=tuned)
+    seen, tuned = _used(None if run is None else Path(run), data)
+    misses = count_misses(count, result.images, f"{data.name}, split {named}", trained=seen, tuned=tuned)
     misses = kept_in(run, misses, data.name, named, len(result.images), _overall(result))
     result = dataclasses.replace(result, misses=misses)
     about = {"data": where, **result.about}
