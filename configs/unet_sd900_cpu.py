@@ -1,4 +1,5 @@
-"""A U-Net over ImageNet's EfficientNet-Lite0 on SD-saliency-900, on two CPU cores.
+"""A U-Net over ImageNet's EfficientNet-Lite0 on SD-saliency-900, for two CPU cores. Not run to the end by us: after 2
+of its 14 epochs, S 0.779 and weighted F 0.531 on the 81 validation images.
 
     jaxqc train --config unet_sd900_cpu --data DIR
 

@@ -168,18 +168,18 @@ def test_uctransnets_loss_is_half_of_either(pair: tuple[np.ndarray, np.ndarray])
         dice = 1 - (2 * (q * t).sum() + 4e-5) / ((q**2).sum() + (t**2).sum() + 4e-5)
         losses_.append(0.5 * dice + 0.25 * sum(sides))
     out = {"map": jnp.asarray(p, jnp.float32), "logits": jnp.asarray(logits)}
-    assert jax.jit(lambda out: UCTransNetObjective()(out, {"mask": mask})[0])(out) == pytest.approx(
+    assert jax.jit(lambda out: UCTransNetObjective()(out, {"mask": jnp.asarray(mask)})[0])(out) == pytest.approx(
         np.mean(losses_), rel=1e-5
     )
 
 
 def test_ffrnets_heads_mirror_each_other() -> None:
-    """Where the ground's logits are the defect's negated, they agree, and both say the same of the mask."""
+    """Heads whose logits are each other's negated agree, and both say the same of the mask."""
     mask = np.zeros((1, 16, 16), np.float32)
     mask[0, :8] = 1
     heads = {f"p{stride}": np.full((1, 16 // stride, 16 // stride), 0.5, np.float32) for stride in (4, 8, 16)}
     heads |= {name.replace("p", "q"): -value for name, value in heads.items()}
-    loss, logs = jax.jit(lambda out: FFRNetObjective()(out, {"mask": mask}))(heads)
+    loss, logs = jax.jit(lambda out: FFRNetObjective()(out, {"mask": jnp.asarray(mask)}))(heads)
     p = sigmoid(np.float64(0.5))
     iou = (p * 128 + 1) / (p * 256 + 128 - p * 128 + 1)
     assert loss == pytest.approx(6 * (-(np.log(p) + np.log(1 - p)) / 2 + 1 - iou), rel=1e-5)

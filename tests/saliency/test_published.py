@@ -1,5 +1,6 @@
 """Published weights of a network: a weights file and a run folder of them, and images divided by their own maximum."""
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -54,7 +55,7 @@ def test_the_run_folder_is_used_as_a_trained_one(folder):
     # Twice as bright is the same image to it; a network of range `unit` sees another one.
     np.testing.assert_allclose(model.predict(2 * images), model.predict(images), atol=1e-5)
     unit = Model(model.variables, TrainConfig(model=ModelConfig("tiny"), eval_size=32), model.meta, fold=False)
-    prepared = [np.asarray(unit.prepare(part[..., None], 32)) for part in (images, 2 * images)]
+    prepared = [np.asarray(unit.prepare(jnp.asarray(part[..., None]), 32)) for part in (images, 2 * images)]
     assert np.abs(prepared[1] - prepared[0]).max() > 0.1
 
 
