@@ -18,7 +18,7 @@ import numpy as np
 from jaxqc.anomaly.calibration import settle
 from jaxqc.anomaly.candidates import candidates, look_at, stand_in
 from jaxqc.anomaly.detectors import DETECTORS
-from jaxqc.anomaly.detectors.base import Collecting, is_trained
+from jaxqc.anomaly.detectors.base import Collecting
 from jaxqc.anomaly.features import load_backbone
 from jaxqc.anomaly.fit import divide
 from jaxqc.anomaly.fits import Fits, fits_of, with_state
@@ -187,7 +187,7 @@ def is_free(out: str | Path, note: Callable[[str], None]) -> None:
       UserError: as `jaxqc.anomaly.unfinished.begin`.
     """
     with alone_in(out, note):
-        begin(Path(out), False, note)
+        begin(Path(out), (), note)
 
 
 def best_of(trials: Sequence[Trial]) -> Trial:
@@ -239,7 +239,7 @@ def _attempt(trial: Trial, parts: tuple[Dataset, Dataset, Dataset], progress: bo
         backbone = load_backbone(config.backbone)
     except UserError as e:
         return replace(trial, left_out=str(e))
-    if is_trained(config.ready):
+    if config.trains:
         return replace(trial, left_out="a detector that is trained is not chosen by trial")
     detector = cast(Collecting, config.ready)
     needed = memory_needed(detector, backbone.shapes(config.data.size), len(parts[0]), config.batch)

@@ -17,14 +17,14 @@ from jaxqc.anomaly.crossfit import Held, hold_out_in_turn
 from jaxqc.anomaly.detectors.base import is_trained
 from jaxqc.anomaly.detectors.stage import stages_of
 from jaxqc.anomaly.features import Backbone, load_backbone
-from jaxqc.anomaly.fits import collected, fitted_samples, kept_bytes, uncalibrated
+from jaxqc.anomaly.fits import fitted_samples, kept_bytes, uncalibrated
 from jaxqc.anomaly.footprint import memory_lines
+from jaxqc.anomaly.members import fit_once, remarks_of
 from jaxqc.anomaly.model import AnomalyModel, save, scaled
 from jaxqc.anomaly.pasted import draw, find_pasted, found_by, rates_of, to_meta
 from jaxqc.anomaly.recipe import FitConfig, FitDataConfig, from_stored
-from jaxqc.anomaly.settle import settled
-from jaxqc.anomaly.training import train_state, with_masks
-from jaxqc.anomaly.unfinished import TRAINING, begin
+from jaxqc.anomaly.training import with_masks
+from jaxqc.anomaly.unfinished import TRAINING, begin, trainings_of
 from jaxqc.anomaly.worst import without_worst
 from jaxqc.data.crops import crops
 from jaxqc.data.dataset import Dataset
@@ -150,7 +150,7 @@ def _fit(
 ) -> Fitted:
     detector = config.ready
     if folder is not None:
-        begin(folder, is_trained(detector), note, stages_of(detector))
+        begin(folder, trainings_of(config), note)
         stored = to_dict(config)  # refuses a detector that no folder could name
         try:
             from_stored(stored, "recipe")
@@ -166,7 +166,7 @@ def _fit(
     for line in beside_normals(detector, parts):
         note(line)
     parts, left_out = without_worst(config, backbone, parts, progress, note)
-    if not is_trained(detector):
+    if not config.trains:
         count = len(fitted_samples(parts.fit, config.data.tile))
         kept = kept_bytes(config, backbone, count)
         for line in memory_lines(detector, backbone.shapes(config.data.size), count, config.batch, kept):
@@ -186,25 +186,20 @@ def _fit(
             config, parts, held = _once(config, parts, held, note)
     if held is not None:
         state, bad = held.state, list(held.bad)
-    elif is_trained(detector):
-        with nullcontext(folder) if folder else TemporaryDirectory() as place:
-            work = Path(place) / TRAINING
-            state, meta["training"] = train_state(config, detector, backbone, parts, work, bad, progress)
-        for line in meta["training"].get("warnings", ()):
-            note(line)
-        for line in meta["training"].get("defects", {}).get("left_out", ()):
-            note(line)
-        state = settled(detector, backbone, state, parts, config)
     else:
-        with Progress("fitting", len(fitted_samples(parts.fit, config.data.tile)), progress) as counter:
-            state = collected(config, backbone, parts.fit, bad, counter.add)
+        with nullcontext(folder) if folder else TemporaryDirectory() as place:
+            state, trained = fit_once(config, backbone, parts, Path(place) / TRAINING, bad, progress)
+        meta |= {"training": trained} if trained else {}
+        for line in remarks_of(trained):
+            note(line)
     model = uncalibrated(config, state, backbone)
     used = len(parts.fit) - len(bad)
     calibration = _calibrated(model, held, parts, labelled, bad, progress)
     thresholds = calibration.thresholds
-    if is_trained(detector) and any(each.training.keep == "best" for each in (*stages_of(detector), detector)):
+    learned = (*((detector,) if is_trained(detector) else ()), *(each.ready for each in config.learners))
+    if any(each.training.keep == "best" for one in learned for each in (*stages_of(one), one)):
         thresholds = replace(thresholds, how=f"{thresholds.how}; their loss also chose the step of the training")
-    if getattr(detector, "settled", None):
+    if any(getattr(one, "settled", None) for one in learned):
         thresholds = replace(thresholds, how=f"{thresholds.how}; they also set the unit of each map")
     if left_out:
         thresholds = replace(thresholds, how=f"{thresholds.how}, without the {len(left_out)} farthest")

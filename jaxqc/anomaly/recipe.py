@@ -9,6 +9,7 @@ from typing import Any, Literal
 from jaxqc.anomaly.detectors import DETECTORS, Gaussian
 from jaxqc.anomaly.detectors.base import BackboneConfig as BackboneConfig
 from jaxqc.anomaly.detectors.base import Detector, is_trained, lacks, localises
+from jaxqc.anomaly.detectors.learner import Learner, learners_of
 from jaxqc.config import load_config
 from jaxqc.data.resizing import sides
 from jaxqc.errors import UserError
@@ -97,9 +98,19 @@ class FitConfig:
         return self.detector if on is None else on(self.backbone)
 
     @property
+    def learners(self) -> tuple[Learner, ...]:
+        """The detector's members that are trained."""
+        return learners_of(self.detector, self.backbone)
+
+    @property
+    def trains(self) -> bool:
+        """True where the one loop trains the detector, or a member of it."""
+        return is_trained(self.ready) or bool(self.learners)
+
+    @property
     def folds(self) -> int:
         """Parts that are held out in turn; 1 where the held-out images are never fitted."""
-        return 1 if self.data.samples or is_trained(self.ready) else self.decision.folds
+        return 1 if self.data.samples or self.trains else self.decision.folds
 
     def check(self, where: str) -> None:
         """Checks what no single field's type can. Raises UserError."""
@@ -119,18 +130,21 @@ class FitConfig:
             raise UserError(f"{where}: backbone.layers={self.backbone.layers!r}; choose one or more of {those}")
         if not self.backbone.scales or not all(0 < scale <= 1 for scale in self.backbone.scales):
             raise UserError(f"{where}: backbone.scales={self.backbone.scales!r}; give shares above 0 and at most 1")
-        if self.backbone.scales != (1.0,) and is_trained(self.ready):
-            raise UserError(f"{where}: backbone.scales: {self.name} is trained on one size; set it to 1")
+        own = ((self.ready, self.backbone),) if is_trained(self.ready) else ()
+        for trained, backbone in (*own, *((each.ready, each.backbone) for each in self.learners)):
+            if backbone.scales != (1.0,) and not getattr(trained, "any_scale", False):
+                kind = type(getattr(trained, "config", trained)).__name__
+                raise UserError(f"{where}: backbone.scales: {kind} is trained on one size; set it to 1")
         if self.backbone.tokens and not vit:
             raise UserError(f"{where}: backbone.tokens: {self.backbone.name} has none; set it to false")
         check = getattr(self.detector, "check", None)
         if check is not None:
             check(f"{where}: detector")
-        if self.data.tile and (self.data.crop or is_trained(self.ready) or not localises(self.ready)):
-            kind = "is trained" if is_trained(self.ready) else "has one score for an image"
+        if self.data.tile and (self.data.crop or self.trains or not localises(self.ready)):
+            kind = "is trained" if self.trains else "has one score for an image"
             other = "data.crop" if self.data.crop else f"{self.name}, which {kind}"
             raise UserError(f"{where}: data.tile={self.data.tile} does not go with {other}; set one of them to 0")
-        if is_trained(self.ready) and not isinstance(self.data.size, int):
+        if self.trains and not isinstance(self.data.size, int):
             raise UserError(f"{where}: data.size={self.data.size!r}: {self.name} trains on squares; give one side")
         if absent := lacks(self.ready):
             kind = type(self.detector).__name__

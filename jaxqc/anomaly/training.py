@@ -91,7 +91,7 @@ def train_state(
       UserError: a folder holds another training, or the loop refuses recipe or data. SystemExit: 143 after SIGTERM.
     """
     stages, frozen = stages_of(detector), weights_digest(backbone.variables)
-    recipes = {place_of(stage, folder): training_config(config, stage, frozen) for stage in stages}
+    recipes = {place_of(stage.name, folder): training_config(config, stage, frozen) for stage in stages}
     recipes |= {folder: training_config(config, detector, frozen)}
     for place, recipe in recipes.items():  # before any of them goes on
         refuse_foreign(place, recipe)

@@ -8,7 +8,9 @@ from pathlib import Path
 import jax
 
 from jaxqc import error_rates
-from jaxqc.anomaly.detectors.stage import Stage, place_of
+from jaxqc.anomaly.detectors.base import is_trained
+from jaxqc.anomaly.detectors.stage import place_of, stages_of
+from jaxqc.anomaly.recipe import FitConfig
 from jaxqc.atomic import REMAINS
 from jaxqc.data.problems import printable
 from jaxqc.errors import UserError
@@ -23,15 +25,31 @@ UNFINISHED = ("config.json", "meta.json", "golden.npz", PICTURE, error_rates.FIL
 """Names of what a fit may leave behind when it is ended, beside its training; the next one writes them anew."""
 
 
-def begin(folder: Path, resumes: bool, note: Callable[[str], None], stages: Sequence[Stage] = ()) -> None:
-    """Clears what a fit left that was ended; its training stays, with its stages, where the new one `resumes` it.
+def trainings_of(config: FitConfig) -> tuple[str, ...]:
+    """Names of the folders of a fit's trainings: of the detector or its members, each with its stages.
+
+    Examples:
+      >>> from jaxqc.anomaly.detectors import DETECTORS, Combined, Gaussian
+      >>> from jaxqc.anomaly.detectors.combined import Member
+      >>> trainings_of(FitConfig(DETECTORS["fastflow"]()))
+      ('training',)
+      >>> trainings_of(FitConfig(Combined((Member(Gaussian()), Member(DETECTORS["fastflow"]())))))
+      ('training_member_1',)
+    """
+    own = [(TRAINING, config.ready)] if is_trained(config.ready) else []
+    own += [(place_of(each.name, Path(TRAINING)).name, each.ready) for each in config.learners]
+    stages = [place_of(stage.name, Path(name)).name for name, detector in own for stage in stages_of(detector)]
+    return tuple([name for name, _ in own] + stages)
+
+
+def begin(folder: Path, trainings: Sequence[str], note: Callable[[str], None]) -> None:
+    """Clears what a fit left that was ended; the trainings of these names stay, which the new one resumes.
 
     Raises:
       UserError: the folder holds a finished fit, a training that is not resumed, or anything else.
     """
     finished = steps_in(folder / "state")
-    places = [folder / TRAINING, *[place_of(stage, folder / TRAINING) for stage in stages]] if resumes else []
-    names = (*UNFINISHED, LOCK, *[place.name for place in places])
+    names = (*UNFINISHED, LOCK, *trainings)
     left = sorted(path.name for path in folder.glob("*") if not REMAINS.fullmatch(path.name))
     foreign = [name for name in left if name not in names]
     if not foreign and not _is_fits(folder):

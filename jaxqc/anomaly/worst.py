@@ -9,7 +9,6 @@ from jaxtyping import Float
 from jaxqc.anomaly.calibration import Measured
 from jaxqc.anomaly.crossfit import turns
 from jaxqc.anomaly.detectors import PatchCore
-from jaxqc.anomaly.detectors.base import is_trained
 from jaxqc.anomaly.features import Backbone
 from jaxqc.anomaly.fits import fits_of
 from jaxqc.anomaly.recipe import FitConfig
@@ -72,7 +71,7 @@ def without_worst(
     if not config.data.worst:
         return parts, ()
     pool = replace(parts.fit, samples=(*parts.fit.samples, *parts.calibrate.samples))
-    judge = replace(config, detector=JUDGE) if is_trained(config.ready) else config
+    judge = replace(config, detector=JUDGE) if config.trains else config
     judge = replace(judge, data=replace(judge.data, samples=0), decision=replace(judge.decision, folds=FOLDS))
     measured, fits = Measured(), fits_of(judge, backbone, pool, progress)
     with Progress("looking for odd images", len(pool), progress) as counter:

@@ -10,7 +10,6 @@ import numpy as np
 
 from jaxqc.anomaly.collecting import load_batches
 from jaxqc.anomaly.detectors import Gaussian
-from jaxqc.anomaly.detectors.base import is_trained
 from jaxqc.anomaly.features import Backbone, load_backbone
 from jaxqc.anomaly.recipe import BackboneConfig, FitConfig
 from jaxqc.data.dataset import Sample
@@ -32,7 +31,7 @@ class LayeredBackbone:
 
     def lacks(self, config: FitConfig) -> str:
         """The reason why a cell cannot be measured with it; "" if it can."""
-        if is_trained(config.ready):
+        if config.trains:
             return f"{config.name} is trained on images; fit it by jaxqc fit"
         absent = [str(i) for i in config.backbone.layers if i not in self.layers]
         if absent:

@@ -14,8 +14,6 @@ from scipy import ndimage
 import jaxqc
 from jaxqc.anomaly.collecting import load_batches
 from jaxqc.anomaly.detectors import Gaussian, PatchCore, Spade
-from jaxqc.anomaly.detectors.base import TrainingConfig
-from jaxqc.anomaly.detectors.stage import Stage
 from jaxqc.anomaly.features import load_backbone
 from jaxqc.anomaly.fit import divide, fit
 from jaxqc.anomaly.model import load
@@ -195,22 +193,21 @@ def test_a_folder_with_anything_else_is_no_fits(tmp_path, name):
     left_by_a_killed_fit(tmp_path)
     (tmp_path / name).touch()
     with pytest.raises(UserError, match=f"not empty .it holds {name}.; choose another --out"):
-        begin(tmp_path, False, print)
+        begin(tmp_path, (), print)
     (tmp_path / name).unlink()
     (tmp_path / "config.json").write_text('{"mine": true}')
     with pytest.raises(UserError, match=r"it holds config\.json"):
-        begin(tmp_path, False, print)
+        begin(tmp_path, (), print)
     assert (tmp_path / "state").is_dir()
 
 
 def test_a_fit_goes_on_beside_the_trainings_of_its_own_stages_alone(tmp_path):
-    stages = (Stage("codes", TrainingConfig(), lambda backbone, size: None),)
     for name in ("training", "training_codes"):
         (tmp_path / name).mkdir()
-    begin(tmp_path, True, print, stages)
+    begin(tmp_path, ("training", "training_codes"), print)
     assert {path.name for path in tmp_path.iterdir()} == {"training", "training_codes"}
     with pytest.raises(UserError, match="it holds training_codes"):
-        begin(tmp_path, True, print)
+        begin(tmp_path, ("training",), print)
 
 
 def test_the_verbs(recipe, boards, weights, tmp_path, capsys):

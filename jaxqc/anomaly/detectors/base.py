@@ -10,10 +10,13 @@ trained gives what the backbone sees of images in [0, 1], such as smaller ones. 
 gives copies of uint8 images that are fitted in their place: `begin` and `collect` then have an axis [b copies ...], but
 where there is one. `labelled` is True of one that is trained and learns from defective training images with masks, too.
 `localises` is False of one that says whether and not where: its map is its image's score at every pixel, and nothing is
-marked. `remarks(samples)` gives lines on images of a fit to so many that do not go into it. All eight may be left out.
+marked. `remarks(samples)` gives lines on images of a fit to so many that do not go into it. `any_scale` is True of one
+that is trained on the backbone's layers alone, at whatever sizes it sees an image. `learners(backbone)` of one that is
+fitted gives members that are trained first, and `given(trained)` then fits the others. All may be left out.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import product
 from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeGuard, TypeVar, runtime_checkable
 
 from jaxtyping import Array, Float, Int
@@ -166,6 +169,27 @@ class BackboneConfig:
           8
         """
         return len(self.parts) * len(set(self.layers)) * len(self.scales)
+
+    def at(self, places: tuple[int, ...]) -> "BackboneConfig":
+        """The config that gives the layers at these places alone, from 0; () = all.
+
+        Raises:
+          UserError: they are not the same layers of each network and size, in this config's order.
+
+        Examples:
+          >>> half = BackboneConfig("resnet18", layers=(1, 2), scales=(1.0, 0.5)).at((2, 3))
+          >>> half.layers, half.scales
+          ((1, 2), (0.5,))
+        """
+        if not places:
+            return self
+        every = tuple(product(self.parts, self.scales, sorted(set(self.layers))))
+        chosen = [every[i] for i in places]
+        names, scales, layers = (tuple(dict.fromkeys(each)) for each in zip(*chosen, strict=True))
+        if chosen != list(product(names, scales, sorted(layers))):
+            each = ", ".join(f"{i}: {name} layer {layer} at {scale:g}" for i, (name, scale, layer) in enumerate(every))
+            raise UserError(f"layers={places!r} are not the same ones of each network and size, in order, of {each}")
+        return replace(self, name="+".join(names), scales=scales, layers=layers)
 
 
 @dataclass(frozen=True)

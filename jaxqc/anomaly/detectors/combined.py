@@ -4,6 +4,7 @@ What only one member finds odd is often the grain or light that it sees badly; a
 the backbone is several (`filters+efficientnet_lite0`), members may look at layers of their own.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple
 
@@ -12,8 +13,13 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from jaxqc.anomaly.detectors.base import BackboneConfig, Image, Layers, Scored, Shapes, is_trained, localises
+from jaxqc.anomaly.detectors.discriminator import MEMBERS as DISCRIMINATORS
+from jaxqc.anomaly.detectors.distillation import MEMBERS as DISTILLATIONS
+from jaxqc.anomaly.detectors.flow import MEMBERS as FLOWS
 from jaxqc.anomaly.detectors.gaussian import Gaussian
+from jaxqc.anomaly.detectors.learner import MEASURED, Given, Learner
 from jaxqc.anomaly.detectors.patchcore import PatchCore
+from jaxqc.anomaly.detectors.retrieval import MEMBERS as RETRIEVALS
 from jaxqc.anomaly.detectors.spade import Spade
 from jaxqc.anomaly.ops.maps import cell_means, image_score, smooth, window_score
 from jaxqc.anomaly.ops.rows import Rows, keep, store
@@ -22,15 +28,14 @@ from jaxqc.errors import UserError
 from jaxqc.fields import check_positive, chosen
 from jaxqc.types import ArrayLike
 
-MEMBERS: dict[str, type] = {"gaussian": Gaussian, "patchcore": PatchCore, "spade": Spade}
+FITTED: dict[str, type] = {"gaussian": Gaussian, "patchcore": PatchCore, "spade": Spade}
+MEMBERS: dict[str, type] = {**FITTED, **DISTILLATIONS, **FLOWS, **DISCRIMINATORS, **RETRIEVALS}
 """The detectors that may be members, by name; those that packages register may be, too."""
 HOW = {"min": jnp.min, "median": jnp.median, "mean": jnp.mean, "max": jnp.max}
-MEASURED = 8
-"""Fitted images at most whose maps give the members' units."""
 
 
 class Collection(NamedTuple):
-    """Collections of the members, and the embeddings of the first `MEASURED` images of each."""
+    """Collections of the members, and their embeddings of the first `MEASURED` images."""
 
     members: tuple[Any, ...]
     first: Rows
@@ -48,13 +53,22 @@ class Member:
     """A detector, and the layers that it sees."""
 
     detector: Any = field(default_factory=Gaussian, metadata=chosen("detectors", MEMBERS, flag="member"))
-    """One value of a class of `MEMBERS`, or any `Collecting` one."""
+    """One value of a class of `MEMBERS`, or any other; one that is trained is so on its own, before the others' fit."""
     layers: tuple[int, ...] = ()
     """Places, from 0, of its layers among those of the backbone; () = all."""
+    weight: float = 1.0
+    """Its share in the mean of the maps, beside those of the others."""
 
     def own(self, values: tuple[Any, ...]) -> tuple[Any, ...]:
         """Those of its layers."""
         return tuple(values[i] for i in self.layers) if self.layers else values
+
+    def ready(self, backbone: BackboneConfig) -> Any:
+        """The detector for this backbone; one that is trained is for its own layers of it."""
+        if not hasattr(self.detector, "on"):
+            return self.detector
+        ready = self.detector.on(backbone)
+        return self.detector.on(backbone.at(self.layers)) if is_trained(ready) else ready
 
 
 @dataclass(frozen=True)
@@ -80,9 +94,9 @@ class Combined:
         if len(self.members) < 2:
             raise UserError(f"{where}.members: {len(self.members)} of them; give two or more, or the one itself")
         for i, member in enumerate(self.members):
-            if is_trained(member.detector):
-                kind = type(member.detector).__name__
-                raise UserError(f"{where}.members.{i}: {kind} is trained; members are fitted in one pass")
+            check_positive({f"members.{i}.weight": member.weight}, where)
+            if member.weight != 1 and self.how != "mean":
+                raise UserError(f"{where}.members.{i}.weight={member.weight!r} needs how=mean; or set it to 1")
             if not localises(member.detector):
                 kind = type(member.detector).__name__
                 raise UserError(f"{where}.members.{i}: {kind} has one score for an image; take one with a map")
@@ -105,8 +119,32 @@ class Combined:
             if max(member.layers, default=0) >= count:
                 places = f"{backbone.name} has {count} layers, at places from 0"
                 raise UserError(f"detector.members.{i}.layers={member.layers!r}: {places}")
-        ready = lambda d: d.on(backbone) if hasattr(d, "on") else d
-        return replace(self, members=tuple(replace(m, detector=ready(m.detector)) for m in self.members))
+        ready = tuple(replace(m, detector=m.ready(backbone)) for m in self.members)
+        for i, member in enumerate(ready):
+            kind = type(self.members[i].detector).__name__
+            if getattr(member.detector, "views", None):
+                raise UserError(f"detector.members.{i}: {kind} is shown other views of an image; fit it alone")
+            if not localises(member.detector):
+                raise UserError(f"detector.members.{i}: {kind} has one score for an image; take one with a map")
+        return replace(self, members=ready)
+
+    @property
+    def labelled(self) -> bool:
+        """True where a member learns from defective images, too."""
+        return any(getattr(m.detector, "labelled", False) for m in self.members)
+
+    def learners(self, backbone: BackboneConfig) -> tuple[Learner, ...]:
+        """The members that are trained."""
+        return tuple(
+            Learner(f"member_{i}", member.detector, backbone.at(member.layers))
+            for i, member in enumerate(self.members)
+            if is_trained(member.ready(backbone))
+        )
+
+    def given(self, trained: Mapping[str, Given]) -> "Combined":
+        """What fits the others, where those that are trained are known, by their names among `learners`."""
+        known = lambda i, member: replace(member, detector=trained.get(f"member_{i}", member.detector))
+        return replace(self, members=tuple(known(i, member) for i, member in enumerate(self.members)))
 
     def embed(self, layers: Layers, image: Image) -> tuple[Any, ...]:
         """Each member's embedding."""
@@ -126,7 +164,9 @@ class Combined:
     def drop(self, collected: Collection, used: Int[ArrayLike, " n"]) -> Collection:
         pairs = zip(self.members, collected.members, strict=True)
         members = tuple(m.detector.drop(own, used) for m, own in pairs)
-        count = jax.tree.leaves(collected.first)[0].shape[0]
+        if not (rows := jax.tree.leaves(collected.first)):  # all members are known
+            return Collection(members, collected.first)
+        count = rows[0].shape[0]
         if not (first := used[used < count]).size:
             raise UserError(f"the first {count} images set the members' units, and none can be used; remove them")
         return Collection(members, keep(collected.first, first))
@@ -135,20 +175,36 @@ class Combined:
         states, units = [], []
         for member, own, first in zip(self.members, collected.members, collected.first.features, strict=True):
             state = member.detector.finish(own, member.own(shapes))
-            maps, _ = member.detector.score(state, first, member.own(shapes)[0][:2])
             states.append({type(state).__name__: state._asdict()})
-            units.append(jnp.maximum(maps.mean(), 1e-6))  # a mean: smoothing leaves it as it is
+            if isinstance(member.detector, Given):
+                units.append(jnp.float32(member.detector.unit))
+            else:
+                maps, _ = member.detector.score(state, first, member.own(shapes)[0][:2])
+                units.append(jnp.maximum(maps.mean(), 1e-6))  # a mean: smoothing leaves it as it is
         return Ensemble(tuple(states), jnp.stack(units))
 
     def score(self, state: Ensemble, embedded: tuple[Any, ...], size: Size) -> Scored:
         each = zip(self.members, state.members, embedded, strict=True)
         maps = [m.detector.score(_named(m.detector, own), x, size)[0] for m, own, x in each]
         units = jnp.asarray(state.units)[:, None, None, None]
-        values = HOW[self.how](jnp.stack(maps) / units, 0)
+        values = self.one(jnp.stack(maps) / units)
         common = smooth(values, self.sigma)
         if self.window:
             return common, window_score(cell_means(values), self.window, self.top)
         return common, image_score(common, self.top)
+
+    def one(self, maps: Float[ArrayLike, "m b h w"]) -> Float[Array, "b h w"]:
+        """The common map of the members' in their units.
+
+        Examples:
+          >>> halves = Combined((Member(weight=1.0), Member(weight=0.5)))
+          >>> float(halves.one(jnp.array([3.0, 6.0]).reshape(2, 1, 1, 1))[0, 0, 0])
+          4.0
+        """
+        weights = [member.weight for member in self.members]
+        if len(set(weights)) == 1:
+            return HOW[self.how](jnp.asarray(maps), 0)
+        return jnp.average(jnp.asarray(maps), 0, weights=jnp.asarray(weights))
 
 
 def _named(detector: Any, fields: dict[str, dict[str, Any]]) -> Any:

@@ -41,11 +41,11 @@ def stages_of(detector: Any) -> tuple[Stage, ...]:
     return getattr(detector, "stages", ())
 
 
-def place_of(stage: Stage, training: Path) -> Path:
-    """The folder of a stage, beside that of the detector's own training.
+def place_of(name: str, training: Path) -> Path:
+    """The folder of a stage or a trained member by its name, beside that of the detector's own training.
 
     Examples:
-      >>> place_of(Stage("teacher", TrainingConfig(), lambda backbone, size: None), Path("runs/wood/training")).name
+      >>> place_of("teacher", Path("runs/wood/training")).name
       'training_teacher'
     """
-    return training.with_name(f"{training.name}_{stage.name}")
+    return training.with_name(f"{training.name}_{name}")

@@ -34,6 +34,11 @@ class FlowDetector(OnBackbone[FlowConfig]):
         config = self.config
         return None if (config.scales, config.turns) == ((1,), 1) else lambda image: seen(config, image)
 
+    @property
+    def any_scale(self) -> bool:
+        """True where it sees the backbone's layers alone, as they come."""
+        return self.views is None and self.config.pool != "mean"
+
     def method(self, backbone: Backbone, size: int) -> Likelihood:
         """The flow's training over the backbone's features.
 
