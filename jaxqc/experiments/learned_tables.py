@@ -26,7 +26,7 @@ from jaxqc.data.load import load_sample
 from jaxqc.data.normals import is_defective, is_normal
 from jaxqc.data.open import open_data
 from jaxqc.errors import UserError
-from jaxqc.experiments.controls import control
+from jaxqc.experiments.controls import control, untrained
 from jaxqc.experiments.markdown import mean_and_deviation, table_head, table_row
 from jaxqc.experiments.rebuilt_pictures import picture, rebuilds_images
 from jaxqc.experiments.survey import TABLE_1, category
@@ -85,7 +85,8 @@ class Cell:
     @property
     def key(self) -> str:
         """The key of its row: all that its figures depend on, but the machine's speed."""
-        recipe = to_dict(self.config)
+        config = replace(self.config, detector=untrained(self.config.detector)) if self.control else self.config
+        recipe = to_dict(config)
         for name in ("batch", "devices"):
             del recipe[name]
         recipe |= {"control": True} if self.control else {}
@@ -169,6 +170,8 @@ def measured(cell: Cell, fitted: Fitted, seconds: float, progress: bool = False)
     row |= {"parameters_m": round(numbers / 1e6, 4)}
     row |= {"kinds": {kind: round(result.metrics[f"{kind}/image_auroc"], 6) for kind in _shown(result)}}
     row |= {name: _finite(result.metrics.get(name)) for name in ("image_auroc", "pixel_auroc", "au_pro")}
+    if training := model.meta.get("training"):
+        row |= {"training": training, "training_seconds": round(trained_seconds(training), 1)}
     row["mean_of_kinds"] = _finite(result.mean_over_kinds("image_auroc"))
     if len(good) and bad:
         every = np.concatenate(bad)
