@@ -13,8 +13,8 @@ and only what is missing is measured. OUT/table.md has the table, with the publi
 what detectors of images rebuild.
 
 --survey takes all detectors of Table 1, or those of --members: each by its recipe for CPUs (`NAME_small`) or with
-settings like those. It orders the table by its kinds. --control adds to each a row without what it would learn: an untrained network, or
-features of a backbone drawn at random.
+settings like those. It orders the table by its kinds. --control measures each also without what it would learn: an
+untrained network, or features of a backbone drawn at random.
 """
 
 import argparse

@@ -46,39 +46,27 @@ def _flags(size: int, epochs: float, *others: str) -> tuple[str, ...]:
 
 
 WIDTH, BATCH, RATE, SIGMA = (f"--detector.{name}" for name in ("width", "training.batch", "training.optim.lr", "sigma"))
-NARROW = (WIDTH, "0.25", SIGMA, "4")
+NARROW = (WIDTH, "0.25", SIGMA, "2")
 TOKENS = ("--detector.dim", "64", "--detector.heads", "4", "--detector.layers", "4", "--detector.hidden", "128")
 PLAYED = (BATCH, "16", SIGMA, "2", WIDTH)
+MEMORY = ("--detector.memory.slots", "500", "--detector.memory.least", "4e-3")
+STARTED = ("--detector.start.epochs", "40", "--detector.start.batch", "16", "--detector.start.optim.lr", "2e-4")
 FLAGS: Mapping[str, tuple[str, ...]] = {
-    "riad": _flags(128, 8, WIDTH, "0.125", RATE, "1e-3"),
-    "memae": _flags(
-        128, 15, *NARROW, RATE, "1e-3", "--detector.memory.slots", "500", "--detector.memory.least", "4e-3"
-    ),
-    **dict.fromkeys(TABLE_1["Images: variational autoencoders"], _flags(128, 30, *NARROW)),
-    "vae_projection": _flags(128, 30, *NARROW, "--detector.descent.steps", "30"),
-    **dict.fromkeys(("mscdae", "ms_fcae", "acdn"), _flags(128, 30, WIDTH, "8", SIGMA, "4")),
+    "riad": _flags(64, 20, WIDTH, "0.125", RATE, "1e-3"),
+    "memae": _flags(64, 30, *NARROW, RATE, "1e-3", *MEMORY),
+    **dict.fromkeys(TABLE_1["Images: variational autoencoders"], _flags(64, 60, *NARROW)),
+    "vae_projection": _flags(64, 60, *NARROW, "--detector.descent.steps", "30"),
+    **dict.fromkeys(("mscdae", "ms_fcae"), _flags(64, 30, WIDTH, "8", SIGMA, "2")),
+    "acdn": _flags(128, 30, WIDTH, "8", SIGMA, "4"),
     "intra": _flags(128, 200, *TOKENS, BATCH, "16", RATE, "1e-3"),
     "anovit": _flags(128, 60, *TOKENS, RATE, "1e-3", SIGMA, "4"),
-    "vt_adl": _flags(512, 10, *TOKENS, RATE, "1e-3", SIGMA, "8"),
+    "vt_adl": _flags(512, 2, *TOKENS, RATE, "1e-3", SIGMA, "8"),
     "ganomaly": _flags(64, 25, *PLAYED, "0.25"),
     "alocc": _flags(64, 20, *PLAYED, "0.25", RATE, "5e-4"),
     **dict.fromkeys(("skip_ganomaly", "ocr_gan"), _flags(64, 15, *PLAYED, "0.125")),
     "egbad": _flags(64, 40, *PLAYED, "0.125", RATE, "2e-4", "--detector.adversary.average", "0.98"),
     "anogan": _flags(64, 40, *PLAYED, "0.125", "--detector.descent.steps", "50", "--detector.descent.rate", "0.1"),
-    "f_anogan": _flags(
-        64,
-        20,
-        *PLAYED,
-        "0.125",
-        RATE,
-        "5e-4",
-        "--detector.start.epochs",
-        "40",
-        "--detector.start.batch",
-        "16",
-        "--detector.start.optim.lr",
-        "2e-4",
-    ),
+    "f_anogan": _flags(64, 20, *PLAYED, "0.125", RATE, "5e-4", *STARTED),
     "geom": _flags(32, 3, WIDTH, "0.25"),
     "goad": _flags(32, 6, WIDTH, "0.25"),
 }
