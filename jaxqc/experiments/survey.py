@@ -67,8 +67,8 @@ FLAGS: Mapping[str, tuple[str, ...]] = {
     "egbad": _flags(64, 40, *PLAYED, "0.125", RATE, "2e-4", "--detector.adversary.average", "0.98"),
     "anogan": _flags(64, 40, *PLAYED, "0.125", "--detector.descent.steps", "50", "--detector.descent.rate", "0.1"),
     "f_anogan": _flags(64, 20, *PLAYED, "0.125", RATE, "5e-4", *STARTED),
-    "geom": _flags(32, 3, WIDTH, "0.25"),
-    "goad": _flags(32, 6, WIDTH, "0.25"),
+    "geom": _flags(32, 2, WIDTH, "0.25"),
+    "goad": _flags(32, 3, WIDTH, "0.25"),
 }
 """Flags of those that see images and have no recipe for CPUs of their own."""
 

@@ -57,7 +57,9 @@ class Patched(OnBackbone[PatchesConfig]):
         apply = by_halves(lambda params, x: network(self.config, folded=True).apply({"params": params}, x))
         return apply(state.params, embedded)
 
-    def rebuilt(self, state: PatchNetwork | CentredNetwork, embedded: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
+    def rebuilt(
+        self, state: PatchNetwork | CentredNetwork, embedded: Float[Array, "b h w c"]
+    ) -> Float[Array, "b h w c"]:
         """The images as the network rebuilds them."""
         return self.answer(state, embedded)["rebuilt"]
 
