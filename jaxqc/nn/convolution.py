@@ -27,7 +27,7 @@ _IN_CACHE, _AT_ONCE = 1_700_000, 8_400_000
 _STEM_CHANNELS, _STEM_COLUMNS, _STEM_PIXELS = 4, 48, 8_192
 _BLOCKED_PIXELS, _BLOCKED_CHANNELS = 65_536, 32
 _PAIRS, _MAP = 128, 2_048
-"""Pairs of channels, and pixels of an image's map, from which kernels of 5 and more go by taps; those of 2 always do."""
+"""Pairs of channels, and pixels of an image's map, from which kernels of 5 and more go by taps, as those of 2 do."""
 _TINY = 4
 
 
