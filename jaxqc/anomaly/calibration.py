@@ -222,9 +222,12 @@ def _settled(
     if not measured.scores:
         raise UserError("threshold: none of the held-out normal images can be used")
     values = np.array(measured.scores, np.float32), np.array(measured.levels, np.float32)
-    alone = decision.unit == "image"
-    thresholds = by_quantile(*values, decision.false_alarm, None if alone else measured.groups)
-    pieces = of_pieces(*values, None if alone else measured.groups)
+    alone, named = decision.unit == "image", ("groups", "held-out normal images")
+    whose = None if alone else measured.groups
+    if alone and model.config.data.crop:  # an image is called where any of its crops is
+        whose, named = measured.names, ("images", "held-out normal crops")
+    thresholds = by_quantile(*values, decision.false_alarm, whose, named)
+    pieces = of_pieces(*values, whose)
     count, groups = len(pieces[0]), len(set(measured.groups))
     if alone and groups < count:
         thresholds = replace(thresholds, how=f"{thresholds.how} of {groups} groups")
@@ -232,9 +235,11 @@ def _settled(
         thresholds = replace(thresholds, how=f"{thresholds.how}, held out in turn ({folds} folds)")
     fitted = has_tail(count, decision.false_alarm)
     called = count - rank_of(count, decision.false_alarm) if not fitted else _called(pieces, thresholds)
-    promise = Promise(decision.false_alarm, called, count, len(values[0]), groups=groups, folds=folds, tail=fitted)
-    names = measured.names if alone else tuple(dict(zip(measured.groups[::-1], measured.names[::-1], strict=True))[g]
-                                               for g in dict.fromkeys(measured.groups))  # fmt: skip
+    images = count if alone else len(values[0])
+    promise = Promise(decision.false_alarm, called, count, images, groups=groups, folds=folds, tail=fitted)
+    whose = whose or tuple(map(str, range(len(measured.names))))
+    first = dict(zip(whose[::-1], measured.names[::-1], strict=True))
+    names = tuple(first[name] for name in dict.fromkeys(whose))
     done = Calibration(thresholds, promise, *pieces, measured.side, names)
     if decision.threshold == "quantile":
         return done

@@ -208,7 +208,8 @@ def _fit(
         thresholds = replace(thresholds, how=f"{thresholds.how}; they also set the unit of each map")
     if left_out:
         thresholds = replace(thresholds, how=f"{thresholds.how}, without the {len(left_out)} farthest")
-    note(f"thresholds: image {thresholds.image:.4g}, pixel {thresholds.pixel:.4g}; {thresholds.how}")
+    pixel = f"pixel {thresholds.pixel:.4g}" if model.localises else "and no place is marked"
+    note(f"thresholds: image {thresholds.image:.4g}, {pixel}; {thresholds.how}")
     for line in (*calibration.lines(), *without_defects(parts)):
         note(line)
     meta |= {"fit": used, "calibrate": len(parts.calibrate), "test": len(parts.test), "skipped": bad}

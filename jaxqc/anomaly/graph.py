@@ -17,12 +17,13 @@ def graph(model: AnomalyModel, height: int = 0, width: int = 0) -> Graph:
     """The graph for images of the size that the detector was fitted at.
 
     Raises:
-      UserError: another size, or a detector that sees images in tiles.
+      UserError: another size, or a detector that sees images in tiles or crops.
     """
-    if model.tile:
+    if model.side:
+        kind = "tile" if model.tile else "crop"
         raise UserError(
-            f"a detector of tiles ({model.config.name}, data.tile={model.tile}) is not exported: its graph would see"
-            " one tile alone; fit whole images, or use jaxqc inspect and predict"
+            f"a detector of {kind}s ({model.config.name}, data.{kind}={model.side}) is not exported: its graph would"
+            f" see one {kind} alone; fit whole images, or use jaxqc inspect and predict"
         )
     if height and (height, width) != sides(model.size):
         raise UserError(

@@ -24,8 +24,9 @@ from jaxqc.anomaly.calling import at_size
 from jaxqc.anomaly.detectors.base import localises
 from jaxqc.anomaly.features import apply_function
 from jaxqc.anomaly.recipe import FitConfig, from_stored
+from jaxqc.anomaly.restored import restored
 from jaxqc.anomaly.thresholds import Thresholds
-from jaxqc.anomaly.tiles import cut_tiles, joined
+from jaxqc.anomaly.tiles import cut_tiles, joined, places
 from jaxqc.data.batching import Images, as_arrays, stack_of
 from jaxqc.data.depth import range_of_model
 from jaxqc.data.resizing import Size, named, resize_image, resize_map, sides
@@ -83,6 +84,7 @@ class AnomalyModel:
     ) -> None:
         self.config, self.thresholds, self.meta = config, thresholds, meta
         self.size, self.tile, self.batch = config.data.size, config.data.tile, config.batch
+        self.side = config.data.tile or config.data.crop
         self.state = jax.tree.map(jnp.asarray, state)
         self.variables = jax.tree.map(jnp.asarray, variables)
         self._detector = config.ready
@@ -146,25 +148,35 @@ class AnomalyModel:
     def inspect(self, images: Sequence[np.ndarray]) -> list[Found]:
         """Maps, scores, masks and verdicts of uint8 images [h w], [h w 1] or [h w 3] of any sizes."""
         small = [self.shrunk(image, f"images[{i}]") for i, image in enumerate(images)]
-        if self.tile:  # as many as an image has
-            each = ([part[0] for part in self.score(tiles[None])] for tiles in small)
+        if any(one.ndim == 4 for one in small):  # as many tiles as an image has
+            each = ([part[0] for part in self.score(one[None])] for one in small)
             return [self.found(*image.shape[:2], *answer) for image, answer in zip(images, each, strict=True)]
         answers = self.score(np.stack(small) if small else np.zeros((0, 1, 1, 3), np.uint8))
         return [self.found(*image.shape[:2], *answer) for image, *answer in zip(images, *answers, strict=True)]
 
     def shrunk(self, image: np.ndarray, name: str = "image") -> UInt8[np.ndarray, "*t h w 3"]:
-        """An image of any size as `score` takes it; where the recipe has tiles, these.
+        """An image of any size as `score` takes it; where it is seen in `tiles`, these.
 
         Raises:
           UserError: not uint8 [h w], [h w 1] or [h w 3]; named `name`.
         """
         image = _channels(image, name)
-        small = cut_tiles(image, self.tile, self.size) if self.tile else resize_image(image, self.size)
+        cut = self.tiles(*image.shape[:2])
+        small = cut_tiles(image, self.side, self.size) if cut else resize_image(image, self.size)
         return np.repeat(small, 3, -1) if small.shape[-1] == 1 else small
 
     def whole(self, values: Float[np.ndarray, "*t a b"], height: int, width: int) -> Float[np.ndarray, "h w"]:
         """One image's distances of `score`; those of tiles put together, at the image's own size."""
-        return joined(values, height, width, self.tile) if self.tile else values
+        return joined(values, height, width, self.side) if values.ndim == 3 else values
+
+    def tiles(self, height: int, width: int) -> int:
+        """Tiles that an image of this size is seen in; 0 = it is seen whole.
+
+        Of a fit to crops (`FitDataConfig.crop`) an image that is larger than one is seen in such.
+        """
+        if self.tile or (self.side and max(height, width) > self.side):
+            return len(places(height, width, self.side))
+        return 0
 
     def found(
         self,
@@ -175,7 +187,7 @@ class AnomalyModel:
         mask: Bool[np.ndarray, "*t a b"],
     ) -> Found:
         """One image's part of `score`'s answer at the image's own size."""
-        if self.tile:
+        if values.ndim == 3:
             values = self.whole(values, height, width)
             mask = opened_levels(values, self.config.decision.opening) >= np.float32(self.thresholds.pixel)
         scaled = resize_map(values, height, width) / (2 * self.thresholds.pixel)
@@ -278,23 +290,5 @@ def load(path: str | Path, batch: int = 0) -> AnomalyModel:
     except (DamagedError, OSError, ValueError, KeyError, TypeError) as e:
         raise UserError(f"{folder}: damaged ({e}); fit again, or copy the whole folder again") from e
     tree = traverse_util.unflatten_dict(flat)
-    state = _state(tree["state"], record.get("state"), config.detector.states, folder)
+    state = restored(tree["state"], record.get("state"), config.detector.states, folder)
     return AnomalyModel(config, state, tree.get("backbone", {}), thresholds, meta)
-
-
-def _state(fields: dict[str, Any], name: str | None, states: Sequence[Any], folder: Path) -> Any:
-    """The stored fields as the detector's named tuple of that name; fits of before have none: then by the fields."""
-    found = [kind for kind in states if (kind.__name__ == name if name else set(kind._fields) == set(fields))]
-    if len(found) != 1 or set(found[0]._fields) != set(fields):
-        known = ", ".join(kind.__name__ for kind in states)
-        raise UserError(f"{folder}: its state is a {name} of {', '.join(fields)}; this detector knows {known}")
-    return found[0](**{k: _with_tuples(v) for k, v in fields.items()})
-
-
-def _with_tuples(tree: Any) -> Any:
-    """A restored tree, where a tuple had become a dict of its places."""
-    if not isinstance(tree, dict):
-        return tree
-    values = {k: _with_tuples(v) for k, v in tree.items()}
-    places = [str(i) for i in range(len(values))]
-    return tuple(values[i] for i in places) if set(places) == set(values) else values

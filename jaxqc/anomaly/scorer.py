@@ -8,7 +8,6 @@ import numpy as np
 
 from jaxqc.anomaly.calling import highest_place
 from jaxqc.anomaly.model import AnomalyModel
-from jaxqc.anomaly.tiles import places
 from jaxqc.scorer import UNKNOWN, Answer, Scored, Scorer, card, copies, on_device
 from jaxqc.training.record import weights_digest
 
@@ -39,14 +38,14 @@ def make_scorer(model: AnomalyModel, threshold: float | None, devices: Sequence[
         return Answer(Scored(found.map, found.mask if threshold is None else None), found.score, called, place)
 
     def kind(shape: Sequence[int]) -> tuple[int, ...]:
-        return (len(places(shape[0], shape[1], model.tile)),) if model.tile else ()
+        return (count,) if (count := model.tiles(shape[0], shape[1])) else ()
 
     how, at = (model.thresholds.how, 0.5) if threshold is None else ("as given", threshold)
     settings = {
         "name": model.config.name,
         "size": model.size,
         "threshold": at,
-        **({"tile": model.tile} if model.tile else {}),
+        **({"tile": model.side} if model.side else {}),
     }
     settings |= {"thresholds": asdict(model.thresholds), "detector": asdict(detector)}
     decision = asdict(model.config.decision)

@@ -59,6 +59,7 @@ def by_quantile(
     levels: Float[np.ndarray, " n"],
     false_alarm: float,
     groups: Sequence[str] | None = None,
+    named: tuple[str, str] = ("groups", "held-out normal images"),
 ) -> Thresholds:
     """The two thresholds by which at most `false_alarm` of good pieces are called, by either of them.
 
@@ -74,6 +75,7 @@ def by_quantile(
     Args:
       scores: of held-out good images. levels: their `jaxqc.anomaly.calling.call_level`, or the maxima of their maps.
       groups: names; images of one group are one piece, called where any of them is. None: each image is one.
+      named: words for `how`: the groups, and what they are groups of.
 
     Raises:
       UserError: no images.
@@ -87,13 +89,13 @@ def by_quantile(
         raise UserError("threshold: no held-out normal images; hold some out (data.held_out) or bring a split val")
     pieces = of_pieces(scores, levels, groups)
     n = len(pieces[0])
-    of = f"{n} held-out normal images" if n == len(scores) else f"{n} groups of {len(scores)} held-out normal images"
+    of = f"{n} held-out normal images" if n == len(scores) else f"{n} {named[0]} of {len(scores)} {named[1]}"
     how, place = f"quantile {1 - false_alarm:g} of {of}", lambda places: np.sort(places)[rank_of(n, false_alarm) - 1]
     if has_tail(n, false_alarm):
         how, place = f"tail at {1 - false_alarm:g} of {of}", lambda places: tail.limit(places, false_alarm)
     elif (n + 1) * false_alarm < 1 - 1e-9:
         more = int(np.ceil(1 / false_alarm - 1e-9)) - 1
-        how += f" (their maximum: {more} {'images' if n == len(scores) else 'groups'} would give the quantile)"
+        how += f" (their maximum: {more} {'images' if n == len(scores) else named[0]} would give the quantile)"
     image, pixel = (_above(t) for t in _jointly(*pieces, place))
     return Thresholds(image, pixel, how, float(levels.min()), float(levels.max()))
 

@@ -105,3 +105,22 @@ def test_limits_are_where_an_inspection_changes_its_verdict(fitted):
             (raw,) = scorer.score([scorer.prepare(image)], 0)
             _, found = finding_of(scorer, rules, scorer.answer(*image.shape[:2], raw), image="1.png")
             assert (found.verdict != "pass") == called
+
+
+def test_a_fit_to_crops_sees_larger_images_in_such(recipe, boards):
+    """Crops of 24 pixels, seen at 32: of 56 x 48 the fit takes four, side by side; an inspection sees all of it."""
+    data = replace(recipe.data, size=32, crop=24)
+    config = replace(recipe, detector=Gaussian(0, around=100), data=data, pasted=0)
+    config = replace(config, backbone=replace(config.backbone, layers=(1,)))
+    model = fit(validate(config), open_dataset(boards), progress=False).model
+    scorer = make_scorer(model, devices=1)
+    image = np.repeat(stripes(3, height=56, width=48)[0][..., None], 3, 2)
+    (raw,) = scorer.score([scorer.prepare(image)], 0)
+    apart = [model.inspect([image[y : y + h, x : x + w]])[0].score for y, x, h, w in places(56, 48, 24)]
+    assert len(apart) == model.tiles(56, 48) == 9
+    assert scorer.answer(56, 48, raw).score == model.inspect([image])[0].score == pytest.approx(max(apart))
+    assert model.tiles(24, 24) == model.tiles(20, 16) == 0, "a crop, or less, is seen as it is"
+    pieces = model.meta["promise"]["pieces"]
+    assert f"{pieces} images of {4 * pieces} held-out normal crops" in model.thresholds.how
+    with pytest.raises(UserError, match=r"detector of crops .*data\.crop=24"):
+        graph(model)

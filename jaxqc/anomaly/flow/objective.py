@@ -1,6 +1,6 @@
 """The losses of a flow, image by image, and its training as a method of the one loop."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -66,7 +66,7 @@ class Likelihood(HeldOutLoss):
     backbone: Backbone
     shapes: Shapes
     size: int = 0
-    whitening: dict[str, Any] = field(default_factory=dict)
+    whitening: tuple[dict[str, Any], ...] = ()
 
     def measured(self, data: ArrayDataset | Dataset, batch: int) -> "Likelihood":
         """The same with the whitening of these images, where the settings ask for one."""

@@ -3,7 +3,7 @@
 A flow draws the same density everywhere; what is normal at an edge of a part is not so amid it.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -21,8 +21,8 @@ RIDGE = 0.01
 AROUND = 1
 """Cells on each side that a place's Gaussian takes in."""
 
-Whitening = Mapping[str, Mapping[str, Float[ArrayLike, "P ..."]]]
-"""The places' `mean` [P d] and `whitener` [P d d], by the number of the layer."""
+Whitening = Sequence[Mapping[str, Float[ArrayLike, "P ..."]]]
+"""The places' `mean` [P d] and `whitener` [P d d] of each layer."""
 
 
 def measured_whitening(
@@ -31,7 +31,7 @@ def measured_whitening(
     frozen: Any,
     batch: int,
     size: int = 0,
-) -> dict[str, dict[str, np.ndarray]]:
+) -> tuple[dict[str, np.ndarray], ...]:
     """The whitening of what frozen networks give of images, by one pass over them.
 
     layers: (frozen, images) → features. batch: images on the device at once. size: to which files are resized, 0 =
@@ -41,7 +41,7 @@ def measured_whitening(
       >>> pixels = np.random.default_rng(0).integers(0, 256, (50, 2, 2, 3), np.uint8)
       >>> data = ArrayDataset("tiny", (), tuple(map(str, range(50))), pixels, pixels[..., 0], np.zeros(50, np.int32))
       >>> found = measured_whitening(data, lambda frozen, x: (jnp.float32(x),), None, batch=10)
-      >>> [x.shape for x in found["0"].values()]
+      >>> [x.shape for x in found[0].values()]
       [(4, 3), (4, 3, 3)]
     """
     there, collected, grids = jax.device_put(frozen), None, []
@@ -59,7 +59,7 @@ def measured_whitening(
                 grids = [(h, w) for h, w, _ in shapes]
                 collected = tuple(gaussian.no_moments(h * w, d) for h, w, d in shapes)
             collected = collect(collected, there, one["image"], one["weight"])
-    return {str(i): _finished(c, grid) for i, (c, grid) in enumerate(zip(collected or (), grids, strict=True))}
+    return tuple(_finished(c, grid) for c, grid in zip(collected or (), grids, strict=True))
 
 
 def _finished(moments: gaussian.Moments, grid: tuple[int, int]) -> dict[str, np.ndarray]:
@@ -81,13 +81,13 @@ def whitened(
     """Layers in units of their places' Gaussians: without correlation, of mean 0 and variance 1 on normal images.
 
     Examples:
-      >>> half = {"0": {"mean": jnp.ones((1, 2)), "whitener": 0.5 * jnp.eye(2)[None]}}
+      >>> half = ({"mean": jnp.ones((1, 2)), "whitener": 0.5 * jnp.eye(2)[None]},)
       >>> whitened(half, (jnp.array([[[[1.0, 5.0]]]]),))[0].tolist()
       [[[[0.0, 2.0]]]]
     """
     return tuple(
         _places(jnp.asarray(x), jnp.asarray(own["mean"]), jnp.asarray(own["whitener"]))
-        for x, own in ((x, whitening[str(i)]) for i, x in enumerate(layers))
+        for x, own in zip(layers, whitening, strict=True)
     )
 
 

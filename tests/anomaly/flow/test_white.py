@@ -38,8 +38,8 @@ def test_each_place_is_in_its_own_units(rng):
     for row, column in ((0, 0), (1, 2), (2, 3)):
         mean, covariance = expected(x, row, column)
         place = 4 * row + column
-        np.testing.assert_allclose(found["0"]["mean"][place], mean, rtol=1e-5)
-        whitener = found["0"]["whitener"][place].astype(np.float64)
+        np.testing.assert_allclose(found[0]["mean"][place], mean, rtol=1e-5)
+        whitener = found[0]["whitener"][place].astype(np.float64)
         np.testing.assert_allclose(np.linalg.inv(whitener) @ np.linalg.inv(whitener).T, covariance, rtol=1e-3, atol=0.1)
         white = np.asarray(whitened(found, (jnp.float32(x),))[0][:, row, column])
         np.testing.assert_allclose(white, (x[:, row, column] - mean) @ whitener.T, atol=1e-3)
@@ -69,6 +69,6 @@ def test_training_and_use_start_from_the_same(trained):
 
 def test_only_a_flow_that_asks_for_it_is_measured(trained):
     method = trained[1]
-    plain = replace(method, config=replace(method.config, whiten=False), whitening={})
+    plain = replace(method, config=replace(method.config, whiten=False), whitening=())
     assert plain.measured(dataset(trained[-1]), 4) is plain
     assert set(plain.frozen()) == {"backbone"} < set(method.frozen())
