@@ -5,9 +5,10 @@
 
 `score`: normalised images (ours: uint8 ones) to maps and scores. `step, images`: the loop's own step on a batch that
 lies on the device. `step, features`: the same from the frozen network's cached features; anomalib has no such cache, so
-its step from images is what both are compared with. Random weights; maps of members that are defined alike on both
-sides are compared on shared ones. The peer runs under another interpreter (`peers/anomalib_learned.py`), in its
-fastest setting of eager, channels_last and, with `--peer best`, torch.compile.
+its step from images is what both are compared with. Detectors of images have no such features. Random weights; maps
+of members that are defined alike on both sides are compared on shared ones. The peer runs under another interpreter
+(`peers/anomalib_learned.py`, and `peers/anomalib_images.py` for detectors of images), in its fastest setting of eager,
+channels_last and, with `--peer best`, torch.compile.
 """
 
 import os
@@ -26,13 +27,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from benchmarks.lib import image_weights
 from benchmarks.lib.common import Candidate, arguments, finish, interleave, result
 from benchmarks.lib.learned_candidates import MEMBERS, Ours
 from benchmarks.lib.learned_savings import savings_rows
 from benchmarks.lib.learned_weights import NAMES, RIMS, difference, shared
 from benchmarks.lib.machine import Row
 from benchmarks.lib.networks import compared, ratios, with_command
-from benchmarks.peers.served import LEARNED, PeerError, Served
+from benchmarks.peers.served import PeerError, Served
 from jaxqc.anomaly.learned.cache import Cache
 from jaxqc.memory import use_huge_pages
 
@@ -81,7 +83,8 @@ def peer_candidates(
 def map_difference(peer: Served, name: str, ours: Ours, size: int, folder: Path) -> float | None:
     """The largest difference of both sides' maps with the peer's weights; None where the maps are not defined alike."""
     member, file = MEMBERS[name], folder / "arrays.npz"
-    if member.detector not in NAMES or member.backbone.startswith("wide"):  # anomalib's wide embedding is narrow
+    named = image_weights.NAMES if member.sees_pixels else NAMES
+    if member.detector not in named or member.backbone.startswith("wide"):  # anomalib's wide embedding is narrow
         return None
     try:
         peer.ask(prepare="state", work="state", member=member.detector, backbone=member.backbone, layers=member.layers,
@@ -90,10 +93,14 @@ def map_difference(peer: Served, name: str, ours: Ours, size: int, folder: Path)
         peer.ask(save="state", out=str(file))
     finally:
         peer.ask(drop="state")
-    state, frozen = shared(member, ours, np.load(file))
+    arrays = np.load(file)
+    if member.sees_pixels:
+        state, frozen = image_weights.shared_state(ours, arrays), ours.frozen_network
+    else:
+        state, frozen = shared(member, ours, arrays)
     maps, _ = ours.scores(jax.tree.map(jnp.asarray, state), jax.tree.map(jnp.asarray, frozen), jnp.asarray(ours.images))
     peer.ask(save=f"{name} score eager", out=str(file))
-    apart = difference(np.asarray(maps), np.load(file)["map"], RIMS[member.detector])
+    apart = difference(np.asarray(maps), np.load(file)["map"], RIMS.get(member.detector, 0))
     print(f"{name}: maps differ by {apart:.1e} of the largest value", flush=True)
     return apart
 
@@ -111,6 +118,7 @@ def measured(args: argparse.Namespace, peer: Served | None, name: str, batch: in
             candidates, keys = {"jaxqc score": ours.score()}, {"jaxqc score": "score"}
         else:
             caches: dict[str, Cache] = {"jaxqc step, images": "none", "jaxqc step, features": "float32"}
+            caches = {row: cache for row, cache in caches.items() if cache == "none" or not member.sees_pixels}
             candidates, keys = {row: ours.step(cache) for row, cache in caches.items()}, dict(caches)
         parameters = dict.fromkeys(candidates, ours.parameters)
         peers: dict[str, Candidate] = {}
@@ -148,22 +156,32 @@ def run(args: argparse.Namespace) -> dict[str, list[Row]]:
             "learned-savings": savings_rows(args.savings, noise, args.size, max(args.batch), args.rounds, args.seconds)
         }
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
-        peer = None
-        if args.peer_python and args.peer != "off":
-            try:
-                peer = stack.enter_context(Served(args.peer_python, LEARNED))
-            except PeerError as e:
-                print(f"anomalib is left out: {e}")
-        else:
+        peers: dict[Path, Served | None] = {}
+        if not args.peer_python or args.peer == "off":
             print("anomalib is left out: no --peer-python")
         rows: list[Row] = []
         for name in args.members:
+            peer = None
+            if args.peer_python and args.peer != "off":
+                server = MEMBERS[name].server
+                if server not in peers:
+                    peers[server] = _started(stack, args.peer_python, server)
+                peer = peers[server]
             for batch in args.batch:
                 start = time.perf_counter()
                 own = measured(args, peer, name, batch, Path(folder))
                 rows += [row | ({"peer": peer.versions} if peer else {}) for row in own]
                 print(f"{name}, batch {batch}: {time.perf_counter() - start:.0f} s", flush=True)
         return {"learned": rows}
+
+
+def _started(stack: contextlib.ExitStack, python: str, server: Path) -> Served | None:
+    """The peer's process, until the stack is left; None, and a line that says so, where it cannot start."""
+    try:
+        return stack.enter_context(Served(python, server))
+    except PeerError as e:
+        print(f"anomalib is left out: {e}")
+        return None
 
 
 def parse(words: Sequence[str] | None = None) -> argparse.Namespace:

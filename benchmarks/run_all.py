@@ -46,6 +46,8 @@ class Target:
 
 LEARNED = {"stfpm": 8, "rd4ad": 8, "fastflow": 8, "cflow": 8, "efficient_ad": 1}
 """Learned detectors, and the batch of their training step."""
+REBUILDING = ("draem", "ganomaly", "dsr")
+"""Those of images, at batch 2, beside anomalib's; and a plain autoencoder beside the same in PyTorch."""
 CPU_TARGETS = (
     Target("inference", "minet", "jaxqc backbone", "vs_best", 2.0, "MINet inference, batch 16, over torch's best", 16),
     Target("inference", "minet", "jaxqc backbone", "vs_best", 4.0, "MINet inference, batch 1, over torch's best", 1),
@@ -68,6 +70,9 @@ CPU_TARGETS = (
       for name in LEARNED for batch in (1, 8)),
     *(Target("learned", name, "jaxqc step, features", "vs_best", 1.5, f"{name}, step from features, over best", batch)
       for name, batch in LEARNED.items()),
+    *(Target("learned", name, f"jaxqc {work}", "vs_best", 1.2, f"{name}, {work}, batch 2, over best", 2)
+      for name in REBUILDING for work in ("score", "step, images")),
+    Target("learned", "conv_ae", "jaxqc score", "vs_eager", 2.0, "autoencoder, scoring, batch 2, over torch eager", 2),
 )  # fmt: skip
 GPU_TARGETS = (
     Target("inference", "tscarnet", "jaxqc backbone", "vs_best", 1.5, "TSCARNet inference over torch.compile"),
@@ -151,6 +156,8 @@ def jobs(
     run += [["benchmarks.backbone", "--model", "resnet50", *common, *best]]
     run += [["benchmarks.fit", *anomalib, "--rounds", "3"]]
     run += [["benchmarks.learned", *anomalib, "--dtype", dtype, *best], ["benchmarks.learned", "--savings"]]
+    rebuilding = ["--members", "conv_ae", *REBUILDING, "--batch", "2", "--rounds", "3"]
+    run += [["benchmarks.learned", *anomalib, "--dtype", dtype, *best, *rebuilding]]
     large = ["--encoder", "dinov2_vitb14" if accelerator else "dinov2_vits14", "--dtype", dtype]
     views = ["--size", "518", "--batch", "16"] if accelerator else ["--size", "224", "--batch", "4", "--rounds", "5"]
     run += [["benchmarks.semi_step", *large, *views, *best, "--past", "0", "1", "2", "3"]]

@@ -17,7 +17,7 @@ from jaxqc.anomaly.recipe import BackboneConfig, DecisionConfig, FitConfig, FitD
 def get_config() -> FitConfig:
     """The recipe."""
     detector = CutPaste()
-    training = replace(detector.training, epochs=20.0, batch=16, evaluate_every_epochs=10.0)
+    training = replace(detector.training, epochs=6.0, batch=16, evaluate_every_epochs=3.0)
     return FitConfig(
         detector=replace(detector, training=training),
         backbone=BackboneConfig("resnet18", weights="synthetic-resnet18", layers=(2,)),

@@ -12,9 +12,9 @@ group, is tested once, beside all defective images. A finished fit is a line of 
 and only what is missing is measured. OUT/table.md has the table, with the published rows beside it, and OUT/pictures
 what detectors of images rebuild.
 
---survey takes all detectors of Table 1, each by its recipe for CPUs (`NAME_small`) or with settings like those, and
-orders the table by its kinds. --control adds to each a row without what it would learn: an untrained network, or
-features of a backbone drawn at random.
+--survey takes all detectors of Table 1, or those of --members: each by its recipe for CPUs (`NAME_small`) or with
+settings like those. It orders the table by its kinds. --control measures each also without what it would learn: an
+untrained network, or features of a backbone drawn at random.
 """
 
 import argparse
@@ -39,7 +39,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--data", required=True, metavar="DIR", help="a data set, or a folder of one a class")
     parser.add_argument("--out", required=True, metavar="DIR", help="rows and table; finished rows in it are kept")
     parser.add_argument("--members", nargs="+", default=[], metavar="NAME", help="detectors or recipes")
-    parser.add_argument("--survey", action="store_true", help="all detectors of Table 1, in its order")
+    parser.add_argument(
+        "--survey", action="store_true", help="detectors of Table 1 in its order, each with its own short training"
+    )
     parser.add_argument("--control", action="store_true", help="each also without what it would learn")
     parser.add_argument("--config", metavar="RECIPE", help="recipe that detectors' names are put into")
     parser.add_argument("--seeds", type=int, default=1, help="0, 1, ...: weights, draws, held-out groups")
@@ -47,7 +49,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--quiet", action="store_true", help="no progress display")
     args, rest = parser.parse_known_args(argv)
     try:
-        members = [*args.members, *(survey_members() if args.survey else ())]
+        members = args.members or (survey_members() if args.survey else [])
         if not members:
             raise UserError("no detector is named: give --members NAME ..., or --survey")
         own = FLAGS if args.survey else {}

@@ -5,6 +5,7 @@ import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,8 +15,10 @@ import numpy as np
 
 from benchmarks.lib.common import Candidate, compile_timed
 from benchmarks.lib.networks import random_variables
+from benchmarks.peers.served import IMAGES, LEARNED
 from jaxqc.anomaly.detectors import DETECTORS
 from jaxqc.anomaly.detectors.base import BackboneConfig
+from jaxqc.anomaly.detectors.stage import stages_of
 from jaxqc.anomaly.features import Backbone, apply_function
 from jaxqc.anomaly.learned.cache import Cache, with_features
 from jaxqc.anomaly.recipe import FitConfig, FitDataConfig
@@ -37,6 +40,7 @@ class Member:
     """A detector on a backbone, as both sides run it.
 
     changed: settings that differ from the detector's own. batches: of a training step, where not any will do; () = any.
+    stage: the training whose step is timed, where there are several; "" = the last one. server: the peer's.
     """
 
     detector: str
@@ -44,6 +48,17 @@ class Member:
     layers: tuple[int, ...] = (1, 2, 3)
     changed: dict[str, Any] = field(default_factory=dict)
     batches: tuple[int, ...] = ()
+    stage: str = ""
+    server: Path = LEARNED
+
+    @property
+    def sees_pixels(self) -> bool:
+        """True where no frozen network stands before it."""
+        return self.backbone == "pixels"
+
+
+def _of_images(detector: str, batches: tuple[int, ...] = (), stage: str = "") -> Member:
+    return Member(detector, "pixels", (1,), batches=batches, stage=stage, server=IMAGES)
 
 
 MEMBERS = {
@@ -54,9 +69,13 @@ MEMBERS = {
     "efficient_ad": Member("efficient_ad", "pdn_small", (1,), batches=(1,)),
     "rd4ad_resnet50": Member("rd4ad", "resnet50"),
     "rd4ad_wide": Member("rd4ad", "wide_resnet50_2"),
+    "conv_ae": _of_images("conv_ae"),
+    "draem": _of_images("draem", (1, 2)),
+    "ganomaly": _of_images("ganomaly", (2, 8)),
+    "dsr": _of_images("dsr", (1, 2), "restore"),
 }
 """By the name of a row's model. CFLOW's step takes every cell once, as the peer's does. The peer trains EfficientAD
-with one image alone."""
+with one image alone. GANomaly's batch norm at one pixel needs two images, and both of DRAEM's networks much memory."""
 
 
 class Ours:
@@ -66,23 +85,36 @@ class Ours:
     """
 
     def __init__(self, member: Member, images: np.ndarray, dtype: Any = "float32") -> None:
-        self.images, size = images, images.shape[1]
+        self.images, self.member, size = images, member, images.shape[1]
         teacher = BackboneConfig(member.backbone, layers=member.layers, dtype=dtype)
         settings = replace(DETECTORS[member.detector](), **member.changed)
-        settings = replace(settings, training=replace(settings.training, batch=len(images)))
+        name = member.stage or "training"
+        settings = replace(settings, **{name: replace(getattr(settings, name), batch=len(images))})
         self.config = FitConfig(settings, teacher, FitDataConfig(size=size), batch=len(images))
         self.detector: Any = self.config.ready
         self.compile_s: dict[str, float] = {}
-        self.frozen_network = jax.tree.map(jnp.asarray, _folded(member))
+        self.frozen_network = {} if member.sees_pixels else jax.tree.map(jnp.asarray, _folded(member))
 
     @cached_property
-    def method(self) -> Any:
-        """The training, with what it measures on the images."""
+    def methods(self) -> dict[str, Any]:
+        """The trainings by their stages' names, the last one as "": each with drawn variables of those before."""
         apply = apply_function(self.config.backbone)
         backbone = Backbone(jax.device_get(self.frozen_network), apply, {"sha256": ""})
-        method: Any = self.detector.method(backbone, self.images.shape[1])
-        measured = getattr(method, "measured", None)
-        return measured(self.data, len(self.images)) if measured else method
+        known: dict[str, Any] = {}
+        found: dict[str, Any] = {}
+        for name, each in {**{stage.name: stage for stage in stages_of(self.detector)}, "": self.detector}.items():
+            method: Any = each.method(backbone, self.images.shape[1])
+            method = method.after(known) if known else method
+            measured = getattr(method, "measured", None)
+            found[name] = measured(self.data, len(self.images)) if measured else method
+            if name:
+                known[name] = {**_drawn(found[name]), **(found[name].frozen() or {})}
+        return found
+
+    @property
+    def method(self) -> Any:
+        """The training whose step is timed, with what it measures on the images."""
+        return self.methods[self.member.stage]
 
     @cached_property
     def data(self) -> ArrayDataset:
@@ -92,10 +124,8 @@ class Ours:
 
     @cached_property
     def variables(self) -> dict[str, Any]:
-        """Trainable and running ones, drawn by NumPy: a real initialisation would compile for half a minute."""
-        method = self.method  # made here: inside of `random_variables` nothing can be measured
-        drawn = random_variables(SimpleNamespace(init=lambda key, image, **_: method.init(key)), seed=1)
-        return jax.tree.map(np.asarray, drawn)
+        """Trainable and running ones of that training."""
+        return _drawn(self.method)
 
     @property
     def parameters(self) -> int:
@@ -105,7 +135,9 @@ class Ours:
     @cached_property
     def state(self) -> Any:
         """The state that scores, of these variables."""
-        return jax.tree.map(jnp.asarray, self.detector.trained({**self.variables, **(self.method.frozen() or {})}))
+        last = self.methods[""]
+        variables = _drawn(last) if self.member.stage else self.variables
+        return jax.tree.map(jnp.asarray, self.detector.trained({**variables, **(last.frozen() or {})}))
 
     @cached_property
     def scores(self) -> Callable[..., Any]:
@@ -122,14 +154,17 @@ class Ours:
 
     def step(self, cache: Cache) -> Candidate:
         """The loop's step on a batch that lies on the device, and its features where `cache` names a dtype."""
-        parallel, recipe = make_parallel(devices=1), training_config(self.config, self.detector, "")
+        stages: dict[str, Any] = {stage.name: stage for stage in stages_of(self.detector)}
+        timed = stages.get(self.member.stage, self.detector)
+        parallel, recipe = make_parallel(devices=1), training_config(self.config, timed, "")
         frozen = self.method.frozen()
         optimizer, schedule = make_optimizer(recipe.optim), make_schedule(recipe.optim, STEPS)
         # In place of a real initialisation, which takes the compiler a minute.
         given = SimpleNamespace(init=lambda key: dict(self.variables), init_extra=self.method.init_extra)
         host = jax.device_get(jax.jit(lambda key: states.create(given, optimizer, key))(jax.random.key(0)))  # type: ignore[arg-type]
         state = parallel.replicate(dataclasses.replace(host, frozen=frozen))
-        data = with_features(self.data, self.method.features, frozen, len(self.images), cache)
+        features = getattr(self.method, "features", None)
+        data = with_features(self.data, features, frozen, len(self.images), cache) if features else self.data
         batch = {"image": data.images, "mask": data.masks, "label": data.labels, **data.more}
         batch = parallel.shard(batch | {"weight": np.ones(len(data), np.float32)})
         step = make_step(self.method, optimizer, schedule, self.images.shape[1])
@@ -142,6 +177,14 @@ class Ours:
             return logs["loss"]
 
         return Candidate(run)
+
+
+def _drawn(method: Any) -> dict[str, Any]:
+    """A training's variables, drawn by NumPy: a real initialisation would compile for half a minute."""
+    drawn = random_variables(SimpleNamespace(init=lambda key, image, **_: method.init(key)), seed=1)
+    rng = np.random.default_rng(1)  # codes that are all alike would be no work
+    spread = lambda path, x: rng.normal(0, 0.1, np.shape(x)) if path[-1].key == "code" else x
+    return jax.tree.map(lambda x: np.asarray(x, np.float32), jax.tree_util.tree_map_with_path(spread, drawn))
 
 
 def _folded(member: Member) -> dict[str, Any]:

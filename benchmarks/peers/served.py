@@ -1,5 +1,5 @@
-"""The other end of `anomalib_peer`, `anomalib_learned` and `anomalib_forward`: starts one of them under its own
-interpreter and asks it for work, a line at a time."""
+"""The other end of `anomalib_peer` and its like: starts one of them under its own interpreter and asks it for work, a
+line at a time."""
 
 import contextlib
 import json
@@ -10,6 +10,7 @@ from typing import Any
 
 SERVER = Path(__file__).with_name("anomalib_peer.py")
 LEARNED = Path(__file__).with_name("anomalib_learned.py")
+IMAGES = Path(__file__).with_name("anomalib_images.py")
 FORWARD = Path(__file__).with_name("anomalib_forward.py")
 
 

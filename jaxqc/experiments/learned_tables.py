@@ -26,7 +26,7 @@ from jaxqc.data.load import load_sample
 from jaxqc.data.normals import is_defective, is_normal
 from jaxqc.data.open import open_data
 from jaxqc.errors import UserError
-from jaxqc.experiments.controls import control
+from jaxqc.experiments.controls import control, untrained
 from jaxqc.experiments.markdown import mean_and_deviation, table_head, table_row
 from jaxqc.experiments.rebuilt_pictures import picture, rebuilds_images
 from jaxqc.experiments.survey import TABLE_1, category
@@ -44,13 +44,16 @@ COLUMNS = {
     "found": ("TPR at 2 %", 3),
     "called": ("good called", 3),
     "called_defective": ("defective called", 3),
+    "training_seconds": ("training, s", 0),
     "fit_seconds": ("fit, s", 0),
     "images_per_second": ("images/s", 1),
     "state_mb": ("state, MB", 1),
     "parameters_m": ("parameters, M", 2),
 }
-"""Columns of a table and their digits. Called are images at or above the calibrated threshold of their score.
-Parameters are all numbers of backbone and state."""
+"""Columns of a table and their digits. Called are images at or above the calibrated threshold of their score. A fit is
+training, statistics and threshold. Parameters are all numbers of backbone and state."""
+CONTROLLED = "mean_of_kinds", "pixel_auroc", "au_pro"
+"""Columns beside which a survey's table has those of the control."""
 PUBLISHED: Mapping[str, tuple[float, float, float]] = {
     "EfficientAD": (0.968, 0.965, 614),
     "CPR-faster": (0.990, 0.973, 478),
@@ -85,7 +88,8 @@ class Cell:
     @property
     def key(self) -> str:
         """The key of its row: all that its figures depend on, but the machine's speed."""
-        recipe = to_dict(self.config)
+        config = replace(self.config, detector=untrained(self.config.detector)) if self.control else self.config
+        recipe = to_dict(config)
         for name in ("batch", "devices"):
             del recipe[name]
         recipe |= {"control": True} if self.control else {}
@@ -169,6 +173,8 @@ def measured(cell: Cell, fitted: Fitted, seconds: float, progress: bool = False)
     row |= {"parameters_m": round(numbers / 1e6, 4)}
     row |= {"kinds": {kind: round(result.metrics[f"{kind}/image_auroc"], 6) for kind in _shown(result)}}
     row |= {name: _finite(result.metrics.get(name)) for name in ("image_auroc", "pixel_auroc", "au_pro")}
+    if training := model.meta.get("training"):
+        row |= {"training": training, "training_seconds": round(trained_seconds(training), 1)}
     row["mean_of_kinds"] = _finite(result.mean_over_kinds("image_auroc"))
     if len(good) and bad:
         every = np.concatenate(bad)
@@ -242,18 +248,22 @@ def run_cells(
 def markdown(found: Sequence[tuple[Cell, dict[str, Any] | str]], survey: bool = False) -> str:
     """The table: a row a member, mean ± standard deviation over its cells; kinds; and the published rows.
 
-    survey: in the order of Table 1 of the survey, whose kinds then stand in front.
+    survey: in the order of Table 1 of the survey, whose kinds then stand in front; controls are columns, not rows.
     """
-    members = list(dict.fromkeys(cell.name for cell, _ in found))
-    kinds = {m: category(m.split(",")[0]) for m in members} if survey else {}
-    members = sorted(members, key=lambda m: [*TABLE_1, ""].index(kinds[m])) if survey else members
-    first = ["kind"] if survey else []
-    lines = table_head([*first, "member", "fits", *(head for head, _ in COLUMNS.values())])
-    rows = {m: [r for cell, r in found if cell.name == m and not isinstance(r, str)] for m in members}
+    every = list(dict.fromkeys(cell.name for cell, _ in found))
+    rows = {name: [r for cell, r in found if cell.name == name and not isinstance(r, str)] for name in every}
+    beside = {cell.member: rows.pop(cell.name, []) for cell, _ in found if survey and cell.control}
+    if survey:
+        rows = {name: rows[name] for name in sorted(rows, key=lambda name: [*TABLE_1, ""].index(category(name)))}
+    doubled = CONTROLLED if beside else ()
+    heads = [n for key, (head, _) in COLUMNS.items() for n in ([head, "control"] if key in doubled else [head])]
+    lines = table_head([*(["kind"] if survey else []), "member", "fits", *heads])
     for member, own in rows.items():
-        first = [kinds[member]] if survey else []
-        cells = [mean_and_deviation([r.get(key) for r in own], digits) for key, (_, digits) in COLUMNS.items()]
-        lines.append(table_row([*first, member, str(len(own)), *cells]))
+        cells = [category(member), member, str(len(own))] if survey else [member, str(len(own))]
+        for key, (_, digits) in COLUMNS.items():
+            for each in (own, beside.get(member, [])) if key in doubled else (own,):
+                cells.append(mean_and_deviation([r.get(key) for r in each], digits))
+        lines.append(table_row(cells))
     lines += [f"\nNot measured: {cell.line()}: {reason}" for cell, reason in found if isinstance(reason, str)]
     names = list(dict.fromkeys(f"{r['class']}: {k}" for own in rows.values() for r in own for k in r["kinds"]))
     lines += ["", "Image AUROC by kind:", "", *table_head(["member", *names])]

@@ -26,6 +26,8 @@ _IN_CACHE, _AT_ONCE = 1_700_000, 8_400_000
 """Values of a map up to which narrow ones are tiled, and up to which others are in one piece."""
 _STEM_CHANNELS, _STEM_COLUMNS, _STEM_PIXELS = 4, 48, 8_192
 _BLOCKED_PIXELS, _BLOCKED_CHANNELS = 65_536, 32
+_PAIRS, _MAP = 128, 2_048
+"""Pairs of channels, and pixels of an image's map, from which kernels of 5 and more go by taps, as those of 2 do."""
 _TINY = 4
 
 
@@ -166,6 +168,9 @@ def _kernel_gradient(taps: int, stride: int, padding: int, x: tuple[int, ...], g
     if x[-1] <= _STEM_CHANNELS and taps * taps * x[-1] >= _STEM_COLUMNS and most >= 32 and pixels >= _STEM_PIXELS:
         return partial(by_planes, taps=taps, stride=stride, padding=padding)
     if stride > 1 and taps > 1 and least >= _LEAST_CHANNELS and pixels >= _LEAST_PIXELS:
+        return partial(by_taps, taps=taps, stride=stride, padding=padding)
+    wide = taps > 4 and least * most >= _PAIRS and g[1] * g[2] >= _MAP
+    if stride == 1 and (taps == 2 or wide):
         return partial(by_taps, taps=taps, stride=stride, padding=padding)
     if taps == 3 and (stride, padding) == (1, 1) and least >= _BLOCKED_CHANNELS and pixels >= _BLOCKED_PIXELS:
         rows = block_rows(*x[1:3])

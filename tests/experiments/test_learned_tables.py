@@ -103,6 +103,7 @@ def test_the_script_refuses_what_it_cannot_measure(boards, tmp_path, capsys):
     shown = capsys.readouterr().err
     assert "stfmp" in shown
     assert "--folds 1: give" in shown
+    assert script.main([*common, "--survey", "--members", "stfmp"]) == 2  # those named alone
     assert script.recipe_of("patchcore", None, ["--batch", "3"]).batch == 3
     assert script.main(common) == 2
     assert "--members NAME" in capsys.readouterr().err
@@ -115,7 +116,7 @@ def test_the_survey_names_every_detector_once():
     assert sorted([*(name for names in TABLE_1.values() for name in names), *GENERAL]) == sorted(DETECTORS)
 
 
-def test_a_control_stands_beside_its_member_in_the_order_of_the_survey(boards, recipe, tmp_path):
+def test_a_survey_has_controls_in_columns_beside_their_members(boards, recipe, tmp_path):
     training = TrainingConfig(1.0, 8, replace(ADAM, lr=0.01))
     chain = ReconstructionConfig(widths=(4,), kernels=(5,), strides=(2,), training=training)
     pixels = replace(recipe, detector=chain, backbone=BackboneConfig("pixels", layers=(1,)), pasted=0)
@@ -126,14 +127,20 @@ def test_a_control_stands_beside_its_member_in_the_order_of_the_survey(boards, r
     assert [row["member"] for row in rows] == ["conv_ae", "conv_ae, control"]
     assert {path.name for path in (tmp_path / "pictures").iterdir()} == {"conv_ae.png", "conv_ae_control.png"}
     assert rows[0]["au_pro"] != rows[1]["au_pro"]
+    longer = replace(pixels, detector=replace(chain, training=replace(training, epochs=9.0)))
+    assert Cell("conv_ae", longer, data, control=True).key == cells[1].key  # it has no length
+    assert Cell("conv_ae", longer, data).key != cells[0].key
     assert rows[0]["parameters_m"] == rows[1]["parameters_m"] > 0
     foreign = [(Cell("gaussian", recipe, data), rows[0] | {"member": "gaussian"})]
-    lines = [line.split(" | ")[:2] for line in markdown([*foreign, *found], survey=True).splitlines()]
-    assert [line for line in lines if line[0].startswith(("| Images", "| Features"))] == [
-        ["| Images: autoencoders", "conv_ae"],
-        ["| Images: autoencoders", "conv_ae, control"],
-        ["| Features: statistics", "gaussian"],
-    ]
+    lines = [line.strip("| ").split(" | ") for line in markdown([*foreign, *found], survey=True).splitlines()]
+    head = next(line for line in lines if line[0] == "kind")
+    table = {line[1]: dict(zip(head[3:], line[3:], strict=True)) for line in lines if len(line) == len(head)}
+    assert list(table) == ["member", "conv_ae", "gaussian"]  # in the order of the survey
+    assert head.count("control") == 3
+    assert head[head.index("AU-PRO") + 1] == "control"
+    assert table["conv_ae"]["control"] == f"{rows[1]['au_pro']:.4f}"  # the last of the three
+    assert table["conv_ae"]["training, s"] == f"{rows[0]['training_seconds']:.0f}"
+    assert table["gaussian"]["control"] == "—"
 
 
 def test_drawn_features_are_others_of_the_same_size(recipe):

@@ -14,7 +14,7 @@ from tests.support.convolutions import draw, gradients, plain
 
 
 # The library's alone; Winograd both ways; the same for kernels of 4; its kernel gradient alone; blocks; a ResNet's stem
-# and its strided convolutions; neither padding nor many channels.
+# and its strided convolutions; neither padding nor many channels; a kernel of 2, and a wide one on a large map.
 @pytest.mark.parametrize(
     ("shape", "outputs", "taps", "stride", "padding", "products", "loops"),
     [
@@ -26,6 +26,8 @@ from tests.support.convolutions import draw, gradients, plain
         ((2, 130, 128, 3), 32, 7, 2, 3, 0, 1),
         ((2, 34, 32, 64), 72, 3, 2, 1, 0, 0),
         ((1, 7, 8, 5), 4, 4, 2, 0, 0, 0),
+        ((2, 5, 4, 8), 24, 2, 1, 1, 0, 0),
+        ((1, 48, 47, 8), 24, 5, 1, 2, 0, 0),
     ],
 )
 def test_value_and_gradients_and_the_way_taken(shape, outputs, taps, stride, padding, products, loops, rng):

@@ -19,8 +19,8 @@ from jaxqc.anomaly.detectors.flow import Cflow, CsFlow, FastFlow, FlowInUnits, F
 from jaxqc.anomaly.detectors.patchcore import Bank
 from jaxqc.anomaly.discriminator.network import Discriminator, doubled
 from jaxqc.anomaly.distillation.objective import imitation_loss
-from jaxqc.anomaly.dual.networks import Coded, coded, decoded, drawn_restore, restored, vq_vae
-from jaxqc.anomaly.dual.sharpening import masks
+from jaxqc.anomaly.dual.networks import coded, decoded, drawn_restore, vq_vae
+from jaxqc.anomaly.dual.sharpening import masks, shown
 from jaxqc.anomaly.features import Backbone, apply_function, normalised
 from jaxqc.anomaly.flow.coupling import order
 from jaxqc.anomaly.flow.network import conditions, entering, flow_of
@@ -239,14 +239,13 @@ def test_dsr(peer, rng):
     theirs = peer("dsr", dsr(codebook, restore, upsample), image=first(image))
 
     def run(codebook, restore, upsample):
-        codes = coded(config, codebook, image)
-        seen = decoded(config, codebook, codes)
-        coarse, fine = masks(config, {"codebook": codebook, "restore": restore, "upsample": upsample}, image)
-        return seen, restored(config, codebook, restore, Coded(*codes), seen).image, coarse, fine
+        variables = {"codebook": codebook, "restore": restore, "upsample": upsample}
+        seen = decoded(config, codebook, coded(config, codebook, image))
+        return seen, shown(config, variables, image), *masks(config, variables, image)
 
-    seen, shown, coarse, fine = jax.jit(run)(codebook, restore, upsample)
+    seen, rebuilt, coarse, fine = jax.jit(run)(codebook, restore, upsample)
     near = {"map": jax.nn.sigmoid(fine), "coarse": jax.nn.sigmoid(coarse)}
-    assert_close(theirs, 1e-3, seen=first(seen), image=first(shown), **near)  # instance norms enlarge what is rounded
+    assert_close(theirs, 1e-3, seen=first(seen), image=first(rebuilt), **near)  # instance norms enlarge what is rounded
 
 
 def test_patchcore(network, peer, rng):

@@ -5,6 +5,7 @@ import stat
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -13,13 +14,17 @@ import pytest
 from PIL import Image, ImageEnhance
 
 from benchmarks import learned, run_all
-from benchmarks.lib import learned_savings
+from benchmarks.lib import image_weights, learned_savings
 from benchmarks.lib.common import Candidate
 from benchmarks.lib.learned_candidates import MEMBERS, Ours
 from benchmarks.lib.learned_weights import describing_name, difference, reverse_name, turned
+from jaxqc.anomaly.detectors.dsr import Dsr, DualNetworks
 from jaxqc.anomaly.detectors.flow import Cflow
+from jaxqc.anomaly.dual.networks import drawn_restore, vq_vae
 from jaxqc.anomaly.flow.coupling import permuted
 from jaxqc.anomaly.flow.network import Flow, conditions
+from jaxqc.models.dsr import MaskNet
+from tests.support import anomalib_names
 
 QUICK = "--rounds 2 --seconds .001 --size 64 --batch 1 2"
 SERVER = """#!{python}
@@ -81,7 +86,12 @@ def test_goals_are_of_members_that_are_measured():
     assert set(run_all.LEARNED) == set(learned.DEFAULT)
     assert all(MEMBERS[name].batches in ((), (batch,)) for name, batch in run_all.LEARNED.items())
     goals = [t for t in run_all.CPU_TARGETS if t.benchmark == "learned"]
-    assert sorted({(t.name, t.least) for t in goals}) == [("jaxqc score", 1.2), ("jaxqc step, features", 1.5)]
+    own = [t for t in goals if MEMBERS[t.model or ""].sees_pixels]
+    assert sorted({(t.name, t.least) for t in goals if t not in own}) == [
+        ("jaxqc score", 1.2), ("jaxqc step, features", 1.5)
+    ]  # fmt: skip
+    assert {t.model for t in own} == {name for name, member in MEMBERS.items() if member.sees_pixels}
+    assert all(2 in (MEMBERS[t.model or ""].batches or (2,)) for t in own)  # the batch of their run
 
 
 @pytest.mark.parametrize(
@@ -100,6 +110,31 @@ def test_names_are_those_of_anomalibs_reverse_network(path, name):
 def test_names_are_those_of_anomalibs_describing_networks():
     assert describing_name(("params", "autoencoder", "encoder6", "bias")) == "ae.encoder.enconv6.bias"
     assert describing_name(("params", "student", "conv4", "kernel")) == "student.conv4.weight"
+
+
+@pytest.mark.parametrize(
+    ("member", "path", "name"),
+    [("draem", "params find decode5_0 kernel", "discriminative_subnetwork.decoder_segment.up_b.1.weight"),
+     ("draem", "params find decode4_2 bn scale", "discriminative_subnetwork.decoder_segment.db1.4.weight"),
+     ("draem", "batch_stats rebuild encode2_2 bn mean", "reconstructive_subnetwork.encoder.block2.4.running_mean"),
+     ("draem", "params rebuild out bias", "reconstructive_subnetwork.decoder.fin_out.0.bias"),
+     ("conv_ae", "params rebuild decode3 bias", "decode.2.bias"), ("conv_ae", "params rebuild back_bias", "back.bias")],
+)  # fmt: skip
+def test_names_are_those_of_the_peers_networks_of_images(member, path, name):
+    assert image_weights.NAMES[member](tuple(path.split())) == name
+
+
+def test_dsr_takes_back_the_weights_that_are_anomalibs(rng):
+    config, image = Dsr(width=0.05, codes=8), np.zeros((1, 32, 32, 3), np.float32)
+    code = {name: np.zeros((8, 6), np.float32) for name in ("lo", "hi")}
+    network, mask = vq_vae(config), MaskNet(4)
+    shapes: Any = jax.eval_shape(lambda: network.init(jax.random.key(0), image, code)["params"])
+    more = jax.eval_shape(lambda: drawn_restore(config, jax.random.key(0), 32))
+    finer = jax.eval_shape(lambda: mask.init(jax.random.key(0), (image, image, image[..., :2]))["params"])
+    draw = lambda tree: jax.tree.map(lambda x: rng.normal(size=x.shape).astype(np.float32), tree)
+    state = DualNetworks({"params": draw(shapes), "codes": draw(code)}, draw(more), draw(finer))
+    found = image_weights.with_weights("dsr", jax.tree.map(np.zeros_like, state), anomalib_names.dsr(*state))
+    jax.tree.map(np.testing.assert_array_equal, found, state)
 
 
 def test_kernels_are_turned(rng):

@@ -11,7 +11,7 @@ from jaxqc.anomaly.detectors.stage import Stage
 from jaxqc.anomaly.dual.coding import Coding
 from jaxqc.anomaly.dual.networks import MULTIPLE
 from jaxqc.anomaly.dual.restoring import Restoring
-from jaxqc.anomaly.dual.sharpening import Sharpening, scored
+from jaxqc.anomaly.dual.sharpening import Sharpening, scored, shown
 from jaxqc.anomaly.features import by_halves, check_pixels
 from jaxqc.anomaly.ops.maps import distance_map
 from jaxqc.data.resizing import Size, sides
@@ -53,6 +53,10 @@ class DualSubspace(OnBackbone[Dsr]):
     def embed(self, layers: Layers, image: Image) -> Float[Array, "b h w c"]:
         """The image."""
         return jnp.asarray(layers[0])
+
+    def rebuilt(self, state: DualNetworks, embedded: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
+        """The images of codes made normal."""
+        return by_halves(lambda own, x: shown(self.config, own, x))(state._asdict(), embedded)
 
     def score(self, state: DualNetworks, embedded: Float[Array, "b h w c"], size: Size) -> Scored:
         """The fine mask's probability, and the coarse one's highest mean over a square."""

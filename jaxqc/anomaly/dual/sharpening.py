@@ -30,6 +30,13 @@ def masks(config: Dsr, variables: Variables, image: Map) -> tuple[Float[Array, "
     return found.logits, finer(config, variables["upsample"], found, seen)
 
 
+def shown(config: Dsr, variables: Variables, image: Map) -> Float[Array, "n s t 3"]:
+    """The images in [0, 1] as good ones look, by their codes. variables: as `DualNetworks` has them."""
+    codes = coded(config, variables["codebook"], image)
+    seen = decoded(config, variables["codebook"], codes)
+    return restored(config, variables["codebook"], variables["restore"], codes, seen).image
+
+
 def scored(config: Dsr, variables: Variables, image: Map) -> Scored:
     """The fine mask as the map, and the coarse one's highest mean over a square as the score."""
     coarse, fine = map(jax.nn.sigmoid, masks(config, variables, image))

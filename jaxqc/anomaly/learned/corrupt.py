@@ -125,18 +125,23 @@ def textured(
     """
     height, width, channels = images.shape[1:]
 
-    def one(image: jax.Array, key: jax.Array) -> tuple[jax.Array, jax.Array]:
-        first, second, third = jax.random.split(key, 3)
-        mask = perlin_mask(first, height, width, 0.5, turned=True)
+    def chosen(key: jax.Array) -> jax.Array:
+        second = jax.random.split(key, 3)[1]
         other = jnp.asarray(textures)[jax.random.randint(second, (), 0, textures.shape[0])].astype(jnp.float32)
-        if recolour:
-            other = 255 * recoloured(other / 255, jax.random.fold_in(second, 1))
+        return 255 * recoloured(other / 255, jax.random.fold_in(second, 1)) if recolour else other
+
+    # one after the other, since a batch at once would go through every change and choose afterwards
+    others = jax.lax.map(chosen, keys) if recolour else jax.vmap(chosen)(keys)
+
+    def one(image: jax.Array, key: jax.Array, other: jax.Array) -> tuple[jax.Array, jax.Array]:
+        first, _, third = jax.random.split(key, 3)
+        mask = perlin_mask(first, height, width, 0.5, turned=True)
         other = other if channels > 1 else grey(other[None])[0]
         share = SHOWN * jax.random.uniform(third)
         mixed = share * image.astype(jnp.float32) + (1 - share) * other
         return jnp.where(mask[..., None] > 0, jnp.round(mixed).astype(jnp.uint8), image), mask
 
-    return jax.vmap(one)(jnp.asarray(images), keys)
+    return jax.vmap(one)(jnp.asarray(images), keys, others)
 
 
 def fractal_boxes(images: UInt8[ArrayLike, "b h w c"], keys: Key[Array, " b"]) -> Corrupted:

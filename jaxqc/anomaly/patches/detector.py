@@ -50,9 +50,18 @@ class Patched(OnBackbone[PatchesConfig]):
         self, state: PatchNetwork | CentredNetwork, embedded: Float[Array, "b h w c"]
     ) -> tuple[Float[Array, "b h w"], ...]:
         """Each pixel's difference."""
-        answer = by_halves(lambda params, x: network(self.config, folded=True).apply({"params": params}, x))
-        found: Any = answer(state.params, embedded)
-        return (differences(self.config, found, embedded),)
+        return (differences(self.config, self.answer(state, embedded), embedded),)
+
+    def answer(self, state: PatchNetwork | CentredNetwork, embedded: Float[Array, "b h w c"]) -> Any:
+        """All that the network gives."""
+        apply = by_halves(lambda params, x: network(self.config, folded=True).apply({"params": params}, x))
+        return apply(state.params, embedded)
+
+    def rebuilt(
+        self, state: PatchNetwork | CentredNetwork, embedded: Float[Array, "b h w c"]
+    ) -> Float[Array, "b h w c"]:
+        """The images as the network rebuilds them."""
+        return self.answer(state, embedded)["rebuilt"]
 
     def embed(self, layers: Layers, image: Image) -> Float[Array, "b h w c"]:
         """The image."""

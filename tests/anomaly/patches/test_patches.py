@@ -55,6 +55,8 @@ def test_a_map_is_the_squared_difference_from_the_mean_of_good_images(rng):
     params = jax.jit(method.init)(jax.random.key(0))["params"]
     state = detector.trained({"params": params})
     grids = jax.jit(detector.grids)(state, x)
+    rebuilt = np.asarray(jax.jit(detector.rebuilt)(state, x))
+    np.testing.assert_allclose(grids[0], np.square(rebuilt - x).mean(-1), rtol=1e-4, atol=1e-7)
     settled = detector.placed(state, (np.mean(grids[0], 0),))
     assert isinstance(settled, CentredNetwork)
     maps, scores = jax.jit(lambda state, x: detector.score(state, x, (8, 8)))(settled, x)
