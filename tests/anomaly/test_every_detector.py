@@ -51,6 +51,7 @@ FIRST = {kind(name): name for name in reversed(DETECTORS)} | {kind("deep_svdd"):
 has a training before its own, as AST and DSR have."""
 DEAR = (
     "anomaly_dino",
+    "rd4ad",
     "dinomaly",
     "efficient_ad",
     "ast",

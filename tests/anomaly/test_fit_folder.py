@@ -121,6 +121,11 @@ def test_an_images_score_is_its_own(fitted, test_images):
         np.testing.assert_allclose(alone_score[0], scores[i], rtol=1e-5)
 
 
+@pytest.mark.parametrize(
+    "fitted",
+    [pytest.param(n, marks=() if n in ("gaussian", "patchcore") else pytest.mark.slow) for n in sorted(SETTINGS)],
+    indirect=True,
+)
 def test_eight_devices_fit_the_same(fitted, data, test_images):
     config = dataclasses.replace(fitted.model.config, devices=8, batch=1)
     spread = fit(config, data, progress=False)
