@@ -10,6 +10,8 @@ BIN = $(VENV)/bin
 JOBS ?= 2
 comma := ,
 DIST = --dist loadfile --no-loadscope-reorder
+# The quick tests' programs, kept for the next run, which then takes about half as long.
+COMPILED ?= $(CURDIR)/build/compiled
 
 # Many processes start: what one has compiled of the package's text serves the others.
 unexport PYTHONDONTWRITEBYTECODE
@@ -22,11 +24,12 @@ demo: $(VENV)/.installed
 	$(BIN)/python scripts/demo_lots.py --out demo
 
 test: $(VENV)/.installed
-	$(BIN)/python -m pytest -m "not slow" --hypothesis-profile quick -n $(JOBS) $(DIST) $(ARGS)
+	JAX_COMPILATION_CACHE_DIR=$(COMPILED) $(BIN)/python -m pytest -m "not slow" --hypothesis-profile quick -n $(JOBS) $(DIST) $(ARGS)
 
 # The same tests with every annotation of jaxqc checked at each call (jaxtyping and beartype).
 test-shapes: $(VENV)/.installed
-	JAXQC_SHAPES=1 $(BIN)/python -m pytest -m "not slow and not misuse" --hypothesis-profile quick -n $(JOBS) $(DIST) $(ARGS)
+	JAXQC_SHAPES=1 JAX_COMPILATION_CACHE_DIR=$(COMPILED) $(BIN)/python -m pytest -m "not slow and not misuse" \
+	  --hypothesis-profile quick -n $(JOBS) $(DIST) $(ARGS)
 
 # With XLA's own optimisations, which `make test` leaves out (tests/conftest.py).
 test-all: $(VENV)/.installed-peers
@@ -72,4 +75,4 @@ $(VENV)/.installed-docs: pyproject.toml constraints.txt
 	$(call install,dev$(comma)docs)
 
 clean:
-	rm -rf $(VENV) demo
+	rm -rf $(VENV) demo $(COMPILED)

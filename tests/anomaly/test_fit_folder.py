@@ -58,7 +58,10 @@ def left_by_a_killed_fit(folder):
     (folder / "state" / "0.orbax-checkpoint-tmp").mkdir(parents=True)
 
 
-@pytest.fixture(scope="module", params=sorted(SETTINGS))
+# SPADE's way to its folder is in test_every_detector.py; its gallery is collected as a bank of PatchCore's is.
+@pytest.fixture(
+    scope="module", params=[pytest.param(n, marks=pytest.mark.slow if n == "spade" else ()) for n in sorted(SETTINGS)]
+)
 def fitted(request, recipe, data, tmp_path_factory):
     """A fit in the folder of one that was killed."""
     out = tmp_path_factory.mktemp("fits") / request.param.replace(" ", "_")
@@ -116,9 +119,10 @@ def test_an_images_score_is_its_own(fitted, test_images):
         np.testing.assert_allclose(alone_score[0], scores[i], rtol=1e-5)
 
 
-# A gallery of SPADE's is collected as a bank of PatchCore's is.
 @pytest.mark.parametrize(
-    "fitted", [pytest.param(n, marks=pytest.mark.slow if n == "spade" else ()) for n in sorted(SETTINGS)], indirect=True
+    "fitted",
+    [pytest.param(n, marks=() if n in ("gaussian", "patchcore") else pytest.mark.slow) for n in sorted(SETTINGS)],
+    indirect=True,
 )
 def test_eight_devices_fit_the_same(fitted, data, test_images):
     config = dataclasses.replace(fitted.model.config, devices=8, batch=1)

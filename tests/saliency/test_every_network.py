@@ -57,8 +57,8 @@ def marked(*quick: str) -> list[Any]:
 
 
 PROVEN = marked("minet")
-"""TSCARNet's folding is compared with its golden output by tests/test_old_folders.py, and its objective trains the tiny
-network of tests/support/tiny_run.py."""
+"""One network is folded quickly. TSCARNet's folded outputs are compared with its golden ones by
+tests/test_old_folders.py, and its objective trains the tiny network of tests/support/tiny_run.py."""
 
 
 @pytest.fixture(scope="module", params=marked(*LIGHT))
@@ -87,6 +87,7 @@ def test_shapes(case: Case) -> None:
         assert few["class"].shape == (n, len(CLASSES))
 
 
+@pytest.mark.parametrize("case", PROVEN, indirect=True)
 def test_outputs_are_finite_and_in_range(case: Case, inference: Any) -> None:
     found = inference(case.variables, case.images)
     for name, value in found.items():
@@ -108,6 +109,7 @@ def test_folded_batch_norm_changes_nothing(case: Case, inference: Any) -> None:
         np.testing.assert_allclose(found[name], value, atol=1e-4, err_msg=name)
 
 
+@pytest.mark.parametrize("case", PROVEN, indirect=True)
 def test_an_image_does_not_see_its_batch(case: Case, inference: Any) -> None:
     others = np.stack([case.images[0], case.images[2] * 3, case.images[1] + 1])
     one, two = (inference(case.variables, images) for images in (case.images, others))

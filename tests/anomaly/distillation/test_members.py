@@ -43,9 +43,9 @@ def train(recipe, boards, teachers):
     return run
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=() if name == "stfpm" else pytest.mark.slow) for name in TRAINED]
-)
+# Quickly CFLOW does so (flow/test_flow_fit.py), and STFPM where it is killed (test_training.py).
+@pytest.mark.slow
+@pytest.mark.parametrize("name", TRAINED)
 def test_a_training_that_was_ended_goes_on_bit_for_bit_and_eight_devices_train_as_one(
     name, train, tmp_path, monkeypatch
 ):

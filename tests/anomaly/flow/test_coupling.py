@@ -13,11 +13,12 @@ from jaxqc.anomaly.flow.subnets import Conditioned, pooled
 
 ONE = ((3, 3, 6),)
 TWO = ((3, 2, 4), (2, 1, 4))
+# One chain of two blocks shows how they follow one another.
 CASES = {
     "one_sided": (FastFlow(blocks=(2,), norm=False), ONE),
-    "odd, with its position": (FlowConfig(blocks=(2,), subnet="conv_norm", condition=4), ((3, 2, 5),)),
-    "rotated": (Cflow(blocks=(2,), permutation="soft", condition=4), ONE),
-    "two_sided": (FlowConfig(coupling="two_sided", blocks=(2,), kernels=(3, 1), depth=2, width=5), ((3, 3, 5),)),
+    "odd, with its position": (FlowConfig(blocks=(1,), subnet="conv_norm", condition=4), ((3, 2, 5),)),
+    "rotated": (Cflow(blocks=(1,), permutation="soft", condition=4), ONE),
+    "two_sided": (FlowConfig(coupling="two_sided", blocks=(1,), kernels=(3, 1), depth=2, width=5), ((3, 3, 5),)),
     "across layers": (FlowConfig("two_sided", (1,), "cross", width=5, together="cross"), TWO),
     "joined": (FlowConfig(blocks=(1,), kernels=(1,), together="fusion"), TWO),
 }

@@ -69,7 +69,8 @@ def test_losses_are_those_of_numpy(output):
     nll = sum((z.astype(np.float64) ** 2).sum((1, 2, 3)) / 2 - d.sum((1, 2)) for z, d in zip(zs, dets, strict=True))
     bound = sum(np.log1p(np.exp(x)).mean((1, 2)) for x in densities(zs, dets))
     for loss, expected in (("nll", nll), ("nll_dim", nll / (16 * 3 + 4 * 6)), ("log_sigmoid", bound)):
-        np.testing.assert_allclose(image_losses(FlowConfig(loss=loss), zs, dets), expected, rtol=1e-5)
+        found = jax.jit(image_losses, static_argnums=0)(FlowConfig(loss=loss), zs, dets)
+        np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
 def test_maps_are_those_of_numpy(output):
@@ -89,8 +90,9 @@ def test_maps_are_those_of_numpy(output):
                                                                               strict=True))),
     ):  # fmt: skip
         config = FlowConfig(combine=combine, top=0.25)
-        constants = constants_of(config, own_units(config, zs, dets)) if combine in SETTLED else ()
-        maps, scores = scored(config, zs, dets, (4, 4), constants)
+        units = jax.jit(own_units, static_argnums=0)
+        constants = constants_of(config, units(config, zs, dets)) if combine in SETTLED else ()
+        maps, scores = jax.jit(scored, static_argnums=(0, 3))(config, zs, dets, (4, 4), constants)
         np.testing.assert_allclose(maps, expected, rtol=1e-4)
         np.testing.assert_allclose(scores, np.sort(expected.reshape(2, -1))[:, -4:].mean(1), rtol=1e-4)
     latent = scored(FlowConfig(score="latent"), zs, dets, (4, 4))[1]
@@ -114,14 +116,15 @@ def test_cells_are_drawn_image_by_image_with_their_positions():
     x = jnp.arange(2 * 4 * 5.0).reshape(2, 4, 5, 1)
     config = Cflow(condition=4)
     keys = jax.random.split(jax.random.key(0), 2)
-    (cells,), ((columns, rows),) = drawn(keys, (x,), conditions(config, (x,)), 7)
+    draw = jax.jit(lambda keys, x: drawn(keys, (x,), conditions(config, (x,)), 7))
+    (cells,), ((columns, rows),) = draw(keys, x)
     assert cells.shape == (2, 7, 1, 1)
     places = np.asarray(cells[..., 0, 0]).astype(int) - np.array([[0], [20]])
     assert all(len(set(row)) == 7 and min(row) >= 0 and max(row) < 20 for row in places.tolist())
     assert set(places[0]) != set(places[1])
     np.testing.assert_allclose(columns[..., 0, 0], np.sin(places % 5), atol=1e-6)
     np.testing.assert_allclose(rows[..., 0, 0], np.sin(places // 5), atol=1e-6)
-    (alone,), _ = drawn(keys[1:], (x[1:],), conditions(config, (x,)), 7)
+    (alone,), _ = draw(keys[1:], x[1:])
     np.testing.assert_array_equal(alone[0], cells[1])
     assert drawn(keys, (x,), ((),), 99)[0][0].shape == (2, 20, 1, 1)
 

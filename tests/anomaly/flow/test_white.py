@@ -60,9 +60,14 @@ def test_training_and_use_start_from_the_same(trained):
     detector, method, variables, state, images = trained
     assert type(state) is FlowInWhite
     assert all(x.size for x in jax.tree.leaves(state)), "a checkpoint holds no empty array"
-    layers = method.backbone.apply(variables["backbone"], images)
-    used = detector.start(state, detector.embed(layers, None)[0])
-    np.testing.assert_allclose(used[0], method.features(variables, images)["0"], atol=1e-4)
+
+    @jax.jit
+    def started(state):
+        layers = method.backbone.apply(variables["backbone"], images)
+        return detector.start(state, detector.embed(layers, None)[0])
+
+    used = started(state)
+    np.testing.assert_allclose(used[0], jax.jit(method.features)(variables, images)["0"], atol=1e-4)
     plain = replace(detector, config=replace(detector.config, whiten=False))
     assert plain.start(state, used) is used
 

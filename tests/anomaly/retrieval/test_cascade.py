@@ -27,14 +27,15 @@ def test_the_heads_have_the_published_parameters(channels, published):
 
 def test_histograms_and_unlikeness_are_numpys(rng):
     grid, words = rng.normal(size=(3, 7, 9, 4)).astype(np.float32), rng.normal(size=(5, 4)).astype(np.float32)
-    found = np.asarray(histograms(grid, words, 2))
+    found = np.asarray(jax.jit(histograms, static_argnums=2)(grid, words, 2))
     number = np.linalg.norm(grid[..., None, :] - words, axis=-1).argmin(-1)
     parts = [number[:, a:b, c:d] for a, b in ((0, 4), (4, 7)) for c, d in ((0, 5), (5, 9))]
     share = np.stack([np.stack([(p == w).mean((1, 2)) for w in range(5)], -1) for p in parts], 1) + FLOOR
     share /= share.sum(-1, keepdims=True)
     np.testing.assert_allclose(found, share, rtol=1e-5)
     apart = np.sort(rel_entr(share[:, None], share[None]).sum(-1), -1)
-    np.testing.assert_allclose(unlikeness(found, found, 0.5), apart[..., :2].sum(-1), atol=1e-6)
+    unlike = jax.jit(unlikeness, static_argnums=2)(found, found, 0.5)
+    np.testing.assert_allclose(unlike, apart[..., :2].sum(-1), atol=1e-6)
 
 
 def test_the_most_alike_cell_about_a_place_is_numpys(rng):
@@ -44,7 +45,7 @@ def test_the_most_alike_cell_about_a_place_is_numpys(rng):
         for y, x in np.ndindex(4, 5):
             near = kept[:, max(0, y - reach) : y + reach + 1, max(0, x - reach) : x + reach + 1]
             wanted[y, x] = (near @ own[y, x]).max()
-        np.testing.assert_allclose(most_alike(own, kept, reach), wanted, rtol=1e-5)
+        np.testing.assert_allclose(jax.jit(most_alike, static_argnums=2)(own, kept, reach), wanted, rtol=1e-5)
 
 
 def test_the_loss_is_numpys_and_ends_where_it_should(rng):
@@ -56,7 +57,7 @@ def test_the_loss_is_numpys_and_ends_where_it_should(rng):
         good = np.clip(0.8 - near[mask[i] == 0], 0, None) ** 3
         bad = np.clip(near[mask[i] == 1] + 0.2, 0, None) ** 3
         wanted.append(good.mean() + bad.mean() + (np.clip(far + 0.2, 0, None) ** 3).mean())
-    np.testing.assert_allclose(contrast(own, other, mask, moved), wanted, rtol=1e-5)
+    np.testing.assert_allclose(jax.jit(contrast)(own, other, mask, moved), wanted, rtol=1e-5)
 
 
 def test_a_map_is_the_distance_to_the_retrieved_images_alone(rng):
@@ -66,18 +67,18 @@ def test_a_map_is_the_distance_to_the_retrieved_images_alone(rng):
     params = jax.jit(Heads(6).init)(jax.random.key(0), layers)
     params = fold_batch_norm(params)["params"]
     own = jax.jit(detector._described)(params, layers)[0]
-    score = jax.jit(detector.score, static_argnums=2)
-    alike, other = histograms(layers[0], words, 2), np.full((1, 4, 3), 1 / 3, np.float32)
-    kept = np.concatenate([own, -own])
+    score = jax.jit(lambda state, layers: detector.score(state, detector.embed(layers, None), 4))
+    alike = jax.jit(histograms, static_argnums=2)(layers[0], words, 2)
+    other, kept = np.full((1, 4, 3), 1 / 3, np.float32), np.concatenate([own, -own])
     for order, distance in (([0, 1], 0), ([1, 0], 2)):
         state = References(params, words, np.concatenate([alike, other]), (kept[np.array(order)],))
-        maps, scores = score(state, detector.embed(layers, None), 4)
+        maps, scores = score(state, layers)
         np.testing.assert_allclose(maps, distance, atol=1e-5)
         np.testing.assert_allclose(scores, distance, atol=1e-5)
         assert maps.min() >= 0
     # Only the retrieved image's share of part lets the cells count whose own is 0.
     state = PartReferences(*state, np.zeros(3, np.float32), np.float32(0), np.stack([np.eye(4), np.zeros((4, 4))]))
-    maps, _ = score(state, detector.embed(layers, None), 4)
+    maps, _ = score(state, layers)
     np.testing.assert_allclose(maps[0], distance * np.eye(4), atol=1e-5)
 
 
