@@ -68,9 +68,10 @@ class Reconstructed(OnBackbone[ReconstructionConfig]):
         return Rebuilding(self.config, backbone, size)
 
     def trained(self, variables: Variables) -> Rebuilder:
-        """The networks with their batch norm folded; without a critic that has no part in a score."""
-        params = fold_batch_norm(variables)["params"]
-        if self.config.adversary.game != "none" and self.config.image not in CRITIC:
+        """The networks with their batch norm folded; without a critic that has no part in a score or in a code."""
+        params, played = fold_batch_norm(variables)["params"], self.config.adversary.game != "none"
+        # Where codes are sought, the critic's features say which image is like another.
+        if played and self.config.image not in CRITIC and not MAKERS[self.config.encoder].codes:
             params = {name: value for name, value in params.items() if name != "critic"}
         density = {name: value for name, value in variables.items() if name == DENSITY}
         return Rebuilder(params | density, np.ones((1, 1), np.float32))
