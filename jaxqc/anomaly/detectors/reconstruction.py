@@ -236,6 +236,9 @@ class ReconstructionConfig:
                             " is that of encoder=residual; set wgan_gp there, and gan or pair elsewhere")  # fmt: skip
         if self.encoder == "residual" and not hasattr(self, "start"):
             raise UserError(f"{where}: encoder=residual is trained in two stages; take --method f_anogan")
+        if self.encoder == "residual" and (loss.adversarial or self.corrupt != "none"):
+            raise UserError(f"{where}: corrupt={self.corrupt}, loss.adversarial={loss.adversarial!r}: codes are found of"
+                            " images as they are, by differences; set corrupt=none, loss.adversarial=0")  # fmt: skip
         check_alone(self.training, f"{where}.training")
         if self.encoder not in (*PLAYERS, "conv"):
             raise UserError(f"{where}: encoder={self.encoder} has no adversary; take conv, or one of {PLAYERS}")

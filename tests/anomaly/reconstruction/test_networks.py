@@ -123,6 +123,8 @@ def test_players_are_as_large_as_published_but_for_learned_attention(config, sid
         (Draem(adversary=AdversaryConfig("gan")), "no adversary"),
         (Egbad(adversary=AdversaryConfig("pair", vector=True)), "neither vector"),
         (FAnoGan(adversary=GAN), "wgan_gp"),
+        (FAnoGan(corrupt="stain"), "images as they are"),
+        (FAnoGan(loss=LossWeights(l2=4.0, adversarial=1.0)), "by differences"),
         (FAnoGan(adversary=AdversaryConfig("wgan_gp")), "penalty"),
         (FAnoGan(start=replace(WGAN_TRAINING, optim=replace(DCGAN_ADAM, clip=1.0))), "move alone"),
         (
