@@ -239,7 +239,8 @@ class ReconstructionConfig:
         if self.encoder == "residual" and (loss.adversarial or self.corrupt != "none"):
             raise UserError(f"{where}: corrupt={self.corrupt}, loss.adversarial={loss.adversarial!r}: codes are found of"
                             " images as they are, by differences; set corrupt=none, loss.adversarial=0")  # fmt: skip
-        check_alone(self.training, f"{where}.training")
+        if self.encoder != "residual":  # whose players are trained before, by `start`
+            check_alone(self.training, f"{where}.training")
         if self.encoder not in (*PLAYERS, "conv"):
             raise UserError(f"{where}: encoder={self.encoder} has no adversary; take conv, or one of {PLAYERS}")
         if self.head != "none" or self.corrupt == "grid" or (self.variational and self.encoder != "conv"):

@@ -145,6 +145,10 @@ def test_presets_go_together(config):
     config.check("recipe")
 
 
+def test_an_encoder_that_trains_alone_may_be_clipped_and_decay():
+    FAnoGan(training=replace(WGAN_TRAINING, optim=replace(DCGAN_ADAM, clip=1.0, weight_decay=0.1))).check("recipe")
+
+
 @pytest.mark.parametrize("slots", [0, 50])
 def test_a_variational_code_and_a_memory_go_with_a_critic(slots):
     """As in published combinations of them; the log has all their terms."""
