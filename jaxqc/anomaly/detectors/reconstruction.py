@@ -3,7 +3,7 @@
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from jaxqc.anomaly.detectors.base import ASTRAY, BackboneConfig, TrainingConfig, check_top
+from jaxqc.anomaly.detectors.base import ASTRAY, SLOWER, BackboneConfig, TrainingConfig, check_top
 from jaxqc.anomaly.detectors.reconstruction_parts import (
     ADVERSARY,
     DESCENT,
@@ -262,8 +262,8 @@ class ReconstructionConfig:
 
     @property
     def advice(self) -> str:
-        """The way out where scores are not finite."""
-        return ASTRAY
+        """The way out where scores are not finite: without a clip where that would couple two players."""
+        return ASTRAY if self.adversary.game == "none" else SLOWER
 
     def on(self, backbone: BackboneConfig) -> "Reconstructed":
         """This detector for a backbone."""

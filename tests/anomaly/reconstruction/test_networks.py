@@ -145,6 +145,11 @@ def test_presets_go_together(config):
     config.check("recipe")
 
 
+def test_the_way_out_of_a_game_is_none_that_is_refused():
+    assert Ganomaly().advice == "the training went astray: lower detector.training.optim.lr"
+    assert "optim.clip" in ConvAe().advice
+
+
 def test_an_encoder_that_trains_alone_may_be_clipped_and_decay():
     FAnoGan(training=replace(WGAN_TRAINING, optim=replace(DCGAN_ADAM, clip=1.0, weight_decay=0.1))).check("recipe")
 
