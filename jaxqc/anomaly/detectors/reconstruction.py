@@ -187,6 +187,8 @@ class ReconstructionConfig:
             raise UserError(
                 f"{where}: corrupt=grid hides all of every image in turn; set share=1 and variational=false"
             )
+        if self.variational and self.encoder != "conv":
+            raise UserError(f"{where}: encoder={self.encoder}: a variational code goes with encoder=conv alone; set it")
         if self.variational and not self.latent:
             raise UserError(f"{where}: variational needs a code of numbers; set latent, such as 128")
         if (self.loss.kl > 0) != self.variational:
@@ -243,9 +245,8 @@ class ReconstructionConfig:
             check_alone(self.training, f"{where}.training")
         if self.encoder not in (*PLAYERS, "conv"):
             raise UserError(f"{where}: encoder={self.encoder} has no adversary; take conv, or one of {PLAYERS}")
-        if self.head != "none" or self.corrupt == "grid" or (self.variational and self.encoder != "conv"):
-            raise UserError(f"{where}: an adversary goes without head and corrupt=grid, and with variational=true where"
-                            " encoder=conv alone; leave them out")  # fmt: skip
+        if self.head != "none" or self.corrupt == "grid":
+            raise UserError(f"{where}: an adversary goes without head and corrupt=grid; leave them out")
         if self.map not in ("l1", "l2", "ssim", "msgms"):
             raise UserError(f"{where}: map={self.map} goes without an adversary; set map=l2")
         if self.encoder in ("dcgan", "search", "residual") and not self.latent:

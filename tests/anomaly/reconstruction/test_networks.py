@@ -88,6 +88,10 @@ def test_players_are_as_large_as_published_but_for_learned_attention(config, sid
         (ReconstructionConfig(skips="add"), "copy what it sees"),
         (ReconstructionConfig(variational=True), "set latent"),
         (ReconstructionConfig(variational=True, latent=8), "loss.kl"),
+        (
+            ReconstructionConfig("pointwise", variational=True, latent=8, loss=LossWeights(l2=1.0, kl=1.0)),
+            "=conv alone",
+        ),
         (ReconstructionConfig(head="unet"), "set all three"),
         (Draem(corrupt="noise"), "where defects are"),
         (Draem(relative=True), "probability already"),
