@@ -183,10 +183,9 @@ class ReconstructionConfig:
                             " set corrupt, such as stain, or take encoder=conv, skips=none")  # fmt: skip
         if self.pictures and self.corrupt not in TEXTURED:
             raise UserError(f"{where}: pictures={self.pictures!r}: corrupt={self.corrupt} shows none; leave it out")
-        if self.corrupt == "grid" and (self.variational or self.share < 1):
-            raise UserError(
-                f"{where}: corrupt=grid hides all of every image in turn; set share=1 and variational=false"
-            )
+        if self.corrupt == "grid" and (self.variational or self.share < 1 or self.loss.entropy):
+            raise UserError(f"{where}: corrupt=grid hides all of every image in turn; set share=1, variational=false,"
+                            " loss.entropy=0")  # fmt: skip
         if self.variational and self.encoder != "conv":
             raise UserError(f"{where}: encoder={self.encoder}: a variational code goes with encoder=conv alone; set it")
         if self.variational and not self.latent:
@@ -239,8 +238,8 @@ class ReconstructionConfig:
         if self.encoder == "residual" and not hasattr(self, "start"):
             raise UserError(f"{where}: encoder=residual is trained in two stages; take --method f_anogan")
         if self.encoder == "residual" and (loss.adversarial or self.corrupt != "none"):
-            raise UserError(f"{where}: corrupt={self.corrupt}, loss.adversarial={loss.adversarial!r}: codes are found of"
-                            " images as they are, by differences; set corrupt=none, loss.adversarial=0")  # fmt: skip
+            raise UserError(f"{where}: corrupt={self.corrupt}, loss.adversarial={loss.adversarial!r}: codes are found"
+                            " of images as they are, by differences; set corrupt=none, loss.adversarial=0")  # fmt: skip
         if self.encoder != "residual":  # whose players are trained before, by `start`
             check_alone(self.training, f"{where}.training")
         if self.encoder not in (*PLAYERS, "conv"):

@@ -8,7 +8,7 @@ import pytest
 
 from jaxqc.anomaly.detectors.base import BackboneConfig
 from jaxqc.anomaly.detectors.reconstruction import LossWeights, ReconstructionConfig
-from jaxqc.anomaly.detectors.reconstruction_codes import Vae, VaeAttention
+from jaxqc.anomaly.detectors.reconstruction_codes import MemAe, Vae, VaeAttention
 from jaxqc.anomaly.detectors.reconstruction_members import MEMBERS, ConvAe, Dfr, Draem, Riad, StainAe
 from jaxqc.anomaly.detectors.reconstruction_parts import AdversaryConfig, DescentConfig, MemoryConfig
 from jaxqc.anomaly.detectors.reconstruction_players import (
@@ -101,6 +101,7 @@ def test_players_are_as_large_as_published_but_for_learned_attention(config, sid
         (ReconstructionConfig(window=2), "odd"),
         (Riad(corrupt="none"), "copy what it sees"),
         (Riad(share=0.5), "in turn"),
+        (MemAe(corrupt="grid"), "loss.entropy=0"),
         (Dfr(corrupt="stain"), "as they are"),
         (ReconstructionConfig(cells=9), "sees all"),
         (ReconstructionConfig(share=1.5), "share"),
