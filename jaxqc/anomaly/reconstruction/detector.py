@@ -1,6 +1,7 @@
 """Networks that rebuild an image or its features, as a `Trained` detector."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -25,14 +26,15 @@ from jaxqc.types import Variables
 
 def answer_of(config: ReconstructionConfig, params: Any, side: int) -> Answer:
     """The networks of a fit as a function of images of this side, or of features."""
-    if config.adversary.game != "none":
-        return answering(config, {"params": params}, side, folded=True)
-    networks = network(config, folded=True)
-    own = {name: value for name, value in params.items() if name != DENSITY}
+    own = {"params": {name: value for name, value in params.items() if name != DENSITY}}
     fitted = {name: value for name, value in params.items() if name == DENSITY}
+    if config.adversary.game != "none":
+        ask: Any = answering(config, own, side, folded=True)
+    else:
+        ask = partial(network(config, folded=True).apply, own)
 
     def answer(x: Float[Array, "n h w c"], **more: Any) -> dict[str, Array]:
-        found: Any = networks.apply({"params": own}, x, **more)
+        found: Any = ask(x, **more)
         return found | fitted
 
     return answer
