@@ -1,5 +1,6 @@
 """Networks that rebuild an image or its features, as a `Trained` detector."""
 
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -12,7 +13,7 @@ from jaxqc.anomaly.detectors.reconstruction import Networks, Rebuilder, Reconstr
 from jaxqc.anomaly.features import Backbone, by_halves, check_pixels
 from jaxqc.anomaly.reconstruction.adversary import Playing
 from jaxqc.anomaly.reconstruction.hiding import HELD_OUT, rebuilt_by_sets
-from jaxqc.anomaly.reconstruction.networks import ENCODINGS, network, with_code
+from jaxqc.anomaly.reconstruction.networks import ENCODINGS, HEAD_MULTIPLES, network, with_code
 from jaxqc.anomaly.reconstruction.objective import DENSITY, Rebuilding
 from jaxqc.anomaly.reconstruction.players import CRITIC, MAKERS, answering
 from jaxqc.anomaly.reconstruction.score import Answer, judged, scored, usual
@@ -58,7 +59,7 @@ class Reconstructed(OnBackbone[ReconstructionConfig]):
         encoding: Any = (MAKERS if played else ENCODINGS)[self.config.encoder]
         if encoding.pixels:
             check_pixels(self.backbone.name)
-        whole = encoding.multiple(self.config)
+        whole = math.lcm(encoding.multiple(self.config), HEAD_MULTIPLES[self.config.head])
         if size % whole:
             raise UserError(f"data.size={size}: this network's levels need a multiple of {whole} pixels")
         if played:
