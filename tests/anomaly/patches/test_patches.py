@@ -27,6 +27,7 @@ PIXELS = BackboneConfig("pixels", layers=(1,))
         (InTra(dropout=1.0), "share"),
         (InTra(loss=LossWeights()), "nothing compares"),
         (InTra(loss=LossWeights(l2=1.0, kl=1.0)), "no.* such a term"),
+        (AnoVit(loss=LossWeights(l2=1.0, entropy=1.0)), "loss.entropy=1.0: no.* such a term"),
     ],
 )
 def test_settings_that_do_not_go_together_are_refused(config, said):
