@@ -97,6 +97,8 @@ class PatchesConfig:
             raise UserError(f"{where}: side={self.side}: the way back doubles sides; give a power of 2, such as 16")
         if self.network == "windows" and self.dim % (2 * self.heads):
             raise UserError(f"{where}: dim={self.dim}: queries have half of it; give a multiple of {2 * self.heads}")
+        if self.network == "windows" and self.near < 2:
+            raise UserError(f"{where}: near={self.near}: a patch that is hidden is all of its window; give 2 or more")
         if self.network == "capsule" and (self.side != 64 or self.dim % 64):
             raise UserError(f"{where}: side={self.side}, dim={self.dim}: a capsule takes patches of 64 pixels and a"
                             " multiple of 64 channels")  # fmt: skip

@@ -22,6 +22,7 @@ PIXELS = BackboneConfig("pixels", layers=(1,))
         (PatchesConfig(dim=20), "multiple of heads"),
         (PatchesConfig(dim=24, heads=8), "multiple of 16"),
         (AnoVit(side=12), "power of 2"),
+        (InTra(near=1), "all of its window"),
         (VtAdl(side=32), "64 pixels"),
         (InTra(nll=1.0), "capsule alone"),
         (InTra(dropout=1.0), "share"),
