@@ -162,6 +162,8 @@ class OneClassConfig:
         check_positive({"width": self.width, "share": self.share}, where)
         if self.objective == "deviation":
             check_positive({"sigma": self.sigma}, where)
+            if not self.convs:
+                raise UserError(f"{where}: convs={self.convs!r}: give one convolution or more")
         check_positive({"patch": self.pieces.patch, "step": self.pieces.step}, f"{where}.pieces")
         whole = {"draws": self.position.draws, "step": self.position.step, "bank": self.position.bank}
         check_positive(whole, f"{where}.position")
