@@ -157,6 +157,8 @@ class OneClassConfig:
 
     def check(self, where: str) -> None:
         """Checks what no single field's type can. Raises UserError."""
+        from jaxqc.models.patch_encoder import SMALL
+
         self.training.check(f"{where}.training")
         self.centre.start.check(f"{where}.centre.start")
         check_positive({"width": self.width, "share": self.share}, where)
@@ -174,10 +176,14 @@ class OneClassConfig:
             if not 0 <= share <= 1:
                 raise UserError(f"{where}: {name}={share!r} is a share; give 0 to 1")
         self.copies.check(f"{where}.copies")
+        if self.pieces.step > self.pieces.patch:
+            raise UserError(f"{where}.pieces: step={self.pieces.step} leaves gaps between patches of"
+                            f" {self.pieces.patch} pixels; lower it")  # fmt: skip
         if not self.pieces.hidden:
             raise UserError(f"{where}.pieces: hidden={self.pieces.hidden!r}: give one hidden layer or more")
-        if self.position.step % 2:
-            raise UserError(f"{where}.position: step={self.position.step!r} must be even")
+        if self.position.step % 2 or self.position.step > SMALL:
+            raise UserError(f"{where}.position: step={self.position.step!r} must be even, and at most {SMALL}, the side"
+                            " of a patch")  # fmt: skip
         if self.objective == "deviation" and self.corrupt in ("none", "noise"):
             raise UserError(f"{where}: corrupt={self.corrupt}: nothing keeps the cells from one answer to all; set"
                             " corrupt=confetti")  # fmt: skip
