@@ -106,8 +106,8 @@ class Placing:
     draws: int = 1
     """Pairs of each kind that a step draws of each image."""
     step: int = 4
-    """Pixels from one small patch to the next where an image is scored, an even number; large ones lie four times as
-    far apart."""
+    """Pixels from one small patch to the next where an image is scored, an even number; large ones always lie 16
+    apart."""
     bank: int = 4096
     """Most small patches that stand for those of all good images; a quarter as many large ones."""
 
