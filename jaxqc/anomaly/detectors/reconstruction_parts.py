@@ -5,7 +5,7 @@ from typing import Literal
 
 from jaxqc.anomaly.detectors.base import TrainingConfig
 from jaxqc.errors import UserError
-from jaxqc.fields import check_positive
+from jaxqc.fields import check_positive, check_seed
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,7 @@ class MixtureConfig:
 
     def check(self, where: str) -> None:
         """Raises UserError for numbers out of range."""
+        check_seed(self.seed, where)
         check_positive({"parts": self.parts, "reg": self.reg}, where)
 
 

@@ -8,9 +8,9 @@ import pytest
 
 from jaxqc.anomaly.detectors.base import BackboneConfig
 from jaxqc.anomaly.detectors.reconstruction import LossWeights, ReconstructionConfig
-from jaxqc.anomaly.detectors.reconstruction_codes import MemAe, Vae, VaeAttention
+from jaxqc.anomaly.detectors.reconstruction_codes import MemAe, Vae, VaeAttention, VaeGmm
 from jaxqc.anomaly.detectors.reconstruction_members import MEMBERS, ConvAe, Dfr, Draem, Riad, StainAe
-from jaxqc.anomaly.detectors.reconstruction_parts import AdversaryConfig, DescentConfig, MemoryConfig
+from jaxqc.anomaly.detectors.reconstruction_parts import AdversaryConfig, DescentConfig, MemoryConfig, MixtureConfig
 from jaxqc.anomaly.detectors.reconstruction_players import (
     DCGAN_ADAM,
     GAN,
@@ -137,6 +137,7 @@ def test_players_are_as_large_as_published_but_for_learned_attention(config, sid
             "two stages",
         ),
         (ReconstructionConfig(image="density"), "variational=true"),
+        (VaeGmm(mixture=MixtureConfig(seed=2**32)), "below"),
         (VaeAttention(descent=DescentConfig(layer=6)), "5 steps"),
     ],
 )
