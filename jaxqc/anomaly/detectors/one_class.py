@@ -149,8 +149,8 @@ class OneClassConfig:
     centre: Centring = Centring()
     copies: Transforming = ANSWERS
     sigma: float = 12.0
-    """Standard deviation in pixels of the map's smoothing; of `deviation`, of the Gaussian that each cell is spread
-    by. Not of `position` and `centre`."""
+    """Standard deviation in pixels of the map's smoothing, with `pieces`; with `deviation`, of the Gaussian that each
+    cell is spread by. The others have none."""
     training: TrainingConfig = FCDD_TRAINING
 
     states = (Deviating, Embedded, PatchBanks, Centred, Likelihoods, CopyCentres)

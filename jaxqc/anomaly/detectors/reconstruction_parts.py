@@ -82,7 +82,8 @@ class AdversaryConfig:
     every: int = 1
     """Steps of the critic to one of the network, which rests meanwhile."""
     share: float = 0.1
-    """Share of the critic's features in an image's score by `image=mixed`; the map has the rest."""
+    """Share of the critic's features in an image's score by `image=mixed`, and in what `encoder=search` makes least;
+    the map has the rest."""
     average: float = 0.0
     """Share that a mean of all parameters keeps of itself each step, which is then what scores; 0 = none."""
 
