@@ -132,6 +132,11 @@ class Centre(ScoredLoss):
         """Nothing."""
         return {}
 
+    def active(self, params: Any, step: Array) -> Any:
+        """None in the first pass, in which decay alone would move what is only to be looked at."""
+        moves = (step >= -(-self.images // self.config.training.batch)).astype(jnp.float32)
+        return jax.tree.map(lambda x: jnp.broadcast_to(moves, x.shape), params)
+
     def loss(
         self, params: Any, model_state: Any, batch: Batch, key: jax.Array, extra: None = None
     ) -> tuple[jax.Array, tuple[Any, Logs]]:

@@ -69,6 +69,12 @@ def test_the_first_pass_only_looks_and_then_pulls_to_its_mean(images):
         method.refuse(line)
 
 
+def test_nothing_decays_in_the_first_pass():
+    method = Centre(replace(TINY, training=replace(TINY.training, batch=4)), 16, images=10)
+    moves = [float(method.active({"kernel": jnp.zeros(2)}, jnp.int32(step))["kernel"].max()) for step in range(5)]
+    assert moves == [0, 0, 0, 1, 1]
+
+
 def test_it_starts_as_the_autoencoders_first_half():
     before = jax.eval_shape(Autoencoder(TINY, 16).init, jax.random.key(0))
     known = {"autoencoder": jax.tree.map(lambda x: np.full(x.shape, 0.5, x.dtype), before)}
