@@ -31,6 +31,8 @@ Shown = Literal["l1", "l2", "ssim", "msgms", "norm", "head", "projection", "atte
 
 PLAYERS = ("dcgan", "search", "vector_unet", "bands", "residual")
 """Encoders that go with an adversary alone."""
+CODELESS = ("deep", "unet", "tokens", "vector_unet", "bands")
+"""Encoders whose code is a map, or past which the maps go."""
 
 
 class Networks(NamedTuple):
@@ -107,7 +109,8 @@ class ReconstructionConfig:
     norm: bool = True
     """Batch norm behind every convolution but the last."""
     latent: int = 0
-    """Numbers of the code; 0 = the last map is the code, of a `pointwise` encoder by `kept`."""
+    """Numbers of the code of `conv`, `pointwise`, `dcgan`, `search` and `residual`; 0 = the last map is the code of
+    `conv`, and `kept` says how many numbers that of `pointwise` has."""
     kept: float = 0.9
     """Share of the features' variance in as many principal components as the code of a `pointwise` encoder has."""
     tokens: TokensConfig = TOKENS
@@ -186,6 +189,8 @@ class ReconstructionConfig:
         if self.corrupt == "grid" and (self.variational or self.share < 1 or self.loss.entropy):
             raise UserError(f"{where}: corrupt=grid hides all of every image in turn; set share=1, variational=false,"
                             " loss.entropy=0")  # fmt: skip
+        if self.latent and self.encoder in CODELESS:
+            raise UserError(f"{where}: latent={self.latent}: encoder={self.encoder} has no code of numbers; set 0")
         if self.variational and self.encoder != "conv":
             raise UserError(f"{where}: encoder={self.encoder}: a variational code goes with encoder=conv alone; set it")
         if self.variational and not self.latent:

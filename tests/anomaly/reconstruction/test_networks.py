@@ -92,6 +92,7 @@ def test_players_are_as_large_as_published_but_for_learned_attention(config, sid
             ReconstructionConfig("pointwise", variational=True, latent=8, loss=LossWeights(l2=1.0, kl=1.0)),
             "=conv alone",
         ),
+        (Draem(latent=64), "no code of numbers"),
         (ReconstructionConfig(head="unet"), "set all three"),
         (Draem(corrupt="noise"), "where defects are"),
         (Draem(relative=True), "probability already"),
