@@ -148,7 +148,7 @@ class Centre(ScoredLoss):
         first, looking = self._passed(model_state[FIRST], lax.stop_gradient(out))
         apart = jnp.square(out - centre_of(first)).sum(-1)
         if outside := self.config.centre.outside:
-            own = jnp.quantile(jnp.sqrt(lax.stop_gradient(apart)), 1 - outside)
+            own = boundary(lax.stop_gradient(apart), outside)
             radius = jnp.where(first["seen"] > WARM * self.images, own, first["radius"])
             cost = jnp.square(radius) + jnp.maximum(apart - jnp.square(radius), 0).mean() / outside
             first |= {"radius": radius}
@@ -179,6 +179,17 @@ class Centre(ScoredLoss):
         """The same."""
         state = Centred(variables["params"], variables["batch_stats"], centre_of(variables[FIRST]))
         return distance(self.config, state, to_float(images))
+
+
+def boundary(apart: Float[ArrayLike, " b"], outside: float) -> Float[Array, ""]:
+    """The radius beyond which this share of the images lies, those of all devices together. apart: squared distances.
+
+    Examples:
+      >>> one = jax.vmap(lambda apart: boundary(apart, 0.5), axis_name=AXIS)
+      >>> one(jnp.array([[1.0, 4.0], [16.0, 9.0]])).tolist()  # two devices
+      [2.5, 2.5]
+    """
+    return jnp.quantile(jnp.sqrt(lax.all_gather(jnp.asarray(apart), AXIS).ravel()), 1 - outside)
 
 
 def centre_of(first: Any) -> Float[Array, " d"]:
