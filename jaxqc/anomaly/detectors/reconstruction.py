@@ -253,6 +253,8 @@ class ReconstructionConfig:
             raise UserError(f"{where}: an adversary goes without head and corrupt=grid; leave them out")
         if self.map not in ("l1", "l2", "ssim", "msgms"):
             raise UserError(f"{where}: map={self.map} goes without an adversary; set map=l2")
+        if self.image == "mixed" and self.map not in ("l1", "l2"):
+            raise UserError(f"{where}: image=mixed sums differences of values, and map={self.map} none; set map=l2")
         if self.encoder in ("dcgan", "search", "residual") and not self.latent:
             raise UserError(f"{where}: encoder={self.encoder} needs a code of numbers; set latent, such as 100")
         if (loss.relatent > 0 or self.image == "latent") and not (self.encoder == "dcgan" and loss.relatent > 0):

@@ -120,6 +120,7 @@ def test_players_are_as_large_as_published_but_for_learned_attention(config, sid
         (Ganomaly(training=replace(GANOMALY_TRAINING, optim=replace(DCGAN_ADAM, weight_decay=0.1))), "move alone"),
         (Ganomaly(latent=0), "set latent"),
         (Ganomaly(map="projection"), "without an adversary"),
+        (SkipGanomaly(map="ssim"), "differences of values"),
         (Ganomaly(loss=LossWeights(l1=1.0, feature=1.0)), "second encoder"),
         (SkipGanomaly(image="latent"), "second encoder"),
         (SkipGanomaly(corrupt="none", loss=LossWeights(l1=1.0, adversarial=1.0)), "copy what it sees"),
