@@ -1,7 +1,7 @@
 """The fit of a `Trained` detector by the one loop, in a folder where it goes on after any interruption."""
 
 import json
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -91,17 +91,21 @@ def train_state(
       UserError: a folder holds another training, or the loop refuses recipe or data. SystemExit: 143 after SIGTERM.
     """
     stages, frozen = stages_of(detector), weights_digest(backbone.variables)
+    normal = replace(parts, defects=None)
+    labelled = parts if getattr(detector, "labelled", False) else normal
+    for each, part in (*((stage, normal) for stage in stages), (detector, labelled)):
+        marred = len(with_masks(part.defects)) if part.defects else 0
+        refuse_batch(config.detector, each.training, len(part.fit) + marred)
     recipes = {place_of(stage.name, folder): training_config(config, stage, frozen) for stage in stages}
     recipes |= {folder: training_config(config, detector, frozen)}
     for place, recipe in recipes.items():  # before any of them goes on
         refuse_foreign(place, recipe)
         if steps_in(place / "checkpoints"):
             check_folder(place)
-    known, before, normal = {}, {}, replace(parts, defects=None)
+    known, before = {}, {}
     for stage, (place, recipe) in zip(stages, recipes.items(), strict=False):
         work = _Work(config, stage, backbone, normal, place, recipe, known)
         known[stage.name], before[stage.name] = _trained(work, [], progress)
-    labelled = parts if getattr(detector, "labelled", False) else normal
     work = _Work(config, detector, backbone, labelled, folder, recipes[folder], known)
     variables, about = _trained(work, bad, progress)
     return detector.trained(variables), about | ({"stages": before} if before else {})
@@ -164,6 +168,34 @@ def _trained(work: _Work, bad: list[str], progress: bool) -> tuple[Variables, di
     if gathered := getattr(method, "gathered", None):
         variables |= gathered(variables, train, config.batch)
     return variables, about | {"seconds": round(done.seconds, 1), **before}
+
+
+def refuse_batch(settings: Any, training: TrainingConfig, images: int) -> None:
+    """Checks that a batch is not larger than what there is to fit, before any training of the detector starts.
+
+    Raises:
+      UserError: it is; by the name of its field.
+
+    Examples:
+      >>> from jaxqc.anomaly.detectors import DeepSvdd
+      >>> try:
+      ...     refuse_batch(DeepSvdd(), DeepSvdd().centre.start, 180)
+      ... except UserError as e:
+      ...     print(e)
+      detector.centre.start.batch=200 is more than the 180 images to fit; set it to 180 or less
+    """
+    if training.batch > images:
+        name = _field_of(settings, training, "detector") or "training"
+        raise UserError(f"{name}.batch={training.batch} is more than the {images} images to fit; set it to {images} or"
+                        " less")  # fmt: skip
+
+
+def _field_of(settings: Any, value: Any, name: str) -> str:
+    """The dotted name of the field that holds this value, or "" where none does."""
+    if settings is value or not is_dataclass(settings):
+        return name if settings is value else ""
+    each = (_field_of(getattr(settings, f.name), value, f"{name}.{f.name}") for f in fields(settings))
+    return next(filter(None, each), "")
 
 
 def with_masks(defects: Dataset) -> Dataset:

@@ -13,7 +13,7 @@ draw = nn.initializers.he_normal()
 
 
 class Block(nn.Module):
-    """Norm, 3 x 3, norm, 3 x 3, beside the normalised input or a 1 x 1 convolution of it: [n h w c] → [n h' w' width].
+    """Norm, 3 x 3, norm, 3 x 3, beside the input or a 1 x 1 convolution of it normalised: [n h w c] → [n h' w' width].
 
     Examples:
       >>> import jax

@@ -12,8 +12,14 @@ import jax
 import numpy as np
 import pytest
 
-from jaxqc.anomaly.detectors import Gaussian, Stfpm
+from jaxqc.anomaly.detectors import DeepSvdd, Gaussian, Stfpm
+from jaxqc.anomaly.detectors.base import BackboneConfig
+from jaxqc.anomaly.detectors.one_class import Centring
+from jaxqc.anomaly.features import load_backbone
 from jaxqc.anomaly.fit import fit
+from jaxqc.anomaly.training import train_state
+from jaxqc.data.dataset import Dataset, Sample
+from jaxqc.data.grouped import Parts
 from jaxqc.data.readers import open_dataset
 from jaxqc.errors import UserError
 from jaxqc.nn.fold import fold_batch_norm
@@ -98,6 +104,18 @@ def test_other_recipes_data_and_folders_are_refused(killed, recipe, boards, weig
         (foreign / name).write_text("mine")
         refused(same, "not the training of a detector|not empty", foreign)
         assert (foreign / name).read_text() == "mine"
+
+
+def test_a_batch_larger_than_the_images_is_refused_by_its_field(recipe, tmp_path):
+    """That of a later training before the first one starts."""
+    none = Dataset("tiny", (), ())
+    parts = Parts(Dataset("tiny", (), (Sample("a", Path("a.png")),) * 7), none, none)
+    detector = DeepSvdd(centre=Centring(start=replace(DeepSvdd().centre.start, batch=7)))
+    config = replace(recipe, detector=detector, backbone=BackboneConfig("pixels", layers=(1,)))
+    backbone = load_backbone(config.backbone)
+    with pytest.raises(UserError, match=r"detector\.training\.batch=200 is more than the 7 images to fit; set it to 7"):
+        train_state(config, config.ready, backbone, parts, tmp_path / "training", [], False)
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_best_step_is_kept_where_the_recipe_says_so(recipe, boards, tmp_path):

@@ -251,7 +251,9 @@ class OnBackbone(Generic[Settings]):
         return self.config.training
 
 
-ASTRAY = "the training went astray: lower detector.training.optim.lr, or set detector.training.optim.clip"
+SLOWER = "the training went astray: lower detector.training.optim.lr"
+"""`advice` of a detector whose training may not be clipped."""
+ASTRAY = f"{SLOWER}, or set detector.training.optim.clip"
 """`advice` of a detector that is trained."""
 ODD_FEATURES = "so are the backbone's features: use other weights, or backbone.dtype float32"
 """`advice` of one whose distances are those of features alone."""

@@ -106,8 +106,8 @@ class Placing:
     draws: int = 1
     """Pairs of each kind that a step draws of each image."""
     step: int = 4
-    """Pixels from one small patch to the next where an image is scored, an even number; large ones lie four times as
-    far apart."""
+    """Pixels from one small patch to the next where an image is scored, an even number; large ones always lie 16
+    apart."""
     bank: int = 4096
     """Most small patches that stand for those of all good images; a quarter as many large ones."""
 
@@ -149,19 +149,23 @@ class OneClassConfig:
     centre: Centring = Centring()
     copies: Transforming = ANSWERS
     sigma: float = 12.0
-    """Standard deviation in pixels of the map's smoothing; of `deviation`, of the Gaussian that each cell is spread
-    by. Not of `position` and `centre`."""
+    """Standard deviation in pixels of the map's smoothing, with `pieces`; with `deviation`, of the Gaussian that each
+    cell is spread by. The others have none."""
     training: TrainingConfig = FCDD_TRAINING
 
     states = (Deviating, Embedded, PatchBanks, Centred, Likelihoods, CopyCentres)
 
     def check(self, where: str) -> None:
         """Checks what no single field's type can. Raises UserError."""
+        from jaxqc.models.patch_encoder import SMALL
+
         self.training.check(f"{where}.training")
         self.centre.start.check(f"{where}.centre.start")
         check_positive({"width": self.width, "share": self.share}, where)
         if self.objective == "deviation":
             check_positive({"sigma": self.sigma}, where)
+            if not self.convs:
+                raise UserError(f"{where}: convs={self.convs!r}: give one convolution or more")
         check_positive({"patch": self.pieces.patch, "step": self.pieces.step}, f"{where}.pieces")
         whole = {"draws": self.position.draws, "step": self.position.step, "bank": self.position.bank}
         check_positive(whole, f"{where}.position")
@@ -172,10 +176,14 @@ class OneClassConfig:
             if not 0 <= share <= 1:
                 raise UserError(f"{where}: {name}={share!r} is a share; give 0 to 1")
         self.copies.check(f"{where}.copies")
+        if self.pieces.step > self.pieces.patch:
+            raise UserError(f"{where}.pieces: step={self.pieces.step} leaves gaps between patches of"
+                            f" {self.pieces.patch} pixels; lower it")  # fmt: skip
         if not self.pieces.hidden:
             raise UserError(f"{where}.pieces: hidden={self.pieces.hidden!r}: give one hidden layer or more")
-        if self.position.step % 2:
-            raise UserError(f"{where}.position: step={self.position.step!r} must be even")
+        if self.position.step % 2 or self.position.step > SMALL:
+            raise UserError(f"{where}.position: step={self.position.step!r} must be even, and at most {SMALL}, the side"
+                            " of a patch")  # fmt: skip
         if self.objective == "deviation" and self.corrupt in ("none", "noise"):
             raise UserError(f"{where}: corrupt={self.corrupt}: nothing keeps the cells from one answer to all; set"
                             " corrupt=confetti")  # fmt: skip

@@ -1,6 +1,6 @@
 """Transformers of an image's patches that rebuild it: the settings of the family, and its published members."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from jaxqc.anomaly.detectors.base import ASTRAY, BackboneConfig, TrainingConfig, check_top
@@ -97,6 +97,8 @@ class PatchesConfig:
             raise UserError(f"{where}: side={self.side}: the way back doubles sides; give a power of 2, such as 16")
         if self.network == "windows" and self.dim % (2 * self.heads):
             raise UserError(f"{where}: dim={self.dim}: queries have half of it; give a multiple of {2 * self.heads}")
+        if self.network == "windows" and self.near < 2:
+            raise UserError(f"{where}: near={self.near}: a patch that is hidden is all of its window; give 2 or more")
         if self.network == "capsule" and (self.side != 64 or self.dim % 64):
             raise UserError(f"{where}: side={self.side}, dim={self.dim}: a capsule takes patches of 64 pixels and a"
                             " multiple of 64 channels")  # fmt: skip
@@ -105,8 +107,10 @@ class PatchesConfig:
         loss = self.loss
         if not max(loss.l1, loss.l2, loss.ssim, loss.msgms) > 0:
             raise UserError(f"{where}: loss: nothing compares the images; set loss.l2, loss.ssim or loss.msgms")
-        if loss.kl or loss.focal:
-            raise UserError(f"{where}: loss.kl={loss.kl!r}, loss.focal={loss.focal!r}: nothing here has such a term")
+        others = [f.name for f in fields(loss) if f.name not in ("l1", "l2", "ssim", "msgms") and getattr(loss, f.name)]
+        if others:
+            value = getattr(loss, others[0])
+            raise UserError(f"{where}: loss.{others[0]}={value!r}: nothing here has such a term; set it to 0")
 
     def on(self, backbone: BackboneConfig) -> "Patched":
         """This detector for a backbone."""

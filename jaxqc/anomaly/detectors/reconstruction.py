@@ -3,7 +3,7 @@
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from jaxqc.anomaly.detectors.base import ASTRAY, BackboneConfig, TrainingConfig, check_top
+from jaxqc.anomaly.detectors.base import ASTRAY, SLOWER, BackboneConfig, TrainingConfig, check_top
 from jaxqc.anomaly.detectors.reconstruction_parts import (
     ADVERSARY,
     DESCENT,
@@ -31,6 +31,8 @@ Shown = Literal["l1", "l2", "ssim", "msgms", "norm", "head", "projection", "atte
 
 PLAYERS = ("dcgan", "search", "vector_unet", "bands", "residual")
 """Encoders that go with an adversary alone."""
+CODELESS = ("deep", "unet", "tokens", "vector_unet", "bands")
+"""Encoders whose code is a map, or past which the maps go."""
 
 
 class Networks(NamedTuple):
@@ -107,7 +109,8 @@ class ReconstructionConfig:
     norm: bool = True
     """Batch norm behind every convolution but the last."""
     latent: int = 0
-    """Numbers of the code; 0 = the last map is the code, of a `pointwise` encoder by `kept`."""
+    """Numbers of the code of `conv`, `pointwise`, `dcgan`, `search` and `residual`; 0 = the last map is the code of
+    `conv`, and `kept` says how many numbers that of `pointwise` has."""
     kept: float = 0.9
     """Share of the features' variance in as many principal components as the code of a `pointwise` encoder has."""
     tokens: TokensConfig = TOKENS
@@ -183,10 +186,13 @@ class ReconstructionConfig:
                             " set corrupt, such as stain, or take encoder=conv, skips=none")  # fmt: skip
         if self.pictures and self.corrupt not in TEXTURED:
             raise UserError(f"{where}: pictures={self.pictures!r}: corrupt={self.corrupt} shows none; leave it out")
-        if self.corrupt == "grid" and (self.variational or self.share < 1):
-            raise UserError(
-                f"{where}: corrupt=grid hides all of every image in turn; set share=1 and variational=false"
-            )
+        if self.corrupt == "grid" and (self.variational or self.share < 1 or self.loss.entropy):
+            raise UserError(f"{where}: corrupt=grid hides all of every image in turn; set share=1, variational=false,"
+                            " loss.entropy=0")  # fmt: skip
+        if self.latent and self.encoder in CODELESS:
+            raise UserError(f"{where}: latent={self.latent}: encoder={self.encoder} has no code of numbers; set 0")
+        if self.variational and self.encoder != "conv":
+            raise UserError(f"{where}: encoder={self.encoder}: a variational code goes with encoder=conv alone; set it")
         if self.variational and not self.latent:
             raise UserError(f"{where}: variational needs a code of numbers; set latent, such as 128")
         if (self.loss.kl > 0) != self.variational:
@@ -236,14 +242,19 @@ class ReconstructionConfig:
                             " is that of encoder=residual; set wgan_gp there, and gan or pair elsewhere")  # fmt: skip
         if self.encoder == "residual" and not hasattr(self, "start"):
             raise UserError(f"{where}: encoder=residual is trained in two stages; take --method f_anogan")
-        check_alone(self.training, f"{where}.training")
+        if self.encoder == "residual" and (loss.adversarial or self.corrupt != "none"):
+            raise UserError(f"{where}: corrupt={self.corrupt}, loss.adversarial={loss.adversarial!r}: codes are found"
+                            " of images as they are, by differences; set corrupt=none, loss.adversarial=0")  # fmt: skip
+        if self.encoder != "residual":  # whose players are trained before, by `start`
+            check_alone(self.training, f"{where}.training")
         if self.encoder not in (*PLAYERS, "conv"):
             raise UserError(f"{where}: encoder={self.encoder} has no adversary; take conv, or one of {PLAYERS}")
-        if self.head != "none" or self.corrupt == "grid" or (self.variational and self.encoder != "conv"):
-            raise UserError(f"{where}: an adversary goes without head and corrupt=grid, and with variational=true where"
-                            " encoder=conv alone; leave them out")  # fmt: skip
+        if self.head != "none" or self.corrupt == "grid":
+            raise UserError(f"{where}: an adversary goes without head and corrupt=grid; leave them out")
         if self.map not in ("l1", "l2", "ssim", "msgms"):
             raise UserError(f"{where}: map={self.map} goes without an adversary; set map=l2")
+        if self.image == "mixed" and self.map not in ("l1", "l2"):
+            raise UserError(f"{where}: image=mixed sums differences of values, and map={self.map} none; set map=l2")
         if self.encoder in ("dcgan", "search", "residual") and not self.latent:
             raise UserError(f"{where}: encoder={self.encoder} needs a code of numbers; set latent, such as 100")
         if (loss.relatent > 0 or self.image == "latent") and not (self.encoder == "dcgan" and loss.relatent > 0):
@@ -258,8 +269,8 @@ class ReconstructionConfig:
 
     @property
     def advice(self) -> str:
-        """The way out where scores are not finite."""
-        return ASTRAY
+        """The way out where scores are not finite: without a clip where that would couple two players."""
+        return ASTRAY if self.adversary.game == "none" else SLOWER
 
     def on(self, backbone: BackboneConfig) -> "Reconstructed":
         """This detector for a backbone."""

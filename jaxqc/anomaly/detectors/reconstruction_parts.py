@@ -5,7 +5,7 @@ from typing import Literal
 
 from jaxqc.anomaly.detectors.base import TrainingConfig
 from jaxqc.errors import UserError
-from jaxqc.fields import check_positive
+from jaxqc.fields import check_positive, check_seed
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,7 @@ class MixtureConfig:
 
     def check(self, where: str) -> None:
         """Raises UserError for numbers out of range."""
+        check_seed(self.seed, where)
         check_positive({"parts": self.parts, "reg": self.reg}, where)
 
 
@@ -81,7 +82,8 @@ class AdversaryConfig:
     every: int = 1
     """Steps of the critic to one of the network, which rests meanwhile."""
     share: float = 0.1
-    """Share of the critic's features in an image's score by `image=mixed`; the map has the rest."""
+    """Share of the critic's features in an image's score by `image=mixed`, and in what `encoder=search` makes least;
+    the map has the rest."""
     average: float = 0.0
     """Share that a mean of all parameters keeps of itself each step, which is then what scores; 0 = none."""
 

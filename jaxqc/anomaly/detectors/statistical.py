@@ -1,7 +1,7 @@
 """Detectors that describe good images by statistics of frozen features: a density, a one-class SVM, a dictionary."""
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +12,7 @@ from jaxqc.anomaly.detectors.base import ODD_FEATURES, Image, Layers, Scored, Sh
 from jaxqc.anomaly.ops.blocks import alone
 from jaxqc.anomaly.ops.clusters import kmeans, spread_rows
 from jaxqc.anomaly.ops.maps import distance_map, flat_map, pool_grid, top_score
-from jaxqc.anomaly.ops.mixture import Gaussians, expected, surprise
+from jaxqc.anomaly.ops.mixture import Gaussians, fitted_mixture, surprise
 from jaxqc.anomaly.ops.neighbours import nearest
 from jaxqc.anomaly.ops.one_class_svm import dual, rbf, unsupported
 from jaxqc.anomaly.ops.principal import Projection, principal, project_onto, units
@@ -107,12 +107,8 @@ class Density(_Described):
         if len(rows) < self.parts:
             raise UserError(f"detector.parts={self.parts} of {len(rows)} images; give more images or fewer parts")
         axes = principal(rows, self.kept, scaled=True)
-        moved = project_onto(axes, rows)
-        share = jnp.ones((len(rows), 1))
-        if self.parts > 1:
-            _, label = kmeans(moved, spread_rows(jax.random.key(self.seed), moved, self.parts))
-            share = jax.nn.one_hot(label, self.parts)
-        return Mixture(*map(jnp.asarray, axes), *alone(expected(moved, share, self.reg, self.diagonal)))
+        found: Any = fitted_mixture(project_onto(axes, rows), self.parts, self.seed, self.reg, self.diagonal)
+        return Mixture(*map(jnp.asarray, axes), *alone(found))
 
     def score(self, state: Mixture, embedded: Float[ArrayLike, "b c"], size: Size) -> Scored:
         """-log p, less the least that it can be, at every pixel."""

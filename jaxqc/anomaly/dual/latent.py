@@ -41,14 +41,14 @@ def pixels(grid: Float[ArrayLike, "n h w"], size: int) -> Float[Array, "n {size}
 def ranks(
     key: Key[Array, ""], count: int, strength: Float[ArrayLike, " n"], grid: tuple[int, ...]
 ) -> Int[Array, "n _ _"]:
-    """Ranks of codes by distance, of `count`: beyond the nearest 5 %, within the nearest `strength`.
+    """Ranks of codes by distance, of `count`: beyond the nearest 5 %, the nearest one at least, within `strength`.
 
     Examples:
       >>> drawn = ranks(jax.random.key(0), 100, jnp.array([0.2, 1.0]), (8, 8))
       >>> int(drawn.min()) >= 5, int(drawn[0].max()) <= 20
       (True, True)
     """
-    first = int(NEAREST * count)
+    first = max(1, int(NEAREST * count))  # rank 0 is the code itself
     last = jnp.clip((jnp.asarray(strength) * count).astype(jnp.int32) + 1, first + 1, max(count - 1, first + 1))
     share = jax.random.uniform(key, (len(last), *grid))
     return jnp.minimum(first + (share * (last - first)[:, None, None]).astype(jnp.int32), count - 1)

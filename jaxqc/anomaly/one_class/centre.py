@@ -132,6 +132,11 @@ class Centre(ScoredLoss):
         """Nothing."""
         return {}
 
+    def active(self, params: Any, step: Array) -> Any:
+        """None in the first pass, in which decay alone would move what is only to be looked at."""
+        moves = (step >= -(-self.images // self.config.training.batch)).astype(jnp.float32)
+        return jax.tree.map(lambda x: jnp.broadcast_to(moves, x.shape), params)
+
     def loss(
         self, params: Any, model_state: Any, batch: Batch, key: jax.Array, extra: None = None
     ) -> tuple[jax.Array, tuple[Any, Logs]]:
@@ -143,7 +148,7 @@ class Centre(ScoredLoss):
         first, looking = self._passed(model_state[FIRST], lax.stop_gradient(out))
         apart = jnp.square(out - centre_of(first)).sum(-1)
         if outside := self.config.centre.outside:
-            own = jnp.quantile(jnp.sqrt(lax.stop_gradient(apart)), 1 - outside)
+            own = boundary(lax.stop_gradient(apart), outside)
             radius = jnp.where(first["seen"] > WARM * self.images, own, first["radius"])
             cost = jnp.square(radius) + jnp.maximum(apart - jnp.square(radius), 0).mean() / outside
             first |= {"radius": radius}
@@ -174,6 +179,17 @@ class Centre(ScoredLoss):
         """The same."""
         state = Centred(variables["params"], variables["batch_stats"], centre_of(variables[FIRST]))
         return distance(self.config, state, to_float(images))
+
+
+def boundary(apart: Float[ArrayLike, " b"], outside: float) -> Float[Array, ""]:
+    """The radius beyond which this share of the images lies, those of all devices together. apart: squared distances.
+
+    Examples:
+      >>> one = jax.vmap(lambda apart: boundary(apart, 0.5), axis_name=AXIS)
+      >>> one(jnp.array([[1.0, 4.0], [16.0, 9.0]])).tolist()  # two devices
+      [2.5, 2.5]
+    """
+    return jnp.quantile(jnp.sqrt(lax.all_gather(jnp.asarray(apart), AXIS).ravel()), 1 - outside)
 
 
 def centre_of(first: Any) -> Float[Array, " d"]:

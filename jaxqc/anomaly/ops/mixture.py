@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
+from jaxqc.anomaly.ops.clusters import kmeans, spread_rows
 from jaxqc.anomaly.ops.gaussian import EXACT, inverse_factor
 from jaxqc.types import ArrayLike
 
@@ -120,3 +121,20 @@ def expected(
         return first
     start = first, jnp.asarray(-jnp.inf, rows.dtype), jnp.asarray(jnp.inf, rows.dtype), jnp.int32(0)
     return lax.while_loop(going, again, start)[0]
+
+
+def fitted_mixture(
+    rows: Float[ArrayLike, "n r"], parts: int, seed: int, reg: float, diagonal: bool = False
+) -> Gaussians:
+    """A mixture of so many Gaussians: one in closed form, several by EM from clusters (k-means++ by the seed).
+
+    Examples:
+      >>> fitted_mixture(jnp.array([[0.0], [2.0], [8.0], [10.0]]), parts=1, seed=0, reg=1e-3).mean.round(1).tolist()
+      [[5.0]]
+    """
+    rows = jnp.asarray(rows)
+    share = jnp.ones((rows.shape[0], 1))
+    if parts > 1:
+        _, label = kmeans(rows, spread_rows(jax.random.key(seed), rows, parts))
+        share = jax.nn.one_hot(label, parts)
+    return expected(rows, share, reg, diagonal)

@@ -26,14 +26,16 @@ def components(covariance: Float[ArrayLike, "c c"], share: float) -> int:
     Examples:
       >>> components(np.diag([8.0, 1.0, 0.5, 0.5]), 0.85), components(np.diag([8.0, 1.0, 0.5, 0.5]), 0.91)
       (2, 3)
+      >>> components(np.zeros((4, 4)), 0.85)
+      1
     """
     return _enough(np.linalg.eigvalsh(np.asarray(covariance, np.float64))[::-1], share)
 
 
 def _enough(variances: Float[np.ndarray, " c"], share: float) -> int:
     """The number of these variances, largest first, that are this share of their sum; 1 where all are 0."""
-    variances = np.maximum(variances, 0)
-    return int(np.searchsorted(np.cumsum(variances) / max(variances.sum(), 1e-300), share) + 1)
+    reached = np.cumsum(np.maximum(variances, 0))
+    return int(np.searchsorted(reached, share * reached[-1]) + 1)  # by the same sum, so that a share of 1 is reached
 
 
 def units(rows: Float[np.ndarray, "n c"]) -> tuple[Float[np.ndarray, " c"], Float[np.ndarray, " c"]]:

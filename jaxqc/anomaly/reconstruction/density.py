@@ -9,8 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxqc.anomaly.detectors.reconstruction_parts import MixtureConfig
-from jaxqc.anomaly.ops.clusters import kmeans, spread_rows
-from jaxqc.anomaly.ops.mixture import Gaussians, expected, surprise
+from jaxqc.anomaly.ops.mixture import Gaussians, fitted_mixture, surprise
 from jaxqc.anomaly.ops.principal import units
 from jaxqc.errors import UserError
 from jaxqc.types import ArrayLike
@@ -39,12 +38,7 @@ def fitted(rows: Float[np.ndarray, "n d"], mixture: MixtureConfig) -> dict[str, 
     if len(rows) < mixture.parts:
         raise UserError(f"detector.mixture.parts={mixture.parts} of {len(rows)} images; give more, or fewer parts")
     middle, unit = units(rows)
-    own = (rows - middle) / unit
-    share = jnp.ones((len(own), 1))
-    if mixture.parts > 1:
-        _, label = kmeans(own, spread_rows(jax.random.key(mixture.seed), own, mixture.parts))
-        share = jax.nn.one_hot(label, mixture.parts)
-    found = jax.device_get(expected(own, share, mixture.reg))
+    found = jax.device_get(fitted_mixture((rows - middle) / unit, mixture.parts, mixture.seed, mixture.reg))
     return {"middle": middle, "unit": unit, **found._asdict()}
 
 

@@ -1,6 +1,8 @@
 """Networks that rebuild an image or its features, as a `Trained` detector."""
 
+import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,7 +13,7 @@ from jaxqc.anomaly.detectors.reconstruction import Networks, Rebuilder, Reconstr
 from jaxqc.anomaly.features import Backbone, by_halves, check_pixels
 from jaxqc.anomaly.reconstruction.adversary import Playing
 from jaxqc.anomaly.reconstruction.hiding import HELD_OUT, rebuilt_by_sets
-from jaxqc.anomaly.reconstruction.networks import ENCODINGS, network, with_code
+from jaxqc.anomaly.reconstruction.networks import ENCODINGS, HEAD_MULTIPLES, network, with_code
 from jaxqc.anomaly.reconstruction.objective import DENSITY, Rebuilding
 from jaxqc.anomaly.reconstruction.players import CRITIC, MAKERS, answering
 from jaxqc.anomaly.reconstruction.score import Answer, judged, scored, usual
@@ -25,14 +27,15 @@ from jaxqc.types import Variables
 
 def answer_of(config: ReconstructionConfig, params: Any, side: int) -> Answer:
     """The networks of a fit as a function of images of this side, or of features."""
-    if config.adversary.game != "none":
-        return answering(config, {"params": params}, side, folded=True)
-    networks = network(config, folded=True)
-    own = {name: value for name, value in params.items() if name != DENSITY}
+    own = {"params": {name: value for name, value in params.items() if name != DENSITY}}
     fitted = {name: value for name, value in params.items() if name == DENSITY}
+    if config.adversary.game != "none":
+        ask: Any = answering(config, own, side, folded=True)
+    else:
+        ask = partial(network(config, folded=True).apply, own)
 
     def answer(x: Float[Array, "n h w c"], **more: Any) -> dict[str, Array]:
-        found: Any = networks.apply({"params": own}, x, **more)
+        found: Any = ask(x, **more)
         return found | fitted
 
     return answer
@@ -56,7 +59,7 @@ class Reconstructed(OnBackbone[ReconstructionConfig]):
         encoding: Any = (MAKERS if played else ENCODINGS)[self.config.encoder]
         if encoding.pixels:
             check_pixels(self.backbone.name)
-        whole = encoding.multiple(self.config)
+        whole = math.lcm(encoding.multiple(self.config), HEAD_MULTIPLES[self.config.head])
         if size % whole:
             raise UserError(f"data.size={size}: this network's levels need a multiple of {whole} pixels")
         if played:
@@ -68,9 +71,10 @@ class Reconstructed(OnBackbone[ReconstructionConfig]):
         return Rebuilding(self.config, backbone, size)
 
     def trained(self, variables: Variables) -> Rebuilder:
-        """The networks with their batch norm folded; without a critic that has no part in a score."""
-        params = fold_batch_norm(variables)["params"]
-        if self.config.adversary.game != "none" and self.config.image not in CRITIC:
+        """The networks with their batch norm folded; without a critic that has no part in a score or in a code."""
+        params, played = fold_batch_norm(variables)["params"], self.config.adversary.game != "none"
+        # Where codes are sought, the critic's features say which image is like another.
+        if played and self.config.image not in CRITIC and not MAKERS[self.config.encoder].codes:
             params = {name: value for name, value in params.items() if name != "critic"}
         density = {name: value for name, value in variables.items() if name == DENSITY}
         return Rebuilder(params | density, np.ones((1, 1), np.float32))

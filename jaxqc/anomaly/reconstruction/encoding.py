@@ -86,4 +86,4 @@ class Finding(Rebuilding):
 
     def _answer(self, variables: Variables) -> Any:
         params = {"finder": variables["params"], **variables[FIRST]}
-        return answering(self.config, {"params": params}, self.size, folded=True)
+        return answering(self.config, {"params": params}, self.size, folded=True, judged=True)

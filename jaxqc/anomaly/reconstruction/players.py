@@ -128,12 +128,13 @@ def finder(config: ReconstructionConfig) -> ResidualDown:
 
 
 def answering(
-    config: ReconstructionConfig, variables: Variables, side: int, folded: bool = False
+    config: ReconstructionConfig, variables: Variables, side: int, folded: bool = False, judged: bool = False
 ) -> Callable[..., Any]:
     """(images in [0, 1]) → what the trained players say of them: `rebuilt`, and perhaps the critic's words.
 
     variables: `params` and perhaps `batch_stats`, each of the `maker`, `critic` and perhaps the `finder`. Batch norm
-    takes its running statistics, so that an image's answer is its own.
+    takes its running statistics, so that an image's answer is its own. judged: True: the critic's words are among
+    them though no score has a part of them.
 
     Examples:
       >>> from jaxqc.anomaly.detectors.reconstruction_players import Ganomaly
@@ -158,7 +159,7 @@ def answering(
             out = {"rebuilt": make(found["numbers"])["made"]}
         else:
             out = make(x)
-        if config.image in CRITIC or not folded:
+        if config.image in CRITIC or judged or not folded:
             code = (out["code"],) if config.adversary.game == "pair" else ()
             first, second = judge(signed(x), *code), judge(signed(out["rebuilt"]), *code)
             out |= {"logit": second["logit"], "logit_given": first["logit"]}

@@ -10,7 +10,7 @@ import pytest
 from jaxqc.anomaly.detectors import Dsr
 from jaxqc.anomaly.detectors.base import BackboneConfig
 from jaxqc.anomaly.dual.coding import Coding
-from jaxqc.anomaly.dual.latent import cells, pixels, spoilt
+from jaxqc.anomaly.dual.latent import cells, pixels, ranks, spoilt
 from jaxqc.anomaly.dual.networks import coded, drawn_restore, slim, vq_vae
 from jaxqc.anomaly.features import load_backbone
 from jaxqc.anomaly.fit import divide
@@ -66,6 +66,13 @@ def test_defects_are_where_the_mask_is_and_nowhere_else(rng):
     sides = np.where(own[:, None, None], *(pixels(there[name].astype(np.float32), 32) for name in ("lo", "hi")))
     np.testing.assert_array_equal(found, sides)
     assert not np.asarray(found)[5].any()
+
+
+@pytest.mark.parametrize("count", [2, 10])
+def test_a_defect_among_few_codes_is_another_code(count):
+    rank = jax.jit(lambda key: ranks(key, count, jnp.array([0.1, 1.0]), (4, 4)))(jax.random.key(0))
+    assert rank.min() >= 1
+    assert rank.max() < count
 
 
 @pytest.mark.misuse

@@ -9,7 +9,7 @@ import pytest
 
 from jaxqc.anomaly.detectors import DeepSvdd
 from jaxqc.anomaly.detectors.one_class import Centring
-from jaxqc.anomaly.one_class.centre import FIRST, Autoencoder, Centre, contrast, network, trained
+from jaxqc.anomaly.one_class.centre import FIRST, Autoencoder, Centre, boundary, contrast, network, trained
 from jaxqc.errors import UserError
 from jaxqc.types import AXIS
 
@@ -67,6 +67,18 @@ def test_the_first_pass_only_looks_and_then_pulls_to_its_mean(images):
     line = {"step": 8, **{name: float(x[0]) for name, x in logs.items()}}
     with pytest.raises(UserError, match=r"the network collapsed: .*; lower detector\.training\.optim\.weight_decay"):
         method.refuse(line)
+
+
+def test_a_soft_boundary_is_that_of_all_devices(rng):
+    apart = rng.uniform(size=(2, 5)).astype(np.float32)
+    found = jax.jit(jax.vmap(lambda own: boundary(own, 0.1), axis_name=AXIS))(apart)
+    np.testing.assert_allclose(found, np.quantile(np.sqrt(apart), 0.9), rtol=1e-6)
+
+
+def test_nothing_decays_in_the_first_pass():
+    method = Centre(replace(TINY, training=replace(TINY.training, batch=4)), 16, images=10)
+    moves = [float(method.active({"kernel": jnp.zeros(2)}, jnp.int32(step))["kernel"].max()) for step in range(5)]
+    assert moves == [0, 0, 0, 1, 1]
 
 
 def test_it_starts_as_the_autoencoders_first_half():

@@ -56,3 +56,5 @@ def test_painted_images_are_driven_away(rng):
 def test_defects_that_teach_nothing_are_refused():
     with pytest.raises(UserError, match="detector: corrupt=none: nothing keeps the cells from one answer"):
         Fcdd(corrupt="none").check("detector")
+    with pytest.raises(UserError, match=r"detector: convs=.*one convolution or more"):
+        Fcdd(convs=()).check("detector")

@@ -9,7 +9,7 @@ import pytest
 
 from jaxqc.anomaly.detectors import PatchSvdd
 from jaxqc.anomaly.detectors.base import BackboneConfig
-from jaxqc.anomaly.detectors.one_class import PatchBanks, Placing
+from jaxqc.anomaly.detectors.one_class import CutPaste, PatchBanks, Piecing, Placing
 from jaxqc.anomaly.features import load_backbone
 from jaxqc.anomaly.one_class import position
 from jaxqc.anomaly.one_class.collapse import START
@@ -102,6 +102,14 @@ def test_a_pull_that_is_too_strong_ends_the_run(params, rng):
     method.refuse(lines[0])
     with pytest.raises(UserError, match=r"step 200: the network collapsed: .*; lower detector\.position\.pull"):
         method.refuse(lines[-1])
+
+
+def test_gaps_between_patches_are_refused():
+    PatchSvdd(position=Placing(step=32)).check("recipe")
+    with pytest.raises(UserError, match=r"recipe\.position: step=34 must be even, and at most 32"):
+        PatchSvdd(position=Placing(step=34)).check("recipe")
+    with pytest.raises(UserError, match=r"recipe\.pieces: step=65 leaves gaps between patches of 64 pixels"):
+        CutPaste(pieces=Piecing(step=65)).check("recipe")
 
 
 def test_images_smaller_than_a_patch_are_refused():

@@ -22,11 +22,13 @@ PIXELS = BackboneConfig("pixels", layers=(1,))
         (PatchesConfig(dim=20), "multiple of heads"),
         (PatchesConfig(dim=24, heads=8), "multiple of 16"),
         (AnoVit(side=12), "power of 2"),
+        (InTra(near=1), "all of its window"),
         (VtAdl(side=32), "64 pixels"),
         (InTra(nll=1.0), "capsule alone"),
         (InTra(dropout=1.0), "share"),
         (InTra(loss=LossWeights()), "nothing compares"),
         (InTra(loss=LossWeights(l2=1.0, kl=1.0)), "no.* such a term"),
+        (AnoVit(loss=LossWeights(l2=1.0, entropy=1.0)), "loss.entropy=1.0: no.* such a term"),
     ],
 )
 def test_settings_that_do_not_go_together_are_refused(config, said):

@@ -8,9 +8,9 @@ import pytest
 
 from jaxqc.anomaly.detectors.base import BackboneConfig
 from jaxqc.anomaly.detectors.reconstruction import LossWeights, ReconstructionConfig
-from jaxqc.anomaly.detectors.reconstruction_codes import Vae, VaeAttention
+from jaxqc.anomaly.detectors.reconstruction_codes import MemAe, Vae, VaeAttention, VaeGmm
 from jaxqc.anomaly.detectors.reconstruction_members import MEMBERS, ConvAe, Dfr, Draem, Riad, StainAe
-from jaxqc.anomaly.detectors.reconstruction_parts import AdversaryConfig, DescentConfig, MemoryConfig
+from jaxqc.anomaly.detectors.reconstruction_parts import AdversaryConfig, DescentConfig, MemoryConfig, MixtureConfig
 from jaxqc.anomaly.detectors.reconstruction_players import (
     DCGAN_ADAM,
     GAN,
@@ -88,6 +88,11 @@ def test_players_are_as_large_as_published_but_for_learned_attention(config, sid
         (ReconstructionConfig(skips="add"), "copy what it sees"),
         (ReconstructionConfig(variational=True), "set latent"),
         (ReconstructionConfig(variational=True, latent=8), "loss.kl"),
+        (
+            ReconstructionConfig("pointwise", variational=True, latent=8, loss=LossWeights(l2=1.0, kl=1.0)),
+            "=conv alone",
+        ),
+        (Draem(latent=64), "no code of numbers"),
         (ReconstructionConfig(head="unet"), "set all three"),
         (Draem(corrupt="noise"), "where defects are"),
         (Draem(relative=True), "probability already"),
@@ -97,6 +102,7 @@ def test_players_are_as_large_as_published_but_for_learned_attention(config, sid
         (ReconstructionConfig(window=2), "odd"),
         (Riad(corrupt="none"), "copy what it sees"),
         (Riad(share=0.5), "in turn"),
+        (MemAe(corrupt="grid"), "loss.entropy=0"),
         (Dfr(corrupt="stain"), "as they are"),
         (ReconstructionConfig(cells=9), "sees all"),
         (ReconstructionConfig(share=1.5), "share"),
@@ -114,6 +120,7 @@ def test_players_are_as_large_as_published_but_for_learned_attention(config, sid
         (Ganomaly(training=replace(GANOMALY_TRAINING, optim=replace(DCGAN_ADAM, weight_decay=0.1))), "move alone"),
         (Ganomaly(latent=0), "set latent"),
         (Ganomaly(map="projection"), "without an adversary"),
+        (SkipGanomaly(map="ssim"), "differences of values"),
         (Ganomaly(loss=LossWeights(l1=1.0, feature=1.0)), "second encoder"),
         (SkipGanomaly(image="latent"), "second encoder"),
         (SkipGanomaly(corrupt="none", loss=LossWeights(l1=1.0, adversarial=1.0)), "copy what it sees"),
@@ -123,6 +130,8 @@ def test_players_are_as_large_as_published_but_for_learned_attention(config, sid
         (Draem(adversary=AdversaryConfig("gan")), "no adversary"),
         (Egbad(adversary=AdversaryConfig("pair", vector=True)), "neither vector"),
         (FAnoGan(adversary=GAN), "wgan_gp"),
+        (FAnoGan(corrupt="stain"), "images as they are"),
+        (FAnoGan(loss=LossWeights(l2=4.0, adversarial=1.0)), "by differences"),
         (FAnoGan(adversary=AdversaryConfig("wgan_gp")), "penalty"),
         (FAnoGan(start=replace(WGAN_TRAINING, optim=replace(DCGAN_ADAM, clip=1.0))), "move alone"),
         (
@@ -130,6 +139,7 @@ def test_players_are_as_large_as_published_but_for_learned_attention(config, sid
             "two stages",
         ),
         (ReconstructionConfig(image="density"), "variational=true"),
+        (VaeGmm(mixture=MixtureConfig(seed=2**32)), "below"),
         (VaeAttention(descent=DescentConfig(layer=6)), "5 steps"),
     ],
 )
@@ -141,6 +151,15 @@ def test_settings_that_do_not_go_together_are_refused(config, said):
 @pytest.mark.parametrize("config", [kind() for kind in {**MEMBERS, **TOKENS}.values()])
 def test_presets_go_together(config):
     config.check("recipe")
+
+
+def test_the_way_out_of_a_game_is_none_that_is_refused():
+    assert Ganomaly().advice == "the training went astray: lower detector.training.optim.lr"
+    assert "optim.clip" in ConvAe().advice
+
+
+def test_an_encoder_that_trains_alone_may_be_clipped_and_decay():
+    FAnoGan(training=replace(WGAN_TRAINING, optim=replace(DCGAN_ADAM, clip=1.0, weight_decay=0.1))).check("recipe")
 
 
 @pytest.mark.parametrize("slots", [0, 50])

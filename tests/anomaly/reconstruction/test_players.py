@@ -13,7 +13,9 @@ from jax.flatten_util import ravel_pytree
 from scipy.ndimage import correlate1d
 
 from jaxqc.anomaly.detectors.base import BackboneConfig
-from jaxqc.anomaly.detectors.reconstruction_players import Ganomaly
+from jaxqc.anomaly.detectors.reconstruction_codes import Vae
+from jaxqc.anomaly.detectors.reconstruction_parts import DescentConfig
+from jaxqc.anomaly.detectors.reconstruction_players import GAN, AnoGan, FAnoGan, Ganomaly
 from jaxqc.anomaly.features import load_backbone
 from jaxqc.anomaly.reconstruction.adversary import Playing
 from jaxqc.anomaly.reconstruction.detector import Reconstructed
@@ -146,6 +148,39 @@ def test_a_score_is_its_images_alone(rng):
         np.testing.assert_allclose(mixed_maps[0], maps[1], rtol=1e-5)
         np.testing.assert_allclose(mixed[0], scores[1], rtol=1e-5)
     assert np.ptp(scores) > 0
+
+
+def test_a_code_is_sought_by_the_critic_whatever_makes_the_images_score(rng):
+    config = AnoGan(width=1 / 32, latent=3, image="map", descent=DescentConfig(1, 0.1))
+    detector = Reconstructed(config, PIXELS)
+    method = detector.method(load_backbone(PIXELS), SIDE)
+    shapes = jax.eval_shape(method.init, jax.random.key(0))
+    state = detector.trained(jax.tree.map(lambda x: np.ones(x.shape, x.dtype), shapes))
+    maps, scores = jax.eval_shape(lambda x: detector.score(state, x, SIDE), jnp.zeros((2, SIDE, SIDE, 3)))
+    assert (maps.shape, scores.shape) == ((2, SIDE, SIDE), (2,))
+
+
+def test_a_density_scores_the_codes_of_a_network_with_a_critic():
+    narrow = {"widths": (4,), "kernels": (4,), "strides": (2,)}
+    detector = Reconstructed(Vae(width=1 / 4, latent=3, image="density", adversary=GAN, **narrow), PIXELS)
+    shapes = jax.eval_shape(detector.method(load_backbone(PIXELS), SIDE).init, jax.random.key(0))
+    variables = jax.tree.map(lambda x: np.ones(x.shape, x.dtype), shapes)
+    shapes = {"middle": (4,), "unit": (4,), "log_share": (1,), "mean": (1, 4), "whitener": (1, 4, 4)}
+    state = detector.trained({**variables, "density": {name: np.ones(shape) for name, shape in shapes.items()}})
+    _, scores = jax.eval_shape(lambda x: detector.score(state, x, SIDE), jnp.zeros((2, SIDE, SIDE, 3)))
+    assert scores.shape == (2,)
+
+
+def test_the_encoders_loss_has_the_critics_features_whatever_makes_the_images_score():
+    detector = FAnoGan(width=1 / 32, latent=3, image="map").on(PIXELS)
+    pixels, images = load_backbone(PIXELS), jax.ShapeDtypeStruct((2, SIDE, SIDE, 3), jnp.uint8)
+    players = jax.eval_shape(detector.playing(pixels, SIDE).init, jax.random.key(0))
+    known = {"players": jax.tree.map(lambda x: np.ones(x.shape, x.dtype), players)}
+    method = detector.method(pixels, SIDE).after(known)
+    start = jax.eval_shape(method.init, jax.random.key(0))
+    step = lambda params, images: method.loss(params, method.frozen(), {"image": images}, jax.random.key(0))
+    _, (_, logs) = jax.eval_shape(step, start["params"], images)
+    assert set(logs) == {"l2", "feature"}
 
 
 def test_a_penalty_is_that_of_a_linear_critic_and_moves_its_weights(rng):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jaxqc.anomaly.detectors.base import BackboneConfig
-from jaxqc.anomaly.detectors.reconstruction_members import Dfr, StainAe
+from jaxqc.anomaly.detectors.reconstruction_members import Dfr, Draem, StainAe
 from jaxqc.anomaly.features import load_backbone
 from jaxqc.anomaly.learned.grid import CELLS
 from jaxqc.anomaly.reconstruction.detector import Reconstructed
@@ -53,3 +53,5 @@ def test_a_backbone_or_size_that_does_not_go_with_it_is_refused():
         Reconstructed(StainAe(), BackboneConfig("filters", layers=(1,))).method(pixels, 64)
     with pytest.raises(UserError, match="multiple of 64"):
         Reconstructed(StainAe(), PIXELS).method(pixels, 96)
+    with pytest.raises(UserError, match="multiple of 32"):
+        Reconstructed(Draem(encoder="unet"), PIXELS).method(pixels, 48)
