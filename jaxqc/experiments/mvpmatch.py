@@ -35,6 +35,8 @@ NAMES = {
     "mvpmatch": "MvpMatch (tiers + history)",
     "unimatch_v1": "UniMatch V1",
     "prevmatch": "PrevMatch",
+    "ps_mt": "PS-MT",
+    "ps_mt_released": "PS-MT without noise, as released",
     "cps": "CPS",
 }
 

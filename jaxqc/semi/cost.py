@@ -23,8 +23,10 @@ def passes(config: SemiConfig, drawn: float = 0.0) -> tuple[float, float]:
     # Labelled images and strong views, with the perturbed features' weak view; it is decoded with and without dropout.
     encoded, decoded = trained * (1 + config.views + dropped), trained * (1 + config.views + 2 * dropped)
     # The weak view that labels: the teacher's pass, the other student's, or the student's own where it is not there.
-    labels = (0 if dropped and config.labels == "self" else 1) + drawn
-    return config.students * (encoded + labels), config.students * (decoded + labels)
+    labels = (0 if dropped and config.labels == "self" else config.teachers) + drawn
+    # Noise: the teachers' decoders before and after a step, and back to that step alone.
+    noisy = (config.views + dropped + config.noise.labelled) * 3 * config.teachers if config.noise.eps else 0
+    return config.students * (encoded + labels), config.students * (decoded + labels + noisy)
 
 
 def forward_flops(network: EncoderDecoder, start: Any, size: int) -> tuple[float, float]:

@@ -12,10 +12,10 @@ from jaxtyping import Array, Bool, Float, Int, Key
 from jaxqc.data.augment.geometry import to_float
 from jaxqc.metrics import segmentation
 from jaxqc.models.resnet import IMAGENET_MEAN, IMAGENET_STD
-from jaxqc.semi import inference, objective
+from jaxqc.semi import frozen, inference, objective
 from jaxqc.semi.cost import forward_flops, step_flops
+from jaxqc.semi.frozen import Frozen
 from jaxqc.semi.network import EncoderDecoder
-from jaxqc.semi.objective import Frozen
 from jaxqc.semi.recipe import SemiConfig
 from jaxqc.training.method import Logs
 from jaxqc.types import AXIS, Batch, Metrics, Variables
@@ -29,6 +29,7 @@ class SemiMethod:
     sides have to be. head_rate, lr_scale: factors on the learning rate of the head and of all. long_side: in
     pixels of the images it is measured on; 0 = their own. window: whether large images are measured by a sliding
     window. class_weights: factor on the loss of each class; () = 1. peak_tflops: of one device; 0 = not known.
+    epoch_steps: optimiser steps of an epoch, by which members with a schedule go.
     """
 
     config: SemiConfig
@@ -44,6 +45,7 @@ class SemiMethod:
     window: bool = False
     class_weights: tuple[float, ...] = ()
     peak_tflops: float = 0.0
+    epoch_steps: int = 1
 
     def init(self, key: Key[Array, ""]) -> Variables:
         """Fresh parameters; of two students with a leading axis."""
@@ -63,7 +65,7 @@ class SemiMethod:
 
     def init_extra(self, params: Any) -> Frozen:
         """The frozen models that go with fresh parameters."""
-        return objective.init_frozen(self.config, params)
+        return frozen.init_frozen(self.config, params)
 
     def prepare(self, batch: Batch, keys: Key[Array, " b"], size: int, train: bool) -> Batch:
         """Views as the host cuts them → the network's input and strong views (`jaxqc.semi.objective`); when not
@@ -82,16 +84,18 @@ class SemiMethod:
     ) -> tuple[Float[Array, ""], tuple[Any, Logs]]:
         """`objective.semi_loss`; counts are over all devices of the mapped axis."""
         weights = jnp.asarray(self.class_weights, jnp.float32) if self.class_weights else None
-        loss, logs = objective.semi_loss(self.config, self.network, params, extra, batch, key, AXIS, weights)
+        loss, logs = objective.semi_loss(
+            self.config, self.network, params, extra, batch, key, AXIS, weights, self.epoch_steps
+        )
         return loss, (model_state, logs)
 
     def after_step(self, extra: Frozen, params: Any, step: Int[Array, ""]) -> Frozen:
         """The teacher moves; `step` counts from 0."""
-        return objective.after_step(self.config, extra, params, step)
+        return frozen.after_step(self.config, extra, params, step, self.epoch_steps)
 
     def after_evaluation(self, extra: Frozen, params: Any, improved: Bool[Array, ""] | bool) -> Frozen:
         """The student joins the queue where the selection split's best value strictly improved."""
-        return objective.after_evaluation(extra, params, improved)
+        return frozen.after_evaluation(extra, params, improved)
 
     def pace(self, images_per_second: float, size: int, devices: int, logs: Mapping[str, Any]) -> dict[str, float]:
         """`model_tflops` a second of all devices (`jaxqc.semi.cost`) and, where the peak is known, `mfu`, the share."""
@@ -108,10 +112,13 @@ class SemiMethod:
         return cache(lambda size: forward_flops(self.network, self.start, size))
 
     def deployed(self, variables: Variables, extra: Frozen | None) -> Variables:
-        """One network's, to be measured and used: the teacher's where there is one, else the (first) student's."""
+        """One network's, to be measured and used: the (first) teacher's where there is one, else the (first) student's.
+
+        Without `extra` the variables are those already, perhaps of both.
+        """
         if extra is not None and extra.teacher is not None:
-            return {"params": extra.teacher}
-        return variables if self.config.students == 1 else jax.tree.map(lambda x: x[0], dict(variables))
+            variables = {"params": extra.teacher}
+        return jax.tree.map(lambda x: x[0], dict(variables)) if self.config.several else variables
 
     def predict(self, variables: Variables, image: Float[Array, "b h w 3"]) -> dict[str, jax.Array]:
         """Normalised images → `map` [b h w k] probabilities and `label` [b h w] int32, of one network's parameters."""

@@ -258,7 +258,7 @@ def load_segmentation(path: str | Path, which: str = "best", batch: int = 16) ->
     if missing:
         raise UserError(f"{Path(path) / 'meta.json'}: lacks {', '.join(missing)}; copy the whole run folder")
     params = variables["params"]
-    if config.semi.students > 1:
+    if config.semi.several:
         params = jax.tree.map(lambda x: x[0], params)
     outputs = params["head"]["logits"]["bias"].shape[-1]
     if outputs != len(meta["classes"]):

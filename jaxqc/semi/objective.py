@@ -9,77 +9,27 @@
 | `truth`                 | int32   | [u s s]       | optional: the unlabelled images' true classes, to be logged only |
 """
 
+import itertools
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-from flax import struct
 from jax import lax
-from jaxtyping import Array, Bool, Float, Int, Key
+from jaxtyping import Array, Bool, Float, Key
 
 from jaxqc.data.augment import cutmix
 from jaxqc.data.augment.geometry import to_float
 from jaxqc.data.augment.photometric import photometric
-from jaxqc.semi import dropout, ema, history, losses
-from jaxqc.semi.history import History
+from jaxqc.semi import dropout, history, losses, noise, teachers
+from jaxqc.semi.frozen import Frozen
 from jaxqc.semi.manifest import IGNORE
 from jaxqc.semi.network import EncoderDecoder
 from jaxqc.semi.recipe import SemiConfig
+from jaxqc.semi.schedule import epoch_of, ramp
 from jaxqc.semi.tiers import tier_of, tier_weight
 from jaxqc.types import ArrayLike, Batch
 
 Logs = dict[str, jax.Array]
-
-
-@struct.dataclass
-class Frozen:
-    """The parts without gradient: the teacher's parameters (float32) and the queue of past models, each or None."""
-
-    teacher: Any = None
-    history: History | None = None
-
-
-def init_frozen(config: SemiConfig, student: Any) -> Frozen:
-    """A teacher equal to the student and an empty queue, as far as the method has them.
-
-    Examples:
-      >>> from jaxqc.semi.recipe import preset
-      >>> frozen = init_frozen(preset("mvpmatch"), {"kernel": jnp.ones(3)})
-      >>> frozen.teacher["kernel"].tolist(), frozen.history.length
-      ([1.0, 1.0, 1.0], 8)
-    """
-    teacher = jax.tree.map(jnp.copy, student) if config.labels == "ema" else None
-    queue = history.empty(student, config.history.length, config.history.dtype) if config.history.length else None
-    return Frozen(teacher, queue)
-
-
-def after_step(config: SemiConfig, frozen: Frozen, student: Any, step: Int[Array, ""]) -> Frozen:
-    """The teacher moved towards the student that optimiser step number `step` (from 0) gave.
-
-    Examples:
-      >>> from jaxqc.semi.recipe import preset
-      >>> config = preset("mvpmatch")
-      >>> frozen = init_frozen(config, {"kernel": jnp.zeros(1)})
-      >>> after_step(config, frozen, {"kernel": jnp.ones(1)}, jnp.int32(1)).teacher["kernel"].tolist()
-      [0.5]
-    """
-    if frozen.teacher is None:
-        return frozen
-    return frozen.replace(teacher=ema.update(frozen.teacher, student, step, config.ema))  # type: ignore[attr-defined]
-
-
-def after_evaluation(frozen: Frozen, student: Any, improved: Bool[Array, ""] | bool) -> Frozen:
-    """The student pushed into the queue where the selection split's best mean IoU strictly improved.
-
-    Examples:
-      >>> from jaxqc.semi.recipe import preset
-      >>> frozen = init_frozen(preset("mvpmatch"), {"kernel": jnp.zeros(1)})
-      >>> int(after_evaluation(frozen, {"kernel": jnp.ones(1)}, improved=True).history.count)
-      1
-    """
-    if frozen.history is None:
-        return frozen
-    return frozen.replace(history=history.push(frozen.history, student, improved))  # type: ignore[attr-defined]
 
 
 def strong_views(
@@ -104,7 +54,11 @@ def prepare(
     where known, `truth` uint8 [u s s]. keys: one an unlabelled image. mean, std: of the channels, images in [0, 1].
     """
     normal = lambda x: (x - jnp.asarray(mean, jnp.float32)) / jnp.asarray(std, jnp.float32)
-    out = {"image": normal(to_float(batch["image"])), "mask": batch["mask"].astype(jnp.int32)}
+    labelled = to_float(batch["image"])
+    if config.labelled_photometric:
+        own = jax.vmap(jax.random.fold_in, (0, None))(keys, 2 * config.views)  # behind those of the views
+        labelled = photometric(labelled, own, config.photometric)
+    out = {"image": normal(labelled), "mask": batch["mask"].astype(jnp.int32)}
     if not config.views:
         return out
     weak = to_float(batch["unlabeled"])
@@ -122,8 +76,11 @@ def semi_loss(
     key: Key[Array, ""],
     axis: str | None = None,
     class_weights: Float[ArrayLike, " k"] | None = None,
+    epoch_steps: int = 1,
 ) -> tuple[Float[Array, ""], Logs]:
     """L = (L_x + L_u) / 2, L_u = L_multi + mu · L_prev (MvpMatch, equations 1 to 5); L_x alone without pseudo-labels.
+
+    `SemiConfig.unsup` may give L_u another weight, and one that rises in time: an epoch has `epoch_steps` steps.
 
     Differentiate by `student`: parameters, with a leading axis where there are two students, whose losses add up.
     key: the same on all devices of `axis`. class_weights: factor on the cross entropy of each label and pseudo-label,
@@ -135,11 +92,16 @@ def semi_loss(
     accuracy.
     """
     if config.students == 1:
-        weak = network(frozen.teacher, batch["weak"]) if config.labels == "ema" and config.views else None
-        return _student_loss(config, network, student, weak, frozen, batch, key, axis, class_weights)
+        weak = (
+            _taught(config, network, frozen, batch["weak"], epoch_steps)
+            if config.labels == "ema" and config.views
+            else None
+        )
+        return _student_loss(config, network, student, weak, frozen, batch, key, axis, class_weights, epoch_steps)
     weak = jax.vmap(network, (0, None))(lax.stop_gradient(student), batch["weak"])
     rest = frozen, batch
-    one = lambda params, logits, key: _student_loss(config, network, params, logits, *rest, key, axis, class_weights)
+    more = axis, class_weights, epoch_steps
+    one = lambda params, logits, key: _student_loss(config, network, params, logits, *rest, key, *more)
     loss, logs = jax.vmap(one)(student, weak[::-1], jax.random.split(key, config.students))
     return loss.sum(), jax.tree.map(lambda x: x.mean(0), logs)
 
@@ -154,9 +116,10 @@ def _student_loss(
     key: Key[Array, ""],
     axis: str | None,
     class_weights: ArrayLike | None,
+    epoch_steps: int,
 ) -> tuple[Float[Array, ""], Logs]:
     drop_key, draw_key = jax.random.split(key)
-    x, strong, fed, own = _forward(config, network, params, batch, drop_key, axis)
+    x, strong, fed, own = _forward(config, network, params, frozen, batch, drop_key, axis)
     if config.ohem:
         loss_x = losses.ohem_loss(x, batch["mask"], config.ohem_threshold, config.ohem_kept, axis, class_weights)
     else:
@@ -164,21 +127,25 @@ def _student_loss(
     if not config.views:
         return loss_x, {"loss_x": loss_x}
 
+    def of_view(logits: Array, label: Array, weight: Array, valid: Array) -> Array:
+        counted = valid & (weight > 0) if config.select.divisor == "kept" else valid
+        return losses.unsupervised_loss(logits, label, weight, counted, axis, class_weights)
+
     def over_views(label: Array, weight: Array) -> Array:
         each = []
         for logits, inside in zip(strong, batch["inside"], strict=True):
-            y, a, valid = cutmix.mix((label, weight, batch["valid"]), inside)
-            each.append(losses.unsupervised_loss(logits, y, a, valid, axis, class_weights))
+            each.append(of_view(logits, *cutmix.mix((label, weight, batch["valid"]), inside)))
         views = jnp.stack(each).mean()
-        if fed is None:
-            return views
-        return (views + losses.unsupervised_loss(fed, label, weight, batch["valid"], axis, class_weights)) / 2
+        return views if fed is None else (views + of_view(fed, label, weight, batch["valid"])) / 2
 
     said = own if weak is None else weak
     assert said is not None
     confidence, label = losses.pseudo_label(said)
     tiers = config.tiers
-    loss_u = over_views(label, tier_weight(confidence, tiers.bounds, tiers.weights, tiers.cumulative))
+    weight = tier_weight(confidence, tiers.bounds, tiers.weights, tiers.cumulative)
+    if config.select.weight == "confidence":
+        weight = jnp.where(weight > 0, confidence, 0.0)
+    loss_u = over_views(label, weight)
     logs = {"loss_x": loss_x, "loss_u": loss_u, **_tier_logs(config, confidence, label, batch, axis)}
     if frozen.history is not None:
         past, h = frozen.history, config.history
@@ -188,11 +155,31 @@ def _student_loss(
         logs["loss_prev"] = over_views(probability.argmax(-1), sure.astype(jnp.float32))
         logs["drawn"] = k.astype(jnp.float32)
         loss_u = loss_u + h.mu * logs["loss_prev"]
-    return (loss_x + loss_u) / 2, logs
+    if config.unsup.timed:
+        logs["ramp"] = ramp(config.unsup, epoch_of(frozen.clock, epoch_steps))
+        loss_u = logs["ramp"] * loss_u
+    elif config.unsup.weight != 1:
+        loss_u = config.unsup.weight * loss_u
+    return (loss_x + loss_u) / (2 if config.unsup.halve else 1), logs
+
+
+def _taught(config: SemiConfig, network: EncoderDecoder, frozen: Frozen, weak: Array, epoch_steps: int) -> Array:
+    """The teacher's logits, or the two's common ones."""
+    if config.teachers == 1:
+        return network(frozen.teacher, weak)
+    return teachers.common_logits(
+        jax.vmap(network, (0, None))(frozen.teacher, weak), epoch_of(frozen.clock, epoch_steps)
+    )
 
 
 def _forward(
-    config: SemiConfig, network: EncoderDecoder, params: Any, batch: Batch, key: Key[Array, ""], axis: str | None
+    config: SemiConfig,
+    network: EncoderDecoder,
+    params: Any,
+    frozen: Frozen,
+    batch: Batch,
+    key: Key[Array, ""],
+    axis: str | None,
 ) -> tuple[Array, list[Array], Array | None, Array | None]:
     """The student's logits of the labelled images, of each strong view, of the weak view's perturbed features and of
     the weak view as it is (the last two where the method needs them), in one pass: nothing depends on the batch."""
@@ -209,12 +196,39 @@ def _forward(
         pieces[1:] = dropout.complementary_dropout(pieces[1], pieces[2], keys)
     if dropped:
         pieces += [dropout.channel_dropout(part(config.views), keys), part(config.views)]
+    if config.noise.eps:
+        first = 0 if config.noise.labelled else 1
+        pieces[first:] = _noisy(config, network, frozen.teacher, pieces[first:], (size[0], size[1]), key, axis)
     logits = network.decode(params, jax.tree.map(lambda *f: jnp.concatenate(f), *pieces), (size[0], size[1]))
     x, rest = logits[:b], [logits[b + i * u : b + (i + 1) * u] for i in range(len(pieces) - 1)]
     own = rest[-1] if dropped else None
     if config.labels == "self" and own is None:
         own = network(lax.stop_gradient(params), batch["weak"])
     return x, rest[: config.views], rest[config.views] if dropped else None, own
+
+
+def _noisy(
+    config: SemiConfig,
+    network: EncoderDecoder,
+    teacher: Any,
+    pieces: list[Any],
+    size: tuple[int, int],
+    key: Key[Array, ""],
+    axis: str | None,
+) -> list[Any]:
+    """Features of images, piece by piece, with noise that moves the teachers' answer most."""
+
+    def answer(features: Any) -> Array:
+        one = lambda params: network.decode(params, features, size)
+        return one(teacher) if config.teachers == 1 else teachers.joint(one, teacher)
+
+    counts = [len(jax.tree.leaves(piece)[0]) for piece in pieces]
+    keys = [_sample_keys(jax.random.fold_in(key, i), n, axis) for i, n in enumerate(counts)]
+    whole = jax.tree.map(lambda *f: jnp.concatenate(f), *pieces)
+    found = noise.adversarial(answer, whole, jnp.concatenate(keys), config.noise.xi, config.noise.eps)
+    moved = jax.tree.map(lambda x, n: x + n.astype(x.dtype), whole, found)
+    ends = [0, *itertools.accumulate(counts)]
+    return [jax.tree.map(lambda x, a=a, b=b: x[a:b], moved) for a, b in itertools.pairwise(ends)]
 
 
 def _sample_keys(key: Key[Array, ""], n: int, axis: str | None) -> Key[Array, " n"]:

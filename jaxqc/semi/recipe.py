@@ -1,7 +1,6 @@
 """The switches of the semi-supervised family, its members as presets, and the data they learn from."""
 
 import dataclasses
-import itertools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,78 +10,7 @@ from jaxqc import plugins
 from jaxqc.config import DataConfig, ModelConfig, OptimConfig, Phase, PhotometricConfig, TrainConfig
 from jaxqc.errors import UserError
 from jaxqc.fields import check_positive, sections
-
-
-@dataclass(frozen=True)
-class CutMixConfig:
-    """The box that a strong view takes of its partner's (`jaxqc.data.augment.cutmix`)."""
-
-    probability: float = 0.5
-    """Probability that a view takes such a box."""
-    area_min: float = 0.02
-    """Share of the view that the box covers: U(area_min, area_max)."""
-    area_max: float = 0.4
-    """Largest share of the view that the box covers."""
-    aspect: float = 0.3
-    """Height / width of the box comes from U(aspect, 1 / aspect)."""
-
-    def check(self, where: str) -> None:
-        """Checks what no single field's type can. Raises UserError."""
-        if self.probability > 1:
-            raise UserError(f"{where}: probability={self.probability!r}; give at most 1")
-        if not 0 < self.area_min <= self.area_max < 1:
-            raise UserError(f"{where}: area_min={self.area_min!r}, area_max={self.area_max!r}; give 0 < min <= max < 1")
-        if not 0 < self.aspect <= 1:
-            raise UserError(f"{where}: aspect={self.aspect!r} must be above 0 and at most 1")
-
-
-@dataclass(frozen=True)
-class TiersConfig:
-    """The confidences that count, and their weights (`jaxqc.semi.tiers`)."""
-
-    bounds: tuple[float, ...] = (0.95,)
-    """Rising; a confidence belongs to a tier if it is strictly above its bound."""
-    weights: tuple[float, ...] = (1.0,)
-    """One a tier, rising, with sum 1."""
-    cumulative: bool = False
-    """Nested tiers: the weights add up, and the top one weighs 1."""
-
-    def check(self, where: str) -> None:
-        """Checks what no single field's type can. Raises UserError."""
-        bounds, weights = self.bounds, self.weights
-        if not bounds or len(bounds) != len(weights):
-            raise UserError(f"{where}: {len(bounds)} bounds and {len(weights)} weights; give one weight a bound")
-        if not (_rising(bounds) and bounds[0] >= 0 and bounds[-1] < 1):
-            raise UserError(f"{where}: bounds={bounds!r} must rise within [0, 1)")
-        if not (_rising(weights) and weights[0] > 0):
-            raise UserError(f"{where}: weights={weights!r} must rise from above 0: more confidence weighs more")
-        if not math.isclose(sum(weights), 1, abs_tol=1e-6):
-            raise UserError(f"{where}: weights={weights!r} have the sum {sum(weights):g}; it must be 1")
-
-
-@dataclass(frozen=True)
-class HistoryConfig:
-    """The queue of past models (`jaxqc.semi.history`)."""
-
-    length: int = 0
-    """Most models held; 0 = no queue."""
-    most: int = 3
-    """At each step 1 to this many models, drawn anew, label together."""
-    threshold: float = 0.95
-    """Their confidence has to be strictly above it."""
-    mix: Literal["logits", "probabilities"] = "logits"
-    """Averaging of the models' answers: of logits or of probabilities."""
-    mu: float = 0.5
-    """Weight of their loss beside the teacher's."""
-    dtype: Literal["bfloat16", "float32"] = "bfloat16"
-    """The type that they are stored in."""
-
-    def check(self, where: str) -> None:
-        """Checks what no single field's type can. Raises UserError."""
-        if self.length and not 1 <= self.most <= self.length:
-            raise UserError(f"{where}: most={self.most} must be 1 to length={self.length}")
-        if self.threshold >= 1:
-            raise UserError(f"{where}: threshold={self.threshold!r} must be below 1: nothing is more certain than 1")
+from jaxqc.semi.settings import CutMixConfig, HistoryConfig, NoiseConfig, RampConfig, SelectConfig, TiersConfig
 
 
 @dataclass(frozen=True)
@@ -94,14 +22,22 @@ class SemiConfig:
     labels: Literal["none", "ema", "self", "other"] = "ema"
     """The weak view's labeller: nobody, the student's moving average (then also what is measured and used), the student
     itself, or the other student."""
+    teachers: int = 1
+    """Moving averages that label together, by the mean of their logits; of two each follows the student in every other
+    epoch, and the first is what is measured and used."""
     views: int = 2
     """Strong views of an unlabelled image; 0 = learns from labelled images only."""
     perturbation: Literal["none", "complementary", "weak"] = "complementary"
     """Perturbation of the student's features: `complementary` channel dropout of the two strong views (UniMatch V2), or
     channel dropout of the `weak` view's in a loss of its own, half of the unsupervised loss (UniMatch V1)."""
+    noise: NoiseConfig = field(default_factory=NoiseConfig)
     tiers: TiersConfig = field(default_factory=TiersConfig)
+    select: SelectConfig = field(default_factory=SelectConfig)
+    unsup: RampConfig = field(default_factory=RampConfig)
     history: HistoryConfig = field(default_factory=HistoryConfig)
     photometric: PhotometricConfig = field(default_factory=PhotometricConfig)
+    labelled_photometric: bool = False
+    """Labelled images, too, have the colours and the blur of strong views."""
     cutmix: CutMixConfig = field(default_factory=CutMixConfig)
     ema: float = 0.996
     """Highest decay of the teacher."""
@@ -114,6 +50,16 @@ class SemiConfig:
     """Labelled pixels below this probability of their class count with `ohem`."""
     ohem_kept: int = 200_000
     """Least number of labelled pixels that count with `ohem`."""
+
+    @property
+    def several(self) -> bool:
+        """True where what is used is the first of two networks."""
+        return max(self.students, self.teachers) > 1
+
+    @property
+    def timed(self) -> bool:
+        """True where something depends on the epoch."""
+        return self.teachers == 2 or self.unsup.timed
 
     def check(self, where: str) -> None:
         """Checks what no single field's type can, of this and of its sections. Raises UserError."""
@@ -128,6 +74,10 @@ class SemiConfig:
         if self.students != (2 if self.labels == "other" else 1):
             need = "labels='other' needs 2" if self.labels == "other" else f"labels={self.labels!r} needs 1"
             raise UserError(f"{where}: students={self.students}; {need}")
+        if self.teachers not in (1, 2) or (self.teachers == 2 and (self.labels != "ema" or self.history.length)):
+            raise UserError(f"{where}: teachers={self.teachers}: give 1, or 2 with labels='ema' and history.length=0")
+        if self.noise.eps and (self.labels != "ema" or not self.views):
+            raise UserError(f"{where}: noise.eps={self.noise.eps!r} needs labels='ema' and views; set it to 0")
         if self.students == 2 and self.history.length:
             raise UserError(f"{where}: history.length={self.history.length}: a queue needs one student; set it to 0")
         if self.labels == "none" and self.views:
@@ -170,6 +120,17 @@ REFERENCE_OPTIM = OptimConfig("adamw", lr=5e-6, weight_decay=0.01, warmup_epochs
 TIERS = TiersConfig((0.85, 0.90, 0.95), (0.1, 0.2, 0.7))
 """MvpMatch's: τ_h = 0.95, τ_b = 0.05, so τ_m = τ_h − τ_b and τ_l = τ_h − 2 τ_b."""
 HISTORY = HistoryConfig(length=8)
+PS_MT = SemiConfig(
+    teachers=2,
+    views=1,
+    perturbation="none",
+    tiers=TiersConfig((0.6,), (1.0,)),
+    select=SelectConfig(weight="confidence", divisor="kept"),
+    unsup=RampConfig(weight=1.5, warm_epochs=5.0, ramp_epochs=12.0, halve=False),
+    labelled_photometric=True,
+    cutmix=CutMixConfig(1.0, 0.2, 0.8, 1.0),
+)
+"""PS-MT (arXiv 2111.12903) with its weight for VOC; 0.06 to 3 for other sets."""
 
 PRESETS: dict[str, SemiConfig] = {
     "supervised": SemiConfig(labels="none", views=0, perturbation="none"),
@@ -181,6 +142,9 @@ PRESETS: dict[str, SemiConfig] = {
     "history_only": SemiConfig(history=HISTORY),
     "mvpmatch": SemiConfig(tiers=TIERS, history=HISTORY),
     "unimatch_v1": SemiConfig(labels="self", perturbation="weak"),
+    # ps_mt without its noise, which the authors' code computes too finely for it to move anything.
+    "ps_mt_released": PS_MT,
+    "ps_mt": dataclasses.replace(PS_MT, noise=NoiseConfig(eps=2.0)),
     # PrevMatch lets mu rise with the epochs and keeps its threshold lower; here mu is constant.
     "prevmatch": SemiConfig(
         labels="self", perturbation="weak", history=dataclasses.replace(HISTORY, threshold=0.9, mu=1.0)
@@ -280,6 +244,8 @@ class SemiTrainConfig(TrainConfig):
             raise UserError(f"{where}: method={self.method!r}; a recipe with few labels has 'semi'")
         self.semi.check(f"{where}: semi")
         self.views.check(f"{where}: views")
+        if self.semi.noise.eps and self.model.dtype != "float32":
+            raise UserError(f"{where}: semi.noise.eps={self.semi.noise.eps!r} needs model.dtype='float32'; set it to 0")
         check_positive({"head_rate": self.head_rate}, where)
         if not 0 <= self.peak_tflops < math.inf:
             raise UserError(f"{where}: peak_tflops={self.peak_tflops} must be TFLOP/s of a device, or 0 = not known")
@@ -293,7 +259,3 @@ class SemiTrainConfig(TrainConfig):
     def lr_scale(self) -> float:
         """The factor on the learning rate for the batch."""
         return self.phases[0].batch / self.lr_batch if self.lr_batch else 1.0
-
-
-def _rising(values: tuple[float, ...]) -> bool:
-    return all(a < b for a, b in itertools.pairwise(values))

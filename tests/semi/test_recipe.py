@@ -30,6 +30,8 @@ TABLE = {  # students, labels, views, perturbation, bounds, weights, queue, draw
     "mvpmatch": (1, "ema", 2, "complementary", (0.85, 0.9, 0.95), (0.1, 0.2, 0.7), 8, 3),
     "unimatch_v1": (1, "self", 2, "weak", (0.95,), (1.0,), 0, None),
     "prevmatch": (1, "self", 2, "weak", (0.95,), (1.0,), 8, 3),
+    "ps_mt": (1, "ema", 1, "none", (0.6,), (1.0,), 0, None),
+    "ps_mt_released": (1, "ema", 1, "none", (0.6,), (1.0,), 0, None),
     "cps": (2, "other", 1, "none", (0.0,), (1.0,), 0, None),
 }
 

@@ -19,6 +19,7 @@ from jaxqc.config import Phase
 from jaxqc.semi.data import Pair
 from jaxqc.semi.feed import Reader, whole_images
 from jaxqc.semi.manifest import Manifest, read_manifest
+from jaxqc.semi.model import load_segmentation
 from jaxqc.semi.recipe import SemiDataConfig, SemiTrainConfig
 from jaxqc.semi.train import train_semi
 from jaxqc.training import loop
@@ -185,11 +186,13 @@ def test_restores_onto_another_number_of_devices(whole: Path, data: Path, tmp_pa
 
 
 @pytest.mark.usefixtures("tiny")
-def test_cps_and_supervised_train(data: Path, tmp_path: Path) -> None:
-    for method in ("cps", "supervised"):
+def test_two_students_two_teachers_and_labels_alone_train(data: Path, tmp_path: Path) -> None:
+    for method in ("cps", "supervised", "ps_mt"):
         result = train_semi(recipe(method, phases=(Phase(1, SIDE, 4),)), data, tmp_path / method, progress=False)
         assert np.isfinite(result.metrics["miou"])
-        assert (tmp_path / method / "golden.npz").is_file()
+        golden = np.load(tmp_path / method / "golden.npz")
+        found = load_segmentation(tmp_path / method).predict(golden["image"])
+        assert np.mean(found == golden["map"].argmax(-1)) > 0.99
 
 
 @pytest.mark.usefixtures("tiny")

@@ -33,8 +33,8 @@ from jaxqc.models.dpt import DPT
 from jaxqc.models.pretrained_vit import export_vit
 from jaxqc.models.segmenter import Segmenter
 from jaxqc.semi import dropout, objective
+from jaxqc.semi.frozen import Frozen, after_step
 from jaxqc.semi.network import halves_of
-from jaxqc.semi.objective import Frozen
 from jaxqc.semi.recipe import TiersConfig, preset
 
 torch.set_num_threads(1)  # the network is small, and other test processes share the cores
@@ -116,7 +116,7 @@ def ours() -> dict[str, Any]:
         optimizer = optax.adamw(rate * share, weight_decay=0.01)
         change, _ = optimizer.update(gradient[part], optimizer.init(student[part]), student[part])
         moved[part] = optax.apply_updates(student[part], change)
-    after = objective.after_step(config, frozen, moved, jnp.int32(STEP))
+    after = after_step(config, frozen, moved, jnp.int32(STEP))
     masks = jax.jit(lambda key: dropout.complementary_masks(objective._sample_keys(key, B, None), SPEC.width))
     factors = np.concatenate(masks(jax.random.split(key)[0]))
     return {

@@ -1,0 +1,75 @@
+"""The part of a training's state that no gradient reaches: teachers, past models and the steps done."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+from jaxtyping import Array, Bool, Int
+
+from jaxqc.semi import ema, history, teachers
+from jaxqc.semi.history import History
+from jaxqc.semi.recipe import SemiConfig
+from jaxqc.semi.schedule import epoch_of
+
+
+@struct.dataclass
+class Frozen:
+    """The parts without gradient, each or None: the teacher's parameters (float32), of two with a leading axis; the
+    queue of past models; optimiser steps done, where something depends on them."""
+
+    teacher: Any = None
+    history: History | None = None
+    clock: Any = None
+
+
+def init_frozen(config: SemiConfig, student: Any) -> Frozen:
+    """A teacher equal to the student and an empty queue, as far as the method has them.
+
+    Examples:
+      >>> from jaxqc.semi.recipe import preset
+      >>> frozen = init_frozen(preset("mvpmatch"), {"kernel": jnp.ones(3)})
+      >>> frozen.teacher["kernel"].tolist(), frozen.history.length
+      ([1.0, 1.0, 1.0], 8)
+    """
+    teacher = jax.tree.map(jnp.copy, student) if config.labels == "ema" else None
+    if config.teachers == 2:
+        teacher = jax.tree.map(lambda x: jnp.stack([x, x]), student)
+    queue = history.empty(student, config.history.length, config.history.dtype) if config.history.length else None
+    return Frozen(teacher, queue, jnp.zeros((), jnp.int32) if config.timed else None)
+
+
+def after_step(config: SemiConfig, frozen: Frozen, student: Any, step: Int[Array, ""], epoch_steps: int = 1) -> Frozen:
+    """The teacher moved towards the student that optimiser step number `step` (from 0) gave; steps are counted.
+
+    Examples:
+      >>> from jaxqc.semi.recipe import preset
+      >>> config = preset("mvpmatch")
+      >>> frozen = init_frozen(config, {"kernel": jnp.zeros(1)})
+      >>> after_step(config, frozen, {"kernel": jnp.ones(1)}, jnp.int32(1)).teacher["kernel"].tolist()
+      [0.5]
+    """
+    if frozen.clock is not None:
+        frozen = frozen.replace(clock=jnp.asarray(step, jnp.int32) + 1)  # type: ignore[attr-defined]
+    if frozen.teacher is None:
+        return frozen
+    if config.teachers == 2:
+        epoch = epoch_of(step, epoch_steps)
+        decay = jnp.where(epoch < config.unsup.warm_epochs, 0.0, config.ema)
+        moved = teachers.update(frozen.teacher, student, epoch, decay)
+        return frozen.replace(teacher=moved)  # type: ignore[attr-defined]
+    return frozen.replace(teacher=ema.update(frozen.teacher, student, step, config.ema))  # type: ignore[attr-defined]
+
+
+def after_evaluation(frozen: Frozen, student: Any, improved: Bool[Array, ""] | bool) -> Frozen:
+    """The student pushed into the queue where the selection split's best mean IoU strictly improved.
+
+    Examples:
+      >>> from jaxqc.semi.recipe import preset
+      >>> frozen = init_frozen(preset("mvpmatch"), {"kernel": jnp.zeros(1)})
+      >>> int(after_evaluation(frozen, {"kernel": jnp.ones(1)}, improved=True).history.count)
+      1
+    """
+    if frozen.history is None:
+        return frozen
+    return frozen.replace(history=history.push(frozen.history, student, improved))  # type: ignore[attr-defined]

@@ -1,0 +1,138 @@
+"""Settings of the parts that members of the semi-supervised family are made of."""
+
+import itertools
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from jaxqc.errors import UserError
+from jaxqc.fields import check_positive
+
+
+@dataclass(frozen=True)
+class CutMixConfig:
+    """The box that a strong view takes of its partner's (`jaxqc.data.augment.cutmix`)."""
+
+    probability: float = 0.5
+    """Probability that a view takes such a box."""
+    area_min: float = 0.02
+    """Share of the view that the box covers: U(area_min, area_max)."""
+    area_max: float = 0.4
+    """Largest share of the view that the box covers."""
+    aspect: float = 0.3
+    """Height / width of the box comes from U(aspect, 1 / aspect)."""
+
+    def check(self, where: str) -> None:
+        """Checks what no single field's type can. Raises UserError."""
+        if self.probability > 1:
+            raise UserError(f"{where}: probability={self.probability!r}; give at most 1")
+        if not 0 < self.area_min <= self.area_max < 1:
+            raise UserError(f"{where}: area_min={self.area_min!r}, area_max={self.area_max!r}; give 0 < min <= max < 1")
+        if not 0 < self.aspect <= 1:
+            raise UserError(f"{where}: aspect={self.aspect!r} must be above 0 and at most 1")
+
+
+@dataclass(frozen=True)
+class TiersConfig:
+    """The confidences that count, and their weights (`jaxqc.semi.tiers`)."""
+
+    bounds: tuple[float, ...] = (0.95,)
+    """Rising; a confidence belongs to a tier if it is strictly above its bound."""
+    weights: tuple[float, ...] = (1.0,)
+    """One a tier, rising, with sum 1."""
+    cumulative: bool = False
+    """Nested tiers: the weights add up, and the top one weighs 1."""
+
+    def check(self, where: str) -> None:
+        """Checks what no single field's type can. Raises UserError."""
+        bounds, weights = self.bounds, self.weights
+        if not bounds or len(bounds) != len(weights):
+            raise UserError(f"{where}: {len(bounds)} bounds and {len(weights)} weights; give one weight a bound")
+        if not (_rising(bounds) and bounds[0] >= 0 and bounds[-1] < 1):
+            raise UserError(f"{where}: bounds={bounds!r} must rise within [0, 1)")
+        if not (_rising(weights) and weights[0] > 0):
+            raise UserError(f"{where}: weights={weights!r} must rise from above 0: more confidence weighs more")
+        if not math.isclose(sum(weights), 1, abs_tol=1e-6):
+            raise UserError(f"{where}: weights={weights!r} have the sum {sum(weights):g}; it must be 1")
+
+
+@dataclass(frozen=True)
+class HistoryConfig:
+    """The queue of past models (`jaxqc.semi.history`)."""
+
+    length: int = 0
+    """Most models held; 0 = no queue."""
+    most: int = 3
+    """At each step 1 to this many models, drawn anew, label together."""
+    threshold: float = 0.95
+    """Their confidence has to be strictly above it."""
+    mix: Literal["logits", "probabilities"] = "logits"
+    """Averaging of the models' answers: of logits or of probabilities."""
+    mu: float = 0.5
+    """Weight of their loss beside the teacher's."""
+    dtype: Literal["bfloat16", "float32"] = "bfloat16"
+    """The type that they are stored in."""
+
+    def check(self, where: str) -> None:
+        """Checks what no single field's type can. Raises UserError."""
+        if self.length and not 1 <= self.most <= self.length:
+            raise UserError(f"{where}: most={self.most} must be 1 to length={self.length}")
+        if self.threshold >= 1:
+            raise UserError(f"{where}: threshold={self.threshold!r} must be below 1: nothing is more certain than 1")
+
+
+@dataclass(frozen=True)
+class SelectConfig:
+    """Weights of pseudo-labels, and what their loss is divided by."""
+
+    weight: Literal["tiers", "confidence"] = "tiers"
+    """A pseudo-label of a tier weighs as its tier says, or as much as its confidence."""
+    divisor: Literal["valid", "kept"] = "valid"
+    """The loss is a mean over all pixels that are not padding, or over those that lie in a tier."""
+
+    def check(self, where: str) -> None:
+        """Any two go together."""
+
+
+@dataclass(frozen=True)
+class RampConfig:
+    """The weight of what is learned from unlabelled images, in time (`jaxqc.semi.schedule`)."""
+
+    weight: float = 1.0
+    """Of the unsupervised loss beside that of the labels."""
+    warm_epochs: float = 0.0
+    """Epochs from the start in which it has no weight, and teachers are copies of the student."""
+    ramp_epochs: float = 0.0
+    """Epochs after these over which it rises from 0 along half a cosine."""
+    halve: bool = True
+    """The loss is half the sum of both, or their sum."""
+
+    def check(self, where: str) -> None:
+        """Checks what no single field's type can. Raises UserError."""
+        check_positive({"weight": self.weight}, where)
+
+    @property
+    def timed(self) -> bool:
+        """True where the weight depends on the epoch."""
+        return bool(self.warm_epochs or self.ramp_epochs)
+
+
+@dataclass(frozen=True)
+class NoiseConfig:
+    """Noise on the student's features that moves the teachers' answer most (`jaxqc.semi.noise`)."""
+
+    eps: float = 0.0
+    """Length of an image's noise over all its features; 0 = none."""
+    xi: float = 0.1
+    """Length of the random step at which its direction is found."""
+    labelled: bool = True
+    """Features of the labelled images have it, too."""
+
+    def check(self, where: str) -> None:
+        """Checks what no single field's type can. Raises UserError."""
+        if self.eps:
+            check_positive({"xi": self.xi}, where)
+
+
+def _rising(values: tuple[float, ...]) -> bool:
+    return all(a < b for a, b in itertools.pairwise(values))
