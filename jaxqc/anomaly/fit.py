@@ -199,6 +199,8 @@ def _fit(
     learned = (*((detector,) if is_trained(detector) else ()), *(each.ready for each in config.learners))
     if any(each.training.keep == "best" for one in learned for each in (*stages_of(one), one)):
         thresholds = replace(thresholds, how=f"{thresholds.how}; their loss also chose the step of the training")
+    if getattr(detector, "heard", None):
+        thresholds = replace(thresholds, how=f"{thresholds.how}; they also set the units of the members' scores")
     if any(getattr(one, "settled", None) for one in learned):
         thresholds = replace(thresholds, how=f"{thresholds.how}; they also set the unit of each map")
     if left_out:

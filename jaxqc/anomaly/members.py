@@ -43,7 +43,8 @@ def fit_once(
         return settled(detector, backbone, state, parts, config), about
     others, about = with_trained(config, backbone, parts, folder, progress)
     with Progress("fitting", len(fitted_samples(parts.fit, config.data.tile)), progress) as counter:
-        return collected(others, backbone, parts.fit, bad, counter.add), about
+        state = collected(others, backbone, parts.fit, bad, counter.add)
+    return settled(detector, backbone, state, parts, config), about
 
 
 def remarks_of(training: Mapping[str, Any]) -> tuple[str, ...]:

@@ -110,7 +110,8 @@ class FitConfig:
     @property
     def folds(self) -> int:
         """Parts that are held out in turn; 1 where the held-out images are never fitted."""
-        return 1 if self.data.samples or self.trains else self.decision.folds
+        heard = getattr(self.ready, "heard", None) is not None  # held-out images give it a unit
+        return 1 if self.data.samples or self.trains or heard else self.decision.folds
 
     def check(self, where: str) -> None:
         """Checks what no single field's type can. Raises UserError."""
@@ -140,8 +141,9 @@ class FitConfig:
         check = getattr(self.detector, "check", None)
         if check is not None:
             check(f"{where}: detector")
-        if self.data.tile and (self.data.crop or self.trains or not localises(self.ready)):
-            kind = "is trained" if self.trains else "has one score for an image"
+        whole = not localises(self.ready) or getattr(self.ready, "heard", None) is not None
+        if self.data.tile and (self.data.crop or self.trains or whole):
+            kind = "is trained" if self.trains else "has scores of whole images"
             other = "data.crop" if self.data.crop else f"{self.name}, which {kind}"
             raise UserError(f"{where}: data.tile={self.data.tile} does not go with {other}; set one of them to 0")
         if self.trains and not isinstance(self.data.size, int):

@@ -77,7 +77,11 @@ def test_an_inspection_has_one_finding_without_an_outline(model, threshold):
         ({"detector": Density(parts=0)}, r"parts=0"),
         ({"detector": NearestWords(words=2, neighbours=3)}, r"neighbours=3 of 2 words"),
         ({"detector": Density(), "data": FitDataConfig(tile=32)}, r"data.tile=32 does not go with density, which has"),
-        ({"detector": Combined((Member(Density()), Member()))}, r"members.0: Density has one score for an image"),
+        ({"detector": Combined((Member(Density()), Member(Density())))}, r"all have one score for an image; take one"),
+        (
+            {"detector": Combined((Member(), Member(Density()))), "data": FitDataConfig(tile=32)},
+            r"scores of whole images",
+        ),
     ],
 )
 def test_settings_that_cannot_be_are_refused(recipe, change, line):

@@ -1,7 +1,8 @@
 """Several detectors as one: maps in units of their own, and of them the smallest, middle, mean or largest values.
 
 What only one member finds odd is often the grain or light that it sees badly; a defect is odd to all of them. Where
-the backbone is several (`filters+efficientnet_lite0`), members may look at layers of their own.
+the backbone is several (`filters+efficientnet_lite0`), members may look at layers of their own. Members that say
+whether and not where have no part in the map, but in the image's score (`jaxqc.anomaly.detectors.votes`).
 """
 
 from collections.abc import Mapping
@@ -21,6 +22,8 @@ from jaxqc.anomaly.detectors.learner import MEASURED, Given, Learner
 from jaxqc.anomaly.detectors.patchcore import PatchCore
 from jaxqc.anomaly.detectors.retrieval import MEMBERS as RETRIEVALS
 from jaxqc.anomaly.detectors.spade import Spade
+from jaxqc.anomaly.detectors.statistical import Density, NearestWords, OneClassSvm
+from jaxqc.anomaly.detectors.votes import Votes, joint_score, log_votes, votes_of
 from jaxqc.anomaly.ops.maps import cell_means, image_score, smooth, window_score
 from jaxqc.anomaly.ops.rows import Rows, keep, store
 from jaxqc.data.resizing import Size
@@ -28,7 +31,14 @@ from jaxqc.errors import UserError
 from jaxqc.fields import check_positive, chosen
 from jaxqc.types import ArrayLike
 
-FITTED: dict[str, type] = {"gaussian": Gaussian, "patchcore": PatchCore, "spade": Spade}
+FITTED: dict[str, type] = {
+    "gaussian": Gaussian,
+    "patchcore": PatchCore,
+    "spade": Spade,
+    "density": Density,
+    "ocsvm": OneClassSvm,
+    "dictionary": NearestWords,
+}
 MEMBERS: dict[str, type] = {**FITTED, **DISTILLATIONS, **FLOWS, **DISCRIMINATORS, **RETRIEVALS}
 """The detectors that may be members, by name; those that packages register may be, too."""
 HOW = {"min": jnp.min, "median": jnp.median, "mean": jnp.mean, "max": jnp.max}
@@ -48,6 +58,15 @@ class Ensemble(NamedTuple):
     units: Float[Array, " m"]
 
 
+class Jury(NamedTuple):
+    """An `Ensemble` some members of which have no map, and the units of the votes for an image's score."""
+
+    members: tuple[dict[str, dict[str, Any]], ...]
+    units: Float[Array, " m"]
+    middle: Float[ArrayLike, " v"]
+    spread: Float[ArrayLike, " v"]
+
+
 @dataclass(frozen=True)
 class Member:
     """A detector, and the layers that it sees."""
@@ -57,7 +76,8 @@ class Member:
     layers: tuple[int, ...] = ()
     """Places, from 0, of its layers among those of the backbone; () = all."""
     weight: float = 1.0
-    """Its share in the mean of the maps, beside those of the others."""
+    """Its share in the mean of the maps, beside those of the others; of one without a map its share in the image's
+    score, where the map has 1."""
 
     def own(self, values: tuple[Any, ...]) -> tuple[Any, ...]:
         """Those of its layers."""
@@ -76,7 +96,7 @@ class Combined:
     """Several detectors whose maps become one: an ensemble."""
 
     members: tuple[Member, ...] = (Member(Gaussian()), Member(PatchCore()))
-    """The detectors, two or more. Their own image scores are not used."""
+    """The detectors, two or more, one at least with a map. Of those with a map the image scores are not used."""
     how: Literal["min", "median", "mean", "max"] = "mean"
     """The value of a pixel: the smallest, middle, mean or largest one of the members' maps in their units."""
     sigma: float = 0.0
@@ -86,7 +106,7 @@ class Combined:
     window: int = 0
     """As of `Gaussian`, in cells of 4 x 4 pixels; 0 = the highest of the whole map."""
 
-    states = (Ensemble,)
+    states = (Ensemble, Jury)
 
     def check(self, where: str) -> None:
         """Checks what no single field's type can. Raises UserError."""
@@ -95,11 +115,8 @@ class Combined:
             raise UserError(f"{where}.members: {len(self.members)} of them; give two or more, or the one itself")
         for i, member in enumerate(self.members):
             check_positive({f"members.{i}.weight": member.weight}, where)
-            if member.weight != 1 and self.how != "mean":
+            if member.weight != 1 and self.how != "mean" and localises(member.detector):
                 raise UserError(f"{where}.members.{i}.weight={member.weight!r} needs how=mean; or set it to 1")
-            if not localises(member.detector):
-                kind = type(member.detector).__name__
-                raise UserError(f"{where}.members.{i}: {kind} has one score for an image; take one with a map")
             if getattr(member.detector, "turns", 1) > 1:
                 raise UserError(f"{where}.members.{i}.detector.turns: a member fits images as they are; set it to 1")
             getattr(member.detector, "check", lambda where: None)(f"{where}.members.{i}.detector")
@@ -124,9 +141,24 @@ class Combined:
             kind = type(self.members[i].detector).__name__
             if getattr(member.detector, "views", None):
                 raise UserError(f"detector.members.{i}: {kind} is shown other views of an image; fit it alone")
-            if not localises(member.detector):
-                raise UserError(f"detector.members.{i}: {kind} has one score for an image; take one with a map")
+        if not any(localises(member.detector) for member in ready):
+            raise UserError("detector.members: all have one score for an image; take one at least with a map")
         return replace(self, members=ready)
+
+    @property
+    def voters(self) -> tuple[Member, ...]:
+        """The members without a map."""
+        return tuple(member for member in self.members if not localises(member.detector))
+
+    @property
+    def heard(self) -> Any:
+        """(state, votes of held-out images [n v]) → the state with their units; None where all members have a map."""
+        return (lambda state, votes: Jury(state.members, state.units, *votes_of(votes))) if self.voters else None
+
+    def votes(self, state: Any, embedded: tuple[Any, ...], size: Size) -> Float[Array, "b v"]:
+        """Images' votes: of the common map, and of each member without one."""
+        (_, own), voted = self._answers(state, embedded, size)
+        return log_votes(own, *voted)
 
     @property
     def labelled(self) -> bool:
@@ -183,25 +215,38 @@ class Combined:
                 units.append(jnp.maximum(maps.mean(), 1e-6))  # a mean: smoothing leaves it as it is
         return Ensemble(tuple(states), jnp.stack(units))
 
-    def score(self, state: Ensemble, embedded: tuple[Any, ...], size: Size) -> Scored:
-        each = zip(self.members, state.members, embedded, strict=True)
-        maps = [m.detector.score(_named(m.detector, own), x, size)[0] for m, own, x in each]
-        units = jnp.asarray(state.units)[:, None, None, None]
-        values = self.one(jnp.stack(maps) / units)
+    def score(self, state: Any, embedded: tuple[Any, ...], size: Size) -> Scored:
+        (common, own), voted = self._answers(state, embedded, size)
+        if not voted:
+            return common, own
+        weights = (1.0, *(member.weight for member in self.voters))
+        return common, joint_score(Votes(state.middle, state.spread), log_votes(own, *voted), weights)
+
+    def _answers(self, state: Any, embedded: tuple[Any, ...], size: Size) -> tuple[Scored, list[Float[Array, " b"]]]:
+        """The common map and its score, and the scores of members without a map."""
+        maps, units, voted = [], [], []
+        for member, own, x, unit in zip(self.members, state.members, embedded, jnp.asarray(state.units), strict=True):
+            found, score = member.detector.score(_named(member.detector, own), x, size)
+            if localises(member.detector):
+                maps.append(found)
+                units.append(unit)
+            else:
+                voted.append(score)
+        values = self.one(jnp.stack(maps) / jnp.stack(units)[:, None, None, None])
         common = smooth(values, self.sigma)
         if self.window:
-            return common, window_score(cell_means(values), self.window, self.top)
-        return common, image_score(common, self.top)
+            return (common, window_score(cell_means(values), self.window, self.top)), voted
+        return (common, image_score(common, self.top)), voted
 
     def one(self, maps: Float[ArrayLike, "m b h w"]) -> Float[Array, "b h w"]:
-        """The common map of the members' in their units.
+        """The common map of those that the members have, in their units.
 
         Examples:
           >>> halves = Combined((Member(weight=1.0), Member(weight=0.5)))
           >>> float(halves.one(jnp.array([3.0, 6.0]).reshape(2, 1, 1, 1))[0, 0, 0])
           4.0
         """
-        weights = [member.weight for member in self.members]
+        weights = [member.weight for member in self.members if localises(member.detector)]
         if len(set(weights)) == 1:
             return HOW[self.how](jnp.asarray(maps), 0)
         return jnp.average(jnp.asarray(maps), 0, weights=jnp.asarray(weights))
