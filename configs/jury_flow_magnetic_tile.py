@@ -1,5 +1,5 @@
-"""A whitened FastFlow of EfficientNet-Lite0's layers on magnetic tiles, and the density of its mean features beside it in
-the image's score, normal images only.
+"""A whitened FastFlow of EfficientNet-Lite0's layers on magnetic tiles, and the density of its mean features beside it
+in the image's score, normal images only.
 
     pip install 'jaxqc[backbones]'
     jaxqc fit --config jury_flow_magnetic_tile --data DIR --out runs/tiles
