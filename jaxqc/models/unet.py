@@ -44,7 +44,7 @@ class UNet(nn.Module):
     def __call__(self, image: Float[ArrayLike, "n h w 3"], train: bool = False, aux: bool = False) -> dict[str, Array]:
         x, norm = jnp.asarray(image, self.norm.dtype), self.norm
         skips = [ConvBN(self.widths[0], 2, norm, name="stem")(x, train)]
-        skips += self._pyramid(self.encoder(x, train), x.shape[1:3], train)
+        skips += self._pyramid(self.encoder(x, train), (x.shape[1], x.shape[2]), train)
         x = skips[-1]
         for level in reversed(range(len(skips) - 1)):
             skip, width = skips[level], self.widths[level]
