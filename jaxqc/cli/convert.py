@@ -12,7 +12,7 @@ EXAMPLES = """\
   jaxqc convert resnet50 resnet50.npz
   jaxqc convert part.safetensors part.npz --model resnet18 --layers 1,2,3
   jaxqc convert model.safetensors dinov2.npz --model dinov2_vits14
-  jaxqc convert MINet.pth runs/minet --model minet
+  jaxqc convert minet MINet.pth runs/minet
   jaxqc convert MINet.pth minet.npz --model minet"""
 
 
@@ -24,6 +24,7 @@ def add(verbs: Any) -> Parser:
     add = parser.add_argument
     add("file", metavar="FILE", help=".npz, .safetensors, .pth, or a short name of `jaxqc weights`")
     add("out", metavar="OUT", help="the .npz to write; of a network also a run folder")
+    add("last", nargs="?", metavar="", help="three words are the model's name, FILE and OUT")
     add("--model", metavar="NAME", help="resnet18, resnet50_cbam, dinov2_vits14, minet, ...")
     add("--layers", metavar="LIST", help="layers that are needed, as 1,2,3 (default: all whole ones)")
     add("--prefix", metavar="TEXT", help="the encoder's names begin so (default: where most of it stands)")
@@ -37,6 +38,9 @@ def run(args: argparse.Namespace) -> int:
     from jaxqc.saliency.networks import NETWORKS
     from jaxqc.weights.known import model_of
 
+    if args.last is not None:
+        refuse_given(args, "the first of three words is the model's name", "--model")
+        args.model, args.file, args.out = args.file, args.out, args.last
     out, network = Path(args.out), args.model or model_of(args.file)
     if network in NETWORKS and (published := NETWORKS[network].published):
         return _network(args, out, str(network), published)

@@ -33,8 +33,8 @@ class DilatedBN(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
         kernel = self.param("kernel", kernel_init, (3, 3, x.shape[-1], self.features)).astype(self.norm.dtype)
-        side, names = (self.dilation, self.dilation), ("NHWC", "HWIO", "NHWC")
-        y = lax.conv_general_dilated(x, kernel, (1, 1), (side, side), rhs_dilation=side, dimension_numbers=names)
+        around, names = (self.dilation, self.dilation), ("NHWC", "HWIO", "NHWC")
+        y = lax.conv_general_dilated(x, kernel, (1, 1), (around, around), None, around, names)
         return normalize(self, y, self.norm, train)
 
 
@@ -115,5 +115,5 @@ def ffrnet(classes: int, width: float, norm: Norm, foreground: float) -> FFRNet:
       32
     """
     encoder = family(ENCODER).build(ENCODER, LAYERS, norm)
-    own, query = (max(4, 4 * round(c * width / 4)) for c in (WIDTH, QUERY))
-    return FFRNet(encoder, own, query, norm, foreground)
+    features, queries = (max(4, 4 * round(c * width / 4)) for c in (WIDTH, QUERY))
+    return FFRNet(encoder, features, queries, norm, foreground)

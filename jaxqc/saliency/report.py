@@ -103,8 +103,8 @@ def chosen(
     if kept is None and protocol is None:
         if not any(sample.split for sample in data.samples):
             if test:
-                trained = read_ids(lists / "train.txt") if lists is not None else []
-                common = len({*trained} & {sample.id for sample in data.samples})
+                taught = read_ids(lists / "train.txt") if lists is not None else []
+                common = len({*taught} & {sample.id for sample in data.samples})
                 return data, "none", "all" + (f" ({common} have the ids of training images)" if common else "")
             raise UserError(
                 f"{data.name}: without a split, and not what the run was trained on; give split test or all"

@@ -56,7 +56,7 @@ def test_the_run_folder_is_used_as_a_trained_one(folder):
 
 def test_the_weights_file_is_the_same_and_a_start(folder, capsys):
     own = folder / "own.npz"
-    assert main(["convert", str(folder / "tiny.npz"), str(own), "--model", "tiny"]) == 0
+    assert main(["convert", "tiny", str(folder / "tiny.npz"), str(own)]) == 0
     assert "tiny.npz, SHA-256" in capsys.readouterr().out
     first = read_published(folder / "tiny.npz", "tiny", networks.NETWORKS["tiny"].published)
     found = read_published(own, "tiny", networks.NETWORKS["tiny"].published)
@@ -80,6 +80,11 @@ def test_what_cannot_be_converted_is_refused(folder, capsys, flags, message):
     out, *more = flags
     assert main(["convert", str(folder / "tiny.npz"), str(folder / out), "--model", "tiny", *more]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_a_model_is_named_once(capsys):
+    assert main(["convert", "minet", "MINet.pth", "new", "--model", "minet"]) == 2
+    assert "--model: the first of three words is the model's name; leave it out" in capsys.readouterr().err
 
 
 def test_of_other_data_all_images_are_measured(tmp_path):
