@@ -84,7 +84,7 @@ def with_trained(
 
 
 def part_of(backbone: Backbone, whole: BackboneConfig, part: BackboneConfig) -> Backbone:
-    """Of a loaded backbone what a part of its config applies (`BackboneConfig.at`).
+    """The part of a loaded backbone that a part of its config applies (`BackboneConfig.at`).
 
     Examples:
       >>> from jaxqc.anomaly.features import load_backbone

@@ -174,7 +174,7 @@ class Combined:
         )
 
     def given(self, trained: Mapping[str, Given]) -> "Combined":
-        """What fits the others, where those that are trained are known, by their names among `learners`."""
+        """The same with the trained members known, by their names among `learners`: it fits the others."""
         known = lambda i, member: replace(member, detector=trained.get(f"member_{i}", member.detector))
         return replace(self, members=tuple(known(i, member) for i, member in enumerate(self.members)))
 
