@@ -16,6 +16,9 @@ if TYPE_CHECKING:
         PRESETS,
         CutMixConfig,
         HistoryConfig,
+        NoiseConfig,
+        RampConfig,
+        SelectConfig,
         SemiConfig,
         SemiDataConfig,
         SemiTrainConfig,
@@ -23,12 +26,26 @@ if TYPE_CHECKING:
         preset,
     )
 
-RECIPE = ("PRESETS", "CutMixConfig", "HistoryConfig", "SemiConfig", "SemiDataConfig", "SemiTrainConfig", "TiersConfig")
+RECIPE = (
+    "PRESETS",
+    "CutMixConfig",
+    "HistoryConfig",
+    "NoiseConfig",
+    "RampConfig",
+    "SelectConfig",
+    "SemiConfig",
+    "SemiDataConfig",
+    "SemiTrainConfig",
+    "TiersConfig",
+)
 __all__ = [
     "PRESETS",
     "CutMixConfig",
     "HistoryConfig",
+    "NoiseConfig",
+    "RampConfig",
     "Segmentation",
+    "SelectConfig",
     "SemiConfig",
     "SemiDataConfig",
     "SemiTrainConfig",

@@ -107,7 +107,7 @@ def test_other_recipes_data_and_folders_are_refused(killed, recipe, boards, weig
 
 
 def test_a_batch_larger_than_the_images_is_refused_by_its_field(recipe, tmp_path):
-    """That of a later training before the first one starts."""
+    """The batch of a later training is refused before the first one starts."""
     none = Dataset("tiny", (), ())
     parts = Parts(Dataset("tiny", (), (Sample("a", Path("a.png")),) * 7), none, none)
     detector = DeepSvdd(centre=Centring(start=replace(DeepSvdd().centre.start, batch=7)))

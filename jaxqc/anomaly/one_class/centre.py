@@ -133,7 +133,7 @@ class Centre(ScoredLoss):
         return {}
 
     def active(self, params: Any, step: Array) -> Any:
-        """None in the first pass, in which decay alone would move what is only to be looked at."""
+        """Nothing in the first pass, in which decay alone would move what is only to be looked at."""
         moves = (step >= -(-self.images // self.config.training.batch)).astype(jnp.float32)
         return jax.tree.map(lambda x: jnp.broadcast_to(moves, x.shape), params)
 
