@@ -5,7 +5,8 @@ weight, normal images only.
     jaxqc fit --config combined_flow_magnetic_tile --data DIR --out runs/tiles
     jaxqc evaluate --checkpoint runs/tiles --data DIR
 
-It is `combined_magnetic_tile` with one member more; docs/results/learned_detectors.md says what that brings.
+It is `combined_magnetic_tile` with one member more. In one fold of all good images the mean image AUROC over the kinds
+was 0.899 with it and 0.893 without. No more was found at 2 % false alarms (docs/results/learned_detectors.md).
 """
 
 from dataclasses import replace
