@@ -19,7 +19,7 @@ def get_config() -> FitConfig:
     detector = PatchSvdd()
     optim = replace(detector.training.optim, lr=1e-3, schedule="cosine")
     training = replace(
-        detector.training, epochs=8.0, batch=8, evaluate_every_epochs=4.0, checkpoint_every_epochs=4.0, optim=optim
+        detector.training, epochs=30.0, batch=8, evaluate_every_epochs=10.0, checkpoint_every_epochs=10.0, optim=optim
     )
     return FitConfig(
         detector=replace(detector, width=0.5, position=replace(detector.position, draws=4), training=training),
