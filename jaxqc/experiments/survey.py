@@ -58,7 +58,7 @@ FLAGS: Mapping[str, tuple[str, ...]] = {
     "vae_projection": _flags(64, 60, *NARROW, "--detector.descent.steps", "30"),
     **dict.fromkeys(("mscdae", "ms_fcae"), _flags(64, 30, WIDTH, "8", SIGMA, "2")),
     "acdn": _flags(128, 30, WIDTH, "8", SIGMA, "4"),
-    "intra": _flags(128, 200, *TOKENS, BATCH, "16", RATE, "1e-3"),
+    "intra": _flags(128, 80, *TOKENS, BATCH, "16", RATE, "1e-3"),
     "anovit": _flags(128, 60, *TOKENS, RATE, "1e-3", SIGMA, "4"),
     "vt_adl": _flags(512, 2, *TOKENS, RATE, "1e-3", SIGMA, "8"),
     "ganomaly": _flags(64, 25, *PLAYED, "0.25"),
