@@ -55,10 +55,10 @@ def test_same_padding_is_xlas_own(kernel: tuple[int, int], stride: int) -> None:
     for name, ours, theirs in zip(("y", "dx", "dk"), *both(shape, kernel, stride, 1, "same"), strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=2e-4, err_msg=name)
     x, k = jax.random.normal(jax.random.key(0), shape), jax.random.normal(jax.random.key(1), (*kernel, 3))
-    dimensions = ("NHWC", "HWIO", "NHWC")
-    expected = jax.lax.conv_general_dilated(x, k[:, :, None], (stride, stride), "SAME", dimension_numbers=dimensions,
-                                            feature_group_count=3)  # fmt: skip
-    np.testing.assert_allclose(depthwise_conv(x, k, stride, padding="same"), expected, rtol=1e-4, atol=1e-5)
+    how = {"dimension_numbers": ("NHWC", "HWIO", "NHWC"), "feature_group_count": 3}
+    library = lambda x, k: jax.lax.conv_general_dilated(x, k[:, :, None], (stride, stride), "SAME", **how)
+    ours = jax.jit(lambda x, k: depthwise_conv(x, k, stride, padding="same"))
+    np.testing.assert_allclose(ours(x, k), jax.jit(library)(x, k), rtol=1e-4, atol=1e-5)
 
 
 def test_weight_gradient_over_many_blocks() -> None:
@@ -77,8 +77,13 @@ def test_auto_is_the_shifted_form_on_cpu() -> None:
 def test_bfloat16_keeps_its_dtype_and_accumulates_in_float32() -> None:
     x = jax.random.normal(jax.random.key(0), (4, 32, 32, 4)).astype(jnp.bfloat16)
     k = jax.random.normal(jax.random.key(1), (3, 3, 4)).astype(jnp.bfloat16)
-    y, pullback = jax.vjp(lambda x, k: depthwise_conv(x, k, implementation="shift"), x, k)
-    dx, dk = pullback(y)
+
+    @jax.jit
+    def both(x, k):
+        y, pullback = jax.vjp(lambda x, k: depthwise_conv(x, k, implementation="shift"), x, k)
+        x, k, g = (z.astype(jnp.float32) for z in (x, k, y))
+        return y, *pullback(y), jax.vjp(lambda k: depthwise_conv(x, k), k)[1](g)
+
+    y, dx, dk, exact = both(x, k)
     assert y.dtype == dx.dtype == dk.dtype == jnp.bfloat16
-    exact = jax.vjp(lambda k: depthwise_conv(x.astype(jnp.float32), k), k.astype(jnp.float32))[1](y.astype(jnp.float32))
     np.testing.assert_allclose(np.asarray(dk, np.float32), exact[0], rtol=0.02, atol=1.0)
