@@ -21,7 +21,7 @@ from tests.support.outside import install as install_page
 ROOT = Path(__file__).resolve().parents[1]
 TINY = ["--model.width", "0.125", "--optim.warmup-epochs", "0", "--eval-size", "32", "--eval-batch", "4",
         "--steps-per-call", "1", "--phases", '[{"epochs": 0.6, "size": 32, "batch": 8}]']  # fmt: skip
-SMALL = ["--data.size", "64", "--batch", "4", "--decision.folds", "2", "--pasted", "8"]
+SMALL = ["--data.size", "64", "--batch", "4", "--decision.folds", "1", "--pasted", "8", "--backbone.layers", "1"]
 OFFLINE = re.compile(r"No matching distribution|Could not find a version|Connection|Temporary failure|No module named")
 
 

@@ -1,6 +1,7 @@
 """Stand-ins for the names in the pages' commands: small data sets, and one trained, fitted or inspected folder each."""
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +18,10 @@ from jaxqc.export.writing import write
 from jaxqc.inspection.ledger.reviews import Review, add
 from jaxqc.inspection.ledger.store import open_ledger
 from jaxqc.inspection.reviewing.waiting import pictures
+from jaxqc.models.resnet import BACKBONES
 from jaxqc.semi.recipe import SemiDataConfig
 from jaxqc.semi.train import train_semi
+from tests.support import narrow
 from tests.support.few_labels import recipe as recipe_of_few
 from tests.support.few_labels import use_tiny, write_images
 from tests.support.foreign_tfds import pets
@@ -41,11 +44,19 @@ def camera(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def tiles(tmp_path_factory) -> tuple[Path, Path]:
+def narrow_backbone() -> Iterator[str]:
+    """The narrowest ResNet, by its name, while a file's tests run."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(BACKBONES, narrow.NAME, narrow.SPEC)
+        yield narrow.NAME
+
+
+@pytest.fixture(scope="module")
+def tiles(narrow_backbone, tmp_path_factory) -> tuple[Path, Path]:
     """A data set in MVTec AD's layout and a fit to it."""
     folder = tmp_path_factory.mktemp("normals")
-    boards, weights = make_boards(folder / "boards"), make_weights(folder / "resnet18.npz")
-    backbone = BackboneConfig("resnet18", str(weights), (1, 2))
+    boards, weights = make_boards(folder / "boards"), make_weights(folder / "narrow.npz", narrow_backbone)
+    backbone = BackboneConfig(narrow_backbone, str(weights), (1, 2))
     config = FitConfig(
         backbone=backbone,
         data=FitDataConfig(size=48),
