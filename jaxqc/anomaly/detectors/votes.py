@@ -40,7 +40,8 @@ def votes_of(votes: Float[np.ndarray, "n v"]) -> Votes:
       [[1.0, 1.0], [1.0, 1e-06]]
     """
     x = np.asarray(votes, np.float64)
-    return Votes(np.float32(x.mean(0)), np.float32(np.maximum(x.std(0), 1e-6)))
+    middle, spread = x.mean(0), np.maximum(x.std(0), 1e-6)
+    return Votes(middle.astype(np.float32), spread.astype(np.float32))
 
 
 def joint_score(units: Votes, votes: Float[ArrayLike, "b v"], weights: Sequence[float]) -> Float[Array, " b"]:
