@@ -17,6 +17,7 @@ from benchmarks.lib.networks import random_variables
 from jaxqc.anomaly.detectors import DETECTORS
 from jaxqc.anomaly.detectors.base import BackboneConfig
 from jaxqc.anomaly.features import Backbone, apply_function
+from jaxqc.anomaly.flow.coupling import GAIN
 from jaxqc.anomaly.learned.cache import Cache, with_features
 from jaxqc.anomaly.recipe import FitConfig, FitDataConfig
 from jaxqc.anomaly.training import training_config
@@ -95,7 +96,7 @@ class Ours:
         """Trainable and running ones, drawn by NumPy: a real initialisation would compile for half a minute."""
         method = self.method  # made here: inside of `random_variables` nothing can be measured
         drawn = random_variables(SimpleNamespace(init=lambda key, image, **_: method.init(key)), seed=1)
-        return jax.tree.map(np.asarray, drawn)
+        return jax.tree_util.tree_map_with_path(_with_gain, drawn)
 
     @property
     def parameters(self) -> int:
@@ -142,6 +143,12 @@ class Ours:
             return logs["loss"]
 
         return Candidate(run)
+
+
+def _with_gain(path: Any, x: Any) -> np.ndarray:
+    """A coupling's gain of 1, and all else as drawn: a parameter of 1 is a gain of a fifth, and eight leave nothing."""
+    coupling = len(path) > 1 and path[-2].key.startswith("couplings_") and path[-1].key == "scale"
+    return np.full_like(x, GAIN) if coupling else np.asarray(x)
 
 
 def _folded(member: Member) -> dict[str, Any]:
