@@ -20,6 +20,7 @@ from jaxqc.anomaly.detectors import DETECTORS
 from jaxqc.anomaly.detectors.base import BackboneConfig
 from jaxqc.anomaly.detectors.stage import stages_of
 from jaxqc.anomaly.features import Backbone, apply_function
+from jaxqc.anomaly.flow.coupling import GAIN
 from jaxqc.anomaly.learned.cache import Cache, with_features
 from jaxqc.anomaly.recipe import FitConfig, FitDataConfig
 from jaxqc.anomaly.training import training_config
@@ -180,11 +181,20 @@ class Ours:
 
 
 def _drawn(method: Any) -> dict[str, Any]:
-    """A training's variables, drawn by NumPy: a real initialisation would compile for half a minute."""
+    """A training's variables, drawn by NumPy: a real initialisation would compile for half a minute.
+
+    Codes differ, since all alike would be no work. A coupling's gain is 1: as drawn it is a fifth, and eight leave nothing.
+    """
     drawn = random_variables(SimpleNamespace(init=lambda key, image, **_: method.init(key)), seed=1)
-    rng = np.random.default_rng(1)  # codes that are all alike would be no work
-    spread = lambda path, x: rng.normal(0, 0.1, np.shape(x)) if path[-1].key == "code" else x
-    return jax.tree.map(lambda x: np.asarray(x, np.float32), jax.tree_util.tree_map_with_path(spread, drawn))
+    rng = np.random.default_rng(1)
+
+    def own(path: Any, x: Any) -> np.ndarray:
+        if path[-1].key == "code":
+            return rng.normal(0, 0.1, np.shape(x)).astype(np.float32)
+        coupling = len(path) > 1 and path[-2].key.startswith("couplings_") and path[-1].key == "scale"
+        return np.full(np.shape(x), GAIN, np.float32) if coupling else np.asarray(x, np.float32)
+
+    return jax.tree_util.tree_map_with_path(own, drawn)
 
 
 def _folded(member: Member) -> dict[str, Any]:
