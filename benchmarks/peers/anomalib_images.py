@@ -32,7 +32,7 @@ from benchmarks.peers.settings import (
 
 WIDTHS, KERNELS, STRIDES = (32, 32, 32, 64, 64, 128, 64, 32), (4, 4, 3, 4, 3, 4, 3, 3), (2, 2, 1, 2, 1, 2, 1, 1)
 LATENT, SLOPE = 100, 0.2
-"""Of the autoencoder's steps, and numbers of its code."""
+"""Numbers of the code of the autoencoder, and the slope of its activations below 0."""
 SHARE = 0.4
 """Share of an image that is seen through a texture."""
 anomalib = Modules()
