@@ -89,7 +89,7 @@ def dsr_name(path: tuple[str, ...]) -> str:
 
 
 def _stacked(place: str, rest: list[str]) -> str:
-    """Of a layer, or of one in a stack of residual ones."""
+    """The name of a layer, or of one in a stack of residual ones."""
     if len(rest) == 1:
         return f"{place}.{FIELDS[rest[0]]}"
     kind, number = rest[0][:-1], int(rest[0][-1])
@@ -97,7 +97,7 @@ def _stacked(place: str, rest: list[str]) -> str:
 
 
 def _leveled(rest: list[str], levels: int) -> str:
-    """Of a network of so many levels. With three, its units of enlarging follow one another in one place."""
+    """The name in a network of so many levels. With three, its units of enlarging follow one another in one place."""
     layer, *inner, leaf = rest
     if layer == "out":
         return f"decoder.fin_out.0.{FIELDS[leaf]}"
