@@ -183,7 +183,7 @@ class Ours:
 def _drawn(method: Any) -> dict[str, Any]:
     """A training's variables, drawn by NumPy: a real initialisation would compile for half a minute.
 
-    Codes differ, since all alike would be no work. A coupling's gain is 1; as drawn it is a fifth, and eight leave none.
+    Codes differ, since all alike would be no work. A coupling's gain is 1; as drawn it is a fifth, and eight leave 0.
     """
     drawn = random_variables(SimpleNamespace(init=lambda key, image, **_: method.init(key)), seed=1)
     rng = np.random.default_rng(1)
