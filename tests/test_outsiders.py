@@ -108,7 +108,7 @@ def unet(tmp_path_factory) -> Path:
     commands = [
         ["data", "check", "Class1", "--layout", "dagm"],
         [*train, "--objective.dice", "0.5"],
-        [*train, "--objective.dice", "0.5", "--model.name", "unet"],  # the same run, by the registered name
+        [*train, "--objective.dice", "0.5", "--model.name", "small_unet"],  # the same run, by the registered name
         *through("run", "photos", "Class1"),
         ["export", "--checkpoint", "run", "--out", "graph", "--platforms", "cpu"],
         load("run", "photos"),

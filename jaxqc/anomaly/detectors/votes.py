@@ -36,8 +36,8 @@ def votes_of(votes: Float[np.ndarray, "n v"]) -> Votes:
     """The units of votes by those of held-out normal images.
 
     Examples:
-      >>> [x.tolist() for x in votes_of(np.array([[0.0, 1.0], [2.0, 1.0]]))]
-      [[1.0, 1.0], [1.0, 1e-06]]
+      >>> [x.tolist() for x in votes_of(np.array([[0.0, 1.0], [2.0, 5.0]]))]
+      [[1.0, 3.0], [1.0, 2.0]]
     """
     x = np.asarray(votes, np.float64)
     middle, spread = x.mean(0), np.maximum(x.std(0), 1e-6)
@@ -49,8 +49,8 @@ def joint_score(units: Votes, votes: Float[ArrayLike, "b v"], weights: Sequence[
 
     Examples:
       >>> units, votes = Votes(jnp.zeros(2), jnp.ones(2)), jnp.array([[0.0, 0.0], [2.0, -1.0]])
-      >>> joint_score(units, votes, (1.0, 0.5)).round(3).tolist()
-      [1.0, 2.7179999351501465]
+      >>> [round(float(x), 3) for x in joint_score(units, votes, (1.0, 0.5))]
+      [1.0, 2.718]
     """
     apart = (jnp.asarray(votes) - jnp.asarray(units.middle)) / jnp.asarray(units.spread)
     mean = jnp.average(apart, 1, weights=jnp.asarray(weights))
