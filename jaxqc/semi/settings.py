@@ -99,7 +99,7 @@ class RampConfig:
     """The weight of what is learned from unlabelled images, in time (`jaxqc.semi.schedule`)."""
 
     weight: float = 1.0
-    """Of the unsupervised loss beside that of the labels."""
+    """Factor of the unsupervised loss beside that of the labels."""
     warm_epochs: float = 0.0
     """Epochs from the start in which it has no weight, and teachers are copies of the student."""
     ramp_epochs: float = 0.0

@@ -194,7 +194,7 @@ def make_method(
         long_side=config.long_side,
         window=config.window,
         peak_tflops=config.peak_tflops,
-        epoch_steps=max(1, (report.images["unlabeled"] if report else 0) // config.phases[0].batch),
+        epoch_steps=max(1, (report.images.get("unlabeled", 0) if report else 0) // config.phases[0].batch),
         class_weights=tuple(balanced_weights(pixels, config.semi.balance)) if config.semi.balance else (),
     )
 

@@ -190,9 +190,9 @@ def test_two_students_two_teachers_and_labels_alone_train(data: Path, tmp_path: 
     for method in ("cps", "supervised", "ps_mt"):
         result = train_semi(recipe(method, phases=(Phase(1, SIDE, 4),)), data, tmp_path / method, progress=False)
         assert np.isfinite(result.metrics["miou"])
-        golden = np.load(tmp_path / method / "golden.npz")
-        found = load_segmentation(tmp_path / method).predict(golden["image"])
-        assert np.mean(found == golden["map"].argmax(-1)) > 0.99
+        with np.load(tmp_path / method / "golden.npz") as golden:
+            found = load_segmentation(tmp_path / method).predict(golden["image"])
+            assert np.mean(found == golden["map"].argmax(-1)) > 0.99
 
 
 @pytest.mark.usefixtures("tiny")

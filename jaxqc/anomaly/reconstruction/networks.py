@@ -133,7 +133,7 @@ HEADS: dict[str, Callable[[ReconstructionConfig, Norm], nn.Module | None]] = {
     "unet": lambda config, norm: draem.Finding(scaled(config, draem.HEAD_WIDTH), norm),
 }
 HEAD_MULTIPLES = {"none": 1, "unet": draem.MULTIPLE}
-"""Of which a side must be a multiple for a head."""
+"""Number of which a side must be a multiple for a head."""
 
 
 def network(config: ReconstructionConfig, folded: bool = False, axis_name: str | None = None) -> Both:
