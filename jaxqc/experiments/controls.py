@@ -18,6 +18,8 @@ STILL = 1e-12
 def untrained(settings: Any) -> Any:
     """A detector's settings with each training in them cut to one epoch in which nothing moves.
 
+    Codes that are means of what they are given (`dsr`) move all the same: they have no rate.
+
     Examples:
       >>> from jaxqc.anomaly.detectors import Ast
       >>> still = untrained(Ast())
