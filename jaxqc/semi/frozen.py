@@ -1,5 +1,6 @@
 """The part of a training's state that no gradient reaches: teachers, past models and the steps done."""
 
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -50,15 +51,15 @@ def after_step(config: SemiConfig, frozen: Frozen, student: Any, step: Int[Array
       [0.5]
     """
     if frozen.clock is not None:
-        frozen = frozen.replace(clock=jnp.asarray(step, jnp.int32) + 1)  # type: ignore[attr-defined]
+        frozen = replace(frozen, clock=jnp.asarray(step, jnp.int32) + 1)
     if frozen.teacher is None:
         return frozen
     if config.teachers == 2:
         epoch = epoch_of(step, epoch_steps)
         decay = jnp.where(epoch < config.unsup.warm_epochs, 0.0, config.ema)
         moved = teachers.update(frozen.teacher, student, epoch, decay)
-        return frozen.replace(teacher=moved)  # type: ignore[attr-defined]
-    return frozen.replace(teacher=ema.update(frozen.teacher, student, step, config.ema))  # type: ignore[attr-defined]
+        return replace(frozen, teacher=moved)
+    return replace(frozen, teacher=ema.update(frozen.teacher, student, step, config.ema))
 
 
 def after_evaluation(frozen: Frozen, student: Any, improved: Bool[Array, ""] | bool) -> Frozen:
@@ -72,4 +73,4 @@ def after_evaluation(frozen: Frozen, student: Any, improved: Bool[Array, ""] | b
     """
     if frozen.history is None:
         return frozen
-    return frozen.replace(history=history.push(frozen.history, student, improved))  # type: ignore[attr-defined]
+    return replace(frozen, history=history.push(frozen.history, student, improved))
