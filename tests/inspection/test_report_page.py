@@ -71,7 +71,9 @@ def test_one_image(ledger, gallery, tmp_path):
     assert len(page.of("button", **{"class": "shot"})) == 2
 
 
-@pytest.mark.parametrize(("verdict", "words"), [("pass", "No defects were found."), ("review", "called as a whole")])
+@pytest.mark.parametrize(
+    ("verdict", "words"), [("pass", "No defects were found."), ("review", "called by their score")]
+)
 def test_pieces_called_without_a_defect_are_not_said_to_be_good(ledger, gallery, tmp_path, verdict, words):
     fill(ledger, gallery, [7], make=lambda n: dataclasses.replace(finding(n, 0), verdict=verdict))
     assert words in write(ledger, gallery, tmp_path).text
