@@ -67,16 +67,25 @@ def assert_all_there(where, batches=BATCHES):
         assert entry.row == {k: v for k, v in row(i).items() if k != "image"}
 
 
+def killed_after(process, batches, rng):
+    """The batches the process told of before it was killed, `batches` at least: in the midst of the next one or so."""
+    told, since = [], time.monotonic()
+    while len(told) < batches:
+        told.append(int(process.stdout.readline()))
+    # Ordered by its own words and not by the clock: a fast machine keeps them all within one sleep.
+    time.sleep(rng.uniform(0, 2 * (time.monotonic() - since) / max(batches, 1)))
+    os.kill(process.pid, signal.SIGKILL)
+    return set(told) | {int(line) for line in process.communicate()[0].split()}
+
+
 def kill_and_finish(where, kills):
     seed = random.randrange(10**6)
     rng, killed, kept = random.Random(seed), 0, set()
     for _ in range(kills):
         process = start(where)
         assert process.stdout.readline() == "open\n", process.stderr.read()
-        # What is there already passes by in no time: each kill falls somewhere between here and the end.
-        time.sleep(rng.uniform(0, 0.4))
-        os.kill(process.pid, signal.SIGKILL)
-        told = {int(line) for line in process.communicate()[0].split()}
+        # What is there already passes by in no time: each kill falls among the next few new batches.
+        told = killed_after(process, min(len(kept) + rng.randrange(4), BATCHES - 1), rng)
         killed += process.returncode == -signal.SIGKILL
         now = whole_batches(where)
         assert told | kept <= now, f"seed {seed}: a batch that was said to be kept is lost"
