@@ -68,6 +68,23 @@ def test_every_flag_of_a_recipe_has_its_fields_docstring(recipe):
             assert all(doc_of(kind(), name) for name, _, _ in leaves(kind())), (field, kind)
 
 
+def help_of(capsys, *arguments):
+    with pytest.raises(SystemExit):
+        main([*arguments, "--help"])
+    return capsys.readouterr().out
+
+
+def test_help_names_all_detectors_and_shows_the_fields_of_one(capsys):
+    text = help_of(capsys, "fit")
+    names = " ".join(text.partition("--method  NAME")[2].split())
+    assert all(name in names for name in ("gaussian", "stfpm", "draem", "goad"))
+    assert "  --detector.coreset  " not in text
+    assert "Fields of gaussian " in text
+    assert len(text.splitlines()) < 300
+    for given in (["--method", "patchcore"], ["--method=patchcore"]):
+        assert "  --detector.coreset  " in help_of(capsys, "fit", *given)
+
+
 def test_help_fits_eighty_columns(capsys):
     with pytest.raises(SystemExit):
         main(["fit", "--help"])

@@ -150,7 +150,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
             also = f"\nA recipe of kind {kind} also has, and has its own defaults:\n" if known else ""
             parsers[name].epilog = f"{parsers[name].epilog}{also}{shown(recipe, new)}"
             known |= {field[0] for field in fields}
-        texts = map(shown_choices, made) if asked else ()
+        texts = [shown_choices(recipe, argv) for recipe in made] if asked else ()
         parsers[name].epilog = "".join([str(parsers[name].epilog or ""), *texts])
     else:
         parser.check_flags(argv[:1])

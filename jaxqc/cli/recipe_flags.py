@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import itertools
 import sys
 import textwrap
 import time
@@ -71,15 +72,28 @@ def fields_of(recipe: Any) -> list[Field]:
     return [field for field in leaves(recipe) if not field[0].startswith(beginnings)]
 
 
-def shown_choices(recipe: Any) -> str:
-    """For the help: the classes that such fields may have, each with its own fields and defaults."""
+def shown_choices(recipe: Any, argv: Sequence[str]) -> str:
+    """For the help: the names of the classes that such fields may have, and the fields and defaults of one of them.
+
+    That one is the class named in `argv`, or else the recipe's. All of them would be thousands of lines.
+    """
     lines: list[str] = []
     for field, choice in choices(type(recipe)).items():
-        what = f"Another {choice.kind[:-1]}, with its defaults; --{field}.FIELD changes them."
-        lines += [f"  --{choice.flag}  NAME", *_below(what)]
-        for name, kind in choice.own.items():
-            lines += [f"  {name}:", shown(kind(), list(leaves(kind(), f"{field}.")), f"{field}.")]
+        own = choice.name_of(getattr(recipe, field))
+        name = next((name for name in _given(argv, f"--{choice.flag}") if name in choice.own), own)
+        what = f"Another {choice.kind[:-1]}, with its defaults; --{field}.FIELD changes them. One of "
+        lines += [f"  --{choice.flag}  NAME", *_below(f"{what}{', '.join(choice.own)}.")]
+        lines += [f"Fields of {name} (those of another: --{choice.flag} NAME --help):"]
+        kind = choice.own.get(name)
+        lines += [shown(kind(), list(leaves(kind(), f"{field}.")), f"{field}.")] if kind else []
     return "\n".join(["", *lines]) if lines else ""
+
+
+def _given(argv: Sequence[str], flag: str) -> list[str]:
+    """The values of a flag as typed, the last one first."""
+    values = [after for before, after in itertools.pairwise(argv) if before == flag]
+    values += [argument.removeprefix(f"{flag}=") for argument in argv if argument.startswith(f"{flag}=")]
+    return values[::-1]
 
 
 def choice_flags(recipe: Any) -> list[str]:
