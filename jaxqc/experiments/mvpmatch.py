@@ -37,6 +37,8 @@ NAMES = {
     "prevmatch": "PrevMatch",
     "ps_mt": "PS-MT",
     "ps_mt_released": "PS-MT without noise, as released",
+    "u2pl": "U2PL",
+    "pixcon": "UniMatch V2 + clean pixels (PixCon)",
     "cps": "CPS",
 }
 

@@ -105,6 +105,12 @@ class Segmenter(nn.Module):
         """Features → logits of `size` = (height, width); None: before the last resize, at the head's own size."""
         return self.head(features, None if size is None else (size[0], size[1]))
 
+    def represent(
+        self, features: Sequence[Float[ArrayLike, "n _ _ _"]], size: Sequence[int]
+    ) -> tuple[Float[Array, "n height width classes"], Float[Array, "n _ _ d"]]:
+        """Features → logits of `size`, and features of places (`jaxqc.models.dpt.DPT`)."""
+        return self.head(features, (size[0], size[1]), both=True)
+
 
 def build_segmenter(
     encoder: str,
@@ -117,6 +123,7 @@ def build_segmenter(
     axis_name: str | None = None,
     folded: bool = False,
     layers: int = len(LAYERS),
+    represent: int = 0,
 ) -> Segmenter:
     """A segmenter by the name of its encoder (`VITS`, `BACKBONES`).
 
@@ -125,7 +132,7 @@ def build_segmenter(
       hidden: of the head; 0 = what goes with the encoder. channels: likewise after reassembly, transformers only.
       prior: share of each class among the pixels, where the last bias starts; () = zeros.
       attention: of transformers. axis_name, folded: of ResNets (`jaxqc.models.resnet.build_backbone`).
-      layers: see `encoder_spec`.
+      layers: see `encoder_spec`. represent: of the head.
 
     Raises:
       UserError: an unknown name, a number that is not positive, or lists of the wrong length.
@@ -148,7 +155,7 @@ def build_segmenter(
     else:
         network = build_backbone(encoder, LAYERS[:layers], dtype=dtype, folded=folded, axis_name=axis_name)
     widths = tuple(channels) or known.channels
-    return Segmenter(network, DPT(classes, hidden or known.hidden, widths, tuple(prior), jnp.dtype(dtype)))
+    return Segmenter(network, DPT(classes, hidden or known.hidden, widths, tuple(prior), jnp.dtype(dtype), represent))
 
 
 def with_encoder(variables: Variables, encoder: Variables) -> tuple[dict[str, Any], tuple[str, ...]]:

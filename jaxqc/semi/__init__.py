@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from jaxqc.semi.model import Segmentation, load_segmentation
     from jaxqc.semi.recipe import (
         PRESETS,
+        ContrastConfig,
         CutMixConfig,
         HistoryConfig,
         NoiseConfig,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 RECIPE = (
     "PRESETS",
+    "ContrastConfig",
     "CutMixConfig",
     "HistoryConfig",
     "NoiseConfig",
@@ -40,6 +42,7 @@ RECIPE = (
 )
 __all__ = [
     "PRESETS",
+    "ContrastConfig",
     "CutMixConfig",
     "HistoryConfig",
     "NoiseConfig",

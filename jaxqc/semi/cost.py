@@ -23,10 +23,23 @@ def passes(config: SemiConfig, drawn: float = 0.0) -> tuple[float, float]:
     # Labelled images and strong views, with the perturbed features' weak view; it is decoded with and without dropout.
     encoded, decoded = trained * (1 + config.views + dropped), trained * (1 + config.views + 2 * dropped)
     # The weak view that labels: the teacher's pass, the other student's, or the student's own where it is not there.
-    labels = (0 if dropped and config.labels == "self" else config.teachers) + drawn
+    labels = (0 if dropped and config.labels == "self" else config.teachers) + drawn + second_look(config)
     # Noise: the teachers' decoders before and after a step, and back to that step alone.
     noisy = (config.views + dropped + config.noise.labelled) * 3 * config.teachers if config.noise.eps else 0
     return config.students * (encoded + labels), config.students * (decoded + labels + noisy)
+
+
+def second_look(config: SemiConfig) -> int:
+    """Passes of the teacher over the first strong view, for entropy, and over the labelled images, for contrast.
+
+    Examples:
+      >>> from jaxqc.semi.recipe import preset
+      >>> [second_look(preset(name)) for name in ("mvpmatch", "u2pl", "pixcon")]
+      [0, 2, 1]
+    """
+    contrast = config.contrast.weight > 0
+    view = config.select.by == "entropy" or (contrast and config.contrast.positives == "mean")
+    return int(view) + int(contrast)
 
 
 def forward_flops(network: EncoderDecoder, start: Any, size: int) -> tuple[float, float]:

@@ -149,3 +149,30 @@ def unsupervised_loss(
       0.3466
     """
     return masked_mean(weight * pixel_cross_entropy(logits, label, class_weights), valid, axis)
+
+
+def kept_loss(
+    logits: Float[ArrayLike, "b h w k"],
+    label: Int[ArrayLike, "b h w"],
+    kept: Bool[ArrayLike, "b h w"],
+    valid: Bool[ArrayLike, "b h w"],
+    divisor: str,
+    axis: str | None = None,
+    class_weights: Float[ArrayLike, " k"] | None = None,
+) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    """Σ CE over kept pixels, over the number of the valid ones, of the kept ones, or of these times their share
+    (`jaxqc.semi.settings.SelectConfig.divisor`); and that share, of the valid pixels.
+
+    Examples:
+      >>> kept, every = np.array([[[True, False]]]), np.ones((1, 1, 2), bool)
+      >>> loss, share = jax.jit(kept_loss, static_argnums=4)(np.zeros((1, 1, 2, 2)), 0 * kept, kept, every, "share")
+      >>> round(float(loss), 4), float(share)  # log 2 over a half
+      (1.3863, 0.5)
+    """
+    share = masked_mean(jnp.asarray(kept, jnp.float32), valid, axis)
+    if axis is not None:
+        share = lax.pmean(share, axis)
+    loss = masked_mean(pixel_cross_entropy(logits, label, class_weights), jnp.asarray(kept) & valid, axis)
+    if divisor == "share":
+        loss = loss / jnp.where(share > 0, share, 1.0)
+    return (loss * share if divisor == "valid" else loss), share

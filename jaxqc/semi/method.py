@@ -16,7 +16,9 @@ from jaxqc.semi import frozen, inference, objective
 from jaxqc.semi.cost import forward_flops, step_flops
 from jaxqc.semi.frozen import Frozen
 from jaxqc.semi.network import EncoderDecoder
+from jaxqc.semi.network import deployed as used
 from jaxqc.semi.recipe import SemiConfig
+from jaxqc.semi.setting import Setting
 from jaxqc.training.method import Logs
 from jaxqc.types import AXIS, Batch, Metrics, Variables
 
@@ -29,7 +31,7 @@ class SemiMethod:
     sides have to be. head_rate, lr_scale: factors on the learning rate of the head and of all. long_side: in
     pixels of the images it is measured on; 0 = their own. window: whether large images are measured by a sliding
     window. class_weights: factor on the loss of each class; () = 1. peak_tflops: of one device; 0 = not known.
-    epoch_steps: optimiser steps of an epoch, by which members with a schedule go.
+    epoch_steps, total_steps: optimiser steps of an epoch and of all, by which members with a schedule go.
     """
 
     config: SemiConfig
@@ -46,6 +48,7 @@ class SemiMethod:
     class_weights: tuple[float, ...] = ()
     peak_tflops: float = 0.0
     epoch_steps: int = 1
+    total_steps: int = 1
 
     def init(self, key: Key[Array, ""]) -> Variables:
         """Fresh parameters; of two students with a leading axis."""
@@ -65,7 +68,7 @@ class SemiMethod:
 
     def init_extra(self, params: Any) -> Frozen:
         """The frozen models that go with fresh parameters."""
-        return frozen.init_frozen(self.config, params)
+        return frozen.init_frozen(self.config, params, len(self.classes))
 
     def prepare(self, batch: Batch, keys: Key[Array, " b"], size: int, train: bool) -> Batch:
         """Views as the host cuts them → the network's input and strong views (`jaxqc.semi.objective`); when not
@@ -81,17 +84,16 @@ class SemiMethod:
 
     def loss(
         self, params: Any, model_state: Any, batch: Batch, key: Key[Array, ""], extra: Frozen
-    ) -> tuple[Float[Array, ""], tuple[Any, Logs]]:
+    ) -> tuple[Float[Array, ""], tuple[Any, Logs, Any]]:
         """`objective.semi_loss`; counts are over all devices of the mapped axis."""
         weights = jnp.asarray(self.class_weights, jnp.float32) if self.class_weights else None
-        loss, logs = objective.semi_loss(
-            self.config, self.network, params, extra, batch, key, AXIS, weights, self.epoch_steps
-        )
-        return loss, (model_state, logs)
+        setting = Setting(self.config, self.network, AXIS, weights, self.epoch_steps, self.total_steps)
+        loss, (logs, remember) = objective.semi_loss(setting, params, extra, batch, key)
+        return loss, (model_state, logs, remember)
 
-    def after_step(self, extra: Frozen, params: Any, step: Int[Array, ""]) -> Frozen:
-        """The teacher moves; `step` counts from 0."""
-        return frozen.after_step(self.config, extra, params, step, self.epoch_steps)
+    def after_step(self, extra: Frozen, params: Any, step: Int[Array, ""], *remembered: Any) -> Frozen:
+        """The teacher moves, and the bank takes in what all devices saw; `step` counts from 0."""
+        return frozen.after_step(self.config, extra, params, step, self.epoch_steps, *remembered)
 
     def after_evaluation(self, extra: Frozen, params: Any, improved: Bool[Array, ""] | bool) -> Frozen:
         """The student joins the queue where the selection split's best value strictly improved."""
@@ -118,7 +120,8 @@ class SemiMethod:
         """
         if extra is not None and extra.teacher is not None:
             variables = {"params": extra.teacher}
-        return jax.tree.map(lambda x: x[0], dict(variables)) if self.config.several else variables
+        variables = jax.tree.map(lambda x: x[0], dict(variables)) if self.config.several else variables
+        return {**variables, "params": used(variables["params"])}
 
     def predict(self, variables: Variables, image: Float[Array, "b h w 3"]) -> dict[str, jax.Array]:
         """Normalised images → `map` [b h w k] probabilities and `label` [b h w] int32, of one network's parameters."""

@@ -1,6 +1,6 @@
 """The segmentation network of a recipe: its module, and its two halves as pure functions. Knows nothing of training."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,11 +17,13 @@ class EncoderDecoder:
     """A segmentation network as two pure functions, without batch statistics.
 
     encode: (params, images [b h w 3]) → features, a pytree of [b ... c]. decode: (params, features, (height, width)) →
-    logits [b height width k].
+    logits [b height width k]. represent: the same → logits, and features of pixels [b h w d] on a grid of its own
+    (`jaxqc.semi.contrast`); None where the network has none.
     """
 
     encode: Callable[[Any, Array], Any]
     decode: Callable[[Any, Any, tuple[int, int]], Array]
+    represent: Callable[[Any, Any, tuple[int, int]], tuple[Array, Array]] | None = None
 
     def __call__(self, params: Any, image: Float[Array, "b h w c"]) -> Float[Array, "b h w k"]:
         """Logits at the image's size."""
@@ -29,11 +31,22 @@ class EncoderDecoder:
 
 
 def halves_of(module: nn.Module) -> EncoderDecoder:
-    """The halves of a flax module with methods `encode(image)` and `decode(features, size)` and only `params`."""
-    return EncoderDecoder(
-        lambda params, image: module.apply({"params": params}, image, method="encode"),
-        lambda params, features, size: module.apply({"params": params}, features, size, method="decode"),  # type: ignore[return-value]
-    )
+    """The halves of a flax module with methods `encode(image)` and `decode(features, size)` and only `params`, and
+    `represent(features, size)` where it has that."""
+    run: Any = lambda method: lambda params, *given: module.apply({"params": params}, *given, method=method)
+    return EncoderDecoder(run("encode"), run("decode"), run("represent") if hasattr(module, "represent") else None)
+
+
+def deployed(params: Any) -> Any:
+    """Parameters without those that serve training alone.
+
+    Examples:
+      >>> deployed({"encoder": {}, "head": {"logits": 1, "represent": 2}})
+      {'encoder': {}, 'head': {'logits': 1}}
+    """
+    if not isinstance(params, Mapping) or "represent" not in params.get("head", ()):
+        return params
+    return {**params, "head": {name: x for name, x in params["head"].items() if name != "represent"}}
 
 
 def make_network(config: SemiTrainConfig, classes: int, prior: tuple[float, ...] = ()) -> nn.Module:
@@ -62,4 +75,5 @@ def make_network(config: SemiTrainConfig, classes: int, prior: tuple[float, ...]
         attention=config.attention,
         folded=True,
         layers=config.layers,
+        represent=config.semi.contrast.width if config.semi.contrast.weight else 0,
     )

@@ -9,7 +9,6 @@
 | `truth`                 | int32   | [u s s]       | optional: the unlabelled images' true classes, to be logged only |
 """
 
-import itertools
 from typing import Any
 
 import jax
@@ -20,14 +19,16 @@ from jaxtyping import Array, Bool, Float, Key
 from jaxqc.data.augment import cutmix
 from jaxqc.data.augment.geometry import to_float
 from jaxqc.data.augment.photometric import photometric
-from jaxqc.semi import dropout, history, losses, noise, teachers
+from jaxqc.semi import contrast, history, losses, teachers
+from jaxqc.semi.again import look_again, pixels
+from jaxqc.semi.forward import forward
 from jaxqc.semi.frozen import Frozen
 from jaxqc.semi.manifest import IGNORE
-from jaxqc.semi.network import EncoderDecoder
 from jaxqc.semi.recipe import SemiConfig
 from jaxqc.semi.schedule import epoch_of, ramp
+from jaxqc.semi.setting import Setting
 from jaxqc.semi.tiers import tier_of, tier_weight
-from jaxqc.types import ArrayLike, Batch
+from jaxqc.types import Batch
 
 Logs = dict[str, jax.Array]
 
@@ -68,64 +69,44 @@ def prepare(
 
 
 def semi_loss(
-    config: SemiConfig,
-    network: EncoderDecoder,
-    student: Any,
-    frozen: Frozen,
-    batch: Batch,
-    key: Key[Array, ""],
-    axis: str | None = None,
-    class_weights: Float[ArrayLike, " k"] | None = None,
-    epoch_steps: int = 1,
-) -> tuple[Float[Array, ""], Logs]:
+    setting: Setting, student: Any, frozen: Frozen, batch: Batch, key: Key[Array, ""]
+) -> tuple[Float[Array, ""], tuple[Logs, Any]]:
     """L = (L_x + L_u) / 2, L_u = L_multi + mu · L_prev (MvpMatch, equations 1 to 5); L_x alone without pseudo-labels.
 
-    `SemiConfig.unsup` may give L_u another weight, and one that rises in time: an epoch has `epoch_steps` steps.
+    `SemiConfig.unsup` may give L_u another weight, and one that rises in time; `SemiConfig.contrast` adds its loss.
 
     Differentiate by `student`: parameters, with a leading axis where there are two students, whose losses add up.
-    key: the same on all devices of `axis`. class_weights: factor on the cross entropy of each label and pseudo-label,
-    such as `jaxqc.semi.losses.balanced_weights`; None = 1.
+    key: the same on all devices. Beside the logs comes what the step remembers (`jaxqc.training.method.Method.loss`).
 
     Logs: `loss_x`, `loss_u`, `loss_prev`, `drawn` (past models taking part), and for each tier i, from the lowest,
     `tier{i}_share`, the share of the valid pixels (with `truth`, of those that have a true class) that lie in it, and
     with `truth` `tier{i}_right`, the share of them that lie in it and are labelled truly: right / share is the tier's
-    accuracy.
+    accuracy. With entropy `kept`, the share of valid pixels that count; of a contrast its own.
     """
+    config, network = setting.config, setting.network
     if config.students == 1:
-        weak = (
-            _taught(config, network, frozen, batch["weak"], epoch_steps)
-            if config.labels == "ema" and config.views
-            else None
-        )
-        return _student_loss(config, network, student, weak, frozen, batch, key, axis, class_weights, epoch_steps)
+        taught = config.labels == "ema" and config.views > 0
+        weak = _taught(setting, frozen, batch["weak"]) if taught else None
+        return _student_loss(setting, student, weak, frozen, batch, key)
     weak = jax.vmap(network, (0, None))(lax.stop_gradient(student), batch["weak"])
-    rest = frozen, batch
-    more = axis, class_weights, epoch_steps
-    one = lambda params, logits, key: _student_loss(config, network, params, logits, *rest, key, *more)
-    loss, logs = jax.vmap(one)(student, weak[::-1], jax.random.split(key, config.students))
-    return loss.sum(), jax.tree.map(lambda x: x.mean(0), logs)
+    one = lambda params, logits, key: _student_loss(setting, params, logits, frozen, batch, key)
+    loss, (logs, _) = jax.vmap(one)(student, weak[::-1], jax.random.split(key, config.students))
+    return loss.sum(), (jax.tree.map(lambda x: x.mean(0), logs), ())
 
 
 def _student_loss(
-    config: SemiConfig,
-    network: EncoderDecoder,
-    params: Any,
-    weak: Array | None,
-    frozen: Frozen,
-    batch: Batch,
-    key: Key[Array, ""],
-    axis: str | None,
-    class_weights: ArrayLike | None,
-    epoch_steps: int,
-) -> tuple[Float[Array, ""], Logs]:
+    setting: Setting, params: Any, weak: Array | None, frozen: Frozen, batch: Batch, key: Key[Array, ""]
+) -> tuple[Float[Array, ""], tuple[Logs, Any]]:
+    config, network, axis, class_weights = setting.config, setting.network, setting.axis, setting.class_weights
     drop_key, draw_key = jax.random.split(key)
-    x, strong, fed, own = _forward(config, network, params, frozen, batch, drop_key, axis)
+    said = forward(config, network, params, frozen, batch, drop_key, axis)
     if config.ohem:
-        loss_x = losses.ohem_loss(x, batch["mask"], config.ohem_threshold, config.ohem_kept, axis, class_weights)
+        given = config.ohem_threshold, config.ohem_kept
+        loss_x = losses.ohem_loss(said.labelled, batch["mask"], *given, axis, class_weights)
     else:
-        loss_x = losses.supervised_loss(x, batch["mask"], axis, class_weights)
+        loss_x = losses.supervised_loss(said.labelled, batch["mask"], axis, class_weights)
     if not config.views:
-        return loss_x, {"loss_x": loss_x}
+        return loss_x, ({"loss_x": loss_x}, ())
 
     def of_view(logits: Array, label: Array, weight: Array, valid: Array) -> Array:
         counted = valid & (weight > 0) if config.select.divisor == "kept" else valid
@@ -133,20 +114,27 @@ def _student_loss(
 
     def over_views(label: Array, weight: Array) -> Array:
         each = []
-        for logits, inside in zip(strong, batch["inside"], strict=True):
+        for logits, inside in zip(said.strong, batch["inside"], strict=True):
             each.append(of_view(logits, *cutmix.mix((label, weight, batch["valid"]), inside)))
         views = jnp.stack(each).mean()
-        return views if fed is None else (views + of_view(fed, label, weight, batch["valid"])) / 2
+        return views if said.fed is None else (views + of_view(said.fed, label, weight, batch["valid"])) / 2
 
-    said = own if weak is None else weak
-    assert said is not None
-    confidence, label = losses.pseudo_label(said)
-    tiers = config.tiers
+    answer = said.own if weak is None else weak
+    assert answer is not None
+    confidence, label = losses.pseudo_label(answer)
+    tiers, logs, remember = config.tiers, {}, ()
     weight = tier_weight(confidence, tiers.bounds, tiers.weights, tiers.cumulative)
     if config.select.weight == "confidence":
         weight = jnp.where(weight > 0, confidence, 0.0)
-    loss_u = over_views(label, weight)
-    logs = {"loss_x": loss_x, "loss_u": loss_u, **_tier_logs(config, confidence, label, batch, axis)}
+    again = look_again(setting, frozen, batch, label, weight)
+    if config.select.by == "entropy":
+        assert again is not None
+        loss_u, logs["kept"] = losses.kept_loss(
+            said.strong[0], again.label, again.kept, again.valid, config.select.divisor, axis, class_weights
+        )
+    else:
+        loss_u = over_views(label, weight)
+    logs |= {"loss_x": loss_x, "loss_u": loss_u, **_tier_logs(config, confidence, label, batch, axis)}
     if frozen.history is not None:
         past, h = frozen.history, config.history
         run = lambda p: network(p, batch["weak"])
@@ -156,85 +144,30 @@ def _student_loss(
         logs["drawn"] = k.astype(jnp.float32)
         loss_u = loss_u + h.mu * logs["loss_prev"]
     if config.unsup.timed:
-        logs["ramp"] = ramp(config.unsup, epoch_of(frozen.clock, epoch_steps))
+        logs["ramp"] = ramp(config.unsup, epoch_of(frozen.clock, setting.epoch_steps))
         loss_u = logs["ramp"] * loss_u
     elif config.unsup.weight != 1:
         loss_u = config.unsup.weight * loss_u
-    return (loss_x + loss_u) / (2 if config.unsup.halve else 1), logs
+    loss = (loss_x + loss_u) / (2 if config.unsup.halve else 1)
+    if config.contrast.weight:
+        assert again is not None
+        assert said.places is not None
+        assert frozen.bank is not None
+        parts = pixels(setting, frozen, batch, said.places, again, drop_key)
+        loss_c, remember, more = contrast.contrast(config.contrast, parts, frozen.bank, draw_key, axis)
+        begun = epoch_of(frozen.clock, setting.epoch_steps) >= config.unsup.warm_epochs
+        loss, logs = loss + config.contrast.weight * jnp.where(begun, loss_c, 0.0), logs | more
+    return loss, (logs, remember)
 
 
-def _taught(config: SemiConfig, network: EncoderDecoder, frozen: Frozen, weak: Array, epoch_steps: int) -> Array:
+def _taught(setting: Setting, frozen: Frozen, weak: Array) -> Array:
     """The teacher's logits, or the two's common ones."""
-    if config.teachers == 1:
+    network = setting.network
+    if setting.config.teachers == 1:
         return network(frozen.teacher, weak)
     return teachers.common_logits(
-        jax.vmap(network, (0, None))(frozen.teacher, weak), epoch_of(frozen.clock, epoch_steps)
+        jax.vmap(network, (0, None))(frozen.teacher, weak), epoch_of(frozen.clock, setting.epoch_steps)
     )
-
-
-def _forward(
-    config: SemiConfig,
-    network: EncoderDecoder,
-    params: Any,
-    frozen: Frozen,
-    batch: Batch,
-    key: Key[Array, ""],
-    axis: str | None,
-) -> tuple[Array, list[Array], Array | None, Array | None]:
-    """The student's logits of the labelled images, of each strong view, of the weak view's perturbed features and of
-    the weak view as it is (the last two where the method needs them), in one pass: nothing depends on the batch."""
-    b, *size, _ = batch["image"].shape
-    if not config.views:
-        return network(params, batch["image"]), [], None, None
-    u, dropped = len(batch["weak"]), config.perturbation == "weak"
-    images = [batch["image"], *batch["strong"], *([batch["weak"]] if dropped else [])]
-    features = network.encode(params, jnp.concatenate(images))
-    part = lambda i: jax.tree.map(lambda f: f[b + i * u : b + (i + 1) * u], features)
-    keys = _sample_keys(key, u, axis)
-    pieces = [jax.tree.map(lambda f: f[:b], features), *(part(i) for i in range(config.views))]
-    if config.perturbation == "complementary":
-        pieces[1:] = dropout.complementary_dropout(pieces[1], pieces[2], keys)
-    if dropped:
-        pieces += [dropout.channel_dropout(part(config.views), keys), part(config.views)]
-    if config.noise.eps:
-        first = 0 if config.noise.labelled else 1
-        pieces[first:] = _noisy(config, network, frozen.teacher, pieces[first:], (size[0], size[1]), key, axis)
-    logits = network.decode(params, jax.tree.map(lambda *f: jnp.concatenate(f), *pieces), (size[0], size[1]))
-    x, rest = logits[:b], [logits[b + i * u : b + (i + 1) * u] for i in range(len(pieces) - 1)]
-    own = rest[-1] if dropped else None
-    if config.labels == "self" and own is None:
-        own = network(lax.stop_gradient(params), batch["weak"])
-    return x, rest[: config.views], rest[config.views] if dropped else None, own
-
-
-def _noisy(
-    config: SemiConfig,
-    network: EncoderDecoder,
-    teacher: Any,
-    pieces: list[Any],
-    size: tuple[int, int],
-    key: Key[Array, ""],
-    axis: str | None,
-) -> list[Any]:
-    """Features of images, piece by piece, with noise that moves the teachers' answer most."""
-
-    def answer(features: Any) -> Array:
-        one = lambda params: network.decode(params, features, size)
-        return one(teacher) if config.teachers == 1 else teachers.joint(one, teacher)
-
-    counts = [len(jax.tree.leaves(piece)[0]) for piece in pieces]
-    keys = [_sample_keys(jax.random.fold_in(key, i), n, axis) for i, n in enumerate(counts)]
-    whole = jax.tree.map(lambda *f: jnp.concatenate(f), *pieces)
-    found = noise.adversarial(answer, whole, jnp.concatenate(keys), config.noise.xi, config.noise.eps)
-    moved = jax.tree.map(lambda x, n: x + n.astype(x.dtype), whole, found)
-    ends = [0, *itertools.accumulate(counts)]
-    return [jax.tree.map(lambda x, a=a, b=b: x[a:b], moved) for a, b in itertools.pairwise(ends)]
-
-
-def _sample_keys(key: Key[Array, ""], n: int, axis: str | None) -> Key[Array, " n"]:
-    """A key for each sample by its place in the global batch."""
-    first = lax.axis_index(axis) * n if axis is not None else 0
-    return jax.vmap(jax.random.fold_in, (None, 0))(key, first + jnp.arange(n))
 
 
 def _tier_logs(config: SemiConfig, confidence: Array, label: Array, batch: Batch, axis: str | None) -> Logs:

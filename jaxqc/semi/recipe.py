@@ -10,7 +10,15 @@ from jaxqc import plugins
 from jaxqc.config import DataConfig, ModelConfig, OptimConfig, Phase, PhotometricConfig, TrainConfig
 from jaxqc.errors import UserError
 from jaxqc.fields import check_positive, sections
-from jaxqc.semi.settings import CutMixConfig, HistoryConfig, NoiseConfig, RampConfig, SelectConfig, TiersConfig
+from jaxqc.semi.settings import (
+    ContrastConfig,
+    CutMixConfig,
+    HistoryConfig,
+    NoiseConfig,
+    RampConfig,
+    SelectConfig,
+    TiersConfig,
+)
 
 
 @dataclass(frozen=True)
@@ -35,6 +43,7 @@ class SemiConfig:
     select: SelectConfig = field(default_factory=SelectConfig)
     unsup: RampConfig = field(default_factory=RampConfig)
     history: HistoryConfig = field(default_factory=HistoryConfig)
+    contrast: ContrastConfig = field(default_factory=ContrastConfig)
     photometric: PhotometricConfig = field(default_factory=PhotometricConfig)
     labelled_photometric: bool = False
     """Labelled images, too, have the colours and the blur of strong views."""
@@ -59,7 +68,8 @@ class SemiConfig:
     @property
     def timed(self) -> bool:
         """True where something depends on the epoch."""
-        return self.teachers == 2 or self.unsup.timed
+        entropy = self.select.by == "entropy" or self.contrast.weight > 0
+        return self.teachers == 2 or self.unsup.timed or entropy
 
     def check(self, where: str) -> None:
         """Checks what no single field's type can, of this and of its sections. Raises UserError."""
@@ -78,6 +88,19 @@ class SemiConfig:
             raise UserError(f"{where}: teachers={self.teachers}: give 1, or 2 with labels='ema' and history.length=0")
         if self.noise.eps and (self.labels != "ema" or not self.views):
             raise UserError(f"{where}: noise.eps={self.noise.eps!r} needs labels='ema' and views; set it to 0")
+        taught = self.labels == "ema" and self.teachers == 1 and self.views > 0
+        if self.select.by == "entropy" and not (taught and self.views == 1 and len(self.tiers.bounds) == 1):
+            raise UserError(
+                f"{where}: select.by='entropy' needs labels='ema', teachers=1, views=1 and one tier; or choose"
+                " 'confidence'"
+            )
+        if self.select.divisor == "share" and self.select.by != "entropy":
+            raise UserError(f"{where}: select.divisor='share' goes with select.by='entropy'; choose 'valid' or 'kept'")
+        if self.contrast.weight and not taught:
+            weight = self.contrast.weight
+            raise UserError(
+                f"{where}: contrast.weight={weight!r} needs labels='ema', teachers=1 and views; set it to 0"
+            )
         if self.students == 2 and self.history.length:
             raise UserError(f"{where}: history.length={self.history.length}: a queue needs one student; set it to 0")
         if self.labels == "none" and self.views:
@@ -132,6 +155,19 @@ PS_MT = SemiConfig(
 )
 """PS-MT (arXiv 2111.12903) with its weight for VOC; 0.06 to 3 for other sets."""
 
+U2PL = SemiConfig(
+    views=1,
+    perturbation="none",
+    tiers=TiersConfig((0.0,), (1.0,)),
+    select=SelectConfig(by="entropy", divisor="share"),
+    unsup=RampConfig(warm_epochs=1.0, halve=False),
+    contrast=ContrastConfig(weight=0.1),
+    photometric=PhotometricConfig(jitter=0.0, grey=0.0, blur=0.0),
+    cutmix=CutMixConfig(0.5, 0.5, 0.5, 0.5),
+    ema=0.99,
+)
+"""U2PL (arXiv 2203.03884) as its paper says it. Its views are mixed by a box of half the area, and else unchanged."""
+
 PRESETS: dict[str, SemiConfig] = {
     "supervised": SemiConfig(labels="none", views=0, perturbation="none"),
     # What averaging brings without unlabelled images: the others are measured by their average.
@@ -145,6 +181,9 @@ PRESETS: dict[str, SemiConfig] = {
     # ps_mt without its noise, which the authors' code computes too finely for it to move anything.
     "ps_mt_released": PS_MT,
     "ps_mt": dataclasses.replace(PS_MT, noise=NoiseConfig(eps=2.0)),
+    "u2pl": U2PL,
+    # PixCon's bank of clean pixels (arXiv 2607.03068) upon UniMatch V2.
+    "pixcon": SemiConfig(contrast=ContrastConfig(weight=0.1, positives="clean", length=256)),
     # PrevMatch lets mu rise with the epochs and keeps its threshold lower; here mu is constant.
     "prevmatch": SemiConfig(
         labels="self", perturbation="weak", history=dataclasses.replace(HISTORY, threshold=0.9, mu=1.0)

@@ -183,6 +183,8 @@ def make_method(
             raise UserError(f"phases.{i}.size={phase.size} is not a multiple of {multiple}; the nearest is {near}")
     encoder = dict(start.folded() if "batch_stats" in start.variables else start.variables) if start else None
 
+    config.semi.contrast.ranks(len(manifest.classes))
+    count = report.images.get("unlabeled", 0) if report else 0
     return SemiMethod(
         config.semi,
         manifest.classes,
@@ -194,7 +196,8 @@ def make_method(
         long_side=config.long_side,
         window=config.window,
         peak_tflops=config.peak_tflops,
-        epoch_steps=max(1, (report.images.get("unlabeled", 0) if report else 0) // config.phases[0].batch),
+        epoch_steps=max(1, count // config.phases[0].batch),
+        total_steps=max(1, round(sum(count // phase.batch * phase.epochs for phase in config.phases))),
         class_weights=tuple(balanced_weights(pixels, config.semi.balance)) if config.semi.balance else (),
     )
 

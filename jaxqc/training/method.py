@@ -53,13 +53,19 @@ class Method(Protocol):
 
     def loss(
         self, params: Any, model_state: Any, batch: Batch, key: jax.Array, extra: Any
-    ) -> tuple[jax.Array, tuple[Any, Logs]]:
+    ) -> tuple[jax.Array, tuple[Any, ...]]:
         """Mean loss over this device's prepared batch, the new mutable collections, and scalars to log.
-        `model_state` has the frozen collections too. `key` is the same on all devices of a step."""
+        `model_state` has the frozen collections too. `key` is the same on all devices of a step.
+
+        Beside collections and logs may stand a third thing, what the step remembers: a pytree of fixed shapes that no
+        average passes through, such as rows for a memory. `after_step` then has it of all devices."""
         ...
 
-    def after_step(self, extra: Any, params: Any, step: jax.Array) -> Any:
-        """`extra` once optimiser step number `step` (from 0) gave `params`."""
+    def after_step(self, extra: Any, params: Any, step: jax.Array, *remembered: Any) -> Any:
+        """`extra` once optimiser step number `step` (from 0) gave `params`.
+
+        remembered: what `loss` remembers, where it does: each array with a leading axis of micro-batches times devices,
+        the same on all devices. A step that is not finite leaves `extra` as it was."""
         ...
 
     def after_evaluation(self, extra: Any, params: Any, improved: jax.Array) -> Any:
@@ -122,7 +128,7 @@ class SingleNetwork:
     def refuse(self, logs: Mapping[str, Any]) -> None:
         """Refuses nothing."""
 
-    def after_step(self, extra: Any, params: Any, step: jax.Array) -> Any:
+    def after_step(self, extra: Any, params: Any, step: jax.Array, *remembered: Any) -> Any:
         """Nothing."""
         return None
 

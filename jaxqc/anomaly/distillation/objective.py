@@ -120,7 +120,7 @@ class Distillation(HeldOutLoss):
         """The number of steps done, where weights go by it."""
         return {"step": jnp.zeros((), jnp.int32)} if self.pair.config.weigh == "loose" else None
 
-    def after_step(self, extra: Any, params: Any, step: jax.Array) -> Any:
+    def after_step(self, extra: Any, params: Any, step: jax.Array, *remembered: Any) -> Any:
         """One step more."""
         return None if extra is None else {"step": (step + 1).astype(jnp.int32)}
 

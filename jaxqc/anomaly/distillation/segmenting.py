@@ -88,7 +88,7 @@ class Segmenting(HeldOutLoss):
         """The number of steps done."""
         return {"step": jnp.zeros((), jnp.int32)}
 
-    def after_step(self, extra: Any, params: Any, step: jax.Array) -> Any:
+    def after_step(self, extra: Any, params: Any, step: jax.Array, *remembered: Any) -> Any:
         """One step more."""
         return {"step": (step + 1).astype(jnp.int32)}
 

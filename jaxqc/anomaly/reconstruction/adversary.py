@@ -172,7 +172,7 @@ class Playing(Rebuilding):
         """The mean of all parameters, where the recipe scores by one."""
         return {"teacher": jax.tree.map(jnp.copy, params)} if self.config.adversary.average else None
 
-    def after_step(self, extra: Any, params: Any, step: jax.Array) -> Any:
+    def after_step(self, extra: Any, params: Any, step: jax.Array, *remembered: Any) -> Any:
         """The mean moves; at first it is a plain one, so that it forgets the start."""
         if extra is None:
             return None
