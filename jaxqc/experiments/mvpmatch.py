@@ -39,6 +39,7 @@ NAMES = {
     "ps_mt_released": "PS-MT without noise, as released",
     "u2pl": "U2PL",
     "pixcon": "UniMatch V2 + clean pixels (PixCon)",
+    "allspark": "AllSpark",
     "cps": "CPS",
 }
 

@@ -17,6 +17,8 @@ def passes(config: SemiConfig, drawn: float = 0.0) -> tuple[float, float]:
     """Forward passes of the encoder and of the decoder that a step costs for each labelled image (there are as many
     unlabelled ones), a backward pass counting as two. drawn: past models taking part, in the mean."""
     trained = 1 + BACKWARD
+    if config.learn_weak:  # labelled images and the weak view, which labels itself in a pass of its own
+        return 2 * trained + 1, 2 * trained + 1
     if not config.views:
         return trained, trained
     dropped = config.perturbation == "weak"

@@ -7,9 +7,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Key
+from jaxtyping import Array, Float, Key
 
-from jaxqc.semi import dropout, noise, teachers
+from jaxqc.semi import channels, dropout, noise, teachers
 from jaxqc.semi.frozen import Frozen
 from jaxqc.semi.network import EncoderDecoder
 from jaxqc.semi.recipe import SemiConfig
@@ -21,7 +21,8 @@ class Answers:
     """What the student says: logits of the labelled images, of each strong view, of the weak view's perturbed features
     and of the weak view as it is (the last two where the method needs them).
 
-    places: features of the labelled images' and of the first strong view's places, with `contrast`.
+    places: features of the labelled images' and of the first strong view's places, with `contrast`. channels: of the
+    unlabelled images, over positions, with `memory`.
     """
 
     labelled: Array
@@ -29,6 +30,7 @@ class Answers:
     fed: Array | None = None
     own: Array | None = None
     places: tuple[Array, Array] | None = None
+    channels: Any = None
 
 
 def forward(
@@ -39,9 +41,12 @@ def forward(
     batch: Batch,
     key: Key[Array, ""],
     axis: str | None,
+    epoch: Float[Array, ""] | None = None,
 ) -> Answers:
-    """The student's answers in one pass: nothing depends on the batch."""
+    """The student's answers in one pass: nothing depends on the batch, but with `memory`."""
     b, height, width, _ = batch["image"].shape
+    if config.learn_weak:
+        return _beside_weak(config, network, params, frozen, batch, key, epoch)
     if not config.views:
         return Answers(network(params, batch["image"]), [])
     u, dropped = len(batch["weak"]), config.perturbation == "weak"
@@ -69,6 +74,32 @@ def forward(
     if config.labels == "self" and own is None:
         own = network(lax.stop_gradient(params), batch["weak"])
     return Answers(x, rest[: config.views], rest[config.views] if dropped else None, own, places)
+
+
+def _beside_weak(
+    config: SemiConfig,
+    network: EncoderDecoder,
+    params: Any,
+    frozen: Frozen,
+    batch: Batch,
+    key: Key[Array, ""],
+    epoch: Float[Array, ""] | None,
+) -> Answers:
+    """Labelled images and the weak view that is learned from, which labels itself as it is used."""
+    b, height, width, _ = batch["image"].shape
+    own, kept = network(lax.stop_gradient(params), batch["weak"]), None
+    features = network.encode(params, jnp.concatenate([batch["image"], batch["weak"]]))
+    if network.relate is not None:
+        assert frozen.bank is not None
+        assert epoch is not None
+        pieces = (jax.tree.map(lambda f, at=at: f[at], features) for at in (slice(b), slice(b, None)))
+        memory = channels.memory_of(frozen.bank, epoch >= config.memory.start_epochs)
+        labelled, unlabelled, seen = network.relate(params, *pieces, memory, key)
+        size = channels.deepest(features).shape[1:3]
+        kept = channels.channels_of(seen, own, batch["valid"], (size[0], size[1]))
+        features = jax.tree.map(lambda *f: jnp.concatenate(f), labelled, unlabelled)
+    logits = network.decode(params, features, (height, width))
+    return Answers(logits[:b], [], logits[b:], own, channels=kept)
 
 
 def noisy(

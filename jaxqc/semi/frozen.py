@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Bool, Int
 
-from jaxqc.semi import bank, contrast, ema, history, teachers
+from jaxqc.semi import bank, channels, contrast, ema, history, teachers
 from jaxqc.semi.bank import Bank
 from jaxqc.semi.history import History
 from jaxqc.semi.recipe import SemiConfig
@@ -26,8 +26,10 @@ class Frozen:
     bank: Bank | None = None
 
 
-def init_frozen(config: SemiConfig, student: Any, classes: int = 0) -> Frozen:
+def init_frozen(config: SemiConfig, student: Any, classes: int = 0, grid: tuple[int, int] = (0, 0)) -> Frozen:
     """A teacher equal to the student, an empty queue and an empty bank, as far as the method has them.
+
+    classes: of the data. grid: positions and channels of the encoder's deepest feature, for a memory of channels.
 
     Examples:
       >>> from jaxqc.semi.recipe import preset
@@ -42,6 +44,8 @@ def init_frozen(config: SemiConfig, student: Any, classes: int = 0) -> Frozen:
     c, rows = config.contrast, None
     if c.weight:
         rows = bank.empty(classes, c.length, c.width)
+    if config.memory.heads:
+        rows = bank.empty(classes, grid[1], grid[0])
     return Frozen(teacher, queue, jnp.zeros((), jnp.int32) if config.timed else None, rows)
 
 
@@ -61,7 +65,9 @@ def after_step(
     if frozen.clock is not None:
         frozen = replace(frozen, clock=jnp.asarray(step, jnp.int32) + 1)
     if frozen.bank is not None:
-        frozen = replace(frozen, bank=contrast.push(config.contrast, frozen.bank, seen))
+        channel = config.memory.heads > 0
+        rows = channels.push(frozen.bank, seen) if channel else contrast.push(config.contrast, frozen.bank, seen)
+        frozen = replace(frozen, bank=rows)
     if frozen.teacher is None:
         return frozen
     if config.teachers == 2:

@@ -13,6 +13,7 @@ from jaxqc.data.augment.geometry import to_float
 from jaxqc.metrics import segmentation
 from jaxqc.models.resnet import IMAGENET_MEAN, IMAGENET_STD
 from jaxqc.semi import frozen, inference, objective
+from jaxqc.semi.channels import deepest
 from jaxqc.semi.cost import forward_flops, step_flops
 from jaxqc.semi.frozen import Frozen
 from jaxqc.semi.network import EncoderDecoder
@@ -31,7 +32,8 @@ class SemiMethod:
     sides have to be. head_rate, lr_scale: factors on the learning rate of the head and of all. long_side: in
     pixels of the images it is measured on; 0 = their own. window: whether large images are measured by a sliding
     window. class_weights: factor on the loss of each class; () = 1. peak_tflops: of one device; 0 = not known.
-    epoch_steps, total_steps: optimiser steps of an epoch and of all, by which members with a schedule go.
+    epoch_steps, total_steps: optimiser steps of an epoch and of all, by which members with a schedule go. size: side
+    of the training crops, where a memory keeps channels over their positions.
     """
 
     config: SemiConfig
@@ -49,6 +51,7 @@ class SemiMethod:
     peak_tflops: float = 0.0
     epoch_steps: int = 1
     total_steps: int = 1
+    size: int = 0
 
     def init(self, key: Key[Array, ""]) -> Variables:
         """Fresh parameters; of two students with a leading axis."""
@@ -59,8 +62,8 @@ class SemiMethod:
         """Nothing: its teachers change as it learns."""
 
     def rates(self, params: Any, extra: Any = None) -> Any:
-        """`head_rate` for what lies below `head`, times `lr_scale`."""
-        factor = lambda name: self.lr_scale * (self.head_rate if name == "head" else 1.0)
+        """`head_rate` for what is drawn anew, below `head` and `channels`, times `lr_scale`."""
+        factor = lambda name: self.lr_scale * (self.head_rate if name in ("head", "channels") else 1.0)
         return {name: jax.tree.map(partial(jnp.full_like, fill_value=factor(name)), x) for name, x in params.items()}
 
     def active(self, params: Any, step: Any) -> None:
@@ -68,7 +71,12 @@ class SemiMethod:
 
     def init_extra(self, params: Any) -> Frozen:
         """The frozen models that go with fresh parameters."""
-        return frozen.init_frozen(self.config, params, len(self.classes))
+        grid = (0, 0)
+        if self.config.memory.heads:
+            image = jax.ShapeDtypeStruct((1, self.size, self.size, 3), jnp.float32)
+            _, h, w, c = deepest(jax.eval_shape(self.network.encode, params, image)).shape
+            grid = h * w, c
+        return frozen.init_frozen(self.config, params, len(self.classes), grid)
 
     def prepare(self, batch: Batch, keys: Key[Array, " b"], size: int, train: bool) -> Batch:
         """Views as the host cuts them → the network's input and strong views (`jaxqc.semi.objective`); when not

@@ -11,6 +11,9 @@ from jaxqc.errors import UserError
 from jaxqc.models.segmenter import build_segmenter
 from jaxqc.semi.recipe import SemiTrainConfig
 
+OPTIONAL = (("represent", "represent"), ("alone", "channels"), ("relate", "channels"))
+"""Methods of a network that not all have, each with the attribute that tells."""
+
 
 @dataclass(frozen=True)
 class EncoderDecoder:
@@ -18,23 +21,33 @@ class EncoderDecoder:
 
     encode: (params, images [b h w 3]) → features, a pytree of [b ... c]. decode: (params, features, (height, width)) →
     logits [b height width k]. represent: the same → logits, and features of pixels [b h w d] on a grid of its own
-    (`jaxqc.semi.contrast`); None where the network has none.
+    (`jaxqc.semi.contrast`); None where the network has none. relate: (params, labelled, unlabelled features, memory,
+    key) → both, changed by each other, and what a memory keeps; alone: (params, features) → features, as images are
+    used; None where features go to `decode` as they are.
     """
 
     encode: Callable[[Any, Array], Any]
     decode: Callable[[Any, Any, tuple[int, int]], Array]
     represent: Callable[[Any, Any, tuple[int, int]], tuple[Array, Array]] | None = None
+    alone: Callable[[Any, Any], Any] | None = None
+    relate: Callable[..., tuple[Any, Any, Array]] | None = None
 
     def __call__(self, params: Any, image: Float[Array, "b h w c"]) -> Float[Array, "b h w k"]:
         """Logits at the image's size."""
-        return self.decode(params, self.encode(params, image), (image.shape[1], image.shape[2]))
+        features = self.encode(params, image)
+        features = features if self.alone is None else self.alone(params, features)
+        return self.decode(params, features, (image.shape[1], image.shape[2]))
 
 
 def halves_of(module: nn.Module) -> EncoderDecoder:
     """The halves of a flax module with methods `encode(image)` and `decode(features, size)` and only `params`, and
-    `represent(features, size)` where it has that."""
+    `represent(features, size)`, `alone(features)` and `relate(labelled, unlabelled, memory, key)` where it has them."""
     run: Any = lambda method: lambda params, *given: module.apply({"params": params}, *given, method=method)
-    return EncoderDecoder(run("encode"), run("decode"), run("represent") if hasattr(module, "represent") else None)
+    return EncoderDecoder(
+        run("encode"),
+        run("decode"),
+        *(run(name) if getattr(module, has, None) is not None else None for name, has in OPTIONAL),
+    )
 
 
 def deployed(params: Any) -> Any:
@@ -76,4 +89,5 @@ def make_network(config: SemiTrainConfig, classes: int, prior: tuple[float, ...]
         folded=True,
         layers=config.layers,
         represent=config.semi.contrast.width if config.semi.contrast.weight else 0,
+        heads=config.semi.memory.heads,
     )

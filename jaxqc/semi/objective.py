@@ -60,11 +60,13 @@ def prepare(
         own = jax.vmap(jax.random.fold_in, (0, None))(keys, 2 * config.views)  # behind those of the views
         labelled = photometric(labelled, own, config.photometric)
     out = {"image": normal(labelled), "mask": batch["mask"].astype(jnp.int32)}
-    if not config.views:
+    if not config.unlabelled:
         return out
     weak = to_float(batch["unlabeled"])
-    strong, out["inside"] = strong_views(config, weak, keys)
-    out |= {"weak": normal(weak), "strong": normal(strong), "valid": batch["valid"]}
+    out |= {"weak": normal(weak), "valid": batch["valid"]}
+    if config.views:
+        strong, out["inside"] = strong_views(config, weak, keys)
+        out["strong"] = normal(strong)
     return out | ({"truth": batch["truth"].astype(jnp.int32)} if "truth" in batch else {})
 
 
@@ -99,13 +101,14 @@ def _student_loss(
 ) -> tuple[Float[Array, ""], tuple[Logs, Any]]:
     config, network, axis, class_weights = setting.config, setting.network, setting.axis, setting.class_weights
     drop_key, draw_key = jax.random.split(key)
-    said = forward(config, network, params, frozen, batch, drop_key, axis)
+    epoch = None if frozen.clock is None else epoch_of(frozen.clock, setting.epoch_steps)
+    said = forward(config, network, params, frozen, batch, drop_key, axis, epoch)
     if config.ohem:
         given = config.ohem_threshold, config.ohem_kept
         loss_x = losses.ohem_loss(said.labelled, batch["mask"], *given, axis, class_weights)
     else:
         loss_x = losses.supervised_loss(said.labelled, batch["mask"], axis, class_weights)
-    if not config.views:
+    if not config.unlabelled:
         return loss_x, ({"loss_x": loss_x}, ())
 
     def of_view(logits: Array, label: Array, weight: Array, valid: Array) -> Array:
@@ -113,6 +116,8 @@ def _student_loss(
         return losses.unsupervised_loss(logits, label, weight, counted, axis, class_weights)
 
     def over_views(label: Array, weight: Array) -> Array:
+        if not said.strong and said.fed is not None:
+            return of_view(said.fed, label, weight, batch["valid"])
         each = []
         for logits, inside in zip(said.strong, batch["inside"], strict=True):
             each.append(of_view(logits, *cutmix.mix((label, weight, batch["valid"]), inside)))
@@ -122,7 +127,7 @@ def _student_loss(
     answer = said.own if weak is None else weak
     assert answer is not None
     confidence, label = losses.pseudo_label(answer)
-    tiers, logs, remember = config.tiers, {}, ()
+    tiers, logs, remember = config.tiers, {}, () if said.channels is None else said.channels
     weight = tier_weight(confidence, tiers.bounds, tiers.weights, tiers.cumulative)
     if config.select.weight == "confidence":
         weight = jnp.where(weight > 0, confidence, 0.0)
@@ -144,7 +149,8 @@ def _student_loss(
         logs["drawn"] = k.astype(jnp.float32)
         loss_u = loss_u + h.mu * logs["loss_prev"]
     if config.unsup.timed:
-        logs["ramp"] = ramp(config.unsup, epoch_of(frozen.clock, setting.epoch_steps))
+        assert epoch is not None
+        logs["ramp"] = ramp(config.unsup, epoch)
         loss_u = logs["ramp"] * loss_u
     elif config.unsup.weight != 1:
         loss_u = config.unsup.weight * loss_u
@@ -155,8 +161,12 @@ def _student_loss(
         assert frozen.bank is not None
         parts = pixels(setting, frozen, batch, said.places, again, drop_key)
         loss_c, remember, more = contrast.contrast(config.contrast, parts, frozen.bank, draw_key, axis)
-        begun = epoch_of(frozen.clock, setting.epoch_steps) >= config.unsup.warm_epochs
+        assert epoch is not None
+        begun = epoch >= config.unsup.warm_epochs
         loss, logs = loss + config.contrast.weight * jnp.where(begun, loss_c, 0.0), logs | more
+    if config.memory.heads:
+        assert frozen.bank is not None
+        logs["bank_fill"] = frozen.bank.count.sum() / (frozen.bank.length * len(frozen.bank.count))
     return loss, (logs, remember)
 
 

@@ -206,5 +206,18 @@ class ContrastConfig:
         return low, high
 
 
+@dataclass(frozen=True)
+class MemoryConfig:
+    """Attention of labelled images to unlabelled ones' channels, and a memory of these (`jaxqc.semi.channels`)."""
+
+    heads: int = 0
+    """Heads of the attention on the encoder's deepest feature; 0 = none."""
+    start_epochs: float = 5.0
+    """Epochs after which labelled images attend to the memory, and no more to the batch."""
+
+    def check(self, where: str) -> None:
+        """Any two go together."""
+
+
 def _rising(values: tuple[float, ...]) -> bool:
     return all(a < b for a, b in itertools.pairwise(values))

@@ -35,6 +35,8 @@ from jaxqc.training.loop import RunResult, run
 from jaxqc.training.state import from_host
 from jaxqc.weights.load import Weights, load_weights
 
+MOST_MAP = 100e6
+"""Most bytes of a transformer's map of attention to the memory, for each labelled image."""
 LISTS = "splits"
 """Folder of a run that keeps its lists and manifest."""
 
@@ -95,7 +97,7 @@ def train_semi(
     train = feed.ViewSet(
         parts["labeled"],
         parts["unlabeled"],
-        config.semi.views > 0,
+        config.semi.unlabelled,
         (views.scale_min, views.scale_max),
         views.flip,
     )
@@ -184,6 +186,7 @@ def make_method(
     encoder = dict(start.folded() if "batch_stats" in start.variables else start.variables) if start else None
 
     config.semi.contrast.ranks(len(manifest.classes))
+    _check_memory(config, len(manifest.classes))
     count = report.images.get("unlabeled", 0) if report else 0
     return SemiMethod(
         config.semi,
@@ -197,9 +200,24 @@ def make_method(
         window=config.window,
         peak_tflops=config.peak_tflops,
         epoch_steps=max(1, count // config.phases[0].batch),
+        size=config.phases[0].size,
         total_steps=max(1, round(sum(count // phase.batch * phase.epochs for phase in config.phases))),
         class_weights=tuple(balanced_weights(pixels, config.semi.balance)) if config.semi.balance else (),
     )
+
+
+def _check_memory(config: SemiTrainConfig, classes: int) -> None:
+    """Raises UserError where a memory of channels cannot be: its positions are those of one size of crops."""
+    if not config.semi.memory.heads:
+        return
+    if len({phase.size for phase in config.phases}) > 1:
+        raise UserError("phases: semi.memory keeps channels over the positions of one size; give all phases the same")
+    wide = config.semi.memory.heads * encoder_spec(config.model.name, config.layers).widths[-1]
+    if config.model.name in VITS and (size := 4 * wide * classes * wide) > MOST_MAP:
+        raise UserError(
+            f"semi.memory.heads={config.semi.memory.heads}: attention of {config.model.name} with {classes} classes has"
+            f" maps of {size / 1e6:.0f} MB an image; take a ResNet, or heads=0"
+        )
 
 
 def _check_attention(config: SemiTrainConfig) -> None:

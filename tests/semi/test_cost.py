@@ -45,9 +45,9 @@ def seen(name: str) -> tuple[int, int]:
     batch = {"image": weak, "mask": jnp.zeros((2, 8, 8), jnp.int32), "weak": weak, "valid": jnp.ones((2, 8, 8), bool)}
     if config.views:
         batch |= {"strong": jnp.stack([weak] * config.views), "inside": jnp.zeros((config.views, 2, 8, 8), bool)}
-    jax.eval_shape(
-        lambda: semi_loss(Setting(config, method.network), params, method.init_extra(params), batch, jax.random.key(1))
-    )
+    extra = method.init_extra(params)
+    counts[:] = 0, 0
+    jax.eval_shape(lambda: semi_loss(Setting(config, method.network), params, extra, batch, jax.random.key(1)))
     return counts[0], counts[1]
 
 
@@ -56,7 +56,7 @@ def test_passes_are_those_of_the_loss(name: str) -> None:
     """Forward passes are the traced ones; the backward pass doubles those of images that the student learns from."""
     config = preset(name)
     traced = [n / 2 - 2 * (config.history.length > 0) for n in seen(name)]
-    frozen = config.views > 0 and not (config.labels == "self" and config.perturbation == "weak")
+    frozen = config.unlabelled and not (config.labels == "self" and config.perturbation == "weak")
     frozen = frozen + {"u2pl": 2, "pixcon": 1}.get(name, 0)  # the teacher's second look
     # Teachers' decoders see noisy features before and after the step, and pass back to it in the second pass alone.
     noisy = (0, 2 * (config.views + config.noise.labelled) if config.noise.eps else 0)
