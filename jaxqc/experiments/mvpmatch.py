@@ -40,6 +40,7 @@ NAMES = {
     "u2pl": "U2PL",
     "pixcon": "UniMatch V2 + clean pixels (PixCon)",
     "allspark": "AllSpark",
+    "semivl": "SemiVL",
     "cps": "CPS",
 }
 

@@ -11,9 +11,11 @@ from jaxtyping import Array, Float
 from jaxqc.errors import UserError, suggest
 from jaxqc.models import backbones
 from jaxqc.models.channel_attention import ChannelAttention
+from jaxqc.models.clip import CLIPS, ClipVision, clip_spec
 from jaxqc.models.dinov2 import PATCH, VITS, build_vit
 from jaxqc.models.dpt import DPT
 from jaxqc.models.efficientnet import EFFICIENTNETS
+from jaxqc.models.language_decoder import LanguageDecoder
 from jaxqc.models.resnet import BACKBONES, LAYERS
 from jaxqc.models.start import merged
 from jaxqc.types import ArrayLike, Variables
@@ -69,10 +71,13 @@ def encoder_spec(encoder: str, layers: int = len(LAYERS)) -> EncoderSpec:
         return EncoderSpec(
             tuple(spec.channels(layer) for layer in LAYERS[:layers]), 1, 128 if spec.bottleneck else 64, ()
         )
+    if encoder in CLIPS:
+        clip = CLIPS[encoder]
+        return EncoderSpec((*(clip.width for _ in clip.taps), clip.embed), clip.patch, 0, ())
     if encoder in EFFICIENTNETS:
         sizes = EFFICIENTNETS[encoder]
         return EncoderSpec(tuple(sizes.channels(layer) for layer in LAYERS[:layers]), 1, 64, ())
-    raise UserError(f"encoder: {encoder!r} is not one{suggest(encoder, [*VITS, *BACKBONES, *EFFICIENTNETS])}")
+    raise UserError(f"encoder: {encoder!r} is not one{suggest(encoder, [*VITS, *BACKBONES, *EFFICIENTNETS, *CLIPS])}")
 
 
 class Segmenter(nn.Module):
@@ -136,6 +141,40 @@ class Segmenter(nn.Module):
         return self.head(features, (size[0], size[1]), both=True)
 
 
+class LanguageSegmenter(nn.Module):
+    """Image [n h w 3] → float32 logits [n h w classes] by likeness to phrases; halves as of `Segmenter`.
+
+    The image is normalised by `jaxqc.models.clip.CLIP_MEAN` and `CLIP_STD`.
+    """
+
+    encoder: ClipVision
+    head: LanguageDecoder
+
+    def __call__(self, image: Float[ArrayLike, "n h w 3"], train: bool = False) -> Float[Array, "n h w classes"]:
+        return self.decode(self.encode(image), image.shape[1:3])
+
+    def encode(self, image: Float[ArrayLike, "n h w 3"]) -> dict[str, Array]:
+        """Maps of two blocks, and the embedding of each place."""
+        return self.encoder(image)
+
+    def decode(self, features: dict[str, Array], size: Sequence[int]) -> Float[Array, "n height width classes"]:
+        """Features → logits of `size` = (height, width)."""
+        return self.head(features, (size[0], size[1]))
+
+
+def build_language_segmenter(
+    encoder: str, classes: int, dtype: str = "float32", phrases: Any = None, owner: Any = None
+) -> LanguageSegmenter:
+    """CLIP and a decoder of phrases (`jaxqc.models.language_decoder.LanguageDecoder`).
+
+    Raises:
+      UserError: another encoder.
+    """
+    if encoder not in CLIPS:
+        raise UserError(f"encoder: {encoder!r} has no words; with semi.language.decoder take {', '.join(CLIPS)}")
+    return LanguageSegmenter(ClipVision(clip_spec(encoder), jnp.dtype(dtype)), LanguageDecoder(classes, phrases, owner))
+
+
 def build_segmenter(
     encoder: str,
     classes: int,
@@ -174,6 +213,8 @@ def build_segmenter(
         raise UserError(f"segmenter: channels {tuple(channels)}: four positive numbers, and only for transformers")
     if prior and (len(prior) != classes or min(prior) < 0 or not sum(prior) > 0):
         raise UserError(f"segmenter: prior {tuple(prior)}: one share, 0 or more, for each of {classes} classes")
+    if encoder in CLIPS:
+        raise UserError(f"encoder: {encoder!r} has a decoder of phrases alone; choose the method semivl, or another")
     network: nn.Module
     if encoder in VITS:
         network = build_vit(encoder, dtype, attention)

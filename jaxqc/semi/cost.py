@@ -26,6 +26,7 @@ def passes(config: SemiConfig, drawn: float = 0.0) -> tuple[float, float]:
     encoded, decoded = trained * (1 + config.views + dropped), trained * (1 + config.views + 2 * dropped)
     # The weak view that labels: the teacher's pass, the other student's, or the student's own where it is not there.
     labels = (0 if dropped and config.labels == "self" else config.teachers) + drawn + second_look(config)
+    labels += bool(config.language.guide)  # a second CLIP's encoder, and its products with the phrases
     # Noise: the teachers' decoders before and after a step, and back to that step alone.
     noisy = (config.views + dropped + config.noise.labelled) * 3 * config.teachers if config.noise.eps else 0
     return config.students * (encoded + labels), config.students * (decoded + labels + noisy)

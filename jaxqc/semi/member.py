@@ -10,6 +10,7 @@ from jaxqc.semi.settings import (
     ContrastConfig,
     CutMixConfig,
     HistoryConfig,
+    LanguageConfig,
     MemoryConfig,
     NoiseConfig,
     RampConfig,
@@ -42,6 +43,7 @@ class SemiConfig:
     history: HistoryConfig = field(default_factory=HistoryConfig)
     contrast: ContrastConfig = field(default_factory=ContrastConfig)
     memory: MemoryConfig = field(default_factory=MemoryConfig)
+    language: LanguageConfig = field(default_factory=LanguageConfig)
     learn_weak: bool = False
     """The weak view itself is learned from, with its own labels (AllSpark); `views` may then be 0."""
     photometric: PhotometricConfig = field(default_factory=PhotometricConfig)
@@ -69,7 +71,7 @@ class SemiConfig:
     def timed(self) -> bool:
         """True where something depends on the epoch."""
         entropy = self.select.by == "entropy" or self.contrast.weight > 0
-        return self.teachers == 2 or self.unsup.timed or entropy or self.memory.heads > 0
+        return self.teachers == 2 or self.unsup.timed or entropy or self.memory.heads > 0 or bool(self.language.guide)
 
     @property
     def unlabelled(self) -> bool:
@@ -114,6 +116,10 @@ class SemiConfig:
             )
         if self.memory.heads and not self.learn_weak:
             raise UserError(f"{where}: memory.heads={self.memory.heads} needs learn_weak=True; set it to 0")
+        if self.language.decoder and (self.memory.heads or self.contrast.weight or self.noise.eps):
+            raise UserError(f"{where}: language.decoder goes without memory, contrast and noise; set them to 0")
+        if self.language.guide and (self.students > 1 or not self.views):
+            raise UserError(f"{where}: language.guide labels one student's views; it needs students=1 and views")
         if self.labels == "none" and self.views:
             raise UserError(f"{where}: views={self.views} with labels='none'; strong views need labels")
         if self.perturbation == "complementary" and self.views != 2:

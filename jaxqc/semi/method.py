@@ -16,7 +16,8 @@ from jaxqc.semi import frozen, inference, objective
 from jaxqc.semi.channels import deepest
 from jaxqc.semi.cost import forward_flops, step_flops
 from jaxqc.semi.frozen import Frozen
-from jaxqc.semi.network import EncoderDecoder
+from jaxqc.semi.language import Guide
+from jaxqc.semi.network import EncoderDecoder, learned
 from jaxqc.semi.network import deployed as used
 from jaxqc.semi.recipe import SemiConfig
 from jaxqc.semi.setting import Setting
@@ -33,7 +34,7 @@ class SemiMethod:
     pixels of the images it is measured on; 0 = their own. window: whether large images are measured by a sliding
     window. class_weights: factor on the loss of each class; () = 1. peak_tflops: of one device; 0 = not known.
     epoch_steps, total_steps: optimiser steps of an epoch and of all, by which members with a schedule go. size: side
-    of the training crops, where a memory keeps channels over their positions.
+    of the training crops, where a memory keeps channels over their positions. guide: labels the weak view, too.
     """
 
     config: SemiConfig
@@ -52,19 +53,24 @@ class SemiMethod:
     epoch_steps: int = 1
     total_steps: int = 1
     size: int = 0
+    guide: Guide | None = None
 
     def init(self, key: Key[Array, ""]) -> Variables:
         """Fresh parameters; of two students with a leading axis."""
         students = self.config.students
         return {"params": self.start(key) if students == 1 else jax.vmap(self.start)(jax.random.split(key, students))}
 
-    def frozen(self) -> None:
-        """Nothing: its teachers change as it learns."""
+    def frozen(self) -> Any:
+        """The guide; its teachers change as it learns."""
+        return None if self.guide is None else {"guide": self.guide.params}
 
     def rates(self, params: Any, extra: Any = None) -> Any:
         """`head_rate` for what is drawn anew, below `head` and `channels`, times `lr_scale`."""
         factor = lambda name: self.lr_scale * (self.head_rate if name in ("head", "channels") else 1.0)
-        return {name: jax.tree.map(partial(jnp.full_like, fill_value=factor(name)), x) for name, x in params.items()}
+        rates = {name: jax.tree.map(partial(jnp.full_like, fill_value=factor(name)), x) for name, x in params.items()}
+        if not self.config.language.decoder:
+            return rates
+        return jax.tree.map(lambda rate, moves: rate * moves, rates, learned(params, self.config.language.train))
 
     def active(self, params: Any, step: Any) -> None:
         """All, in every step."""
@@ -96,7 +102,11 @@ class SemiMethod:
         """`objective.semi_loss`; counts are over all devices of the mapped axis."""
         weights = jnp.asarray(self.class_weights, jnp.float32) if self.class_weights else None
         setting = Setting(self.config, self.network, AXIS, weights, self.epoch_steps, self.total_steps)
-        loss, (logs, remember) = objective.semi_loss(setting, params, extra, batch, key)
+        guide = None
+        if self.guide is not None:
+            model_state, text = dict(model_state), jax.lax.stop_gradient(params["head"]["text"])
+            guide = self.guide.logits(model_state.pop("guide"), text, batch["weak"])
+        loss, (logs, remember) = objective.semi_loss(setting, params, extra, batch, key, guide)
         return loss, (model_state, logs, remember)
 
     def after_step(self, extra: Frozen, params: Any, step: Int[Array, ""], *remembered: Any) -> Frozen:

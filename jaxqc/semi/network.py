@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import flax.linen as nn
+import jax
 from jaxtyping import Array, Float
 
 from jaxqc.errors import UserError
-from jaxqc.models.segmenter import build_segmenter
+from jaxqc.models.segmenter import build_language_segmenter, build_segmenter
+from jaxqc.semi.language import Phrases
 from jaxqc.semi.recipe import SemiTrainConfig
 
 OPTIONAL = (("represent", "represent"), ("alone", "channels"), ("relate", "channels"))
@@ -50,6 +52,32 @@ def halves_of(module: nn.Module) -> EncoderDecoder:
     )
 
 
+def outputs_of(params: Any) -> int:
+    """Number of the classes that a network of such parameters tells apart."""
+    head = params["head"]
+    return (head["text"]["owner"] if "text" in head else head["logits"]["bias"]).shape[-1]
+
+
+def learned(params: Any, part: str) -> Any:
+    """1 for each array that learns, else 0, as `params`, of a decoder of phrases: their embeddings stay. With `part`
+    `attention` all of the encoder stays but attention and positions.
+
+    Examples:
+      >>> params = {"encoder": {"blocks_0": {"qkv": 1, "c_fc": 2}, "proj": 3}, "head": {"text": {"values": 4}}}
+      >>> learned(params, "attention")
+      {'encoder': {'blocks_0': {'c_fc': 0.0, 'qkv': 1.0}, 'proj': 0.0}, 'head': {'text': {'values': 0.0}}}
+    """
+
+    def factor(path: Any, leaf: Any) -> float:
+        names = [str(step.key) for step in path]
+        if names[:2] == ["head", "text"]:
+            return 0.0
+        attention = {"qkv", "out", "positional_embedding"}.intersection(names)
+        return float(names[0] != "encoder" or part == "all" or bool(attention))
+
+    return jax.tree_util.tree_map_with_path(factor, params)
+
+
 def deployed(params: Any) -> Any:
     """Parameters without those that serve training alone.
 
@@ -62,10 +90,13 @@ def deployed(params: Any) -> Any:
     return {**params, "head": {name: x for name, x in params["head"].items() if name != "represent"}}
 
 
-def make_network(config: SemiTrainConfig, classes: int, prior: tuple[float, ...] = ()) -> nn.Module:
+def make_network(
+    config: SemiTrainConfig, classes: int, prior: tuple[float, ...] = (), phrases: Phrases | None = None
+) -> nn.Module:
     """The segmenter of a recipe. A ResNet has its batch norm folded into its kernels: nothing depends on the batch.
 
-    prior: share of each class among the labelled pixels, where the head's bias starts; () = all the same.
+    prior: share of each class among the labelled pixels, where the head's bias starts; () = all the same. phrases: of
+    a decoder of phrases that is trained; None where they come with its parameters.
 
     Raises:
       UserError: an unknown encoder, or a width that is not 1.
@@ -79,6 +110,9 @@ def make_network(config: SemiTrainConfig, classes: int, prior: tuple[float, ...]
     if config.model.width != 1:
         raise UserError(f"model.width={config.model.width}: an encoder has the width of its name; leave it at 1")
     net = config.model
+    if config.semi.language.decoder:
+        given = (None, None) if phrases is None else (phrases.values, phrases.owner)
+        return build_language_segmenter(net.name, classes, net.dtype, *given)
     return build_segmenter(
         net.name,
         classes,

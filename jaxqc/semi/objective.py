@@ -19,13 +19,13 @@ from jaxtyping import Array, Bool, Float, Key
 from jaxqc.data.augment import cutmix
 from jaxqc.data.augment.geometry import to_float
 from jaxqc.data.augment.photometric import photometric
-from jaxqc.semi import contrast, history, losses, teachers
+from jaxqc.semi import contrast, history, language, losses, teachers
 from jaxqc.semi.again import look_again, pixels
 from jaxqc.semi.forward import forward
 from jaxqc.semi.frozen import Frozen
 from jaxqc.semi.manifest import IGNORE
 from jaxqc.semi.recipe import SemiConfig
-from jaxqc.semi.schedule import epoch_of, ramp
+from jaxqc.semi.schedule import epoch_of, falling, ramp
 from jaxqc.semi.setting import Setting
 from jaxqc.semi.tiers import tier_of, tier_weight
 from jaxqc.types import Batch
@@ -71,14 +71,15 @@ def prepare(
 
 
 def semi_loss(
-    setting: Setting, student: Any, frozen: Frozen, batch: Batch, key: Key[Array, ""]
+    setting: Setting, student: Any, frozen: Frozen, batch: Batch, key: Key[Array, ""], guide: Array | None = None
 ) -> tuple[Float[Array, ""], tuple[Logs, Any]]:
     """L = (L_x + L_u) / 2, L_u = L_multi + mu · L_prev (MvpMatch, equations 1 to 5); L_x alone without pseudo-labels.
 
     `SemiConfig.unsup` may give L_u another weight, and one that rises in time; `SemiConfig.contrast` adds its loss.
 
     Differentiate by `student`: parameters, with a leading axis where there are two students, whose losses add up.
-    key: the same on all devices. Beside the logs comes what the step remembers (`jaxqc.training.method.Method.loss`).
+    key: the same on all devices. guide: logits of a guide for the weak view (`SemiConfig.language`).
+    Beside the logs comes what the step remembers (`jaxqc.training.method.Method.loss`).
 
     Logs: `loss_x`, `loss_u`, `loss_prev`, `drawn` (past models taking part), and for each tier i, from the lowest,
     `tier{i}_share`, the share of the valid pixels (with `truth`, of those that have a true class) that lie in it, and
@@ -89,7 +90,7 @@ def semi_loss(
     if config.students == 1:
         taught = config.labels == "ema" and config.views > 0
         weak = _taught(setting, frozen, batch["weak"]) if taught else None
-        return _student_loss(setting, student, weak, frozen, batch, key)
+        return _student_loss(setting, student, weak, frozen, batch, key, guide)
     weak = jax.vmap(network, (0, None))(lax.stop_gradient(student), batch["weak"])
     one = lambda params, logits, key: _student_loss(setting, params, logits, frozen, batch, key)
     loss, (logs, _) = jax.vmap(one)(student, weak[::-1], jax.random.split(key, config.students))
@@ -97,7 +98,13 @@ def semi_loss(
 
 
 def _student_loss(
-    setting: Setting, params: Any, weak: Array | None, frozen: Frozen, batch: Batch, key: Key[Array, ""]
+    setting: Setting,
+    params: Any,
+    weak: Array | None,
+    frozen: Frozen,
+    batch: Batch,
+    key: Key[Array, ""],
+    guide: Array | None = None,
 ) -> tuple[Float[Array, ""], tuple[Logs, Any]]:
     config, network, axis, class_weights = setting.config, setting.network, setting.axis, setting.class_weights
     drop_key, draw_key = jax.random.split(key)
@@ -164,6 +171,12 @@ def _student_loss(
         assert epoch is not None
         begun = epoch >= config.unsup.warm_epochs
         loss, logs = loss + config.contrast.weight * jnp.where(begun, loss_c, 0.0), logs | more
+    if guide is not None:
+        assert frozen.clock is not None
+        words, certain = language.certain(guide, config.language.guide_confidence)
+        logs["loss_guide"] = over_views(words, certain)
+        logs["guide_share"] = losses.masked_mean(certain, batch["valid"], axis)
+        loss = loss + falling(config.language.guide_weight, frozen.clock, setting.total_steps) * logs["loss_guide"]
     if config.memory.heads:
         assert frozen.bank is not None
         logs["bank_fill"] = frozen.bank.count.sum() / (frozen.bank.length * len(frozen.bank.count))

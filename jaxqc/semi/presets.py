@@ -10,6 +10,7 @@ from jaxqc.semi.settings import (
     ContrastConfig,
     CutMixConfig,
     HistoryConfig,
+    LanguageConfig,
     MemoryConfig,
     NoiseConfig,
     RampConfig,
@@ -69,6 +70,8 @@ PRESETS: dict[str, SemiConfig] = {
         tiers=TiersConfig((0.0,), (1.0,)),
         labelled_photometric=True,
     ),
+    # arXiv 2311.16241. Its guide is for sets whose classes CLIP has words for; name its file where yours is one.
+    "semivl": SemiConfig(labels="self", perturbation="weak", language=LanguageConfig(decoder=True)),
     # PixCon's bank of clean pixels (arXiv 2607.03068) upon UniMatch V2.
     "pixcon": SemiConfig(contrast=ContrastConfig(weight=0.1, positives="clean", length=256)),
     # PrevMatch lets mu rise with the epochs and keeps its threshold lower; here mu is constant.

@@ -219,5 +219,32 @@ class MemoryConfig:
         """Any two go together."""
 
 
+@dataclass(frozen=True)
+class LanguageConfig:
+    """CLIP as encoder, a decoder of likenesses to phrases, and a guide that labels by them (SemiVL)."""
+
+    decoder: bool = False
+    """The network is CLIP's vision transformer and the decoder of phrases (`jaxqc.models.language_decoder`)."""
+    embeddings: str = ""
+    """File of the phrases' embeddings (`jaxqc convert --text`)."""
+    guide: str = ""
+    """File of a CLIP that stays as it is and labels the weak view, too; "" = none."""
+    guide_weight: float = 0.1
+    """Factor of its labels' loss at the start; it falls to 0 at the end."""
+    guide_confidence: float = 0.9
+    """Its labels count above this."""
+    train: Literal["attention", "all"] = "attention"
+    """Parts of the encoder that learn: attention and positions, or all of it."""
+
+    def check(self, where: str) -> None:
+        """Checks what no single field's type can. Raises UserError."""
+        if (self.guide or self.embeddings) and not self.decoder:
+            raise UserError(f"{where}: embeddings and guide go with decoder=True; leave them empty, or set it")
+        if self.guide and not self.embeddings:
+            raise UserError(f"{where}: guide={self.guide!r} needs embeddings of phrases; name their file")
+        if self.guide_confidence >= 1:
+            raise UserError(f"{where}: guide_confidence={self.guide_confidence!r} must be below 1")
+
+
 def _rising(values: tuple[float, ...]) -> bool:
     return all(a < b for a, b in itertools.pairwise(values))

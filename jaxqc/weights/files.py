@@ -3,6 +3,7 @@
 import json
 import pickle
 import warnings
+import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -142,6 +143,8 @@ def _read_torch(path: Path) -> dict[str, np.ndarray]:
         raise UserError(
             f"{path}: reading {kind} needs PyTorch, the extra `convert`: pip install 'jaxqc[convert]'"
         ) from e
+    if is_program(path):
+        raise UserError(f"{path}: is a program of TorchScript; take the model's model.safetensors in its place")
     with _mended(path, "file of PyTorch's"):
         try:
             content = torch.load(path, map_location="cpu", weights_only=True)
@@ -155,6 +158,15 @@ def _read_torch(path: Path) -> dict[str, np.ndarray]:
         if not tensors:
             raise UserError(f"{path}: holds no state dict (tensors by name, perhaps in others: {{'state_dict': ...}})")
         return {name: _array(path, name, tensor, torch) for name, tensor in tensors.items()}
+
+
+def is_program(path: Path) -> bool:
+    """True of an archive of TorchScript, which holds code beside its tensors; CLIP's publishers give theirs out so."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return any(name.endswith("/constants.pkl") for name in archive.namelist())
+    except (OSError, zipfile.BadZipFile):
+        return False
 
 
 def _array(path: Path, name: str, tensor: Any, torch: Any) -> np.ndarray:

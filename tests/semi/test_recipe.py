@@ -35,6 +35,7 @@ TABLE = {  # students, labels, views, perturbation, bounds, weights, queue, draw
     "u2pl": (1, "ema", 1, "none", (0.0,), (1.0,), 0, None),
     "pixcon": (1, "ema", 2, "complementary", (0.95,), (1.0,), 0, None),
     "allspark": (1, "self", 0, "none", (0.0,), (1.0,), 0, None),
+    "semivl": (1, "self", 2, "weak", (0.95,), (1.0,), 0, None),
     "cps": (2, "other", 1, "none", (0.0,), (1.0,), 0, None),
 }
 
