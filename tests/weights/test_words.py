@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxqc.__main__ import main
+from jaxqc.cli import main
 from jaxqc.errors import UserError
 from jaxqc.models import clip
 from jaxqc.models.arrays import flatten
