@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Bool, Int
 
-from jaxqc.semi import bank, channels, contrast, ema, history, teachers
+from jaxqc.semi import bank, channels, contrast, ema, gate, history, teachers
 from jaxqc.semi.bank import Bank
 from jaxqc.semi.history import History
 from jaxqc.semi.recipe import SemiConfig
@@ -18,12 +18,14 @@ from jaxqc.semi.schedule import epoch_of
 @struct.dataclass
 class Frozen:
     """The parts without gradient, each or None: the teacher's parameters (float32), of two with a leading axis; the
-    queue of past models; optimiser steps done, where something depends on them; a bank of features."""
+    queue of past models; optimiser steps done, where something depends on them; a bank of features; the confidence
+    above which labels count, where a gate lowers it."""
 
     teacher: Any = None
     history: History | None = None
     clock: Any = None
     bank: Bank | None = None
+    gate: Any = None
 
 
 def init_frozen(config: SemiConfig, student: Any, classes: int = 0, grid: tuple[int, int] = (0, 0)) -> Frozen:
@@ -46,7 +48,8 @@ def init_frozen(config: SemiConfig, student: Any, classes: int = 0, grid: tuple[
         rows = bank.empty(classes, c.length, c.width)
     if config.memory.heads:
         rows = bank.empty(classes, grid[1], grid[0])
-    return Frozen(teacher, queue, jnp.zeros((), jnp.int32) if config.timed else None, rows)
+    threshold = jnp.float32(config.tiers.bounds[0]) if config.gate.precision else None
+    return Frozen(teacher, queue, jnp.zeros((), jnp.int32) if config.timed else None, rows, threshold)
 
 
 def after_step(
@@ -78,6 +81,13 @@ def after_step(
     if config.unsup.warm_epochs:
         step = jnp.maximum(step - round(config.unsup.warm_epochs * epoch_steps), 0)
     return replace(frozen, teacher=ema.update(frozen.teacher, student, step, config.ema))
+
+
+def opened(config: SemiConfig, frozen: Frozen, metrics: Any) -> Frozen:
+    """The gate where the selection images' measures put it."""
+    if frozen.gate is None:
+        return frozen
+    return replace(frozen, gate=gate.lowered(metrics, config.tiers, config.gate))
 
 
 def after_evaluation(frozen: Frozen, student: Any, improved: Bool[Array, ""] | bool) -> Frozen:

@@ -9,6 +9,7 @@ from jaxqc.fields import sections
 from jaxqc.semi.settings import (
     ContrastConfig,
     CutMixConfig,
+    GateConfig,
     HistoryConfig,
     LanguageConfig,
     MemoryConfig,
@@ -38,6 +39,7 @@ class SemiConfig:
     channel dropout of the `weak` view's in a loss of its own, half of the unsupervised loss (UniMatch V1)."""
     noise: NoiseConfig = field(default_factory=NoiseConfig)
     tiers: TiersConfig = field(default_factory=TiersConfig)
+    gate: GateConfig = field(default_factory=GateConfig)
     select: SelectConfig = field(default_factory=SelectConfig)
     unsup: RampConfig = field(default_factory=RampConfig)
     history: HistoryConfig = field(default_factory=HistoryConfig)
@@ -100,6 +102,14 @@ class SemiConfig:
             raise UserError(
                 f"{where}: select.by='entropy' needs labels='ema', teachers=1, views=1 and one tier; or choose"
                 " 'confidence'"
+            )
+        if self.gate.precision and not (self.unlabelled and self.select.by == "confidence" and self.students == 1):
+            raise UserError(
+                f"{where}: gate.precision={self.gate.precision!r} needs labels by confidence of one student"
+            )
+        if self.gate.precision and self.gate.bounds[0] >= self.tiers.bounds[0]:
+            raise UserError(
+                f"{where}: gate.bounds={self.gate.bounds!r}: none is below the tiers' {self.tiers.bounds[0]}"
             )
         if self.select.divisor == "share" and self.select.by != "entropy":
             raise UserError(f"{where}: select.divisor='share' goes with select.by='entropy'; choose 'valid' or 'kept'")

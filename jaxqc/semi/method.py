@@ -12,7 +12,7 @@ from jaxtyping import Array, Bool, Float, Int, Key
 from jaxqc.data.augment.geometry import to_float
 from jaxqc.metrics import segmentation
 from jaxqc.models.resnet import IMAGENET_MEAN, IMAGENET_STD
-from jaxqc.semi import frozen, inference, objective
+from jaxqc.semi import frozen, gate, inference, objective
 from jaxqc.semi.channels import deepest
 from jaxqc.semi.cost import forward_flops, step_flops
 from jaxqc.semi.frozen import Frozen
@@ -113,9 +113,10 @@ class SemiMethod:
         """The teacher moves, and the bank takes in what all devices saw; `step` counts from 0."""
         return frozen.after_step(self.config, extra, params, step, self.epoch_steps, *remembered)
 
-    def after_evaluation(self, extra: Frozen, params: Any, improved: Bool[Array, ""] | bool) -> Frozen:
-        """The student joins the queue where the selection split's best value strictly improved."""
-        return frozen.after_evaluation(extra, params, improved)
+    def after_evaluation(self, extra: Frozen, params: Any, improved: Bool[Array, ""] | bool, *metrics: Any) -> Frozen:
+        """The student joins the queue where the selection split's best value strictly improved; the gate moves."""
+        extra = frozen.after_evaluation(extra, params, improved)
+        return frozen.opened(self.config, extra, *metrics) if metrics else extra
 
     def pace(self, images_per_second: float, size: int, devices: int, logs: Mapping[str, Any]) -> dict[str, float]:
         """`model_tflops` a second of all devices (`jaxqc.semi.cost`) and, where the peak is known, `mfu`, the share."""
@@ -148,18 +149,34 @@ class SemiMethod:
         )
         return {"map": found, "label": found.argmax(-1).astype(jnp.int32)}
 
-    def init_metrics(self) -> segmentation.ConfusionSums:
-        """An empty confusion matrix."""
-        return segmentation.empty(len(self.classes))
+    def init_metrics(self) -> tuple[segmentation.ConfusionSums, ...]:
+        """An empty confusion matrix; where confidence selects, also one of bands and of right or wrong."""
+        bands = len(gate.edges(self.config.tiers, self.config.gate))
+        return tuple(segmentation.empty(n) for n in (len(self.classes), *((max(2, bands),) * self._banded)))
 
     def update_metrics(
-        self, metrics: segmentation.ConfusionSums, variables: Variables, batch: Batch, size: int = 0
-    ) -> segmentation.ConfusionSums:
+        self, metrics: tuple[segmentation.ConfusionSums, ...], variables: Variables, batch: Batch, size: int = 0
+    ) -> tuple[segmentation.ConfusionSums, ...]:
         """Adds a raw batch of whole images and label maps, predicted at the image's own size; 255 is ignored."""
         del size
-        found = self.predict(variables, self.normalize(to_float(batch["image"])))["label"]
-        return segmentation.update(metrics, found, batch["mask"].astype(jnp.int32), batch["weight"])
+        said = self.predict(variables, self.normalize(to_float(batch["image"])))
+        found, truth, weight = said["label"], batch["mask"].astype(jnp.int32), batch["weight"]
+        first = segmentation.update(metrics[0], found, truth, weight)
+        if not self._banded:
+            return (first,)
+        band = gate.band_of(said["map"].max(-1), self.config.tiers, self.config.gate)
+        known = (truth >= 0) & (truth < len(self.classes))
+        right = (found == truth).astype(jnp.int32)
+        return first, segmentation.update(metrics[1], right, jnp.where(known, band, -1), weight)
 
-    def summarize(self, metrics: segmentation.ConfusionSums) -> Metrics:
-        """`miou`, `pixel_accuracy`, and `CLASS/iou`."""
-        return segmentation.compute(metrics, self.classes)
+    @property
+    def _banded(self) -> bool:
+        return self.config.unlabelled and self.config.select.by == "confidence"
+
+    def summarize(self, metrics: tuple[segmentation.ConfusionSums, ...]) -> Metrics:
+        """`miou`, `pixel_accuracy`, `CLASS/iou`, and each tier's precision (`jaxqc.semi.gate.measured`)."""
+        found = segmentation.compute(metrics[0], self.classes)
+        if not self._banded:
+            return found
+        counts = segmentation.confusion(jax.device_get(metrics[1]))
+        return found | gate.measured(counts, self.config.tiers, self.config.gate)

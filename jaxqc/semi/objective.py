@@ -136,6 +136,9 @@ def _student_loss(
     confidence, label = losses.pseudo_label(answer)
     tiers, logs, remember = config.tiers, {}, () if said.channels is None else said.channels
     weight = tier_weight(confidence, tiers.bounds, tiers.weights, tiers.cumulative)
+    if frozen.gate is not None:
+        weight = jnp.where((weight == 0) & (confidence > frozen.gate), jnp.float32(tiers.weights[0]), weight)
+        logs["gate"] = frozen.gate
     if config.select.weight == "confidence":
         weight = jnp.where(weight > 0, confidence, 0.0)
     again = look_again(setting, frozen, batch, label, weight)

@@ -13,6 +13,7 @@ from jaxqc.semi.presets import PRESETS as PRESETS
 from jaxqc.semi.presets import preset as preset
 from jaxqc.semi.settings import ContrastConfig as ContrastConfig
 from jaxqc.semi.settings import CutMixConfig as CutMixConfig
+from jaxqc.semi.settings import GateConfig as GateConfig
 from jaxqc.semi.settings import HistoryConfig as HistoryConfig
 from jaxqc.semi.settings import LanguageConfig as LanguageConfig
 from jaxqc.semi.settings import MemoryConfig as MemoryConfig

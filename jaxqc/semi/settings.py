@@ -57,6 +57,23 @@ class TiersConfig:
 
 
 @dataclass(frozen=True)
+class GateConfig:
+    """A threshold that is lowered while pseudo-labels below it prove right (`jaxqc.semi.gate`)."""
+
+    precision: float = 0.0
+    """Share of right labels on the selection images that each band of confidence needs; 0 = no gate."""
+    bounds: tuple[float, ...] = (0.5, 0.6, 0.7, 0.8, 0.85, 0.9)
+    """Rising confidences to which the lowest tier's bound may sink; those that are not below it are left out."""
+
+    def check(self, where: str) -> None:
+        """Checks what no single field's type can. Raises UserError."""
+        if self.precision >= 1:
+            raise UserError(f"{where}: precision={self.precision!r} is a share; give below 1")
+        if not (self.bounds and _rising(self.bounds) and self.bounds[0] >= 0 and self.bounds[-1] < 1):
+            raise UserError(f"{where}: bounds={self.bounds!r} must rise within [0, 1)")
+
+
+@dataclass(frozen=True)
 class HistoryConfig:
     """The queue of past models (`jaxqc.semi.history`)."""
 

@@ -160,9 +160,8 @@ class _Sitting:
             self.method, parallel, config.eval_size, config.eval_batch, config.data.size, config.data.workers
         )
         self.deploy = parallel.map(lambda s: method.deployed(s.variables, s.extra))
-        self.remember = parallel.map(
-            lambda s, better: replace(s, extra=method.after_evaluation(s.extra, s.params, better)), donate=(0,)
-        )
+        told = lambda s, *what: replace(s, extra=method.after_evaluation(s.extra, s.params, *what))
+        self.remember = parallel.map(told, donate=(0,))
         self.log = RunLog(self.workdir, self.step, self.logged) if main else None
         self.notes += self.log.notes if self.log else ()
         self.saves = checkpoint.Checkpoints(self.folder)
@@ -274,7 +273,8 @@ class _Sitting:
         sign = -1 if name.split("/")[-1] in LOWER_IS_BETTER else 1
         better = math.isfinite(value) and (best is None or sign * value > sign * best)
         if not alone:
-            self.state = self.remember(self.state, self.parallel.replicate(np.bool_(better)))
+            told = {key: np.float32(number) for key, number in metrics.items()}
+            self.state = self.remember(self.state, *map(self.parallel.replicate, (np.bool_(better), told)))
         if better:
             self.best = {"step": chunk.stop, "value": value, "metrics": metrics}
         epoch = chunk.span.epoch(chunk.stop)

@@ -68,8 +68,9 @@ class Method(Protocol):
         the same on all devices. A step that is not finite leaves `extra` as it was."""
         ...
 
-    def after_evaluation(self, extra: Any, params: Any, improved: jax.Array) -> Any:
-        """`extra` once the validation set was measured; `improved`: strictly better than ever before."""
+    def after_evaluation(self, extra: Any, params: Any, improved: jax.Array, *metrics: Any) -> Any:
+        """`extra` once the validation set was measured; `improved`: strictly better than ever before; `metrics`: what
+        `summarize` told, one dict of float32 scalars."""
         ...
 
     def deployed(self, variables: Variables, extra: Any) -> Variables:
@@ -132,7 +133,7 @@ class SingleNetwork:
         """Nothing."""
         return None
 
-    def after_evaluation(self, extra: Any, params: Any, improved: jax.Array) -> Any:
+    def after_evaluation(self, extra: Any, params: Any, improved: jax.Array, *metrics: Any) -> Any:
         """Nothing."""
         return None
 

@@ -156,4 +156,5 @@ def test_learns_on_two_devices(name: str, rng: np.random.Generator) -> None:
     variables = method.deployed({"params": params}, extra)
     result = method.summarize(jax.jit(method.update_metrics)(method.init_metrics(), variables, whole))
     assert result["miou"] > 0.7
-    assert set(result) == {"miou", "pixel_accuracy", "plate/iou", "square/iou"}
+    precision = {f"tier{i + 1}_precision" for i in range(len(config.tiers.bounds))}
+    assert set(result) == {"miou", "pixel_accuracy", "plate/iou", "square/iou"} | precision

@@ -124,7 +124,7 @@ class Distillation(HeldOutLoss):
         """One step more."""
         return None if extra is None else {"step": (step + 1).astype(jnp.int32)}
 
-    def after_evaluation(self, extra: Any, params: Any, improved: jax.Array) -> Any:
+    def after_evaluation(self, extra: Any, params: Any, improved: jax.Array, *metrics: Any) -> Any:
         """The same."""
         return extra
 

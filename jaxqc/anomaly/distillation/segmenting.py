@@ -92,7 +92,7 @@ class Segmenting(HeldOutLoss):
         """One step more."""
         return {"step": (step + 1).astype(jnp.int32)}
 
-    def after_evaluation(self, extra: Any, params: Any, improved: jax.Array) -> Any:
+    def after_evaluation(self, extra: Any, params: Any, improved: jax.Array, *metrics: Any) -> Any:
         """The same."""
         return extra
 
