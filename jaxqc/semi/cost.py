@@ -20,7 +20,7 @@ def passes(config: SemiConfig, drawn: float = 0.0) -> tuple[float, float]:
     if config.learn_weak:  # labelled images and the weak view, which labels itself in a pass of its own
         return 2 * trained + 1, 2 * trained + 1
     if not config.views:
-        return trained, trained
+        return (1 if config.freeze else trained), trained
     dropped = config.perturbation == "weak"
     # Labelled images and strong views, with the perturbed features' weak view; it is decoded with and without dropout.
     encoded, decoded = trained * (1 + config.views + dropped), trained * (1 + config.views + 2 * dropped)
@@ -29,6 +29,8 @@ def passes(config: SemiConfig, drawn: float = 0.0) -> tuple[float, float]:
     labels += bool(config.language.guide)  # a second CLIP's encoder, and its products with the phrases
     # Noise: the teachers' decoders before and after a step, and back to that step alone.
     noisy = (config.views + dropped + config.noise.labelled) * 3 * config.teachers if config.noise.eps else 0
+    if config.freeze:  # forward passes alone, and one of the weak view for all
+        return 1 + config.views + 1, decoded + labels + noisy
     return config.students * (encoded + labels), config.students * (decoded + labels + noisy)
 
 

@@ -42,23 +42,34 @@ def forward(
     key: Key[Array, ""],
     axis: str | None,
     epoch: Float[Array, ""] | None = None,
+    shared: Any = None,
 ) -> Answers:
-    """The student's answers in one pass: nothing depends on the batch, but with `memory`."""
+    """The student's answers in one pass: nothing depends on the batch, but with `memory`.
+
+    shared: the weak view's features, where the encoder is frozen. With `chunk` logits have the head's own size.
+    """
     b, height, width, _ = batch["image"].shape
     if config.learn_weak:
         return _beside_weak(config, network, params, frozen, batch, key, epoch)
+    size: Any = None if config.chunk else (height, width)
+    encode = (
+        (lambda image: lax.stop_gradient(network.encode(params, image)))
+        if config.freeze
+        else (lambda image: network.encode(params, image))
+    )
     if not config.views:
-        return Answers(network(params, batch["image"]), [])
+        return Answers(network.decode(params, encode(batch["image"]), size), [])
     u, dropped = len(batch["weak"]), config.perturbation == "weak"
-    images = [batch["image"], *batch["strong"], *([batch["weak"]] if dropped else [])]
-    features = network.encode(params, jnp.concatenate(images))
+    images = [batch["image"], *batch["strong"], *([batch["weak"]] if dropped and shared is None else [])]
+    features = encode(jnp.concatenate(images))
     part = lambda i: jax.tree.map(lambda f: f[b + i * u : b + (i + 1) * u], features)
+    weak = shared if shared is not None or not dropped else part(config.views)
     keys = sample_keys(key, u, axis)
     pieces = [jax.tree.map(lambda f: f[:b], features), *(part(i) for i in range(config.views))]
     if config.perturbation == "complementary":
         pieces[1:] = dropout.complementary_dropout(pieces[1], pieces[2], keys)
     if dropped:
-        pieces += [dropout.channel_dropout(part(config.views), keys), part(config.views)]
+        pieces += [dropout.channel_dropout(weak, keys), weak]
     if config.noise.eps:
         first = 0 if config.noise.labelled else 1
         pieces[first:] = noisy(config, network, frozen.teacher, pieces[first:], (height, width), key, axis)
@@ -68,7 +79,7 @@ def forward(
         logits, all_places = network.represent(params, together, (height, width))
         places = all_places[:b], all_places[b : b + u]
     else:
-        logits = network.decode(params, together, (height, width))
+        logits = network.decode(params, together, size)
     x, rest = logits[:b], [logits[b + i * u : b + (i + 1) * u] for i in range(len(pieces) - 1)]
     own = rest[-1] if dropped else None
     if config.labels == "self" and own is None:

@@ -52,6 +52,11 @@ class SemiConfig:
     labelled_photometric: bool = False
     """Labelled images, too, have the colours and the blur of strong views."""
     cutmix: CutMixConfig = field(default_factory=CutMixConfig)
+    chunk: int = 0
+    """Logits of so many images at once are brought to full size where losses are taken, which saves memory; 0 = all."""
+    freeze: bool = False
+    """The encoder stays as it starts: no backward pass goes through it, and it sees the weak view once, for teacher and
+    past models too."""
     ema: float = 0.996
     """Highest decay of the teacher."""
     balance: float = 0.0
@@ -126,6 +131,14 @@ class SemiConfig:
             )
         if self.memory.heads and not self.learn_weak:
             raise UserError(f"{where}: memory.heads={self.memory.heads} needs learn_weak=True; set it to 0")
+        second = self.select.by == "entropy" or self.contrast.weight > 0
+        plain = self.students == 1 and not (second or self.learn_weak or self.language.guide)
+        if (self.chunk or self.freeze) and not plain:
+            name = "chunk" if self.chunk else "freeze"
+            raise UserError(
+                f"{where}: {name}={getattr(self, name)!r} needs one student, labels by confidence, and neither contrast,"
+                " learn_weak nor a guide; leave it"
+            )
         if self.language.decoder and (self.memory.heads or self.contrast.weight or self.noise.eps):
             raise UserError(f"{where}: language.decoder goes without memory, contrast and noise; set them to 0")
         if self.language.guide and (self.students > 1 or not self.views):

@@ -1,7 +1,7 @@
 """A member of the family as a `jaxqc.training.method.Method`; its `extra` are the frozen models beside the student."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property, partial
 from typing import Any
 
@@ -68,6 +68,8 @@ class SemiMethod:
         """`head_rate` for what is drawn anew, below `head` and `channels`, times `lr_scale`."""
         factor = lambda name: self.lr_scale * (self.head_rate if name in ("head", "channels") else 1.0)
         rates = {name: jax.tree.map(partial(jnp.full_like, fill_value=factor(name)), x) for name, x in params.items()}
+        if self.config.freeze:
+            rates["encoder"] = jax.tree.map(jnp.zeros_like, params["encoder"])
         if not self.config.language.decoder:
             return rates
         return jax.tree.map(lambda rate, moves: rate * moves, rates, learned(params, self.config.language.train))
@@ -111,7 +113,11 @@ class SemiMethod:
 
     def after_step(self, extra: Frozen, params: Any, step: Int[Array, ""], *remembered: Any) -> Frozen:
         """The teacher moves, and the bank takes in what all devices saw; `step` counts from 0."""
-        return frozen.after_step(self.config, extra, params, step, self.epoch_steps, *remembered)
+        extra = frozen.after_step(self.config, extra, params, step, self.epoch_steps, *remembered)
+        if self.config.freeze and extra.teacher is not None:  # an average of equal arrays would drift by rounding
+            same = jax.tree.map(lambda s, t: jnp.broadcast_to(s, t.shape), params["encoder"], extra.teacher["encoder"])
+            extra = replace(extra, teacher={**extra.teacher, "encoder": same})
+        return extra
 
     def after_evaluation(self, extra: Frozen, params: Any, improved: Bool[Array, ""] | bool, *metrics: Any) -> Frozen:
         """The student joins the queue where the selection split's best value strictly improved; the gate moves."""

@@ -24,6 +24,7 @@ from jaxqc.semi.again import look_again, pixels
 from jaxqc.semi.forward import forward
 from jaxqc.semi.frozen import Frozen
 from jaxqc.semi.manifest import IGNORE
+from jaxqc.semi.network import EncoderDecoder
 from jaxqc.semi.recipe import SemiConfig
 from jaxqc.semi.schedule import epoch_of, falling, ramp
 from jaxqc.semi.setting import Setting
@@ -88,9 +89,11 @@ def semi_loss(
     """
     config, network = setting.config, setting.network
     if config.students == 1:
-        taught = config.labels == "ema" and config.views > 0
-        weak = _taught(setting, frozen, batch["weak"]) if taught else None
-        return _student_loss(setting, student, weak, frozen, batch, key, guide)
+        taught, shared = config.labels == "ema" and config.views > 0, None
+        if config.freeze and config.views:
+            shared = lax.stop_gradient(network.encode(student, batch["weak"]))
+        weak = _taught(setting, frozen, batch["weak"], shared) if taught else None
+        return _student_loss(setting, student, weak, frozen, batch, key, guide, shared)
     weak = jax.vmap(network, (0, None))(lax.stop_gradient(student), batch["weak"])
     one = lambda params, logits, key: _student_loss(setting, params, logits, frozen, batch, key)
     loss, (logs, _) = jax.vmap(one)(student, weak[::-1], jax.random.split(key, config.students))
@@ -105,22 +108,23 @@ def _student_loss(
     batch: Batch,
     key: Key[Array, ""],
     guide: Array | None = None,
+    shared: Any = None,
 ) -> tuple[Float[Array, ""], tuple[Logs, Any]]:
     config, network, axis, class_weights = setting.config, setting.network, setting.axis, setting.class_weights
     drop_key, draw_key = jax.random.split(key)
     epoch = None if frozen.clock is None else epoch_of(frozen.clock, setting.epoch_steps)
-    said = forward(config, network, params, frozen, batch, drop_key, axis, epoch)
+    said = forward(config, network, params, frozen, batch, drop_key, axis, epoch, shared)
     if config.ohem:
         given = config.ohem_threshold, config.ohem_kept
-        loss_x = losses.ohem_loss(said.labelled, batch["mask"], *given, axis, class_weights)
+        loss_x = losses.ohem_loss(said.labelled, batch["mask"], *given, axis, class_weights, config.chunk)
     else:
-        loss_x = losses.supervised_loss(said.labelled, batch["mask"], axis, class_weights)
+        loss_x = losses.supervised_loss(said.labelled, batch["mask"], axis, class_weights, config.chunk)
     if not config.unlabelled:
         return loss_x, ({"loss_x": loss_x}, ())
 
     def of_view(logits: Array, label: Array, weight: Array, valid: Array) -> Array:
         counted = valid & (weight > 0) if config.select.divisor == "kept" else valid
-        return losses.unsupervised_loss(logits, label, weight, counted, axis, class_weights)
+        return losses.unsupervised_loss(logits, label, weight, counted, axis, class_weights, config.chunk)
 
     def over_views(label: Array, weight: Array) -> Array:
         if not said.strong and said.fed is not None:
@@ -133,7 +137,9 @@ def _student_loss(
 
     answer = said.own if weak is None else weak
     assert answer is not None
-    confidence, label = losses.pseudo_label(answer)
+    height, width = batch["weak"].shape[1:3]
+    small = config.chunk if answer.shape[1:3] != (height, width) else 0
+    confidence, label = losses.pseudo_label(answer, (height, width), small)
     tiers, logs, remember = config.tiers, {}, () if said.channels is None else said.channels
     weight = tier_weight(confidence, tiers.bounds, tiers.weights, tiers.cumulative)
     if frozen.gate is not None:
@@ -152,7 +158,7 @@ def _student_loss(
     logs |= {"loss_x": loss_x, "loss_u": loss_u, **_tier_logs(config, confidence, label, batch, axis)}
     if frozen.history is not None:
         past, h = frozen.history, config.history
-        run = lambda p: network(p, batch["weak"])
+        run = lambda p: _of_weak(network, p, batch["weak"], shared)
         probability, k = history.mixed_probability(past, run, lax.stop_gradient(params), draw_key, h.most, h.mix)
         sure = (probability.max(-1) > h.threshold) & (k > 0)
         logs["loss_prev"] = over_views(probability.argmax(-1), sure.astype(jnp.float32))
@@ -186,14 +192,21 @@ def _student_loss(
     return loss, (logs, remember)
 
 
-def _taught(setting: Setting, frozen: Frozen, weak: Array) -> Array:
+def _of_weak(network: EncoderDecoder, params: Any, weak: Array, shared: Any, chunk: int = 0) -> Array:
+    """Logits of the weak view, by its features where they are shared; with `chunk` at the head's own size."""
+    if shared is None and not chunk:
+        return network(params, weak)
+    size: Any = None if chunk else weak.shape[1:3]
+    return network.decode(params, network.encode(params, weak) if shared is None else shared, size)
+
+
+def _taught(setting: Setting, frozen: Frozen, weak: Array, shared: Any) -> Array:
     """The teacher's logits, or the two's common ones."""
     network = setting.network
     if setting.config.teachers == 1:
-        return network(frozen.teacher, weak)
-    return teachers.common_logits(
-        jax.vmap(network, (0, None))(frozen.teacher, weak), epoch_of(frozen.clock, setting.epoch_steps)
-    )
+        return _of_weak(network, frozen.teacher, weak, shared, setting.config.chunk)
+    both = jax.vmap(lambda params: _of_weak(network, params, weak, shared))(frozen.teacher)
+    return teachers.common_logits(both, epoch_of(frozen.clock, setting.epoch_steps))
 
 
 def _tier_logs(config: SemiConfig, confidence: Array, label: Array, batch: Batch, axis: str | None) -> Logs:
