@@ -136,8 +136,8 @@ class SemiConfig:
         if (self.chunk or self.freeze) and not plain:
             name = "chunk" if self.chunk else "freeze"
             raise UserError(
-                f"{where}: {name}={getattr(self, name)!r} needs one student, labels by confidence, and neither contrast,"
-                " learn_weak nor a guide; leave it"
+                f"{where}: {name}={getattr(self, name)!r} needs one student, labels by confidence, and neither"
+                " contrast, learn_weak nor a guide; leave it"
             )
         if self.language.decoder and (self.memory.heads or self.contrast.weight or self.noise.eps):
             raise UserError(f"{where}: language.decoder goes without memory, contrast and noise; set them to 0")

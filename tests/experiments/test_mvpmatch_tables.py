@@ -138,3 +138,18 @@ def test_the_figure_tells_coverage_and_accuracy(tmp_path: Path) -> None:
     assert (tmp_path / "figure.png").stat().st_size > 5000
     with pytest.raises(UserError, match="no run logged tiers"):
         pseudo_label_curves({"supervised": [json.loads("{}")]}, tmp_path / "none.png")
+
+
+def test_table_1_is_the_family_on_one_encoder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The finished rows of the repository stand in for runs; members that have none are asked for by the table."""
+    root = Path(__file__).parents[2]
+    shutil.copy(root / "docs" / "rows" / "few_labels_sd900.jsonl", tmp_path / "rows.jsonl")
+    config = root / "configs" / "mvpmatch_sd900.py"
+    arguments = ["--data", "not-there", "--config", str(config), "--out", str(tmp_path), "--weights", "resnet18.npz"]
+    arguments += ["--table", "1", "--shares", "1/16", "--quiet"]
+    assert reproduce_mvpmatch_tables.main(arguments) == 2
+    assert "not-there" in capsys.readouterr().err
+    assert reproduce_mvpmatch_tables.main([*arguments, "--methods", "supervised", "unimatch_v2", "mvpmatch"]) == 0
+    text = (tmp_path / "tables.md").read_text()
+    assert "| UniMatch V2 | 10 | 10 | 10.7 |" in text
+    assert "| labelled images only | 3 | 3 | 4.0 |" in text
