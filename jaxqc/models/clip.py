@@ -17,7 +17,7 @@ from jaxqc.nn.position import resample_grid
 from jaxqc.types import ArrayLike
 
 CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
-"""Of RGB in [0, 1], as CLIP was trained."""
+"""Statistics of RGB in [0, 1] by which CLIP was trained."""
 EPSILON = 1e-5
 weight_init = nn.initializers.truncated_normal(0.02)
 

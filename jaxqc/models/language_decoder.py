@@ -18,11 +18,11 @@ from jaxqc.nn.resizing import resize_align_corners
 WIDTH, GROUP, HEADS, HIDDEN = 128, 16, 4, 512
 RATES = (1, 6, 12, 18)
 STEPS = ((64, 32), (32, 16))
-"""Of the two upsamplings: channels, and how many of them come of an earlier block, the deeper one first."""
+"""The two upsamplings: channels, and how many of them come of an earlier block, the deeper one first."""
 
 
 def group_norm(name: str) -> nn.GroupNorm:
-    """Of 16 channels a group, in float32."""
+    """A norm over 16 channels a group, in float32."""
     return nn.GroupNorm(num_groups=None, group_size=GROUP, epsilon=1e-5, use_fast_variance=False, name=name)
 
 

@@ -21,7 +21,7 @@ from jaxqc.types import Batch
 
 @dataclass(frozen=True)
 class Again:
-    """What the second look found of the first strong view, mixed as that is, and of the labelled images.
+    """Findings of the second look at the first strong view, mixed as that is, and of the labelled images.
 
     label, valid: of the first look. kept: pixels that count. labelled, strong: the teacher's logits, and features of
     places, each None where nothing needs it. entropy, found: of the view's pixels, and their histogram.

@@ -15,7 +15,7 @@ from jaxqc.semi.bank import Bank
 
 @struct.dataclass
 class Channels:
-    """What a step remembers: channels over positions, as bits, and the class of each."""
+    """A step's memory: channels over positions, as bits, and the class of each."""
 
     values: UInt16[Array, "*n m p"]
     owner: Int[Array, "*n m"]
@@ -48,7 +48,7 @@ def push(bank: Bank, seen: Channels) -> Bank:
 
 
 def memory_of(bank: Bank, begun: Any) -> tuple[Float[Array, "k c p"], Int[Array, " k"]]:
-    """What `jaxqc.models.channel_attention` reads: values, and rows held; none before it has `begun`."""
+    """Values for `jaxqc.models.channel_attention`, and rows held; none before it has `begun`."""
     return bank.rows, jnp.where(begun, bank.count, 0)
 
 

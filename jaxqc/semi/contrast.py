@@ -40,7 +40,7 @@ class Pixels:
 
 @struct.dataclass
 class Rows:
-    """What a step remembers: for each class its rows (as bits), and the draws by which some of all devices' are kept;
+    """A step's memory: for each class its rows (as bits), and the draws by which some of all devices' are kept;
     below 0 where there is no row."""
 
     values: UInt16[Array, "*n k m d"]

@@ -18,7 +18,7 @@ from jaxqc.types import Batch
 
 @dataclass(frozen=True)
 class Answers:
-    """What the student says: logits of the labelled images, of each strong view, of the weak view's perturbed features
+    """Answers of the student: logits of the labelled images, of each strong view, of the weak view's perturbed features
     and of the weak view as it is (the last two where the method needs them).
 
     places: features of the labelled images' and of the first strong view's places, with `contrast`. channels: of the

@@ -1,4 +1,4 @@
-"""What steps remember: kept in checkpoints, taken up bit for bit, the same on all devices, and never of a bad step."""
+"""Memories of steps: kept in checkpoints, taken up bit for bit, the same on all devices, and never of a bad step."""
 
 import dataclasses
 from pathlib import Path

@@ -108,7 +108,7 @@ def test_nothing_of_a_frozen_encoder_moves(rng: np.random.Generator) -> None:
 
 
 def test_memory_is_less_by_the_compilers_plan() -> None:
-    """Of a backward pass with 40 classes: one image's logits at full size and not all twelve's, nor the encoder's."""
+    """A backward pass with 40 classes needs one image's logits at full size, not those of all twelve."""
     side, classes = 64, 40
     shapes = {"encoder": (3, C), "head": (C, classes)}
     student = {name: jax.ShapeDtypeStruct(shape, jnp.float32) for name, shape in shapes.items()}
