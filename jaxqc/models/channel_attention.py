@@ -13,6 +13,7 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from jaxqc.nn.conv import Pointwise
+from jaxqc.types import ArrayLike
 
 EPSILON = 1e-6
 DROPOUT = 0.1
@@ -75,20 +76,20 @@ class ChannelAttention(nn.Module):
         self.query2, self.key2, self.value2 = linear(wide), linear(wide), linear(wide)
         self.mix1, self.mix2 = linear(self.width), linear(self.width)
 
-    def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n h w c"]:
+    def __call__(self, x: Float[ArrayLike, "n h w c"]) -> Float[Array, "n h w c"]:
         """Both ways at once, so that all parameters are drawn."""
         return self.relate(x, x, None, None)[0]
 
-    def alone(self, x: Float[Array, "n h w c"]) -> Float[Array, "n h w c"]:
+    def alone(self, x: Float[ArrayLike, "n h w c"]) -> Float[Array, "n h w c"]:
         """Images as they are used: each attends to its own channels, whatever stands beside it."""
         e = self._embedded(x)
         return self._finished(e, self.mix1(channel_attention(self.query1(e), self.key1(e), self.value1(e))), x, None)
 
     def relate(
         self,
-        labelled: Float[Array, "b h w c"],
-        unlabelled: Float[Array, "u h w c"],
-        memory: tuple[Float[Array, "k c p"], Int[Array, " k"]] | None,
+        labelled: Float[ArrayLike, "b h w c"],
+        unlabelled: Float[ArrayLike, "u h w c"],
+        memory: tuple[Float[ArrayLike, "k c p"], Int[ArrayLike, " k"]] | None,
         key: Key[Array, ""] | None,
     ) -> tuple[Float[Array, "b h w c"], Float[Array, "u h w c"], Float[Array, "u p c"]]:
         """Both kinds with what they found, and the unlabelled images' channels over positions, as a memory keeps them.
@@ -110,7 +111,8 @@ class ChannelAttention(nn.Module):
             found = of_batch()
         else:
             values, count = memory
-            slots = jnp.moveaxis(values, 1, 2).astype(self.dtype)
+            count = jnp.asarray(count)
+            slots = jnp.moveaxis(jnp.asarray(values), 1, 2).astype(self.dtype)
             kept = side(self.key1(slots)), side(self.value1(slots))
             held = jnp.repeat(count > 0, self.heads * c)
             of_memory = lambda: channel_attention(q, *self._each(kept, q), held=held, key=keys[1])
@@ -123,10 +125,10 @@ class ChannelAttention(nn.Module):
         """The same keys and values for each of the labelled images."""
         return tuple(jnp.broadcast_to(x, (len(q), *x.shape)) for x in pair)
 
-    def _embedded(self, x: Array) -> Array:
+    def _embedded(self, x: ArrayLike) -> Array:
         n, h, w, c = x.shape
         return self.norm1(nn.gelu(self.embed(x), approximate=False)).reshape(n, h * w, c)
 
-    def _finished(self, e: Array, found: Array, like: Array, key: Any) -> Array:
+    def _finished(self, e: Array, found: Array, like: ArrayLike, key: Any) -> Array:
         x = self.norm2(e + dropped(found, key).astype(e.dtype))
         return nn.gelu(self.out(x.reshape(like.shape)), approximate=False)

@@ -11,26 +11,28 @@ from jaxtyping import Array, Bool, Float, Int, UInt16
 from jaxqc.nn.resizing import resize_align_corners
 from jaxqc.semi import bank as banks
 from jaxqc.semi.bank import Bank
+from jaxqc.types import ArrayLike, Leaf
 
 
 @struct.dataclass
 class Channels:
     """A step's memory: channels over positions, as bits, and the class of each."""
 
-    values: UInt16[Array, "*n m p"]
-    owner: Int[Array, "*n m"]
+    values: UInt16[Leaf, "..."]
+    owner: Int[Leaf, "..."]
 
 
 def channels_of(
-    features: Float[Array, "u p c"],
-    logits: Float[Array, "u height width k"],
-    valid: Bool[Array, "u height width"],
+    features: Float[ArrayLike, "u p c"],
+    logits: Float[ArrayLike, "u height width k"],
+    valid: Bool[ArrayLike, "u height width"],
     size: tuple[int, int],
 ) -> Channels:
     """The channels of images, each with the class whose map of logits is nearest to it by its cosine over positions.
 
     size: height and width of the features' grid, p = height · width. Positions that are mostly padding do not count.
     """
+    features, logits, valid = jnp.asarray(features), jnp.asarray(logits), jnp.asarray(valid)
     u, _, c = features.shape
     small = lambda x: resize_align_corners(x.astype(jnp.float32), *size).reshape(u, -1, x.shape[-1])
     inside = small(valid[..., None]) > 0.5
@@ -52,8 +54,8 @@ def memory_of(bank: Bank, begun: Any) -> tuple[Float[Array, "k c p"], Int[Array,
     return bank.rows, jnp.where(begun, bank.count, 0)
 
 
-def deepest(features: Any) -> jax.Array:
-    """The last of the encoder's features [n h w c], on which the attention works."""
+def deepest(features: Any) -> Any:
+    """The last of the encoder's features [n h w c], or its shape, on which the attention works."""
     return jax.tree.leaves(features)[-1]
 
 

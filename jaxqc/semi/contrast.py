@@ -17,7 +17,7 @@ from jaxtyping import Array, Bool, Float, Int, Key, UInt16
 from jaxqc.semi import bank as banks
 from jaxqc.semi.bank import Bank
 from jaxqc.semi.settings import ContrastConfig
-from jaxqc.types import ArrayLike
+from jaxqc.types import ArrayLike, Leaf
 
 Logs = dict[str, jax.Array]
 
@@ -43,8 +43,8 @@ class Rows:
     """A step's memory: for each class its rows (as bits), and the draws by which some of all devices' are kept;
     below 0 where there is no row."""
 
-    values: UInt16[Array, "*n k m d"]
-    draws: Float[Array, "*n k m"]
+    values: UInt16[Leaf, "..."]
+    draws: Float[Leaf, "..."]
 
 
 def unit(x: Float[ArrayLike, "*shape d"]) -> Float[Array, "*shape d"]:
