@@ -183,7 +183,7 @@ def test_loss_equals_a_rendering(block: Any, epoch: int, rng: np.random.Generato
 
 def test_an_image_is_predicted_by_itself(block: Any, rng: np.random.Generator) -> None:
     student = {"map": rng.normal(size=(3, C)), "head": rng.normal(size=(C, K))}
-    images = rng.normal(size=(3, H, H, 3)).astype(np.float32)
+    images = jnp.asarray(rng.normal(size=(3, H, H, 3)), jnp.float32)
     net = network(block)
     together = net(student, images)
     for i in range(3):

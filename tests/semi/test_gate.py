@@ -63,8 +63,10 @@ def test_labels_above_the_gate_weigh_as_the_lowest_tier(rng: np.random.Generator
     batch, student, teacher = batch_of(config, rng), network_params(rng), network_params(rng)
     teacher = jax.tree.map(lambda x: x / 2, teacher)
     setting = Setting(config, NETWORK)
-    run = jax.jit(lambda g: objective.semi_loss(setting, student, Frozen(teacher, gate=g), batch, jax.random.key(0)),
-                  compiler_options=QUICK)  # fmt: skip
+    run = jax.jit(
+        lambda s, t, b, g: objective.semi_loss(setting, s, Frozen(t, gate=g), b, jax.random.key(0)),
+        compiler_options=QUICK,
+    )
     for threshold in (0.85, 0.6):
         p = softmax(decode(teacher, encode(teacher, batch["weak"]), (S, S)))
         confidence, label = p.max(-1), p.argmax(-1)
@@ -72,7 +74,7 @@ def test_labels_above_the_gate_weigh_as_the_lowest_tier(rng: np.random.Generator
         inside = batch["inside"][0]
         label, weight, valid = (np.where(inside, x[::-1], x) for x in (label, weight, batch["valid"]))
         ce = entropy(decode(student, encode(student, batch["strong"][0]), (S, S)), label)
-        _, (logs, _) = run(jnp.float32(threshold))
+        _, (logs, _) = run(student, teacher, batch, jnp.float32(threshold))
         assert float(logs["loss_u"]) == pytest.approx((ce * weight)[valid].sum() / valid.sum(), rel=1e-4)
         assert float(logs["gate"]) == np.float32(threshold)
 
