@@ -1,12 +1,16 @@
 """The bank of features: first in first out for each class, whatever its order in the batch, and past its length."""
 
 from collections import deque
+from typing import Any
 
 import jax
 import numpy as np
 import pytest
 
+from jaxqc.errors import UserError
 from jaxqc.semi import bank, entropy
+from jaxqc.semi.network import deployed
+from jaxqc.semi.recipe import ContrastConfig, preset
 
 push = jax.jit(bank.push)
 
@@ -52,3 +56,28 @@ def test_entropy_is_that_of_the_softmax(rng: np.random.Generator) -> None:
     p = np.exp(logits.astype(np.float64))
     p /= p.sum(-1, keepdims=True)
     np.testing.assert_allclose(entropy.entropy(logits), -(p * np.log(p + 1e-10)).sum(-1), atol=1e-5)
+
+
+def test_few_classes_have_lower_ranks_or_are_refused() -> None:
+    assert [ContrastConfig().ranks(k)[0] for k in (2, 3, 4, 8, 12, 21)] == [1, 1, 1, 2, 3, 3]
+    with pytest.raises(UserError, match="low=3 of 2 classes leaves no class"):
+        ContrastConfig(weight=0.1, low=3).ranks(2)
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "message"),
+    [
+        ("u2pl", {"labels": "self"}, "select.by='entropy' needs labels='ema'"),
+        ("u2pl", {"views": 2}, "select.by='entropy' needs labels='ema', teachers=1, views=1"),
+        ("unimatch_v1", {"contrast": ContrastConfig(weight=1.0)}, "contrast.weight=1.0 needs labels='ema'"),
+        ("u2pl", {"contrast": ContrastConfig(weight=1.0, push=99, length=9)}, "push=99 is more than the bank holds"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(name: str, changes: Any, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        preset(name, **changes)
+
+
+def test_the_head_of_places_serves_training_alone() -> None:
+    params = {"encoder": {"a": 1}, "head": {"logits": 2, "represent": 3}}
+    assert deployed(params) == {"encoder": {"a": 1}, "head": {"logits": 2}}

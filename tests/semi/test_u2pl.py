@@ -8,11 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxqc.errors import UserError
 from jaxqc.semi import bank as banks
 from jaxqc.semi import contrast, objective
 from jaxqc.semi.frozen import Frozen, after_step, init_frozen
-from jaxqc.semi.network import EncoderDecoder, deployed
+from jaxqc.semi.network import EncoderDecoder
 from jaxqc.semi.recipe import ContrastConfig, preset
 from jaxqc.semi.setting import Setting
 from jaxqc.types import AXIS
@@ -286,28 +285,3 @@ def test_teacher_is_a_copy_while_warm_and_averages_after(rng: np.random.Generato
     moved = move(frozen, second, jnp.int32(11))
     np.testing.assert_allclose(moved.teacher["head"], (first["head"] + second["head"]) / 2, rtol=1e-6)
     assert int(moved.bank.count.sum()) == 0
-
-
-def test_few_classes_have_lower_ranks_or_are_refused() -> None:
-    assert [ContrastConfig().ranks(k)[0] for k in (2, 3, 4, 8, 12, 21)] == [1, 1, 1, 2, 3, 3]
-    with pytest.raises(UserError, match="low=3 of 2 classes leaves no class"):
-        ContrastConfig(weight=0.1, low=3).ranks(2)
-
-
-@pytest.mark.parametrize(
-    ("name", "changes", "message"),
-    [
-        ("u2pl", {"labels": "self"}, "select.by='entropy' needs labels='ema'"),
-        ("u2pl", {"views": 2}, "select.by='entropy' needs labels='ema', teachers=1, views=1"),
-        ("unimatch_v1", {"contrast": ContrastConfig(weight=1.0)}, "contrast.weight=1.0 needs labels='ema'"),
-        ("u2pl", {"contrast": ContrastConfig(weight=1.0, push=99, length=9)}, "push=99 is more than the bank holds"),
-    ],
-)
-def test_what_does_not_go_together_is_refused(name: str, changes: Any, message: str) -> None:
-    with pytest.raises(UserError, match=message):
-        preset(name, **changes)
-
-
-def test_the_head_of_places_serves_training_alone() -> None:
-    params = {"encoder": {"a": 1}, "head": {"logits": 2, "represent": 3}}
-    assert deployed(params) == {"encoder": {"a": 1}, "head": {"logits": 2}}
