@@ -32,7 +32,8 @@ class ModelConfig:
     encoder: str = ""
     """Encoder of a saliency network that stands over any, such as resnet18 below `unet`; "" = the network's own."""
     weights: str = ""
-    """Start of a saliency network's pretrained encoder, as its `start` takes it; "" = drawn at random."""
+    """Start of a saliency network: a file or short name of pretrained weights, as its `start` takes it, or a run folder
+    of the same network; "" = drawn at random."""
     range: Literal["unit", "image_max"] = "unit"
     """Pixels of a saliency network's input before its mean is taken away: `unit` has 255 as 1, `image_max` each image's
     own largest value, once it is resized."""
@@ -186,6 +187,9 @@ class TrainConfig:
     objective: Any = None
     """A saliency network's loss with its weights, a dataclass of `jaxqc.saliency.objectives` or such a one of the
     recipe's own; None = the network's."""
+    average: float = 0.0
+    """Share that the mean of a saliency network's variables keeps of itself each step, such as 0.998; it is measured
+    and used in their place. 0 = none."""
     phases: tuple[Phase, ...] = (Phase(epochs=200),)
     """Stretches of training, one after another."""
     eval_size: int = 224
@@ -231,13 +235,15 @@ class TrainConfig:
                 raise UserError(f"{where}: phases.{i}.batch={phase.batch} is not a multiple of optim.accumulate")
         check_positive(positive, where)
         own = {"objective": self.objective, "model.weights": self.model.weights, "model.range": self.model.range}
-        own["model.encoder"] = self.model.encoder
-        others = [name for name, value in own.items() if value not in (None, "", "unit")]
+        own |= {"model.encoder": self.model.encoder, "average": self.average}
+        others = [name for name, value in own.items() if value not in (None, "", "unit", 0.0)]
         if self.method != "saliency" and others:
             name = others[0]
             raise UserError(
                 f"{where}: {name} is a saliency network's; method={self.method!r} has its own, leave it out"
             )
+        if self.average >= 1:
+            raise UserError(f"{where}: average={self.average!r} never moves; give 0 or a share below 1, such as 0.998")
         if not self.phases:
             raise UserError(f"{where}: phases is empty; give at least one Phase(epochs=..., size=..., batch=...)")
 

@@ -29,7 +29,7 @@ class SaliencyMethod(SingleNetwork):
     """A saliency network with its normalisation, augmentation and loss.
 
     mean, std: of the training images in [0, 1]; foreground: their mean defect share. start: variables to begin with
-    (what they lack is drawn), or None. range: as `jaxqc.config.ModelConfig`.
+    (what they lack is drawn), or None. range: as `jaxqc.config.ModelConfig`. average: as `jaxqc.config.TrainConfig`.
     """
 
     entry: Network
@@ -43,6 +43,7 @@ class SaliencyMethod(SingleNetwork):
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     start: Variables | None = None
     range: str = "unit"
+    average: float = 0.0
 
     @cached_property
     def network(self) -> nn.Module:
@@ -100,6 +101,30 @@ class SaliencyMethod(SingleNetwork):
         loss, logs = self.objective(out, batch)
         return loss, (new_state, logs)
 
+    def init_extra(self, params: Any, model_state: Any = None) -> dict[str, Any] | None:
+        """The means of all variables, where the recipe has such."""
+        if not self.average:
+            return None
+        return jax.tree.map(jnp.copy, {"teacher": params, "teacher_state": model_state})
+
+    def after_step(
+        self, extra: dict[str, Any] | None, params: Any, step: jax.Array, model_state: Any = None
+    ) -> dict[str, Any] | None:
+        """The means move; at first they are plain ones, so that they forget the start."""
+        if extra is None:
+            return None
+        share = jnp.maximum(1.0 / (step + 1.0), 1.0 - self.average)
+        new = {"teacher": params, "teacher_state": model_state}
+        return jax.tree.map(lambda now, mean: mean + share * (now - mean), new, extra)
+
+    def after_evaluation(self, extra: Any, params: Any, improved: jax.Array) -> Any:
+        """The same."""
+        return extra
+
+    def deployed(self, variables: Variables, extra: dict[str, Any] | None) -> Variables:
+        """The means, where there are such."""
+        return variables if extra is None else {"params": extra["teacher"], **extra["teacher_state"]}
+
     def predict(self, variables: Variables, image: jax.Array) -> dict[str, jax.Array]:
         """`map` [n s s] in [0, 1], and what else the network gives: `class` probabilities [n k], coarse maps."""
         return infer(self.inference_network, variables, image, self.entry.maps)
@@ -155,4 +180,5 @@ def make_method(
         config.augment,
         start_of(config),
         config.model.range,
+        config.average,
     )

@@ -7,6 +7,7 @@ the group `jaxqc.networks`, or a `Network` in a recipe (docs/develop/add_a_netwo
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -40,6 +41,7 @@ from jaxqc.saliency.objectives.tscarnet import TSCARNetObjective
 from jaxqc.saliency.objectives.uctransnet import UCTransNetObjective
 from jaxqc.saliency.objectives.unet import UNetObjective
 from jaxqc.saliency.published import Published, read_published
+from jaxqc.training.checkpoint import load_variables
 from jaxqc.types import Variables
 from jaxqc.weights.load import load_weights
 
@@ -240,14 +242,26 @@ def start_of(config: TrainConfig) -> Variables | None:
     """The variables that `model.weights` stands for; None where all are drawn.
 
     Raises:
-      UserError: as `find`; or weights for a network that takes none.
+      UserError: as `find`; weights for a network that takes none; a run folder of another network, or a damaged one.
     """
     network, weights = network_of(config.model), config.model.weights
     if not weights:
         return None
+    if Path(weights).is_dir():
+        return _of_run(Path(weights), config)
     if network.start is None:
         raise UserError(f"model.weights={weights!r}: this network has no pretrained encoder; leave it out")
     return network.start(weights)
+
+
+def _of_run(folder: Path, config: TrainConfig) -> Variables:
+    """The best variables of a run folder of the same network."""
+    variables, own, _ = load_variables(folder, "best")
+    kept, now = own.model, storable(config).model
+    if own.method != "saliency" or (kept.name, kept.width, kept.encoder) != (now.name, now.width, now.encoder):
+        shown = f"{own.method} {kept.name}, width {kept.width:g}"
+        raise UserError(f"model.weights: {folder} holds {shown}, and the recipe is of {now.name}, width {now.width:g}")
+    return variables
 
 
 def described(objective: Objective) -> dict[str, Any]:

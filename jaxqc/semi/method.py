@@ -63,7 +63,7 @@ class SemiMethod:
     def active(self, params: Any, step: Any) -> None:
         """All, in every step."""
 
-    def init_extra(self, params: Any) -> Frozen:
+    def init_extra(self, params: Any, model_state: Any = None) -> Frozen:
         """The frozen models that go with fresh parameters."""
         return frozen.init_frozen(self.config, params)
 
@@ -89,7 +89,7 @@ class SemiMethod:
         )
         return loss, (model_state, logs)
 
-    def after_step(self, extra: Frozen, params: Any, step: Int[Array, ""]) -> Frozen:
+    def after_step(self, extra: Frozen, params: Any, step: Int[Array, ""], model_state: Any = None) -> Frozen:
         """The teacher moves; `step` counts from 0."""
         return frozen.after_step(self.config, extra, params, step, self.epoch_steps)
 

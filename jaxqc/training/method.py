@@ -32,8 +32,8 @@ class Method(Protocol):
         does not depend on how images are spread over devices. `train` switches augmentation on."""
         ...
 
-    def init_extra(self, params: Any) -> Any:
-        """The part of the training state beside fresh parameters (a teacher, a queue of models); None = nothing."""
+    def init_extra(self, params: Any, model_state: Any = None) -> Any:
+        """The part of the training state beside fresh variables (a teacher, a queue of models); None = nothing."""
         ...
 
     def frozen(self) -> Any:
@@ -58,8 +58,8 @@ class Method(Protocol):
         `model_state` has the frozen collections too. `key` is the same on all devices of a step."""
         ...
 
-    def after_step(self, extra: Any, params: Any, step: jax.Array) -> Any:
-        """`extra` once optimiser step number `step` (from 0) gave `params`."""
+    def after_step(self, extra: Any, params: Any, step: jax.Array, model_state: Any = None) -> Any:
+        """`extra` once optimiser step number `step` (from 0) gave `params` and the mutable collections."""
         ...
 
     def after_evaluation(self, extra: Any, params: Any, improved: jax.Array) -> Any:
@@ -99,7 +99,7 @@ class Method(Protocol):
 class SingleNetwork:
     """A method that trains one network and nothing beside it: what `Method` asks for beyond that."""
 
-    def init_extra(self, params: Any) -> Any:
+    def init_extra(self, params: Any, model_state: Any = None) -> Any:
         """Nothing."""
         return None
 
@@ -122,7 +122,7 @@ class SingleNetwork:
     def refuse(self, logs: Mapping[str, Any]) -> None:
         """Refuses nothing."""
 
-    def after_step(self, extra: Any, params: Any, step: jax.Array) -> Any:
+    def after_step(self, extra: Any, params: Any, step: jax.Array, model_state: Any = None) -> Any:
         """Nothing."""
         return None
 

@@ -72,7 +72,7 @@ def make_step(
         old = (params, flatten(state.model_state), state.opt_state)
         params, running, opt_state = jax.tree.map(lambda n, o: jnp.where(finite, n, o), new, old)
         params, model_state = as_params(params), as_model_state(running)
-        extra = method.after_step(state.extra, params, state.step)
+        extra = method.after_step(state.extra, params, state.step, model_state)
         # What a step leaves alone is the same tracer before and after: nothing of it is copied.
         extra = jax.tree.map(lambda n, o: n if n is o else jnp.where(finite, n, o), extra, state.extra)
         bad = jnp.where(finite, 0, state.bad_steps + 1)
