@@ -13,19 +13,24 @@ EXAMPLES = """\
   jaxqc convert part.safetensors part.npz --model resnet18 --layers 1,2,3
   jaxqc convert model.safetensors dinov2.npz --model dinov2_vits14
   jaxqc convert minet MINet.pth runs/minet
-  jaxqc convert MINet.pth minet.npz --model minet"""
+  jaxqc convert MINet.pth minet.npz --model minet
+  jaxqc convert pp_liteseg model.pdparams start.npz"""
 
 
 def add(verbs: Any) -> Parser:
     """Adds the verb's parser."""
-    text = "Read a backbone's weights (names of torchvision, timm, CBAM, DINOv2, Hugging Face) or a network's (MINet's"
-    text += " authors) into our own format. Of a network, OUT without .npz becomes a run folder."
+    text = (
+        "Read a backbone's weights (names of torchvision, timm, CBAM, DINOv2, Hugging Face) or a network's (of MINet,"
+    )
+    text += (
+        " CorrNet, UCTransNet, PP-LiteSeg) into our own format. Of a network, OUT without .npz becomes a run folder."
+    )
     parser = add_verb(verbs, "convert", text, EXAMPLES)
     add = parser.add_argument
-    add("file", metavar="FILE", help=".npz, .safetensors, .pth, or a short name of `jaxqc weights`")
+    add("file", metavar="FILE", help=".npz, .safetensors, .pth, .pdparams, or a short name of `jaxqc weights`")
     add("out", metavar="OUT", help="the .npz to write; of a network also a run folder")
     add("last", nargs="?", metavar="", help="three words are the model's name, FILE and OUT")
-    add("--model", metavar="NAME", help="resnet18, resnet50_cbam, dinov2_vits14, minet, ...")
+    add("--model", metavar="NAME", help="resnet18, resnet50_cbam, dinov2_vits14, minet, corrnet, ...")
     add("--layers", metavar="LIST", help="layers that are needed, as 1,2,3 (default: all whole ones)")
     add("--prefix", metavar="TEXT", help="the encoder's names begin so (default: where most of it stands)")
     add("--head", action="store_true", help="take the classifier too")
@@ -36,12 +41,14 @@ def add(verbs: Any) -> Parser:
 def run(args: argparse.Namespace) -> int:
     """Converts, and prints what was read, what is missing and what was unused."""
     from jaxqc.saliency.networks import NETWORKS
+    from jaxqc.saliency.published import network_in
     from jaxqc.weights.known import model_of
 
     if args.last is not None:
         refuse_given(args, "the first of three words is the model's name", "--model")
         args.model, args.file, args.out = args.file, args.out, args.last
     out, network = Path(args.out), args.model or model_of(args.file)
+    network = network and network_in(args.file, network)
     if network in NETWORKS and (published := NETWORKS[network].published):
         return _network(args, out, str(network), published)
     from jaxqc.weights.load import load_weights, save_weights

@@ -1,5 +1,6 @@
 """Supervised saliency as a `jaxqc.training.method.Method`, for any `jaxqc.saliency.networks.Network`."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -28,15 +29,15 @@ Sums = tuple[metrics_.SaliencySums, calibration.Levels]
 class SaliencyMethod(SingleNetwork):
     """A saliency network with its normalisation, augmentation and loss.
 
-    mean, std: of the training images in [0, 1]; foreground: their mean defect share. start: variables to begin with
-    (what they lack is drawn), or None. range: as `jaxqc.config.ModelConfig`. average: as `jaxqc.config.TrainConfig`.
+    mean, std: of the training images in [0, 1], one value or one a channel; foreground: their mean defect share. start:
+    variables to begin with (what they lack is drawn), or None. range: as `jaxqc.config.ModelConfig`. average: as `jaxqc.config.TrainConfig`.
     """
 
     entry: Network
     objective: Objective
     classes: tuple[str, ...]
-    mean: float
-    std: float
+    mean: float | Sequence[float]
+    std: float | Sequence[float]
     foreground: float
     width: float = 1.0
     dtype: str = "float32"
@@ -74,7 +75,7 @@ class SaliencyMethod(SingleNetwork):
 
     def normalize(self, image: jax.Array) -> jax.Array:
         """[0, 1] float32 → zero mean, unit deviation over the training set."""
-        return (image - self.mean) / self.std
+        return (image - jnp.asarray(self.mean, jnp.float32)) / jnp.asarray(self.std, jnp.float32)
 
     def prepare(self, batch: Batch, keys: jax.Array, size: int, train: bool) -> Batch:
         """uint8 → normalised float32 at `size`; augmented when `train`."""
@@ -151,7 +152,11 @@ class SaliencyMethod(SingleNetwork):
 
 
 def make_method(
-    config: TrainConfig, classes: tuple[str, ...], mean: float, std: float, foreground: float
+    config: TrainConfig,
+    classes: tuple[str, ...],
+    mean: float | Sequence[float],
+    std: float | Sequence[float],
+    foreground: float,
 ) -> SaliencyMethod:
     """The method a config describes, for a data set with these classes and statistics.
 

@@ -66,7 +66,8 @@ class Model:
             x = jnp.pad(x, ((0, 0), (0, -h % multiple), (0, -w % multiple), (0, 0)), mode="edge")
         if self.config.model.range == "image_max":
             x = x / brightest(x)
-        return (x - self.meta["mean"]) / self.meta["std"]
+        mean, std = (jnp.asarray(self.meta[name], jnp.float32) for name in ("mean", "std"))
+        return (x - mean) / std
 
     def apply(self, variables: Variables, x: Float[Array, "n s t 3"]) -> dict[str, Array]:
         """Network input → `map` [n s s] in [0, 1] and, where it has them, `class` probabilities [n k], coarse maps."""
