@@ -30,7 +30,7 @@ class SaliencyMethod(SingleNetwork):
     """A saliency network with its normalisation, augmentation and loss.
 
     mean, std: of the training images in [0, 1], one value or one a channel; foreground: their mean defect share. start:
-    variables to begin with (what they lack is drawn), or None. range: as `jaxqc.config.ModelConfig`. average: as `jaxqc.config.TrainConfig`.
+    variables to begin with (what they lack is drawn), or None. range, average: as in the recipe (`jaxqc.config`).
     """
 
     entry: Network

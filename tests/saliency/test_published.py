@@ -1,5 +1,8 @@
 """Published weights of a network: a weights file and a run folder of them, and images divided by their own maximum."""
 
+import shutil
+
+import jax
 import numpy as np
 import pytest
 
@@ -13,13 +16,15 @@ from jaxqc.kinds import load
 from jaxqc.models.arrays import flatten, put
 from jaxqc.models.pretrained import LoadReport
 from jaxqc.saliency import networks
+from jaxqc.saliency.method import make_method
+from jaxqc.saliency.model import Model
 from jaxqc.saliency.published import Published, read_published
 from jaxqc.saliency.report import chosen
 from jaxqc.saliency.verify import verify
 from jaxqc.training.pixel_statistics import pixel_statistics
-from tests.support.tiny_run import RECIPE, TINY, TinyNet, tiny_network
+from tests.support.tiny_run import RECIPE, TINY, TinyNet, plates, tiny_network
 
-__all__ = ["tiny_network"]
+__all__ = ["plates", "tiny_network"]
 
 
 def convert(arrays):
@@ -52,6 +57,35 @@ def test_the_run_folder_is_used_as_a_trained_one(folder):
     images = np.random.default_rng(0).integers(0, 120, (2, 40, 40), np.uint8)
     # Twice as bright is the same image to it, which it is to no network of range `unit`.
     np.testing.assert_allclose(model.predict(2 * images), model.predict(images), atol=1e-5)
+
+
+def test_the_run_folder_goes_through_every_verb(folder, plates, tmp_path):
+    run = ["--checkpoint", str(folder / "run")]
+    assert main(["evaluate", *run, "--data", str(plates), "--quiet"]) == 0
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    for path in sorted((plates / "images").iterdir())[:3]:
+        (pictures / path.name).write_bytes(path.read_bytes())
+    assert main(["predict", *run, "--images", str(pictures), "--out", str(tmp_path / "maps"), "--quiet"]) == 0
+    assert len(list((tmp_path / "maps").glob("*.png"))) == 3
+    assert main(["inspect", *run, "--images", str(pictures), "--out", str(tmp_path / "lot"), "--quiet"]) == 0
+    assert (tmp_path / "lot" / "summary.json").is_file()
+    assert main(["export", *run, "--out", str(tmp_path / "graph")]) == 0
+    assert main(["verify", str(tmp_path / "graph")]) == 0
+
+
+def test_one_mean_a_channel(folder, tmp_path):
+    """Of images by ImageNet's means: a grey picture's three channels differ, by what NumPy says."""
+    copy = tmp_path / "run"
+    shutil.copytree(folder / "run", copy)
+    model = load(copy)
+    mean, std = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
+    images = np.random.default_rng(0).integers(0, 120, (2, 32, 32, 1), np.uint8)
+    plain = Model(model.variables, load_config("corrnet_sd900"), {**model.meta, "mean": mean, "std": std}, fold=False)
+    method = make_method(load_config("corrnet_sd900"), ("In",), mean, std, 0.1)
+    expected = (np.repeat(images / 255, 3, -1) - mean) / std
+    np.testing.assert_allclose(jax.jit(plain.prepare, static_argnums=1)(images, 0), expected, atol=1e-6)
+    np.testing.assert_allclose(method.normalize(np.repeat(images / np.float32(255), 3, -1)), expected, atol=1e-6)
 
 
 def test_the_weights_file_is_the_same_and_a_start(folder, capsys):
