@@ -4,16 +4,14 @@ The file has biases before the batch norms of its first seven convolutions, and 
 """
 
 from collections.abc import Iterator
-from functools import lru_cache
 from typing import Any
 
-import flax.linen as nn
 import numpy as np
 
-from jaxqc.models.arrays import FIELDS, Arrays, Path, variable_shapes
+from jaxqc.models.arrays import FIELDS, Arrays, Path
 from jaxqc.models.corrnet import CorrNet
 from jaxqc.models.pretrained import LoadReport
-from jaxqc.models.published_names import LINEAR, Part, Shape, convert_places, export_places
+from jaxqc.models.published_names import LINEAR, Part, Shape, convert_places, export_places, shapes_of
 from jaxqc.types import Variables
 
 _MODULES = {
@@ -76,12 +74,7 @@ def convert_corrnet(arrays: Arrays, network: CorrNet | None = None) -> tuple[dic
     Raises:
       UserError: an array lacks, or has another shape, or is not finite.
     """
-    return convert_places(arrays, "corrnet", _shapes(network or CorrNet()), places)
-
-
-@lru_cache(maxsize=4)  # seconds to trace
-def _shapes(network: nn.Module) -> dict[Path, Shape]:
-    return variable_shapes(network)
+    return convert_places(arrays, "corrnet", shapes_of(network or CorrNet()), places)
 
 
 def export_corrnet(variables: Variables) -> dict[str, np.ndarray]:

@@ -4,15 +4,14 @@ Their blocks and channels have a module each where ours are one stacked array: 7
 """
 
 from collections.abc import Iterator
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
-from jaxqc.models.arrays import FIELDS, Arrays, Path, variable_shapes
+from jaxqc.models.arrays import FIELDS, Arrays, Path
 from jaxqc.models.minet import DILATIONS, WIDTHS, MINet
 from jaxqc.models.pretrained import LoadReport
-from jaxqc.models.published_names import MIXING, Part, Shape, convert_places, export_places
+from jaxqc.models.published_names import MIXING, Part, Shape, convert_places, export_places, shapes_of
 from jaxqc.types import Variables
 
 _PARTS = {"depthwise": 0, "pointwise": 1, "wide": 0, "narrow": 1}
@@ -65,12 +64,7 @@ def convert_minet(arrays: Arrays, widths: tuple[int, ...] = WIDTHS) -> tuple[dic
     Raises:
       UserError: an array lacks, or has another shape, or is not finite.
     """
-    return convert_places(arrays, "minet", _shapes(widths), places)
-
-
-@lru_cache(maxsize=4)  # a second to trace
-def _shapes(widths: tuple[int, ...]) -> dict[Path, Shape]:
-    return variable_shapes(MINet(widths))
+    return convert_places(arrays, "minet", shapes_of(MINet(widths)), places)
 
 
 def export_minet(variables: Variables) -> dict[str, np.ndarray]:

@@ -5,17 +5,16 @@ the batch norms of the context. Files of street scenes have other classes than o
 """
 
 from collections.abc import Iterator
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any
 
-import flax.linen as nn
 import numpy as np
 
 from jaxqc.errors import UserError
-from jaxqc.models.arrays import FIELDS, Arrays, Path, variable_shapes
+from jaxqc.models.arrays import FIELDS, Arrays, Path
 from jaxqc.models.pp_liteseg import BINS, BLOCKS, PPLiteSeg, pp_liteseg
 from jaxqc.models.pretrained import LoadReport
-from jaxqc.models.published_names import Part, Places, Shape, convert_places, export_places
+from jaxqc.models.published_names import Part, Places, Shape, convert_places, export_places, shapes_of
 from jaxqc.nn.conv import Norm
 from jaxqc.types import Variables
 
@@ -96,7 +95,7 @@ def convert_pp_liteseg(
     if (own := size_of(arrays)) != size:
         raise UserError(f"{model}: the file is of size {own}; name pp_liteseg_{own}")
     network = network or pp_liteseg(size, 1, 1.0, Norm(), 0.5)
-    shapes = _shapes(network)
+    shapes = shapes_of(network)
     # Two classes are ours; the last layers of others say nothing here.
     last = [path for path in shapes if path[1].startswith("out")]
     other = any(
@@ -105,11 +104,6 @@ def convert_pp_liteseg(
         for part in _places(size, path, shapes[path])
     )
     return convert_places(arrays, model, shapes, places(size), last if other else ())
-
-
-@lru_cache(maxsize=4)  # seconds to trace
-def _shapes(network: nn.Module) -> dict[Path, Shape]:
-    return variable_shapes(network)
 
 
 def export_pp_liteseg(variables: Variables, size: str) -> dict[str, np.ndarray]:

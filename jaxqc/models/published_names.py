@@ -5,11 +5,12 @@ each block, head or channel and ours one stacked array.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxqc.models.arrays import Arrays, Path, counted_out, fitted, flatten, put, refuse_lacking
+from jaxqc.models.arrays import Arrays, Path, counted_out, fitted, flatten, put, refuse_lacking, variable_shapes
 from jaxqc.models.conversion import from_file, to_file
 from jaxqc.models.pretrained import LoadReport
 from jaxqc.types import Variables
@@ -35,18 +36,24 @@ TOKENS = Layout(lambda part: part.reshape(1, -1, part.shape[-1]), lambda value, 
 
 
 class Part(NamedTuple):
-    """An array of the file: its name, its index in the variable, its layout.
+    """An array of the file: its name, the part of the variable that it is, its layout.
 
     less: the convolution's bias that batch norm takes away again: a running mean is less by it.
     """
 
     name: str
-    index: Index = ()
+    place: Index = ()
     layout: Layout = CONVOLUTION
     less: str = ""
 
 
 Places = Callable[[Path, Shape], Iterator[Part]]
+
+
+@lru_cache(maxsize=4)  # seconds to trace
+def shapes_of(network: Any) -> dict[Path, Shape]:
+    """Every variable of a module, and its shape."""
+    return variable_shapes(network)
 
 
 def convert_places(
@@ -68,10 +75,10 @@ def convert_places(
     variables: dict[str, Any] = {}
     for path, parts in named.items():
         whole = np.empty(shapes[path], np.float32)
-        for name, index, layout, less in parts:
-            part = whole[index]
+        for name, place, layout, less in parts:
+            part = whole[place]
             value = layout.ours(fitted(model, name, arrays[name], layout.filed(part).shape), part.shape)
-            whole[index] = value - fitted(model, less, arrays[less], part.shape) if less else value
+            whole[place] = value - fitted(model, less, arrays[less], part.shape) if less else value
         put(variables, path, whole)
     unused = tuple(name for name in arrays if name not in {*wanted, *beyond})
     beyond = tuple(name for name in arrays if name in beyond)
@@ -83,8 +90,8 @@ def export_places(variables: Variables, places: Places) -> dict[str, np.ndarray]
     """Variables → the authors' arrays by name, inverse of `convert_places`; biases before batch norms are 0."""
     found: dict[str, np.ndarray] = {}
     for path, value in flatten(variables).items():
-        for name, index, layout, less in places(path, value.shape):
-            found[name] = np.ascontiguousarray(layout.filed(value[index]))
+        for name, place, layout, less in places(path, value.shape):
+            found[name] = np.ascontiguousarray(layout.filed(value[place]))
             if less:
-                found[less] = np.zeros(value[index].shape, np.float32)
+                found[less] = np.zeros(value[place].shape, np.float32)
     return found

@@ -5,15 +5,23 @@ that reads blue, green and red; ours reads red first.
 """
 
 from collections.abc import Iterator
-from functools import lru_cache
 from typing import Any
 
-import flax.linen as nn
 import numpy as np
 
-from jaxqc.models.arrays import FIELDS, Arrays, Path, variable_shapes
+from jaxqc.models.arrays import FIELDS, Arrays, Path
 from jaxqc.models.pretrained import LoadReport
-from jaxqc.models.published_names import CONVOLUTION, LINEAR, TOKENS, Index, Part, Shape, convert_places, export_places
+from jaxqc.models.published_names import (
+    CONVOLUTION,
+    LINEAR,
+    TOKENS,
+    Index,
+    Part,
+    Shape,
+    convert_places,
+    export_places,
+    shapes_of,
+)
 from jaxqc.models.uctransnet import HEADS, UCTransNet
 from jaxqc.types import Variables
 
@@ -78,12 +86,7 @@ def convert_uctransnet(arrays: Arrays, network: UCTransNet | None = None) -> tup
     Raises:
       UserError: an array lacks, or has another shape (of another input size than 224, say), or is not finite.
     """
-    return convert_places(arrays, "uctransnet", _shapes(network or UCTransNet()), places)
-
-
-@lru_cache(maxsize=4)  # seconds to trace
-def _shapes(network: nn.Module) -> dict[Path, Shape]:
-    return variable_shapes(network)
+    return convert_places(arrays, "uctransnet", shapes_of(network or UCTransNet()), places)
 
 
 def export_uctransnet(variables: Variables) -> dict[str, np.ndarray]:

@@ -13,12 +13,13 @@ from jaxqc.data.dataset import ArrayDataset, Dataset, Sample
 from jaxqc.errors import UserError
 from jaxqc.fields import validate
 from jaxqc.kinds import load
-from jaxqc.models.arrays import flatten, put
+from jaxqc.models.arrays import flatten, put, variable_shapes
 from jaxqc.models.pretrained import LoadReport
 from jaxqc.saliency import networks
 from jaxqc.saliency.method import make_method
 from jaxqc.saliency.model import Model
-from jaxqc.saliency.published import Published, read_published
+from jaxqc.saliency.networks import build
+from jaxqc.saliency.published import Found, Published, read_published, write_published
 from jaxqc.saliency.report import chosen
 from jaxqc.saliency.verify import verify
 from jaxqc.training.pixel_statistics import pixel_statistics
@@ -100,6 +101,20 @@ def test_the_weights_file_is_the_same_and_a_start(folder, capsys):
         np.testing.assert_array_equal(value, flatten(first.variables)[path])
     with pytest.raises(UserError, match="not 'jaxqc network 1' of 'minet'"):
         read_published(own, "minet", networks.NETWORKS["minet"].published)
+
+
+def test_minets_weights_start_tscarnets_first_stage(tmp_path):
+    variables, shapes = random_variables(build("minet")), variable_shapes(build("tscarnet", 3))
+    found = Found("minet", variables, LoadReport("minet", (), 1), "MINet.pth", "0" * 64)
+    write_published(tmp_path / "minet.npz", found)
+    start = networks.start_of(TrainConfig(model=ModelConfig("tscarnet", weights=str(tmp_path / "minet.npz"))))
+    assert start is not None
+    taken = flatten(start)
+    for path, value in taken.items():
+        assert shapes[path] == value.shape
+        np.testing.assert_array_equal(value, flatten(variables)[path])
+    assert {path[1] for path in taken} == {"encoder", "d1", "d2", "d3", "d4", "d5"}
+    assert sum(value.size for path, value in taken.items() if path[0] == "params") == 216_512 + 60_736
 
 
 @pytest.mark.parametrize(
