@@ -1,6 +1,7 @@
 """Published weights of a network: a weights file and a run folder of them, and images divided by their own maximum."""
 
 import shutil
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -14,6 +15,8 @@ from jaxqc.errors import UserError
 from jaxqc.fields import validate
 from jaxqc.kinds import load
 from jaxqc.models.arrays import flatten, put, variable_shapes
+from jaxqc.models.corrnet_names import export_corrnet
+from jaxqc.models.minet_names import export_minet
 from jaxqc.models.pretrained import LoadReport
 from jaxqc.saliency import networks
 from jaxqc.saliency.method import make_method
@@ -60,19 +63,35 @@ def test_the_run_folder_is_used_as_a_trained_one(folder):
     np.testing.assert_allclose(model.predict(2 * images), model.predict(images), atol=1e-5)
 
 
-def test_the_run_folder_goes_through_every_verb(folder, plates, tmp_path):
-    run = ["--checkpoint", str(folder / "run")]
-    assert main(["evaluate", *run, "--data", str(plates), "--quiet"]) == 0
-    pictures = tmp_path / "pictures"
+def through_every_verb(run: Path, plates: Path, out: Path) -> None:
+    """Evaluates, predicts, inspects, exports and verifies a run folder, as a user does."""
+    found = ["--checkpoint", str(run)]
+    assert main(["verify", str(run)]) == 0
+    assert main(["evaluate", *found, "--data", str(plates), "--quiet"]) == 0
+    pictures = out / "pictures"
     pictures.mkdir()
-    for path in sorted((plates / "images").iterdir())[:3]:
+    for path in sorted((plates / "Source Images").iterdir())[:3]:
         (pictures / path.name).write_bytes(path.read_bytes())
-    assert main(["predict", *run, "--images", str(pictures), "--out", str(tmp_path / "maps"), "--quiet"]) == 0
-    assert len(list((tmp_path / "maps").glob("*.png"))) == 3
-    assert main(["inspect", *run, "--images", str(pictures), "--out", str(tmp_path / "lot"), "--quiet"]) == 0
-    assert (tmp_path / "lot" / "summary.json").is_file()
-    assert main(["export", *run, "--out", str(tmp_path / "graph")]) == 0
-    assert main(["verify", str(tmp_path / "graph")]) == 0
+    assert main(["predict", *found, "--images", str(pictures), "--out", str(out / "maps"), "--quiet"]) == 0
+    assert len(list((out / "maps").glob("*.png"))) == 3
+    assert main(["inspect", *found, "--images", str(pictures), "--out", str(out / "lot"), "--quiet"]) == 0
+    assert (out / "lot" / "summary.json").is_file()
+    assert main(["export", *found, "--out", str(out / "graph")]) == 0
+    assert main(["verify", str(out / "graph")]) == 0
+
+
+@pytest.mark.slow
+def test_the_run_folder_goes_through_every_verb(folder, plates, tmp_path):
+    through_every_verb(folder / "run", plates, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "exported", "size"), [("minet", export_minet, 352), ("corrnet", export_corrnet, 256)])
+def test_a_made_state_dict_becomes_a_run_folder_that_is_used(name, exported, size, plates, tmp_path):
+    np.savez(tmp_path / "theirs.npz", **exported(random_variables(build(name), varied=True)))
+    assert main(["convert", name, str(tmp_path / "theirs.npz"), str(tmp_path / "run")]) == 0
+    assert load(tmp_path / "run").size == size
+    through_every_verb(tmp_path / "run", plates, tmp_path)
 
 
 def test_one_mean_a_channel(folder, tmp_path):
