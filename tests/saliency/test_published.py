@@ -17,6 +17,7 @@ from jaxqc.kinds import load
 from jaxqc.models.arrays import flatten, put, variable_shapes
 from jaxqc.models.corrnet_names import export_corrnet
 from jaxqc.models.minet_names import export_minet
+from jaxqc.models.pp_liteseg_names import export_pp_liteseg
 from jaxqc.models.pretrained import LoadReport
 from jaxqc.saliency import networks
 from jaxqc.saliency.method import make_method
@@ -120,6 +121,25 @@ def test_the_weights_file_is_the_same_and_a_start(folder, capsys):
         np.testing.assert_array_equal(value, flatten(first.variables)[path])
     with pytest.raises(UserError, match="not 'jaxqc network 1' of 'minet'"):
         read_published(own, "minet", networks.NETWORKS["minet"].published)
+
+
+def test_a_file_of_other_classes_is_a_start_and_no_run_folder(tmp_path, capsys):
+    arrays = export_pp_liteseg(random_variables(build("pp_liteseg_t")), "t")
+    for place in range(3):
+        name = f"seg_heads.{place}.conv_out.weight"
+        arrays[name] = np.ones((19, *arrays[name].shape[1:]), np.float32)
+    np.savez(tmp_path / "streets.npz", **arrays)
+    convert = ["convert", "pp_liteseg", str(tmp_path / "streets.npz")]
+    assert main([*convert, str(tmp_path / "run")]) == 2
+    assert "3 arrays are for another task (seg_heads.1.conv_out.weight, ...); give OUT.npz" in capsys.readouterr().err
+    assert main([*convert, str(tmp_path / "own.npz")]) == 0
+    assert "not asked for: 3: seg_heads.1.conv_out.weight" in capsys.readouterr().out
+    own = ModelConfig("pp_liteseg_t", weights=str(tmp_path / "own.npz"))
+    start = networks.start_of(TrainConfig(model=own))
+    assert start is not None
+    taken, shapes = flatten(start), variable_shapes(build("pp_liteseg_t"))
+    assert {path[1] for path in shapes} - {path[1] for path in taken} == {"out8", "out16", "out32"}
+    assert all(shapes[path] == value.shape for path, value in taken.items())
 
 
 def test_minets_weights_start_tscarnets_first_stage(tmp_path):
