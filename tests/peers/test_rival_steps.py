@@ -28,11 +28,15 @@ SIDE = 64
 def test_a_steps_loss_and_gradients_are_pytorchs(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """In double precision and without dropout: batch norm over a handful of values makes single-precision gradients
     differ by per cents even within PyTorch. Our depthwise gradients sum in float32 and are tested apart, so the
-    library's stand in."""
+    library's stand in. Logits are float32 in any case: in arrays whose gradient is small that rounding is seen, at a
+    millionth of the whole gradient's length."""
     monkeypatch.setattr(depthwise, "_choose", lambda implementation, shift, library: library)
     made = build(name, 3, 0.25)
     variables = jax.tree.map(np.float64, random_variables(made, 5, varied=True))
-    network = made.clone(norm=Norm(dtype=np.float64), **({"dropout": 0.0} if hasattr(made, "dropout") else {}))
+    double: dict[str, Any] = {"norm": Norm(dtype=np.float64)}
+    if hasattr(made, "encoder"):
+        double["encoder"] = made.encoder.clone(**double)
+    network = made.clone(**double, **({"dropout": 0.0} if hasattr(made, "dropout") else {}))
     rng = np.random.default_rng(6)
     x, mask = rng.normal(size=(4, SIDE, SIDE, 3)), np.zeros((4, SIDE, SIDE))
     mask[:3, 5:40, 10:45] = 1  # the last has no defect at all
@@ -62,4 +66,4 @@ def test_a_steps_loss_and_gradients_are_pytorchs(name: str, monkeypatch: pytest.
         found = leaves[path].grad
         theirs = np.zeros(ours_.shape) if found is None else found.numpy()
         error = np.linalg.norm(ours_ - theirs)
-        assert error <= 1e-3 * np.linalg.norm(theirs) + 1e-7 * whole, f"{'/'.join(path)}: apart by {error:.1e}"
+        assert error <= 1e-3 * np.linalg.norm(theirs) + 1e-6 * whole, f"{'/'.join(path)}: apart by {error:.1e}"
