@@ -25,7 +25,7 @@ _FEATURES = "backbone.features."
 
 
 def places(size: str) -> Places:
-    """Where a size's variables are kept.
+    """The way from a size's variables to the file's arrays.
 
     Examples:
       >>> [part.name for part in places("t")(("params", "stage4", "conv2", "bn", "bias"), (1, 128))]

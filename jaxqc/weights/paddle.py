@@ -21,7 +21,7 @@ _GLOBALS: dict[tuple[str, str], Any] = {
     ("_codecs", "encode"): encode,
     **{(module, "tuple"): tuple for module in ("builtins", "__builtin__")},
 }
-"""What a file of arrays asks for, by either name of NumPy's core and of Python's built-in module."""
+"""All that a file of arrays asks for, by either name of NumPy's core and of Python's built-in module."""
 
 
 class _Unpickler(pickle.Unpickler):

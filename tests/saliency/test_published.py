@@ -96,7 +96,7 @@ def test_a_made_state_dict_becomes_a_run_folder_that_is_used(name, exported, siz
 
 
 def test_one_mean_a_channel(folder, tmp_path):
-    """Of images by ImageNet's means: a grey picture's three channels differ, by what NumPy says."""
+    """By ImageNet's means a grey picture's three channels differ, as NumPy says."""
     copy = tmp_path / "run"
     shutil.copytree(folder / "run", copy)
     model = load(copy)
