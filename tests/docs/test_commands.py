@@ -3,6 +3,7 @@ parsed to the last flag."""
 
 import runpy
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +11,9 @@ from jaxqc.anomaly.recipe import FitConfig
 from jaxqc.cli import main, parse
 from jaxqc.config import TrainConfig, load_config
 from jaxqc.overrides import override
+from jaxqc.saliency.networks import NETWORKS
+from jaxqc.saliency.published import FAMILIES
+from jaxqc.weights.files import KINDS, ending
 from jaxqc.weights.known import INSTALLED, KNOWN
 from tests.support.few_labels import use_tiny
 from tests.support.pages import PAGES, ROOT, WORKED_EXAMPLES, blocks, programs, words
@@ -81,6 +85,10 @@ def test_jaxqc_commands(command, request, ran, tmp_path, monkeypatch, capsys):
     if args.name in RECIPE_OF:
         config = load_config(args.config, RECIPE_OF[args.name]) if args.config else FitConfig()
         assert (override(config, args.flags) == config) == (not args.flags)
+        return
+    if args.name == "convert" and args.last is not None:  # a network's name, its authors' file, and the result
+        assert args.file in FAMILIES or NETWORKS[args.file].published
+        assert ending(Path(args.out)) in KINDS
         return
     if args.name in ("weights", "convert"):
         assert set(getattr(args, "names", [])) | {getattr(args, "file", "resnet18")} <= {*KNOWN, *INSTALLED}
