@@ -4,10 +4,11 @@ A network's `Places` gives, of each variable, the file's arrays that make it up:
 each block, head or channel and ours one stacked array.
 """
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
+import flax.linen as nn
 import numpy as np
 
 from jaxqc.models.arrays import Arrays, Path, counted_out, fitted, flatten, put, refuse_lacking, variable_shapes
@@ -50,9 +51,13 @@ class Part(NamedTuple):
 Places = Callable[[Path, Shape], Iterator[Part]]
 
 
-@lru_cache(maxsize=4)  # seconds to trace
-def shapes_of(network: Any) -> dict[Path, Shape]:
+def shapes_of(network: nn.Module) -> dict[Path, Shape]:
     """Every variable of a module, and its shape."""
+    return _shapes(cast("Hashable", network))  # a frozen dataclass, which pyright takes for one that changes
+
+
+@lru_cache(maxsize=4)  # seconds to trace
+def _shapes(network: Any) -> dict[Path, Shape]:
     return variable_shapes(network)
 
 
