@@ -97,7 +97,7 @@ KINDS: Mapping[str, Kind] = {
     "anomaly": Kind(
         "anomaly",
         holds=lambda folder: (folder / "state").is_dir() or _says(folder / "meta.json", "kind", UNFINISHED_FIT),
-        load=_single("jaxqc.anomaly.model", "load"),
+        load=_single("jaxqc.anomaly.folder", "load"),
         predict=Late("jaxqc.pictures.maps", "predict_folder"),
         evaluate=Late("jaxqc.anomaly.report", "evaluate"),
         verify=Late("jaxqc.anomaly.verify", "verify"),

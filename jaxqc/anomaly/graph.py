@@ -19,11 +19,11 @@ def graph(model: AnomalyModel, height: int = 0, width: int = 0) -> Graph:
     Raises:
       UserError: another size, or a detector that sees images in tiles or crops.
     """
-    if model.side:
+    if model.tiling:
         kind = "tile" if model.tile else "crop"
         raise UserError(
-            f"a detector of {kind}s ({model.config.name}, data.{kind}={model.side}) is not exported: its graph would"
-            f" see one {kind} alone; fit whole images, or use jaxqc inspect and predict"
+            f"a detector of {kind}s ({model.config.name}, data.{kind}={model.tiling.side}) is not exported: its graph"
+            f" would see one {kind} alone; fit whole images, or use jaxqc inspect and predict"
         )
     if height and (height, width) != sides(model.size):
         raise UserError(

@@ -29,6 +29,8 @@ class Sample:
     """True: every mask value but 0 means defect (masks that hold the defect's kind); else those above 128."""
     crop: tuple[int, int, int, int] | None = None
     """The part of the files that is the sample, in pixels: top, left, height, width. None = all of them."""
+    reflected: bool = False
+    """True: where the part reaches beyond the files, they are reflected."""
     span: tuple[float, float] | None = None
     """The values that mean black and white in an image of more than 8 bits; None goes by the file."""
     product: str = ""

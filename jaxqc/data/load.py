@@ -19,6 +19,7 @@ from jaxqc.data.resizing import Size, resize_image, resize_mask
 from jaxqc.data.splits import salt_and_pepper
 from jaxqc.data.store import StoredSample
 from jaxqc.data.stored import Range
+from jaxqc.data.tiles import cut_place
 from jaxqc.errors import UserError
 
 S = TypeVar("S")
@@ -123,11 +124,13 @@ def cut(array: np.ndarray, sample: Sample) -> np.ndarray:
     """The sample's part [height width ...] of its decoded image or mask [h w ...].
 
     Raises:
-      UserError: the part reaches beyond the array.
+      UserError: the part reaches beyond the array, of a sample that is not reflected there.
     """
     if sample.crop is None:
         return array
     top, left, height, width = sample.crop
+    if sample.reflected and min(height, width) > 0:
+        return cut_place(array, sample.crop)
     if min(top, left, height - 1, width - 1) < 0 or top + height > array.shape[0] or left + width > array.shape[1]:
         raise UserError(
             f"{printable(sample.image)}: the crop of {width} x {height} at ({left}, {top}) reaches beyond its"

@@ -6,14 +6,14 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from jaxqc.anomaly.tiles import cut_tiles, joined, places, tile_samples
 
 from jaxqc.anomaly.detectors import Gaussian
 from jaxqc.anomaly.evaluate import evaluate_detector
 from jaxqc.anomaly.fit import fit
+from jaxqc.anomaly.folder import load
 from jaxqc.anomaly.graph import graph
 from jaxqc.anomaly.limits import limits
-from jaxqc.anomaly.model import load
-from jaxqc.anomaly.tiles import cut_tiles, joined, places, tile_samples
 from jaxqc.data.readers import open_dataset
 from jaxqc.errors import UserError
 from jaxqc.fields import validate
