@@ -147,7 +147,7 @@ class AnomalyModel:
         images = np.repeat(images, 3, -1) if images.shape[-1] == 1 else images
         return self._call(self.state, self.variables, np.float32(self.thresholds.pixel), images, place)
 
-    def answers(self, prepared: Sequence[UInt8[np.ndarray, "*one h w c"]]) -> list[tuple[Any, float, Any]]:
+    def answers(self, prepared: Sequence[UInt8[np.ndarray, "..."]]) -> list[tuple[Any, float, Any]]:
         """Distances, score and mask of each image as `shrunk` gives it, all in tiles or all whole.
 
         Distances are [h w] of the network's size; of images in tiles, of the image's own, and the mask is None.

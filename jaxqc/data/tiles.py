@@ -138,8 +138,8 @@ def cut_place(image: np.ndarray, place: Place) -> np.ndarray:
 
 def tile_answers(
     tiling: Tiling,
-    images: Sequence[UInt8[np.ndarray, "h w c"]],
-    call: Callable[[UInt8[np.ndarray, "b _ _ c"], np.ndarray], Any],
+    images: Sequence[UInt8[np.ndarray, "_ _ _"]],
+    call: Callable[[np.ndarray, np.ndarray], Any],
     batch: int,
     fit: Callable[[np.ndarray], np.ndarray] = lambda tile: tile,
 ) -> Iterator[Any]:

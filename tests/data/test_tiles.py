@@ -101,6 +101,16 @@ def test_the_map_comes_in_strips_and_only_a_row_of_tiles_is_kept():
     assert rows == 200
 
 
+def test_what_a_tile_says_beyond_the_border_enters_no_map():
+    tiling, maps = Tiling(32, 8), []
+    for top, left, height, width in tiling.places(50, 20):
+        y, x = np.mgrid[top : top + height, left : left + width]
+        beyond = (y < 0) | (y >= 50) | (x < 0) | (x >= 20)
+        assert beyond.any()
+        maps.append(np.where(beyond, 1e6, 1).astype(np.float32))
+    np.testing.assert_allclose(stitched(tiling, 50, 20, iter(maps)), 1, atol=1e-6)
+
+
 def test_what_the_fields_say_is_checked():
     for tile, overlap, match in ((8, 0, "16 pixels or more"), (64, 40, "more than half"), (0, 8, "set data.tile")):
         with pytest.raises(UserError, match=match):
