@@ -17,6 +17,7 @@ from jaxqc.errors import UserError, suggest
 from jaxqc.fields import Config, check_positive, check_seed, check_unused, classes, range_of, validate
 from jaxqc.plugins import RECIPE
 from jaxqc.recipes import USES, find
+from jaxqc.tiling import Tiling, tiling_of
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,18 @@ class DataConfig:
     """Layout `tfds`: the feature that is the class."""
     foreground: str = ""
     """Layout `tfds`: mask values that mean defect, such as 1,3, where the mask is not binary."""
+    tile: int = 0
+    """Side in the image's own pixels of overlapping square tiles in which a saliency network sees images, each at the
+    sizes of `phases` and `eval_size`; 0 = whole images."""
+    overlap: int = 0
+    """Pixels that neighbouring tiles have in common at least; 0 = a quarter of the tile."""
+    tile_defects: float = 0.5
+    """Share of the training tiles that see a defect: all of those, and a draw of the others."""
+
+    @property
+    def tiling(self) -> Tiling | None:
+        """The tiles in which images are seen; None = whole."""
+        return tiling_of(self.tile, self.overlap)
 
 
 @dataclass(frozen=True)
@@ -220,6 +233,11 @@ class TrainConfig:
         """Checks what no single field's type can. Raises UserError."""
         check_seed(self.seed, where)
         range_of(self.data.range, f"{where}: data.range")
+        tiling_of(self.data.tile, self.data.overlap, f"{where}: data")
+        if not 0 < self.data.tile_defects <= 1:
+            raise UserError(f"{where}: data.tile_defects={self.data.tile_defects!r} must be above 0 and at most 1")
+        if self.data.tile and self.method not in ("saliency", "semi"):
+            raise UserError(f"{where}: data.tile is of saliency networks and fits; method={self.method!r} has none")
         positive = {"optim.lr": self.optim.lr, "model.width": self.model.width}
         if self.method != "semi":
             positive["eval_size"] = self.eval_size

@@ -15,8 +15,8 @@ from jaxtyping import Int
 
 from jaxqc.anomaly.detectors.base import Collecting, Image, Layers, Scored, Shapes
 from jaxqc.data.resizing import Size, named
-from jaxqc.data.tiles import Tiling
 from jaxqc.errors import UserError
+from jaxqc.tiling import Tiling
 from jaxqc.types import ArrayLike
 
 

@@ -1,6 +1,6 @@
 """A fitted detector ready for use: uint8 images of any size in, maps, scores and masks out."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 from functools import partial
@@ -16,7 +16,7 @@ from jaxqc.anomaly.calling import at_size
 from jaxqc.anomaly.detectors.base import localises
 from jaxqc.anomaly.features import apply_function
 from jaxqc.anomaly.recipe import FitConfig
-from jaxqc.anomaly.seen_in_tiles import tile_answers_of
+from jaxqc.anomaly.seen_in_tiles import Strip, strips_of, tile_answers_of
 from jaxqc.anomaly.thresholds import Thresholds
 from jaxqc.data.batching import Images, as_arrays, stack_of
 from jaxqc.data.depth import range_of_model
@@ -244,6 +244,17 @@ class AnomalyModel:
                 none = np.zeros(np.shape(stack)[:3], bool if name == "mask" else np.float32)
                 found[name] = np.stack(values) if values else none
         return found["map"] if outputs is None else found
+
+    def strips(self, image: UInt8[np.ndarray, "h w c"], size: Size | None = None) -> Iterator[Strip]:
+        """The map of `predict` of one image in tiles, strip by strip from its top: no more is held at a time.
+
+        Raises:
+          UserError: as `predict`.
+        """
+        self.check_size(size)
+        (whole,) = self.shrunk(image)
+        for top, values in strips_of(self, whole):
+            yield top, np.clip(values / (2 * self.thresholds.pixel), 0, 1)
 
     def check_size(self, size: Size | None) -> None:
         """Raises UserError for a size that is not the one of the fit; None is."""

@@ -12,10 +12,10 @@ from jaxqc.anomaly.detectors.base import Detector, is_trained, lacks, localises
 from jaxqc.anomaly.detectors.learner import Learner, learners_of
 from jaxqc.config import load_config
 from jaxqc.data.resizing import sides
-from jaxqc.data.tiles import Tiling, tiling_of
 from jaxqc.errors import UserError
 from jaxqc.fields import check_positive, check_seed, choices, chosen, from_dict, range_of, validate
 from jaxqc.models.dinov2 import VITS
+from jaxqc.tiling import Tiling, tiling_of
 
 
 @dataclass(frozen=True)

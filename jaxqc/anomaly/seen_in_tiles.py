@@ -8,7 +8,8 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from jaxqc.data.resizing import resize_image, resize_map, sides
-from jaxqc.data.tiles import Tiling, stitch, tile_answers
+from jaxqc.data.tiles import stitch, tile_answers
+from jaxqc.tiling import Tiling
 
 if TYPE_CHECKING:
     import jaxqc.anomaly.model

@@ -1,7 +1,8 @@
 """The tiles of a data set's images as samples: all of them, or a draw in which defects are seen often enough."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from typing import TypeVar
 
 import numpy as np
 
@@ -9,8 +10,11 @@ from jaxqc.data.dataset import Dataset, Sample
 from jaxqc.data.decode import read_size
 from jaxqc.data.load import in_threads, load_sample
 from jaxqc.data.store import StoredSample
-from jaxqc.data.tiles import Tiling, cut_place
+from jaxqc.data.tiles import cut_place
 from jaxqc.errors import UserError
+from jaxqc.tiling import Tiling
+
+T = TypeVar("T")
 
 
 def tile_samples(samples: Iterable[Sample], tiling: Tiling) -> Iterator[Sample]:
@@ -32,13 +36,35 @@ def _tile(sample: Sample, place: tuple[int, int, int, int]) -> Sample:
     return replace(sample, id=f"{sample.id}@{y},{x}", group=group, crop=(top + y, left + x, h, w), reflected=True)
 
 
-def drawn_tiles(dataset: Dataset, tiling: Tiling, share: float, seed: int) -> Dataset:
+def all_tiles(dataset: Dataset, tiling: Tiling, bad: list[str] | None = None) -> Dataset:
+    """A data set of the tiles of all its images.
+
+    bad: takes a line for each image that cannot be read, which is then left out; None refuses such.
+
+    Raises:
+      UserError: an image that cannot be read.
+    """
+    found = in_threads(lambda sample: _or_bad(lambda: list(tile_samples([sample], tiling)), [], bad), dataset.samples)
+    return replace(dataset, samples=tuple(one for part in found for one in part))
+
+
+def _or_bad(function: Callable[[], T], none: T, bad: list[str] | None) -> T:
+    try:
+        return function()
+    except UserError as e:
+        if bad is None:
+            raise
+        bad.append(str(e))
+        return none
+
+
+def drawn_tiles(dataset: Dataset, tiling: Tiling, share: float, seed: int, bad: list[str] | None = None) -> Dataset:
     """Every tile that sees a defect, and a draw of the others, so that about `share` of all see one; reads the masks.
 
     Of a set without any defect all tiles are there, and where the others are too few all of those are.
 
     Args:
-      share: above 0, to 1. seed: draws the others.
+      share: above 0, to 1. seed: draws the others. bad: as of `all_tiles`.
 
     Raises:
       UserError: a sample without a mask that is not normal, or an unreadable file.
@@ -53,7 +79,7 @@ def drawn_tiles(dataset: Dataset, tiling: Tiling, share: float, seed: int) -> Da
             sees[not cut_place(mask, place).any()].append(_tile(sample, place))
         return sees
 
-    found = list(in_threads(split, dataset.samples))
+    found = list(in_threads(lambda sample: _or_bad(lambda: split(sample), ([], []), bad), dataset.samples))
     seeing, others = ([one for pair in found for one in pair[i]] for i in (0, 1))
     if seeing:
         count = min(len(others), round(len(seeing) * (1 - share) / share))

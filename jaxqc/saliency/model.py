@@ -1,6 +1,6 @@
 """A trained network ready for use: uint8 images of any size in, maps at the original size out."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from jaxqc.nn.fold import fold_batch_norm
 from jaxqc.outputs import Outputs, chosen
 from jaxqc.saliency.forward import brightest, infer
 from jaxqc.saliency.networks import build, network_of
+from jaxqc.saliency.seen_in_tiles import OUTPUTS, strips_of, tile_answers_of
 from jaxqc.scorer import PLAIN
 from jaxqc.training.checkpoint import load_variables
 from jaxqc.training.moved import moved
@@ -47,7 +48,7 @@ class Model:
         """`fold`: batch norm is multiplied into the kernels. `batch`: most images on the device at once."""
         self.config, self.meta, self.batch = config, dict(meta), batch
         self.classes: tuple[str, ...] = tuple(meta["classes"])
-        self.size = config.eval_size
+        self.size, self.tile, self.tiling = config.eval_size, config.data.tile, config.data.tiling
         net = config.model
         self.entry = network_of(net)
         self._network = build(self.entry, max(len(self.classes), 1), net.width, net.dtype, folded=fold)
@@ -80,13 +81,26 @@ class Model:
         h, w = images.shape[1:3]
         return {**out, "map": _enlarge(out["map"], h, w) if size else out["map"][:, :h, :w]}
 
+    def on_device(self, images: UInt8[np.ndarray, "b h w c"], size: int) -> dict[str, Array]:
+        """`map` and, where the network has it, `class` of a whole batch of one size, which may still be at work."""
+        out = self._run(self.variables, images, size)
+        return {name: out[name] for name in OUTPUTS if name in out}
+
+    def strips(self, image: UInt8[np.ndarray, "h w c"], size: int | None = None) -> Iterator[tuple[int, np.ndarray]]:
+        """The map of `predict` of one image in tiles, strip by strip from its top: no more is held at a time.
+
+        Raises:
+          UserError: as `predict`.
+        """
+        yield from strips_of(self, one_of(image, 0)[0], self._checked(self.size if size is None else size))
+
     @property
     def outputs(self) -> tuple[str, ...]:
         """Names that `predict` takes, the default first."""
         side = -(-64 // self.entry.multiple) * self.entry.multiple
         one = jax.ShapeDtypeStruct((1, side, side, 3), np.float32)
         found = jax.eval_shape(self.apply, self.variables, one)
-        return ("map", *(name for name in found if name != "map"))
+        return ("map", *(name for name in found if name != "map" and (not self.tile or name in OUTPUTS)))
 
     def predict(
         self, images: Images, *, size: int | None = None, outputs: Outputs = None, classes: bool = False
@@ -143,9 +157,10 @@ class Model:
         self, images: Any, size: int, outputs: str | Sequence[str] | None
     ) -> tuple[Prediction, dict[str, Any]]:
         """The maps, and the other outputs that are named; None = all."""
-        if size < 0 or size % self.entry.multiple:
-            raise UserError(f"size: {size} is not a multiple of {self.entry.multiple} (0 keeps each image's own size)")
+        size = self._checked(size)
         images = as_arrays(images, range_of_model(self))
+        if self.tile:
+            return self._in_tiles(images, size, outputs)
         if isinstance(images, list):
             stacks = [one_of(image, i) for i, image in enumerate(images)]
             if len({s.shape for s in stacks}) <= 1 and stacks:
@@ -166,6 +181,25 @@ class Model:
         out = self._batches(stack, size, outputs)
         out = {k: v[0] for k, v in out.items()} if single else out
         return out.pop("map"), out
+
+    def _checked(self, size: int) -> int:
+        if size < 0 or size % self.entry.multiple:
+            raise UserError(f"size: {size} is not a multiple of {self.entry.multiple} (0 keeps each image's own size)")
+        return size
+
+    def _in_tiles(
+        self, images: Any, size: int, outputs: str | Sequence[str] | None
+    ) -> tuple[Prediction, dict[str, Any]]:
+        """As `_predict`, of images in tiles. size: of a tile at the network."""
+        array = not isinstance(images, list)
+        stack, single = stack_of(images) if array else (images, False)
+        each = list(stack) if array else [one_of(image, i)[0] for i, image in enumerate(stack)]
+        found = [_wanted(one, outputs) for one in tile_answers_of(self, each, size)]
+        maps, full = [one.pop("map") for one in found], dict[str, Any]()
+        if not found:
+            return np.zeros((0, *np.shape(stack)[1:3]), np.float32) if array else [], full
+        full = {name: found[0][name] if single else np.stack([one[name] for one in found]) for name in found[0]}
+        return maps[0] if single else np.stack(maps) if array else maps, full
 
     def _batches(
         self, images: UInt8[np.ndarray, "n h w c"], size: int, outputs: str | Sequence[str] | None

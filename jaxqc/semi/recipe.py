@@ -235,7 +235,9 @@ class SemiTrainConfig(TrainConfig):
         lists = "the lists in views.splits name the images and masks (jaxqc data split makes them)"
         names = ("protocol", "layout", "skip_bad", "image_key", "mask_key", "label_key", "foreground")
         views = "views.scale_min, views.scale_max, views.flip, semi.photometric and semi.cutmix change the images"
-        return {"augment": views, **{f"data.{name}": lists for name in names}}
+        windows = "views are cut at the images' own size, and --window measures large ones in overlapping windows"
+        tiles = dict.fromkeys(("data.tile", "data.overlap", "data.tile_defects"), windows)
+        return {"augment": views, **tiles, **{f"data.{name}": lists for name in names}}
 
     def check(self, where: str) -> None:
         """Checks what no single field's type can. Raises UserError."""

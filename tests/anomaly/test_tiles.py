@@ -21,12 +21,13 @@ from jaxqc.anomaly.ops.stitched import map_score
 from jaxqc.anomaly.recipe import DecisionConfig
 from jaxqc.data.readers import open_dataset
 from jaxqc.data.resizing import resize_image, resize_map
-from jaxqc.data.tiles import Tiling, cut_place, stitched
+from jaxqc.data.tiles import cut_place, stitched
 from jaxqc.errors import UserError
 from jaxqc.fields import validate
 from jaxqc.inspection.rules import GradeRules
 from jaxqc.inspection.scorers import finding_of, make_scorer
 from jaxqc.metrics.regions import opened_levels
+from jaxqc.tiling import Tiling
 from jaxqc.verify import verify
 from tests.support.tiny_boards import stripes
 

@@ -12,8 +12,9 @@ from PIL import Image
 from jaxqc.data.dataset import Dataset, Sample
 from jaxqc.data.load import load_sample
 from jaxqc.data.tile_samples import drawn_tiles, one_size, tile_samples
-from jaxqc.data.tiles import Tiling, cut_place, stitch, stitched, tile_answers, tiling_of
+from jaxqc.data.tiles import cut_place, stitch, stitched, tile_answers
 from jaxqc.errors import UserError
+from jaxqc.tiling import Tiling, tiling_of
 
 SHAPES = [(100, 40), (64, 64), (30, 200), (129, 65), (1, 70), (300, 301)]
 
