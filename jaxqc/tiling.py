@@ -104,7 +104,7 @@ def tiling_of(tile: int, overlap: int, where: str = "data") -> Tiling | None:
     """
     if not tile:
         if overlap:
-            raise UserError(f"{where}.overlap={overlap!r} is of tiles, and there are none; set {where}.tile too")
+            raise UserError(f"{where}.overlap={overlap!r} is of tiles, and there are none; set tile, too")
         return None
     tiling = Tiling(tile, overlap or tile // 4)
     tiling.check(where)

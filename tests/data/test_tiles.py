@@ -1,5 +1,7 @@
 """Tiles: they cover an image, their maps are those of one pass of a network that sees no farther than their overlap."""
 
+import subprocess
+import sys
 from itertools import pairwise
 from pathlib import Path
 
@@ -113,7 +115,7 @@ def test_what_a_tile_says_beyond_the_border_enters_no_map():
 
 
 def test_what_the_fields_say_is_checked():
-    for tile, overlap, match in ((8, 0, "16 pixels or more"), (64, 40, "more than half"), (0, 8, "set data.tile")):
+    for tile, overlap, match in ((8, 0, "16 pixels or more"), (64, 40, "more than half"), (0, 8, "set tile")):
         with pytest.raises(UserError, match=match):
             tiling_of(tile, overlap)
     assert tiling_of(100, 0) == Tiling(100, 25)
@@ -165,3 +167,20 @@ def test_aligned_images_have_one_size(plates, tmp_path):
     Image.fromarray(np.zeros((5, 7), np.uint8)).save(tmp_path / "odd.png")
     with pytest.raises(UserError, match=r"0 is 90 x 60 and odd 7 x 5"):
         one_size([*plates.samples, Sample("odd", Path(tmp_path / "odd.png"))])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_a_map_of_200_megapixels_takes_less_than_2_gb(tmp_path, monkeypatch, mode):
+    """In a process of its own, from the file to the written map."""
+    Image.linear_gradient("L").resize((20_000, 10_000)).convert(mode).save(tmp_path / "large.png", compress_level=1)
+    script = Path(__file__).parents[1] / "support" / "peak_memory.py"
+    command = [sys.executable, str(script), str(tmp_path / "large.png"), str(tmp_path / "maps")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=900, check=False)
+    assert done.returncode == 0, done.stderr
+    peak, speed = map(float, done.stdout.split())
+    print(f"{mode}: {peak / 1e9:.2f} GB, {speed:.3f} images/s")
+    assert peak < 2e9
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
+    with Image.open(tmp_path / "maps" / "large.png") as written:
+        assert written.size == (20_000, 10_000)
