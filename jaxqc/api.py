@@ -252,6 +252,7 @@ def inspect(
     aql: float = 1.0,
     progress: bool = True,
     note: Callable[[str], None] | None = None,
+    watch: float | None = None,
 ) -> "jaxqc.inspection.results.Inspection":
     """Inspects images with any model: defects, verdicts and severities into a ledger, lots graded, suppliers ranked.
 
@@ -292,4 +293,5 @@ def inspect(
         aql=aql,
         progress=progress,
         note=note,
+        watch=watch,
     )

@@ -14,6 +14,7 @@ from jaxqc.data.problems import Problem, printable
 from jaxqc.errors import UserError
 from jaxqc.inspection.acceptance.sampling import plan_for
 from jaxqc.inspection.acceptance.suppliers import summarise
+from jaxqc.inspection.arriving import arrivals, together
 from jaxqc.inspection.ledger.copies import copies
 from jaxqc.inspection.ledger.listings import listings
 from jaxqc.inspection.ledger.queries import lot_findings, supplier_rows
@@ -61,6 +62,7 @@ def inspect(
     aql: float = AQL,
     progress: bool = True,
     note: Callable[[str], None] | None = None,
+    watch: float | None = None,
 ) -> Inspection:
     """Inspects every image that the ledger does not have yet, and grades the lots.
 
@@ -77,6 +79,8 @@ def inspect(
       threshold, devices: as `jaxqc.inspection.scorers.make_scorer`.
       worst: pictures that the report has of each lot. aql: of its sampling plans, percent nonconforming.
       note: takes lines worth showing; None prints nothing.
+      watch: `images` is a folder whose files are taken as they become complete (`jaxqc.inspection.arriving`); lots and
+        report are renewed after each of them. It ends after so many seconds without a new file; 0 = never.
 
     Raises:
       UserError: manifest, folder, rule of pieces, ledger, threshold, scale or AQL are wrong, or `out` is another
@@ -90,8 +94,10 @@ def inspect(
     if worst < 1:
         raise UserError(f"--worst: {worst} must be 1 or more")
     plan_for(1000, aql)  # refuses an AQL that the standard does not have now rather than at the end
-    manifest = _without_pictures(read_manifest(images, _own(Path(images), out)), out)
-    manifest = manifest if piece is None else with_pieces(manifest, piece)
+    own, watched = _own(Path(images), out), watch is not None
+    manifest = Delivery(printable(Path(images).resolve().name), ()) if watched else read_manifest(images, own)
+    as_given = lambda part: _described(part, out, piece)
+    manifest = manifest if watched else as_given(manifest)
     scorer = make_scorer(model, threshold, devices, rules, note)
     rules.check_classes(scorer.classes, "rules")
     info = info_of(scorer, rules, mm_per_pixel)
@@ -104,27 +110,47 @@ def inspect(
         kept.refresh(info)
         findings = stack.enter_context(Findings(out / "findings.jsonl", kept, info.digest))
         problems = stack.enter_context(Problems(out / "problems.csv"))
-        for problem in manifest.problems:
-            problems.add(problem)
         note(f"{scorer.name} {info.digest[:12]}, threshold {scorer.threshold:.4g} ({scorer.how})")
-        if shown := piece_count(manifest.items):
-            note(shown)
-        for line in dark_values([item.image for item in manifest.items], scorer.span):
-            problems.add(Problem(printable(images), "dark-values", line, "warning"))
-            note(line)
-        for line in _short_of_memory(manifest, scorer):
-            note(line)
-        counter = stack.enter_context(Progress("inspecting", len(manifest), progress))
+        counter = stack.enter_context(Progress("inspecting", len(manifest), progress and not watched))
         gallery = Gallery(out / GALLERY, worst)
         stop = stack.enter_context(Sigterm())
         stream = Stream(scorer, rules, mm_per_pixel, info, kept, findings, problems, gallery, counter, stop.asked,
                         root=_root(Path(images)))  # fmt: skip
-        stream.run(manifest.items)
+        where, found = printable(os.path.abspath(images)), None
+        parts = map(as_given, arrivals(Path(images), own, watch or 0.0, stop.asked)) if watched else [manifest]
+        whole = Delivery(manifest.name, ())
+        for part in parts:
+            for line in _told(part, scorer, printable(images), problems):
+                note(line)
+            whole = together(whole, part)
+            stream.run(part.items)
+            if stop.asked():
+                break
+            kept.leave_out(where, (*whole.left_out, *stream.left_out))
+            found = _finish(stream, whole, out, aql)
+            if watched:
+                note(f"{stream.new} images so far; the report is renewed: {found.report}")
         if not stop.asked():
-            kept.leave_out(printable(os.path.abspath(images)), (*manifest.left_out, *stream.left_out))
-            return _finish(stream, manifest, out, aql)
+            return _finish(stream, whole, out, aql) if found is None else found
     note(f"SIGTERM: {stream.new} images were kept in {kept.name}; the same command goes on from there")
     raise SystemExit(143)
+
+
+def _described(part: Delivery, out: Path, piece: str | None) -> Delivery:
+    """A delivery without earlier results, with the pieces that a rule names."""
+    part = _without_pictures(part, out)
+    return part if piece is None or not part.items else with_pieces(part, piece)
+
+
+def _told(part: Delivery, scorer: Scorer, where: str, problems: Problems) -> list[str]:
+    """Lines worth showing of a delivery; its problems are written down."""
+    for problem in part.problems:
+        problems.add(problem)
+    shown = piece_count(part.items)
+    dark = dark_values([item.image for item in part.items], scorer.span)
+    for line in dark:
+        problems.add(Problem(where, "dark-values", line, "warning"))
+    return [*([shown] if shown else []), *dark, *_short_of_memory(part, scorer)]
 
 
 def _finish(stream: Stream, manifest: Delivery, out: Path, aql: float) -> Inspection:
@@ -136,8 +162,10 @@ def _finish(stream: Stream, manifest: Delivery, out: Path, aql: float) -> Inspec
     problems, there = stream.problems, {lot.name for lot, _ in lots}
     for copy in copies(ledger, digest):
         if not names.isdisjoint(copy.by_lot()):
-            where = printable(copy.places[0].image)
-            problems.add(Problem(where, f"copy-{copy.kind}", copy.words(), "warning"))
+            problem = Problem(printable(copy.places[0].image), f"copy-{copy.kind}", copy.words(), "warning")
+            if problem not in stream.told:
+                problems.add(problem)
+            stream.told.add(problem)
     incomplete = tuple(
         f"{printable(name)!r}: {one.words()}"
         for name, one in listings(ledger).items()
