@@ -253,6 +253,7 @@ def inspect(
     progress: bool = True,
     note: Callable[[str], None] | None = None,
     watch: float | None = None,
+    every: int | None = None,
 ) -> "jaxqc.inspection.results.Inspection":
     """Inspects images with any model: defects, verdicts and severities into a ledger, lots graded, suppliers ranked.
 
@@ -294,4 +295,5 @@ def inspect(
         progress=progress,
         note=note,
         watch=watch,
+        every=every,
     )

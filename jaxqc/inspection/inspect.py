@@ -1,7 +1,6 @@
 """An inspection from a model and a manifest to lots, suppliers and files for people (the streaming: `stream`)."""
 
 import math
-import os
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
@@ -14,14 +13,14 @@ from jaxqc.data.problems import Problem, printable
 from jaxqc.errors import UserError
 from jaxqc.inspection.acceptance.sampling import plan_for
 from jaxqc.inspection.acceptance.suppliers import summarise
-from jaxqc.inspection.arriving import arrivals, together
+from jaxqc.inspection.arriving import together
 from jaxqc.inspection.ledger.copies import copies
 from jaxqc.inspection.ledger.listings import listings
 from jaxqc.inspection.ledger.queries import lot_findings, supplier_rows
 from jaxqc.inspection.ledger.rows import storable
 from jaxqc.inspection.ledger.store import open_ledger
-from jaxqc.inspection.manifest import Delivery, read_manifest
-from jaxqc.inspection.piece_rule import piece_count, with_pieces
+from jaxqc.inspection.manifest import Delivery
+from jaxqc.inspection.piece_rule import pattern_of, piece_count, with_pieces
 from jaxqc.inspection.report.acceptance import AQL
 from jaxqc.inspection.report.gallery import Gallery
 from jaxqc.inspection.report.page import write_report
@@ -39,6 +38,7 @@ from jaxqc.inspection.results import (
 )
 from jaxqc.inspection.rules import GradeRules
 from jaxqc.inspection.scorers import info_of, make_scorer
+from jaxqc.inspection.sources import source_of
 from jaxqc.inspection.stream import Stream, memory_needed
 from jaxqc.lock import locked, without_login
 from jaxqc.memory import free_bytes, shortage
@@ -63,6 +63,7 @@ def inspect(
     progress: bool = True,
     note: Callable[[str], None] | None = None,
     watch: float | None = None,
+    every: int | None = None,
 ) -> Inspection:
     """Inspects every image that the ledger does not have yet, and grades the lots.
 
@@ -71,7 +72,7 @@ def inspect(
     supplier or time counts, also where the image is not inspected again; a picture may lie in several lots.
 
     Args:
-      images: a manifest (`jaxqc.inspection.manifest`), a folder, or one image.
+      images: a manifest (`jaxqc.inspection.manifest`), a folder, one image, a video file, or a camera's address.
       out: folder of the results (`jaxqc.inspection.results`).
       rules: None takes the usual ones. ledger: a file or URL; None takes `out / "ledger.sqlite"`.
       piece: a rule on file names that gives the piece of each image (`jaxqc.inspection.piece_rule`); None: the
@@ -81,6 +82,8 @@ def inspect(
       note: takes lines worth showing; None prints nothing.
       watch: `images` is a folder whose files are taken as they become complete (`jaxqc.inspection.arriving`); lots and
         report are renewed after each of them. It ends after so many seconds without a new file; 0 = never.
+      every: `images` is a video file or a camera's address, of which each so many-th frame is inspected
+        (`jaxqc.inspection.frames`); None = each.
 
     Raises:
       UserError: manifest, folder, rule of pieces, ledger, threshold, scale or AQL are wrong, or `out` is another
@@ -94,10 +97,10 @@ def inspect(
     if worst < 1:
         raise UserError(f"--worst: {worst} must be 1 or more")
     plan_for(1000, aql)  # refuses an AQL that the standard does not have now rather than at the end
-    own, watched = _own(Path(images), out), watch is not None
-    manifest = Delivery(printable(Path(images).resolve().name), ()) if watched else read_manifest(images, own)
-    as_given = lambda part: _described(part, out, piece)
-    manifest = manifest if watched else as_given(manifest)
+    if piece is not None:
+        pattern_of(piece)
+    source = source_of(images, out, _own(Path(images), out), watch, every)
+    first = _described(source.manifest, out, piece, source.grows)
     scorer = make_scorer(model, threshold, devices, rules, note)
     rules.check_classes(scorer.classes, "rules")
     info = info_of(scorer, rules, mm_per_pixel)
@@ -111,24 +114,23 @@ def inspect(
         findings = stack.enter_context(Findings(out / "findings.jsonl", kept, info.digest))
         problems = stack.enter_context(Problems(out / "problems.csv"))
         note(f"{scorer.name} {info.digest[:12]}, threshold {scorer.threshold:.4g} ({scorer.how})")
-        counter = stack.enter_context(Progress("inspecting", len(manifest), progress and not watched))
+        counter = stack.enter_context(Progress("inspecting", len(first), progress and not source.grows))
         gallery = Gallery(out / GALLERY, worst)
         stop = stack.enter_context(Sigterm())
         stream = Stream(scorer, rules, mm_per_pixel, info, kept, findings, problems, gallery, counter, stop.asked,
-                        root=_root(Path(images)))  # fmt: skip
-        where, found = printable(os.path.abspath(images)), None
-        parts = map(as_given, arrivals(Path(images), own, watch or 0.0, stop.asked)) if watched else [manifest]
-        whole = Delivery(manifest.name, ())
-        for part in parts:
-            for line in _told(part, scorer, printable(images), problems):
+                        root=source.root)  # fmt: skip
+        found, whole = None, Delivery(first.name, ())
+        for part in source.parts(stop.asked) if source.grows else [first]:
+            part = _described(part, out, piece, True) if source.grows else part
+            for line in _told(part, scorer, source.where, problems):
                 note(line)
             whole = together(whole, part)
             stream.run(part.items)
             if stop.asked():
                 break
-            kept.leave_out(where, (*whole.left_out, *stream.left_out))
+            kept.leave_out(source.where, (*whole.left_out, *stream.left_out))
             found = _finish(stream, whole, out, aql)
-            if watched:
+            if source.grows:
                 note(f"{stream.new} images so far; the report is renewed: {found.report}")
         if not stop.asked():
             return _finish(stream, whole, out, aql) if found is None else found
@@ -136,10 +138,17 @@ def inspect(
     raise SystemExit(143)
 
 
-def _described(part: Delivery, out: Path, piece: str | None) -> Delivery:
-    """A delivery without earlier results, with the pieces that a rule names."""
+def _described(part: Delivery, out: Path, piece: str | None, grows: bool) -> Delivery:
+    """A delivery without earlier results, with the pieces that a rule names; where it `grows`, later files may match."""
     part = _without_pictures(part, out)
-    return part if piece is None or not part.items else with_pieces(part, piece)
+    if piece is None or not part.items:
+        return part
+    try:
+        return with_pieces(part, piece)
+    except UserError as e:
+        if not grows:
+            raise
+        return replace(part, problems=(*part.problems, Problem(part.name, "no-piece", str(e), "warning")))
 
 
 def _told(part: Delivery, scorer: Scorer, where: str, problems: Problems) -> list[str]:
@@ -178,11 +187,6 @@ def _finish(stream: Stream, manifest: Delivery, out: Path, aql: float) -> Inspec
     write_results(found, rules)
     write_report(ledger, stream.gallery, out / REPORT, rules=rules, model=digest, title=manifest.name, aql=aql)
     return found
-
-
-def _root(images: Path) -> str:
-    """Folder of a delivery: that of the images, or the manifest's."""
-    return os.path.abspath(images if images.is_dir() else images.parent)
 
 
 def _short_of_memory(manifest: Delivery, scorer: Scorer) -> tuple[str, ...]:
