@@ -139,7 +139,7 @@ def inspect(
 
 
 def _described(part: Delivery, out: Path, piece: str | None, grows: bool) -> Delivery:
-    """A delivery without earlier results, with the pieces that a rule names; where it `grows`, later files may match."""
+    """A delivery without earlier results, with the pieces that a rule names; one that grows may match later."""
     part = _without_pictures(part, out)
     if piece is None or not part.items:
         return part
