@@ -143,6 +143,7 @@ def test_aligned_images_have_gaussians_at_each_place(recipe, boards, tmp_path):
         model.inspect([_board(3, 70, 90)])
 
 
+@pytest.mark.slow
 def test_aligned_fits_that_are_held_out_in_turn_are_the_fits_of_files(recipe, boards):
     """Folds take rows of kept embeddings, a fit takes files: both give each place the same state."""
     config = _in_tiles(recipe)
@@ -158,7 +159,7 @@ def test_aligned_fits_that_are_held_out_in_turn_are_the_fits_of_files(recipe, bo
 
 
 def test_a_detector_without_a_score_of_its_own_takes_the_largest_value(recipe, boards):
-    config = replace(_in_tiles(recipe), detector=PatchCore(0, coreset=0.5))
+    config = replace(_in_tiles(recipe), detector=PatchCore(8, coreset=0.5, neighbours=3))
     model = fit(validate(config), open_dataset(boards), progress=False).model
     (values, score, _), *_ = model.answers([model.shrunk(_board(3))])
     assert score == values.max()
