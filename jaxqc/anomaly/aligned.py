@@ -76,7 +76,7 @@ class Aligned:
         return AtPlaces(jnp.asarray(self.size, jnp.int32), state)
 
     def score(self, state: AtPlaces, embedded: Any, size: Size) -> Scored:
-        """Of the tiles of whole images, one after another."""
+        """Maps and scores of the tiles of whole images, one after another."""
         count = jax.tree.leaves(embedded)[0].shape[0]
         return score_at(self.detector.score, state, embedded, size, jnp.arange(count) % self.places)
 

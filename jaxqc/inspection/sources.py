@@ -16,7 +16,7 @@ class Source(NamedTuple):
     """A source of deliveries. parts: (asked to stop) → the deliveries, one after another."""
 
     manifest: Delivery
-    """What is known before the first of them."""
+    """The images that are known before the first of them."""
     where: str
     """Name of the whole."""
     root: str
