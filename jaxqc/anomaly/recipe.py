@@ -115,7 +115,7 @@ class FitConfig:
     @property
     def aligned(self) -> bool:
         """True where each place in the grid of tiles has a state of its own."""
-        return bool(getattr(self.detector, "aligned", False))
+        return bool(getattr(self.detector, "at_places", False))
 
     @property
     def trains(self) -> bool:

@@ -112,6 +112,11 @@ class Gaussian:
         maps = distance_map(grid, *sides(size), self.sigma)
         return maps, window_score(grid, self.window, self.top) if self.window else image_score(maps, self.top)
 
+    @property
+    def at_places(self) -> bool:
+        """True where each place in the grid of tiles has a state of its own."""
+        return self.aligned
+
     def score_of(self, values: Float[np.ndarray, "h w"]) -> float:
         """An image's score by the map that its tiles make, at the scale at which they were seen."""
         return map_score(values, self.top, self.window)
