@@ -65,7 +65,11 @@ class DataConfig:
     label_key: str = ""
     """Layout `tfds`: the feature that is the class."""
     foreground: str = ""
-    """Layout `tfds`: mask values that mean defect, such as 1,3, where the mask is not binary."""
+    """Mask values that mean defect, such as 1,3, where masks are not binary."""
+    normal: str = ""
+    """The class that is free of defects, where its name does not say so."""
+    unmasked: str = ""
+    """`good`: images without a mask are free of defects."""
 
 
 @dataclass(frozen=True)

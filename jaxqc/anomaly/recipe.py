@@ -44,6 +44,12 @@ class FitDataConfig:
     """Leave out images that cannot be read (listed at the end) instead of refusing."""
     range: tuple[float, ...] = ()
     """Values of black and white in images of more than 8 bits, such as 0,4095; () goes by the files."""
+    foreground: str = ""
+    """Mask values that mean defect, such as 1,3, where masks are not binary."""
+    normal: str = ""
+    """The class that is free of defects, where its name does not say so."""
+    unmasked: str = ""
+    """`good`: images without a mask are free of defects."""
 
 
 @dataclass(frozen=True)

@@ -54,7 +54,7 @@ def add(verbs: Any) -> Parser:
 
 
 OPTIONS = {flag: flag.removeprefix("--") for flag in ("--protocol", "--layout", "--splits", "--window", "--sizes")}
-OPTIONS |= dict.fromkeys(("--image-key", "--mask-key", "--label-key", "--foreground"), "keys")
+OPTIONS |= dict.fromkeys(("--image-key", "--mask-key", "--label-key", "--foreground", "--normal", "--unmasked"), "keys")
 """Flags of some kinds of model only, and the options of `jaxqc.evaluate` that they are."""
 
 

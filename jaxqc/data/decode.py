@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -132,10 +132,13 @@ def read_size(path: str | Path, max_pixels: int = MAX_PIXELS) -> tuple[int, int]
     return values_of(path, max_pixels).values.shape[:2]
 
 
-def read_mask(path: str | Path, max_pixels: int = MAX_PIXELS, nonzero: bool = False) -> UInt8[np.ndarray, "h w"]:
+def read_mask(
+    path: str | Path, max_pixels: int = MAX_PIXELS, nonzero: bool = False, foreground: Sequence[int] = ()
+) -> UInt8[np.ndarray, "h w"]:
     """Decodes a binary mask: 1 = defect, where the value is above 128 of 255 (a mask of only 0 and 1: where it is 1).
 
-    With `nonzero`, every value but 0 is defect (the values of such a mask distinguish kinds of defects). A file of 16
+    With `nonzero`, every value but 0 is defect (the values of such a mask distinguish kinds of defects). With
+    `foreground`, these values of the file are (of a palette its indices), and no others. A file of 16
     bits that holds no value above 255 is read as one of 8. A mask with a colour palette holds indices; where its
     palette shows another of two indices than 0 as black, that one is background. Transparent pixels are background.
 
@@ -148,9 +151,11 @@ def read_mask(path: str | Path, max_pixels: int = MAX_PIXELS, nonzero: bool = Fa
       >>> read_mask("mask.png").tolist()
       [[0, 1]]
     """
-    values = _mask_values(path, max_pixels)
-    if nonzero and (kind := lossy(path)):
+    if (nonzero or foreground) and (kind := lossy(path)):
         raise UserError(f"{printable(path)}: {kind} changes values that distinguish defects; save it as PNG")
+    if foreground:
+        return _one_of(path, max_pixels, foreground)
+    values = _mask_values(path, max_pixels)
     if nonzero:
         return (values.reshape(*values.shape[:2], -1) != 0).any(2).astype(np.uint8)
     if values.ndim == 3:
@@ -167,8 +172,17 @@ def read_mask(path: str | Path, max_pixels: int = MAX_PIXELS, nonzero: bool = Fa
         raise UserError(
             f"{printable(path)}: not a binary mask: no value above 128 (values {found}{', ...' * (peak > 6)});"
             " save it with 255 = defect and 0 = background, or name the classes of a label map in manifest.json"
+            ", or the values of defects by --foreground (--data.foreground)"
         )
     return (values > 128).astype(np.uint8)
+
+
+def _one_of(path: str | Path, max_pixels: int, foreground: Sequence[int]) -> UInt8[np.ndarray, "h w"]:
+    """1 where the file's own value is one of `foreground`."""
+    values, _ = read_values(path, max_pixels)
+    if values.ndim == 3:
+        raise UserError(f"{printable(path)}: a mask in colour has no single values; leave --foreground out")
+    return np.isin(values, list(foreground)).astype(np.uint8)
 
 
 def read_values(path: str | Path, max_pixels: int = MAX_PIXELS) -> tuple[np.ndarray, UInt8[np.ndarray, "n 3"] | None]:

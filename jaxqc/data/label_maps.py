@@ -85,8 +85,8 @@ def mask_remark(path: str | Path, max_pixels: int = MAX_PIXELS) -> MaskRemark:
 def note_masks(sample: Sample, max_pixels: int, facts: Facts) -> None:
     """Notes in `facts` what the values of a sample's sound binary masks went through."""
     for file in (sample.mask, *sample.more_masks):
-        if file is not None and not isinstance(sample, StoredSample):
+        if file is not None and sample.truth is None and not isinstance(sample, StoredSample):
             remark = mask_remark(file, max_pixels)
             facts.turned |= remark.turned
-            facts.classes |= remark.classes and not sample.nonzero
+            facts.classes |= remark.classes and not sample.nonzero and not sample.foreground
             facts.lossy, facts.rounded = facts.lossy or remark.lossy, facts.rounded + remark.rounded

@@ -102,3 +102,29 @@ def rounded(values: np.ndarray) -> int:
       1
     """
     return int(((values > NEAR) & (values < 255 - NEAR)).sum())
+
+
+def by_whole_factor(mask: UInt8[np.ndarray, "_ _"], height: int, width: int) -> UInt8[np.ndarray, "_ _"]:
+    """The mask at an image's size where one is a whole number of times the other; else the mask as it is.
+
+    A larger mask has a defect where at least half of the pixels that become one are; a smaller one's pixels are
+    repeated.
+
+    Examples:
+      >>> by_whole_factor(np.array([[1, 0]], np.uint8), 2, 4).tolist()
+      [[1, 1, 0, 0], [1, 1, 0, 0]]
+      >>> by_whole_factor(np.array([[1, 0], [1, 0]], np.uint8), 1, 1).tolist()
+      [[1]]
+      >>> by_whole_factor(np.array([[1, 0]], np.uint8), 3, 4).shape
+      (1, 2)
+    """
+    rows, columns = mask.shape
+    if (rows, columns) == (height, width):
+        return mask
+    factor = max(height // max(rows, 1), rows // max(height, 1))
+    if factor > 1 and (rows * factor, columns * factor) == (height, width):
+        return mask.repeat(factor, 0).repeat(factor, 1)
+    if factor > 1 and (rows, columns) == (height * factor, width * factor):
+        share = mask.reshape(height, factor, width, factor).mean((1, 3))
+        return (share >= 0.5).astype(np.uint8)
+    return mask
