@@ -10,7 +10,8 @@ import numpy as np
 
 from jaxqc.data.consistency import Facts
 from jaxqc.data.dataset import Dataset, Sample
-from jaxqc.data.decode import MAX_PIXELS, read_image, read_values
+from jaxqc.data.decode import MAX_PIXELS, read_image
+from jaxqc.data.decode_masks import read_values
 from jaxqc.data.mask_files import MaskRemark, black_indices, like_classes, lossy, rounded
 from jaxqc.data.problems import Problem, printable
 from jaxqc.data.store import StoredSample

@@ -12,7 +12,8 @@ import numpy as np
 from jaxtyping import UInt8
 
 from jaxqc.data.dataset import ArrayDataset, Dataset, Sample
-from jaxqc.data.decode import MAX_PIXELS, pixel_count, read_image, read_mask
+from jaxqc.data.decode import MAX_PIXELS, pixel_count, read_image
+from jaxqc.data.decode_masks import read_mask
 from jaxqc.data.mask_files import by_whole_factor
 from jaxqc.data.normals import is_normal
 from jaxqc.data.problems import Problem, printable, refuse

@@ -1,5 +1,6 @@
 """Masks that are no files of 0 and 255: drawn from annotations, or chosen from the colours of a file."""
 
+from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -18,6 +19,11 @@ class Truth(Protocol):
         Raises:
           UserError: an annotation that cannot be drawn; it names the file and the place in it.
         """
+        ...
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Pictures that it reads, beside the sample's own `mask`."""
         ...
 
     def labels(self, sample: Sample, max_pixels: int) -> UInt8[np.ndarray, "h w"]:

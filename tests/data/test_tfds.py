@@ -232,7 +232,7 @@ def test_another_set_is_refused_before_anything_is_written(tmp_path: Path) -> No
 
 def test_without_array_record_one_line_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = write_sd900(tmp_path / "plates", 3, 32)
-    monkeypatch.setitem(sys.modules, "array_record.python", None)
+    monkeypatch.setitem(sys.modules, "array_record.python.array_record_module", None)
     for act in (lambda: prepare(source, tmp_path / "out"), lambda: write_records(open_dataset(source), tmp_path / "r")):
         with pytest.raises(UserError, match="needs the package array_record, which has no wheel for Windows"):
             act()

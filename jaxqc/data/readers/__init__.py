@@ -15,10 +15,14 @@ from jaxqc.data.problems import Problem, lines, printable, refuse
 from jaxqc.data.readers import (
     aitex,
     classes,
+    coco,
+    cvat,
     fabric,
     folder,
     index_csv,
     kolektor,
+    label_studio,
+    labelme,
     magnetic_tile,
     mvtec,
     nanotwice,
@@ -26,7 +30,9 @@ from jaxqc.data.readers import (
     products,
     rsdds,
     sd900,
+    supervisely,
     visa,
+    yolo,
 )
 from jaxqc.data.readers.seen import TFDS_FILE as TFDS_FILE
 from jaxqc.data.readers.seen import detect, known, refuse_above
@@ -80,6 +86,14 @@ READERS: dict[str, Reader] = {
     "rsdds": Reader(rsdds.has_truth, rsdds.scan, f"the folders '{rsdds.IMAGES}' and '{rsdds.TRUTH}'", rsdds.is_rsdds),
     "aitex": Reader(aitex.is_aitex, aitex.scan, f"{aitex.IMAGES}, {aitex.MASKS}, {aitex.NORMALS}/FABRIC"),
     "nanotwice": Reader(nanotwice.is_nanotwice, nanotwice.scan, "Normal, Anomalous/images, Anomalous/gt"),
+    "coco": Reader(coco.is_coco, coco.scan, "COCO: a JSON file with images and annotations", advised="a COCO file"),
+    "yolo": Reader(yolo.is_yolo, yolo.scan, "YOLO: images/ and labels/ with text files"),
+    "labelme": Reader(labelme.is_labelme, labelme.scan, "labelme: a JSON file with shapes beside each image"),
+    "cvat": Reader(cvat.is_cvat, cvat.scan, "CVAT for images 1.1: an XML file with <annotations>"),
+    "labelstudio": Reader(
+        label_studio.is_label_studio, label_studio.scan, "Label Studio: a JSON file with a list of tasks"
+    ),
+    "supervisely": Reader(supervisely.is_supervisely, supervisely.scan, "Supervisely: meta.json, SET/img and SET/ann"),
     "pairs": Reader(
         pairs.is_pairs,
         pairs.scan,

@@ -78,7 +78,9 @@ def unused(root: Path, dataset: Dataset, problems: Sequence[Problem]) -> list[Pr
     """
     found = walk(root)
     files, beside = _divide(root, found)
-    used = {os.path.abspath(f) for s in dataset.samples for f in (s.image, s.mask, *s.more_masks) if f is not None}
+    drawn = lambda s: s.truth.files if s.truth is not None else ()
+    named_files = ((s.image, s.mask, *s.more_masks, *drawn(s)) for s in dataset.samples)
+    used = {os.path.abspath(f) for files in named_files for f in files if f is not None}
     named = {problem.message.partition(": ")[0] for problem in problems}
     left = [file for file in files if os.path.abspath(file) not in used and printable(file) not in named]
     # A set may well link one folder twice and use it under both names.

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from jaxqc.data.dataset import Dataset
-from jaxqc.data.decode import read_mask
+from jaxqc.data.decode_masks import read_mask
 from jaxqc.data.load import in_threads
 from jaxqc.data.normals import NORMAL, means_normal
 from jaxqc.data.problems import Problem, printable
