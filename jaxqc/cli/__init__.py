@@ -70,6 +70,7 @@ VERBS: dict[str, Verb] = {
     "weights": weights,
     "convert": convert,
     "data check": data.check,
+    "data import": data.import_set,
     "data synthetic": data.synthetic,
     "data records": data.records,
     "data split": data.split,

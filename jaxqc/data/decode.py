@@ -145,7 +145,12 @@ def from_pil(image: Image.Image, name: str = "image", span: Range | None = None)
     return scaled(Stored(channels(ImageOps.exif_transpose(image), name)), span, name).pixels
 
 
-def values_of(path: str | Path, max_pixels: int = MAX_PIXELS, numbers: Numbers = lambda image: None) -> Stored:
+def values_of(
+    path: str | Path,
+    max_pixels: int = MAX_PIXELS,
+    numbers: Numbers = lambda image: None,
+    data: bytes | None = None,
+) -> Stored:
     """An image's values as they are stored, upright. Raises `UserError` as `read_image` does.
 
     numbers: of a decoded image, its values where they count and not their colours; None elsewhere.
@@ -155,7 +160,7 @@ def values_of(path: str | Path, max_pixels: int = MAX_PIXELS, numbers: Numbers =
       >>> values_of("deep.png").values.max()
       np.uint16(700)
     """
-    with opened(path, max_pixels) as (file, image), decoding(_area(image)):
+    with opened(path, max_pixels, data) as (file, image), decoding(_area(image)):
         return _stored(file, image, printable(path), max_pixels, numbers)
 
 

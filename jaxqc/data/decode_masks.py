@@ -17,7 +17,11 @@ from jaxqc.errors import UserError
 
 
 def read_mask(
-    path: str | Path, max_pixels: int = MAX_PIXELS, nonzero: bool = False, foreground: Sequence[int] = ()
+    path: str | Path,
+    max_pixels: int = MAX_PIXELS,
+    nonzero: bool = False,
+    foreground: Sequence[int] = (),
+    data: bytes | None = None,
 ) -> UInt8[np.ndarray, "h w"]:
     """Decodes a binary mask: 1 = defect, where the value is above 128 of 255 (a mask of only 0 and 1: where it is 1).
 
@@ -25,6 +29,8 @@ def read_mask(
     `foreground`, these values of the file are (of a palette its indices), and no others. A file of 16
     bits that holds no value above 255 is read as one of 8. A mask with a colour palette holds indices; where its
     palette shows another of two indices than 0 as black, that one is background. Transparent pixels are background.
+
+    data: the file's bytes, where it is part of another file.
 
     Raises:
       UserError: as `read_image`; also a mask in colour, and one with values above 1 but none above 128 (class indices,
@@ -35,11 +41,11 @@ def read_mask(
       >>> read_mask("mask.png").tolist()
       [[0, 1]]
     """
-    if (nonzero or foreground) and (kind := lossy(path)):
+    if (nonzero or foreground) and data is None and (kind := lossy(path)):
         raise UserError(f"{printable(path)}: {kind} changes values that distinguish defects; save it as PNG")
     if foreground:
-        return _one_of(path, max_pixels, foreground)
-    values = _mask_values(path, max_pixels)
+        return _one_of(path, max_pixels, foreground, data)
+    values = _mask_values(path, max_pixels, data)
     if nonzero:
         return (values.reshape(*values.shape[:2], -1) != 0).any(2).astype(np.uint8)
     if values.ndim == 3:
@@ -61,15 +67,19 @@ def read_mask(
     return (values > 128).astype(np.uint8)
 
 
-def _one_of(path: str | Path, max_pixels: int, foreground: Sequence[int]) -> UInt8[np.ndarray, "h w"]:
+def _one_of(
+    path: str | Path, max_pixels: int, foreground: Sequence[int], data: bytes | None
+) -> UInt8[np.ndarray, "h w"]:
     """1 where the file's own value is one of `foreground`."""
-    values, _ = read_values(path, max_pixels)
+    values, _ = read_values(path, max_pixels, data)
     if values.ndim == 3:
         raise UserError(f"{printable(path)}: a mask in colour has no single values; leave --foreground out")
     return np.isin(values, list(foreground)).astype(np.uint8)
 
 
-def read_values(path: str | Path, max_pixels: int = MAX_PIXELS) -> tuple[np.ndarray, UInt8[np.ndarray, "n 3"] | None]:
+def read_values(
+    path: str | Path, max_pixels: int = MAX_PIXELS, data: bytes | None = None
+) -> tuple[np.ndarray, UInt8[np.ndarray, "n 3"] | None]:
     """The values of a label map as they are stored, and its palette's colours by index, None where it shows only greys.
 
     Values are [h w], uint8 or uint16, or [h w 3] uint8 of a map in colour. A map with a colour palette holds indices.
@@ -88,16 +98,18 @@ def read_values(path: str | Path, max_pixels: int = MAX_PIXELS) -> tuple[np.ndar
         colors = palette_colors(im) if im.mode == "P" else colors
         return _array(im) if im.mode in ("P", "1") else None
 
-    stored, name = values_of(path, max_pixels, numbers), printable(path)
+    stored, name = values_of(path, max_pixels, numbers, data), printable(path)
     shown = None if (colors == colors[:, :1]).all() else colors
     if stored.values.dtype.kind != "f" and stored.values.ndim == 2:
         return _whole_numbers(stored.values, name), shown
     return _eight_bits(stored, name), shown
 
 
-def _mask_values(path: str | Path, max_pixels: int) -> UInt8[np.ndarray, "h w *c"] | UInt16[np.ndarray, "h w"]:
+def _mask_values(
+    path: str | Path, max_pixels: int, data: bytes | None
+) -> UInt8[np.ndarray, "h w *c"] | UInt16[np.ndarray, "h w"]:
     """A mask's values: small ones as they are stored, others scaled over the range that the file states."""
-    stored = values_of(path, max_pixels, _indices)
+    stored = values_of(path, max_pixels, _indices, data)
     stands = not stored.inverted and (stored.stated is None or stored.values.max() <= 255)
     if stored.values.ndim == 2 and stored.values.dtype.kind != "f" and stands:
         return _whole_numbers(stored.values, printable(path))

@@ -45,7 +45,7 @@ def load_sample(sample: Sample, size: Size = 0, max_pixels: int = MAX_PIXELS, un
       >>> image.shape, mask.shape
       ((16, 16, 3), (16, 16))
     """
-    if not unmasked and sample.mask is None and (isinstance(sample, StoredSample) or not sample.normal):
+    if not unmasked and sample.mask is None and not sample.normal:
         raise UserError(f"{printable(sample.image)}: no mask for {sample.id!r}; add one (all zero = no defect)")
     if isinstance(sample, StoredSample):
         image, mask = sample.read()

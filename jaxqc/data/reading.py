@@ -104,6 +104,6 @@ def _labelled(dataset: Dataset, kinds: dict[str, str], without: str = "") -> Dat
 def is_empty(sample: Sample) -> bool:
     """True where a sample's mask can be read and shows no defect."""
     try:
-        return not read_masks(sample).any()
+        return not (sample.read()[1] if isinstance(sample, StoredSample) else read_masks(sample)).any()
     except UserError:  # loading and checking name the file
         return False

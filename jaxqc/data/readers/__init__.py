@@ -19,6 +19,7 @@ from jaxqc.data.readers import (
     cvat,
     fabric,
     folder,
+    hugging_face,
     index_csv,
     kolektor,
     label_studio,
@@ -32,6 +33,7 @@ from jaxqc.data.readers import (
     sd900,
     supervisely,
     visa,
+    webdataset,
     yolo,
 )
 from jaxqc.data.readers.seen import TFDS_FILE as TFDS_FILE
@@ -94,6 +96,10 @@ READERS: dict[str, Reader] = {
         label_studio.is_label_studio, label_studio.scan, "Label Studio: a JSON file with a list of tasks"
     ),
     "supervisely": Reader(supervisely.is_supervisely, supervisely.scan, "Supervisely: meta.json, SET/img and SET/ann"),
+    "parquet": Reader(
+        hugging_face.is_parquet, hugging_face.scan, "Parquet files with a column of images (Hugging Face)", judged=True
+    ),
+    "webdataset": Reader(webdataset.is_tar, webdataset.scan, "tar files with NAME.jpg, NAME.mask.png", judged=True),
     "pairs": Reader(
         pairs.is_pairs,
         pairs.scan,

@@ -20,6 +20,7 @@ from jaxqc.data import foreign
 from jaxqc.data.dataset import Dataset, Sample
 from jaxqc.data.decode import DECODERS, EXTENSIONS
 from jaxqc.data.problems import Problem, printable
+from jaxqc.data.store import StoredSample
 from jaxqc.data.walk import Walk, walk
 from jaxqc.errors import UserError
 
@@ -77,7 +78,8 @@ def unused(root: Path, dataset: Dataset, problems: Sequence[Problem]) -> list[Pr
     problems: those that are known; what they begin with is not named again.
     """
     found = walk(root)
-    files, beside = _divide(root, found)
+    # Samples in a larger file have the address FILE/NUMBER.
+    files, beside = _divide(root, found, {s.image.parent for s in dataset.samples if isinstance(s, StoredSample)})
     drawn = lambda s: s.truth.files if s.truth is not None else ()
     named_files = ((s.image, s.mask, *s.more_masks, *drawn(s)) for s in dataset.samples)
     used = {os.path.abspath(f) for files in named_files for f in files if f is not None}
