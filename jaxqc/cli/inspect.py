@@ -30,6 +30,8 @@ def add(verbs: Any) -> Parser:
     add = parser.add_argument
     add("--images", required=True, metavar="DIR", help="folder, manifest or one image")
     add("--out", required=True, metavar="DIR", help="folder of the results")
+    about = "images of a data set alone, not its masks: the layout's name, or auto; its splits are the lots"
+    add("--layout", default="", metavar="NAME", help=f"{about} (default: all images of the folder)")
     rule = "regular expression on file names: its group 1, or all it matches, is the piece's id within its lot"
     add("--piece", metavar="REGEX", help=f"{rule}; with a / in it, on paths")
     add("--rules", metavar="FILE", help="rules of inspection, a .py file (it is run: it is code)")
@@ -62,6 +64,7 @@ def run(args: argparse.Namespace) -> int:
         args.out,
         rules=rules,
         ledger=args.ledger,
+        layout=args.layout,
         piece=args.piece,
         mm_per_pixel=args.mm_per_pixel,
         threshold=args.threshold,

@@ -11,6 +11,7 @@ from typing import Any
 from jaxqc.data.decode import pixel_count
 from jaxqc.data.depth import LOOKED_AT, dark_values, spread
 from jaxqc.data.problems import Problem, printable
+from jaxqc.data.readers import Reader
 from jaxqc.errors import UserError
 from jaxqc.inspection.acceptance.sampling import plan_for
 from jaxqc.inspection.acceptance.suppliers import summarise
@@ -20,6 +21,7 @@ from jaxqc.inspection.ledger.queries import lot_findings, supplier_rows
 from jaxqc.inspection.ledger.rows import storable
 from jaxqc.inspection.ledger.store import open_ledger
 from jaxqc.inspection.manifest import Delivery, read_manifest
+from jaxqc.inspection.of_data_set import open_delivery
 from jaxqc.inspection.piece_rule import piece_count, with_pieces
 from jaxqc.inspection.report.acceptance import AQL
 from jaxqc.inspection.report.gallery import Gallery
@@ -53,6 +55,7 @@ def inspect(
     *,
     rules: GradeRules | None = None,
     ledger: str | Path | None = None,
+    layout: str | Reader = "",
     piece: str | None = None,
     mm_per_pixel: float | None = None,
     threshold: float | None = None,
@@ -72,6 +75,7 @@ def inspect(
       images: a manifest (`jaxqc.inspection.manifest`), a folder, or one image.
       out: folder of the results (`jaxqc.inspection.results`).
       rules: None takes the usual ones. ledger: a file or URL; None takes `out / "ledger.sqlite"`.
+      layout: of a data set, whose images alone are inspected, as lots by their split; "" = all images of the folder.
       piece: a rule on file names that gives the piece of each image (`jaxqc.inspection.piece_rule`); None: the
         manifest's column alone. mm_per_pixel: scale of the images; None leaves lengths in mm unknown.
       threshold, devices: as `jaxqc.inspection.scorers.make_scorer`.
@@ -90,7 +94,7 @@ def inspect(
     if worst < 1:
         raise UserError(f"--worst: {worst} must be 1 or more")
     plan_for(1000, aql)  # refuses an AQL that the standard does not have now rather than at the end
-    manifest = _without_pictures(read_manifest(images, _own(Path(images), out)), out)
+    manifest = _delivery(Path(images), layout, out)
     manifest = manifest if piece is None else with_pieces(manifest, piece)
     scorer = make_scorer(model, threshold, devices, rules, note)
     rules.check_classes(scorer.classes, "rules")
@@ -174,6 +178,12 @@ def _own(images: Path, out: Path) -> list[Path]:
     """The resolved folders of results; where the results lie among the images, only that of their pictures."""
     place = out.resolve()
     return [place / GALLERY if place in (images.resolve(), *images.resolve().parents) else place]
+
+
+def _delivery(images: Path, layout: str | Reader, out: Path) -> Delivery:
+    """The images to inspect."""
+    found = open_delivery(images, layout) if layout else read_manifest(images, _own(images, out))
+    return _without_pictures(found, out)
 
 
 def _without_pictures(manifest: Delivery, out: Path) -> Delivery:

@@ -66,12 +66,8 @@ def test_ids_never_lead_out_of_the_folder(tmp_path: Path) -> None:
     Image.new("L", (8, 8)).save(tmp_path / "a.png")
     samples = tuple(Sample(name, tmp_path / "a.png", label=0, normal=True) for name in ("../../x", "A:b", "a_b", ".."))
     import_dataset(Dataset("set", ("good",), samples), tmp_path / "out")
-    assert sorted(f.name for f in (tmp_path / "out/images").iterdir()) == [
-        "A_b.png",
-        "a_b_2.png",
-        "sample.png",
-        "x.png",
-    ]
+    names = sorted(file.name for file in (tmp_path / "out/images").iterdir())
+    assert names == ["A_b.png", "a_b_2.png", "sample.png", "x.png"]
     assert len(open_data(tmp_path / "out")) == 4
     for file in (tmp_path / "out").rglob("*.png"):
         assert file.is_relative_to(tmp_path / "out")
