@@ -11,12 +11,14 @@ from jaxqc.errors import UserError
 from tests.support.annotated_sets import (
     SIZE,
     Make,
+    city,
     coco,
     crowd,
     cvat,
     label_studio,
     labelme,
     supervisely,
+    voc,
     yolo,
 )
 
@@ -44,6 +46,8 @@ FAULTS: list[tuple[Make, str, Callable[[str], str], str]] = [
     (label_studio, "project-1.json", lambda t: t.replace('["pit"]', "[]"), r"result\[0\]\.value: no label in 'pol"),
     (label_studio, "project-1.json", lambda t: t.replace("-0.png", "-7.png"), r"json: \[0\]\.data: image '.*-7.png'"),
     (supervisely, "train/ann/0.png.json", lambda t: t.replace("geometryType", "kind"), r"objects\[0\]: 'geometryT"),
+    (voc, "labelmap.txt", lambda t: t.replace("128,0,0", "red"), r"labelmap\.txt: line 3: no NAME:red,green,blue::"),
+    (city, "manifest.json", lambda t: t.replace("220, 20, 60", "220, 20"), r"manifest\.json: classes is a list"),
 ]  # fmt: skip
 
 
@@ -77,3 +81,11 @@ def test_entities_of_xml_are_refused(tmp_path: Path) -> None:
     file.write_text("<annotations>\n<image>")
     with pytest.raises(UserError, match=r"annotations\.xml: line 2, column \d+: not XML"):
         open_data(tmp_path / "set")
+
+
+def test_colours_that_no_class_has_are_named(tmp_path: Path) -> None:
+    city(tmp_path / "set")
+    file = tmp_path / "set/manifest.json"
+    file.write_text(file.read_text().replace("220", "221"))
+    report = check_path(tmp_path / "set")
+    assert "0.png: 64 pixels of colour (220, 20, 60), which is no class" in report.errors[0].message

@@ -134,6 +134,30 @@ def supervisely(root: Path) -> None:
         write(root / f"train/ann/{i}.png.json", {"size": size, "objects": objects})
 
 
+def voc(root: Path) -> None:
+    palette = [0, 0, 0, 128, 0, 0, 0, 128, 0]
+    for i in range(2):
+        picture(root / f"JPEGImages/{i}.png")
+        mask = Image.fromarray(square() * np.uint8(1 - i), "P")
+        mask.putpalette(palette)
+        (root / "SegmentationClass").mkdir(exist_ok=True)
+        mask.save(root / f"SegmentationClass/{i}.png")
+    write(root / "labelmap.txt", "# label:color_rgb:parts:actions\nbackground:0,0,0::\npit:128,0,0::\ndust:0,128,0::\n")
+    write(root / "ImageSets/Segmentation/train.txt", "0\n1\n")
+
+
+def city(root: Path) -> None:
+    """Colours of classes, with a border without a label."""
+    for i in range(2):
+        picture(root / f"train/images/{i}.png")
+        colours = np.full((*SIZE, 3), (70, 70, 70), np.uint8)
+        colours[0] = (224, 224, 192)
+        colours[square() > 0] = (220, 20, 60) if i == 0 else (70, 70, 70)
+        (root / "train/masks").mkdir(exist_ok=True)
+        Image.fromarray(colours).save(root / f"train/masks/{i}.png")
+    write(root / "manifest.json", {"classes": ["background", "pit"], "colors": [[70, 70, 70], [220, 20, 60]]})
+
+
 Make = Callable[[Path], None]
 FORMATS: dict[str, tuple[str, Make]] = {
     "COCO polygons": ("coco", coco),
@@ -145,4 +169,6 @@ FORMATS: dict[str, tuple[str, Make]] = {
     "CVAT": ("cvat", cvat),
     "Label Studio": ("labelstudio", label_studio),
     "Supervisely": ("supervisely", supervisely),
+    "Pascal VOC": ("voc", voc),
+    "colours of classes": ("pairs", city),
 }

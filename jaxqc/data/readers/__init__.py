@@ -33,6 +33,7 @@ from jaxqc.data.readers import (
     sd900,
     supervisely,
     visa,
+    voc,
     webdataset,
     yolo,
 )
@@ -100,6 +101,7 @@ READERS: dict[str, Reader] = {
         hugging_face.is_parquet, hugging_face.scan, "Parquet files with a column of images (Hugging Face)", judged=True
     ),
     "webdataset": Reader(webdataset.is_tar, webdataset.scan, "tar files with NAME.jpg, NAME.mask.png", judged=True),
+    "voc": Reader(voc.is_voc, voc.scan, f"Pascal VOC: {voc.IMAGES}/, {voc.MASKS}/, {voc.SETS}/"),
     "pairs": Reader(
         pairs.is_pairs,
         pairs.scan,

@@ -6,15 +6,13 @@ from collections.abc import Callable, Iterable
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import NamedTuple
 
+from jaxqc.data.annotations.colors import is_background
 from jaxqc.data.annotations.shapes import Drawing, Region, Shape
 from jaxqc.data.dataset import Dataset, Sample
-from jaxqc.data.normals import NORMAL, means_normal
+from jaxqc.data.normals import NORMAL
 from jaxqc.data.problems import Problem, printable
 from jaxqc.data.readers.folder import image_files
 from jaxqc.errors import UserError
-
-BACKGROUND = frozenset({"background", "bg", "_background_", "__background__", "_bg_", "背景"})
-"""Names of what is no object at all."""
 
 
 class Images:
@@ -86,7 +84,7 @@ class Annotated:
             return
         kept: list[tuple[Shape | None, str, str]] = []
         for shape, kind, where in regions:
-            if means_normal(kind) or kind.casefold() in BACKGROUND:
+            if is_background(kind):
                 self._told[f"regions of {printable(kind)} are no defects"] += 1
             else:
                 kept.append((shape, printable(kind), where))

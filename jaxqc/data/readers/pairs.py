@@ -11,6 +11,7 @@
 | `NAME_mask.*` beside `NAME.*`                | `NAME_mask.*`, also in folders of splits or kinds                   |
 | `NAME.png` beside `NAME.jpg`                 | the PNG                                                             |
 
+With a table of classes (`manifest.json` with `classes` and `colors`, or `labelmap.txt`) masks hold numbers or colours.
 Endings and capitals do not matter. Where no folder gives the class, the mask does: empty = good, else defect.
 """
 
@@ -20,6 +21,7 @@ from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
+from jaxqc.data.annotations.colors import Colored, table_of
 from jaxqc.data.dataset import Dataset
 from jaxqc.data.decode_masks import read_mask
 from jaxqc.data.load import in_threads
@@ -27,6 +29,7 @@ from jaxqc.data.normals import NORMAL, means_normal
 from jaxqc.data.problems import Problem, printable
 from jaxqc.data.readers.folder import image_files
 from jaxqc.data.readers.matching import IMAGES, MASKS, Gathering, named, split_of
+from jaxqc.data.readers.voc import named_by_masks
 from jaxqc.data.walk import folders
 from jaxqc.errors import UserError
 
@@ -82,7 +85,15 @@ def scan(path: Path) -> tuple[Dataset, list[Problem]]:
         found.stray(left, part.how.partition(" with ")[0])
     dataset, problems = found.finish()
     problems = [dataclasses.replace(p, message=p.message + HINT) if p.kind == "missing-mask" else p for p in problems]
-    lines = (*dict.fromkeys(part.how for part in parts), *(f"{n} {what}" for what, n in told.items() if n))
+    table = table_of(path)
+    if table is not None:
+        drawn = (s if s.mask is None else dataclasses.replace(s, truth=Colored(s.mask, table)) for s in dataset.samples)
+        dataset = named_by_masks(dataclasses.replace(dataset, samples=tuple(drawn)), "masks by the table of classes")
+    lines = (
+        *dataset.read_as,
+        *dict.fromkeys(part.how for part in parts),
+        *(f"{n} {what}" for what, n in told.items() if n),
+    )
     return dataclasses.replace(dataset, read_as=lines), problems
 
 
