@@ -25,7 +25,7 @@ class MaskRemark(NamedTuple):
 
 
 def lossy(path: str | Path) -> str:
-    """`JPEG` or `WebP` where a file's compression changes its values, else "". Reads no pixels.
+    """`JPEG`, `AVIF` or `WebP` where a file's compression changes its values, else "". Reads no pixels.
 
     Raises:
       OSError: the file cannot be read.
@@ -39,6 +39,8 @@ def lossy(path: str | Path) -> str:
         start = file.read(12)
         if start.startswith(b"\xff\xd8\xff"):
             return "JPEG"
+        if start[4:11] == b"ftypavi":
+            return "AVIF"
         if not (start.startswith(b"RIFF") and start.endswith(b"WEBP")):
             return ""
         while len(head := file.read(8)) == 8:

@@ -18,7 +18,8 @@ from pathlib import Path
 
 from jaxqc.data import foreign
 from jaxqc.data.dataset import Dataset, Sample
-from jaxqc.data.decode import DECODERS, EXTENSIONS
+from jaxqc.data.decode import EXTENSIONS
+from jaxqc.data.opening import decoder_of
 from jaxqc.data.problems import Problem, printable
 from jaxqc.data.store import StoredSample
 from jaxqc.data.walk import Walk, walk
@@ -174,7 +175,7 @@ def begins_as_image(file: Path) -> bool:
         return start[8:] == b"WEBP"
     if start.startswith(b"P"):
         return re.match(rb"P[1-6]\s[\s#0-9]", start) is not None
-    return any(start.startswith(magic) for magic, _ in DECODERS)
+    return decoder_of(start) is not None
 
 
 def _count(root: Path, files: Sequence[Path]) -> str:
