@@ -29,7 +29,7 @@ class TarStore:
 
     file: Path
     places: tuple[tuple[Place, Place | None], ...]
-    """Of each sample its image, and its mask or None."""
+    """By sample: its image, and its mask or None."""
 
     def read(self, number: int) -> Pair:
         """Image and mask of one sample; zeros where it has no mask.

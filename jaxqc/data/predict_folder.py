@@ -35,7 +35,7 @@ class FolderResult:
 
 @dataclass
 class Account:
-    """What a walk through the images of a folder came across: lines on unreadable ones and on others, and the speed."""
+    """Lines on what could not be read in a folder of images and on what else lies there, and the speed."""
 
     unreadable: list[str]
     notes: tuple[str, ...]

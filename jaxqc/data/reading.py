@@ -1,4 +1,4 @@
-"""What a person says about a data set that its files do not: which class is good, and what masks mean."""
+"""The words of a person on a data set, of which its files say nothing: the good class, and the meaning of masks."""
 
 import dataclasses
 from collections.abc import Sequence

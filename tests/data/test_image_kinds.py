@@ -1,4 +1,4 @@
-"""Kinds of image files of the guide's table, made here (packed bits and bands: `test_deep`): its pixels, and a run on 16-bit images end to end."""
+"""Kinds of image files of the guide's table, made here, and a run on 16-bit images from fit to report."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -15,9 +15,9 @@ from tests.support.few_labels import use_tiny
 from tests.support.pages import PAGES, ROOT, WORKED_EXAMPLES, blocks, programs, words
 from tests.support.tiny_run import plates, recipe, run_folder, tiny_network  # noqa: F401 - fixtures
 
-RUN = ("calibrate", "data check", "data import", "data records", "data split", "data synthetic", "data tfds", "evaluate", "export",
-       "inspect", "ledger export", "ledger import-outcomes", "ledger lots", "ledger outcomes", "ledger report",
-       "predict", "recipes", "review", "verify")  # fmt: skip
+RUN = ("calibrate", "data check", "data import", "data records", "data split", "data synthetic", "data tfds",
+       "evaluate", "export", "inspect", "ledger export", "ledger import-outcomes", "ledger lots", "ledger outcomes",
+       "ledger report", "predict", "recipes", "review", "verify")  # fmt: skip
 """Verbs that are cheap enough to be run."""
 RECIPE_OF = {"train": TrainConfig, "fit": FitConfig}
 PLACEHOLDERS = {

@@ -109,7 +109,7 @@ def read_json(file: Path) -> Node:
 
 
 def marks_of(file: Path) -> frozenset[str]:
-    """What a file begins with: its first character, and the names of JSON's keys and XML's tags in its first part.
+    """The marks of a file's format: its first character, and JSON's keys and XML's tags in its first part.
 
     Examples:
       >>> _ = Path("a.json").write_text('{"images": []}')

@@ -18,7 +18,7 @@ from jaxqc.data.readers.matching import split_of
 from jaxqc.errors import UserError
 
 UPLOADED = re.compile(r"^[0-9a-f]{8}-")
-"""What Label Studio puts before the name of a file that is uploaded."""
+"""The beginning that Label Studio gives the name of a file that is uploaded."""
 LISTS = {"annotations", "predictions"}
 PREDICTED = "images have predictions that nobody has corrected"
 SEVERAL = "images have annotations of several people: the last one counts"

@@ -161,7 +161,7 @@ def _is_twin(files: list[Path]) -> bool:
 
 
 def _matched(part: Part) -> tuple[dict[Key, list[tuple[str, Path]]], list[Path]]:
-    """Of each image its masks, each with the class that its folder names ("" = none), and the masks of no image."""
+    """The masks by image, each with the class that its folder names ("" = none), and the masks of no image."""
     stems = Counter(stem for _, stem in part.images)
     alone = {stem: key for key in part.images if stems[(stem := key[1])] == 1}
     kinds = {folder[0] for folder, _ in part.images if folder}
