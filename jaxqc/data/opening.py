@@ -51,24 +51,9 @@ DECODERS: tuple[tuple[bytes, Any], ...] = (
     *((b"P%d" % i, PpmImagePlugin.PpmImageFile) for i in range(1, 7)),
 )
 EXTENSIONS = frozenset(
-    {
-        ".png",
-        ".apng",
-        ".avif",
-        ".jpg",
-        ".jpeg",
-        ".jpe",
-        ".jfif",
-        ".bmp",
-        ".dib",
-        ".tif",
-        ".tiff",
-        ".gif",
-        ".webp",
-        ".jp2",
-    }
-    | {".avif", ".j2k", ".jpx", ".pgm", ".ppm", ".pbm", ".pnm"}
-)
+    (".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".dib", ".tif", ".tiff", ".gif", ".webp", ".avif",
+     ".jp2", ".j2k", ".jpx", ".pgm", ".ppm", ".pbm", ".pnm")
+)  # fmt: skip
 """File name endings (lower case) by which a folder's images are found; what a file really is, its bytes say."""
 
 END = b"\xff\xd9"
@@ -85,7 +70,7 @@ def decoder_of(start: bytes) -> Any:
     """Pillow's image class for a file's first 12 bytes; None where it is no image that is read.
 
     Examples:
-      >>> decoder_of(b"\0\0\0\x1cftypavif").__name__, decoder_of(b"hello")
+      >>> decoder_of(b"1234ftypavif").__name__, decoder_of(b"hello")
       ('AvifImageFile', None)
     """
     if start[4:11] == b"ftypavi":
