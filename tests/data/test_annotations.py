@@ -16,6 +16,7 @@ from jaxqc.data.load import load_sample
 from jaxqc.data.open import open_data
 from jaxqc.data.readers import READERS
 from jaxqc.errors import UserError
+from jaxqc.semi.data import open_pairs
 from tests.support.annotated_sets import FORMATS, SIZE, coco, labelme, picture, square, write
 
 
@@ -105,3 +106,9 @@ def test_several_classes_and_background(tmp_path: Path) -> None:
 def test_boxes_of_masks() -> None:
     assert box_of(square().astype(bool)) == (4, 6, 8, 8)
     assert box_of(np.zeros((2, 2), bool)) == (0, 0, 0, 0)
+
+
+def test_few_labels_ask_for_label_maps(tmp_path: Path) -> None:
+    coco(tmp_path / "set")
+    with pytest.raises(UserError, match=r"no label maps in files of their own; .* data import .*set DIR --label-maps"):
+        open_pairs(tmp_path / "set")

@@ -12,7 +12,7 @@ from jaxqc.data.load import load_arrays, load_sample
 from jaxqc.data.normals import defects, is_normal, normals
 from jaxqc.data.open import open_data
 from jaxqc.data.pipeline import eval_batches
-from jaxqc.data.readers import LAYOUTS, open_dataset, scan_dataset
+from jaxqc.data.readers import LAYOUTS, READERS, open_dataset, scan_dataset
 from jaxqc.data.records import write_records
 from jaxqc.errors import UserError
 from tests.support.anomaly_trees import SIZE, TREES, image, mask
@@ -53,8 +53,9 @@ CLASSES = {
     "rsdds": ("good", "defect"),
     "aitex": ("good", "999", "broken_end", "fuzzy_ball"),
 }
-UNPUBLISHED = {"auto", "folder", "index", "sd900", "products", "pairs", "classes"}
-"""Tested elsewhere: `test_readers`, `test_usual_layouts`, `test_annotations`."""
+UNPUBLISHED = {"auto", "folder", "index", "sd900", "products", "pairs", "classes", "parquet", "webdataset"}
+UNPUBLISHED |= {name for name, reader in READERS.items() if ":" in reader.expected}
+"""Tested elsewhere: `test_readers`, `test_usual_layouts`, `test_annotations`, `test_packed_sets`."""
 
 
 @pytest.fixture(params=sorted(TREES))

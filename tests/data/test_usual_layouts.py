@@ -246,3 +246,12 @@ def test_masks_without_an_image_are_named(tmp_path: Path) -> None:
     assert [p.message.partition("masks/")[2] for p in check_path(tmp_path / "set").problems] == [
         "9.png: a mask without an image in 'images/'"
     ]
+
+
+def test_copies_of_images_are_no_masks(tmp_path: Path) -> None:
+    for i in range(3):
+        image(tmp_path / f"{i}.jpg")
+        image(tmp_path / f"{i}.png")
+    with pytest.raises(UserError, match="images without masks: good for fit"):
+        open_data(tmp_path)
+    assert len(open_data(tmp_path, masks=False)) == 6

@@ -97,19 +97,30 @@ READERS: dict[str, Reader] = {
         label_studio.is_label_studio, label_studio.scan, "Label Studio: a JSON file with a list of tasks"
     ),
     "supervisely": Reader(supervisely.is_supervisely, supervisely.scan, "Supervisely: meta.json, SET/img and SET/ann"),
-    "parquet": Reader(
-        hugging_face.is_parquet, hugging_face.scan, "Parquet files with a column of images (Hugging Face)", judged=True
-    ),
-    "webdataset": Reader(webdataset.is_tar, webdataset.scan, "tar files with NAME.jpg, NAME.mask.png", judged=True),
     "voc": Reader(voc.is_voc, voc.scan, f"Pascal VOC: {voc.IMAGES}/, {voc.MASKS}/, {voc.SETS}/"),
     "pairs": Reader(
         pairs.is_pairs,
         pairs.scan,
         "images/ and masks/ (also in train/, val/ and test/), or NAME_mask.png beside NAME.png",
+        pairs.is_clearly_pairs,
         advised="images/ and masks/ with files of equal names",
         judged=True,
     ),
     "fabric": Reader(fabric.is_fabric, fabric.scan, "defect-free (or good), a folder a KIND, ground_truth/KIND"),
+    "parquet": Reader(
+        hugging_face.is_parquet,
+        hugging_face.scan,
+        "Parquet files with a column of images (Hugging Face)",
+        lambda path: hugging_face.is_parquet(path) and not folder.image_files(path, recursive=True),
+        judged=True,
+    ),
+    "webdataset": Reader(
+        webdataset.is_tar,
+        webdataset.scan,
+        "tar files with NAME.jpg, NAME.mask.png",
+        lambda path: webdataset.is_tar(path) and not folder.image_files(path, recursive=True),
+        judged=True,
+    ),
     "classes": Reader(
         classes.is_classes, classes.scan, "a folder a class, at the top or in train/, val/, test/", False
     ),

@@ -21,9 +21,11 @@ from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from jaxqc.data.annotations.colors import Colored, table_of
 from jaxqc.data.dataset import Dataset
-from jaxqc.data.decode_masks import read_mask
+from jaxqc.data.decode_masks import read_mask, read_values
 from jaxqc.data.load import in_threads
 from jaxqc.data.normals import NORMAL, means_normal
 from jaxqc.data.problems import Problem, printable
@@ -37,6 +39,7 @@ _SIDE = re.compile(r"[_-](mask|gt|label|ground_?truth|seg|segmentation|annotatio
 _NUMBER = re.compile(r"[_-](?:(?:mask|gt|label|defect|instance|obj|object|region)[_-]?)?\d+$", re.IGNORECASE)
 LOSSY = (".jpg", ".jpeg", ".jpe", ".jfif")
 HINT = "; or say --unmasked good (--data.unmasked good) where images without a mask are good"
+TWINS, PROBES = "images NAME.jpg with NAME.png beside them", 4
 Key = tuple[tuple[str, ...], str]
 """Folders and stem of a file."""
 
@@ -56,6 +59,15 @@ def is_pairs(path: Path) -> bool:
         return True
     sides = _beside(path)
     return any(len(part.masks) * 2 >= len(part.images) for part in sides)
+
+
+def is_clearly_pairs(path: Path) -> bool:
+    """As `is_pairs`; of images that share their names with PNG files, some of these must look like masks: they may as
+    well be copies of the images."""
+    if not is_pairs(path) or _two_folders(path):
+        return is_pairs(path)
+    part = _beside(path)[0]
+    return part.how != TWINS or all(_two_values(file) for _, file in part.masks[:PROBES])
 
 
 def scan(path: Path) -> tuple[Dataset, list[Problem]]:
@@ -152,7 +164,16 @@ def _beside(path: Path) -> list[Part]:
     masks = [(key, next(f for f in two if f.suffix.lower() == ".png")) for key, two in twins.items()]
     taken = {file for _, file in masks}
     images = {key: file for key, file in files if file not in taken}
-    return [Part(images, masks, "", "images NAME.jpg with NAME.png beside them")]
+    return [Part(images, masks, "", TWINS)]
+
+
+def _two_values(file: Path) -> bool:
+    """True where a file is grey and holds two values or fewer."""
+    try:
+        values, palette = read_values(file)
+    except UserError:
+        return False
+    return values.ndim == 2 and palette is None and len(np.unique(values)) <= 2
 
 
 def _is_twin(files: list[Path]) -> bool:
