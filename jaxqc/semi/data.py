@@ -83,7 +83,7 @@ def open_pairs(root: str | Path, group: str = "") -> Dataset:
 
 def scan_pairs(root: Path) -> tuple[Dataset, list[Problem]]:
     """As `open_pairs`, but gives the problems of single samples back; refuses as it does where nothing is there."""
-    masks = next((root / name for name in MASKS if (root / name).is_dir()), None)
+    masks = next((root / name for name in MASKS if image_files(root / name, recursive=True)), None)
     if not (root / index_csv.FILE).is_file() and (root / "images").is_dir() and masks is not None:
         dataset = _beside(root, masks)
         return dataset, unused(root, dataset, ())
