@@ -88,4 +88,4 @@ def test_colours_that_no_class_has_are_named(tmp_path: Path) -> None:
     file = tmp_path / "set/manifest.json"
     file.write_text(file.read_text().replace("220", "221"))
     report = check_path(tmp_path / "set")
-    assert "0.png: 64 pixels of colour (220, 20, 60), which is no class" in report.errors[0].message
+    assert "0.png: 64 pixels of colour (220, 20, 60), which no class has" in report.errors[0].message
