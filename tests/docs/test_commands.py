@@ -58,7 +58,7 @@ def with_stand_ins(verb: str, arguments: list[str], request: pytest.FixtureReque
 
 def test_there_are_commands():
     assert len(programs("jaxqc")) >= 50
-    assert {words(c)[0] for c in programs()} <= {"make", "jaxqc", "pip", "python", "bash", "sbatch", "source"}
+    assert {words(c)[0] for c in programs()} <= {"make", "jaxqc", "pip", "python", "bash", "sbatch", "source", "curl", "sh"}
 
 
 @pytest.fixture(scope="module")
@@ -85,6 +85,8 @@ def test_jaxqc_commands(command, request, ran, tmp_path, monkeypatch, capsys):
     if args.name in ("weights", "convert"):
         assert set(getattr(args, "names", [])) | {getattr(args, "file", "resnet18")} <= {*KNOWN, *INSTALLED}
         return
+    if args.name == "serve":
+        return  # it ends only when it is told to; tests/serve runs it
     assert args.name in RUN
     if "onnx" in arguments or any("postgresql:" in word for word in arguments):
         return  # another converter, a server: parsed alone
@@ -104,6 +106,9 @@ def test_examples_run(command, run_folder, plates, exported, monkeypatch, capsys
     _, script, *arguments = words(command)
     if script == "examples/use_onnx.py":
         assert (ROOT / script).is_file()  # tests/test_export_onnx.py runs it, where a converter is installed
+        return
+    if script == "examples/serve_client.py":
+        assert (ROOT / script).is_file()  # tests/serve/test_clients.py runs it, against a server
         return
     names = {"runs/first": run_folder, "exports/first": exported}
     names |= {"IMAGES": plates / "Source Images", "MASKS": plates / "Ground truth"}

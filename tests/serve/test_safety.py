@@ -1,4 +1,4 @@
-"""What a server refuses, and what it survives: strangers, floods, slow and huge clients, and those who leave."""
+"""Refusals of a server, and the clients that it survives: strangers, floods, slow and huge ones, those who leave."""
 
 import contextlib
 import http.client
@@ -59,7 +59,7 @@ class Held:
 
 
 def raw(here, text, wait=8.0):
-    """What a server answers to bytes until it closes."""
+    """The answer of a server to bytes, until it closes."""
     with socket.create_connection(("127.0.0.1", here.port), timeout=wait) as line:
         line.sendall(text)
         found = b""

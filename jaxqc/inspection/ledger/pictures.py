@@ -18,7 +18,7 @@ class Inspected:
     """A picture as one model saw it."""
 
     id: int
-    """Of the inspection: it rises with time."""
+    """Number of the inspection; it rises with time."""
     model: str
     """Digest."""
     inspected: str
@@ -35,7 +35,7 @@ class Place:
     image: str
     """As the delivery names it."""
     path: str
-    """Of its file, absolute; the image's name where only that is known."""
+    """Path of its file, absolute; the image's name where only that is known."""
     lot: str
     supplier: str
     product: str

@@ -23,7 +23,7 @@ OPTIONS = ("maps", "model", "deadline_ms", "image", "rows")
 
 @dataclass(frozen=True)
 class Form:
-    """What came: the images, and the options."""
+    """The images of a request, and the options."""
 
     images: tuple[Posted, ...]
     with_map: bool
@@ -72,7 +72,7 @@ async def read_form(request: Any, limits: Limits, deadline_s: float, most: int) 
 
 
 def _rows(text: str, count: int) -> list[dict[str, str]]:
-    """What `rows` says of each image: a list of objects in the images' order."""
+    """Reads the words of `rows` on each image: a list of objects in the images' order."""
     if not text:
         return [{} for _ in range(count)]
     try:
