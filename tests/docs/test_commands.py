@@ -58,7 +58,8 @@ def with_stand_ins(verb: str, arguments: list[str], request: pytest.FixtureReque
 
 def test_there_are_commands():
     assert len(programs("jaxqc")) >= 50
-    assert {words(c)[0] for c in programs()} <= {"make", "jaxqc", "pip", "python", "bash", "sbatch", "source", "curl", "sh"}
+    known = {"make", "jaxqc", "pip", "python", "bash", "sbatch", "source", "curl", "sh"}
+    assert {words(c)[0] for c in programs()} <= known
 
 
 @pytest.fixture(scope="module")
