@@ -120,11 +120,12 @@ class Pipeline:
                 seen, name = None, posted.name or f"{sha256}{kind_of(posted.data)[0]}"
                 if known is None or with_map:
                     seen = await self.look(posted.data, name, sha256, deadline, clock)
+                finding = known if known is not None or seen is None else seen.finding
+                assert finding is not None
+                # What is being written when the deadline passes is written: sent again, it is known.
+                await self._keep(posted, name, sha256, None if known is not None else finding)
         except TimeoutError as e:
             raise Late from e
-        finding = known if known is not None or seen is None else seen.finding
-        assert finding is not None
-        await self._keep(posted, name, sha256, None if known is not None else finding)
         clock.lap("keep")
         self._count(finding, known is not None, seen, clock)
         return Done(finding, known is not None, clock.stages(), seen)

@@ -30,6 +30,9 @@ class Server(uvicorn.Server):
         """Starts, and says at which port."""
         await super().startup(sockets)
         self._loop = asyncio.get_running_loop()
+        self._service.give_up = lambda: self.handle_exit(signal.SIGTERM, None)
+        if self._service.failed is not None:  # before this
+            self._service.give_up()
         if self.started:
             self._started_at(self.servers[0].sockets[0].getsockname()[1])
 
@@ -66,7 +69,7 @@ def serve(service: Service, started: Callable[[int], None]) -> None:
     """Runs a service until SIGTERM or SIGINT. started: takes the port.
 
     Raises:
-      UserError: the address cannot be had.
+      UserError: the address cannot be had, or what kept the server from becoming ready; also other errors of that.
     """
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
     settings = service.settings
@@ -74,3 +77,5 @@ def serve(service: Service, started: Callable[[int], None]) -> None:
         Server(config_of(service), service, started).run()
     except SystemExit as e:
         raise UserError(f"--port: {settings.host}:{settings.port} cannot be had; give another one") from e
+    if service.failed is not None:
+        raise service.failed

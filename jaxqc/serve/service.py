@@ -53,6 +53,10 @@ class Service:
         self.pixels = Budget(batches.line_pixels)
         self.pipelines: dict[str, Pipeline] = {}
         self.compiled = self.stopping = False
+        self.failed: Exception | None = None
+        """The error that kept the server from becoming ready."""
+        self.give_up: Callable[[], None] = self.stop
+        """Called at such an error; who runs the server puts its end here."""
         self._changed: set[str] = set()
 
     @property
@@ -151,10 +155,15 @@ class Service:
     async def _start(self) -> None:
         """Compiles everything, in a thread."""
         loop = asyncio.get_running_loop()
-        await loop.run_in_executor(self._starter, self._compile)
-        await loop.run_in_executor(self._writer, masks.prepare, self.ledger)
-        for engine in self.engines:
-            await loop.run_in_executor(self._writer, self.ledger.refresh, engine.info)
+        try:
+            await loop.run_in_executor(self._starter, self._compile)
+            await loop.run_in_executor(self._writer, masks.prepare, self.ledger)
+            for engine in self.engines:
+                await loop.run_in_executor(self._writer, self.ledger.refresh, engine.info)
+        except Exception as e:
+            self.failed = e
+            self.give_up()
+            return
         self.compiled = not self.stopping
         self._note("ready")
 
@@ -175,8 +184,8 @@ class Service:
             work = lambda names=names: list(lot_findings(self.ledger, self.rules, names=names))
             try:
                 found: list[tuple[Any, Any]] = await self.read(work)
-            except LedgerDown as e:
-                self._note(str(e))
+            except Exception as e:  # lots are graded again when the next image comes
+                self._note(f"lots could not be graded for those who listen: {e}")
                 continue
             for lot, figures in found:
                 facts = {"lot": lot.name, "supplier": lot.supplier, "product": lot.product, "images": figures.images,

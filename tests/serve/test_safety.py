@@ -16,7 +16,7 @@ import pytest
 from jaxqc.serve.settings import Batches, Limits, Settings
 from tests.serve.test_calls import board
 from tests.support.inspect_models import small_models, write_network  # noqa: F401 - a fixture
-from tests.support.live_server import live
+from tests.support.live_server import live, service_of
 
 PNG = {"Content-Type": "image/png"}
 
@@ -303,6 +303,41 @@ def test_before_all_is_compiled_nothing_is_inspected(run, tmp_path, monkeypatch)
         go.set()
         here.until(lambda: here.client.get("/readyz").status_code == 200)
         assert here.post(board(60)).status_code == 200
+
+
+def test_a_model_that_cannot_be_compiled_ends_the_server(run, tmp_path, monkeypatch):
+    from jaxqc.serve.engine import Engine
+    from jaxqc.serve.server import serve
+
+    def broken(self, shapes):
+        raise RuntimeError("no such operation")
+        yield
+
+    monkeypatch.setattr(Engine, "warm", broken)
+    ports = []
+    settings, refused = (
+        Settings(port=0, batches=Batches(most=1)),
+        pytest.raises(RuntimeError, match="no such operation"),
+    )
+    with service_of(run, tmp_path, settings) as service, refused:
+        serve(service, ports.append)
+    assert not healthy(ports[0])
+
+
+def test_a_write_that_takes_too_long_is_late_and_known_afterwards(small, monkeypatch):
+    go, plain = threading.Event(), small.service.ledger.add
+
+    def slow(*args, **named):
+        go.wait(20)
+        return plain(*args, **named)
+
+    data = board(75)
+    with monkeypatch.context() as patch:
+        patch.setattr(small.service.ledger, "add", slow)
+        assert small.post(data, lot="slow disk", deadline_ms="300").status_code == 504
+        go.set()
+        small.until(lambda: small.client.get("/v1/lots/slow%20disk").status_code == 200)
+    assert small.post(data, lot="slow disk").json()["known"]
 
 
 def test_a_ledger_that_cannot_be_written_is_said_and_nothing_is_half_kept(small, monkeypatch):

@@ -51,16 +51,22 @@ class Live:
 
 
 @contextmanager
-def live(checkpoint: Path | list[Path], folder: Path, settings: Settings | None = None, ready: bool = True, **options):
-    """A server of these run folders, with ledger and pictures in `folder`; ready unless told."""
-    settings = settings or Settings(port=0, batches=Batches(most=4))
+def service_of(checkpoint: Path | list[Path], folder: Path, settings: Settings, **options):
+    """A service of these run folders, with ledger and pictures in `folder`; it does not run yet."""
     folders = checkpoint if isinstance(checkpoint, list) else [checkpoint]
     most = settings.batches.most
     engines = [make_engine(jaxqc.load(one, batch=most), most, devices=1, **options) for one in folders]
     store = Store(folder / "pictures")
     store.open()
     with open_ledger(folder / "ledger.sqlite") as ledger:
-        service = Service(engines, ledger, store, settings, [SIZE])
+        yield Service(engines, ledger, store, settings, [SIZE])
+
+
+@contextmanager
+def live(checkpoint: Path | list[Path], folder: Path, settings: Settings | None = None, ready: bool = True, **options):
+    """A running server of these run folders; ready unless told."""
+    settings = settings or Settings(port=0, batches=Batches(most=4))
+    with service_of(checkpoint, folder, settings, **options) as service:
         found: list[int] = []
         config = config_of(service)
         server = Server(config, service, found.append)
