@@ -2,8 +2,8 @@
 
     python -m benchmarks.serve --checkpoint runs/first --images 400 --side 256 --json build/bench/serve.jsonl
 
-`inspect` is the whole of `jaxqc inspect` with one picture a lot. `closed` is the server with `--clients` clients, each of
-which sends its next image when it has its answer. `open` sends at half of that rate, at random times, whatever comes
+`inspect` is the whole of `jaxqc inspect` with one picture a lot. `closed` is the server with `--clients` clients, each
+of which sends its next image when it has its answer. `open` sends at half of that rate, at random times, whatever comes
 back. Every image is new to the ledger. Times are those of a client, from sending to the whole answer.
 """
 

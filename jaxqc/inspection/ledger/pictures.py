@@ -1,6 +1,6 @@
 """Single pictures of the ledger: findings by model, the lots that hold one, pages of them in a steady order."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -130,14 +130,14 @@ def _inspected(connection: sa.Connection, query: sa.Select[Any]) -> list[Inspect
         of = sa.select(defects).where(defects.c.inspection_id.in_(some))
         for part in connection.execute(of.order_by(defects.c.inspection_id, defects.c.number)).mappings():
             parts.setdefault(part["inspection_id"], []).append(defect_of(part))
-    word: Callable[[str], Any] = lambda sha256: said[sha256]["verdict"] if sha256 in said else None
+    word: dict[str, Any] = {sha256: line["verdict"] for sha256, line in said.items()}
     return [
         Inspected(
             line["id"],
             line["digest"],
             line["inspected"],
             finding_of(line, names.get(line["sha256"], ""), parts.get(line["id"], ())),
-            word(line["sha256"]),
+            word.get(line["sha256"]),
         )
         for line in lines
     ]

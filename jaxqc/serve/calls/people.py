@@ -15,6 +15,7 @@ from starlette.responses import StreamingResponse
 
 from jaxqc.data.decode import read_image
 from jaxqc.errors import UserError
+from jaxqc.inspection.findings import Verdict
 from jaxqc.inspection.ledger import masks, reviews
 from jaxqc.inspection.ledger.queries import lots_of
 from jaxqc.inspection.outcomes.orders import COLUMNS, import_outcomes, moment
@@ -75,7 +76,7 @@ def add(app: FastAPI, service: Service) -> None:
                 added = await service.write(lambda: masks.add(ledger, event, drawn))
         except UserError as e:
             raise as_bad(e) from e
-        now = await service.read(lambda: reviews.verdicts_on(ledger, [word.sha256]).get(word.sha256))
+        now: Verdict | None = await service.read(lambda: reviews.verdicts_on(ledger, [word.sha256]).get(word.sha256))
         if added.new:
             facts = {"sha256": word.sha256, "verdict": word.verdict, "person": word.person, "mask": drawn is not None}
             service.events.publish("review", facts)
