@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jaxqc.errors import UserError
@@ -46,6 +46,7 @@ def test_gone_and_late_jobs_leave_without_a_batch():
     assert [job.item for job in line.take(1.0)] == ["here"]
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.integers(0, 2), st.floats(0, 1), st.booleans()), max_size=30),
     st.sampled_from(SIZES[:4]),
