@@ -4,22 +4,24 @@ python scripts/serve_schemas.py
 """
 
 import json
+import tempfile
 from pathlib import Path
-from typing import Any
 
 FILE = Path(__file__).resolve().parents[1] / "docs" / "guide" / "serve.schemas.json"
 
 
 def schemas() -> str:
     """The components of the OpenAPI file, as text."""
+    from jaxqc.inspection.ledger.store import open_ledger
     from jaxqc.serve.app import make_app
     from jaxqc.serve.service import Service
     from jaxqc.serve.settings import Settings
     from jaxqc.serve.store import Store
 
-    nothing: Any = None  # no call is made
-    app = make_app(Service((), nothing, Store("."), Settings(), ()))
-    return json.dumps(app.openapi()["components"]["schemas"], indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+    with tempfile.TemporaryDirectory() as folder, open_ledger(Path(folder) / "ledger.sqlite") as ledger:
+        app = make_app(Service((), ledger, Store(folder), Settings(), ()))  # no call is made
+        found = app.openapi()["components"]["schemas"]
+    return json.dumps(found, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
 
 
 if __name__ == "__main__":
