@@ -195,10 +195,12 @@ def test_memory_is_flat_over_thousands_of_images(checkpoint, tmp_path):
                 assert time.monotonic() < end
                 time.sleep(0.1)
             resident.append(page * int(Path(f"/proc/{process.pid}/statm").read_text().split()[1]))
+        # At the end a request may meet a kept connection that is just being closed; until then none fails.
+        assert (clients.broken, clients.refused) == (0, 0)
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 0
         clients.join()
-    assert clients.broken == 0
+    print(f"resident after 1500, 3000 and 4500 images: {[round(one / 1e6, 1) for one in resident]} MB")
     assert resident[2] - resident[0] < 25e6, resident
 
 
