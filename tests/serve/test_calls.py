@@ -16,7 +16,7 @@ from jaxqc.inspection.ledger.queries import entries, lot_findings
 from jaxqc.inspection.ledger.store import open_ledger
 from jaxqc.inspection.rules import GradeRules
 from tests.support.inspect_models import small_models, write_image, write_network  # noqa: F401 - a fixture
-from tests.support.live_server import SIZE, live
+from tests.support.live_server import SIZE, board, live
 
 
 @pytest.fixture(scope="module")
@@ -38,15 +38,6 @@ def server(run, tmp_path_factory):
     """One server for all; each test has lots of its own."""
     with live(run, tmp_path_factory.mktemp("served")) as here:
         yield here
-
-
-def board(seed, hole=True):
-    """A board's file that no other test sends."""
-    from tests.support.tiny_boards import stripes
-
-    out = io.BytesIO()
-    Image.fromarray(stripes(1000 + seed, hole, *SIZE)[0]).save(out, "PNG")
-    return out.getvalue()
 
 
 def test_findings_and_lots_are_those_of_inspect(run, images, tmp_path):

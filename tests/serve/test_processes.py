@@ -16,9 +16,8 @@ import pytest
 from jaxqc.inspection.ledger.pictures import places_of
 from jaxqc.inspection.ledger.queries import entries
 from jaxqc.inspection.ledger.store import open_ledger
-from tests.serve.test_calls import board
 from tests.support.inspect_models import write_network
-from tests.support.live_server import httpx
+from tests.support.live_server import board, httpx
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "tests" / "support" / "run_serve.py"

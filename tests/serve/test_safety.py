@@ -14,9 +14,8 @@ import zlib
 import pytest
 
 from jaxqc.serve.settings import Batches, Limits, Settings
-from tests.serve.test_calls import board
 from tests.support.inspect_models import small_models, write_network  # noqa: F401 - a fixture
-from tests.support.live_server import live, service_of
+from tests.support.live_server import board, live, service_of
 
 PNG = {"Content-Type": "image/png"}
 

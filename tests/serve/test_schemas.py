@@ -8,9 +8,8 @@ import pytest
 
 from jaxqc.inspection.findings import Finding, LotFinding
 from jaxqc.serve.settings import Batches, Limits, Settings
-from tests.serve.test_calls import board
 from tests.support.inspect_models import small_models, write_network  # noqa: F401 - a fixture
-from tests.support.live_server import live
+from tests.support.live_server import board, live
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -1,5 +1,6 @@
 """A real server on loopback, in a thread of the test's process, with the small models of `inspect_models`."""
 
+import io
 import threading
 import time
 from contextlib import contextmanager
@@ -7,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 pytest.importorskip("fastapi", reason="the extra `serve` is not installed: pip install 'jaxqc[serve]'")
 pytest.importorskip("uvicorn", reason="the extra `serve` is not installed: pip install 'jaxqc[serve]'")
@@ -21,9 +23,17 @@ from jaxqc.serve.server import Server, config_of
 from jaxqc.serve.service import Service
 from jaxqc.serve.settings import Batches, Settings
 from jaxqc.serve.store import Store
+from tests.support.tiny_boards import stripes
 
 SIZE = (56, 48)
 """Height and width of the images of `inspect_models.write_image`."""
+
+
+def board(seed, hole=True):
+    """A board's file that no other test sends."""
+    out = io.BytesIO()
+    Image.fromarray(stripes(1000 + seed, hole, *SIZE)[0]).save(out, "PNG")
+    return out.getvalue()
 
 
 class Live:
