@@ -7,7 +7,7 @@ golden.npz    two images with their maps and scores, for `jaxqc verify`
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 from functools import partial
@@ -37,7 +37,7 @@ from jaxqc.training.checkpoint import Checkpoints, read
 from jaxqc.training.checksums import DamagedError
 from jaxqc.training.folder_sums import check_folder, check_promise
 from jaxqc.training.moved import moved
-from jaxqc.types import Variables
+from jaxqc.types import ArrayLike, Variables
 
 
 @dataclass(frozen=True)
@@ -119,9 +119,24 @@ class AnomalyModel:
         self, state: Any, variables: Variables, pixel: Float[Array, ""], images: UInt8[Array, "b h w c"]
     ) -> tuple[Float[Array, "b h w"], Float[Array, " b"], Bool[Array, "b h w"]]:
         """uint8 images of the network's size → distances, image scores and opened masks: one graph, to be jitted."""
-        maps, scores = self._detector.score(state, self._embed(variables, images), self.size)
-        masks = opened(maps >= pixel, self.config.decision.opening) if self.localises else jnp.zeros_like(maps, bool)
-        return maps, scores, masks
+        maps, scores = self.distances(state, variables, images)
+        return maps, scores, self.decided(maps, pixel)
+
+    def distances(
+        self, state: Any, variables: Variables, images: UInt8[Array, "b h w c"]
+    ) -> tuple[Float[Array, "b h w"], Float[Array, " b"]]:
+        """The part of `forward` that no threshold changes."""
+        return self._detector.score(state, self._embed(variables, images), self.size)
+
+    def decided(self, maps: Float[ArrayLike, "b h w"], pixel: ArrayLike) -> Bool[Array, "b h w"]:
+        """Opened masks of distances."""
+        maps = jnp.asarray(maps)
+        return opened(maps >= pixel, self.config.decision.opening) if self.localises else jnp.zeros_like(maps, bool)
+
+    def run_by(self, call: Callable[..., tuple[Any, Any, Any]]) -> "AnomalyModel":
+        """This model, with `call` in place of its compiled `forward`."""
+        self._call = call
+        return self
 
     def score(self, images: UInt8[np.ndarray, "n *t h w c"]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Distances [n h w], scores [n] and masks [n h w] of images that have the network's size already.

@@ -5,7 +5,7 @@ import sys
 from typing import Any
 
 from jaxqc.cli.parser import Parser, add_verb
-from jaxqc.cli.shared import add_checkpoint, add_quiet, load_model, of_product, unreadable, warned
+from jaxqc.cli.shared import add_checkpoint, add_engine, add_quiet, load_model, of_product, unreadable, warned
 
 EXAMPLES = """\
   jaxqc inspect --checkpoint runs/first --images DIR --out inspected
@@ -27,6 +27,7 @@ def add(verbs: Any) -> Parser:
     text = "Inspect images with any model: defects, lots with grade and risk, suppliers."
     parser = add_verb(verbs, "inspect", text, EXAMPLES)
     add_checkpoint(parser)
+    add_engine(parser)
     add = parser.add_argument
     add("--images", required=True, metavar="DIR", help="folder, manifest or one image")
     add("--out", required=True, metavar="DIR", help="folder of the results")

@@ -6,6 +6,7 @@ from typing import Any
 from jaxqc.cli.parser import Parser, add_verb
 from jaxqc.cli.shared import (
     add_checkpoint,
+    add_engine,
     add_use,
     add_window,
     check_given,
@@ -24,6 +25,7 @@ def add(verbs: Any) -> Parser:
     text = "Write a defect map (8-bit grey PNG, same name) or a label map (palette PNG) for every image of a folder."
     parser = add_verb(verbs, "predict", text, EXAMPLES)
     add_checkpoint(parser)
+    add_engine(parser)
     parser.add_argument("--images", required=True, metavar="DIR", help="folder (with its subfolders) or one image")
     parser.add_argument("--overlays", default="", metavar="DIR", help="segmentation: pictures with a legend, too")
     add_window(parser)

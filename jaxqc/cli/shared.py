@@ -61,8 +61,14 @@ def add_checkpoint(parser: Parser) -> None:
     parser.add_argument("--which", choices=("best", "last"), default="best", help="which of its checkpoints")
 
 
+def add_engine(parser: Parser) -> None:
+    """`--engine`."""
+    about = "what runs the network: xla, openvino or onnxruntime (default: xla; of an ONNX export what is installed)"
+    parser.add_argument("--engine", default=None, metavar="NAME", help=about)
+
+
 def load_model(args: argparse.Namespace) -> Any:
-    """The model of `--checkpoint`, `--which` and `--batch`."""
+    """The model of `--checkpoint`, `--which`, `--batch` and `--engine`."""
     from jaxqc import api
     from jaxqc.training.cache import enable_compilation_cache
     from jaxqc.training.folder_sums import unlisted
@@ -70,7 +76,7 @@ def load_model(args: argparse.Namespace) -> Any:
     if args.batch < 1:
         raise UserError(f"--batch: {args.batch} must be 1 or more")
     enable_compilation_cache()
-    model = api.load(args.checkpoint, args.which, batch=args.batch)
+    model = api.load(args.checkpoint, args.which, batch=args.batch, engine=getattr(args, "engine", None))
     if line := unlisted(Path(args.checkpoint)):
         print(line, file=sys.stderr)
     return model

@@ -1,18 +1,31 @@
-"""A traced function written out flat: calls inlined, and what depends on the platform decided."""
+"""A traced function written out flat: calls inlined, what depends on the platform decided, constants computed."""
 
+import contextlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.core import Tracer
 from jax.export import is_symbolic_dim
-from jax.extend.core import Jaxpr, JaxprEqn, Literal
+from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, Primitive, jaxpr_as_fun
 
 from jaxqc.jaxprs import called, default_platform
+from jaxqc.nn.plain import OPERATIONS, form
 
 LONGEST = 16
 """Passes of a loop that are written out: networks loop over layers of one shape."""
+
+
+MOST = 2
+"""Axes up to which a constant is spread out beforehand; a bias spread over a map would only fill the file."""
+
+operation_p = Primitive("jaxqc_operation")
+"""An operation of the plain form (`jaxqc.nn.plain.operation`) by its `name`; `body`: the function that it is."""
+operation_p.multiple_results = True
+operation_p.def_impl(lambda *arrays, name, body: jaxpr_as_fun(body)(*arrays))
+operation_p.def_abstract_eval(lambda *avals, name, body: body.out_avals)
 
 
 def _stack(*arrays: Any, axis: int) -> jax.Array:
@@ -54,8 +67,10 @@ _WRITTEN_OUT: dict[str, Callable[..., Any]] = {
 def inlined(function: Callable[..., Any], *shapes: jax.ShapeDtypeStruct) -> Callable[..., Any]:
     """`function` of arrays of these shapes, without inner calls and custom derivatives; of `lax.platform_dependent` the
     default branch is kept (a depthwise convolution is then one, not the shifts that are quick where XLA compiles for
-    CPU). A loop of at most `LONGEST` passes becomes its passes; the bodies of longer ones stay as they are."""
-    closed, shape = jax.make_jaxpr(function, return_shape=True)(*shapes)
+    CPU), and layers take their plain form (`jaxqc.nn.plain`). A loop of at most `LONGEST` passes becomes its passes;
+    the bodies of longer ones stay as they are. What depends on no argument is computed here and now."""
+    with form(True):
+        closed, shape = jax.make_jaxpr(function, return_shape=True)(*shapes)
     structure = jax.tree.structure(shape)
     return lambda *arrays: jax.tree.unflatten(structure, _evaluated(closed.jaxpr, closed.consts, arrays))
 
@@ -68,6 +83,9 @@ def _evaluated(jaxpr: Jaxpr, constants: Sequence[Any], arguments: Sequence[Any])
         call, default = called(equation), default_platform(equation)
         if default is not None:
             results = [_Default(default)]
+        elif call is not None and str(params.get("name", "")).startswith(OPERATIONS):
+            body = ClosedJaxpr(call[0], call[1])
+            results = operation_p.bind(*inputs, name=params["name"].removeprefix(OPERATIONS), body=body)
         elif name == "cond" and isinstance(inputs[0], _Default):
             branch = params["branches"][inputs[0]]
             results = _evaluated(branch.jaxpr, branch.consts, inputs[1:])
@@ -75,14 +93,22 @@ def _evaluated(jaxpr: Jaxpr, constants: Sequence[Any], arguments: Sequence[Any])
             results = _evaluated(*call, inputs)
         elif name == "scan" and not is_symbolic_dim(params["length"]) and params["length"] <= LONGEST:
             results = _unrolled(equation, inputs)
-        elif name in _WRITTEN_OUT:
-            results = _WRITTEN_OUT[name](*inputs, **params)
-            results = results if equation.primitive.multiple_results else [results]
         else:
-            results = equation.primitive.bind(*inputs, **params)
+            with _at_once(equation, inputs):
+                results = _WRITTEN_OUT.get(name, equation.primitive.bind)(*inputs, **params)
             results = results if equation.primitive.multiple_results else [results]
         values.update(zip(equation.outvars, results, strict=True))
     return [read(v) for v in jaxpr.outvars]
+
+
+def _at_once(equation: JaxprEqn, inputs: Sequence[Any]) -> contextlib.AbstractContextManager[Any]:
+    """Within it, an equation of constants alone is computed while the rest is traced."""
+    avals: list[Any] = [v.aval for v in equation.outvars]
+    shapes = [aval.shape for aval in avals]
+    spread = equation.primitive.name == "broadcast_in_dim" and len(shapes[0]) > MOST
+    constant = bool(inputs) and not any(isinstance(x, Tracer) for x in inputs)
+    left_open = any(is_symbolic_dim(n) for shape in shapes for n in shape)
+    return jax.ensure_compile_time_eval() if constant and not spread and not left_open else contextlib.nullcontext()
 
 
 def _unrolled(equation: JaxprEqn, inputs: Sequence[Any]) -> list[Any]:
@@ -95,12 +121,18 @@ def _unrolled(equation: JaxprEqn, inputs: Sequence[Any]) -> list[Any]:
     consts, carry, over = inputs[: first - num_carry], inputs[first - num_carry : first], inputs[first:]
     stacked: list[list[Any]] = [[] for _ in jaxpr.jaxpr.outvars[num_carry:]]
     for i in reversed(range(length)) if reverse else range(length):
-        at = [lax.index_in_dim(x, i, 0, keepdims=False) for x in over]
+        at = [_taken(x, i) for x in over]
         results = _evaluated(jaxpr.jaxpr, jaxpr.consts, [*consts, *carry, *at])
         carry = results[:num_carry]
         for kept, value in zip(stacked, results[num_carry:], strict=True):
             kept.append(value)
     return [*carry, *(_stack(*(reversed(kept) if reverse else kept), axis=0) for kept in stacked)]
+
+
+def _taken(array: Any, i: int) -> Any:
+    constant = not isinstance(array, Tracer)
+    with jax.ensure_compile_time_eval() if constant else contextlib.nullcontext():
+        return lax.index_in_dim(array, i, 0, keepdims=False)
 
 
 class _Default(int):

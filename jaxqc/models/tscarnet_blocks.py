@@ -17,6 +17,7 @@ from jaxqc.nn.conv import (
     Pointwise,
     PointwiseBN,
     depthwise_init,
+    grouped_pointwise,
     kernel_init,
     normalize,
 )
@@ -89,9 +90,7 @@ class BranchPointwise(nn.Module):
     def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
         shape = (x.shape[-1] // self.classes, self.classes * self.features)
         kernel = self.param("kernel", kernel_init, shape).astype(self.norm.dtype)
-        grouped = x.reshape(*x.shape[:-1], self.classes, shape[0])
-        y = jnp.einsum("nhwki,iko->nhwko", grouped, kernel.reshape(shape[0], self.classes, self.features))
-        y = normalize(self, y.reshape(*x.shape[:-1], shape[1]), self.norm, train)
+        y = normalize(self, grouped_pointwise(x, kernel, self.classes), self.norm, train)
         return y.reshape(*x.shape[:-1], self.classes, self.features)
 
 

@@ -7,10 +7,12 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax import lax
 
-from jaxqc.nn.convolution import convolve
+from jaxqc.nn.convolution import convolve, library
 from jaxqc.nn.depthwise import Padding, depthwise_conv
 from jaxqc.nn.norm import BatchNorm
+from jaxqc.nn.plain import is_plain
 from jaxqc.types import ArrayLike
 
 Activation = Callable[[jax.Array], jax.Array] | None
@@ -78,7 +80,26 @@ def pointwise(x: ArrayLike, kernel: ArrayLike) -> jax.Array:
       >>> pointwise(jnp.ones((1, 4, 4, 3)), jnp.ones((3, 2)))[0, 0, 0].tolist()
       [3.0, 3.0]
     """
+    if is_plain() and x.ndim == 4:
+        return library(x, jnp.asarray(kernel)[None, None], padding=0)
     return jnp.matmul(x.reshape(-1, x.shape[-1]), kernel).reshape(*x.shape[:-1], kernel.shape[-1])
+
+
+def grouped_pointwise(x: ArrayLike, kernel: ArrayLike, groups: int) -> jax.Array:
+    """1x1 convolution within each of so many groups of channels: [n h w g·i] x [i g·o] → [n h w g·o].
+
+    Examples:
+      >>> grouped_pointwise(jnp.arange(4.0).reshape(1, 1, 1, 4), jnp.ones((2, 2)), 2).ravel().tolist()
+      [1.0, 5.0]
+    """
+    x, (inputs, outputs) = jnp.asarray(x), kernel.shape
+    if is_plain():
+        names = ("NHWC", "HWIO", "NHWC")
+        kernel = jnp.asarray(kernel)[None, None]
+        return lax.conv_general_dilated(x, kernel, (1, 1), "VALID", dimension_numbers=names, feature_group_count=groups)
+    apart = x.reshape(*x.shape[:-1], groups, inputs)
+    y = jnp.einsum("nhwki,iko->nhwko", apart, kernel.reshape(inputs, groups, outputs // groups))
+    return y.reshape(*x.shape[:-1], outputs)
 
 
 class Pointwise(nn.Module):

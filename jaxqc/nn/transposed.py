@@ -6,9 +6,11 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 from jaxtyping import Array, Float
 
 from jaxqc.nn.conv import Activation, Norm, dense_conv, kernel_init, normalize
+from jaxqc.nn.plain import is_plain, operation
 from jaxqc.types import ArrayLike
 
 Up = Literal["transposed", "nearest"]
@@ -27,6 +29,9 @@ def transposed4x4(x: Float[ArrayLike, "n h w i"], kernel: Float[ArrayLike, "4 4 
       [[1.0, 2.0, 2.0, 1.0], [2.0, 4.0, 4.0, 2.0], [2.0, 4.0, 4.0, 2.0], [1.0, 2.0, 2.0, 1.0]]
     """
     x, kernel = jnp.asarray(x), jnp.asarray(kernel)
+    if is_plain():
+        names, turned = ("NHWC", "HWIO", "NHWC"), jnp.flip(kernel, (0, 1))
+        return lax.conv_general_dilated(x, turned, (1, 1), ((2, 2),) * 2, (2, 2), dimension_numbers=names)
     (n, h, w, _), o = x.shape, kernel.shape[-1]
     parts = [kernel[rows][:, columns] for rows in TAPS for columns in TAPS]
     y = dense_conv(x, jnp.concatenate(parts, -1), padding=1).reshape(n, h + 1, w + 1, 2, 2, o)
@@ -41,8 +46,12 @@ def doubled(x: Float[ArrayLike, "n h w c"]) -> Float[Array, "n 2*h 2*w c"]:
       >>> jax.jit(doubled)(jnp.array([1.0, 2.0]).reshape(1, 1, 2, 1))[0, :, :, 0].tolist()
       [[1.0, 1.0, 2.0, 2.0], [1.0, 1.0, 2.0, 2.0]]
     """
+    return operation("resize_nearest", _repeated, jnp.asarray(x))
+
+
+def _repeated(x: jax.Array) -> jax.Array:
     n, h, w, c = x.shape
-    return jnp.broadcast_to(jnp.asarray(x)[:, :, None, :, None], (n, h, 2, w, 2, c)).reshape(n, 2 * h, 2 * w, c)
+    return jnp.broadcast_to(x[:, :, None, :, None], (n, h, 2, w, 2, c)).reshape(n, 2 * h, 2 * w, c)
 
 
 class ConvUnit(nn.Module):

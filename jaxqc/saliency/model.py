@@ -1,6 +1,6 @@
 """A trained network ready for use: uint8 images of any size in, maps at the original size out."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -53,9 +53,9 @@ class Model:
         self._network = build(self.entry, max(len(self.classes), 1), net.width, net.dtype, folded=fold)
         self.variables = jax.device_put(fold_batch_norm(variables, self.entry.epsilon) if fold else dict(variables))
         self._run = jax.jit(self.forward, static_argnames="size")
-        self._shrink = jax.jit(self.prepare, static_argnums=1)
+        self.shrink = jax.jit(self.prepare, static_argnums=1)
         self._apply = jax.jit(self.apply)
-        self._enlarge = jax.jit(_enlarge, static_argnums=(1, 2))
+        self.enlarge = jax.jit(_enlarge, static_argnums=(1, 2))
 
     def prepare(self, images: UInt8[Array, "n h w c"], size: int) -> Float[Array, "n s t 3"]:
         """Pixels → normalised network input, resized as in training (0: own size, padded to what the network takes)."""
@@ -79,6 +79,11 @@ class Model:
         out = self.apply(variables, self.prepare(images, size))
         h, w = images.shape[1:3]
         return {**out, "map": _enlarge(out["map"], h, w) if size else out["map"][:, :h, :w]}
+
+    def run_by(self, apply: Callable[..., Any], run: Callable[..., Any]) -> "Model":
+        """This model, with these functions in place of its compiled `apply` and `forward`."""
+        self._apply, self._run = apply, run
+        return self
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -133,9 +138,9 @@ class Model:
         stacks, n = [one_of(image, i) for i, image in enumerate(images)], len(images)
         full = max(full, n)
         if len({s.shape for s in stacks}) == 1 and full * stacks[0].size <= 3 * MAX_PIXELS:
-            x = self._shrink(pad_to(np.concatenate(stacks), full), self.size)
+            x = self.shrink(pad_to(np.concatenate(stacks), full), self.size)
         else:
-            x = jnp.concatenate([self._shrink(stack, self.size) for stack in stacks])
+            x = jnp.concatenate([self.shrink(stack, self.size) for stack in stacks])
             x = jnp.concatenate([x, jnp.repeat(x[-1:], full - n, axis=0)])
         return {k: np.asarray(v)[:n] for k, v in self._apply(self.variables, x).items() if k in ("map", "class")}
 
@@ -192,12 +197,12 @@ class Model:
         done = []
         for start in range(0, len(stacks), self.batch):
             part = stacks[start : start + self.batch]
-            x = jnp.concatenate([self._shrink(stack, size) for stack in part])
+            x = jnp.concatenate([self.shrink(stack, size) for stack in part])
             padded = self.batch if len(stacks) > self.batch else power(len(part))
             x = jnp.concatenate([x, jnp.repeat(x[-1:], padded - len(part), axis=0)])
             out = _wanted(self._apply(self.variables, x), outputs)
             small = out.pop("map")
-            maps += [np.asarray(self._enlarge(small[i : i + 1], *s.shape[1:3]))[0] for i, s in enumerate(part)]
+            maps += [np.asarray(self.enlarge(small[i : i + 1], *s.shape[1:3]))[0] for i, s in enumerate(part)]
             done.append({k: np.asarray(v)[: len(part)] for k, v in out.items()})
         return maps, {k: np.concatenate([out[k] for out in done]) for k in done[0]}
 

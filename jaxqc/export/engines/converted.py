@@ -1,0 +1,102 @@
+"""Graphs of loaded models converted once, kept, and compared with XLA before an engine takes its place."""
+
+import atexit
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from jaxqc.errors import UserError
+from jaxqc.export import onnx
+from jaxqc.export.engines import ENGINES, Run
+from jaxqc.export.folder import FORMAT, GOLDEN, META, ONNX, arrays_of, landing, save_arrays, save_json
+from jaxqc.export.golden import golden_images
+from jaxqc.export.parity import TOLERANCE, differences, outside
+from jaxqc.graph import Graph
+from jaxqc.training.checksums import DamagedError, check_sums
+from jaxqc.training.record import weights_digest
+from jaxqc.version import __version__
+
+
+def opened(name: str, graph: Graph) -> Run:
+    """The graph in the engine of this name, which gives what XLA gives.
+
+    The conversion takes seconds to a minute and is kept below `folder_of_all`, by the digest of weights and settings.
+
+    Raises:
+      UserError: it cannot be converted, the engine does not take it, or its outputs are others than XLA's.
+    """
+    folder = converted(graph)
+    run, golden = ENGINES[name](folder / ONNX), arrays_of(folder / GOLDEN)
+    compare(name, run(golden["image"]), {k: v for k, v in golden.items() if k != "image"}, graph.about["dtype"])
+    return run
+
+
+def compare(
+    name: str, found: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray], dtype: str = "float32"
+) -> None:
+    """Raises UserError where an engine's outputs are further from XLA's than `jaxqc.export.parity` allows.
+
+    Examples:
+      >>> compare("openvino", {"map": np.ones(1, np.float32)}, {"map": np.zeros(1, np.float32)})
+      Traceback (most recent call last):
+      jaxqc.errors.UserError: --engine openvino: differs from XLA (map: 1.0e+00 > 1e-04); leave --engine out
+    """
+    if far := outside(differences(found, expected), expected, TOLERANCE[dtype]):
+        raise UserError(f"--engine {name}: differs from XLA ({'; '.join(far)}); leave --engine out")
+
+
+def converted(graph: Graph) -> Path:
+    """The folder of a graph's conversion; made where it is absent or damaged."""
+    folder = folder_of_all() / digest(graph)
+    try:
+        check_sums(folder, (ONNX, GOLDEN, META))
+        return folder
+    except (DamagedError, OSError, ValueError):
+        shutil.rmtree(folder, ignore_errors=True)
+    images = golden_images(graph)
+    expected = {name: np.asarray(value) for name, value in jax.jit(graph.run)(graph.weights, images).items()}
+    with landing(folder) as part:
+        outputs = onnx.convert(graph, 0, part / ONNX)
+        save_arrays(part / GOLDEN, {"image": images, **expected})
+        save_json(part / META, {"kind": graph.kind, "outputs": outputs, "jaxqc": __version__, **graph.about})
+    return folder
+
+
+def digest(graph: Graph) -> str:
+    """The digest of all that a conversion depends on."""
+    facts = [weights_digest(graph.weights), graph.kind, graph.height, graph.width, str(graph.dtype), graph.about]
+    text = json.dumps([*facts, FORMAT, __version__, jax.__version__], sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def folder_of_all() -> Path:
+    """`$XDG_CACHE_HOME/jaxqc/engines`, by default under ~/.cache; below `JAXQC_CACHE` where that is a folder.
+
+    Where it is `off`, or nothing can be written there, a folder that goes with the program.
+    """
+    given, home = os.environ.get("JAXQC_CACHE", ""), os.environ.get("XDG_CACHE_HOME")
+    if given.lower() in ("off", "0", "no", "false"):
+        return _for_now()
+    try:
+        above = Path(given) if given else (Path(home) if home else Path.home() / ".cache") / "jaxqc"
+        (above / "engines").mkdir(parents=True, exist_ok=True)
+        if not os.access(above / "engines", os.W_OK):
+            return _for_now()
+    except (OSError, RuntimeError):  # RuntimeError: a user without a home
+        return _for_now()
+    return above / "engines"
+
+
+@cache
+def _for_now() -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="jaxqc-engines-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
