@@ -221,9 +221,14 @@ def engine(model: Exported, name: str, opened: Callable[..., Any] | None) -> Exp
       UserError: XLA for an ONNX file, or another engine for StableHLO.
     """
     graph, where = model.meta["graph"], printable(model.folder)
-    if (graph == "stablehlo") != (name == XLA):
-        format, way = ("onnx", f"--engine {XLA}") if graph == "stablehlo" else ("stablehlo", "another --engine")
-        raise UserError(f"--engine {name}: {where} is a {graph} export; take {way}, or export with --format {format}")
+    if graph == "stablehlo" and name != XLA:
+        raise UserError(
+            f"--engine {name}: {where} is a StableHLO export; take --engine {XLA}, or export with --format onnx"
+        )
+    if graph == "onnx" and name == XLA:
+        raise UserError(
+            f"--engine {name}: {where} is an ONNX export; take another --engine, or export with --format stablehlo"
+        )
     return model.open_by(name)
 
 

@@ -26,27 +26,43 @@ def simplified(model: Any) -> None:
     or are scalars.
     """
     graph = model.graph
-    numpy_helper = importlib.import_module("onnx").numpy_helper
     made = {name: node for node in graph.node for name in node.output}
     constants = {value.name: value for value in graph.initializer}
-    size = lambda name: int(np.prod(constants[name].dims)) if name in constants else None
+    single = lambda name: name in constants and int(np.prod(constants[name].dims)) == 1
     for node in graph.node:
         if node.op_type not in ELEMENTWISE:
             continue
         for i, name in enumerate(node.input):
-            spread, others = made.get(name), [other for j, other in enumerate(node.input) if j != i]
-            whole = any(size(other) != 1 and not _is_spread(made.get(other)) for other in others)
-            if spread is not None and _is_spread(spread) and whole:
-                node.input[i] = spread.input[0]
+            others = [other for j, other in enumerate(node.input) if j != i]
+            if _is_spread(made.get(name)) and any(not single(x) and not _is_spread(made.get(x)) for x in others):
+                node.input[i] = made[name].input[0]
+    _name_rectifiers(graph, made, {name: value for name, value in constants.items() if single(name)})
+
+
+def _name_rectifiers(graph: Any, made: dict[str, Any], numbers: dict[str, Any]) -> None:
+    """max(x, 0) becomes a rectifier, and min(max(x, 0), c) one that is clipped."""
+    value = importlib.import_module("onnx").numpy_helper.to_array
     for node in graph.node:
-        source = lambda name: _unshaped(name, made)
-        if node.op_type == "Max" and len(node.input) == 2:
-            zero = [size(source(x)) == 1 and not numpy_helper.to_array(constants[source(x)]).any() for x in node.input]
-            if any(zero):
-                kept = node.input[zero.index(False)] if False in zero else node.input[0]
-                del node.input[:]
-                node.input.append(kept)
-                node.op_type = "Relu"
+        if node.op_type not in ("Max", "Min") or len(node.input) != 2:
+            continue
+        known = [numbers.get(_unshaped(name, made)) for name in node.input]
+        if (known[0] is None) == (known[1] is None):
+            continue
+        at = 0 if known[1] is None else 1
+        x, limit = node.input[1 - at], known[at]
+        before = made.get(x)
+        if node.op_type == "Max" and value(limit).dtype.kind == "f" and not value(limit).any():
+            node.op_type = "Relu"
+            node.input[:] = [x]
+        elif node.op_type == "Min" and not limit.dims and before is not None and before.op_type == "Relu":
+            zero = next((name for name, other in numbers.items() if _is_zero(other, limit, value)), None)
+            if zero is not None:
+                node.op_type = "Clip"
+                node.input[:] = [before.input[0], zero, limit.name]
+
+
+def _is_zero(number: Any, like: Any, value: Any) -> bool:
+    return not number.dims and number.data_type == like.data_type and not value(number).any()
 
 
 def _is_spread(node: Any) -> bool:

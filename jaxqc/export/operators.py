@@ -27,6 +27,10 @@ POOLS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 """Operator and attributes of a 3x3 pooling by the operation's name."""
 
+TRANSPOSED = {"transposed4x4": {"strides": (2, 2), "pads": (1, 1, 1, 1)}}
+"""Attributes of a transposed convolution by the operation's name. The converter's own takes no strides."""
+NAMES = frozenset({*RESIZES, *POOLS, *TRANSPOSED})
+
 
 @cache
 def register() -> None:
@@ -36,11 +40,11 @@ def register() -> None:
     stamp = importlib.import_module("jax2onnx.plugins._ir_shapes")._stamp_type_and_shape
 
     def lower(self: Any, ctx: Any, equation: Any) -> None:
-        name, (given,), (out,) = equation.params["name"], equation.invars, equation.outvars
-        if name not in RESIZES and name not in POOLS:
+        name, (given, *more), (out,) = equation.params["name"], equation.invars, equation.outvars
+        if name not in NAMES:
             raise NotImplementedError(f"primitive '{operation_p.name}' {name}")
         value, (n, height, width, c) = ctx.get_value_for_var(given), given.aval.shape
-        rows, columns = out.aval.shape[1:3]
+        rows, columns, channels = out.aval.shape[1:]
 
         def typed(result: Any, *shape: Any) -> Any:
             result.type = value.type
@@ -49,15 +53,18 @@ def register() -> None:
 
         x = ctx.builder.Transpose(value, _outputs=[ctx.fresh_name("first")], perm=(0, 3, 1, 2))
         x = typed(x, n, c, height, width)
-        x = typed(
-            _resized(ctx, x, name, (n, c, rows, columns)) if name in RESIZES else _pooled(ctx, x, name),
-            n,
-            c,
-            rows,
-            columns,
-        )
+        if name in RESIZES:
+            x = _resized(ctx, x, name, (n, c, rows, columns))
+        elif name in POOLS:
+            x = _pooled(ctx, x, name)
+        else:
+            sides, kernel = more[0].aval.shape, ctx.get_value_for_var(more[0])
+            kernel = ctx.builder.Transpose(kernel, _outputs=[ctx.fresh_name("kernel")], perm=(2, 3, 0, 1))
+            kernel = typed(kernel, *sides[2:], *sides[:2])
+            x = ctx.builder.ConvTranspose(x, kernel, _outputs=[ctx.fresh_name(name)], **TRANSPOSED[name])
+        x = typed(x, n, channels, rows, columns)
         x = ctx.builder.Transpose(x, _outputs=[ctx.fresh_name("last")], perm=(0, 2, 3, 1))
-        ctx.bind_value_for_var(out, typed(x, n, rows, columns, c))
+        ctx.bind_value_for_var(out, typed(x, n, rows, columns, channels))
 
     plugin = type("OperationPlugin", (system.PrimitiveLeafPlugin,), {"lower": lower})
     system.register_primitive(jaxpr_primitive=operation_p.name, context="jaxqc", component="operation")(plugin)

@@ -71,8 +71,8 @@ class NormAct(nn.Module):
         return normalize(self, x, self.norm, train, self.act)
 
 
-def pointwise(x: ArrayLike, kernel: ArrayLike) -> jax.Array:
-    """1x1 convolution [... i] x [i o] as one matrix product over flattened positions.
+def pointwise(x: ArrayLike, kernel: ArrayLike, stride: int = 1) -> jax.Array:
+    """1x1 convolution [... i] x [i o] as one matrix product over flattened positions; with a stride [n h w i].
 
     Flattened first because the weight gradient is then a plain 2-D product (2.5 times faster on CPU than an einsum).
 
@@ -81,7 +81,8 @@ def pointwise(x: ArrayLike, kernel: ArrayLike) -> jax.Array:
       [3.0, 3.0]
     """
     if is_plain() and x.ndim == 4:
-        return library(x, jnp.asarray(kernel)[None, None], padding=0)
+        return library(x, jnp.asarray(kernel)[None, None], stride, 0)
+    x = x if stride == 1 else x[:, ::stride, ::stride]
     return jnp.matmul(x.reshape(-1, x.shape[-1]), kernel).reshape(*x.shape[:-1], kernel.shape[-1])
 
 
@@ -138,11 +139,12 @@ class PointwiseBN(nn.Module):
     features: int
     norm: Norm = Norm()
     act: Activation = nn.relu
+    stride: int = 1
 
     @nn.compact
     def __call__(self, x: ArrayLike, train: bool = False) -> jax.Array:
         kernel = self.param("kernel", kernel_init, (x.shape[-1], self.features))
-        y = pointwise(x.astype(self.norm.dtype), kernel.astype(self.norm.dtype))
+        y = pointwise(x.astype(self.norm.dtype), kernel.astype(self.norm.dtype), self.stride)
         return normalize(self, y, self.norm, train, self.act)
 
 

@@ -6,11 +6,10 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
 from jaxtyping import Array, Float
 
 from jaxqc.nn.conv import Activation, Norm, dense_conv, kernel_init, normalize
-from jaxqc.nn.plain import is_plain, operation
+from jaxqc.nn.plain import operation
 from jaxqc.types import ArrayLike
 
 Up = Literal["transposed", "nearest"]
@@ -28,10 +27,10 @@ def transposed4x4(x: Float[ArrayLike, "n h w i"], kernel: Float[ArrayLike, "4 4 
       >>> jax.jit(transposed4x4)(jnp.ones((1, 2, 2, 1)), jnp.ones((4, 4, 1, 1)))[0, :, :, 0].tolist()
       [[1.0, 2.0, 2.0, 1.0], [2.0, 4.0, 4.0, 2.0], [2.0, 4.0, 4.0, 2.0], [1.0, 2.0, 2.0, 1.0]]
     """
-    x, kernel = jnp.asarray(x), jnp.asarray(kernel)
-    if is_plain():
-        names, turned = ("NHWC", "HWIO", "NHWC"), jnp.flip(kernel, (0, 1))
-        return lax.conv_general_dilated(x, turned, (1, 1), ((2, 2),) * 2, (2, 2), dimension_numbers=names)
+    return operation("transposed4x4", _transposed4x4, jnp.asarray(x), jnp.asarray(kernel))
+
+
+def _transposed4x4(x: jax.Array, kernel: jax.Array) -> jax.Array:
     (n, h, w, _), o = x.shape, kernel.shape[-1]
     parts = [kernel[rows][:, columns] for rows in TAPS for columns in TAPS]
     y = dense_conv(x, jnp.concatenate(parts, -1), padding=1).reshape(n, h + 1, w + 1, 2, 2, o)

@@ -20,7 +20,7 @@ from jaxqc.export.folder import FORMAT, GOLDEN, META, ONNX, arrays_of, landing, 
 from jaxqc.export.golden import golden_images
 from jaxqc.export.parity import TOLERANCE, differences, outside
 from jaxqc.graph import Graph
-from jaxqc.training.checksums import DamagedError, check_sums
+from jaxqc.training.checksums import SUMS, DamagedError, check_sums
 from jaxqc.training.record import weights_digest
 from jaxqc.version import __version__
 
@@ -56,11 +56,13 @@ def compare(
 def converted(graph: Graph) -> Path:
     """The folder of a graph's conversion; made where it is absent or damaged."""
     folder = folder_of_all() / digest(graph)
-    try:
-        check_sums(folder, (ONNX, GOLDEN, META))
-        return folder
-    except (DamagedError, OSError, ValueError):
-        shutil.rmtree(folder, ignore_errors=True)
+    if (folder / SUMS).is_file():
+        try:
+            check_sums(folder, (ONNX, GOLDEN, META))
+            return folder
+        except (DamagedError, OSError, ValueError):
+            pass
+    shutil.rmtree(folder, ignore_errors=True)
     images = golden_images(graph)
     expected = {name: np.asarray(value) for name, value in jax.jit(graph.run)(graph.weights, images).items()}
     with landing(folder) as part:
