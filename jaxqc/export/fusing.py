@@ -36,7 +36,9 @@ def simplified(model: Any) -> None:
             others = [other for j, other in enumerate(node.input) if j != i]
             if _is_spread(made.get(name)) and any(not single(x) and not _is_spread(made.get(x)) for x in others):
                 node.input[i] = made[name].input[0]
-    _name_rectifiers(graph, made, {name: value for name, value in constants.items() if single(name)})
+    numbers = {name: value for name, value in constants.items() if single(name)}
+    _name_rectifiers(graph, made, numbers)
+    _name_leaky(graph, made, numbers)
 
 
 def _name_rectifiers(graph: Any, made: dict[str, Any], numbers: dict[str, Any]) -> None:
@@ -53,12 +55,37 @@ def _name_rectifiers(graph: Any, made: dict[str, Any], numbers: dict[str, Any]) 
         before = made.get(x)
         if node.op_type == "Max" and value(limit).dtype.kind == "f" and not value(limit).any():
             node.op_type = "Relu"
-            node.input[:] = [x]
+            _take(node, x)
         elif node.op_type == "Min" and not limit.dims and before is not None and before.op_type == "Relu":
             zero = next((name for name, other in numbers.items() if _is_zero(other, limit, value)), None)
             if zero is not None:
                 node.op_type = "Clip"
-                node.input[:] = [before.input[0], zero, limit.name]
+                _take(node, before.input[0], zero, limit.name)
+
+
+def _name_leaky(graph: Any, made: dict[str, Any], numbers: dict[str, Any]) -> None:
+    """x where x >= 0, else c x, becomes a leaky rectifier."""
+    onnx = importlib.import_module("onnx")
+    number = lambda name: numbers.get(_unshaped(name, made))
+    value = lambda tensor: onnx.numpy_helper.to_array(tensor).item()
+    for node in graph.node:
+        if node.op_type != "Where":
+            continue
+        condition, x, other = node.input
+        asked, scaled = made.get(condition), made.get(other)
+        if asked is None or asked.op_type != "GreaterOrEqual" or scaled is None or scaled.op_type != "Mul":
+            continue
+        limit, factor = number(asked.input[1]), next(filter(None, map(number, scaled.input)), None)
+        if limit is None or value(limit) or factor is None or asked.input[0] != x or x not in scaled.input:
+            continue
+        node.op_type = "LeakyRelu"
+        _take(node, x)
+        node.attribute.append(onnx.helper.make_attribute("alpha", float(value(factor))))
+
+
+def _take(node: Any, *inputs: str) -> None:
+    del node.input[:]
+    node.input.extend(inputs)
 
 
 def _is_zero(number: Any, like: Any, value: Any) -> bool:

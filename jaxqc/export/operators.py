@@ -29,7 +29,9 @@ POOLS: dict[str, tuple[str, dict[str, Any]]] = {
 
 TRANSPOSED = {"transposed4x4": {"strides": (2, 2), "pads": (1, 1, 1, 1)}}
 """Attributes of a transposed convolution by the operation's name. The converter's own takes no strides."""
-NAMES = frozenset({*RESIZES, *POOLS, *TRANSPOSED})
+GATHERS = frozenset({"channels"})
+"""Operations that take channels by their numbers, the second operand."""
+NAMES = frozenset({*RESIZES, *POOLS, *TRANSPOSED, *GATHERS})
 
 
 @cache
@@ -57,6 +59,8 @@ def register() -> None:
             x = _resized(ctx, x, name, (n, c, rows, columns))
         elif name in POOLS:
             x = _pooled(ctx, x, name)
+        elif name in GATHERS:
+            x = ctx.builder.Gather(x, ctx.get_value_for_var(more[0]), _outputs=[ctx.fresh_name(name)], axis=1)
         else:
             sides, kernel = more[0].aval.shape, ctx.get_value_for_var(more[0])
             kernel = ctx.builder.Transpose(kernel, _outputs=[ctx.fresh_name("kernel")], perm=(2, 3, 0, 1))

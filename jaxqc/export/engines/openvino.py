@@ -1,6 +1,7 @@
 """OpenVINO on the CPU, in float32 also where the processor has a narrower arithmetic."""
 
 import importlib
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ def opened(file: Path) -> Run:
     Raises:
       UserError: OpenVINO does not take the file.
     """
+    # Its telemetry would fork this process at each model, and tell others that one was read.
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[reportArgumentType]
     core: Any = importlib.import_module("openvino").Core()
     try:
         core.read_model(str(file))
