@@ -51,6 +51,7 @@ class Exported:
         """`batch`: most images on the device at once, where the graph leaves that open."""
         meta = self.meta = contents.meta
         self.source: str = meta["kind"]
+        self.mixes_sizes = self.source == "anomaly"
         self.folder = contents.graph.parent
         self.classes: tuple[str, ...] = tuple(meta["classes"])
         self.thresholds: dict[str, Any] = meta["thresholds"]
@@ -59,11 +60,6 @@ class Exported:
         self.engine = XLA if meta["graph"] == "stablehlo" else ""
         self._golden = contents.golden
         self._run: Run | None = _compiled(contents) if self.engine else None
-
-    @property
-    def mixes_sizes(self) -> bool:
-        """True where images of several sizes are one batch."""
-        return self.source == "anomaly"
 
     @property
     def outputs(self) -> tuple[str, ...]:

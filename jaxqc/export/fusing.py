@@ -51,7 +51,7 @@ def _name_rectifiers(graph: Any, made: dict[str, Any], numbers: dict[str, Any]) 
         if (known[0] is None) == (known[1] is None):
             continue
         at = 0 if known[1] is None else 1
-        x, limit = node.input[1 - at], known[at]
+        x, limit = node.input[1 - at], numbers[_unshaped(node.input[at], made)]
         before = made.get(x)
         if node.op_type == "Max" and value(limit).dtype.kind == "f" and not value(limit).any():
             node.op_type = "Relu"
