@@ -20,7 +20,7 @@ class Graph:
 
     height, width: of the images; 0 where any size will do. about: what meta.json says beside shapes and versions.
     refuses_onnx: the reason why it is no ONNX file; "" = it may be one. dtype: of the images; uint8 are pixels, others
-    are normalised.
+    are normalised. batch: images of every call, where their number is known; 0 = any.
     """
 
     kind: str
@@ -31,6 +31,7 @@ class Graph:
     about: dict[str, Any] = field(default_factory=dict)
     refuses_onnx: str = ""
     dtype: Any = np.uint8
+    batch: int = 0
 
 
 def named_graph(
@@ -42,6 +43,7 @@ def named_graph(
     about: dict[str, Any],
     refuses_onnx: str = "",
     dtype: Any = np.uint8,
+    batch: int = 0,
 ) -> Graph:
     """The graph of `run(tree, images)`, whose weights are the leaves of the pytree `tree` by their paths."""
     leaves, structure = jax.tree_util.tree_flatten_with_path(tree)
@@ -51,7 +53,7 @@ def named_graph(
     def named(weights: Weights, images: Num[ArrayLike, "n h w 3"]) -> Outputs:
         return run(jax.tree.unflatten(structure, [weights[name] for name in names]), images)
 
-    return Graph(kind, named, weights, height, width, about, refuses_onnx, dtype)
+    return Graph(kind, named, weights, height, width, about, refuses_onnx, dtype, batch)
 
 
 def statistics(meta: Mapping[str, Any]) -> dict[str, Any]:

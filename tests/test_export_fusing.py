@@ -11,7 +11,7 @@ import pytest
 
 from jaxqc.export.engines import ENGINES, installed
 from jaxqc.graph import Graph
-from jaxqc.nn.conv import grouped_pointwise, pointwise
+from jaxqc.nn.conv import grouped_pointwise, pointwise, softmax
 from jaxqc.nn.plain import operation
 from jaxqc.nn.pool import avg3x3, max3x3, max3x3_halved
 from jaxqc.nn.resizing import resize, resize_align_corners, upsample2x
@@ -55,6 +55,11 @@ CASES = {
     "mean": (avg3x3, "AveragePool"),
     "transposed": (lambda x: transposed4x4(x, drawn(4, 4, 8, 5)), "ConvTranspose"),
     "grouped": (lambda x: grouped_pointwise(x, drawn(4, 6), 2), "Conv"),
+    "pool of the library": (lambda x: nn.max_pool(x, (3, 3), (2, 2), ((1, 1), (0, 1))), "MaxPool"),
+    "mean of the library": (lambda x: nn.avg_pool(x, (2, 2), (2, 2)), "AveragePool"),
+    "mean of the library, padded": (lambda x: nn.avg_pool(x, (3, 3), (2, 2), "SAME"), "AveragePool"),
+    "softmax": (softmax, "Softmax"),
+    "softmax of an image": (lambda x: softmax(x.mean((1, 2))), "Softmax"),
     "channels": (lambda x: operation("channels", lambda x, at: x[..., at], x, np.arange(8)[::-1]), "Gather"),
 }
 

@@ -51,4 +51,4 @@ def distances_graph(model: AnomalyModel) -> Graph:
     config = model.config
     about = {"name": config.name, "dtype": config.backbone.dtype, "settings": repr((config.detector, config.backbone))}
     tree = jax.device_get({"state": model.state, "backbone": model.variables})
-    return named_graph("anomaly", run, tree, *sides(model.size), about)
+    return named_graph("anomaly", run, tree, *sides(model.size), about, batch=model.batch)

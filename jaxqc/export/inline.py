@@ -21,11 +21,15 @@ LONGEST = 16
 MOST = 2
 """Axes up to which a constant is spread out beforehand; a bias spread over a map would only fill the file."""
 
+WINDOWS = ("reduce_window_max", "reduce_window_sum")
+"""Primitives that are poolings, over rows and columns of [n h w c]."""
+
 operation_p = Primitive("jaxqc_operation")
-"""An operation of the plain form (`jaxqc.nn.plain.operation`) by its `name`; `body`: the function that it is."""
+"""An operation of the plain form (`jaxqc.nn.plain.operation`) by its `name`; `body`: the function that it is;
+`settings`: of a pooling, rows and columns of window and strides, and rows and columns of padding before and behind."""
 operation_p.multiple_results = True
-operation_p.def_impl(lambda *arrays, name, body: jaxpr_as_fun(body)(*arrays))
-operation_p.def_abstract_eval(lambda *avals, name, body: body.out_avals)
+operation_p.def_impl(lambda *arrays, name, body, settings: jaxpr_as_fun(body)(*arrays))
+operation_p.def_abstract_eval(lambda *avals, name, body, settings: body.out_avals)
 
 
 def _stack(*arrays: Any, axis: int) -> jax.Array:
@@ -85,7 +89,10 @@ def _evaluated(jaxpr: Jaxpr, constants: Sequence[Any], arguments: Sequence[Any])
             results = [_Default(default)]
         elif call is not None and str(params.get("name", "")).startswith(OPERATIONS):
             body = ClosedJaxpr(call[0], call[1])
-            results = operation_p.bind(*inputs, name=params["name"].removeprefix(OPERATIONS), body=body)
+            results = operation_p.bind(*inputs, name=params["name"].removeprefix(OPERATIONS), body=body, settings=())
+        elif name in WINDOWS and (settings := _window(equation)):
+            body = jax.make_jaxpr(lambda *x, bind=equation.primitive.bind, params=params: bind(*x, **params))(*inputs)
+            results = operation_p.bind(*inputs, name=name, body=body, settings=settings)
         elif name == "cond" and isinstance(inputs[0], _Default):
             branch = params["branches"][inputs[0]]
             results = _evaluated(branch.jaxpr, branch.consts, inputs[1:])
@@ -109,6 +116,17 @@ def _at_once(equation: JaxprEqn, inputs: Sequence[Any]) -> contextlib.AbstractCo
     constant = bool(inputs) and not any(isinstance(x, Tracer) for x in inputs)
     left_open = any(is_symbolic_dim(n) for shape in shapes for n in shape)
     return jax.ensure_compile_time_eval() if constant and not spread and not left_open else contextlib.nullcontext()
+
+
+def _window(equation: JaxprEqn) -> tuple[tuple[int, int], ...]:
+    """The settings of a pooling as `operation_p` has them; () of another window."""
+    params = equation.params
+    window, strides, padding = (params[key] for key in ("window_dimensions", "window_strides", "padding"))
+    spread = any(step != 1 for key in ("base_dilation", "window_dilation") for step in params[key])
+    ends = window[0] == window[-1] == strides[0] == strides[-1] == 1 and not any((*padding[0], *padding[-1]))
+    if len(window) != 4 or spread or not ends:
+        return ()
+    return tuple(window[1:3]), tuple(strides[1:3]), *zip(*padding[1:3], strict=True)
 
 
 def _unrolled(equation: JaxprEqn, inputs: Sequence[Any]) -> list[Any]:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from jax.export import is_symbolic_dim
 
-from jaxqc.export.inline import operation_p
+from jaxqc.export.inline import WINDOWS, operation_p
 
 RESIZES: dict[str, dict[str, str]] = {
     "resize_half_pixel": {"mode": "linear", "coordinate_transformation_mode": "half_pixel"},
@@ -31,7 +31,7 @@ TRANSPOSED = {"transposed4x4": {"strides": (2, 2), "pads": (1, 1, 1, 1)}}
 """Attributes of a transposed convolution by the operation's name. The converter's own takes no strides."""
 GATHERS = frozenset({"channels"})
 """Operations that take channels by their numbers, the second operand."""
-NAMES = frozenset({*RESIZES, *POOLS, *TRANSPOSED, *GATHERS})
+NAMES = frozenset({*RESIZES, *POOLS, *WINDOWS, *TRANSPOSED, *GATHERS, "softmax"})
 
 
 @cache
@@ -45,7 +45,14 @@ def register() -> None:
         name, (given, *more), (out,) = equation.params["name"], equation.invars, equation.outvars
         if name not in NAMES:
             raise NotImplementedError(f"primitive '{operation_p.name}' {name}")
-        value, (n, height, width, c) = ctx.get_value_for_var(given), given.aval.shape
+        value = ctx.get_value_for_var(given)
+        if given.aval.ndim == 2 and name == "softmax":
+            found = ctx.builder.Softmax(value, _outputs=[ctx.fresh_name(name)], axis=1)
+            found.type = value.type
+            stamp(found, given.aval.shape)
+            ctx.bind_value_for_var(out, found)
+            return
+        n, height, width, c = given.aval.shape
         rows, columns, channels = out.aval.shape[1:]
 
         def typed(result: Any, *shape: Any) -> Any:
@@ -59,6 +66,10 @@ def register() -> None:
             x = _resized(ctx, x, name, (n, c, rows, columns))
         elif name in POOLS:
             x = _pooled(ctx, x, name)
+        elif name in WINDOWS:
+            x = _windowed(ctx, x, typed, (n, c, rows, columns), name, equation.params["settings"])
+        elif name == "softmax":
+            x = ctx.builder.Softmax(x, _outputs=[ctx.fresh_name(name)], axis=1)
         elif name in GATHERS:
             x = ctx.builder.Gather(x, ctx.get_value_for_var(more[0]), _outputs=[ctx.fresh_name(name)], axis=1)
         else:
@@ -94,3 +105,16 @@ def _pooled(ctx: Any, x: Any, name: str) -> Any:
     kind, more = POOLS[name]
     make = getattr(ctx.builder, kind)
     return make(x, _outputs=[ctx.fresh_name(name)], kernel_shape=(3, 3), pads=(1, 1, 1, 1), **more)
+
+
+def _windowed(ctx: Any, x: Any, typed: Any, shape: tuple[Any, ...], name: str, settings: tuple[Any, ...]) -> Any:
+    """A sum over windows is their mean, zeros around included, times their size."""
+    window, strides, before, behind = settings
+    own: dict[str, Any] = {"kernel_shape": window, "strides": strides, "pads": (*before, *behind)}
+    if name == "reduce_window_max":
+        return ctx.builder.MaxPool(x, _outputs=[ctx.fresh_name(name)], **own)
+    mean = typed(ctx.builder.AveragePool(x, _outputs=[ctx.fresh_name(name)], count_include_pad=1, **own), *shape)
+    count = ctx.builder.add_initializer_from_array(
+        name=ctx.fresh_name("count"), array=np.array(window[0] * window[1], np.float32)
+    )
+    return ctx.builder.Mul(mean, count, _outputs=[ctx.fresh_name("sum")])

@@ -20,8 +20,10 @@ from jaxqc.nn.conv import (
     grouped_pointwise,
     kernel_init,
     normalize,
+    softmax,
 )
 from jaxqc.nn.depthwise import depthwise_conv
+from jaxqc.nn.plain import is_plain
 from jaxqc.nn.pool import avg3x3
 
 
@@ -113,7 +115,10 @@ class ClassAwareSeparation(nn.Module):
         hidden = nn.relu(Pointwise(self.hidden, self.norm.dtype, name="hidden")(abstract.mean((1, 2))))
         logits = Pointwise(self.classes, self.norm.dtype, name="logits")(hidden).astype(jnp.float32)
         branches = ClassBranches(self.classes, self.norm, name="branches")(x, train)
-        weights = nn.softmax(logits).astype(x.dtype)
+        weights, (*_, k, c) = softmax(logits).astype(x.dtype), branches.shape
+        if is_plain():
+            flat, each = branches.reshape(*branches.shape[:3], k * c), weights[:, None, None]
+            return x + sum(flat[..., i * c : (i + 1) * c] * each[..., i : i + 1] for i in range(k)), logits
         return x + jnp.einsum("nhwkc,nk->nhwc", branches, weights), logits
 
 
@@ -133,11 +138,11 @@ class MultiScaleRefinement(nn.Module):
             DepthwiseSeparable(channels, 1, d, self.norm, name=f"dilation{d}")(x, train) * emphasis for d in (1, 2, 4)
         ]
         stacked = jnp.concatenate(branches, -1)
-        alpha = nn.softmax(Pointwise(3, dtype, name="scales")(stacked.mean((1, 2))))[:, :, None, None, None]
+        alpha = softmax(Pointwise(3, dtype, name="scales")(stacked.mean((1, 2))))[:, :, None, None, None]
         weighted = alpha[:, 0] * branches[0] + alpha[:, 1] * branches[1] + alpha[:, 2] * branches[2]
         cascade = DepthwiseSeparable(2 * channels, norm=self.norm, name="cascade1")(stacked, train)
         cascade = DepthwiseSeparable(channels, norm=self.norm, name="cascade2")(cascade, train)
-        paths = nn.softmax(Conv(2, 3, dtype, name="paths")(jnp.concatenate([weighted, cascade], -1)))
+        paths = softmax(Conv(2, 3, dtype, name="paths")(jnp.concatenate([weighted, cascade], -1)))
         return paths[..., :1] * weighted + paths[..., 1:] * cascade
 
 

@@ -12,7 +12,7 @@ from jax import lax
 from jaxqc.nn.convolution import convolve, library
 from jaxqc.nn.depthwise import Padding, depthwise_conv
 from jaxqc.nn.norm import BatchNorm
-from jaxqc.nn.plain import is_plain
+from jaxqc.nn.plain import is_plain, operation
 from jaxqc.types import ArrayLike
 
 Activation = Callable[[jax.Array], jax.Array] | None
@@ -84,6 +84,16 @@ def pointwise(x: ArrayLike, kernel: ArrayLike, stride: int = 1) -> jax.Array:
         return library(x, jnp.asarray(kernel)[None, None], stride, 0)
     x = x if stride == 1 else x[:, ::stride, ::stride]
     return jnp.matmul(x.reshape(-1, x.shape[-1]), kernel).reshape(*x.shape[:-1], kernel.shape[-1])
+
+
+def softmax(x: jax.Array) -> jax.Array:
+    """Shares over the last axis, of [n c] or [n h w c].
+
+    Examples:
+      >>> softmax(jnp.zeros((1, 4))).tolist()
+      [[0.25, 0.25, 0.25, 0.25]]
+    """
+    return operation("softmax", nn.softmax, x)
 
 
 def grouped_pointwise(x: ArrayLike, kernel: ArrayLike, groups: int) -> jax.Array:

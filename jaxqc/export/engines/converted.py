@@ -9,10 +9,12 @@ import tempfile
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
 
+from jaxqc.data.batching import pad_to
 from jaxqc.errors import UserError
 from jaxqc.export import onnx
 from jaxqc.export.engines import ENGINES, Run
@@ -35,7 +37,9 @@ def opened(name: str, graph: Graph) -> Run:
     """
     folder = converted(graph)
     run, golden = ENGINES[name](folder / ONNX), arrays_of(folder / GOLDEN)
-    compare(name, run(golden["image"]), {k: v for k, v in golden.items() if k != "image"}, graph.about["dtype"])
+    images, expected = golden["image"], {name: value for name, value in golden.items() if name != "image"}
+    found = run(pad_to(images, json.loads((folder / META).read_text("utf-8"))["batch"]))
+    compare(name, {k: v[: len(images)] for k, v in found.items()}, expected, graph.about["dtype"])
     return run
 
 
@@ -63,18 +67,30 @@ def converted(graph: Graph) -> Path:
         except (DamagedError, OSError, ValueError):
             pass
     shutil.rmtree(folder, ignore_errors=True)
-    images = golden_images(graph)
+    images = golden_images(graph)[: graph.batch or None]
     expected = {name: np.asarray(value) for name, value in jax.jit(graph.run)(graph.weights, images).items()}
     with landing(folder) as part:
-        outputs = onnx.convert(graph, 0, part / ONNX)
+        outputs, batch = _converted(graph, part / ONNX)
         save_arrays(part / GOLDEN, {"image": images, **expected})
-        save_json(part / META, {"kind": graph.kind, "outputs": outputs, "jaxqc": __version__, **graph.about})
+        about = {"kind": graph.kind, "batch": batch, "outputs": outputs, "jaxqc": __version__}
+        save_json(part / META, about | graph.about)
     return folder
+
+
+def _converted(graph: Graph, file: Path) -> tuple[dict[str, Any], int]:
+    """Outputs, and the number of images that the file takes: any (0), unless only a known one can be converted."""
+    try:
+        return onnx.convert(graph, 0, file), 0
+    except UserError:
+        if not graph.batch:
+            raise
+    return onnx.convert(graph, graph.batch, file), graph.batch
 
 
 def digest(graph: Graph) -> str:
     """The digest of all that a conversion depends on."""
-    facts = [weights_digest(graph.weights), graph.kind, graph.height, graph.width, str(graph.dtype), graph.about]
+    sizes = graph.height, graph.width, graph.batch
+    facts = [weights_digest(graph.weights), graph.kind, *sizes, str(graph.dtype), graph.about]
     text = json.dumps([*facts, FORMAT, __version__, jax.__version__], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 

@@ -12,6 +12,8 @@ from jaxqc.export.engines import Run
 
 SETTINGS = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
 """All cores on one call, since a caller has one batch at a time."""
+RESULT = "/sink_port_0"
+"""What OpenVINO adds to an output's name in the file."""
 
 
 def opened(file: Path) -> Run:
@@ -26,9 +28,11 @@ def opened(file: Path) -> Run:
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[reportArgumentType]
     core: Any = importlib.import_module("openvino").Core()
     try:
-        core.read_model(str(file))
+        read = core.read_model(str(file))
     except Exception as e:  # a RuntimeError, as a rule
         raise UserError(f"--engine openvino: does not take {file.name} ({' '.join(str(e).split())[:300]})") from e
+    # An output's tensor may have further names, of which none is the first.
+    names = [result.get_friendly_name().removesuffix(RESULT) for result in read.get_results()]
     compiled: dict[tuple[int, ...], Any] = {}
 
     def request(shape: tuple[int, ...]) -> Any:
@@ -40,6 +44,6 @@ def opened(file: Path) -> Run:
 
     def run(images: np.ndarray) -> dict[str, np.ndarray]:
         found = request(images.shape).infer([images], share_inputs=True)
-        return {output.get_any_name(): np.asarray(value) for output, value in found.items()}
+        return {name: np.asarray(found[i]) for i, name in enumerate(names)}
 
     return run
