@@ -48,6 +48,7 @@ CASES = {
         lambda x: depthwise_conv(x, drawn(5, 5, 8), 2, padding="same"), {"conv_general_dilated": 1}
     ),
     "pointwise": (lambda x: pointwise(x, drawn(8, 5)), {"conv_general_dilated": 1}),
+    "pointwise, vectors": (lambda x: pointwise(x.reshape(-1, 8), drawn(8, 5)), {"conv_general_dilated": 1}),
     "pointwise, strided": (lambda x: pointwise(x, drawn(8, 5), 2), {"conv_general_dilated": 1}),
     "grouped": (lambda x: grouped_pointwise(x, drawn(4, 6), 2), {"conv_general_dilated": 1}),
     "winograd": (
