@@ -13,7 +13,7 @@ from jaxqc.export.engines import Run
 SETTINGS = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
 """All cores on one call, since a caller has one batch at a time."""
 RESULT = "/sink_port_0"
-"""What OpenVINO adds to an output's name in the file."""
+"""The end that OpenVINO adds to an output's name in the file."""
 
 
 def opened(file: Path) -> Run:
