@@ -28,6 +28,7 @@ from jaxqc.anomaly.restored import restored
 from jaxqc.anomaly.thresholds import Thresholds
 from jaxqc.anomaly.tiles import cut_tiles, joined, places
 from jaxqc.data.batching import Images, as_arrays, stack_of
+from jaxqc.data.colour import in_colour
 from jaxqc.data.depth import range_of_model
 from jaxqc.data.resizing import Size, named, resize_image, resize_map, sides
 from jaxqc.errors import UserError
@@ -136,7 +137,7 @@ class AnomalyModel:
         parts = []
         for start in range(0, len(images), self.batch):
             part = images[start : start + self.batch]
-            part = np.repeat(part, 3, -1) if part.shape[-1] == 1 else part
+            part = in_colour(part)
             padded = np.concatenate([part, np.repeat(part[-1:], self.batch - len(part), 0)])
             out = self._call(self.state, self.variables, np.float32(self.thresholds.pixel), padded)
             parts.append([np.asarray(x)[: len(part)] for x in out])
@@ -163,7 +164,7 @@ class AnomalyModel:
         image = _channels(image, name)
         cut = self.tiles(*image.shape[:2])
         small = cut_tiles(image, self.side, self.size) if cut else resize_image(image, self.size)
-        return np.repeat(small, 3, -1) if small.shape[-1] == 1 else small
+        return in_colour(small)
 
     def whole(self, values: Float[np.ndarray, "*t a b"], height: int, width: int) -> Float[np.ndarray, "h w"]:
         """One image's distances of `score`; those of tiles put together, at the image's own size."""

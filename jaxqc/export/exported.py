@@ -9,6 +9,7 @@ from jax import export as jax_export
 from jaxtyping import UInt8
 
 from jaxqc.data.batching import MAX_PIXELS, Images, as_arrays, one_of, pad_to, power, stack_of
+from jaxqc.data.colour import in_colour
 from jaxqc.data.depth import range_of_model
 from jaxqc.data.problems import printable
 from jaxqc.data.resizing import resize_image, resize_map
@@ -148,7 +149,7 @@ class Exported:
 
     def _batches(self, images: UInt8[np.ndarray, "n h w c"]) -> dict[str, np.ndarray]:
         """Outputs for images of the graph's size, cut into batches, the last one filled with its last image."""
-        images = np.repeat(images, 3, 3) if images.shape[3] == 1 else images
+        images = in_colour(images)
         n, height, width, _ = images.shape
         if not n:
             known = {"h": height, "w": width}

@@ -8,6 +8,7 @@ import jax
 import numpy as np
 from jaxtyping import UInt8
 
+from jaxqc.data.colour import in_colour
 from jaxqc.data.resizing import sides
 from jaxqc.errors import UserError, suggest
 from jaxqc.export import onnx, stablehlo
@@ -147,4 +148,4 @@ def _golden_images(golden: np.ndarray | None, graph: Graph) -> UInt8[np.ndarray,
     if graph.height:
         sizes = (len(golden), height, width, golden.shape[3])
         golden = np.asarray(jax.image.resize(golden.astype(np.float32), sizes, "linear")).round().astype(np.uint8)
-    return np.repeat(golden, 3, 3) if golden.shape[3] == 1 else golden
+    return in_colour(golden)

@@ -22,7 +22,7 @@ from jaxqc.training.cache import enable_compilation_cache
 from jaxqc.training.evaluate import make_evaluate
 from jaxqc.training.feed import Fetch, Resident, Stream, in_memory
 from jaxqc.training.logs import Mark, RunLog, average
-from jaxqc.training.method import Method
+from jaxqc.training.method import Method, check_method
 from jaxqc.training.optim import make_optimizer, make_schedule
 from jaxqc.training.parallel import Parallel, make_parallel
 from jaxqc.training.stop import Sigterm
@@ -66,10 +66,11 @@ def run(
     of its own.
 
     Raises:
-      UserError: a recipe that cannot run, a folder that holds another run or cannot be written, `nan_patience` steps
-        in a row whose loss or gradient is not finite.
+      UserError: a method that lacks something, a recipe that cannot run, a folder that holds another run or cannot be
+        written, `nan_patience` steps in a row whose loss or gradient is not finite.
       SystemExit: 143 after SIGTERM, once the state is saved.
     """
+    check_method(method)
     enable_compilation_cache()
     workdir = Path(workdir)
     if not resume and checkpoint.steps_in(workdir / "checkpoints"):
@@ -88,8 +89,7 @@ def run(
         if sitting.step < sitting.total or not (workdir / "meta.json").is_file():
             record.write_record(workdir, config, meta, method.classes, sitting.digest)
     sitting.train(progress)
-    shown = sets[0] if sets else train
-    if proof and not isinstance(shown, BatchSource):
+    if proof and not isinstance(shown := sets[0] if sets else train, BatchSource):
         golden.write_golden(workdir, method, shown, config)
     return RunResult(
         workdir, sitting.step, sitting.metrics, sitting.best["metrics"], sitting.best["step"], sitting.seconds

@@ -5,6 +5,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import jax
 
+from jaxqc.errors import UserError
 from jaxqc.types import Batch, Metrics, Variables
 
 Logs = dict[str, jax.Array]
@@ -94,6 +95,28 @@ class Method(Protocol):
     def refuse(self, logs: Mapping[str, Any]) -> None:
         """Raises UserError where a log line's means say that the run is lost. Runs on the host, in each process."""
         ...
+
+
+def check_method(method: Any) -> None:
+    """Checks that an object has all that `Method` asks for: one of another package may be of an earlier version.
+
+    Raises:
+      UserError: it lacks some; named are these and the class.
+
+    Examples:
+      >>> try: check_method(SingleNetwork())
+      ... except UserError as e: print(str(e)[:96])
+      SingleNetwork of jaxqc.training.method has no classes, init, prepare, loss, predict, init_metric
+    """
+    absent = [name for name in vars(Method) if not name.startswith("_") and not hasattr(type(method), name)]
+    absent = [name for name in absent if name not in getattr(method, "__dict__", {})]
+    if absent:
+        kind = type(method)
+        raise UserError(
+            f"{kind.__name__} of {kind.__module__} has no {', '.join(absent)}; add what"
+            " jaxqc.training.method.Method says of them, or take the usual answers from"
+            " jaxqc.training.method.SingleNetwork"
+        )
 
 
 class SingleNetwork:
