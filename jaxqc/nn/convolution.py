@@ -14,6 +14,7 @@ from jax import lax
 from jax.export import is_symbolic_dim
 from jaxtyping import Array, Float
 
+from jaxqc.nn import few_pixels
 from jaxqc.nn.kernel_gradient import BLOCK, block_rows, by_blocks, by_planes, by_taps
 from jaxqc.nn.winograd import winograd, winograd_kernel_gradient
 from jaxqc.types import ArrayLike
@@ -47,7 +48,10 @@ def convolve(
     if any(map(is_symbolic_dim, x.shape)) or x.dtype != jnp.float32 or kernel.dtype != jnp.float32:
         return library(x, kernel, stride, padding)
     if kernel.shape[0] == 3 and padding == 1 and min(x.shape[1:3]) <= _TINY:
-        return _tiny(x, kernel, stride)
+        return _products(x, kernel, stride, "columns")
+    halved = kernel.shape[0] == 4 and (stride, padding) == (2, 1) and not (x.shape[1] % 2 or x.shape[2] % 2)
+    if halved and few_pixels.few(x.shape[0] * x.shape[1] * x.shape[2] // 4, *kernel.shape[2:]):
+        return _products(x, kernel, stride, "few")
     return _conv(x, kernel, stride, padding)
 
 
@@ -86,24 +90,32 @@ def by_columns(
     return (columns @ kernel.reshape(9 * i, o)).reshape(n, down, across, o)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(2,))
-def _tiny(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
-    ways = {"cpu": partial(by_columns, stride=stride), "default": partial(library, stride=stride)}
+_WAYS = {"columns": by_columns, "few": lambda x, kernel, stride: few_pixels.strided(x, kernel)}
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def _products(x: jax.Array, kernel: jax.Array, stride: int, way: str) -> jax.Array:
+    """By one of `_WAYS` on CPU, whose own gradients are the fast ones, too."""
+    ways = {"cpu": partial(_WAYS[way], stride=stride), "default": partial(library, stride=stride)}
     return lax.platform_dependent(x, kernel, **ways)
 
 
-def _tiny_forward(x: jax.Array, kernel: jax.Array, stride: int) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-    return _tiny(x, kernel, stride), (x, kernel)
+def _products_forward(
+    x: jax.Array, kernel: jax.Array, stride: int, way: str
+) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+    return _products(x, kernel, stride, way), (x, kernel)
 
 
-def _tiny_backward(stride: int, residuals: tuple[jax.Array, jax.Array], g: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _products_backward(
+    stride: int, way: str, residuals: tuple[jax.Array, jax.Array], g: jax.Array
+) -> tuple[jax.Array, jax.Array]:
     def gradient(way: Any) -> Any:
         return lambda x, kernel, g: jax.vjp(lambda x, kernel: way(x, kernel, stride), x, kernel)[1](g)
 
-    return lax.platform_dependent(*residuals, g, cpu=gradient(by_columns), default=gradient(library))
+    return lax.platform_dependent(*residuals, g, cpu=gradient(_WAYS[way]), default=gradient(library))
 
 
-_tiny.defvjp(_tiny_forward, _tiny_backward)
+_products.defvjp(_products_forward, _products_backward)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2, 3))

@@ -108,9 +108,7 @@ def check_method(method: Any) -> None:
       ... except UserError as e: print(str(e)[:96])
       SingleNetwork of jaxqc.training.method has no classes, init, prepare, loss, predict, init_metric
     """
-    absent = [name for name in vars(Method) if not name.startswith("_") and not hasattr(type(method), name)]
-    absent = [name for name in absent if name not in getattr(method, "__dict__", {})]
-    if absent:
+    if absent := [name for name in vars(Method) if not name.startswith("_") and not hasattr(method, name)]:
         kind = type(method)
         raise UserError(
             f"{kind.__name__} of {kind.__module__} has no {', '.join(absent)}; add what"
