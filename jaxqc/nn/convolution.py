@@ -14,7 +14,7 @@ from jax import lax
 from jax.export import is_symbolic_dim
 from jaxtyping import Array, Float
 
-from jaxqc.nn import few_pixels
+from jaxqc.nn import kernel_four
 from jaxqc.nn.kernel_gradient import BLOCK, block_rows, by_blocks, by_planes, by_taps
 from jaxqc.nn.winograd import winograd, winograd_kernel_gradient
 from jaxqc.types import ArrayLike
@@ -49,8 +49,8 @@ def convolve(
         return library(x, kernel, stride, padding)
     if kernel.shape[0] == 3 and padding == 1 and min(x.shape[1:3]) <= _TINY:
         return _products(x, kernel, stride, "columns")
-    halved = kernel.shape[0] == 4 and (stride, padding) == (2, 1) and not (x.shape[1] % 2 or x.shape[2] % 2)
-    if halved and few_pixels.few(x.shape[0] * x.shape[1] * x.shape[2] // 4, *kernel.shape[2:]):
+    quarter = x.shape[0] * x.shape[1] * x.shape[2] // 4
+    if _halving(x, len(kernel), stride, padding) and kernel_four.few(quarter, *kernel.shape[2:]):
         return _products(x, kernel, stride, "few")
     return _conv(x, kernel, stride, padding)
 
@@ -90,7 +90,12 @@ def by_columns(
     return (columns @ kernel.reshape(9 * i, o)).reshape(n, down, across, o)
 
 
-_WAYS = {"columns": by_columns, "few": lambda x, kernel, stride: few_pixels.strided(x, kernel)}
+def _halving(x: jax.Array, taps: int, stride: int, padding: int) -> bool:
+    """True of kernels of 4 that halve even sides."""
+    return (taps, stride, padding) == (4, 2, 1) and not (x.shape[1] % 2 or x.shape[2] % 2)
+
+
+_WAYS = {"columns": by_columns, "few": lambda x, kernel, stride: kernel_four.strided(x, kernel)}
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2, 3))
@@ -160,7 +165,10 @@ def _backward(stride: int, padding: int, residuals: Any, slope: ArrayLike) -> tu
     if stride == 1 and padding < taps:
         dx: Any = _conv(g, jnp.flip(kernel, (0, 1)).swapaxes(2, 3), 1, taps - 1 - padding)
     else:
-        dx = jax.vjp(lambda x: library(x, kernel, stride, padding), x)[1](g)[0]
+        back = lambda g, kernel: jax.vjp(lambda x: library(x, kernel, stride, padding), x)[1](g)[0]
+        turned = lambda g, kernel: kernel_four.by_kinds(g, kernel.swapaxes(2, 3))
+        halving = _halving(x, taps, stride, padding)
+        dx = lax.platform_dependent(g, kernel, cpu=turned, default=back) if halving else back(g, kernel)
     plain = partial(_library_kernel_gradient, taps=taps, stride=stride, padding=padding)
     way = _kernel_gradient(taps, stride, padding, x.shape, g.shape)
     return dx, plain(x, g) if way is None else lax.platform_dependent(x, g, cpu=way, default=plain)
@@ -179,7 +187,7 @@ def _kernel_gradient(taps: int, stride: int, padding: int, x: tuple[int, ...], g
         return lambda x, g: _in_chunks(way, g.shape[3], x, g).sum(0)
     if x[-1] <= _STEM_CHANNELS and taps * taps * x[-1] >= _STEM_COLUMNS and most >= 32 and pixels >= _STEM_PIXELS:
         return partial(by_planes, taps=taps, stride=stride, padding=padding)
-    if stride > 1 and taps > 1 and least >= _LEAST_CHANNELS and pixels >= _LEAST_PIXELS:
+    if stride > 1 and taps not in (1, 4) and least >= _LEAST_CHANNELS and pixels >= _LEAST_PIXELS:
         return partial(by_taps, taps=taps, stride=stride, padding=padding)
     wide = taps > 4 and least * most >= _PAIRS and g[1] * g[2] >= _MAP
     if stride == 1 and (taps == 2 or wide):

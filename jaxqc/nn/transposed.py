@@ -10,8 +10,9 @@ from jax import lax
 from jax.export import is_symbolic_dim
 from jaxtyping import Array, Float
 
-from jaxqc.nn import few_pixels
+from jaxqc.nn import kernel_four
 from jaxqc.nn.conv import Activation, Norm, dense_conv, kernel_init, normalize
+from jaxqc.nn.convolution import library
 from jaxqc.types import ArrayLike
 
 Up = Literal["transposed", "nearest"]
@@ -21,7 +22,7 @@ def transposed4x4(x: Float[ArrayLike, "n h w i"], kernel: Float[ArrayLike, "4 4 
     """Transposed convolution of kernel 4, stride 2 and padding 1 (torch's `ConvTranspose2d`, kernel [i o 4 4]).
 
     Each output sees four inputs. The four kinds of outputs are channels of one 2x2 convolution, without a zero between
-    inputs; of few pixels and many channels on CPU, another way (`jaxqc.nn.few_pixels`). The gradient by x is the
+    inputs; of few pixels and many channels on CPU, another way (`jaxqc.nn.kernel_four`). The gradient by x is the
     strided convolution.
 
     Examples:
@@ -31,31 +32,16 @@ def transposed4x4(x: Float[ArrayLike, "n h w i"], kernel: Float[ArrayLike, "4 4 
     return _up(jnp.asarray(x), jnp.asarray(kernel))
 
 
-def by_kinds(x: Float[Array, "n h w i"], kernel: Float[Array, "4 4 i o"]) -> Float[Array, "n 2*h 2*w o"]:
-    """The same by one 2x2 convolution whose channels are the four kinds of outputs.
-
-    Examples:
-      >>> by_kinds(jnp.ones((1, 1, 1, 1)), jnp.arange(16.0).reshape(4, 4, 1, 1))[0, :, :, 0].tolist()
-      [[5.0, 6.0], [9.0, 10.0]]
-    """
-    (n, h, w, i), o = x.shape, kernel.shape[-1]
-    # Rows 3 and 1 of the kernel meet two neighbouring inputs for an even row of the output, 2 and 0 for an odd one.
-    kinds = jnp.flip(kernel.reshape(2, 2, 2, 2, i, o), (0, 1, 2, 3)).transpose(0, 2, 4, 1, 3, 5).reshape(2, 2, i, 4 * o)
-    y = dense_conv(x, kinds, padding=1).reshape(n, h + 1, w + 1, 2, 2, o)
-    rows = [jnp.stack([y[:, a : a + h, b : b + w, a, b] for b in (0, 1)], 3) for a in (0, 1)]
-    return jnp.stack(rows, 2).reshape(n, 2 * h, 2 * w, o)
-
-
 @jax.custom_vjp
 def _up(x: jax.Array, kernel: jax.Array) -> jax.Array:
     if not _few(x, kernel):
-        return by_kinds(x, kernel)
-    return lax.platform_dependent(x, kernel, cpu=few_pixels.transposed, default=by_kinds)
+        return kernel_four.by_kinds(x, kernel)
+    return lax.platform_dependent(x, kernel, cpu=kernel_four.transposed, default=kernel_four.by_kinds)
 
 
 def _few(x: jax.Array, kernel: jax.Array) -> bool:
     known = not any(map(is_symbolic_dim, x.shape)) and x.dtype == jnp.float32
-    return known and few_pixels.few(x.size // x.shape[-1], *kernel.shape[2:])
+    return known and kernel_four.few(x.size // x.shape[-1], *kernel.shape[2:])
 
 
 def _up_forward(x: jax.Array, kernel: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
@@ -65,11 +51,11 @@ def _up_forward(x: jax.Array, kernel: jax.Array) -> tuple[jax.Array, tuple[jax.A
 def _up_backward(residuals: tuple[jax.Array, jax.Array], g: jax.Array) -> tuple[jax.Array, jax.Array]:
     if _few(*residuals):
         gradient = lambda way: lambda x, kernel, g: jax.vjp(way, x, kernel)[1](g)
-        ways = {"cpu": gradient(few_pixels.transposed), "default": gradient(by_kinds)}
+        ways = {"cpu": gradient(kernel_four.transposed), "default": gradient(kernel_four.by_kinds)}
         return lax.platform_dependent(*residuals, g, **ways)
     x, kernel = residuals
-    strided = lambda g, kernel: dense_conv(g, kernel.swapaxes(2, 3), 2, 1)
-    return strided(g, kernel), jax.vjp(partial(by_kinds, x), kernel)[1](g)[0]
+    strided = lambda g, kernel: library(g, kernel.swapaxes(2, 3), 2, 1)
+    return strided(g, kernel), jax.vjp(partial(strided, g), kernel)[1](x)[0]
 
 
 _up.defvjp(_up_forward, _up_backward)
