@@ -24,7 +24,7 @@ def test_it_is_the_transpose_of_a_strided_convolution(rng):
 # Many pixels; on CPU, few pixels of many channels.
 @pytest.mark.parametrize(("shape", "outputs", "kinds"), [((2, 6, 5, 4), 7, 1), ((1, 3, 2, 24), 32, 0)])
 def test_value_and_gradients_in_float64_and_the_way_taken(shape, outputs, kinds, rng):
-    """What it transposes gives its gradient by x, and has it for its own."""
+    """The oracle is the strided convolution, whose gradient by the input is the value here, and the other way round."""
     x, kernel = draw(rng, shape, outputs, 4)
     g = rng.standard_normal((shape[0], 2 * shape[1], 2 * shape[2], outputs), np.float32)
     turned = kernel.swapaxes(2, 3)
