@@ -165,7 +165,7 @@ def run(args: argparse.Namespace) -> dict[str, list[Row]]:
             if args.peer_python and args.peer != "off":
                 server = MEMBERS[name].server
                 if server not in peers:
-                    peers[server] = _started(stack, args.peer_python, server)
+                    peers[server] = started(stack, args.peer_python, server)
                 peer = peers[server]
             for batch in args.batch:
                 start = time.perf_counter()
@@ -175,7 +175,7 @@ def run(args: argparse.Namespace) -> dict[str, list[Row]]:
         return {"learned": rows}
 
 
-def _started(stack: contextlib.ExitStack, python: str, server: Path) -> Served | None:
+def started(stack: contextlib.ExitStack, python: str, server: Path) -> Served | None:
     """The peer's process, until the stack is left; None, and a line that says so, where it cannot start."""
     try:
         return stack.enter_context(Served(python, server))

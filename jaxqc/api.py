@@ -242,6 +242,7 @@ def inspect(
     *,
     rules: "jaxqc.inspection.rules.GradeRules | str | Path | None" = None,
     ledger: str | Path | None = None,
+    layout: "str | jaxqc.data.readers.Reader" = "",
     piece: str | None = None,
     mm_per_pixel: float | None = None,
     threshold: float | None = None,
@@ -252,6 +253,8 @@ def inspect(
     aql: float = 1.0,
     progress: bool = True,
     note: Callable[[str], None] | None = None,
+    watch: float | None = None,
+    every: int | None = None,
 ) -> "jaxqc.inspection.results.Inspection":
     """Inspects images with any model: defects, verdicts and severities into a ledger, lots graded, suppliers ranked.
 
@@ -284,6 +287,7 @@ def inspect(
         out,
         rules=rules,
         ledger=ledger,
+        layout=layout,
         piece=piece,
         mm_per_pixel=mm_per_pixel,
         threshold=threshold,
@@ -292,4 +296,6 @@ def inspect(
         aql=aql,
         progress=progress,
         note=note,
+        watch=watch,
+        every=every,
     )

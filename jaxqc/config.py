@@ -11,12 +11,15 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from jaxqc.errors import UserError, suggest
 from jaxqc.fields import Config, check_positive, check_seed, check_unused, classes, range_of, validate
 from jaxqc.plugins import RECIPE
 from jaxqc.recipes import USES, find
+
+if TYPE_CHECKING:
+    import jaxqc.tiling
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,8 @@ class ModelConfig:
     encoder: str = ""
     """Encoder of a saliency network that stands over any, such as resnet18 below `unet`; "" = the network's own."""
     weights: str = ""
-    """Start of a saliency network's pretrained encoder, as its `start` takes it; "" = drawn at random."""
+    """Start of a saliency network: a file or short name of pretrained weights, as its `start` takes it, or a run folder
+    of the same network; "" = drawn at random."""
     range: Literal["unit", "image_max"] = "unit"
     """Pixels of a saliency network's input before its mean is taken away: `unit` has 255 as 1, `image_max` each image's
     own largest value, once it is resized."""
@@ -65,7 +69,25 @@ class DataConfig:
     label_key: str = ""
     """Layout `tfds`: the feature that is the class."""
     foreground: str = ""
-    """Layout `tfds`: mask values that mean defect, such as 1,3, where the mask is not binary."""
+    """Mask values that mean defect, such as 1,3, where masks are not binary."""
+    normal: str = ""
+    """The class that is free of defects, where its name does not say so."""
+    unmasked: str = ""
+    """`good`: images without a mask are free of defects."""
+    tile: int = 0
+    """Side in the image's own pixels of overlapping square tiles in which a saliency network sees images, each at the
+    sizes of `phases` and `eval_size`; 0 = whole images."""
+    overlap: int = 0
+    """Pixels that neighbouring tiles have in common at least; 0 = a quarter of the tile."""
+    tile_defects: float = 0.5
+    """Share of the training tiles that see a defect: all of those, and a draw of the others."""
+
+    @property
+    def tiling(self) -> "jaxqc.tiling.Tiling | None":
+        """The tiles in which images are seen; None = whole."""
+        from jaxqc.tiling import tiling_of
+
+        return tiling_of(self.tile, self.overlap)
 
 
 @dataclass(frozen=True)
@@ -186,6 +208,9 @@ class TrainConfig:
     objective: Any = None
     """A saliency network's loss with its weights, a dataclass of `jaxqc.saliency.objectives` or such a one of the
     recipe's own; None = the network's."""
+    average: float = 0.0
+    """Share that the mean of a saliency network's variables keeps of itself each step, such as 0.998; it is measured
+    and used in their place. 0 = none."""
     phases: tuple[Phase, ...] = (Phase(epochs=200),)
     """Stretches of training, one after another."""
     eval_size: int = 224
@@ -220,6 +245,13 @@ class TrainConfig:
         """Checks what no single field's type can. Raises UserError."""
         check_seed(self.seed, where)
         range_of(self.data.range, f"{where}: data.range")
+        from jaxqc.tiling import tiling_of
+
+        tiling_of(self.data.tile, self.data.overlap, f"{where}: data")
+        if not 0 < self.data.tile_defects <= 1:
+            raise UserError(f"{where}: data.tile_defects={self.data.tile_defects!r} must be above 0 and at most 1")
+        if self.data.tile and self.method not in ("saliency", "semi"):
+            raise UserError(f"{where}: data.tile is of saliency networks and fits; method={self.method!r} has none")
         positive = {"optim.lr": self.optim.lr, "model.width": self.model.width}
         if self.method != "semi":
             positive["eval_size"] = self.eval_size
@@ -231,13 +263,15 @@ class TrainConfig:
                 raise UserError(f"{where}: phases.{i}.batch={phase.batch} is not a multiple of optim.accumulate")
         check_positive(positive, where)
         own = {"objective": self.objective, "model.weights": self.model.weights, "model.range": self.model.range}
-        own["model.encoder"] = self.model.encoder
-        others = [name for name, value in own.items() if value not in (None, "", "unit")]
+        own |= {"model.encoder": self.model.encoder, "average": self.average}
+        others = [name for name, value in own.items() if value not in (None, "", "unit", 0.0)]
         if self.method != "saliency" and others:
             name = others[0]
             raise UserError(
                 f"{where}: {name} is a saliency network's; method={self.method!r} has its own, leave it out"
             )
+        if self.average >= 1:
+            raise UserError(f"{where}: average={self.average!r} never moves; give 0 or a share below 1, such as 0.998")
         if not self.phases:
             raise UserError(f"{where}: phases is empty; give at least one Phase(epochs=..., size=..., batch=...)")
 

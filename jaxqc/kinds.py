@@ -31,6 +31,8 @@ class Kind:
     verify: (folder, tolerance) → `jaxqc.verdict.Verdict`.
     scorer: (model, threshold, devices) → `jaxqc.scorer.Scorer`, for inspections.
     graph: (model, height, width) → `jaxqc.graph.Graph`, for exports.
+    engine: (model, name of the engine, its opener: (graph) → run, None = XLA's) → the model run by it; None = a kind
+      that XLA alone runs.
     limits: (model, images) → of each image the largest factor on the model's thresholds at which it is called; None = a
       kind without thresholds.
     """
@@ -43,6 +45,7 @@ class Kind:
     verify: Callable[[str | Path, float | None], Any]
     scorer: Callable[..., Any]
     graph: Callable[..., Any]
+    engine: Callable[..., Any] | None = None
     limits: Callable[..., Any] | None = None
 
 
@@ -78,11 +81,12 @@ KINDS: Mapping[str, Kind] = {
         "export",
         holds=Late("jaxqc.export.folder", "is_export"),
         load=_single("jaxqc.export.exported", "load"),
-        predict=_refuse,
+        predict=Late("jaxqc.export.predict", "predict_folder"),
         evaluate=_refuse,
         verify=Late("jaxqc.export.verify", "verify"),
-        scorer=_refuse,
+        scorer=Late("jaxqc.export.scorer", "make_scorer"),
         graph=_refuse,
+        engine=Late("jaxqc.export.exported", "engine"),
     ),
     "segmentation": Kind(
         "segmentation",
@@ -97,12 +101,13 @@ KINDS: Mapping[str, Kind] = {
     "anomaly": Kind(
         "anomaly",
         holds=lambda folder: (folder / "state").is_dir() or _says(folder / "meta.json", "kind", UNFINISHED_FIT),
-        load=_single("jaxqc.anomaly.model", "load"),
+        load=_single("jaxqc.anomaly.folder", "load"),
         predict=Late("jaxqc.pictures.maps", "predict_folder"),
         evaluate=Late("jaxqc.anomaly.report", "evaluate"),
         verify=Late("jaxqc.anomaly.verify", "verify"),
         scorer=Late("jaxqc.anomaly.scorer", "make_scorer"),
         graph=Late("jaxqc.anomaly.graph", "graph"),
+        engine=Late("jaxqc.anomaly.engine", "engine"),
         limits=Late("jaxqc.anomaly.limits", "limits"),
     ),
     "saliency": Kind(
@@ -114,6 +119,7 @@ KINDS: Mapping[str, Kind] = {
         verify=Late("jaxqc.saliency.verify", "verify"),
         scorer=Late("jaxqc.saliency.scorer", "make_scorer"),
         graph=Late("jaxqc.saliency.graph", "graph"),
+        engine=Late("jaxqc.saliency.engine", "engine"),
         limits=Late("jaxqc.saliency.limits", "limits"),
     ),
 }
@@ -135,16 +141,19 @@ def kind_of(thing: Any) -> Kind:
     return KINDS[name]
 
 
-def load(path: str | Path, which: str = "best", fold: bool = True, batch: int = 16) -> Any:
+def load(path: str | Path, which: str = "best", fold: bool = True, batch: int = 16, engine: str | None = None) -> Any:
     """The model of a training run, of a fit or of an export, by what its folder holds. An export is opened without any
     network's code.
 
     Args:
       which, fold: of a training run: `best` or `last` of its checkpoints, and whether batch norm is multiplied into the
         kernels. batch: most images on the device at once.
+      engine: `xla`, or a key of `jaxqc.export.engines.ENGINES` that runs the model in its place; a run's or a fit's is
+        converted for that once. None: `xla`, of an ONNX export the first engine that is installed.
 
     Raises:
-      UserError: no such folder, or what it holds is absent, damaged or of another version.
+      UserError: no such folder, or what it holds is absent, damaged or of another version. An engine that is not
+        installed, does not take this model, or gives other outputs than XLA.
 
     Examples:
       >>> from jaxqc import fit
@@ -158,6 +167,8 @@ def load(path: str | Path, which: str = "best", fold: bool = True, batch: int = 
       ('map', 'score', 'mask', 'defective')
     """
     model = kind_of(path).load(path, which, fold, batch)
+    if engine is not None:
+        model = Late("jaxqc.export.engines.use", "with_engine")(model, engine)
     model.rates, model.measured = tuple(kept(path)), Late("jaxqc.training.counting", "measured_card")(path)
     return model
 

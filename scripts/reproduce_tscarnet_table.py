@@ -2,6 +2,8 @@
 
     python scripts/reproduce_tscarnet_table.py --data DIR --out runs/table1 --seeds 3
     python scripts/reproduce_tscarnet_table.py --data DIR --out runs/table1 --members MINet TSCARNet --epochs 20
+    python scripts/reproduce_tscarnet_table.py --data DIR --out runs/small --seeds 1 --epochs 8 --size 128 --batch 8 \
+        --widths CorrNet=0.5 UCTransNet=0.5
 
 DIR is SD-saliency-900, or any set with masks and classes. Protocol `seed`: 30 images a class are tested, drawn by the
 seed. 224 pixels, batch 16, 200 epochs, flips. A finished training is a line of OUT/rows.jsonl; run the command again,
@@ -10,12 +12,14 @@ so. All of it wants a GPU. FFRNet is our reading: no code or layer figures of it
 """
 
 import argparse
+import math
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from jaxqc.data.open import open_data
 from jaxqc.errors import UserError
-from jaxqc.experiments.tscarnet_table import EPOCHS, MEMBERS, SIZE, cells_of, markdown, run_cells
+from jaxqc.experiments.tscarnet_table import BATCH, EPOCHS, MEMBERS, SIZE, cells_of, markdown, run_cells
 from jaxqc.memory import use_huge_pages
 
 
@@ -30,10 +34,13 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--seeds", type=int, default=3, help="0, 1, ...: weights, draws, test images")
     parser.add_argument("--epochs", type=float, default=EPOCHS, help="passes over the training images")
     parser.add_argument("--size", type=int, default=SIZE, help="side of the network's input")
+    parser.add_argument("--batch", type=int, default=BATCH, help="images a step")
+    parser.add_argument("--widths", nargs="+", default=[], metavar="NAME=FACTOR", help="on the channels of a member")
     parser.add_argument("--quiet", action="store_true", help="no progress display")
     args = parser.parse_args(argv)
     try:
-        cells, out = cells_of(args.members, args.seeds, args.epochs, args.size), Path(args.out)
+        widths, out = widths_of(args.widths), Path(args.out)
+        cells = cells_of(args.members, args.seeds, args.epochs, args.size, args.batch, widths)
         found = []
         for cell, row in run_cells(cells, open_data(args.data), out, not args.quiet):
             found.append((cell, row))
@@ -44,6 +51,24 @@ def main(argv: list[str] | None = None) -> int:
         return 2
     print(f"{out / 'table.md'}: {len(found)} trainings measured")
     return 0
+
+
+def widths_of(words: Sequence[str]) -> dict[str, float]:
+    """ "CorrNet=0.5" → {"CorrNet": 0.5}, of each word.
+
+    Raises:
+      UserError: a word of another form, or a factor that is no positive number.
+    """
+    found = {}
+    for word in words:
+        name, _, factor = word.partition("=")
+        try:
+            found[name] = float(factor)
+        except ValueError:
+            found[name] = math.nan
+        if not 0 < found[name] < math.inf:
+            raise UserError(f"--widths {word!r}: give NAME=FACTOR, such as CorrNet=0.5")
+    return found
 
 
 if __name__ == "__main__":

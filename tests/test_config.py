@@ -110,16 +110,20 @@ def test_a_recipe_from_before_detector_was_a_field_loads():
 def test_flags_reach_every_field():
     for name, kind, value in leaves(TrainConfig()):
         flag = f"--{name.replace('_', '-')}"
+        other = value * 2 or {int: 2, float: 0.5}[kind] if kind in (int, float) else None
         if kind is bool:
             flags = [flag]
         elif kind in (int, float):
-            flags = [flag, str(value * 2 or 2)]
+            other = 64 if name == "data.tile" else other  # one below 16 pixels is refused
+            flags = [flag, str(other)]
         else:
             value = (0.0, 4095.0) if name == "data.range" else value
             flags = [flag, ",".join(map(str, value)) if isinstance(value, tuple) else str(value)]
-        changed = dict((n, v) for n, _, v in leaves(override(TrainConfig(), flags)))
-        assert changed[name] == (True if kind is bool else (value * 2 or 2) if kind in (int, float) else value)
-        assert {n for n, _, v in leaves(TrainConfig()) if changed[n] != v} <= {name}
+        needed = ["--data.tile", "64"] if name == "data.overlap" else []
+        base = override(TrainConfig(), needed)
+        changed = dict((n, v) for n, _, v in leaves(override(base, flags)))
+        assert changed[name] == (True if kind is bool else other if other is not None else value)
+        assert {n for n, _, v in leaves(base) if changed[n] != v} <= {name}
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Every kind of model, by its entry of `KINDS` alone: loaded, asked for its outputs, measured, verified, inspected."""
 
 import functools
+import json
 
 import jax
 import numpy as np
@@ -197,12 +198,30 @@ def test_an_option_of_another_kind_is_refused(model_of, data):
 
 @pytest.mark.parametrize("use", [
     lambda path, data, out: jaxqc.evaluate(path, data),
-    lambda path, data, out: jaxqc.inspect(path, data, out, progress=False),
     lambda path, data, out: export.write(path, out),
 ])  # fmt: skip
 def test_an_export_names_what_to_give_instead(use, folder_of, data, tmp_path):
     with pytest.raises(UserError, match="export: an export already; give the run's or the fit's folder"):
         use(folder_of("export"), data["anomaly"], tmp_path / "out")
+
+
+def test_an_export_inspects_and_predicts_as_its_model_does(folder_of, tmp_path):
+    (tmp_path / "images").mkdir()
+    for i in range(2):
+        write_image(tmp_path / "images" / f"{i}.png", i, hole=bool(i))
+    found = {}
+    for name in ("saliency", "export"):
+        folder = folder_of(name)
+        inspected = jaxqc.inspect(folder, tmp_path / "images", tmp_path / name, progress=False)
+        lines = (inspected.out / "findings.jsonl").read_text().splitlines()
+        found[name] = {line["image"]: (line["verdict"], len(line["defects"])) for line in map(json.loads, lines)}
+        assert main(["predict", "--checkpoint", str(folder), "--images", str(tmp_path / "images"), "--quiet",
+                     "--out", str(tmp_path / "maps" / name)]) == 0  # fmt: skip
+    assert found["saliency"] == found["export"]
+    assert len({verdict for verdict, _ in found["export"].values()}) == 2
+    for i in range(2):
+        ours, theirs = (np.asarray(Image.open(tmp_path / "maps" / name / f"{i}.png"), int) for name in found)
+        assert np.abs(ours - theirs).max() <= 1
 
 
 def test_an_unfinished_fit_is_named(tmp_path):

@@ -94,7 +94,7 @@ class Ours:
         self.config = FitConfig(settings, teacher, FitDataConfig(size=size), batch=len(images))
         self.detector: Any = self.config.ready
         self.compile_s: dict[str, float] = {}
-        self.frozen_network = {} if member.sees_pixels else jax.tree.map(jnp.asarray, _folded(member))
+        self.frozen_network = {} if member.sees_pixels else jax.tree.map(jnp.asarray, folded(member))
 
     @cached_property
     def methods(self) -> dict[str, Any]:
@@ -197,7 +197,7 @@ def _drawn(method: Any) -> dict[str, Any]:
     return jax.tree_util.tree_map_with_path(own, drawn)
 
 
-def _folded(member: Member) -> dict[str, Any]:
+def folded(member: Member) -> dict[str, Any]:
     """Random variables of the frozen network, batch norm folded in."""
     network = backbones.build(member.backbone, member.layers)
     drawn = random_variables(network, train=False)

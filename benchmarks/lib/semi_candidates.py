@@ -19,7 +19,8 @@ from jaxqc.semi import history
 from jaxqc.semi.history import History
 from jaxqc.semi.method import SemiMethod
 from jaxqc.semi.network import halves_of
-from jaxqc.semi.recipe import HISTORY, SemiConfig, preset
+from jaxqc.semi.presets import HISTORY
+from jaxqc.semi.recipe import SemiConfig, preset
 from jaxqc.training import state as states
 from jaxqc.training.optim import make_optimizer, make_schedule
 from jaxqc.training.parallel import Parallel

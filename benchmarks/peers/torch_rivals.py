@@ -1,7 +1,9 @@
 """The rivals of TSCARNet in PyTorch, written from their layer tables and run from a tree of variables.
 
 `v` is `{"params", "batch_stats"}` of NumPy arrays under the names of jaxqc's networks; images are NCHW, normalised.
-Batch norms take their running statistics. Only PyTorch and NumPy are imported: an interpreter without JAX runs it.
+Batch norms take their running statistics, or the batch's own where the tree has none: with tensors in it that ask for
+gradients, that is a step of training but for dropout. Only PyTorch and NumPy are imported: an interpreter without JAX
+runs it.
 """
 
 from typing import Any
@@ -25,7 +27,7 @@ def at(v: Tree, index: int) -> Tree:
 
 
 def tensor(x: Any) -> Tensor:
-    return torch.as_tensor(x, dtype=torch.float32)
+    return x if isinstance(x, Tensor) else torch.as_tensor(x, dtype=torch.float32)
 
 
 def conv(v: Tree, name: str, x: Tensor, stride: int = 1, dilation: int = 1, relu: bool = True) -> Tensor:
@@ -45,9 +47,15 @@ def conv(v: Tree, name: str, x: Tensor, stride: int = 1, dilation: int = 1, relu
     x = F.conv2d(x, kernel, bias, stride, padding, dilation, groups)
     if "bn" not in params:
         return x
-    bn, running = params["bn"], stats["bn"]
-    x = F.batch_norm(x, *(tensor(t) for t in (running["mean"], running["var"], bn["scale"], bn["bias"])), eps=1e-5)
+    x = batch_norm(params["bn"], stats.get("bn"), x)
     return F.relu(x) if relu else x
+
+
+def batch_norm(params: Tree, running: Tree | None, x: Tensor) -> Tensor:
+    """By the running statistics, or without such by the batch's."""
+    mean, variance = (None, None) if running is None else (tensor(running[name]) for name in ("mean", "var"))
+    scale, bias = tensor(params["scale"]), tensor(params["bias"])
+    return F.batch_norm(x, mean, variance, scale, bias, training=running is None, eps=1e-5)
 
 
 def separable(v: Tree, name: str, x: Tensor, dilation: int = 1) -> Tensor:
@@ -202,10 +210,9 @@ def uctransnet(v: Tree, x: Tensor) -> dict[str, Tensor]:
 def cklnet(v: Tree, x: Tensor) -> dict[str, Tensor]:
     def mixed(own: Tree, x: Tensor) -> Tensor:
         scales = torch.stack([conv(own, f"dilation{d}", x, dilation=d) for d in (1, 2, 4, 8)], 1)
-        mix, stats = own["params"]["mix"], own["batch_stats"]["mix"]["bn"]
+        mix, stats = own["params"]["mix"], own["batch_stats"].get("mix", {})
         y = (scales * tensor(mix["kernel"])[None, :, :, None, None]).sum(1)
-        running = (tensor(stats["mean"]), tensor(stats["var"]), tensor(mix["bn"]["scale"]), tensor(mix["bn"]["bias"]))
-        return x + conv(own, "across", F.relu(F.batch_norm(y, *running)))
+        return x + conv(own, "across", F.relu(batch_norm(mix["bn"], stats.get("bn"), y)))
 
     def stage(own: Tree, name: str, x: Tensor) -> Tensor:
         down, blocks = below(own, f"{name}_down"), below(own, f"{name}_mi")

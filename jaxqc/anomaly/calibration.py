@@ -12,6 +12,7 @@ from jaxqc.anomaly.model import AnomalyModel
 from jaxqc.anomaly.promise import Promise
 from jaxqc.anomaly.thresholds import Thresholds, by_f1, by_quantile, has_tail, of_pieces, rank_of
 from jaxqc.data.batches import by_size, decoded
+from jaxqc.data.batching import MAX_PIXELS
 from jaxqc.data.dataset import Dataset, Sample
 from jaxqc.data.grouped import group_of
 from jaxqc.data.load import load_sample
@@ -101,12 +102,13 @@ def scored(
             if isinstance(result, UserError):
                 bad.append(str(result))
             else:
-                yield result[2].shape, (job, *result)
+                yield (result[2].ndim,), (job, *result)  # whole images together, and such in tiles
 
-    for group in by_size(usable(), model.batch, 2 * model.batch):
-        maps, scores, _ = model.score(np.stack([small for *_, small in group]))
-        for (job, height, width, _), values, score in zip(group, maps, scores, strict=True):
-            yield Scored(job, height, width, model.whole(values, height, width), float(score))
+    pixels = lambda item: item[1] * item[2]
+    for group in by_size(usable(), model.batch, 2 * model.batch, pixels, MAX_PIXELS):
+        answers = model.answers([small for *_, small in group])
+        for (job, height, width, _), (values, score, _) in zip(group, answers, strict=True):
+            yield Scored(job, height, width, values, float(score))
 
 
 def load_image(sample: Sample) -> UInt8[np.ndarray, "h w c"]:

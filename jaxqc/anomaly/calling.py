@@ -9,17 +9,21 @@ image has one level up to which its mask is called, and that is what thresholds 
 """
 
 from bisect import bisect_left
+from collections.abc import Callable
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float
 
 from jaxqc.anomaly.ops.maps import square_starts
+from jaxqc.anomaly.ops.stitched import parts_above
 from jaxqc.data.resizing import resize_map
 from jaxqc.metrics.regions import OPENING, SMALLEST, cleaned, opened_levels, without_specks
 
 CELL, SQUARE, HIGHEST = 4, 16, 24
 """Sizes of the place that is shown: pixels of a cell's side, cells of a square's side, and cells that count."""
+HIGH = (0.002, 0.05)
+"""Shares of a large map's pixels, the highest, that are looked at before all of it is."""
 
 
 @runtime_checkable
@@ -36,7 +40,9 @@ def at_size(
     mask: Bool[np.ndarray, "s t"], height: int, width: int, decision: Decision
 ) -> Bool[np.ndarray, "{height} {width}"]:
     """An opened mask of the network's size at the image's own, without small regions."""
-    return without_specks(resize_map(mask.astype(np.float32), height, width) >= 0.5, decision.smallest)
+    if mask.shape != (height, width):
+        mask = resize_map(mask.astype(np.float32), height, width) >= 0.5
+    return without_specks(mask, decision.smallest)
 
 
 def has_defect(opened: Float[np.ndarray, "s t"], threshold: float, height: int, width: int, decision: Decision) -> bool:
@@ -60,6 +66,48 @@ def call_level(values: Float[np.ndarray, "s t"], height: int, width: int, decisi
       >>> call_level(values, 80, 80, DecisionConfig(opening=2))
       3.0
     """
+    if values.shape == (height, width):
+        margin = max(decision.opening, OPENING)
+        return max(0.0, _by_parts(values, margin, lambda part: _level(part, part.shape[0], part.shape[1], decision)))
+    return _level(values, height, width, decision)
+
+
+def opened_peak(values: Float[np.ndarray, "h w"], radius: int) -> float:
+    """The largest of `jaxqc.metrics.regions.opened_levels`, found where the map is high.
+
+    Examples:
+      >>> values = np.zeros((40, 40), np.float32)
+      >>> values[10:30, 10:30], values[20, 20] = 3, 9
+      >>> opened_peak(values, 2)
+      3.0
+    """
+    return _by_parts(values, radius, lambda part: float(opened_levels(part, radius).max()))
+
+
+def _by_parts(
+    values: Float[np.ndarray, "h w"], margin: int, level_of: Callable[[Float[np.ndarray, "_ _"]], float]
+) -> float:
+    """The highest level of a map's separate parts: opening joins none of them, and what lies below changes none.
+
+    Of a large map little is high, so most of it is never looked at.
+    """
+    for share in HIGH:
+        count = int(share * values.size)
+        if not count:
+            continue
+        least = float(np.partition(values.ravel(), -count)[-count])
+        best = -np.inf
+        for peak, box, own in parts_above(values, least, margin):
+            if peak <= best:
+                break
+            best = max(best, level_of(np.where(own, values[box], np.float32(-np.inf))))
+        if best >= max(least, np.finfo(np.float32).tiny):
+            return best
+    return level_of(values)
+
+
+def _level(values: Float[np.ndarray, "s t"], height: int, width: int, decision: Decision) -> float:
+    """`call_level` by all of the map's levels."""
     opened = opened_levels(values, decision.opening)
     levels = np.unique(opened)[::-1]
     found = lambda i: has_defect(opened, float(levels[i]), height, width, decision)

@@ -26,7 +26,7 @@ from jaxqc.errors import UserError
 from jaxqc.metrics import anomaly as metrics
 from jaxqc.metrics.aupro import region_weights
 from jaxqc.metrics.histogram import Edges, log_edges
-from jaxqc.metrics.regions import opened_levels, without_specks
+from jaxqc.metrics.regions import without_specks
 from jaxqc.progress import Progress
 from jaxqc.training.counting import Misses
 from jaxqc.training.record import environment, write_measures
@@ -248,10 +248,9 @@ def _scored(
             bad.append(str(result))
             continue
         image, mask = result
-        tiles, scores, _ = model.score(model.shrunk(image)[None])
-        values = model.whole(tiles[0], *mask.shape)
-        marked = opened_levels(values, model.config.decision.opening) >= np.float32(model.thresholds.pixel)
-        yield values[None], scores, marked[None], mask[None], np.array([i], np.int32)
+        ((values, score, _),) = model.answers([model.shrunk(image)])
+        marked = model.marked(values)
+        yield values[None], np.array([score], np.float32), marked[None], mask[None], np.array([i], np.int32)
 
 
 def write_evaluation(

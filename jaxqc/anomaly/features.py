@@ -95,7 +95,7 @@ def apply_function(
     see = seeing(config, views)
 
     def apply(variables: Variables, images: UInt8[ArrayLike, "b h w c"]) -> Any:
-        image = jnp.broadcast_to(to_float(images), (*images.shape[:-1], 3))
+        image = to_float(images)
         return embed(see(variables, image), _standard(image))
 
     # filters are no kernels of which there are too many for the cores

@@ -17,10 +17,11 @@ from jaxqc.anomaly.crossfit import Held, hold_out_in_turn
 from jaxqc.anomaly.detectors.base import is_trained
 from jaxqc.anomaly.detectors.stage import stages_of
 from jaxqc.anomaly.features import Backbone, load_backbone
-from jaxqc.anomaly.fits import fitted_samples, kept_bytes, uncalibrated
+from jaxqc.anomaly.fits import collecting, fitted_samples, kept_bytes, uncalibrated
+from jaxqc.anomaly.folder import save
 from jaxqc.anomaly.footprint import memory_lines
 from jaxqc.anomaly.members import fit_once, remarks_of
-from jaxqc.anomaly.model import AnomalyModel, save, scaled
+from jaxqc.anomaly.model import AnomalyModel, scaled
 from jaxqc.anomaly.pasted import draw, find_pasted, found_by, rates_of, to_meta
 from jaxqc.anomaly.recipe import FitConfig, FitDataConfig, from_stored
 from jaxqc.anomaly.training import with_masks
@@ -167,9 +168,11 @@ def _fit(
         note(line)
     parts, left_out = without_worst(config, backbone, parts, progress, note)
     if not config.trains:
-        count = len(fitted_samples(parts.fit, config.data.tile))
+        count = len(fitted_samples(parts.fit, config.data))
         kept = kept_bytes(config, backbone, count)
-        for line in memory_lines(detector, backbone.shapes(config.data.size), count, config.batch, kept):
+        for line in memory_lines(
+            collecting(config, parts.fit), backbone.shapes(config.data.size), count, config.batch, kept
+        ):
             note(line)
         if remarks := getattr(detector, "remarks", lambda samples: ())(count):
             about = {**about, "remarks": list(remarks)}
@@ -278,7 +281,7 @@ def _calibrated(
 def _write_golden(folder: Path, model: AnomalyModel, parts: Parts) -> None:
     """Two good images with their maps, as this machine computes them, for `jaxqc verify`."""
     part = parts.calibrate if len(parts.calibrate) else parts.fit
-    first = fitted_samples(replace(part, samples=part.samples[:2]), model.tile)[:2]
+    first = fitted_samples(replace(part, samples=part.samples[:2]), model.config.data)[:2]
     images, _, number = next(load_batches(first, model.size, 2, [], unmasked=True))
     images = images[number >= 0]
     arrays: dict[str, Any] = {"image": images, "map": scaled(model, images)}

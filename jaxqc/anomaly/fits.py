@@ -14,17 +14,19 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Int
 
+from jaxqc.anomaly.aligned import Aligned, score_at
 from jaxqc.anomaly.calibration import Measured, Scored, measure, measured_of
 from jaxqc.anomaly.collecting import collect_state, copies_of, embed_all, embedded, spread_over, state_of
 from jaxqc.anomaly.detectors.base import Collecting
 from jaxqc.anomaly.features import Backbone
 from jaxqc.anomaly.model import AnomalyModel
 from jaxqc.anomaly.ops.rows import on_host
-from jaxqc.anomaly.recipe import FitConfig
+from jaxqc.anomaly.recipe import FitConfig, FitDataConfig
+from jaxqc.anomaly.seen_in_tiles import joined
 from jaxqc.anomaly.thresholds import Thresholds
-from jaxqc.anomaly.tiles import size_of, tile_samples
 from jaxqc.data.dataset import Dataset, Sample
 from jaxqc.data.resizing import sides
+from jaxqc.data.tile_samples import one_size, size_of, tile_samples
 from jaxqc.errors import UserError
 from jaxqc.memory import free_bytes
 from jaxqc.progress import Progress
@@ -36,9 +38,22 @@ TOGETHER, MOST_TOGETHER = 2**28, 64
 is far larger than an image's embedding, is read and written."""
 
 
-def fitted_samples(part: Dataset, tile: int) -> tuple[Sample, ...]:
+def fitted_samples(part: Dataset, data: FitDataConfig) -> tuple[Sample, ...]:
     """The samples that a detector is fitted to: the images', or those of their tiles."""
-    return tuple(tile_samples(part.samples, tile)) if tile else part.samples
+    return tuple(tile_samples(part.samples, data.tiling)) if data.tile and data.tiling else part.samples
+
+
+def collecting(config: FitConfig, part: Dataset) -> Collecting:
+    """The detector that is fitted to these images in one pass.
+
+    Raises:
+      UserError: aligned images that differ in size.
+    """
+    detector, tiling = cast(Collecting, config.ready), config.data.tiling
+    if not config.aligned or tiling is None:
+        return detector
+    size = one_size(part.samples)
+    return Aligned(detector, size, tiling.count(*size))
 
 
 def uncalibrated(config: FitConfig, state: Any, backbone: Backbone) -> AnomalyModel:
@@ -68,7 +83,7 @@ def collected(
     Raises:
       UserError: there is such an image, unless `data.skip_bad`; or none can be used.
     """
-    detector, samples = cast(Collecting, config.ready), fitted_samples(part, config.data.tile)
+    detector, samples = collecting(config, part), fitted_samples(part, config.data)
     spread = spread_over(config.devices)
     state = collect_state(detector, backbone, samples, config.data.size, config.batch, spread, bad, done)
     if bad and not config.data.skip_bad:
@@ -109,8 +124,8 @@ def fits_of(config: FitConfig, backbone: Backbone, part: Dataset, progress: bool
     Raises:
       UserError: as `collected`.
     """
-    detector, size = cast(Collecting, config.ready), config.data.size
-    samples, shapes = fitted_samples(part, config.data.tile), backbone.shapes(size)
+    detector, size = collecting(config, part), config.data.size
+    samples, shapes = fitted_samples(part, config.data), backbone.shapes(size)
     needed = _room_for(config, backbone, len(samples))
     if not needed:
         return Fits(lambda some, bad: collected(config, backbone, some, bad), measure)
@@ -124,12 +139,16 @@ def fits_of(config: FitConfig, backbone: Backbone, part: Dataset, progress: bool
     together = int(np.clip(TOGETHER * len(samples) // needed, config.batch, max(config.batch, MOST_TOGETHER)))
     copied = copies_of(detector, size) > 1  # of which the first is the image as it is
     collect = jax.jit(detector.collect, donate_argnums=0)
-    score = jax.jit(lambda state, rows: detector.score(state, rows, size))
+    if isinstance(detector, Aligned):
+        inner, places = detector.detector, detector.places
+        score_rows = jax.jit(lambda state, rows, at: score_at(inner.score, state, rows, size, at % places))
+    else:
+        score_rows = jax.jit(lambda state, rows, at: detector.score(state, rows, size))
 
     def rows_of(some: Dataset, bad: list[str]) -> list[tuple[Sample, list[int]]]:
         """Numbers of each image's rows, of those that can be used."""
         found = [
-            (s, [number[t.id, t.crop] for t in fitted_samples(replace(some, samples=(s,)), config.data.tile)])
+            (s, [number[t.id, t.crop] for t in fitted_samples(replace(some, samples=(s,)), config.data)])
             for s in some.samples
         ]
         bad += [unusable[i] for _, at in found for i in at if i in unusable]
@@ -142,7 +161,7 @@ def fits_of(config: FitConfig, backbone: Backbone, part: Dataset, progress: bool
         return on_host(state_of(detector, shapes, inputs, rows, together, collect))
 
     def answered(model: AnomalyModel, some: Dataset, bad: list[str], done: Callable[[int], None]) -> Measured:
-        call = lambda at: score(model.state, jax.tree.map(lambda x: x[at, 0] if copied else x[at], inputs))
+        call = lambda at: score_rows(model.state, jax.tree.map(lambda x: x[at, 0] if copied else x[at], inputs), at)
         return measured_of(model, _scored(model, call, rows_of(some, bad)), done)
 
     return Fits(fit, answered)
@@ -164,5 +183,9 @@ def _scored(
         for (sample, at), end in zip(some, ends, strict=True):
             height, width = size_of(sample)
             own = slice(end - len(at), end)
-            values = model.whole(maps[own] if model.tile else maps[end - 1], height, width)
-            yield Scored(sample, height, width, values, float(scores[own].max()))
+            if model.tile:
+                yield Scored(
+                    sample, height, width, *joined(model, zip(maps[own], scores[own], strict=True), height, width)
+                )
+            else:
+                yield Scored(sample, height, width, maps[end - 1], float(scores[end - 1]))

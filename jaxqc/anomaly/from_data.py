@@ -10,7 +10,7 @@ from jaxqc.anomaly.fit import Fitted, fit
 from jaxqc.anomaly.recipe import FitConfig, load_recipe
 from jaxqc.data.dataset import Dataset, with_span
 from jaxqc.data.depth import remarks
-from jaxqc.data.open import open_data
+from jaxqc.data.open import keys_of, open_data
 from jaxqc.data.readers import layout_name
 from jaxqc.fields import range_of
 
@@ -33,7 +33,7 @@ def fit_data(
         config = load_recipe(config)
     options = data_settings(flags) if config is None else config.data
     if isinstance(data, str | Path):
-        data = open_data(data, options.layout, options.skip_bad, masks=False)
+        data = open_data(data, options.layout, options.skip_bad, keys_of(options), masks=False)
     data = with_span(data, range_of(options.range, "data.range"))
     for line in remarks(data):
         note(line)

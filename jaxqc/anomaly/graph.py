@@ -19,12 +19,7 @@ def graph(model: AnomalyModel, height: int = 0, width: int = 0) -> Graph:
     Raises:
       UserError: another size, or a detector that sees images in tiles or crops.
     """
-    if model.side:
-        kind = "tile" if model.tile else "crop"
-        raise UserError(
-            f"a detector of {kind}s ({model.config.name}, data.{kind}={model.side}) is not exported: its graph would"
-            f" see one {kind} alone; fit whole images, or use jaxqc inspect and predict"
-        )
+    check_whole(model)
     if height and (height, width) != sides(model.size):
         raise UserError(
             f"--size: {width} x {height}; this detector was fitted at {named(model.size)} pixels and takes no other "
@@ -50,3 +45,13 @@ def graph(model: AnomalyModel, height: int = 0, width: int = 0) -> Graph:
     tree = {"state": model.state, "backbone": model.variables, "pixel": pixel}
     refuses_onnx = getattr(model.config.ready, "refuses_onnx", "")
     return named_graph("anomaly", run, tree, *sides(model.size), about, refuses_onnx)
+
+
+def check_whole(model: AnomalyModel) -> None:
+    """Raises UserError for a detector that sees images in tiles or crops."""
+    if model.tiling:
+        kind = "tile" if model.tile else "crop"
+        raise UserError(
+            f"a detector of {kind}s ({model.config.name}, data.{kind}={model.tiling.side}) is not exported: its graph"
+            f" would see one {kind} alone; fit whole images, or use jaxqc inspect and predict"
+        )

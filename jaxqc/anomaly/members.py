@@ -19,9 +19,10 @@ from jaxqc.anomaly.features import Backbone, apply_function
 from jaxqc.anomaly.fits import collected, fitted_samples
 from jaxqc.anomaly.recipe import FitConfig
 from jaxqc.anomaly.settle import settled
-from jaxqc.anomaly.training import train_state
+from jaxqc.anomaly.training import train_state, with_masks
 from jaxqc.data.dataset import Dataset
 from jaxqc.data.grouped import Parts
+from jaxqc.data.tile_samples import drawn_tiles
 from jaxqc.errors import UserError
 from jaxqc.progress import Progress
 
@@ -37,14 +38,31 @@ def fit_once(
       UserError: as `jaxqc.anomaly.training.train_state` and `jaxqc.anomaly.fits.collected`. SystemExit: 143 after
         SIGTERM in a training.
     """
-    detector = config.ready
+    detector, seen = config.ready, in_tiles(parts, config)
     if is_trained(detector):
-        state, about = train_state(config, detector, backbone, parts, folder, bad, progress)
-        return settled(detector, backbone, state, parts, config), about
-    others, about = with_trained(config, backbone, parts, folder, progress)
-    with Progress("fitting", len(fitted_samples(parts.fit, config.data.tile)), progress) as counter:
+        state, about = train_state(config, detector, backbone, seen, folder, bad, progress)
+        return settled(detector, backbone, state, seen, config), about
+    others, about = with_trained(config, backbone, seen, folder, progress)
+    with Progress("fitting", len(seen.fit), progress) as counter:
         state = collected(others, backbone, parts.fit, bad, counter.add)
-    return settled(detector, backbone, state, parts, config), about
+    return settled(detector, backbone, state, seen, config), about
+
+
+def in_tiles(parts: Parts, config: FitConfig) -> Parts:
+    """The parts as their images are seen: of a recipe with tiles, the tiles' samples; of defective ones, those with
+    a defect.
+
+    Raises:
+      UserError: an image or mask that cannot be read.
+    """
+    data = config.data
+    if not data.tile or data.tiling is None:
+        return parts
+    cut = lambda part: replace(part, samples=fitted_samples(part, data))
+    defects = parts.defects
+    if defects is not None and getattr(config.ready, "labelled", False):
+        defects = drawn_tiles(with_masks(defects), data.tiling, share=1.0, seed=config.seed)
+    return replace(parts, fit=cut(parts.fit), calibrate=cut(parts.calibrate), defects=defects)
 
 
 def remarks_of(training: Mapping[str, Any]) -> tuple[str, ...]:

@@ -1,43 +1,31 @@
-"""A fitted detector ready for use, and its folder: uint8 images of any size in, maps, scores and masks out.
+"""A fitted detector ready for use: uint8 images of any size in, maps, scores and masks out."""
 
-state/0/      an Orbax checkpoint: the detector's state and the backbone's folded variables, with the record
-config.json   the recipe;  meta.json  thresholds, classes, weights' digest, data digest, versions
-thresholds.json  where they were moved later (`jaxqc.training.moved`)
-golden.npz    two images with their maps and scores, for `jaxqc verify`
-"""
-
-import json
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import traverse_util
-from jaxtyping import Array, Bool, Float, UInt8
+from jaxtyping import Array, Bool, Float, Int, UInt8
 
+from jaxqc.anomaly.aligned import AtPlaces, check_aligned, places_of, score_at
 from jaxqc.anomaly.calling import at_size
 from jaxqc.anomaly.detectors.base import localises
 from jaxqc.anomaly.features import apply_function
-from jaxqc.anomaly.recipe import FitConfig, from_stored
-from jaxqc.anomaly.restored import restored
+from jaxqc.anomaly.recipe import FitConfig
+from jaxqc.anomaly.seen_in_tiles import Strip, strips_of, tile_answers_of
 from jaxqc.anomaly.thresholds import Thresholds
-from jaxqc.anomaly.tiles import cut_tiles, joined, places
 from jaxqc.data.batching import Images, as_arrays, stack_of
+from jaxqc.data.colour import in_colour
 from jaxqc.data.depth import range_of_model
 from jaxqc.data.resizing import Size, named, resize_image, resize_map, sides
 from jaxqc.errors import UserError
-from jaxqc.metrics.regions import opened, opened_levels
+from jaxqc.metrics.regions import cleaned, opened
 from jaxqc.outputs import OF_IMAGE, Outputs, chosen
-from jaxqc.training.checkpoint import Checkpoints, read
-from jaxqc.training.checksums import DamagedError
-from jaxqc.training.folder_sums import check_folder, check_promise
-from jaxqc.training.moved import moved
-from jaxqc.types import Variables
+from jaxqc.types import ArrayLike, Variables
 
 
 @dataclass(frozen=True)
@@ -84,7 +72,7 @@ class AnomalyModel:
     ) -> None:
         self.config, self.thresholds, self.meta = config, thresholds, meta
         self.size, self.tile, self.batch = config.data.size, config.data.tile, config.batch
-        self.side = config.data.tile or config.data.crop
+        self.tiling = config.data.tiling
         self.state = jax.tree.map(jnp.asarray, state)
         self.variables = jax.tree.map(jnp.asarray, variables)
         self._detector = config.ready
@@ -116,80 +104,122 @@ class AnomalyModel:
         return out
 
     def forward(
-        self, state: Any, variables: Variables, pixel: Float[Array, ""], images: UInt8[Array, "b h w c"]
+        self,
+        state: Any,
+        variables: Variables,
+        pixel: Float[Array, ""],
+        images: UInt8[Array, "b h w c"],
+        place: Int[Array, " b"] | None = None,
     ) -> tuple[Float[Array, "b h w"], Float[Array, " b"], Bool[Array, "b h w"]]:
-        """uint8 images of the network's size → distances, image scores and opened masks: one graph, to be jitted."""
-        maps, scores = self._detector.score(state, self._embed(variables, images), self.size)
-        masks = opened(maps >= pixel, self.config.decision.opening) if self.localises else jnp.zeros_like(maps, bool)
-        return maps, scores, masks
+        """uint8 images of the network's size → distances, image scores and opened masks: one graph, to be jitted.
 
-    def score(self, images: UInt8[np.ndarray, "n *t h w c"]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        Of tiles the masks are empty: the image's is that of the map which they make. place: as of `score`.
+        """
+        maps, scores = self.distances(state, variables, images, place)
+        return maps, scores, self.decided(maps, pixel)
+
+    def distances(
+        self, state: Any, variables: Variables, images: UInt8[Array, "b h w c"], place: Int[Array, " b"] | None = None
+    ) -> tuple[Float[Array, "b h w"], Float[Array, " b"]]:
+        """The part of `forward` that no threshold changes."""
+        embedded = self._embed(variables, images)
+        if isinstance(state, AtPlaces) and place is not None:
+            return score_at(self._detector.score, state, embedded, self.size, place)
+        return self._detector.score(state, embedded, self.size)
+
+    def decided(self, maps: Float[ArrayLike, "b h w"], pixel: ArrayLike) -> Bool[Array, "b h w"]:
+        """Opened masks of distances; of tiles empty ones."""
+        maps = jnp.asarray(maps)
+        marks = self.localises and not self.tile
+        return opened(maps >= pixel, self.config.decision.opening) if marks else jnp.zeros_like(maps, bool)
+
+    def run_by(self, call: Callable[..., tuple[Any, Any, Any]]) -> "AnomalyModel":
+        """This model, with `call` in place of its compiled `forward`."""
+        self._call = call
+        return self
+
+    def score(
+        self, images: UInt8[np.ndarray, "n h w c"], place: Int[np.ndarray, " n"] | None = None
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Distances [n h w], scores [n] and masks [n h w] of images that have the network's size already.
 
-        Of images in tiles [n t h w c] (`shrunk`), distances and masks are those of the tiles [n t h w].
+        place: of a detector of aligned tiles, each one's number in its image; None = they follow one another.
         """
-        if images.ndim == 5:
-            n, t = images.shape[:2]
-            values, scores, masks = self.score(images.reshape(n * t, *images.shape[2:]))
-            by_image = lambda x: x.reshape(n, t, *x.shape[1:])
-            return by_image(values), scores.reshape(n, t).max(1), by_image(masks)
         parts = []
+        place = np.arange(len(images), dtype=np.int32) % self.places if place is None else place
         for start in range(0, len(images), self.batch):
-            part = images[start : start + self.batch]
-            part = np.repeat(part, 3, -1) if part.shape[-1] == 1 else part
+            part, at = images[start : start + self.batch], place[start : start + self.batch]
             padded = np.concatenate([part, np.repeat(part[-1:], self.batch - len(part), 0)])
-            out = self._call(self.state, self.variables, np.float32(self.thresholds.pixel), padded)
+            out = self.on_device(padded, np.concatenate([at, np.zeros(self.batch - len(part), np.int32)]))
             parts.append([np.asarray(x)[: len(part)] for x in out])
         if not parts:
             empty = np.zeros((0, *sides(self.size)), np.float32)
             return empty, np.zeros(0, np.float32), empty.astype(bool)
         return tuple(np.concatenate(x) for x in zip(*parts, strict=True))  # type: ignore[return-value]
 
+    def on_device(self, images: UInt8[np.ndarray, "b h w c"], place: Int[np.ndarray, " b"]) -> tuple[Any, Any, Any]:
+        """A whole batch's answers, which may still be at work."""
+        threshold = np.float32(self.thresholds.pixel)
+        return self._call(self.state, self.variables, threshold, in_colour(images), place)
+
+    def answers(self, prepared: Sequence[UInt8[np.ndarray, "..."]]) -> list[tuple[Any, float, Any]]:
+        """Distances, score and mask of each image as `shrunk` gives it, all in tiles or all whole.
+
+        Distances are [h w] of the network's size; of images in tiles, of the image's own, and the mask is None.
+        """
+        if not prepared or prepared[0].ndim == 3:
+            parts = zip(*self.score(np.stack(prepared)), strict=True) if prepared else ()
+            return [(distances, float(score), mask) for distances, score, mask in parts]
+        return [(*found, None) for found in tile_answers_of(self, [image for (image,) in prepared])]
+
     def inspect(self, images: Sequence[np.ndarray]) -> list[Found]:
         """Maps, scores, masks and verdicts of uint8 images [h w], [h w 1] or [h w 3] of any sizes."""
-        small = [self.shrunk(image, f"images[{i}]") for i, image in enumerate(images)]
-        if any(one.ndim == 4 for one in small):  # as many tiles as an image has
-            each = ([part[0] for part in self.score(one[None])] for one in small)
-            return [self.found(*image.shape[:2], *answer) for image, answer in zip(images, each, strict=True)]
-        answers = self.score(np.stack(small) if small else np.zeros((0, 1, 1, 3), np.uint8))
-        return [self.found(*image.shape[:2], *answer) for image, *answer in zip(images, *answers, strict=True)]
+        prepared = [self.shrunk(image, f"images[{i}]") for i, image in enumerate(images)]
+        found = dict[int, Found]()
+        for axes in {one.ndim for one in prepared}:
+            at = [i for i, one in enumerate(prepared) if one.ndim == axes]
+            for i, answer in zip(at, self.answers([prepared[i] for i in at]), strict=True):
+                found[i] = self.found(images[i].shape[0], images[i].shape[1], *answer)
+        return [found[i] for i in range(len(images))]
 
-    def shrunk(self, image: np.ndarray, name: str = "image") -> UInt8[np.ndarray, "*t h w 3"]:
-        """An image of any size as `score` takes it; where it is seen in `tiles`, these.
+    def shrunk(self, image: np.ndarray, name: str = "image") -> UInt8[np.ndarray, "*one h w c"]:
+        """An image of any size as `answers` takes it: at the network's size, or [1 h w c] where it is seen in tiles.
 
         Raises:
-          UserError: not uint8 [h w], [h w 1] or [h w 3]; named `name`.
+          UserError: not uint8 [h w], [h w 1] or [h w 3]; named `name`. Or of another size than the aligned ones fitted.
         """
         image = _channels(image, name)
-        cut = self.tiles(*image.shape[:2])
-        small = cut_tiles(image, self.side, self.size) if cut else resize_image(image, self.size)
-        return np.repeat(small, 3, -1) if small.shape[-1] == 1 else small
+        if self.in_tiles(*image.shape[:2]):
+            if isinstance(self.state, AtPlaces):
+                check_aligned(self.state, *image.shape[:2])
+            return image[None]
+        return in_colour(resize_image(image, self.size))
 
-    def whole(self, values: Float[np.ndarray, "*t a b"], height: int, width: int) -> Float[np.ndarray, "h w"]:
-        """One image's distances of `score`; those of tiles put together, at the image's own size."""
-        return joined(values, height, width, self.side) if values.ndim == 3 else values
+    def in_tiles(self, height: int, width: int) -> bool:
+        """True where an image of this size is seen in tiles: of a fit to crops, one that is larger than a crop."""
+        return bool(self.tile) or (self.tiling is not None and max(height, width) > self.tiling.side)
 
-    def tiles(self, height: int, width: int) -> int:
-        """Tiles that an image of this size is seen in; 0 = it is seen whole.
+    @property
+    def places(self) -> int:
+        """Places of tiles that have a state of their own; 1 where all share one."""
+        if self.tiling is None or not isinstance(self.state, AtPlaces):
+            return 1
+        return places_of(self.state, self.tiling)
 
-        Of a fit to crops (`FitDataConfig.crop`) an image that is larger than one is seen in such.
-        """
-        if self.tile or (self.side and max(height, width) > self.side):
-            return len(places(height, width, self.side))
-        return 0
+    def marked(self, values: Float[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
+        """The opened mask of a map at its image's own size."""
+        return cleaned(values >= np.float32(self.thresholds.pixel), self.config.decision.opening, 1)
 
     def found(
         self,
         height: int,
         width: int,
-        values: Float[np.ndarray, "*t a b"],
+        values: Float[np.ndarray, "a b"],
         score: float | np.floating[Any],
-        mask: Bool[np.ndarray, "*t a b"],
+        mask: Bool[np.ndarray, "a b"] | None,
     ) -> Found:
-        """One image's part of `score`'s answer at the image's own size."""
-        if values.ndim == 3:
-            values = self.whole(values, height, width)
-            mask = opened_levels(values, self.config.decision.opening) >= np.float32(self.thresholds.pixel)
+        """One image's part of `answers` at the image's own size."""
+        mask = self.marked(values) if mask is None else mask
         scaled = resize_map(values, height, width) / (2 * self.thresholds.pixel)
         np.clip(scaled, 0, 1, out=scaled)  # in place: of a large image each copy counts
         decided = at_size(mask, height, width, self.config.decision)
@@ -230,6 +260,17 @@ class AnomalyModel:
                 found[name] = np.stack(values) if values else none
         return found["map"] if outputs is None else found
 
+    def strips(self, image: UInt8[np.ndarray, "h w c"], size: Size | None = None) -> Iterator[Strip]:
+        """The map of `predict` of one image in tiles, strip by strip from its top: no more is held at a time.
+
+        Raises:
+          UserError: as `predict`.
+        """
+        self.check_size(size)
+        (whole,) = self.shrunk(image)
+        for top, values in strips_of(self, whole):
+            yield top, np.clip(values / (2 * self.thresholds.pixel), 0, 1)
+
     def check_size(self, size: Size | None) -> None:
         """Raises UserError for a size that is not the one of the fit; None is."""
         if size not in (None, self.size):
@@ -248,47 +289,3 @@ def _channels(image: np.ndarray, name: str) -> UInt8[np.ndarray, "h w c"]:
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[-1] not in (1, 3):
         raise UserError(f"{name}: {image.dtype} {image.shape} is not uint8 [h w], [h w 1] or [h w 3]")
     return image
-
-
-def save(folder: Path, model: AnomalyModel, record: dict[str, Any]) -> None:
-    """Writes a fit's state and backbone (config.json and meta.json are `record.write_record`'s).
-
-    Raises:
-      UserError: the folder cannot be written.
-    """
-    saves = Checkpoints(folder / "state")
-    try:
-        tree = {"state": jax.device_get(model.state), "backbone": jax.device_get(model.variables)}
-        saves.save(0, tree, {"state": type(model.state).__name__, **record}, 0)
-        saves.wait()
-    finally:
-        saves.close()
-
-
-def load(path: str | Path, batch: int = 0) -> AnomalyModel:
-    """The model of a fit's folder. batch: most images on the device at once; 0 takes the recipe's.
-
-    Raises:
-      UserError: no fit there, or it is damaged or not finished.
-    """
-    folder = Path(path)
-    if not (folder / "state").is_dir() and (folder / "checkpoints").is_dir():
-        raise UserError(f"{folder}: an unfinished fit; the same jaxqc fit command goes on with it")
-    try:
-        check_folder(folder)
-        flat, record = read(folder / "state" / "0")
-        check_promise(folder, record)
-        meta = json.loads((folder / "meta.json").read_text("utf-8"))
-        config = from_stored(record["config"], f"{folder}: config")
-        config = replace(config, batch=batch or config.batch)
-        thresholds, now = Thresholds(**meta["thresholds"]), moved(folder)
-        if now:
-            image, pixel = thresholds.image * now.factor, thresholds.pixel * now.factor
-            thresholds = replace(thresholds, image=image, pixel=pixel, how=now.how)
-    except UserError:
-        raise
-    except (DamagedError, OSError, ValueError, KeyError, TypeError) as e:
-        raise UserError(f"{folder}: damaged ({e}); fit again, or copy the whole folder again") from e
-    tree = traverse_util.unflatten_dict(flat)
-    state = restored(tree["state"], record.get("state"), config.detector.states, folder)
-    return AnomalyModel(config, state, tree.get("backbone", {}), thresholds, meta)

@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 
 from jaxqc.anomaly.calibration import Calibration, level_of, load_image, scored
+from jaxqc.anomaly.calling import opened_peak
 from jaxqc.anomaly.model import AnomalyModel
 from jaxqc.anomaly.promise import CONFIDENCE
 from jaxqc.anomaly.thresholds import Thresholds
 from jaxqc.data.dataset import Dataset, Sample
 from jaxqc.data.synthetic.pasted import KINDS, paste, sizes
 from jaxqc.error_rates import ErrorRates, percent
-from jaxqc.metrics.regions import opened_levels
 from jaxqc.pictures.promise import promise_figure
 from jaxqc.progress import Progress
 
@@ -154,7 +154,7 @@ def answers(
     """A model's answers to the planned defects. bad: takes a line for each image that cannot be used."""
     out, decision = [], model.config.decision
     for one in scored(model, jobs, Job.image, bad):
-        peak = float(opened_levels(one.values, decision.opening).max())
+        peak = opened_peak(one.values, decision.opening)
         out.append(Answer(one.job.kind, one.job.size, one.score, level_of(model, one), peak))
         done(1)
     return out

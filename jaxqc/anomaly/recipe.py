@@ -15,6 +15,7 @@ from jaxqc.data.resizing import sides
 from jaxqc.errors import UserError
 from jaxqc.fields import check_positive, check_seed, choices, chosen, from_dict, range_of, validate
 from jaxqc.models.dinov2 import VITS
+from jaxqc.tiling import Tiling, tiling_of
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,8 @@ class FitDataConfig:
     """Pixels to which images are resized: the side of a square, or height and width (640,256), which keep a shape."""
     tile: int = 0
     """Side in the image's own pixels of overlapping square tiles, each seen at `size`; 0 = the whole image is."""
+    overlap: int = 0
+    """Pixels that neighbouring tiles have in common at least; 0 = a quarter of the tile."""
     crop: int = 0
     """Cut images into squares of this side first (the paper: 224 of 1,024); 0 = whole images."""
     samples: int = 0
@@ -44,6 +47,19 @@ class FitDataConfig:
     """Leave out images that cannot be read (listed at the end) instead of refusing."""
     range: tuple[float, ...] = ()
     """Values of black and white in images of more than 8 bits, such as 0,4095; () goes by the files."""
+    foreground: str = ""
+    """Mask values that mean defect, such as 1,3, where masks are not binary."""
+    normal: str = ""
+    """The class that is free of defects, where its name does not say so."""
+    unmasked: str = ""
+    """`good`: images without a mask are free of defects."""
+
+    @property
+    def tiling(self) -> Tiling | None:
+        """The tiles in which images are seen; of a fit to crops, those in which larger images are."""
+        if self.crop:
+            return Tiling(self.crop, self.crop // 4, reflect=False)
+        return tiling_of(self.tile, self.overlap)
 
 
 @dataclass(frozen=True)
@@ -103,6 +119,11 @@ class FitConfig:
         return learners_of(self.detector, self.backbone)
 
     @property
+    def aligned(self) -> bool:
+        """True where each place in the grid of tiles has a state of its own."""
+        return bool(getattr(self.detector, "at_places", False))
+
+    @property
     def trains(self) -> bool:
         """True where the one loop trains the detector, or a member of it."""
         return is_trained(self.ready) or bool(self.learners)
@@ -142,10 +163,12 @@ class FitConfig:
         if check is not None:
             check(f"{where}: detector")
         whole = not localises(self.ready) or getattr(self.ready, "heard", None) is not None
-        if self.data.tile and (self.data.crop or self.trains or whole):
-            kind = "is trained" if self.trains else "has scores of whole images"
-            other = "data.crop" if self.data.crop else f"{self.name}, which {kind}"
+        tiling_of(self.data.tile, self.data.overlap, f"{where}: data")
+        if self.data.tile and (self.data.crop or whole):
+            other = "data.crop" if self.data.crop else f"{self.name}, which has scores of whole images"
             raise UserError(f"{where}: data.tile={self.data.tile} does not go with {other}; set one of them to 0")
+        if self.aligned and not self.data.tile:
+            raise UserError(f"{where}: detector.aligned is of the places of tiles; set data.tile, or leave it out")
         if self.trains and not isinstance(self.data.size, int):
             raise UserError(f"{where}: data.size={self.data.size!r}: {self.name} trains on squares; give one side")
         if absent := lacks(self.ready):

@@ -13,7 +13,7 @@ from jaxqc.data.dataset import Dataset, with_span
 from jaxqc.data.depth import remarks
 from jaxqc.data.grouped import counted, good_alone, side_to_test, with_products
 from jaxqc.data.load import without_absent_masks
-from jaxqc.data.open import layout_of, open_data
+from jaxqc.data.open import Keys, keys_of, layout_of, open_data
 from jaxqc.data.readers import Reader
 from jaxqc.errors import UserError, suggest
 from jaxqc.fields import range_of
@@ -32,6 +32,7 @@ def evaluate(
     worst: int = 10,
     progress: bool = True,
     layout: str | Reader | None = None,
+    keys: Keys | None = None,
     count: Count | None = None,
     note: Callable[[str], None] = lambda text: None,
 ) -> AnomalyEvaluation | ProductsEvaluation:
@@ -40,6 +41,7 @@ def evaluate(
     Args:
       data: a data set or its path, which needs nothing for training. Images are cut into crops as for the fit.
       layout: as in `DataConfig`; None = that of the fit where the folder has it, else `auto`.
+      keys: words on the data (`jaxqc.data.open.Keys`); None = those of the fit.
       out: a folder; "" = `evaluation-SPLIT` in `run`, the fit's folder.
       split: `test` is the data's test split (`val` where there is none, every sample where no sample has a split),
         `train` the normal images that were fitted, `all` every sample.
@@ -53,7 +55,7 @@ def evaluate(
     options = model.config.data
     where = str(data) if isinstance(data, str | Path) else None
     if isinstance(data, str | Path):
-        data = open_data(data, layout_of(data, layout, options.layout), skip_bad=True)
+        data = open_data(data, layout_of(data, layout, options.layout), skip_bad=True, keys=keys or keys_of(options))
     data = with_products(without_absent_masks(data), options.products)
     data = with_span(data, range_of(options.range, "data.range"))
     for line in remarks(data):

@@ -27,25 +27,26 @@ def make_scorer(model: AnomalyModel, threshold: float | None, devices: Sequence[
 
     def score(images: Sequence[np.ndarray], device: int) -> Sequence[Any]:
         with on_device(devices, device):
-            return list(zip(*each[device].score(np.stack(images)), strict=True))
+            return each[device].answers(images)
 
     def answer(height: int, width: int, raw: Any) -> Answer:
         found = model.found(height, width, *raw)
         called = found.defective if threshold is None else found.score >= limit
         if not model.localises:
             return Answer(Scored(found.map, found.mask), found.score, called, (0, 0, width, height) if called else None)
-        place = highest_place(model.whole(raw[0], height, width), height, width) if called else None
+        place = highest_place(raw[0], height, width) if called else None
         return Answer(Scored(found.map, found.mask if threshold is None else None), found.score, called, place)
 
     def kind(shape: Sequence[int]) -> tuple[int, ...]:
-        return (count,) if (count := model.tiles(shape[0], shape[1])) else ()
+        return (1,) if model.in_tiles(shape[0], shape[1]) else ()
 
+    tiling = model.tiling
     how, at = (model.thresholds.how, 0.5) if threshold is None else ("as given", threshold)
     settings = {
         "name": model.config.name,
         "size": model.size,
         "threshold": at,
-        **({"tile": model.side} if model.side else {}),
+        **({"tile": tiling.side, "overlap": tiling.overlap} if tiling else {}),
     }
     settings |= {"thresholds": asdict(model.thresholds), "detector": asdict(detector)}
     decision = asdict(model.config.decision)

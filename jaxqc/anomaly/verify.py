@@ -4,7 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxqc.anomaly.model import load, scaled
+from jaxqc.anomaly.folder import load
+from jaxqc.anomaly.model import scaled
 from jaxqc.anomaly.thresholds import Thresholds
 from jaxqc.training.golden import read_golden
 from jaxqc.verdict import Verdict, verdict_of

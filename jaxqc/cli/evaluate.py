@@ -6,6 +6,7 @@ from typing import Any
 from jaxqc.cli.parser import Parser, add_verb
 from jaxqc.cli.shared import (
     add_checkpoint,
+    add_engine,
     add_keys,
     add_layout,
     add_use,
@@ -28,6 +29,7 @@ def add(verbs: Any) -> Parser:
     text = "Measure a trained network or fitted detector: metrics per class and overall, worst cases as pictures."
     parser = add_verb(verbs, "evaluate", text, EXAMPLES)
     add_checkpoint(parser)
+    add_engine(parser)
     parser.add_argument("--data", required=True, metavar="DIR", help="data set with masks, for a detector also without")
     add_layout(parser)
     add_keys(parser)
@@ -54,7 +56,7 @@ def add(verbs: Any) -> Parser:
 
 
 OPTIONS = {flag: flag.removeprefix("--") for flag in ("--protocol", "--layout", "--splits", "--window", "--sizes")}
-OPTIONS |= dict.fromkeys(("--image-key", "--mask-key", "--label-key", "--foreground"), "keys")
+OPTIONS |= dict.fromkeys(("--image-key", "--mask-key", "--label-key", "--foreground", "--normal", "--unmasked"), "keys")
 """Flags of some kinds of model only, and the options of `jaxqc.evaluate` that they are."""
 
 

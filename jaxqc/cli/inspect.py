@@ -5,13 +5,15 @@ import sys
 from typing import Any
 
 from jaxqc.cli.parser import Parser, add_verb
-from jaxqc.cli.shared import add_checkpoint, add_quiet, load_model, of_product, unreadable, warned
+from jaxqc.cli.shared import add_checkpoint, add_engine, add_quiet, load_model, of_product, unreadable, warned
 
 EXAMPLES = """\
   jaxqc inspect --checkpoint runs/first --images DIR --out inspected
   jaxqc inspect --checkpoint runs/tiles --images lots.csv --out inspected --rules rules.py --mm-per-pixel .05
   jaxqc inspect --checkpoint runs/first --images DIR --out inspected --piece '^([^_]+)_'
   jaxqc inspect --checkpoint runs/parts --images DIR --out inspected --product bolts
+  jaxqc inspect --checkpoint runs/first --images DIR --out inspected --watch
+  jaxqc inspect --checkpoint runs/first --images rtsp://camera/stream --out inspected --every 5
 A manifest (.csv, .tsv, .txt, .parquet) has the columns `image` and `lot`, and any of `supplier`, `product`, `line`,
 `machine`, `time` and `piece`; further ones are kept. In a folder, a subfolder is a lot. Views of one piece have the
 same `piece`, by the column or by --piece: 17_top.png and 17_side.png are views of piece 17 above. Pieces are counted,
@@ -27,9 +29,15 @@ def add(verbs: Any) -> Parser:
     text = "Inspect images with any model: defects, lots with grade and risk, suppliers."
     parser = add_verb(verbs, "inspect", text, EXAMPLES)
     add_checkpoint(parser)
+    add_engine(parser)
     add = parser.add_argument
-    add("--images", required=True, metavar="DIR", help="folder, manifest or one image")
+    add("--images", required=True, metavar="DIR", help="folder, manifest, image, video file or rtsp:// address")
     add("--out", required=True, metavar="DIR", help="folder of the results")
+    taken = "go on with files that come into the folder, once they are complete"
+    add("--watch", nargs="?", type=float, const=0.0, metavar="S", help=f"{taken}; end S seconds after the last one")
+    add("--every", type=int, metavar="N", help="of a video or camera: inspect each N-th frame (default: each)")
+    about = "images of a data set alone, not its masks: the layout's name, or auto; its splits are the lots"
+    add("--layout", default="", metavar="NAME", help=f"{about} (default: all images of the folder)")
     rule = "regular expression on file names: its group 1, or all it matches, is the piece's id within its lot"
     add("--piece", metavar="REGEX", help=f"{rule}; with a / in it, on paths")
     add("--rules", metavar="FILE", help="rules of inspection, a .py file (it is run: it is code)")
@@ -62,13 +70,16 @@ def run(args: argparse.Namespace) -> int:
         args.out,
         rules=rules,
         ledger=args.ledger,
+        layout=args.layout,
         piece=args.piece,
         mm_per_pixel=args.mm_per_pixel,
         threshold=args.threshold,
         devices=args.devices,
         worst=args.worst,
         aql=args.aql,
-        progress=not args.quiet,
+        progress=not args.quiet and args.watch is None,
+        watch=args.watch,
+        every=args.every,
         note=lambda text: print(text, file=sys.stderr),
     )
     show_lots(found.lots)

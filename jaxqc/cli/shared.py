@@ -22,10 +22,12 @@ def add_layout(parser: Parser) -> None:
 
 
 def add_keys(parser: Parser) -> None:
-    """The features of a TFDS set."""
+    """Words on a data set: features of a TFDS set, values of masks, the good class."""
     for name in ("image", "mask", "label"):
         parser.add_argument(f"--{name}-key", default="", metavar="NAME", help=f"TFDS: the feature that is the {name}")
-    parser.add_argument("--foreground", default="", metavar="VALUES", help="TFDS: mask values that are defects, as 1,3")
+    parser.add_argument("--foreground", default="", metavar="VALUES", help="mask values that are defects, as 1,3")
+    parser.add_argument("--normal", default="", metavar="CLASS", help="the class of good images, if its name hides it")
+    parser.add_argument("--unmasked", default="", metavar="good", help="good: images without a mask have no defect")
 
 
 def add_range(parser: Parser) -> None:
@@ -45,13 +47,15 @@ def span_of(args: argparse.Namespace) -> tuple[float, float] | None:
 
 
 def keys(args: argparse.Namespace) -> Any:
-    """A TFDS set's features from the command line; None where no flag names one."""
-    from jaxqc.data.open import Keys, is_tfds, mask_values
+    """The words on a data set from the command line; None where no flag has one."""
+    from jaxqc.data.open import Keys, check_reading, is_tfds, mask_values
 
-    flag = next((flag for flag in args.given if flag.endswith("-key") or flag == "--foreground"), None)
+    flag = next((flag for flag in args.given if flag.endswith("-key")), None)
     if flag and not is_tfds(args.data, args.layout):
         raise UserError(f"{flag}: goes with a TFDS set, and {args.data} is none; leave it out")
-    keys = Keys(args.image_key, args.mask_key, args.label_key, mask_values(args.foreground, "--foreground"))
+    values = mask_values(args.foreground, "--foreground")
+    keys = Keys(args.image_key, args.mask_key, args.label_key, values, args.normal, args.unmasked)
+    check_reading(keys, "--unmasked")
     return None if keys == Keys() else keys
 
 
@@ -61,8 +65,14 @@ def add_checkpoint(parser: Parser) -> None:
     parser.add_argument("--which", choices=("best", "last"), default="best", help="which of its checkpoints")
 
 
+def add_engine(parser: Parser) -> None:
+    """`--engine`."""
+    about = "what runs the network: xla, openvino or onnxruntime (default: xla; of an ONNX export what is installed)"
+    parser.add_argument("--engine", default=None, metavar="NAME", help=about)
+
+
 def load_model(args: argparse.Namespace) -> Any:
-    """The model of `--checkpoint`, `--which` and `--batch`."""
+    """The model of `--checkpoint`, `--which`, `--batch` and `--engine`."""
     from jaxqc import api
     from jaxqc.training.cache import enable_compilation_cache
     from jaxqc.training.folder_sums import unlisted
@@ -70,7 +80,7 @@ def load_model(args: argparse.Namespace) -> Any:
     if args.batch < 1:
         raise UserError(f"--batch: {args.batch} must be 1 or more")
     enable_compilation_cache()
-    model = api.load(args.checkpoint, args.which, batch=args.batch)
+    model = api.load(args.checkpoint, args.which, batch=args.batch, engine=getattr(args, "engine", None))
     if line := unlisted(Path(args.checkpoint)):
         print(line, file=sys.stderr)
     return model

@@ -15,6 +15,7 @@ from jaxqc.data.dataset import Dataset, Sample, with_span
 from jaxqc.data.decode import MAX_PIXELS, decode
 from jaxqc.data.label_maps import LabelMaps, Read, label_shares, label_tables, note_masks
 from jaxqc.data.load import cut, in_threads, read_masks
+from jaxqc.data.mask_files import by_whole_factor
 from jaxqc.data.open import Keys, scan_data
 from jaxqc.data.problems import MISSING, Problem, printable
 from jaxqc.data.readers import Reader
@@ -49,6 +50,8 @@ class DataReport:
     problems: list[Problem]
     labels: dict[str, dict[str, float]] = field(default_factory=dict)
     """Share of pixels of label maps by class (last those without one), in each split and in all."""
+    read_as: tuple[str, ...] = ()
+    """As `jaxqc.data.dataset.Dataset.read_as`."""
 
     @property
     def errors(self) -> list[Problem]:
@@ -83,6 +86,7 @@ class DataReport:
         head = f"{self.path}: {self.name}, {sum(self.counts.values())} samples"
         parts = [
             Text(head),
+            *(Text(f"read as {line}") for line in self.read_as),
             counts,
             *label_tables(self.labels, [*splits, "all"]),
             Text(f"sizes: {', '.join(sizes) or '-'}; channels: {kinds or '-'}"),
@@ -165,6 +169,7 @@ def report_of(
         channels=dict(Counter("grey" if f.channels == 1 else "colour" for f in facts if f.channels).most_common()),
         foreground={name: float(np.mean(v)) for name, v in shares.items()},
         problems=found,
+        read_as=dataset.read_as,
         labels={} if maps is None else label_shares(dataset, facts, maps.classes),
     )
 
@@ -206,6 +211,10 @@ def _look_at(sample: Sample, max_pixels: int, maps: LabelMaps | None = None) -> 
         image, facts.peak = read.pixels, read.peak
         for note in read.notes:
             add("as-decoded", f"{name}: {note}", "warning")
+    if image is not None and mask is not None and maps is None and image.shape[:2] != mask.shape:
+        stored, mask = mask.shape, by_whole_factor(mask, *image.shape[:2])
+        if mask.shape == image.shape[:2]:
+            facts.scaled = f"{stored[1]} x {stored[0]}, and its image {image.shape[1]} x {image.shape[0]}"
     if image is not None and mask is not None and image.shape[:2] != mask.shape:
         sizes = f"the mask is {mask.shape[1]} x {mask.shape[0]} and its image {image.shape[1]} x {image.shape[0]}"
         add("size-mismatch", f"{printable(sample.mask)}: {sizes}; save both at one size")

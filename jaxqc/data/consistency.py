@@ -32,6 +32,8 @@ class Facts:
     """A mask whose palette shows another index than 0 as black."""
     classes: bool = False
     """A mask with class numbers beside 255."""
+    scaled: str = ""
+    """Sizes of a mask and its image, where one is a whole number of times the other."""
 
 
 def set_problems(dataset: Dataset, facts: list[Facts]) -> list[Problem]:
@@ -76,7 +78,14 @@ def mask_problems(dataset: Dataset, facts: list[Facts]) -> list[Problem]:
     lossy = [(printable(s.mask), f) for s, f in named if f.lossy]
     turned = [printable(s.mask) for s, f in named if f.turned]
     numbered = [printable(s.mask) for s, f in named if f.classes]
+    scaled = [(printable(s.mask), f.scaled) for s, f in named if f.scaled]
     out = []
+    if scaled:
+        message = (
+            f"{len(scaled)} masks are of another size than their images by a whole factor (the first: {scaled[0][0]},"
+            f" {scaled[0][1]}): they were brought to the image's size; small defects may have lost their shape"
+        )
+        out.append(Problem(dataset.name, "scaled-mask", message, "warning"))
     if lossy:
         pixels = sum(f.rounded for _, f in lossy)
         message = (

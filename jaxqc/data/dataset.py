@@ -5,8 +5,12 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from jaxqc.data.truth import Truth
 
 
 @dataclass(frozen=True)
@@ -29,10 +33,16 @@ class Sample:
     """True: every mask value but 0 means defect (masks that hold the defect's kind); else those above 128."""
     crop: tuple[int, int, int, int] | None = None
     """The part of the files that is the sample, in pixels: top, left, height, width. None = all of them."""
+    reflected: bool = False
+    """True: where the part reaches beyond the files, they are reflected."""
     span: tuple[float, float] | None = None
     """The values that mean black and white in an image of more than 8 bits; None goes by the file."""
     product: str = ""
     """The product that it shows, in a set of several; "" = the only one."""
+    truth: "Truth | None" = None
+    """The drawing of its mask, where `mask` is a file of annotations or of colours and no binary mask."""
+    foreground: tuple[int, ...] = ()
+    """Values of the mask files that mean defect; () goes by `nonzero`."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +60,8 @@ class Dataset:
     samples: tuple[Sample, ...]
     warnings: tuple[str, ...] = ()
     """Lines on what its folder holds beside the samples and what else deserves a look."""
+    read_as: tuple[str, ...] = ()
+    """Lines on how the reader understood the folder, for the check of a data set."""
 
     def __len__(self) -> int:
         return len(self.samples)

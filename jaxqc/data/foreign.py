@@ -1,7 +1,7 @@
 """Files that hold images, or should, and are not read: by their endings, and by their first bytes for messages."""
 
 ENDINGS = frozenset((
-    ".heic", ".heif", ".hif", ".avif", ".jxl", ".jxr", ".wdp", ".jls", ".qoi", ".ico", ".psd", ".exr", ".hdr", ".pcx",
+    ".heic", ".heif", ".hif", ".jxl", ".jxr", ".wdp", ".jls", ".qoi", ".ico", ".psd", ".exr", ".hdr", ".pcx",
     ".tga", ".pam", ".pfm", ".raw", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf", ".dcm", ".dicom",
     ".nii", ".nrrd", ".mhd", ".npy", ".npz", ".mat", ".h5", ".hdf5", ".fits", ".fit", ".svs", ".ndpi", ".czi", ".nd2",
     ".lif", ".pdf", ".mp4", ".m4v", ".avi", ".mov", ".mkv", ".wmv", ".webm", ".mpg", ".mpeg", ".zip", ".rar", ".7z",
@@ -9,7 +9,6 @@ ENDINGS = frozenset((
 ))  # fmt: skip
 """Image formats that are not read, videos, documents, archives and shortcuts."""
 _STARTS = (
-    (4, b"ftypavi", "AVIF"),
     (4, b"ftyphe", "HEIC"),
     (4, b"ftypmif1", "HEIF"),
     (4, b"ftyp", "a video or another file in MP4's form"),

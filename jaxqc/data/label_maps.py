@@ -10,7 +10,8 @@ import numpy as np
 
 from jaxqc.data.consistency import Facts
 from jaxqc.data.dataset import Dataset, Sample
-from jaxqc.data.decode import MAX_PIXELS, read_image, read_values
+from jaxqc.data.decode import MAX_PIXELS, read_image
+from jaxqc.data.decode_masks import read_values
 from jaxqc.data.mask_files import MaskRemark, black_indices, like_classes, lossy, rounded
 from jaxqc.data.problems import Problem, printable
 from jaxqc.data.store import StoredSample
@@ -85,8 +86,8 @@ def mask_remark(path: str | Path, max_pixels: int = MAX_PIXELS) -> MaskRemark:
 def note_masks(sample: Sample, max_pixels: int, facts: Facts) -> None:
     """Notes in `facts` what the values of a sample's sound binary masks went through."""
     for file in (sample.mask, *sample.more_masks):
-        if file is not None and not isinstance(sample, StoredSample):
+        if file is not None and sample.truth is None and not isinstance(sample, StoredSample):
             remark = mask_remark(file, max_pixels)
             facts.turned |= remark.turned
-            facts.classes |= remark.classes and not sample.nonzero
+            facts.classes |= remark.classes and not sample.nonzero and not sample.foreground
             facts.lossy, facts.rounded = facts.lossy or remark.lossy, facts.rounded + remark.rounded

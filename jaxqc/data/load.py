@@ -12,13 +12,16 @@ import numpy as np
 from jaxtyping import UInt8
 
 from jaxqc.data.dataset import ArrayDataset, Dataset, Sample
-from jaxqc.data.decode import MAX_PIXELS, pixel_count, read_image, read_mask
+from jaxqc.data.decode import MAX_PIXELS, pixel_count, read_image
+from jaxqc.data.decode_masks import read_mask
+from jaxqc.data.mask_files import by_whole_factor
 from jaxqc.data.normals import is_normal
 from jaxqc.data.problems import Problem, printable, refuse
 from jaxqc.data.resizing import Size, resize_image, resize_mask
 from jaxqc.data.splits import salt_and_pepper
 from jaxqc.data.store import StoredSample
 from jaxqc.data.stored import Range
+from jaxqc.data.tiles import cut_place
 from jaxqc.errors import UserError
 
 S = TypeVar("S")
@@ -43,7 +46,7 @@ def load_sample(sample: Sample, size: Size = 0, max_pixels: int = MAX_PIXELS, un
       >>> image.shape, mask.shape
       ((16, 16, 3), (16, 16))
     """
-    if not unmasked and sample.mask is None and (isinstance(sample, StoredSample) or not sample.normal):
+    if not unmasked and sample.mask is None and not sample.normal:
         raise UserError(f"{printable(sample.image)}: no mask for {sample.id!r}; add one (all zero = no defect)")
     if isinstance(sample, StoredSample):
         image, mask = sample.read()
@@ -51,6 +54,7 @@ def load_sample(sample: Sample, size: Size = 0, max_pixels: int = MAX_PIXELS, un
         read = read_image if sample.crop is None else _read_whole
         image = read(sample.image, max_pixels, span=sample.span)
         mask = np.zeros(image.shape[:2], np.uint8) if sample.mask is None else read_masks(sample, max_pixels)
+    mask = by_whole_factor(mask, *image.shape[:2])
     if image.shape[:2] != mask.shape:
         raise UserError(
             f"{printable(sample.mask)}: the mask is {_side(mask)} and its image {printable(sample.image.name)}"
@@ -100,16 +104,19 @@ def without_absent_masks(dataset: Dataset) -> Dataset:
 
 
 def read_masks(sample: Sample, max_pixels: int = MAX_PIXELS) -> UInt8[np.ndarray, "h w"]:
-    """The union of a sample's mask files ({0, 1}), before any crop.
+    """The union of a sample's mask files ({0, 1}), or what its `truth` draws, before any crop.
 
     Raises:
       UserError: there is none, one cannot be decoded, or they differ in size.
     """
     if sample.mask is None:
         raise UserError(f"{printable(sample.image)}: no mask for {sample.id!r}; add one (all zero = no defect)")
-    mask = read_mask(sample.mask, max_pixels, sample.nonzero)
+    if sample.truth is not None:
+        return sample.truth.read(sample, max_pixels)
+    read = lambda file: read_mask(file, max_pixels, sample.nonzero, sample.foreground)
+    mask = read(sample.mask)
     for file in sample.more_masks:
-        other = read_mask(file, max_pixels, sample.nonzero)
+        other = read(file)
         if other.shape != mask.shape:
             raise UserError(
                 f"{printable(file)}: this mask is {_side(other)} and {printable(sample.mask.name)} of the same image"
@@ -123,11 +130,13 @@ def cut(array: np.ndarray, sample: Sample) -> np.ndarray:
     """The sample's part [height width ...] of its decoded image or mask [h w ...].
 
     Raises:
-      UserError: the part reaches beyond the array.
+      UserError: the part reaches beyond the array, of a sample that is not reflected there.
     """
     if sample.crop is None:
         return array
     top, left, height, width = sample.crop
+    if sample.reflected and min(height, width) > 0:
+        return cut_place(array, sample.crop)
     if min(top, left, height - 1, width - 1) < 0 or top + height > array.shape[0] or left + width > array.shape[1]:
         raise UserError(
             f"{printable(sample.image)}: the crop of {width} x {height} at ({left}, {top}) reaches beyond its"

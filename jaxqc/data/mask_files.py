@@ -25,7 +25,7 @@ class MaskRemark(NamedTuple):
 
 
 def lossy(path: str | Path) -> str:
-    """`JPEG` or `WebP` where a file's compression changes its values, else "". Reads no pixels.
+    """`JPEG`, `AVIF` or `WebP` where a file's compression changes its values, else "". Reads no pixels.
 
     Raises:
       OSError: the file cannot be read.
@@ -39,6 +39,8 @@ def lossy(path: str | Path) -> str:
         start = file.read(12)
         if start.startswith(b"\xff\xd8\xff"):
             return "JPEG"
+        if start[4:11] == b"ftypavi":
+            return "AVIF"
         if not (start.startswith(b"RIFF") and start.endswith(b"WEBP")):
             return ""
         while len(head := file.read(8)) == 8:
@@ -102,3 +104,29 @@ def rounded(values: np.ndarray) -> int:
       1
     """
     return int(((values > NEAR) & (values < 255 - NEAR)).sum())
+
+
+def by_whole_factor(mask: UInt8[np.ndarray, "_ _"], height: int, width: int) -> UInt8[np.ndarray, "_ _"]:
+    """The mask at an image's size where one is a whole number of times the other; else the mask as it is.
+
+    A larger mask has a defect where at least half of the pixels that become one are; a smaller one's pixels are
+    repeated.
+
+    Examples:
+      >>> by_whole_factor(np.array([[1, 0]], np.uint8), 2, 4).tolist()
+      [[1, 1, 0, 0], [1, 1, 0, 0]]
+      >>> by_whole_factor(np.array([[1, 0], [1, 0]], np.uint8), 1, 1).tolist()
+      [[1]]
+      >>> by_whole_factor(np.array([[1, 0]], np.uint8), 3, 4).shape
+      (1, 2)
+    """
+    rows, columns = mask.shape
+    if (rows, columns) == (height, width):
+        return mask
+    factor = max(height // max(rows, 1), rows // max(height, 1))
+    if factor > 1 and (rows * factor, columns * factor) == (height, width):
+        return mask.repeat(factor, 0).repeat(factor, 1)
+    if factor > 1 and (rows, columns) == (height * factor, width * factor):
+        share = mask.reshape(height, factor, width, factor).mean((1, 3))
+        return (share >= 0.5).astype(np.uint8)
+    return mask

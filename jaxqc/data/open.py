@@ -2,36 +2,60 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from jaxqc.config import DataConfig
 from jaxqc.data.dataset import Dataset
 from jaxqc.data.problems import Problem, lines, printable, refuse
 from jaxqc.data.readers import TFDS_FILE, Reader, reader_of, scan_dataset
+from jaxqc.data.reading import Reading, understood
 from jaxqc.errors import UserError
 
 
 @dataclass(frozen=True)
 class Keys:
-    """The features of a TFDS set to use; "" finds them by kind and usual names."""
+    """A person's words on a data set: features of a TFDS set ("" finds them by kind and usual names), and what files do
+    not say (`jaxqc.data.reading.Reading`)."""
 
     image: str = ""
     mask: str = ""
     label: str = ""
     foreground: tuple[int, ...] = ()
     """Mask values that mean defect; () = every value but 0 of a binary mask."""
+    normal: str = ""
+    """The class that is free of defects, where its name does not say so."""
+    unmasked: str = ""
+    """`good`: images without a mask are free of defects."""
+
+    @property
+    def reading(self) -> Reading:
+        """The words on masks and classes."""
+        return Reading(self.normal, self.unmasked, self.foreground)
 
 
-def keys_of(config: DataConfig) -> Keys:
-    """The feature names in a recipe.
+def keys_of(config: Any) -> Keys:
+    """The words on the data in a recipe: a `DataConfig`, or another config that has some of its fields.
 
     Raises:
-      UserError: `data.foreground` is no list of whole numbers.
+      UserError: `data.foreground` is no list of whole numbers, or `data.unmasked` is not `good`.
 
     Examples:
+      >>> from jaxqc.config import DataConfig
       >>> keys_of(DataConfig(foreground="1,3")).foreground
       (1, 3)
     """
-    return Keys(config.image_key, config.mask_key, config.label_key, mask_values(config.foreground, "data.foreground"))
+    of = lambda name: getattr(config, name, "")
+    values = mask_values(of("foreground"), "data.foreground")
+    keys = Keys(of("image_key"), of("mask_key"), of("label_key"), values, of("normal"), of("unmasked"))
+    check_reading(keys, "data.unmasked")
+    return keys
+
+
+def check_reading(keys: Keys, where: str) -> None:
+    """Raises UserError naming the field or flag `where` for an unknown word on images without masks."""
+    try:
+        _ = keys.reading
+    except UserError as e:
+        raise UserError(str(e).replace("unmasked", where, 1)) from e
 
 
 def mask_values(text: str, where: str) -> tuple[int, ...]:
@@ -62,7 +86,7 @@ def open_data(
     Args:
       path: a folder, or a record file. layout: as in `DataConfig`; `auto` distinguishes them.
       skip_bad: let absent files pass, for the loader to skip and list.
-      keys: for TFDS sets whose features do not have the usual names.
+      keys: names of a TFDS set's features, and what the files do not say.
       masks: False where none are read: they may be absent, and so may classes (a folder of images and nothing else).
 
     Raises:
@@ -117,7 +141,7 @@ def scan_data(
       >>> dataset.classes, problems
       (('good', 'color'), [])
     """
-    path = Path(path)
+    path, keys = Path(path), keys or Keys()
     if layout == "records" or (layout == "auto" and path.is_file()):
         from jaxqc.data.records import open_records
 
@@ -125,6 +149,6 @@ def scan_data(
     if is_tfds(path, layout):
         from jaxqc.data.tfds import open_tfds
 
-        keys = keys or Keys()
-        return open_tfds(path, keys.image, keys.mask, keys.label, keys.foreground), []
-    return scan_dataset(path, layout, plain)
+        found = open_tfds(path, keys.image, keys.mask, keys.label, keys.foreground)
+        return understood(found, [], Reading(keys.normal, keys.unmasked), judged=False)
+    return scan_dataset(path, layout, plain, keys.reading)

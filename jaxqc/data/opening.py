@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from PIL import (
+    AvifImagePlugin,
     BmpImagePlugin,
     GifImagePlugin,
     Image,
@@ -50,9 +51,9 @@ DECODERS: tuple[tuple[bytes, Any], ...] = (
     *((b"P%d" % i, PpmImagePlugin.PpmImageFile) for i in range(1, 7)),
 )
 EXTENSIONS = frozenset(
-    {".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".dib", ".tif", ".tiff", ".gif", ".webp", ".jp2"}
-    | {".j2k", ".jpx", ".pgm", ".ppm", ".pbm", ".pnm"}
-)
+    (".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".dib", ".tif", ".tiff", ".gif", ".webp", ".avif",
+     ".jp2", ".j2k", ".jpx", ".pgm", ".ppm", ".pbm", ".pnm")
+)  # fmt: skip
 """File name endings (lower case) by which a folder's images are found; what a file really is, its bytes say."""
 
 END = b"\xff\xd9"
@@ -63,6 +64,18 @@ SLICES = 32997
 """The TIFF tag that says how many slices a page has; readers give the first one."""
 CRITICAL = (b"IHDR", b"PLTE", b"tRNS", b"sBIT", b"eXIf", b"acTL", b"fcTL", b"fdAT", b"IDAT", b"IEND")
 """The chunks of a PNG that its pixels and their place depend on."""
+
+
+def decoder_of(start: bytes) -> Any:
+    """Pillow's image class for a file's first 12 bytes; None where it is no image that is read.
+
+    Examples:
+      >>> decoder_of(b"1234ftypavif").__name__, decoder_of(b"hello")
+      ('AvifImageFile', None)
+    """
+    if start[4:11] == b"ftypavi":
+        return AvifImagePlugin.AvifImageFile
+    return next((decoder for magic, decoder in DECODERS if start.startswith(magic)), None)
 
 
 def ignore_warnings() -> None:
@@ -201,11 +214,10 @@ def _decoder(file: File, name: str) -> Any:
     file.seek(0)
     if not start:
         raise UserError(f"{name}: empty file (0 bytes); replace or remove it")
-    for magic, decoder in DECODERS:
-        if start.startswith(magic):
-            return decoder
+    if (decoder := decoder_of(start)) is not None:
+        return decoder
     what = f"{found}, which is not read" if (found := named(start)) else f"not an image (begins with {start[:8]!r})"
-    raise UserError(f"{name}: {what}; give PNG, JPEG, BMP, TIFF, GIF, WebP, JPEG 2000 or PNM")
+    raise UserError(f"{name}: {what}; give PNG, JPEG, BMP, TIFF, GIF, WebP, AVIF, JPEG 2000 or PNM")
 
 
 def _inside(image: Image.Image, file: File) -> tuple[int, str]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -33,6 +33,69 @@ class FolderResult:
     """Lines on what stands beside the images and is none."""
 
 
+@dataclass
+class Account:
+    """Lines on what could not be read in a folder of images and on what else lies there, and the speed."""
+
+    unreadable: list[str]
+    notes: tuple[str, ...]
+    images_per_second: float = 0.0
+
+
+def images_in(images: str | Path, outs: Sequence[str | Path]) -> tuple[tuple[Sample, ...], Account]:
+    """The images below `images` but for those below one of `outs`, which are results of an earlier call.
+
+    Raises:
+      UserError: none are there.
+    """
+    root = Path(images).resolve()
+    below = [out for out in (Path(out).resolve() for out in outs) if out != root and out.is_relative_to(root)]
+    dataset, problems = scan_dataset(images, layout="folder")
+    kept = tuple(s for s in dataset.samples if not any(s.image.resolve().is_relative_to(out) for out in below))
+    if not kept:
+        given = " and ".join(printable(out) for out in outs)
+        raise UserError(f"{printable(images)}: all images are below {given}, where results go; give another folder")
+    unreadable = [problem.message for problem in problems if problem.severity == "error"]
+    return kept, Account(unreadable, tuple(p.message for p in problems if p.severity == "warning"))
+
+
+def answered(
+    samples: Sequence[Sample],
+    account: Account,
+    predict: Callable[[list[np.ndarray]], Sequence[Answer]],
+    batch: int,
+    kind: Callable[[tuple[int, ...]], tuple[int, ...]] = lambda shape: shape,
+    progress: bool = True,
+    span: Range | None = None,
+) -> Iterator[tuple[Sample, np.ndarray, Answer]]:
+    """Each image that can be read with its answer, batch after batch; `account` gets what cannot be read.
+
+    Args: as `each_image`.
+    """
+
+    def readable() -> Iterator[tuple[tuple[int, ...], tuple[Sample, np.ndarray]]]:
+        size, read = lambda sample: pixel_count(sample.image), lambda sample: read_image(sample.image, span=span)
+        for sample, result in decoded_by_pixels(samples, size, read, 2 * batch):
+            if isinstance(result, UserError):
+                account.unreadable.append(str(result))
+                counter.add(1)
+            else:
+                yield kind(result.shape), (sample, result)
+
+    with Progress("predicting", len(samples), progress) as counter:
+        full = False
+        pixels = lambda pair: pair[1].shape[0] * pair[1].shape[1]
+        for group in by_size(readable(), batch, 2 * batch, pixels, MAX_PIXELS):
+            full |= len(group) == batch
+            # A remainder reuses the graph of full batches; a batch of few large images has one of its own.
+            pad = batch - len(group) if full and sum(map(pixels, group)) < MAX_PIXELS else 0
+            found = predict([image for _, image in group] + [group[-1][1]] * pad)[: len(group)]
+            for (sample, image), answer in zip(group, found, strict=True):
+                yield sample, image, answer
+            counter.add(len(group))
+    account.images_per_second = counter.rate
+
+
 def each_image(
     images: str | Path,
     outs: Sequence[str | Path],
@@ -59,49 +122,22 @@ def each_image(
       UserError: no images there, two results of one name, one that would replace an image, an unwritable file, or
         another program that writes into one of `outs`.
     """
-    root = Path(images).resolve()
-    below = [out for out in (Path(out).resolve() for out in outs) if out != root and out.is_relative_to(root)]
-    dataset, problems = scan_dataset(images, layout="folder")
-    kept = tuple(s for s in dataset.samples if not any(s.image.resolve().is_relative_to(out) for out in below))
-    if not kept:
-        given = " and ".join(printable(out) for out in outs)
-        raise UserError(f"{printable(images)}: all images are below {given}, where results go; give another folder")
-    dataset = replace(dataset, samples=kept)
-    targets = [_targets(dataset.samples, Path(images), Path(out), what) for out in outs]
-    unreadable = [problem.message for problem in problems if problem.severity == "error"]
+    samples, account = images_in(images, outs)
+    targets = [_targets(samples, Path(images), Path(out), what) for out in outs]
     written: list[Path] = []
-
-    def readable() -> Iterator[tuple[tuple[int, ...], tuple[Sample, np.ndarray]]]:
-        size, read = lambda sample: pixel_count(sample.image), lambda sample: read_image(sample.image, span=span)
-        for sample, result in decoded_by_pixels(dataset.samples, size, read, 2 * batch):
-            if isinstance(result, UserError):
-                unreadable.append(str(result))
-                counter.add(1)
-            else:
-                yield kind(result.shape), (sample, result)
-
-    with ExitStack() as stack, Progress("predicting", len(dataset), progress) as counter:
+    with ExitStack() as stack:
         for out in outs:
             stack.enter_context(locked(out))
-        full = False
-        pixels = lambda pair: pair[1].shape[0] * pair[1].shape[1]
-        for group in by_size(readable(), batch, 2 * batch, pixels, MAX_PIXELS):
-            full |= len(group) == batch
-            # A remainder reuses the graph of full batches; a batch of few large images has one of its own.
-            pad = batch - len(group) if full and sum(map(pixels, group)) < MAX_PIXELS else 0
-            found = predict([image for _, image in group] + [group[-1][1]] * pad)[: len(group)]
-            for (sample, image), answer in zip(group, found, strict=True):
-                files = [of[sample.image] for of in targets]
-                try:
-                    for file in files:
-                        file.parent.mkdir(parents=True, exist_ok=True)
-                    write(image, answer, files)
-                except OSError as e:
-                    raise UserError(f"{printable(files[0])}: cannot be written ({e.strerror or e})") from e
-                written.append(files[0])
-            counter.add(len(group))
-    notes = tuple(problem.message for problem in problems if problem.severity == "warning")
-    return FolderResult(tuple(written), tuple(unreadable), counter.rate, notes)
+        for sample, image, answer in answered(samples, account, predict, batch, kind, progress, span):
+            files = [of[sample.image] for of in targets]
+            try:
+                for file in files:
+                    file.parent.mkdir(parents=True, exist_ok=True)
+                write(image, answer, files)
+            except OSError as e:
+                raise UserError(f"{printable(files[0])}: cannot be written ({e.strerror or e})") from e
+            written.append(files[0])
+    return FolderResult(tuple(written), tuple(account.unreadable), account.images_per_second, account.notes)
 
 
 def _targets(samples: tuple[Sample, ...], root: Path, out: Path, what: str) -> dict[Path, Path]:

@@ -7,6 +7,7 @@ last because the digest is known last; ArrayRecord needs its own end of file any
 
 import functools
 import hashlib
+import importlib
 import json
 import os
 import tempfile
@@ -82,11 +83,10 @@ def write_records(
       >>> image.shape
       (32, 32, 3)
     """
-    from array_record.python.array_record_module import ArrayRecordWriter
-
     if size < 0:
         raise UserError(f"size: {size} must not be negative (0 keeps the images' own)")
     path = Path(path)
+    writer_of = array_record(path).ArrayRecordWriter
     try:
         if path.is_dir():
             raise IsADirectoryError(f"a folder; give a file, as {path.name}/train{SUFFIX}")
@@ -94,7 +94,7 @@ def write_records(
         clear_remains_of(path)
         with whole_file(path) as part:
             with tempfile.TemporaryFile(dir=path.parent) as masks, eval_batches(dataset, 16, size) as batches:
-                writer = ArrayRecordWriter(str(part), _WRITE)
+                writer = writer_of(str(part), _WRITE)
                 try:
                     contents = _write_samples(dataset, batches, writer, masks, progress)
                     writer.write(json.dumps(contents).encode())
@@ -172,13 +172,27 @@ def _kind(shape: tuple[int, ...], dtype: str) -> bytes:
     return repr((shape, dtype)).encode()
 
 
-def _open(path: Path) -> Any:
-    from array_record.python.array_record_module import ArrayRecordReader
+def array_record(path: str | Path) -> Any:
+    """The package that reads and writes ArrayRecord files.
 
+    Raises:
+      UserError: naming `path`: it is not installed, as on Windows, for which it has no wheel.
+    """
+    try:
+        return importlib.import_module("array_record.python.array_record_module")
+    except ImportError as e:
+        raise UserError(
+            f"{printable(path)}: needs the package array_record, which has no wheel for Windows; elsewhere pip install"
+            " array_record; without it give the data set's folder, with data.mode resident or stream"
+        ) from e
+
+
+def _open(path: Path) -> Any:
+    reader_of = array_record(path).ArrayRecordReader
     try:
         if not path.is_file():
             raise UserError(f"{printable(path)}: no such file; `write_records` makes one")
-        reader = ArrayRecordReader(str(path), _READ)
+        reader = reader_of(str(path), _READ)
         if reader.ok() and reader.num_records():
             return reader
         reader.close()  # says why: opening itself does not

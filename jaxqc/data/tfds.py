@@ -18,6 +18,7 @@ from jaxtyping import UInt8
 
 from jaxqc.data.dataset import Dataset
 from jaxqc.data.problems import printable
+from jaxqc.data.records import array_record
 from jaxqc.data.store import StoredSample
 from jaxqc.errors import UserError, suggest
 
@@ -229,6 +230,7 @@ def _source(folder: str, split: str, decoded: tuple[str, ...]) -> Any:
     """Random access to a split, decoding only the images named; one a process and split."""
     from tensorflow_datasets import decode, features
 
+    array_record(folder)
     builder = _builder(folder)
     images = [key for key, kind in builder.info.features.items() if isinstance(kind, features.Image)]
     skip = {key: decode.SkipDecoding() for key in images if key not in decoded}

@@ -11,6 +11,7 @@ from typing import Any
 from jaxqc.errors import UserError, suggest
 from jaxqc.experiments.markdown import mean_and_deviation, table_head, table_row
 from jaxqc.fields import as_now, to_dict
+from jaxqc.semi.cost import passes
 from jaxqc.semi.data import Splits, make_splits, manifest_of, open_pairs, parse_share, write_splits
 from jaxqc.semi.evaluate import evaluate_part
 from jaxqc.semi.evaluation_set import part_of
@@ -25,6 +26,12 @@ ROWS = "rows.jsonl"
 SHARED = ("photometric", "cutmix", "ema", "balance", "ohem", "ohem_threshold", "ohem_kept")
 """Fields of the recipe's `semi` that hold for every member, unless its preset sets them otherwise (CPS's views)."""
 METHODS = ("supervised", "unimatch_v2", "tiers_only", "history_only", "mvpmatch")
+TABLES = {
+    1: ("supervised", "cps", "ps_mt", "ps_mt_released", "u2pl", "unimatch_v1", "allspark", "unimatch_v2", "mvpmatch"),
+    2: METHODS,
+}
+"""Members of the paper's tables by number. Of Table 1 all that run with any encoder, here with one for all, which the
+paper's has not; SemiVL is CLIP."""
 NAMES = {
     "supervised": "labelled images only",
     "supervised_ema": "labelled images only, averaged",
@@ -37,6 +44,10 @@ NAMES = {
     "prevmatch": "PrevMatch",
     "ps_mt": "PS-MT",
     "ps_mt_released": "PS-MT without noise, as released",
+    "u2pl": "U2PL",
+    "pixcon": "UniMatch V2 + clean pixels (PixCon)",
+    "allspark": "AllSpark",
+    "semivl": "SemiVL",
     "cps": "CPS",
 }
 
@@ -150,6 +161,16 @@ def markdown(
             finite = [v for v in values if math.isfinite(v)]
             texts.append(mean_and_deviation(finite, 2, "+" if over else "", absent=""))
         lines.append(table_row([NAMES[method], *texts]))
+    return "\n".join(lines) + "\n"
+
+
+def cost_table(found: Mapping[Cell, Mapping[str, Any]]) -> str:
+    """A row a method: passes of encoder and decoder for each labelled image of a step, and a run's mean minutes."""
+    lines = table_head(["method", "encoder", "decoder", "minutes"])
+    for method in [name for name in NAMES if any(cell.method == name for cell in found)]:
+        seconds = [found[cell]["seconds"] for cell in found if cell.method == method]
+        encoder, decoder = (f"{count:g}" for count in passes(PRESETS[method]))
+        lines.append(table_row([NAMES[method], encoder, decoder, f"{sum(seconds) / len(seconds) / 60:.1f}"]))
     return "\n".join(lines) + "\n"
 
 

@@ -59,6 +59,12 @@ class Cell:
     member: str
     config: TrainConfig
 
+    @property
+    def row(self) -> str:
+        """The row's name: the network's, and its width where that is not the published one."""
+        width = self.config.model.width
+        return self.member if width == 1 else f"{self.member}, width {width:g}"
+
     def key(self, data: Dataset) -> str:
         """The key of its row: all that its figures depend on."""
         whole = {"data": data_digest(data), **to_dict(storable(self.config))}
@@ -66,17 +72,26 @@ class Cell:
 
     def line(self) -> str:
         """The cell in a few words."""
-        return f"{self.member}, seed {self.config.seed}"
+        return f"{self.row}, seed {self.config.seed}"
 
 
 Measure = Callable[[Cell, Dataset, Path, bool], dict[str, Any]]
 
 
-def cells_of(members: Sequence[str], seeds: int, epochs: float = EPOCHS, size: int = SIZE) -> tuple[Cell, ...]:
+def cells_of(
+    members: Sequence[str],
+    seeds: int,
+    epochs: float = EPOCHS,
+    size: int = SIZE,
+    batch: int = BATCH,
+    widths: Mapping[str, float] | None = None,
+) -> tuple[Cell, ...]:
     """The cells of a table: each member's optimiser and rate in the table's schedule, seeds 0 and up.
 
+    A shorter schedule has a warm-up that is shorter by as much. widths: of the members that are not built at width 1.
+
     Raises:
-      UserError: no such member, or no seed.
+      UserError: no such member, or no seed; a width of none of them.
 
     Examples:
       >>> [cell.line() for cell in cells_of(["MINet"], 2)]
@@ -84,6 +99,10 @@ def cells_of(members: Sequence[str], seeds: int, epochs: float = EPOCHS, size: i
     """
     if seeds < 1:
         raise UserError(f"--seeds {seeds}: give 1 or more")
+    widths = widths or {}
+    for member in widths:
+        if member not in members:
+            raise UserError(f"--widths: no member {member!r}{suggest(member, members)}")
     found = []
     for seed in range(seeds):
         for member in members:
@@ -93,10 +112,11 @@ def cells_of(members: Sequence[str], seeds: int, epochs: float = EPOCHS, size: i
             own = load_config(recipe)
             config = replace(
                 own,
-                model=replace(own.model, name=name or own.model.name),
+                model=replace(own.model, name=name or own.model.name, width=widths.get(member, 1.0)),
                 data=replace(own.data, protocol="seed"),
                 augment=AugmentConfig(flip_horizontal=True),
-                phases=(Phase(epochs=epochs, size=size, batch=BATCH),),
+                optim=replace(own.optim, warmup_epochs=own.optim.warmup_epochs * min(1.0, epochs / EPOCHS)),
+                phases=(Phase(epochs=epochs, size=size, batch=batch),),
                 eval_size=size,
                 seed=seed,
             )
@@ -146,11 +166,11 @@ def markdown(found: Sequence[tuple[Cell, Mapping[str, Any]]]) -> str:
     """The table: our rows as mean ± standard deviation over seeds, and below them the published ones."""
     heads = [head for head, _ in COLUMNS.values()]
     lines = table_head(["network, ours", "parameters", "seeds", *heads, "s a step"])
-    for member in dict.fromkeys(cell.member for cell, _ in found):
-        own = [row for cell, row in found if cell.member == member]
+    for name in dict.fromkeys(cell.row for cell, _ in found):
+        own = [row for cell, row in found if cell.row == name]
         values = [mean_and_deviation([row[key] for row in own], digits) for key, (_, digits) in COLUMNS.items()]
         step = mean_and_deviation([row["seconds"] / max(row["steps"], 1) for row in own], 3)
-        lines.append(table_row([member, f"{own[0]['parameters']:,}", str(len(own)), *values, step]))
+        lines.append(table_row([name, f"{own[0]['parameters']:,}", str(len(own)), *values, step]))
     lines += ["", "Published, of the authors' own runs:", "", *table_head(["network, published", *heads])]
     lines += [table_row([name, *(f"{value:.4f}" for value in row)]) for name, row in PUBLISHED.items()]
     return "\n".join(lines) + "\n"

@@ -1,5 +1,6 @@
 """An export ready for use: uint8 images in, what the checkpoint's own `predict` gives out. Needs JAX and no network."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +10,14 @@ from jax import export as jax_export
 from jaxtyping import UInt8
 
 from jaxqc.data.batching import MAX_PIXELS, Images, as_arrays, one_of, pad_to, power, stack_of
+from jaxqc.data.colour import in_colour
 from jaxqc.data.depth import range_of_model
 from jaxqc.data.problems import printable
 from jaxqc.data.resizing import resize_image, resize_map
 from jaxqc.errors import UserError
-from jaxqc.export.folder import Contents, read
-from jaxqc.export.parity import differences
+from jaxqc.export.engines import ENGINES, XLA, Run, installed
+from jaxqc.export.folder import ONNX, Contents, read
+from jaxqc.export.parity import compare, differences
 from jaxqc.metrics.regions import without_specks
 from jaxqc.outputs import OF_IMAGE, Outputs, chosen
 
@@ -23,7 +26,8 @@ class Exported:
     """The graph, its weights on the device, and the record.
 
     `source`: the kind that was exported, as `jaxqc.kinds.KINDS` has it. `folder`: its own. `classes`, `thresholds`,
-    `meta`: as meta.json has them. `height`, `width`: of the images that the graph takes, 0 = any (a detector's images
+    `meta`: as meta.json has them. `engine`: what runs it; "" = not decided yet.
+    `height`, `width`: of the images that the graph takes, 0 = any (a detector's images
     are resized first, whatever their size).
 
     Examples:
@@ -47,15 +51,15 @@ class Exported:
         """`batch`: most images on the device at once, where the graph leaves that open."""
         meta = self.meta = contents.meta
         self.source: str = meta["kind"]
+        self.mixes_sizes = self.source == "anomaly"
         self.folder = contents.graph.parent
         self.classes: tuple[str, ...] = tuple(meta["classes"])
         self.thresholds: dict[str, Any] = meta["thresholds"]
         self._fixed, self.height, self.width, _ = (n if isinstance(n, int) else 0 for n in meta["input"]["shape"])
         self.batch = self._fixed or batch
+        self.engine = XLA if meta["graph"] == "stablehlo" else ""
         self._golden = contents.golden
-        graph = _deserialized(contents)
-        self._weights = jax.device_put(contents.weights)
-        self._call = jax.jit(graph.call)
+        self._run: Run | None = _compiled(contents) if self.engine else None
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -117,25 +121,50 @@ class Exported:
         lists = {name: [one[name] for one in each] for name in each[0]}
         return {name: np.stack(values) if name in OF_IMAGE else values for name, values in lists.items()}
 
+    @property
+    def run(self) -> Run:
+        """The graph: images of its size, as many as it takes, → outputs by name. An ONNX file without a word on the
+        engine is opened by the first one that is installed."""
+        if self._run is None:
+            there = next(filter(installed, ENGINES), None)
+            if there is None:
+                folder, names = printable(self.folder), ", ".join(ENGINES)
+                raise UserError(f"{folder}: an ONNX export; none of {names} is installed; pip install 'jaxqc[onnx]'")
+            self.open_by(there)
+        assert self._run is not None
+        return self._run
+
+    def open_by(self, name: str) -> "Exported":
+        """This export in the engine of this name, once it gives the golden outputs.
+
+        Raises:
+          UserError: the engine does not take the graph, or gives other outputs.
+        """
+        if name != self.engine:
+            self.engine, self._run = name, ENGINES[name](self.folder / ONNX)
+            expected = {name: value for name, value in self._golden.items() if name != "image"}
+            compare(name, self.batches(self._golden["image"]), expected, self.meta["dtype"])
+        return self
+
     def check(self) -> dict[str, float]:
         """Differences of the golden outputs on this machine, by output (`jaxqc.export.parity.differences`)."""
         expected = {name: value for name, value in self._golden.items() if name != "image"}
-        return differences(self._batches(self._golden["image"]), expected)
+        return differences(self.batches(self._golden["image"]), expected)
 
     def _stack(self, images: UInt8[np.ndarray, "n h w c"]) -> dict[str, np.ndarray]:
         height, width = images.shape[1:3]
         if self.source == "anomaly":
             small = [resize_image(image, (self.height, self.width)) for image in images]
-            found = self._batches(np.stack(small) if small else np.zeros((0, self.height, self.width, 3), np.uint8))
-            return self._at_own_size(found, height, width)
+            found = self.batches(np.stack(small) if small else np.zeros((0, self.height, self.width, 3), np.uint8))
+            return self.at_own_size(found, height, width)
         if self.height and (height, width) != (self.height, self.width):
             raise UserError(
                 f"images: {width} x {height} pixels, this export takes {self.width} x {self.height}; resize them, or "
                 f"export again with --width {width} --height {height}"
             )
-        return self._batches(images)
+        return self.batches(images)
 
-    def _at_own_size(self, found: dict[str, np.ndarray], height: int, width: int) -> dict[str, np.ndarray]:
+    def at_own_size(self, found: dict[str, np.ndarray], height: int, width: int) -> dict[str, np.ndarray]:
         """A detector's outputs at the image's own size, as `AnomalyModel.inspect` has them."""
         full = lambda name: [resize_map(x.astype(np.float32), height, width) for x in found[name]]
         stack = lambda maps, dtype: np.stack(maps) if maps else np.zeros((0, height, width), dtype)
@@ -146,9 +175,9 @@ class Exported:
         own = {"map": scaled, "distance": distance, "mask": stack(masks, bool), "defective": defective}
         return found | own
 
-    def _batches(self, images: UInt8[np.ndarray, "n h w c"]) -> dict[str, np.ndarray]:
+    def batches(self, images: UInt8[np.ndarray, "n h w c"]) -> dict[str, np.ndarray]:
         """Outputs for images of the graph's size, cut into batches, the last one filled with its last image."""
-        images = np.repeat(images, 3, 3) if images.shape[3] == 1 else images
+        images = in_colour(images)
         n, height, width, _ = images.shape
         if not n:
             known = {"h": height, "w": width}
@@ -159,16 +188,16 @@ class Exported:
         for start in range(0, n, most):
             part = images[start : start + most]
             full = most if self._fixed or n > most else power(len(part))
-            parts.append((self._call(self._weights, pad_to(part, full)), len(part)))
+            parts.append((self.run(pad_to(part, full)), len(part)))
         done = [{name: np.asarray(value)[:count] for name, value in out.items()} for out, count in parts]
         return {name: np.concatenate([out[name] for out in done]) for name in done[0]}
 
 
 def load(path: str | Path, batch: int = 16) -> Exported:
-    """Opens a StableHLO export. batch: most images on the device at once.
+    """Opens an export. batch: most images on the device at once.
 
     Raises:
-      UserError: no export there, a newer or damaged one, one of other platforms than this machine's, or an ONNX one.
+      UserError: no export there, a newer or damaged one, or one of other platforms than this machine's.
 
     Examples:
       >>> load("nothing")
@@ -176,11 +205,33 @@ def load(path: str | Path, batch: int = 16) -> Exported:
       jaxqc.errors.UserError: nothing: no export there; make one with jaxqc export --checkpoint RUN --out nothing
     """
     contents = read(path)
-    if contents.meta["graph"] == "onnx":
-        raise UserError(f"{printable(path)}: an ONNX export; open its model.onnx in onnxruntime (examples/use_onnx.py)")
     if batch < 1:
         raise UserError(f"batch: {batch} must be 1 or more")
     return Exported(contents, batch)
+
+
+def engine(model: Exported, name: str, opened: Callable[..., Any] | None) -> Exported:
+    """The export in the engine of this name; `opened` is of no use, since the graph is there already.
+
+    Raises:
+      UserError: XLA for an ONNX file, or another engine for StableHLO.
+    """
+    graph, where = model.meta["graph"], printable(model.folder)
+    if graph == "stablehlo" and name != XLA:
+        raise UserError(
+            f"--engine {name}: {where} is a StableHLO export; take --engine {XLA}, or export with --format onnx"
+        )
+    if graph == "onnx" and name == XLA:
+        raise UserError(
+            f"--engine {name}: {where} is an ONNX export; take another --engine, or export with --format stablehlo"
+        )
+    return model.open_by(name)
+
+
+def _compiled(contents: Contents) -> Run:
+    graph, weights = _deserialized(contents), jax.device_put(contents.weights)
+    call = jax.jit(graph.call)
+    return lambda images: call(weights, images)
 
 
 def _deserialized(contents: Contents) -> jax_export.Exported:

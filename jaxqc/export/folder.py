@@ -118,8 +118,8 @@ def read(path: str | Path) -> Contents:
         graph = folder / GRAPHS[meta["graph"]]
         read_here = (graph.name, META, GOLDEN, *[WEIGHTS] * (meta["graph"] == "stablehlo"))
         check_sums(folder, read_here)
-        weights = _arrays(folder / WEIGHTS) if meta["graph"] == "stablehlo" else {}
-        golden = _arrays(folder / GOLDEN)
+        weights = arrays_of(folder / WEIGHTS) if meta["graph"] == "stablehlo" else {}
+        golden = arrays_of(folder / GOLDEN)
         if not graph.is_file():
             raise DamagedError(f"{graph.name} is missing")
     except (DamagedError, OSError, ValueError, KeyError) as e:
@@ -147,7 +147,8 @@ def read_meta(folder: Path) -> dict[str, Any]:
     return meta
 
 
-def _arrays(file: Path) -> dict[str, np.ndarray]:
+def arrays_of(file: Path) -> dict[str, np.ndarray]:
+    """The arrays of a .npz by name. Raises DamagedError."""
     try:
         with np.load(io.BytesIO(file.read_bytes()), allow_pickle=False) as archive:
             return {key: archive[key] for key in archive.files}

@@ -17,6 +17,7 @@ from jaxtyping import UInt8
 
 from jaxqc.data.batching import pad_to
 from jaxqc.errors import UserError
+from jaxqc.export import fusing, operators
 from jaxqc.export.inline import inlined
 from jaxqc.graph import Graph
 
@@ -47,13 +48,14 @@ def convert(graph: Graph, batch: int, file: Path) -> dict[str, dict[str, Any]]:
     if graph.refuses_onnx:
         raise UserError(f"--format onnx: {graph.refuses_onnx}; use --format stablehlo")
     needs_onnx()
+    operators.register()
     onnx, to_onnx = importlib.import_module("onnx"), importlib.import_module("jax2onnx").to_onnx
 
     if not graph.height:
         raise UserError("--size: an ONNX file needs the images' size; give it (or --height and --width)")
     weights: Any = {name: jnp.asarray(value) for name, value in graph.weights.items()}
     sizes = f"{batch or 'b'}, {graph.height}, {graph.width}, 3"
-    image = jax.ShapeDtypeStruct(jax_export.symbolic_shape(sizes), np.uint8)
+    image = jax.ShapeDtypeStruct(jax_export.symbolic_shape(sizes), graph.dtype)
     # Traced before the converter puts its own functions in the place of JAX's, whose resizing is another one.
     run = inlined(lambda images: graph.run(weights, images), image)
     shapes = jax.eval_shape(run, image)
@@ -70,8 +72,11 @@ def convert(graph: Graph, batch: int, file: Path) -> dict[str, dict[str, Any]]:
     except Exception as e:  # the converter raises a dozen kinds for what it cannot do
         raise UserError(f"--format onnx: {_why(e, batch)}") from e
     del model.graph.value_info[:]  # the converter's shapes inside the graph are wrong where sizes of 1 are broadcast
+    fusing.simplified(model)
     large = sum(value.nbytes for value in graph.weights.values()) > ONE_FILE
     onnx.save_model(model, str(file), save_as_external_data=large, location="model.onnx.data")
+    if not large:
+        fusing.optimized(file)
     return {k: {"dtype": str(v.dtype), "shape": [batch or "b", *v.shape[1:]]} for k, v in shapes.items()}
 
 

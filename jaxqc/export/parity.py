@@ -4,6 +4,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from jaxqc.errors import UserError
+
 TOLERANCE = {"float32": 1e-4, "bfloat16": 3e-2}
 """Largest difference by compute dtype: of values in [0, 1] absolute, of others (distances, scores) relative to the
 largest one. Sums of another order explain some 1e-6; a twentieth of a grey level (1e-4) is below what any threshold on
@@ -50,3 +52,17 @@ def _difference(found: np.ndarray, expected: np.ndarray) -> float:
         return float(np.mean(found != expected))
     scale = max(1.0, float(np.abs(expected).max()))
     return float(np.abs(found.astype(np.float64) - expected).max() / scale)
+
+
+def compare(
+    name: str, found: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray], dtype: str = "float32"
+) -> None:
+    """Raises UserError where an engine's outputs are further from XLA's than `TOLERANCE` allows.
+
+    Examples:
+      >>> compare("openvino", {"map": np.ones(1, np.float32)}, {"map": np.zeros(1, np.float32)})
+      Traceback (most recent call last):
+      jaxqc.errors.UserError: --engine openvino: differs from XLA (map: 1.0e+00 > 1e-04); leave --engine out
+    """
+    if far := outside(differences(found, expected), expected, TOLERANCE[dtype]):
+        raise UserError(f"--engine {name}: differs from XLA ({'; '.join(far)}); leave --engine out")

@@ -6,7 +6,6 @@ from typing import Any, Literal
 
 import jax
 import numpy as np
-from jaxtyping import UInt8
 
 from jaxqc.data.resizing import sides
 from jaxqc.errors import UserError, suggest
@@ -22,17 +21,16 @@ from jaxqc.export.folder import (
     save_arrays,
     save_json,
 )
+from jaxqc.export.golden import golden_images
 from jaxqc.export.graph import graph_of
 from jaxqc.export.parity import SHARE, TOLERANCE, differences, outside
 from jaxqc.graph import Graph
 from jaxqc.kinds import load
 from jaxqc.outputs import MEANINGS
-from jaxqc.training.golden import GOLDEN_IMAGES, read_golden
+from jaxqc.training.golden import read_golden
 from jaxqc.training.record import environment, weights_digest
 
 Format = Literal["stablehlo", "onnx"]
-DEFAULT_SIDE = 256
-"""Side of the golden images where neither graph nor checkpoint gives one."""
 
 
 def write(
@@ -77,7 +75,7 @@ def write(
         height, width = sides(own)
     graph = graph_of(model, height, width)
     golden = read_golden(folder)["image"] if folder is not None and (folder / GOLDEN).is_file() else None
-    images = _golden_images(golden, graph)[: batch or None]
+    images = golden_images(graph, golden)[: batch or None]
     expected = {name: np.asarray(value) for name, value in jax.jit(graph.run)(graph.weights, images).items()}
     meta = _about(model, graph, format)
     with landing(Path(out)) as part:
@@ -134,17 +132,3 @@ def _about(model: Any, graph: Graph, format: str) -> dict[str, Any]:
         "checkpoint": source,
         **environment(),
     }
-
-
-def _golden_images(golden: np.ndarray | None, graph: Graph) -> UInt8[np.ndarray, "n h w 3"]:
-    """The checkpoint's golden images at the graph's size; a pattern with noise where it has none."""
-    height, width = graph.height or DEFAULT_SIDE, graph.width or DEFAULT_SIDE
-    if golden is None:
-        rng, rows, columns = np.random.default_rng(0), np.arange(height)[:, None], np.arange(width)[None]
-        waves = [120 + 60 * np.sin(rows / (5 + 4 * i)) * np.cos(columns / (7 + 3 * i)) for i in range(GOLDEN_IMAGES)]
-        grey = np.stack(waves) + rng.normal(0, 12, (GOLDEN_IMAGES, height, width))
-        return np.repeat(grey.clip(0, 255).astype(np.uint8)[..., None], 3, 3)
-    if graph.height:
-        sizes = (len(golden), height, width, golden.shape[3])
-        golden = np.asarray(jax.image.resize(golden.astype(np.float32), sizes, "linear")).round().astype(np.uint8)
-    return np.repeat(golden, 3, 3) if golden.shape[3] == 1 else golden

@@ -1,7 +1,6 @@
 """An inspection from a model and a manifest to lots, suppliers and files for people (the streaming: `stream`)."""
 
 import math
-import os
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
@@ -11,16 +10,18 @@ from typing import Any
 from jaxqc.data.decode import pixel_count
 from jaxqc.data.depth import LOOKED_AT, dark_values, spread
 from jaxqc.data.problems import Problem, printable
+from jaxqc.data.readers import Reader
 from jaxqc.errors import UserError
 from jaxqc.inspection.acceptance.sampling import plan_for
 from jaxqc.inspection.acceptance.suppliers import summarise
+from jaxqc.inspection.arriving import together
 from jaxqc.inspection.ledger.copies import copies
 from jaxqc.inspection.ledger.listings import listings
 from jaxqc.inspection.ledger.queries import lot_findings, supplier_rows
 from jaxqc.inspection.ledger.rows import storable
 from jaxqc.inspection.ledger.store import open_ledger
-from jaxqc.inspection.manifest import Delivery, read_manifest
-from jaxqc.inspection.piece_rule import piece_count, with_pieces
+from jaxqc.inspection.manifest import Delivery
+from jaxqc.inspection.piece_rule import pattern_of, piece_count, with_pieces
 from jaxqc.inspection.report.acceptance import AQL
 from jaxqc.inspection.report.gallery import Gallery
 from jaxqc.inspection.report.page import write_report
@@ -38,6 +39,7 @@ from jaxqc.inspection.results import (
 )
 from jaxqc.inspection.rules import GradeRules
 from jaxqc.inspection.scorers import info_of, make_scorer
+from jaxqc.inspection.sources import source_of
 from jaxqc.inspection.stream import Stream, memory_needed
 from jaxqc.lock import locked, without_login
 from jaxqc.memory import free_bytes, shortage
@@ -53,6 +55,7 @@ def inspect(
     *,
     rules: GradeRules | None = None,
     ledger: str | Path | None = None,
+    layout: str | Reader = "",
     piece: str | None = None,
     mm_per_pixel: float | None = None,
     threshold: float | None = None,
@@ -61,6 +64,8 @@ def inspect(
     aql: float = AQL,
     progress: bool = True,
     note: Callable[[str], None] | None = None,
+    watch: float | None = None,
+    every: int | None = None,
 ) -> Inspection:
     """Inspects every image that the ledger does not have yet, and grades the lots.
 
@@ -69,14 +74,19 @@ def inspect(
     supplier or time counts, also where the image is not inspected again; a picture may lie in several lots.
 
     Args:
-      images: a manifest (`jaxqc.inspection.manifest`), a folder, or one image.
+      images: a manifest (`jaxqc.inspection.manifest`), a folder, one image, a video file, or a camera's address.
       out: folder of the results (`jaxqc.inspection.results`).
       rules: None takes the usual ones. ledger: a file or URL; None takes `out / "ledger.sqlite"`.
+      layout: of a data set, whose images alone are inspected, as lots by their split; "" = all images of the folder.
       piece: a rule on file names that gives the piece of each image (`jaxqc.inspection.piece_rule`); None: the
         manifest's column alone. mm_per_pixel: scale of the images; None leaves lengths in mm unknown.
       threshold, devices: as `jaxqc.inspection.scorers.make_scorer`.
       worst: pictures that the report has of each lot. aql: of its sampling plans, percent nonconforming.
       note: takes lines worth showing; None prints nothing.
+      watch: `images` is a folder whose files are taken as they become complete (`jaxqc.inspection.arriving`); lots and
+        report are renewed after each of them. It ends after so many seconds without a new file; 0 = never.
+      every: `images` is a video file or a camera's address, of which each so many-th frame is inspected
+        (`jaxqc.inspection.frames`); None = each.
 
     Raises:
       UserError: manifest, folder, rule of pieces, ledger, threshold, scale or AQL are wrong, or `out` is another
@@ -90,8 +100,10 @@ def inspect(
     if worst < 1:
         raise UserError(f"--worst: {worst} must be 1 or more")
     plan_for(1000, aql)  # refuses an AQL that the standard does not have now rather than at the end
-    manifest = _without_pictures(read_manifest(images, _own(Path(images), out)), out)
-    manifest = manifest if piece is None else with_pieces(manifest, piece)
+    if piece is not None:
+        pattern_of(piece)
+    source = source_of(images, out, _own(Path(images), out), watch, every, layout)
+    first = _described(source.manifest, out, piece, source.grows)
     scorer = make_scorer(model, threshold, devices, rules, note)
     rules.check_classes(scorer.classes, "rules")
     info = info_of(scorer, rules, mm_per_pixel)
@@ -104,27 +116,53 @@ def inspect(
         kept.refresh(info)
         findings = stack.enter_context(Findings(out / "findings.jsonl", kept, info.digest))
         problems = stack.enter_context(Problems(out / "problems.csv"))
-        for problem in manifest.problems:
-            problems.add(problem)
         note(f"{scorer.name} {info.digest[:12]}, threshold {scorer.threshold:.4g} ({scorer.how})")
-        if shown := piece_count(manifest.items):
-            note(shown)
-        for line in dark_values([item.image for item in manifest.items], scorer.span):
-            problems.add(Problem(printable(images), "dark-values", line, "warning"))
-            note(line)
-        for line in _short_of_memory(manifest, scorer):
-            note(line)
-        counter = stack.enter_context(Progress("inspecting", len(manifest), progress))
+        counter = stack.enter_context(Progress("inspecting", len(first), progress and not source.grows))
         gallery = Gallery(out / GALLERY, worst)
         stop = stack.enter_context(Sigterm())
         stream = Stream(scorer, rules, mm_per_pixel, info, kept, findings, problems, gallery, counter, stop.asked,
-                        root=_root(Path(images)))  # fmt: skip
-        stream.run(manifest.items)
+                        root=source.root)  # fmt: skip
+        found, whole = None, Delivery(first.name, ())
+        for part in source.parts(stop.asked) if source.grows else [first]:
+            part = _described(part, out, piece, True) if source.grows else part
+            for line in _told(part, scorer, source.where, problems):
+                note(line)
+            whole = together(whole, part)
+            stream.run(part.items)
+            if stop.asked():
+                break
+            kept.leave_out(source.where, (*whole.left_out, *stream.left_out))
+            found = _finish(stream, whole, out, aql)
+            if source.grows:
+                note(f"{stream.new} images so far; the report is renewed: {found.report}")
         if not stop.asked():
-            kept.leave_out(printable(os.path.abspath(images)), (*manifest.left_out, *stream.left_out))
-            return _finish(stream, manifest, out, aql)
+            return _finish(stream, whole, out, aql) if found is None else found
     note(f"SIGTERM: {stream.new} images were kept in {kept.name}; the same command goes on from there")
     raise SystemExit(143)
+
+
+def _described(part: Delivery, out: Path, piece: str | None, grows: bool) -> Delivery:
+    """A delivery without earlier results, with the pieces that a rule names; one that grows may match later."""
+    part = _without_pictures(part, out)
+    if piece is None or not part.items:
+        return part
+    try:
+        return with_pieces(part, piece)
+    except UserError as e:
+        if not grows:
+            raise
+        return replace(part, problems=(*part.problems, Problem(part.name, "no-piece", str(e), "warning")))
+
+
+def _told(part: Delivery, scorer: Scorer, where: str, problems: Problems) -> list[str]:
+    """Lines worth showing of a delivery; its problems are written down."""
+    for problem in part.problems:
+        problems.add(problem)
+    shown = piece_count(part.items)
+    dark = dark_values([item.image for item in part.items], scorer.span)
+    for line in dark:
+        problems.add(Problem(where, "dark-values", line, "warning"))
+    return [*([shown] if shown else []), *dark, *_short_of_memory(part, scorer)]
 
 
 def _finish(stream: Stream, manifest: Delivery, out: Path, aql: float) -> Inspection:
@@ -136,8 +174,10 @@ def _finish(stream: Stream, manifest: Delivery, out: Path, aql: float) -> Inspec
     problems, there = stream.problems, {lot.name for lot, _ in lots}
     for copy in copies(ledger, digest):
         if not names.isdisjoint(copy.by_lot()):
-            where = printable(copy.places[0].image)
-            problems.add(Problem(where, f"copy-{copy.kind}", copy.words(), "warning"))
+            problem = Problem(printable(copy.places[0].image), f"copy-{copy.kind}", copy.words(), "warning")
+            if problem not in stream.told:
+                problems.add(problem)
+            stream.told.add(problem)
     incomplete = tuple(
         f"{printable(name)!r}: {one.words()}"
         for name, one in listings(ledger).items()
@@ -150,11 +190,6 @@ def _finish(stream: Stream, manifest: Delivery, out: Path, aql: float) -> Inspec
     write_results(found, rules)
     write_report(ledger, stream.gallery, out / REPORT, rules=rules, model=digest, title=manifest.name, aql=aql)
     return found
-
-
-def _root(images: Path) -> str:
-    """Folder of a delivery: that of the images, or the manifest's."""
-    return os.path.abspath(images if images.is_dir() else images.parent)
 
 
 def _short_of_memory(manifest: Delivery, scorer: Scorer) -> tuple[str, ...]:

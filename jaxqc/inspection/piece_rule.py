@@ -31,11 +31,7 @@ def with_pieces(delivery: Delivery, rule: str) -> Delivery:
       >>> found.problems[0].message
       "--piece: 1 of 3 file names does not match and is a piece of its own, such as 'A/extra.png'"
     """
-    try:
-        pattern = re.compile(rule)
-    except re.error as e:
-        message = f"--piece: {printable(rule)!r} is no regular expression ({e})"
-        raise UserError(f"{message}; such as '^([^_]+)_' for 17_top.png and 17_side.png") from e
+    pattern = pattern_of(rule)
     items = tuple(item if item.piece else replace(item, piece=_piece(item, pattern)) for item in delivery.items)
     alone = [item.id for item in items if not item.piece]
     if not alone:
@@ -47,6 +43,15 @@ def with_pieces(delivery: Delivery, rule: str) -> Delivery:
     message = f"--piece: {len(alone)} of {len(items)} file names {verbs} own, such as {names}"
     return replace(delivery, items=items, problems=(*delivery.problems, Problem(delivery.name, "no-piece", message,
                                                                                 "warning")))  # fmt: skip
+
+
+def pattern_of(rule: str) -> re.Pattern[str]:
+    """The rule as a pattern. Raises UserError where it is no regular expression."""
+    try:
+        return re.compile(rule)
+    except re.error as e:
+        message = f"--piece: {printable(rule)!r} is no regular expression ({e})"
+        raise UserError(f"{message}; such as '^([^_]+)_' for 17_top.png and 17_side.png") from e
 
 
 def piece_count(items: tuple[Item, ...]) -> str:

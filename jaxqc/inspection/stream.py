@@ -86,6 +86,8 @@ class Stream:
     """Images that could not be inspected."""
     guesses: dict[str, set[str]] = field(default_factory=dict)
     """Folders' names that were no lots, since a manifest had named others, with these."""
+    told: set[Problem] = field(default_factory=set)
+    """Problems of copies that were said: a watched folder is asked again and again."""
     underway: dict[str, list[Item]] = field(default_factory=dict)
     """Sums of the images between the ledger's answer and the ledger, with the copies that wait for their result."""
     kept: set[str] = field(default_factory=set)

@@ -120,8 +120,13 @@ def cleaned(mask: Bool[np.ndarray, "h w"], opening: int, smallest: int) -> Bool[
 
 def _disk_max(mask: Bool[Array, "b h w"], radius: int) -> Bool[Array, "b h w"]:
     """Dilation: the disk as a union of rows, each a running maximum along the width."""
-    out = jnp.zeros_like(mask)
+    from jaxqc.nn.convolution import library  # where a graph is traced; to use an export takes no network code
+    from jaxqc.nn.plain import is_plain
+
     x = mask.astype(jnp.float32)
+    if is_plain():
+        return library(x[..., None], footprint(radius)[..., None, None].astype(np.float32), 1, radius)[..., 0] > 0.5
+    out = jnp.zeros_like(mask)
     for dy in range(-radius, radius + 1):
         reach = int((radius**2 - dy**2) ** 0.5)
         wide = lax.reduce_window(x, -jnp.inf, lax.max, (1, 1, 2 * reach + 1), (1, 1, 1), "SAME") > 0

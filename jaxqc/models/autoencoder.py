@@ -12,6 +12,7 @@ from jaxqc.errors import UserError
 from jaxqc.models.memory import Memory
 from jaxqc.nn.conv import Norm, Pointwise, PointwiseBN
 from jaxqc.nn.transposed import ConvUnit, Up
+from jaxqc.nn.whole import back_to_map, to_numbers
 from jaxqc.types import ArrayLike
 
 SLOPE = 0.2
@@ -140,7 +141,7 @@ class Chain(nn.Module):
         numbers = spec.latent * (2 if spec.variational else 1)
         zeros: Any = nn.initializers.zeros
         down = self.param("code_kernel", start, (*grid, channels, numbers))
-        code = jnp.einsum("nhwi,hwio->no", x, down) + self.param("code_bias", zeros, (numbers,))
+        code = to_numbers(x, down) + self.param("code_bias", zeros, (numbers,))
         out: dict[str, Array] = {}
         if spec.variational:
             code, spread = jnp.split(code, 2, -1)
@@ -151,7 +152,7 @@ class Chain(nn.Module):
             code, found = Memory(spec.slots, spec.least, name="memory")(code)
             out |= found
         back = self.param("back_kernel", start_back, (*grid, channels, spec.latent))
-        y = jnp.einsum("no,hwio->nhwi", code, back) + self.param("back_bias", zeros, (channels,))
+        y = back_to_map(code, back) + self.param("back_bias", zeros, (channels,))
         return leaky(y), out
 
 

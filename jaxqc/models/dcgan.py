@@ -11,6 +11,7 @@ from jaxtyping import Array, Float
 from jaxqc.models.autoencoder import leaky
 from jaxqc.nn.conv import Conv, Norm, normalize
 from jaxqc.nn.transposed import ConvUnit
+from jaxqc.nn.whole import to_map, to_numbers
 from jaxqc.types import ArrayLike
 
 SMALLEST = 4
@@ -45,7 +46,7 @@ class Whole(nn.Module):
     @nn.compact
     def __call__(self, x: Float[ArrayLike, "n h w c"]) -> Float[Array, "n features"]:
         kernel = self.param("kernel", start, (*x.shape[1:], self.features))
-        return jnp.einsum("nhwi,hwio->no", x, kernel)
+        return to_numbers(x, kernel)
 
 
 class Narrowing(nn.Module):
@@ -95,7 +96,7 @@ class Spreading(nn.Module):
     @nn.compact
     def __call__(self, z: Float[ArrayLike, "n z"], train: bool = False) -> Float[Array, "n 4 4 features"]:
         kernel = self.param("kernel", start, (z.shape[-1], SMALLEST, SMALLEST, self.features))
-        return normalize(self, jnp.einsum("nz,zhwo->nhwo", z, kernel), self.norm, train)
+        return normalize(self, to_map(z, kernel), self.norm, train)
 
 
 class Widening(nn.Module):

@@ -7,7 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
 from jaxqc.nn.conv import Conv, Pointwise
 from jaxqc.nn.resizing import resize_align_corners
@@ -71,14 +71,31 @@ class Fusion(nn.Module):
         return resize_align_corners(x, *size)
 
 
+class Represent(nn.Module):
+    """A vector for each place of a grid of half the resolution: [n h w f] → float32 [n h/2 w/2 width]."""
+
+    width: int
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        for name, stride in (("conv1", 2), ("conv2", 1)):
+            conv = Conv(x.shape[-1], dtype=self.dtype, stride=stride, kernel_init=weight_init, name=name)
+            x = nn.relu(conv(x))
+        return Pointwise(self.width, jnp.float32, kernel_init=weight_init, name="out")(x)
+
+
 class DPT(nn.Module):
-    """Features, shallow to deep → float32 logits [n height width classes], or at the head's own size.
+    """Features, shallow to deep → float32 logits [n height width classes], or at the head's own size; with `both`
+    also the features of places, if it has them.
 
     channels: after reassembly, of four. The features of a transformer share one grid [n h w d]; 1x1 convolutions to
     `channels` and resizing by 4, 2, 1 and ½ make a pyramid of them. () where the features are a pyramid already, each
     half the size of the one before, as a ResNet's layers: they enter the 3x3 convolutions to `features` as they are,
     which is where a transformer's pyramid enters too.
     features: hidden width. prior: share of each class, from which the last bias starts as its logarithm; () = zeros.
+    represent: length of the features that each place of a grid at half the last map's resolution has with `both`, by
+    two 3x3 convolutions and a 1x1 from what the last convolution sees; 0 = none.
     Between encoder and head a caller may multiply each feature by a mask [n 1 1 c] (channel dropout).
 
     Examples:
@@ -94,11 +111,12 @@ class DPT(nn.Module):
     channels: tuple[int, ...] = (48, 96, 192, 384)
     prior: tuple[float, ...] = ()
     dtype: Any = jnp.float32
+    represent: int = 0
 
     @nn.compact
     def __call__(
-        self, features: Sequence[Float[ArrayLike, "n _ _ _"]], size: tuple[int, int] | None = None
-    ) -> Float[Array, "n height width {self.classes}"]:
+        self, features: Sequence[Float[ArrayLike, "n _ _ _"]], size: tuple[int, int] | None = None, both: bool = False
+    ) -> Any:
         maps = [jnp.asarray(f, self.dtype) for f in features]
         maps = self._reassembled(maps) if self.channels else maps
         narrow = [
@@ -109,10 +127,14 @@ class DPT(nn.Module):
         x = Fusion(self.dtype, name=f"fuse{len(narrow)}")(narrow[-1], None, sizes[-1])
         for i in range(len(narrow) - 1, 0, -1):
             x = Fusion(self.dtype, name=f"fuse{i}")(x, narrow[i - 1], sizes[i - 1])
+        places = None
+        if self.represent and (both or self.is_initializing()):
+            places = Represent(self.represent, self.dtype, name="represent")(x)
         x = nn.relu(Conv(self.features, dtype=self.dtype, kernel_init=weight_init, name="smooth")(x))
         # float32 from here on: half precision cannot separate probabilities of 0.90 and 0.95.
         logits = Pointwise(self.classes, jnp.float32, self._start(), weight_init, name="logits")(x)
-        return logits if size is None else resize_align_corners(logits, *size)
+        logits = logits if size is None else resize_align_corners(logits, *size)
+        return (logits, places) if both else logits
 
     def _reassembled(self, maps: Sequence[jax.Array]) -> list[jax.Array]:
         c, dtype = self.channels, self.dtype

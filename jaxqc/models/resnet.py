@@ -89,7 +89,7 @@ class Block(nn.Module):
             y = ConvBN(self.features, stride, norm, name="conv1")(x, train)
             y = ConvBN(self.features, 1, norm, act=None, name="conv2")(y, train)
         if stride != 1 or x.shape[-1] != self.features:
-            shortcut = PointwiseBN(self.features, norm, act=None, name="downsample")(x[:, ::stride, ::stride], train)
+            shortcut = PointwiseBN(self.features, norm, None, stride, name="downsample")(x, train)
         if self.strength is not None:
             y = CBAM(norm, self.strength, name="cbam")(y, train)
         return nn.relu(shortcut + y)

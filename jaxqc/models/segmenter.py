@@ -9,14 +9,19 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxqc.errors import UserError, suggest
+from jaxqc.models import backbones
+from jaxqc.models.channel_attention import ChannelAttention
+from jaxqc.models.clip import CLIPS, ClipVision, clip_spec
 from jaxqc.models.dinov2 import PATCH, VITS, build_vit
 from jaxqc.models.dpt import DPT
-from jaxqc.models.resnet import BACKBONES, LAYERS, build_backbone
+from jaxqc.models.efficientnet import EFFICIENTNETS
+from jaxqc.models.language_decoder import LanguageDecoder
+from jaxqc.models.resnet import BACKBONES, LAYERS
 from jaxqc.models.start import merged
 from jaxqc.types import ArrayLike, Variables
 
 Features = tuple[Float[Array, "n _ _ _"], ...]
-"""Maps [n h w c], shallow to deep: four, or as many as a ResNet's layers that are used."""
+"""Maps [n h w c], shallow to deep: four, or as many as a convolutional network's layers that are used."""
 
 # Hidden width and channels after reassembly, by a transformer's width (arXiv 2410.10777 takes these).
 _HEADS = {
@@ -43,10 +48,10 @@ class EncoderSpec:
 
 
 def encoder_spec(encoder: str, layers: int = len(LAYERS)) -> EncoderSpec:
-    """By the encoder's name: one of `VITS` or of `BACKBONES`.
+    """By the encoder's name: one of `VITS`, of `BACKBONES` or of `EFFICIENTNETS`.
 
-    layers: how many of a ResNet's are used. Weights often come without the last one, which drawn at random makes
-    training slower and brings little to small crops; of transformers always four.
+    layers: how many of a convolutional network's are used. Weights often come without the last one, which drawn at
+    random makes training slower and brings little to small crops; of transformers always four.
 
     Raises:
       UserError: unknown name, or a number of layers that it cannot have.
@@ -66,7 +71,13 @@ def encoder_spec(encoder: str, layers: int = len(LAYERS)) -> EncoderSpec:
         return EncoderSpec(
             tuple(spec.channels(layer) for layer in LAYERS[:layers]), 1, 128 if spec.bottleneck else 64, ()
         )
-    raise UserError(f"encoder: {encoder!r} is not one{suggest(encoder, [*VITS, *BACKBONES])}")
+    if encoder in CLIPS:
+        clip = CLIPS[encoder]
+        return EncoderSpec((*(clip.width for _ in clip.taps), clip.embed), clip.patch, 0, ())
+    if encoder in EFFICIENTNETS:
+        sizes = EFFICIENTNETS[encoder]
+        return EncoderSpec(tuple(sizes.channels(layer) for layer in LAYERS[:layers]), 1, 64, ())
+    raise UserError(f"encoder: {encoder!r} is not one{suggest(encoder, [*VITS, *BACKBONES, *EFFICIENTNETS, *CLIPS])}")
 
 
 class Segmenter(nn.Module):
@@ -88,9 +99,16 @@ class Segmenter(nn.Module):
 
     encoder: nn.Module
     head: DPT
+    channels: ChannelAttention | None = None
 
     def __call__(self, image: Float[ArrayLike, "n h w 3"], train: bool = False) -> Float[Array, "n h w classes"]:
-        return self.decode(self.encode(image, train), image.shape[1:3])
+        features = self.encode(image, train)
+        if self.channels is not None:
+            features = (
+                *features[:-1],
+                self.channels(features[-1]) if self.is_initializing() else self.channels.alone(features[-1]),
+            )
+        return self.decode(features, image.shape[1:3])
 
     def encode(self, image: Float[ArrayLike, "n h w 3"], train: bool = False) -> Features:
         """Features, shallow to deep: of one size (transformer) or each half the one before (ResNet).
@@ -105,6 +123,57 @@ class Segmenter(nn.Module):
         """Features → logits of `size` = (height, width); None: before the last resize, at the head's own size."""
         return self.head(features, None if size is None else (size[0], size[1]))
 
+    def alone(self, features: Features) -> Features:
+        """Features of images as they are used, where the network has `channels`: an image has no neighbours."""
+        assert self.channels is not None
+        return (*features[:-1], self.channels.alone(features[-1]))
+
+    def relate(self, labelled: Features, unlabelled: Features, memory: Any, key: Any) -> tuple[Features, Features, Any]:
+        """Features of labelled and unlabelled images, the deepest changed by each other's, and what a memory keeps."""
+        assert self.channels is not None
+        one, two, kept = self.channels.relate(labelled[-1], unlabelled[-1], memory, key)
+        return (*labelled[:-1], one), (*unlabelled[:-1], two), kept
+
+    def represent(
+        self, features: Sequence[Float[ArrayLike, "n _ _ _"]], size: Sequence[int]
+    ) -> tuple[Float[Array, "n height width classes"], Float[Array, "n _ _ d"]]:
+        """Features → logits of `size`, and features of places (`jaxqc.models.dpt.DPT`)."""
+        return self.head(features, (size[0], size[1]), both=True)
+
+
+class LanguageSegmenter(nn.Module):
+    """Image [n h w 3] → float32 logits [n h w classes] by likeness to phrases; halves as of `Segmenter`.
+
+    The image is normalised by `jaxqc.models.clip.CLIP_MEAN` and `CLIP_STD`.
+    """
+
+    encoder: ClipVision
+    head: LanguageDecoder
+
+    def __call__(self, image: Float[ArrayLike, "n h w 3"], train: bool = False) -> Float[Array, "n h w classes"]:
+        return self.decode(self.encode(image), image.shape[1:3])
+
+    def encode(self, image: Float[ArrayLike, "n h w 3"]) -> dict[str, Array]:
+        """Maps of two blocks, and the embedding of each place."""
+        return self.encoder(image)
+
+    def decode(self, features: dict[str, Array], size: Sequence[int]) -> Float[Array, "n height width classes"]:
+        """Features → logits of `size` = (height, width)."""
+        return self.head(features, (size[0], size[1]))
+
+
+def build_language_segmenter(
+    encoder: str, classes: int, dtype: str = "float32", phrases: Any = None, owner: Any = None
+) -> LanguageSegmenter:
+    """CLIP and a decoder of phrases (`jaxqc.models.language_decoder.LanguageDecoder`).
+
+    Raises:
+      UserError: another encoder.
+    """
+    if encoder not in CLIPS:
+        raise UserError(f"encoder: {encoder!r} has no words; with semi.language.decoder take {', '.join(CLIPS)}")
+    return LanguageSegmenter(ClipVision(clip_spec(encoder), jnp.dtype(dtype)), LanguageDecoder(classes, phrases, owner))
+
 
 def build_segmenter(
     encoder: str,
@@ -117,15 +186,17 @@ def build_segmenter(
     axis_name: str | None = None,
     folded: bool = False,
     layers: int = len(LAYERS),
+    represent: int = 0,
+    heads: int = 0,
 ) -> Segmenter:
-    """A segmenter by the name of its encoder (`VITS`, `BACKBONES`).
+    """A segmenter by the name of its encoder (`VITS`, `BACKBONES`, `EFFICIENTNETS`).
 
     Args:
       dtype: compute dtype; parameters and logits stay float32.
       hidden: of the head; 0 = what goes with the encoder. channels: likewise after reassembly, transformers only.
       prior: share of each class among the pixels, where the last bias starts; () = zeros.
-      attention: of transformers. axis_name, folded: of ResNets (`jaxqc.models.resnet.build_backbone`).
-      layers: see `encoder_spec`.
+      attention: of transformers. axis_name, folded: of the others (`jaxqc.models.backbones.build`).
+      layers: see `encoder_spec`. represent: of the head. heads: of channel attention on the deepest feature.
 
     Raises:
       UserError: an unknown name, a number that is not positive, or lists of the wrong length.
@@ -142,13 +213,18 @@ def build_segmenter(
         raise UserError(f"segmenter: channels {tuple(channels)}: four positive numbers, and only for transformers")
     if prior and (len(prior) != classes or min(prior) < 0 or not sum(prior) > 0):
         raise UserError(f"segmenter: prior {tuple(prior)}: one share, 0 or more, for each of {classes} classes")
+    if encoder in CLIPS:
+        raise UserError(f"encoder: {encoder!r} has a decoder of phrases alone; choose the method semivl, or another")
     network: nn.Module
     if encoder in VITS:
         network = build_vit(encoder, dtype, attention)
     else:
-        network = build_backbone(encoder, LAYERS[:layers], dtype=dtype, folded=folded, axis_name=axis_name)
+        network = backbones.build(encoder, LAYERS[:layers], dtype, folded, axis_name)
     widths = tuple(channels) or known.channels
-    return Segmenter(network, DPT(classes, hidden or known.hidden, widths, tuple(prior), jnp.dtype(dtype)))
+    channels_block = ChannelAttention(known.widths[-1], heads, jnp.dtype(dtype)) if heads else None
+    return Segmenter(
+        network, DPT(classes, hidden or known.hidden, widths, tuple(prior), jnp.dtype(dtype), represent), channels_block
+    )
 
 
 def with_encoder(variables: Variables, encoder: Variables) -> tuple[dict[str, Any], tuple[str, ...]]:

@@ -17,10 +17,13 @@ from jaxqc.nn.conv import (
     Pointwise,
     PointwiseBN,
     depthwise_init,
+    grouped_pointwise,
     kernel_init,
     normalize,
+    softmax,
 )
 from jaxqc.nn.depthwise import depthwise_conv
+from jaxqc.nn.plain import is_plain
 from jaxqc.nn.pool import avg3x3
 
 
@@ -89,9 +92,7 @@ class BranchPointwise(nn.Module):
     def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
         shape = (x.shape[-1] // self.classes, self.classes * self.features)
         kernel = self.param("kernel", kernel_init, shape).astype(self.norm.dtype)
-        grouped = x.reshape(*x.shape[:-1], self.classes, shape[0])
-        y = jnp.einsum("nhwki,iko->nhwko", grouped, kernel.reshape(shape[0], self.classes, self.features))
-        y = normalize(self, y.reshape(*x.shape[:-1], shape[1]), self.norm, train)
+        y = normalize(self, grouped_pointwise(x, kernel, self.classes), self.norm, train)
         return y.reshape(*x.shape[:-1], self.classes, self.features)
 
 
@@ -114,7 +115,10 @@ class ClassAwareSeparation(nn.Module):
         hidden = nn.relu(Pointwise(self.hidden, self.norm.dtype, name="hidden")(abstract.mean((1, 2))))
         logits = Pointwise(self.classes, self.norm.dtype, name="logits")(hidden).astype(jnp.float32)
         branches = ClassBranches(self.classes, self.norm, name="branches")(x, train)
-        weights = nn.softmax(logits).astype(x.dtype)
+        weights, (*_, k, c) = softmax(logits).astype(x.dtype), branches.shape
+        if is_plain():
+            flat, each = branches.reshape(*branches.shape[:3], k * c), weights[:, None, None]
+            return x + sum(flat[..., i * c : (i + 1) * c] * each[..., i : i + 1] for i in range(k)), logits
         return x + jnp.einsum("nhwkc,nk->nhwc", branches, weights), logits
 
 
@@ -134,11 +138,11 @@ class MultiScaleRefinement(nn.Module):
             DepthwiseSeparable(channels, 1, d, self.norm, name=f"dilation{d}")(x, train) * emphasis for d in (1, 2, 4)
         ]
         stacked = jnp.concatenate(branches, -1)
-        alpha = nn.softmax(Pointwise(3, dtype, name="scales")(stacked.mean((1, 2))))[:, :, None, None, None]
+        alpha = softmax(Pointwise(3, dtype, name="scales")(stacked.mean((1, 2))))[:, :, None, None, None]
         weighted = alpha[:, 0] * branches[0] + alpha[:, 1] * branches[1] + alpha[:, 2] * branches[2]
         cascade = DepthwiseSeparable(2 * channels, norm=self.norm, name="cascade1")(stacked, train)
         cascade = DepthwiseSeparable(channels, norm=self.norm, name="cascade2")(cascade, train)
-        paths = nn.softmax(Conv(2, 3, dtype, name="paths")(jnp.concatenate([weighted, cascade], -1)))
+        paths = softmax(Conv(2, 3, dtype, name="paths")(jnp.concatenate([weighted, cascade], -1)))
         return paths[..., :1] * weighted + paths[..., 1:] * cascade
 
 

@@ -1,17 +1,16 @@
 """U-Nets down to one pixel and back, of one image or of its two frequency bands (Skip-GANomaly, OCR-GAN)."""
 
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
-import numpy as np
-from jax import lax
 from jaxtyping import Array, Float
 
 from jaxqc.models.autoencoder import leaky
 from jaxqc.models.dcgan import powers, start
 from jaxqc.nn.conv import Norm, Pointwise
+from jaxqc.nn.pyramid import along_both, doubling, halving
 from jaxqc.nn.transposed import ConvUnit
 from jaxqc.types import ArrayLike
 
@@ -19,23 +18,6 @@ WIDEST = 8
 """Most channels, in units of the first map's."""
 SQUEEZE, LEAST = 16, 8
 """By which `Attention` divides channels, and the least that it keeps."""
-BINOMIAL = np.array([1, 4, 6, 4, 1]) / 16
-"""Weights of the pyramid's blur."""
-
-
-@lru_cache(maxsize=16)
-def _there_and_back(side: int) -> np.ndarray:
-    """Halving along an axis behind the blur, which mirrors at the edge without its pixel, and doubling again."""
-    mirrored = lambda place, n: min(abs(place), 2 * (n - 1) - abs(place)) if n > 1 else 0
-    down, up = np.zeros((side // 2, side)), np.zeros((side, side // 2))
-    for i in range(side // 2):
-        for k, weight in enumerate(BINOMIAL, -2):
-            down[i, mirrored(2 * i + k, side)] += weight
-    for i in range(side):
-        for k, weight in enumerate(BINOMIAL, -2):
-            if (i + k) % 2 == 0:
-                up[i, min(mirrored(i + k, side) // 2, side // 2 - 1)] += 2 * weight
-    return (up @ down).astype(np.float32)
 
 
 def bands(x: Float[ArrayLike, "n h w c"]) -> tuple[Float[Array, "n h w c"], Float[Array, "n h w c"]]:
@@ -48,8 +30,7 @@ def bands(x: Float[ArrayLike, "n h w c"]) -> tuple[Float[Array, "n h w c"], Floa
       (1.0, 0.0)
     """
     x = jnp.asarray(x)
-    along = _there_and_back(x.shape[1]), _there_and_back(x.shape[2])
-    low = jnp.einsum("nhwc,Hh,Ww->nHWc", x, *along, precision=lax.Precision.HIGHEST)
+    low = along_both(x, *(doubling(side) @ halving(side, "reflect") for side in x.shape[1:3]))
     return low, x - low
 
 

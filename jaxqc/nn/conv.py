@@ -7,10 +7,12 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax import lax
 
-from jaxqc.nn.convolution import convolve
+from jaxqc.nn.convolution import convolve, library
 from jaxqc.nn.depthwise import Padding, depthwise_conv
 from jaxqc.nn.norm import BatchNorm
+from jaxqc.nn.plain import is_plain, operation
 from jaxqc.types import ArrayLike
 
 Activation = Callable[[jax.Array], jax.Array] | None
@@ -69,8 +71,8 @@ class NormAct(nn.Module):
         return normalize(self, x, self.norm, train, self.act)
 
 
-def pointwise(x: ArrayLike, kernel: ArrayLike) -> jax.Array:
-    """1x1 convolution [... i] x [i o] as one matrix product over flattened positions.
+def pointwise(x: ArrayLike, kernel: ArrayLike, stride: int = 1) -> jax.Array:
+    """1x1 convolution [... i] x [i o] as one matrix product over flattened positions; with a stride [n h w i].
 
     Flattened first because the weight gradient is then a plain 2-D product (2.5 times faster on CPU than an einsum).
 
@@ -78,7 +80,39 @@ def pointwise(x: ArrayLike, kernel: ArrayLike) -> jax.Array:
       >>> pointwise(jnp.ones((1, 4, 4, 3)), jnp.ones((3, 2)))[0, 0, 0].tolist()
       [3.0, 3.0]
     """
+    if is_plain() and x.ndim in (2, 4):  # a vector as a map of one pixel: OpenVINO's small products are slow
+        maps = x if x.ndim == 4 else x[:, None, None]
+        y = library(maps, jnp.asarray(kernel)[None, None], stride, 0)
+        return y if x.ndim == 4 else y[:, 0, 0]
+    x = x if stride == 1 else x[:, ::stride, ::stride]
     return jnp.matmul(x.reshape(-1, x.shape[-1]), kernel).reshape(*x.shape[:-1], kernel.shape[-1])
+
+
+def softmax(x: jax.Array) -> jax.Array:
+    """Shares over the last axis, of [n c] or [n h w c].
+
+    Examples:
+      >>> softmax(jnp.zeros((1, 4))).tolist()
+      [[0.25, 0.25, 0.25, 0.25]]
+    """
+    return operation("softmax", nn.softmax, x)
+
+
+def grouped_pointwise(x: ArrayLike, kernel: ArrayLike, groups: int) -> jax.Array:
+    """1x1 convolution within each of so many groups of channels: [n h w g·i] x [i g·o] → [n h w g·o].
+
+    Examples:
+      >>> grouped_pointwise(jnp.arange(4.0).reshape(1, 1, 1, 4), jnp.ones((2, 2)), 2).ravel().tolist()
+      [1.0, 5.0]
+    """
+    x, (inputs, outputs) = jnp.asarray(x), kernel.shape
+    if is_plain():
+        names = ("NHWC", "HWIO", "NHWC")
+        kernel = jnp.asarray(kernel)[None, None]
+        return lax.conv_general_dilated(x, kernel, (1, 1), "VALID", dimension_numbers=names, feature_group_count=groups)
+    apart = x.reshape(*x.shape[:-1], groups, inputs)
+    y = jnp.einsum("nhwki,iko->nhwko", apart, kernel.reshape(inputs, groups, outputs // groups))
+    return y.reshape(*x.shape[:-1], outputs)
 
 
 class Pointwise(nn.Module):
@@ -117,11 +151,12 @@ class PointwiseBN(nn.Module):
     features: int
     norm: Norm = Norm()
     act: Activation = nn.relu
+    stride: int = 1
 
     @nn.compact
     def __call__(self, x: ArrayLike, train: bool = False) -> jax.Array:
         kernel = self.param("kernel", kernel_init, (x.shape[-1], self.features))
-        y = pointwise(x.astype(self.norm.dtype), kernel.astype(self.norm.dtype))
+        y = pointwise(x.astype(self.norm.dtype), kernel.astype(self.norm.dtype), self.stride)
         return normalize(self, y, self.norm, train, self.act)
 
 

@@ -14,6 +14,7 @@ from jax import lax
 from jax.export import is_symbolic_dim
 from jaxtyping import Array, Float
 
+from jaxqc.nn import kernel_four
 from jaxqc.nn.kernel_gradient import BLOCK, block_rows, by_blocks, by_planes, by_taps
 from jaxqc.nn.winograd import winograd, winograd_kernel_gradient
 from jaxqc.types import ArrayLike
@@ -47,7 +48,10 @@ def convolve(
     if any(map(is_symbolic_dim, x.shape)) or x.dtype != jnp.float32 or kernel.dtype != jnp.float32:
         return library(x, kernel, stride, padding)
     if kernel.shape[0] == 3 and padding == 1 and min(x.shape[1:3]) <= _TINY:
-        return _tiny(x, kernel, stride)
+        return _products(x, kernel, stride, "columns")
+    quarter = x.shape[0] * x.shape[1] * x.shape[2] // 4
+    if _halving(x, len(kernel), stride, padding) and kernel_four.few(quarter, *kernel.shape[2:]):
+        return _products(x, kernel, stride, "few")
     return _conv(x, kernel, stride, padding)
 
 
@@ -86,24 +90,37 @@ def by_columns(
     return (columns @ kernel.reshape(9 * i, o)).reshape(n, down, across, o)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(2,))
-def _tiny(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
-    ways = {"cpu": partial(by_columns, stride=stride), "default": partial(library, stride=stride)}
+def _halving(x: jax.Array, taps: int, stride: int, padding: int) -> bool:
+    """True of kernels of 4 that halve even sides."""
+    return (taps, stride, padding) == (4, 2, 1) and not (x.shape[1] % 2 or x.shape[2] % 2)
+
+
+_WAYS = {"columns": by_columns, "few": lambda x, kernel, stride: kernel_four.strided(x, kernel)}
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def _products(x: jax.Array, kernel: jax.Array, stride: int, way: str) -> jax.Array:
+    """By one of `_WAYS` on CPU, whose own gradients are the fast ones, too."""
+    ways = {"cpu": partial(_WAYS[way], stride=stride), "default": partial(library, stride=stride)}
     return lax.platform_dependent(x, kernel, **ways)
 
 
-def _tiny_forward(x: jax.Array, kernel: jax.Array, stride: int) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-    return _tiny(x, kernel, stride), (x, kernel)
+def _products_forward(
+    x: jax.Array, kernel: jax.Array, stride: int, way: str
+) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+    return _products(x, kernel, stride, way), (x, kernel)
 
 
-def _tiny_backward(stride: int, residuals: tuple[jax.Array, jax.Array], g: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _products_backward(
+    stride: int, way: str, residuals: tuple[jax.Array, jax.Array], g: jax.Array
+) -> tuple[jax.Array, jax.Array]:
     def gradient(way: Any) -> Any:
         return lambda x, kernel, g: jax.vjp(lambda x, kernel: way(x, kernel, stride), x, kernel)[1](g)
 
-    return lax.platform_dependent(*residuals, g, cpu=gradient(by_columns), default=gradient(library))
+    return lax.platform_dependent(*residuals, g, cpu=gradient(_WAYS[way]), default=gradient(library))
 
 
-_tiny.defvjp(_tiny_forward, _tiny_backward)
+_products.defvjp(_products_forward, _products_backward)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2, 3))
@@ -148,7 +165,10 @@ def _backward(stride: int, padding: int, residuals: Any, slope: ArrayLike) -> tu
     if stride == 1 and padding < taps:
         dx: Any = _conv(g, jnp.flip(kernel, (0, 1)).swapaxes(2, 3), 1, taps - 1 - padding)
     else:
-        dx = jax.vjp(lambda x: library(x, kernel, stride, padding), x)[1](g)[0]
+        back = lambda g, kernel: jax.vjp(lambda x: library(x, kernel, stride, padding), x)[1](g)[0]
+        turned = lambda g, kernel: kernel_four.by_kinds(g, kernel.swapaxes(2, 3))
+        halving = _halving(x, taps, stride, padding)
+        dx = lax.platform_dependent(g, kernel, cpu=turned, default=back) if halving else back(g, kernel)
     plain = partial(_library_kernel_gradient, taps=taps, stride=stride, padding=padding)
     way = _kernel_gradient(taps, stride, padding, x.shape, g.shape)
     return dx, plain(x, g) if way is None else lax.platform_dependent(x, g, cpu=way, default=plain)
@@ -167,7 +187,7 @@ def _kernel_gradient(taps: int, stride: int, padding: int, x: tuple[int, ...], g
         return lambda x, g: _in_chunks(way, g.shape[3], x, g).sum(0)
     if x[-1] <= _STEM_CHANNELS and taps * taps * x[-1] >= _STEM_COLUMNS and most >= 32 and pixels >= _STEM_PIXELS:
         return partial(by_planes, taps=taps, stride=stride, padding=padding)
-    if stride > 1 and taps > 1 and least >= _LEAST_CHANNELS and pixels >= _LEAST_PIXELS:
+    if stride > 1 and taps not in (1, 4) and least >= _LEAST_CHANNELS and pixels >= _LEAST_PIXELS:
         return partial(by_taps, taps=taps, stride=stride, padding=padding)
     wide = taps > 4 and least * most >= _PAIRS and g[1] * g[2] >= _MAP
     if stride == 1 and (taps == 2 or wide):

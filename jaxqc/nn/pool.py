@@ -7,6 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from jaxqc.nn.plain import operation
+
 
 def max3x3(x: Float[Array, "n h w *c"]) -> Float[Array, "n h w *c"]:
     """Largest value in each 3x3 neighbourhood, the image's edge repeated (a maximum is not changed by repetition).
@@ -15,6 +17,10 @@ def max3x3(x: Float[Array, "n h w *c"]) -> Float[Array, "n h w *c"]:
       >>> jax.jit(max3x3)(np.array([1.0, 2.0, 5.0, 0.0]).reshape(1, 1, 4))[0, 0].tolist()
       [2.0, 5.0, 5.0, 5.0]
     """
+    return operation("max3x3", _max3x3, x) if x.ndim == 4 else _max3x3(x)
+
+
+def _max3x3(x: jax.Array) -> jax.Array:
     return _max3(_max3(x, 1), 2)
 
 
@@ -25,6 +31,10 @@ def max3x3_halved(x: Float[Array, "n h w *c"]) -> Float[Array, "n _ _ *c"]:
       >>> jax.jit(max3x3_halved)(np.array([1.0, 2.0, 5.0, 0.0]).reshape(1, 1, 4))[0, 0].tolist()
       [2.0, 5.0]
     """
+    return operation("max3x3_halved", _max3x3_halved, x) if x.ndim == 4 else _max3x3_halved(x)
+
+
+def _max3x3_halved(x: jax.Array) -> jax.Array:
     for axis in (1, 2):
         size = x.shape[axis]
         even, odd = (jax.lax.slice_in_dim(x, start, size, 2, axis) for start in (0, 1))
@@ -78,6 +88,10 @@ def avg3x3(x: Float[Array, "n h w c"]) -> Float[Array, "n h w c"]:
       >>> jax.jit(avg3x3)(np.array([1.0, 3.0, 5.0]).reshape(1, 1, 3, 1))[0, 0, :, 0].tolist()
       [2.0, 3.0, 4.0]
     """
+    return operation("avg3x3", _avg3x3, x)
+
+
+def _avg3x3(x: jax.Array) -> jax.Array:
     return _sum3x3(x) * jnp.asarray(_inverse_counts(x.shape[1], x.shape[2]), x.dtype)[:, :, None]
 
 

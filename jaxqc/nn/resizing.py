@@ -7,8 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from jaxqc.nn.plain import operation
 
-@jax.custom_vjp
+
 def upsample2x(x: Float[Array, "n h w c"]) -> Float[Array, "n 2*h 2*w c"]:
     """Doubles both sides, half-pixel centres, edges clamped: `jax.image.resize` or torch's `align_corners=False`.
 
@@ -18,10 +19,15 @@ def upsample2x(x: Float[Array, "n h w c"]) -> Float[Array, "n 2*h 2*w c"]:
       >>> upsample2x(jnp.array([0.0, 4.0]).reshape(1, 1, 2, 1))[0, :, :, 0].tolist()
       [[0.0, 1.0, 3.0, 4.0], [0.0, 1.0, 3.0, 4.0]]
     """
+    return operation("resize_half_pixel", _doubled, x)
+
+
+@jax.custom_vjp
+def _doubled(x: jax.Array) -> jax.Array:
     return _double(_double(x, 1), 2)
 
 
-upsample2x.defvjp(lambda x: (upsample2x(x), None), lambda _, g: (_halve(_halve(g, 2), 1),))
+_doubled.defvjp(lambda x: (_doubled(x), None), lambda _, g: (_halve(_halve(g, 2), 1),))
 
 
 def _neighbours(x: jax.Array, axis: int) -> tuple[jax.Array, jax.Array]:
@@ -62,6 +68,10 @@ def resize(x: Float[Array, "n h w c"], height: int, width: int) -> Float[Array, 
         return x
     if (height, width) == (2 * x.shape[1], 2 * x.shape[2]):
         return upsample2x(x)
+    return operation("resize_half_pixel", lambda x: _bilinear(x, height, width), x)
+
+
+def _bilinear(x: jax.Array, height: int, width: int) -> jax.Array:
     return jax.image.resize(x, (x.shape[0], height, width, x.shape[3]), "bilinear", antialias=False)
 
 
@@ -72,6 +82,10 @@ def resize_align_corners(x: Float[Array, "n h w c"], height: int, width: int) ->
       >>> resize_align_corners(jnp.array([0.0, 4.0]).reshape(1, 1, 2, 1), 1, 5)[0, 0, :, 0].tolist()
       [0.0, 1.0, 2.0, 3.0, 4.0]
     """
+    return operation("resize_align_corners", lambda x: _align_corners(x, height, width), x)
+
+
+def _align_corners(x: jax.Array, height: int, width: int) -> jax.Array:
     rows = jnp.asarray(_align_corners_matrix(x.shape[1], height), x.dtype)
     columns = jnp.asarray(_align_corners_matrix(x.shape[2], width), x.dtype)
     return jnp.einsum("nhwc,Hh,Ww->nHWc", x, rows, columns)

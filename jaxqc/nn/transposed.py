@@ -1,37 +1,65 @@
 """Convolutions that double a map's sides, and the unit of an autoencoder that is made of them."""
 
+from functools import partial
 from typing import Literal
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
+from jax import lax
+from jax.export import is_symbolic_dim
 from jaxtyping import Array, Float
 
+from jaxqc.nn import kernel_four
 from jaxqc.nn.conv import Activation, Norm, dense_conv, kernel_init, normalize
+from jaxqc.nn.convolution import library
+from jaxqc.nn.plain import operation
 from jaxqc.types import ArrayLike
 
 Up = Literal["transposed", "nearest"]
-TAPS = np.array([[3, 1], [2, 0]])
-"""Rows of the kernel that meet two neighbouring inputs, for an even and for an odd row of the output."""
 
 
 def transposed4x4(x: Float[ArrayLike, "n h w i"], kernel: Float[ArrayLike, "4 4 i o"]) -> Float[Array, "n 2*h 2*w o"]:
     """Transposed convolution of kernel 4, stride 2 and padding 1 (torch's `ConvTranspose2d`, kernel [i o 4 4]).
 
     Each output sees four inputs. The four kinds of outputs are channels of one 2x2 convolution, without a zero between
-    inputs.
+    inputs; of few pixels and many channels on CPU, another way (`jaxqc.nn.kernel_four`). The gradient by x is the
+    strided convolution.
 
     Examples:
       >>> jax.jit(transposed4x4)(jnp.ones((1, 2, 2, 1)), jnp.ones((4, 4, 1, 1)))[0, :, :, 0].tolist()
       [[1.0, 2.0, 2.0, 1.0], [2.0, 4.0, 4.0, 2.0], [2.0, 4.0, 4.0, 2.0], [1.0, 2.0, 2.0, 1.0]]
     """
-    x, kernel = jnp.asarray(x), jnp.asarray(kernel)
-    (n, h, w, _), o = x.shape, kernel.shape[-1]
-    parts = [kernel[rows][:, columns] for rows in TAPS for columns in TAPS]
-    y = dense_conv(x, jnp.concatenate(parts, -1), padding=1).reshape(n, h + 1, w + 1, 2, 2, o)
-    rows = [jnp.stack([y[:, a : a + h, b : b + w, a, b] for b in (0, 1)], 3) for a in (0, 1)]
-    return jnp.stack(rows, 2).reshape(n, 2 * h, 2 * w, o)
+    return operation("transposed4x4", _up, jnp.asarray(x), jnp.asarray(kernel))
+
+
+@jax.custom_vjp
+def _up(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    if not _few(x, kernel):
+        return kernel_four.by_kinds(x, kernel)
+    return lax.platform_dependent(x, kernel, cpu=kernel_four.transposed, default=kernel_four.by_kinds)
+
+
+def _few(x: jax.Array, kernel: jax.Array) -> bool:
+    known = not any(map(is_symbolic_dim, x.shape)) and x.dtype == jnp.float32
+    return known and kernel_four.few(x.size // x.shape[-1], *kernel.shape[2:])
+
+
+def _up_forward(x: jax.Array, kernel: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+    return _up(x, kernel), (x, kernel)
+
+
+def _up_backward(residuals: tuple[jax.Array, jax.Array], g: jax.Array) -> tuple[jax.Array, jax.Array]:
+    if _few(*residuals):
+        gradient = lambda way: lambda x, kernel, g: jax.vjp(way, x, kernel)[1](g)
+        ways = {"cpu": gradient(kernel_four.transposed), "default": gradient(kernel_four.by_kinds)}
+        return lax.platform_dependent(*residuals, g, **ways)
+    x, kernel = residuals
+    strided = lambda g, kernel: library(g, kernel.swapaxes(2, 3), 2, 1)
+    return strided(g, kernel), jax.vjp(partial(strided, g), kernel)[1](x)[0]
+
+
+_up.defvjp(_up_forward, _up_backward)
 
 
 def doubled(x: Float[ArrayLike, "n h w c"]) -> Float[Array, "n 2*h 2*w c"]:
@@ -41,8 +69,12 @@ def doubled(x: Float[ArrayLike, "n h w c"]) -> Float[Array, "n 2*h 2*w c"]:
       >>> jax.jit(doubled)(jnp.array([1.0, 2.0]).reshape(1, 1, 2, 1))[0, :, :, 0].tolist()
       [[1.0, 1.0, 2.0, 2.0], [1.0, 1.0, 2.0, 2.0]]
     """
+    return operation("resize_nearest", _repeated, jnp.asarray(x))
+
+
+def _repeated(x: jax.Array) -> jax.Array:
     n, h, w, c = x.shape
-    return jnp.broadcast_to(jnp.asarray(x)[:, :, None, :, None], (n, h, 2, w, 2, c)).reshape(n, 2 * h, 2 * w, c)
+    return jnp.broadcast_to(x[:, :, None, :, None], (n, h, 2, w, 2, c)).reshape(n, 2 * h, 2 * w, c)
 
 
 class ConvUnit(nn.Module):

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Num, UInt8
 
+from jaxqc.data.colour import in_colour
 from jaxqc.metrics.regions import labelled
 from jaxqc.pictures.curves import training_curve as training_curve
 from jaxqc.pictures.sheet import HEAT, Box, Sheet, draw_boxes, show
@@ -76,7 +77,7 @@ def grey_to_rgb(image: UInt8[np.ndarray, "h w ..."]) -> UInt8[np.ndarray, "h w 3
       (4, 6, 3)
     """
     image = image[..., None] if image.ndim == 2 else image
-    return np.repeat(image, 3, axis=2) if image.shape[2] == 1 else image
+    return in_colour(image)
 
 
 def result_figure(

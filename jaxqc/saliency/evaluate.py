@@ -182,7 +182,7 @@ def evaluate_dataset(
             images, masks = np.stack([image for _, image, _ in group]), np.stack([mask for _, _, mask in group])
             # A remainder is padded to a full batch where that is compiled already.
             full_shapes |= {images.shape[1:]} if len(group) == model.batch else set()
-            full = images.shape[1:] in full_shapes and masks.size < MAX_PIXELS
+            full = images.shape[1:] in full_shapes and masks.size < MAX_PIXELS and not model.tile
             pad = model.batch - len(group) if full else 0
             found = model.predict_full(np.pad(images, ((0, pad), (0, 0), (0, 0), (0, 0))), size=size)
             masks = np.pad(masks, ((0, pad), (0, 0), (0, 0)))

@@ -14,8 +14,13 @@ def graph(model: Model, height: int = 0, width: int = 0) -> Graph:
     """The graph for images of `height` x `width`; with an input size of its own the network takes any.
 
     Raises:
-      UserError: no size, where the network sees images at their own.
+      UserError: no size, where the network sees images at their own; or a network that sees images in tiles.
     """
+    if model.tile:
+        raise UserError(
+            f"a network of tiles (data.tile={model.tile}) is not exported: its graph would see one tile alone; train on"
+            " whole images, or use jaxqc inspect and predict"
+        )
     if not model.size and not height:
         raise UserError(
             f"--size: this network sees images at their own size; name it (best a multiple of {model.entry.multiple})"

@@ -1,5 +1,6 @@
 """Supervised saliency as a `jaxqc.training.method.Method`, for any `jaxqc.saliency.networks.Network`."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -28,21 +29,22 @@ Sums = tuple[metrics_.SaliencySums, calibration.Levels]
 class SaliencyMethod(SingleNetwork):
     """A saliency network with its normalisation, augmentation and loss.
 
-    mean, std: of the training images in [0, 1]; foreground: their mean defect share. start: variables to begin with
-    (what they lack is drawn), or None. range: as `jaxqc.config.ModelConfig`.
+    mean, std: of the training images in [0, 1], one value or one a channel; foreground: their mean defect share. start:
+    variables to begin with (what they lack is drawn), or None. range, average: as in the recipe (`jaxqc.config`).
     """
 
     entry: Network
     objective: Objective
     classes: tuple[str, ...]
-    mean: float
-    std: float
+    mean: float | Sequence[float]
+    std: float | Sequence[float]
     foreground: float
     width: float = 1.0
     dtype: str = "float32"
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     start: Variables | None = None
     range: str = "unit"
+    average: float = 0.0
 
     @cached_property
     def network(self) -> nn.Module:
@@ -73,7 +75,7 @@ class SaliencyMethod(SingleNetwork):
 
     def normalize(self, image: jax.Array) -> jax.Array:
         """[0, 1] float32 → zero mean, unit deviation over the training set."""
-        return (image - self.mean) / self.std
+        return (image - jnp.asarray(self.mean, jnp.float32)) / jnp.asarray(self.std, jnp.float32)
 
     def prepare(self, batch: Batch, keys: jax.Array, size: int, train: bool) -> Batch:
         """uint8 → normalised float32 at `size`; augmented when `train`."""
@@ -99,6 +101,30 @@ class SaliencyMethod(SingleNetwork):
         )
         loss, logs = self.objective(out, batch)
         return loss, (new_state, logs)
+
+    def init_extra(self, params: Any, model_state: Any = None) -> dict[str, Any] | None:
+        """The means of all variables, where the recipe has such."""
+        if not self.average:
+            return None
+        return jax.tree.map(jnp.copy, {"teacher": params, "teacher_state": model_state})
+
+    def after_step(
+        self, extra: dict[str, Any] | None, params: Any, step: jax.Array, model_state: Any = None, *remembered: Any
+    ) -> dict[str, Any] | None:
+        """The means move; at first they are plain ones, so that they forget the start."""
+        if extra is None:
+            return None
+        share = jnp.maximum(1.0 / (step + 1.0), 1.0 - self.average)
+        new = {"teacher": params, "teacher_state": model_state}
+        return jax.tree.map(lambda now, mean: mean + share * (now - mean), new, extra)
+
+    def after_evaluation(self, extra: Any, params: Any, improved: jax.Array, *metrics: Any) -> Any:
+        """The same."""
+        return extra
+
+    def deployed(self, variables: Variables, extra: dict[str, Any] | None) -> Variables:
+        """The means, where there are such."""
+        return variables if extra is None else {"params": extra["teacher"], **extra["teacher_state"]}
 
     def predict(self, variables: Variables, image: jax.Array) -> dict[str, jax.Array]:
         """`map` [n s s] in [0, 1], and what else the network gives: `class` probabilities [n k], coarse maps."""
@@ -126,7 +152,11 @@ class SaliencyMethod(SingleNetwork):
 
 
 def make_method(
-    config: TrainConfig, classes: tuple[str, ...], mean: float, std: float, foreground: float
+    config: TrainConfig,
+    classes: tuple[str, ...],
+    mean: float | Sequence[float],
+    std: float | Sequence[float],
+    foreground: float,
 ) -> SaliencyMethod:
     """The method a config describes, for a data set with these classes and statistics.
 
@@ -155,4 +185,5 @@ def make_method(
         config.augment,
         start_of(config),
         config.model.range,
+        config.average,
     )

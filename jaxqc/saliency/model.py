@@ -1,6 +1,6 @@
 """A trained network ready for use: uint8 images of any size in, maps at the original size out."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from jaxqc.nn.fold import fold_batch_norm
 from jaxqc.outputs import Outputs, chosen
 from jaxqc.saliency.forward import brightest, infer
 from jaxqc.saliency.networks import build, network_of
+from jaxqc.saliency.seen_in_tiles import OUTPUTS, strips_of, tile_answers_of
 from jaxqc.scorer import PLAIN
 from jaxqc.training.checkpoint import load_variables
 from jaxqc.training.moved import moved
@@ -47,15 +48,15 @@ class Model:
         """`fold`: batch norm is multiplied into the kernels. `batch`: most images on the device at once."""
         self.config, self.meta, self.batch = config, dict(meta), batch
         self.classes: tuple[str, ...] = tuple(meta["classes"])
-        self.size = config.eval_size
+        self.size, self.tile, self.tiling = config.eval_size, config.data.tile, config.data.tiling
         net = config.model
         self.entry = network_of(net)
         self._network = build(self.entry, max(len(self.classes), 1), net.width, net.dtype, folded=fold)
         self.variables = jax.device_put(fold_batch_norm(variables, self.entry.epsilon) if fold else dict(variables))
         self._run = jax.jit(self.forward, static_argnames="size")
-        self._shrink = jax.jit(self.prepare, static_argnums=1)
+        self.shrink = jax.jit(self.prepare, static_argnums=1)
         self._apply = jax.jit(self.apply)
-        self._enlarge = jax.jit(_enlarge, static_argnums=(1, 2))
+        self.enlarge = jax.jit(_enlarge, static_argnums=(1, 2))
 
     def prepare(self, images: UInt8[Array, "n h w c"], size: int) -> Float[Array, "n s t 3"]:
         """Pixels → normalised network input, resized as in training (0: own size, padded to what the network takes)."""
@@ -66,7 +67,8 @@ class Model:
             x = jnp.pad(x, ((0, 0), (0, -h % multiple), (0, -w % multiple), (0, 0)), mode="edge")
         if self.config.model.range == "image_max":
             x = x / brightest(x)
-        return (x - self.meta["mean"]) / self.meta["std"]
+        mean, std = (jnp.asarray(self.meta[name], jnp.float32) for name in ("mean", "std"))
+        return (x - mean) / std
 
     def apply(self, variables: Variables, x: Float[Array, "n s t 3"]) -> dict[str, Array]:
         """Network input → `map` [n s s] in [0, 1] and, where it has them, `class` probabilities [n k], coarse maps."""
@@ -80,13 +82,31 @@ class Model:
         h, w = images.shape[1:3]
         return {**out, "map": _enlarge(out["map"], h, w) if size else out["map"][:, :h, :w]}
 
+    def on_device(self, images: UInt8[np.ndarray, "b h w c"], size: int) -> dict[str, Array]:
+        """`map` and, where the network has it, `class` of a whole batch of one size, which may still be at work."""
+        out = self._run(self.variables, images, size)
+        return {name: out[name] for name in OUTPUTS if name in out}
+
+    def strips(self, image: UInt8[np.ndarray, "h w c"], size: int | None = None) -> Iterator[tuple[int, np.ndarray]]:
+        """The map of `predict` of one image in tiles, strip by strip from its top: no more is held at a time.
+
+        Raises:
+          UserError: as `predict`.
+        """
+        yield from strips_of(self, one_of(image, 0)[0], self._checked(self.size if size is None else size))
+
+    def run_by(self, apply: Callable[..., Any], run: Callable[..., Any]) -> "Model":
+        """This model, with these functions in place of its compiled `apply` and `forward`."""
+        self._apply, self._run = apply, run
+        return self
+
     @property
     def outputs(self) -> tuple[str, ...]:
         """Names that `predict` takes, the default first."""
         side = -(-64 // self.entry.multiple) * self.entry.multiple
         one = jax.ShapeDtypeStruct((1, side, side, 3), np.float32)
         found = jax.eval_shape(self.apply, self.variables, one)
-        return ("map", *(name for name in found if name != "map"))
+        return ("map", *(name for name in found if name != "map" and (not self.tile or name in OUTPUTS)))
 
     def predict(
         self, images: Images, *, size: int | None = None, outputs: Outputs = None, classes: bool = False
@@ -133,9 +153,9 @@ class Model:
         stacks, n = [one_of(image, i) for i, image in enumerate(images)], len(images)
         full = max(full, n)
         if len({s.shape for s in stacks}) == 1 and full * stacks[0].size <= 3 * MAX_PIXELS:
-            x = self._shrink(pad_to(np.concatenate(stacks), full), self.size)
+            x = self.shrink(pad_to(np.concatenate(stacks), full), self.size)
         else:
-            x = jnp.concatenate([self._shrink(stack, self.size) for stack in stacks])
+            x = jnp.concatenate([self.shrink(stack, self.size) for stack in stacks])
             x = jnp.concatenate([x, jnp.repeat(x[-1:], full - n, axis=0)])
         return {k: np.asarray(v)[:n] for k, v in self._apply(self.variables, x).items() if k in ("map", "class")}
 
@@ -143,9 +163,10 @@ class Model:
         self, images: Any, size: int, outputs: str | Sequence[str] | None
     ) -> tuple[Prediction, dict[str, Any]]:
         """The maps, and the other outputs that are named; None = all."""
-        if size < 0 or size % self.entry.multiple:
-            raise UserError(f"size: {size} is not a multiple of {self.entry.multiple} (0 keeps each image's own size)")
+        size = self._checked(size)
         images = as_arrays(images, range_of_model(self))
+        if self.tile:
+            return self._in_tiles(images, size, outputs)
         if isinstance(images, list):
             stacks = [one_of(image, i) for i, image in enumerate(images)]
             if len({s.shape for s in stacks}) <= 1 and stacks:
@@ -166,6 +187,25 @@ class Model:
         out = self._batches(stack, size, outputs)
         out = {k: v[0] for k, v in out.items()} if single else out
         return out.pop("map"), out
+
+    def _checked(self, size: int) -> int:
+        if size < 0 or size % self.entry.multiple:
+            raise UserError(f"size: {size} is not a multiple of {self.entry.multiple} (0 keeps each image's own size)")
+        return size
+
+    def _in_tiles(
+        self, images: Any, size: int, outputs: str | Sequence[str] | None
+    ) -> tuple[Prediction, dict[str, Any]]:
+        """As `_predict`, of images in tiles. size: of a tile at the network."""
+        array = not isinstance(images, list)
+        stack, single = stack_of(images) if array else (images, False)
+        each = list(stack) if array else [one_of(image, i)[0] for i, image in enumerate(stack)]
+        found = [_wanted(one, outputs) for one in tile_answers_of(self, each, size)]
+        maps, full = [one.pop("map") for one in found], dict[str, Any]()
+        if not found:
+            return np.zeros((0, *np.shape(stack)[1:3]), np.float32) if array else [], full
+        full = {name: found[0][name] if single else np.stack([one[name] for one in found]) for name in found[0]}
+        return maps[0] if single else np.stack(maps) if array else maps, full
 
     def _batches(
         self, images: UInt8[np.ndarray, "n h w c"], size: int, outputs: str | Sequence[str] | None
@@ -192,12 +232,12 @@ class Model:
         done = []
         for start in range(0, len(stacks), self.batch):
             part = stacks[start : start + self.batch]
-            x = jnp.concatenate([self._shrink(stack, size) for stack in part])
+            x = jnp.concatenate([self.shrink(stack, size) for stack in part])
             padded = self.batch if len(stacks) > self.batch else power(len(part))
             x = jnp.concatenate([x, jnp.repeat(x[-1:], padded - len(part), axis=0)])
             out = _wanted(self._apply(self.variables, x), outputs)
             small = out.pop("map")
-            maps += [np.asarray(self._enlarge(small[i : i + 1], *s.shape[1:3]))[0] for i, s in enumerate(part)]
+            maps += [np.asarray(self.enlarge(small[i : i + 1], *s.shape[1:3]))[0] for i, s in enumerate(part)]
             done.append({k: np.asarray(v)[: len(part)] for k, v in out.items()})
         return maps, {k: np.concatenate([out[k] for out in done]) for k in done[0]}
 

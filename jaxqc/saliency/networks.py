@@ -7,6 +7,7 @@ the group `jaxqc.networks`, or a `Network` in a recipe (docs/develop/add_a_netwo
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -39,7 +40,8 @@ from jaxqc.saliency.objectives.pp_liteseg import PPLiteSegObjective
 from jaxqc.saliency.objectives.tscarnet import TSCARNetObjective
 from jaxqc.saliency.objectives.uctransnet import UCTransNetObjective
 from jaxqc.saliency.objectives.unet import UNetObjective
-from jaxqc.saliency.published import Published, read_published
+from jaxqc.saliency.published import Published, is_written, read_published
+from jaxqc.training.checkpoint import load_variables
 from jaxqc.types import Variables
 from jaxqc.weights.load import load_weights
 
@@ -61,7 +63,7 @@ class Network(NamedTuple):
     start: Callable[[str], Variables] | None = None
     """Pretrained weights (a file, or a short name) → variables that take the place of drawn ones at the same paths."""
     published: Published | None = None
-    """Its authors' weights, which `jaxqc convert` reads."""
+    """Its authors' weights, which `jaxqc convert` reads; a network without a `start` starts from such."""
     epsilon: float = 1e-5
     """Epsilon of its batch norms, by which they are folded."""
     over: Callable[[str], "Network"] | None = None
@@ -102,24 +104,39 @@ def _vgg_start(weights: str) -> Variables:
     return {"params": {name: {"kernel": found[f"conv{place}"]["kernel"]} for name, place in VGG16.items()}}
 
 
+def _minet_start(weights: str) -> Variables:
+    """TSCARNet's first stage from a file of MINet's: encoder and decoder."""
+    found, parts = (
+        read_published(weights, "minet", published.MINET).variables,
+        ("encoder", *(f"d{k}" for k in range(1, 6))),
+    )
+    return {kind: {name: tree[name] for name in parts} for kind, tree in found.items()}
+
+
 NETWORKS: dict[str, Network] = {
     "minet": Network(
         minet,
         MINetObjective(),
         multiple=32,
-        start=lambda weights: read_published(weights, "minet", published.MINET).variables,
         published=published.MINET,
     ),
-    "tscarnet": Network(tscarnet, TSCARNetObjective(), multiple=32, maps=("m1", "m2", "m3")),
+    "tscarnet": Network(tscarnet, TSCARNetObjective(), multiple=32, maps=("m1", "m2", "m3"), start=_minet_start),
     "unet": unet_over(ENCODER),
-    "corrnet": Network(corrnet, CorrNetObjective(), multiple=32, start=_vgg_start),
-    "pp_liteseg_b": Network(partial(pp_liteseg, "b"), PPLiteSegObjective(), multiple=32),
-    "pp_liteseg_t": Network(partial(pp_liteseg, "t"), PPLiteSegObjective(), multiple=32),
+    "corrnet": Network(corrnet, CorrNetObjective(), multiple=32, start=_vgg_start, published=published.CORRNET),
+    **{
+        f"pp_liteseg_{size}": Network(
+            partial(pp_liteseg, size),
+            PPLiteSegObjective(),
+            multiple=32,
+            published=found,
+        )
+        for size, found in published.PP_LITESEG.items()
+    },
     "cklnet": Network(cklnet, CKLNetObjective(), multiple=32),
     "gcranet": Network(gcranet, GCRANetObjective(), multiple=32),
     # Our reading; no code or layer figures are public.
     "ffrnet": Network(ffrnet, FFRNetObjective(), multiple=32, start=partial(_encoder_start, FFRNET_ENCODER)),
-    "uctransnet": Network(uctransnet, UCTransNetObjective(), multiple=16),
+    "uctransnet": Network(uctransnet, UCTransNetObjective(), multiple=16, published=published.UCTRANSNET),
 }
 
 
@@ -240,14 +257,28 @@ def start_of(config: TrainConfig) -> Variables | None:
     """The variables that `model.weights` stands for; None where all are drawn.
 
     Raises:
-      UserError: as `find`; or weights for a network that takes none.
+      UserError: as `find`; weights for a network that takes none; a run folder of another network, or a damaged one.
     """
     network, weights = network_of(config.model), config.model.weights
     if not weights:
         return None
+    if Path(weights).is_dir():
+        return _of_run(Path(weights), config)
+    if network.published and (network.start is None or is_written(Path(weights))):
+        return read_published(weights, config.model.name, network.published).variables
     if network.start is None:
         raise UserError(f"model.weights={weights!r}: this network has no pretrained encoder; leave it out")
     return network.start(weights)
+
+
+def _of_run(folder: Path, config: TrainConfig) -> Variables:
+    """The best variables of a run folder of the same network."""
+    variables, own, _ = load_variables(folder, "best")
+    kept, now = own.model, storable(config).model
+    if own.method != "saliency" or (kept.name, kept.width, kept.encoder) != (now.name, now.width, now.encoder):
+        shown = f"{own.method} {kept.name}, width {kept.width:g}"
+        raise UserError(f"model.weights: {folder} holds {shown}, and the recipe is of {now.name}, width {now.width:g}")
+    return variables
 
 
 def described(objective: Objective) -> dict[str, Any]:

@@ -2,13 +2,17 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from jaxqc.errors import UserError
 from jaxqc.models.arrays import Arrays, flatten, put
+from jaxqc.models.corrnet_names import convert_corrnet
 from jaxqc.models.minet_names import convert_minet
+from jaxqc.models.pp_liteseg_names import convert_pp_liteseg, size_of
 from jaxqc.models.pretrained import LoadReport
+from jaxqc.models.uctransnet_names import convert_uctransnet
 from jaxqc.types import Variables
 from jaxqc.version import __version__
 from jaxqc.weights.download import sha256
@@ -22,16 +26,22 @@ class Published(NamedTuple):
     """A network's weights as its authors published them.
 
     convert: their arrays by name → our variables, and a report. recipe: whose name says how they are used: the size and
-    range of images. mean, std: what takes part in normalising them.
+    range of images. mean, std: what takes part in normalising them, one value or one a channel.
     """
 
     convert: Callable[[Arrays], tuple[dict[str, Any], LoadReport]]
     recipe: str
-    mean: float
-    std: float
+    mean: float | tuple[float, ...]
+    std: float | tuple[float, ...]
 
 
 MINET = Published(convert_minet, "minet_sd900", 0.4669, 0.2437)
+CORRNET = Published(convert_corrnet, "corrnet_sd900", (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+PP_LITESEG = {size: Published(partial(convert_pp_liteseg, size), "pp_liteseg_sd900", 0.5, 0.5) for size in ("b", "t")}
+UCTRANSNET = Published(convert_uctransnet, "uctransnet_sd900", 0.0, 1.0)
+"""Its authors divide by 255 and no more."""
+FAMILIES: dict[str, Callable[[Arrays], str]] = {"pp_liteseg": lambda arrays: f"pp_liteseg_{size_of(arrays)}"}
+"""Names of several networks: a file's arrays → the one that they are of."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +53,30 @@ class Found:
     report: LoadReport
     source: str
     sha256: str
+
+
+def network_in(source: str | Path, name: str) -> str:
+    """The network of a file that was named by its family, such as `pp_liteseg`; another name as it is.
+
+    Raises:
+      UserError: no such file, a damaged one, or one of another family.
+    """
+    if name not in FAMILIES:
+        return name
+    path = locate(source)
+    arrays, meta = read_arrays(path)
+    try:
+        return str(meta["model"]) if meta and "model" in meta else FAMILIES[name](arrays)
+    except UserError as e:
+        raise UserError(f"{path}: {e}") from e
+
+
+def is_written(path: Path) -> bool:
+    """True for a file of `write_published`."""
+    if path.suffix.lower() != ".npz" or not path.is_file():
+        return False
+    meta = read_arrays(path)[1]
+    return meta is not None and meta.get("format") == FORMAT
 
 
 def read_published(source: str | Path, network: str, published: Published) -> Found:

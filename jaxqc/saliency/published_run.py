@@ -1,5 +1,6 @@
 """A run folder of published weights, as if they had been trained here: evaluated, used, exported and verified alike."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,11 @@ def write_run(folder: str | Path, found: Found) -> Path:
         raise UserError(f"{found.network}: no published weights of it are known")
     if folder.is_dir() and any(path.name != ".lock" for path in folder.iterdir()):
         raise UserError(f"{folder}: is not empty; choose another OUT")
+    if found.report.beyond:
+        lacking = f"{len(found.report.beyond)} arrays are for another task ({found.report.beyond[0]}, ...)"
+        raise UserError(f"{found.source}: {lacking}; give OUT.npz and start a training from it (--model.weights)")
     config = load_config(published.recipe)
+    config = replace(config, model=replace(config.model, name=found.network))
     method = make_method(config, (), published.mean, published.std, FOREGROUND)
     with locked(folder):
         meta: dict[str, Any] = {"mean": published.mean, "std": published.std, "foreground": FOREGROUND}

@@ -9,6 +9,7 @@ import numpy as np
 from jaxqc.data.normals import means_normal
 from jaxqc.data.resizing import resize_map
 from jaxqc.saliency.model import Model
+from jaxqc.saliency.seen_in_tiles import tile_answers_of
 from jaxqc.scorer import PLAIN, UNKNOWN, Answer, Scored, Scorer, card, copies, on_device
 from jaxqc.training.record import weights_digest
 
@@ -32,6 +33,9 @@ def make_scorer(model: Model, threshold: float | None, devices: Sequence[Any]) -
 
     def score(images: Sequence[np.ndarray], device: int) -> Sequence[Any]:
         with on_device(devices, device):
+            if model.tile:
+                found = tile_answers_of(each[device], images, model.size)
+                return [(one["map"], one["class"][defects] if named else None) for one in found]
             out = each[device].predict_small(images, model.batch)
         kinds = out["class"][:, defects] if named else [None] * len(images)
         return list(zip(out["map"], kinds, strict=True))
@@ -47,6 +51,8 @@ def make_scorer(model: Model, threshold: float | None, devices: Sequence[Any]) -
     normal = {"mean": model.meta["mean"], "std": model.meta["std"], "dtype": model.config.model.dtype}
     if (scale := model.config.model.range) != "unit":  # else a ledger's settings are those of earlier versions
         normal["range"] = scale
+    if model.tiling is not None:
+        normal |= {"tile": model.tiling.side, "overlap": model.tiling.overlap}
     settings = {"name": name, "size": model.size, "threshold": at, "classes": list(classes), **normal}
     return Scorer(name, classes, at, how, model.batch, len(devices), settings, card(model), weights,
                   lambda image: image, lambda shape: (), score, answer,

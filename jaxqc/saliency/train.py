@@ -14,6 +14,7 @@ from jaxqc.data.load import load_arrays
 from jaxqc.data.open import keys_of, open_data
 from jaxqc.data.screening import usable
 from jaxqc.data.splits import apply_protocol, choose_protocol, write_splits
+from jaxqc.data.tile_samples import all_tiles, drawn_tiles
 from jaxqc.errors import UserError
 from jaxqc.fields import range_of
 from jaxqc.saliency.method import make_method
@@ -61,12 +62,14 @@ def train(
         if jax.process_index() == 0 and not steps_in(out / "checkpoints"):
             write_splits(out / "splits", data, val)
     name, skipped = data.name, ()
+    if options.tiling is not None:
+        data, val, skipped = _in_tiles(data, val, config)
     if options.mode == "resident":
         data, val = (_resident(part, config) for part in (data, val))
-        skipped = data.skipped + val.skipped
+        skipped += data.skipped + val.skipped
     elif options.skip_bad or not steps_in(out / "checkpoints"):  # a resumed run has passed this already
         (data, bad), (val, bad_val) = (usable(part, options.size, options.skip_bad) for part in (data, val))
-        skipped = bad + bad_val
+        skipped += bad + bad_val
     for line in skipped:
         note(f"skipped {line}")
     mean, std, foreground = pixel_statistics(data, out if resume else None, config.model.range)
@@ -77,6 +80,18 @@ def train(
     meta["objective"] = described(method.objective)
     meta |= {"dataset": name, "train": len(data), "val": len(val), "skipped": list(skipped)}
     return run(method, storable(config), data, val, out, resume=resume, progress=progress, meta=meta)
+
+
+def _in_tiles(
+    data: Dataset | ArrayDataset, val: Dataset | ArrayDataset, config: TrainConfig
+) -> tuple[Dataset, Dataset, tuple[str, ...]]:
+    """The drawn tiles to train on, all of those to measure, and a line for each image left out."""
+    tiling = config.data.tiling
+    if tiling is None or not isinstance(data, Dataset) or not isinstance(val, Dataset):
+        raise UserError(f"data.tile={config.data.tile}: arrays are not cut; give the files, or set it to 0")
+    bad: list[str] | None = [] if config.data.skip_bad else None
+    data = drawn_tiles(data, tiling, config.data.tile_defects, config.seed, bad)
+    return data, all_tiles(val, tiling, bad), tuple(bad or ())
 
 
 def _resident(part: Dataset | ArrayDataset, config: TrainConfig) -> ArrayDataset:

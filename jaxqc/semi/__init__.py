@@ -14,8 +14,12 @@ if TYPE_CHECKING:
     from jaxqc.semi.model import Segmentation, load_segmentation
     from jaxqc.semi.recipe import (
         PRESETS,
+        ContrastConfig,
         CutMixConfig,
+        GateConfig,
         HistoryConfig,
+        LanguageConfig,
+        MemoryConfig,
         NoiseConfig,
         RampConfig,
         SelectConfig,
@@ -28,8 +32,12 @@ if TYPE_CHECKING:
 
 RECIPE = (
     "PRESETS",
+    "ContrastConfig",
     "CutMixConfig",
+    "GateConfig",
     "HistoryConfig",
+    "LanguageConfig",
+    "MemoryConfig",
     "NoiseConfig",
     "RampConfig",
     "SelectConfig",
@@ -40,8 +48,12 @@ RECIPE = (
 )
 __all__ = [
     "PRESETS",
+    "ContrastConfig",
     "CutMixConfig",
+    "GateConfig",
     "HistoryConfig",
+    "LanguageConfig",
+    "MemoryConfig",
     "NoiseConfig",
     "RampConfig",
     "Segmentation",

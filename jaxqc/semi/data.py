@@ -18,6 +18,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import NamedTuple
 
+from jaxqc.data.annotations.colors import Colored
 from jaxqc.data.dataset import Dataset, Sample
 from jaxqc.data.grouped import choose_groups, group_of
 from jaxqc.data.open import scan_data
@@ -25,6 +26,7 @@ from jaxqc.data.problems import Problem, lines, one_line, printable, refuse
 from jaxqc.data.readers import index_csv
 from jaxqc.data.readers.folder import image_files, unused
 from jaxqc.data.splits import rank, write_split
+from jaxqc.data.store import StoredSample
 from jaxqc.data.tables.cells import emptied
 from jaxqc.data.tables.read import read_table
 from jaxqc.errors import UserError, suggest
@@ -69,6 +71,11 @@ def open_pairs(root: str | Path, group: str = "") -> Dataset:
     refuse(problems, printable(root))
     dataset = dataclasses.replace(dataset, warnings=lines(problems))
     for sample in dataset.samples:
+        if isinstance(sample, StoredSample) or not (sample.truth is None or isinstance(sample.truth, Colored)):
+            raise UserError(
+                f"{printable(root)}: its masks are no label maps in files of their own; write such by jaxqc data import"
+                f" {printable(root)} DIR --label-maps, and give DIR"
+            )
         if sample.mask is None:
             raise UserError(f"{printable(sample.image)}: no mask; a set to be split needs one for every image")
     return _grouped(dataset, root / index_csv.FILE, group) if group else dataset
@@ -76,7 +83,7 @@ def open_pairs(root: str | Path, group: str = "") -> Dataset:
 
 def scan_pairs(root: Path) -> tuple[Dataset, list[Problem]]:
     """As `open_pairs`, but gives the problems of single samples back; refuses as it does where nothing is there."""
-    masks = next((root / name for name in MASKS if (root / name).is_dir()), None)
+    masks = next((root / name for name in MASKS if image_files(root / name, recursive=True)), None)
     if not (root / index_csv.FILE).is_file() and (root / "images").is_dir() and masks is not None:
         dataset = _beside(root, masks)
         return dataset, unused(root, dataset, ())

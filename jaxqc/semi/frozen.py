@@ -8,7 +8,8 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Bool, Int
 
-from jaxqc.semi import ema, history, teachers
+from jaxqc.semi import bank, channels, contrast, ema, gate, history, teachers
+from jaxqc.semi.bank import Bank
 from jaxqc.semi.history import History
 from jaxqc.semi.recipe import SemiConfig
 from jaxqc.semi.schedule import epoch_of
@@ -17,15 +18,20 @@ from jaxqc.semi.schedule import epoch_of
 @struct.dataclass
 class Frozen:
     """The parts without gradient, each or None: the teacher's parameters (float32), of two with a leading axis; the
-    queue of past models; optimiser steps done, where something depends on them."""
+    queue of past models; optimiser steps done, where something depends on them; a bank of features; the confidence
+    above which labels count, where a gate lowers it."""
 
     teacher: Any = None
     history: History | None = None
     clock: Any = None
+    bank: Bank | None = None
+    gate: Any = None
 
 
-def init_frozen(config: SemiConfig, student: Any) -> Frozen:
-    """A teacher equal to the student and an empty queue, as far as the method has them.
+def init_frozen(config: SemiConfig, student: Any, classes: int = 0, grid: tuple[int, int] = (0, 0)) -> Frozen:
+    """A teacher equal to the student, an empty queue and an empty bank, as far as the method has them.
+
+    classes: of the data. grid: positions and channels of the encoder's deepest feature, for a memory of channels.
 
     Examples:
       >>> from jaxqc.semi.recipe import preset
@@ -37,11 +43,20 @@ def init_frozen(config: SemiConfig, student: Any) -> Frozen:
     if config.teachers == 2:
         teacher = jax.tree.map(lambda x: jnp.stack([x, x]), student)
     queue = history.empty(student, config.history.length, config.history.dtype) if config.history.length else None
-    return Frozen(teacher, queue, jnp.zeros((), jnp.int32) if config.timed else None)
+    c, rows = config.contrast, None
+    if c.weight:
+        rows = bank.empty(classes, c.length, c.width)
+    if config.memory.heads:
+        rows = bank.empty(classes, grid[1], grid[0])
+    threshold = jnp.float32(config.tiers.bounds[0]) if config.gate.precision else None
+    return Frozen(teacher, queue, jnp.zeros((), jnp.int32) if config.timed else None, rows, threshold)
 
 
-def after_step(config: SemiConfig, frozen: Frozen, student: Any, step: Int[Array, ""], epoch_steps: int = 1) -> Frozen:
-    """The teacher moved towards the student that optimiser step number `step` (from 0) gave; steps are counted.
+def after_step(
+    config: SemiConfig, frozen: Frozen, student: Any, step: Int[Array, ""], epoch_steps: int = 1, seen: Any = ()
+) -> Frozen:
+    """The teacher moved towards the student that optimiser step number `step` (from 0) gave; steps are counted, and
+    what was seen enters the bank. While warm the teacher is a copy, and its decay begins after that.
 
     Examples:
       >>> from jaxqc.semi.recipe import preset
@@ -52,6 +67,10 @@ def after_step(config: SemiConfig, frozen: Frozen, student: Any, step: Int[Array
     """
     if frozen.clock is not None:
         frozen = replace(frozen, clock=jnp.asarray(step, jnp.int32) + 1)
+    if frozen.bank is not None:
+        channel = config.memory.heads > 0
+        rows = channels.push(frozen.bank, seen) if channel else contrast.push(config.contrast, frozen.bank, seen)
+        frozen = replace(frozen, bank=rows)
     if frozen.teacher is None:
         return frozen
     if config.teachers == 2:
@@ -59,7 +78,16 @@ def after_step(config: SemiConfig, frozen: Frozen, student: Any, step: Int[Array
         decay = jnp.where(epoch < config.unsup.warm_epochs, 0.0, config.ema)
         moved = teachers.update(frozen.teacher, student, epoch, decay)
         return replace(frozen, teacher=moved)
+    if config.unsup.warm_epochs:
+        step = jnp.maximum(step - round(config.unsup.warm_epochs * epoch_steps), 0)
     return replace(frozen, teacher=ema.update(frozen.teacher, student, step, config.ema))
+
+
+def opened(config: SemiConfig, frozen: Frozen, metrics: Any) -> Frozen:
+    """The gate where the selection images' measures put it."""
+    if frozen.gate is None:
+        return frozen
+    return replace(frozen, gate=gate.lowered(metrics, config.tiers, config.gate))
 
 
 def after_evaluation(frozen: Frozen, student: Any, improved: Bool[Array, ""] | bool) -> Frozen:

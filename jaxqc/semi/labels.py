@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8
 
-from jaxqc.data.decode import MAX_PIXELS, read_mask, read_values
+from jaxqc.data.decode import MAX_PIXELS
+from jaxqc.data.decode_masks import read_mask, read_values
 from jaxqc.data.mask_files import lossy
 from jaxqc.data.problems import printable
 from jaxqc.errors import UserError

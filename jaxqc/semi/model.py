@@ -20,7 +20,7 @@ from jaxqc.outputs import Outputs, chosen
 from jaxqc.semi import inference
 from jaxqc.semi.data import BACKGROUND
 from jaxqc.semi.manifest import Color, palette
-from jaxqc.semi.network import halves_of, make_network
+from jaxqc.semi.network import deployed, halves_of, make_network, outputs_of
 from jaxqc.semi.recipe import SemiTrainConfig
 from jaxqc.training.checkpoint import load_variables
 from jaxqc.types import ArrayLike
@@ -260,7 +260,8 @@ def load_segmentation(path: str | Path, which: str = "best", batch: int = 16) ->
     params = variables["params"]
     if config.semi.several:
         params = jax.tree.map(lambda x: x[0], params)
-    outputs = params["head"]["logits"]["bias"].shape[-1]
+    params = deployed(params)
+    outputs = outputs_of(params)
     if outputs != len(meta["classes"]):
         names = len(meta["classes"])
         raise UserError(f"{Path(path) / 'meta.json'}: {names} classes, but the network tells {outputs}; copy it again")

@@ -9,7 +9,6 @@
 | `truth`                 | int32   | [u s s]       | optional: the unlabelled images' true classes, to be logged only |
 """
 
-import itertools
 from typing import Any
 
 import jax
@@ -20,14 +19,17 @@ from jaxtyping import Array, Bool, Float, Key
 from jaxqc.data.augment import cutmix
 from jaxqc.data.augment.geometry import to_float
 from jaxqc.data.augment.photometric import photometric
-from jaxqc.semi import dropout, history, losses, noise, teachers
+from jaxqc.semi import contrast, history, language, losses, teachers
+from jaxqc.semi.again import look_again, pixels
+from jaxqc.semi.forward import forward
 from jaxqc.semi.frozen import Frozen
 from jaxqc.semi.manifest import IGNORE
 from jaxqc.semi.network import EncoderDecoder
 from jaxqc.semi.recipe import SemiConfig
-from jaxqc.semi.schedule import epoch_of, ramp
+from jaxqc.semi.schedule import epoch_of, falling, ramp
+from jaxqc.semi.setting import Setting
 from jaxqc.semi.tiers import tier_of, tier_weight
-from jaxqc.types import ArrayLike, Batch
+from jaxqc.types import Batch
 
 Logs = dict[str, jax.Array]
 
@@ -59,182 +61,152 @@ def prepare(
         own = jax.vmap(jax.random.fold_in, (0, None))(keys, 2 * config.views)  # behind those of the views
         labelled = photometric(labelled, own, config.photometric)
     out = {"image": normal(labelled), "mask": batch["mask"].astype(jnp.int32)}
-    if not config.views:
+    if not config.unlabelled:
         return out
     weak = to_float(batch["unlabeled"])
-    strong, out["inside"] = strong_views(config, weak, keys)
-    out |= {"weak": normal(weak), "strong": normal(strong), "valid": batch["valid"]}
+    out |= {"weak": normal(weak), "valid": batch["valid"]}
+    if config.views:
+        strong, out["inside"] = strong_views(config, weak, keys)
+        out["strong"] = normal(strong)
     return out | ({"truth": batch["truth"].astype(jnp.int32)} if "truth" in batch else {})
 
 
 def semi_loss(
-    config: SemiConfig,
-    network: EncoderDecoder,
-    student: Any,
-    frozen: Frozen,
-    batch: Batch,
-    key: Key[Array, ""],
-    axis: str | None = None,
-    class_weights: Float[ArrayLike, " k"] | None = None,
-    epoch_steps: int = 1,
-) -> tuple[Float[Array, ""], Logs]:
+    setting: Setting, student: Any, frozen: Frozen, batch: Batch, key: Key[Array, ""], guide: Array | None = None
+) -> tuple[Float[Array, ""], tuple[Logs, Any]]:
     """L = (L_x + L_u) / 2, L_u = L_multi + mu · L_prev (MvpMatch, equations 1 to 5); L_x alone without pseudo-labels.
 
-    `SemiConfig.unsup` may give L_u another weight, and one that rises in time: an epoch has `epoch_steps` steps.
+    `SemiConfig.unsup` may give L_u another weight, and one that rises in time; `SemiConfig.contrast` adds its loss.
 
     Differentiate by `student`: parameters, with a leading axis where there are two students, whose losses add up.
-    key: the same on all devices of `axis`. class_weights: factor on the cross entropy of each label and pseudo-label,
-    such as `jaxqc.semi.losses.balanced_weights`; None = 1.
+    key: the same on all devices. guide: logits of a guide for the weak view (`SemiConfig.language`).
+    Beside the logs comes what the step remembers (`jaxqc.training.method.Method.loss`).
 
     Logs: `loss_x`, `loss_u`, `loss_prev`, `drawn` (past models taking part), and for each tier i, from the lowest,
     `tier{i}_share`, the share of the valid pixels (with `truth`, of those that have a true class) that lie in it, and
     with `truth` `tier{i}_right`, the share of them that lie in it and are labelled truly: right / share is the tier's
-    accuracy.
+    accuracy. With entropy `kept`, the share of valid pixels that count; of a contrast its own.
     """
+    config, network = setting.config, setting.network
     if config.students == 1:
-        weak = (
-            _taught(config, network, frozen, batch["weak"], epoch_steps)
-            if config.labels == "ema" and config.views
-            else None
-        )
-        return _student_loss(config, network, student, weak, frozen, batch, key, axis, class_weights, epoch_steps)
+        taught, shared = config.labels == "ema" and config.views > 0, None
+        if config.freeze and config.views:
+            shared = lax.stop_gradient(network.encode(student, batch["weak"]))
+        weak = _taught(setting, frozen, batch["weak"], shared) if taught else None
+        return _student_loss(setting, student, weak, frozen, batch, key, guide, shared)
     weak = jax.vmap(network, (0, None))(lax.stop_gradient(student), batch["weak"])
-    rest = frozen, batch
-    more = axis, class_weights, epoch_steps
-    one = lambda params, logits, key: _student_loss(config, network, params, logits, *rest, key, *more)
-    loss, logs = jax.vmap(one)(student, weak[::-1], jax.random.split(key, config.students))
-    return loss.sum(), jax.tree.map(lambda x: x.mean(0), logs)
+    one = lambda params, logits, key: _student_loss(setting, params, logits, frozen, batch, key)
+    loss, (logs, _) = jax.vmap(one)(student, weak[::-1], jax.random.split(key, config.students))
+    return loss.sum(), (jax.tree.map(lambda x: x.mean(0), logs), ())
 
 
 def _student_loss(
-    config: SemiConfig,
-    network: EncoderDecoder,
+    setting: Setting,
     params: Any,
     weak: Array | None,
     frozen: Frozen,
     batch: Batch,
     key: Key[Array, ""],
-    axis: str | None,
-    class_weights: ArrayLike | None,
-    epoch_steps: int,
-) -> tuple[Float[Array, ""], Logs]:
+    guide: Array | None = None,
+    shared: Any = None,
+) -> tuple[Float[Array, ""], tuple[Logs, Any]]:
+    config, network, axis, class_weights = setting.config, setting.network, setting.axis, setting.class_weights
     drop_key, draw_key = jax.random.split(key)
-    x, strong, fed, own = _forward(config, network, params, frozen, batch, drop_key, axis)
+    epoch = None if frozen.clock is None else epoch_of(frozen.clock, setting.epoch_steps)
+    said = forward(config, network, params, frozen, batch, drop_key, axis, epoch, shared)
     if config.ohem:
-        loss_x = losses.ohem_loss(x, batch["mask"], config.ohem_threshold, config.ohem_kept, axis, class_weights)
+        given = config.ohem_threshold, config.ohem_kept
+        loss_x = losses.ohem_loss(said.labelled, batch["mask"], *given, axis, class_weights, config.chunk)
     else:
-        loss_x = losses.supervised_loss(x, batch["mask"], axis, class_weights)
-    if not config.views:
-        return loss_x, {"loss_x": loss_x}
+        loss_x = losses.supervised_loss(said.labelled, batch["mask"], axis, class_weights, config.chunk)
+    if not config.unlabelled:
+        return loss_x, ({"loss_x": loss_x}, ())
 
     def of_view(logits: Array, label: Array, weight: Array, valid: Array) -> Array:
         counted = valid & (weight > 0) if config.select.divisor == "kept" else valid
-        return losses.unsupervised_loss(logits, label, weight, counted, axis, class_weights)
+        return losses.unsupervised_loss(logits, label, weight, counted, axis, class_weights, config.chunk)
 
     def over_views(label: Array, weight: Array) -> Array:
+        if not said.strong and said.fed is not None:
+            return of_view(said.fed, label, weight, batch["valid"])
         each = []
-        for logits, inside in zip(strong, batch["inside"], strict=True):
+        for logits, inside in zip(said.strong, batch["inside"], strict=True):
             each.append(of_view(logits, *cutmix.mix((label, weight, batch["valid"]), inside)))
         views = jnp.stack(each).mean()
-        return views if fed is None else (views + of_view(fed, label, weight, batch["valid"])) / 2
+        return views if said.fed is None else (views + of_view(said.fed, label, weight, batch["valid"])) / 2
 
-    said = own if weak is None else weak
-    assert said is not None
-    confidence, label = losses.pseudo_label(said)
-    tiers = config.tiers
+    answer = said.own if weak is None else weak
+    assert answer is not None
+    height, width = batch["weak"].shape[1:3]
+    small = config.chunk if answer.shape[1:3] != (height, width) else 0
+    confidence, label = losses.pseudo_label(answer, (height, width), small)
+    tiers, logs, remember = config.tiers, {}, () if said.channels is None else said.channels
     weight = tier_weight(confidence, tiers.bounds, tiers.weights, tiers.cumulative)
+    if frozen.gate is not None:
+        weight = jnp.where((weight == 0) & (confidence > frozen.gate), jnp.float32(tiers.weights[0]), weight)
+        logs["gate"] = frozen.gate
     if config.select.weight == "confidence":
         weight = jnp.where(weight > 0, confidence, 0.0)
-    loss_u = over_views(label, weight)
-    logs = {"loss_x": loss_x, "loss_u": loss_u, **_tier_logs(config, confidence, label, batch, axis)}
+    again = look_again(setting, frozen, batch, label, weight)
+    if config.select.by == "entropy":
+        assert again is not None
+        loss_u, logs["kept"] = losses.kept_loss(
+            said.strong[0], again.label, again.kept, again.valid, config.select.divisor, axis, class_weights
+        )
+    else:
+        loss_u = over_views(label, weight)
+    logs |= {"loss_x": loss_x, "loss_u": loss_u, **_tier_logs(config, confidence, label, batch, axis)}
     if frozen.history is not None:
         past, h = frozen.history, config.history
-        run = lambda p: network(p, batch["weak"])
+        run = lambda p: _of_weak(network, p, batch["weak"], shared)
         probability, k = history.mixed_probability(past, run, lax.stop_gradient(params), draw_key, h.most, h.mix)
         sure = (probability.max(-1) > h.threshold) & (k > 0)
         logs["loss_prev"] = over_views(probability.argmax(-1), sure.astype(jnp.float32))
         logs["drawn"] = k.astype(jnp.float32)
         loss_u = loss_u + h.mu * logs["loss_prev"]
     if config.unsup.timed:
-        logs["ramp"] = ramp(config.unsup, epoch_of(frozen.clock, epoch_steps))
+        assert epoch is not None
+        logs["ramp"] = ramp(config.unsup, epoch)
         loss_u = logs["ramp"] * loss_u
     elif config.unsup.weight != 1:
         loss_u = config.unsup.weight * loss_u
-    return (loss_x + loss_u) / (2 if config.unsup.halve else 1), logs
+    loss = (loss_x + loss_u) / (2 if config.unsup.halve else 1)
+    if config.contrast.weight:
+        assert again is not None
+        assert said.places is not None
+        assert frozen.bank is not None
+        parts = pixels(setting, frozen, batch, said.places, again, drop_key)
+        loss_c, remember, more = contrast.contrast(config.contrast, parts, frozen.bank, draw_key, axis)
+        assert epoch is not None
+        begun = epoch >= config.unsup.warm_epochs
+        loss, logs = loss + config.contrast.weight * jnp.where(begun, loss_c, 0.0), logs | more
+    if guide is not None:
+        assert frozen.clock is not None
+        words, certain = language.certain(guide, config.language.guide_confidence)
+        logs["loss_guide"] = over_views(words, certain)
+        logs["guide_share"] = losses.masked_mean(certain, batch["valid"], axis)
+        loss = loss + falling(config.language.guide_weight, frozen.clock, setting.total_steps) * logs["loss_guide"]
+    if config.memory.heads:
+        assert frozen.bank is not None
+        logs["bank_fill"] = frozen.bank.count.sum() / (frozen.bank.length * len(frozen.bank.count))
+    return loss, (logs, remember)
 
 
-def _taught(config: SemiConfig, network: EncoderDecoder, frozen: Frozen, weak: Array, epoch_steps: int) -> Array:
+def _of_weak(network: EncoderDecoder, params: Any, weak: Array, shared: Any, chunk: int = 0) -> Array:
+    """Logits of the weak view, by its features where they are shared; with `chunk` at the head's own size."""
+    if shared is None and not chunk:
+        return network(params, weak)
+    size: Any = None if chunk else weak.shape[1:3]
+    return network.decode(params, network.encode(params, weak) if shared is None else shared, size)
+
+
+def _taught(setting: Setting, frozen: Frozen, weak: Array, shared: Any) -> Array:
     """The teacher's logits, or the two's common ones."""
-    if config.teachers == 1:
-        return network(frozen.teacher, weak)
-    return teachers.common_logits(
-        jax.vmap(network, (0, None))(frozen.teacher, weak), epoch_of(frozen.clock, epoch_steps)
-    )
-
-
-def _forward(
-    config: SemiConfig,
-    network: EncoderDecoder,
-    params: Any,
-    frozen: Frozen,
-    batch: Batch,
-    key: Key[Array, ""],
-    axis: str | None,
-) -> tuple[Array, list[Array], Array | None, Array | None]:
-    """The student's logits of the labelled images, of each strong view, of the weak view's perturbed features and of
-    the weak view as it is (the last two where the method needs them), in one pass: nothing depends on the batch."""
-    b, *size, _ = batch["image"].shape
-    if not config.views:
-        return network(params, batch["image"]), [], None, None
-    u, dropped = len(batch["weak"]), config.perturbation == "weak"
-    images = [batch["image"], *batch["strong"], *([batch["weak"]] if dropped else [])]
-    features = network.encode(params, jnp.concatenate(images))
-    part = lambda i: jax.tree.map(lambda f: f[b + i * u : b + (i + 1) * u], features)
-    keys = _sample_keys(key, u, axis)
-    pieces = [jax.tree.map(lambda f: f[:b], features), *(part(i) for i in range(config.views))]
-    if config.perturbation == "complementary":
-        pieces[1:] = dropout.complementary_dropout(pieces[1], pieces[2], keys)
-    if dropped:
-        pieces += [dropout.channel_dropout(part(config.views), keys), part(config.views)]
-    if config.noise.eps:
-        first = 0 if config.noise.labelled else 1
-        pieces[first:] = _noisy(config, network, frozen.teacher, pieces[first:], (size[0], size[1]), key, axis)
-    logits = network.decode(params, jax.tree.map(lambda *f: jnp.concatenate(f), *pieces), (size[0], size[1]))
-    x, rest = logits[:b], [logits[b + i * u : b + (i + 1) * u] for i in range(len(pieces) - 1)]
-    own = rest[-1] if dropped else None
-    if config.labels == "self" and own is None:
-        own = network(lax.stop_gradient(params), batch["weak"])
-    return x, rest[: config.views], rest[config.views] if dropped else None, own
-
-
-def _noisy(
-    config: SemiConfig,
-    network: EncoderDecoder,
-    teacher: Any,
-    pieces: list[Any],
-    size: tuple[int, int],
-    key: Key[Array, ""],
-    axis: str | None,
-) -> list[Any]:
-    """Features of images, piece by piece, with noise that moves the teachers' answer most."""
-
-    def answer(features: Any) -> Array:
-        one = lambda params: network.decode(params, features, size)
-        return one(teacher) if config.teachers == 1 else teachers.joint(one, teacher)
-
-    counts = [len(jax.tree.leaves(piece)[0]) for piece in pieces]
-    keys = [_sample_keys(jax.random.fold_in(key, i), n, axis) for i, n in enumerate(counts)]
-    whole = jax.tree.map(lambda *f: jnp.concatenate(f), *pieces)
-    found = noise.adversarial(answer, whole, jnp.concatenate(keys), config.noise.xi, config.noise.eps)
-    moved = jax.tree.map(lambda x, n: x + n.astype(x.dtype), whole, found)
-    ends = [0, *itertools.accumulate(counts)]
-    return [jax.tree.map(lambda x, a=a, b=b: x[a:b], moved) for a, b in itertools.pairwise(ends)]
-
-
-def _sample_keys(key: Key[Array, ""], n: int, axis: str | None) -> Key[Array, " n"]:
-    """A key for each sample by its place in the global batch."""
-    first = lax.axis_index(axis) * n if axis is not None else 0
-    return jax.vmap(jax.random.fold_in, (None, 0))(key, first + jnp.arange(n))
+    network = setting.network
+    if setting.config.teachers == 1:
+        return _of_weak(network, frozen.teacher, weak, shared, setting.config.chunk)
+    both = jax.vmap(lambda params: _of_weak(network, params, weak, shared))(frozen.teacher)
+    return teachers.common_logits(both, epoch_of(frozen.clock, setting.epoch_steps))
 
 
 def _tier_logs(config: SemiConfig, confidence: Array, label: Array, batch: Batch, axis: str | None) -> Logs:

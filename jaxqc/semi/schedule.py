@@ -20,6 +20,16 @@ def ramp(config: RampConfig, epoch: Float[ArrayLike, ""] | float) -> Float[Array
     return config.weight * 0.5 * (1 - jnp.cos(jnp.pi * share))
 
 
+def falling(share: float, step: Int[ArrayLike, ""] | int, total_steps: int) -> Float[Array, ""]:
+    """A share that falls evenly from `share` at step 0 to 0 at the last.
+
+    Examples:
+      >>> round(float(falling(0.2, 25, total_steps=100)), 3)
+      0.15
+    """
+    return share * (1 - jnp.clip(jnp.asarray(step, jnp.float32) / total_steps, 0, 1))
+
+
 def epoch_of(step: Int[ArrayLike, ""] | int, epoch_steps: int) -> Float[Array, ""]:
     """Epochs done before optimiser step number `step` (from 0).
 

@@ -17,12 +17,15 @@ from jaxqc.data.depth import dark_values
 from jaxqc.data.problems import printable
 from jaxqc.errors import UserError
 from jaxqc.fields import range_of
+from jaxqc.models.clip import CLIP_MEAN, CLIP_STD, CLIPS, clip_spec
 from jaxqc.models.dinov2 import VITS
-from jaxqc.models.resnet import LAYERS
+from jaxqc.models.resnet import IMAGENET_MEAN, IMAGENET_STD, LAYERS
 from jaxqc.models.segmenter import encoder_spec, with_encoder
 from jaxqc.semi import feed
 from jaxqc.semi.check import SplitReport, check_splits
 from jaxqc.semi.data import Splits, read_list, read_splits, write_splits
+from jaxqc.semi.guiding import judged
+from jaxqc.semi.language import Guide, Phrases, read_phrases
 from jaxqc.semi.losses import balanced_weights
 from jaxqc.semi.manifest import FILES, Manifest, read_manifest, write_manifest
 from jaxqc.semi.method import SemiMethod
@@ -35,6 +38,8 @@ from jaxqc.training.loop import RunResult, run
 from jaxqc.training.state import from_host
 from jaxqc.weights.load import Weights, load_weights
 
+MOST_MAP = 100e6
+"""Most bytes of a transformer's map of attention to the memory, for each labelled image."""
 LISTS = "splits"
 """Folder of a run that keeps its lists and manifest."""
 
@@ -91,11 +96,12 @@ def train_semi(
     for line in dark_values([root / pair.image for part in splits.values() for pair in part], span):
         say(line)
     parts = feed.readers(splits, root, manifest, config.data.mode == "resident", span)
+    method = judged(method, parts["labeled"], say)
     views = config.views
     train = feed.ViewSet(
         parts["labeled"],
         parts["unlabeled"],
-        config.semi.views > 0,
+        config.semi.unlabelled,
         (views.scale_min, views.scale_max),
         views.flip,
     )
@@ -175,7 +181,10 @@ def make_method(
     _check_attention(config)
     pixels = np.zeros(0) if report is None else report.pixels["labeled"][:-1]
     prior = tuple((pixels / pixels.sum()).tolist()) if pixels.sum() > 0 else ()
-    module = make_network(config, len(manifest.classes), prior)
+    words = open_language(config, manifest.classes)
+    given = {} if words is None else {"phrases": words[0]}
+    module = make_network(config, len(manifest.classes), prior, **given)
+    mean, std = (CLIP_MEAN, CLIP_STD) if config.model.name in CLIPS else (IMAGENET_MEAN, IMAGENET_STD)
     multiple = encoder_spec(config.model.name).multiple
     for i, phase in enumerate(config.phases):
         if phase.size % multiple:
@@ -183,6 +192,9 @@ def make_method(
             raise UserError(f"phases.{i}.size={phase.size} is not a multiple of {multiple}; the nearest is {near}")
     encoder = dict(start.folded() if "batch_stats" in start.variables else start.variables) if start else None
 
+    config.semi.contrast.ranks(len(manifest.classes))
+    _check_memory(config, len(manifest.classes))
+    count = report.images.get("unlabeled", 0) if report else 0
     return SemiMethod(
         config.semi,
         manifest.classes,
@@ -194,9 +206,52 @@ def make_method(
         long_side=config.long_side,
         window=config.window,
         peak_tflops=config.peak_tflops,
-        epoch_steps=max(1, (report.images.get("unlabeled", 0) if report else 0) // config.phases[0].batch),
+        epoch_steps=max(1, count // config.phases[0].batch),
+        mean=mean,
+        std=std,
+        size=config.phases[0].size,
+        guide=None if words is None else words[1],
+        total_steps=max(1, round(sum(count // phase.batch * phase.epochs for phase in config.phases))),
         class_weights=tuple(balanced_weights(pixels, config.semi.balance)) if config.semi.balance else (),
     )
+
+
+def open_language(config: SemiTrainConfig, classes: tuple[str, ...]) -> tuple[Phrases, Guide | None] | None:
+    """The phrases of a recipe with words, and its guide; None of another. No file, no method: nothing is drawn here.
+
+    Raises:
+      UserError: a file that is not named, or cannot be used.
+    """
+    chosen = config.semi.language
+    if not chosen.decoder:
+        return None
+    if not chosen.embeddings:
+        raise UserError(
+            "semi.language.embeddings: no file of the classes' phrases, without which there is no SemiVL; make one by"
+            " jaxqc convert CLIP words.npz --text 'a photo of a {}' --names A,B"
+        )
+    if not config.weights:
+        raise UserError("weights: SemiVL starts from CLIP's; name its file (model.safetensors)")
+    if (name := config.model.name) not in CLIPS:
+        raise UserError(f"model.name: {name!r} has no words; with semi.language.decoder take {', '.join(CLIPS)}")
+    phrases = read_phrases(chosen.embeddings, classes, clip_spec(name).embed)
+    if not chosen.guide:
+        return phrases, None
+    return phrases, Guide(name, load_weights(chosen.guide, name).variables["params"], chosen.guide_confidence)
+
+
+def _check_memory(config: SemiTrainConfig, classes: int) -> None:
+    """Raises UserError where a memory of channels cannot be: its positions are those of one size of crops."""
+    if not config.semi.memory.heads:
+        return
+    if len({phase.size for phase in config.phases}) > 1:
+        raise UserError("phases: semi.memory keeps channels over the positions of one size; give all phases the same")
+    wide = config.semi.memory.heads * encoder_spec(config.model.name, config.layers).widths[-1]
+    if config.model.name in VITS and (size := 4 * wide * classes * wide) > MOST_MAP:
+        raise UserError(
+            f"semi.memory.heads={config.semi.memory.heads}: attention of {config.model.name} with {classes} classes has"
+            f" maps of {size / 1e6:.0f} MB an image; take a ResNet, or heads=0"
+        )
 
 
 def _check_attention(config: SemiTrainConfig) -> None:

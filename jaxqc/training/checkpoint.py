@@ -234,9 +234,10 @@ def load_variables(
 
 
 def variables_of(flat: Flat) -> dict[str, Any]:
-    """The variables of a checkpoint's arrays; of a run with a teacher, the teacher's parameters."""
-    params = _subtree(flat, "extra").get("teacher") or _subtree(flat, "params")
-    return {"params": params, **_subtree(flat, "model_state")}
+    """The variables of a checkpoint's arrays; of a run with a teacher, the teacher's."""
+    extra = _subtree(flat, "extra")
+    params = extra.get("teacher") or _subtree(flat, "params")
+    return {"params": params, **_subtree(flat, "model_state"), **extra.get("teacher_state", {})}
 
 
 def _best_step(run: Path, steps: list[int]) -> int:

@@ -22,7 +22,7 @@ from jaxqc.training.cache import enable_compilation_cache
 from jaxqc.training.evaluate import make_evaluate
 from jaxqc.training.feed import Fetch, Resident, Stream, in_memory
 from jaxqc.training.logs import Mark, RunLog, average
-from jaxqc.training.method import Method
+from jaxqc.training.method import Method, check_method
 from jaxqc.training.optim import make_optimizer, make_schedule
 from jaxqc.training.parallel import Parallel, make_parallel
 from jaxqc.training.stop import Sigterm
@@ -66,10 +66,11 @@ def run(
     of its own.
 
     Raises:
-      UserError: a recipe that cannot run, a folder that holds another run or cannot be written, `nan_patience` steps
-        in a row whose loss or gradient is not finite.
+      UserError: a method that lacks something, a recipe that cannot run, a folder that holds another run or cannot be
+        written, `nan_patience` steps in a row whose loss or gradient is not finite.
       SystemExit: 143 after SIGTERM, once the state is saved.
     """
+    check_method(method)
     enable_compilation_cache()
     workdir = Path(workdir)
     if not resume and checkpoint.steps_in(workdir / "checkpoints"):
@@ -88,8 +89,7 @@ def run(
         if sitting.step < sitting.total or not (workdir / "meta.json").is_file():
             record.write_record(workdir, config, meta, method.classes, sitting.digest)
     sitting.train(progress)
-    shown = sets[0] if sets else train
-    if proof and not isinstance(shown, BatchSource):
+    if proof and not isinstance(shown := sets[0] if sets else train, BatchSource):
         golden.write_golden(workdir, method, shown, config)
     return RunResult(
         workdir, sitting.step, sitting.metrics, sitting.best["metrics"], sitting.best["step"], sitting.seconds
@@ -160,9 +160,8 @@ class _Sitting:
             self.method, parallel, config.eval_size, config.eval_batch, config.data.size, config.data.workers
         )
         self.deploy = parallel.map(lambda s: method.deployed(s.variables, s.extra))
-        self.remember = parallel.map(
-            lambda s, better: replace(s, extra=method.after_evaluation(s.extra, s.params, better)), donate=(0,)
-        )
+        told = lambda s, *what: replace(s, extra=method.after_evaluation(s.extra, s.params, *what))
+        self.remember = parallel.map(told, donate=(0,))
         self.log = RunLog(self.workdir, self.step, self.logged) if main else None
         self.notes += self.log.notes if self.log else ()
         self.saves = checkpoint.Checkpoints(self.folder)
@@ -274,7 +273,8 @@ class _Sitting:
         sign = -1 if name.split("/")[-1] in LOWER_IS_BETTER else 1
         better = math.isfinite(value) and (best is None or sign * value > sign * best)
         if not alone:
-            self.state = self.remember(self.state, self.parallel.replicate(np.bool_(better)))
+            told = {key: np.float32(number) for key, number in metrics.items()}
+            self.state = self.remember(self.state, *map(self.parallel.replicate, (np.bool_(better), told)))
         if better:
             self.best = {"step": chunk.stop, "value": value, "metrics": metrics}
         epoch = chunk.span.epoch(chunk.stop)

@@ -5,6 +5,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import jax
 
+from jaxqc.errors import UserError
 from jaxqc.types import Batch, Metrics, Variables
 
 Logs = dict[str, jax.Array]
@@ -32,8 +33,8 @@ class Method(Protocol):
         does not depend on how images are spread over devices. `train` switches augmentation on."""
         ...
 
-    def init_extra(self, params: Any) -> Any:
-        """The part of the training state beside fresh parameters (a teacher, a queue of models); None = nothing."""
+    def init_extra(self, params: Any, model_state: Any = None) -> Any:
+        """The part of the training state beside fresh variables (a teacher, a queue of models); None = nothing."""
         ...
 
     def frozen(self) -> Any:
@@ -53,17 +54,24 @@ class Method(Protocol):
 
     def loss(
         self, params: Any, model_state: Any, batch: Batch, key: jax.Array, extra: Any
-    ) -> tuple[jax.Array, tuple[Any, Logs]]:
+    ) -> tuple[jax.Array, tuple[Any, ...]]:
         """Mean loss over this device's prepared batch, the new mutable collections, and scalars to log.
-        `model_state` has the frozen collections too. `key` is the same on all devices of a step."""
+        `model_state` has the frozen collections too. `key` is the same on all devices of a step.
+
+        Beside collections and logs may stand a third thing, what the step remembers: a pytree of fixed shapes that no
+        average passes through, such as rows for a memory. `after_step` then has it of all devices."""
         ...
 
-    def after_step(self, extra: Any, params: Any, step: jax.Array) -> Any:
-        """`extra` once optimiser step number `step` (from 0) gave `params`."""
+    def after_step(self, extra: Any, params: Any, step: jax.Array, model_state: Any = None, *remembered: Any) -> Any:
+        """`extra` once optimiser step number `step` (from 0) gave `params` and the mutable collections.
+
+        remembered: what `loss` remembers, where it does: each array with a leading axis of micro-batches times devices,
+        the same on all devices. A step that is not finite leaves `extra` as it was."""
         ...
 
-    def after_evaluation(self, extra: Any, params: Any, improved: jax.Array) -> Any:
-        """`extra` once the validation set was measured; `improved`: strictly better than ever before."""
+    def after_evaluation(self, extra: Any, params: Any, improved: jax.Array, *metrics: Any) -> Any:
+        """`extra` once the validation set was measured; `improved`: strictly better than ever before; `metrics`: what
+        `summarize` told, one dict of float32 scalars."""
         ...
 
     def deployed(self, variables: Variables, extra: Any) -> Variables:
@@ -96,10 +104,30 @@ class Method(Protocol):
         ...
 
 
+def check_method(method: Any) -> None:
+    """Checks that an object has all that `Method` asks for: one of another package may be of an earlier version.
+
+    Raises:
+      UserError: it lacks some; named are these and the class.
+
+    Examples:
+      >>> try: check_method(SingleNetwork())
+      ... except UserError as e: print(str(e)[:96])
+      SingleNetwork of jaxqc.training.method has no classes, init, prepare, loss, predict, init_metric
+    """
+    if absent := [name for name in vars(Method) if not name.startswith("_") and not hasattr(method, name)]:
+        kind = type(method)
+        raise UserError(
+            f"{kind.__name__} of {kind.__module__} has no {', '.join(absent)}; add what"
+            " jaxqc.training.method.Method says of them, or take the usual answers from"
+            " jaxqc.training.method.SingleNetwork"
+        )
+
+
 class SingleNetwork:
     """A method that trains one network and nothing beside it: what `Method` asks for beyond that."""
 
-    def init_extra(self, params: Any) -> Any:
+    def init_extra(self, params: Any, model_state: Any = None) -> Any:
         """Nothing."""
         return None
 
@@ -122,11 +150,11 @@ class SingleNetwork:
     def refuse(self, logs: Mapping[str, Any]) -> None:
         """Refuses nothing."""
 
-    def after_step(self, extra: Any, params: Any, step: jax.Array) -> Any:
+    def after_step(self, extra: Any, params: Any, step: jax.Array, model_state: Any = None, *remembered: Any) -> Any:
         """Nothing."""
         return None
 
-    def after_evaluation(self, extra: Any, params: Any, improved: jax.Array) -> Any:
+    def after_evaluation(self, extra: Any, params: Any, improved: jax.Array, *metrics: Any) -> Any:
         """Nothing."""
         return None
 

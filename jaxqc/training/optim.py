@@ -46,7 +46,9 @@ def _add_decay(rate: float, masked: bool) -> optax.GradientTransformationExtraAr
     def update(updates: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
         return updates + (rate * extra["mask"] * params if masked else rate * params), state
 
-    return optax.GradientTransformationExtraArgs(optax.init_empty_state, update)
+    # Without a rate nothing is read: the mask alone is as large as the parameters.
+    same = lambda updates, state, params=None, **extra: (updates, state)
+    return optax.GradientTransformationExtraArgs(optax.init_empty_state, update if rate else same)
 
 
 def _stable_adam(beta1: float, beta2: float, eps: float) -> optax.GradientTransformationExtraArgs:

@@ -52,4 +52,6 @@ def create(method: Method, optimizer: optax.GradientTransformation, key: jax.Arr
     variables = dict(method.init(key))
     params = variables.pop("params")
     zero = jnp.zeros((), jnp.int32)
-    return TrainState(zero, params, variables, optimizer.init(flatten(params)), zero, method.init_extra(params))
+    return TrainState(
+        zero, params, variables, optimizer.init(flatten(params)), zero, method.init_extra(params, variables)
+    )

@@ -37,12 +37,12 @@ def make_step(
     A step whose loss or gradient is not finite changes nothing but `step` and `bad_steps`.
     """
 
-    def gradients(state: TrainState, batch: Batch, keys: jax.Array, key: jax.Array) -> tuple[Any, Any, Logs]:
+    def gradients(state: TrainState, batch: Batch, keys: jax.Array, key: jax.Array) -> tuple[Any, Any, Logs, Any]:
         prepared = method.prepare(batch, keys, size, True)
         objective = jax.value_and_grad(method.loss, has_aux=True)
         read = state.model_state if state.frozen is None else {**state.model_state, **state.frozen}
-        (loss, (model_state, logs)), grads = objective(state.params, read, prepared, key, state.extra)
-        return grads, model_state, {**logs, "loss": loss}
+        (loss, (model_state, logs, *remember)), grads = objective(state.params, read, prepared, key, state.extra)
+        return grads, model_state, {**logs, "loss": loss}, remember
 
     def step(state: TrainState, batch: Batch, key: jax.Array) -> tuple[TrainState, Logs]:
         image_key, loss_key = jax.random.split(jax.random.fold_in(key, state.step))
@@ -50,9 +50,10 @@ def make_step(
         places = lax.axis_index(axis) * b + jnp.arange(b)
         keys = jax.vmap(jax.random.fold_in, (None, 0))(image_key, places)
         if accumulate == 1:
-            grads, model_state, logs = gradients(state, batch, keys, loss_key)
+            grads, model_state, logs, remember = gradients(state, batch, keys, loss_key)
+            remember = jax.tree.map(lambda x: x[None], remember)
         else:
-            grads, model_state, logs = _accumulated(gradients, accumulate, state, batch, keys, loss_key)
+            grads, model_state, logs, remember = _accumulated(gradients, accumulate, state, batch, keys, loss_key)
         gradient, (running, as_model_state) = flatten(grads), ravel_pytree(model_state)
         gradient, running, logs = lax.pmean((gradient, running, logs), axis)
 
@@ -72,7 +73,9 @@ def make_step(
         old = (params, flatten(state.model_state), state.opt_state)
         params, running, opt_state = jax.tree.map(lambda n, o: jnp.where(finite, n, o), new, old)
         params, model_state = as_params(params), as_model_state(running)
-        extra = method.after_step(state.extra, params, state.step)
+        # Micro-batches outermost; whatever the devices' number, all of them then do the same with all of it.
+        seen = jax.tree.map(lambda x: lax.all_gather(x, axis, axis=1).reshape(-1, *x.shape[1:]), remember)
+        extra = method.after_step(state.extra, params, state.step, model_state, *seen)
         # What a step leaves alone is the same tracer before and after: nothing of it is copied.
         extra = jax.tree.map(lambda n, o: n if n is o else jnp.where(finite, n, o), extra, state.extra)
         bad = jnp.where(finite, 0, state.bad_steps + 1)
@@ -84,22 +87,24 @@ def make_step(
 
 def _accumulated(
     gradients: Callable[..., Any], parts: int, state: TrainState, batch: Batch, keys: jax.Array, key: jax.Array
-) -> tuple[Any, Any, Logs]:
-    """Averages gradients and logs over `parts` micro-batches; the model state passes from one to the next."""
+) -> tuple[Any, Any, Logs, Any]:
+    """Averages gradients and logs over `parts` micro-batches; the model state passes from one to the next, and what is
+    remembered is stacked."""
     cut = jax.tree.map(lambda x: x.reshape(parts, -1, *x.shape[1:]), (batch, keys))
     loss_keys = jax.random.split(key, parts)
 
-    def add(carry: Any, xs: Any) -> tuple[Any, Logs]:
+    def add(carry: Any, xs: Any) -> tuple[Any, Any]:
         model_state, total = carry
         (part, part_keys), part_key = xs
-        grads, model_state, logs = gradients(replace(state, model_state=model_state), part, part_keys, part_key)
-        return (model_state, jax.tree.map(jnp.add, total, grads)), logs
+        here = replace(state, model_state=model_state)
+        grads, model_state, logs, remember = gradients(here, part, part_keys, part_key)
+        return (model_state, jax.tree.map(jnp.add, total, grads)), (logs, remember)
 
     # Summing in the carry holds one gradient tree in memory, whatever the number of parts.
     zeros = jax.tree.map(jnp.zeros_like, state.params)
-    (model_state, total), logs = lax.scan(add, (state.model_state, zeros), (cut, loss_keys))
+    (model_state, total), (logs, remember) = lax.scan(add, (state.model_state, zeros), (cut, loss_keys))
     grads = jax.tree.map(lambda g: g / parts, total)
-    return grads, model_state, jax.tree.map(lambda x: x.mean(0), logs)
+    return grads, model_state, jax.tree.map(lambda x: x.mean(0), logs), remember
 
 
 def make_scan(step: Step, steps_per_call: int) -> Callable[..., tuple[TrainState, Logs]]:

@@ -3,6 +3,7 @@
 import json
 import pickle
 import warnings
+import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,9 +15,11 @@ import numpy as np
 from jaxqc.atomic import whole_file
 from jaxqc.errors import UserError
 from jaxqc.weights.legacy_torch import is_legacy, read_legacy
+from jaxqc.weights.paddle import read_paddle
 
 TORCH = (".pth", ".pt", ".bin", ".ckpt", ".tar")
-KINDS = (".npz", ".safetensors", *TORCH)
+PADDLE = ".pdparams"
+KINDS = (".npz", ".safetensors", PADDLE, *TORCH)
 META = "meta"
 """Name of the JSON record in a file of our own."""
 TYPES = {
@@ -32,7 +35,8 @@ def read_arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any] | Non
     """Arrays by name, and the record where the file is one of our own (`write_own`), else None.
 
     No pickle is ever executed: `.npz` is read without it, `.pth` by PyTorch's weights-only loading, or where it is of
-    before 2020 without PyTorch.
+    before 2020 without PyTorch, `.pdparams` by an unpickler that knows arrays alone. A number behind the ending, as in
+    `net.pth.34`, is passed over.
 
     Raises:
       UserError: an unknown kind of file, a damaged one, one that holds more than arrays, or a library that is missing.
@@ -43,14 +47,30 @@ def read_arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any] | Non
       >>> arrays["kernel"].shape, meta
       ((2, 3), None)
     """
-    kind = path.suffix.lower()
+    kind = ending(path)
     if kind not in KINDS:
         raise UserError(f"{path}: kind {kind or 'without ending'!r} is not one of {', '.join(KINDS)}")
     if not path.is_file():
         raise UserError(f"{path}: no such file")
     if kind == ".npz":
         return _read_npz(path)
+    if kind == PADDLE:
+        with _mended(path, "file of PaddlePaddle's"):
+            return {name: _numbers(path, name, array) for name, array in read_paddle(path).items()}, None
     return (_read_safetensors(path) if kind == ".safetensors" else _read_torch(path)), None
+
+
+def ending(path: Path) -> str:
+    """The ending that says a file's kind; a number of epochs behind it is passed over.
+
+    Examples:
+      >>> ending(Path("EORSSD_CorrNet.pth.34")), ending(Path("net.PTH"))
+      ('.pth', '.pth')
+    """
+    suffixes = [suffix.lower() for suffix in path.suffixes]
+    if len(suffixes) > 1 and suffixes[-1][1:].isdigit() and suffixes[-2] in KINDS:
+        return suffixes[-2]
+    return suffixes[-1] if suffixes else ""
 
 
 def write_own(path: Path, arrays: Mapping[str, np.ndarray], meta: Mapping[str, Any]) -> None:
@@ -142,6 +162,8 @@ def _read_torch(path: Path) -> dict[str, np.ndarray]:
         raise UserError(
             f"{path}: reading {kind} needs PyTorch, the extra `convert`: pip install 'jaxqc[convert]'"
         ) from e
+    if is_program(path):
+        raise UserError(f"{path}: is a program of TorchScript; take the model's model.safetensors in its place")
     with _mended(path, "file of PyTorch's"):
         try:
             content = torch.load(path, map_location="cpu", weights_only=True)
@@ -155,6 +177,15 @@ def _read_torch(path: Path) -> dict[str, np.ndarray]:
         if not tensors:
             raise UserError(f"{path}: holds no state dict (tensors by name, perhaps in others: {{'state_dict': ...}})")
         return {name: _array(path, name, tensor, torch) for name, tensor in tensors.items()}
+
+
+def is_program(path: Path) -> bool:
+    """True of an archive of TorchScript, which holds code beside its tensors; CLIP's publishers give theirs out so."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return any(name.endswith("/constants.pkl") for name in archive.namelist())
+    except (OSError, zipfile.BadZipFile):
+        return False
 
 
 def _array(path: Path, name: str, tensor: Any, torch: Any) -> np.ndarray:

@@ -10,8 +10,10 @@ import numpy as np
 from jaxqc.errors import UserError, suggest
 from jaxqc.models.arrays import flatten
 from jaxqc.models.backbones import backbone_names, family
+from jaxqc.models.clip import CLIPS
 from jaxqc.models.dinov2 import VITS
 from jaxqc.models.pretrained import LoadReport
+from jaxqc.models.pretrained_clip import convert_clip, export_clip
 from jaxqc.models.pretrained_vit import convert_vit, export_vit
 from jaxqc.nn.fold import fold_batch_norm
 from jaxqc.types import Variables
@@ -103,8 +105,12 @@ def _converted(
         if layers is not None or head:
             raise UserError(f"{model}: is read whole; layers and head are of ResNets")
         return convert_vit(arrays, model, prefix)
+    if model in CLIPS:
+        if layers is not None or head:
+            raise UserError(f"{model}: is read whole; layers and head are of ResNets")
+        return convert_clip(arrays, model, prefix)
     if model not in (names := backbone_names()):
-        raise UserError(f"model {model!r} is not one{suggest(model, [*names, *VITS])}")
+        raise UserError(f"model {model!r} is not one{suggest(model, [*names, *VITS, *CLIPS])}")
     return family(model).convert(arrays, model, layers, head, seed, prefix)
 
 
@@ -139,6 +145,8 @@ def _own(path: Path, arrays: dict[str, np.ndarray], meta: dict[str, Any]) -> dic
             node = node.setdefault(step, {})
         node[last] = value
     try:
+        if meta["model"] in CLIPS:
+            return export_clip(tree)
         return export_vit(tree) if meta["model"] in VITS else family(meta["model"]).export(tree, meta["model"])
     except (KeyError, IndexError, ValueError, TypeError, AttributeError) as e:
         raise UserError(f"{path}: an array's name is not of a backbone ({e!r}); convert the weights again") from e

@@ -15,7 +15,7 @@ from jaxqc.anomaly.detectors import Gaussian
 from jaxqc.anomaly.features import load_backbone
 from jaxqc.anomaly.fit import divide, fit
 from jaxqc.anomaly.fits import collected, kept_bytes, uncalibrated
-from jaxqc.anomaly.model import load
+from jaxqc.anomaly.folder import load
 from jaxqc.anomaly.pasted import plan
 from jaxqc.anomaly.recipe import load_recipe
 from jaxqc.anomaly.report import _used as used

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from jaxqc.anomaly.fit import fit
-from jaxqc.anomaly.model import load
+from jaxqc.anomaly.folder import load
 from jaxqc.data.readers import open_dataset
 from tests.support.compile_cache import one_device_flags
 from tests.support.run_fit import recipe

@@ -13,7 +13,7 @@ from jaxqc.anomaly.detectors import Gaussian
 from jaxqc.anomaly.features import Backbone
 from jaxqc.anomaly.fit import fit
 from jaxqc.anomaly.fits import uncalibrated
-from jaxqc.anomaly.model import load
+from jaxqc.anomaly.folder import load
 from jaxqc.anomaly.recipe import DecisionConfig, FitConfig, FitDataConfig
 from jaxqc.anomaly.report import evaluate
 from jaxqc.cli.shared import of_product

@@ -13,7 +13,8 @@ from PIL import Image
 from jaxqc.data.check import check_dataset
 from jaxqc.data.crops import crops, grid
 from jaxqc.data.dataset import Dataset, Sample
-from jaxqc.data.decode import read_image, read_mask, read_size
+from jaxqc.data.decode import read_image, read_size
+from jaxqc.data.decode_masks import read_mask
 from jaxqc.data.grouped import choose, one_class
 from jaxqc.data.load import load_arrays, load_sample
 from jaxqc.data.normals import defects, normals

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxqc.data.decode import MAX_PIXELS, read_image, read_mask
+from jaxqc.data.decode import MAX_PIXELS, read_image
+from jaxqc.data.decode_masks import read_mask
 from jaxqc.data.resizing import resize_image, resize_mask
 from jaxqc.errors import UserError
 

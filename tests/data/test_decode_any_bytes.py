@@ -8,7 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from jaxqc.data.decode import DECODERS, read_image, read_mask
+from jaxqc.data.decode import DECODERS, read_image
+from jaxqc.data.decode_masks import read_mask
 from jaxqc.errors import UserError
 from tests.data.test_decode import COLOUR, GREY
 

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import tifffile
 
-from jaxqc.data.decode import decode, read_image, read_mask, read_values
+from jaxqc.data.decode import decode, read_image
+from jaxqc.data.decode_masks import read_mask, read_values
 from jaxqc.errors import UserError
 
 GREY = np.arange(12 * 20, dtype=np.uint8).reshape(12, 20)

@@ -12,7 +12,8 @@ import pytest
 import tifffile
 from PIL import Image, PngImagePlugin, TiffImagePlugin
 
-from jaxqc.data.decode import decode, read_image, read_mask, read_size
+from jaxqc.data.decode import decode, read_image, read_size
+from jaxqc.data.decode_masks import read_mask
 from jaxqc.data.opening import ignore_warnings
 from jaxqc.errors import UserError
 

@@ -117,7 +117,7 @@ def test_detection_says_what_it_found(make_set: Make, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="not a folder"):
         open_dataset(root / "Source Images" / "In_1.bmp")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UserError, match=r"empty folder; give one with .*'Source Images' and"):
+    with pytest.raises(UserError, match=r"empty folder; give one with .*images/ and masks/ with"):
         open_dataset(tmp_path / "empty")
     (tmp_path / "empty" / "notes.txt").write_text("x")
     with pytest.raises(UserError, match=r"no data set known here \(holds notes\.txt\); expected"):

@@ -16,7 +16,9 @@ from jaxqc.data.dataset import Dataset
 from jaxqc.data.load import load_arrays
 from jaxqc.data.pipeline import make_loader
 from jaxqc.data.readers import open_dataset
+from jaxqc.data.records import write_records
 from jaxqc.data.splits import apply_protocol
+from jaxqc.data.synthetic.boards import write_mvtec
 from jaxqc.data.synthetic.plates import write_sd900
 from jaxqc.data.tfds import open_tfds
 from jaxqc.data.tfds_builders.sd_saliency_900 import prepare
@@ -211,6 +213,29 @@ def test_a_folder_that_is_no_sd_saliency_900_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="absent: no such folder"):
         prepare(tmp_path / "absent", tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_another_set_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    boards = write_mvtec(tmp_path / "boards", normals=1, defects=1, size=32)
+    with pytest.raises(
+        UserError, match=r"boards: 'train/good/000' is of class good, and this TFDS set is SD-sal.*In, Pa"
+    ):
+        prepare(boards, tmp_path / "out")
+    unnamed = tmp_path / "plates"
+    write_sd900(unnamed, 3, 32)
+    for file in [*unnamed.rglob("In_*")]:
+        file.rename(file.with_name(f"Free_1{file.suffix}"))
+    with pytest.raises(UserError, match="'Free_1' is of class none"):
+        prepare(unnamed, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_without_array_record_one_line_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = write_sd900(tmp_path / "plates", 3, 32)
+    monkeypatch.setitem(sys.modules, "array_record.python.array_record_module", None)
+    for act in (lambda: prepare(source, tmp_path / "out"), lambda: write_records(open_dataset(source), tmp_path / "r")):
+        with pytest.raises(UserError, match="needs the package array_record, which has no wheel for Windows"):
+            act()
 
 
 def test_writing_and_reading_never_import_tensorflow(tmp_path: Path) -> None:

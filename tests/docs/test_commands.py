@@ -3,21 +3,26 @@ parsed to the last flag."""
 
 import runpy
 import sys
+from pathlib import Path
 
 import pytest
 
 from jaxqc.anomaly.recipe import FitConfig
 from jaxqc.cli import main, parse
 from jaxqc.config import TrainConfig, load_config
+from jaxqc.models.clip import CLIPS
 from jaxqc.overrides import override
+from jaxqc.saliency.networks import NETWORKS
+from jaxqc.saliency.published import FAMILIES
+from jaxqc.weights.files import KINDS, ending
 from jaxqc.weights.known import INSTALLED, KNOWN
 from tests.support.few_labels import use_tiny
 from tests.support.pages import PAGES, ROOT, WORKED_EXAMPLES, blocks, programs, words
 from tests.support.tiny_run import plates, recipe, run_folder, tiny_network  # noqa: F401 - fixtures
 
-RUN = ("calibrate", "data check", "data records", "data split", "data synthetic", "data tfds", "evaluate", "export",
-       "inspect", "ledger export", "ledger import-outcomes", "ledger lots", "ledger outcomes", "ledger report",
-       "predict", "recipes", "review", "verify")  # fmt: skip
+RUN = ("calibrate", "data check", "data import", "data records", "data split", "data synthetic", "data tfds",
+       "evaluate", "export", "inspect", "ledger export", "ledger import-outcomes", "ledger lots", "ledger outcomes",
+       "ledger report", "predict", "recipes", "review", "verify")  # fmt: skip
 """Verbs that are cheap enough to be run."""
 RECIPE_OF = {"train": TrainConfig, "fit": FitConfig}
 PLACEHOLDERS = {
@@ -58,7 +63,8 @@ def with_stand_ins(verb: str, arguments: list[str], request: pytest.FixtureReque
 
 def test_there_are_commands():
     assert len(programs("jaxqc")) >= 50
-    assert {words(c)[0] for c in programs()} <= {"make", "jaxqc", "pip", "python", "bash", "sbatch", "source"}
+    known = {"make", "jaxqc", "pip", "python", "bash", "sbatch", "source", "curl", "sh"}
+    assert {words(c)[0] for c in programs()} <= known
 
 
 @pytest.fixture(scope="module")
@@ -82,11 +88,22 @@ def test_jaxqc_commands(command, request, ran, tmp_path, monkeypatch, capsys):
         config = load_config(args.config, RECIPE_OF[args.name]) if args.config else FitConfig()
         assert (override(config, args.flags) == config) == (not args.flags)
         return
-    if args.name in ("weights", "convert"):
-        assert set(getattr(args, "names", [])) | {getattr(args, "file", "resnet18")} <= {*KNOWN, *INSTALLED}
+    if args.name == "convert" and args.last is not None:  # a network's name, its authors' file, and the result
+        assert args.file in FAMILIES or NETWORKS[args.file].published
+        assert ending(Path(args.out)) in KINDS
         return
+    if args.name == "convert":
+        assert args.text or (args.model or args.file) in {*KNOWN, *INSTALLED, *NETWORKS, *CLIPS}
+        return
+    if args.name == "weights":
+        assert set(args.names) <= {*KNOWN, *INSTALLED}
+        return
+    if (engine := getattr(args, "engine", "") or "xla") != "xla":
+        pytest.importorskip(engine, reason=f"{engine} is not installed")
+    if args.name == "serve":
+        return  # it ends only when it is told to; tests/serve runs it
     assert args.name in RUN
-    if "onnx" in arguments or any("postgresql:" in word for word in arguments):
+    if {"onnx", "onnx/first"} & set(arguments) or any("postgresql:" in word for word in arguments):
         return  # another converter, a server: parsed alone
     if {"SEGMENTS", "runs/few"} & set(arguments):
         use_tiny(monkeypatch)
@@ -104,6 +121,9 @@ def test_examples_run(command, run_folder, plates, exported, monkeypatch, capsys
     _, script, *arguments = words(command)
     if script == "examples/use_onnx.py":
         assert (ROOT / script).is_file()  # tests/test_export_onnx.py runs it, where a converter is installed
+        return
+    if script == "examples/serve_client.py":
+        assert (ROOT / script).is_file()  # tests/serve/test_clients.py runs it, against a server
         return
     names = {"runs/first": run_folder, "exports/first": exported}
     names |= {"IMAGES": plates / "Source Images", "MASKS": plates / "Ground truth"}

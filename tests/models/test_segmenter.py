@@ -208,3 +208,13 @@ def test_a_resnet_may_end_before_its_last_layer(layers: int) -> None:
 def test_mistakes_are_named(arguments: dict, message: str) -> None:
     with pytest.raises(UserError, match=message):
         build_segmenter(**{"encoder": "vit_tiny14", "classes": 3} | arguments)
+
+
+@pytest.mark.parametrize("name", ["efficientnet_lite0", "efficientnet_lite2"])
+def test_efficientnets_are_encoders(name: str) -> None:
+    """Their layers' channels are those that the specification says, at any size of image."""
+    network, image = build_segmenter(name, 4, folded=True, layers=3, hidden=8), jnp.zeros((1, 50, 66, 3))
+    params = jax.eval_shape(network.init, jax.random.key(0), image)
+    features = jax.eval_shape(lambda p: network.apply(p, image, method="encode"), params)
+    assert tuple(f.shape[-1] for f in features) == encoder_spec(name, 3).widths
+    assert jax.eval_shape(network.apply, params, image).shape == (1, 50, 66, 4)

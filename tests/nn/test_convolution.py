@@ -28,6 +28,7 @@ from tests.support.convolutions import draw, gradients, plain
         ((1, 7, 8, 5), 4, 4, 2, 0, 0, 0),
         ((2, 5, 4, 8), 24, 2, 1, 1, 0, 0),
         ((1, 48, 47, 8), 24, 5, 1, 2, 0, 0),
+        ((2, 4, 6, 48), 24, 4, 2, 1, 1, 0),
     ],
 )
 def test_value_and_gradients_and_the_way_taken(shape, outputs, taps, stride, padding, products, loops, rng):

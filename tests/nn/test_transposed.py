@@ -7,6 +7,7 @@ import pytest
 from jax import lax
 
 from jaxqc.nn.transposed import ConvUnit, transposed4x4
+from tests.support.convolutions import draw, gradients, plain
 
 
 def test_it_is_the_transpose_of_a_strided_convolution(rng):
@@ -18,6 +19,23 @@ def test_it_is_the_transpose_of_a_strided_convolution(rng):
     )
     (expected,) = jax.vjp(forward, jnp.zeros((2, 6, 10, 6)))[1](x)
     np.testing.assert_allclose(jax.jit(transposed4x4)(x, kernel), expected, atol=1e-4)
+
+
+# Many pixels; on CPU, few pixels of many channels.
+@pytest.mark.parametrize(("shape", "outputs", "kinds"), [((2, 6, 5, 4), 7, 1), ((1, 3, 2, 24), 32, 0)])
+def test_value_and_gradients_in_float64_and_the_way_taken(shape, outputs, kinds, rng):
+    """The oracle is the strided convolution, whose gradient by the input is the value here, and the other way round."""
+    x, kernel = draw(rng, shape, outputs, 4)
+    g = rng.standard_normal((shape[0], 2 * shape[1], 2 * shape[2], outputs), np.float32)
+    turned = kernel.swapaxes(2, 3)
+    value, dturned = gradients(g, turned, x, 2, 1)
+    expected = value, plain(g, turned, 2), dturned.swapaxes(2, 3)
+    forward = jax.jit(transposed4x4)
+    backward = jax.jit(lambda x, kernel, g: jax.vjp(transposed4x4, x, kernel)[1](g))
+    for ours, one in zip((forward(x, kernel), *backward(x, kernel, g)), expected, strict=True):
+        np.testing.assert_allclose(ours, one, atol=1e-5 * np.abs(one).max())
+    if jax.default_backend() == "cpu":
+        assert forward.lower(x, kernel).as_text().count("stablehlo.convolution") == kinds
 
 
 @pytest.mark.parametrize(

@@ -91,6 +91,12 @@ def test_tscarnet_loss_adds_up(rng: np.random.Generator) -> None:
     total, logs = jax.jit(lambda out, batch: TSCARNetObjective()(out, batch))(out, batch)
     assert float(total) == pytest.approx(expected, rel=1e-5)
     assert set(logs) == {"loss_final", "loss_coarse", "loss_deep", "loss_boundary", "loss_class"}
+    both = (p * mask).sum((1, 2))
+    overlap = np.mean(1 - (both + 1) / (p.sum((1, 2)) + mask.sum((1, 2)) - both + 1))
+    more, logs = jax.jit(lambda out, batch: TSCARNetObjective(overlap=2.0, structure=3.0)(out, batch))(out, batch)
+    likeness = float(jax.jit(losses.ssim)(p, mask))  # checked by itself below
+    assert float(more) == pytest.approx(expected + 2 * overlap + 3 * (1 - likeness), rel=1e-5)
+    assert {"loss_overlap", "loss_structure"} < set(logs)
 
 
 def test_ssim_of_known_pairs(rng: np.random.Generator) -> None:

@@ -104,7 +104,7 @@ def test_a_recipe_may_hold_a_network_and_an_objective():
         ({"objective": 0.5}, "objective=0.5 is neither a name nor a thing"),
         ({"objective": "dice"}, "objective: 'dice' is no objective"),
         ({"objective": Distance}, "is no objective"),
-        ({"model": ModelConfig("tscarnet", weights="resnet18")}, "no pretrained encoder"),
+        ({"model": ModelConfig("gcranet", weights="resnet18")}, "no pretrained encoder"),
         ({"model": ModelConfig(3.5)}, "model.name=3.5"),
         ({"method": "classifier", "objective": Distance()}, "objective is a saliency network's"),
     ],

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from jaxqc.data.dataset import Dataset, Sample
-from jaxqc.data.decode import read_mask
+from jaxqc.data.decode_masks import read_mask
 from jaxqc.data.mask_files import lossy
 from jaxqc.errors import UserError
 from jaxqc.semi.check import check_splits

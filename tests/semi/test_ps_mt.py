@@ -11,8 +11,10 @@ import pytest
 from jaxqc.errors import UserError
 from jaxqc.semi import noise, objective, teachers
 from jaxqc.semi.cost import passes
+from jaxqc.semi.forward import noisy
 from jaxqc.semi.frozen import Frozen, after_step, init_frozen
 from jaxqc.semi.recipe import NoiseConfig, SemiConfig, preset
+from jaxqc.semi.setting import Setting
 from tests.semi.test_objective import (
     NETWORK,
     QUICK,
@@ -34,7 +36,12 @@ RELEASED = preset("ps_mt_released")
 
 def loss_of(config: SemiConfig) -> Any:
     """`(student, frozen, batch) → (loss, logs)`, compiled."""
-    run = lambda s, f, b: objective.semi_loss(config, NETWORK, s, f, b, jax.random.key(2), epoch_steps=EPOCH_STEPS)
+    setting = Setting(config, NETWORK, epoch_steps=EPOCH_STEPS)
+
+    def run(s: Any, f: Any, b: Any) -> Any:
+        loss, (logs, _) = objective.semi_loss(setting, s, f, b, jax.random.key(2))
+        return loss, logs
+
     return jax.jit(run, compiler_options=QUICK)
 
 
@@ -126,10 +133,11 @@ def test_noise_is_added_and_nothing_is_learned_through_it(rng: np.random.Generat
     drawn = batch_of(config, rng), network_params(rng), network_params(rng, (2,))
     batch, student, both = jax.tree.map(jnp.asarray, drawn)
     frozen, key = Frozen(both, None, jnp.int32(99)), jax.random.key(2)
-    whole = lambda s: objective.semi_loss(config, NETWORK, s, frozen, batch, key, epoch_steps=EPOCH_STEPS)[0]
+    setting = Setting(config, NETWORK, epoch_steps=EPOCH_STEPS)
+    whole = lambda s: objective.semi_loss(setting, s, frozen, batch, key)[0]
     pieces = [encode(student, batch["image"]), encode(student, batch["strong"][0])]
     drop_key, _ = jax.random.split(key)
-    moved = jax.jit(lambda pieces: objective._noisy(config, NETWORK, both, pieces, (S, S), drop_key, None))(pieces)
+    moved = jax.jit(lambda pieces: noisy(config, NETWORK, both, pieces, (S, S), drop_key, None))(pieces)
     added = jax.tree.map(lambda a, b: np.concatenate([x - y for x, y in zip(a, b, strict=True)]),
                          [tuple(p[name] for p in moved) for name in ("map", "tokens")],
                          [tuple(p[name] for p in pieces) for name in ("map", "tokens")],
@@ -141,7 +149,7 @@ def test_noise_is_added_and_nothing_is_learned_through_it(rng: np.random.Generat
         """The same loss, where the noise is given and not computed."""
         given = dict(zip(("map", "tokens"), added, strict=True))
         network = dataclasses.replace(NETWORK, decode=lambda p, f, size: decode(p, given_to(f, given), size))
-        return objective.semi_loss(RELEASED, network, s, frozen, batch, key, epoch_steps=EPOCH_STEPS)[0]
+        return objective.semi_loss(Setting(RELEASED, network, epoch_steps=EPOCH_STEPS), s, frozen, batch, key)[0]
 
     def given_to(f: Any, given: Any) -> Any:
         return {name: x + given[name] if len(x) == B + U else x for name, x in f.items()}

@@ -32,6 +32,10 @@ TABLE = {  # students, labels, views, perturbation, bounds, weights, queue, draw
     "prevmatch": (1, "self", 2, "weak", (0.95,), (1.0,), 8, 3),
     "ps_mt": (1, "ema", 1, "none", (0.6,), (1.0,), 0, None),
     "ps_mt_released": (1, "ema", 1, "none", (0.6,), (1.0,), 0, None),
+    "u2pl": (1, "ema", 1, "none", (0.0,), (1.0,), 0, None),
+    "pixcon": (1, "ema", 2, "complementary", (0.95,), (1.0,), 0, None),
+    "allspark": (1, "self", 0, "none", (0.0,), (1.0,), 0, None),
+    "semivl": (1, "self", 2, "weak", (0.95,), (1.0,), 0, None),
     "cps": (2, "other", 1, "none", (0.0,), (1.0,), 0, None),
 }
 

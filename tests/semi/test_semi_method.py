@@ -116,7 +116,7 @@ def test_learns_on_two_devices(name: str, rng: np.random.Generator) -> None:
         key = jax.random.fold_in(jax.random.key(0), i)
         keys = jax.random.split(jax.random.fold_in(key, jax.lax.axis_index(AXIS)), 2)
         prepared = method.prepare(batch, keys, 12, True)
-        (loss, (_, logs)), grads = jax.value_and_grad(method.loss, has_aux=True)(params, {}, prepared, key, extra)
+        (loss, (_, logs, _)), grads = jax.value_and_grad(method.loss, has_aux=True)(params, {}, prepared, key, extra)
         grads = jax.lax.pmean(grads, AXIS)
         params = jax.tree.map(lambda p, g: p - 0.5 * g, params, grads)
         return params, method.after_step(extra, params, i), jax.lax.pmean({**logs, "loss": loss}, AXIS)
@@ -156,4 +156,5 @@ def test_learns_on_two_devices(name: str, rng: np.random.Generator) -> None:
     variables = method.deployed({"params": params}, extra)
     result = method.summarize(jax.jit(method.update_metrics)(method.init_metrics(), variables, whole))
     assert result["miou"] > 0.7
-    assert set(result) == {"miou", "pixel_accuracy", "plate/iou", "square/iou"}
+    precision = {f"tier{i + 1}_precision" for i in range(len(config.tiers.bounds))}
+    assert set(result) == {"miou", "pixel_accuracy", "plate/iou", "square/iou"} | precision

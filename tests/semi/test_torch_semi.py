@@ -33,9 +33,11 @@ from jaxqc.models.dpt import DPT
 from jaxqc.models.pretrained_vit import export_vit
 from jaxqc.models.segmenter import Segmenter
 from jaxqc.semi import dropout, objective
+from jaxqc.semi.forward import sample_keys
 from jaxqc.semi.frozen import Frozen, after_step
 from jaxqc.semi.network import halves_of
 from jaxqc.semi.recipe import TiersConfig, preset
+from jaxqc.semi.setting import Setting
 
 torch.set_num_threads(1)  # the network is small, and other test processes share the cores
 QUICK = {"xla_backend_optimization_level": 1}
@@ -106,7 +108,7 @@ def ours() -> dict[str, Any]:
     bound = float(middle[gap] + middle[gap + 1]) / 2
     config = dataclasses.replace(preset("unimatch_v2"), tiers=TiersConfig((bound,), (1.0,)))
     frozen = Frozen(teacher)
-    loss = lambda p, b: objective.semi_loss(config, network, p, frozen, b, key)
+    loss = lambda p, b: objective.semi_loss(Setting(config, network), p, frozen, b, key)
     (value, logs), gradient = jax.jit(jax.value_and_grad(loss, has_aux=True), compiler_options=QUICK)(student, batch)
     assert 0.3 < float(logs["tier1_share"]) < 0.8
 
@@ -117,7 +119,7 @@ def ours() -> dict[str, Any]:
         change, _ = optimizer.update(gradient[part], optimizer.init(student[part]), student[part])
         moved[part] = optax.apply_updates(student[part], change)
     after = after_step(config, frozen, moved, jnp.int32(STEP))
-    masks = jax.jit(lambda key: dropout.complementary_masks(objective._sample_keys(key, B, None), SPEC.width))
+    masks = jax.jit(lambda key: dropout.complementary_masks(sample_keys(key, B, None), SPEC.width))
     factors = np.concatenate(masks(jax.random.split(key)[0]))
     return {
         "params": (student, teacher), "batch": batch, "bound": bound, "factors": torch.tensor(factors),

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from jaxqc.config import DataConfig, ModelConfig, OptimConfig, Phase
+from jaxqc.models.channel_attention import ChannelAttention
 from jaxqc.semi.data import Pair, write_splits
 from jaxqc.semi.recipe import SemiTrainConfig, preset
 
@@ -64,22 +65,39 @@ def recipe(method: str = "mvpmatch", **changes: Any) -> SemiTrainConfig:
 
 class Head(nn.Module):
     classes: int
+    places: int = 0
 
     @nn.compact
-    def __call__(self, features: Any) -> Any:
-        return nn.Dense(self.classes, name="logits")(features)
+    def __call__(self, features: Any, both: bool = False) -> Any:
+        logits = nn.Dense(self.classes, name="logits")(features)
+        if not self.places or not (both or self.is_initializing()):
+            return logits
+        places = nn.Dense(self.places, name="represent")(features[:, ::2, ::2])
+        return (logits, places) if both else logits
 
 
 class Tiny(nn.Module):
-    """A convolution and a linear head: compiles in a second."""
+    """A convolution and a linear head: compiles in a second. places: length of places' features."""
 
     classes: int = len(CLASSES)
+    places: int = 0
+    channels: ChannelAttention | None = None
 
     def setup(self) -> None:
-        self.encoder, self.head = nn.Conv(8, (3, 3)), Head(self.classes)
+        self.encoder, self.head = nn.Conv(8, (3, 3)), Head(self.classes, self.places)
 
     def __call__(self, image: Any) -> Any:
-        return self.decode(self.encode(image), image.shape[1:3])
+        features = self.encode(image)
+        return self.decode(features if self.channels is None else (self.channels(features[0]),), image.shape[1:3])
+
+    def alone(self, features: Any) -> Any:
+        assert self.channels is not None
+        return (self.channels.alone(features[0]),)
+
+    def relate(self, labelled: Any, unlabelled: Any, memory: Any, key: Any) -> Any:
+        assert self.channels is not None
+        one, two, kept = self.channels.relate(labelled[0], unlabelled[0], memory, key)
+        return (one,), (two,), kept
 
     def encode(self, image: Any) -> Any:
         return (nn.relu(self.encoder(image)),)
@@ -87,8 +105,17 @@ class Tiny(nn.Module):
     def decode(self, features: Any, size: tuple[int, int]) -> Any:
         return self.head(features[0])
 
+    def represent(self, features: Any, size: tuple[int, int]) -> Any:
+        return self.head(features[0], both=True)
+
 
 def use_tiny(patch: pytest.MonkeyPatch) -> None:
     """From here on every recipe trains `Tiny`, whatever encoder it names."""
+
+    def tiny(config: SemiTrainConfig, classes: int, prior: tuple[float, ...] = ()) -> Tiny:
+        semi = config.semi
+        channels = ChannelAttention(8, semi.memory.heads) if semi.memory.heads else None
+        return Tiny(classes, semi.contrast.width if semi.contrast.weight else 0, channels)
+
     for module in ("train", "model"):
-        patch.setattr(f"jaxqc.semi.{module}.make_network", lambda config, classes, prior=(): Tiny(classes))
+        patch.setattr(f"jaxqc.semi.{module}.make_network", tiny)

@@ -281,3 +281,18 @@ def test_best_is_highest_or_for_mae_lowest(tmp_path):
         pick = min if name == "mae" else max
         assert result.best[name] == pick(r[name] for r in rows)
         assert len({r[name] for r in rows}) == 2  # batch statistics move although the weights hardly do
+
+
+@pytest.mark.misuse
+def test_a_method_of_an_earlier_version_is_refused_with_what_it_lacks(tmp_path):
+    class Earlier:
+        """All that a tiny method has, but for two functions."""
+
+        def __getattr__(self, name):
+            if name in ("active", "refuse"):
+                raise AttributeError(name)
+            return getattr(TinyMethod(), name)
+
+    with pytest.raises(UserError, match=r"Earlier of tests\.\S*test_fit has no active, refuse; .*SingleNetwork"):
+        run(tmp_path / "run", Earlier())
+    assert not (tmp_path / "run").exists()

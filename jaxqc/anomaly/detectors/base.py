@@ -12,8 +12,10 @@ where there is one. `labelled` is True of one that is trained and learns from de
 `localises` is False of one that says whether and not where: its map is its image's score at every pixel, and nothing is
 marked. `remarks(samples)` gives lines on images of a fit to so many that do not go into it. `any_scale` is True of one
 that is trained on the backbone's layers alone, at whatever sizes it sees an image. `learners(backbone)` of one that is
-fitted gives members that are trained first, and `given(trained)` then fits the others. `heard(state, votes)` gives the
-state with units for the `votes(state, embedded, size)` [b v] of held-out images. All may be left out.
+fitted gives members that are trained first, and `given(trained)` then fits the others. `score_of(values)` gives an
+image's score by the map [h w] that its tiles make; of one without, it is the largest value. `at_places` is True of one
+that is fitted at each place of the tiles' grid apart. `heard(state, votes)` gives the state with units for the
+`votes(state, embedded, size)` [b v] of held-out images. All may be left out.
 """
 
 from dataclasses import dataclass, field, replace

@@ -11,6 +11,7 @@ from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int
 
 from jaxqc.anomaly.detectors.base import BackboneConfig, Image, Layers, Scored, Shapes, is_trained, localises
@@ -26,6 +27,7 @@ from jaxqc.anomaly.detectors.statistical import Density, NearestWords, OneClassS
 from jaxqc.anomaly.detectors.votes import Votes, joint_score, log_votes, votes_of
 from jaxqc.anomaly.ops.maps import cell_means, image_score, smooth, window_score
 from jaxqc.anomaly.ops.rows import Rows, keep, store
+from jaxqc.anomaly.ops.stitched import map_score
 from jaxqc.data.resizing import Size
 from jaxqc.errors import UserError
 from jaxqc.fields import check_positive, chosen
@@ -221,6 +223,10 @@ class Combined:
             return common, own
         weights = (1.0, *(member.weight for member in self.voters))
         return common, joint_score(Votes(state.middle, state.spread), log_votes(own, *voted), weights)
+
+    def score_of(self, values: Float[np.ndarray, "h w"]) -> float:
+        """As of `Gaussian`."""
+        return map_score(values, self.top, self.window)
 
     def _answers(self, state: Any, embedded: tuple[Any, ...], size: Size) -> tuple[Scored, list[Float[Array, " b"]]]:
         """The common map and its score, and the scores of members without a map."""

@@ -17,6 +17,7 @@ from jaxqc.anomaly.ops.maps import (
     on_finest,
     window_score,
 )
+from jaxqc.anomaly.ops.stitched import map_score
 from jaxqc.data.resizing import Size, sides
 from jaxqc.errors import UserError
 from jaxqc.fields import check_positive, check_seed
@@ -44,6 +45,9 @@ class Gaussian:
     window: int = 0
     """Cells on a side of the squares in each of which the `top` highest cells are averaged, and the largest mean is
     the image's score: for thin, long defects. 0 = the highest of the whole map."""
+    aligned: bool = False
+    """Images lie alike: with `data.tile` each place in the grid of tiles has Gaussians of its own. Else all tiles share
+    one grid of them."""
 
     states = (gaussian.LowRank, gaussian.FullRank, pyramid.Pyramid)
 
@@ -107,6 +111,15 @@ class Gaussian:
         grid = distances.reshape(-1, height, width)
         maps = distance_map(grid, *sides(size), self.sigma)
         return maps, window_score(grid, self.window, self.top) if self.window else image_score(maps, self.top)
+
+    @property
+    def at_places(self) -> bool:
+        """True where each place in the grid of tiles has a state of its own."""
+        return self.aligned
+
+    def score_of(self, values: Float[np.ndarray, "h w"]) -> float:
+        """An image's score by the map that its tiles make, at the scale at which they were seen."""
+        return map_score(values, self.top, self.window)
 
     def _levels(self, shapes: Shapes) -> tuple[tuple[pyramid.Grid, ...], tuple[int, ...]]:
         """Grid and number of chosen channels of each layer that has any."""

@@ -213,8 +213,9 @@ class Fcdd(OneClassConfig):
 class CutPaste(OneClassConfig):
     """CutPaste (arXiv 2104.04015): a network trained to find pasted pieces, then a Gaussian of its embeddings.
 
-    An image's score is its Mahalanobis distance, and the map is that of its patches. The authors take the last layer of
-    ResNet-18: `--backbone.name resnet18 --backbone.layers 4`.
+    An image's score is its Mahalanobis distance, and the map is that of its patches. The network is the backbone up to
+    its deepest layer, and that layer's mean is the embedding. The authors take the last layer of ResNet-18:
+    `--backbone.name resnet18 --backbone.layers 4`.
     """
 
     objective: Objective = "pieces"

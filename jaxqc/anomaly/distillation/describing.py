@@ -16,6 +16,7 @@ from jaxqc.anomaly.learned.statistics import channel_statistics
 from jaxqc.anomaly.learned.weigh import hardest_mean
 from jaxqc.data.augment.geometry import to_float
 from jaxqc.data.augment.photometric import blend, grey
+from jaxqc.data.colour import in_colour
 from jaxqc.data.dataset import ArrayDataset, Dataset
 from jaxqc.training.method import Logs
 from jaxqc.types import AXIS, ArrayLike, Batch, Variables
@@ -87,7 +88,7 @@ class Describing(HeldOutLoss):
 
     def prepare(self, batch: Batch, keys: Key[Array, " b"], size: int, train: bool) -> Batch:
         """With each image a varied one and the number of an unrelated picture."""
-        image = jnp.broadcast_to(batch["image"], (*batch["image"].shape[:3], 3))
+        image = in_colour(jnp.asarray(batch["image"]))
         count = len(self.unrelated)
         place = jax.vmap(lambda key: jax.random.randint(jax.random.fold_in(key, 1), (), 0, count))(keys)
         return batch | {"varied": varied(image, keys), "unrelated": place}

@@ -116,15 +116,15 @@ class Distillation(HeldOutLoss):
         start = seen(self.pair.config.student, layers, jnp.zeros((1, self.size, self.size, 3)))
         return dict(self.pair.network(self.shapes).init(key, start))
 
-    def init_extra(self, params: Any) -> dict[str, jax.Array] | None:
+    def init_extra(self, params: Any, model_state: Any = None) -> dict[str, jax.Array] | None:
         """The number of steps done, where weights go by it."""
         return {"step": jnp.zeros((), jnp.int32)} if self.pair.config.weigh == "loose" else None
 
-    def after_step(self, extra: Any, params: Any, step: jax.Array) -> Any:
+    def after_step(self, extra: Any, params: Any, step: jax.Array, model_state: Any = None, *remembered: Any) -> Any:
         """One step more."""
         return None if extra is None else {"step": (step + 1).astype(jnp.int32)}
 
-    def after_evaluation(self, extra: Any, params: Any, improved: jax.Array) -> Any:
+    def after_evaluation(self, extra: Any, params: Any, improved: jax.Array, *metrics: Any) -> Any:
         """The same."""
         return extra
 

@@ -84,15 +84,15 @@ class Segmenting(HeldOutLoss):
         head = self.pair.head().init(second, products(layers, layers))
         return {name: {"student": student[name], "head": head[name]} for name in ("params", "batch_stats")}
 
-    def init_extra(self, params: Any) -> dict[str, jax.Array]:
+    def init_extra(self, params: Any, model_state: Any = None) -> dict[str, jax.Array]:
         """The number of steps done."""
         return {"step": jnp.zeros((), jnp.int32)}
 
-    def after_step(self, extra: Any, params: Any, step: jax.Array) -> Any:
+    def after_step(self, extra: Any, params: Any, step: jax.Array, model_state: Any = None, *remembered: Any) -> Any:
         """One step more."""
         return {"step": (step + 1).astype(jnp.int32)}
 
-    def after_evaluation(self, extra: Any, params: Any, improved: jax.Array) -> Any:
+    def after_evaluation(self, extra: Any, params: Any, improved: jax.Array, *metrics: Any) -> Any:
         """The same."""
         return extra
 

@@ -16,6 +16,7 @@ from jaxtyping import Float
 from scipy.special import ndtri
 
 from jaxqc.nn.conv import pointwise
+from jaxqc.nn.plain import operation
 from jaxqc.types import ArrayLike
 
 Grids = tuple[Float[ArrayLike, "b _ _ _"], ...]
@@ -85,7 +86,10 @@ def _reordered(x: ArrayLike, places: tuple[int, ...]) -> jax.Array:
     On CPU a product with zeros and ones where channels are few: XLA computes what a gather reads one value at a time,
     exponentials and tangents of a coupling among it, and lays its result out channel by channel.
     """
-    x, gathered = jnp.asarray(x), lambda x: x[..., np.array(places)]
+    x, taken = jnp.asarray(x), lambda x, places: x[..., places]
+    gathered = lambda x: (
+        operation("channels", taken, x, np.array(places)) if x.ndim == 4 else taken(x, np.array(places))
+    )
     if len(places) > WIDEST_PRODUCT:
         return gathered(x)
     product = lambda x: pointwise(x, np.eye(len(places), dtype=x.dtype)[:, np.array(places)])

@@ -3,6 +3,7 @@
 import numpy as np
 from jaxtyping import UInt8
 
+from jaxqc.data.colour import in_colour
 from jaxqc.data.load import in_threads, load_sample
 from jaxqc.data.open import open_data
 from jaxqc.data.synthetic.textures import gallery
@@ -23,4 +24,4 @@ def unrelated(folder: str, size: int, count: int) -> UInt8[np.ndarray, "n s s 3"
         return gallery(count, size)
     samples = open_data(folder, "folder", masks=False).samples
     images = in_threads(lambda sample: load_sample(sample, size, unmasked=True)[0], samples)
-    return np.stack([np.broadcast_to(image, (size, size, 3)) for image in images])
+    return np.stack([in_colour(image) for image in images])

@@ -19,6 +19,7 @@ from jaxqc.anomaly.learned.scored_loss import ScoredLoss
 from jaxqc.anomaly.one_class import collapse
 from jaxqc.anomaly.ops.maps import flat_map
 from jaxqc.data.augment.geometry import to_float
+from jaxqc.data.colour import in_colour
 from jaxqc.data.dataset import ArrayDataset, Dataset
 from jaxqc.data.resizing import Size, sides
 from jaxqc.errors import UserError
@@ -42,7 +43,7 @@ def contrast(image: Float[ArrayLike, "b h w c"]) -> Float[Array, "b h w 3"]:
       >>> contrast(jnp.array([1.0, 3.0]).reshape(1, 1, 2, 1))[0, 0, :, 0].tolist()
       [-1.0, 1.0]
     """
-    x = jnp.broadcast_to(jnp.asarray(image), (*image.shape[:-1], 3))
+    x = in_colour(jnp.asarray(image))
     x = x - x.mean((1, 2, 3), keepdims=True)
     return x / jnp.maximum(jnp.abs(x).mean((1, 2, 3), keepdims=True), 1e-6)
 

@@ -22,6 +22,7 @@ from jaxqc.anomaly.ops.coreset import greedy_coreset
 from jaxqc.anomaly.ops.maps import image_score
 from jaxqc.anomaly.ops.neighbours import nearest
 from jaxqc.data.augment.geometry import to_float
+from jaxqc.data.colour import in_colour
 from jaxqc.data.dataset import ArrayDataset, Dataset
 from jaxqc.data.pipeline import eval_batches
 from jaxqc.data.resizing import Size, sides
@@ -147,7 +148,7 @@ class Position(ScoredLoss):
 
 def centred(image: Float[ArrayLike, "b h w c"]) -> Float[Array, "b h w 3"]:
     """Pixels in [0, 1] less a half; grey ones three times."""
-    return jnp.broadcast_to(jnp.asarray(image), (*image.shape[:-1], 3)) - 0.5
+    return in_colour(jnp.asarray(image)) - 0.5
 
 
 def features_of(

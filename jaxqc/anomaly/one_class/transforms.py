@@ -23,6 +23,7 @@ from jaxqc.anomaly.ops.dirichlet import fitted_dirichlet
 from jaxqc.anomaly.ops.maps import flat_map
 from jaxqc.anomaly.ops.transforms import copies, transformed
 from jaxqc.data.augment.geometry import to_float
+from jaxqc.data.colour import in_colour
 from jaxqc.data.dataset import ArrayDataset, Dataset
 from jaxqc.data.pipeline import eval_batches
 from jaxqc.data.resizing import Size, sides
@@ -53,8 +54,7 @@ def network(config: OneClassConfig, norm: Norm = PLAIN) -> WideResNet:
 
 def seen(config: OneClassConfig, images: Float[ArrayLike, "b s s c"]) -> Float[Array, "b t s s 3"]:
     """Copies of images in [0, 1], in [-1, 1]; grey ones three times."""
-    wide = jnp.broadcast_to(jnp.asarray(images), (*images.shape[:-1], 3))
-    return transformed(2 * wide - 1, config.copies.transforms)
+    return transformed(2 * in_colour(jnp.asarray(images)) - 1, config.copies.transforms)
 
 
 def answers(config: OneClassConfig, variables: Variables, norm: Norm, images: Float[ArrayLike, "b s s c"]) -> Answers:

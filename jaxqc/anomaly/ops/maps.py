@@ -8,6 +8,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
+from jaxqc.nn.plain import operation
 from jaxqc.nn.resizing import resize
 from jaxqc.types import ArrayLike
 
@@ -169,9 +170,13 @@ def take_nearest(x: Float[ArrayLike, "b h w c"], height: int, width: int) -> Flo
     if x.shape[1:3] == (height, width):
         return x
     if height % x.shape[1] == 0 and width % x.shape[2] == 0:  # a plain repetition: no gather
-        x = jnp.repeat(x, height // x.shape[1], 1, total_repeat_length=height)
-        return jnp.repeat(x, width // x.shape[2], 2, total_repeat_length=width)
+        return operation("resize_nearest", lambda x: _repeated(x, height, width), x)
     return jnp.take(jnp.take(x, nearest_index(x.shape[1], height), 1), nearest_index(x.shape[2], width), 2)
+
+
+def _repeated(x: jax.Array, height: int, width: int) -> jax.Array:
+    x = jnp.repeat(x, height // x.shape[1], 1, total_repeat_length=height)
+    return jnp.repeat(x, width // x.shape[2], 2, total_repeat_length=width)
 
 
 def channel_choice(key: jax.Array, channels: tuple[int, ...], count: int) -> tuple[np.ndarray, ...]:

@@ -168,11 +168,11 @@ class Playing(Rebuilding):
         full = lambda part: jax.tree.map(lambda x: jnp.full(x.shape, moves[part], jnp.float32), params[part])
         return {part: full(part) for part in params}
 
-    def init_extra(self, params: Any) -> Any:
+    def init_extra(self, params: Any, model_state: Any = None) -> Any:
         """The mean of all parameters, where the recipe scores by one."""
         return {"teacher": jax.tree.map(jnp.copy, params)} if self.config.adversary.average else None
 
-    def after_step(self, extra: Any, params: Any, step: jax.Array) -> Any:
+    def after_step(self, extra: Any, params: Any, step: jax.Array, model_state: Any = None, *remembered: Any) -> Any:
         """The mean moves; at first it is a plain one, so that it forgets the start."""
         if extra is None:
             return None

@@ -48,9 +48,11 @@ class Reconstructed(OnBackbone[ReconstructionConfig]):
 
     @property
     def refuses_onnx(self) -> str:
-        """The reason where an image is scored by descent."""
+        """The reason where an image is scored by descent, or mapped by a gradient."""
         if self.config.encoder == "search" or self.config.map == "projection":
             return f"{self.config.descent.steps} steps of descent score an image, whose gradients ONNX does not have"
+        if self.config.map == "attention":
+            return "map=attention weighs a map by a gradient, whose convolutions the converter does not have"
         return ""
 
     def method(self, backbone: Backbone, size: int) -> Rebuilding:

@@ -8,7 +8,6 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, UInt8
 
@@ -16,15 +15,14 @@ from jaxqc.anomaly.detectors.several import SeveralConfig
 from jaxqc.anomaly.features import Backbone
 from jaxqc.anomaly.learned.corrupt import corrupt, some, textures_for
 from jaxqc.anomaly.learned.scored_loss import ScoredLoss
-from jaxqc.anomaly.ops.maps import filtered, top_score
+from jaxqc.anomaly.ops.maps import top_score
 from jaxqc.models.several_outputs import ByDepth, ByPart, ByScale
 from jaxqc.nn.conv import Norm
+from jaxqc.nn.pyramid import along_both, halving
 from jaxqc.nn.resizing import resize
 from jaxqc.training.method import Logs
 from jaxqc.types import AXIS, ArrayLike, Batch, Variables
 
-BINOMIAL = np.array([1, 4, 6, 4, 1], np.float32) / 16
-"""Filter before every second pixel is kept."""
 Image = Float[ArrayLike, "n _ _ _"]
 
 
@@ -50,9 +48,7 @@ def seen(config: SeveralConfig, image: Image) -> tuple[Float[Array, "n _ _ _"], 
     """
     images = [jnp.asarray(image)]
     for _ in range(config.count - 1 if config.outputs == "scales" else 0):
-        last = images[-1]
-        blurred = [filtered(last[..., c], BINOMIAL)[:, ::2, ::2] for c in range(last.shape[-1])]
-        images.append(jnp.stack(blurred, -1))
+        images.append(along_both(images[-1], *(halving(side, "symmetric") for side in images[-1].shape[1:3])))
     return tuple(images)
 
 

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, UInt8
 
 from jaxqc.config import AugmentConfig
+from jaxqc.data.colour import in_colour
 from jaxqc.types import ArrayLike
 
 
@@ -15,8 +16,7 @@ def to_float(image: UInt8[ArrayLike, "n h w c"]) -> Float[Array, "n h w 3"]:
       >>> to_float(jnp.full((1, 2, 2, 1), 255, jnp.uint8)).shape
       (1, 2, 2, 3)
     """
-    image = jnp.asarray(image).astype(jnp.float32) / 255.0
-    return jnp.repeat(image, 3, -1) if image.shape[-1] == 1 else image
+    return in_colour(jnp.asarray(image).astype(jnp.float32) / 255.0)
 
 
 def fit_to_size(

@@ -18,8 +18,10 @@ from pathlib import Path
 
 from jaxqc.data import foreign
 from jaxqc.data.dataset import Dataset, Sample
-from jaxqc.data.decode import DECODERS, EXTENSIONS
+from jaxqc.data.decode import EXTENSIONS
+from jaxqc.data.opening import decoder_of
 from jaxqc.data.problems import Problem, printable
+from jaxqc.data.store import StoredSample
 from jaxqc.data.walk import Walk, walk
 from jaxqc.errors import UserError
 
@@ -77,8 +79,11 @@ def unused(root: Path, dataset: Dataset, problems: Sequence[Problem]) -> list[Pr
     problems: those that are known; what they begin with is not named again.
     """
     found = walk(root)
-    files, beside = _divide(root, found)
-    used = {os.path.abspath(f) for s in dataset.samples for f in (s.image, s.mask, *s.more_masks) if f is not None}
+    # Samples in a larger file have the address FILE/NUMBER.
+    files, beside = _divide(root, found, {s.image.parent for s in dataset.samples if isinstance(s, StoredSample)})
+    drawn = lambda s: s.truth.files if s.truth is not None else ()
+    named_files = ((s.image, s.mask, *s.more_masks, *drawn(s)) for s in dataset.samples)
+    used = {os.path.abspath(f) for files in named_files for f in files if f is not None}
     named = {problem.message.partition(": ")[0] for problem in problems}
     left = [file for file in files if os.path.abspath(file) not in used and printable(file) not in named]
     # A set may well link one folder twice and use it under both names.
@@ -170,7 +175,7 @@ def begins_as_image(file: Path) -> bool:
         return start[8:] == b"WEBP"
     if start.startswith(b"P"):
         return re.match(rb"P[1-6]\s[\s#0-9]", start) is not None
-    return any(start.startswith(magic) for magic, _ in DECODERS)
+    return decoder_of(start) is not None
 
 
 def _count(root: Path, files: Sequence[Path]) -> str:

@@ -7,7 +7,8 @@
 | cls    | no     | class name; empty = none known                                  |
 | mask   | no     | path of the mask; empty = not labelled, or a normal class       |
 | split  | no     | train, val, test or a name of your own                          |
-| group  | no     | samples of one object or shot: they belong into the same split  |
+| group  | no     | samples of one object or shot: they belong into the same split; |
+|        |        | `piece` is another name of it                                   |
 | product| no     | the product shown: a detector's thresholds are each product's   |
 
 Other columns are left alone. Classes that mean free of defects: `jaxqc.data.normals.NAMES`. Paths may also be
@@ -29,6 +30,7 @@ from jaxqc.errors import UserError
 FILE = "index.csv"
 REQUIRED = ("id", "image")
 OPTIONAL = ("cls", "mask", "split", "group", "product")
+ALIASES = {"piece": "group"}
 FILES = ("image", "mask")
 COLUMNS = "id,cls,image,mask,split"
 SPLITS = ("train", "val", "test")
@@ -78,7 +80,7 @@ def scan(path: Path) -> tuple[Dataset, list[Problem]]:
 def _rows(file: Path) -> tuple[list[tuple[Row, dict[str, str]]], tuple[str, ...]]:
     """The rows with their known columns, and notes on the table."""
     known = (*REQUIRED, *OPTIONAL)
-    table = read_table(file, known)
+    table = read_table(file, known, ALIASES)
     check_columns(table, REQUIRED, COLUMNS.split(","))
     # A misspelt optional column would silently train without masks or classes.
     for column in {*table.header} - {*known}:

@@ -7,15 +7,27 @@ from collections.abc import Container, Iterable
 from pathlib import Path
 
 from jaxqc.data.dataset import Dataset, Sample
-from jaxqc.data.load import in_threads, read_masks
+from jaxqc.data.load import in_threads
 from jaxqc.data.normals import NORMAL, means_normal
 from jaxqc.data.problems import Problem, printable, refuse
 from jaxqc.data.readers.folder import image_files
+from jaxqc.data.reading import DEFECT, is_empty
 from jaxqc.data.walk import folders
 from jaxqc.errors import UserError
 
-DEFECT = "defect"
-"""The class of defective samples where the data set does not distinguish kinds."""
+IMAGES = frozenset(
+    ("images", "image", "imgs", "img", "jpegimages", "originals", "original", "photos", "pictures", "inputs", "input",
+     "sourceimages", "source", "src", "raw", "rgb", "frames", "x")
+)  # fmt: skip
+MASKS = frozenset(
+    ("masks", "mask", "gt", "gts", "groundtruth", "groundtruths", "labels", "label", "annotations", "annotation",
+     "segmentations", "segmentation", "segmentationmasks", "segmasks", "seg", "binarymasks", "targets", "target",
+     "truth", "maskimages", "y")
+)  # fmt: skip
+"""Usual names of a folder of images and of one of masks, in small letters without spaces, `_` and `-`."""
+SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test",
+          "testing": "test"}  # fmt: skip
+"""Usual names of the folder of a split → our name of it."""
 _ENDING = re.compile(r"[_-](mask|gt|label|ground_?truth)\d*$", re.IGNORECASE)
 
 
@@ -70,7 +82,7 @@ class Gathering:
         One whose mask cannot be read counts as defective: loading and checking name the file.
         """
         open_ones = [s for s, kind in self._samples.values() if not kind and s.mask is not None]
-        for sample, empty in zip(open_ones, in_threads(_is_empty, open_ones), strict=True):
+        for sample, empty in zip(open_ones, in_threads(is_empty, open_ones), strict=True):
             kind = self.normal if empty else DEFECT
             self._samples[sample.id] = (dataclasses.replace(sample, normal=empty), kind)
 
@@ -131,8 +143,18 @@ def paired(folder: Path, truth: Path, without: bool = False) -> tuple[list[tuple
 
 def named(path: Path, *names: str) -> Path | None:
     """The folder in `path` that has one of the names, whatever their case, spaces, `_` and `-`."""
-    wanted = {_plain(name) for name in names}
-    return next((p for p in folders(path) if _plain(p.name) in wanted), None) if path.is_dir() else None
+    wanted = {plain(name) for name in names}
+    return next((p for p in folders(path) if plain(p.name) in wanted), None) if path.is_dir() else None
+
+
+def split_of(name: str) -> str:
+    """The split that a folder's name means, "" for none; a year behind it does not count.
+
+    Examples:
+      >>> split_of("valid"), split_of("train2017"), split_of("trainer")
+      ('val', 'train', '')
+    """
+    return SPLITS.get(plain(name).rstrip("0123456789"), "")
 
 
 def normal_folder(path: Path) -> Path | None:
@@ -140,12 +162,6 @@ def normal_folder(path: Path) -> Path | None:
     return next((p for p in folders(path) if means_normal(p.name)), None) if path.is_dir() else None
 
 
-def _plain(name: str) -> str:
+def plain(name: str) -> str:
+    """A name in small letters without spaces, `_` and `-`."""
     return re.sub(r"[\s_-]+", "", name.casefold())
-
-
-def _is_empty(sample: Sample) -> bool:
-    try:
-        return not read_masks(sample).any()
-    except UserError:
-        return False

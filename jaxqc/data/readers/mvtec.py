@@ -18,7 +18,7 @@ from pathlib import Path
 from jaxqc.data.dataset import Dataset
 from jaxqc.data.normals import NORMAL, means_normal
 from jaxqc.data.problems import Problem, printable
-from jaxqc.data.readers.matching import Gathering, folders, named, normal_folder, paired
+from jaxqc.data.readers.matching import IMAGES, MASKS, Gathering, folders, named, normal_folder, paired
 
 TRUTH = "ground_truth"
 SPLITS = {"train": "train", "validation": "val", "val": "val", "test": "test"}
@@ -32,7 +32,7 @@ def is_mvtec(path: Path) -> bool:
     """
     if normal_folder(path / "train") is not None:
         return True
-    return not _kinds(path, "train") and bool(_kinds(path, "test")) and not named(path / "test", "images", "masks")
+    return not _kinds(path, "train") and bool(_kinds(path, "test")) and not named(path / "test", *IMAGES, *MASKS)
 
 
 def is_loco(path: Path) -> bool:

@@ -20,6 +20,7 @@ from jaxqc.data.dataset import Dataset
 from jaxqc.data.load import load_sample
 from jaxqc.data.problems import printable
 from jaxqc.data.readers import open_dataset, sd900
+from jaxqc.data.records import array_record
 from jaxqc.data.splits import apply_protocol
 from jaxqc.errors import UserError
 
@@ -80,14 +81,27 @@ def prepare(source: str | Path, out: str | Path) -> Path:
     """Writes the TFDS set (ArrayRecord) below `out` and returns its folder, ready for `jaxqc.data.tfds.open_tfds`.
 
     Raises:
-      UserError: `source` is not a readable SD-saliency-900.
+      UserError: `source` is not a readable SD-saliency-900, or array_record is not installed.
     """
     folder = Path(source)
-    _open(folder)  # a one-line error for a bad folder, before TFDS starts
+    _refuse_others(_open(folder), folder)  # a one-line error for a bad folder, before TFDS starts
+    array_record(out)
     config = tfds.download.DownloadConfig(manual_dir=folder.resolve(), register_checksums=False)
     builder = SdSaliency900(data_dir=str(out), file_format="array_record")
     builder.download_and_prepare(download_config=config)
     return Path(builder.data_dir)
+
+
+def _refuse_others(dataset: Dataset, folder: Path) -> None:
+    """Raises UserError for samples of classes that this TFDS set does not have."""
+    named = lambda s: dataset.classes[s.label] if s.label >= 0 else "none"
+    other = next((s for s in dataset.samples if named(s) not in sd900.CLASSES), None)
+    if other is not None:
+        raise UserError(
+            f"{printable(folder)}: {printable(other.id)!r} is of class {printable(named(other))}, and this TFDS set is"
+            f" SD-saliency-900 with the classes {', '.join(sd900.CLASSES)}; any data set becomes one file of records by"
+            " jaxqc data records"
+        )
 
 
 def _open(folder: Path) -> Dataset:

@@ -6,7 +6,7 @@ there, and once in every lot that holds it. What is graded are the pieces that t
 
 import itertools
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -100,17 +100,17 @@ def lots_of(ledger: Ledger, sha256s: Iterable[str]) -> dict[str, dict[str, str]]
 
 
 def lot_findings(
-    ledger: Ledger, rules: GradeRules, model: str = "", aql: float = AQL
+    ledger: Ledger, rules: GradeRules, model: str = "", aql: float = AQL, names: Sequence[str] | None = None
 ) -> Iterator[tuple[Lot, LotFinding]]:
     """Each lot with its figures, grade and risk by these rules; one lot's numbers are in memory.
 
-    aql: as `jaxqc.inspection.acceptance.grading.lot_figures`.
+    aql: as `jaxqc.inspection.acceptance.grading.lot_figures`. names: of the lots that are wanted; None = all.
     """
     with ledger.database.reading() as connection:
         counted = {m.digest: m.details.get("error_rates", ()) for m in connection.execute(sa.select(models))}
         rates = {digest: best(ErrorRates.from_dict(one) for one in some) for digest, some in counted.items()}
         lost = lost_images(connection)
-        for lot in _lots(connection, model):
+        for lot in _lots(connection, model, names):
             yield lot, _figures(connection, lot, rules, rates[lot.model], aql, lost[lot.name])
 
 
@@ -205,18 +205,22 @@ def _further(connection: sa.Connection, ids: list[int]) -> dict[int, dict[str, s
     return found
 
 
-def _in_several() -> sa.Select[Any]:
-    """The SHA-256 of pictures that lie in more than one lot."""
+def _in_several(among: Any = None) -> sa.Select[Any]:
+    """The SHA-256 of pictures that lie in more than one lot. among: a query of lots' ids, one of which holds it."""
     s = sightings.c
-    return sa.select(s.sha256).group_by(s.sha256).having(sa.func.count(s.lot_id.distinct()) > 1)
+    query = sa.select(s.sha256).group_by(s.sha256).having(sa.func.count(s.lot_id.distinct()) > 1)
+    return query if among is None else query.where(s.sha256.in_(sa.select(s.sha256).where(s.lot_id.in_(among))))
 
 
-def _lots(connection: sa.Connection, model: str) -> list[Lot]:
-    s, several = sightings.c, _in_several().subquery()
+def _lots(connection: sa.Connection, model: str, names: Sequence[str] | None) -> list[Lot]:
+    s, among = sightings.c, None if names is None else sa.select(lots.c.id).where(lots.c.name.in_(names))
+    several = _in_several(among).subquery()
     # A file that two deliveries named alike is one: the delivery lay in two places.
     first = (sa.func.min(sa.func.nullif(s.time, "")), sa.func.min(s.seen), sa.func.count(s.image.distinct()))
     own = sa.select(s.lot_id, s.sha256, *(column.label(f"c{i}") for i, column in enumerate(first)))
-    own = own.where(s.lot_id.is_not(None)).group_by(s.lot_id, s.sha256).subquery()
+    own = own.where(s.lot_id.is_not(None))
+    own = own if among is None else own.where(s.lot_id.in_(among))
+    own = own.group_by(s.lot_id, s.sha256).subquery()
     named = sa.select(sa.func.count(sa.func.nullif(s.supplier, "").distinct())).where(s.lot_id == lots.c.id)
     query = (
         sa.select(lots, models.c.digest, sa.func.count().label("images"), sa.func.min(own.c.c0).label("taken"),

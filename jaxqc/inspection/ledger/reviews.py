@@ -4,7 +4,7 @@ A verdict is of the picture's bytes: it holds under whatever name and in whateve
 """
 
 import datetime
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -55,7 +55,11 @@ class Added(NamedTuple):
     """SHA-256 of pictures that the ledger does not know; what was said of them is not kept."""
 
 
-def add(ledger: Ledger, events: Sequence[Review]) -> Added:
+def add(
+    ledger: Ledger,
+    events: Sequence[Review],
+    beside: Callable[[sa.Connection, list[dict[str, Any]]], None] | None = None,
+) -> Added:
     """Keeps people's verdicts in one transaction, in their order; the same again adds nothing.
 
     An event is there already where the same person's last word on the picture was the same verdict, class and note, or
@@ -76,11 +80,14 @@ def add(ledger: Ledger, events: Sequence[Review]) -> Added:
             _remember(line, last, there)
         new: list[dict[str, Any]] = []
         for line in lines:
-            if line["sha256"] in known and not _same(line, last, there):
+            again = _same(line, last, there) and (line["dated"] or beside is None)
+            if line["sha256"] in known and not again:
                 _remember(line, last, there)
                 new.append({name: value for name, value in line.items() if name != "dated"})
         if new:
             connection.execute(sa.insert(reviews), new)
+        if beside is not None:
+            beside(connection, new)
         kept = sum(line["sha256"] in known for line in lines)
         return Added(len(new), kept - len(new), tuple(sha256 for sha256 in wanted if sha256 not in known))
 

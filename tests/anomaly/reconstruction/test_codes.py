@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from jaxqc.anomaly.detectors.base import BackboneConfig
-from jaxqc.anomaly.detectors.reconstruction_codes import VaeGmm, VaeProjection
+from jaxqc.anomaly.detectors.reconstruction_codes import VaeAttention, VaeGmm, VaeProjection
 from jaxqc.anomaly.detectors.reconstruction_parts import DescentConfig
 from jaxqc.anomaly.detectors.reconstruction_players import AnoGan
 from jaxqc.anomaly.features import load_backbone
@@ -87,11 +87,19 @@ def test_a_density_is_that_of_the_good_images_alone(rng):
     np.testing.assert_allclose(improbable(found, np.float32(rows)), 0.5 * (apart * own).sum(1), rtol=1e-3)
 
 
-@pytest.mark.parametrize(("config", "refused"), [(VaeProjection(), True), (AnoGan(), True), (VaeGmm(), False)])
-def test_a_score_by_descent_is_no_onnx_file(config, refused):
+@pytest.mark.parametrize(
+    ("config", "refused"),
+    [
+        (VaeProjection(), "steps of descent"),
+        (AnoGan(), "steps of descent"),
+        (VaeAttention(), "weighs a map by a gradient"),
+        (VaeGmm(), ""),
+    ],
+)
+def test_a_score_by_gradients_is_no_onnx_file(config, refused):
     reason = Reconstructed(config, BackboneConfig("pixels", layers=(1,))).refuses_onnx
-    assert bool(reason) == refused
-    with pytest.raises(UserError, match="steps of descent" if refused else "onnx|--size"):
+    assert bool(reason) == bool(refused)
+    with pytest.raises(UserError, match=refused or "onnx|--size"):
         convert(Graph("anomaly", lambda weights, images: {}, {}, 0, 0, refuses_onnx=reason), 0, Path("unwritten.onnx"))
 
 

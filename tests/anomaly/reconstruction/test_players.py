@@ -21,7 +21,7 @@ from jaxqc.anomaly.reconstruction.adversary import Playing
 from jaxqc.anomaly.reconstruction.detector import Reconstructed
 from jaxqc.anomaly.reconstruction.game import LOST, PATIENCE, Game, counted, entropy_of, faced, steepness
 from jaxqc.models.critic import ResidualCritic
-from jaxqc.models.vector_unet import BINOMIAL, bands
+from jaxqc.models.vector_unet import bands
 from jaxqc.nn.norm import BatchNorm
 from jaxqc.types import AXIS
 from tests.support.drawn import drawn
@@ -207,12 +207,12 @@ def test_a_residual_critic_has_no_gradient_that_is_written_out_and_keeps_images_
 
 def test_the_bands_are_those_of_a_gaussian_pyramid_and_add_up(rng):
     x = rng.uniform(size=(1, 16, 8, 2)).astype(np.float32)
-    low, high = jax.jit(bands)(x)
+    low, high, binomial = *jax.jit(bands)(x), np.array([1, 4, 6, 4, 1]) / 16
     wanted = x.astype(np.float64)
     for axis in (1, 2):
-        down = correlate1d(wanted, BINOMIAL, axis, mode="mirror").take(np.arange(0, x.shape[axis], 2), axis)
+        down = correlate1d(wanted, binomial, axis, mode="mirror").take(np.arange(0, x.shape[axis], 2), axis)
         apart = np.zeros(np.where(np.arange(4) == axis, x.shape, down.shape))
         np.moveaxis(apart, axis, 0)[::2] = np.moveaxis(down, axis, 0)
-        wanted = correlate1d(apart, 2 * BINOMIAL, axis, mode="mirror")
+        wanted = correlate1d(apart, 2 * binomial, axis, mode="mirror")
     np.testing.assert_allclose(low, wanted, atol=1e-5)
     np.testing.assert_allclose(low + high, x, atol=1e-6)
