@@ -27,7 +27,8 @@ RUN = ("calibrate", "data check", "data import", "data records", "data split", "
 RECIPE_OF = {"train": TrainConfig, "fit": FitConfig}
 PLACEHOLDERS = {
     "DIR": "plates", "runs/first": "run_folder", "runs/tscarnet_cpu": "run_folder", "runs/minet_cpu": "run_folder",
-    "runs/long": "run_folder", "runs/minet": "run_folder", "FOREIGN": "foreign", "CAMERA": "camera",
+    "runs/long": "run_folder", "runs/minet": "run_folder", "runs/unet": "run_folder",
+    "FOREIGN": "foreign", "CAMERA": "camera",
     "NORMALS": "tiles.0", "NORMALS/test": "tiles.0/test", "BOARDS": "tiles.0", "BOARDS/test": "tiles.0/test",
     "runs/tiles": "tiles.1",
     "GOOD": "tiles.0/train/good", "RUN": "tiles.1", "DELIVERY": "tiles.0/test",
