@@ -49,7 +49,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--quiet", action="store_true", help="no progress display")
     args, rest = parser.parse_known_args(argv)
     try:
-        members = args.members or (survey_members() if args.survey else [])
+        members = survey_members(args.members or ()) if args.survey else args.members
         if not members:
             raise UserError("no detector is named: give --members NAME ..., or --survey")
         own = FLAGS if args.survey else {}
@@ -61,10 +61,10 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def survey_members() -> list[str]:
-    """The detectors of Table 1, each by its recipe for CPUs where it has one."""
+def survey_members(names: Sequence[str] = ()) -> list[str]:
+    """The detectors of these names, or all of Table 1, each by its recipe for CPUs where it has one."""
     small = {path.stem for path in (Path(__file__).parents[1] / "configs").glob("*_small.py")}
-    every = (name for names in TABLE_1.values() for name in names)
+    every = names or [name for names in TABLE_1.values() for name in names]
     return [f"{name}_small" if f"{name}_small" in small else name for name in every]
 
 

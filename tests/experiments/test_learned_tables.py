@@ -108,6 +108,7 @@ def test_the_script_refuses_what_it_cannot_measure(boards, tmp_path, capsys):
     assert script.main(common) == 2
     assert "--members NAME" in capsys.readouterr().err
     assert {"stain_ae_small", "ganomaly", "gaussian"} <= set(script.survey_members())
+    assert script.survey_members(["draem", "vae"]) == ["draem_small", "vae"]
     for name in ("vae", "acdn", "intra", "anogan", "geom"):  # one for each set of flags
         assert script.recipe_of(name, None, [], FLAGS[name]).backbone.name == "pixels"
 
