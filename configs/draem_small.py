@@ -1,5 +1,5 @@
 """DRAEM at a sixteenth of the published width, on generated boards: painted textures are taken away, and found. Image
-AUROC 0.884 on unseen boards, one seed, in 720 steps.
+AUROC 0.884 on unseen boards (untrained: 0.645), one seed, in 720 steps.
 
     jaxqc data synthetic boards --kind wood --count 300 --size 128
     jaxqc fit --config draem_small --data boards --out runs/draem
