@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageEnhance
 
-from benchmarks import learned, run_all
-from benchmarks.lib import image_weights, learned_savings
+from benchmarks import learned
+from benchmarks.lib import image_weights, learned_savings, targets
 from benchmarks.lib.common import Candidate
 from benchmarks.lib.learned_candidates import MEMBERS, Ours
 from benchmarks.lib.learned_weights import describing_name, difference, reverse_name, turned
@@ -83,9 +83,9 @@ def test_rows_beside_a_peer(ours, tmp_path, capsys):
 
 
 def test_goals_are_of_members_that_are_measured():
-    assert set(run_all.LEARNED) == set(learned.DEFAULT)
-    assert all(MEMBERS[name].batches in ((), (batch,)) for name, batch in run_all.LEARNED.items())
-    goals = [t for t in run_all.CPU_TARGETS if t.benchmark == "learned"]
+    assert set(targets.LEARNED) == set(learned.DEFAULT)
+    assert all(MEMBERS[name].batches in ((), (batch,)) for name, batch in targets.LEARNED.items())
+    goals = [t for t in targets.CPU_TARGETS if t.benchmark == "learned"]
     own = [t for t in goals if MEMBERS[t.model or ""].sees_pixels]
     assert sorted({(t.name, t.least) for t in goals if t not in own}) == [
         ("jaxqc score", 1.2), ("jaxqc step, features", 1.5)

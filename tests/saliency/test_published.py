@@ -64,7 +64,7 @@ def test_the_run_folder_is_used_as_a_trained_one(folder):
     np.testing.assert_allclose(model.predict(2 * images), model.predict(images), atol=1e-5)
 
 
-def through_every_verb(run: Path, plates: Path, out: Path) -> None:
+def assert_every_verb_takes(run: Path, plates: Path, out: Path) -> None:
     """Evaluates, predicts, inspects, exports and verifies a run folder, as a user does."""
     found = ["--checkpoint", str(run)]
     assert main(["verify", str(run)]) == 0
@@ -83,7 +83,7 @@ def through_every_verb(run: Path, plates: Path, out: Path) -> None:
 
 @pytest.mark.slow
 def test_the_run_folder_goes_through_every_verb(folder, plates, tmp_path):
-    through_every_verb(folder / "run", plates, tmp_path)
+    assert_every_verb_takes(folder / "run", plates, tmp_path)
 
 
 @pytest.mark.slow
@@ -92,7 +92,7 @@ def test_a_made_state_dict_becomes_a_run_folder_that_is_used(name, exported, siz
     np.savez(tmp_path / "theirs.npz", **exported(random_variables(build(name), varied=True)))
     assert main(["convert", name, str(tmp_path / "theirs.npz"), str(tmp_path / "run")]) == 0
     assert load(tmp_path / "run").size == size
-    through_every_verb(tmp_path / "run", plates, tmp_path)
+    assert_every_verb_takes(tmp_path / "run", plates, tmp_path)
 
 
 def test_one_mean_a_channel(folder, tmp_path):
