@@ -238,7 +238,7 @@ class TrainConfig:
     def unused(self) -> Mapping[str, str]:
         """Fields that the method does not use, each with what to do instead."""
         classes = "a class is a folder of images, or a label of a TFDS set"
-        names = ("data.layout", "data.mask_key", "data.foreground")
+        names = ("data.layout", "data.mask_key", "data.foreground", "data.normal", "data.unmasked")
         return dict.fromkeys(names, classes) if self.method == "classifier" else {}
 
     def check(self, where: str) -> None:

@@ -103,11 +103,13 @@ class SemiTrainConfig(TrainConfig):
     def unused(self) -> Mapping[str, str]:
         """Fields that a run of few labels does not use, each with what to do instead."""
         lists = "the lists in views.splits name the images and masks (jaxqc data split makes them)"
-        names = ("protocol", "layout", "skip_bad", "image_key", "mask_key", "label_key", "foreground")
+        names = ("protocol", "layout", "skip_bad", "image_key", "mask_key", "label_key")
+        names += ("foreground", "normal", "unmasked")
         views = "views.scale_min, views.scale_max, views.flip, semi.photometric and semi.cutmix change the images"
         windows = "views are cut at the images' own size, and --window measures large ones in overlapping windows"
         tiles = dict.fromkeys(("data.tile", "data.overlap", "data.tile_defects"), windows)
-        return {"augment": views, **tiles, **{f"data.{name}": lists for name in names}}
+        phrases = {"hidden": "a decoder of phrases has no hidden channels"} if self.semi.language.decoder else {}
+        return {"augment": views, **tiles, **phrases, **{f"data.{name}": lists for name in names}}
 
     def check(self, where: str) -> None:
         """Checks what no single field's type can. Raises UserError."""

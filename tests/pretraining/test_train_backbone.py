@@ -227,6 +227,8 @@ def test_jaxqc_train_trains_it_too(run, folder, recipe, tmp_path, capsys) -> Non
         ({}, {"val": Dataset("d", (), ())}, "val: goes with saliency, and this is classifier; leave it out"),
         ({"data": DataConfig("mvtec")}, {}, "data.layout='mvtec' would go unused; a class is a folder of images"),
         ({"data": DataConfig(foreground="1")}, {}, "data.foreground='1' would go unused"),
+        ({"data": DataConfig(normal="ok")}, {}, "data.normal='ok' would go unused"),
+        ({"data": DataConfig(unmasked="good")}, {}, "data.unmasked='good' would go unused"),
         ({"method": "saliency"}, {"weights": "resnet18"}, "weights: goes with classifier, and this is saliency"),
     ],
 )

@@ -64,12 +64,21 @@ def test_presets_are_the_table() -> None:
         (["--augment.no-flip-horizontal"], "augment.flip_horizontal=False would go unused"),
         (["--data.protocol", "seed"], "data.protocol='seed' would go unused; the lists in views.splits"),
         (["--data.skip-bad"], "data.skip_bad=True would go unused"),
+        (["--data.normal", "ok"], "data.normal='ok' would go unused; the lists in views.splits"),
+        (["--data.unmasked", "good"], "data.unmasked='good' would go unused"),
     ],
 )
 def test_fields_that_would_go_unused_are_refused(flags: list[str], message: str) -> None:
     with pytest.raises(UserError, match=f"command line: {message}"):
         override(SemiTrainConfig(), flags)
     assert override(TrainConfig(), flags) != TrainConfig()  # where they are used
+
+
+def test_a_decoder_of_phrases_has_no_hidden_channels() -> None:
+    config = SemiTrainConfig(semi=PRESETS["semivl"], hidden=64)
+    with pytest.raises(UserError, match="hidden=64 would go unused; a decoder of phrases"):
+        check_unused(config)
+    assert check_unused(dataclasses.replace(config, semi=PRESETS["mvpmatch"]))
 
 
 def test_a_stored_recipe_loads_whatever_it_ignored() -> None:
