@@ -122,5 +122,7 @@ def test_what_no_member_can_be_is_named(recipe):
     ):
         with pytest.raises(UserError, match=words):
             validate(replace(recipe, detector=Combined((Member(GAUSSIAN), member)), backbone=backbone))
+    with pytest.raises(UserError, match=r"members\.0\.detector\.aligned: a member has one state for all tiles"):
+        validate(replace(recipe, detector=Combined((Member(Gaussian(aligned=True)), Member(GAUSSIAN)))))
     with pytest.raises(UserError, match=r"members\.0\.weight=2\.0 needs how=mean"):
         validate(replace(recipe, detector=Combined((Member(GAUSSIAN, weight=2.0), Member()), "min")))

@@ -121,6 +121,8 @@ class Combined:
                 raise UserError(f"{where}.members.{i}.weight={member.weight!r} needs how=mean; or set it to 1")
             if getattr(member.detector, "turns", 1) > 1:
                 raise UserError(f"{where}.members.{i}.detector.turns: a member fits images as they are; set it to 1")
+            if getattr(member.detector, "at_places", False):
+                raise UserError(f"{where}.members.{i}.detector.aligned: a member has one state for all tiles; drop it")
             getattr(member.detector, "check", lambda where: None)(f"{where}.members.{i}.detector")
         if self.window and self.top > self.window**2:
             most = f"the {self.window**2} cells of a window"
