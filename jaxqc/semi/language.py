@@ -40,9 +40,9 @@ def read_phrases(path: str | Path, classes: tuple[str, ...], length: int) -> Phr
     """
     path = Path(path)
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
-    except (OSError, ValueError) as e:
+    except Exception as e:  # BadZipFile, EOFError, zlib.error; TypeError of an .npy
         raise UserError(f"semi.language.embeddings: {printable(path)}: cannot be read ({e}); give an .npz") from e
     where = f"semi.language.embeddings: {printable(path)}"
     if lacking := [name for name in ("names", "values") if name not in arrays]:

@@ -4,6 +4,7 @@ import gzip
 import html
 import itertools
 import re
+import zlib
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -41,7 +42,7 @@ class Vocabulary:
     def __init__(self, path: str | Path) -> None:
         try:
             text = gzip.decompress(Path(path).read_bytes()).decode("utf-8")
-        except (OSError, EOFError, UnicodeDecodeError) as e:
+        except (OSError, EOFError, UnicodeDecodeError, zlib.error) as e:
             raise UserError(f"--vocabulary: {path}: cannot be read ({e}); give bpe_simple_vocab_16e6.txt.gz") from e
         pairs = [tuple(line.split()) for line in text.split("\n")[1 : MERGES + 1] if line.strip()]
         if not pairs or any(len(pair) != 2 for pair in pairs):

@@ -117,6 +117,16 @@ def test_no_file_no_method(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"values \(3, 5\) for 3 phrases of length 32"):
         make_method(config, manifest)
     with pytest.raises(UserError, match="needs embeddings of phrases"):
+    for content in (b"PK\x03\x04 and no more", b"", (tmp_path / "words.npz").read_bytes()[:-40]):
+        (tmp_path / "words.npz").write_bytes(content)
+        with pytest.raises(UserError, match=r"embeddings: .*words\.npz: cannot be read .*; give an \.npz"):
+            make_method(config, manifest)
+    with (tmp_path / "words.npz").open("wb") as file:  # an array alone, as SemiVL's authors have them
+        np.save(file, np.ones((3, 32)))
+    with pytest.raises(UserError, match=r"embeddings: .*words\.npz: cannot be read .*; give an \.npz"):
+        make_method(config, manifest)
+    with pytest.raises(UserError, match="layers=3: clip_small takes 4"):
+        encoder_spec("clip_small", 3)
         preset("semivl", language=LanguageConfig(decoder=True, guide="clip.npz"))
 
 

@@ -39,6 +39,14 @@ def test_pairs_are_merged_best_first(vocabulary: Path) -> None:
         words.tokens("hell", 4)
 
 
+def test_a_damaged_vocabulary_is_named(vocabulary: Path) -> None:
+    whole = bytearray(vocabulary.read_bytes())
+    for content in (b"not gzip", bytes(whole[:-9]), bytes([*whole[:12], *(255 - x for x in whole[12:])])):
+        vocabulary.write_bytes(content)
+        with pytest.raises(UserError, match=r"--vocabulary: .* cannot be read .*; give bpe_simple_vocab"):
+            Vocabulary(vocabulary)
+
+
 def test_the_command_makes_phrases(vocabulary: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(clip.CLIPS, "small", SPEC)
     params = jax.jit(ClipText(SPEC).init)(jax.random.key(0), jnp.zeros((1, 12), jnp.int32))
