@@ -60,7 +60,7 @@ def encoder_spec(encoder: str, layers: int = len(LAYERS)) -> EncoderSpec:
       >>> encoder_spec("resnet18").widths
       (64, 128, 256, 512)
     """
-    least = len(LAYERS) if encoder in VITS else 2
+    least = len(LAYERS) if encoder in {*VITS, *CLIPS} else 2
     if not least <= layers <= len(LAYERS):
         raise UserError(f"layers={layers}: {encoder} takes {'2 to ' if least == 2 else ''}{len(LAYERS)}")
     if encoder in VITS:
@@ -157,9 +157,11 @@ class LanguageSegmenter(nn.Module):
         """Maps of two blocks, and the embedding of each place."""
         return self.encoder(image)
 
-    def decode(self, features: dict[str, Array], size: Sequence[int]) -> Float[Array, "n height width classes"]:
-        """Features → logits of `size` = (height, width)."""
-        return self.head(features, (size[0], size[1]))
+    def decode(
+        self, features: dict[str, Array], size: Sequence[int] | None = None
+    ) -> Float[Array, "n height width classes"]:
+        """Features → logits of `size` = (height, width); None: at the head's own size."""
+        return self.head(features, None if size is None else (size[0], size[1]))
 
 
 def build_language_segmenter(

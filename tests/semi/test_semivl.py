@@ -15,11 +15,12 @@ from jaxqc.models import clip
 from jaxqc.models.clip import CLIP_MEAN, ClipSpec, ClipVision
 from jaxqc.models.language_decoder import LanguageDecoder, guide_logits
 from jaxqc.models.pretrained_clip import convert_clip, export_clip
-from jaxqc.models.segmenter import build_segmenter
+from jaxqc.models.segmenter import build_language_segmenter, build_segmenter, encoder_spec
 from jaxqc.semi import language, objective
 from jaxqc.semi.frozen import Frozen
 from jaxqc.semi.manifest import Manifest
 from jaxqc.semi.model import load_segmentation
+from jaxqc.semi.network import halves_of
 from jaxqc.semi.recipe import LanguageConfig, preset
 from jaxqc.semi.setting import Setting
 from jaxqc.semi.train import make_method, train_semi
@@ -116,7 +117,6 @@ def test_no_file_no_method(tmp_path: Path) -> None:
     np.savez(tmp_path / "words.npz", values=np.ones((3, 5)), names=list(CLASSES))
     with pytest.raises(UserError, match=r"values \(3, 5\) for 3 phrases of length 32"):
         make_method(config, manifest)
-    with pytest.raises(UserError, match="needs embeddings of phrases"):
     for content in (b"PK\x03\x04 and no more", b"", (tmp_path / "words.npz").read_bytes()[:-40]):
         (tmp_path / "words.npz").write_bytes(content)
         with pytest.raises(UserError, match=r"embeddings: .*words\.npz: cannot be read .*; give an \.npz"):
@@ -127,7 +127,26 @@ def test_no_file_no_method(tmp_path: Path) -> None:
         make_method(config, manifest)
     with pytest.raises(UserError, match="layers=3: clip_small takes 4"):
         encoder_spec("clip_small", 3)
+    with pytest.raises(UserError, match="needs embeddings of phrases"):
         preset("semivl", language=LanguageConfig(decoder=True, guide="clip.npz"))
+
+
+@pytest.mark.usefixtures("small")
+def test_logits_may_have_the_heads_own_size() -> None:
+    """As `chunk` asks for them; four places for each of the encoder's, along both sides."""
+    network = build_language_segmenter("clip_small", 3, "float32", np.eye(3, 32, dtype=np.float32), np.arange(3))
+    image = jnp.zeros((1, 2 * SIDE, SIDE, 3))
+
+    def logits(size: tuple[int, int] | None) -> jax.Array:
+        variables = network.init(jax.random.key(0), image)
+        return network.apply(variables, network.apply(variables, image, method="encode"), size, method="decode")
+
+    assert jax.eval_shape(lambda: logits(None)).shape == (1, 2 * SIDE, SIDE, 3)
+    assert jax.eval_shape(lambda: logits((50, 60))).shape == (1, 50, 60, 3)
+    halves = halves_of(network)
+    params = jax.eval_shape(lambda: network.init(jax.random.key(0), image))["params"]
+    own = lambda params: halves.decode(params, halves.encode(params, image), None)
+    assert jax.eval_shape(own, params).shape == (1, 2 * SIDE, SIDE, 3)
 
 
 def test_the_guide_is_the_nearest_phrase(rng: np.random.Generator) -> None:
