@@ -13,7 +13,8 @@ from jaxqc.export import engines
 from jaxqc.export.engines import ENGINES, Run, checked
 from jaxqc.export.engines.converted import folder_of_all
 from jaxqc.export.engines.use import with_engine
-from jaxqc.export.folder import is_export
+from jaxqc.export.exported import Exported
+from jaxqc.export.folder import Contents, is_export
 from jaxqc.export.parity import compare
 from jaxqc.export.writing import write
 from jaxqc.inspection.scorers import make_scorer
@@ -120,6 +121,23 @@ def test_an_engine_that_differs_is_refused(models, monkeypatch):
         UserError, match=r"--engine onnxruntime: differs from XLA \(.*map: 3.0e-04 > 1e-04.*leave --engine"
     ):
         with_engine(models["saliency"], "onnxruntime")
+
+
+def test_a_refused_engine_answers_nothing_later(monkeypatch, tmp_path):
+    images = pictures(2, 8, 8)
+    meta = {
+        "kind": "saliency", "graph": "onnx", "classes": [], "thresholds": {}, "dtype": "float32",
+        "input": {"shape": ["b", 8, 8, 3]}, "outputs": {"map": {"shape": ["b", 8, 8], "dtype": "float32"}},
+    }  # fmt: skip
+    golden = {"image": images, "map": np.zeros(images.shape[:3], np.float32)}
+    export = Exported(Contents(tmp_path / "model.onnx", meta, {}, golden))
+    wrong = lambda file: lambda images: {"map": np.ones(images.shape[:3], np.float32)}
+    monkeypatch.setattr("jaxqc.export.exported.ENGINES", {"onnxruntime": wrong})
+    monkeypatch.setattr("jaxqc.export.exported.installed", lambda name: True)
+    for _ in range(2):
+        with pytest.raises(UserError, match="differs from XLA"):
+            export.predict(images)
+    assert export.engine == ""
 
 
 def test_what_differs_is_named():
