@@ -4,6 +4,7 @@ import importlib.util
 from pathlib import Path
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -11,12 +12,13 @@ from jaxqc.cli import main
 from jaxqc.errors import UserError
 from jaxqc.export import engines
 from jaxqc.export.engines import ENGINES, Run, checked
-from jaxqc.export.engines.converted import folder_of_all
+from jaxqc.export.engines.converted import digest, folder_of_all
 from jaxqc.export.engines.use import with_engine
 from jaxqc.export.exported import Exported
 from jaxqc.export.folder import Contents, is_export
 from jaxqc.export.parity import compare
 from jaxqc.export.writing import write
+from jaxqc.graph import Graph, named_graph
 from jaxqc.inspection.scorers import make_scorer
 from jaxqc.kinds import load
 from tests.support.inspect_models import make_checkpoint, use_small_models, write_image
@@ -138,6 +140,14 @@ def test_a_refused_engine_answers_nothing_later(monkeypatch, tmp_path):
         with pytest.raises(UserError, match="differs from XLA"):
             export.predict(images)
     assert export.engine == ""
+
+
+def test_other_code_with_equal_weights_is_another_conversion():
+    def graph(factor: float) -> Graph:
+        run = lambda tree, images: {"map": images.astype(jnp.float32).mean(-1) * tree["w"] * factor}
+        return named_graph("saliency", run, {"w": np.float32(1)}, 8, 8, {"dtype": "float32"})
+
+    assert digest(graph(1.0)) == digest(graph(1.0)) != digest(graph(2.0))
 
 
 def test_what_differs_is_named():

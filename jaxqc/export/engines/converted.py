@@ -12,6 +12,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jaxtyping import Num
 
 from jaxqc.data.batching import pad_to
 from jaxqc.errors import UserError
@@ -52,7 +53,7 @@ def converted(graph: Graph) -> Path:
         except (DamagedError, OSError, ValueError):
             pass
     shutil.rmtree(folder, ignore_errors=True)
-    images = golden_images(graph)[: graph.batch or None]
+    images = _images(graph)
     expected = {name: np.asarray(value) for name, value in jax.jit(graph.run)(graph.weights, images).items()}
     with landing(folder) as part:
         outputs, batch = _converted(graph, part / ONNX)
@@ -72,10 +73,15 @@ def _converted(graph: Graph, file: Path) -> tuple[dict[str, Any], int]:
     return onnx.convert(graph, graph.batch, file), graph.batch
 
 
+def _images(graph: Graph) -> Num[np.ndarray, "n h w 3"]:
+    return golden_images(graph)[: graph.batch or None]
+
+
 def digest(graph: Graph) -> str:
-    """The digest of all that a conversion depends on."""
+    """The digest of all that a conversion depends on. The program itself is part of it: a plug-in's code changes."""
     sizes = graph.height, graph.width, graph.batch
-    facts = [weights_digest(graph.weights), graph.kind, *sizes, str(graph.dtype), graph.about]
+    program = hashlib.sha256(jax.jit(graph.run).lower(graph.weights, _images(graph)).as_text().encode()).hexdigest()
+    facts = [weights_digest(graph.weights), program, graph.kind, *sizes, str(graph.dtype), graph.about]
     text = json.dumps([*facts, FORMAT, __version__, jax.__version__], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
