@@ -5,7 +5,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Key
 
 from jaxqc.anomaly.detectors.dsr import Dsr
 from jaxqc.anomaly.detectors.stage import Known
@@ -22,6 +22,24 @@ IMAGE = 10.0
 """Weight of the image's squared error; the other terms have 1."""
 THRESHOLD = 0.5
 """Value of the Perlin noise above which a defect is."""
+
+
+def planned(keys: Key[Array, " b"], size: int, share: float) -> tuple[Float[Array, "b s s"], Key[Array, " b"]]:
+    """The mask of each image's defects, empty but in this share of the images, and a key for their codes.
+
+    Examples:
+      >>> masks, own = planned(jax.random.split(jax.random.key(0), 2), 32, share=0.0)
+      >>> masks.shape, float(masks.max()), own.shape
+      ((2, 32, 32), 0.0, (2,))
+    """
+
+    def one(key: Key[Array, ""]) -> tuple[Float[Array, "s s"], Key[Array, ""]]:
+        # Not by numbers folded in: the noise splits its key, which folds in 0, 1 and 2.
+        first, second, third = jax.random.split(key, 3)
+        mask = perlin_mask(first, size, size, THRESHOLD, turned=True)
+        return jnp.where(jax.random.uniform(second) < share, mask, 0.0), third
+
+    return jax.vmap(one)(keys)
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,11 +69,7 @@ class Restoring(KeyedLoss):
         """The loss of images whose codes have defects, in a share of them; each term is logged by its name."""
         config, codebook, keys = self.config, model_state["codebook"], batch["key"]
         image = self.pixels.apply(self.pixels.variables, batch["image"])[0]
-        side = (self.size, self.size)
-        mask = jax.vmap(lambda one: perlin_mask(one, *side, THRESHOLD, turned=True))(keys)
-        own = jax.vmap(lambda one: jax.random.uniform(jax.random.fold_in(one, 1)))(keys) < config.share
-        second = jax.vmap(lambda one: jax.random.fold_in(one, 2))(keys)
-        clean, bad, mask = spoilt(config, codebook, image, mask * own[:, None, None], second)
+        clean, bad, mask = spoilt(config, codebook, image, *planned(keys, self.size, config.share))
         clean, bad = jax.lax.stop_gradient((clean, bad))
         parts = self._parts(params, codebook, image, clean, bad, mask)
         return sum(parts.values(), jnp.zeros(())).mean(), ({}, {name: value.mean() for name, value in parts.items()})

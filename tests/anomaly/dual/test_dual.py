@@ -9,6 +9,7 @@ import pytest
 
 from jaxqc.anomaly.detectors import Dsr
 from jaxqc.anomaly.detectors.base import BackboneConfig
+from jaxqc.anomaly.dual import restoring
 from jaxqc.anomaly.dual.coding import Coding
 from jaxqc.anomaly.dual.latent import cells, pixels, ranks, spoilt
 from jaxqc.anomaly.dual.networks import coded, drawn_restore, slim, vq_vae
@@ -66,6 +67,21 @@ def test_defects_are_where_the_mask_is_and_nowhere_else(rng):
     sides = np.where(own[:, None, None], *(pixels(there[name].astype(np.float32), 32) for name in ("lo", "hi")))
     np.testing.assert_array_equal(found, sides)
     assert not np.asarray(found)[5].any()
+
+
+def test_a_defects_mask_says_nothing_of_its_codes(monkeypatch):
+    """The noise's draws stand in the mask's place; codes and the images that have any are drawn by others."""
+    drawn = lambda key, number: jax.random.uniform(jax.random.split(key, 3)[number])
+    seen = lambda number: lambda key, h, w, *_, **__: jnp.full((h, w), drawn(key, number))
+    keys = jax.random.split(jax.random.key(0), 400)
+    for number in range(3):
+        monkeypatch.setattr(restoring, "perlin_mask", seen(number))
+        masks, own = restoring.planned(keys, 1, share=1.0)
+        noise, codes = masks[:, 0, 0], jax.vmap(lambda key: jax.random.uniform(key, (4,)))(own)
+        assert np.abs(np.corrcoef(noise, codes.T)[0, 1:]).max() < 0.2
+        some = restoring.planned(keys, 1, share=0.5)[0][:, 0, 0] > 0
+        assert 150 < some.sum() < 250
+        assert abs(float(noise[some].mean()) - 0.5) < 0.1
 
 
 @pytest.mark.parametrize("count", [2, 10])
