@@ -176,7 +176,9 @@ def _student_loss(
         assert said.places is not None
         assert frozen.bank is not None
         parts = pixels(setting, frozen, batch, said.places, again, drop_key)
-        loss_c, remember, more = contrast.contrast(config.contrast, parts, frozen.bank, draw_key, axis)
+        # Past models are drawn by the first three keys that `draw_key` splits into.
+        own_key = draw_key if frozen.history is None else jax.random.fold_in(draw_key, 3)
+        loss_c, remember, more = contrast.contrast(config.contrast, parts, frozen.bank, own_key, axis)
         assert epoch is not None
         begun = epoch >= config.unsup.warm_epochs
         loss, logs = loss + config.contrast.weight * jnp.where(begun, loss_c, 0.0), logs | more

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from jaxqc.semi import bank as banks
-from jaxqc.semi import contrast, objective
+from jaxqc.semi import contrast, history, objective
 from jaxqc.semi.frozen import Frozen, after_step, init_frozen
 from jaxqc.semi.network import EncoderDecoder
-from jaxqc.semi.recipe import ContrastConfig, preset
+from jaxqc.semi.recipe import ContrastConfig, HistoryConfig, preset
 from jaxqc.semi.setting import Setting
 from jaxqc.types import AXIS
 from tests.semi.test_objective import QUICK, B, C, K, S, U, batch_of, decode, encode, entropy, network_params, softmax
@@ -156,6 +156,23 @@ def test_contrast_is_that_of_loops(rng: np.random.Generator) -> None:
     (loss, (logs, _)), gradient = found[0]
     assert float(loss) == pytest.approx(float(logs["loss_x"] + logs["loss_u"] + 0.1 * logs["loss_c"]), rel=1e-5)
     assert np.abs(gradient["map"]).max() > 0
+
+
+def test_past_models_and_anchors_are_drawn_by_keys_of_their_own(
+    rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used: list[Any] = []
+    chance, none = jnp.full((U, S, S, K), 1 / K), jnp.float32(0)
+    past = lambda past, run, like, key, *rest: used.append((key, 3)) or (chance, jnp.int32(1))
+    anchors = lambda config, parts, bank, key, axis: used.append((key, 2)) or (none, (), {})
+    monkeypatch.setattr(history, "mixed_probability", past)
+    monkeypatch.setattr(contrast, "contrast", anchors)
+    config = dataclasses.replace(SMALL, history=HistoryConfig(length=2, most=1))
+    batch, student, teacher = case(rng, config)
+    frozen = Frozen(teacher, history.empty(student, 2), jnp.int32(STEP), a_bank(rng))
+    objective.semi_loss(setting(config), student, frozen, batch, jax.random.key(0))
+    first, second = ({tuple(k) for k in jax.random.key_data(jax.random.split(*one)).tolist()} for one in used)
+    assert not first & second
 
 
 def test_what_is_pushed_are_the_papers_candidates(rng: np.random.Generator) -> None:
