@@ -17,7 +17,7 @@ from jaxqc.anomaly.crossfit import Held, hold_out_in_turn
 from jaxqc.anomaly.detectors.base import is_trained
 from jaxqc.anomaly.detectors.stage import stages_of
 from jaxqc.anomaly.features import Backbone, load_backbone
-from jaxqc.anomaly.fits import collecting, fitted_samples, kept_bytes, uncalibrated
+from jaxqc.anomaly.fits import collecting, fitted_samples, kept_bytes, readable, uncalibrated
 from jaxqc.anomaly.folder import save
 from jaxqc.anomaly.footprint import memory_lines
 from jaxqc.anomaly.members import fit_once, remarks_of
@@ -166,6 +166,7 @@ def _fit(
     parts, labelled = divide(without_absent_masks(data), config.data, config.seed, config.folds)
     for line in beside_normals(detector, parts):
         note(line)
+    parts, unread = readable(parts, config.data)
     parts, left_out = without_worst(config, backbone, parts, progress, note)
     if not config.trains:
         count = len(fitted_samples(parts.fit, config.data))
@@ -196,7 +197,9 @@ def _fit(
         for line in remarks_of(trained):
             note(line)
     model = uncalibrated(config, state, backbone)
+    bad = list(dict.fromkeys(bad))  # an image's tiles say the same
     used = len(parts.fit) - len(bad)
+    bad += unread
     calibration = _calibrated(model, held, parts, labelled, bad, progress)
     thresholds = calibration.thresholds
     learned = (*((detector,) if is_trained(detector) else ()), *(each.ready for each in config.learners))
@@ -220,7 +223,8 @@ def _fit(
     model.thresholds, model.meta = thresholds, meta  # compiled once
     if folder is None:
         return Fitted(model, None, tuple(bad))
-    whole = divide(without_absent_masks(data), config.data, config.seed, config.folds)[0] if left_out else parts
+    fewer = left_out or unread
+    whole = divide(without_absent_masks(data), config.data, config.seed, config.folds)[0] if fewer else parts
     digest = record.data_digest(whole.fit)  # by which later measures know the images of the fit
     if jax.process_index() == 0:
         if held is None:

@@ -25,6 +25,8 @@ from jaxqc.anomaly.recipe import FitConfig, FitDataConfig
 from jaxqc.anomaly.seen_in_tiles import joined
 from jaxqc.anomaly.thresholds import Thresholds
 from jaxqc.data.dataset import Dataset, Sample
+from jaxqc.data.grouped import Parts
+from jaxqc.data.load import in_threads
 from jaxqc.data.resizing import sides
 from jaxqc.data.tile_samples import one_size, size_of, tile_samples
 from jaxqc.errors import UserError
@@ -41,6 +43,31 @@ is far larger than an image's embedding, is read and written."""
 def fitted_samples(part: Dataset, data: FitDataConfig) -> tuple[Sample, ...]:
     """The samples that a detector is fitted to: the images', or those of their tiles."""
     return tuple(tile_samples(part.samples, data.tiling)) if data.tile and data.tiling else part.samples
+
+
+def readable(parts: Parts, data: FitDataConfig) -> tuple[Parts, tuple[str, ...]]:
+    """The good images whose sizes can be read, by which they are cut into tiles, and a line for each of the others.
+
+    All of them where images are seen whole, or where none is to be left out (`skip_bad`): then a fit refuses them.
+    """
+    if not (data.tile and data.skip_bad):
+        return parts, ()
+    lines: list[str] = []
+
+    def sound(part: Dataset) -> Dataset:
+        found = list(in_threads(_size_or_fault, part.samples))
+        lines.extend(str(size) for size in found if isinstance(size, UserError))
+        kept = (s for s, size in zip(part.samples, found, strict=True) if not isinstance(size, UserError))
+        return replace(part, samples=tuple(kept))
+
+    return replace(parts, fit=sound(parts.fit), calibrate=sound(parts.calibrate)), tuple(lines)
+
+
+def _size_or_fault(sample: Sample) -> tuple[int, int] | UserError:
+    try:
+        return size_of(sample)
+    except UserError as e:
+        return e
 
 
 def collecting(config: FitConfig, part: Dataset) -> Collecting:
@@ -87,8 +114,13 @@ def collected(
     spread = spread_over(config.devices)
     state = collect_state(detector, backbone, samples, config.data.size, config.batch, spread, bad, done)
     if bad and not config.data.skip_bad:
-        raise UserError(f"{bad[0]}; {len(bad)} unusable of {len(part)}; --data.skip-bad leaves them out")
+        raise _unusable(bad, part)
     return on_host(state)
+
+
+def _unusable(lines: Sequence[str], part: Dataset) -> UserError:
+    count = len(dict.fromkeys(lines))  # once per image
+    return UserError(f"{lines[0]}; {count} unusable of {len(part)}; --data.skip-bad leaves them out")
 
 
 @dataclass(frozen=True)
@@ -133,7 +165,7 @@ def fits_of(config: FitConfig, backbone: Backbone, part: Dataset, progress: bool
     with Progress(title, len(samples), progress) as counter:
         inputs, used = embed_all(detector, backbone, samples, size, config.batch, lines, counter.add)
     if lines and not config.data.skip_bad:
-        raise UserError(f"{lines[0]}; {len(lines)} unusable of {len(part)}; --data.skip-bad leaves them out")
+        raise _unusable(lines, part)
     number = {(s.id, s.crop): i for i, s in enumerate(samples)}
     unusable = dict(zip(np.setdiff1d(np.arange(len(samples)), used).tolist(), lines, strict=True))
     together = int(np.clip(TOGETHER * len(samples) // needed, config.batch, max(config.batch, MOST_TOGETHER)))
@@ -151,7 +183,9 @@ def fits_of(config: FitConfig, backbone: Backbone, part: Dataset, progress: bool
             (s, [number[t.id, t.crop] for t in fitted_samples(replace(some, samples=(s,)), config.data)])
             for s in some.samples
         ]
-        bad += [unusable[i] for _, at in found for i in at if i in unusable]
+        bad += dict.fromkeys(
+            unusable[i] for _, at in found for i in at if i in unusable
+        )  # an image's tiles say the same
         return [(s, at) for s, at in found if not unusable.keys() & set(at)]
 
     def fit(some: Dataset, bad: list[str]) -> Any:

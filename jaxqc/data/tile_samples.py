@@ -1,7 +1,10 @@
 """The tiles of a data set's images as samples: all of them, or a draw in which defects are seen often enough."""
 
+import functools
+import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
@@ -104,7 +107,13 @@ def size_of(sample: Sample) -> tuple[int, int]:
     if isinstance(sample, StoredSample):
         height, width = load_sample(sample, unmasked=True)[0].shape[:2]
         return height, width
-    return read_size(sample.image)
+    return _size(sample.image, os.stat(sample.image).st_mtime_ns if sample.image.exists() else 0)
+
+
+@functools.lru_cache(maxsize=2**16)
+def _size(path: Path, _: int) -> tuple[int, int]:
+    """As `read_size`, which decodes a PNG: a fit asks for sizes again and again. _: when the file was changed."""
+    return read_size(path)
 
 
 def one_size(samples: Iterable[Sample]) -> tuple[int, int]:

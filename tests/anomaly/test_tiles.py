@@ -1,10 +1,13 @@
 """Detectors of tiles: a fit of them goes all the way to an inspection, whose map and score are the stitched ones."""
 
+import shutil
 from copy import copy
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from jaxqc.anomaly.calling import HIGH, _level, call_level, opened_peak
 from jaxqc.anomaly.detectors import Gaussian
@@ -19,6 +22,8 @@ from jaxqc.anomaly.limits import limits
 from jaxqc.anomaly.ops.maps import cell_means, window_score
 from jaxqc.anomaly.ops.stitched import map_score
 from jaxqc.anomaly.recipe import DecisionConfig
+from jaxqc.data import tile_samples
+from jaxqc.data.decode import read_size
 from jaxqc.data.readers import open_dataset
 from jaxqc.data.resizing import resize_image, resize_map
 from jaxqc.data.tiles import cut_place, stitched
@@ -99,6 +104,33 @@ def test_fields_that_do_not_go_together_are_refused(recipe):
         validate(replace(recipe, data=replace(recipe.data, overlap=8)))
     with pytest.raises(UserError, match=r"detector\.aligned is of the places of tiles"):
         validate(replace(recipe, detector=Gaussian(0, aligned=True)))
+
+
+@pytest.mark.parametrize("folds", [1, 3])
+def test_images_that_cannot_be_read_are_left_out_and_counted(folds, recipe, boards, tmp_path, monkeypatch):
+    """One whose size is not known either, and one that ends too early, which is so in each of its tiles."""
+    root = tmp_path / "boards"
+    shutil.copytree(boards, root)
+    first, second, *others = sorted((root / "train" / "good").iterdir())
+    image = Image.open(second)
+    image.load()
+    second.unlink()
+    cut = second.with_suffix(".jpg")
+    image.save(cut, quality=95)
+    first.write_bytes(b"garbage")
+    cut.write_bytes(cut.read_bytes()[: cut.stat().st_size // 2])
+    config = _in_tiles(recipe, skip_bad=True)
+    config = replace(config, decision=replace(config.decision, folds=folds))
+    dataset, asked = open_dataset(root), list[Path]()
+    monkeypatch.setattr(tile_samples, "read_size", lambda path: asked.append(path) or read_size(path))
+    fitted = fit(config, dataset, tmp_path / "fit", progress=False)
+    assert len(fitted.skipped) == 2
+    assert {line.partition(":")[0] for line in fitted.skipped} == {str(first), str(cut)}
+    sound = [s for s in divide(dataset, config.data, config.seed, folds)[0].fit.samples if s.image in others]
+    assert fitted.model.meta["fit"] == len(sound)
+    assert sorted(asked) == sorted({*asked})  # of a PNG that means to decode it
+    with pytest.raises(UserError, match=r"000\.png: not an image"):
+        fit(_in_tiles(recipe), dataset, progress=False)
 
 
 def test_limits_are_where_an_inspection_changes_its_verdict(fitted):
