@@ -122,3 +122,11 @@ def test_damaged_ones_are_named(tmp_path: Path) -> None:
     elsewhere = pa.array([{"bytes": None, "path": "a.png"}] * 2, struct)
     with pytest.raises(UserError, match="row 0: names a file in place of an image"):
         load_sample(open_data(hugging_face(tmp_path / "paths", image=elsewhere)).samples[0])
+
+
+def test_a_label_below_zero_is_no_class_and_one_without_a_name_is_named(tmp_path: Path) -> None:
+    """-1 is what `datasets` writes for a row that nobody labelled; Python would take the last name for it."""
+    unlabelled = open_data(hugging_face(tmp_path / "a", mask=None, label=pa.array([0, -1])), masks=False)
+    assert [s.label for s in unlabelled.samples] == [0, -1, 0, -1]
+    with pytest.raises(UserError, match=r"row 1: label 2, and there are 2 names of classes \(0 to 1\)"):
+        open_data(hugging_face(tmp_path / "b", label=pa.array([0, 2])))

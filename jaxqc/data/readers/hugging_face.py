@@ -7,6 +7,7 @@ package `datasets` is not needed. https://huggingface.co/docs/hub/datasets-image
 
 import dataclasses
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -73,11 +74,23 @@ def _samples(file: Path, name: str) -> list[tuple[StoredSample, str]]:
     out = []
     for number, value in enumerate(values):
         at = file / str(number)
-        kind = "" if value is None else printable(names[value] if names and isinstance(value, int) else value)
+        kind = _kind(value, names, f"{file}: row {number}")
         kind = NORMAL if kind and means_normal(kind) else kind
         sample = StoredSample(f"{name}/{number}", at, at if mask else None, split=split, store=store, number=number)
         out.append((sample, kind))
     return out
+
+
+def _kind(value: Any, names: Sequence[str] | None, where: str) -> str:
+    """The class of a row, "" for none: a label below 0 is that of a row that nobody labelled."""
+    if value is None or (isinstance(value, int) and value < 0):
+        return ""
+    if not names or not isinstance(value, int):
+        return printable(value)
+    if value >= len(names):
+        raise UserError(f"{printable(where)}: label {value}, and there are {len(names)} names of classes (0 to"
+                        f" {len(names) - 1})")  # fmt: skip
+    return printable(names[value])
 
 
 def _features(metadata: dict[bytes, bytes]) -> dict[str, Any]:
