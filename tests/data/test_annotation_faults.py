@@ -63,6 +63,19 @@ def test_faults_name_file_and_place(
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("make", "name"),
+    [(voc, "labelmap.txt"), (voc, "ImageSets/Segmentation/train.txt"), (yolo, "data.yaml"), (city, "manifest.json")],
+)
+def test_text_that_is_not_utf8_is_named(make: Make, name: str, tmp_path: Path) -> None:
+    make(tmp_path / "set")
+    file = tmp_path / "set" / name
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes((file.read_bytes() if file.is_file() else b"") + "\n# ü".encode("latin-1"))
+    with pytest.raises(UserError, match=rf"{file.name}: byte \d+: not UTF-8; save it as UTF-8"):
+        open_data(tmp_path / "set")
+
+
 def test_a_region_that_cannot_be_drawn_is_named_by_the_check(tmp_path: Path) -> None:
     coco(tmp_path / "set", {"size": list(SIZE), "counts": [5, 9]})
     report = check_path(tmp_path / "set")

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8
 
+from jaxqc.data.annotations.files import text_of
 from jaxqc.data.dataset import Sample
 from jaxqc.data.decode_masks import read_values
 from jaxqc.data.normals import means_normal
@@ -59,8 +60,8 @@ def table_of(root: Path) -> Table | None:
     if not (root / MANIFEST).is_file():
         return None
     try:
-        found = json.loads((root / MANIFEST).read_text("utf-8-sig"))
-    except (OSError, ValueError) as e:
+        found = json.loads(text_of(root / MANIFEST))
+    except ValueError as e:
         raise UserError(f"{printable(root / MANIFEST)}: not JSON ({printable(e)})") from e
     if not isinstance(found, dict) or "classes" not in found or found.get("binary"):
         return None  # of masks that are binary, or a list of something else
@@ -75,7 +76,7 @@ def table_of(root: Path) -> Table | None:
 
 def _labelmap(file: Path) -> Table:
     names, colors = [], []
-    for number, line in enumerate(file.read_text("utf-8-sig").splitlines(), 1):
+    for number, line in enumerate(text_of(file).splitlines(), 1):
         if not line.strip() or line.startswith("#"):
             continue
         name, _, rest = line.partition(":")

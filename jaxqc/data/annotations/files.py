@@ -97,13 +97,19 @@ def read_json(file: Path) -> Node:
       UserError: it cannot be read, or is no JSON; with the line and the column.
     """
     try:
-        return Node(json.loads(file.read_text("utf-8-sig")), file)
+        return Node(json.loads(text_of(file)), file)
     except json.JSONDecodeError as e:
         raise UserError(f"{printable(file)}: line {e.lineno}, column {e.colno}: not JSON ({e.msg})") from e
-    except UnicodeDecodeError as e:
-        raise UserError(f"{printable(file)}: byte {e.start}: not UTF-8; save it as UTF-8") from e
     except RecursionError as e:
         raise UserError(f"{printable(file)}: nested too deep for a file of annotations") from e
+
+
+def text_of(file: Path) -> str:
+    """The whole text of a file. Raises UserError where it cannot be read, or is not UTF-8."""
+    try:
+        return file.read_text("utf-8-sig")
+    except UnicodeDecodeError as e:
+        raise UserError(f"{printable(file)}: byte {e.start}: not UTF-8; save it as UTF-8") from e
     except OSError as e:
         raise UserError(f"{printable(file)}: cannot be read ({e.strerror or e})") from e
 

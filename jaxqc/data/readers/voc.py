@@ -9,6 +9,7 @@ import dataclasses
 from pathlib import Path
 
 from jaxqc.data.annotations.colors import IGNORE, Colored, Table, table_of
+from jaxqc.data.annotations.files import text_of
 from jaxqc.data.dataset import Dataset, Sample
 from jaxqc.data.decode import MAX_PIXELS
 from jaxqc.data.load import in_threads
@@ -77,5 +78,5 @@ def _splits(path: Path) -> dict[str, str]:
     found: dict[str, str] = {}
     for file in sorted((path / SETS).glob("*.txt")) if (path / SETS).is_dir() else ():
         if split := split_of(file.stem):
-            found |= {name.strip(): split for name in file.read_text("utf-8-sig").splitlines() if name.strip()}
+            found |= {name.strip(): split for name in text_of(file).splitlines() if name.strip()}
     return found

@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from jaxqc.data.annotations.files import text_of
 from jaxqc.data.annotations.shapes import Polygon, Shape
 from jaxqc.data.dataset import Dataset
 from jaxqc.data.problems import Problem, printable
@@ -53,7 +54,8 @@ def scan(path: Path) -> tuple[Dataset, list[Problem]]:
                 found.add(image, labels, (), part, assumed=NO_FILE)
                 continue
             try:
-                regions = [_region(line, i, text, names) for i, line in enumerate(_lines(text), 1) if line.strip()]
+                lines = enumerate(text_of(text).splitlines(), 1)
+                regions = [_region(line, i, text, names) for i, line in lines if line.strip()]
             except UserError as e:
                 found.fault(printable(inside.as_posix()), "bad-annotation", str(e))
                 continue
@@ -66,13 +68,6 @@ def _places(path: Path) -> list[tuple[Path, Path, str]]:
     tops = [(path, ""), *((p, split) for p in folders(path) if (split := split_of(p.name)))]
     pairs = [(top / "images", top / "labels", split) for top, split in tops]
     return [pair for pair in pairs if pair[0].is_dir() and pair[1].is_dir()]
-
-
-def _lines(file: Path) -> list[str]:
-    try:
-        return file.read_text("utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as e:
-        raise UserError(f"{printable(file)}: cannot be read as text ({e})") from e
 
 
 def _region(line: str, number: int, file: Path, names: Mapping[int, str]) -> tuple[Shape | None, str, str]:
@@ -97,7 +92,7 @@ def _region(line: str, number: int, file: Path, names: Mapping[int, str]) -> tup
 
 def _names(file: Path) -> dict[int, str]:
     """Class names by number, of the entry `names` of a YAML file (a list, or numbers and names) or a line each."""
-    lines = _lines(file)
+    lines = text_of(file).splitlines()
     if file.suffix == ".txt":
         return dict(enumerate(line.strip() for line in lines if line.strip()))
     at = next((i for i, line in enumerate(lines) if re.match(r"names\s*:", line)), None)
