@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from pycocotools import mask as coco_api
 from jaxqc.data.annotations import brush, outline, polygons, rle
 from jaxqc.data.annotations.files import Node
 from jaxqc.data.annotations.shapes import Drawn, Ellipse, Polygon
+from jaxqc.data.readers.cvat import _ordered
 from jaxqc.data.readers.labelme import _shape
 
 GOLDEN: dict[str, Any] = json.loads((Path(__file__).parents[1] / "fixtures/annotations.json").read_text("utf-8"))
@@ -101,3 +103,12 @@ def test_ellipses_and_holes() -> None:
 def test_damaged_run_lengths(act: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         act()
+
+
+def test_a_region_below_all_others_is_drawn_first() -> None:
+    """CVAT sends a region to the back with a level below 0."""
+    levels = ("0", "2", "-1", "", "-10", "1")
+    image = ElementTree.Element("image")
+    for level in levels:
+        ElementTree.SubElement(image, "polygon", z_order=level)
+    assert [shape.get("z_order") for shape in _ordered(image)] == ["-10", "-1", "0", "", "1", "2"]

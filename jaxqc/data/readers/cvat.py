@@ -79,7 +79,15 @@ def _root(file: Path) -> Any:
 def _ordered(image: Any) -> list[Any]:
     """The shapes of an image, those on top last."""
     shapes = [node for node in image if node.tag in (*VAGUE, *SHAPES)]
-    return sorted(shapes, key=lambda node: int(node.get("z_order", "0")) if node.get("z_order", "0").isdigit() else 0)
+    return sorted(shapes, key=_level)
+
+
+def _level(node: Any) -> int:
+    """The order of a shape, which may be below 0; 0 where none is given."""
+    try:
+        return int(node.get("z_order", "0"))
+    except ValueError:
+        return 0
 
 
 def _text(node: Any, name: str, file: Path, where: str) -> str:
