@@ -112,6 +112,11 @@ def _labels(
     if sample.truth is not None:
         return sample.truth.labels(sample, MAX_PIXELS)
     kind = dataset.classes[sample.label] if sample.label >= 0 else ""
+    if kind not in kinds and len(kinds) > 1 and mask.any():
+        raise UserError(
+            f"{printable(sample.image)}: a defect of class {printable(kind) or 'none'}, and a label map has a number"
+            f" for each of {', '.join(map(printable, kinds))}; give {printable(sample.id)!r} its class"
+        )
     return mask * np.uint8(1 + kinds.index(kind) if kind in kinds else 1)
 
 

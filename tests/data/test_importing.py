@@ -52,6 +52,22 @@ def test_label_maps_have_the_classes_of_the_regions(tmp_path: Path) -> None:
     assert main(["data", "check", str(tmp_path / "out")]) == 0
 
 
+def test_a_defect_without_a_class_gets_no_number(tmp_path: Path) -> None:
+    """Not the first class's; where there is one class only, a defect is of it."""
+    mask = np.zeros((8, 8), np.uint8)
+    mask[2:5, 2:5] = 255
+    for name, pixels in (("image", mask), ("mask", mask)):
+        Image.fromarray(pixels).save(tmp_path / f"{name}.png")
+    row = "{0},{1},image.png,mask.png,train\n".format
+    for kinds, kept in ((("scratch", "pit", ""), ["0", "1"]), (("scratch", "", ""), ["0", "1", "2"])):
+        rows = "".join(row(i, kind) for i, kind in enumerate(kinds))
+        (tmp_path / "index.csv").write_text(f"id,cls,image,mask,split\n{rows}")
+        out = tmp_path / f"out{len(kept)}"
+        _, left = import_dataset(open_data(tmp_path), out, label_maps=True)
+        assert [s.id for s in open_data(out).samples] == kept
+        assert ["a defect of class none" in line for line in left] == [True] * (3 - len(kept))
+
+
 def test_what_cannot_be_read_is_listed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     coco(tmp_path / "set")
     (tmp_path / "set/images/1.png").write_bytes(b"x")
