@@ -145,7 +145,9 @@ def scan_data(
     if layout == "records" or (layout == "auto" and path.is_file()):
         from jaxqc.data.records import open_records
 
-        return open_records(path), []
+        if keys.foreground:
+            raise UserError(f"foreground: the masks of {printable(path)} are of 0 and 1 already; leave it out")
+        return understood(open_records(path), [], keys.reading, judged=False)
     if is_tfds(path, layout):
         from jaxqc.data.tfds import open_tfds
 

@@ -30,6 +30,8 @@ class TarStore:
     file: Path
     places: tuple[tuple[Place, Place | None], ...]
     """By sample: its image, and its mask or None."""
+    foreground: tuple[int, ...] = ()
+    """Values of the masks that mean defect; () = as of `jaxqc.data.decode_masks.read_mask`."""
 
     def read(self, number: int) -> Pair:
         """Image and mask of one sample; zeros where it has no mask.
@@ -38,7 +40,8 @@ class TarStore:
           UserError: the file was cut short, or what lies there is no image or mask.
         """
         image, mask = self.places[number]
-        return decoded(f"{self.file}/{number}", self._bytes(image), None if mask is None else self._bytes(mask))
+        pixels, own = self._bytes(image), None if mask is None else self._bytes(mask)
+        return decoded(f"{self.file}/{number}", pixels, own, self.foreground)
 
     def _bytes(self, place: Place) -> bytes:
         try:
@@ -60,6 +63,8 @@ class ParquetStore:
     image: str
     mask: str
     """Column of the masks; "" = there is none."""
+    foreground: tuple[int, ...] = ()
+    """As of `TarStore`."""
 
     def read(self, number: int) -> Pair:
         """Image and mask of one row; zeros where it has no mask.
@@ -75,7 +80,8 @@ class ParquetStore:
             mask = rows[self.mask][at] if self.mask else None
         except (OSError, ValueError, KeyError, IndexError) as e:
             raise UserError(f"{printable(where)}: cannot be read ({printable(e)})") from e
-        return decoded(where, self._bytes(where, image), None if mask is None else self._bytes(where, mask))
+        pixels, own = self._bytes(where, image), None if mask is None else self._bytes(where, mask)
+        return decoded(where, pixels, own, self.foreground)
 
     def _bytes(self, where: str, cell: Any) -> bytes:
         data = cell.get("bytes") if isinstance(cell, dict) else cell
@@ -84,10 +90,12 @@ class ParquetStore:
         return data
 
 
-def decoded(where: str, image: bytes, mask: bytes | None) -> Pair:
-    """An image and its mask from their files' bytes. Raises UserError naming `where`."""
+def decoded(where: str, image: bytes, mask: bytes | None, foreground: tuple[int, ...] = ()) -> Pair:
+    """An image and its mask from their files' bytes. Raises UserError naming `where`. foreground: as of `TarStore`."""
     pixels = read_image(where, data=image)
-    return pixels, np.zeros(pixels.shape[:2], np.uint8) if mask is None else read_mask(where, data=mask)
+    if mask is None:
+        return pixels, np.zeros(pixels.shape[:2], np.uint8)
+    return pixels, read_mask(where, foreground=foreground, data=mask)
 
 
 def _row_group(file: Path, number: int) -> tuple[int, int]:

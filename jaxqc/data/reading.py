@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from jaxqc.data.dataset import Dataset, Sample
 from jaxqc.data.load import in_threads, read_masks
@@ -71,8 +72,19 @@ def _of_values(dataset: Dataset, values: tuple[int, ...]) -> Dataset:
     drawn = next((s for s in dataset.samples if s.truth is not None), None)
     if drawn is not None:
         raise UserError(f"foreground: {printable(drawn.mask)} holds no mask values; leave it out")
-    samples = (s if isinstance(s, StoredSample) else dataclasses.replace(s, foreground=values) for s in dataset.samples)
-    return dataclasses.replace(dataset, samples=tuple(samples))
+    stores: dict[int, Any] = {}
+
+    def of_values(sample: Sample) -> Sample:
+        if not isinstance(sample, StoredSample):
+            return dataclasses.replace(sample, foreground=values)
+        store: Any = sample.store
+        if not hasattr(store, "foreground"):
+            raise UserError(f"foreground: masks of {printable(sample.image)} have no values of their own; leave it out")
+        if id(store) not in stores:  # samples share it
+            stores[id(store)] = dataclasses.replace(store, foreground=values)
+        return dataclasses.replace(sample, store=stores[id(store)])
+
+    return dataclasses.replace(dataset, samples=tuple(map(of_values, dataset.samples)))
 
 
 def _with_normal(dataset: Dataset, name: str) -> Dataset:

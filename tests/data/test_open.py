@@ -4,12 +4,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from jaxqc.cli import main
 from jaxqc.data.check import check_path
 from jaxqc.data.load import load_arrays
 from jaxqc.data.open import Keys, mask_values, open_data
 from jaxqc.data.records import write_records
+from jaxqc.data.synthetic.boards import write_mvtec
 from jaxqc.data.synthetic.plates import write_sd900
 from jaxqc.errors import UserError
 from tests.support.foreign_tfds import pets
@@ -81,3 +83,22 @@ def test_mask_values(text: str, values: tuple[int, ...]) -> None:
 def test_mask_values_refuses_words() -> None:
     with pytest.raises(UserError, match="here: 'one' is no list"):
         mask_values("one", "here")
+
+
+def test_words_that_a_layout_cannot_use_are_named(tmp_path: Path) -> None:
+    """A plain folder and a record file have no class to call normal, and record files no mask values."""
+    plain = tmp_path / "plain"
+    plain.mkdir()
+    for i in range(2):
+        Image.fromarray(np.zeros((8, 8), np.uint8)).save(plain / f"{i}.png")
+    for layout in ("auto", "folder"):
+        with pytest.raises(UserError, match="normal: no class 'ok'"):
+            open_data(plain, layout, keys=Keys(normal="ok"), masks=False)
+        said = open_data(plain, layout, keys=Keys(unmasked="good"), masks=False)
+        assert [said.classes[s.label] for s in said.samples] == ["good"] * 2
+    file = tmp_path / "a.array_record"
+    write_records(open_data(write_mvtec(tmp_path / "boards", normals=2, defects=2, size=32)), file)
+    with pytest.raises(UserError, match="normal: no class 'ok'"):
+        open_data(file, keys=Keys(normal="ok"))
+    with pytest.raises(UserError, match=r"foreground: the masks of .*a\.array_record are of 0 and 1 already"):
+        open_data(file, keys=Keys(foreground=(3,)))

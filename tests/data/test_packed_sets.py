@@ -130,3 +130,9 @@ def test_a_label_below_zero_is_no_class_and_one_without_a_name_is_named(tmp_path
     assert [s.label for s in unlabelled.samples] == [0, -1, 0, -1]
     with pytest.raises(UserError, match=r"row 1: label 2, and there are 2 names of classes \(0 to 1\)"):
         open_data(hugging_face(tmp_path / "b", label=pa.array([0, 2])))
+
+
+@pytest.mark.parametrize("make", [hugging_face, web_set])
+def test_mask_values_that_mean_defect(make: Any, tmp_path: Path) -> None:
+    dataset = open_data(make(tmp_path / "set"), keys=Keys(foreground=(0,)))
+    np.testing.assert_array_equal(load_arrays(dataset).masks, 1 - MASKS[[2, 3, 0, 1]] // 255)

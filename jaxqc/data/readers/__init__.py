@@ -184,13 +184,13 @@ def scan_dataset(
     reader = None if layout in ("auto", "folder") else reader_of(layout)
     try:
         if layout == "auto" and plain and _is_plain(path):
-            dataset, problems = scan_dataset(path, "folder")
+            dataset, problems = scan_dataset(path, "folder", reading=reading)
             message = f"{len(dataset)} images without masks and classes: fit takes all as normal, training refuses them"
             return dataset, [*problems, Problem(printable(path), "images-alone", message, "warning")]
         if layout == "folder":
             if not path.exists():
                 raise UserError(f"{printable(path)}: no such file or folder{_near(path)}")
-            return folder.scan(path)
+            return understood(*folder.scan(path), reading, judged=False)
         if not path.is_dir():
             what = "not a folder" if path.exists() else "no such folder"
             raise UserError(f"{printable(path)}: {what}{_near(path)}; give the data set's folder")
