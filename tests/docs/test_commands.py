@@ -17,7 +17,7 @@ from jaxqc.saliency.published import FAMILIES
 from jaxqc.weights.files import KINDS, ending
 from jaxqc.weights.known import INSTALLED, KNOWN
 from tests.support.few_labels import use_tiny
-from tests.support.pages import PAGES, ROOT, WORKED_EXAMPLES, blocks, programs, words
+from tests.support.pages import PAGES, ROOT, WORKED_EXAMPLES, programs, python_with_output, words
 from tests.support.tiny_run import plates, recipe, run_folder, tiny_network  # noqa: F401 - fixtures
 
 RUN = ("calibrate", "data check", "data import", "data records", "data split", "data synthetic", "data tfds",
@@ -134,15 +134,22 @@ def test_examples_run(command, run_folder, plates, exported, monkeypatch, capsys
     assert "30 images" in shown or "largest difference from the golden output" in shown
 
 
-def python_blocks() -> list[tuple[str, str]]:
-    """Page and text of every Python block; those of the worked examples have tests of their own."""
-    return [(n, b) for n, page in PAGES.items() if not n.startswith(WORKED_EXAMPLES) for b in blocks(page, "python")]
+def python_blocks() -> list[tuple[str, str, str]]:
+    """Page, text and shown output ("" = none) of every Python block but those of worked examples, which have tests."""
+    pages = [(name, page) for name, page in PAGES.items() if not name.startswith(WORKED_EXAMPLES)]
+    return [(name, block, shown) for name, page in pages for block, shown in python_with_output(page)]
 
 
-@pytest.mark.parametrize(("name", "block"), python_blocks(), ids=lambda text: text.split("\n")[0][:40])
-def test_python_blocks_run_without_an_error(name, block, request, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("name", "block", "shown"), python_blocks(), ids=lambda text: text.split("\n")[0][:40])
+def test_python_blocks_give_what_their_pages_show(name, block, shown, request, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(ROOT)
     for placeholder in PLACEHOLDERS:
         if f'"{placeholder}"' in block:
             block = block.replace(f'"{placeholder}"', repr(stand_in(placeholder, request)))
-    exec(compile(block, name, "exec"), {})
+    capsys.readouterr()  # of fixtures
+    found: dict = {}
+    exec(compile(block, name, "exec"), found)
+    printed = capsys.readouterr().out
+    assert printed == shown or not shown
+    assert bool(printed) == ("print(" in block)
+    assert "get_config" not in found or found["get_config"]() is not None

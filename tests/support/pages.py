@@ -17,6 +17,11 @@ def blocks(text: str, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
 
 
+def python_with_output(text: str) -> list[tuple[str, str]]:
+    """The Python blocks, each with the block of text that directly follows it and shows what it prints; "" = none."""
+    return re.findall(r"^```python\n(.*?)^```\n(?:\n```text\n(.*?)^```)?", text, re.DOTALL | re.MULTILINE)
+
+
 def commands(text: str) -> list[str]:
     """The lines of a page's shell blocks, continued ones joined, without comments; and those of cells with `<br>`."""
     lines = [line for block in blocks(text, "sh") for line in block.replace("\\\n", " ").splitlines()]
