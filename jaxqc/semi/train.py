@@ -194,6 +194,7 @@ def make_method(
 
     config.semi.contrast.ranks(len(manifest.classes))
     _check_memory(config, len(manifest.classes))
+    _check_epochs(config)
     count = report.images.get("unlabeled", 0) if report else 0
     return SemiMethod(
         config.semi,
@@ -252,6 +253,15 @@ def _check_memory(config: SemiTrainConfig, classes: int) -> None:
             f"semi.memory.heads={config.semi.memory.heads}: attention of {config.model.name} with {classes} classes has"
             f" maps of {size / 1e6:.0f} MB an image; take a ResNet, or heads=0"
         )
+
+
+def _check_epochs(config: SemiTrainConfig) -> None:
+    """Raises UserError where a schedule goes by epochs, which are counted in steps of one batch, and batches differ."""
+    semi = config.semi
+    by_epochs = {"semi.teachers": semi.teachers == 2, "semi.unsup": semi.unsup.timed, "semi.memory": semi.memory.heads}
+    named = [name for name, goes in by_epochs.items() if goes]
+    if named and len({phase.batch for phase in config.phases}) > 1:
+        raise UserError(f"phases: {', '.join(named)} go by epochs of one batch; give all phases the same batch")
 
 
 def _check_attention(config: SemiTrainConfig) -> None:

@@ -91,6 +91,19 @@ def test_cudnn_where_it_cannot_be(monkeypatch: pytest.MonkeyPatch) -> None:
     make_method(resnet, manifest)  # has no attention
 
 
+def test_epochs_of_several_batches_where_a_schedule_goes_by_epochs() -> None:
+    """They would be counted in the first batch's steps: after 2 + 2 of 2 and 4 steps an epoch, 2 in place of 1.5."""
+    manifest, phases = Manifest(CLASSES).check("here"), (Phase(1, SIDE, 4), Phase(1, SIDE, 2))
+    for name, said in (("ps_mt", r"semi\.teachers, semi\.unsup go"), ("unimatch_v2", "")):
+        config = recipe(name, phases=phases, model=ModelConfig("resnet18"))
+        if not said:
+            make_method(config, manifest)
+            continue
+        with pytest.raises(UserError, match=f"phases: {said} by epochs of one batch; give all phases the same batch"):
+            make_method(config, manifest)
+        make_method(dataclasses.replace(config, phases=phases[:1] * 2), manifest)
+
+
 def test_an_image_alone_on_its_device_is_warned_of(data: Path, tmp_path: Path, monkeypatch) -> None:
     use_tiny(monkeypatch)
     lonely = "a batch of 4 on 1 devices x 4 micro-batches is one image each: CutMix has no partner"
