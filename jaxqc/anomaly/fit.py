@@ -285,8 +285,9 @@ def _calibrated(
 def _write_golden(folder: Path, model: AnomalyModel, parts: Parts) -> None:
     """Two good images with their maps, as this machine computes them, for `jaxqc verify`."""
     part = parts.calibrate if len(parts.calibrate) else parts.fit
-    first = fitted_samples(replace(part, samples=part.samples[:2]), model.config.data)[:2]
-    images, _, number = next(load_batches(first, model.size, 2, [], unmasked=True))
+    # Of all, as the first may be among those that are left out; two are read.
+    samples = fitted_samples(part, model.config.data)
+    images, _, number = next(load_batches(samples, model.size, 2, [], unmasked=True))
     images = images[number >= 0]
     arrays: dict[str, Any] = {"image": images, "map": scaled(model, images)}
     save_golden(folder, arrays | {"size": np.asarray(model.size, np.int32), "step": np.int32(0)})

@@ -71,7 +71,8 @@ class Pasting:
         """Lines for people: by kind the smallest size from which on most are found."""
         if not self.images:
             return ()
-        said = "; ".join(_said(kind, [c for c in self.cells if c.kind == kind]) for kind in PLURALS)
+        by_kind = {kind: [c for c in self.cells if c.kind == kind] for kind in PLURALS}
+        said = "; ".join(_said(kind, cells) for kind, cells in by_kind.items() if cells)  # none: of images left out
         found, images = counted(plain(self.cells))
         return (
             f"of {self.images} pasted defects {self.found} are found: {said}",

@@ -192,6 +192,19 @@ def test_unusable_files_refuse_or_are_left_out(recipe, boards, tmp_path):
     assert np.isfinite(model.model.score(np.zeros((1, 48, 48, 3), np.uint8))[1]).all()
 
 
+def test_a_fit_whose_first_held_out_images_are_bad_proves_itself(recipe, boards, tmp_path):
+    """Nothing was left of the golden record, and of patches, which need two images, no pasted defect."""
+    data = open_dataset(shutil.copytree(boards, tmp_path / "boards"))
+    config = configured(recipe, "gaussian", data=dataclasses.replace(recipe.data, skip_bad=True))
+    parts, _ = divide(data, config.data, config.seed)
+    for sample in parts.calibrate.samples[:2]:
+        sample.image.write_bytes(b"no image")
+    fitted = fit(config, data, tmp_path / "fit", progress=False)
+    assert len(fitted.skipped) == 2
+    assert "patch" not in {cell["kind"] for cell in fitted.model.meta["pasted"]}
+    assert verify(tmp_path / "fit").ok
+
+
 @pytest.mark.parametrize("name", ["statements.txt", "config.json.bak", "training", "golden.npz.txt", ".hidden"])
 def test_a_folder_with_anything_else_is_no_fits(tmp_path, name):
     left_by_a_killed_fit(tmp_path)
