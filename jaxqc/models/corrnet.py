@@ -115,11 +115,11 @@ class CorrNet(nn.Module):
         guide = Pointwise(1, norm.dtype, prior, name="g")(joined).astype(jnp.float32)
         logits = {"g": guide}
         x = x3 * (1 + enlarged(nn.sigmoid(guide)).astype(norm.dtype))
-        x = self._refined(x, 3, True, self.widths[1], train)
+        x = self._refined(x, 3, self.widths[1], train)
         logits["s3"] = head(x, "s3")
         x = jnp.concatenate([x, Attended(norm.dtype, name="attend2")(x2)], -1)
         x = DepthwiseSeparable(self.widths[1], norm=norm, name="narrow2")(x, train)
-        x = self._refined(jnp.asarray(x), 2, True, self.widths[0], train)
+        x = self._refined(jnp.asarray(x), 2, self.widths[0], train)
         logits["s2"] = head(x, "s2")
         x = jnp.concatenate([x, Attended(norm.dtype, name="attend1")(x1)], -1)
         x = DepthwiseSeparable(self.widths[0], norm=norm, name="narrow1")(x, train)
@@ -134,7 +134,7 @@ class CorrNet(nn.Module):
             x = DepthwiseSeparable(self.widths[stage - 1], norm=self.norm, name=f"conv{stage}_{number}")(x, train)
         return jnp.asarray(x)
 
-    def _refined(self, x: jax.Array, stage: int, double: bool, width: int, train: bool) -> jax.Array:
+    def _refined(self, x: jax.Array, stage: int, width: int, train: bool) -> jax.Array:
         x = enlarged(DenseRefinement(self.norm, name=f"refine{stage}")(x, train))
         return jnp.asarray(DepthwiseSeparable(width, norm=self.norm, name=f"up{stage}")(x, train))
 

@@ -57,9 +57,3 @@ def memory_of(bank: Bank, begun: Any) -> tuple[Float[Array, "k c p"], Int[Array,
 def deepest(features: Any) -> Any:
     """The last of the encoder's features [n h w c], or its shape, on which the attention works."""
     return jax.tree.leaves(features)[-1]
-
-
-def with_deepest(features: Any, new: Any) -> Any:
-    """The features with another last one."""
-    leaves, structure = jax.tree.flatten(features)
-    return structure.unflatten([*leaves[:-1], new])
