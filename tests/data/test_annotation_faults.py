@@ -1,5 +1,6 @@
 """Faults in files of annotations: one line that names the file and the place."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -34,6 +35,13 @@ FAULTS: list[tuple[Make, str, Callable[[str], str], str]] = [
      r"annotations\[0\]\.segmentation\[0\]: 7 numbers, and it takes x and y of 3"),
     (coco, "annotations/instances_train.json", lambda t: t.replace('"0.png"', '"absent.png"'),
      r"_train\.json: images\[0\]: image 'absent.png' is not below"),
+    (coco, "annotations/instances_train.json", lambda t: t.replace('"id": 1, "file_name"', '"id": 0, "file_name"'),
+     r"images\[1\]\.id: 0 is the id of images\[0\] too; number them anew"),
+    (coco, "annotations/instances_train.json", lambda t: t.replace("4.0, 6.0, 12.0,", "4e7, 6.0, 12.0,"),
+     r"annotations\[0\]\.segmentation\[0\]\[0\]: a coordinate was expected, and 4e\+07 is beyond every image"),
+    (crowd, "annotations/instances_train.json", lambda t: t.replace('"size": [24, 32]', '"size": []'),
+     r"annotations\[0\]\.segmentation\.size: 0 numbers, and it takes 2"),
+    (city, "manifest.json", lambda t: t.replace('"colors": [', '"colors": 3, "old": ['), r"manifest\.json: class"),
     (crowd, "annotations/instances_train.json", lambda t: t.replace('"size": [24,', '"size": [25,'),
      r"segmentation\.size: 32 x 25 pixels, and the image has 32 x 24"),
     (yolo, "train/labels/0.txt", lambda t: t.replace("1 0.125", "1 1.125"), r"0\.txt: line 1: coordinates are shares"),
@@ -61,6 +69,18 @@ def test_faults_name_file_and_place(
     with pytest.raises(UserError, match=message) as caught:
         open_data(tmp_path / "set")
     assert "\n" not in str(caught.value)
+
+
+def test_ids_that_no_float_holds_stay_apart(tmp_path: Path) -> None:
+    coco(tmp_path / "set")
+    file = tmp_path / "set/annotations/instances_train.json"
+    found = json.loads(file.read_text())
+    for image in found["images"]:
+        image["id"] += 2**60
+    for annotation in found["annotations"]:
+        annotation["image_id"] += 2**60
+    file.write_text(json.dumps(found))
+    assert [s.normal for s in open_data(tmp_path / "set").samples] == [False, True]
 
 
 @pytest.mark.parametrize(

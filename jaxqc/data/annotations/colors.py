@@ -65,9 +65,10 @@ def table_of(root: Path) -> Table | None:
         raise UserError(f"{printable(root / MANIFEST)}: not JSON ({printable(e)})") from e
     if not isinstance(found, dict) or "classes" not in found or found.get("binary"):
         return None  # of masks that are binary, or a list of something else
-    names, colors = found["classes"], found.get("colors", [])
+    names, colors = found["classes"], found.get("colors") or []
     good = isinstance(names, list) and all(isinstance(name, str) for name in names)
-    if not good or (colors and (len(colors) != len(names) or not all(_is_color(c) for c in colors))):
+    good = good and isinstance(colors, list) and all(map(_is_color, colors)) and len(colors) in (0, len(names))
+    if not good:
         raise UserError(
             f"{printable(root / MANIFEST)}: classes is a list of names, colors one of [red, green, blue] each"
         )

@@ -16,6 +16,8 @@ from jaxqc.errors import UserError
 _KEY, _TAG = re.compile(r'"(\w+)"\s*:'), re.compile(r"<(\w+)>")
 START = 16384
 """Bytes of a file by which its format is told."""
+FARTHEST = 2.0**20
+"""Largest coordinate. An edge is walked along pixel by pixel, and one that is too long would fill the memory."""
 
 
 class Node:
@@ -70,21 +72,36 @@ class Node:
 
     def whole(self, least: int = 0) -> int:
         """A whole number of at least `least`. Raises UserError for anything else."""
-        value = self.number()
-        if value != int(value) or value < least:
+        self.number()
+        value = int(self.value)  # not by way of a float, which from 2**53 on is another number's too
+        if value != self.value or value < least:
             raise self.fault(f"a whole number from {least} on was expected, and it is {_what(self.value)}")
-        return int(value)
+        return value
+
+    def wholes(self, count: int, least: int = 0) -> tuple[int, ...]:
+        """Whole numbers, so many. Raises UserError for fewer, for more and for anything else."""
+        found = tuple(node.whole(least) for node in self)
+        if len(found) != count:
+            raise self.fault(f"{len(found)} numbers, and it takes {count}")
+        return found
+
+    def place(self) -> float:
+        """A coordinate in pixels or percent. Raises UserError for one beyond `FARTHEST`, and for anything else."""
+        value = self.number()
+        if abs(value) > FARTHEST:
+            raise self.fault(f"a coordinate was expected, and {value:g} is beyond every image")
+        return value
 
     def ring(self, least: int = 3) -> Ring:
         """Points [[x, y], ...]. Raises UserError for fewer than `least`."""
-        points = [(pair[0].number(), pair[1].number()) for pair in self]
+        points = [(pair[0].place(), pair[1].place()) for pair in self]
         if len(points) < least:
             raise self.fault(f"{len(points)} points, and it takes {least}")
         return tuple(points)
 
     def flat_ring(self, least: int = 3) -> Ring:
         """Points [x, y, x, y, ...]. Raises UserError for fewer than `least`, or an odd number."""
-        values = [node.number() for node in self]
+        values = [node.place() for node in self]
         if len(values) % 2 or len(values) < 2 * least:
             raise self.fault(f"{len(values)} numbers, and it takes x and y of {least} points or more")
         return tuple(zip(values[::2], values[1::2], strict=True))

@@ -56,11 +56,9 @@ def _begins(marks: frozenset[str]) -> bool:
 
 def _add(file: Path, found: Annotated, images: Images) -> None:
     root = read_json(file)
-    names: dict[int, str] = {}
-    for category in root["categories"]:
-        names[category["id"].whole()] = category["name"].text()
+    names = {ident: category["name"].text() for ident, category in _by_id(root["categories"]).items()}
     regions: dict[int, list[tuple[Shape | None, str, str]]] = defaultdict(list)
-    of = {image["id"].whole(): image for image in root["images"]}
+    of = _by_id(root["images"])
     for annotation in root["annotations"]:
         ident = annotation["image_id"].whole()
         if ident not in of:
@@ -84,6 +82,17 @@ def _add(file: Path, found: Annotated, images: Images) -> None:
         found.add(place, file, regions[ident], split, size)
 
 
+def _by_id(nodes: Node) -> dict[int, Node]:
+    """The members of a list by their ids. Raises UserError for one that two have, as in files put together."""
+    found: dict[int, Node] = {}
+    for node in nodes:
+        ident = node["id"].whole()
+        if ident in found:
+            raise node["id"].fault(f"{ident} is the id of {found[ident].where} too; number them anew")
+        found[ident] = node
+    return found
+
+
 def _name(node: Node, names: dict[int, str]) -> str:
     number = node["category_id"]
     if number.whole() not in names:
@@ -99,7 +108,7 @@ def _shape(annotation: Node, size: tuple[int, int]) -> Shape | None:
     if isinstance(node.value, list):
         return CocoPolygons(tuple(ring.flat_ring() for ring in node))
     counts = node["counts"]
-    height, width = (number.whole(1) for number in node["size"])
+    height, width = node["size"].wholes(2, least=1)
     if (height, width) != size:
         raise node["size"].fault(f"{width} x {height} pixels, and the image has {size[1]} x {size[0]}")
     data = counts.text() if isinstance(counts.value, str) else tuple(number.whole() for number in counts)

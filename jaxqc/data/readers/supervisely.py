@@ -62,6 +62,6 @@ def _shape(node: Node) -> Shape | None:
         holes = tuple(hole.ring() for hole in points["interior"]) if points.get("interior") else ()
         return Drawn("polygon", points["exterior"].ring(), holes=holes)
     if kind == "bitmap":
-        left, top = (number.whole() for number in node["bitmap"]["origin"])
+        left, top = node["bitmap"]["origin"].wholes(2)
         return Bitmap(node["bitmap"]["data"].text(), left, top, packed=True)
     return None
