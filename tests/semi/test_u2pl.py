@@ -170,7 +170,7 @@ def test_past_models_and_anchors_are_drawn_by_keys_of_their_own(
     config = dataclasses.replace(SMALL, history=HistoryConfig(length=2, most=1))
     batch, student, teacher = case(rng, config)
     frozen = Frozen(teacher, history.empty(student, 2), jnp.int32(STEP), a_bank(rng))
-    objective.semi_loss(setting(config), student, frozen, batch, jax.random.key(0))
+    objective.semi_loss(setting(config), student, frozen, jax.tree.map(jnp.asarray, batch), jax.random.key(0))
     first, second = ({tuple(k) for k in jax.random.key_data(jax.random.split(*one)).tolist()} for one in used)
     assert not first & second
 
