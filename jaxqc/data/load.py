@@ -1,7 +1,6 @@
 """Loading: samples on disk → stacked uint8 arrays, decoded by threads; bad files refuse the set or are listed."""
 
 import dataclasses
-import functools
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +16,7 @@ from jaxqc.data.decode_masks import read_mask
 from jaxqc.data.mask_files import by_whole_factor
 from jaxqc.data.normals import is_normal
 from jaxqc.data.problems import Problem, printable, refuse
+from jaxqc.data.recent import Recent
 from jaxqc.data.resizing import Size, resize_image, resize_mask
 from jaxqc.data.splits import salt_and_pepper
 from jaxqc.data.store import StoredSample
@@ -145,16 +145,14 @@ def cut(array: np.ndarray, sample: Sample) -> np.ndarray:
     return array[top : top + height, left : left + width]
 
 
+_RECENT = Recent(2**28)
+"""256 MB of whole images, whose crops and tiles follow each other."""
+
+
 def _read_whole(path: Path, max_pixels: int, span: Range | None) -> UInt8[np.ndarray, "h w c"]:
-    """As `read_image`, keeping the last few: the crops of an image follow each other."""
-    return _kept(path, os.stat(path).st_mtime_ns if path.exists() else 0, max_pixels, span)
-
-
-@functools.lru_cache(maxsize=16)
-def _kept(path: Path, _: int, max_pixels: int, span: Range | None) -> UInt8[np.ndarray, "h w c"]:
-    image = read_image(path, max_pixels, span=span)
-    image.flags.writeable = False
-    return image
+    """As `read_image`, keeping the last few."""
+    changed = os.stat(path).st_mtime_ns if path.exists() else 0
+    return _RECENT.get((path, changed, max_pixels, span), lambda: read_image(path, max_pixels, span=span))
 
 
 def load_arrays(
