@@ -20,8 +20,8 @@ def grey_palette(im: Image.Image) -> bool:
     return bool((used == used[:, :1]).all())
 
 
-def channels(im: Image.Image, name: str) -> np.ndarray:
-    """[h w] or [h w 3]: uint8, uint16 (16 bits a pixel) or float32."""
+def seen(im: Image.Image) -> np.ndarray:
+    """The picture, over black where it is transparent, [h w] or [h w 3]: uint8, uint16 (16 bits a pixel) or float32."""
     mode = im.mode
     if mode == "F" or mode.startswith("I"):
         return np.array(im).astype(np.float32 if mode == "F" else np.uint16)
@@ -35,6 +35,20 @@ def channels(im: Image.Image, name: str) -> np.ndarray:
         return seen[..., 0] if grey else seen
 
     return in_strips(im, solid)
+
+
+def all_bands(im: Image.Image) -> np.ndarray:
+    """The bands as they are stored, [h w] or [h w bands], a transparency among them; a palette's are its colours.
+
+    Examples:
+      >>> all_bands(Image.new("RGBA", (3, 2), (1, 2, 3, 4)))[0, 0].tolist()
+      [1, 2, 3, 4]
+    """
+    if im.mode == "P":
+        im = im.convert("RGBA" if im.has_transparency_data else "RGB")
+    elif im.mode in ("F", "1") or im.mode.startswith("I"):
+        return seen(im)
+    return in_strips(im, np.asarray)
 
 
 def in_strips(im: Image.Image, of: Callable[[Image.Image], np.ndarray]) -> np.ndarray:

@@ -17,10 +17,10 @@ from jaxqc.data.mask_files import by_whole_factor
 from jaxqc.data.normals import is_normal
 from jaxqc.data.problems import Problem, printable, refuse
 from jaxqc.data.recent import Recent
+from jaxqc.data.rendering import Rendering
 from jaxqc.data.resizing import Size, resize_image, resize_mask
 from jaxqc.data.splits import salt_and_pepper
 from jaxqc.data.store import StoredSample
-from jaxqc.data.stored import Range
 from jaxqc.data.tiles import cut_place
 from jaxqc.errors import UserError
 
@@ -52,7 +52,7 @@ def load_sample(sample: Sample, size: Size = 0, max_pixels: int = MAX_PIXELS, un
         image, mask = sample.read()
     else:
         read = read_image if sample.crop is None else _read_whole
-        image = read(sample.image, max_pixels, span=sample.span)
+        image = read(sample.image, max_pixels, rendering=sample.rendering)
         mask = np.zeros(image.shape[:2], np.uint8) if sample.mask is None else read_masks(sample, max_pixels)
     mask = by_whole_factor(mask, *image.shape[:2])
     if image.shape[:2] != mask.shape:
@@ -149,10 +149,11 @@ _RECENT = Recent(2**28)
 """256 MB of whole images, whose crops and tiles follow each other."""
 
 
-def _read_whole(path: Path, max_pixels: int, span: Range | None) -> UInt8[np.ndarray, "h w c"]:
+def _read_whole(path: Path, max_pixels: int, rendering: Rendering) -> UInt8[np.ndarray, "h w c"]:
     """As `read_image`, keeping the last few."""
     changed = os.stat(path).st_mtime_ns if path.exists() else 0
-    return _RECENT.get((path, changed, max_pixels, span), lambda: read_image(path, max_pixels, span=span))
+    read = lambda: read_image(path, max_pixels, rendering=rendering)
+    return _RECENT.get((path, changed, max_pixels, rendering), read)
 
 
 def load_arrays(

@@ -34,10 +34,8 @@ class Recent:
         """The array of `key`, not to be written to; made where it is not held. Raises what `make` does."""
         with self._lock:
             found = self._held.get(key)
-            if found is not None:
-                self._held.move_to_end(key)
-            else:
-                own = self._held[key] = Future()
+            own = self._held[key] = Future() if found is None else found
+            self._held.move_to_end(key)
         if found is not None:
             return found.result()
         try:

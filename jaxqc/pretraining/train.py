@@ -10,11 +10,11 @@ import jax
 
 from jaxqc.config import TrainConfig
 from jaxqc.data.classes import open_classes
-from jaxqc.data.dataset import with_span
+from jaxqc.data.dataset import with_rendering
 from jaxqc.data.load import load_arrays
+from jaxqc.data.rendering import rendering_of
 from jaxqc.data.splits import apply_protocol, choose_protocol, write_splits
 from jaxqc.errors import UserError
-from jaxqc.fields import range_of
 from jaxqc.models.arrays import flatten
 from jaxqc.models.pretrained import LoadReport
 from jaxqc.models.resnet import LAYERS, backbone_spec
@@ -79,7 +79,7 @@ def train_backbone(
     if note is not None:
         for line in dataset.warnings:
             note(line)
-    dataset = with_span(dataset, range_of(options.range, "data.range"))
+    dataset = with_rendering(dataset, rendering_of(options))
     options = dataclasses.replace(options, protocol=choose_protocol(dataset, options.protocol))
     config = dataclasses.replace(config, data=options)
     train, val = apply_protocol(dataset, options.protocol, config.seed)

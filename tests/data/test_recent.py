@@ -73,6 +73,6 @@ def test_crops_of_large_images_hold_bytes_and_not_sixteen_images(tmp_path: Path,
 def test_strips_are_the_whole(mode: str, monkeypatch) -> None:
     colours = np.random.default_rng(1).integers(0, 256, (23, 17, 4), dtype=np.uint8)
     image = Image.fromarray(colours).convert("RGB" if mode in ("P", "CMYK") else "RGBA").convert(mode)
-    whole = channels.channels(image, "a")
+    whole = channels.seen(image)
     monkeypatch.setattr(channels, "STRIP", 5 * 17)  # 23 rows in strips of 5
-    assert (channels.channels(image, "a") == whole).all()
+    assert (channels.seen(image) == whole).all()
