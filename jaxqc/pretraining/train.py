@@ -39,7 +39,7 @@ def train(
     progress: bool = True,
     note: Callable[[str], None] | None = None,
 ) -> RunResult:
-    """`train_backbone` as one of `jaxqc.api.METHODS`. note: takes lines worth showing; None prints nothing."""
+    """`train_backbone` as one of `jaxqc.kinds.METHODS`. note: takes lines worth showing; None prints nothing."""
     if not isinstance(data, str | Path):
         raise UserError("train: a classifier takes a folder of classes or a TFDS set; give its path")
     result, trained = train_backbone(config, data, out, weights, resume, progress, note)
