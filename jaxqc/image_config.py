@@ -1,4 +1,4 @@
-"""The sections of a recipe on images: their place, the meaning of their values, and what is drawn of them in training."""
+"""The sections of a recipe on images: their place, what their values mean, and what training draws of them."""
 
 import math
 from collections.abc import Sequence

@@ -17,6 +17,7 @@ from jaxqc.data.label_maps import LabelMaps, Read, label_shares, label_tables, n
 from jaxqc.data.load import cut, in_threads, read_masks
 from jaxqc.data.mask_files import by_whole_factor
 from jaxqc.data.open import Keys, scan_data
+from jaxqc.data.pages import file_of
 from jaxqc.data.problems import MISSING, Problem, printable
 from jaxqc.data.readers import Reader
 from jaxqc.data.rendering import BY_FILE, Rendering
@@ -248,15 +249,15 @@ def _decode(sample: Sample, max_pixels: int, add: Add, read: Read) -> Pair:
     image = mask = None
     masks = (sample.mask, *sample.more_masks)
     for file in (sample.image, *masks):
-        if file is not None and not os.path.exists(file):
+        if file is not None and not os.path.exists(file_of(file)):
             kind = MISSING["image" if file == sample.image else "mask"]
             add(kind, f"{printable(file)}: no such file; add it or remove the sample")
-    if os.path.exists(sample.image):
+    if os.path.exists(file_of(sample.image)):
         try:
             image = decode(sample.image, max_pixels, rendering=sample.rendering)
         except UserError as e:
             add("undecodable", str(e))
-    if all(file is not None and os.path.exists(file) for file in masks):
+    if all(file is not None and os.path.exists(file_of(file)) for file in masks):
         try:
             mask = read(sample, max_pixels)
         except UserError as e:

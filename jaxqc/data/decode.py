@@ -16,7 +16,8 @@ from jaxqc.data.channels import all_bands, seen
 from jaxqc.data.deep import EXTRA_SAMPLES, is_deep, lacks_bands, read_png, read_tiff, remarks, significant, stated_by
 from jaxqc.data.opening import DECODERS as DECODERS
 from jaxqc.data.opening import EXTENSIONS as EXTENSIONS
-from jaxqc.data.opening import MAX_PIXELS, File, first_tags, loaded, mended, opened, refuse_further, regular
+from jaxqc.data.opening import MAX_PIXELS, first_tags, loaded, mended, opened, refuse_further, regular
+from jaxqc.data.pages import File, file_of, place
 from jaxqc.data.problems import printable
 from jaxqc.data.rendering import BY_FILE, Rendering, chosen
 from jaxqc.data.stored import Decoded, Stored, scaled
@@ -35,15 +36,21 @@ Numbers = Callable[[Image.Image], np.ndarray | None]
 def read_bytes(path: str | Path) -> tuple[str, bytes]:
     """An image file's SHA-256 and bytes, read once: what is decoded is what was summed, though a camera still writes.
 
+    The sum of a page is one of its file and number.
+
     Raises:
       UserError: no such file, not a regular one, not to be read, or above `MAX_BYTES`.
     """
     with mended(printable(path)):
-        size = regular(path).st_size
+        file, page = place(path)
+        size = regular(file).st_size
         if size > MAX_BYTES:
             raise UserError(f"{printable(path)}: {size:,} bytes is above the limit of {MAX_BYTES:,}; make it smaller")
-        data = Path(path).read_bytes()
-    return hashlib.sha256(data).hexdigest(), data
+        data = file.read_bytes()
+    digest = hashlib.sha256(data)
+    if page:
+        digest.update(f"#{page}".encode())
+    return digest.hexdigest(), data
 
 
 def read_image(
@@ -89,7 +96,7 @@ def decode(
 def file_size(path: str | Path) -> int:
     """Bytes of a file; 0 where it cannot be found."""
     try:
-        return os.stat(path).st_size
+        return os.stat(file_of(path)).st_size
     except OSError:  # reading names the reason
         return 0
 

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from PIL import Image, PngImagePlugin, TiffImagePlugin
 
-from jaxqc.data.opening import File, check_size, first_tags, pages, png_chunks, refuse_further, whole, without_remarks
+from jaxqc.data.opening import check_size, first_tags, pages, png_chunks, refuse_further, whole, without_remarks
+from jaxqc.data.pages import File
 from jaxqc.data.rendering import chosen
 from jaxqc.data.stored import Range, Stored, over_black
 from jaxqc.errors import UserError

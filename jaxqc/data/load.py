@@ -15,6 +15,7 @@ from jaxqc.data.decode import MAX_PIXELS, pixel_count, read_image
 from jaxqc.data.decode_masks import read_mask
 from jaxqc.data.mask_files import by_whole_factor
 from jaxqc.data.normals import is_normal
+from jaxqc.data.pages import file_of
 from jaxqc.data.problems import Problem, printable, refuse
 from jaxqc.data.recent import Recent
 from jaxqc.data.rendering import Rendering
@@ -95,7 +96,7 @@ def without_absent_masks(dataset: Dataset) -> Dataset:
       >>> without_absent_masks(Dataset("tiny", ("hole",), (hole,))).samples[0].mask is None
       True
     """
-    absent = lambda s: any(not (file and os.path.isfile(file)) for file in (s.mask, *s.more_masks))
+    absent = lambda s: any(not (file and os.path.isfile(file_of(file))) for file in (s.mask, *s.more_masks))
     samples = tuple(
         s if isinstance(s, StoredSample) or not absent(s) else dataclasses.replace(s, mask=None, more_masks=())
         for s in dataset.samples
@@ -151,7 +152,8 @@ _RECENT = Recent(2**28)
 
 def _read_whole(path: Path, max_pixels: int, rendering: Rendering) -> UInt8[np.ndarray, "h w c"]:
     """As `read_image`, keeping the last few."""
-    changed = os.stat(path).st_mtime_ns if path.exists() else 0
+    file = file_of(path)
+    changed = os.stat(file).st_mtime_ns if file.exists() else 0
     read = lambda: read_image(path, max_pixels, rendering=rendering)
     return _RECENT.get((path, changed, max_pixels, rendering), read)
 

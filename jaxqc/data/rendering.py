@@ -64,5 +64,6 @@ def chosen(values: np.ndarray, channels: Sequence[int], name: str) -> np.ndarray
     bands = values if values.ndim == 3 else values[..., None]
     if max(channels) > bands.shape[2]:
         has = f"{bands.shape[2]} channel{'s' * (bands.shape[2] > 1)}"
-        raise UserError(f"{name}: has {has}, and --data.channels {','.join(map(str, channels))} asks for more")
+        flags = "--data.channels (data check and records: --channels)"
+        raise UserError(f"{name}: has {has}, and {max(channels)} is asked for; name bands that it has by {flags}")
     return bands[..., [i - 1 for i in channels]] if len(channels) > 1 else bands[..., channels[0] - 1]

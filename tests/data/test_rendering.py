@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,14 +27,15 @@ from tests.data.test_deep import png16
 BANDS = np.random.default_rng(0).integers(0, 256, (12, 20, 7), dtype=np.uint8)
 
 
-def tiff(count: int, kind: type = np.uint8, **options: object) -> Callable[[Path], object]:
+def tiff(count: int, kind: type = np.uint8, **options: Any) -> Callable[[Path], object]:
     values = BANDS[..., :count].astype(kind) * (257 if kind is np.uint16 else 1)
     if options.get("planarconfig") == "separate":
         values = np.moveaxis(values, -1, 0)
-    return lambda file: tifffile.imwrite(file, values, **({"photometric": "minisblack"} | options))
+    given: dict[str, Any] = {"photometric": "minisblack"} | options
+    return lambda file: tifffile.imwrite(file, values, **given)
 
 
-def pillow(mode: str, **options: object) -> Callable[[Path], object]:
+def pillow(mode: str, **options: Any) -> Callable[[Path], object]:
     count = len(Image.new(mode, (1, 1)).getbands())
     return lambda file: Image.merge(mode, [Image.fromarray(BANDS[..., i]) for i in range(count)]).save(file, **options)
 
@@ -74,7 +76,7 @@ def test_named_bands_are_the_files_own(name: str, tmp_path: Path) -> None:
         found = decode(file, rendering=Rendering(channels=wanted))
         np.testing.assert_array_equal(found.pixels, BANDS[..., [i - 1 for i in wanted]])
         assert not found.notes
-    beyond = rf"a\.{ending}: has {count} channels?, and --data.channels {count + 1} asks for more"
+    beyond = rf"a\.{ending}: has {count} channels?, and {count + 1} is asked for; name bands"
     with pytest.raises(UserError, match=beyond):
         read_image(file, rendering=Rendering(channels=(count + 1,)))
 
