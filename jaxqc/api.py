@@ -1,6 +1,6 @@
 """The public API: `train` a network, `fit` a detector, `load` and `evaluate` either. Arguments are paths or values."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from inspect import signature
 from pathlib import Path
@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 from jaxqc.config import TrainConfig, load_config
 from jaxqc.errors import UserError, suggest
 from jaxqc.fields import check_unused
-from jaxqc.kinds import check_options, kind_of, only_taken
+from jaxqc.kinds import METHODS, check_options, kind_of, only_taken
 from jaxqc.kinds import load as load
-from jaxqc.lazy import Late
 
 if TYPE_CHECKING:
     import jaxqc.anomaly.evaluate
@@ -26,13 +25,6 @@ if TYPE_CHECKING:
     import jaxqc.inspection.rules
     import jaxqc.semi.evaluate
     import jaxqc.training.loop
-
-METHODS: Mapping[str, Callable[..., Any]] = {
-    "saliency": Late("jaxqc.saliency.train", "train"),
-    "classifier": Late("jaxqc.pretraining.train", "train"),
-    "semi": Late("jaxqc.semi.train", "train_semi"),
-}
-"""By the recipe's `method`: (config, data, out, *, resume, progress, note, ...) → the finished run."""
 
 
 def train(

@@ -8,7 +8,7 @@ import json
 import math
 import textwrap
 import typing
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any, Literal, TypeVar
 
@@ -187,25 +187,6 @@ def check_positive(values: Mapping[str, float], where: str) -> None:
     for name, value in values.items():
         if value <= 0:
             raise UserError(f"{where}: {name}={value!r} must be above 0")
-
-
-def range_of(values: Sequence[float], where: str) -> tuple[float, float] | None:
-    """The values of black and white, as a recipe has them, as a pair: () → None, one value → from 0 to it.
-
-    Raises:
-      UserError: naming `where`, for more than two values, or a second one that is not above the first.
-
-    Examples:
-      >>> range_of((4095.0,), "data.range"), range_of((), "data.range")
-      ((0.0, 4095.0), None)
-    """
-    if not values:
-        return None
-    pair = (0.0, *values) if len(values) == 1 else tuple(values)
-    if len(pair) != 2 or not -math.inf < pair[0] < pair[1] < math.inf:
-        text = ",".join(f"{v:g}" for v in values)
-        raise UserError(f"{where}: {text} is no range; give the values of black and white, as 0,4095")
-    return pair[0], pair[1]
 
 
 def check_unused(config: Config, where: str = "config") -> Config:

@@ -1,4 +1,5 @@
-"""The kinds of trained model: how each is recognised, loaded and used. A new kind is one entry of `KINDS`.
+"""The kinds of trained model: how each is recognised, loaded and used; and the methods that train them. A new kind is
+one entry of `KINDS`, a new method one of `METHODS`.
 
 Nothing of a kind is imported before one of its functions is called.
 """
@@ -57,6 +58,12 @@ def _says(file: Path, key: str, value: str) -> bool:
         return False
 
 
+METHODS: Mapping[str, Callable[..., Any]] = {
+    "saliency": Late("jaxqc.saliency.train", "train"),
+    "classifier": Late("jaxqc.pretraining.train", "train"),
+    "semi": Late("jaxqc.semi.train", "train_semi"),
+}
+"""By the recipe's `method`: (config, data, out, *, resume, progress, note, ...) → the finished run."""
 UNFINISHED_FIT = "training of a detector"
 """`kind` in meta.json of a fit that has yet to train its detector to the end."""
 

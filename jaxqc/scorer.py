@@ -16,6 +16,7 @@ import jax
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
+from jaxqc.data.rendering import BY_FILE, Rendering
 from jaxqc.error_rates import ErrorRates
 
 Image = UInt8[np.ndarray, "h w c"]
@@ -83,7 +84,7 @@ class Scorer:
     kind: Callable[[Sequence[int]], tuple[int, ...]]
     score: Callable[[Sequence[np.ndarray], int], Sequence[Any]]
     answer: Callable[[int, int, Any], Answer]
-    span: tuple[float, float] | None = None
+    rendering: Rendering = BY_FILE
     """As `jaxqc.data.decode.read_image`."""
     rates: ErrorRates | None = None
     """Misses and false alarms; None = not measured."""

@@ -7,8 +7,8 @@
     python -m scripts.large_images --data data/holes --out runs/large --name "holes, whole at 512" --data.size 512
 
 `boards` are generated boards of 2,048 pixels; the defective ones have one hole of 8 pixels. `sheets` are good magnetic
-tiles side by side on 2,048 pixels; in a defective one a single image has a blowhole or a crack. Images of the fit and
-of the test come from other tiles. Both sets lie as MVTec AD's do, so that `jaxqc fit` and `evaluate` take them.
+tiles on 2,048 pixels, faded into each other; in a defective one a single image has a blowhole or a crack. Images of the
+fit and of the test come from other tiles. Both sets lie as MVTec AD's do, so that `jaxqc fit` and `evaluate` take them.
 
 Any field of the recipe is a flag. The result is a line of OUT/rows.jsonl; OUT/table.md has all of them.
 """
@@ -75,36 +75,60 @@ def make_sheets(folder: Path, source: Path, fitted: int, tested: int, side: int)
         _save(folder, kind, number, image, *(() if marred is None else (mask,)))
 
 
-CELL = 256
-"""Rows of a sheet's strips."""
+CELL, FADE = 256, 32
+"""Rows of a sheet's strips, and the pixels over which an image passes into its neighbours."""
 
 
 def _sheet(
     source: Path, good: Sequence[dict[str, str]], marred: dict[str, str] | None, rng: np.random.Generator, side: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Strips of images side by side; the defective one is whole somewhere in one of the strips."""
-    image, mask = np.zeros((side, side), np.uint8), np.zeros((side, side), np.uint8)
-    at = int(rng.integers(side // CELL))
-    for strip in range(side // CELL):
-        left = 0
-        while left < side:
-            own = marred if marred is not None and strip == at and not left else None
-            row = own or good[int(rng.integers(len(good)))]
-            part = np.asarray(Image.open(source / row["image"]).convert("L"))
-            marks = np.asarray(Image.open(source / row["mask"]).convert("L")) if own else np.zeros_like(part)
-            top = int(rng.integers(part.shape[0] - CELL + 1))
-            if own:
-                middle = int(np.flatnonzero((marks > 128).any(1)).mean())
-                top = int(np.clip(middle - CELL // 2, 0, part.shape[0] - CELL))
-            width = min(part.shape[1], side - left)
-            place = (slice(strip * CELL, (strip + 1) * CELL), slice(left, left + width))
-            image[place], mask[place] = part[top : top + CELL, :width], marks[top : top + CELL, :width]
-            left += width
-        if strip == at:  # not always the first of its strip
-            shift = int(rng.integers(side))
-            rows = slice(strip * CELL, (strip + 1) * CELL)
-            image[rows], mask[rows] = np.roll(image[rows], shift, 1), np.roll(mask[rows], shift, 1)
-    return image, mask
+    """Strips of images of one brightness, each faded into the next: hard joints would be the most unusual places.
+
+    The defective image stands somewhere in one of the strips.
+    """
+    total, weights = np.zeros((side, side), np.float32), np.full((side, side), 1e-6, np.float32)
+    mask = np.zeros((side, side), np.uint8)
+    strips = -(-(side - FADE) // (CELL - FADE))
+    at, turn = int(rng.integers(strips - 1)), int(rng.integers(1, 4))  # the last strip may reach beyond the sheet
+    for strip in range(strips):
+        left, number = -int(rng.integers(FADE, 96)), 0
+        while left < side - FADE:
+            own = marred if strip == at and number == turn else None
+            part, marks = _part(source, own or good[int(rng.integers(len(good)))], own is not None, rng)
+            weight = np.outer(_fade(CELL), _fade(part.shape[1]))
+            here, there = _meet(strip * (CELL - FADE), CELL, side), _meet(left, part.shape[1], side)
+            (rows, inner_rows), (columns, inner_columns) = here, there
+            total[rows, columns] += (part * weight)[inner_rows, inner_columns]
+            weights[rows, columns] += weight[inner_rows, inner_columns]
+            mask[rows, columns] |= (marks & (weight > 0.5))[inner_rows, inner_columns].astype(np.uint8) * 255
+            left, number = left + part.shape[1] - FADE, number + 1
+    return np.clip(np.rint(total / weights), 0, 255).astype(np.uint8), mask
+
+
+def _part(source: Path, row: dict[str, str], marred: bool, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """`CELL` rows of an image, about its defect where it has one, at a mean of 128; and its mask there."""
+    whole = np.asarray(Image.open(source / row["image"]).convert("L"), np.float32)
+    marks = np.zeros(whole.shape, bool)
+    top = int(rng.integers(whole.shape[0] - CELL + 1))
+    if marred:
+        marks = np.asarray(Image.open(source / row["mask"]).convert("L")) > 128
+        middle = int(np.flatnonzero(marks.any(1)).mean())
+        top = int(np.clip(middle - CELL // 2, 0, whole.shape[0] - CELL))
+    part = whole[top : top + CELL]
+    return part - part.mean() + 128, marks[top : top + CELL]
+
+
+def _fade(length: int) -> np.ndarray:
+    """Weights along a side of an image: rising from 0 to 1 over `FADE` pixels at each end."""
+    rise = np.sin(np.pi / 2 * (np.arange(FADE) + 0.5) / FADE) ** 2
+    return np.concatenate([rise, np.ones(length - 2 * FADE), rise[::-1]]).astype(np.float32)
+
+
+def _meet(start: int, length: int, side: int) -> tuple[slice, slice]:
+    """The part of a sheet that a piece covers, and that part of the piece."""
+    first = max(start, 0)
+    last = max(first, min(start + length, side))
+    return slice(first, last), slice(first - start, last - start)
 
 
 def _save(folder: Path, kind: str, number: int, image: np.ndarray, mask: np.ndarray | None = None) -> None:

@@ -117,7 +117,7 @@ def test_flags_reach_every_field():
             other = 64 if name == "data.tile" else other  # one below 16 pixels is refused
             flags = [flag, str(other)]
         else:
-            value = (0.0, 4095.0) if name == "data.range" else value
+            value = {"data.range": (0.0, 4095.0), "data.channels": (4, 2, 1)}.get(name, value)
             flags = [flag, ",".join(map(str, value)) if isinstance(value, tuple) else str(value)]
         needed = ["--data.tile", "64"] if name == "data.overlap" else []
         base = override(TrainConfig(), needed)

@@ -8,11 +8,11 @@ from typing import Any
 from jaxqc.anomaly.choose import choose, data_settings, is_free
 from jaxqc.anomaly.fit import Fitted, fit
 from jaxqc.anomaly.recipe import FitConfig, load_recipe
-from jaxqc.data.dataset import Dataset, with_span
+from jaxqc.data.dataset import Dataset, with_rendering
 from jaxqc.data.depth import remarks
 from jaxqc.data.open import keys_of, open_data
 from jaxqc.data.readers import layout_name
-from jaxqc.fields import range_of
+from jaxqc.data.rendering import rendering_of
 
 
 def fit_data(
@@ -34,7 +34,7 @@ def fit_data(
     options = data_settings(flags) if config is None else config.data
     if isinstance(data, str | Path):
         data = open_data(data, options.layout, options.skip_bad, keys_of(options), masks=False)
-    data = with_span(data, range_of(options.range, "data.range"))
+    data = with_rendering(data, rendering_of(options))
     for line in remarks(data):
         note(line)
     about: dict[str, Any] = {}

@@ -20,7 +20,7 @@ from jaxqc.anomaly.seen_in_tiles import Strip, strips_of, tile_answers_of
 from jaxqc.anomaly.thresholds import Thresholds
 from jaxqc.data.batching import Images, as_arrays, stack_of
 from jaxqc.data.colour import in_colour
-from jaxqc.data.depth import range_of_model
+from jaxqc.data.rendering import rendering_of_model
 from jaxqc.data.resizing import Size, named, resize_image, resize_map, sides
 from jaxqc.errors import UserError
 from jaxqc.metrics.regions import cleaned, opened
@@ -245,7 +245,7 @@ class AnomalyModel:
         """
         self.check_size(size)
         names = ("map",) if outputs is None else chosen(outputs, self.outputs)
-        handed: Any = as_arrays(images, range_of_model(self))
+        handed: Any = as_arrays(images, rendering_of_model(self))
         array = isinstance(handed, np.ndarray)
         stack, single = stack_of(handed) if array else (handed, False)
         each = self.inspect(list(stack))

@@ -13,7 +13,8 @@ from jaxqc.anomaly.detectors.learner import Learner, learners_of
 from jaxqc.config import load_config
 from jaxqc.data.resizing import sides
 from jaxqc.errors import UserError
-from jaxqc.fields import check_positive, check_seed, choices, chosen, from_dict, range_of, validate
+from jaxqc.fields import check_positive, check_seed, choices, chosen, from_dict, validate
+from jaxqc.image_config import channels_of, range_of
 from jaxqc.models.dinov2 import VITS
 from jaxqc.tiling import Tiling, tiling_of
 
@@ -47,6 +48,9 @@ class FitDataConfig:
     """Leave out images that cannot be read (listed at the end) instead of refusing."""
     range: tuple[float, ...] = ()
     """Values of black and white in images of more than 8 bits, such as 0,4095; () goes by the files."""
+    channels: tuple[int, ...] = ()
+    """Bands of the files that are the picture, counted from 1: one, or three as red, green and blue; () goes by the
+    files."""
     foreground: str = ""
     """Mask values that mean defect, such as 1,3, where masks are not binary."""
     normal: str = ""
@@ -139,6 +143,7 @@ class FitConfig:
         check_seed(self.seed, where)
         check_positive({"decision.folds": self.decision.folds, "decision.minutes": self.decision.minutes}, where)
         range_of(self.data.range, f"{where}: data.range")
+        channels_of(self.data.channels, f"{where}: data.channels")
         check_positive({"batch": self.batch, "data.size": min(sides(self.data.size))}, where)
         for name, share in (("data.held_out", self.data.held_out), ("decision.false_alarm", self.decision.false_alarm)):
             if not 0 < share < 1:

@@ -9,14 +9,14 @@ from jaxqc.anomaly.fit import cut, divide
 from jaxqc.anomaly.model import AnomalyModel
 from jaxqc.anomaly.products import ProductsEvaluation, counting, evaluate_products, write_products
 from jaxqc.data.coverage import Coverage, coverage
-from jaxqc.data.dataset import Dataset, with_span
+from jaxqc.data.dataset import Dataset, with_rendering
 from jaxqc.data.depth import remarks
 from jaxqc.data.grouped import counted, good_alone, side_to_test, with_products
 from jaxqc.data.load import without_absent_masks
 from jaxqc.data.open import Keys, keys_of, layout_of, open_data
 from jaxqc.data.readers import Reader
+from jaxqc.data.rendering import rendering_of
 from jaxqc.errors import UserError, suggest
-from jaxqc.fields import range_of
 from jaxqc.training.counting import Count, count_misses, kept_in
 from jaxqc.training.record import data_digest, evaluation_place
 
@@ -57,7 +57,7 @@ def evaluate(
     if isinstance(data, str | Path):
         data = open_data(data, layout_of(data, layout, options.layout), skip_bad=True, keys=keys or keys_of(options))
     data = with_products(without_absent_masks(data), options.products)
-    data = with_span(data, range_of(options.range, "data.range"))
+    data = with_rendering(data, rendering_of(options))
     for line in remarks(data):
         note(line)
     if split == "train":

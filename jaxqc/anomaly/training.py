@@ -56,6 +56,7 @@ def training_config(config: FitConfig, trained: Trained | Stage, frozen: str) ->
             workers=own.workers,
             skip_bad=config.data.skip_bad,
             range=config.data.range,
+            channels=config.data.channels,
         ),
         optim=own.optim,
         phases=(Phase(own.epochs, size, own.batch),),

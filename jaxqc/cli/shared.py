@@ -30,20 +30,30 @@ def add_keys(parser: Parser) -> None:
     parser.add_argument("--unmasked", default="", metavar="good", help="good: images without a mask have no defect")
 
 
-def add_range(parser: Parser) -> None:
-    """`--range`."""
+def add_rendering(parser: Parser) -> None:
+    """`--range` and `--channels`."""
     about = "values of black and white in images of more than 8 bits, as 0,4095 (default: by the files)"
     parser.add_argument("--range", default="", metavar="LOW,HIGH", help=about)
+    about = "bands that are grey, or red, green and blue, counted from 1, as 4,2,1 (default: by the files)"
+    parser.add_argument("--channels", default="", metavar="BANDS", help=about)
 
 
-def span_of(args: argparse.Namespace) -> tuple[float, float] | None:
-    """The range from the command line. Raises UserError where it is none."""
-    from jaxqc.fields import range_of
+def rendering_of_flags(args: argparse.Namespace) -> Any:
+    """The rendering (`jaxqc.data.rendering`) from the command line. Raises UserError where a flag says none."""
+    from jaxqc.data.rendering import Rendering
+    from jaxqc.image_config import channels_of, range_of
 
+    return Rendering(
+        range_of(_numbers(args.range, float, "--range", "the values of black and white, as 0,4095"), "--range"),
+        channels_of(_numbers(args.channels, int, "--channels", "bands counted from 1, as 4,2,1"), "--channels"),
+    )
+
+
+def _numbers(text: str, kind: type, flag: str, wanted: str) -> tuple[Any, ...]:
     try:
-        return range_of(tuple(float(part) for part in args.range.split(",") if part), "--range")
+        return tuple(kind(part) for part in text.split(",") if part)
     except ValueError as e:
-        raise UserError(f"--range: {args.range} is no range; give the values of black and white, as 0,4095") from e
+        raise UserError(f"{flag}: {text} are no numbers; give {wanted}") from e
 
 
 def keys(args: argparse.Namespace) -> Any:

@@ -9,6 +9,7 @@ import numpy as np
 import PIL.Image
 from jaxtyping import UInt8
 
+from jaxqc.data.rendering import BY_FILE, Rendering
 from jaxqc.errors import UserError
 
 Images = (
@@ -28,10 +29,10 @@ MAX_PIXELS = 2**26
 """Most input pixels in one device batch: 16 images of 2,048 x 2,048 are cut into smaller batches."""
 
 
-def as_arrays(images: Any, span: tuple[float, float] | None = None) -> Any:
+def as_arrays(images: Any, rendering: Rendering = BY_FILE) -> Any:
     """Arrays of what callers hand over, one image or a list: files are read and PIL's images taken as files are.
 
-    span: the values that mean black and white in images of more than 8 bits; None goes by the file.
+    rendering: as `jaxqc.data.decode.read_image`.
 
     Raises:
       UserError: a file that cannot be read, or a thing that is no image.
@@ -43,17 +44,17 @@ def as_arrays(images: Any, span: tuple[float, float] | None = None) -> Any:
       [(2, 3, 1), (4, 5, 3), (2, 2)]
     """
     if isinstance(images, list | tuple):
-        return [_array(image, f"images[{i}]", span) for i, image in enumerate(images)]
-    return _array(images, "images", span)
+        return [_array(image, f"images[{i}]", rendering) for i, image in enumerate(images)]
+    return _array(images, "images", rendering)
 
 
-def _array(image: Any, name: str, span: tuple[float, float] | None) -> np.ndarray:
+def _array(image: Any, name: str, rendering: Rendering) -> np.ndarray:
     from jaxqc.data.decode import from_pil, read_image
 
     if isinstance(image, str | os.PathLike):
-        return read_image(Path(image), span=span)
+        return read_image(Path(image), rendering=rendering)
     if isinstance(image, PIL.Image.Image):
-        return from_pil(image, name, span)
+        return from_pil(image, name, rendering)
     if not hasattr(image, "__array__") and not isinstance(image, list | tuple):
         raise UserError(f"{name}: {type(image).__name__} is no image; give a uint8 array, a path, or an image of PIL's")
     return np.asarray(image)

@@ -11,16 +11,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from jaxqc.data.consistency import Facts, class_name, mask_problems, set_problems
-from jaxqc.data.dataset import Dataset, Sample, with_span
+from jaxqc.data.dataset import Dataset, Sample, with_rendering
 from jaxqc.data.decode import MAX_PIXELS, decode
 from jaxqc.data.label_maps import LabelMaps, Read, label_shares, label_tables, note_masks
 from jaxqc.data.load import cut, in_threads, read_masks
 from jaxqc.data.mask_files import by_whole_factor
 from jaxqc.data.open import Keys, scan_data
+from jaxqc.data.pages import file_of
 from jaxqc.data.problems import MISSING, Problem, printable
 from jaxqc.data.readers import Reader
+from jaxqc.data.rendering import BY_FILE, Rendering
 from jaxqc.data.store import StoredSample
-from jaxqc.data.stored import Decoded, Range
+from jaxqc.data.stored import Decoded
 from jaxqc.errors import UserError
 
 if TYPE_CHECKING:
@@ -119,11 +121,11 @@ def check_path(
     max_pixels: int = MAX_PIXELS,
     progress: Progress | None = None,
     keys: Keys | None = None,
-    span: Range | None = None,
+    rendering: Rendering = BY_FILE,
 ) -> DataReport:
     """Opens the data set at `path` (layouts and keys as `open_data`) and checks everything in it.
 
-    span: the values that mean black and white in images of more than 8 bits; None goes by the files.
+    rendering: as `jaxqc.data.decode.read_image`.
 
     Raises:
       UserError: no data set there, or an index that cannot be read at all.
@@ -135,7 +137,7 @@ def check_path(
       True
     """
     dataset, found = scan_data(path, layout, keys, plain=True)
-    return report_of(path, with_span(dataset, span), found, max_pixels, progress)
+    return report_of(path, with_rendering(dataset, rendering), found, max_pixels, progress)
 
 
 def report_of(
@@ -247,15 +249,15 @@ def _decode(sample: Sample, max_pixels: int, add: Add, read: Read) -> Pair:
     image = mask = None
     masks = (sample.mask, *sample.more_masks)
     for file in (sample.image, *masks):
-        if file is not None and not os.path.exists(file):
+        if file is not None and not os.path.exists(file_of(file)):
             kind = MISSING["image" if file == sample.image else "mask"]
             add(kind, f"{printable(file)}: no such file; add it or remove the sample")
-    if os.path.exists(sample.image):
+    if os.path.exists(file_of(sample.image)):
         try:
-            image = decode(sample.image, max_pixels, span=sample.span)
+            image = decode(sample.image, max_pixels, rendering=sample.rendering)
         except UserError as e:
             add("undecodable", str(e))
-    if all(file is not None and os.path.exists(file) for file in masks):
+    if all(file is not None and os.path.exists(file_of(file)) for file in masks):
         try:
             mask = read(sample, max_pixels)
         except UserError as e:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from jaxqc.data.rendering import BY_FILE, Rendering
+
 if TYPE_CHECKING:
     from jaxqc.data.truth import Truth
 
@@ -35,7 +37,7 @@ class Sample:
     """The part of the files that is the sample, in pixels: top, left, height, width. None = all of them."""
     reflected: bool = False
     """True: where the part reaches beyond the files, they are reflected."""
-    span: tuple[float, float] | None = None
+    rendering: Rendering = BY_FILE
     """The values that mean black and white in an image of more than 8 bits; None goes by the file."""
     product: str = ""
     """The product that it shows, in a set of several; "" = the only one."""
@@ -71,16 +73,18 @@ class Dataset:
         return dataclasses.replace(self, samples=tuple(s for s in self.samples if s.split == name))
 
 
-def with_span(dataset: Dataset, span: tuple[float, float] | None) -> Dataset:
-    """The samples with values of black and white of their own; None leaves them as they are.
+def with_rendering(dataset: Dataset, rendering: Rendering) -> Dataset:
+    """The samples with a person's words on the values of their files, where there are any.
 
     Examples:
-      >>> with_span(Dataset("tiny", (), (Sample("a", Path("a.png")),)), (0, 4095)).samples[0].span
+      >>> dataset = Dataset("tiny", (), (Sample("a", Path("a.png")),))
+      >>> with_rendering(dataset, Rendering((0, 4095))).samples[0].rendering.range
       (0, 4095)
     """
-    if span is None:
+    if not rendering:
         return dataset
-    return dataclasses.replace(dataset, samples=tuple(dataclasses.replace(s, span=span) for s in dataset.samples))
+    samples = tuple(dataclasses.replace(s, rendering=rendering) for s in dataset.samples)
+    return dataclasses.replace(dataset, samples=samples)
 
 
 @dataclass(frozen=True)

@@ -12,13 +12,15 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
 from jaxqc.data.budget import AT_ONCE, decoding
-from jaxqc.data.channels import channels
-from jaxqc.data.deep import EXTRA_SAMPLES, is_deep, read_png, read_tiff, remarks, significant, stated_by
+from jaxqc.data.channels import all_bands, seen
+from jaxqc.data.deep import EXTRA_SAMPLES, is_deep, lacks_bands, read_png, read_tiff, remarks, significant, stated_by
 from jaxqc.data.opening import DECODERS as DECODERS
 from jaxqc.data.opening import EXTENSIONS as EXTENSIONS
-from jaxqc.data.opening import MAX_PIXELS, File, first_tags, loaded, mended, opened, refuse_further, regular
+from jaxqc.data.opening import MAX_PIXELS, first_tags, loaded, mended, opened, refuse_further, regular
+from jaxqc.data.pages import File, file_of, place
 from jaxqc.data.problems import printable
-from jaxqc.data.stored import Decoded, Range, Stored, scaled
+from jaxqc.data.rendering import BY_FILE, Rendering, chosen
+from jaxqc.data.stored import Decoded, Stored, scaled
 from jaxqc.errors import UserError
 
 ORIENTATION = 0x0112
@@ -34,29 +36,35 @@ Numbers = Callable[[Image.Image], np.ndarray | None]
 def read_bytes(path: str | Path) -> tuple[str, bytes]:
     """An image file's SHA-256 and bytes, read once: what is decoded is what was summed, though a camera still writes.
 
+    The sum of a page is one of its file and number.
+
     Raises:
       UserError: no such file, not a regular one, not to be read, or above `MAX_BYTES`.
     """
     with mended(printable(path)):
-        size = regular(path).st_size
+        file, page = place(path)
+        size = regular(file).st_size
         if size > MAX_BYTES:
             raise UserError(f"{printable(path)}: {size:,} bytes is above the limit of {MAX_BYTES:,}; make it smaller")
-        data = Path(path).read_bytes()
-    return hashlib.sha256(data).hexdigest(), data
+        data = file.read_bytes()
+    digest = hashlib.sha256(data)
+    if page:
+        digest.update(f"#{page}".encode())
+    return digest.hexdigest(), data
 
 
 def read_image(
-    path: str | Path, max_pixels: int = MAX_PIXELS, data: bytes | None = None, span: Range | None = None
+    path: str | Path, max_pixels: int = MAX_PIXELS, data: bytes | None = None, rendering: Rendering = BY_FILE
 ) -> UInt8[np.ndarray, "h w c"]:
     """Decodes an image as it is meant to be seen: EXIF rotation applied, transparency composited over black.
 
     Grey images (1 bit, 8 bit, 16 bit, grey palettes) have c = 1; all others (RGB, CMYK, YCbCr, colour palettes) c = 3.
     16-bit values are scaled by 255/65535 and rounded, floating-point values in [0, 1] by 255; where the file states
-    another range of its values (12 bits of 16), by that.
+    another range of its values (12 bits of 16), by that. With bands named by `rendering`, these are the picture.
 
     Args:
       data: the file's bytes, where they are read already (`read_bytes`).
-      span: the values that mean black and white in files of more than 8 bits; None goes by the file.
+      rendering: a person's words on the file's values, which go before its own.
 
     Raises:
       UserError: no such file, not an image, damaged, more than `max_pixels`, several pages or frames, or pixels
@@ -67,11 +75,11 @@ def read_image(
       >>> read_image("grey.png").shape
       (2, 3, 1)
     """
-    return decode(path, max_pixels, data, span).pixels
+    return decode(path, max_pixels, data, rendering).pixels
 
 
 def decode(
-    path: str | Path, max_pixels: int = MAX_PIXELS, data: bytes | None = None, span: Range | None = None
+    path: str | Path, max_pixels: int = MAX_PIXELS, data: bytes | None = None, rendering: Rendering = BY_FILE
 ) -> Decoded:
     """As `read_image`, with notes on what was left out or assumed.
 
@@ -81,13 +89,14 @@ def decode(
       700
     """
     with opened(path, max_pixels, data) as (file, image), decoding(_area(image)):
-        return scaled(_stored(file, image, printable(path), max_pixels), span, printable(path))
+        stored = _stored(file, image, printable(path), max_pixels, channels=rendering.channels)
+        return scaled(stored, rendering.range, printable(path))
 
 
 def file_size(path: str | Path) -> int:
     """Bytes of a file; 0 where it cannot be found."""
     try:
-        return os.stat(path).st_size
+        return os.stat(file_of(path)).st_size
     except OSError:  # reading names the reason
         return 0
 
@@ -131,7 +140,7 @@ def read_size(path: str | Path, max_pixels: int = MAX_PIXELS) -> tuple[int, int]
     return values_of(path, max_pixels).values.shape[:2]
 
 
-def from_pil(image: Image.Image, name: str = "image", span: Range | None = None) -> UInt8[np.ndarray, "h w c"]:
+def from_pil(image: Image.Image, name: str = "image", rendering: Rendering = BY_FILE) -> UInt8[np.ndarray, "h w c"]:
     """An image of PIL's as `read_image` gives it of a file: upright, over black, one channel where it is grey.
 
     Raises:
@@ -142,7 +151,9 @@ def from_pil(image: Image.Image, name: str = "image", span: Range | None = None)
       [0, 0, 0]
     """
     refuse_further(name, getattr(image, "n_frames", 1), "frames")
-    return scaled(Stored(channels(ImageOps.exif_transpose(image), name)), span, name).pixels
+    upright = ImageOps.exif_transpose(image)
+    values = chosen(all_bands(upright), rendering.channels, name) if rendering.channels else seen(upright)
+    return scaled(Stored(values), rendering.range, name).pixels
 
 
 def values_of(
@@ -175,18 +186,21 @@ def _stored(
     name: str,
     max_pixels: int,
     numbers: Numbers = lambda image: None,
+    channels: tuple[int, ...] = (),
 ) -> Stored:
-    if image is None or is_deep(image):
-        return read_png(image, file) if isinstance(image, PngImageFile) else read_tiff(file, name, max_pixels)
     tags = image.tag_v2 if isinstance(image, TiffImageFile) else None
+    lacking = bool(channels) and isinstance(image, TiffImageFile) and lacks_bands(image)
+    if image is None or is_deep(image) or lacking:
+        deep = isinstance(image, PngImageFile)
+        return read_png(image, file, name, channels) if deep else read_tiff(file, name, max_pixels, channels)
     stated, notes = (None, ()) if tags is None else (stated_by(tags), remarks(tags))
     im, missing = loaded(image, file)
     found = numbers(im)
     if found is not None:
         return Stored(found, notes=missing)
-    if tags is not None and im.mode == "RGBA" and not tags.get(EXTRA_SAMPLES):
+    if not channels and tags is not None and im.mode == "RGBA" and not tags.get(EXTRA_SAMPLES):
         im = im.convert("RGBX").convert("RGB")  # the fourth band is no transparency
-    values = channels(im, name)
+    values = chosen(all_bands(im), channels, name) if channels else seen(im)
     if values.dtype == np.uint16 and tags is None and image.format == "PNG":
         stated = significant(values, file)
-    return Stored(values, stated, notes + missing)
+    return Stored(values, stated, (() if channels else notes) + missing)

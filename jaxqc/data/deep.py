@@ -5,12 +5,15 @@ OpenCV decodes them where it has the bands for it, tifffile the rest of the TIFF
 
 import io
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from PIL import Image, PngImagePlugin, TiffImagePlugin
 
-from jaxqc.data.opening import File, check_size, first_tags, pages, png_chunks, refuse_further, whole, without_remarks
+from jaxqc.data.opening import check_size, first_tags, pages, png_chunks, refuse_further, whole, without_remarks
+from jaxqc.data.pages import File
+from jaxqc.data.rendering import chosen
 from jaxqc.data.stored import Range, Stored, over_black
 from jaxqc.errors import UserError
 
@@ -43,16 +46,24 @@ def is_deep(image: Image.Image) -> bool:
     return _bits(tags)[0] > 8 and lossy
 
 
-def read_png(image: PngImagePlugin.PngImageFile, file: File) -> Stored:
-    """A PNG of 16 bits and more than one channel, as it is stored."""
+def lacks_bands(image: TiffImagePlugin.TiffImageFile) -> bool:
+    """True where Pillow would leave bands of a TIFF out, or divide them by a transparency."""
+    tags = image.tag_v2
+    return tags.get(277, 1) > len(image.getbands()) or 1 in _sequence(tags.get(EXTRA_SAMPLES, ()))
+
+
+def read_png(image: PngImagePlugin.PngImageFile, file: File, name: str = "", channels: Sequence[int] = ()) -> Stored:
+    """A PNG of 16 bits and more than one channel, as it is stored. channels: as `Rendering.channels`."""
     plain = without_remarks(file)
     values = _opencv(plain, image.size, np.dtype(np.uint16))
     if values is None:
         raise OSError("image file is truncated")
     raw = str(image.tile[0].args)
-    if raw.startswith(("RGBA", "LA")):
+    if channels:  # OpenCV gives grey with a transparency as colour with one
+        values = chosen(values[..., [0, 3]] if raw.startswith("LA") else values, channels, name)
+    elif raw.startswith(("RGBA", "LA")):
         values = over_black(values[..., :3], values[..., 3], False)
-    values = values[..., 0] if raw.startswith("LA") else values
+        values = values[..., 0] if raw.startswith("LA") else values
     return Stored(upright(values, _orientation(image, file, plain)), significant(values, file))
 
 
@@ -96,8 +107,8 @@ def stated_by(tags: Tags) -> Range | None:
     return (0.0, float(max(full))) if full and bits > 8 else None
 
 
-def read_tiff(file: File, name: str, max_pixels: int) -> Stored:
-    """A TIFF that `is_deep` or that Pillow does not open, as it is stored.
+def read_tiff(file: File, name: str, max_pixels: int, channels: Sequence[int] = ()) -> Stored:
+    """A TIFF that `is_deep` or that Pillow does not open, as it is stored. channels: as `Rendering.channels`.
 
     Raises:
       UserError: more pixels than `max_pixels`, further pages, bands without a stated colour, or a sample type or
@@ -110,9 +121,10 @@ def read_tiff(file: File, name: str, max_pixels: int) -> Stored:
     bits, form, colour = _bits(tags), _sequence(tags.get(339, 1))[0], tags.get(262, WHITE_IS_ZERO)
     count = tags.get(277, 1)
     about = f"TIFF of {count} band{'s' * (count > 1)} of {bits[0]} bits, sample format {form}, colour {colour}"
-    if colour not in (WHITE_IS_ZERO, BLACK_IS_ZERO, RGB) or (colour != RGB and count > 3):
+    if not channels and (colour not in (WHITE_IS_ZERO, BLACK_IS_ZERO, RGB) or (colour != RGB and count > 3)):
         raise UserError(
-            f"{name}: {about}: not grey or RGB, so the picture's bands are not known; save those alone, as grey or RGB"
+            f"{name}: {about}: not grey or RGB, so the picture's bands are not known; name them by --data.channels, as"
+            " 4,2,1 (data check and records: --channels), or save those alone, as grey or RGB"
         )
     depth = 16 if 8 < bits[0] < 16 else bits[0]
     if set(bits) != {bits[0]} or depth not in (8, 16, 32, 64) or form not in KINDS or (form == 3 and depth == 8):
@@ -120,13 +132,18 @@ def read_tiff(file: File, name: str, max_pixels: int) -> Stored:
     kind = np.dtype(f"{KINDS[form]}{depth // 8}")
     data = whole(file)
     few = count == 1 or (colour == RGB and count <= 4 and tags.get(284, 1) == 1)  # OpenCV mixes planes up
-    values = _opencv(data, (width, height), kind, count) if few else None
-    if values is None:
+    values = _tifffile(data, (width, height), kind, count) if channels else None  # OpenCV multiplies by a transparency
+    if values is None and few:
+        values = _opencv(data, (width, height), kind, count)
+        if values is not None and bits[0] < depth:
+            values >>= depth - bits[0]  # OpenCV has moved packed values up
+    if values is None and not channels:
         values = _tifffile(data, (width, height), kind, count)
-    elif bits[0] < depth:
-        values >>= depth - bits[0]  # OpenCV has moved packed values up
     if values is None:
         raise UserError(f"{name}: {about}: cannot be decoded; save it with 8 or 16 bits a band, as PNG")
+    if channels:
+        values = upright(chosen(values, channels, name), tags.get(274, 1))
+        return Stored(values, stated_by(tags), (), colour == WHITE_IS_ZERO)
     return _as_seen(values, tags)
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
@@ -10,17 +10,17 @@ from jaxqc.data.dataset import Dataset
 from jaxqc.data.decode import decode
 from jaxqc.data.deep import is_deep
 from jaxqc.data.opening import MAX_PIXELS, opened
+from jaxqc.data.rendering import BY_FILE, Rendering
 from jaxqc.data.store import StoredSample
-from jaxqc.data.stored import Range, far_below
+from jaxqc.data.stored import far_below
 from jaxqc.errors import UserError
-from jaxqc.fields import range_of
 
 T = TypeVar("T")
 LOOKED_AT = 16
 """Most images whose values are looked at, evenly over the set."""
 
 
-def dark_values(files: Sequence[Path], span: Range | None = None) -> tuple[str, ...]:
+def dark_values(files: Sequence[Path], rendering: Rendering = BY_FILE) -> tuple[str, ...]:
     """A line where 16-bit values of some of the files stay far below what 16 bits hold; () where nothing is odd.
 
     Only the headers of other files are read; what cannot be read is passed over, for whoever needs it to name.
@@ -31,9 +31,9 @@ def dark_values(files: Sequence[Path], span: Range | None = None) -> tuple[str, 
       >>> dark_values([Path("deep.png")])[0].partition(";")[2]
       ' for a camera of 10 bits fit or train with --data.range 0,1023 (data check and records: --range)'
     """
-    if span is not None or not files:
+    if rendering.range or not files:
         return ()
-    line = far_below([_peak(file) for file in spread(files, LOOKED_AT)])
+    line = far_below([_peak(file, rendering) for file in spread(files, LOOKED_AT)])
     return (line,) if line else ()
 
 
@@ -55,7 +55,7 @@ def dark_samples(dataset: Dataset) -> tuple[str, ...]:
       >>> dark_samples(Dataset("none", (), ()))
       ()
     """
-    samples = [s for s in dataset.samples if s.span is None and not isinstance(s, StoredSample)]
+    samples = [s for s in dataset.samples if not s.rendering.range and not isinstance(s, StoredSample)]
     return dark_values([sample.image for sample in samples])
 
 
@@ -69,17 +69,10 @@ def remarks(dataset: Dataset) -> tuple[str, ...]:
     return (*dataset.warnings, *dark_samples(dataset))
 
 
-def range_of_model(model: Any) -> Range | None:
-    """The values of black and white that a model was trained with, by its recipe or its export's record."""
-    data = getattr(getattr(model, "config", None), "data", None)
-    meta = getattr(model, "meta", {})
-    return range_of(tuple(getattr(data, "range", ())) or tuple(meta.get("range", ())), "data.range")
-
-
-def _peak(file: Path) -> int | None:
+def _peak(file: Path, rendering: Rendering) -> int | None:
     try:
         with opened(file, MAX_PIXELS) as (_, image):
             deep = image is None or image.mode.startswith("I") or is_deep(image)
-        return decode(file).peak if deep else None
+        return decode(file, rendering=rendering).peak if deep else None
     except UserError:
         return None

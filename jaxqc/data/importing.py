@@ -13,12 +13,14 @@ from PIL import Image
 
 from jaxqc.atomic import write_text
 from jaxqc.data.dataset import Dataset, Sample
-from jaxqc.data.decode import MAX_PIXELS
+from jaxqc.data.decode import MAX_PIXELS, values_of
 from jaxqc.data.load import in_threads, load_sample
 from jaxqc.data.normals import is_normal
+from jaxqc.data.pages import place
 from jaxqc.data.problems import printable
 from jaxqc.data.readers.index_csv import FILE
 from jaxqc.data.store import StoredSample
+from jaxqc.data.stored import Stored
 from jaxqc.data.tables.write import write_table
 from jaxqc.errors import UserError
 
@@ -77,12 +79,15 @@ def _bring(sample: Sample, dataset: Dataset, out: Path, name: str, kinds: Sequen
     masked = sample.mask is not None or is_normal(sample, dataset)
     pixels, mask = load_sample(dataclasses.replace(sample, noise=0.0), unmasked=not masked)
     whole = sample.crop is None and not isinstance(sample, StoredSample)
-    image = out / IMAGES / (name + (sample.image.suffix if whole and sample.image.suffix else ".png"))
+    file, page = place(sample.image)
+    image = out / IMAGES / (name + (file.suffix if whole and file.suffix else ".png"))
     row = {"id": sample.id, "split": sample.split, "group": sample.group, "product": sample.product, "mask": ""}
     row |= {"cls": dataset.classes[sample.label] if sample.label >= 0 else "", "image": f"{image.relative_to(out)}"}
     try:
         image.parent.mkdir(parents=True, exist_ok=True)
-        if whole:
+        if whole and page:
+            _write_page(image, values_of(sample.image))
+        elif whole:
             shutil.copyfile(sample.image, image)
         else:
             Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels).save(image)
@@ -95,6 +100,15 @@ def _bring(sample: Sample, dataset: Dataset, out: Path, name: str, kinds: Sequen
     except OSError as e:
         raise UserError(f"{printable(e.filename or image)}: cannot be written ({e.strerror or e})") from e
     return row
+
+
+def _write_page(file: Path, stored: Stored) -> None:
+    """Writes a page's values as a TIFF of one page, with the range that its file states."""
+    import tifffile
+
+    colour = "rgb" if stored.values.ndim == 3 else "miniswhite" if stored.inverted else "minisblack"
+    highest = [(281, "H", 1, int(stored.stated[1]), True)] if stored.stated else []
+    tifffile.imwrite(file, stored.values, photometric=colour, compression="zlib", extratags=highest)
 
 
 def _kinds(dataset: Dataset) -> tuple[str, ...]:

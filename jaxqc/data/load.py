@@ -1,7 +1,6 @@
 """Loading: samples on disk → stacked uint8 arrays, decoded by threads; bad files refuse the set or are listed."""
 
 import dataclasses
-import functools
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,11 +15,13 @@ from jaxqc.data.decode import MAX_PIXELS, pixel_count, read_image
 from jaxqc.data.decode_masks import read_mask
 from jaxqc.data.mask_files import by_whole_factor
 from jaxqc.data.normals import is_normal
+from jaxqc.data.pages import file_of
 from jaxqc.data.problems import Problem, printable, refuse
+from jaxqc.data.recent import Recent
+from jaxqc.data.rendering import Rendering
 from jaxqc.data.resizing import Size, resize_image, resize_mask
 from jaxqc.data.splits import salt_and_pepper
 from jaxqc.data.store import StoredSample
-from jaxqc.data.stored import Range
 from jaxqc.data.tiles import cut_place
 from jaxqc.errors import UserError
 
@@ -52,7 +53,7 @@ def load_sample(sample: Sample, size: Size = 0, max_pixels: int = MAX_PIXELS, un
         image, mask = sample.read()
     else:
         read = read_image if sample.crop is None else _read_whole
-        image = read(sample.image, max_pixels, span=sample.span)
+        image = read(sample.image, max_pixels, rendering=sample.rendering)
         mask = np.zeros(image.shape[:2], np.uint8) if sample.mask is None else read_masks(sample, max_pixels)
     mask = by_whole_factor(mask, *image.shape[:2])
     if image.shape[:2] != mask.shape:
@@ -95,7 +96,7 @@ def without_absent_masks(dataset: Dataset) -> Dataset:
       >>> without_absent_masks(Dataset("tiny", ("hole",), (hole,))).samples[0].mask is None
       True
     """
-    absent = lambda s: any(not (file and os.path.isfile(file)) for file in (s.mask, *s.more_masks))
+    absent = lambda s: any(not (file and os.path.isfile(file_of(file))) for file in (s.mask, *s.more_masks))
     samples = tuple(
         s if isinstance(s, StoredSample) or not absent(s) else dataclasses.replace(s, mask=None, more_masks=())
         for s in dataset.samples
@@ -145,16 +146,16 @@ def cut(array: np.ndarray, sample: Sample) -> np.ndarray:
     return array[top : top + height, left : left + width]
 
 
-def _read_whole(path: Path, max_pixels: int, span: Range | None) -> UInt8[np.ndarray, "h w c"]:
-    """As `read_image`, keeping the last few: the crops of an image follow each other."""
-    return _kept(path, os.stat(path).st_mtime_ns if path.exists() else 0, max_pixels, span)
+_RECENT = Recent(2**28)
+"""256 MB of whole images, whose crops and tiles follow each other."""
 
 
-@functools.lru_cache(maxsize=16)
-def _kept(path: Path, _: int, max_pixels: int, span: Range | None) -> UInt8[np.ndarray, "h w c"]:
-    image = read_image(path, max_pixels, span=span)
-    image.flags.writeable = False
-    return image
+def _read_whole(path: Path, max_pixels: int, rendering: Rendering) -> UInt8[np.ndarray, "h w c"]:
+    """As `read_image`, keeping the last few."""
+    file = file_of(path)
+    changed = os.stat(file).st_mtime_ns if file.exists() else 0
+    read = lambda: read_image(path, max_pixels, rendering=rendering)
+    return _RECENT.get((path, changed, max_pixels, rendering), read)
 
 
 def load_arrays(

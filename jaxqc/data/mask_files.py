@@ -7,6 +7,8 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
+from jaxqc.data.pages import file_of
+
 NEAR = 8
 """Grey values within which a pixel of a lossy mask still counts as 0 or 255."""
 MOST_CLASSES = 64
@@ -35,7 +37,7 @@ def lossy(path: str | Path) -> str:
       >>> lossy("mask.jpg")
       'JPEG'
     """
-    with open(path, "rb") as file:
+    with open(file_of(path), "rb") as file:
         start = file.read(12)
         if start.startswith(b"\xff\xd8\xff"):
             return "JPEG"

@@ -30,11 +30,9 @@ from PIL import (
 )
 
 from jaxqc.data.foreign import named
+from jaxqc.data.pages import STARTS, File, count, place, single
 from jaxqc.data.problems import printable
 from jaxqc.errors import UserError
-
-File = io.BytesIO | io.BufferedReader
-"""An open image file, or its bytes."""
 
 MAX_PIXELS = 200_000_000
 """Most pixels an image may have by default (20,000 x 10,000): at 4 bytes each, 0.8 GB while it is being decoded."""
@@ -43,7 +41,7 @@ DECODERS: tuple[tuple[bytes, Any], ...] = (
     (b"\x89PNG\r\n\x1a\n", PngImagePlugin.PngImageFile),
     (b"\xff\xd8\xff", JpegImagePlugin.JpegImageFile),
     (b"BM", BmpImagePlugin.BmpImageFile),
-    *((start, TiffImagePlugin.TiffImageFile) for start in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")),
+    *((start, TiffImagePlugin.TiffImageFile) for start in STARTS),
     (b"GIF8", GifImagePlugin.GifImageFile),
     (b"RIFF", WebPImagePlugin.WebPImageFile),
     (b"\0\0\0\x0cjP  \r\n\x87\n", Jpeg2KImagePlugin.Jpeg2KImageFile),
@@ -95,11 +93,13 @@ def opened(path: str | Path, max_pixels: int, data: bytes | None = None) -> Iter
     """
     name = printable(path)
     with mended(name):
+        source, number = place(path)
         if data is None:
-            regular(path)
+            regular(source)
         # Without the file's name Pillow does not map it into memory: a mapped TIFF that is to be rotated comes out
         # scrambled (seen in Pillow 13.0), and a file cut short while it is mapped would end the process.
-        with open(path, "rb") if data is None else io.BytesIO(data) as file:
+        with open(source, "rb") if data is None else io.BytesIO(data) as file:
+            file = io.BytesIO(single(whole(file), number, name)) if number else file
             decoder = _decoder(file, name)
             try:
                 image = decoder(file)
@@ -147,9 +147,10 @@ def check_size(width: int, height: int, max_pixels: int, name: str) -> None:
 def refuse_further(name: str, count: int, of: str) -> None:
     """Raises UserError for a file of several pages, frames or images."""
     if count > 1:
+        way = f"name one as {name}#1, or " if of == "pages" else ""
         raise UserError(
-            f"{name}: a file of {count} {of}, of which only one would be looked at; save each as a file of its own,"
-            f" as ImageMagick does (magick FILE {of[:-1]}-%d.png)"
+            f"{name}: a file of {count} {of}, of which only one would be looked at; {way}save each as a file of its"
+            f" own, as ImageMagick does (magick FILE {of[:-1]}-%d.png)"
         )
 
 
@@ -232,16 +233,8 @@ def _inside(image: Image.Image, file: File) -> tuple[int, str]:
 
 
 def pages(file: File) -> int:
-    """The number of a TIFF's pages: the first, of a volume all its slices, and those after it that are no thumbnails,
-    smaller copies or masks."""
-    tags, seen = first_tags(file), set[int]()
-    count = max(1, int(tags.get(SLICES, 1)))
-    while tags.next and tags.next not in seen:
-        seen.add(tags.next)
-        file.seek(tags.next)
-        tags.load(file)
-        count += not int(tags.get(254, 0)) & 0b101
-    return count
+    """The number of a TIFF's pages: of a volume all its slices, and those of `jaxqc.data.pages`."""
+    return max(1, int(first_tags(file).get(SLICES, 1))) + count(file) - 1
 
 
 def first_tags(file: File) -> TiffImagePlugin.ImageFileDirectory_v2:

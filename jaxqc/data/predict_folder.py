@@ -14,7 +14,7 @@ from jaxqc.data.dataset import Sample
 from jaxqc.data.decode import pixel_count, read_image
 from jaxqc.data.problems import printable
 from jaxqc.data.readers import scan_dataset
-from jaxqc.data.stored import Range
+from jaxqc.data.rendering import BY_FILE, Rendering
 from jaxqc.errors import UserError
 from jaxqc.lock import locked
 from jaxqc.progress import Progress
@@ -66,7 +66,7 @@ def answered(
     batch: int,
     kind: Callable[[tuple[int, ...]], tuple[int, ...]] = lambda shape: shape,
     progress: bool = True,
-    span: Range | None = None,
+    rendering: Rendering = BY_FILE,
 ) -> Iterator[tuple[Sample, np.ndarray, Answer]]:
     """Each image that can be read with its answer, batch after batch; `account` gets what cannot be read.
 
@@ -74,7 +74,8 @@ def answered(
     """
 
     def readable() -> Iterator[tuple[tuple[int, ...], tuple[Sample, np.ndarray]]]:
-        size, read = lambda sample: pixel_count(sample.image), lambda sample: read_image(sample.image, span=span)
+        size = lambda sample: pixel_count(sample.image)
+        read = lambda sample: read_image(sample.image, rendering=rendering)
         for sample, result in decoded_by_pixels(samples, size, read, 2 * batch):
             if isinstance(result, UserError):
                 account.unreadable.append(str(result))
@@ -105,7 +106,7 @@ def each_image(
     kind: Callable[[tuple[int, ...]], tuple[int, ...]] = lambda shape: shape,
     progress: bool = True,
     what: str = "map",
-    span: Range | None = None,
+    rendering: Rendering = BY_FILE,
 ) -> FolderResult:
     """Predicts every image below `images` and writes `OUT/STEM.png` for each of `outs`, keeping subfolders.
 
@@ -116,7 +117,7 @@ def each_image(
       predict: uint8 images [h w c] of one kind → an answer each.
       write: takes the image, its answer and the file to write in each of `outs`.
       batch: most images in a call of `predict`. kind: of an image's shape; those that agree in it go together.
-      what: a result's name in messages. span: as `jaxqc.data.decode.read_image`.
+      what: a result's name in messages. rendering: as `jaxqc.data.decode.read_image`.
 
     Raises:
       UserError: no images there, two results of one name, one that would replace an image, an unwritable file, or
@@ -128,7 +129,7 @@ def each_image(
     with ExitStack() as stack:
         for out in outs:
             stack.enter_context(locked(out))
-        for sample, image, answer in answered(samples, account, predict, batch, kind, progress, span):
+        for sample, image, answer in answered(samples, account, predict, batch, kind, progress, rendering):
             files = [of[sample.image] for of in targets]
             try:
                 for file in files:

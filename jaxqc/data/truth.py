@@ -23,7 +23,7 @@ class Truth(Protocol):
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """Pictures that it reads, beside the sample's own `mask`."""
+        """Pictures of the sample beside its own `mask`."""
         ...
 
     def labels(self, sample: Sample, max_pixels: int) -> UInt8[np.ndarray, "h w"]:

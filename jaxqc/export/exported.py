@@ -11,8 +11,8 @@ from jaxtyping import UInt8
 
 from jaxqc.data.batching import MAX_PIXELS, Images, as_arrays, one_of, pad_to, power, stack_of
 from jaxqc.data.colour import in_colour
-from jaxqc.data.depth import range_of_model
 from jaxqc.data.problems import printable
+from jaxqc.data.rendering import rendering_of_model
 from jaxqc.data.resizing import resize_image, resize_map
 from jaxqc.errors import UserError
 from jaxqc.export.engines import ENGINES, XLA, Run, installed
@@ -101,7 +101,7 @@ class Exported:
 
     def predict_full(self, images: Images) -> dict[str, Any]:
         """`predict` with all outputs that the graph has."""
-        handed: Any = as_arrays(images, range_of_model(self))
+        handed: Any = as_arrays(images, rendering_of_model(self))
         if not isinstance(handed, list):
             stack, single = stack_of(handed)
             found = self._stack(stack)

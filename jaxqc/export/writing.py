@@ -128,6 +128,7 @@ def _about(model: Any, graph: Graph, format: str) -> dict[str, Any]:
         **graph.about,
         "classes": list(model.classes),
         "range": list(model.config.data.range),
+        "channels": list(model.config.data.channels),
         "weights": weights,
         "checkpoint": source,
         **environment(),

@@ -48,7 +48,7 @@ def predict_annotations(
         try:
             classes = (*scorer.classes, *[c for c in ("defect",) if c not in scorer.classes])
             put = stack.enter_context(write(Path(out), classes))
-            found = answered(samples, account, predict, scorer.batch, scorer.kind, progress, scorer.span)
+            found = answered(samples, account, predict, scorer.batch, scorer.kind, progress, scorer.rendering)
             for sample, _, regions in found:
                 marked = Marked(names[sample.image], regions.height, regions.width, _parts(regions), sample.image)
                 put(marked)

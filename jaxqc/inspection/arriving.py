@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from jaxqc.data.pages import file_of
 from jaxqc.data.problems import printable
 from jaxqc.errors import UserError
 from jaxqc.inspection.manifest import Delivery, LeftOut, read_manifest
@@ -86,7 +87,7 @@ def _paths(found: Delivery) -> Iterator[Path]:
 
 def _state(path: Path) -> State | None:
     try:
-        found = path.stat()
+        found = file_of(path).stat()
     except OSError:  # it went away between two looks
         return None
     return found.st_size, found.st_mtime_ns

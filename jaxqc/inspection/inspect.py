@@ -159,7 +159,7 @@ def _told(part: Delivery, scorer: Scorer, where: str, problems: Problems) -> lis
     for problem in part.problems:
         problems.add(problem)
     shown = piece_count(part.items)
-    dark = dark_values([item.image for item in part.items], scorer.span)
+    dark = dark_values([item.image for item in part.items], scorer.rendering)
     for line in dark:
         problems.add(Problem(where, "dark-values", line, "warning"))
     return [*([shown] if shown else []), *dark, *_short_of_memory(part, scorer)]

@@ -25,6 +25,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from jaxqc.data.pages import file_of
 from jaxqc.data.problems import Problem, one_line, printable, seen_alike
 from jaxqc.data.readers import folder
 from jaxqc.data.tables.cells import emptied, local_path, path_hint, whole_ids
@@ -259,7 +260,7 @@ def _fault(image: Path, row: dict[str, str], seen: _Seen) -> tuple[str, str] | N
         piece = f"piece '{first['piece']}' of " if first["piece"] else ""
         shown = f" for {piece}lot '{first['lot']}', and a photo shows one piece" if other else ""
         return "reused-image" if other else "duplicate-image", f"{message}{shown}; keep one"
-    if not os.path.isfile(image):
+    if not os.path.isfile(file_of(image)):
         return "missing-file", f"image: no such file {printable(image)}{path_hint(row['image'], image)}"
     where, first = seen.lots.get(row["lot"], ("", row))
     for column in ("supplier", "product"):

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
-from jaxqc.data.depth import range_of_model
+from jaxqc.data.rendering import rendering_of_model
 from jaxqc.error_rates import ErrorRates, best, statement
 from jaxqc.errors import UserError
 from jaxqc.inspection.acceptance.grading import judge
@@ -49,8 +49,9 @@ def make_scorer(
         raise UserError(f"--threshold: {threshold} must be above 0 and at most 1")
     threshold = None if threshold is None else float(threshold)
     scorer = kind_of(model).scorer(model, threshold, parallel.first_devices(devices, name="--devices"))
-    span = range_of_model(model)
-    scorer = replace(scorer, span=span, settings={**scorer.settings, "range": span}) if span else scorer
+    rendering = rendering_of_model(model)
+    said = {name: value for name, value in asdict(rendering).items() if value}  # else settings are of earlier versions
+    scorer = replace(scorer, rendering=rendering, settings={**scorer.settings, **said}) if said else scorer
     rules = rules or GradeRules()
     usual = threshold is None and verdict_rules(asdict(rules)) == verdict_rules(asdict(GradeRules()))
     rates, dropped = _rates(tuple(getattr(model, "rates", ())), calling(scorer, rules), usual)

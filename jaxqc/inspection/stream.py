@@ -143,7 +143,7 @@ class Stream:
     def decode(self, source: tuple[Item, str, bytes, int]) -> tuple[np.ndarray, np.ndarray]:
         """A file's bytes → its pixels, and what the scorer takes."""
         item, _, data, _ = source
-        image = read_image(item.image, data=data, span=self.scorer.span)
+        image = read_image(item.image, data=data, rendering=self.scorer.rendering)
         return image, self.scorer.prepare(image)
 
     def _fresh(self, items: Sequence[Item]) -> Iterator[tuple[Item, str, bytes, int]]:

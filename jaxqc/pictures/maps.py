@@ -7,8 +7,8 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import UInt8
 
-from jaxqc.data.depth import range_of_model
 from jaxqc.data.predict_folder import FolderResult, each_image
+from jaxqc.data.rendering import rendering_of_model
 
 
 @runtime_checkable
@@ -57,7 +57,7 @@ def predict_folder(
         batch, predict = 1, lambda group: [_in_strips(image, model.strips(image, size)) for image in group]
     else:
         batch, predict = model.batch, lambda group: model.predict(group, size=size)
-    return each_image(images, [out], predict, write, batch, kind, progress, span=range_of_model(model))
+    return each_image(images, [out], predict, write, batch, kind, progress, rendering=rendering_of_model(model))
 
 
 def _grey(values: np.ndarray) -> UInt8[np.ndarray, "_ _"]:

@@ -10,11 +10,11 @@ import jax
 
 from jaxqc.config import TrainConfig
 from jaxqc.data.classes import open_classes
-from jaxqc.data.dataset import with_span
+from jaxqc.data.dataset import with_rendering
 from jaxqc.data.load import load_arrays
+from jaxqc.data.rendering import rendering_of
 from jaxqc.data.splits import apply_protocol, choose_protocol, write_splits
 from jaxqc.errors import UserError
-from jaxqc.fields import range_of
 from jaxqc.models.arrays import flatten
 from jaxqc.models.pretrained import LoadReport
 from jaxqc.models.resnet import LAYERS, backbone_spec
@@ -39,7 +39,7 @@ def train(
     progress: bool = True,
     note: Callable[[str], None] | None = None,
 ) -> RunResult:
-    """`train_backbone` as one of `jaxqc.api.METHODS`. note: takes lines worth showing; None prints nothing."""
+    """`train_backbone` as one of `jaxqc.kinds.METHODS`. note: takes lines worth showing; None prints nothing."""
     if not isinstance(data, str | Path):
         raise UserError("train: a classifier takes a folder of classes or a TFDS set; give its path")
     result, trained = train_backbone(config, data, out, weights, resume, progress, note)
@@ -79,7 +79,7 @@ def train_backbone(
     if note is not None:
         for line in dataset.warnings:
             note(line)
-    dataset = with_span(dataset, range_of(options.range, "data.range"))
+    dataset = with_rendering(dataset, rendering_of(options))
     options = dataclasses.replace(options, protocol=choose_protocol(dataset, options.protocol))
     config = dataclasses.replace(config, data=options)
     train, val = apply_protocol(dataset, options.protocol, config.seed)

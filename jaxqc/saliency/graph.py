@@ -33,7 +33,7 @@ def graph(model: Model, height: int = 0, width: int = 0) -> Graph:
 
     net = model.config.model
     about = {"name": net.name, "network_size": model.size, "dtype": net.dtype, "thresholds": _threshold(model.meta)}
-    about |= {"range": net.range} if net.range != "unit" else {}
+    about |= {"image_scale": net.range} if net.range != "unit" else {}
     return named_graph("saliency", run, model.variables, height, width, about | statistics(model.meta))
 
 

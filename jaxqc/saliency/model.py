@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, UInt8
 from jaxqc.config import TrainConfig
 from jaxqc.data.augment.geometry import fit_to_size, to_float
 from jaxqc.data.batching import MAX_PIXELS, Images, as_arrays, one_of, pad_to, power, stack_of
-from jaxqc.data.depth import range_of_model
+from jaxqc.data.rendering import rendering_of_model
 from jaxqc.errors import UserError
 from jaxqc.nn.fold import fold_batch_norm
 from jaxqc.outputs import Outputs, chosen
@@ -164,7 +164,7 @@ class Model:
     ) -> tuple[Prediction, dict[str, Any]]:
         """The maps, and the other outputs that are named; None = all."""
         size = self._checked(size)
-        images = as_arrays(images, range_of_model(self))
+        images = as_arrays(images, rendering_of_model(self))
         if self.tile:
             return self._in_tiles(images, size, outputs)
         if isinstance(images, list):

@@ -6,14 +6,14 @@ from pathlib import Path
 
 from jaxqc.config import TrainConfig
 from jaxqc.data.coverage import coverage
-from jaxqc.data.dataset import Dataset, with_span
+from jaxqc.data.dataset import Dataset, with_rendering
 from jaxqc.data.depth import remarks
 from jaxqc.data.grouped import counted
 from jaxqc.data.open import Keys, keys_of, layout_of, open_data
 from jaxqc.data.readers import Reader
+from jaxqc.data.rendering import rendering_of
 from jaxqc.data.splits import apply_protocol, choose_protocol, read_ids, read_splits
 from jaxqc.errors import UserError, suggest
-from jaxqc.fields import range_of
 from jaxqc.saliency.evaluate import Evaluation, evaluate_dataset, write_evaluation
 from jaxqc.saliency.model import Model
 from jaxqc.saliency.predict import far_below
@@ -60,7 +60,7 @@ def evaluate(
     where = str(data) if isinstance(data, str | Path) else None
     if isinstance(data, str | Path):
         data = open_data(data, layout_of(data, layout, own.layout), skip_bad=True, keys=keys or keys_of(own))
-    data = with_span(data, range_of(own.range, "data.range"))
+    data = with_rendering(data, rendering_of(own))
     trained = "published" not in model.meta
     for line in (*remarks(data), *far_below(model.size, size), *(() if trained else (UNKNOWN,))):
         note(line)

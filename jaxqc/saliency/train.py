@@ -8,15 +8,15 @@ from typing import Any
 import jax
 
 from jaxqc.config import TrainConfig
-from jaxqc.data.dataset import ArrayDataset, Dataset, with_span
+from jaxqc.data.dataset import ArrayDataset, Dataset, with_rendering
 from jaxqc.data.depth import remarks
 from jaxqc.data.load import load_arrays
 from jaxqc.data.open import keys_of, open_data
+from jaxqc.data.rendering import rendering_of
 from jaxqc.data.screening import usable
 from jaxqc.data.splits import apply_protocol, choose_protocol, write_splits
 from jaxqc.data.tile_samples import all_tiles, drawn_tiles
 from jaxqc.errors import UserError
-from jaxqc.fields import range_of
 from jaxqc.saliency.method import make_method
 from jaxqc.saliency.networks import described, storable
 from jaxqc.training.checkpoint import steps_in
@@ -49,7 +49,7 @@ def train(
     if isinstance(data, str | Path):
         data = open_data(data, options.layout, options.skip_bad, keys_of(options))
     if isinstance(data, Dataset):
-        data = with_span(data, range_of(options.range, "data.range"))
+        data = with_rendering(data, rendering_of(options))
         for line in remarks(data):
             note(line)
     if val is None:

@@ -12,6 +12,7 @@ from jaxqc.data.decode import MAX_PIXELS, read_image, read_size
 from jaxqc.data.label_maps import NO_LABEL
 from jaxqc.data.load import in_threads
 from jaxqc.data.problems import printable
+from jaxqc.data.rendering import BY_FILE, Rendering
 from jaxqc.errors import UserError
 from jaxqc.semi.data import PARTS, Pair, Splits
 from jaxqc.semi.labels import read_labels, refuse_unclear, trained_voids
@@ -122,14 +123,14 @@ def read_pair(
     pair: Pair,
     manifest: Manifest,
     max_pixels: int = MAX_PIXELS,
-    span: tuple[float, float] | None = None,
+    rendering: Rendering = BY_FILE,
 ) -> tuple[UInt8[np.ndarray, "h w c"], UInt8[np.ndarray, "h w"]]:
-    """The image and its label map (all 255 where it has none). span: as `jaxqc.data.decode.read_image`.
+    """The image and its label map (all 255 where it has none). rendering: as `jaxqc.data.decode.read_image`.
 
     Raises:
       UserError: as `check_splits`, of this pair.
     """
-    image = read_image(Path(root, pair.image), max_pixels, span=span)
+    image = read_image(Path(root, pair.image), max_pixels, rendering=rendering)
     if not pair.mask:
         return image, np.full(image.shape[:2], 255, np.uint8)
     labels = read_labels(root, pair.mask, manifest, max_pixels)

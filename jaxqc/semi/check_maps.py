@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 
 from jaxqc.data.check import DataReport, report_of
-from jaxqc.data.dataset import Sample, with_span
+from jaxqc.data.dataset import Sample, with_rendering
 from jaxqc.data.decode import MAX_PIXELS
 from jaxqc.data.label_maps import LabelMaps
 from jaxqc.data.problems import Problem, printable
+from jaxqc.data.rendering import BY_FILE, Rendering
 from jaxqc.errors import UserError
 from jaxqc.semi.data import manifest_of, scan_pairs
 from jaxqc.semi.labels import read_labels, refuse_unclear, trained_voids
@@ -40,11 +41,11 @@ def check_label_maps(
     path: str | Path,
     max_pixels: int = MAX_PIXELS,
     progress: Callable[[int, int], None] | None = None,
-    span: tuple[float, float] | None = None,
+    rendering: Rendering = BY_FILE,
 ) -> DataReport:
     """Decodes every image and label map of a set, as its manifest reads them, and collects what is wrong.
 
-    span: the values that mean black and white in images of more than 8 bits; None goes by the files.
+    rendering: as `jaxqc.data.decode.read_image`.
 
     Raises:
       UserError: no data set there, or a manifest that contradicts itself.
@@ -70,5 +71,5 @@ def check_label_maps(
         absent = [name for name, n in zip(manifest.classes, total, strict=False) if not n]
         return out + [Problem(dataset.name, "no-pixels", f"no mask shows {name!r}", "warning") for name in absent]
 
-    dataset = with_span(dataset, span)
+    dataset = with_rendering(dataset, rendering)
     return report_of(root, dataset, found, max_pixels, progress, LabelMaps(manifest.classes, read, problems))

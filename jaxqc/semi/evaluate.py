@@ -186,7 +186,7 @@ def evaluate_part(
                 shares.append((ignored, first, truth.size - ignored - first))
                 if ignored < truth.size:
                     defective = bool(((truth != 0) & (truth != IGNORE)).any())
-                    seen.append((Sample(pair.image, part.root / pair.image, span=part.span), defective))
+                    seen.append((Sample(pair.image, part.root / pair.image, rendering=part.rendering), defective))
                 rows.append(_row(pair, truth, matrix, model.classes))
             counter.add(len(group))
     if not total.any():

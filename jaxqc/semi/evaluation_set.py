@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from jaxqc.data.problems import printable
+from jaxqc.data.rendering import BY_FILE, Rendering
 from jaxqc.errors import UserError, suggest
 from jaxqc.semi.check import read_pair
 from jaxqc.semi.data import PARTS, Pair, manifest_of, open_pairs, read_list
@@ -31,7 +32,7 @@ class Part:
     pairs: tuple[Pair, ...]
     manifest: Manifest
     labels: UInt8[np.ndarray, " 256"]
-    span: tuple[float, float] | None = None
+    rendering: Rendering = BY_FILE
     """As `jaxqc.data.decode.read_image`."""
     notes: tuple[str, ...] = ()
     """Lines on images that are not measured, and on what the data's folder holds beside its samples."""
@@ -41,7 +42,7 @@ class Part:
 
     def read(self, pair: Pair) -> tuple[UInt8[np.ndarray, "h w c"], UInt8[np.ndarray, "h w"]]:
         """An image and its label map, in the network's labels. Raises `UserError` as `jaxqc.semi.check.read_pair`."""
-        image, labels = read_pair(self.root, pair, self.manifest, span=self.span)
+        image, labels = read_pair(self.root, pair, self.manifest, rendering=self.rendering)
         return image, self.labels[labels]
 
 

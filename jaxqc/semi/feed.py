@@ -15,6 +15,7 @@ from jaxqc.data.decode import MAX_PIXELS, read_size
 from jaxqc.data.load import in_threads
 from jaxqc.data.order import BatchOrder
 from jaxqc.data.pipeline import HostBatch, Loader, decode_threads
+from jaxqc.data.rendering import BY_FILE, Rendering
 from jaxqc.data.store import StoredSample
 from jaxqc.semi.check import read_pair
 from jaxqc.semi.data import Pair, Splits
@@ -32,14 +33,14 @@ class Reader:
     manifest: Manifest
     pairs: tuple[Pair, ...]
     kept: tuple[tuple[UInt8[np.ndarray, "_ _ _"], UInt8[np.ndarray, "_ _"]], ...] = field(default=(), repr=False)
-    span: tuple[float, float] | None = None
+    rendering: Rendering = BY_FILE
     """As `jaxqc.data.decode.read_image`."""
 
     def read(self, number: int) -> Decoded:
         """Image [h w 1 or 3] and labels [h w], 255 = ignored, of pair `number`. Raises UserError naming the file."""
         if self.kept:
             return self.kept[number]
-        return read_pair(self.root, self.pairs[number], self.manifest, MAX_PIXELS, self.span)
+        return read_pair(self.root, self.pairs[number], self.manifest, MAX_PIXELS, self.rendering)
 
     def in_memory(self) -> "Reader":
         """The same with all of its pixels decoded."""
@@ -159,8 +160,10 @@ def _sizes(reader: Reader) -> Sequence[tuple[int, ...]]:
 
 
 def readers(
-    splits: Splits, root: Path, manifest: Manifest, resident: bool, span: tuple[float, float] | None = None
+    splits: Splits, root: Path, manifest: Manifest, resident: bool, rendering: Rendering = BY_FILE
 ) -> dict[str, Reader]:
-    """One for each part but the test images, which no run looks at. span: as `jaxqc.data.decode.read_image`."""
-    out = {part: Reader(root, manifest, splits[part], span=span) for part in ("labeled", "unlabeled", "select")}
+    """One for each part but the test images, which no run looks at. rendering: as `jaxqc.data.decode.read_image`."""
+    out = {
+        part: Reader(root, manifest, splits[part], rendering=rendering) for part in ("labeled", "unlabeled", "select")
+    }
     return {part: reader.in_memory() for part, reader in out.items()} if resident else out

@@ -12,8 +12,8 @@ from jaxtyping import Array, Float, UInt8
 
 from jaxqc.data.augment.geometry import to_float
 from jaxqc.data.batching import MAX_PIXELS, Images, as_arrays, one_of, pad_to, power, stack_of
-from jaxqc.data.depth import range_of_model
 from jaxqc.data.problems import printable
+from jaxqc.data.rendering import rendering_of_model
 from jaxqc.errors import UserError
 from jaxqc.models.segmenter import encoder_spec
 from jaxqc.outputs import Outputs, chosen
@@ -175,7 +175,7 @@ class Segmentation:
 
     def _predict(self, images: Any, what: tuple[str, ...], size: int | None, window: bool | None) -> dict[str, Any]:
         long_side, window = self._way(size, window)
-        images = as_arrays(images, range_of_model(self))
+        images = as_arrays(images, rendering_of_model(self))
         if not isinstance(images, list):
             stack, single = stack_of(images)
             if not len(stack):

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxqc.data.depth import range_of_model
 from jaxqc.data.predict_folder import FolderResult, each_image
 from jaxqc.data.problems import printable
+from jaxqc.data.rendering import rendering_of_model
 from jaxqc.errors import UserError
 from jaxqc.semi.model import Segmentation
 
@@ -53,5 +53,5 @@ def predict_folder(
         return list(model.predict(group, size=size, window=window))
 
     outs = [out, overlays] if overlays else [out]
-    kind, span = model.grouping(size, window), range_of_model(model)
-    return each_image(images, outs, predict, write, model.batch, kind, progress, "label map", span)
+    kind, rendering = model.grouping(size, window), rendering_of_model(model)
+    return each_image(images, outs, predict, write, model.batch, kind, progress, "label map", rendering)

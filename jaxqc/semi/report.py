@@ -6,8 +6,8 @@ from pathlib import Path
 
 from jaxqc.data.depth import dark_values
 from jaxqc.data.problems import printable
+from jaxqc.data.rendering import rendering_of
 from jaxqc.errors import UserError
-from jaxqc.fields import range_of
 from jaxqc.semi.compare import checked_sizes, compare_sizes
 from jaxqc.semi.evaluate import SegmentationEvaluation, evaluate_part
 from jaxqc.semi.evaluation_set import Part, own_lists, part_of
@@ -54,8 +54,8 @@ def evaluate(
         raise UserError("data: a segmentation network is measured on a folder; give its path")
     split = "val" if split == "test" else split
     part = part_of(data, split, model.classes, run, splits)
-    part = replace(part, span=range_of(model.config.data.range, "data.range"))
-    for line in (*part.notes, *dark_values([part.root / pair.image for pair in part.pairs], part.span)):
+    part = replace(part, rendering=rendering_of(model.config.data))
+    for line in (*part.notes, *dark_values([part.root / pair.image for pair in part.pairs], part.rendering)):
         note(line)
     if sizes:
         checked_sizes(sizes)

@@ -15,8 +15,8 @@ from jaxtyping import Array, Key
 from jaxqc.config import TrainConfig
 from jaxqc.data.depth import dark_values
 from jaxqc.data.problems import printable
+from jaxqc.data.rendering import rendering_of
 from jaxqc.errors import UserError
-from jaxqc.fields import range_of
 from jaxqc.models.clip import CLIP_MEAN, CLIP_STD, CLIPS, clip_spec
 from jaxqc.models.dinov2 import VITS
 from jaxqc.models.resnet import IMAGENET_MEAN, IMAGENET_STD, LAYERS
@@ -92,10 +92,10 @@ def train_semi(
     if jax.process_index() == 0 and not started:
         write_splits(out / LISTS, splits)
         write_manifest(out / LISTS / FILES[0], manifest.ignoring)
-    span = range_of(config.data.range, "data.range")
-    for line in dark_values([root / pair.image for part in splits.values() for pair in part], span):
+    rendering = rendering_of(config.data)
+    for line in dark_values([root / pair.image for part in splits.values() for pair in part], rendering):
         say(line)
-    parts = feed.readers(splits, root, manifest, config.data.mode == "resident", span)
+    parts = feed.readers(splits, root, manifest, config.data.mode == "resident", rendering)
     method = judged(method, parts["labeled"], say)
     views = config.views
     train = feed.ViewSet(

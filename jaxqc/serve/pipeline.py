@@ -166,7 +166,7 @@ class Pipeline:
 
     def _decode(self, data: bytes, name: str, most: int) -> tuple[np.ndarray, np.ndarray, Any]:
         scorer = self.engine.scorer
-        image = read_image(name, max_pixels=most, data=data, span=scorer.span)
+        image = read_image(name, max_pixels=most, data=data, rendering=scorer.rendering)
         return image, scorer.prepare(image), scorer.kind(image.shape)
 
     def _judge(self, image: np.ndarray, raw: Any, name: str, sha256: str) -> Seen:

@@ -12,6 +12,7 @@ import tifffile
 
 from jaxqc.data.decode import decode, read_image
 from jaxqc.data.decode_masks import read_mask, read_values
+from jaxqc.data.rendering import Rendering
 from jaxqc.errors import UserError
 
 GREY = np.arange(12 * 20, dtype=np.uint8).reshape(12, 20)
@@ -57,9 +58,11 @@ def test_a_setting_goes_before_and_silence_is_told(tmp_path: Path) -> None:
     file = tmp_path / "a.png"
     file.write_bytes(png16(CAMERA))
     assert decode(file).peak == CAMERA.max()
-    np.testing.assert_array_equal(decode(file, span=(0, 4095)).pixels[..., 0], np.rint(CAMERA / 4095 * 255))
+    np.testing.assert_array_equal(
+        decode(file, rendering=Rendering((0, 4095))).pixels[..., 0], np.rint(CAMERA / 4095 * 255)
+    )
     with pytest.raises(UserError, match=r"a\.png: values from 5 to 4068 go beyond the range 0 to 1023"):
-        decode(file, span=(0, 1023))
+        decode(file, rendering=Rendering((0, 1023)))
     # A largest value that is this one image's says nothing about white; one that is exceeded is not believed.
     assert decode(tif(tmp_path / "b.tif", CAMERA, extratags=[(281, 3, 1, 4068, True)])).peak == 4068
     found = decode(tif(tmp_path / "c.tif", CAMERA, extratags=[(281, 3, 1, 1023, True)]))
@@ -125,7 +128,7 @@ def test_other_sample_types(tmp_path: Path) -> None:
         file = tif(tmp_path / "b.tif", GREY.astype(kind))
         with pytest.raises(UserError, match=rf"b\.tif: {word}-bit pixels have no stated range; fit or train with --"):
             read_image(file)
-        np.testing.assert_array_equal(decode(file, span=(0, 255)).pixels[..., 0], GREY)
+        np.testing.assert_array_equal(decode(file, rendering=Rendering((0, 255))).pixels[..., 0], GREY)
         np.testing.assert_array_equal(read_values(file)[0], GREY)  # labels need no range
     assert read_mask(tif(tmp_path / "m.tif", (GREY > 99).astype(np.float64))).sum() == 140
     assert read_image(tif(tmp_path / "big.tif", GREY, bigtiff=True)).shape == (12, 20, 1)

@@ -10,12 +10,13 @@ from PIL import Image
 
 from jaxqc.config import DataConfig, TrainConfig
 from jaxqc.data.check import check_path
-from jaxqc.data.dataset import with_span
-from jaxqc.data.depth import dark_samples, dark_values, range_of_model
+from jaxqc.data.dataset import with_rendering
+from jaxqc.data.depth import dark_samples, dark_values
 from jaxqc.data.load import load_sample
 from jaxqc.data.readers import open_dataset
+from jaxqc.data.rendering import BY_FILE, Rendering, rendering_of_model
 from jaxqc.errors import UserError
-from jaxqc.fields import range_of, validate
+from jaxqc.fields import validate
 from jaxqc.overrides import override
 
 Make = Callable[..., Path]
@@ -37,11 +38,11 @@ def test_the_set_is_warned_of_and_the_setting_mends_it(camera: Path) -> None:
     assert len(dark) == 1
     assert "6 images hold 16-bit values of at most 40" in dark[0]
     assert "for a camera of 12 bits fit or train with --data.range 0,4095" in dark[0]
-    assert not check_path(camera, span=(0, 4095)).problems
+    assert not check_path(camera, rendering=Rendering((0, 4095))).problems
 
     dataset = open_dataset(camera)
     assert dark_samples(dataset) == tuple(dark)
-    ranged = with_span(dataset, range_of((4095.0,), "data.range"))
+    ranged = with_rendering(dataset, Rendering((0, 4095)))
     assert dark_samples(ranged) == ()
     assert load_sample(dataset.samples[0])[0].max() < 17
     assert load_sample(ranged.samples[0])[0].max() > 250
@@ -58,9 +59,9 @@ def test_eight_bits_are_not_decoded(make_set: Make) -> None:
 def test_the_setting_is_checked() -> None:
     config = override(TrainConfig(), ["--data.range", "0,4095"])
     assert config.data.range == (0.0, 4095.0)
-    assert range_of_model(SimpleNamespace(config=config, meta={})) == (0, 4095)
-    assert range_of_model(SimpleNamespace(meta={"range": [100.0, 900.0]})) == (100, 900)
-    assert range_of_model(SimpleNamespace(meta={})) is None
+    assert rendering_of_model(SimpleNamespace(config=config, meta={})) == Rendering((0, 4095))
+    assert rendering_of_model(SimpleNamespace(meta={"range": [100.0, 900.0]})) == Rendering((100, 900))
+    assert rendering_of_model(SimpleNamespace(meta={})) == BY_FILE
     for bad in ((5.0, 5.0), (0.0, 1.0, 2.0), (0.0,)):
         with pytest.raises(UserError, match=r"data\.range: .* is no range; give the values of black and white"):
             validate(TrainConfig(data=DataConfig(range=bad)))

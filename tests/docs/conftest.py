@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from jaxqc.anomaly.detectors import Gaussian
@@ -40,6 +41,15 @@ def camera(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("camera")
     for i, image in enumerate(np.random.default_rng(0).integers(0, 4096, (3, 32, 32), np.uint16)):
         Image.fromarray(image).save(folder / f"{i}.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def spectrum(tmp_path_factory) -> Path:
+    """A folder of TIFFs of five bands."""
+    folder = tmp_path_factory.mktemp("spectrum")
+    for i, image in enumerate(np.random.default_rng(0).integers(0, 256, (3, 32, 32, 5), np.uint8)):
+        tifffile.imwrite(folder / f"{i}.tif", image, photometric="minisblack", planarconfig="contig")
     return folder
 
 

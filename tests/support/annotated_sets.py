@@ -140,8 +140,9 @@ def voc(root: Path) -> None:
         picture(root / f"JPEGImages/{i}.png")
         mask = Image.fromarray(square() * np.uint8(1 - i), "P")
         mask.putpalette(palette)
-        (root / "SegmentationClass").mkdir(exist_ok=True)
-        mask.save(root / f"SegmentationClass/{i}.png")
+        for folder in ("SegmentationClass", "SegmentationObject"):
+            (root / folder).mkdir(exist_ok=True)
+            mask.save(root / folder / f"{i}.png")
     write(root / "labelmap.txt", "# label:color_rgb:parts:actions\nbackground:0,0,0::\npit:128,0,0::\ndust:0,128,0::\n")
     write(root / "ImageSets/Segmentation/train.txt", "0\n1\n")
 

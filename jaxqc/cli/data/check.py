@@ -4,7 +4,7 @@ import argparse
 from typing import Any
 
 from jaxqc.cli.parser import Parser, add_verb
-from jaxqc.cli.shared import add_keys, add_layout, add_range, keys, span_of
+from jaxqc.cli.shared import add_keys, add_layout, add_rendering, keys, rendering_of_flags
 
 EXAMPLES = """\
   jaxqc data check DIR
@@ -18,7 +18,7 @@ def add(verbs: Any) -> Parser:
     parser.add_argument("data", metavar="DIR")
     add_layout(parser)
     add_keys(parser)
-    add_range(parser)
+    add_rendering(parser)
     return parser
 
 
@@ -30,10 +30,11 @@ def run(args: argparse.Namespace) -> int:
     from jaxqc.progress import Progress
     from jaxqc.semi.check_maps import check_label_maps, is_label_set
 
+    rendering = rendering_of_flags(args)
     with Progress("checking", 0, every=2.0) as counter:
         if is_label_set(args.data, args.layout) and keys(args) is None:
-            report = check_label_maps(args.data, progress=counter.reach, span=span_of(args))
+            report = check_label_maps(args.data, progress=counter.reach, rendering=rendering)
         else:
-            report = check_path(args.data, args.layout, progress=counter.reach, keys=keys(args), span=span_of(args))
+            report = check_path(args.data, args.layout, progress=counter.reach, keys=keys(args), rendering=rendering)
     Console().print(report.render())
     return 0 if report.ok else 1

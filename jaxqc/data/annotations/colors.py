@@ -102,11 +102,13 @@ class Colored:
 
     file: Path
     table: Table
+    objects: Path | None = None
+    """The picture of the same regions object by object, which nothing reads."""
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """Pictures beside the sample's own mask: none."""
-        return ()
+        """Pictures beside the sample's own mask."""
+        return () if self.objects is None else (self.objects,)
 
     @property
     def kinds(self) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from jaxqc import plugins
 from jaxqc.data.dataset import Dataset
+from jaxqc.data.pages import in_pages
 from jaxqc.data.problems import Problem, lines, printable, refuse
 from jaxqc.data.readers import (
     aitex,
@@ -203,6 +204,8 @@ def scan_dataset(
             raise UserError(f"{printable(path)}: expected {reader.expected}{named}")
         dataset, problems = reader.scan(path)
         problems = [*problems, *folder.unused(path, dataset, problems)]
+        dataset, further = in_pages(dataset)
+        problems += further
         return understood(dataset, problems, reading, reader.judged)
     except OSError as e:
         raise UserError(f"{printable(e.filename or path)}: cannot be read ({e.strerror or e})") from e

@@ -20,6 +20,7 @@ from jaxqc.data import foreign
 from jaxqc.data.dataset import Dataset, Sample
 from jaxqc.data.decode import EXTENSIONS
 from jaxqc.data.opening import decoder_of
+from jaxqc.data.pages import file_of, in_pages
 from jaxqc.data.problems import Problem, printable
 from jaxqc.data.store import StoredSample
 from jaxqc.data.walk import Walk, walk
@@ -57,7 +58,7 @@ def scan(path: Path, without: Sequence[Path] = ()) -> tuple[Dataset, list[Proble
       UserError: the folder cannot be read, or holds no images.
     """
     if path.is_file():
-        return Dataset(printable(path.name), (), (Sample(printable(path.name), path),)), []
+        return in_pages(Dataset(printable(path.name), (), (Sample(printable(path.name), path),)))
     found = walk(path)
     if not found.folders:
         raise UserError(found.problems[0].message)
@@ -70,7 +71,8 @@ def scan(path: Path, without: Sequence[Path] = ()) -> tuple[Dataset, list[Proble
         first = f"; the first: {problems[0].message}" if problems else ""
         raise UserError(f"{printable(path)}: no images in this folder (it holds {holds}); known: {_known()}{first}")
     samples = tuple(Sample(printable(f.relative_to(path).as_posix()), f) for f in files)
-    return Dataset(printable(path.name), (), samples), problems
+    dataset, more = in_pages(Dataset(printable(path.name), (), samples))
+    return dataset, [*problems, *more]
 
 
 def unused(root: Path, dataset: Dataset, problems: Sequence[Problem]) -> list[Problem]:
@@ -83,7 +85,7 @@ def unused(root: Path, dataset: Dataset, problems: Sequence[Problem]) -> list[Pr
     files, beside = _divide(root, found, {s.image.parent for s in dataset.samples if isinstance(s, StoredSample)})
     drawn = lambda s: s.truth.files if s.truth is not None else ()
     named_files = ((s.image, s.mask, *s.more_masks, *drawn(s)) for s in dataset.samples)
-    used = {os.path.abspath(f) for files in named_files for f in files if f is not None}
+    used = {os.path.abspath(file_of(f)) for files in named_files for f in files if f is not None}
     named = {problem.message.partition(": ")[0] for problem in problems}
     left = [file for file in files if os.path.abspath(file) not in used and printable(file) not in named]
     # A set may well link one folder twice and use it under both names.

@@ -22,6 +22,7 @@ from pathlib import Path
 
 from jaxqc.data.dataset import Dataset, Sample
 from jaxqc.data.normals import means_normal
+from jaxqc.data.pages import file_of
 from jaxqc.data.problems import MISSING, Problem, one_line, printable
 from jaxqc.data.tables.cells import EMPTY, emptied, local_path, path_hint
 from jaxqc.data.tables.read import Row, check_columns, read_table
@@ -135,7 +136,7 @@ def _check_row(path: Path, file: Path, found: Row, row: dict[str, str], seen: di
         if posixpath.isabs(value) or posixpath.normpath(value).split("/")[0] == "..":
             return problem("outside", f"{column} {value!r} points outside the folder; use a path relative to {FILE}")
     for column in FILES:
-        if row[column] and not os.path.isfile(path / row[column]):
+        if row[column] and not os.path.isfile(file_of(path / row[column])):
             return problem(
                 MISSING[column],
                 f"{column}: no such file {printable(path / row[column])}{path_hint(row[column], path / row[column])}",

@@ -19,7 +19,7 @@ from jaxqc.data.readers.folder import image_files
 from jaxqc.data.readers.matching import Gathering, split_of
 from jaxqc.errors import UserError
 
-IMAGES, MASKS, SETS = "JPEGImages", "SegmentationClass", "ImageSets/Segmentation"
+IMAGES, MASKS, OBJECTS, SETS = "JPEGImages", "SegmentationClass", "SegmentationObject", "ImageSets/Segmentation"
 NUMBERED = Table(("background", *(f"class {i}" for i in range(1, IGNORE))))
 """Names of classes that nobody named."""
 
@@ -43,7 +43,7 @@ def scan(path: Path) -> tuple[Dataset, list[Problem]]:
         if mask is None and image.stem not in split:
             continue  # VOC has many images for other tasks
         place = f"{MASKS}/{image.stem}.png"
-        truth = Colored(mask, table or NUMBERED) if mask else None
+        truth = Colored(mask, table or NUMBERED, path / OBJECTS / mask.name) if mask else None
         found.add(image.stem, image, "", split.get(image.stem, ""), [mask] if mask else [], place, truth=truth)
     found.stray(masks.values(), IMAGES)
     dataset, problems = found.finish()

@@ -12,6 +12,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from jaxqc.data.pages import file_of
 from jaxqc.inspection.ledger.rows import CHUNK, OWN, Row, batched, clean, row_of, storable
 from jaxqc.inspection.ledger.schema import PLACE, columns, lots, sightings
 from jaxqc.inspection.ledger.uninspected import mended
@@ -120,7 +121,7 @@ def _same(one: Sighting, there: Iterable[dict[str, Any]]) -> dict[str, Any] | No
     there, root = list(there), os.path.join(one.root, "")
     exact = (known for known in there if known["path"] == one.path)
     nameless = (k for k in there if k["image"] == one.image and one.image in (one.path, k["path"]))
-    moved = (k for k in there if one.root and k["path"].startswith(root) and not os.path.lexists(k["path"]))
+    moved = (k for k in there if one.root and k["path"].startswith(root) and not os.path.lexists(file_of(k["path"])))
     return next(exact, None) or next(nameless, None) or next(moved, None)
 
 

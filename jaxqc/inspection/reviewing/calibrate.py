@@ -174,7 +174,7 @@ def _scored(
                     sha256, data = read_bytes(picture.path)
                     if sha256 != picture.sha256:
                         raise UserError(f"{printable(picture.path)}: another picture than the one that was inspected")
-                    images.append(read_image(picture.path, data=data, span=scorer.span))
+                    images.append(read_image(picture.path, data=data, rendering=scorer.rendering))
                     there.append(picture)
                 except UserError as e:
                     left_out.append(str(e))
