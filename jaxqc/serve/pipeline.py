@@ -88,7 +88,7 @@ class Pipeline:
         batches = settings.batches
         self.batcher: Batcher[np.ndarray, Any] = Batcher(
             engine.score, most=batches.most, wait=batches.wait_ms / 1000, devices=engine.scorer.devices,
-            observe=self._batch,
+            observe=self._batch, sizes=engine.sizes,
         )  # fmt: skip
         self._lookup: Grouped[str, Finding | None] = Grouped(self._find, readers)
         self._keeping: Grouped[Record, None] = Grouped(self._write, writer)
