@@ -9,7 +9,7 @@ and the mirrored ones on low scores.
 
 import bisect
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -88,7 +88,7 @@ def bets(p: float) -> Float[np.ndarray, " bets"]:
 
 
 class Capital:
-    """What the bets on small p-values have won, beginning at 1, as its decadic logarithm."""
+    """Capital of the bets on small p-values, beginning at 1, as its decadic logarithm."""
 
     def __init__(self) -> None:
         count = len(SLOPES) + len(POWERS)
@@ -122,7 +122,7 @@ class Watch:
 
     reference: Reference
     probability: float = ALARM
-    """Of a false alarm, ever."""
+    """Probability of a false alarm, ever."""
     seed: int = 0
     count: int = 0
     """Scores up to now."""
@@ -163,7 +163,7 @@ class Watch:
         return max(self.up.highest, self.down.highest)
 
 
-def watched(reference: Reference, scores: Sequence[float], probability: float = ALARM, seed: int = 0) -> Watch:
+def watched(reference: Reference, scores: Iterable[float], probability: float = ALARM, seed: int = 0) -> Watch:
     """The watch after some scores, in their order."""
     watch = Watch(reference, probability, seed)
     for score in scores:
@@ -182,8 +182,9 @@ class Following:
     Examples:
       >>> following = Following(limit=1.0)
       >>> for i in range(START + 5):
-      ...     following.add(i % 10 / 20)
-      >>> following.add(1.5)
+      ...     compared = following.add(i % 10 / 20)
+      >>> compared, following.add(1.5)
+      (True, False)
       >>> following.watch.count, following.watch.reference.name, following.lacking
       (5, 'its first 200 good images', 0)
     """
@@ -191,7 +192,7 @@ class Following:
     def __init__(self, limit: float, reference: Reference | None = None, probability: float = ALARM, seed: int = 0):
         self.limit, self._probability, self._seed = limit, probability, seed
         self.watch = Watch(reference, probability, seed) if reference else None
-        """None until there is a reference."""
+        """The comparison; None until there is a reference."""
         self._first: list[float] = []
 
     @property

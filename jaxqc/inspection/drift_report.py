@@ -66,14 +66,14 @@ class DriftReport:
     """Digest."""
     name: str
     reference: str
-    """What the scores are compared with, in words; "" = too few good pictures yet."""
+    """Scores that these are compared with, in words; "" = too few good pictures yet."""
     lacking: int
     """Good pictures that must come first."""
     compared: int
     called: int
     """Pictures that are not compared: the model calls them, or a person rejected them."""
     probability: float
-    """Of a false alarm, ever."""
+    """Probability of a false alarm, ever."""
     limit: float
     """Evidence at which there is an alarm, as a decadic logarithm."""
     alarm: str
@@ -82,7 +82,7 @@ class DriftReport:
     """Time of the picture at which the alarm came; "" = none."""
     course: tuple[Point, ...]
     edges: tuple[float, ...]
-    """Of the classes of scores below."""
+    """Ends of the classes of scores below."""
     before: tuple[float, ...]
     """Shares of the reference's scores by class."""
     now: tuple[float, ...]

@@ -51,7 +51,7 @@ def count_errors(
 
 
 def findings_on(scorer: Scorer, images: Sequence[Labelled], rules: GradeRules) -> Iterator[tuple[Labelled, Finding]]:
-    """What an inspection finds on each image, those of one size together: not in the order in which they come.
+    """Findings of an inspection on each image, those of one size together: not in the order in which they come.
 
     Raises:
       UserError: an image cannot be decoded or judged.

@@ -1,4 +1,4 @@
-"""What people confirmed and corrected as a data set: images, their masks, classes, and lots that no split divides.
+"""A data set of what people confirmed and corrected: images, masks, classes, and lots that no split divides.
 
 The folder has the layout `index`: index.csv, images/ and masks/. left_out.csv names each judged picture that is not in
 it, with the reason, and export.json has the counts.
@@ -37,7 +37,7 @@ REASONS = {
     "missing-file": "the picture's file is gone",
     "changed-bytes": "the picture's file is another one now",
 }
-"""Why a judged picture is not in the data set."""
+"""Reasons for which a judged picture is not in the data set."""
 LOST = ("missing-file", "changed-bytes")
 """Reasons that nobody intended."""
 
@@ -59,7 +59,7 @@ class Exported:
     left_out: Mapping[str, int]
     """Pictures that are not in the data set, by reason (`REASONS`)."""
     sides: Mapping[str, Mapping[str, int]]
-    """Of each split its groups, good and defective pictures."""
+    """Groups, good and defective pictures of each split."""
 
     @property
     def used(self) -> int:

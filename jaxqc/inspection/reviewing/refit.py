@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import jax
+
 from jaxqc.anomaly.fit import Fitted, fit
 from jaxqc.anomaly.recipe import FitConfig, load_recipe
 from jaxqc.atomic import write_text
@@ -30,7 +32,7 @@ COMPARED = "comparison.json"
 
 @dataclass(frozen=True)
 class Refitted:
-    """A finished refit. comparison: None where no held-out review could be compared."""
+    """A finished refit. comparison: None where no held-out review could be compared, and in all processes but one."""
 
     fitted: Fitted
     comparison: Comparison | None
@@ -80,7 +82,7 @@ def refit(
     for line in remarks(plan.dataset):
         note(line)
     fitted = fit(change(config), plan.dataset, out, progress, note=note, about=about)
-    if not plan.held_out:
+    if not plan.held_out or jax.process_index():
         return Refitted(fitted, None)
     both = compare(old, fitted.model, plan.held_out, progress=progress)
     values = {"old": printable(run), "new": printable(out), "data": printable(data), **both.to_json()}
@@ -89,7 +91,7 @@ def refit(
 
 
 def plan_of(config: FitConfig, old_sources: Sequence[str], data: str) -> Plan:
-    """What a refit is fitted to and measured on; reads no pixels.
+    """The data that a refit is fitted to and measured on; reads no pixels.
 
     Of the old data everything is taken that the fit took, but for pictures on which the new data say something: they
     count as the new data have them, and not at all where people took their verdict back. Held-out pictures that the

@@ -17,6 +17,7 @@ from jaxqc.data.grouped import one_class
 from jaxqc.data.load import load_sample
 from jaxqc.data.normals import is_normal
 from jaxqc.data.open import open_data
+from jaxqc.data.splits import apply_protocol
 from jaxqc.data.tables.read import read_table
 from jaxqc.errors import UserError
 from jaxqc.inspection.ledger import masks
@@ -133,6 +134,8 @@ def test_what_people_said_last_is_what_is_learned_from(where, tmp_path):
         assert np.array_equal(mask > 0, square(left_edge))
         assert np.array_equal(image[..., 0], stripes(shop.sums.index(sha256), False, *SIZE)[0])
     assert samples[marked].product == "strip"
+    assert all(load_sample(sample)[1].any() != is_normal(sample, dataset) for sample in dataset.samples)
+    assert sum(map(len, apply_protocol(dataset, "index"))) == 5  # as `jaxqc train` divides it
     assert (more.used, more.defective, more.masks, more.left_out["no-mask"]) == (7, 5, 3, 0)
 
 

@@ -84,6 +84,7 @@ def again(run, reviewed, tmp_path_factory):
     return out, "\n".join(said)
 
 
+@pytest.mark.slow
 def test_a_refit_says_what_it_takes_from_where(again, run, boards, reviewed):
     out, said = again
     assert f"from {boards} (the old fit's): 17 good images of split train" in said
@@ -98,6 +99,7 @@ def test_a_refit_says_what_it_takes_from_where(again, run, boards, reviewed):
     assert jaxqc.load(out).meta["test"] == 12 + 8
 
 
+@pytest.mark.slow
 def test_the_comparison_is_of_both_models_on_the_same_pictures(again, run, reviewed):
     """The oracle is an inspection of the held-out pictures with each model."""
     out, _ = again
