@@ -238,3 +238,13 @@ def test_pictures_of_several_sizes_are_compared_each_at_its_place(run, tmp_path)
     for i, one in enumerate(held):
         alone = compare(model, model, [one], progress=False)
         assert alone.old.scores[0] == pytest.approx(both.old.scores[i], abs=1e-6)
+
+
+def test_a_plain_folder_of_good_images_is_an_old_set_too(boards, reviewed):
+    """As `jaxqc fit --data GOOD` takes it: no classes, no split."""
+    plan = plan_of(CONFIG, [str(boards / "train" / "good")], str(reviewed))
+    good = [s for s in plan.dataset.samples if s.split == "train" and is_normal(s, plan.dataset)]
+    assert len(good) == 17 + 12
+    assert "17 good images of split train" in plan.notes[0]
+    assert len(plan.held_out) == 8
+    assert all(s.split for s in plan.dataset.samples)
