@@ -112,7 +112,7 @@ def on_device(devices: Sequence[Any], number: int) -> AbstractContextManager[Any
 def card(model: Any) -> dict[str, Any]:
     """The model card's part of a checkpoint's record: `model.meta` and `model.classes`, as plain values."""
     names = ("dataset", "data_digest", "date", "train", "val", "fit", "calibrate", "images", "step", "seed", "versions",
-             "git_commit")  # fmt: skip
+             "git_commit", "held_out_scores", "held_out_folds")  # fmt: skip
     about = {name: model.meta[name] for name in names if name in model.meta}
     measured = model.meta.get("metrics", {}).items()
     metrics = {name: v for name, v in measured if isinstance(v, int | float) and math.isfinite(v)}

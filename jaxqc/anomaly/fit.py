@@ -218,6 +218,7 @@ def _fit(
     meta |= {"fit": used, "calibrate": len(parts.calibrate), "test": len(parts.test), "skipped": bad}
     meta |= {"weights": backbone.source}
     meta |= {"thresholds": asdict(thresholds), "promise": calibration.promise.to_dict()}
+    meta |= _held_out(calibration)
     meta |= {"left_out": list(left_out)} if left_out else {}
     meta |= {"products": calibration.products_meta()} if calibration.products else {}
     model.thresholds, model.meta = thresholds, meta  # compiled once
@@ -280,6 +281,14 @@ def _calibrated(
         with Progress("calibrating", len(parts.calibrate), progress) as counter:
             measured = measured.plus(measure(model, parts.calibrate, bad, counter.add))
     return settle(model, measured, labelled, bad, held.folds if held.calibrate is None else 1)
+
+
+def _held_out(calibration: Calibration) -> dict[str, Any]:
+    """The held-out images' scores, by which drift is found later; none where a score is of a piece's several images."""
+    if calibration.promise.images != len(calibration.scores):
+        return {}
+    scores = " ".join(f"{score:.6g}" for score in calibration.scores)  # one line, however many
+    return {"held_out_scores": scores, "held_out_folds": calibration.promise.folds}
 
 
 def _write_golden(folder: Path, model: AnomalyModel, parts: Parts) -> None:

@@ -32,12 +32,13 @@ def fit_data(
     if config is not None and not isinstance(config, FitConfig):
         config = load_recipe(config)
     options = data_settings(flags) if config is None else config.data
+    about: dict[str, Any] = {}
     if isinstance(data, str | Path):
+        about["sources"] = [str(Path(data).resolve())]  # where a refit finds them
         data = open_data(data, options.layout, options.skip_bad, keys_of(options), masks=False)
     data = with_rendering(data, rendering_of(options))
     for line in remarks(data):
         note(line)
-    about: dict[str, Any] = {}
     if config is None:
         if out is not None:
             is_free(out, note)

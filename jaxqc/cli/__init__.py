@@ -81,6 +81,7 @@ VERBS: dict[str, Verb] = {
     "ledger outcomes": ledger.outcomes,
     "ledger lots": ledger.lots,
     "ledger report": ledger.report,
+    "ledger drift": ledger.drift,
     "ledger export": ledger.export,
     "export": export,
 }

@@ -3,11 +3,12 @@
 import argparse
 import math
 import sys
-from typing import Any
+from typing import Any, NoReturn
 
 from jaxqc.cli.parser import Parser, add_verb
 from jaxqc.cli.recipe_flags import add_recipe, started
 from jaxqc.config import TrainConfig, load_config
+from jaxqc.errors import UserError
 
 EXAMPLES = """\
   jaxqc train --config tscarnet_sd900 --data DIR
@@ -24,9 +25,18 @@ def add(verbs: Any) -> Parser:
     add_recipe(parser, "data set: published folders, index.csv, records", "run folder")
     resume = "go on with a run in --out"
     parser.add_argument("--resume", action=argparse.BooleanOptionalAction, default=True, help=resume)
+    parser.add_argument("--from", action=_Refused, metavar="RUN", help=argparse.SUPPRESS)
     skip = "leave unusable samples out, listed, instead of refusing"
     parser.add_argument("--skip-bad", action="store_true", help=skip)
     return parser
+
+
+class _Refused(argparse.Action):
+    """A flag that only `fit` has."""
+
+    def __call__(self, *_: Any, **__: Any) -> NoReturn:
+        raise UserError("--from: goes with fit; a network starts from another one's weights by --model.weights RUN, "
+                        "and jaxqc evaluate --data on both runs compares them")  # fmt: skip
 
 
 def kinds() -> tuple[Any, ...]:

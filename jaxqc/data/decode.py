@@ -101,8 +101,10 @@ def file_size(path: str | Path) -> int:
         return 0
 
 
-def pixel_count(path: str | Path, data: bytes | None = None) -> int:
-    """Height times width by the file's header alone; 0 where it cannot be read. data: as `read_image`.
+def pixel_count(path: str | Path, data: bytes | None = None, max_pixels: int = MAX_PIXELS) -> int:
+    """Height times width by the file's header alone; 0 where it cannot be read or is above max_pixels.
+
+    data: as `read_image`.
 
     Examples:
       >>> Image.fromarray(np.zeros((2, 3), np.uint8)).save("grey.png")
@@ -110,7 +112,7 @@ def pixel_count(path: str | Path, data: bytes | None = None) -> int:
       6
     """
     try:
-        with opened(path, MAX_PIXELS, data) as (file, image):
+        with opened(path, max_pixels, data) as (file, image):
             if image is not None:
                 return image.width * image.height
             tags = first_tags(file)

@@ -10,13 +10,10 @@ SHA256SUMS        of all of them, for `sha256sum -c`
 Nothing here needs JAX.
 """
 
-import glob
 import io
 import json
-import os
-import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,8 +21,8 @@ from typing import Any
 import numpy as np
 
 from jaxqc.data.problems import printable
+from jaxqc.data.whole_folder import whole_folder
 from jaxqc.errors import UserError
-from jaxqc.lock import LOCK, locked
 from jaxqc.training.checksums import SUMS, DamagedError, check_sums, write_sums
 from jaxqc.types import ArrayLike
 
@@ -64,31 +61,9 @@ def is_export(path: str | Path) -> bool:
         return False
 
 
-@contextmanager
-def landing(out: Path) -> Iterator[Path]:
-    """A new folder that becomes `out`, with its sums, when the block ends well; else nothing of it is left.
-
-    Raises:
-      UserError: `out` is there and not empty, another program is writing it, or it cannot be written.
-    """
-    name = printable(out)
-    part = out.with_name(f".{out.name}.part-{os.getpid()}")
-    stack = ExitStack()
-    try:
-        with locked(out):
-            if any(path.name != LOCK for path in out.iterdir()):
-                raise UserError(f"{name}: there already; choose another --out, or remove it first")
-            for remains in out.parent.glob(f".{glob.escape(out.name)}.part-*"):  # of killed exports
-                shutil.rmtree(remains, ignore_errors=True)
-            stack.callback(shutil.rmtree, part, ignore_errors=True)
-            part.mkdir(parents=True)
-            yield part
-            write_sums(part)
-        part.replace(out)  # which does not replace a folder that another export has filled in this instant
-    except OSError as e:
-        raise UserError(f"{name}: cannot be written ({e.strerror or e}); make room there or choose another") from e
-    finally:
-        stack.close()
+def landing(out: Path) -> AbstractContextManager[Path]:
+    """A new folder that becomes `out`, with its sums, when the block ends well (`whole_folder`)."""
+    return whole_folder(out, finish=write_sums)
 
 
 def save_arrays(file: Path, arrays: Mapping[str, ArrayLike]) -> None:

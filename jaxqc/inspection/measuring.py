@@ -11,9 +11,11 @@ from jaxqc.data.labelled import Labelled
 from jaxqc.data.load import sample_pixels
 from jaxqc.error_rates import ErrorRates, Origin
 from jaxqc.errors import UserError
+from jaxqc.inspection.findings import Finding
 from jaxqc.inspection.rules import GradeRules
 from jaxqc.inspection.scorers import calling, finding_of, make_scorer
 from jaxqc.progress import Progress
+from jaxqc.scorer import Scorer
 from jaxqc.training.counting import Counted
 
 
@@ -37,6 +39,23 @@ def count_errors(
     """
     rules = rules or GradeRules()
     scorer = make_scorer(model, threshold, devices=1)
+    calls = {True: 0, False: 0}
+    with Progress("counting misses", len(images), progress) as counter:
+        for one, finding in findings_on(scorer, images, rules):
+            calls[one.defective] += finding.verdict != "pass"
+            counter.add(1)
+    defective = sum(one.defective for one in images)
+    rates = ErrorRates(calls[True], defective, calls[False], len(images) - defective, origin, data,
+                       calling(scorer, rules))  # fmt: skip
+    return Counted(rates, scorer.weights)
+
+
+def findings_on(scorer: Scorer, images: Sequence[Labelled], rules: GradeRules) -> Iterator[tuple[Labelled, Finding]]:
+    """Findings of an inspection on each image, those of one size together: not in the order in which they come.
+
+    Raises:
+      UserError: an image cannot be decoded or judged.
+    """
 
     def read(one: Labelled) -> tuple[tuple[int, ...], np.ndarray]:
         pixels = one.read()
@@ -49,17 +68,9 @@ def count_errors(
                 raise result
             yield scorer.kind(result[0]), (one, *result)
 
-    calls = {True: 0, False: 0}
-    with Progress("counting misses", len(images), progress) as counter:
-        area = lambda item: item[1][0] * item[1][1]
-        for group in by_size(prepared(), scorer.batch, 2 * scorer.batch, area, MAX_PIXELS):
-            answers = scorer.score([ready for _, _, ready in group], 0)
-            for (one, shape, _), raw in zip(group, answers, strict=True):
-                answer = scorer.answer(shape[0], shape[1], raw)
-                _, finding = finding_of(scorer, rules, answer, image=one.sample.id)
-                calls[one.defective] += finding.verdict != "pass"
-            counter.add(len(group))
-    defective = sum(one.defective for one in images)
-    rates = ErrorRates(calls[True], defective, calls[False], len(images) - defective, origin, data,
-                       calling(scorer, rules))  # fmt: skip
-    return Counted(rates, scorer.weights)
+    area = lambda item: item[1][0] * item[1][1]
+    for group in by_size(prepared(), scorer.batch, 2 * scorer.batch, area, MAX_PIXELS):
+        answers = scorer.score([ready for _, _, ready in group], 0)
+        for (one, shape, _), raw in zip(group, answers, strict=True):
+            answer = scorer.answer(shape[0], shape[1], raw)
+            yield one, finding_of(scorer, rules, answer, image=one.sample.id)[1]

@@ -11,6 +11,7 @@ from typing import Any, Generic, TypeVar
 
 from jaxqc.serve.faults import Closing, Late
 from jaxqc.serve.line import Job, Line
+from jaxqc.serve.pace import Pace
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -21,6 +22,7 @@ class Batcher(Generic[T, R]):
 
     score: (items of one kind, at most `most`; the number of a device) → a result for each; called in a thread of that
       device. wait: seconds that an item waits for others. observe: takes the size of each batch and its seconds.
+      sizes: to one of which `score` fills a batch up; () = it takes any number as it is.
 
     Use within a running loop as `async with`; at its end what is in the line is still scored.
     """
@@ -33,9 +35,11 @@ class Batcher(Generic[T, R]):
         wait: float,
         devices: int = 1,
         observe: Callable[[int, float], None] = lambda size, seconds: None,
+        sizes: Sequence[int] = (),
     ) -> None:
         self._score, self._observe, self._devices = score, observe, devices
-        self._line: Line[tuple[T, asyncio.Future[R]]] = Line(most, wait)
+        self._pace = Pace(sizes or range(1, most + 1))
+        self._line: Line[tuple[T, asyncio.Future[R]]] = Line(most, wait, share=self._pace.share)
         self._changed = asyncio.Event()
         self._closing = False
         self._tasks: list[asyncio.Task[None]] = []
@@ -95,6 +99,7 @@ class Batcher(Generic[T, R]):
             now = len(group) * self._devices / seconds
             self.rate = now if not self.rate else 0.8 * self.rate + 0.2 * now
             self._observe(len(group), seconds)
+            self._pace.note(group[0].kind, len(group), seconds)
             for job, result in pairs:
                 if not job.item[1].done():
                     job.item[1].set_result(result)

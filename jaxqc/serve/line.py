@@ -5,7 +5,7 @@ enough. Jobs that nobody waits for any more, or whose deadline has passed, leave
 """
 
 import math
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -41,6 +41,8 @@ class Line(Generic[T]):
     wait: float
     """Seconds that a job waits for others of its kind."""
     jobs: list[Job[T]] = field(default_factory=list)
+    share: Callable[[Hashable, int], int] = lambda kind, waiting: waiting
+    """(kind, jobs of it that wait, at most `most`) → how many go into the next batch."""
 
     def __len__(self) -> int:
         return len(self.jobs)
@@ -75,7 +77,8 @@ class Line(Generic[T]):
             kind = (first.kind,)
         if kind is None:
             return []
-        taken = [job for job in self.jobs if job.kind == kind[0]][: self.most]
+        own = [job for job in self.jobs if job.kind == kind[0]][: self.most]
+        taken = own[: max(1, self.share(kind[0], len(own)))]
         chosen = {id(job) for job in taken}
         self.jobs = [job for job in self.jobs if id(job) not in chosen]
         return taken

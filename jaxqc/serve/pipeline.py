@@ -6,6 +6,7 @@ ledger's reads and writes in groups to theirs.
 
 import asyncio
 import hashlib
+import sys
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
@@ -87,7 +88,7 @@ class Pipeline:
         batches = settings.batches
         self.batcher: Batcher[np.ndarray, Any] = Batcher(
             engine.score, most=batches.most, wait=batches.wait_ms / 1000, devices=engine.scorer.devices,
-            observe=self._batch,
+            observe=self._batch, sizes=engine.sizes,
         )  # fmt: skip
         self._lookup: Grouped[str, Finding | None] = Grouped(self._find, readers)
         self._keeping: Grouped[Record, None] = Grouped(self._write, writer)
@@ -133,7 +134,7 @@ class Pipeline:
     async def look(self, data: bytes, name: str, sha256: str, deadline: float, clock: "_Clock | None" = None) -> Seen:
         """Scores an image and judges it; nothing is kept. Raises as `inspect`."""
         clock = clock or _Clock()
-        count = await self._thread(lambda: pixel_count(name, data))
+        count = await self._thread(lambda: pixel_count(name, data, sys.maxsize))
         most = self.settings.limits.pixels
         if count > most:
             raise TooLarge(f"{name}: {count:,} pixels is above the limit of {most:,}; make it smaller")

@@ -5,9 +5,12 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import Any, TypeVar
 
 from jaxqc.errors import UserError
+from jaxqc.inspection.drift import Following
+from jaxqc.inspection.drift_report import follow
 from jaxqc.inspection.findings import Finding
 from jaxqc.inspection.ledger import masks
 from jaxqc.inspection.ledger.queries import lot_findings
@@ -52,6 +55,8 @@ class Service:
         self.door = Door(batches.line, batches.line_bytes, self._later)
         self.pixels = Budget(batches.line_pixels)
         self.pipelines: dict[str, Pipeline] = {}
+        self.following: dict[str, Following] = {}
+        """The search for drift in each model's scores, by digest."""
         self.compiled = self.stopping = False
         self.failed: Exception | None = None
         """The error that kept the server from becoming ready."""
@@ -73,7 +78,7 @@ class Service:
         self._workers, self._writer, self._starter = workers, pool(1, "write"), pool(1, "start")
         for engine in self.engines:
             made = Pipeline(engine, self.ledger, self.store, self.settings, self.measures, self.pixels, lookups,
-                            workers, self._writer, self._news)  # fmt: skip
+                            workers, self._writer, partial(self._news, engine.info.digest))  # fmt: skip
             self.pipelines[engine.info.digest] = await self._stack.enter_async_context(made)
         self._tasks = [asyncio.create_task(self._start()), asyncio.create_task(self._grade())]
         return self
@@ -137,6 +142,8 @@ class Service:
         self.measures.listeners.set(self.events.listeners)
         for pipeline in self.pipelines.values():
             self.measures.waiting.labels(pipeline.name).set(pipeline.batcher.waiting)
+        for digest, following in self.following.items():
+            self.measures.drifting(digest[:12], following.watch)
 
     def lots_changed(self, names: Sequence[str]) -> None:
         """Has lots graded again for those who listen."""
@@ -145,7 +152,8 @@ class Service:
     def _later(self, images: int) -> int:
         return retry_after(images, sum(pipeline.batcher.rate for pipeline in self.pipelines.values()))
 
-    def _news(self, finding: Finding, sighting: Sighting) -> None:
+    def _news(self, digest: str, finding: Finding, sighting: Sighting) -> None:
+        self.following[digest].add(finding.score)
         lot = sighting.row.get("lot", "")
         facts = {"sha256": finding.sha256, "image": sighting.image, "lot": lot, "verdict": finding.verdict,
                  "severity": finding.severity, "score": finding.score, "count": finding.count}  # fmt: skip
@@ -160,6 +168,8 @@ class Service:
             await loop.run_in_executor(self._writer, masks.prepare, self.ledger)
             for engine in self.engines:
                 await loop.run_in_executor(self._writer, self.ledger.refresh, engine.info)
+                digest = engine.info.digest
+                self.following[digest] = await loop.run_in_executor(self._readers, follow, self.ledger, engine.info)
         except Exception as e:
             self.failed = e
             self.give_up()

@@ -2,12 +2,14 @@
 
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jaxqc.errors import UserError
 from jaxqc.serve.line import Job, Line, fitting, retry_after, sizes_to
+from jaxqc.serve.pace import Pace
 from jaxqc.serve.settings import SIZES, Batches, Limits, Settings, is_loopback
 
 
@@ -102,3 +104,77 @@ def test_loopback():
     assert all(map(is_loopback, ("127.0.0.1", "127.1.2.3", "::1", "[::1]", "localhost")))
     assert not any(map(is_loopback, ("0.0.0.0", "::", "10.0.0.1", "127.0.0.1.example", "")))
     Settings(host="0.0.0.0", token="secret")
+
+
+def through(waiting, sizes, seconds, share):
+    """Times at which jobs that wait together are done, one batch after another."""
+    clock, done = 0.0, []
+    while waiting:
+        count = share((), waiting)
+        assert 1 <= count <= waiting
+        clock += seconds[fitting(count, sizes)]
+        done += [clock] * count
+        waiting -= count
+    return done
+
+
+@settings(deadline=None)
+@given(st.integers(1, 16), st.floats(0.0, 1.0), st.floats(0.001, 0.1))
+def test_no_job_waits_longer_than_in_one_filled_up_batch(waiting, fixed, each):
+    """Whatever a batch costs at the start and by its size: against all jobs in one batch."""
+    sizes = SIZES[:5]
+    seconds = {size: fixed + each * size for size in sizes}
+    pace = Pace(sizes)
+    for size in sizes:
+        pace.note((), size, seconds[size])
+    own, plain = through(waiting, sizes, seconds, pace.share), through(waiting, sizes, seconds, lambda kind, n: n)
+    assert max(own) <= max(plain) + 1e-9
+    assert all(a <= b + 1e-9 for a, b in zip(own, plain, strict=True))
+    if not fixed:
+        assert max(own) == pytest.approx(each * waiting)  # by the binary digits of their number, nothing is padded
+
+
+def test_times_are_of_a_kind_and_follow_the_device():
+    pace = Pace((1, 2, 4))
+    for size, seconds in ((1, 0.1), (2, 0.2), (4, 0.4)):
+        pace.note("a", size, seconds)
+    assert (pace.share("a", 3), pace.share("b", 3)) == (2, 3)
+    for _ in range(40):
+        pace.note("a", 3, 0.1)  # which is filled up to four
+    assert pace.share("a", 3) == 3
+
+
+def test_a_line_takes_the_share_and_the_rest_next():
+    line = Line(most=4, wait=0.0, share=lambda kind, waiting: min(waiting, 2))
+    for i in range(3):
+        line.put(Job(i, (), came=0.0))
+    assert [[job.item for job in line.take(0.0)] for _ in range(3)] == [[0, 1], [2], []]
+
+
+def waits(seconds, rate, share, count=3000):
+    """Times from arrival to the end of the batch, of images that come at random to one device; in seconds."""
+    come = np.cumsum(np.random.default_rng(0).exponential(1 / rate, count)).tolist()
+    pace = Pace(tuple(seconds))
+    line, now, found, coming = Line(max(seconds), 0.005, share=share or pace.share), 0.0, [], 0
+    while coming < count or len(line):
+        while coming < count and come[coming] <= now:
+            line.put(Job(coming, (), come[coming]))
+            coming += 1
+        batch = line.take(now)
+        if not batch:
+            now = max(now, min(line.due(now), come[coming] if coming < count else math.inf))
+            continue
+        took = seconds[fitting(len(batch), tuple(seconds))]
+        pace.note((), len(batch), took)
+        now += took
+        found += [now - job.came for job in batch]
+    return np.array(found)
+
+
+def test_at_half_load_the_slowest_hundredth_waits_much_shorter_than_with_batches_that_are_filled_up():
+    """A device whose batches take about as long as their size says; the same arrivals."""
+    seconds = {size: 0.002 + 0.01 * size for size in (1, 2, 4, 8, 16)}
+    rate = 0.5 * 16 / seconds[16]
+    plain, paced = (waits(seconds, rate, share) for share in (lambda kind, waiting: waiting, None))
+    assert np.percentile(paced, 99) < 0.7 * np.percentile(plain, 99)
+    assert np.percentile(paced, 50) <= np.percentile(plain, 50) * 1.01

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -18,40 +17,15 @@ from jaxqc.inspection.ledger.queries import entries
 from jaxqc.inspection.ledger.store import open_ledger
 from tests.support.inspect_models import write_network
 from tests.support.live_server import board, httpx
+from tests.support.postgres_server import postgres, where  # noqa: F401 - fixtures
+from tests.support.served_process import PNG, ROOT, SCRIPT, resident, server
 
-ROOT = Path(__file__).resolve().parents[2]
-SCRIPT = ROOT / "tests" / "support" / "run_serve.py"
-PNG = {"Content-Type": "image/png"}
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory):
     return write_network(tmp_path_factory.mktemp("run") / "net", threshold=0.4, f1=0.9)
-
-
-@contextmanager
-def server(checkpoint, ledger, *more):
-    """A ready server: process and address. It is ended in order, unless it has ended."""
-    command = [sys.executable, str(SCRIPT), "--checkpoint", str(checkpoint), "--ledger", str(ledger), "--port", "0",
-               "--max-batch", "4", "--image-size", "56x48", *more]  # fmt: skip
-    paths = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
-    env = {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"} | {"PYTHONPATH": paths}
-    with open(f"{ledger}.log", "ab") as log:
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True, env=env)
-    try:
-        address = process.stdout.readline().strip()
-        assert address.startswith("http://127.0.0.1:"), Path(f"{ledger}.log").read_text()
-        with httpx.Client(base_url=address, trust_env=False) as client:
-            end = time.monotonic() + 120
-            while client.get("/readyz").status_code != 200:
-                assert time.monotonic() < end
-                time.sleep(0.05)
-        yield process, address
-    finally:
-        if process.poll() is None:
-            process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=60)
 
 
 class Clients:
@@ -160,10 +134,11 @@ def test_sigkill_leaves_no_half_image_and_loses_no_answer(checkpoint, tmp_path):
         assert len(again) == min(200, len(found))
 
 
-def test_two_servers_on_one_ledger_keep_each_image_once(checkpoint, tmp_path):
-    file = tmp_path / "quality.sqlite"
-    pictures = ("--pictures", str(tmp_path / "pictures"))
-    with server(checkpoint, file, *pictures) as (_, one), server(checkpoint, file, *pictures) as (_, two):
+def test_two_servers_on_one_ledger_keep_each_image_once(checkpoint, where, tmp_path):
+    """A file, and a PostgreSQL: the same pictures reach both servers at the same time."""
+    more = ("--pictures", str(tmp_path / "pictures"))
+    log = str(tmp_path / "log")
+    with server(checkpoint, where, *more, log=log) as (_, one), server(checkpoint, where, *more, log=log) as (_, two):
         answers: dict[str, list] = {one: [], two: []}
 
         def send(address):
@@ -179,28 +154,28 @@ def test_two_servers_on_one_ledger_keep_each_image_once(checkpoint, tmp_path):
             thread.join()
     statuses = [status for told in answers.values() for status, _ in told]
     assert statuses == [200] * 240
-    found = kept(file)
+    found = kept(where)
     assert len(found) == 60
     assert all(found[finding["sha256"]].to_dict() == finding for told in answers.values() for _, finding in told)
 
 
 def test_memory_is_flat_over_thousands_of_images(checkpoint, tmp_path):
     with server(checkpoint, tmp_path / "quality.sqlite") as (process, address):
-        page, resident = os.sysconf("SC_PAGE_SIZE"), []
+        held = []
         clients = Clients(address, count=8)
         for count in (1500, 3000, 4500):
             end = time.monotonic() + 300
             while len(clients.answered) < count:
                 assert time.monotonic() < end
                 time.sleep(0.1)
-            resident.append(page * int(Path(f"/proc/{process.pid}/statm").read_text().split()[1]))
+            held.append(resident(process))
         # At the end a request may meet a kept connection that is just being closed; until then none fails.
         assert (clients.broken, clients.refused) == (0, 0)
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 0
         clients.join()
-    print(f"resident after 1500, 3000 and 4500 images: {[round(one / 1e6, 1) for one in resident]} MB")
-    assert resident[2] - resident[0] < 25e6, resident
+    print(f"resident after 1500, 3000 and 4500 images: {[round(one / 1e6, 1) for one in held]} MB")
+    assert held[2] - held[0] < 25e6, held
 
 
 @pytest.mark.parametrize(

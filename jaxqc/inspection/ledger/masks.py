@@ -74,6 +74,22 @@ def mask_of(ledger: Ledger, sha256: str) -> tuple[bytes, str] | None:
     return None if line is None else (bytes(line.png), line.time)
 
 
+def drawn(ledger: Ledger) -> dict[tuple[str, str, str], int]:
+    """Numbers of all masks, by their reviews: picture, person and time; of several of one second the last."""
+    if not _there(ledger):
+        return {}
+    c = masks.c
+    with ledger.database.reading() as connection:
+        lines = connection.execute(sa.select(c.sha256, c.person, c.time, c.id).order_by(c.id))
+        return {(line.sha256, line.person, line.time): line.id for line in lines}
+
+
+def png_of(ledger: Ledger, number: int) -> bytes:
+    """A mask as it was kept: PNG with one bit a pixel. number: of `drawn`."""
+    with ledger.database.reading() as connection:
+        return bytes(connection.execute(sa.select(masks.c.png).where(masks.c.id == number)).scalar_one())
+
+
 def size_of(ledger: Ledger, sha256: str) -> tuple[int, int] | None:
     """Height and width of a picture that was inspected; None for an unknown one."""
     c = inspections.c

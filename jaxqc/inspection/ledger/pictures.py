@@ -67,20 +67,38 @@ def inspections_of(ledger: Ledger, sha256: str) -> list[Inspected]:
 
 def places_of(ledger: Ledger, sha256: str) -> list[Place]:
     """A picture's names in deliveries, the first one first."""
-    s = sightings.c
-    with ledger.database.reading() as connection:
-        query = sa.select(sightings, lots.c.name.label("lot")).select_from(sightings.outerjoin(lots))
-        lines = connection.execute(query.where(s.sha256 == sha256).order_by(s.id)).mappings().all()
-        more: dict[int, dict[str, str]] = {}
-        for some in batched((line["id"] for line in lines), CHUNK):
-            of = sa.select(columns).where(columns.c.sighting_id.in_(some))
-            for ident, name, value in connection.execute(of.order_by(columns.c.name)):
-                more.setdefault(ident, {})[name] = value
+    return places_on(ledger, [sha256]).get(sha256, [])
+
+
+def places_on(ledger: Ledger, sha256s: Iterable[str]) -> dict[str, list[Place]]:
+    """The names of some pictures in deliveries, by SHA-256, of each the first one first."""
+    s, found = sightings.c, dict[str, list[Place]]()
+    query = sa.select(sightings, lots.c.name.label("lot")).select_from(sightings.outerjoin(lots)).order_by(s.id)
     same = ("image", "path", *PLACE, "time", "piece", "seen")
-    return [
-        Place(lot=line["lot"] or "", more=more.get(line["id"], {}), **{name: line[name] for name in same})
-        for line in lines
-    ]
+    with ledger.database.reading() as connection:
+        for sums in batched(sha256s, CHUNK):
+            lines = connection.execute(query.where(s.sha256.in_(sums))).mappings().all()
+            more: dict[int, dict[str, str]] = {}
+            for some in batched((line["id"] for line in lines), CHUNK):
+                of = sa.select(columns).where(columns.c.sighting_id.in_(some))
+                for ident, name, value in connection.execute(of.order_by(columns.c.name)):
+                    more.setdefault(ident, {})[name] = value
+            for line in lines:
+                own = {name: line[name] for name in same}
+                place = Place(lot=line["lot"] or "", more=more.get(line["id"], {}), **own)
+                found.setdefault(line["sha256"], []).append(place)
+    return found
+
+
+def verdicts_of_models(ledger: Ledger, sha256s: Iterable[str]) -> dict[str, Verdict]:
+    """The verdict of the model that inspected each of some pictures last, by SHA-256."""
+    c, found = inspections.c, dict[str, Verdict]()
+    with ledger.database.reading() as connection:
+        for some in batched(sha256s, CHUNK):
+            last = sa.select(sa.func.max(c.id)).where(c.sha256.in_(some)).group_by(c.sha256)
+            lines = connection.execute(sa.select(c.sha256, c.verdict).where(c.id.in_(last)))
+            found |= {line.sha256: line.verdict for line in lines}
+    return found
 
 
 def newest(

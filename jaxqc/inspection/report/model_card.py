@@ -14,8 +14,9 @@ COUNTS = {"fit": "Fitted on", "train": "Trained on"}
 """Detail that counts the images a model was made from, and the words for it."""
 HELD = {"calibrate": "held out to set the threshold", "val": "held out to choose the checkpoint"}
 NESTED = ("metrics", "images", "error_rates", "classes", "evaluated")
-WORDED = {*COUNTS, *HELD, *NESTED, "dataset", "date", "threshold", "threshold_is"}
-"""Details that the card's sentences hold; the others are folded away. `NESTED` ones are no single values."""
+WORDED = {*COUNTS, *HELD, *NESTED, "dataset", "date", "threshold", "threshold_is", "held_out_scores", "held_out_folds"}
+"""Details that the card's sentences hold, and what only the search for drift reads; the others are folded away.
+`NESTED` ones are no single values."""
 
 
 @dataclass(frozen=True)
