@@ -1,0 +1,274 @@
+"""The pages over real HTTP: what they show, signing in, and that no name becomes markup."""
+
+import base64
+import io
+import re
+import time
+from html import unescape
+from urllib.parse import quote
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from jaxqc.inspection.ledger.pictures import newest
+from jaxqc.serve.settings import Batches, Settings
+from tests.support.inspect_models import small_models, write_network  # noqa: F401 - a fixture
+from tests.support.live_server import SIZE, board, httpx, live
+from tests.support.report_pages import Page
+
+TOKEN = "a-secret-of-twenty-letters"
+HOSTILE = "<img src=x onerror=alert(1)>'\"&{{7*7}}</script>"
+CHINESE = "塔马轧钢厂"
+FORM = {"Content-Type": "application/x-www-form-urlencoded", "Accept": "text/html"}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory, small_models):
+    return write_network(tmp_path_factory.mktemp("run") / "net", threshold=0.4, f1=0.9)
+
+
+@pytest.fixture(scope="module")
+def server(run, tmp_path_factory):
+    """Twelve boards in three lots, one of them with hostile names everywhere; and what people said of them."""
+    with live(run, tmp_path_factory.mktemp("pages")) as here:
+        here.sums = []
+        for i in range(12):
+            lot, supplier = (("L-1", "North"), ("批次 7", CHINESE), (HOSTILE, HOSTILE))[i % 3]
+            more = dict.fromkeys(("product", "line", "machine", "piece", "shift"), HOSTILE) if i % 3 == 2 else {}
+            about = {"product": "tile", "time": f"2026-03-{1 + i:02}", **more, "lot": lot, "supplier": supplier}
+            answer = here.post(board(900 + i, i % 2 == 0), image=f"{HOSTILE if i % 3 == 2 else 'b'}{i}.png", **about)
+            here.sums.append(answer.json()["finding"]["sha256"])
+        for i, verdict in ((0, "pass"), (1, "reject"), (2, "reject")):
+            word = {"sha256": here.sums[i], "verdict": verdict, "person": HOSTILE, "note": HOSTILE,
+                    "class_name": HOSTILE if verdict == "reject" else ""}  # fmt: skip
+            assert here.client.post("/v1/reviews", json=word).status_code == 200
+        orders = [{"order": str(i), "lot": HOSTILE, "returned": i % 2 == 0} for i in range(4)]
+        assert here.client.post("/v1/outcomes", json=orders).status_code == 200
+        yield here
+
+
+def get(server, path, status=200):
+    answer = server.client.get(path, headers={"Accept": "text/html"})
+    assert answer.status_code == status, (path, answer.text[:300])
+    return answer
+
+
+def all_pages(server):
+    lots = [f"/lots?lot={quote(name, safe='')}" for name in ("L-1", "批次 7", HOSTILE)]
+    reviews = [f"/review/{sha256}" for sha256 in server.sums[:3]]
+    return ["/", "/live/now", f"/live/shot/{server.sums[2]}", "/lots", *lots, "/suppliers", "/review", *reviews,
+            "/review?queue=near", f"/review?lot={quote(HOSTILE, safe='')}", "/model",
+            f"/lots?supplier={quote(HOSTILE, safe='')}", f"/lots?product={quote(HOSTILE, safe='')}"]  # fmt: skip
+
+
+def test_no_name_becomes_markup_on_any_page(server):
+    """The oracle is an HTML parser: no element or attribute is made of a name, and texts come back as they were."""
+    for path in all_pages(server):
+        answer = get(server, path)
+        assert answer.headers["content-type"].startswith("text/html")
+        assert "default-src 'none'" in answer.headers["content-security-policy"]
+        assert answer.headers["cache-control"] == "no-store"
+        page = Page(answer.text)
+        assert not page.of("img", src="x"), path
+        assert "49" not in re.findall(r"\{\{|>\s*49\s*<", answer.text), path
+        for tag, attributes in page.tags:
+            assert not [name for name in attributes if name.startswith("on") or name == "style"], (path, tag)
+            assert tag != "script" or attributes.get("src", "").startswith("/static/") or "type" in attributes, path
+    hostile = get(server, f"/lots?lot={quote(HOSTILE, safe='')}")
+    assert HOSTILE in Page(hostile.text).text
+    assert HOSTILE in unescape(get(server, f"/review/{server.sums[2]}").text)
+
+
+def test_what_a_page_links_and_loads_is_there(server):
+    """Every address of every page answers; so does each style and program, for ever."""
+    seen = set()
+    for path in all_pages(server):
+        for tag, attributes in Page(get(server, path).text).tags:
+            for name in ("href", "src"):
+                address = attributes.get(name, "")
+                if address.startswith("/") and tag != "form":
+                    seen.add(address)
+    assert len(seen) > 40
+    for address in seen:
+        answer = server.client.get(address)
+        assert answer.status_code == 200, address
+        if address.startswith("/static/"):
+            assert "immutable" in answer.headers["cache-control"]
+    assert server.client.get("/static/0000000000000000/site.js").status_code == 404
+    assert server.client.get("/static/0000000000000000/..%2F..%2Fpages%2Fsite.py").status_code == 404
+
+
+def test_the_live_page_has_the_last_images_and_the_lots_that_fill_up(server):
+    page = Page(get(server, "/").text)
+    last = [a["href"].removeprefix("/review/") for a in page.of("a", **{"class": "shot"})]
+    assert last == [one.finding.sha256 for one in newest(server.service.ledger, 24)]
+    lots = [a["data-lot"] for a in page.of("li", **{"class": "filling"})]
+    assert lots == [HOSTILE, "批次 7", "L-1"]
+    assert CHINESE in page.text
+    before = get(server, "/live/now").text
+    server.post(board(950), lot="L-1", supplier="North")
+    after = Page(get(server, "/live/now").text)
+    assert after.of("li", **{"class": "filling"})[0]["data-lot"] == "L-1"
+    assert before != get(server, "/live/now").text
+
+
+def test_lots_and_suppliers_of_a_time_and_a_product(server):
+    lots = lambda query: [a["data-lot"] for a in Page(get(server, f"/lots{query}").text).of("tr") if "data-lot" in a]
+    named = lambda query: Page(get(server, f"/lots{query}").text).text
+    assert len(lots("")) == 3
+    assert len(lots("?product=tile")) == 2
+    assert len(lots("?from=2026-03-02")) == 2  # a lot belongs to the day of its first image
+    assert len(lots("?from=2026-03-02&to=2026-03-02")) == 1
+    assert "批次 7" in named("?from=2026-03-02&to=2026-03-02")
+    assert "No lot of this time" in named("?to=2020-01-01")
+    assert "No lot of this time" in Page(get(server, "/suppliers?to=2020-01-01").text).text
+    assert get(server, "/lots?from=yesterday", 422).text.count("<h1>") == 1
+    suppliers = Page(get(server, "/suppliers?product=tile").text).text
+    assert CHINESE in suppliers
+    assert "North" in suppliers
+    assert "North" not in Page(get(server, f"/suppliers?supplier={CHINESE}").text).text
+    assert "no such lot" in get(server, "/lots?lot=none", 404).text
+
+
+def test_the_review_queues(server):
+    """Nearest first, by the oracle of sorting all scores; judged pictures are in no queue."""
+    found = newest(server.service.ledger, 200)
+    engine = server.service.engines[0]
+    limit = engine.info.details["score_threshold"]
+    open_ones = [one.finding for one in found if one.person is None]
+    expected = [f.sha256 for f in sorted(open_ones, key=lambda f: (abs(f.score - limit), f.sha256))]
+    page = Page(get(server, "/review?queue=near").text)
+    thumbnails = [a["src"].split("/")[3] for a in page.of("img") if a["src"].endswith("/thumbnail")]
+    assert thumbnails == expected[:60]
+    assert page.of("div", id="judge")[0]["data-sha256"] == expected[0]
+    assert page.of("div", id="judge")[0]["data-next"].startswith(f"/review/{expected[1]}?queue=near")
+    assert Page(get(server, f"/review/{server.sums[0]}").text).text.count("by a person") >= 1
+    assert get(server, "/review?queue=all", 422)
+    assert get(server, f"/review/{'0' * 64}", 404)
+    assert "elsewhere" not in get(server, f"/review/{server.sums[0]}?before=//elsewhere.example").text
+
+
+def test_the_models_page(server):
+    """Precision and recall are those of the table that stands below them."""
+    page = Page(get(server, "/model").text)
+    assert "Agreement with people" in page.text
+    assert "Precision" in page.text
+    assert "Images judged by people 3" in page.text
+    assert "Returned" in page.text
+    assert server.service.engines[0].info.digest[:12] in page.text
+    assert get(server, f"/model?digest={'0' * 64}", 404)
+
+
+def test_view_and_heat_of_a_picture(server):
+    base = f"/v1/images/{server.sums[0]}"
+    view = Image.open(io.BytesIO(server.client.get(f"{base}/view").content))
+    assert (view.format, view.size) == ("JPEG", SIZE[::-1])
+    heat = Image.open(io.BytesIO(server.client.get(f"{base}/heat.png").content)).convert("RGBA")
+    found = newest(server.service.ledger, 200)
+    hole = next(one.finding for one in found if one.finding.sha256 == server.sums[0]).defects[0].box
+    opaque = np.asarray(heat.resize(SIZE[::-1], Image.Resampling.NEAREST))[..., 3] > 0
+    rows, columns = np.nonzero(opaque)
+    assert abs(columns.min() - hole[0]) <= 2
+    assert abs(rows.max() + 1 - hole[3]) <= 2
+
+
+def test_a_mask_as_a_canvas_makes_it(server):
+    """RGBA, black and white: what browsers write."""
+    picture = np.zeros((*SIZE, 4), np.uint8)
+    picture[..., 3] = 255
+    picture[5:15, 7:20, :3] = 255
+    out = io.BytesIO()
+    Image.fromarray(picture).save(out, "PNG")
+    word = {"sha256": server.sums[4], "verdict": "reject", "mask_png": base64.b64encode(out.getvalue()).decode()}
+    assert server.client.post("/v1/reviews", json=word).json()["new"]
+    drawn = np.asarray(Image.open(io.BytesIO(server.client.get(f"/v1/images/{server.sums[4]}/mask.png").content)))
+    assert np.array_equal(drawn, picture[..., 0] > 0)
+    assert server.client.post("/v1/reviews", json={"sha256": server.sums[4], "verdict": "undone"}).json()["new"]
+
+
+@pytest.fixture
+def guarded(run, tmp_path):
+    with live(run, tmp_path, Settings(port=0, token=TOKEN, batches=Batches(most=1))) as here:
+        here.client.headers.pop("Authorization")
+        yield here
+
+
+def sign_in(here, token=TOKEN, next="/lots", **headers):
+    origin = {"Origin": here.base, **FORM, **headers}
+    origin = {name: value for name, value in origin.items() if value}
+    return here.client.post("/sign-in", content=f"token={token}&next={quote(next)}", headers=origin)
+
+
+def test_people_sign_in_and_out(guarded):
+    asked = guarded.client.get("/lots?product=a b", headers={"Accept": "text/html"})
+    assert (asked.status_code, asked.headers["location"]) == (303, "/sign-in?next=%2Flots%3Fproduct%3Da%2520b")
+    assert guarded.client.get("/lots").status_code == 401  # a program gets no page
+    assert guarded.client.get("/v1/lots", headers={"Accept": "text/html"}).status_code == 401
+    form = Page(guarded.client.get(asked.headers["location"]).text)
+    assert form.of("input", name="next")[0]["value"].startswith("/lots?product=a")
+    wrong = sign_in(guarded, "wrong")
+    assert wrong.status_code == 401
+    assert "set-cookie" not in wrong.headers
+    assert TOKEN not in wrong.text
+    right = sign_in(guarded)
+    assert (right.status_code, right.headers["location"]) == (303, "/lots")
+    cookie = right.headers["set-cookie"]
+    assert all(part in cookie for part in ("HttpOnly", "SameSite=Strict", "Path=/", "Max-Age=43200"))
+    assert TOKEN not in cookie
+    assert "Secure" not in cookie
+    assert "Secure" in sign_in(guarded, **{"X-Forwarded-Proto": "https"}).headers["set-cookie"]
+    for path in ("/", "/lots", "/review", "/model", "/suppliers", "/v1/lots", "/metrics"):
+        assert guarded.client.get(path, headers={"Accept": "text/html"}).status_code == 200, path
+    out = guarded.client.post("/sign-out", content="", headers={**FORM, "Origin": guarded.base})
+    assert out.status_code == 303
+    assert "Max-Age=0" in out.headers["set-cookie"]
+    assert guarded.client.get("/v1/lots").status_code == 401
+
+
+def test_a_browsers_change_has_to_come_from_the_servers_own_page(guarded):
+    """With a session's cookie alone nothing is changed: the browser must say that its page is ours."""
+    value = sign_in(guarded).headers["set-cookie"].partition(";")[0]
+    post = lambda **headers: httpx.post(f"{guarded.base}/v1/inspect", content=board(990), trust_env=False, timeout=30,
+                                        headers={"Content-Type": "image/png", "Cookie": value, **headers})  # fmt: skip
+    own = {"Origin": guarded.base}
+    assert post().status_code == 403
+    assert post(Origin="https://elsewhere.example").status_code == 403
+    assert post(Origin="null").status_code == 403
+    assert post(Origin="http://[").status_code == 403
+    assert post(Origin="http://127.0.0.1:1").status_code == 403  # the same host, another port
+    assert post(**own, **{"Sec-Fetch-Site": "same-site"}).status_code == 403
+    assert post(**own, **{"Sec-Fetch-Site": "same-origin"}).status_code == 200
+    assert sign_in(guarded, Origin="").status_code == 403
+    assert sign_in(guarded, Origin="https://elsewhere.example").status_code == 403
+
+
+def test_no_other_cookie_and_no_old_one_lets_in(guarded):
+    from jaxqc.serve import sessions
+
+    now = time.time()
+    good = sessions.begin(TOKEN, now)
+    end, mark = good.split(".")
+    late = f"{int(end) + 9}.{mark}"
+    for value in ("", "1", mark, late, f"{end}.{mark[:-1]}0" if mark[-1] != "0" else f"{end}.{mark[:-1]}1",
+                  sessions.begin("another-secret-of-letters", now), sessions.begin(TOKEN, now - 13 * 3600),
+                  f"{TOKEN}", f"{end}.{TOKEN}", "\u00fc.\u00fc"):  # fmt: skip
+        header = f"{sessions.COOKIE}={value}".encode("latin-1")
+        assert guarded.client.get("/v1/lots", headers=[(b"cookie", header)]).status_code == 401, value
+    header = f"{sessions.COOKIE}={good}"
+    assert guarded.client.get("/v1/lots", headers={"Cookie": header}).status_code == 200
+
+
+def test_signing_in_leads_nowhere_else(guarded):
+    for address in ("https://elsewhere.example/", "//elsewhere.example", "/\\elsewhere.example", "\t//x", "lots", ""):
+        assert sign_in(guarded, next=address).headers["location"] == "/", address
+
+
+def test_large_and_odd_forms_are_refused(guarded):
+    post = lambda content, **headers: guarded.client.post("/sign-in", content=content, headers={
+        **FORM, "Origin": guarded.base, **headers}).status_code  # fmt: skip
+    assert post("token=" + "x" * 5000) == 422
+    assert post(b"token=\xff") in (401, 422)
+    assert post("{}", **{"Content-Type": "application/json"}) == 422
+    assert post("&".join("a=b" for _ in range(30))) == 422
+    assert post("") == 401
