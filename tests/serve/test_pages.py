@@ -187,6 +187,16 @@ def test_a_mask_as_a_canvas_makes_it(server):
     assert server.client.post("/v1/reviews", json={"sha256": server.sums[4], "verdict": "undone"}).json()["new"]
 
 
+def test_lots_outside_the_limits_are_linked_below_the_charts(server):
+    for lot in range(9):
+        for i in range(4):
+            server.post(board(3000 + 10 * lot + i, lot == 8), lot=f"drift {lot}", supplier="Drift", product="drift",
+                        time=f"2026-04-{1 + lot:02}")  # fmt: skip
+    for path in ("/suppliers?product=drift", "/lots?product=drift"):
+        page = Page(get(server, path).text)
+        assert page.of("a", href="/lots?lot=drift%208"), path
+
+
 @pytest.fixture
 def guarded(run, tmp_path):
     with live(run, tmp_path, Settings(port=0, token=TOKEN, batches=Batches(most=1))) as here:
@@ -218,6 +228,8 @@ def test_people_sign_in_and_out(guarded):
     assert TOKEN not in cookie
     assert "Secure" not in cookie
     assert "Secure" in sign_in(guarded, **{"X-Forwarded-Proto": "https"}).headers["set-cookie"]
+    guarded.client.cookies.clear()  # what is for HTTPS alone
+    sign_in(guarded)
     for path in ("/", "/lots", "/review", "/model", "/suppliers", "/v1/lots", "/metrics"):
         assert guarded.client.get(path, headers={"Accept": "text/html"}).status_code == 200, path
     out = guarded.client.post("/sign-out", content="", headers={**FORM, "Origin": guarded.base})

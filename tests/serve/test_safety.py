@@ -300,6 +300,7 @@ def test_before_all_is_compiled_nothing_is_inspected(run, tmp_path, monkeypatch)
         refused = here.post(board(60))
         assert (refused.status_code, refused.json()["reason"], refused.headers["retry-after"]) == (503, "starting", "5")
         assert here.client.get("/healthz").status_code == 200
+        assert "being made ready" in here.client.get("/").text
         go.set()
         here.until(lambda: here.client.get("/readyz").status_code == 200)
         assert here.post(board(60)).status_code == 200

@@ -47,7 +47,7 @@ def test_of_few_good_images_there_is_no_drawing(rng):
     assert distribution(Scores(np.ones(FEWEST), np.ones(FEWEST, bool)), 1.0).above == FEWEST
 
 
-def test_false_alarms_that_people_saw_are_counted():
+def test_good_images_above_the_threshold_are_counted():
     values = np.array([0.1] * 20 + [0.7, 0.8])
     found = distribution(Scores(values, np.ones(22, bool)), 0.5)
     assert found is not None

@@ -4,6 +4,7 @@
 its values a line in `read`.
 """
 
+from dataclasses import asdict
 from types import SimpleNamespace
 from typing import Any
 
@@ -29,9 +30,10 @@ LAST = 2000
 def add(app: FastAPI, service: Service, page: Any) -> None:
     """Adds the page."""
     hidden: Any = {"include_in_schema": False, "response_class": HTMLResponse}
-    ledger, rules = service.ledger, service.rules
+    ledger = service.ledger
 
     def read(info: ModelInfo) -> dict[str, Any]:
+        rules = service.rules
         confidence = rules.lots.confidence
         scores = last_scores(ledger, info.digest, LAST)
         outcomes = outcome_report(ledger, rules) if ledger.count()["outcomes"] else None
@@ -52,15 +54,9 @@ def add(app: FastAPI, service: Service, page: Any) -> None:
         values = await service.read(lambda: read(known[chosen]))
         serving = {engine.info.digest for engine in service.engines}
         return page("model_page.html", here="model", sections=SECTIONS, info=known[chosen], known=list(known.values()),
-                    serving=serving, rules=flat(_rules(service)), **values)  # fmt: skip
+                    serving=serving, rules=flat(asdict(service.rules)), **values)  # fmt: skip
 
 
 def score_threshold(info: ModelInfo) -> float:
     """The score from which a model calls an image, or its map a defect."""
     return float(info.details.get("score_threshold", info.details.get("threshold", 0.5)))
-
-
-def _rules(service: Service) -> dict[str, Any]:
-    from dataclasses import asdict
-
-    return asdict(service.rules)

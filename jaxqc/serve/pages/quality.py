@@ -60,11 +60,11 @@ def period_of(request: Request) -> Period:
 def add(app: FastAPI, service: Service, page: Any) -> None:
     """Adds the pages."""
     hidden: Any = {"include_in_schema": False, "response_class": HTMLResponse}
-    ledger, rules = service.ledger, service.rules
+    ledger = service.ledger
 
     async def values(period: Period) -> dict[str, Any]:
         def read() -> dict[str, Any]:
-            report = collect(ledger, None, rules, among=period.among)
+            report = collect(ledger, None, service.rules, among=period.among)
             return section_values(report) | {"products": products(ledger), "period": period}
 
         return await service.read(read)
@@ -84,10 +84,10 @@ def add(app: FastAPI, service: Service, page: Any) -> None:
         last = place_of(after, int)
 
         def read() -> dict[str, Any] | None:
-            if not any(True for _ in lot_findings(ledger, rules, names=[name])):
+            if not any(True for _ in lot_findings(ledger, service.rules, names=[name])):
                 return None
             try:
-                report = collect(ledger, None, rules, lots=[name])
+                report = collect(ledger, None, service.rules, lots=[name])
             except UserError:  # taken out of the ledger meanwhile
                 return None
             view = report.lots[0]

@@ -46,7 +46,7 @@ class Distribution:
     upper: float
     """Their 95th percentile."""
     above: int
-    """Those of the last good ones at or above the threshold: false alarms that people saw."""
+    """Those of the last good ones at or above the threshold: people passed them, or too little was marked on them."""
 
 
 def distribution(scores: Scores, threshold: float) -> Distribution | None:

@@ -8,6 +8,7 @@ import pytest
 from jaxqc.error_rates import clopper_pearson
 from jaxqc.inspection.findings import VERDICTS
 from jaxqc.inspection.ledger import recent, reviews
+from jaxqc.inspection.ledger.pictures import newest
 from jaxqc.inspection.ledger.store import Ledger, open_ledger
 from jaxqc.inspection.reviewing import queues
 from jaxqc.inspection.reviewing.agreement import agreement
@@ -23,7 +24,9 @@ NUMBERS = range(120)
 def ledger(where):
     """Images of two models, of which people judged a third; one word was taken back, one said anew."""
     with open_ledger(where) as made:
-        made.add([finding(n) for n in NUMBERS], MODEL, [row(n) for n in NUMBERS])
+        for lot in range(0, len(NUMBERS), 10):
+            some = NUMBERS[lot : lot + 10]
+            made.add([finding(n) for n in some], MODEL, [row(n) for n in some])
         made.add([finding(n, 0) for n in range(100, 140)], OTHER, [row(n) for n in range(100, 140)])
         rng = random.Random(3)
         words = [reviews.Review(finding(n).sha256, rng.choice(["pass", "reject"]), person="Li") for n in NUMBERS[::3]]
@@ -84,6 +87,7 @@ def test_the_newest_of_a_ledger(ledger: Ledger):
     assert recent.products(ledger) == ["strip"]
     said = {one.sha256: one.said.verdict for one in pictures(ledger, [MODEL.digest]) if one.said}
     found = recent.last_scores(ledger, MODEL.digest, 30)
-    expected = [finding(n) for n in [*NUMBERS[-29:], 900]]
+    expected = [one.finding for one in reversed(newest(ledger, 30, model=MODEL.digest))]
+    assert expected[-1].sha256 == finding(900).sha256
     assert found.values.tolist() == [one.score for one in expected]
     assert found.good.tolist() == [said.get(one.sha256, one.verdict) == "pass" for one in expected]

@@ -86,6 +86,7 @@ source.addEventListener("lot", (event) => {
   soon();
 });
 addEventListener("pagehide", () => source.close());
+setInterval(() => { if (!document.hidden) soon(); }, 15_000); // what another server of the same ledger took in
 
 $("sound").checked = recall("sound") === "on";
 $("sound").addEventListener("change", () => {

@@ -74,12 +74,15 @@ function clearMask() {
 
 const brushSize = () => Math.max(1, Math.round((+$("size").value / 100) ** 2 * Math.max(mask.width, mask.height) / 4));
 
+// A thin brush paints whole pixels: its middle lies on one, or between two where its width is even.
+const whole = (value) => brushSize() % 2 ? Math.floor(value) + 0.5 : Math.round(value);
+
 function stroke(from, to) {
   mask.pen.globalCompositeOperation = mask.tool === "eraser" ? "destination-out" : "source-over";
   mask.pen.lineWidth = brushSize();
   mask.pen.beginPath();
-  mask.pen.moveTo(...from);
-  mask.pen.lineTo(...to);
+  mask.pen.moveTo(...from.map(whole));
+  mask.pen.lineTo(...to.map(whole));
   mask.pen.stroke();
   mask.pen.globalCompositeOperation = "source-over";
 }

@@ -24,4 +24,11 @@ async function part(address) {
   return made.content;
 }
 
+// A page of a server that was still starting comes anew once it is ready.
+if ($("starting")) {
+  setInterval(async () => {
+    try { if ((await part("/live/now")).querySelector("[data-ready='1']")) location.reload(); } catch { /* not yet */ }
+  }, 2000);
+}
+
 document.addEventListener("DOMContentLoaded", () => { body.dataset.ready = ""; });
