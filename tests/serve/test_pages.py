@@ -284,3 +284,20 @@ def test_large_and_odd_forms_are_refused(guarded):
     assert post("{}", **{"Content-Type": "application/json"}) == 422
     assert post("&".join("a=b" for _ in range(30))) == 422
     assert post("") == 401
+
+
+def test_of_several_models_each_has_its_pages(run, tmp_path, small_models):
+    other = write_network(tmp_path / "other", classes=("Hole", "Spot"), threshold=0.6, f1=0.8)
+    with live([run, other], tmp_path, Settings(port=0, batches=Batches(most=1))) as here:
+        first, second = (engine.info.digest for engine in here.service.engines)
+        sha256 = here.post(board(995), lot="L", model=second).json()["finding"]["sha256"]
+        assert len(Page(get(here, "/").text).of("option", value=second)) == 1
+        assert Page(get(here, f"/review/{sha256}").text).of("div", id="judge")
+        near = lambda digest: Page(get(here, f"/review?queue=near&model={digest[:12]}").text).of("div", id="judge")
+        assert [one["data-sha256"] for one in near(second)] == [sha256]
+        assert near(first) == []
+        assert get(here, "/review?model=none", 404)
+        for digest in (first, second):
+            page = Page(get(here, f"/model?digest={digest}").text)
+            assert {a["href"] for a in page.of("a") if "digest" in a["href"]} == {
+                f"/model?digest={one}" for one in (first, second)}  # fmt: skip

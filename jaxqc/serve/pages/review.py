@@ -57,6 +57,8 @@ def add(app: FastAPI, service: Service, page: Any) -> None:
             "lot": lot or "",
             "before": before if is_digest(before := ask.get("before", "")) else "",
             "model": start,
+            "models": [engine.info for engine in service.engines],
+            "info": known[0],
         }
         programs = PROGRAMS if found["shot"] else ()
         return page("review_page.html", programs, here="review", **values, **found)
