@@ -33,7 +33,7 @@ BEGAN = time.monotonic()
 KIND, SIZE, DIFFICULTY = "wood", 128, 0.35
 """As in the demo on wood."""
 SEED = 30
-"""Of the first deliveries; none of the demo's other parts draws such boards."""
+"""Seed of the first deliveries; none of the demo's other parts draws such boards."""
 LOTS = 6
 """Lots of each supplier until the one who drifts is where he ends; then he begins anew."""
 EARLIER = 6

@@ -38,7 +38,7 @@ class Delivered(NamedTuple):
     lot: str
     supplier: str
     number: int
-    """Of its lot, from 0 on."""
+    """Its place in its lot, from 0 on."""
     round: int
     """Number of the lot among its supplier's, from 0 on."""
     image: np.ndarray

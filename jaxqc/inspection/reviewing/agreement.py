@@ -29,7 +29,7 @@ class Share:
 
 @dataclass(frozen=True)
 class Agreement:
-    """What people said of the pictures that a model inspected."""
+    """People's words on the pictures that a model inspected."""
 
     strata: Mapping[Verdict, Stratum]
     """By the model's verdict."""
@@ -40,7 +40,7 @@ class Agreement:
     alarms: Share | None
     """Pictures that it calls, of the good ones; None where that is not known."""
     confidence: float
-    """Of the intervals."""
+    """Confidence of the intervals."""
 
     @property
     def reviewed(self) -> int:

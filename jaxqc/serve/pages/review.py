@@ -23,7 +23,7 @@ from jaxqc.serve.store import is_digest
 LONGEST = 60
 """Pictures of a queue that a page knows."""
 PROGRAMS = ("mask.js", "zoom.js", "keys.js", "judge.js")
-"""Of a picture to be judged; the second is the report's."""
+"""Programs for a picture to be judged; the second is the report's."""
 CLASSES = 60
 """Names of classes that are offered."""
 

@@ -1,4 +1,4 @@
-"""What all pages share: their frame, styles and programs, signing in, and refusals as a page."""
+"""The common part of all pages: their frame, styles and programs, signing in, and refusals as a page."""
 
 import datetime
 import time
