@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from jaxqc.inspection.ledger.pictures import newest
+from jaxqc.serve.pages.templating import files
 from jaxqc.serve.settings import Batches, Settings
 from tests.support.inspect_models import small_models, write_network  # noqa: F401 - a fixture
 from tests.support.live_server import SIZE, board, httpx, live
@@ -97,6 +98,14 @@ def test_what_a_page_links_and_loads_is_there(server):
             assert "immutable" in answer.headers["cache-control"]
     assert server.client.get("/static/0000000000000000/site.js").status_code == 404
     assert server.client.get("/static/0000000000000000/..%2F..%2Fpages%2Fsite.py").status_code == 404
+
+
+def test_the_pages_colours_are_those_of_the_report():
+    """All of them have a light and a dark one there, and a contrast that is tested."""
+    own, report = (files()[name].content.decode() for name in ("site.css", "tokens.css"))
+    known = set(re.findall(r"--([a-z-]+):", report)) | set(re.findall(r"--([a-z-]+):", own))
+    assert set(re.findall(r"var\(--([a-z-]+)\)", own)) <= known
+    assert not re.findall(r"#[0-9a-f]{6}\b", own)
 
 
 def test_the_live_page_has_the_last_images_and_the_lots_that_fill_up(server):
