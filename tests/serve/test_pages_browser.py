@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from jaxqc.serve.settings import Batches, Settings
-from tests.serve.test_pages import CHINESE, HOSTILE, TOKEN
+from tests.serve.test_pages import CHINESE, HOSTILE
+from tests.serve.test_signing_in import TOKEN
 from tests.support.inspect_models import small_models, write_network  # noqa: F401 - a fixture
 from tests.support.live_server import SIZE, board, live
 from tests.support.report_browser import Browser, missing
