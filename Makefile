@@ -1,4 +1,4 @@
-# make demo | test | test-shapes | test-all | lint | docs | docs-serve | bench | env. Every target sets up .venv by itself, once.
+# make demo | serve-demo | test | test-shapes | test-all | lint | docs | docs-serve | bench | env. Every target sets up .venv by itself, once.
 # Another interpreter or place:  make test PYTHON=python3.12 VENV=.venv312
 
 VENV ?= .venv
@@ -16,12 +16,16 @@ COMPILED ?= $(CURDIR)/build/compiled
 # Many processes start: what one has compiled of the package's text serves the others.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test test-shapes test-all lint docs docs-serve bench env clean
+.PHONY: demo serve-demo test test-shapes test-all lint docs docs-serve bench env clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python scripts/demo_wood.py --out demo
 	$(BIN)/python scripts/demo.py --out demo
 	$(BIN)/python scripts/demo_lots.py --out demo
+
+# The service on the demo's model, which it makes where it is not there; deliveries arrive until Ctrl-C.
+serve-demo: $(VENV)/.installed
+	$(BIN)/python scripts/serve_demo.py --out demo $(ARGS)
 
 test: $(VENV)/.installed
 	JAX_COMPILATION_CACHE_DIR=$(COMPILED) $(BIN)/python -m pytest -m "not slow" --hypothesis-profile quick -n $(JOBS) $(DIST) $(ARGS)

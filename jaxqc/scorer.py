@@ -90,6 +90,8 @@ class Scorer:
     """Misses and false alarms; None = not measured."""
     probability_is: str = ""
     """Name of what a defect's `probability` is, as people read it; "" where the model has no such figure."""
+    limit: float | None = None
+    """Score from which the model calls the image as a whole; None = the score is the map's, and so is its threshold."""
 
 
 def copies(model: Any, devices: Sequence[Any], *arrays: str) -> list[Any]:

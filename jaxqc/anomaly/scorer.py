@@ -54,4 +54,4 @@ def make_scorer(model: AnomalyModel, threshold: float | None, devices: Sequence[
     settings["backbone"] = {k: v for k, v in asdict(model.config.backbone).items() if k != "weights"}
     weights = weights_digest({"state": model.state._asdict(), "backbone": model.variables})
     return Scorer(model.config.name, (UNKNOWN,), at, how, model.batch, len(devices), settings,
-                  card(model), weights, model.shrunk, kind, score, answer)  # fmt: skip
+                  card(model), weights, model.shrunk, kind, score, answer, limit=limit)  # fmt: skip

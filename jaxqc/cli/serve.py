@@ -16,9 +16,9 @@ EXAMPLES = """\
   jaxqc serve --checkpoint runs/tiles --ledger quality.sqlite --host 0.0.0.0 --token-file token.txt
   curl --data-binary @17.png -H 'Content-Type: image/png' 'http://127.0.0.1:8000/v1/inspect?lot=L-7&supplier=North'
 An image comes in, its verdict and defects go back, and both are kept: findings in the ledger, pictures in a folder
-beside it. The same image again gets the stored answer. /openapi.json describes all calls. Only this machine can call,
-unless --host says otherwise; then each call needs the token. SIGTERM or Ctrl-C finishes what is in flight, and the exit
-code is 0.
+beside it. The same image again gets the stored answer. The address itself is a page for people; /openapi.json describes
+all calls. Only this machine can call, unless --host says otherwise; then each call needs the token. SIGTERM or Ctrl-C
+finishes what is in flight, and the exit code is 0.
 """
 
 

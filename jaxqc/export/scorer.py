@@ -77,7 +77,8 @@ def _of_detector(model: Exported, threshold: float | None) -> Scorer:
     how, at = (model.thresholds["how"], 0.5) if threshold is None else ("as given", threshold)
     settings = _settings(model, at) | {"pixel": float(pixel)}
     return Scorer(model.meta["name"], (UNKNOWN,), at, how, model.batch, 1, settings, card(model),
-                  model.meta["weights"]["digest"], prepare, lambda shape: (), score, answer)  # fmt: skip
+                  model.meta["weights"]["digest"], prepare, lambda shape: (), score, answer,
+                  limit=float(limit))  # fmt: skip
 
 
 def _settings(model: Exported, threshold: float) -> dict[str, Any]:

@@ -124,5 +124,6 @@ def info_of(scorer: Scorer, rules: GradeRules, mm_per_pixel: float | None) -> Mo
     settings = {**scorer.settings, "rules": found, "mm_per_pixel": mm_per_pixel}
     text = json.dumps({"weights": scorer.weights, **settings}, sort_keys=True)
     details = {**scorer.about, "threshold": scorer.threshold, "threshold_is": scorer.how}
+    details["score_threshold"] = scorer.threshold if scorer.limit is None else scorer.limit
     details |= {"probability_is": scorer.probability_is, "weights_sha256": scorer.weights, "settings": settings}
     return ModelInfo(hashlib.sha256(text.encode()).hexdigest(), scorer.name, json.loads(json.dumps(details)))

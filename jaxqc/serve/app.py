@@ -19,7 +19,8 @@ from jaxqc.inspection.ledger.reviews import Review
 from jaxqc.serve.answers import problem
 from jaxqc.serve.calls import health, inspecting, listing, people, pictures
 from jaxqc.serve.faults import Fault
-from jaxqc.serve.guard import REASON, Guard
+from jaxqc.serve.guard import REASON, Guard, wants_page
+from jaxqc.serve.pages import site
 from jaxqc.serve.records import Problem
 from jaxqc.serve.service import Service
 from jaxqc.version import __version__
@@ -51,7 +52,7 @@ def make_app(service: Service) -> FastAPI:
 
     app = FastAPI(title="jaxqc", version=__version__, description=ABOUT, lifespan=lifespan, responses=dict(REFUSALS),
                   docs_url=None, redoc_url=None, redirect_slashes=False)  # fmt: skip
-    for module in CALLS:
+    for module in (*CALLS, site):
         module.add(app, service)
     _answer_faults(app, service)
     app.openapi = lambda: _openapi(app, service)  # type: ignore[method-assign]
@@ -64,31 +65,31 @@ def make_app(service: Service) -> FastAPI:
 
 
 def _answer_faults(app: FastAPI, service: Service) -> None:
-    """Every refusal has one shape, and is counted."""
+    """Every refusal has one shape, for people a page, and is counted."""
 
-    def answer(fault: Fault, headers: Mapping[str, str] | None = None) -> Response:
+    def answer(request: Request, fault: Fault, headers: Mapping[str, str] | None = None) -> Response:
         service.measures.refused.labels(fault.reason).inc()
-        found = problem(fault)
+        found = site.refusal(fault, service) if wants_page(request.scope) else problem(fault)
         found.headers.update(headers or {})
         return found
 
     @app.exception_handler(Fault)
     async def of_fault(request: Request, fault: Fault) -> Response:
-        return answer(fault)
+        return answer(request, fault)
 
     @app.exception_handler(RequestValidationError)
     async def of_validation(request: Request, error: RequestValidationError) -> Response:
         first = error.errors()[0]
         fault = Fault(f"{'.'.join(map(str, first['loc']))}: {first['msg']}")
         fault.status, fault.reason = 422, "request"
-        return answer(fault)
+        return answer(request, fault)
 
     @app.exception_handler(HTTPException)
     async def of_http(request: Request, error: HTTPException) -> Response:
         fault, headers = Fault(str(error.detail)), dict(error.headers or {})
         usual = {404: "absent", 405: "method"}.get(error.status_code, "request")
         fault.status, fault.reason = error.status_code, headers.pop(REASON, usual)
-        return answer(fault, headers)
+        return answer(request, fault, headers)
 
 
 def _openapi(app: FastAPI, service: Service) -> dict[str, Any]:

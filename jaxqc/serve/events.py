@@ -51,6 +51,11 @@ class Events:
         """Those who listen now."""
         return len(self._queues)
 
+    @property
+    def number(self) -> int:
+        """The last news' number; 0 = none yet."""
+        return self._last
+
     def publish(self, kind: str, data: Any) -> None:
         """Hands news to all who listen."""
         self._last += 1

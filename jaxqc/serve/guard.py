@@ -1,14 +1,15 @@
 """The guard before all calls: who may call, how much and how long a body may be, headers of every answer, counting."""
 
 import asyncio
-import hmac
 import logging
 import time
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from starlette.exceptions import HTTPException
+from starlette.responses import RedirectResponse, Response
 
+from jaxqc.serve import sessions
 from jaxqc.serve.answers import problem
 from jaxqc.serve.faults import Fault, Foreign, Gone, Refused, TooLarge, TooSlow
 from jaxqc.serve.measures import Measures
@@ -16,14 +17,19 @@ from jaxqc.serve.settings import Settings, is_loopback
 
 REASON = "x-reason"
 """Header by which an `HTTPException` carries a fault's reason."""
-OPEN = ("/healthz", "/readyz")
-"""Calls that need no token: those of whoever starts and watches the server."""
+OPEN = ("/healthz", "/readyz", "/sign-in")
+"""Calls that need no token: those of whoever starts and watches the server, and the form that asks for it."""
+STATIC = "/static/"
+"""Beginning of the addresses of the package's own styles and programs, which need none either."""
+SAFE = ("GET", "HEAD")
+"""Methods that change nothing."""
 HEADERS = {
     "content-security-policy": "default-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; "
     "img-src 'self' blob:; style-src 'self'; script-src 'self'; connect-src 'self'",
     "x-content-type-options": "nosniff",
-    "referrer-policy": "no-referrer",
+    "referrer-policy": "same-origin",  # with none, browsers send no origin with a form
     "cross-origin-resource-policy": "same-origin",
+    "permissions-policy": "camera=(self), microphone=(), geolocation=()",
 }
 """Headers of every answer."""
 
@@ -61,7 +67,7 @@ class Guard:
             await self.app(scope, body.receive, answer)
         except Fault as fault:
             self.measures.refused.labels(fault.reason).inc()
-            await problem(fault)(scope, receive, answer)
+            await _refusal(fault, scope)(scope, receive, answer)
         except Exception:
             log.exception("%s %s", scope["method"], scope["path"])
             if sent:
@@ -79,15 +85,42 @@ class Guard:
         # A name of another site that leads to this machine must not make a browser its messenger.
         if is_loopback(self.settings.host) and not is_loopback(_name(host)):
             raise Foreign(f"host {host[:100]!r} is not this server's")
-        if origin is not None and origin not in self.settings.origins and urlsplit(origin).netloc != host:
+        if origin is not None and origin not in self.settings.origins and _netloc(origin) != host:
             raise Foreign(f"origin {origin[:100]!r} may not call; --allow-origin lets one")
-        if self.settings.token and scope["path"] not in OPEN and not self._token(headers.get(b"authorization", "")):
-            raise Refused
+        if self.settings.token and scope["path"] not in OPEN and not scope["path"].startswith(STATIC):
+            self._admit(scope["method"], headers)
 
-    def _token(self, given: str) -> bool:
-        kind, _, token = given.partition(" ")
-        same = hmac.compare_digest(token.strip().encode(), self.settings.token.encode())
-        return same and kind.lower() == "bearer"
+    def _admit(self, method: str, headers: dict[bytes, str]) -> None:
+        """Lets programs in by the token, browsers by a session's cookie. Raises Refused or Foreign."""
+        kind, _, token = headers.get(b"authorization", "").partition(" ")
+        if sessions.same(token.strip(), self.settings.token) and kind.lower() == "bearer":
+            return
+        cookie = sessions.cookie_of(headers.get(b"cookie", ""))
+        if not sessions.holds(cookie, self.settings.token, time.time()):
+            raise Refused
+        # Browsers bring a cookie along whoever made them call.
+        if method not in SAFE and not own_page(headers):
+            raise Foreign("a change by a browser has to come from this server's own page")
+
+
+def own_page(headers: dict[bytes, str]) -> bool:
+    """True where a browser says that a page of this very server made it call."""
+    origin, site = headers.get(b"origin"), headers.get(b"sec-fetch-site", "same-origin")
+    return origin is not None and _netloc(origin) == headers.get(b"host") and site == "same-origin"
+
+
+def wants_page(scope: Any) -> bool:
+    """True where a person's browser asks for a page, not a program for an answer."""
+    accept = dict(scope["headers"]).get(b"accept", b"")
+    return scope["method"] == "GET" and b"text/html" in accept and not scope["path"].startswith("/v1/")
+
+
+def _refusal(fault: Fault, scope: Any) -> Response:
+    """A fault's answer: people without a session are asked for the token."""
+    if isinstance(fault, Refused) and wants_page(scope):
+        query = f"?{scope['query_string'].decode('latin-1')}" if scope["query_string"] else ""
+        return RedirectResponse(f"/sign-in?next={quote(quote(scope['path']) + query, safe='')}", 303)
+    return problem(fault)
 
 
 class _Body:
@@ -127,6 +160,19 @@ class _Body:
 def as_http(fault: Fault) -> HTTPException:
     """A fault as Starlette's own exception."""
     return HTTPException(fault.status, str(fault), {REASON: fault.reason})
+
+
+def _netloc(origin: str) -> str:
+    """Host and port of an origin; "" of one that is none.
+
+    Examples:
+      >>> _netloc("http://127.0.0.1:8000"), _netloc("null"), _netloc("http://[")
+      ('127.0.0.1:8000', '', '')
+    """
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
+        return ""
 
 
 def _name(host: str) -> str:

@@ -79,7 +79,7 @@ class Pipeline:
         readers: Executor,
         workers: Executor,
         writer: Executor,
-        news: Callable[[Finding, Sighting], None] = lambda finding, sighting: None,
+        news: Callable[[Finding | None, Sighting], None] = lambda finding, sighting: None,
     ) -> None:
         self.engine, self.ledger, self.store, self.settings = engine, ledger, store, settings
         self.measures, self.pixels, self.workers, self._news = measures, pixels, workers, news
@@ -162,8 +162,7 @@ class Pipeline:
             await self._keeping.keep(Record(finding, sighting))
         except UserError as e:
             raise LedgerDown(str(e), 5) from e
-        if finding is not None:
-            self._news(finding, sighting)
+        self._news(finding, sighting)
 
     def _decode(self, data: bytes, name: str, most: int) -> tuple[np.ndarray, np.ndarray, Any]:
         scorer = self.engine.scorer

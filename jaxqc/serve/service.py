@@ -152,13 +152,16 @@ class Service:
     def _later(self, images: int) -> int:
         return retry_after(images, sum(pipeline.batcher.rate for pipeline in self.pipelines.values()))
 
-    def _news(self, digest: str, finding: Finding, sighting: Sighting) -> None:
-        self.following[digest].add(finding.score)
+    def _news(self, digest: str, finding: Finding | None, sighting: Sighting) -> None:
+        """Hands on what was kept. finding: None = the picture was known; the lot that holds it now may be another."""
         lot = sighting.row.get("lot", "")
+        self.lots_changed([lot])
+        if finding is None:
+            return
+        self.following[digest].add(finding.score)
         facts = {"sha256": finding.sha256, "image": sighting.image, "lot": lot, "verdict": finding.verdict,
                  "severity": finding.severity, "score": finding.score, "count": finding.count}  # fmt: skip
         self.events.publish("image", facts)
-        self.lots_changed([lot])
 
     async def _start(self) -> None:
         """Compiles everything, in a thread."""

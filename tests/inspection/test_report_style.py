@@ -68,3 +68,7 @@ def test_a_wheel_holds_the_templates(tmp_path, pytestconfig):
     (wheel,) = tmp_path.glob("*.whl")
     names = set(ZipFile(wheel).namelist())
     assert {f"jaxqc/inspection/report/templates/{path.name}" for path in TEMPLATES.iterdir()} <= names
+    for folder in ("templates", "static"):
+        found = [path.name for path in (resources.files("jaxqc.serve.pages") / folder).iterdir()]
+        assert len(found) > 5
+        assert {f"jaxqc/serve/pages/{folder}/{name}" for name in found} <= names

@@ -230,7 +230,7 @@ def test_the_model_card_is_in_words():
     assert card.measured_on == "on 300 images of boards (test)"
     folded = {"metrics.crack/image_auroc": 0.9, "metrics.au_pro_bound": 0.1}
     assert dict(card.folded) == {"git_commit": "6b62", "settings.size": [250, 630], **folded}
-    assert [text.partition(":")[0] for text in card.unmeasured] == ["The lots of this report"]
+    assert [text.partition(":")[0] for text in card.unmeasured] == ["The inspected lots"]
     bare = model_card(ModelInfo("a" * 64))
     assert dict(bare.lines)["Misses"] == "Not measured."
     assert len(bare.unmeasured) == 3

@@ -286,6 +286,21 @@ def test_news_come_as_they_happen_and_those_that_were_missed_again(server):
     assert json.loads(again[6:]) == found[0]
 
 
+def test_a_known_picture_in_another_lot_is_news_of_that_lot(server):
+    server.post(board(610), lot="first")
+    with server.client.stream("GET", "/v1/events") as stream:
+        lines = stream.iter_lines()
+        next(lines)
+        assert server.post(board(610), lot="second").json()["known"]
+        kinds, lot = set(), ""
+        for line in lines:
+            kinds |= {line} if line.startswith("event: ") else set()
+            lot = json.loads(line[6:])["lot"] if line.startswith("data: ") else lot
+            if lot == "second":
+                break
+    assert kinds == {"event: lot"}  # no image was inspected
+
+
 @pytest.mark.parametrize(
     ("send", "status", "words"),
     [

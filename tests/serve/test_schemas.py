@@ -41,6 +41,7 @@ def test_findings_and_lots_have_the_fields_of_an_inspections_records(server):
         "/v1/inspect", "/v1/inspect/batch", "/v1/models", "/v1/lots", "/v1/lots/{lot}", "/v1/suppliers", "/v1/images",
         "/v1/images/{sha256}", "/v1/images/{sha256}/file", "/v1/images/{sha256}/map.png",
         "/v1/images/{sha256}/overlay.png", "/v1/images/{sha256}/thumbnail", "/v1/images/{sha256}/mask.png",
+        "/v1/images/{sha256}/view", "/v1/images/{sha256}/heat.png",
         "/v1/outcomes", "/v1/reviews", "/v1/events"}  # fmt: skip
 
 

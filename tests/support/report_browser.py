@@ -37,16 +37,16 @@ def missing():
 
 
 class Browser:
-    """A browser of its own with an empty profile."""
+    """A browser of its own with an empty profile. flags: further ones of Chromium's."""
 
-    def __init__(self):
+    def __init__(self, *flags):
         from selenium.webdriver import Chrome, ChromeOptions
         from selenium.webdriver.chrome.service import Service
 
         self.profile = tempfile.mkdtemp(prefix="jaxqc-chromium-")
         options = ChromeOptions()
         options.binary_location = shutil.which("chromium")
-        for flag in (*FLAGS, f"--user-data-dir={self.profile}"):
+        for flag in (*FLAGS, *flags, f"--user-data-dir={self.profile}"):
             options.add_argument(flag)
         options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
         self.driver = Chrome(options=options, service=Service(shutil.which("chromedriver")))
@@ -79,6 +79,14 @@ class Browser:
         self.drawn()
         assert self.run("return 'ready' in document.body.dataset")
         return time.monotonic() - start
+
+    def visit(self, address, width=1200):
+        """Opens a page of a server, and waits until its programs are ready."""
+        self.size(width)
+        self.logs()
+        self.driver.get(address)
+        self.drawn()
+        assert self.run("return 'ready' in document.body.dataset")
 
     def drawn(self, more=0):
         """Waits until the page was drawn, and so many milliseconds more."""

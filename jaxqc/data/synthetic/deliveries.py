@@ -2,9 +2,9 @@
 
 import datetime
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -30,6 +30,56 @@ def defective_share(supplier: str, lot: int, lots: int) -> float:
     if supplier == STEADY:
         return 0.05
     return 0.05 + 0.8 * max(0.0, (lot + 1) / lots - 1 / 3) * 1.5
+
+
+class Delivered(NamedTuple):
+    """An image of a delivery."""
+
+    lot: str
+    supplier: str
+    number: int
+    """Its place in its lot, from 0 on."""
+    round: int
+    """Number of the lot among its supplier's, from 0 on."""
+    image: np.ndarray
+    """uint8 [h w 3]."""
+
+
+def drawn(kind: Literal["steel", "wood"], size: int, seed: int, difficulty: float | None) -> Callable[..., np.ndarray]:
+    """The drawing of a delivery's images: (number, defective) → uint8 [h w 3]. Raises UserError as `render`."""
+    if kind == "steel":
+        # One product has one finish; on the coarse one, that of the patches, a network of a few minutes' training calls
+        # grain a defect, and every lot looks bad.
+        return lambda i, bad: plates.render(seed, plates.smooth(i), size, 0.0 if bad else 1.0, difficulty).image
+    kinds = boards.KINDS
+    return lambda i, bad: boards.render(seed, i, size, kinds[i % len(kinds)] if bad else NORMAL, difficulty).image
+
+
+def delivered(
+    kind: Literal["steel", "wood"],
+    lots: int,
+    images: int,
+    size: int,
+    seed: int = 0,
+    difficulty: float | None = None,
+    in_turns: bool = False,
+    earlier: int = 0,
+) -> Iterator[Delivered]:
+    """The images of deliveries, lot by lot; arguments as `write_lots`.
+
+    in_turns: the two suppliers' lots fill up side by side, an image of each in turns. earlier: number of lots that each
+    has delivered before; the names go on from there.
+
+    Raises:
+      UserError: as `jaxqc.data.synthetic.plates.render`.
+    """
+    draw, rng, index = drawn(kind, size, seed, difficulty), np.random.default_rng((seed, 7)), 0
+    for lot in range(lots):
+        pairs = [(supplier, i) for supplier in (STEADY, DRIFTING) for i in range(images)]
+        for supplier, i in sorted(pairs, key=lambda pair: pair[1]) if in_turns else pairs:
+            bad = bool(rng.random() < defective_share(supplier, lot, lots)) if index else False
+            yield Delivered(f"{supplier[0]}-{2041 + 3 * (earlier + lot)}", supplier, i, lot, draw(index, bad))
+            index += 1
 
 
 def write_lots(
@@ -58,33 +108,21 @@ def write_lots(
 
     if lots < 1 or images < 1:
         raise UserError(f"lots, images: {lots}, {images}; give 1 or more of both")
-    draw: Callable[[int, bool], np.ndarray]
-    if kind == "steel":
-        # One product has one finish; on the coarse one, that of the patches, a network of a few minutes' training calls
-        # grain a defect, and every lot looks bad.
-        draw = lambda i, bad: plates.render(seed, plates.smooth(i), size, 0.0 if bad else 1.0, difficulty).image
-    else:
-        kinds = boards.KINDS
-        draw = lambda i, bad: boards.render(seed, i, size, kinds[i % len(kinds)] if bad else NORMAL, difficulty).image
-    first = draw(0, False)  # refuses bad arguments before anything is written
+    drawn(kind, size, seed, difficulty)(0, False)  # refuses bad arguments before anything is written
     folder, header = Path(directory), ("image", "lot", "supplier", "product", "line", "time")
     about: dict[str, object] = {"kind": f"{kind} lots", "lots": lots, "images": images, "size": size, "seed": seed}
     plates.claim(folder, about | {"difficulty": difficulty})
-    rng = np.random.default_rng((seed, 7))
-    rows, index = [], 0
-    for lot in range(lots):
-        for supplier in (STEADY, DRIFTING):
-            share, name = defective_share(supplier, lot, lots), f"{supplier[0]}-{2041 + 3 * lot}"
-            shutil.rmtree(folder / name, ignore_errors=True)
-            (folder / name).mkdir(parents=True)
-            for i in range(images):
-                image = draw(index, bool(rng.random() < share)) if index else first
-                Image.fromarray(image).save(folder / name / f"{i:03}.png")
-                time = FIRST_DAY + datetime.timedelta(days=2 * lot, minutes=10 * i)
-                rows.append(
-                    (f"{name}/{i:03}.png", name, supplier, PRODUCTS[kind], f"line {1 + lot % 2}", f"{time:%FT%R}")
-                )
-                index += 1
+    rows = []
+    for one in delivered(kind, lots, images, size, seed, difficulty):
+        if one.number == 0:
+            shutil.rmtree(folder / one.lot, ignore_errors=True)
+            (folder / one.lot).mkdir(parents=True)
+        Image.fromarray(one.image).save(folder / one.lot / f"{one.number:03}.png")
+        time = FIRST_DAY + datetime.timedelta(days=2 * one.round, minutes=10 * one.number)
+        rows.append(
+            (f"{one.lot}/{one.number:03}.png", one.lot, one.supplier, PRODUCTS[kind], f"line {1 + one.round % 2}",
+             f"{time:%FT%R}")
+        )  # fmt: skip
     manifest = folder / "manifest.csv"
     write_table(manifest, header, (dict(zip(header, row, strict=True)) for row in rows))
     return manifest

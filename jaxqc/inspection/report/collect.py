@@ -1,7 +1,7 @@
 """Contents of a report, gathered from a ledger and a gallery: lots with their pictures, suppliers, classes, models."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -44,12 +44,14 @@ def collect(
     model: str = "",
     aql: float = AQL,
     lots: Sequence[str] = (),
+    among: Callable[[Lot], bool] | None = None,
 ) -> Report:
     """Gathers a report.
 
     Args:
       gallery: None = no pictures. model: digest; "" = of each lot the model that inspected most of it, of several the
-        last. lots: names; () = all, and the images without a lot.
+        last. lots: names; () = all, and the images without a lot. among: of these the ones that it holds for; None =
+        all.
 
     Raises:
       UserError: what the ledger says; an AQL that ISO 2859-1 does not have; a lot that the ledger does not have.
@@ -59,17 +61,20 @@ def collect(
     # The switching rules look at all lots of a supplier, also at those that the report leaves out.
     for supplier in _suppliers(views, rules):
         _decide(supplier, aql)
-    views = sorted(_chosen(views, lots, ledger.name), key=_worst_first)
+    views = [view for view in _chosen(views, lots, ledger.name) if among is None or among(view.lot)]
+    views.sort(key=_worst_first)
+    some = bool(lots) or among is not None
+    names = {view.lot.name for view in views}
     for number, view in enumerate(views, 1):
         view.number = number
-    loose_verdicts, loose_classes = (Counter[str](), Counter[str]()) if lots else without_lot(ledger, model)
+    loose_verdicts, loose_classes = (Counter[str](), Counter[str]()) if some else without_lot(ledger, model)
     loose = _loose(loose_verdicts.total())
     shown = [*views[:MOST_LOTS], *([loose] if loose else [])]
     size, pictures, kept = (0, 0, 0) if gallery is None else _choose(shown, gallery, ledger, model)
     used = {view.lot.model for view in views} | ({model} if model else set())
     every = bool(loose) and not model
     cards = [model_card(m, rules.lots.confidence) for m in ledger.models() if m.digest in used or every]
-    wanted = lambda *names: not lots or not {*names}.isdisjoint(lots)
+    wanted = lambda *own: not some or not names.isdisjoint(own)
     listed = {name: one for name, one in listings(ledger).items() if wanted(name)}
     for view in views:
         view.listing = listed.get(view.lot.name)
@@ -92,7 +97,7 @@ def collect(
         cards=cards,
         proved=bool(cards) and all(proved(rates_of(card.info.details)) for card in cards),
         outcomes=_outcomes(ledger, [(view.lot, view.figures) for view in views]),
-        chosen=tuple(lots),
+        chosen=tuple(view.lot.name for view in views) if some else None,
         rules=rules,
         aql=aql,
         picture_bytes=size,

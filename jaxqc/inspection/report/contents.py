@@ -94,8 +94,8 @@ class Report:
     """All of these models' misses were measured on real defects; else the page shows nothing in green."""
     outcomes: OutcomeReport | None
     """Returns and complaints by class and grade; None where no outcomes were imported."""
-    chosen: tuple[str, ...]
-    """Lots that the report was asked for; () = all."""
+    chosen: tuple[str, ...] | None
+    """Lots that the report was asked for; None = all, and the images without a lot."""
     rules: GradeRules
     aql: float
     picture_bytes: int

@@ -187,7 +187,7 @@ def _unmeasured(rates: ErrorRates | None, metrics: bool) -> tuple[str, ...]:
     if rates is None or not rates.good:
         out.append("Good images that it has not seen: nobody knows how many it calls.")
     if rates is not None and rates.origin != ORIGINS[0]:
-        out.append("The lots of this report: no person's verdicts on them have been counted. "
+        out.append("The inspected lots: no person's verdicts on them have been counted. "
                    "jaxqc review, then jaxqc calibrate, does so.")  # fmt: skip
     if not metrics:
         out.append("Metrics of maps and masks: none are kept with it.")

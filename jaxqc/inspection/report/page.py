@@ -78,27 +78,40 @@ def write_report(
 def _values(report: Report, title: str, gallery: bool) -> dict[str, Any]:
     from markupsafe import Markup
 
-    from jaxqc.version import __version__
-
     styles, programs = ("\n".join(map(source, names)) for names in (STYLES, PROGRAMS))
-    views = [*report.lots, *([report.loose] if report.loose else [])]
-    drawn = sorted(report.suppliers, key=lambda s: (s.figures.trend != "worse", -s.figures.rank))[:MOST_CHARTS]
-    plans = _plans(report.lots)
     named = {card.info.digest: certainty(card.info.details) for card in report.cards}
-    certain = [(view, named.get(view.lot.model, "")) for view in views]
+    certain = [(view, named.get(view.lot.model, "")) for view in _views(report)]
     pictures = [_picture(view, picture, sure) for view, sure in certain for picture in view.pictures]
     return {
-        "report": report,
-        "proved": report.proved,
-        "statements": statements(report),
+        **section_values(report),
         "gallery": gallery,
         "title": title or "Inspection report",
         "made": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        "version": __version__,
         "policy": f"default-src 'none'; img-src data:; style-src {digest(styles)}; script-src {digest(programs)}; "
         "base-uri 'none'; form-action 'none'",
         "styles": Markup(styles),
         "programs": Markup(programs),
+        "pictures": pictures,
+        "heat_legend": legend(pictures),
+        "heat_uri": heat_uri,
+        "sheet_uri": sheet_uri,
+        "heat_stops": heat_stops(),
+        "lot_address": lambda view: f"#lot-{view.number}",
+    }
+
+
+def section_values(report: Report) -> dict[str, Any]:
+    """Values for the sections without pictures, whatever page they stand on; beside them each page says by
+    `lot_address` where a lot's link leads."""
+    from jaxqc.version import __version__
+
+    drawn = sorted(report.suppliers, key=lambda s: (s.figures.trend != "worse", -s.figures.rank))[:MOST_CHARTS]
+    plans = _plans(report.lots)
+    return {
+        "report": report,
+        "proved": report.proved,
+        "statements": statements(report),
+        "version": __version__,
         "grades": GRADES,
         "risks": RISKS,
         "charts": [(s, *_charts(s)) for s in drawn],
@@ -106,13 +119,12 @@ def _values(report: Report, title: str, gallery: bool) -> dict[str, Any]:
         "characteristic": charts.characteristic([plan for plan, _ in plans], report.aql),
         "scale": charts.nice(max(map(_highest, report.lots), default=0.0))[1],
         "floor": 1 - math.ceil(10 * max((1 - s.figures.low for s in report.suppliers), default=1.0)) / 10,
-        "pictures": pictures,
-        "heat_legend": legend(pictures),
-        "heat_uri": heat_uri,
-        "sheet_uri": sheet_uri,
-        "heat_stops": heat_stops(),
         "rules": flat(asdict(report.rules)),
     }
+
+
+def _views(report: Report) -> list[LotView]:
+    return [*report.lots, *([report.loose] if report.loose else [])]
 
 
 def _highest(view: LotView) -> float:

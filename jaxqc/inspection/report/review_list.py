@@ -33,7 +33,7 @@ def review_list(ledger: Ledger, report: Report, thumbnails: Mapping[str, Path], 
     views = [*report.lots, *([report.loose] if report.loose else [])]
     models = {view.lot.name: view.lot.model for view in views}
     counted = (one for one in unreviewed(ledger, model) if model or models.get(one.lot) in ("", None, one.model))
-    counted = (one for one in counted if not report.chosen or one.lot in report.chosen)
+    counted = (one for one in counted if report.chosen is None or one.lot in report.chosen)
     found = list({(one.sha256, one.lot): one for one in counted}.values())
     numbers = _numbers(views)
     shown, room = dict[str, int](), THUMBNAIL_BYTES

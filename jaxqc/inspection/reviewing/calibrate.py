@@ -16,7 +16,7 @@ from jaxqc.errors import UserError
 from jaxqc.inspection.findings import VERDICTS
 from jaxqc.inspection.ledger.rows import batched
 from jaxqc.inspection.ledger.store import Ledger, ModelInfo
-from jaxqc.inspection.reviewing.rates import CELLS, Stratum, measured
+from jaxqc.inspection.reviewing.rates import CELLS, Stratum, measured, stratum_of
 from jaxqc.inspection.reviewing.thresholds import ABOVE, Moved, called_by_others, factor_for, for_misses
 from jaxqc.inspection.reviewing.waiting import Picture, pictures
 from jaxqc.inspection.rules import GradeRules
@@ -152,9 +152,7 @@ def _said_by(model: ModelInfo) -> dict[str, Any]:
 def _stratum(found: Sequence[Picture], verdict: str) -> Stratum:
     own = [picture for picture in found if picture.verdict == verdict]
     said = [picture.said.verdict for picture in own if picture.said]
-    bad, good, called = said.count("reject"), said.count("pass"), verdict != "pass"
-    cells = {"found": bad, "false": good} if called else {"missed": bad, "sound": good}
-    return Stratum(len(own), **cells, called=called)
+    return stratum_of(verdict, len(own), said.count("reject"), said.count("pass"))
 
 
 def _scored(

@@ -56,6 +56,18 @@ class Stratum:
         return ("found", "false") if self.called else ("missed", "sound")
 
 
+def stratum_of(verdict: str, pictures: int, defective: int, good: int) -> Stratum:
+    """The pictures with one verdict of the model's at its own thresholds, by people's words on some of them.
+
+    Examples:
+      >>> stratum_of("pass", 40, defective=1, good=9).missed
+      1
+    """
+    called = verdict != "pass"
+    cells = {"found": defective, "false": good} if called else {"missed": defective, "sound": good}
+    return Stratum(pictures, **cells, called=called)
+
+
 def measured(strata: Sequence[Stratum], data: str = "", seed: int = 0) -> ErrorRates:
     """The rates by people's verdicts, as counts that leave the same uncertainty.
 

@@ -14,7 +14,7 @@ from jaxqc.inspection.defects import opencv
 from jaxqc.inspection.findings import Defect
 from jaxqc.inspection.ledger.masks import mask_of
 from jaxqc.inspection.ledger.pictures import places_of
-from jaxqc.inspection.report.layers import fitting, jpeg, make_layers, plain, shrunk
+from jaxqc.inspection.report.layers import Layers, fitting, jpeg, make_layers, plain, shrunk
 from jaxqc.inspection.report.thumbnails import SIDE
 from jaxqc.serve.answers import FOREVER, file_answer, tag_of, tagged
 from jaxqc.serve.calls.inspecting import map_png
@@ -27,6 +27,8 @@ from jaxqc.serve.store import kind_of, verified
 
 LARGEST = 1600
 """Longest side of an overlay in pixels."""
+VIEWED = 4096
+"""Longest side of a view in pixels."""
 SHOWN = ("image/png", "image/jpeg", "image/webp", "image/gif", "image/bmp")
 """Kinds that browsers show."""
 
@@ -36,6 +38,7 @@ def add(app: FastAPI, service: Service) -> None:
     ledger = service.ledger
     files: Any = {"response_class": Response, "tags": ["pictures"]}
     png: dict[int | str, dict[str, Any]] = {200: {"content": {"image/png": {}}}, 404: {}}
+    shown: dict[int | str, dict[str, Any]] = {200: {"content": {"image/jpeg": {}}}, 404: {}}
 
     async def data_of(sha256: str) -> bytes:
         """A picture's bytes: kept here, or still in the delivery's folder, unchanged. Raises Absent."""
@@ -70,22 +73,31 @@ def add(app: FastAPI, service: Service) -> None:
             answer.headers["Content-Disposition"] = f'attachment; filename="{sha256[:16]}{kind_of(data)[0]}"'
         return answer
 
-    @app.get("/v1/images/{sha256}/thumbnail", responses={200: {"content": {"image/jpeg": {}}}, 404: {}}, **files)
-    async def thumbnail(request: Request, sha256: Digest) -> Response:
-        """The picture, small, as JPEG."""
-        tag = f"{sha256}-thumbnail"
+    async def smaller(request: Request, sha256: str, name: str, longest: int, quality: int) -> Response:
+        """The picture as JPEG, its longest side at most so many pixels."""
+        tag = f"{sha256}-{name}"
         data = await data_of(sha256)
         if same := tagged(request, tag, "image/jpeg", FOREVER):
             return same
 
         def make() -> bytes:
             image = read_image(sha256[:12], max_pixels=service.settings.limits.pixels, data=data)
-            return jpeg(shrunk(opencv(), plain(image), fitting(image.shape, 2 * SIDE)), 80)
+            return jpeg(shrunk(opencv(), plain(image), fitting(image.shape, longest)), quality)
 
         try:
             return file_answer(await service.work(make), tag, "image/jpeg")
         except UserError as e:
             raise Absent(str(e)) from e
+
+    @app.get("/v1/images/{sha256}/thumbnail", responses=shown, **files)
+    async def thumbnail(request: Request, sha256: Digest) -> Response:
+        """The picture, small, as JPEG."""
+        return await smaller(request, sha256, "thumbnail", 2 * SIDE, 80)
+
+    @app.get("/v1/images/{sha256}/view", responses=shown, **files)
+    async def view(request: Request, sha256: Digest) -> Response:
+        """The picture as any browser shows it: JPEG, its longest side at most 4,096 pixels."""
+        return await smaller(request, sha256, "view", VIEWED, 92)
 
     @app.get("/v1/images/{sha256}/map.png", responses=png, **files)
     async def map_of(request: Request, sha256: Digest, model: str = "") -> Response:
@@ -106,6 +118,17 @@ def add(app: FastAPI, service: Service) -> None:
         seen = await scored(request, sha256, model)
         return file_answer(await service.work(lambda: overlay_png(seen, engine.scorer.threshold)), tag, "image/png")
 
+    @app.get("/v1/images/{sha256}/heat.png", responses=png, **files)
+    async def heat(request: Request, sha256: Digest, model: str = "") -> Response:
+        """The map as a small coloured picture, clear below the threshold, to lay over the picture."""
+        engine = service.pipeline(model).engine
+        tag = f"{sha256}-{engine.info.digest}-heat"
+        if same := tagged(request, tag, "image/png", FOREVER):
+            return same
+        seen = await scored(request, sha256, model)
+        layers = await service.work(lambda: layers_of(seen, engine.scorer.threshold))
+        return file_answer(layers.heat, tag, "image/png")
+
     @app.get("/v1/images/{sha256}/mask.png", responses=png, **files)
     async def mask(request: Request, sha256: Digest) -> Response:
         """The mask that a person drew last, one bit a pixel."""
@@ -116,6 +139,12 @@ def add(app: FastAPI, service: Service) -> None:
         return tagged(request, tag, "image/png", caching) or file_answer(found[0], tag, "image/png", caching)
 
 
+def layers_of(seen: Seen, threshold: float) -> Layers:
+    """The layers of a picture that was scored."""
+    mask: Any = seen.scored.mask
+    return make_layers(seen.image, seen.scored.map, mask, threshold)
+
+
 def overlay_png(seen: Seen, threshold: float) -> bytes:
     """The picture, its heat and its outlines as one PNG file, its longest side at most `LARGEST`."""
     from PIL import Image
@@ -123,8 +152,7 @@ def overlay_png(seen: Seen, threshold: float) -> bytes:
     cv2 = opencv()
     width, height = fitting(seen.image.shape, LARGEST)
     small = shrunk(cv2, plain(seen.image), (width, height))
-    mask: Any = seen.scored.mask
-    layers = make_layers(seen.image, seen.scored.map, mask, threshold)
+    layers = layers_of(seen, threshold)
     base = Image.fromarray(small).convert("RGBA")
     with Image.open(io.BytesIO(layers.heat)) as heat:
         base.alpha_composite(heat.convert("RGBA").resize((width, height), Image.Resampling.BILINEAR))
