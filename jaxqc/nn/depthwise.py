@@ -83,7 +83,7 @@ def _conv(x: jax.Array, kernel: jax.Array, steps: Steps, implementation: Impleme
 
 
 def _geometry(x: jax.Array, kernel: jax.Array, steps: Steps) -> onednn.Geometry | None:
-    """None where sizes are open, or numbers are no float32."""
+    """The sizes as oneDNN takes them; None where some are open, or numbers are no float32."""
     if any(map(is_symbolic_dim, x.shape)) or x.dtype != jnp.float32 or kernel.dtype != jnp.float32:
         return None
     (n, h, w, c), ((top, _), (left, _)) = x.shape, steps.pads(x.shape, kernel.shape)

@@ -61,11 +61,12 @@ def test_dense_value_and_gradients(shape, outputs, taps, stride, padding, forwar
 
 @pytest.mark.parametrize(("padding", "stride", "size"), [("symmetric", 1, 11), ("symmetric", 2, 11), ("same", 2, 10)])
 def test_depthwise_value_and_gradients_equal_the_librarys(padding, stride, size, rng):
-    x, kernel = (rng.standard_normal(s, np.float32) for s in ((2, size, size + 1, 24), (3, 3, 24)))
+    shapes = (2, size, size + 1, 24), (3, 3, 24)
+    x, kernel = (jnp.asarray(rng.standard_normal(shape, np.float32)) for shape in shapes)
     conv = partial(depthwise_conv, stride=stride, padding=padding)
     library = partial(conv, implementation="library")
     y, back = jax.vjp(library, x, kernel)
-    g = rng.standard_normal(y.shape, np.float32)
+    g = jnp.asarray(rng.standard_normal(y.shape, np.float32))
     ours, our_back = jax.vjp(conv, x, kernel)
     assert calls(lambda x, kernel, g: jax.vjp(conv, x, kernel)[1](g), x, kernel, g) == 2
     for one, expected in zip((ours, *our_back(g)), (y, *back(g)), strict=True):
@@ -126,6 +127,27 @@ def test_other_numbers_open_sizes_and_exports_are_left_to_xla(rng):
     open_size = jax.ShapeDtypeStruct(export.symbolic_shape("n, 8, 8, 8"), np.float32)
     lowered = export.export(jax.jit(convolve), platforms=["cpu"])(open_size, kernel)
     assert "@Jaxqc" not in lowered.mlir_module()
+
+
+@pytest.mark.slow
+def test_a_networks_gradients_are_those_of_xla(rng):
+    from jaxqc.models.tscarnet import TSCARNet
+
+    network, x = TSCARNet(), rng.standard_normal((2, 64, 64, 3), np.float32)
+    variables = jax.jit(network.init)(jax.random.key(0), x)
+
+    def loss(params):
+        outputs, _ = network.apply({**variables, "params": params}, x, train=True, mutable=["batch_stats"])
+        return sum((leaf.astype(jnp.float32) ** 2).mean() for leaf in jax.tree.leaves(outputs))
+
+    step = jax.jit(jax.value_and_grad(loss))
+    ours = step(variables["params"])
+    with onednn.on(False):
+        expected = step(variables["params"])
+    np.testing.assert_allclose(ours[0], expected[0], rtol=1e-5)
+    flat = lambda tree: np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(tree)])
+    a, b = flat(ours[1]), flat(expected[1])
+    assert np.linalg.norm(a - b) < 1e-3 * np.linalg.norm(b)
 
 
 def test_choice_by_the_environment(monkeypatch, rng):

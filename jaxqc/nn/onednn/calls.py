@@ -16,7 +16,7 @@ from jaxqc.nn.onednn.build import library
 
 WORKS = ("convolve", "input_gradient", "kernel_gradient")
 _TARGETS: dict[str, str] = dict(zip(WORKS, ("JaxqcConvolve", "JaxqcInputGradient", "JaxqcKernelGradient"), strict=True))
-_NAME_ROOM = 64
+_NAME_ROOM, _FEW_TAPS = 64, 9
 _GENERATED, _DEPTHWISE = ("jit", "br"), "_dw"
 """Parts of the names of oneDNN's implementations. Others are its reference, or go by columns and a matrix product."""
 
@@ -47,8 +47,10 @@ def has(work: str, geometry: Geometry) -> bool:
     """
     if not on.value or library() is None:
         return False
-    name = implementation(work, geometry)
-    return name.startswith(_GENERATED) and (geometry.groups == 1 or _DEPTHWISE in name)
+    name, taps = implementation(work, geometry), geometry.kernel[0] * geometry.kernel[1]
+    # Dilated, a channel a group goes by code for all groups: slow, but for gradients of few taps faster than a loop.
+    made = geometry.groups == 1 or _DEPTHWISE in name or (work == "kernel_gradient" and taps <= _FEW_TAPS)
+    return name.startswith(_GENERATED) and made
 
 
 @functools.cache
