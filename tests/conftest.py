@@ -15,6 +15,8 @@ QUICK = (
 )
 os.environ.setdefault("XLA_FLAGS", f"--xla_force_host_platform_device_count=8 {QUICK}")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+# Convolutions are XLA's own; `tests/nn/test_onednn.py` has the others.
+os.environ.setdefault("JAXQC_CPU_KERNELS", "xla")
 # Plates and boards are made by many tiny matrix products, on which a pool of threads only waits.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 

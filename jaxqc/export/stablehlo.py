@@ -12,6 +12,7 @@ from jaxtyping import UInt8
 from jaxqc.data.batching import pad_to
 from jaxqc.errors import UserError, suggest
 from jaxqc.graph import Graph
+from jaxqc.nn import onednn
 
 PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
 
@@ -28,7 +29,8 @@ def lowered(graph: Graph, batch: int, platforms: Sequence[str]) -> jax_export.Ex
     sizes = ", ".join([str(batch or "b"), str(graph.height or "h"), str(graph.width or "w"), "3"])
     image = jax.ShapeDtypeStruct(jax_export.symbolic_shape(sizes), np.uint8)
     weights = {name: jax.ShapeDtypeStruct(value.shape, value.dtype) for name, value in graph.weights.items()}
-    return jax_export.export(jax.jit(graph.run), platforms=tuple(platforms))(weights, image)
+    with onednn.on(False):  # another machine's program has no such library
+        return jax_export.export(jax.jit(graph.run), platforms=tuple(platforms))(weights, image)
 
 
 def outputs_of(exported: jax_export.Exported) -> dict[str, dict[str, Any]]:

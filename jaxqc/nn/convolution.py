@@ -14,7 +14,7 @@ from jax import lax
 from jax.export import is_symbolic_dim
 from jaxtyping import Array, Float
 
-from jaxqc.nn import kernel_four
+from jaxqc.nn import kernel_four, onednn
 from jaxqc.nn.kernel_gradient import BLOCK, block_rows, by_blocks, by_planes, by_taps
 from jaxqc.nn.winograd import winograd, winograd_kernel_gradient
 from jaxqc.types import ArrayLike
@@ -128,7 +128,10 @@ def _conv(x: ArrayLike, kernel: ArrayLike, stride: int, padding: int) -> jax.Arr
     x, kernel = jnp.asarray(x), jnp.asarray(kernel)
     plain = partial(library, stride=stride, padding=padding)
     if stride != 1 or not _tiled(len(kernel), x.size // x.shape[3], kernel.shape[2:]):
-        return plain(x, kernel)
+        geometry = _geometry(x, kernel, stride, padding)
+        if not onednn.has("convolve", geometry):
+            return plain(x, kernel)
+        return lax.platform_dependent(x, kernel, cpu=partial(onednn.convolve, geometry=geometry), default=plain)
     way = partial(winograd, padding=padding, outputs=OUTPUTS[len(kernel)])
 
     def chunked(x: jax.Array, kernel: jax.Array) -> jax.Array:
@@ -136,6 +139,12 @@ def _conv(x: ArrayLike, kernel: ArrayLike, stride: int, padding: int) -> jax.Arr
         return y.reshape(len(x), *y.shape[2:])
 
     return lax.platform_dependent(x, kernel, cpu=chunked, default=plain)
+
+
+def _geometry(x: jax.Array, kernel: jax.Array, stride: int, padding: int) -> onednn.Geometry:
+    (n, *sides, _), (*taps, _, outputs) = x.shape, kernel.shape
+    out = [(side + 2 * padding - k) // stride + 1 for side, k in zip(sides, taps, strict=True)]
+    return onednn.Geometry(x.shape, kernel.shape, (n, *out, outputs), stride, 1, 1, padding, padding)
 
 
 def _tiled(taps: int, pixels: int, channels: tuple[int, ...]) -> bool:
@@ -161,16 +170,24 @@ def _forward(x: ArrayLike, kernel: ArrayLike, stride: int, padding: int) -> tupl
 
 def _backward(stride: int, padding: int, residuals: Any, slope: ArrayLike) -> tuple[jax.Array, jax.Array]:
     x, kernel, g = map(jnp.asarray, (*residuals, slope))
-    taps = len(kernel)
-    if stride == 1 and padding < taps:
-        dx: Any = _conv(g, jnp.flip(kernel, (0, 1)).swapaxes(2, 3), 1, taps - 1 - padding)
+    taps, geometry = len(kernel), _geometry(x, kernel, stride, padding)
+    turns = stride == 1 and padding < taps
+    back = lambda g, kernel: jax.vjp(lambda x: library(x, kernel, stride, padding), x)[1](g)[0]
+    tiled = turns and _tiled(taps, g.size // g.shape[3], (kernel.shape[3], kernel.shape[2]))
+    if onednn.has("input_gradient", geometry) and not tiled:
+        called = lambda g, kernel: onednn.input_gradient(kernel, g, geometry)
+        dx: Any = lax.platform_dependent(g, kernel, cpu=called, default=back)
+    elif turns:
+        dx = _conv(g, jnp.flip(kernel, (0, 1)).swapaxes(2, 3), 1, taps - 1 - padding)
     else:
-        back = lambda g, kernel: jax.vjp(lambda x: library(x, kernel, stride, padding), x)[1](g)[0]
         turned = lambda g, kernel: kernel_four.by_kinds(g, kernel.swapaxes(2, 3))
         halving = _halving(x, taps, stride, padding)
         dx = lax.platform_dependent(g, kernel, cpu=turned, default=back) if halving else back(g, kernel)
     plain = partial(_library_kernel_gradient, taps=taps, stride=stride, padding=padding)
-    way = _kernel_gradient(taps, stride, padding, x.shape, g.shape)
+    if onednn.has("kernel_gradient", geometry):
+        way: Any = partial(onednn.kernel_gradient, geometry=geometry)
+    else:
+        way = _kernel_gradient(taps, stride, padding, x.shape, g.shape)
     return dx, plain(x, g) if way is None else lax.platform_dependent(x, g, cpu=way, default=plain)
 
 

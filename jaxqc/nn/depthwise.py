@@ -13,8 +13,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.export import is_symbolic_dim
 from jaxtyping import Array, Float
 
+from jaxqc.nn import onednn
 from jaxqc.types import ArrayLike
 
 Implementation = Literal["auto", "shift", "library"]
@@ -73,7 +75,20 @@ class Steps(NamedTuple):
 @partial(jax.custom_vjp, nondiff_argnums=(2, 3))
 def _conv(x: jax.Array, kernel: jax.Array, steps: Steps, implementation: Implementation) -> jax.Array:
     shift, library = partial(_shift_conv, steps=steps), partial(_library_conv, steps=steps)
+    geometry = _geometry(x, kernel, steps) if implementation == "auto" else None
+    if geometry and onednn.has("convolve", geometry):
+        called = lambda x, kernel: onednn.convolve(x, kernel[:, :, None], geometry)
+        return _choose(implementation, called, library)(x, kernel)
     return _choose(implementation, shift, library)(x, kernel)
+
+
+def _geometry(x: jax.Array, kernel: jax.Array, steps: Steps) -> onednn.Geometry | None:
+    """The sizes as oneDNN takes them; None where some are open, or numbers are no float32."""
+    if any(map(is_symbolic_dim, x.shape)) or x.dtype != jnp.float32 or kernel.dtype != jnp.float32:
+        return None
+    (n, h, w, c), ((top, _), (left, _)) = x.shape, steps.pads(x.shape, kernel.shape)
+    output = (n, _out(h, steps.stride), _out(w, steps.stride), c)
+    return onednn.Geometry(x.shape, (*kernel.shape[:2], 1, c), output, steps.stride, steps.dilation, c, top, left)
 
 
 def _forward(x: jax.Array, kernel: jax.Array, steps: Steps, implementation: Implementation):
@@ -81,8 +96,10 @@ def _forward(x: jax.Array, kernel: jax.Array, steps: Steps, implementation: Impl
 
 
 def _backward(steps: Steps, implementation: Implementation, residuals: Any, g: jax.Array):
-    shift, library = partial(_shift_gradients, steps=steps), partial(_library_gradients, steps=steps)
-    return _choose(implementation, shift, library)(*residuals, g)
+    library = partial(_library_gradients, steps=steps)
+    x, kernel = residuals
+    geometry = _geometry(x, kernel, steps) if implementation == "auto" else None
+    return _choose(implementation, partial(_shift_gradients, steps=steps, geometry=geometry), library)(x, kernel, g)
 
 
 _conv.defvjp(_forward, _backward)
@@ -144,9 +161,18 @@ def _shift_conv(x: jax.Array, kernel: jax.Array, steps: Steps) -> jax.Array:
     return _multiply_add(_pad(x, kernel.shape, steps), kernel, out, steps.stride, steps.dilation)
 
 
-@partial(jax.jit, static_argnames="steps")
-def _shift_gradients(x: jax.Array, kernel: jax.Array, g: jax.Array, steps: Steps):
-    return _input_gradient(g, kernel, x.shape, steps), _weight_gradient(x, g, kernel, steps)
+@partial(jax.jit, static_argnames=("steps", "geometry"))
+def _shift_gradients(
+    x: jax.Array, kernel: jax.Array, g: jax.Array, steps: Steps, geometry: onednn.Geometry | None = None
+):
+    """geometry: that for oneDNN, which takes what it is fast at."""
+    if geometry and onednn.has("input_gradient", geometry):
+        dx = onednn.input_gradient(kernel[:, :, None], g, geometry)
+    else:
+        dx = _input_gradient(g, kernel, x.shape, steps)
+    if geometry and onednn.has("kernel_gradient", geometry):
+        return dx, jnp.squeeze(onednn.kernel_gradient(x, g, geometry), 2)
+    return dx, _weight_gradient(x, g, kernel, steps)
 
 
 def _input_gradient(g: jax.Array, kernel: jax.Array, shape: tuple[int, ...], steps: Steps) -> jax.Array:
