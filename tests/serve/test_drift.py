@@ -28,12 +28,16 @@ def test_good_images_are_watched_and_a_restart_goes_on(run, tmp_path):
     with live(run, tmp_path) as here:
         info = here.service.engines[0].info
         assert figures(here) == {}  # nothing to compare with yet
+        assert "200 more good images must come before a change can be seen" in here.client.get("/model").text
         reference = Reference(tuple(np.linspace(0, 1e-6, 50)), both=True)
         here.service.following[info.digest] = Following(0.4, reference)
         for seed in range(12):
             assert here.post(board(seed, hole=seed % 3 == 0)).status_code == 200
         here.post(board(1, hole=False), lot="again")  # known: it is counted once
         found = figures(here)
+        page = here.client.get("/model").text
+        assert "<dt>Good images compared</dt><dd>8</dd>" in page
+        assert "counts from 2.3" in page
         watch = here.service.following[info.digest].watch
         assert found == {("images", ""): 8, ("alarm", ""): bool(watch.alarm),
                          ("evidence", "higher"): pytest.approx(watch.up.highest),

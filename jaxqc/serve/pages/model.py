@@ -1,7 +1,7 @@
-"""The page of a model: its card, its scores beside the threshold, its agreement with people, and returns by class.
+"""The page of a model: its card, its scores beside the threshold, drift, agreement with people, and returns by class.
 
-`SECTIONS` names the templates in the page's order. A further one, such as drift, is a template and a line there, and
-its values a line in `read`.
+`SECTIONS` names the templates in the page's order. A further one is a template and a line there, and its values a line
+in `read`.
 """
 
 from dataclasses import asdict
@@ -21,7 +21,7 @@ from jaxqc.serve.faults import Absent
 from jaxqc.serve.pages.scores import distribution
 from jaxqc.serve.service import Service
 
-SECTIONS = ("scores.html", "agreement.html", "card.html", "outcomes.html")
+SECTIONS = ("scores.html", "drift.html", "agreement.html", "card.html", "outcomes.html")
 """Templates of the page's parts, in their order."""
 LAST = 2000
 """Last images whose scores are shown."""
@@ -41,6 +41,7 @@ def add(app: FastAPI, service: Service, page: Any) -> None:
             "report": SimpleNamespace(cards=[model_card(info, confidence)], outcomes=outcomes),
             "scores": distribution(scores, score_threshold(info)),
             "seen": len(scores.values),
+            "drift": service.following.get(info.digest),
             "agreement": agreement(ledger, info.digest, confidence),
         }
 
