@@ -137,7 +137,8 @@ def test_a_networks_gradients_are_those_of_xla(rng):
     variables = jax.jit(network.init)(jax.random.key(0), x)
 
     def loss(params):
-        outputs, _ = network.apply({**variables, "params": params}, x, train=True, mutable=["batch_stats"])
+        # Without statistics of the batch, which an untrained network's gradients of rounding errors grow by.
+        outputs = network.apply({**variables, "params": params}, x)
         return sum((leaf.astype(jnp.float32) ** 2).mean() for leaf in jax.tree.leaves(outputs))
 
     step = jax.jit(jax.value_and_grad(loss))
@@ -147,7 +148,7 @@ def test_a_networks_gradients_are_those_of_xla(rng):
     np.testing.assert_allclose(ours[0], expected[0], rtol=1e-5)
     flat = lambda tree: np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(tree)])
     a, b = flat(ours[1]), flat(expected[1])
-    assert np.linalg.norm(a - b) < 1e-3 * np.linalg.norm(b)
+    assert np.linalg.norm(a - b) < 1e-4 * np.linalg.norm(b)
 
 
 def test_choice_by_the_environment(monkeypatch, rng):
