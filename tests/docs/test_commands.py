@@ -31,7 +31,7 @@ PLACEHOLDERS = {
     "FOREIGN": "foreign", "CAMERA": "camera", "SPECTRUM": "spectrum",
     "NORMALS": "tiles.0", "NORMALS/test": "tiles.0/test", "BOARDS": "tiles.0", "BOARDS/test": "tiles.0/test",
     "runs/tiles": "tiles.1",
-    "GOOD": "tiles.0/train/good", "RUN": "tiles.1", "DELIVERY": "tiles.0/test",
+    "GOOD": "tiles.0/train/good", "RUN": "tiles.1", "RUN_2": "tiles.1", "DELIVERY": "tiles.0/test",
     "runs/boards": "tiles.1", "SEGMENTS": "segments.0", "splits/16": "segments.1", "runs/few": "segments.2",
     "inspection/ledger.sqlite": "ledger", "quality.sqlite": "ledger", "returns.csv": "returns",
     "exports/first": "exported", "reviewed.sqlite": "reviewed", "waiting.csv": "waiting",
