@@ -11,7 +11,7 @@ import jax
 from jaxqc.anomaly.fit import Fitted, fit
 from jaxqc.anomaly.recipe import FitConfig, load_recipe
 from jaxqc.atomic import write_text
-from jaxqc.data.dataset import Dataset, Sample, with_span
+from jaxqc.data.dataset import Dataset, Sample, with_rendering
 from jaxqc.data.depth import remarks
 from jaxqc.data.grouped import good_alone, group_of, with_products
 from jaxqc.data.joined import content_keys, join
@@ -19,9 +19,9 @@ from jaxqc.data.labelled import Labelled
 from jaxqc.data.normals import is_defective, is_normal
 from jaxqc.data.open import keys_of, open_data
 from jaxqc.data.problems import printable
+from jaxqc.data.rendering import rendering_of
 from jaxqc.data.tables.read import read_table
 from jaxqc.errors import UserError
-from jaxqc.fields import range_of
 from jaxqc.inspection.reviewing.compare import Comparison, compare
 from jaxqc.inspection.reviewing.exported import LEFT_OUT
 from jaxqc.kinds import load
@@ -161,7 +161,7 @@ def _open(path: str, config: FitConfig, first: bool) -> Dataset:
     options = config.data
     layout, keys = (options.layout, keys_of(options)) if first else ("auto", None)
     dataset = open_data(path, layout, options.skip_bad, keys, masks=False)
-    return with_span(dataset, range_of(options.range, "data.range"))
+    return with_rendering(dataset, rendering_of(options))
 
 
 def _fitted_as(dataset: Dataset) -> Dataset:
