@@ -1,4 +1,4 @@
-"""An encoder and a DPT head: images → logits, both halves callable apart."""
+"""An encoder and a head: images → logits, both halves callable apart."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,18 +10,29 @@ from jaxtyping import Array, Float
 
 from jaxqc.errors import UserError, suggest
 from jaxqc.models import backbones
+from jaxqc.models.all_mlp import AllMlp
 from jaxqc.models.channel_attention import ChannelAttention
 from jaxqc.models.clip import CLIPS, ClipVision, clip_spec
+from jaxqc.models.deeplab import DEEPLABS, DeepLabV3Plus
 from jaxqc.models.dinov2 import PATCH, VITS, build_vit
 from jaxqc.models.dpt import DPT
 from jaxqc.models.efficientnet import EFFICIENTNETS
 from jaxqc.models.language_decoder import LanguageDecoder
-from jaxqc.models.resnet import BACKBONES, LAYERS
+from jaxqc.models.mit import MITS
+from jaxqc.models.resnet import BACKBONES, LAYERS, ResNet
 from jaxqc.models.start import merged
+from jaxqc.nn.conv import Norm
 from jaxqc.types import ArrayLike, Variables
 
 Features = tuple[Float[Array, "n _ _ _"], ...]
 """Maps [n h w c], shallow to deep: four, or as many as a convolutional network's layers that are used."""
+
+HEADS = ("dpt", *DEEPLABS, "segformer")
+"""Names of the heads (`jaxqc.models.dpt`, `.deeplab`, `.all_mlp`)."""
+STRIDES = (32, 16, 8)
+"""Strides that a ResNet's deepest layer may have."""
+MULTI_GRID = (2, 2, 4)
+"""Factors on the dilation of a ResNet's last blocks, U2PL's."""
 
 # Hidden width and channels after reassembly, by a transformer's width (arXiv 2410.10777 takes these).
 _HEADS = {
@@ -48,7 +59,7 @@ class EncoderSpec:
 
 
 def encoder_spec(encoder: str, layers: int = len(LAYERS)) -> EncoderSpec:
-    """By the encoder's name: one of `VITS`, of `BACKBONES` or of `EFFICIENTNETS`.
+    """By the encoder's name: one of `VITS`, of `BACKBONES`, of `EFFICIENTNETS` or of `MITS`.
 
     layers: how many of a convolutional network's are used. Weights often come without the last one, which drawn at
     random makes training slower and brings little to small crops; of transformers always four.
@@ -77,7 +88,10 @@ def encoder_spec(encoder: str, layers: int = len(LAYERS)) -> EncoderSpec:
     if encoder in EFFICIENTNETS:
         sizes = EFFICIENTNETS[encoder]
         return EncoderSpec(tuple(sizes.channels(layer) for layer in LAYERS[:layers]), 1, 64, ())
-    raise UserError(f"encoder: {encoder!r} is not one{suggest(encoder, [*VITS, *BACKBONES, *EFFICIENTNETS, *CLIPS])}")
+    if encoder in MITS:
+        return EncoderSpec(MITS[encoder].widths[:layers], 1, 128, ())
+    names = [*VITS, *BACKBONES, *EFFICIENTNETS, *MITS, *CLIPS]
+    raise UserError(f"encoder: {encoder!r} is not one{suggest(encoder, names)}")
 
 
 class Segmenter(nn.Module):
@@ -98,7 +112,7 @@ class Segmenter(nn.Module):
     """
 
     encoder: nn.Module
-    head: DPT
+    head: DPT | DeepLabV3Plus | AllMlp
     channels: ChannelAttention | None = None
 
     def __call__(self, image: Float[ArrayLike, "n h w 3"], train: bool = False) -> Float[Array, "n h w classes"]:
@@ -137,7 +151,7 @@ class Segmenter(nn.Module):
     def represent(
         self, features: Sequence[Float[ArrayLike, "n _ _ _"]], size: Sequence[int]
     ) -> tuple[Float[Array, "n height width classes"], Float[Array, "n _ _ d"]]:
-        """Features → logits of `size`, and features of places (`jaxqc.models.dpt.DPT`)."""
+        """Features → logits of `size`, and features of places, as the head has them."""
         return self.head(features, (size[0], size[1]), both=True)
 
 
@@ -188,18 +202,25 @@ def build_segmenter(
     layers: int = len(LAYERS),
     represent: int = 0,
     heads: int = 0,
+    head: str = "dpt",
+    stride: int = STRIDES[0],
+    multi_grid: bool = False,
 ) -> Segmenter:
-    """A segmenter by the name of its encoder (`VITS`, `BACKBONES`, `EFFICIENTNETS`).
+    """A segmenter by the name of its encoder (`VITS`, `BACKBONES`, `EFFICIENTNETS`, `MITS`).
 
     Args:
       dtype: compute dtype; parameters and logits stay float32.
-      hidden: of the head; 0 = what goes with the encoder. channels: likewise after reassembly, transformers only.
+      hidden: width of the head; 0 = what goes with the encoder, or with a published head. channels: likewise after
+        reassembly, DINOv2 only.
       prior: share of each class among the pixels, where the last bias starts; () = zeros.
-      attention: of transformers. axis_name, folded: of the others (`jaxqc.models.backbones.build`).
+      attention: of DINOv2. axis_name, folded: of the others (`jaxqc.models.backbones.build`), and of the head.
       layers: see `encoder_spec`. represent: of the head. heads: of channel attention on the deepest feature.
+      head: one of `HEADS`; DINOv2 has `dpt` alone. stride: of a ResNet's deepest layer (`jaxqc.models.resnet.ResNet`).
+      multi_grid: whether that layer's blocks are dilated by `MULTI_GRID`.
 
     Raises:
-      UserError: an unknown name, a number that is not positive, or lists of the wrong length.
+      UserError: an unknown name, a number that is not positive, lists of the wrong length, or parts that do not go
+        together.
 
     Examples:
       >>> network = build_segmenter("resnet18", classes=2, prior=(0.9, 0.1))
@@ -220,11 +241,41 @@ def build_segmenter(
         network = build_vit(encoder, dtype, attention)
     else:
         network = backbones.build(encoder, LAYERS[:layers], dtype, folded, axis_name)
-    widths = tuple(channels) or known.channels
-    channels_block = ChannelAttention(known.widths[-1], heads, jnp.dtype(dtype)) if heads else None
-    return Segmenter(
-        network, DPT(classes, hidden or known.hidden, widths, tuple(prior), jnp.dtype(dtype), represent), channels_block
-    )
+    if stride != STRIDES[0] or multi_grid:
+        network = _dilated(encoder, network, layers, stride, multi_grid)
+    widths, compute = tuple(channels) or known.channels, jnp.dtype(dtype)
+    if head == "dpt":
+        top: Any = DPT(classes, hidden or known.hidden, widths, tuple(prior), compute, represent)
+    else:
+        top = _pyramid_head(head, encoder, classes, hidden, tuple(prior), represent, Norm(folded, axis_name, compute))
+    channels_block = ChannelAttention(known.widths[-1], heads, compute) if heads else None
+    return Segmenter(network, top, channels_block)
+
+
+def _pyramid_head(
+    head: str, encoder: str, classes: int, hidden: int, prior: tuple[float, ...], represent: int, norm: Norm
+) -> nn.Module:
+    if head not in HEADS:
+        raise UserError(f"head: {head!r} is not one{suggest(head, HEADS)}")
+    if encoder in VITS:
+        raise UserError(f"head: {head!r} takes maps of several sizes, and {encoder} has one; take 'dpt'")
+    given = (prior, represent, norm)
+    if head in DEEPLABS:
+        return DeepLabV3Plus(DEEPLABS[head], classes, hidden or 256, *given)
+    return AllMlp(classes, hidden or 768, *given)
+
+
+def _dilated(encoder: str, network: nn.Module, layers: int, stride: int, multi_grid: bool) -> nn.Module:
+    if not isinstance(network, ResNet):
+        raise UserError(f"output_stride, multi_grid: {encoder} is no ResNet; leave them at {STRIDES[0]} and False")
+    if stride not in STRIDES:
+        raise UserError(f"output_stride: {stride} is none of {', '.join(map(str, STRIDES))}")
+    if multi_grid and (layers < len(LAYERS) or stride == STRIDES[0] or network.spec.blocks[-1] != len(MULTI_GRID)):
+        raise UserError(
+            f"multi_grid: takes a ResNet's fourth layer of {len(MULTI_GRID)} blocks and output_stride 16 or 8;"
+            f" {encoder} has {layers} layers, of stride {stride}"
+        )
+    return network.clone(stride=stride, grids=MULTI_GRID if multi_grid else ())
 
 
 def with_encoder(variables: Variables, encoder: Variables) -> tuple[dict[str, Any], tuple[str, ...]]:

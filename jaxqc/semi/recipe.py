@@ -84,7 +84,13 @@ class SemiTrainConfig(TrainConfig):
     layers: int = 4
     """Layers of a ResNet or an EfficientNet that are used, 2 to 4; of transformers always four."""
     hidden: int = 0
-    """Width of the head; 0 = what goes with the encoder."""
+    """Width of the head; 0 = what goes with the encoder, or with a published head."""
+    head: Literal["dpt", "deeplabv3plus", "deeplabv3plus_u2pl", "segformer"] = "dpt"
+    """From features to logits; the others are for encoders whose maps have several sizes."""
+    output_stride: Literal[32, 16, 8] = 32
+    """Stride of a ResNet's deepest map: below 32 its last layers are dilated, as DeepLabV3+ is published with 16."""
+    multi_grid: bool = False
+    """The last blocks of such a layer are dilated by 2, 2 and 4 times as much (U2PL)."""
     head_rate: float = 40.0
     """The head's learning rate over the encoder's."""
     lr_batch: int = 16
