@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
@@ -24,6 +23,7 @@ class AllMlp(nn.Module):
     left out.
 
     Examples:
+      >>> import jax
       >>> head = AllMlp(classes=3, features=8)
       >>> features = [jnp.zeros((1, side, side, 8)) for side in (16, 8, 4, 2)]
       >>> logits, _ = jax.eval_shape(lambda key: head.init_with_output(key, features, (64, 64)), jax.random.key(0))

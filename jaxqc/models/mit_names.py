@@ -33,8 +33,10 @@ def file_names(path: Path, hugging_face: bool = False) -> tuple[str, ...]:
     """The array of a variable in a file, or the two (key, value) that Hugging Face makes of one.
 
     Examples:
-      >>> file_names(("params", "block1_0", "mlp", "kernel")), file_names(("params", "block1_0", "attn", "kv", "bias"), True)
-      (('block1.0.mlp.dwconv.dwconv.weight',), ('block.0.0.attention.self.key.bias', 'block.0.0.attention.self.value.bias'))
+      >>> file_names(("params", "block1_0", "mlp", "kernel"))
+      ('block1.0.mlp.dwconv.dwconv.weight',)
+      >>> file_names(("params", "block1_0", "attn", "kv", "bias"), hugging_face=True)
+      ('block.0.0.attention.self.key.bias', 'block.0.0.attention.self.value.bias')
     """
     first, *rest = path[1:-1]
     last = {"kernel": "weight", "scale": "weight"}.get(path[-1], path[-1])

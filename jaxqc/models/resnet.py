@@ -65,8 +65,8 @@ BACKBONES: dict[str, Spec] = (
     | {f"{name}_cbam": Spec(spec.blocks, spec.bottleneck, spec.width, True) for name, spec in _PLAIN.items()}
     | _DEEP
 )
-"""Every backbone by name; `NAME_cbam` has CBAM in each block, `NAMEs` a deep stem, as those that DeepLabV3+ is published
-with (timm's name for them)."""
+"""Every backbone by name; `NAME_cbam` has CBAM in each block. `NAMEs`, as timm calls it, has a deep stem, as the
+networks that semi-supervised DeepLabV3+ is published with."""
 
 
 class Block(nn.Module):

@@ -10,29 +10,21 @@ from jaxtyping import Array, Float
 
 from jaxqc.errors import UserError, suggest
 from jaxqc.models import backbones
-from jaxqc.models.all_mlp import AllMlp
 from jaxqc.models.channel_attention import ChannelAttention
 from jaxqc.models.clip import CLIPS, ClipVision, clip_spec
-from jaxqc.models.deeplab import DEEPLABS, DeepLabV3Plus
 from jaxqc.models.dinov2 import PATCH, VITS, build_vit
 from jaxqc.models.dpt import DPT
 from jaxqc.models.efficientnet import EFFICIENTNETS
+from jaxqc.models.heads import STRIDES, Head, dilated, pyramid_head
 from jaxqc.models.language_decoder import LanguageDecoder
 from jaxqc.models.mit import MITS
-from jaxqc.models.resnet import BACKBONES, LAYERS, ResNet
+from jaxqc.models.resnet import BACKBONES, LAYERS
 from jaxqc.models.start import merged
 from jaxqc.nn.conv import Norm
 from jaxqc.types import ArrayLike, Variables
 
 Features = tuple[Float[Array, "n _ _ _"], ...]
 """Maps [n h w c], shallow to deep: four, or as many as a convolutional network's layers that are used."""
-
-HEADS = ("dpt", *DEEPLABS, "segformer")
-"""Names of the heads (`jaxqc.models.dpt`, `.deeplab`, `.all_mlp`)."""
-STRIDES = (32, 16, 8)
-"""Strides that a ResNet's deepest layer may have."""
-MULTI_GRID = (2, 2, 4)
-"""Factors on the dilation of a ResNet's last blocks, U2PL's."""
 
 # Hidden width and channels after reassembly, by a transformer's width (arXiv 2410.10777 takes these).
 _HEADS = {
@@ -112,7 +104,7 @@ class Segmenter(nn.Module):
     """
 
     encoder: nn.Module
-    head: DPT | DeepLabV3Plus | AllMlp
+    head: Head
     channels: ChannelAttention | None = None
 
     def __call__(self, image: Float[ArrayLike, "n h w 3"], train: bool = False) -> Float[Array, "n h w classes"]:
@@ -215,8 +207,8 @@ def build_segmenter(
       prior: share of each class among the pixels, where the last bias starts; () = zeros.
       attention: of DINOv2. axis_name, folded: of the others (`jaxqc.models.backbones.build`), and of the head.
       layers: see `encoder_spec`. represent: of the head. heads: of channel attention on the deepest feature.
-      head: one of `HEADS`; DINOv2 has `dpt` alone. stride: of a ResNet's deepest layer (`jaxqc.models.resnet.ResNet`).
-      multi_grid: whether that layer's blocks are dilated by `MULTI_GRID`.
+      head: one of `jaxqc.models.heads.HEADS`; DINOv2 has `dpt` alone. stride: of a ResNet's deepest layer.
+      multi_grid: whether that layer's blocks are dilated by `jaxqc.models.heads.MULTI_GRID`.
 
     Raises:
       UserError: an unknown name, a number that is not positive, lists of the wrong length, or parts that do not go
@@ -242,40 +234,14 @@ def build_segmenter(
     else:
         network = backbones.build(encoder, LAYERS[:layers], dtype, folded, axis_name)
     if stride != STRIDES[0] or multi_grid:
-        network = _dilated(encoder, network, layers, stride, multi_grid)
+        network = dilated(encoder, network, layers, stride, multi_grid)
     widths, compute = tuple(channels) or known.channels, jnp.dtype(dtype)
     if head == "dpt":
-        top: Any = DPT(classes, hidden or known.hidden, widths, tuple(prior), compute, represent)
+        top: Head = DPT(classes, hidden or known.hidden, widths, tuple(prior), compute, represent)
     else:
-        top = _pyramid_head(head, encoder, classes, hidden, tuple(prior), represent, Norm(folded, axis_name, compute))
+        top = pyramid_head(head, encoder, classes, hidden, tuple(prior), represent, Norm(folded, axis_name, compute))
     channels_block = ChannelAttention(known.widths[-1], heads, compute) if heads else None
     return Segmenter(network, top, channels_block)
-
-
-def _pyramid_head(
-    head: str, encoder: str, classes: int, hidden: int, prior: tuple[float, ...], represent: int, norm: Norm
-) -> nn.Module:
-    if head not in HEADS:
-        raise UserError(f"head: {head!r} is not one{suggest(head, HEADS)}")
-    if encoder in VITS:
-        raise UserError(f"head: {head!r} takes maps of several sizes, and {encoder} has one; take 'dpt'")
-    given = (prior, represent, norm)
-    if head in DEEPLABS:
-        return DeepLabV3Plus(DEEPLABS[head], classes, hidden or 256, *given)
-    return AllMlp(classes, hidden or 768, *given)
-
-
-def _dilated(encoder: str, network: nn.Module, layers: int, stride: int, multi_grid: bool) -> nn.Module:
-    if not isinstance(network, ResNet):
-        raise UserError(f"output_stride, multi_grid: {encoder} is no ResNet; leave them at {STRIDES[0]} and False")
-    if stride not in STRIDES:
-        raise UserError(f"output_stride: {stride} is none of {', '.join(map(str, STRIDES))}")
-    if multi_grid and (layers < len(LAYERS) or stride == STRIDES[0] or network.spec.blocks[-1] != len(MULTI_GRID)):
-        raise UserError(
-            f"multi_grid: takes a ResNet's fourth layer of {len(MULTI_GRID)} blocks and output_stride 16 or 8;"
-            f" {encoder} has {layers} layers, of stride {stride}"
-        )
-    return network.clone(stride=stride, grids=MULTI_GRID if multi_grid else ())
 
 
 def with_encoder(variables: Variables, encoder: Variables) -> tuple[dict[str, Any], tuple[str, ...]]:

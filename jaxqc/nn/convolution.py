@@ -68,9 +68,7 @@ def library(
     return lax.conv_general_dilated(jnp.asarray(x), jnp.asarray(kernel), steps, around, dimension_numbers=names)
 
 
-def dilated(
-    x: Float[ArrayLike, "n h w i"], kernel: Float[ArrayLike, "k k i o"], rate: int
-) -> Float[Array, "n h w o"]:
+def dilated(x: Float[ArrayLike, "n h w i"], kernel: Float[ArrayLike, "k k i o"], rate: int) -> Float[Array, "n h w o"]:
     """Cross-correlation whose taps stand `rate` pixels apart (atrous), with zeros around, for odd kernels.
 
     Examples:
