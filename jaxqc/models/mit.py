@@ -146,8 +146,8 @@ class Block(nn.Module):
 class Mit(nn.Module):
     """Normalised image [n h w 3] → `{"layer1": [n h/4 w/4 c1], ...}` for the layers asked for.
 
-    Published weights take ImageNet's statistics. Sides that are no multiple of the stride round up. Nothing beyond the deepest layer is computed. Of `norm` only the
-    dtype is used: there is no batch norm.
+    Published weights take ImageNet's statistics. Sides that are no multiple of the stride round up. Nothing beyond the
+    deepest layer is computed. Of `norm` only the dtype is used: there is no batch norm.
 
     Raises:
       UserError: a side of fewer than 29 pixels.
