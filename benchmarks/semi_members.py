@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 import jax
 
-from benchmarks.lib.common import Candidate, arguments, finish, interleave, result
+from benchmarks.lib.common import arguments, finish, interleave, result
 from benchmarks.lib.machine import Row
 from benchmarks.lib.networks import with_command
 from benchmarks.lib.semi_candidates import Bench
@@ -33,7 +33,7 @@ def run(args: argparse.Namespace) -> list[Row]:
     parallel, candidates, benches = make_parallel(args.backend, args.devices), {}, {}
     for name in args.methods:
         bench = benches[name] = Bench(argparse.Namespace(**{**vars(args), "method": name}), parallel)
-        candidates[name] = Candidate(bench.step(name, bench.method(bench.config), parallel.shard(bench.raw)).run)
+        candidates[name] = bench.step(name, bench.method(bench.config), parallel.shard(bench.raw))
     timings = interleave(candidates, args.rounds, args.seconds)
     more = {"model": args.encoder, "size": args.size, "batch": args.batch, "dtype": args.dtype,
             "classes": args.classes, "layers": args.layers, "hidden": args.hidden}  # fmt: skip
