@@ -36,10 +36,11 @@ def run(args: argparse.Namespace) -> list[Row]:
         candidates[name] = bench.step(name, bench.method(bench.config), parallel.shard(bench.raw))
     timings = interleave(candidates, args.rounds, args.seconds)
     more = {"model": args.encoder, "size": args.size, "batch": args.batch, "dtype": args.dtype,
-            "classes": args.classes, "layers": args.layers, "hidden": args.hidden}  # fmt: skip
+            "classes": args.classes, "layers": args.layers, "hidden": args.hidden,
+            "chunk": args.chunk, "freeze": args.freeze}  # fmt: skip
     rows = []
     for name, timing in timings.items():
-        bench, (encoder, decoder) = benches[name], passes(PRESETS[name])
+        bench, (encoder, decoder) = benches[name], passes(benches[name].config)
         row = result("semi-members", name, timing, images=2 * args.batch, flops=None, ceiling=None,
                      devices=parallel.count, **more)  # fmt: skip
         row |= {"encoder": encoder, "decoder": decoder, "compile_s": bench.compile_s[name]}
@@ -54,6 +55,8 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=["unimatch_v2", "ps_mt", "u2pl"])
     parser.add_argument("--layers", type=int, default=4, help="of a convolutional encoder that are used")
     parser.add_argument("--hidden", type=int, default=0, help="width of the head; 0 = the encoder's")
+    parser.add_argument("--chunk", type=int, default=0, help="images whose logits are at full size at once; 0 = all")
+    parser.add_argument("--freeze", action="store_true", help="keep the encoder as it starts")
     parser.add_argument("--size", type=int, default=96, help="side of the views")
     parser.add_argument("--batch", type=int, default=4, help="labelled images, and as many unlabelled ones")
     parser.add_argument("--accumulate", type=int, default=1, help="micro-batches a step")

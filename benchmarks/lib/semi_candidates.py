@@ -46,7 +46,8 @@ class Bench:
     """One network, method and batch on this machine: its states, its data, its candidates."""
 
     def __init__(self, args: argparse.Namespace, parallel: Parallel) -> None:
-        self.args, self.parallel, self.config = args, parallel, preset(args.method)
+        changes = {name: getattr(args, name) for name in ("chunk", "freeze") if hasattr(args, name)}
+        self.args, self.parallel, self.config = args, parallel, preset(args.method, **changes)
         recipe = SemiTrainConfig(
             model=ModelConfig(args.encoder, dtype=args.dtype),
             attention=args.attention,
