@@ -125,6 +125,11 @@ class SemiTrainConfig(TrainConfig):
         if self.semi.noise.eps and self.model.dtype != "float32":
             raise UserError(f"{where}: semi.noise.eps={self.semi.noise.eps!r} needs model.dtype='float32'; set it to 0")
         check_positive({"head_rate": self.head_rate}, where)
+        if self.semi.language.decoder and (self.head, self.output_stride, self.multi_grid) != ("dpt", 32, False):
+            raise UserError(
+                f"{where}: semi.language.decoder brings a head and an encoder of its own; leave head, output_stride and"
+                " multi_grid as they are"
+            )
         if not 0 <= self.peak_tflops < math.inf:
             raise UserError(f"{where}: peak_tflops={self.peak_tflops} must be TFLOP/s of a device, or 0 = not known")
         if self.data.size:

@@ -73,7 +73,7 @@ def test_names_there_and_back(tmp_path: Any) -> None:
         for name, part in zip(names, np.split(whole, len(names)), strict=True):
             ported[f"segformer.encoder.{name}"] = part
     jax.tree.map(np.testing.assert_array_equal, convert_mit(ported, "mit_small")[0], variables)
-    np.savez(tmp_path / "whole.npz", **published)
+    np.savez(tmp_path / "whole.npz", **published)  # type: ignore[arg-type]
     save_weights(tmp_path / "own.npz", load_weights(tmp_path / "whole.npz", "mit_small"))
     own = load_weights(tmp_path / "own.npz")
     assert own.model == "mit_small"
