@@ -68,7 +68,7 @@ def joint(forward: Callable[[Any], Float[Array, "*shape k"]], teachers: Any) -> 
 
 
 def each(forward: Callable[[Any], Any], teachers: Any) -> tuple[Any, Any]:
-    """What each of two networks answers, one after the other: under `vmap` their kernels would make grouped
+    """Answers of two networks, computed one after the other: under `vmap` their kernels would make grouped
     convolutions, which CPUs compute slowly.
 
     Examples:

@@ -92,7 +92,7 @@ def test_gains_compare_the_same_seeds() -> None:
     assert markdown(found, part="unlabeled").splitlines()[2] == "| labelled images only |  |", "not measured"
 
 
-@pytest.mark.parametrize("name", ["camvid", "camvid_six_draws", "sd900", "sd900_six_draws"])
+@pytest.mark.parametrize("name", ["camvid", "camvid_six_draws", "sd900", "sd900_six_draws", "sd900_family_lite0"])
 def test_the_docs_print_what_their_rows_give(name: str) -> None:
     docs = Path(__file__).parents[2] / "docs"
     found = {}

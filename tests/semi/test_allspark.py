@@ -204,8 +204,8 @@ def test_a_block_that_changes_nothing_leaves_the_loss_as_it_is(rng: np.random.Ge
     losses = []
     for member, net in zip((plain, config), nets, strict=True):
         setting = Setting(member, net)
-        run = lambda s, setting=setting: objective.semi_loss(setting, s, frozen, batch, jax.random.key(0))
-        losses.append(jax.jit(jax.value_and_grad(run, has_aux=True), compiler_options=QUICK)(student))
+        run = lambda s, b, setting=setting: objective.semi_loss(setting, s, frozen, b, jax.random.key(0))
+        losses.append(jax.jit(jax.value_and_grad(run, has_aux=True), compiler_options=QUICK)(student, batch))
     jax.tree.map(np.testing.assert_array_equal, losses[0][1], losses[1][1])
     assert losses[0][0][0] == losses[1][0][0]
 
