@@ -38,8 +38,8 @@ from jaxqc.training.optim import make_optimizer, make_schedule
 from jaxqc.training.parallel import Parallel
 from jaxqc.training.step import make_step
 
-COLUMNS = ("model", "method", "size", "batch", "micro", "dtype", "attention", "gpu", "memory_gb", "state_gb", "share",
-           "attention_calls", "products", "convolutions", "compile_s")  # fmt: skip
+COLUMNS = ("model", "method", "size", "batch", "micro", "chunk", "freeze", "dtype", "attention", "gpu", "memory_gb",
+           "state_gb", "share", "attention_calls", "products", "convolutions", "compile_s")  # fmt: skip
 # Multiprocessors, float32 lanes in each, memory in GiB and GB/s, second-level cache in MiB (the H200's as a card told
 # it), clock in GHz: NVIDIA's data sheets. Compute capability, shared memory a multiprocessor and a block in KiB,
 # threads: CUDA C++ Programming Guide, compute capabilities.
@@ -94,7 +94,8 @@ def plan(args: argparse.Namespace, device: Any, batch: int, attention: str) -> R
     module = build_segmenter(args.encoder, args.classes, args.dtype, attention=attention)
     start = lambda key: module.init(key, jnp.zeros((1, side, side, 3)))["params"]
     names = tuple(f"class {i}" for i in range(args.classes))
-    method = SemiMethod(preset(args.method), names, halves_of(module), start, head_rate=40.0)
+    member = preset(args.method, chunk=args.chunk, freeze=args.freeze)
+    method = SemiMethod(member, names, halves_of(module), start, head_rate=40.0)
     optimizer, schedule = make_optimizer(OPTIM), make_schedule(OPTIM, STEPS)
     parallel = Parallel("shard_map", (device,))
     step = make_step(method, optimizer, schedule, side, args.accumulate)
@@ -120,9 +121,9 @@ def plan(args: argparse.Namespace, device: Any, batch: int, attention: str) -> R
     memory = held + needs.temp_size_in_bytes
     row = {"benchmark": "semi-plan", "name": args.gpu, "model": args.encoder, "method": args.method, "size": side,
            "batch": batch, "micro": micro, "dtype": args.dtype, "classes": args.classes, "attention": attention,
-           "gpu": args.gpu, "memory_gb": memory / 1e9, "state_gb": kept / 1e9, "attention_calls": calls["fmha"],
-           "products": calls["matmul"] + calls["gemm"], "convolutions": calls["conv"],
-           "compile_s": time.perf_counter() - begin}  # fmt: skip
+           "gpu": args.gpu, "chunk": args.chunk, "freeze": args.freeze, "memory_gb": memory / 1e9,
+           "state_gb": kept / 1e9, "attention_calls": calls["fmha"], "products": calls["matmul"] + calls["gemm"],
+           "convolutions": calls["conv"], "compile_s": time.perf_counter() - begin}  # fmt: skip
     return row | ({"share": memory / (GPUS[args.gpu][3] * 2**30)} if args.gpu in GPUS else {})
 
 
@@ -141,6 +142,8 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--batch", type=int, nargs="+", default=[16], help="labelled images, as many unlabelled ones")
     parser.add_argument("--accumulate", type=int, default=1, help="micro-batches a step")
     parser.add_argument("--classes", type=int, default=40)
+    parser.add_argument("--chunk", type=int, default=0, help="images whose logits are at full size at once; 0 = all")
+    parser.add_argument("--freeze", action="store_true", help="keep the encoder as it starts")
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="bfloat16")
     parser.add_argument("--attention", nargs="+", choices=("cudnn", "xla"), default=None,
                         help="default: cudnn for a GPU in bfloat16, else xla")  # fmt: skip

@@ -5,7 +5,7 @@ import sys
 import jax
 import pytest
 
-from benchmarks import inspect_images
+from benchmarks import inspect_images, semi_members
 from benchmarks.lib.common import interleave
 from benchmarks.lib.networks import with_command
 from benchmarks.step import Bench
@@ -54,3 +54,16 @@ def test_a_rows_command_names_no_place_of_this_machine(monkeypatch):
     arguments = ["--part", "fit", "--peer-python", "/a/place/bin/python", "--json", "/b/rows.jsonl"]
     monkeypatch.setattr(sys, "argv", ["/c/benchmarks/fit.py", *arguments])
     assert with_command([{"ms": 1}]) == [{"ms": 1, "command": "python -m benchmarks.fit --part fit --peer-python PATH"}]
+
+
+@pytest.mark.slow
+def test_rows_of_the_members() -> None:
+    tiny = "--encoder vit_tiny14 --size 28 --batch 2 --classes 3 --hidden 8 --rounds 2 --seconds .01"
+    rows = semi_members.run(semi_members.parse([*tiny.split(), "--methods", "unimatch_v2", "ps_mt", "--chunk", "1"]))
+    assert [(row["name"], row["encoder"], row["decoder"]) for row in rows] == [
+        ("unimatch_v2", 10, 10),
+        ("ps_mt", 8, 20),
+    ]
+    assert rows[0]["ratio"] == 1
+    assert rows[1]["ratio"] == pytest.approx(rows[1]["ms"] / rows[0]["ms"])
+    assert all(row["memory_mb"] > 10 for row in rows)

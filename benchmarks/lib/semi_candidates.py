@@ -13,14 +13,13 @@ import numpy as np
 
 from benchmarks.lib.common import Candidate, compile_timed
 from benchmarks.lib.networks import random_variables
-from jaxqc.config import OptimConfig
-from jaxqc.models.segmenter import build_segmenter
+from jaxqc.config import ModelConfig, OptimConfig
 from jaxqc.semi import history
 from jaxqc.semi.history import History
 from jaxqc.semi.method import SemiMethod
-from jaxqc.semi.network import halves_of
+from jaxqc.semi.network import halves_of, make_network
 from jaxqc.semi.presets import HISTORY
-from jaxqc.semi.recipe import SemiConfig, preset
+from jaxqc.semi.recipe import SemiConfig, SemiTrainConfig, preset
 from jaxqc.training import state as states
 from jaxqc.training.optim import make_optimizer, make_schedule
 from jaxqc.training.parallel import Parallel
@@ -47,8 +46,16 @@ class Bench:
     """One network, method and batch on this machine: its states, its data, its candidates."""
 
     def __init__(self, args: argparse.Namespace, parallel: Parallel) -> None:
-        self.args, self.parallel, self.config = args, parallel, preset(args.method)
-        self.module = build_segmenter(args.encoder, args.classes, args.dtype, attention=args.attention)
+        changes = {name: getattr(args, name) for name in ("chunk", "freeze") if hasattr(args, name)}
+        self.args, self.parallel, self.config = args, parallel, preset(args.method, **changes)
+        recipe = SemiTrainConfig(
+            model=ModelConfig(args.encoder, dtype=args.dtype),
+            attention=args.attention,
+            semi=self.config,
+            layers=getattr(args, "layers", 4),
+            hidden=getattr(args, "hidden", 0),
+        )
+        self.module = make_network(recipe, args.classes)
         self.params = random_variables(self.module, side=args.size, train=False)["params"]
         self.optimizer, self.schedule = make_optimizer(OPTIM), make_schedule(OPTIM, STEPS)
         self.raw = raw_batch(args.batch, args.size, args.classes)
@@ -58,7 +65,10 @@ class Bench:
     def method(self, config: SemiConfig, given: bool = False) -> Timed:
         names = tuple(f"class {i}" for i in range(self.args.classes))
         start = lambda key: jax.tree.map(jnp.asarray, self.params)
-        return Timed(config, names, halves_of(self.module), start, head_rate=40.0, given=given)
+        return Timed(
+            config, names, halves_of(self.module), start, head_rate=40.0, size=self.args.size, total_steps=STEPS,
+            given=given,
+        )  # fmt: skip
 
     def state(self, method: Timed) -> TrainState:
         """A fresh state on the devices; every candidate donates its own."""

@@ -1,4 +1,5 @@
-"""ResNets in PyTorch, written from the papers' layer tables: the peer of `jaxqc.models.resnet`, plain or with CBAM.
+"""ResNets in PyTorch, written from the papers' layer tables: the peer of `jaxqc.models.resnet`, plain, with CBAM or a
+deep stem (`resnet101s`), and dilated.
 
 State dicts carry torchvision's names (`layer1.0.downsample.1.weight`) and, for CBAM, those of the authors' published
 code (`layer1.0.cbam.ChannelGate.mlp.1.weight`, `layer1.0.cbam.SpatialGate.spatial.bn.weight`). NCHW.
@@ -58,15 +59,17 @@ class CBAM(nn.Module):
 
 
 class Block(nn.Module):
-    """`kernels`: sizes of the convolutions, 3-3 (basic) or 1-3-1 (bottleneck); the stride is the first 3x3's."""
+    """`kernels`: sizes of the convolutions, 3-3 (basic) or 1-3-1 (bottleneck); the stride is the first 3x3's. `apart`:
+    dilation of the first 3x3 and of the one behind it."""
 
-    def __init__(self, widths: list[int], kernels: list[int], stride: int, cbam: bool):
+    def __init__(self, widths: list[int], kernels: list[int], stride: int, cbam: bool, apart: tuple[int, int] = (1, 1)):
         super().__init__()
         self.count = len(kernels)
         strided = kernels.index(3)
         for k, size in enumerate(kernels):
             step = stride if k == strided else 1
-            conv = nn.Conv2d(widths[k], widths[k + 1], size, step, size // 2, bias=False)
+            gap = 1 if size == 1 else apart[k - strided]
+            conv = nn.Conv2d(widths[k], widths[k + 1], size, step, gap * (size // 2), gap, bias=False)
             self.add_module(f"conv{k + 1}", conv)
             self.add_module(f"bn{k + 1}", nn.BatchNorm2d(widths[k + 1]))
         self.downsample = None
@@ -84,21 +87,34 @@ class Block(nn.Module):
         return F.relu(y + (x if self.downsample is None else self.downsample(x)))
 
 
+def deep_stem() -> nn.Sequential:
+    conv = lambda i, o, stride: nn.Conv2d(i, o, 3, stride, 1, bias=False)
+    act = lambda: (nn.BatchNorm2d(64), nn.ReLU())
+    return nn.Sequential(conv(3, 64, 2), *act(), conv(64, 64, 1), *act(), conv(64, 128, 1))
+
+
 class ResNet(nn.Module):
-    def __init__(self, name: str, classes: int = 1000):
+    def __init__(self, name: str, classes: int = 1000, stride: int = 32, grids: tuple[int, ...] = ()):
         super().__init__()
-        plain = name.removesuffix("_cbam")
+        gated, deep = name.endswith("_cbam"), name.endswith("s")
+        plain = name.removesuffix("_cbam").removesuffix("s")
         bottleneck, wide = plain not in ("resnet18", "resnet34"), 2 if plain.startswith("wide") else 1
-        self.conv1, self.bn1 = nn.Conv2d(3, 64, 7, 2, 3, bias=False), nn.BatchNorm2d(64)
-        channels = 64
+        channels = 128 if deep else 64
+        self.conv1 = deep_stem() if deep else nn.Conv2d(3, 64, 7, 2, 3, bias=False)
+        self.bn1, gap, whole = nn.BatchNorm2d(channels), 1, stride
         for layer, blocks in enumerate(BLOCKS[plain], start=1):
+            before = gap
+            if 2 ** (layer + 1) > whole:
+                gap *= 2
             base = 32 * 2**layer
             out = 4 * base if bottleneck else base
             kernels, inner = ([1, 3, 1], [base * wide] * 2) if bottleneck else ([3, 3], [base])
             stack = []
             for i in range(blocks):
-                stride = 2 if i == 0 and layer > 1 else 1
-                stack.append(Block([channels, *inner, out], kernels, stride, name != plain))
+                stride = 2 if i == 0 and layer > 1 and gap == 1 else 1
+                grid = grids[i] if grids and layer == 4 else 1
+                apart = (grid * (before if i == 0 else gap), grid * gap)
+                stack.append(Block([channels, *inner, out], kernels, stride, gated, apart))
                 channels = out
             self.add_module(f"layer{layer}", nn.Sequential(*stack))
         self.fc = nn.Linear(channels, classes)
@@ -135,7 +151,12 @@ def fold(model: nn.Module) -> nn.Module:
     """Multiplies every batch norm into the convolution before it, in place: the peer's form for inference."""
     fuse = torch.nn.utils.fuse_conv_bn_eval
     for module in list(model.modules()):
-        if isinstance(module, ResNet | Block):
+        if isinstance(module, ResNet) and isinstance(module.conv1, nn.Sequential):
+            stem, last = module.conv1, fuse(module.conv1[6], module.bn1)
+            first, second = (fuse(stem[i], stem[i + 1]) for i in (0, 3))
+            module.conv1 = nn.Sequential(first, nn.ReLU(), second, nn.ReLU(), last)
+            module.bn1 = nn.Identity()
+        elif isinstance(module, ResNet | Block):
             for k in range(1, 4):
                 if hasattr(module, f"bn{k}"):
                     conv = fuse(getattr(module, f"conv{k}"), getattr(module, f"bn{k}"))

@@ -25,6 +25,8 @@ from jaxqc.training.logs import append_row, finished_rows
 ROWS = "rows.jsonl"
 SHARED = ("photometric", "cutmix", "ema", "balance", "ohem", "ohem_threshold", "ohem_kept")
 """Fields of the recipe's `semi` that hold for every member, unless its preset sets them otherwise (CPS's views)."""
+PUBLISHED_EPOCHS = 80
+"""Of the runs for which PS-MT, U2PL and AllSpark time what they do in epochs (VOC; PS-MT with the fewest labels)."""
 METHODS = ("supervised", "unimatch_v2", "tiers_only", "history_only", "mvpmatch")
 TABLES = {
     1: ("supervised", "cps", "ps_mt", "ps_mt_released", "u2pl", "unimatch_v1", "allspark", "unimatch_v2", "mvpmatch"),
@@ -80,7 +82,8 @@ def run_cells(
 
     A row has the metrics of the checkpoint that was best on the selection images: `metrics` of the test images, and
     `unlabeled` of the images learnt from without their masks. The preset takes the place of `base.semi`, but for the
-    latter's `SHARED` fields.
+    latter's `SHARED` fields. What a member times in epochs keeps its share of a run of `PUBLISHED_EPOCHS`; as it was
+    trained, it is the row's `semi`.
 
     keep: whether finished runs keep their checkpoints (their logs stay either way).
 
@@ -88,8 +91,18 @@ def run_cells(
       UserError: whatever `train_semi` refuses.
     """
     out = Path(out)
-    recipe = to_dict(base)
-    same = lambda row: decisive(as_now(row["recipe"], type(base))) == decisive(recipe)
+    recipe, epochs = to_dict(base), sum(phase.epochs for phase in base.phases)
+    members = {cell.name: _member(cell.method, base.semi, epochs) for cell in cells}
+
+    def same(row: Mapping[str, Any]) -> bool:
+        if (
+            "semi" in row
+            and row["cell"] in members
+            and as_now(row["semi"], SemiConfig) != to_dict(members[row["cell"]])
+        ):
+            return False
+        return decisive(as_now(row["recipe"], type(base))) == decisive(recipe)
+
     done = {row["cell"]: row for row in finished_rows(out / ROWS) if same(row)}
     found: dict[Cell, dict[str, Any]] = {}
     for cell in cells:
@@ -97,10 +110,15 @@ def run_cells(
             lists = out / "splits" / f"{cell.share.replace('/', 'of')}-{cell.seed}"
             _write_lists(lists, data, cell)
             views = dataclasses.replace(base.views, splits=str(lists), manifest="")
-            config = dataclasses.replace(base, semi=_member(cell.method, base.semi), seed=cell.seed, views=views)
+            config = dataclasses.replace(base, semi=members[cell.name], seed=cell.seed, views=views)
             folder = out / cell.name
             result = train_semi(config, data, folder, progress=progress, note=note)
-            row = {"cell": cell.name, "recipe": recipe, **measured(data, folder, base.eval_batch)}
+            row = {
+                "cell": cell.name,
+                "recipe": recipe,
+                "semi": to_dict(config.semi),
+                **measured(data, folder, base.eval_batch),
+            }
             row |= {"selected": result.best, "steps": result.step, "seconds": round(result.seconds, 1)}
             append_row(out / ROWS, row)
             done[cell.name] = row
@@ -111,10 +129,13 @@ def run_cells(
     return found
 
 
-def _member(method: str, recipe: SemiConfig) -> SemiConfig:
-    own, default = PRESETS[method], SemiConfig()
+def _member(method: str, recipe: SemiConfig, epochs: float) -> SemiConfig:
+    own, default, part = PRESETS[method], SemiConfig(), epochs / PUBLISHED_EPOCHS
     left = [name for name in SHARED if getattr(own, name) == getattr(default, name)]
-    return dataclasses.replace(own, **{name: getattr(recipe, name) for name in left})
+    unsup, memory = own.unsup, own.memory
+    unsup = dataclasses.replace(unsup, warm_epochs=part * unsup.warm_epochs, ramp_epochs=part * unsup.ramp_epochs)
+    memory = dataclasses.replace(memory, start_epochs=part * memory.start_epochs) if memory.heads else memory
+    return dataclasses.replace(own, unsup=unsup, memory=memory, **{name: getattr(recipe, name) for name in left})
 
 
 def _write_lists(lists: Path, data: str | Path, cell: Cell) -> Splits:

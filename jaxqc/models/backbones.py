@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxqc.errors import UserError, suggest
-from jaxqc.models import densenet, efficientnet, efficientnet_names, hrnet, pdn, resnet, vgg
+from jaxqc.models import densenet, efficientnet, efficientnet_names, hrnet, mit, mit_names, pdn, resnet, vgg
 from jaxqc.models.conversion import Names, convert_named, export_named
 from jaxqc.models.pretrained import LoadReport, convert_state, export_state
 from jaxqc.nn.conv import Norm
@@ -35,6 +35,10 @@ class Family:
 
 def _resnet(name: str, layers: Sequence[int], norm: Norm) -> nn.Module:
     return resnet.ResNet(resnet.backbone_spec(name), resnet.checked_layers(layers), norm=norm)
+
+
+def _mit(name: str, layers: Sequence[int], norm: Norm) -> nn.Module:
+    return mit.Mit(mit.MITS[name], resnet.checked_layers(layers), norm)
 
 
 def _pdn(spec: pdn.PdnSpec, layers: Sequence[int], norm: Norm) -> nn.Module:
@@ -74,6 +78,7 @@ FAMILIES: tuple[Family, ...] = (
     _named(vgg.PlainNetwork, vgg.PLAINS, lambda model: (vgg.torchvision_name,)),
     _named(densenet.DenseNet, densenet.DENSENETS, lambda model: densenet.STYLES),
     _named(hrnet.HRNet, hrnet.HRNETS, lambda model: (hrnet.timm_name,)),
+    Family(mit.MITS, _mit, mit_names.convert_mit, mit_names.export_mit),
 )
 
 

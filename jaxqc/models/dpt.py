@@ -17,6 +17,19 @@ weight_init = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
 """PyTorch's for convolutions: the published recipes, whose learning rates we use, start from it."""
 
 
+def shares_init(prior: Sequence[float]) -> nn.initializers.Initializer:
+    """Start of a bias that gives each class its share, by the share's logarithm; () = zeros.
+
+    Examples:
+      >>> shares_init((0.5, 0.5))(jax.random.key(0), (2,)).tolist() == [float(np.log(np.float32(0.5)))] * 2
+      True
+    """
+    if not prior:
+        return nn.initializers.zeros
+    shares = np.maximum(np.asarray(prior, np.float64), 1e-4)
+    return lambda key, shape, dtype=jnp.float32: jnp.asarray(np.log(shares / shares.sum()), dtype).reshape(shape)
+
+
 class Upscale(nn.Module):
     """Transposed convolution whose kernel is its stride: [n h w i] → [n kh kw features]; k²·i·features + features.
 
@@ -132,7 +145,7 @@ class DPT(nn.Module):
             places = Represent(self.represent, self.dtype, name="represent")(x)
         x = nn.relu(Conv(self.features, dtype=self.dtype, kernel_init=weight_init, name="smooth")(x))
         # float32 from here on: half precision cannot separate probabilities of 0.90 and 0.95.
-        logits = Pointwise(self.classes, jnp.float32, self._start(), weight_init, name="logits")(x)
+        logits = Pointwise(self.classes, jnp.float32, shares_init(self.prior), weight_init, name="logits")(x)
         logits = logits if size is None else resize_align_corners(logits, *size)
         return (logits, places) if both else logits
 
@@ -148,9 +161,3 @@ class DPT(nn.Module):
             projected[2],
             Conv(c[3], dtype=dtype, stride=2, kernel_init=weight_init, name="resize4")(projected[3]),
         ]
-
-    def _start(self) -> nn.initializers.Initializer:
-        if not self.prior:
-            return nn.initializers.zeros
-        shares = np.maximum(np.asarray(self.prior, np.float64), 1e-4)
-        return lambda key, shape, dtype=jnp.float32: jnp.asarray(np.log(shares / shares.sum()), dtype).reshape(shape)

@@ -8,11 +8,11 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
 from jaxtyping import Array, Float
 
 from jaxqc.models.dpt import Upscale, weight_init
 from jaxqc.nn.conv import Conv, Pointwise
+from jaxqc.nn.convolution import dilated
 from jaxqc.nn.resizing import resize_align_corners
 
 WIDTH, GROUP, HEADS, HIDDEN = 128, 16, 4, 512
@@ -35,10 +35,7 @@ class Pyramid(nn.Module):
         for rate in RATES:
             size = 1 if rate == 1 else 3
             kernel = self.param(f"conv{rate}", weight_init, (size, size, c, c))
-            pad = rate * (size // 2)
-            y = lax.conv_general_dilated(x, kernel, (1, 1), ((pad, pad), (pad, pad)), rhs_dilation=(rate, rate),
-                                         dimension_numbers=("NHWC", "HWIO", "NHWC"))  # fmt: skip
-            seen.append(nn.relu(group_norm(f"norm{rate}")(y)))
+            seen.append(nn.relu(group_norm(f"norm{rate}")(dilated(x, kernel, rate))))
         mean = Pointwise(c, kernel_init=weight_init, use_bias=False, name="pool")(x.mean((1, 2), keepdims=True))
         seen.append(jnp.broadcast_to(nn.relu(group_norm("norm_pool")(mean)), x.shape))
         y = Pointwise(c, kernel_init=weight_init, use_bias=False, name="out")(jnp.concatenate(seen, -1))

@@ -27,6 +27,8 @@ from jaxqc.models.resnet import LAYERS, backbone_spec, build_backbone, checked_l
 from jaxqc.types import Variables
 
 _CBAM = {"squeeze": "ChannelGate.mlp.1", "excite": "ChannelGate.mlp.3", "spatial": "SpatialGate.spatial.conv"}
+_STEM = {"stem0": ("conv1.0", "conv1.1"), "stem1": ("conv1.3", "conv1.4"), "stem2": ("conv1.6", "bn1")}
+"""Units of a deep stem: the convolution's name, and its batch norm's."""
 _NEUTRAL = {"scale": 1.0, "mean": 0.0, "var": np.float32(1) - np.float32(1e-5)}
 """A batch norm that only adds its bias: var + eps is exactly 1 in float32."""
 
@@ -83,6 +85,8 @@ def torch_name(path: Path) -> str:
       'layer1.0.bn2.weight'
     """
     *modules, last = path[1:]
+    if unit := _STEM.get(modules[0]):
+        return f"{unit[modules[-1] == 'bn']}.{FIELDS[last]}"
     if last == "strength":
         return f"{modules[0].replace('_', '.')}.cbam.strength"
     bn = modules[-1] == "bn"

@@ -6,7 +6,7 @@ convolution with its batch norm as one unit: `layer1.0.bn2.weight` is `layer1_0/
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import flax.linen as nn
 import jax
@@ -31,7 +31,7 @@ class Spec:
     """The differences between ResNets.
 
     blocks: in each of the four layers. width: factor on the middle of a bottleneck. base: channels of the stem, 64 in
-    every published one.
+    every published one. deep: three 3x3 convolutions in place of the stem's 7x7, the last of twice as many channels.
 
     Examples:
       >>> Spec(blocks=(2, 2, 2, 2), bottleneck=False).channels(4)
@@ -43,6 +43,7 @@ class Spec:
     width: int = 1
     cbam: bool = False
     base: int = 64
+    deep: bool = False
 
     def channels(self, layer: int) -> int:
         """Channels of a layer's output (1..4), at stride 2^(layer + 1)."""
@@ -58,17 +59,22 @@ _PLAIN = {
     "wide_resnet50_2": Spec((3, 4, 6, 3), True, 2),
     "wide_resnet101_2": Spec((3, 4, 23, 3), True, 2),
 }
-BACKBONES: dict[str, Spec] = _PLAIN | {
-    f"{name}_cbam": Spec(spec.blocks, spec.bottleneck, spec.width, True) for name, spec in _PLAIN.items()
-}
-"""Every backbone by name; `NAME_cbam` has CBAM in each block."""
+_DEEP = {f"{name}s": replace(_PLAIN[name], deep=True) for name in ("resnet50", "resnet101")}
+BACKBONES: dict[str, Spec] = (
+    _PLAIN
+    | {f"{name}_cbam": Spec(spec.blocks, spec.bottleneck, spec.width, True) for name, spec in _PLAIN.items()}
+    | _DEEP
+)
+"""Every backbone by name; `NAME_cbam` has CBAM in each block. `NAMEs`, as timm calls it, has a deep stem, as the
+networks that semi-supervised DeepLabV3+ is published with."""
 
 
 class Block(nn.Module):
     """One residual block: [n h w i] → [n h/stride w/stride features].
 
     features: output channels. inner: channels of the 3x3 convolution of a bottleneck, 0 for the basic block of two 3x3.
-    strength: where the CBAM gates start (`jaxqc.nn.attention.CBAM`), None = no CBAM.
+    strength: where the CBAM gates start (`jaxqc.nn.attention.CBAM`), None = no CBAM. dilations: of its two 3x3
+    convolutions, a bottleneck's is the first.
     """
 
     features: int
@@ -76,18 +82,19 @@ class Block(nn.Module):
     stride: int = 1
     strength: float | None = None
     norm: Norm = Norm()
+    dilations: tuple[int, int] = (1, 1)
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
-        norm, stride = self.norm, self.stride
+        norm, stride, (first, second) = self.norm, self.stride, self.dilations
         shortcut = x
         if self.inner:
             y = PointwiseBN(self.inner, norm, name="conv1")(x, train)
-            y = ConvBN(self.inner, stride, norm, name="conv2")(y, train)
+            y = ConvBN(self.inner, stride, norm, dilation=first, name="conv2")(y, train)
             y = PointwiseBN(self.features, norm, act=None, name="conv3")(y, train)
         else:
-            y = ConvBN(self.features, stride, norm, name="conv1")(x, train)
-            y = ConvBN(self.features, 1, norm, act=None, name="conv2")(y, train)
+            y = ConvBN(self.features, stride, norm, dilation=first, name="conv1")(x, train)
+            y = ConvBN(self.features, 1, norm, act=None, dilation=second, name="conv2")(y, train)
         if stride != 1 or x.shape[-1] != self.features:
             shortcut = PointwiseBN(self.features, norm, None, stride, name="downsample")(x, train)
         if self.strength is not None:
@@ -101,6 +108,8 @@ class ResNet(nn.Module):
     layers: any of 1..4. Nothing beyond the deepest is computed, nor has it parameters; sides that are no multiple of
     the stride round up. classes: 0 = no head; else the features come with `logits` [n classes] float32, and all four
     layers are built. gates: start of the CBAM gates' strength, 0 = identity.
+    stride: of the deepest layer, 32, or 16 or 8: a layer that would go beyond keeps its size and spreads its taps
+    instead (arXiv 1706.05587). grids: factors on the dilation of the last layer's blocks (multi-grid); () = 1.
 
     Examples:
       >>> from jaxqc.models.arrays import layer_shapes
@@ -113,19 +122,31 @@ class ResNet(nn.Module):
     classes: int = 0
     gates: float = 1.0
     norm: Norm = Norm()
+    stride: int = 32
+    grids: tuple[int, ...] = ()
 
     @nn.compact
     def __call__(self, image: Float[ArrayLike, "n h w 3"], train: bool = False) -> dict[str, Array]:
         spec, out = self.spec, {}
-        x = ConvBN(spec.base, 2, self.norm, 7, name="conv1")(image, train)
-        x = max3x3_halved(x)
+        if spec.deep:
+            x = ConvBN(spec.base, 2, self.norm, name="stem0")(image, train)
+            x = ConvBN(spec.base, 1, self.norm, name="stem1")(x, train)
+            x = ConvBN(2 * spec.base, 1, self.norm, name="stem2")(x, train)
+        else:
+            x = ConvBN(spec.base, 2, self.norm, 7, name="conv1")(image, train)
+        x, before = max3x3_halved(x), 1
         for layer in range(1, (4 if self.classes else max(self.layers)) + 1):
             features = spec.channels(layer)
             inner = features // 4 * spec.width if spec.bottleneck else 0
+            apart = max(1, 2 ** (layer + 1) // self.stride)
             for i in range(spec.blocks[layer - 1]):
-                stride = 2 if layer > 1 and i == 0 else 1
+                stride = 2 if layer > 1 and i == 0 and apart == 1 else 1
                 strength = self.gates if spec.cbam else None
-                x = Block(features, inner, stride, strength, self.norm, name=f"layer{layer}_{i}")(x, train)
+                grid = self.grids[i] if self.grids and layer == LAYERS[-1] else 1
+                # As published: a layer's first convolution still has the dilation of the layer before.
+                taps = (grid * (before if i == 0 else apart), grid * apart)
+                x = Block(features, inner, stride, strength, self.norm, taps, name=f"layer{layer}_{i}")(x, train)
+            before = apart
             if layer in self.layers:
                 out[f"layer{layer}"] = x
         if self.classes:

@@ -1,4 +1,4 @@
-"""An encoder and a DPT head: images → logits, both halves callable apart."""
+"""An encoder and a head: images → logits, both halves callable apart."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,9 +15,12 @@ from jaxqc.models.clip import CLIPS, ClipVision, clip_spec
 from jaxqc.models.dinov2 import PATCH, VITS, build_vit
 from jaxqc.models.dpt import DPT
 from jaxqc.models.efficientnet import EFFICIENTNETS
+from jaxqc.models.heads import STRIDES, Head, dilated, pyramid_head
 from jaxqc.models.language_decoder import LanguageDecoder
+from jaxqc.models.mit import MITS
 from jaxqc.models.resnet import BACKBONES, LAYERS
 from jaxqc.models.start import merged
+from jaxqc.nn.conv import Norm
 from jaxqc.types import ArrayLike, Variables
 
 Features = tuple[Float[Array, "n _ _ _"], ...]
@@ -48,7 +51,7 @@ class EncoderSpec:
 
 
 def encoder_spec(encoder: str, layers: int = len(LAYERS)) -> EncoderSpec:
-    """By the encoder's name: one of `VITS`, of `BACKBONES` or of `EFFICIENTNETS`.
+    """By the encoder's name: one of `VITS`, of `BACKBONES`, of `EFFICIENTNETS` or of `MITS`.
 
     layers: how many of a convolutional network's are used. Weights often come without the last one, which drawn at
     random makes training slower and brings little to small crops; of transformers always four.
@@ -77,7 +80,10 @@ def encoder_spec(encoder: str, layers: int = len(LAYERS)) -> EncoderSpec:
     if encoder in EFFICIENTNETS:
         sizes = EFFICIENTNETS[encoder]
         return EncoderSpec(tuple(sizes.channels(layer) for layer in LAYERS[:layers]), 1, 64, ())
-    raise UserError(f"encoder: {encoder!r} is not one{suggest(encoder, [*VITS, *BACKBONES, *EFFICIENTNETS, *CLIPS])}")
+    if encoder in MITS:
+        return EncoderSpec(MITS[encoder].widths[:layers], 1, 128, ())
+    names = [*VITS, *BACKBONES, *EFFICIENTNETS, *MITS, *CLIPS]
+    raise UserError(f"encoder: {encoder!r} is not one{suggest(encoder, names)}")
 
 
 class Segmenter(nn.Module):
@@ -98,7 +104,7 @@ class Segmenter(nn.Module):
     """
 
     encoder: nn.Module
-    head: DPT
+    head: Head
     channels: ChannelAttention | None = None
 
     def __call__(self, image: Float[ArrayLike, "n h w 3"], train: bool = False) -> Float[Array, "n h w classes"]:
@@ -137,7 +143,7 @@ class Segmenter(nn.Module):
     def represent(
         self, features: Sequence[Float[ArrayLike, "n _ _ _"]], size: Sequence[int]
     ) -> tuple[Float[Array, "n height width classes"], Float[Array, "n _ _ d"]]:
-        """Features → logits of `size`, and features of places (`jaxqc.models.dpt.DPT`)."""
+        """Features → logits of `size`, and features of places, as the head has them."""
         return self.head(features, (size[0], size[1]), both=True)
 
 
@@ -190,18 +196,25 @@ def build_segmenter(
     layers: int = len(LAYERS),
     represent: int = 0,
     heads: int = 0,
+    head: str = "dpt",
+    stride: int = STRIDES[0],
+    multi_grid: bool = False,
 ) -> Segmenter:
-    """A segmenter by the name of its encoder (`VITS`, `BACKBONES`, `EFFICIENTNETS`).
+    """A segmenter by the name of its encoder (`VITS`, `BACKBONES`, `EFFICIENTNETS`, `MITS`).
 
     Args:
       dtype: compute dtype; parameters and logits stay float32.
-      hidden: of the head; 0 = what goes with the encoder. channels: likewise after reassembly, transformers only.
+      hidden: width of the head; 0 = what goes with the encoder, or with a published head. channels: likewise after
+        reassembly, DINOv2 only.
       prior: share of each class among the pixels, where the last bias starts; () = zeros.
-      attention: of transformers. axis_name, folded: of the others (`jaxqc.models.backbones.build`).
+      attention: of DINOv2. axis_name, folded: of the others (`jaxqc.models.backbones.build`), and of the head.
       layers: see `encoder_spec`. represent: of the head. heads: of channel attention on the deepest feature.
+      head: one of `jaxqc.models.heads.HEADS`; DINOv2 has `dpt` alone. stride: of a ResNet's deepest layer.
+      multi_grid: whether that layer's blocks are dilated by `jaxqc.models.heads.MULTI_GRID`.
 
     Raises:
-      UserError: an unknown name, a number that is not positive, or lists of the wrong length.
+      UserError: an unknown name, a number that is not positive, lists of the wrong length, or parts that do not go
+        together.
 
     Examples:
       >>> network = build_segmenter("resnet18", classes=2, prior=(0.9, 0.1))
@@ -222,11 +235,15 @@ def build_segmenter(
         network = build_vit(encoder, dtype, attention)
     else:
         network = backbones.build(encoder, LAYERS[:layers], dtype, folded, axis_name)
-    widths = tuple(channels) or known.channels
-    channels_block = ChannelAttention(known.widths[-1], heads, jnp.dtype(dtype)) if heads else None
-    return Segmenter(
-        network, DPT(classes, hidden or known.hidden, widths, tuple(prior), jnp.dtype(dtype), represent), channels_block
-    )
+    if stride != STRIDES[0] or multi_grid:
+        network = dilated(encoder, network, layers, stride, multi_grid)
+    widths, compute = tuple(channels) or known.channels, jnp.dtype(dtype)
+    if head == "dpt":
+        top: Head = DPT(classes, hidden or known.hidden, widths, tuple(prior), compute, represent)
+    else:
+        top = pyramid_head(head, encoder, classes, hidden, tuple(prior), represent, Norm(folded, axis_name, compute))
+    channels_block = ChannelAttention(known.widths[-1], heads, compute) if heads else None
+    return Segmenter(network, top, channels_block)
 
 
 def with_encoder(variables: Variables, encoder: Variables) -> tuple[dict[str, Any], tuple[str, ...]]:

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxqc.nn.convolution import convolve, library
+from jaxqc.nn.convolution import convolve, dilated, library
 from jaxqc.nn.depthwise import Padding, depthwise_conv
 from jaxqc.nn.norm import BatchNorm
 from jaxqc.nn.plain import is_plain, operation
@@ -234,7 +234,8 @@ class Conv(nn.Module):
 class ConvBN(nn.Module):
     """Dense k x k convolution without bias, padding k // 2, + batch norm + activation. k²·i·o + 2o parameters.
 
-    use_bias: True: with one, which batch norm takes away again, for files that bring it.
+    use_bias: True: with one, which batch norm takes away again, for files that bring it. dilation: pixels from tap to
+    tap, of stride 1.
 
     Examples:
       >>> y, _ = jax.jit(ConvBN(4, stride=2).init_with_output)(jax.random.key(0), jnp.ones((1, 8, 8, 3)))
@@ -248,11 +249,13 @@ class ConvBN(nn.Module):
     kernel_size: int = 3
     act: Activation = nn.relu
     use_bias: bool = False
+    dilation: int = 1
 
     @nn.compact
     def __call__(self, x: ArrayLike, train: bool = False) -> jax.Array:
         kernel = self.param("kernel", kernel_init, (self.kernel_size, self.kernel_size, x.shape[-1], self.features))
-        y = dense_conv(x.astype(self.norm.dtype), kernel.astype(self.norm.dtype), self.stride)
+        x, kernel = x.astype(self.norm.dtype), kernel.astype(self.norm.dtype)
+        y = dense_conv(x, kernel, self.stride) if self.dilation == 1 else dilated(x, kernel, self.dilation)
         if self.use_bias and not self.norm.folded:
             y = y + self.param("bias", nn.initializers.zeros, (self.features,)).astype(self.norm.dtype)
         return normalize(self, y, self.norm, train, self.act)

@@ -68,6 +68,19 @@ def library(
     return lax.conv_general_dilated(jnp.asarray(x), jnp.asarray(kernel), steps, around, dimension_numbers=names)
 
 
+def dilated(x: Float[ArrayLike, "n h w i"], kernel: Float[ArrayLike, "k k i o"], rate: int) -> Float[Array, "n h w o"]:
+    """Cross-correlation whose taps stand `rate` pixels apart (atrous), with zeros around, for odd kernels.
+
+    Examples:
+      >>> row = jnp.arange(1.0, 6.0).reshape(1, 1, 5, 1)
+      >>> dilated(row, jnp.ones((3, 3, 1, 1)), 2).ravel().tolist()
+      [4.0, 6.0, 9.0, 6.0, 8.0]
+    """
+    around, names = ((rate * (kernel.shape[0] // 2),) * 2,) * 2, ("NHWC", "HWIO", "NHWC")
+    x, kernel = jnp.asarray(x), jnp.asarray(kernel)
+    return lax.conv_general_dilated(x, kernel, (1, 1), around, rhs_dilation=(rate, rate), dimension_numbers=names)
+
+
 def by_columns(
     x: Float[ArrayLike, "n h w i"], kernel: Float[ArrayLike, "3 3 i o"], stride: int = 1
 ) -> Float[Array, "n H W o"]:

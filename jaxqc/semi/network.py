@@ -124,4 +124,7 @@ def make_network(
         layers=config.layers,
         represent=config.semi.contrast.width if config.semi.contrast.weight else 0,
         heads=config.semi.memory.heads,
+        head=config.head,
+        stride=config.output_stride,
+        multi_grid=config.multi_grid,
     )

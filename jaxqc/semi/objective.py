@@ -94,10 +94,11 @@ def semi_loss(
             shared = lax.stop_gradient(network.encode(student, batch["weak"]))
         weak = _taught(setting, frozen, batch["weak"], shared) if taught else None
         return _student_loss(setting, student, weak, frozen, batch, key, guide, shared)
-    weak = jax.vmap(network, (0, None))(lax.stop_gradient(student), batch["weak"])
-    one = lambda params, logits, key: _student_loss(setting, params, logits, frozen, batch, key)
-    loss, (logs, _) = jax.vmap(one)(student, weak[::-1], jax.random.split(key, config.students))
-    return loss.sum(), (jax.tree.map(lambda x: x.mean(0), logs), ())
+    weak = teachers.each(lambda params: network(params, batch["weak"]), lax.stop_gradient(student))
+    keys = jax.random.split(key, config.students)
+    one = lambda i: _student_loss(setting, teachers.one_of(student, i), weak[1 - i], frozen, batch, keys[i])
+    (first, (said, _)), (second, (other, _)) = one(0), one(1)
+    return first + second, (jax.tree.map(lambda x, y: (x + y) / 2, said, other), ())
 
 
 def _student_loss(
@@ -207,8 +208,8 @@ def _taught(setting: Setting, frozen: Frozen, weak: Array, shared: Any) -> Array
     network = setting.network
     if setting.config.teachers == 1:
         return _of_weak(network, frozen.teacher, weak, shared, setting.config.chunk)
-    both = jax.vmap(lambda params: _of_weak(network, params, weak, shared))(frozen.teacher)
-    return teachers.common_logits(both, epoch_of(frozen.clock, setting.epoch_steps))
+    both = teachers.each(lambda params: _of_weak(network, params, weak, shared), frozen.teacher)
+    return teachers.common_logits(jnp.stack(both), epoch_of(frozen.clock, setting.epoch_steps))
 
 
 def _tier_logs(config: SemiConfig, confidence: Array, label: Array, batch: Batch, axis: str | None) -> Logs:

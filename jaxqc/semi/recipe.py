@@ -84,7 +84,13 @@ class SemiTrainConfig(TrainConfig):
     layers: int = 4
     """Layers of a ResNet or an EfficientNet that are used, 2 to 4; of transformers always four."""
     hidden: int = 0
-    """Width of the head; 0 = what goes with the encoder."""
+    """Width of the head; 0 = what goes with the encoder, or with a published head."""
+    head: Literal["dpt", "deeplabv3plus", "deeplabv3plus_u2pl", "segformer"] = "dpt"
+    """From features to logits; the others are for encoders whose maps have several sizes."""
+    output_stride: Literal[32, 16, 8] = 32
+    """Stride of a ResNet's deepest map: below 32 its last layers are dilated, as DeepLabV3+ is published with 16."""
+    multi_grid: bool = False
+    """The last blocks of such a layer are dilated by 2, 2 and 4 times as much (U2PL)."""
     head_rate: float = 40.0
     """The head's learning rate over the encoder's."""
     lr_batch: int = 16
@@ -121,6 +127,11 @@ class SemiTrainConfig(TrainConfig):
         if self.semi.noise.eps and self.model.dtype != "float32":
             raise UserError(f"{where}: semi.noise.eps={self.semi.noise.eps!r} needs model.dtype='float32'; set it to 0")
         check_positive({"head_rate": self.head_rate}, where)
+        if self.semi.language.decoder and (self.head, self.output_stride, self.multi_grid) != ("dpt", 32, False):
+            raise UserError(
+                f"{where}: semi.language.decoder brings a head and an encoder of its own; leave head, output_stride and"
+                " multi_grid as they are"
+            )
         if not 0 <= self.peak_tflops < math.inf:
             raise UserError(f"{where}: peak_tflops={self.peak_tflops} must be TFLOP/s of a device, or 0 = not known")
         if self.data.size:

@@ -63,4 +63,26 @@ def common_logits(
 
 def joint(forward: Callable[[Any], Float[Array, "*shape k"]], teachers: Any) -> Float[Array, "*shape k"]:
     """The plain mean of both teachers' logits. forward: parameters → logits."""
-    return jax.vmap(forward)(teachers).mean(0)
+    first, second = each(forward, teachers)
+    return (first + second) / 2
+
+
+def each(forward: Callable[[Any], Any], teachers: Any) -> tuple[Any, Any]:
+    """Answers of two networks, computed one after the other: under `vmap` their kernels would make grouped
+    convolutions, which CPUs compute slowly.
+
+    Examples:
+      >>> each(lambda params: 2 * params, jnp.array([1.0, 3.0]))[1].tolist()
+      6.0
+    """
+    return forward(one_of(teachers, 0)), forward(one_of(teachers, 1))
+
+
+def one_of(params: Any, i: int) -> Any:
+    """Parameters of one of several networks, which have a leading axis.
+
+    Examples:
+      >>> one_of({"bias": jnp.array([1.0, 3.0])}, 1)["bias"].tolist()
+      3.0
+    """
+    return jax.tree.map(lambda x: x[i], params)

@@ -11,7 +11,7 @@ from jaxqc.errors import UserError, suggest
 _TORCHVISION = "https://download.pytorch.org/models/"
 _DINOV2 = "https://dl.fbaipublicfiles.com/dinov2/"
 _EFFICIENTNET = "https://github.com/lukemelas/EfficientNet-PyTorch/releases/download/1.0/"
-_TIMM = "https://huggingface.co/timm/"
+_HUB = "https://huggingface.co/"
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,8 @@ class Known:
     """One file of somebody else's."""
 
     model: str
-    """Backbone it fits (`jaxqc.models.backbones.backbone_names`, `jaxqc.models.dinov2.VITS`), or a saliency network."""
+    """Network it fits: of `jaxqc.models.backbones.backbone_names`, `jaxqc.models.dinov2.VITS` or
+    `jaxqc.models.clip.CLIPS`, or one of saliency."""
     url: str
     file: str
     digest: str
@@ -45,6 +46,19 @@ def _dinov2(size: str, registers: bool) -> tuple[str, Known]:
     base = f"dinov2_vit{size}14"
     model, file = base + "_reg" * registers, f"{base}{'_reg4' * registers}_pretrain.pth"
     return model, Known(model, f"{_DINOV2}{base}/{file}", file, "", "Apache-2.0", "by DINOv2's authors, LVD-142M")
+
+
+def _deep(size: int) -> tuple[str, Known]:
+    model = f"resnet{size}s"
+    name = f"{model}.gluon_in1k"
+    url = f"{_HUB}timm/{name}/resolve/main/model.safetensors"
+    about = "by GluonCV's authors, from timm, ImageNet-1k"
+    return model, Known(model, url, f"{name}.safetensors", "", "Apache-2.0", about)
+
+
+def _mit(size: int) -> tuple[str, Known]:
+    url, about = f"{_HUB}nvidia/mit-b{size}/resolve/main/pytorch_model.bin", "by SegFormer's authors, ImageNet-1k"
+    return f"mit_b{size}", Known(f"mit_b{size}", url, f"mit-b{size}.bin", "", "NVIDIA's, not for commerce", about)
 
 
 KNOWN: dict[str, Known] = {
@@ -77,7 +91,7 @@ KNOWN: dict[str, Known] = {
     ),
     "hrnet_w32": Known(
         "hrnet_w32",
-        f"{_TIMM}hrnet_w32.ms_in1k/resolve/main/model.safetensors",
+        f"{_HUB}timm/hrnet_w32.ms_in1k/resolve/main/model.safetensors",
         "hrnet_w32.ms_in1k.safetensors",
         "",
         "MIT",
@@ -92,6 +106,16 @@ KNOWN: dict[str, Known] = {
         "by CBAM's authors, ImageNet-1k top-1 77.6 %",
         direct=False,
     ),
+    **dict(_deep(size) for size in (50, 101)),
+    **dict(_mit(size) for size in range(6)),
+    "clip_vitb16": Known(
+        "clip_vitb16",
+        f"{_HUB}openai/clip-vit-base-patch16/resolve/main/pytorch_model.bin",
+        "clip-vit-base-patch16.bin",
+        "",
+        "MIT",
+        "by CLIP's authors, with the text's tower",
+    ),
     **dict(_dinov2(size, registers) for size in "sblg" for registers in (False, True)),
     "minet": Known(
         "minet",
@@ -103,8 +127,8 @@ KNOWN: dict[str, Known] = {
         direct=False,
     ),
 }
-"""Short name → file. Backbones but DINOv2 are trained on ImageNet-1k, whose images come with terms of their own; DINOv2
-on pictures of the web that were not published."""
+"""Short name → file. Backbones but DINOv2 and CLIP are trained on ImageNet-1k, whose images come with terms of their
+own; those two on pictures of the web that were not published."""
 
 SHIPPED: dict[str, str] = {"synthetic-resnet18": "synthetic_resnet18.npz"}
 """Short name → file that comes with the package: ResNet-18's stem and layers 1 and 2, trained on generated textures

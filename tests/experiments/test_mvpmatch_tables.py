@@ -47,6 +47,7 @@ def test_cells_are_trained_once_and_measured_on_the_test_images(
             "what all members share is the recipe's"
         )
         assert config["semi"]["labels"] == PRESETS[cell.method].labels
+        assert found[cell]["semi"] == config["semi"]
     monkeypatch.setattr(tables, "train_semi", lambda *_, **__: pytest.fail("trained again"))
     same = replace(base, eval_every_epochs=float(base.eval_every_epochs))
     again = run_cells(cells, same, data, tmp_path / "out", progress=False)
@@ -56,6 +57,17 @@ def test_cells_are_trained_once_and_measured_on_the_test_images(
     rows = read_rows(tmp_path / "out" / "fixmatch-1of2-0" / "metrics.jsonl")
     figure = pseudo_label_curves({"FixMatch": rows}, tmp_path / "curves.png", "half labelled")
     assert [ax.get_ylabel() for ax in figure.axes] == ["share of pixels", "accuracy"]
+
+
+@pytest.mark.parametrize(("epochs", "factor"), [(80, 1), (10, 0.125)])
+def test_what_is_timed_in_epochs_keeps_its_share_of_a_run(epochs: float, factor: float) -> None:
+    """PS-MT ramps from 5 to 17 of 80 epochs, U2PL warms up for 1, AllSpark's memory starts after 5."""
+    member = lambda name: tables._member(name, SemiConfig(ema=0.5), epochs)
+    unsup = member("ps_mt").unsup
+    assert (unsup.warm_epochs, unsup.ramp_epochs, unsup.weight) == (5 * factor, 12 * factor, 1.5)
+    assert member("u2pl").unsup.warm_epochs == factor
+    assert member("allspark").memory.start_epochs == 5 * factor
+    assert member("unimatch_v2") == replace(PRESETS["unimatch_v2"], ema=0.5)
 
 
 def test_table_by_hand() -> None:
@@ -80,7 +92,7 @@ def test_gains_compare_the_same_seeds() -> None:
     assert markdown(found, part="unlabeled").splitlines()[2] == "| labelled images only |  |", "not measured"
 
 
-@pytest.mark.parametrize("name", ["camvid", "camvid_six_draws", "sd900", "sd900_six_draws"])
+@pytest.mark.parametrize("name", ["camvid", "camvid_six_draws", "sd900", "sd900_six_draws", "sd900_family_lite0"])
 def test_the_docs_print_what_their_rows_give(name: str) -> None:
     docs = Path(__file__).parents[2] / "docs"
     found = {}

@@ -19,6 +19,8 @@ PLAIN = {
     "resnet152": 60_192_808, "wide_resnet50_2": 68_883_240, "wide_resnet101_2": 126_886_696,
 }  # fmt: skip
 # The authors publish 11.78 M, 21.96 M, 28.09 M and 49.33 M (arXiv 1807.06521, table 4); two strengths a block are ours.
+# Without a head; the deep stem's are the page's of UniMatch and U2PL.
+DEEP = {"resnet50s": 23_631_808, "resnet101s": 42_623_936}
 CBAM_MILLIONS = {"resnet18_cbam": 11.78, "resnet34_cbam": 21.96, "resnet50_cbam": 28.09, "resnet101_cbam": 49.33}
 QUICK = ("resnet18", "resnet50_cbam")
 
@@ -36,6 +38,11 @@ def count(name: str) -> tuple[int, int]:
 @pytest.mark.parametrize("name", PLAIN)
 def test_parameter_counts_are_the_published_ones(name: str) -> None:
     assert count(name) == (PLAIN[name], 0)
+
+
+@pytest.mark.parametrize("name", DEEP)
+def test_a_deep_stem_has_its_parameters(name: str) -> None:
+    assert count(name)[0] - 2048 * 1000 - 1000 == DEEP[name]
 
 
 @pytest.mark.parametrize("name", CBAM_MILLIONS)
@@ -66,6 +73,25 @@ def test_every_layer_equals_pytorchs_whole_and_folded(name: str) -> None:
             value = np.moveaxis(value, 1, -1)
             assert np.std(value) > 0.05, f"{key} says nothing: the test's signals died out"
             np.testing.assert_allclose(out[key], value, atol=1e-4, rtol=1e-4, err_msg=f"{key}, folded {folded}")
+
+
+@pytest.mark.parametrize(
+    ("name", "stride", "grids"), [("resnet18", 8, ()), pytest.param("resnet50s", 8, (2, 2, 4), marks=pytest.mark.slow)]
+)
+def test_dilated_layers_equal_pytorchs(name: str, stride: int, grids: tuple[int, ...]) -> None:
+    torch = pytest.importorskip("torch", reason="the peer needs PyTorch (extra: peers)")
+    from benchmarks.peers.torch_resnet import ResNet, randomized
+
+    peer = randomized(ResNet(name, 10, stride, grids))
+    variables, _ = convert_state({key: value.numpy() for key, value in peer.state_dict().items()}, name)
+    x = np.random.default_rng(0).normal(size=(1, 70, 48, 3)).astype(np.float32)
+    with torch.no_grad():
+        expected = peer(torch.from_numpy(x).permute(0, 3, 1, 2))
+    found = build_backbone(name, (1, 2, 3, 4)).clone(stride=stride, grids=grids).apply(variables, x)
+    sizes = [found[f"layer{i}"].shape[1:3] for i in (1, 2, 3, 4)]
+    assert sizes == [(18, 12), (9, 6), (9, 6), (9, 6)]
+    for key, value in found.items():
+        np.testing.assert_allclose(value, expected[key].permute(0, 2, 3, 1), atol=1e-4, rtol=1e-4, err_msg=key)
 
 
 def random_variables(name: str, layers: tuple[int, ...], **kwargs) -> dict:

@@ -1,5 +1,6 @@
 """AllSpark's block, memory and loss against plain numpy written from the paper; an image's answer is its own."""
 
+import dataclasses
 import math
 from typing import Any
 
@@ -179,6 +180,34 @@ def test_loss_equals_a_rendering(block: Any, epoch: int, rng: np.random.Generato
     assert int(after.bank.count.sum()) == min(C, 2 + (owner == 0).sum()) + min(C, (owner == 1).sum()) + min(
         C, 3 + (owner == 2).sum()
     )
+
+
+def test_a_block_that_changes_nothing_leaves_the_loss_as_it_is(rng: np.random.Generator) -> None:
+    """Bit for bit that of a student that learns its own labels of the weak view, without a block."""
+    config = preset("allspark")
+    plain = dataclasses.replace(config, memory=MemoryConfig())
+    same = lambda params, labelled, unlabelled, memory, key: (
+        labelled,
+        unlabelled,
+        unlabelled[-1].reshape(3, P, C),
+    )
+    halves = (lambda p, image: (image @ p["map"],), lambda p, f, size: f[-1] @ p["head"])
+    nets = EncoderDecoder(*halves), EncoderDecoder(*halves, None, lambda p, f: f, same)
+    student = {"map": rng.normal(size=(3, C)).astype(np.float32), "head": rng.normal(size=(C, K)).astype(np.float32)}
+    batch = {
+        "image": rng.normal(size=(2, H, H, 3)).astype(np.float32),
+        "mask": rng.choice([0, 1, 2, 255], (2, H, H)).astype(np.int32),
+        "weak": rng.normal(size=(3, H, H, 3)).astype(np.float32),
+        "valid": rng.random((3, H, H)) < 0.9,
+    }
+    frozen = Frozen(None, None, jnp.int32(0), banks.empty(K, C, P))
+    losses = []
+    for member, net in zip((plain, config), nets, strict=True):
+        setting = Setting(member, net)
+        run = lambda s, b, setting=setting: objective.semi_loss(setting, s, frozen, b, jax.random.key(0))
+        losses.append(jax.jit(jax.value_and_grad(run, has_aux=True), compiler_options=QUICK)(student, batch))
+    jax.tree.map(np.testing.assert_array_equal, losses[0][1], losses[1][1])
+    assert losses[0][0][0] == losses[1][0][0]
 
 
 def test_an_image_is_predicted_by_itself(block: Any, rng: np.random.Generator) -> None:

@@ -23,8 +23,7 @@ def start(key: jax.Array) -> dict[str, jax.Array]:
 
 def seen(name: str) -> tuple[int, int]:
     """Numbers of images that encoder and decoder see in a step of two labelled and two unlabelled ones, as the loss
-    is traced: one of two vmapped students or teachers, and a past model's pass twice (for its shape, and in the loop's
-    body)."""
+    is traced, a past model's pass twice (for its shape, and in the loop's body)."""
     counts = [0, 0]
 
     def encode(params: Any, image: jax.Array) -> jax.Array:
@@ -57,13 +56,10 @@ def test_passes_are_those_of_the_loss(name: str) -> None:
     config = preset(name)
     traced = [n / 2 - 2 * (config.history.length > 0) for n in seen(name)]
     frozen = config.unlabelled and not (config.labels == "self" and config.perturbation == "weak")
-    frozen = frozen + {"u2pl": 2, "pixcon": 1}.get(name, 0)  # the teacher's second look
+    frozen = frozen * config.students * config.teachers + {"u2pl": 2, "pixcon": 1}.get(name, 0)  # a second look
     # Teachers' decoders see noisy features before and after the step, and pass back to it in the second pass alone.
-    noisy = (0, 2 * (config.views + config.noise.labelled) if config.noise.eps else 0)
-    expected = tuple(
-        config.students * (3 * (n - frozen - m) + config.teachers * (frozen + 1.5 * m))
-        for n, m in zip(traced, noisy, strict=True)
-    )
+    noisy = (0, 2 * config.teachers * (config.views + config.noise.labelled) if config.noise.eps else 0)
+    expected = tuple(3 * (n - frozen - m) + frozen + 1.5 * m for n, m in zip(traced, noisy, strict=True))
     assert passes(config) == expected
 
 

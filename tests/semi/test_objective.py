@@ -67,6 +67,21 @@ def batch_of(config: Any, rng: np.random.Generator) -> Any:
     }
 
 
+def of_eight(config: Any, rng: np.random.Generator) -> Any:
+    """A batch of eight labelled and eight unlabelled images. No boxes: they are of a device's own batch."""
+    batch = {k: np.asarray(v) for k, v in batch_of(config, rng).items()}
+    batch = {k: np.concatenate([v] * 4, 1 if k in ("strong", "inside") else 0) for k, v in batch.items()}
+    batch = {k: v[:, :8] if k in ("strong", "inside") else v[:8] for k, v in batch.items()}
+    batch |= {k: v + rng.normal(size=v.shape).astype(np.float32) for k, v in batch.items() if v.dtype == np.float32}
+    return batch | {"inside": np.zeros_like(batch["inside"])}
+
+
+def dealt(batch: Any, devices: int) -> Any:
+    """The batch with a leading axis of devices."""
+    lead = lambda v: np.moveaxis(v.reshape(v.shape[0], devices, -1, *v.shape[2:]), 1, 0)
+    return {k: lead(v) if k in ("strong", "inside") else v.reshape(devices, -1, *v.shape[1:]) for k, v in batch.items()}
+
+
 def softmax(x: np.ndarray) -> np.ndarray:
     e = np.exp(x - x.max(-1, keepdims=True))
     return e / e.sum(-1, keepdims=True)

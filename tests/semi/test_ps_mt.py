@@ -15,6 +15,7 @@ from jaxqc.semi.forward import noisy
 from jaxqc.semi.frozen import Frozen, after_step, init_frozen
 from jaxqc.semi.recipe import NoiseConfig, SemiConfig, preset
 from jaxqc.semi.setting import Setting
+from jaxqc.types import AXIS
 from tests.semi.test_objective import (
     NETWORK,
     QUICK,
@@ -23,10 +24,12 @@ from tests.semi.test_objective import (
     S,
     U,
     batch_of,
+    dealt,
     decode,
     encode,
     entropy,
     network_params,
+    of_eight,
     softmax,
 )
 
@@ -156,6 +159,28 @@ def test_noise_is_added_and_nothing_is_learned_through_it(rng: np.random.Generat
 
     both_ways = [jax.jit(jax.value_and_grad(f), compiler_options=QUICK)(student) for f in (whole, fixed)]
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-3, atol=2e-4), *both_ways)
+
+
+def test_devices_are_one(rng: np.random.Generator) -> None:
+    """Loss and gradient, with noise that is drawn by an image's place in the whole batch."""
+    config = preset("ps_mt")
+    n = min(4, jax.local_device_count())
+    batch, student = of_eight(config, rng), network_params(rng)
+    frozen = Frozen(network_params(rng, (2,)), None, jnp.int32(99))
+
+    def step(axis: str | None) -> Any:
+        def run(batch: Any) -> Any:
+            setting = Setting(config, NETWORK, axis, epoch_steps=EPOCH_STEPS)
+            loss = lambda s: objective.semi_loss(setting, s, frozen, batch, jax.random.key(7))[0]
+            found = jax.value_and_grad(loss)(student)
+            return found if axis is None else jax.lax.pmean(found, axis)
+
+        return run
+
+    one = jax.jit(step(None), compiler_options=QUICK)(batch)
+    many = jax.pmap(step(AXIS), axis_name=AXIS, devices=jax.devices()[:n])(dealt(batch, n))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(b[0], a, rtol=1e-3, atol=1e-5), one, many)
+    assert n > 1
 
 
 def test_passes_are_the_pages(rng: np.random.Generator) -> None:

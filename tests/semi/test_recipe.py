@@ -57,6 +57,13 @@ def test_presets_are_the_table() -> None:
         assert from_dict(to_dict(config), SemiConfig) == config
 
 
+def test_a_decoder_of_phrases_has_no_other_head() -> None:
+    for changes in ({"head": "segformer"}, {"output_stride": 16}, {"multi_grid": True}):
+        config = SemiTrainConfig(semi=preset("semivl"), **changes)
+        with pytest.raises(UserError, match=r"language\.decoder brings a head and an encoder of its own"):
+            config.check("here")
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [

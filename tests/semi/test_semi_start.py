@@ -12,10 +12,12 @@ import pytest
 from jaxqc.config import ModelConfig, Phase
 from jaxqc.errors import UserError
 from jaxqc.models.dinov2 import VITS, ViTSpec, build_vit
+from jaxqc.models.mit import MITS, MitSpec
 from jaxqc.models.pretrained import LoadReport
 from jaxqc.models.resnet import LAYERS, build_backbone
 from jaxqc.semi.check import SplitReport
 from jaxqc.semi.manifest import Manifest
+from jaxqc.semi.model import load_segmentation
 from jaxqc.semi.recipe import SemiTrainConfig
 from jaxqc.semi.train import encoder_weights, make_method, train_semi
 from jaxqc.training.checkpoint import load_variables
@@ -39,6 +41,31 @@ def test_a_transformer_trains_from_an_encoders_file(tmp_path: Path, monkeypatch:
     moved = jax.tree.map(lambda a, b: float(np.abs(a - b).max()), trained["params"]["encoder"], variables["params"])
     assert 0 < max(jax.tree.leaves(moved)) < 1e-4  # two steps of Adam at 1e-5, from the file's values
     assert np.isfinite(result.metrics["miou"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("member", "changes"),
+    [
+        ("u2pl", {"model": ModelConfig("resnet18"), "head": "deeplabv3plus_u2pl", "output_stride": 8, "layers": 3}),
+        ("allspark", {"model": ModelConfig("mit_small"), "head": "segformer"}),
+    ],
+)
+def test_a_papers_network_trains_and_is_used(
+    member: str, changes: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(MITS, "mit_small", MitSpec((8, 16, 20, 32), (1, 1, 1, 1)))
+    data = write_images(tmp_path / "few", {"labeled": 3, "unlabeled": 8, "select": 4, "val": 2}, ((32, 32),))
+    config = recipe(member, phases=(Phase(1, 32, 4),), **changes)
+    result = train_semi(config, data, tmp_path / "run", progress=False)
+    assert np.isfinite(result.metrics["miou"])
+    model = load_segmentation(tmp_path / "run")
+    assert "represent" not in model.params["head"]
+    images = np.random.default_rng(0).integers(0, 256, (3, 40, 33, 3), np.uint8)
+    chances = lambda images: model.predict(images, outputs=("probabilities",))["probabilities"]
+    together = chances(images)
+    assert together.shape == (3, 40, 33, 3)
+    np.testing.assert_allclose(chances(images[1:2])[0], together[1], atol=1e-5)
 
 
 def test_a_resnets_file_gives_the_layers_that_are_used(tmp_path: Path) -> None:

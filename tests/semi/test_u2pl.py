@@ -15,7 +15,22 @@ from jaxqc.semi.network import EncoderDecoder
 from jaxqc.semi.recipe import ContrastConfig, HistoryConfig, preset
 from jaxqc.semi.setting import Setting
 from jaxqc.types import AXIS
-from tests.semi.test_objective import QUICK, B, C, K, S, U, batch_of, decode, encode, entropy, network_params, softmax
+from tests.semi.test_objective import (
+    QUICK,
+    B,
+    C,
+    K,
+    S,
+    U,
+    batch_of,
+    dealt,
+    decode,
+    encode,
+    entropy,
+    network_params,
+    of_eight,
+    softmax,
+)
 
 D, TOTAL, STEP = 4, 100, 30
 CONFIG = preset("u2pl")
@@ -248,12 +263,7 @@ def test_eight_devices_are_one(name: str, rng: np.random.Generator) -> None:
     if name == "pixcon":
         config = dataclasses.replace(config, contrast=dataclasses.replace(SMALL.contrast, positives="clean"))
     n = min(8, jax.local_device_count())
-    batch = {k: np.asarray(v) for k, v in batch_of(config, rng).items()}
-    batch = {k: np.concatenate([v] * 3, 1 if k in ("strong", "inside") else 0) for k, v in batch.items()}
-    cut = {k: v[:, :8] if k in ("strong", "inside") else v[:8] for k, v in batch.items()}
-    cut |= {k: np.concatenate([batch[k], batch[k]])[:8] for k in ("image", "mask")}
-    cut |= {k: v + rng.normal(size=v.shape).astype(np.float32) for k, v in cut.items() if v.dtype == np.float32}
-    cut["inside"] = np.zeros_like(cut["inside"])  # a box is of a device's own batch
+    cut = of_eight(config, rng)
     student, teacher, bank = network_params(rng), network_params(rng), a_bank(rng)
     frozen = Frozen(teacher, None, jnp.int32(STEP), bank)
 
@@ -269,9 +279,7 @@ def test_eight_devices_are_one(name: str, rng: np.random.Generator) -> None:
         return run
 
     one = jax.jit(step(None), compiler_options=QUICK)(cut)
-    lead = lambda k, v: np.moveaxis(v.reshape(v.shape[0], n, -1, *v.shape[2:]), 1, 0)
-    parts = {k: lead(k, v) if k in ("strong", "inside") else v.reshape(n, -1, *v.shape[1:]) for k, v in cut.items()}
-    many = jax.pmap(step(AXIS), axis_name=AXIS, devices=jax.devices()[:n])(parts)
+    many = jax.pmap(step(AXIS), axis_name=AXIS, devices=jax.devices()[:n])(dealt(cut, n))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(b[0], a, rtol=1e-4, atol=1e-5), one[:3], many[:3])
     push = jax.jit(lambda rows: contrast.push(config.contrast, bank, rows))
     expected, found = push(one[3]), push(jax.tree.map(lambda x: x[0], many[3]))
