@@ -14,7 +14,7 @@ from jaxqc.inspection.ledger.schema import inspections, models
 from jaxqc.inspection.ledger.store import Ledger
 
 Queue = Literal["waiting", "near"]
-LOOKED_AT = 20_000
+LOOKED_AT = 5_000
 """Last images of a model among which the ones next to its threshold are sought."""
 
 
