@@ -16,9 +16,8 @@ import numpy as np
 from jaxtyping import Float
 
 from jaxqc.errors import UserError
+from jaxqc.inspection.findings import ALARM
 
-ALARM = 0.01
-"""Probability of a false alarm, ever, by default."""
 LEAST = 20
 """Scores of a reference below which no drift is looked for."""
 START = 200

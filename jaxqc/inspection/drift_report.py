@@ -13,7 +13,8 @@ import numpy as np
 import sqlalchemy as sa
 
 from jaxqc.errors import UserError, suggest
-from jaxqc.inspection.drift import ALARM, LEAST, Following, Reference, Watch
+from jaxqc.inspection.drift import LEAST, Following, Reference, Watch
+from jaxqc.inspection.findings import ALARM
 from jaxqc.inspection.ledger.reviews import latest
 from jaxqc.inspection.ledger.rows import CHUNK
 from jaxqc.inspection.ledger.schema import PLACE, inspections, lots, models, sightings

@@ -26,6 +26,8 @@ T = TypeVar("T")
 
 PLACE_OF_SCORE = "place of the score"
 """Class of a box that only shows which part of the image made its score."""
+ALARM = 0.01
+"""Probability that drift is ever named where there is none, by default; here, where flags find it without NumPy."""
 
 
 @dataclass(frozen=True)

@@ -76,9 +76,11 @@ def dilated(x: Float[ArrayLike, "n h w i"], kernel: Float[ArrayLike, "k k i o"],
       >>> dilated(row, jnp.ones((3, 3, 1, 1)), 2).ravel().tolist()
       [4.0, 6.0, 9.0, 6.0, 8.0]
     """
-    around, names = ((rate * (kernel.shape[0] // 2),) * 2,) * 2, ("NHWC", "HWIO", "NHWC")
+    side, names = rate * (kernel.shape[0] // 2), ("NHWC", "HWIO", "NHWC")
     x, kernel = jnp.asarray(x), jnp.asarray(kernel)
-    return lax.conv_general_dilated(x, kernel, (1, 1), around, rhs_dilation=(rate, rate), dimension_numbers=names)
+    return lax.conv_general_dilated(
+        x, kernel, (1, 1), ((side, side),) * 2, rhs_dilation=(rate, rate), dimension_numbers=names
+    )
 
 
 def by_columns(

@@ -5,7 +5,7 @@ from typing import Any
 
 from jaxqc.cli.ledger.flags import add_ledger, add_model, model_of, plain, write_json
 from jaxqc.cli.parser import Parser, add_verb
-from jaxqc.inspection.drift import ALARM
+from jaxqc.inspection.findings import ALARM
 
 EXAMPLES = """\
   jaxqc ledger drift --ledger quality.sqlite
