@@ -26,7 +26,7 @@ ROWS = "rows.jsonl"
 SHARED = ("photometric", "cutmix", "ema", "balance", "ohem", "ohem_threshold", "ohem_kept")
 """Fields of the recipe's `semi` that hold for every member, unless its preset sets them otherwise (CPS's views)."""
 PUBLISHED_EPOCHS = 80
-"""Of the runs for which PS-MT, U2PL and AllSpark time what they do in epochs (VOC; PS-MT with the fewest labels)."""
+"""Length of the runs for which PS-MT, U2PL and AllSpark time what they do in epochs (VOC; with the fewest labels)."""
 METHODS = ("supervised", "unimatch_v2", "tiers_only", "history_only", "mvpmatch")
 TABLES = {
     1: ("supervised", "cps", "ps_mt", "ps_mt_released", "u2pl", "unimatch_v1", "allspark", "unimatch_v2", "mvpmatch"),

@@ -32,7 +32,7 @@ def stop_after_parsing(monkeypatch):
         if depth:  # a verb's parser within its command's
             return result
         rest = result[1]
-        if rest and not all(re.fullmatch(r"--[a-z]+(\.[a-z_-]+)*|[^-].*", word) for word in rest):
+        if rest and not all(re.fullmatch(r"--[a-z]+(\.[a-z0-9_-]+)*|[^-].*", word) for word in rest):
             raise AssertionError(f"unknown arguments: {rest}")
         raise Parsed(rest)
 
