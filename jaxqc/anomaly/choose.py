@@ -20,10 +20,10 @@ from jaxqc.anomaly.candidates import candidates, look_at, stand_in
 from jaxqc.anomaly.detectors import DETECTORS
 from jaxqc.anomaly.detectors.base import Collecting
 from jaxqc.anomaly.features import load_backbone
-from jaxqc.anomaly.fit import divide
 from jaxqc.anomaly.fits import Fits, fits_of, with_state
 from jaxqc.anomaly.footprint import memory_needed
 from jaxqc.anomaly.model import AnomalyModel
+from jaxqc.anomaly.parts import divide
 from jaxqc.anomaly.pasted import find_pasted
 from jaxqc.anomaly.recipe import FitConfig, FitDataConfig
 from jaxqc.anomaly.unfinished import begin

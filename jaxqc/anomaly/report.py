@@ -5,8 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from jaxqc.anomaly.evaluate import AnomalyEvaluation, evaluate_detector, write_evaluation
-from jaxqc.anomaly.fit import cut, divide
 from jaxqc.anomaly.model import AnomalyModel
+from jaxqc.anomaly.parts import cut, divide
 from jaxqc.anomaly.products import ProductsEvaluation, counting, evaluate_products, write_products
 from jaxqc.data.coverage import Coverage, coverage
 from jaxqc.data.dataset import Dataset, with_rendering

@@ -18,7 +18,7 @@ import numpy as np
 
 from jaxqc.anomaly.detectors import Gaussian
 from jaxqc.anomaly.evaluate import bin_edges, kind_of, kinds_of
-from jaxqc.anomaly.fit import divide
+from jaxqc.anomaly.parts import divide
 from jaxqc.anomaly.recipe import FitConfig
 from jaxqc.anomaly.thresholds import Thresholds, by_quantile
 from jaxqc.data.dataset import Dataset, Sample

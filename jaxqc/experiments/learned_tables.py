@@ -17,8 +17,9 @@ import jax
 import numpy as np
 
 from jaxqc.anomaly.evaluate import AnomalyEvaluation, evaluate_detector
-from jaxqc.anomaly.fit import Fitted, divide, fit
+from jaxqc.anomaly.fit import Fitted, fit
 from jaxqc.anomaly.model import AnomalyModel
+from jaxqc.anomaly.parts import divide
 from jaxqc.anomaly.recipe import FitConfig
 from jaxqc.data.dataset import Dataset, Sample
 from jaxqc.data.grouped import folds_of, group_of

@@ -6,7 +6,7 @@ import pytest
 
 from jaxqc.anomaly import choose as module
 from jaxqc.anomaly.choose import Trial, best_of, choose, divisions
-from jaxqc.anomaly.fit import divide
+from jaxqc.anomaly.parts import divide
 from jaxqc.anomaly.recipe import FitConfig
 from jaxqc.data.grouped import group_of
 from jaxqc.data.open import open_data

@@ -13,9 +13,10 @@ from jaxqc.anomaly.collecting import embed_all
 from jaxqc.anomaly.crossfit import hold_out_in_turn
 from jaxqc.anomaly.detectors import Gaussian
 from jaxqc.anomaly.features import load_backbone
-from jaxqc.anomaly.fit import divide, fit
+from jaxqc.anomaly.fit import fit
 from jaxqc.anomaly.fits import collected, kept_bytes, uncalibrated
 from jaxqc.anomaly.folder import load
+from jaxqc.anomaly.parts import divide
 from jaxqc.anomaly.pasted import plan
 from jaxqc.anomaly.recipe import load_recipe
 from jaxqc.anomaly.report import _used as used

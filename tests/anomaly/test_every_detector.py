@@ -18,8 +18,9 @@ from jaxqc.anomaly.detectors import (
 )
 from jaxqc.anomaly.detectors.base import is_trained, lacks, shapes_of
 from jaxqc.anomaly.features import load_backbone
-from jaxqc.anomaly.fit import divide, fit
+from jaxqc.anomaly.fit import fit
 from jaxqc.anomaly.folder import load
+from jaxqc.anomaly.parts import divide
 from jaxqc.anomaly.recipe import FitConfig
 from jaxqc.anomaly.retrieval import neighbourhood
 from jaxqc.data.readers import open_dataset

@@ -15,8 +15,9 @@ import jaxqc
 from jaxqc.anomaly.collecting import load_batches
 from jaxqc.anomaly.detectors import Gaussian, PatchCore, Spade
 from jaxqc.anomaly.features import load_backbone
-from jaxqc.anomaly.fit import divide, fit
+from jaxqc.anomaly.fit import fit
 from jaxqc.anomaly.folder import load
+from jaxqc.anomaly.parts import divide
 from jaxqc.anomaly.unfinished import begin
 from jaxqc.cli import main
 from jaxqc.data.readers import open_dataset

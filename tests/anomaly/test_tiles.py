@@ -14,13 +14,14 @@ from jaxqc.anomaly.detectors import Gaussian
 from jaxqc.anomaly.detectors.patchcore import PatchCore
 from jaxqc.anomaly.evaluate import evaluate_detector
 from jaxqc.anomaly.features import load_backbone
-from jaxqc.anomaly.fit import divide, fit
+from jaxqc.anomaly.fit import fit
 from jaxqc.anomaly.fits import collected, uncalibrated
 from jaxqc.anomaly.folder import load
 from jaxqc.anomaly.graph import graph
 from jaxqc.anomaly.limits import limits
 from jaxqc.anomaly.ops.maps import cell_means, window_score
 from jaxqc.anomaly.ops.stitched import map_score
+from jaxqc.anomaly.parts import divide
 from jaxqc.anomaly.recipe import DecisionConfig
 from jaxqc.data import tile_samples
 from jaxqc.data.decode import read_size

@@ -13,8 +13,9 @@ from jaxqc.anomaly.detectors import Combined, Gaussian, Stfpm
 from jaxqc.anomaly.detectors.combined import Member
 from jaxqc.anomaly.detectors.flow import CsFlow
 from jaxqc.anomaly.detectors.learner import Given
-from jaxqc.anomaly.fit import divide, fit
+from jaxqc.anomaly.fit import fit
 from jaxqc.anomaly.folder import load
+from jaxqc.anomaly.parts import divide
 from jaxqc.data.readers import open_dataset
 from jaxqc.errors import UserError
 from jaxqc.export.exported import load as load_export

@@ -7,8 +7,9 @@ import pytest
 
 from jaxqc.anomaly.detectors import Combined, Density, Gaussian
 from jaxqc.anomaly.detectors.combined import Member
-from jaxqc.anomaly.fit import divide, fit
+from jaxqc.anomaly.fit import fit
 from jaxqc.anomaly.folder import load
+from jaxqc.anomaly.parts import divide
 from jaxqc.data.load import load_sample
 from jaxqc.data.readers import open_dataset
 from jaxqc.export.exported import load as load_export

@@ -9,7 +9,8 @@ import pytest
 from jaxqc.anomaly.calibration import Measured
 from jaxqc.anomaly.detectors import Gaussian, Stfpm
 from jaxqc.anomaly.features import Backbone
-from jaxqc.anomaly.fit import divide, fit
+from jaxqc.anomaly.fit import fit
+from jaxqc.anomaly.parts import divide
 from jaxqc.anomaly.recipe import DecisionConfig, FitConfig, FitDataConfig
 from jaxqc.anomaly.report import evaluate
 from jaxqc.anomaly.worst import without_worst, worst_of

@@ -12,7 +12,8 @@ import pytest
 
 from jaxqc.anomaly.detectors import Gaussian, PatchCore, Spade
 from jaxqc.anomaly.evaluate import evaluate_detector
-from jaxqc.anomaly.fit import divide, fit
+from jaxqc.anomaly.fit import fit
+from jaxqc.anomaly.parts import divide
 from jaxqc.anomaly.recipe import BackboneConfig, FitConfig
 from jaxqc.data.open import open_data
 from jaxqc.errors import UserError

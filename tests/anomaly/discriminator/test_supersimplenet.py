@@ -12,8 +12,9 @@ from jaxqc.anomaly.detectors import SuperSimpleNet
 from jaxqc.anomaly.discriminator.network import Discriminator
 from jaxqc.anomaly.discriminator.objective import Discrimination, truncated
 from jaxqc.anomaly.features import Backbone
-from jaxqc.anomaly.fit import beside_normals, divide, fit
+from jaxqc.anomaly.fit import fit
 from jaxqc.anomaly.learned.focal import focal
+from jaxqc.anomaly.parts import beside_normals, divide
 from jaxqc.data.dataset import ArrayDataset
 from jaxqc.data.readers import open_dataset
 

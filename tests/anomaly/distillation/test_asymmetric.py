@@ -11,9 +11,9 @@ from jaxqc.anomaly.detectors import Ast
 from jaxqc.anomaly.detectors.asymmetric import AST_FLOW
 from jaxqc.anomaly.detectors.base import BackboneConfig
 from jaxqc.anomaly.features import load_backbone
-from jaxqc.anomaly.fit import divide
 from jaxqc.anomaly.flow.network import flow_of
 from jaxqc.anomaly.flow.subnets import Perceptron
+from jaxqc.anomaly.parts import divide
 from jaxqc.anomaly.training import train_state
 from jaxqc.data.readers import open_dataset
 from jaxqc.errors import UserError

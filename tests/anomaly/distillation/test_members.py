@@ -10,8 +10,8 @@ from jaxqc.anomaly.detectors.discriminator import MEMBERS as DISCRIMINATORS
 from jaxqc.anomaly.detectors.distillation import MEMBERS
 from jaxqc.anomaly.detectors.retrieval import MEMBERS as RETRIEVALS
 from jaxqc.anomaly.features import load_backbone
-from jaxqc.anomaly.fit import divide
 from jaxqc.anomaly.learned.cache import with_features
+from jaxqc.anomaly.parts import divide
 from jaxqc.anomaly.training import train_state
 from jaxqc.data.dataset import ArrayDataset
 from jaxqc.data.readers import open_dataset

@@ -14,7 +14,7 @@ from jaxqc.anomaly.dual.coding import Coding
 from jaxqc.anomaly.dual.latent import cells, pixels, ranks, spoilt
 from jaxqc.anomaly.dual.networks import coded, drawn_restore, slim, vq_vae
 from jaxqc.anomaly.features import load_backbone
-from jaxqc.anomaly.fit import divide
+from jaxqc.anomaly.parts import divide
 from jaxqc.anomaly.training import train_state
 from jaxqc.data.readers import open_dataset
 from jaxqc.errors import UserError

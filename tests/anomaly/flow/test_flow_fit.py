@@ -6,7 +6,7 @@ import pytest
 
 from jaxqc.anomaly.detectors.flow import MEMBERS
 from jaxqc.anomaly.features import load_backbone
-from jaxqc.anomaly.fit import divide
+from jaxqc.anomaly.parts import divide
 from jaxqc.anomaly.training import train_state
 from jaxqc.data.readers import open_dataset
 from jaxqc.fields import validate
