@@ -61,6 +61,7 @@ def beside_normals(detector: Any, parts: Parts) -> tuple[str, ...]:
     """A line on defective training images, where there are such: how many are learned from, and how many are not.
 
     Examples:
+      >>> from pathlib import Path
       >>> from jaxqc.data.dataset import Sample
       >>> none, hole = (Dataset("tiny", ("hole",), samples) for samples in ((), (Sample("a", Path("a.png"), label=0),)))
       >>> beside_normals(None, Parts(none, none, none, hole))
