@@ -7,9 +7,9 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Float
 
-from jaxqc.models.dpt import Represent, shares_init, weight_init
+from jaxqc.models.dpt import Represent, logits_of, weight_init
 from jaxqc.nn.conv import Norm, Pointwise, PointwiseBN
-from jaxqc.nn.resizing import resize, resize_align_corners
+from jaxqc.nn.resizing import resize
 from jaxqc.types import ArrayLike
 
 
@@ -50,6 +50,5 @@ class AllMlp(nn.Module):
         places = None
         if self.represent and (both or self.is_initializing()):
             places = Represent(self.represent, dtype, name="represent")(x)
-        logits = Pointwise(self.classes, jnp.float32, shares_init(self.prior), weight_init, name="logits")(x)
-        logits = logits if size is None else resize_align_corners(logits, *size)
+        logits = logits_of(x, self.classes, self.prior, size)
         return (logits, places) if both else logits

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
-from jaxqc.models.dpt import shares_init, weight_init
+from jaxqc.models.dpt import logits_of, weight_init
 from jaxqc.nn.conv import ConvBN, Norm, Pointwise, PointwiseBN
 from jaxqc.nn.resizing import resize_align_corners
 from jaxqc.types import ArrayLike
@@ -110,6 +110,5 @@ class DeepLabV3Plus(nn.Module):
             places = Last(self.represent, f, spec.biased, norm, name="represent")(x)
         for name in ("fuse1", "fuse2"):
             x = ConvBN(f, norm=norm, use_bias=spec.biased, name=name)(x)
-        logits = Pointwise(self.classes, jnp.float32, shares_init(self.prior), weight_init, name="logits")(x)
-        logits = logits if size is None else resize_align_corners(logits, *size)
+        logits = logits_of(x, self.classes, self.prior, size)
         return (logits, places) if both else logits

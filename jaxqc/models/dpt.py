@@ -17,6 +17,15 @@ weight_init = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
 """PyTorch's for convolutions: the published recipes, whose learning rates we use, start from it."""
 
 
+def logits_of(x: jax.Array, classes: int, prior: Sequence[float], size: tuple[int, int] | None) -> jax.Array:
+    """The end of a head's `__call__`: features [n h w f] → logits [n height width classes], corners aligned.
+
+    float32 from here on: half precision cannot separate probabilities of 0.90 and 0.95. size: None keeps the map's.
+    """
+    logits = Pointwise(classes, jnp.float32, shares_init(prior), weight_init, name="logits")(x)
+    return logits if size is None else resize_align_corners(logits, *size)
+
+
 def shares_init(prior: Sequence[float]) -> nn.initializers.Initializer:
     """Start of a bias that gives each class its share, by the share's logarithm; () = zeros.
 
@@ -144,9 +153,7 @@ class DPT(nn.Module):
         if self.represent and (both or self.is_initializing()):
             places = Represent(self.represent, self.dtype, name="represent")(x)
         x = nn.relu(Conv(self.features, dtype=self.dtype, kernel_init=weight_init, name="smooth")(x))
-        # float32 from here on: half precision cannot separate probabilities of 0.90 and 0.95.
-        logits = Pointwise(self.classes, jnp.float32, shares_init(self.prior), weight_init, name="logits")(x)
-        logits = logits if size is None else resize_align_corners(logits, *size)
+        logits = logits_of(x, self.classes, self.prior, size)
         return (logits, places) if both else logits
 
     def _reassembled(self, maps: Sequence[jax.Array]) -> list[jax.Array]:

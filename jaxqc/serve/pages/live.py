@@ -34,7 +34,7 @@ def add(app: FastAPI, service: Service, page: Any) -> None:
         return {"lots": [found[name] for name in names if name in found], "pictures": shots_of(ledger, last)}
 
     async def values() -> dict[str, Any]:
-        """What the page shows now; however many look, the ledger is read once for each change."""
+        """The lots and pictures of now; however many look, the ledger is read once for each change."""
         async with busy:
             number, now = service.events.number, asyncio.get_running_loop().time()
             if number != kept["number"] or now - kept["at"] > STALE:
