@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from benchmarks import serve
-from tests.support.inspect_models import small_models, write_network  # noqa: F401 - a fixture
+from tests.support.inspect_models import write_network
 from tests.support.live_server import live
 
 pytestmark = pytest.mark.slow

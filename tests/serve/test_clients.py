@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from jaxqc.serve.settings import Batches, Settings
-from tests.support.inspect_models import small_models, write_image, write_network  # noqa: F401 - a fixture
+from tests.support.inspect_models import write_image, write_network
 from tests.support.live_server import live
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"

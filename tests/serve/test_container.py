@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from jaxqc.cli import parse
-from tests.support.inspect_models import small_models, write_network  # noqa: F401 - a fixture
+from tests.support.inspect_models import write_network
 from tests.support.live_server import live
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -6,13 +6,7 @@ import pytest
 from jaxqc.inspection.drift import Following, Reference
 from jaxqc.inspection.drift_report import follow
 from jaxqc.inspection.ledger.store import open_ledger
-from tests.support.inspect_models import small_models, write_network  # noqa: F401 - a fixture
 from tests.support.live_server import board, live
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory, small_models):
-    return write_network(tmp_path_factory.mktemp("run") / "net", threshold=0.4, f1=0.9)
 
 
 def figures(here):

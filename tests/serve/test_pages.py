@@ -13,17 +13,12 @@ from PIL import Image
 from jaxqc.inspection.ledger.pictures import newest
 from jaxqc.serve.pages.templating import files
 from jaxqc.serve.settings import Batches, Settings
-from tests.support.inspect_models import small_models, write_network  # noqa: F401 - a fixture
+from tests.support.inspect_models import write_network
 from tests.support.live_server import SIZE, board, live
 from tests.support.report_pages import Page
 
 HOSTILE = "<img src=x onerror=alert(1)>'\"&{{7*7}}</script>"
 CHINESE = "塔马轧钢厂"
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory, small_models):
-    return write_network(tmp_path_factory.mktemp("run") / "net", threshold=0.4, f1=0.9)
 
 
 @pytest.fixture(scope="module")

@@ -12,16 +12,10 @@ from PIL import Image
 from jaxqc.serve.settings import Batches, Settings
 from tests.serve.test_pages import CHINESE, HOSTILE
 from tests.serve.test_signing_in import TOKEN
-from tests.support.inspect_models import small_models, write_network  # noqa: F401 - a fixture
 from tests.support.live_server import SIZE, board, live
 from tests.support.report_browser import Browser, missing
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(missing()), reason=missing())]
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory, small_models):
-    return write_network(tmp_path_factory.mktemp("run") / "net", threshold=0.4, f1=0.9)
 
 
 @pytest.fixture(scope="module")

@@ -1,10 +1,6 @@
 """Refusals of a server, and the clients that it survives: strangers, floods, slow and huge ones, those who leave."""
 
 import contextlib
-import http.client
-import io
-import json
-import logging
 import socket
 import struct
 import threading
@@ -13,25 +9,10 @@ import zlib
 
 import pytest
 
-from jaxqc.serve.settings import Batches, Limits, Settings
-from tests.support.inspect_models import small_models, write_network  # noqa: F401 - a fixture
-from tests.support.live_server import board, live, service_of
+from jaxqc.serve.settings import Batches, Settings
+from tests.support.live_server import board, healthy, live
 
 PNG = {"Content-Type": "image/png"}
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory, small_models):
-    return write_network(tmp_path_factory.mktemp("run") / "net", threshold=0.4, f1=0.9)
-
-
-@pytest.fixture(scope="module")
-def small(run, tmp_path_factory):
-    """A server with narrow limits."""
-    limits = Limits(body=200_000, pixels=100_000, parts=3, head_s=1.0, body_s=1.0, connections=150, listeners=2)
-    settings = Settings(port=0, batches=Batches(most=2, line=4, deadline_s=5.0), limits=limits)
-    with live(run, tmp_path_factory.mktemp("small"), settings) as here:
-        yield here
 
 
 class Held:
@@ -187,17 +168,6 @@ def test_idle_connections_do_not_keep_others_out(small):
     small.until(lambda: healthy(small.port), 5)
 
 
-def healthy(port):
-    line = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
-    try:
-        line.request("GET", "/healthz")
-        return line.getresponse().status == 200
-    except OSError:
-        return False
-    finally:
-        line.close()
-
-
 def test_a_full_line_refuses_with_a_time_and_a_deadline_is_kept(small):
     answers = []
     with Held(small) as held:
@@ -271,104 +241,3 @@ def test_hostile_names_are_kept_as_text_and_urls_are_never_fetched(small):
     assert set(names) <= set(lots)
     kept = [path for path in small.service.store.folder.rglob("*") if path.is_file()]
     assert all(path.parent.parent.parent == small.service.store.folder for path in kept)
-
-
-def test_an_error_of_ours_is_a_plain_500_and_a_line_in_the_log(small, monkeypatch, caplog):
-    monkeypatch.setattr(small.service.ledger, "models", lambda: 1 / 0)
-    with caplog.at_level(logging.ERROR, "jaxqc.serve"):
-        answer = small.client.get("/v1/models")
-    assert answer.status_code == 500
-    assert answer.json()["reason"] == "internal"
-    assert "division" not in answer.text
-    assert "x-content-type-options" in answer.headers
-    assert "ZeroDivisionError" in caplog.text
-
-
-def test_before_all_is_compiled_nothing_is_inspected(run, tmp_path, monkeypatch):
-    from jaxqc.serve.engine import Engine
-
-    go, plain = threading.Event(), Engine.warm
-
-    def slowly(self, shapes):
-        go.wait(20)
-        yield from plain(self, shapes)
-
-    monkeypatch.setattr(Engine, "warm", slowly)
-    with live(run, tmp_path, Settings(port=0, batches=Batches(most=1)), ready=False) as here:
-        ready = here.client.get("/readyz")
-        assert (ready.status_code, ready.json()) == (503, {"ok": False, "compiled": False, "ledger": True})
-        refused = here.post(board(60))
-        assert (refused.status_code, refused.json()["reason"], refused.headers["retry-after"]) == (503, "starting", "5")
-        assert here.client.get("/healthz").status_code == 200
-        assert "being made ready" in here.client.get("/").text
-        go.set()
-        here.until(lambda: here.client.get("/readyz").status_code == 200)
-        assert here.post(board(60)).status_code == 200
-
-
-def test_a_model_that_cannot_be_compiled_ends_the_server(run, tmp_path, monkeypatch):
-    from jaxqc.serve.engine import Engine
-    from jaxqc.serve.server import serve
-
-    def broken(self, shapes):
-        raise RuntimeError("no such operation")
-        yield
-
-    monkeypatch.setattr(Engine, "warm", broken)
-    ports = []
-    settings, refused = (
-        Settings(port=0, batches=Batches(most=1)),
-        pytest.raises(RuntimeError, match="no such operation"),
-    )
-    with service_of(run, tmp_path, settings) as service, refused:
-        serve(service, ports.append)
-    assert not healthy(ports[0])
-
-
-def test_a_write_that_takes_too_long_is_late_and_known_afterwards(small, monkeypatch):
-    go, plain = threading.Event(), small.service.ledger.add
-
-    def slow(*args, **named):
-        go.wait(20)
-        return plain(*args, **named)
-
-    data = board(75)
-    with monkeypatch.context() as patch:
-        patch.setattr(small.service.ledger, "add", slow)
-        assert small.post(data, lot="slow disk", deadline_ms="300").status_code == 504
-        go.set()
-        small.until(lambda: small.client.get("/v1/lots/slow%20disk").status_code == 200)
-    assert small.post(data, lot="slow disk").json()["known"]
-
-
-def test_a_ledger_that_cannot_be_written_is_said_and_nothing_is_half_kept(small, monkeypatch):
-    from jaxqc.errors import UserError
-
-    def full(*_, **__):
-        raise UserError("quality.sqlite: database or disk is full")
-
-    data = board(70)
-    with monkeypatch.context() as patch:
-        patch.setattr(small.service.ledger, "add", full)
-        refused = small.post(data, lot="full disk")
-        assert (refused.status_code, refused.json()["reason"]) == (503, "ledger")
-        assert refused.headers["retry-after"]
-    assert small.client.get("/v1/lots/full%20disk").status_code == 404
-    answer = small.post(data, lot="full disk").json()
-    assert not answer["known"]
-
-
-def test_a_json_of_depth_or_with_infinite_numbers_is_refused(small):
-    deep = b"[" * 50_000
-    for body in (
-        deep,
-        b'{"order": "1", "rating": NaN}',
-        b'{"order": "1", "rating": 1e999}',
-        io.BytesIO(b"\xff").read(),
-    ):
-        answer = small.client.post("/v1/outcomes", content=body, headers={"Content-Type": "application/json"})
-        assert answer.status_code == 422, answer.text
-    files = {"image": ("a.png", board(80))}
-    answer = small.client.post("/v1/inspect/batch", files=files, data={"rows": deep.decode()})
-    assert answer.status_code == 422
-    assert json.loads(answer.text)["reason"] == "request"

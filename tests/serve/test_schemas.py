@@ -8,7 +8,7 @@ import pytest
 
 from jaxqc.inspection.findings import Finding, LotFinding
 from jaxqc.serve.settings import Batches, Limits, Settings
-from tests.support.inspect_models import small_models, write_network  # noqa: F401 - a fixture
+from tests.support.inspect_models import write_network
 from tests.support.live_server import board, live
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -6,17 +6,11 @@ from urllib.parse import quote
 import pytest
 
 from jaxqc.serve.settings import Batches, Settings
-from tests.support.inspect_models import small_models, write_network  # noqa: F401 - a fixture
 from tests.support.live_server import board, httpx, live
 from tests.support.report_pages import Page
 
 TOKEN = "a-secret-of-twenty-letters"
 FORM = {"Content-Type": "application/x-www-form-urlencoded", "Accept": "text/html"}
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory, small_models):
-    return write_network(tmp_path_factory.mktemp("run") / "net", threshold=0.4, f1=0.9)
 
 
 @pytest.fixture

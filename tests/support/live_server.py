@@ -1,5 +1,6 @@
 """A real server on loopback, in a thread of the test's process, with the small models of `inspect_models`."""
 
+import http.client
 import io
 import threading
 import time
@@ -99,3 +100,15 @@ def live(checkpoint: Path | list[Path], folder: Path, settings: Settings | None 
             server.handle_exit(15, None)
             thread.join(60)
             assert not thread.is_alive()
+
+
+def healthy(port):
+    """True where a server on that port answers that it lives."""
+    line = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
+    try:
+        line.request("GET", "/healthz")
+        return line.getresponse().status == 200
+    except OSError:
+        return False
+    finally:
+        line.close()
