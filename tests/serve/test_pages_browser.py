@@ -228,6 +228,18 @@ def test_a_mask_is_drawn_by_a_hand(browser, server):
     quiet(browser, server)
 
 
+def test_a_reject_with_a_mask_that_was_wiped_clean_is_not_kept(browser, server):
+    """Else the mask before it would count on, though the person took it away."""
+    sha256 = server.sums[9]
+    browser.visit(f"{server.base}/review/{sha256}")
+    browser.press("c", "r")
+    until(lambda: "Not kept: nothing is marked" in browser.run("return document.querySelector('#kept').textContent"))
+    assert posted(server, sha256) == []
+    browser.press("p")  # a good picture has no mask, and that is kept
+    until(lambda: len(posted(server, sha256)) == 1)
+    quiet(browser, server)
+
+
 def test_the_keyboard_reaches_everything(browser, server):
     browser.visit(server.base + "/")
     focused = "const e = document.activeElement; return e.id || e.getAttribute('href') || e.tagName"

@@ -11,6 +11,7 @@ async function say(verdict, extra = {}) {
     if (verdict === "reject") {
       word.class_name = $("class").value.trim();
       const drawn = mask.touched ? await maskFile() : "";
+      if (mask.touched && !drawn) throw new Error("nothing is marked; mark the defect, or load the page again to leave its mask as it was");
       if (drawn) word.mask_png = drawn;
     }
     const answer = await request("/v1/reviews", { method: "POST", body: JSON.stringify(word), headers: { "Content-Type": "application/json" } });
