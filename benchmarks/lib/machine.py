@@ -12,6 +12,8 @@ from typing import Any
 
 import jax
 
+from jaxqc.nn.onednn import build
+
 Row = dict[str, Any]
 """One measurement."""
 
@@ -52,6 +54,7 @@ def environment() -> Row:
         "platform": device.platform,
         "device": device.device_kind if device.platform != "cpu" else _cpu_name(),
         "devices": jax.device_count(),
+        "convolutions": "oneDNN" if build.library() else "XLA",
         "cores": cores,
         "load": round(os.getloadavg()[0], 2),
     }
